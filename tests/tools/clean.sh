@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# clean.sh: undoes setup.sh and the tests. The test bed goes first: its programs live in the cache.
+set -eu
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=env.sh
+. "$here/env.sh"
+cd "$ROOT"
+[ ! -e "$CACHE/venv" ] || python -m testbed down
+rm -rf "$CACHE" .mypy_cache .pytest_cache .ruff_cache .hypothesis .ansible tests/output changelogs/.plugin-cache.yaml
