@@ -1,0 +1,142 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the tools share: where things are, running a command, the one-line summary, a staged copy of the collection."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(os.environ["ROOT"])
+CACHE = Path(os.environ["CACHE"])
+TOOLS = ROOT / "tests" / "tools"
+VENV = (CACHE / "venv").resolve()
+
+# Collections that ours needs, as folders of the ansible distribution.
+NAMESPACES = ("amazon", "ansible", "community", "kubernetes")
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many things were checked, by outcome."""
+
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(self.passed + other.passed, self.failed + other.failed, self.skipped + other.skipped)
+
+    def __str__(self) -> str:
+        return f"{self.passed} passed, {self.failed} failed" + (f", {self.skipped} skipped" if self.skipped else "")
+
+    def exit(self) -> None:
+        """Print the summary alone on the last line. Nothing checked is a failure, too."""
+        print(self, flush=True)
+        sys.exit(0 if self.passed and not self.failed else 1)
+
+
+def read_counts(output: str) -> Counts | None:
+    """The counts in the last summary line of a tool of ours or of pytest; None where there is none."""
+    for line in reversed(output.splitlines()):
+        plain = re.sub(r"\x1b\[[0-9;]*m", "", line).strip("= ")
+        if not re.fullmatch(r"\d+ [a-z]+(, \d+ [a-z]+)*( in [\d.]+s.*)?", plain):
+            continue
+        words = {word: int(number) for number, word in re.findall(r"(\d+) ([a-z]+)", plain.split(" in ")[0])}
+        counts = Counts(
+            # An expected failure is a check that held; one that passed after all is reported as failed (strict).
+            words.get("passed", 0) + words.get("xfailed", 0),
+            sum(words.get(word, 0) for word in ("failed", "error", "errors", "xpassed")),
+            words.get("skipped", 0),
+        )
+        if counts != Counts():
+            return counts
+    return None
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A finished command."""
+
+    returncode: int
+    output: str
+    seconds: float
+
+
+def run(*command: str | Path, cwd: Path = ROOT, env: Mapping[str, str] | None = None, stream: bool = False) -> Ran:
+    """Run a command, its output captured and, with stream, shown as it comes."""
+    begin = time.monotonic()
+    lines = []
+    with subprocess.Popen(
+        [str(word) for word in command],
+        cwd=cwd,
+        env={**os.environ, **(env or {})},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            lines.append(line)
+            if stream:
+                print(line, end="", flush=True)
+    return Ran(process.returncode, "".join(lines), time.monotonic() - begin)
+
+
+def make_venv(name: str, version: str) -> Path:
+    """The venv that holds tests/requirements/NAME-VERSION.txt."""
+    made = subprocess.run([TOOLS / "venv.sh", name, version], stdout=subprocess.PIPE, text=True, check=True)
+    return Path(made.stdout.strip())
+
+
+def python_version(venv: Path = VENV) -> str:
+    """Major and minor version of a venv's interpreter."""
+    return next((venv / "lib").glob("python3.*")).name.removeprefix("python")
+
+
+def site_packages(venv: Path = VENV) -> Path:
+    """Where a venv's packages are."""
+    return next((venv / "lib").glob("python3.*")) / "site-packages"
+
+
+@contextlib.contextmanager
+def staged(venv: Path = VENV) -> Iterator[Path]:
+    """A copy of what git knows or would add, its dependencies from a venv beside it.
+
+    ansible-test resolves symlinks, and reports "All targets skipped" for a copy inside a repository that ignores it;
+    a build from the checkout itself would pack caches.
+    """
+    (CACHE / "stage").mkdir(parents=True, exist_ok=True)
+    top = Path(tempfile.mkdtemp(dir=CACHE / "stage"))
+    try:
+        collections = top / "ansible_collections"
+        here = collections / "daytwo" / "aws"
+        here.mkdir(parents=True)
+        listed = subprocess.run(
+            ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            check=True,
+        ).stdout.split(b"\0")
+        for name in sorted({os.fsdecode(name) for name in listed if name}):
+            source, target = ROOT / name, here / name
+            if source.is_symlink() or source.is_file():  # one that was deleted is still listed
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(source, target, follow_symlinks=False)
+        for namespace in NAMESPACES:
+            (collections / namespace).symlink_to(site_packages(venv) / "ansible_collections" / namespace)
+        subprocess.run(["git", "init", "--quiet"], cwd=here, check=True)
+        yield here
+    finally:
+        shutil.rmtree(top)

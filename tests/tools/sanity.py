@@ -1,0 +1,40 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""ansible-test sanity on a staged copy, without ignore files; says how many tests ran on how many files."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+from ansible_test import ansible_test
+from common import VENV, python_version, staged
+
+FEWEST_TESTS = 20
+
+
+def sanity(venv: Path, version: str, *options: str, fewest: int = FEWEST_TESTS, path: str = "") -> tuple[bool, str]:
+    """Whether sanity passed with this Python, and what to say about it."""
+    with staged(venv) as here:
+        ignores = [str(file.relative_to(here)) for file in here.glob("tests/sanity/ignore*")]
+        files = sum(1 for file in here.rglob("*") if file.is_file() and ".git" not in file.parts)
+        ran = ansible_test("sanity", "--local", "--python", version, *options, venv=venv, cwd=here, path=path)
+    tests = set(re.findall(r'^Running sanity test "([^"]+)"', ran.output, re.MULTILINE))
+    troubles = [f"ignore file {name}" for name in ignores]
+    troubles += [line for line in ran.output.splitlines() if re.search(r"targets skipped|[Ss]kipping sanity test", line)]
+    if ran.returncode:
+        troubles.append(f"ansible-test exits {ran.returncode}")
+    if len(tests) < fewest:
+        troubles.append(f"only {len(tests)} tests ran, {fewest} expected")
+    summary = f"ansible-test sanity, Python {version}: {len(tests)} tests on {files} files in {ran.seconds:.0f} s"
+    if troubles:
+        found = re.findall(r"^(?:ERROR|FATAL|WARNING: .*skip).*", ran.output, re.MULTILINE) or [ran.output.rstrip()]
+        return False, "\n".join([*found, *troubles, summary])
+    return True, summary
+
+
+if __name__ == "__main__":
+    passed, message = sanity(VENV, python_version())
+    print(message)
+    sys.exit(not passed)
