@@ -1,0 +1,888 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""HTTP from a managed host, for S3 and registries alike: verified TLS, proxies, bounded retries, constant memory.
+
+Query strings are secrets here (a presigned URL is one), and so are Authorization headers: neither reaches an error.
+"""
+
+from __future__ import annotations
+
+import base64
+import email.utils
+import html
+import http.client
+import ipaddress
+import json
+import os
+import random
+import re
+import select
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Callable, Protocol, TypeVar, Union
+from urllib.parse import unquote, urljoin, urlsplit
+
+from .errors import ImageError
+
+CHUNK = 1024 * 1024
+SMALL_BODY = 8 * CHUNK
+# One send of the socket layer must end within the time-out, so a smaller piece tolerates a slower line.
+_SEND_PIECE = 128 * 1024
+_READ_PIECE = 64 * 1024
+_ERROR_BODY = 64 * 1024
+_MAX_REDIRECTS = 5
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_FIRST_PAUSE = 0.5
+_LONGEST_PAUSE = 20.0
+_LONGEST_RETRY_AFTER = 60.0
+_IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE"})
+_BOUND_TO_ORIGIN = frozenset({"authorization", "cookie"})
+
+_RETRYABLE_STATUSES = frozenset({408, 425, 429}) | (frozenset(range(500, 600)) - {501, 505, 511})
+# S3 answers these with 400 and 409, and means: again.
+_RETRYABLE_CODES = frozenset({"RequestTimeout", "SlowDown", "OperationAborted", "ConditionalRequestConflict"})
+_EXPIRED_CODES = frozenset({"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"})
+
+_HINTS = {
+    "RequestTimeTooSkewed": "The clock of this host is wrong; set it.",
+    "SignatureDoesNotMatch": "The signature does not fit: check the secret key, and that no proxy rewrites requests.",
+    "InvalidAccessKeyId": "The key that signed this is unknown there: check the credentials of the controller.",
+    "NoSuchBucket": "Check the bucket's name, its region and the endpoint.",
+    "AccessDenied": "The signer may not do this: check its policy, the bucket's policy and the KMS key's.",
+    "TOOMANYREQUESTS": "The registry limits how often it is asked: wait, or log in to be allowed more.",
+}
+
+_T = TypeVar("_T")
+
+
+class HttpError(ImageError):
+    """A request that did not end as it should. Its text holds no query string and no header.
+
+    C(retryable): the same request may succeed later. C(expired): the URL or its credentials expired, sign it again.
+    C(code) and C(answer) are the service's own; C(headers) the answer's, with lower-case names.
+    """
+
+    def __init__(
+        self,
+        method: str,
+        url: str,
+        problem: str,
+        *,
+        status: int | None = None,
+        code: str = "",
+        answer: str = "",
+        headers: Mapping[str, str] | None = None,
+        retryable: bool = False,
+        expired: bool = False,
+        hint: str = "",
+    ) -> None:
+        self.method = method
+        self.url = redacted(url)
+        self.problem = problem
+        self.status = status
+        self.code = code
+        self.answer = answer
+        self.headers: Mapping[str, str] = headers or {}
+        self.retryable = retryable
+        self.expired = expired
+        self.hint = hint
+        self.attempts = 1
+        super().__init__(problem)
+
+    def __str__(self) -> str:
+        tries = f" ({self.attempts} attempts)" if self.attempts > 1 else ""
+        return f"{self.method} {self.url}: {self.problem}{tries}." + (f" {self.hint}" if self.hint else "")
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self)!r})"
+
+
+class HttpConnectError(HttpError):
+    """No answer: name, connection, TLS, proxy, time-out or reset."""
+
+
+class HttpStatusError(HttpError):
+    """An answer with another status than those asked for."""
+
+
+class HttpBodyError(HttpError):
+    """A body, theirs or ours, that is not what was announced: short, too large, or another range."""
+
+
+@dataclass(frozen=True)
+class Response:
+    """A whole answer with a small body. Header names are lower-case."""
+
+    status: int
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+
+    @property
+    def etag(self) -> str:
+        return self.headers.get("etag", "")
+
+
+class Readable(Protocol):
+    """Anything with read(n); b"" is the end."""
+
+    def read(self, n: int, /) -> bytes: ...
+
+
+Body = Union[Iterable[bytes], Readable]
+"""What put_stream sends: pieces of bytes, or something to read them from."""
+
+
+@dataclass(frozen=True)
+class _Address:
+    """A URL taken apart; C(target) is path and query."""
+
+    scheme: str
+    host: str
+    port: int
+    target: str = field(repr=False)
+
+    @property
+    def origin(self) -> tuple[str, str, int]:
+        return self.scheme, self.host, self.port
+
+    @property
+    def netloc(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == _PORTS[self.scheme] else f"{host}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        return f"{self.scheme}://{self.netloc}{self.target}"
+
+    @classmethod
+    def parse(cls, method: str, url: str) -> _Address:
+        problem = ""
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError:
+            raise HttpError(method, url, "this is no URL") from None
+        if parts.scheme not in _PORTS or not parts.hostname:
+            problem = "a URL here begins with http:// or https:// and a host"
+        elif parts.username is not None:
+            problem = "a URL here holds no user name and no password; give them as options"
+        elif not re.fullmatch(r"[!-~]+", url):
+            problem = "a URL holds no blanks, control characters or letters outside ASCII; encode them with %"
+        if problem or parts.hostname is None:
+            raise HttpError(method, url, problem)
+        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        return cls(parts.scheme, parts.hostname, port or _PORTS[parts.scheme], target)
+
+
+_PORTS = {"http": 80, "https": 443}
+
+
+def redacted(url: str) -> str:
+    """The URL without user, password, query string and fragment: what may be shown."""
+    bare, query, _ = url.partition("?")
+    bare = re.sub(r"//[^/]*@", "//", bare.partition("#")[0])
+    return bare + ("?..." if query else "")
+
+
+def _scrubbed(text: str, address: _Address, headers: Mapping[str, str]) -> str:
+    """A service's words, short and without the secrets that we sent: some servers repeat the request in the answer."""
+    secrets = [value.partition("=")[2] for value in address.target.partition("?")[2].split("&")]
+    for name, value in headers.items():
+        if name.lower() in _BOUND_TO_ORIGIN:
+            secrets += [value, value.partition(" ")[2]]
+    for secret in secrets:
+        for form in (secret, unquote(secret)):
+            if len(form) >= 8:
+                text = text.replace(form, "...")
+    text = re.sub(r"(https?://[^\s?]*)\?\S*", r"\1?...", text)
+    text = " ".join(re.sub(r"[^\x20-\x7e\u00a0-\uffff]", " ", text).split())
+    return text if len(text) <= 300 else text[:297] + "..."
+
+
+def _service_words(body: bytes) -> tuple[str, str]:
+    """Code and message of an S3 error (XML), of a registry or token server (JSON), or the beginning of other text."""
+    text = body.decode("utf-8", "replace").strip()
+    if text.startswith("{"):
+        with suppress(ValueError, RecursionError):
+            return _json_words(json.loads(text))
+    # Not an XML parser: two fields are wanted, and entities of a hostile document must not be expanded.
+    code = re.search(r"<Code>([^<]{1,100})</Code>", text)
+    message = re.search(r"<Message>([^<]*)</Message>", text)
+    if code:
+        return code.group(1), html.unescape(message.group(1)) if message else ""
+    title = re.search(r"<title>([^<]*)</title>", text, re.IGNORECASE)
+    if title:
+        return "", html.unescape(title.group(1))
+    return "", html.unescape(re.sub(r"<[^>]{0,500}>", " ", text[:2000]))
+
+
+def _json_words(document: dict[str, Any]) -> tuple[str, str]:
+    errors = document.get("errors")
+    first = errors[0] if isinstance(errors, list) and errors and isinstance(errors[0], dict) else document
+    code = first.get("code") or first.get("error") or ""
+    message = first.get("message") or first.get("error_description") or first.get("details") or ""
+    return str(code)[:100], str(message)
+
+
+class Reader:
+    """The body of an answer, read piece by piece.
+
+    C(length) is what read() yields in all (None: unknown until the end), C(total) the whole object's size if known.
+    """
+
+    def __init__(
+        self,
+        address: _Address,
+        response: http.client.HTTPResponse,
+        skip: int,
+        length: int | None,
+        total: int | None,
+    ) -> None:
+        self.status = response.status
+        self.headers: Mapping[str, str] = _lower(response)
+        self.length = length
+        self.total = total
+        self.done = 0
+        self._address = address
+        self._response = response
+        self._skip = skip
+        self._broken: HttpBodyError | None = None
+
+    @property
+    def etag(self) -> str:
+        return self.headers.get("etag", "")
+
+    @property
+    def complete(self) -> bool:
+        return self.length is not None and self.done == self.length
+
+    def read(self, n: int = CHUNK, /) -> bytes:
+        """At most n bytes, b"" at the end. Raises HttpBodyError (retryable) where the body ends before its length;
+        every byte returned until then is good, so the next attempt may start behind it."""
+        while self._skip:
+            piece = self._piece(self._skip)
+            if not piece:
+                raise self._error("the answer ended before the wanted range begins")
+            self._skip -= len(piece)
+        pieces: list[bytes] = []
+        got = 0
+        while got < n and not self.complete:
+            try:
+                piece = self._piece(n - got if self.length is None else min(n - got, self.length - self.done))
+            except HttpBodyError:
+                if not pieces:
+                    raise
+                break  # raised again by the next read: what came until now is delivered first
+            if not piece:
+                if self.length is None:
+                    self.length = self.done
+                elif not pieces:
+                    raise self._error(f"the answer ended after {self.done} of {self.length} bytes")
+                break
+            pieces.append(piece)
+            got += len(piece)
+            self.done += len(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _piece(self, n: int) -> bytes:
+        if self._broken is not None:
+            raise self._broken
+        try:
+            return self._response.read1(min(n, _READ_PIECE))
+        except (OSError, http.client.HTTPException) as error:
+            self._broken = self._error(f"the answer broke off after {self.done} bytes: {_os_words(error)}")
+            raise self._broken from None
+
+    def _error(self, problem: str) -> HttpBodyError:
+        return HttpBodyError("GET", self._address.url, problem, status=self.status, retryable=True)
+
+
+@dataclass(frozen=True)
+class _Proxy:
+    host: str
+    port: int
+    authorization: str = field(repr=False)
+
+
+class _Proxies:
+    """The proxy variables, read as curl reads them; the lower-case name wins."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        def value(name: str) -> str:
+            return environ.get(name) or environ.get(name.upper()) or ""
+
+        self._urls = {scheme: value(f"{scheme}_proxy") for scheme in _PORTS}
+        self._direct = [entry.strip().lower() for entry in value("no_proxy").split(",") if entry.strip()]
+
+    def proxy_for(self, address: _Address) -> _Proxy | None:
+        url = self._urls[address.scheme]
+        if not url or any(self._matches(entry, address) for entry in self._direct):
+            return None
+        name = f"{address.scheme}_proxy"
+        try:
+            parts = urlsplit(url if "://" in url else f"http://{url}")
+            host, port = parts.hostname, parts.port or 80
+        except ValueError:
+            host, port = None, 0
+        if not host or parts.scheme != "http":
+            raise ImageError(
+                f"The variable {name} of this host names no http:// proxy. Write http://[user:password@]host:port."
+            )
+        authorization = ""
+        if parts.username is not None:
+            authorization = basic(unquote(parts.username), unquote(parts.password or ""))
+        return _Proxy(host, port, authorization)
+
+    @staticmethod
+    def _matches(entry: str, address: _Address) -> bool:
+        if entry == "*":
+            return True
+        with suppress(ValueError):
+            return ipaddress.ip_address(address.host) in ipaddress.ip_network(entry, strict=False)
+        name, _, port = entry.partition(":") if entry.count(":") == 1 else (entry, "", "")
+        if port and port != str(address.port):
+            return False
+        name = name.lstrip(".")
+        return address.host == name or address.host.endswith(f".{name}")
+
+
+def basic(username: str, password: str) -> str:
+    """The value of an Authorization header for a user name and a password."""
+    return "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()
+
+
+@dataclass(frozen=True)
+class _Exchange:
+    """A request on its way: its address, its connection, and the answer's head."""
+
+    method: str
+    address: _Address
+    headers: Mapping[str, str] = field(repr=False)
+    connection: http.client.HTTPConnection = field(repr=False)
+    response: http.client.HTTPResponse = field(repr=False)
+
+
+class Client:
+    """One for a whole run; threads may share it. Each exchange has a connection of its own while it lasts."""
+
+    def __init__(
+        self,
+        ca_path: str | None = None,
+        timeout: float = 60.0,
+        retries: int = 5,
+        environ: Mapping[str, str] | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.time,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        """C(ca_path): a PEM file, or a folder of them, trusted beside the system's authorities.
+
+        C(timeout): seconds without progress. C(retries): how often a request is made again after a passing failure.
+        """
+        self.timeout = timeout
+        self.retries = retries
+        self._sleep = sleep
+        self._clock = clock
+        self._jitter = jitter
+        self._proxies = _Proxies(os.environ if environ is None else environ)
+        self._lock = threading.Lock()
+        self._idle: dict[tuple[str, str, int], list[http.client.HTTPConnection]] = {}
+        # Loading the system's trust takes milliseconds that plain HTTP needn't spend; a wrong path must show at once.
+        self._trust: ssl.SSLContext | None = _trust(ca_path) if ca_path else None
+
+    def close(self) -> None:
+        """Closes the connections that wait for reuse."""
+        with self._lock:
+            idle, self._idle = self._idle, {}
+        for connections in idle.values():
+            for connection in connections:
+                connection.close()
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        ok: Collection[int] = (200, 201, 202, 204),
+        limit: int = SMALL_BODY,
+    ) -> Response:
+        """A request with a small answer; one larger than C(limit) bytes is an error. GET and HEAD follow redirects."""
+
+        def attempt() -> Response:
+            exchange = self._exchange(method, url, headers or {}, body, ok)
+            return self._finish(exchange, limit)
+
+        return self._persist(attempt)
+
+    @contextmanager
+    def open_stream(
+        self, url: str, headers: Mapping[str, str] | None = None, start: int = 0, end: int | None = None
+    ) -> Iterator[Reader]:
+        """GET as a stream, from byte C(start) to before byte C(end), as in a slice. Follows redirects.
+
+        Opening is tried again as usual; a body that breaks off is the reader's retryable error, so that the caller
+        goes on behind what it has.
+        """
+        if start < 0 or (end is not None and end <= start):
+            raise ValueError(f"no range: {start} to {end}")
+        wanted = dict(headers or {})
+        ranged = start > 0 or end is not None
+        if ranged:
+            wanted["Range"] = f"bytes={start}-{'' if end is None else end - 1}"
+
+        def attempt() -> tuple[_Exchange, Reader]:
+            exchange = self._exchange("GET", url, wanted, None, (200, 206) if ranged else (200,))
+            try:
+                return exchange, _reader(exchange, start, end)
+            except HttpError:
+                exchange.connection.close()
+                raise
+
+        exchange, reader = self._persist(attempt)
+        try:
+            yield reader
+        finally:
+            self._give_back(exchange, whole=exchange.response.length == 0 or exchange.response.isclosed())
+
+    def put_stream(
+        self,
+        url: str,
+        headers: Mapping[str, str] | None,
+        make_body: Callable[[], Body],
+        length: int,
+        ok: Collection[int] = (200, 201, 204),
+    ) -> Response:
+        """PUT of exactly C(length) bytes, never chunked. Another attempt calls C(make_body) again.
+
+        With If-None-Match, a 412 after a lost answer may be the object of our own first attempt: look, then decide.
+        An error that C(make_body) raises passes unchanged; it is tried again where it is a retryable HttpError.
+        """
+
+        def attempt() -> Response:
+            return self._finish(self._upload(url, headers or {}, make_body, length, ok), SMALL_BODY)
+
+        return self._persist(attempt)
+
+    # -- attempts
+
+    def _persist(self, attempt: Callable[[], _T]) -> _T:
+        for number in range(self.retries + 1):
+            try:
+                return attempt()
+            except HttpError as error:
+                if not error.retryable or number == self.retries:
+                    error.attempts = number + 1
+                    raise
+                self._sleep(self._pause(number, error.headers.get("retry-after", "")))
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def _pause(self, number: int, retry_after: str) -> float:
+        """Full jitter, so that hosts that failed together do not come back together; a server's wish is a minimum."""
+        pause = self._jitter() * min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0**number)
+        wish = 0.0
+        if re.fullmatch(r"[0-9]{1,9}", retry_after.strip()):
+            wish = float(retry_after)
+        elif retry_after:
+            with suppress(TypeError, ValueError, OverflowError):  # 3.9 raises TypeError for what is no date
+                wish = email.utils.parsedate_to_datetime(retry_after).timestamp() - self._clock()
+        return max(pause, min(wish, _LONGEST_RETRY_AFTER))
+
+    # -- one exchange
+
+    def _exchange(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, ok: Collection[int]
+    ) -> _Exchange:
+        """Sends, follows redirects, and returns with the head of an answer whose status is one of C(ok)."""
+        address = _Address.parse(method, url)
+        for _ in range(_MAX_REDIRECTS + 1):
+            connection = self._begin(method, address, headers, None if body is None else len(body))
+            try:
+                if body is not None:
+                    connection.send(body)
+                response = connection.getresponse()
+            except (OSError, http.client.HTTPException) as error:
+                connection.close()
+                raise self._no_answer(method, address, error) from None
+            exchange = _Exchange(method, address, headers, connection, response)
+            if response.status in ok:
+                return exchange
+            if response.status not in _REDIRECTS or method not in ("GET", "HEAD"):
+                raise self._refusal(exchange)
+            following = _redirect(exchange)
+            self._finish(exchange, _ERROR_BODY)
+            if following.origin != address.origin:
+                headers = {name: value for name, value in headers.items() if name.lower() not in _BOUND_TO_ORIGIN}
+            address = following
+        raise HttpError(method, url, f"more than {_MAX_REDIRECTS} redirects")
+
+    def _upload(
+        self, url: str, headers: Mapping[str, str], make_body: Callable[[], Body], length: int, ok: Collection[int]
+    ) -> _Exchange:
+        address = _Address.parse("PUT", url)
+        source = make_body()
+        connection = None
+        try:
+            pieces = _exactly(source, length, url)
+            connection = self._begin("PUT", address, headers, length)
+            response = self._send(connection, address, pieces)
+            early = response is not None
+            if response is None:
+                try:
+                    response = connection.getresponse()
+                except (OSError, http.client.HTTPException) as error:
+                    raise self._no_answer("PUT", address, error) from None
+        except BaseException:  # also an interrupt: half a request must not be left on a connection for reuse
+            if connection is not None:
+                connection.close()
+            raise
+        finally:
+            close = getattr(source, "close", None)
+            if close is not None:
+                close()
+        exchange = _Exchange("PUT", address, headers, connection, response)
+        if response.status not in ok:
+            raise self._refusal(exchange)
+        if early:
+            connection.close()
+            raise HttpBodyError(
+                "PUT", url, "it was accepted before all bytes were sent", status=response.status, retryable=True
+            )
+        return exchange
+
+    def _send(
+        self, connection: http.client.HTTPConnection, address: _Address, pieces: Iterator[bytes]
+    ) -> http.client.HTTPResponse | None:
+        """Sends the pieces; returns an answer that came before the last of them, which ends the sending."""
+        for piece in pieces:
+            view = memoryview(piece)
+            for offset in range(0, len(view), _SEND_PIECE):
+                try:
+                    answer = _early_answer(connection)
+                    if answer is not None:
+                        return answer
+                    connection.send(view[offset : offset + _SEND_PIECE])
+                except (OSError, http.client.HTTPException) as error:
+                    # A server that refuses and closes makes the sending fail before its answer is looked for.
+                    with suppress(OSError, http.client.HTTPException):
+                        answer = _early_answer(connection)
+                        if answer is not None:
+                            return answer
+                    raise self._no_answer("PUT", address, error) from None
+        return None
+
+    def _begin(
+        self, method: str, address: _Address, headers: Mapping[str, str], length: int | None
+    ) -> http.client.HTTPConnection:
+        """A connection on which the head of the request has been sent."""
+        for name, value in headers.items():
+            if not re.fullmatch(r"[!-9;-~]+", name) or not re.fullmatch(r"[\t -~\u00a0-\u00ff]*", value):
+                raise HttpError(method, address.url, f"the header {name!r} holds a character that no header may hold")
+        proxy = self._proxies.proxy_for(address)
+        connection = self._idle_connection(address) or self._connect(method, address, proxy)
+        absolute = proxy is not None and address.scheme == "http"
+        try:
+            connection.putrequest(method, address.url if absolute else address.target)
+            if absolute and proxy is not None and proxy.authorization:
+                connection.putheader("Proxy-Authorization", proxy.authorization)
+            if "user-agent" not in {name.lower() for name in headers}:
+                connection.putheader("User-Agent", "daytwo.aws")
+            for name, value in headers.items():
+                connection.putheader(name, value)
+            if length is not None:
+                connection.putheader("Content-Length", str(length))
+            connection.endheaders()
+        except (OSError, http.client.HTTPException) as error:
+            connection.close()
+            raise self._no_answer(method, address, error) from None
+        return connection
+
+    def _idle_connection(self, address: _Address) -> http.client.HTTPConnection | None:
+        while True:
+            with self._lock:
+                idle = self._idle.get(address.origin)
+                connection = idle.pop() if idle else None
+            if connection is None:
+                return None
+            # Readable without a question means closed by the server (or out of step): neither can be used.
+            if connection.sock is not None and not _readable(connection.sock):
+                return connection
+            connection.close()
+
+    def _connect(self, method: str, address: _Address, proxy: _Proxy | None) -> http.client.HTTPConnection:
+        host, port = (proxy.host, proxy.port) if proxy else (address.host, address.port)
+        connection: http.client.HTTPConnection
+        try:
+            if address.scheme == "https":
+                connection = http.client.HTTPSConnection(host, port, timeout=self.timeout, context=self._tls())
+                if proxy:
+                    headers = {"Proxy-Authorization": proxy.authorization} if proxy.authorization else {}
+                    connection.set_tunnel(address.host, address.port, headers)
+            else:
+                connection = http.client.HTTPConnection(host, port, timeout=self.timeout)
+            connection.auto_open = 0  # a lost connection must be an error here, never a silent second one
+            try:
+                connection.connect()
+            except BaseException:
+                connection.close()
+                raise
+        except (OSError, http.client.HTTPException) as error:
+            raise self._no_connection(method, address, proxy, error) from None
+        return connection
+
+    def _tls(self) -> ssl.SSLContext:
+        with self._lock:
+            if self._trust is None:
+                self._trust = _trust(None)
+            return self._trust
+
+    def _finish(self, exchange: _Exchange, limit: int) -> Response:
+        """Reads a small body to its end and lets the connection be used again."""
+        response = exchange.response
+        announced = response.length
+        try:
+            body = response.read(limit + 1)
+        except (OSError, http.client.HTTPException) as error:
+            exchange.connection.close()
+            problem = f"the answer broke off: {_os_words(error)}"
+            raise self._broken(exchange, problem, retryable=exchange.method in _IDEMPOTENT) from None
+        if len(body) > limit:
+            exchange.connection.close()
+            raise self._broken(
+                exchange, f"the answer is larger than {limit} bytes, which no such answer needs", retryable=False
+            )
+        if announced is not None and len(body) < announced:
+            exchange.connection.close()
+            problem = f"the answer ended after {len(body)} of {announced} bytes"
+            raise self._broken(exchange, problem, retryable=exchange.method in _IDEMPOTENT)
+        self._give_back(exchange, whole=True)
+        return Response(response.status, _lower(response), body)
+
+    def _give_back(self, exchange: _Exchange, whole: bool) -> None:
+        connection, response = exchange.connection, exchange.response
+        reusable = whole and not response.will_close and connection.sock is not None
+        response.close()
+        if not reusable:
+            connection.close()
+            return
+        with self._lock:
+            self._idle.setdefault(exchange.address.origin, []).append(connection)
+
+    # -- errors
+
+    @staticmethod
+    def _broken(exchange: _Exchange, problem: str, retryable: bool) -> HttpBodyError:
+        return HttpBodyError(
+            exchange.method, exchange.address.url, problem, status=exchange.response.status, retryable=retryable
+        )
+
+    @staticmethod
+    def _refusal(exchange: _Exchange) -> HttpStatusError:
+        """The service's own words for a status that was not asked for. Its connection is not used again."""
+        body = b""
+        with suppress(OSError, http.client.HTTPException):
+            body = exchange.response.read(_ERROR_BODY)
+        exchange.connection.close()
+        address, status, headers = exchange.address, exchange.response.status, _lower(exchange.response)
+        code, message = (_scrubbed(word, address, exchange.headers) for word in _service_words(body))
+        answer = ": ".join(word for word in (code, message) if word)
+        expired = code in _EXPIRED_CODES or (status in (400, 401, 403) and "expired" in message.lower())
+        retryable = not expired and (status in _RETRYABLE_STATUSES or code in _RETRYABLE_CODES)
+        reason = _scrubbed(exchange.response.reason or "", address, exchange.headers)
+        return HttpStatusError(
+            exchange.method,
+            address.url,
+            f"{status} {reason}".strip() + (f", {answer}" if answer else ""),
+            status=status,
+            code=code,
+            answer=answer,
+            headers=headers,
+            retryable=retryable and exchange.method in _IDEMPOTENT,
+            expired=expired,
+            hint=_hint(status, code, expired, headers),
+        )
+
+    @staticmethod
+    def _no_answer(method: str, address: _Address, error: Exception) -> HttpConnectError:
+        problem = f"no answer: {_os_words(error)}"
+        return HttpConnectError(method, address.url, problem, retryable=method in _IDEMPOTENT)
+
+    @staticmethod
+    def _no_connection(method: str, address: _Address, proxy: _Proxy | None, error: Exception) -> HttpConnectError:
+        """Nothing was sent yet, so every method may try again, unless trying again can't help."""
+        peer = f"the proxy {proxy.host}:{proxy.port}" if proxy else address.netloc
+        retryable, hint = True, ""
+        tunnel = re.match(r"Tunnel connection failed: (\d+)", str(error))
+        if tunnel:
+            retryable = int(tunnel.group(1)) >= 500
+            hint = "The proxy refuses: check https_proxy, its user and password, and no_proxy on this host."
+        elif isinstance(error, ssl.SSLCertVerificationError):
+            retryable, hint = (
+                False,
+                "If an authority of your own signed it, set ca_path to its certificate on this host.",
+            )
+            if "match" in error.verify_message or "not valid for" in error.verify_message:
+                hint = "The name in the URL must be one that the certificate was made for."
+        elif isinstance(error, ssl.SSLError) and not isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
+            retryable, hint = False, "Is TLS spoken on this port? A registry without TLS needs plain_http."
+        elif isinstance(error, socket.gaierror):
+            retryable = error.errno == socket.EAI_AGAIN
+            hint = "This host cannot resolve the name: check its DNS, or set a proxy for it."
+        return HttpConnectError(
+            method, address.url, f"no connection to {peer}: {_os_words(error)}", retryable=retryable, hint=hint
+        )
+
+
+def _trust(ca_path: str | None) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    # Python 3.13 turns on strictness that many private authorities' certificates do not meet; hosts with an older
+    # Python and the engines accept them, and the same ca_path must work on all hosts.
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    if ca_path is None:
+        return context
+    path = Path(ca_path)
+    try:
+        files = sorted(path.iterdir()) if path.is_dir() else [path]
+        files = [file for file in files if file == path or file.suffix in (".pem", ".crt", ".cer")]
+        for file in files:
+            context.load_verify_locations(cafile=str(file))
+    except OSError as error:  # SSLError is one
+        raise ImageError(
+            f"ca_path {ca_path}: {_os_words(error)}. It is a PEM file, or a folder of .pem or .crt files."
+        ) from None
+    if not files:
+        raise ImageError(f"ca_path {ca_path}: no .pem, .crt or .cer file in this folder.")
+    return context
+
+
+def _lower(response: http.client.HTTPResponse) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    for name, value in response.getheaders():
+        name = name.lower()
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return headers
+
+
+def _readable(sock: socket.socket) -> bool:
+    poll = select.poll()  # not select(): it fails on descriptors above 1023
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def _early_answer(connection: http.client.HTTPConnection) -> http.client.HTTPResponse | None:
+    """The answer, if one has begun to arrive while we still send.
+
+    With TLS a readable socket may hold nothing but a session ticket, so only a byte of plain text counts.
+    """
+    sock = connection.sock
+    if sock is None or not _readable(sock):
+        return None
+    response = http.client.HTTPResponse(sock, method="PUT")
+    sock.settimeout(0)
+    try:
+        begun = response.fp.peek(1)
+    except (BlockingIOError, ssl.SSLWantReadError):
+        begun = b""
+    finally:
+        sock.settimeout(connection.timeout)
+    if not begun:
+        response.close()
+        return None
+    response.begin()
+    return response
+
+
+def _exactly(source: Body, length: int, url: str) -> Iterator[bytes]:
+    """The pieces of a body, checked against the length that the request announces."""
+    sent = 0
+    if hasattr(source, "read"):
+        reader = source
+        pieces = iter(lambda: reader.read(CHUNK), b"")
+    else:
+        pieces = iter(source)
+    for piece in pieces:
+        sent += len(piece)
+        if sent > length:
+            raise HttpBodyError("PUT", url, f"the source holds more than the {length} bytes announced")
+        yield piece
+    if sent < length:
+        raise HttpBodyError("PUT", url, f"the source ended after {sent} of {length} bytes")
+
+
+def _reader(exchange: _Exchange, start: int, end: int | None) -> Reader:
+    """A reader of what was asked, whether the server sent the range or, as it may, the whole."""
+    response, address = exchange.response, exchange.address
+    announced = response.length
+    if response.status == 200:
+        length = announced
+        if announced is not None:
+            if announced < start:
+                raise HttpBodyError(
+                    "GET", address.url, f"byte {start} was wanted, the object has {announced}", status=200
+                )
+            length = (announced if end is None else min(end, announced)) - start
+        return Reader(address, response, start, length, announced)
+    text = response.getheader("Content-Range") or ""
+    found = re.fullmatch(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)", text.strip())
+    problem = f"the answer holds the range {text[:80]!r}, asked was from {start} to before {end or 'the end'}"
+    if not found:
+        raise HttpBodyError("GET", address.url, problem, status=206)
+    first, last = int(found.group(1)), int(found.group(2))
+    total = None if found.group(3) == "*" else int(found.group(3))
+    # A server may know less than asked (the object ends before C(end)), but then it must say where the object ends.
+    short = end is None or last + 1 < end
+    if first != start or last < first or (end is not None and last >= end) or (short and total not in (None, last + 1)):
+        raise HttpBodyError("GET", address.url, problem, status=206)
+    if announced is not None and announced != last + 1 - first:
+        raise HttpBodyError("GET", address.url, f"{problem}, and announces {announced} bytes", status=206)
+    return Reader(address, response, 0, last + 1 - first, total)
+
+
+def _redirect(exchange: _Exchange) -> _Address:
+    location = exchange.response.getheader("Location") or ""
+    method, address = exchange.method, exchange.address
+    if not location:
+        raise HttpError(method, address.url, f"{exchange.response.status} without saying where to go")
+    following = _Address.parse(method, urljoin(address.url, location))
+    if address.scheme == "https" and following.scheme == "http":
+        raise HttpError(
+            method,
+            address.url,
+            f"redirected from TLS to {redacted(following.url)} without TLS",
+            hint="That would give up what TLS protects: mend the address that the service gives out.",
+        )
+    return following
+
+
+def _hint(status: int, code: str, expired: bool, headers: Mapping[str, str]) -> str:
+    if expired:
+        return "The signed URL, or the credentials that signed it, expired: sign again with valid ones."
+    region = headers.get("x-amz-bucket-region", "")
+    if region and (status in (301, 307, 400) or code == "AuthorizationHeaderMalformed"):
+        return f"The bucket lives in the region {region[:40]}."
+    if status == 407:
+        return "The proxy wants a user and a password: set them in the proxy variable of this host."
+    return _HINTS.get(code, "")
+
+
+def _os_words(error: BaseException) -> str:
+    """What the system says about a failure, without anything that the request held."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted ({error.verify_message})"
+    if isinstance(error, socket.timeout):
+        return "timed out"
+    if isinstance(error, http.client.RemoteDisconnected):
+        return "the server closed the connection"
+    if isinstance(error, http.client.HTTPException):
+        return f"this is no HTTP ({type(error).__name__})"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS failed ({error.reason or type(error).__name__})"
+    if isinstance(error, OSError):
+        return error.strerror or str(error) or type(error).__name__
+    return type(error).__name__

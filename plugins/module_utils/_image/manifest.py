@@ -1,0 +1,250 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Manifests, indexes and configs from bytes. They come from registries and archives, so nothing in them is believed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from .errors import ImageError
+from .model import Blob
+from .reference import Platform, is_digest
+
+MANIFEST_LIMIT = 4 * 1024 * 1024
+CONFIG_LIMIT = 8 * 1024 * 1024
+
+OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+OCI_INDEX = "application/vnd.oci.image.index.v1+json"
+DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
+MANIFEST_TYPES = (OCI_MANIFEST, DOCKER_MANIFEST)
+INDEX_TYPES = (OCI_INDEX, DOCKER_LIST)
+_SCHEMA1_TYPES = (
+    "application/vnd.docker.distribution.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.v1+prettyjws",
+)
+_CONFIG_TYPES = ("application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json")
+_LAYER_TYPES = frozenset(
+    {"application/vnd.docker.image.rootfs.diff.tar" + end for end in ("", ".gzip", ".zstd")}
+    | {"application/vnd.oci.image.layer.v1.tar" + end for end in ("", "+gzip", "+zstd")}
+)
+_FOREIGN_WORDS = ("nondistributable", "foreign")
+_MOST_BYTES = 2**63 - 1
+_UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """One image of one platform: its config, and its layers from the lowest up."""
+
+    media_type: str
+    config: Blob
+    layers: tuple[Blob, ...]
+
+
+@dataclass(frozen=True)
+class IndexEntry:
+    """A manifest that an index names; its platform is None where the index does not tell."""
+
+    blob: Blob
+    platform: Platform | None
+
+
+@dataclass(frozen=True)
+class Index:
+    """An image of several platforms. Entries that are no images (attestations) are left out."""
+
+    media_type: str
+    entries: tuple[IndexEntry, ...]
+
+
+class Config(NamedTuple):
+    """What a config says about the image: its platform, and the digest of each layer's uncompressed tar."""
+
+    platform: Platform
+    diff_ids: tuple[str, ...]
+
+
+def is_zstd(media_type: str) -> bool:
+    """Engines before Docker 23 cannot unpack zstd layers."""
+    return media_type.endswith(("+zstd", ".zstd"))
+
+
+def document_type(data: bytes, content_type: str = "", where: str = "the manifest") -> str:
+    """Which of the four media types this is. Anything else, and anything that could be read in two ways, is refused.
+
+    A manifest says its type itself, in the answer's Content-Type, or both; a document with the fields of an image and
+    of an index would be one to us and the other to an engine (OCI image specification 1.0.2).
+    """
+    document = _object(load_json(data, MANIFEST_LIMIT, where), where)
+    announced = content_type.partition(";")[0].strip().lower()
+    own = document.get("mediaType", "")
+    if own and not isinstance(own, str):
+        raise ImageError(f"{where}: its mediaType is no text.")
+    if announced in _SCHEMA1_TYPES or document.get("schemaVersion") == 1:
+        raise ImageError(
+            f"{where} is of the old schema 1, which has no config and no diffIDs to verify. "
+            "Push the image again with a docker of the last years."
+        )
+    known = MANIFEST_TYPES + INDEX_TYPES
+    if own and announced in known and own != announced:
+        raise ImageError(f"{where} says that it is {own}, the answer that it is {announced}; it is not to be trusted.")
+    is_index, is_image = "manifests" in document, "layers" in document or "config" in document
+    if is_index and is_image:
+        raise ImageError(f"{where} is an image and an index in one; it is not to be trusted.")
+    kind = own or (announced if announced in known else "") or (OCI_INDEX if is_index else OCI_MANIFEST)
+    if kind not in known:
+        raise ImageError(f"{where} is {kind[:100]!r}, no container image.")
+    if (kind in INDEX_TYPES) != is_index:
+        raise ImageError(f"{where} says that it is {kind}, but does not have that type's fields.")
+    return kind
+
+
+def parse_manifest(data: bytes, content_type: str = "", where: str = "the manifest") -> Manifest:
+    """An image's manifest. Raises ImageError for all that is not one, or that cannot be carried."""
+    kind = document_type(data, content_type, where)
+    if kind not in MANIFEST_TYPES:
+        raise ImageError(f"{where} is an index, where an image was expected.")
+    document = _object(load_json(data, MANIFEST_LIMIT, where), where)
+    config = _blob(document.get("config"), f"{where}: config")
+    if config.media_type not in _CONFIG_TYPES:
+        raise ImageError(f"{where} is an artifact of type {config.media_type[:100]!r}, no container image.")
+    if (config.size or 0) > CONFIG_LIMIT:
+        raise ImageError(f"{where}: its config has {config.size} bytes, more than {CONFIG_LIMIT}.")
+    layers = tuple(
+        _layer(entry, f"{where}: layer {number}")
+        for number, entry in enumerate(_list(document.get("layers"), f"{where}: layers"), 1)
+    )
+    return Manifest(kind, config, layers)
+
+
+def parse_index(data: bytes, content_type: str = "", where: str = "the index") -> Index:
+    """An index of images by platform. Raises ImageError for all that is not one."""
+    kind = document_type(data, content_type, where)
+    if kind not in INDEX_TYPES:
+        raise ImageError(f"{where} is one image, where an index was expected.")
+    document = _object(load_json(data, MANIFEST_LIMIT, where), where)
+    entries = []
+    for number, item in enumerate(_list(document.get("manifests"), f"{where}: manifests"), 1):
+        place = f"{where}: manifest {number}"
+        blob, platform = _blob(item, place), None
+        if item.get("platform") is not None:
+            platform = _platform(_object(item["platform"], f"{place}: platform"), f"{place}: platform")
+        # Builders hang attestations beside the images and give them this platform.
+        if platform is None or platform.architecture != _UNKNOWN:
+            entries.append(IndexEntry(blob, platform))
+    return Index(kind, tuple(entries))
+
+
+def parse_config(data: bytes, where: str = "the config") -> Config:
+    """An image's config. Raises ImageError for all that is not one."""
+    document = _object(load_json(data, CONFIG_LIMIT, where), where)
+    rootfs = _object(document.get("rootfs"), f"{where}: rootfs")
+    if rootfs.get("type") != "layers":
+        raise ImageError(f"{where}: rootfs is not of type 'layers'.")
+    diff_ids = tuple(
+        _digest(diff_id, f"{where}: diffID {number}")
+        for number, diff_id in enumerate(_list(rootfs.get("diff_ids") or [], f"{where}: diff_ids"), 1)
+    )
+    return Config(_platform(document, where), diff_ids)
+
+
+def check_layers(manifest: Manifest, config: Config, where: str = "the image") -> None:
+    """Every layer needs its diffID, or what the engine unpacks could not be verified."""
+    if len(manifest.layers) != len(config.diff_ids):
+        raise ImageError(
+            f"{where}: the manifest has {len(manifest.layers)} layers, the config {len(config.diff_ids)} diffIDs; "
+            "it is damaged."
+        )
+
+
+def load_json(data: bytes, limit: int, where: str) -> Any:
+    """JSON of bounded size and numbers. Raises ImageError for all that is none."""
+    if len(data) > limit:
+        raise ImageError(f"{where} has {len(data)} bytes, more than {limit}.")
+    try:
+        return json.loads(data.decode("utf-8"), parse_int=_bounded_int, parse_constant=_no_constant)
+    except RecursionError:
+        raise ImageError(f"{where} is nested too deeply.") from None
+    except ValueError as error:  # also JSONDecodeError and UnicodeDecodeError
+        raise ImageError(f"{where} is no JSON: {str(error)[:100]}.") from None
+
+
+def _bounded_int(digits: str) -> int:
+    # Python before 3.11 converts millions of digits, in quadratic time.
+    if len(digits) > 20:
+        raise ValueError("a number of more than 20 digits")
+    return int(digits)
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no number")
+
+
+def _object(value: Any, where: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ImageError(f"{where} is no JSON object.")
+    return value
+
+
+def _list(value: Any, where: str) -> list[Any]:
+    if not isinstance(value, list):
+        raise ImageError(f"{where} is no JSON list.")
+    return value
+
+
+def _text(value: Any, where: str) -> str:
+    if not isinstance(value, str):
+        raise ImageError(f"{where} is no text.")
+    return value
+
+
+def _shown(value: Any) -> str:
+    # Showing a container could nest as deeply as the document does.
+    return (
+        repr(value[:80] if isinstance(value, str) else value)
+        if isinstance(value, (str, int))
+        else f"a {type(value).__name__}"
+    )
+
+
+def _digest(value: Any, where: str) -> str:
+    if not is_digest(value):
+        raise ImageError(f"{where}: {_shown(value)} is no sha256 digest, and others are not carried.")
+    return str(value)
+
+
+def _blob(value: Any, where: str) -> Blob:
+    descriptor = _object(value, where)
+    size = descriptor.get("size")
+    if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= _MOST_BYTES:
+        raise ImageError(f"{where}: {_shown(size)} is no size in bytes.")
+    return Blob(
+        digest=_digest(descriptor.get("digest"), where),
+        size=size,
+        media_type=_text(descriptor.get("mediaType"), f"{where}: its mediaType"),
+    )
+
+
+def _layer(value: Any, where: str) -> Blob:
+    blob = _blob(value, where)
+    if value.get("urls") or any(word in blob.media_type for word in _FOREIGN_WORDS):
+        raise ImageError(
+            f"{where} ({blob.digest}) is a foreign layer, which is not in the registry and may not be distributed. "
+            "Such images cannot be carried."
+        )
+    if blob.media_type not in _LAYER_TYPES:
+        raise ImageError(f"{where} is {blob.media_type[:100]!r}, no layer of a container image.")
+    return blob
+
+
+def _platform(value: dict[str, Any], where: str) -> Platform:
+    os = _text(value.get("os"), f"{where}: its os")
+    architecture = _text(value.get("architecture"), f"{where}: its architecture")
+    if not os or not architecture:
+        raise ImageError(f"{where} names no os and architecture.")
+    variant = _text(value.get("variant", ""), f"{where}: its variant")
+    # Through parse, so that what is shown later is short and printable.
+    return Platform.parse("/".join((os, architecture, variant) if variant else (os, architecture)))

@@ -1,0 +1,458 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A registry as a source: images and blobs as it has them (OCI distribution specification), without an engine."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import re
+import subprocess
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Callable, TypeVar
+from urllib.parse import urlencode, urlsplit
+
+from .errors import ImageError
+from .http import Client, HttpStatusError, Reader, Response, basic, redacted
+from .manifest import (
+    CONFIG_LIMIT,
+    INDEX_TYPES,
+    MANIFEST_LIMIT,
+    MANIFEST_TYPES,
+    Config,
+    Index,
+    IndexEntry,
+    Manifest,
+    check_layers,
+    document_type,
+    load_json,
+    parse_config,
+    parse_index,
+    parse_manifest,
+)
+from .model import Blob
+from .reference import DOCKER_HUB, Platform, Reference
+
+_DOCKER_HUB_API = "registry-1.docker.io"
+# Docker keeps the login to its hub under the address of the registry protocol before last.
+_DOCKER_HUB_LOGIN = "https://index.docker.io/v1/"
+_TOKEN_LIMIT = 1024 * 1024
+_HELPER_SECONDS = 30.0
+_TOKEN_USER = "<token>"  # noqa: S105  the user name that helpers give for an identity token
+_CLIENT_ID = "daytwo.aws"
+_ANONYMOUS = ""
+_LOGIN_HINT = (
+    "Set the user name and password of an account that may pull it, or the docker config file that holds its login. "
+    "Some registries answer so for what does not exist: check the name, too."
+)
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """A user name with a password, or an identity token, which a token server exchanges for others."""
+
+    username: str
+    password: str = field(default="", repr=False)
+    identity_token: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """One image of one platform, as the registry has it; every digest was computed from the bytes.
+
+    C(manifest) and C(config) are the registry's own bytes. C(index_digest) is the digest of the index that the
+    reference names, None where it names the image itself.
+    """
+
+    manifest: bytes = field(repr=False)
+    media_type: str
+    digest: str
+    config: bytes = field(repr=False)
+    config_blob: Blob
+    layers: tuple[Blob, ...]
+    diff_ids: tuple[str, ...]
+    platform: Platform
+    index_digest: str | None
+
+    @property
+    def config_digest(self) -> str:
+        return self.config_blob.digest
+
+    @property
+    def manifest_blob(self) -> Blob:
+        return Blob(self.digest, len(self.manifest), self.media_type)
+
+
+@dataclass(frozen=True)
+class _Document:
+    """A manifest or an index as it was fetched."""
+
+    data: bytes = field(repr=False)
+    content_type: str
+    digest: str
+    where: str
+
+
+class Registry:
+    """One registry. Threads may share it; a token is fetched once per repository and renewed when it is refused."""
+
+    def __init__(
+        self, client: Client, host: str, plain_http: bool = False, credentials: Credentials | None = None
+    ) -> None:
+        self.host = host
+        self._client = client
+        self._credentials = credentials
+        self._base = f"{'http' if plain_http else 'https'}://{_DOCKER_HUB_API if host == DOCKER_HUB else host}/"
+        self._lock = threading.Lock()
+        self._authorization: dict[str, str] = {}
+
+    def resolve(self, reference: Reference, platform: Platform | None = None) -> Resolved:
+        """The image that a reference names. An index needs a platform; without one it is that of this host.
+
+        Reads no layer. Raises ImageError with the registry's answer and the way out.
+        """
+        if reference.host != self.host:
+            raise ImageError(f"{reference} is not in the registry {self.host}.")
+        named = self._named(reference)
+        document, index_digest = named, None
+        if document_type(named.data, named.content_type, named.where) in INDEX_TYPES:
+            entry = _choose(
+                parse_index(named.data, named.content_type, named.where), platform or Platform.of_this_host(), reference
+            )
+            document, index_digest = self._manifest(reference, entry.blob.digest), named.digest
+            if entry.blob.size != len(document.data):
+                raise ImageError(
+                    f"{document.where} has {len(document.data)} bytes, the index says {entry.blob.size}; it is damaged."
+                )
+            platform = platform or entry.platform or Platform.of_this_host()
+        manifest = parse_manifest(document.data, document.content_type, document.where)
+        data, config = self._config(reference, manifest)
+        check_layers(manifest, config, str(reference))
+        if platform is not None and config.platform.contradicts(platform):
+            raise ImageError(
+                f"{reference} is for {config.platform}, wanted was {platform}. "
+                f"Leave the platform out, or name an image for {platform}."
+            )
+        return Resolved(
+            manifest=document.data,
+            media_type=manifest.media_type,
+            digest=document.digest,
+            config=data,
+            config_blob=manifest.config,
+            layers=manifest.layers,
+            diff_ids=config.diff_ids,
+            platform=config.platform,
+            index_digest=index_digest,
+        )
+
+    @contextmanager
+    def open_blob(self, repository: str, digest: str, start: int = 0, end: int | None = None) -> Iterator[Reader]:
+        """A blob as a stream, from byte C(start) to before byte C(end). C(repository) is a reference's C(path).
+
+        The redirect to the registry's storage is followed, without the registry's authorization. What is read is not
+        verified: the caller computes the digest.
+        """
+        url = self.blob_url(repository, digest)
+        with ExitStack() as stack:
+
+            def open_with(headers: Mapping[str, str]) -> Reader:
+                return stack.enter_context(self._client.open_stream(url, headers, start, end))
+
+            yield self._authorised(repository, f"blob {digest} of {repository}", open_with)
+
+    def blob_url(self, repository: str, digest: str) -> str:
+        """Where a blob is; it is no secret, and usually needs authorization."""
+        return f"{self._base}v2/{repository}/blobs/{digest}"
+
+    # -- documents
+
+    def _named(self, reference: Reference) -> _Document:
+        """What the reference names. A tag beside a digest must agree with it, or one of them is not meant."""
+        if reference.tag is None:
+            return self._manifest(reference, reference.digest or "")
+        document = self._manifest(reference, reference.tag)
+        if reference.digest is None or document.digest == reference.digest:
+            return document
+        hint = f"Leave out the one that you do not mean: :{reference.tag} or @{reference.digest}."
+        if document_type(document.data, document.content_type, document.where) in INDEX_TYPES:
+            entries = parse_index(document.data, document.content_type, document.where).entries
+            for entry in (entry for entry in entries if entry.blob.digest == reference.digest):
+                hint = f"The tag names an index, and the digest its image for {entry.platform}: leave out the tag."
+        raise ImageError(
+            f"{reference}: tag and digest disagree. In the registry the tag {reference.tag} "
+            f"is {document.digest}, wanted was {reference.digest}. {hint}"
+        )
+
+    def _manifest(self, reference: Reference, tag_or_digest: str) -> _Document:
+        where = f"the manifest {tag_or_digest} of {reference.name}"
+        url = f"{self._base}v2/{reference.path}/manifests/{tag_or_digest}"
+        accept = {"Accept": ", ".join(MANIFEST_TYPES + INDEX_TYPES)}
+        answer = self._get(reference.path, where, url, accept, MANIFEST_LIMIT)
+        digest = _digest_of(answer.body)
+        if ":" in tag_or_digest and digest != tag_or_digest:
+            raise ImageError(f"{where}: the bytes that the registry sent have the digest {digest}; they are damaged.")
+        announced = answer.headers.get("docker-content-digest", "").strip()
+        if announced.startswith("sha256:") and announced != digest:
+            raise ImageError(
+                f"{where}: the registry announces {announced[:80]}, the bytes that it sent have the digest {digest}; "
+                "they are damaged."
+            )
+        return _Document(answer.body, answer.headers.get("content-type", ""), digest, where)
+
+    def _config(self, reference: Reference, manifest: Manifest) -> tuple[bytes, Config]:
+        digest = manifest.config.digest
+        where = f"the config {digest} of {reference.name}"
+        data = self._get(reference.path, where, self.blob_url(reference.path, digest), {}, CONFIG_LIMIT).body
+        if len(data) != manifest.config.size or _digest_of(data) != digest:
+            raise ImageError(
+                f"{where}: the registry sent {len(data)} bytes with the digest {_digest_of(data)}, "
+                f"the manifest says {manifest.config.size} bytes; they are damaged."
+            )
+        return data, parse_config(data, where)
+
+    def _get(self, repository: str, what: str, url: str, headers: Mapping[str, str], limit: int) -> Response:
+        def get(authorization: Mapping[str, str]) -> Response:
+            return self._client.request("GET", url, {**headers, **authorization}, ok=(200,), limit=limit)
+
+        return self._authorised(repository, what, get)
+
+    # -- authorization
+
+    def _authorised(self, repository: str, what: str, ask: Callable[[Mapping[str, str]], _T]) -> _T:
+        """Asks with what was granted before; a refusal is answered once, with new authorization."""
+        used = self._authorization.get(repository, _ANONYMOUS)
+        try:
+            try:
+                return ask(_header(used))
+            except HttpStatusError as error:
+                # Storage that the registry redirects to may answer 401 too; it gets no credentials.
+                if error.status != 401 or not error.url.startswith(self._base):
+                    raise
+                challenge = error
+            return ask(_header(self._authorise(repository, challenge, used)))
+        except HttpStatusError as error:
+            raise self._explained(error, what) from None
+
+    def _authorise(self, repository: str, challenge: HttpStatusError, refused: str) -> str:
+        with self._lock:
+            known = self._authorization.get(repository, _ANONYMOUS)
+            if known == refused:
+                known = self._new_authorization(repository, challenge)
+                self._authorization[repository] = known
+            return known
+
+    def _new_authorization(self, repository: str, refusal: HttpStatusError) -> str:
+        challenges = parse_challenges(refusal.headers.get("www-authenticate", ""))
+        if "bearer" in challenges:
+            return "Bearer " + self._token(repository, challenges["bearer"])
+        if "basic" in challenges and self._credentials is not None and not self._credentials.identity_token:
+            return basic(self._credentials.username, self._credentials.password)
+        raise refusal
+
+    def _token(self, repository: str, challenge: Mapping[str, str]) -> str:
+        realm = challenge.get("realm", "")
+        if urlsplit(realm).scheme not in ("http", "https"):
+            raise ImageError(f"The registry {self.host} asks for a token, but does not say where it is to be had.")
+        if self._base.startswith("https:") and not realm.startswith("https:"):
+            raise ImageError(
+                f"The registry {self.host} asks for a token from {redacted(realm)}, without TLS. "
+                "The password is not sent there: mend the registry's settings."
+            )
+        query = {
+            "service": challenge.get("service", ""),
+            "scope": challenge.get("scope") or f"repository:{repository}:pull",
+        }
+        query = {name: value for name, value in query.items() if value}
+        try:
+            answer = self._ask_token_server(realm, query)
+        except HttpStatusError as error:
+            if error.status not in (400, 401, 403, 404):
+                raise
+            raise ImageError(
+                f"The token server {redacted(realm)} of the registry {self.host} refuses {self._who()} a token: "
+                f"{error.answer or error.status}. {_LOGIN_HINT}"
+            ) from None
+        document = load_json(answer.body, _TOKEN_LIMIT, f"the answer of the token server {redacted(realm)}")
+        token = (document.get("token") or document.get("access_token")) if isinstance(document, dict) else None
+        if not isinstance(token, str) or not re.fullmatch(r"[!-~]+", token):
+            raise ImageError(f"The token server {redacted(realm)} gave no token.")
+        return token
+
+    def _ask_token_server(self, realm: str, query: Mapping[str, str]) -> Response:
+        credentials = self._credentials
+        if credentials is not None and credentials.identity_token:
+            form = {"grant_type": "refresh_token", "client_id": _CLIENT_ID, "refresh_token": credentials.identity_token}
+            return self._client.request(
+                "POST",
+                realm,
+                {"Content-Type": "application/x-www-form-urlencoded"},
+                urlencode({**form, **query}).encode(),
+                ok=(200,),
+                limit=_TOKEN_LIMIT,
+            )
+        headers = _header(basic(credentials.username, credentials.password) if credentials else _ANONYMOUS)
+        url = realm + ("&" if "?" in realm else "?") + urlencode(query)
+        return self._client.request("GET", url, headers, ok=(200,), limit=_TOKEN_LIMIT)
+
+    def _who(self) -> str:
+        if self._credentials is None:
+            return "a request without login"
+        return f"the user {self._credentials.username!r}" if self._credentials.username else "the identity token"
+
+    def _explained(self, error: HttpStatusError, what: str) -> ImageError:
+        """What an operator can do about the registry's refusal."""
+        if error.status == 404:
+            return ImageError(
+                f"The registry {self.host} does not have {what}: {error.answer or error.status}. "
+                "Check the name and the tag."
+            )
+        if error.status in (401, 403) and error.url.startswith(self._base):
+            return ImageError(
+                f"The registry {self.host} denies {self._who()} {what}: {error.answer or error.status}. {_LOGIN_HINT}"
+            )
+        return error
+
+
+def _header(authorization: str) -> dict[str, str]:
+    return {"Authorization": authorization} if authorization else {}
+
+
+def _digest_of(data: bytes) -> str:
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def _choose(index: Index, platform: Platform, reference: Reference) -> IndexEntry:
+    """The entry for a platform. One without a platform counts where it is the only one: its config decides."""
+    for entry in index.entries:
+        if entry.platform is not None and entry.platform.matches(platform):
+            return entry
+    if len(index.entries) == 1 and index.entries[0].platform is None:
+        return index.entries[0]
+    there = ", ".join(dict.fromkeys(str(entry.platform) for entry in index.entries if entry.platform)) or "none"
+    raise ImageError(f"{reference} has no image for {platform}. There are: {there}.")
+
+
+def parse_challenges(value: str) -> dict[str, dict[str, str]]:
+    """WWW-Authenticate: the parameters of each scheme, with lower-case names; the first of a scheme counts."""
+    challenges: dict[str, dict[str, str]] = {}
+    parameters: dict[str, str] = {}
+    token = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105  a grammar's token, no secret
+    position = 0
+    pattern = re.compile(rf'[\s,]*(?:({token})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|({token}))|({token}))')
+    while True:
+        found = pattern.match(value, position)
+        if found is None:
+            return challenges
+        position = found.end()
+        name, quoted, bare, scheme = found.groups()
+        if scheme is not None:
+            parameters = {}
+            challenges.setdefault(scheme.lower(), parameters)
+        else:
+            parameters.setdefault(name.lower(), bare if quoted is None else re.sub(r"\\(.)", r"\1", quoted))
+
+
+def find_credentials(
+    host: str,
+    username: str | None = None,
+    password: str | None = None,
+    docker_config: str | None = None,
+    timeout: float = _HELPER_SECONDS,
+) -> Credentials | None:
+    """The login for a registry: user name and password, else what the docker config file holds or its helpers know.
+
+    C(docker_config) is a file, or a folder with C(config.json) in it. None where nobody has a login.
+    """
+    if username:
+        return Credentials(username, password or "")
+    if not docker_config:
+        return None
+    path = Path(docker_config).expanduser()
+    path = path / "config.json" if path.is_dir() else path
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ImageError(f"The docker config file {path} cannot be read: {error.strerror}.") from None
+    where = f"The docker config file {path}"
+    document = load_json(data, CONFIG_LIMIT, where)
+    auths, helpers, store = (
+        document.get(key) if isinstance(document, dict) else None for key in ("auths", "credHelpers", "credsStore")
+    )
+    server = _DOCKER_HUB_LOGIN if host == DOCKER_HUB else host
+    helper = helpers.get(server) or helpers.get(host) if isinstance(helpers, dict) else None
+    helper = helper or store
+    if helper:
+        found = _ask_helper(helper, server, where, timeout)
+        if found is not None:
+            return found
+    return _stored(auths, server, where) if isinstance(auths, dict) else None
+
+
+def _stored(auths: Mapping[str, Any], server: str, where: str) -> Credentials | None:
+    """A login in the file itself. Keys are hosts, or the URLs of older logins."""
+    for key in [server, *(key for key in auths if key != server and _host_of(key) == _host_of(server))]:
+        entry = auths.get(key)
+        if not isinstance(entry, dict) or not entry:
+            continue
+        username, password = entry.get("username", ""), entry.get("password", "")
+        if entry.get("auth"):
+            try:
+                username, _, password = base64.b64decode(str(entry["auth"]), validate=True).decode().partition(":")
+            except ValueError:
+                raise ImageError(
+                    f"{where}: the login for {key} is not in base64. Log in again with docker login."
+                ) from None
+            password = password.rstrip("\0")
+        token = entry.get("identitytoken", "")
+        if not all(isinstance(value, str) for value in (username, password, token)):
+            raise ImageError(f"{where}: the login for {key} is no text. Log in again with docker login.")
+        if username or token:
+            return Credentials(username, password, token)
+    return None
+
+
+def _host_of(key: str) -> str:
+    return key.partition("://")[2].partition("/")[0] if "://" in key else key.partition("/")[0]
+
+
+def _ask_helper(name: Any, server: str, where: str, timeout: float) -> Credentials | None:
+    """Runs docker-credential-NAME get, which reads the registry from its input and writes JSON."""
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
+        raise ImageError(f"{where}: it names a credential helper that cannot be a program's name.")
+    program = f"docker-credential-{name}"
+    try:
+        done = subprocess.run(
+            [program, "get"], input=server.encode(), capture_output=True, timeout=timeout, check=False
+        )
+    except FileNotFoundError:
+        raise ImageError(
+            f"{where} wants the credential helper {program}, which is not on this host's PATH, "
+            f"{os.environ.get('PATH', '')}."
+        ) from None
+    except subprocess.TimeoutExpired:
+        raise ImageError(f"The credential helper {program} gave no answer in {timeout:g} seconds.") from None
+    except OSError as error:
+        raise ImageError(f"The credential helper {program} cannot be run: {error.strerror}.") from None
+    output = done.stdout.decode("utf-8", "replace").strip()
+    if done.returncode != 0:
+        if "credentials not found" in output.lower():
+            return None
+        # Helpers complain on either output; what looks like a login is not shown.
+        words = done.stderr.decode("utf-8", "replace").strip() or ("" if "{" in output else output)
+        raise ImageError(f"The credential helper {program} failed for {server}: {' '.join(words.split())[:200]}.")
+    try:
+        login = json.loads(output)
+        username, secret = login["Username"], login["Secret"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise ImageError(f"The credential helper {program} gave no login for {server}.") from None
+    if not isinstance(username, str) or not isinstance(secret, str):
+        raise ImageError(f"The credential helper {program} gave no login for {server}.")
+    return Credentials("", identity_token=secret) if username == _TOKEN_USER else Credentials(username, secret)
