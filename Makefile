@@ -22,8 +22,8 @@ test: ## everything that a change must pass: lint, unit, integration, molecule, 
 test-full: ## the same with every sweep, benchmark excluded, and the matrix; resumes; writes docs/test-full.md
 	$(enter) python tests/tools/all.py --full lint unit integration molecule build matrix docs
 
-lint: ## ruff, mypy, ansible-test sanity, ansible-lint, antsibull, galaxy-importer, surveys
-	$(enter) python tests/tools/lint.py
+lint: ## ruff, mypy, ansible-test sanity, ansible-lint, antsibull, galaxy-importer, the rules of the house (ONLY=job)
+	$(enter) python tests/tools/lint.py $(ONLY)
 
 unit: ## unit tests (ARGS='-k name' is passed to pytest)
 	$(enter) python -m pytest tests/unit $(ARGS)

@@ -40,8 +40,8 @@ def seed_get_pip(venv: Path) -> None:
     script = folder / f"get_pip_{version.replace('.', '_')}.py"
     if not script.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        pip = [venv / "bin" / "python", "-m", "pip", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*pip, "download", "--no-deps", "--dest", folder, f"pip=={version}"], check=True)
+        pip = [str(venv / "bin/python"), "-m", "pip", "--quiet", "--disable-pip-version-check"]
+        subprocess.run([*pip, "download", "--no-deps", "--dest", str(folder), f"pip=={version}"], check=True)
         script.write_text(GET_PIP.format(version=version))
     own, users = HOME / ".config" / "pip", Path.home() / ".config" / "pip"
     if users.exists() and not own.exists():  # where the user's packages come from

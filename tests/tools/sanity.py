@@ -22,7 +22,7 @@ def sanity(venv: Path, version: str, *options: str, fewest: int = FEWEST_TESTS, 
         ran = ansible_test("sanity", "--local", "--python", version, *options, venv=venv, cwd=here, path=path)
     tests = set(re.findall(r'^Running sanity test "([^"]+)"', ran.output, re.MULTILINE))
     troubles = [f"ignore file {name}" for name in ignores]
-    troubles += [line for line in ran.output.splitlines() if re.search(r"targets skipped|[Ss]kipping sanity test", line)]
+    troubles += re.findall(r".*(?:targets skipped|[Ss]kipping sanity test).*", ran.output)
     if ran.returncode:
         troubles.append(f"ansible-test exits {ran.returncode}")
     if len(tests) < fewest:

@@ -1,0 +1,83 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""lint.py [JOB...]: the checks that need no test bed, two at a time; each job and each test of the house counts one."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+
+from common import CACHE, ROOT, TOOLS, VENV, Counts, Ran, read_counts, run, staged
+
+BIN = VENV / "bin"
+PLUGINS = ROOT / "plugins"
+
+
+def tool(name: str, *arguments: str) -> Ran:
+    """Run a tool of this folder."""
+    return run(BIN / "python", TOOLS / f"{name}.py", *arguments)
+
+
+def in_stage(*command: str | Path) -> Ran:
+    """Run a command in a staged copy, its dependencies in the collection path."""
+    with staged() as here:
+        env = {"ANSIBLE_COLLECTIONS_PATH": str(here.parents[2]), "PYTHONPATH": ""}
+        return run(*command, cwd=here, env=env)
+
+
+def mypy() -> Ran:
+    """Under the collection's full name, as the code is imported; the tools by file, as they are run."""
+    packages = [
+        f"ansible_collections.daytwo.aws.plugins.{room}"
+        for room in ("module_utils", "plugin_utils")
+        if list((PLUGINS / room).rglob("*.py"))
+    ]
+    flags = [word for package in [*packages, "testbed"] for word in ("-p", package)]
+    cache = ["--config-file", str(ROOT / "pyproject.toml"), "--cache-dir", str(CACHE / "mypy")]
+    collection = run(BIN / "mypy", *cache, *flags, env={"MYPYPATH": os.environ["PYTHONPATH"]})
+    tools = run(BIN / "mypy", *cache, TOOLS, env={"MYPYPATH": str(TOOLS)})
+    return Ran(
+        collection.returncode or tools.returncode or (not packages),
+        collection.output + tools.output,
+        collection.seconds + tools.seconds,
+    )
+
+
+# The longest first: two run at a time.
+JOBS: dict[str, Callable[[], Ran]] = {
+    "sanity": lambda: tool("sanity"),
+    "antsibull-docs": lambda: in_stage(
+        BIN / "antsibull-docs", "lint-collection-docs", "--plugin-docs", "--validate-collection-refs=self", "."
+    ),
+    "ansible-lint": lambda: in_stage(BIN / "ansible-lint", "--nocolor"),
+    "galaxy-importer": lambda: tool("importer"),
+    "mypy": mypy,
+    "house": lambda: run(BIN / "python", "-m", "pytest", "-q", "tests/house"),
+    "antsibull-changelog": lambda: in_stage(BIN / "antsibull-changelog", "lint"),
+    "ruff": lambda: run(BIN / "ruff", "check", "--output-format=concise", "."),
+    "ruff-format": lambda: run(BIN / "ruff", "format", "--check", "."),
+}
+
+
+def main(names: list[str]) -> None:
+    total = Counts()
+    with ThreadPoolExecutor(2) as pool:
+        running = {pool.submit(JOBS[name]): name for name in names}
+        for done in as_completed(running):
+            name, ran = running[done], done.result()
+            counts = read_counts(ran.output) if name == "house" else None
+            if ran.returncode:
+                counts = counts if counts and counts.failed else Counts(failed=1)
+                print(ran.output.rstrip())
+            counts = counts or Counts(passed=1)
+            total += counts
+            last = (ran.output.rstrip().splitlines() or [""])[-1]
+            print(f"-- {name}: {'FAILED' if counts.failed else 'ok'} in {ran.seconds:.0f} s. {last}", flush=True)
+    total.exit()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:] or list(JOBS))

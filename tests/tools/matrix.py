@@ -1,0 +1,97 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""matrix.py [CELL...]: the oldest and the newest ansible-core, and the lowest Python of managed hosts.
+
+A cell whose interpreter is absent is named, and counted as skipped.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from ansible_test import ansible_test
+from common import ROOT, TOOLS, VENV, Counts, make_venv, read_counts, run, site_packages, staged
+from sanity import sanity
+
+
+def core(venv: Path) -> str:
+    """The version of ansible-core in a venv."""
+    return next(site_packages(venv).glob("ansible_core-*.dist-info")).name.split("-")[1].removesuffix(".dist")
+
+
+def controller(version: str) -> Counts:
+    """Unit tests and sanity with what this Python's lock file holds."""
+    venv = make_venv("test", version)
+    print(f"-- ansible-core {core(venv)} on Python {version}", flush=True)
+    passed, message = sanity(venv, version)
+    print(message, flush=True)
+    with staged(venv) as here:
+        env = {
+            "PYTHONPATH": f"{here.parents[2]}{os.pathsep}{here / 'tests'}",
+            "PATH": f"{venv / 'bin'}:{os.environ['PATH']}",
+        }
+        ran = run(venv / "bin/python", "-m", "pytest", "-q", "tests/unit", cwd=here, env=env, stream=True)
+    counts = read_counts(ran.output) or Counts()
+    if ran.returncode and not counts.failed:
+        counts += Counts(failed=1)
+    return counts + Counts(passed=passed, failed=not passed)
+
+
+def managed_host(version: str) -> Counts:
+    """What runs on managed hosts, on a Python that no ansible-core of ours runs on itself."""
+    host = make_venv("units", version)
+    path = str(host / "bin")
+    print(f"-- managed hosts on Python {version}", flush=True)
+    # Only these two of the sanity tests look at a Python other than the controller's.
+    passed, message = sanity(VENV, version, "--test", "import", "--test", "compile", fewest=2, path=path)
+    print(message, flush=True)
+    with staged() as here:
+        ran = ansible_test("units", "--local", "--python", version, venv=VENV, cwd=here, path=path)
+    print(ran.output, flush=True)
+    counts = read_counts(ran.output) or Counts()
+    if ran.returncode and not counts.failed or not counts.passed:
+        counts += Counts(failed=1)
+    return counts + Counts(passed=passed, failed=not passed)
+
+
+def newest() -> str:
+    """The Python of the newest ansible-core: 3.13, or 3.12 where that is what there is."""
+    return "3.13" if found("3.13") else "3.12"
+
+
+def found(version: str) -> bool:
+    return subprocess.run([TOOLS / "python.sh", version], stdout=subprocess.DEVNULL, check=False).returncode == 0
+
+
+CELLS: dict[str, tuple[Callable[[str], Counts], str]] = {
+    "oldest": (controller, "3.11"),
+    "newest": (controller, newest()),
+    "host": (managed_host, "3.9"),
+}
+
+
+def main(names: list[str]) -> None:
+    total = Counts()
+    lines = []
+    for name in names or CELLS:
+        check, version = CELLS[name]
+        if found(version):
+            counts = check(version)
+            lines.append(f"{name:<8} Python {version:<5} {counts}")
+        else:
+            counts = Counts(skipped=1)
+            lines.append(
+                f"{name:<8} Python {version:<5} SKIPPED: no working interpreter of this version on this machine"
+            )
+        total += counts
+    print(f"== matrix of {ROOT.name}")
+    print("\n".join(lines))
+    total.exit()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,29 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""molecule.py [SCENARIO...]: every scenario of extensions/molecule on the test bed; each counts one."""
+
+from __future__ import annotations
+
+import sys
+
+from common import ROOT, VENV, Counts, run
+
+EXTENSIONS = ROOT / "extensions"
+
+
+def main(names: list[str]) -> None:
+    scenarios = names or sorted(file.parent.name for file in EXTENSIONS.glob("molecule/*/molecule.yml"))
+    total = Counts()
+    if scenarios and run(VENV / "bin/python", "-m", "testbed", "up", stream=True).returncode:
+        total = Counts(failed=1)
+    else:
+        for number, name in enumerate(scenarios, 1):
+            print(f"== scenario {number} of {len(scenarios)}: {name}", flush=True)
+            ran = run(VENV / "bin/molecule", "test", "--scenario-name", name, cwd=EXTENSIONS, stream=True)
+            total += Counts(failed=1) if ran.returncode else Counts(passed=1)
+            print(f"-- {name}: {'FAILED' if ran.returncode else 'ok'} in {ran.seconds:.0f} s", flush=True)
+    total.exit()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
