@@ -1,0 +1,42 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`python -m testbed up|down|status`."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from .bed import Bed
+from .node import BedError
+
+
+def main(argv: list[str]) -> int:
+    if argv not in (["up"], ["down"], ["status"]):
+        print("usage: python -m testbed up|down|status", file=sys.stderr)
+        return 2
+    bed = Bed()
+    begin = time.monotonic()
+    try:
+        if argv == ["up"]:
+            started = bed.up()
+            what = f"started {', '.join(started)}" if started else "nothing to do"
+            print(f"test bed is up ({time.monotonic() - begin:.1f} s; {what})")
+            print(f"inventory: {bed.inventory}\nenvironment: . {bed.env_file}")
+        elif argv == ["down"]:
+            bed.down()
+            print(f"test bed is down ({time.monotonic() - begin:.1f} s)")
+        else:
+            rows = bed.status()
+            width = max(len(row[0]) for row in rows)
+            for name, state, where in rows:
+                print(f"{name:{width}}  {state:4}  {where}")
+            return 0 if all(state == "up" for _, state, _ in rows) else 3
+    except BedError as error:
+        print(f"testbed: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

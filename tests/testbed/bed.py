@@ -1,0 +1,215 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The whole bed: what `up`, `down` and `status` do, and what tests ask of it."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from . import hosts, net, packages, paths, pki, registry, s3
+from .hosts import Host
+from .node import BedError, Node, bed_processes
+
+
+class Bed:
+    inventory = paths.STATE / "inventory" / "hosts.yml"
+    env_file = paths.STATE / "env"
+    ca = pki.BUNDLE
+    registry_ca = pki.REGISTRY_CA
+
+    def __init__(self) -> None:
+        self.cloud = Node("cloud")
+        self.hosts = {name: Host(name, self.cloud) for name in hosts.SITES}
+
+    @classmethod
+    def load(cls) -> Bed:
+        """The bed that is up."""
+        bed = cls()
+        if not bed.env_file.exists() or bed.cloud.state() is None:
+            raise BedError("the test bed is not up: `make testbed-up` (python -m testbed up) starts it")
+        return bed
+
+    def host(self, name: str) -> Host:
+        return self.hosts[name]
+
+    @property
+    def env(self) -> dict[str, str]:
+        """What a program needs to take the bed for AWS."""
+        return {
+            "AWS_ACCESS_KEY_ID": s3.access_key(),
+            "AWS_SECRET_ACCESS_KEY": s3.secret_key(),
+            "AWS_DEFAULT_REGION": paths.REGION,
+            "AWS_REGION": paths.REGION,
+            "AWS_ENDPOINT_URL": f"http://{paths.AWS}:{paths.AWS_PORT}",
+            "AWS_ENDPOINT_URL_S3": s3.ENDPOINT,
+            "AWS_CA_BUNDLE": str(self.ca),
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+
+    # up, down, status
+
+    def up(self) -> list[str]:
+        """Everything that is not there comes up; what is whole stays untouched. Says what was started."""
+        if os.geteuid() != 0:
+            raise BedError("the test bed makes namespaces and mounts: run it as root")
+        with lock():
+            packages.ensure()
+            paths.STATE.mkdir(mode=0o711, parents=True, exist_ok=True)
+            paths.RUN.mkdir(mode=0o711, parents=True, exist_ok=True)
+            pki.ensure()
+            hosts.controller_key()
+            started = self._cloud()
+            for host in self.hosts.values():
+                started += host.ensure_up()
+            for host in self.hosts.values():
+                host.wait()
+            registry.wait(self.cloud)
+            s3.wait(self.cloud)
+            self._write_facts()
+        return started
+
+    def _cloud(self) -> list[str]:
+        started = ["cloud"] if self.cloud.up([], []) else []
+        net.bridge(self.cloud)
+        net.plug(self.cloud, "p-controller", paths.CONTROLLER_LINK, paths.CONTROLLER, None)
+        for part in [*registry.parts(), *s3.parts()]:
+            if self.cloud.start(part):
+                started.append(part.name)
+        return started
+
+    def _write_facts(self) -> None:
+        known = "".join(f"{host.address} {host.host_key()}\n" for host in self.hosts.values())
+        write(hosts.KNOWN_HOSTS, known)
+        write(self.inventory, json.dumps(self._inventory(), indent=2) + "\n")
+        write(self.env_file, "".join(f"export {name}={value}\n" for name, value in self.env.items()), 0o600)
+
+    def _inventory(self) -> dict[str, Any]:
+        def entry(host: Host) -> dict[str, str]:
+            return {"ansible_host": host.address, "ansible_python_interpreter": host.python}
+
+        private = {name: entry(host) for name, host in self.hosts.items() if host.site.private}
+        public = {name: entry(host) for name, host in self.hosts.items() if not host.site.private}
+        return {
+            "all": {
+                "hosts": public,
+                "children": {"private": {"hosts": private}},
+                "vars": {
+                    "ansible_user": "root",
+                    "ansible_ssh_private_key_file": str(hosts.KEY),
+                    "ansible_ssh_common_args": " ".join(hosts.SSH_OPTIONS),
+                    # Ansible's own default compresses, which costs more than it saves between two cores.
+                    "ansible_ssh_args": "-o ControlMaster=auto -o ControlPersist=60s",
+                    "ansible_control_path_dir": str(hosts.CONTROL),
+                },
+            }
+        }
+
+    def down(self) -> None:
+        """No process, namespace, mount, interface, rule, cgroup or file of the bed stays. The cache does."""
+        with lock(remove=True):
+            end_ssh_masters()
+            for node in [*self.hosts.values(), self.cloud]:
+                node.down()
+            sweep()
+            net.unplug_controller()
+            remove_cgroups()
+            hosts.remove_mount_points()
+            for folder in (paths.STATE, paths.RUN):
+                if folder.exists():
+                    shutil.rmtree(folder)
+
+    def status(self) -> list[tuple[str, str, str]]:
+        rows = []
+        cloud = self.cloud.running()
+        for part, where in (
+            *(("registry", f"http://{registry.PLAIN}"), ("registry-auth", f"https://{registry.AUTH}")),
+            *(("s3", s3.ENDPOINT),),
+        ):
+            rows.append((f"cloud/{part}", "up" if part in cloud else "DOWN", where))
+        for name, host in self.hosts.items():
+            running = host.running()
+            python = f"Python {host.site.python}"
+            if host.python == "/usr/bin/python3":
+                python = f"Debian's own Python (no {host.site.python} on this machine)"
+            rows.append((f"{name}/sshd", "up" if "sshd" in running else "DOWN", f"root@{host.address}, {python}"))
+            rows.append((f"{name}/dockerd", "up" if "dockerd" in running else "DOWN", str(host.docker_socket)))
+        return rows
+
+
+def write(path: Path, text: str, mode: int = 0o644) -> None:
+    """Replaced whole, and only where it differs: a reader never sees half a file."""
+    if path.exists() and path.read_text() == text:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(path.name + ".new")
+    new.unlink(missing_ok=True)
+    new.touch(mode=mode)
+    new.write_text(text)
+    new.rename(path)
+
+
+@contextlib.contextmanager
+def lock(remove: bool = False) -> Iterator[None]:
+    """One `up` or `down` at a time on this machine."""
+    while True:
+        file = paths.LOCK.open("w")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            print("waiting for another testbed command to finish", file=sys.stderr, flush=True)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        # `down` removes the file: who waited on the removed one has locked nothing.
+        with contextlib.suppress(FileNotFoundError):
+            if paths.LOCK.stat().st_ino == os.fstat(file.fileno()).st_ino:
+                break
+        file.close()
+    try:
+        yield
+    finally:
+        if remove:
+            paths.LOCK.unlink(missing_ok=True)
+        file.close()
+
+
+def end_ssh_masters() -> None:
+    """The ControlMaster processes that Ansible left on the controller for their ControlPersist time."""
+    for path in hosts.CONTROL.glob("*") if hosts.CONTROL.exists() else ():
+        argv = ["ssh", "-F", "/dev/null", "-o", f"ControlPath={path}", "-O", "exit", "testbed"]
+        subprocess.run(argv, capture_output=True, check=False, timeout=10)
+
+
+def sweep() -> None:
+    """Whatever bears the bed's mark and still lives, such as a holder whose state was deleted by hand."""
+    end = time.monotonic() + 15
+    while processes := [pid for pid, _ in bed_processes() if pid != os.getpid()]:
+        for pid in processes:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        if time.monotonic() > end:
+            raise BedError(f"processes of the bed do not end: {processes}")
+        time.sleep(0.05)
+
+
+def remove_cgroups() -> None:
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        before, _, after = line.partition(" - ")
+        if after.split()[0] in ("cgroup", "cgroup2"):
+            top = Path(before.split()[4]) / paths.CGROUP
+            if top.exists():
+                for folder in sorted((p for p in top.rglob("*") if p.is_dir()), key=lambda p: -len(p.parts)):
+                    folder.rmdir()
+                top.rmdir()

@@ -1,0 +1,101 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The bed's wires and rules. The bridge stands in the cloud's namespace, so that it goes when the cloud goes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from typing import Any
+
+from . import paths
+from .node import Node
+
+BRIDGE = "lan"
+
+
+def _ip(pid: int | None, *args: str) -> str:
+    enter = ["nsenter", "-t", str(pid), "-n", "--"] if pid else []
+    result = subprocess.run([*enter, "ip", *args], capture_output=True, text=True, check=True)
+    return result.stdout
+
+
+def _links(pid: int | None) -> dict[str, dict[str, Any]]:
+    links = json.loads(_ip(pid, "-json", "address", "show"))
+    return {link["ifname"]: link for link in links}
+
+
+def _addresses(link: dict[str, Any]) -> set[str]:
+    return {address["local"] for address in link.get("addr_info", []) if address["family"] == "inet"}
+
+
+def bridge(cloud: Node) -> None:
+    """The cloud's switch, bearing the addresses of its services."""
+    pid = cloud.init_pid()
+    link = _links(pid).get(BRIDGE)
+    if link is None:
+        _ip(pid, "link", "add", BRIDGE, "type", "bridge")
+        link = {}
+    for address in (paths.REGISTRY, paths.REGISTRY_AUTH, paths.S3, paths.AWS):
+        if address not in _addresses(link):
+            _ip(pid, "address", "add", f"{address}/24", "dev", BRIDGE)
+    _ip(pid, "link", "set", BRIDGE, "up")
+
+
+def plug(cloud: Node, port: str, name: str, address: str, node: Node | None) -> None:
+    """A wire from the cloud's switch to a node (or, without one, to the machine itself). A whole one stays."""
+    cloud_pid = cloud.init_pid()
+    pid = node.init_pid() if node else None
+    inside, outside = _links(pid).get(name), _links(cloud_pid).get(port)
+    if inside and outside and address in _addresses(inside) and inside["operstate"] == outside["operstate"] == "UP":
+        return
+    if outside:
+        _ip(cloud_pid, "link", "delete", port)
+    elif inside:  # another cloud's wire
+        _ip(pid, "link", "delete", name)
+    space = str(pid or os.getpid())
+    _ip(cloud_pid, "link", "add", port, "type", "veth", "peer", "name", name, "netns", space)
+    _ip(cloud_pid, "link", "set", port, "master", BRIDGE, "up")
+    _ip(pid, "address", "add", f"{address}/24", "dev", name)
+    _ip(pid, "link", "set", name, "up")
+
+
+def unplug_controller() -> None:
+    if paths.CONTROLLER_LINK in _links(None):
+        _ip(None, "link", "delete", paths.CONTROLLER_LINK)
+
+
+# A host in a private subnet: no way out but the S3 endpoint's address and port. It may still be spoken to.
+PRIVATE_RULES = [
+    "-P INPUT ACCEPT",
+    "-P FORWARD DROP",
+    "-P OUTPUT DROP",
+    "-A OUTPUT -o lo -j ACCEPT",
+    "-A OUTPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
+    f"-A OUTPUT -d {paths.S3}/32 -p tcp -m tcp --dport {paths.S3_PORT} -j ACCEPT",
+]
+
+
+def close(node: Node) -> None:
+    """Only the S3 endpoint is reached from here on."""
+    if node.run("iptables", "-S").stdout.split("\n")[:-1] == PRIVATE_RULES:
+        return
+    chains = [rule.replace("-P ", ":") + " [0:0]" for rule in PRIVATE_RULES if rule.startswith("-P")]
+    rules = [rule for rule in PRIVATE_RULES if rule.startswith("-A")]
+    table = "\n".join(["*filter", *chains, *rules, "COMMIT", ""])
+    node.run("iptables-restore", input=table.encode())
+
+
+def limit(cloud: Node, port: str, node: Node, name: str, rate: str) -> None:
+    """A token bucket on both ends of the host's wire; `rate` as tc writes it, such as 50mbit."""
+    for end, device in ((cloud, port), (node, name)):
+        # The burst covers what the kernel's timer lets through in one tick at up to 1 Gbit/s.
+        tbf = ["tbf", "rate", rate, "burst", "512kb", "latency", "200ms"]
+        end.run("tc", "qdisc", "replace", "dev", device, "root", *tbf)
+
+
+def unlimit(cloud: Node, port: str, node: Node, name: str) -> None:
+    for end, device in ((cloud, port), (node, name)):
+        if " tbf " in end.run("tc", "qdisc", "show", "dev", device).stdout:
+            end.run("tc", "qdisc", "delete", "dev", device, "root")

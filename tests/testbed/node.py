@@ -1,0 +1,237 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A node: one process tree in its own net, mount, pid and host name namespaces, under a PID 1 of ours (init.py).
+
+The kernel is the caretaker: when the holder (`unshare`) ends, for whatever reason, PID 1 is killed with it, and with
+PID 1 every process, mount and interface of the node.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from . import paths
+
+INIT = Path(__file__).with_name("init.py")
+ENV = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LC_ALL": "C.UTF-8", paths.MARKER: "1"}
+
+
+class BedError(Exception):
+    """Something of the test bed does not come up; the message says what, and which log to read."""
+
+
+def digest(*parts: object) -> str:
+    return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()[:12]
+
+
+def wait_for(what: str, check: Callable[[], bool], seconds: float, log: Path | None = None) -> None:
+    end = time.monotonic() + seconds
+    while not check():
+        if time.monotonic() > end:
+            tail = ""
+            if log and log.exists():
+                tail = f"; the end of {log}:\n" + "\n".join(log.read_text(errors="replace").splitlines()[-15:])
+            raise BedError(f"{what} did not come up within {seconds:.0f} s{tail}")
+        time.sleep(0.05)
+
+
+def port_open(address: str, port: int, timeout: float = 0.5) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection((address, port), timeout):
+        return True
+    return False
+
+
+@dataclass(frozen=True)
+class Part:
+    """A process that runs in a node. Another recipe (command, or content that it reads at its start) restarts it."""
+
+    name: str
+    argv: list[str]
+    env: dict[str, str] = field(default_factory=dict)
+    reads: Sequence[object] = ()
+
+    @property
+    def recipe(self) -> str:
+        return digest(self.argv, self.env, self.reads)
+
+
+@dataclass(frozen=True)
+class Mount:
+    source: str
+    target: str
+    options: str = ""
+
+
+class Node:
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.folder = paths.STATE / "nodes" / name
+        self.socket = paths.RUN / f"{name}.sock"
+
+    def log(self, part: str) -> Path:
+        return self.folder / "log" / f"{part}.log"
+
+    # What runs
+
+    def ask(self, request: dict[str, Any], *fds: int) -> dict[str, Any]:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(30)
+            connection.connect(str(self.socket))
+            socket.send_fds(connection, [json.dumps(request).encode()], fds)
+            connection.shutdown(socket.SHUT_WR)
+            answer = json.loads(b"".join(iter(lambda: connection.recv(65536), b"")))
+        if "error" in answer:
+            raise BedError(f"{self.name}: {answer['error']}")
+        return dict(answer)
+
+    def state(self) -> dict[str, Any] | None:
+        """What PID 1 tells, or None where the node is not there."""
+        with contextlib.suppress(OSError, ValueError):
+            return self.ask({"do": "list"})
+        return None
+
+    def running(self) -> dict[str, int]:
+        """The parts that run, with their pids inside the node."""
+        state = self.state()
+        return dict(state["running"]) if state else {}
+
+    def holder(self) -> int | None:
+        for pid, command in bed_processes():
+            if command[0].endswith("unshare") and command[-1] == str(self.spec_path):
+                return pid
+        return None
+
+    def init_pid(self) -> int:
+        """PID 1 of the node, as the machine numbers it."""
+        holder = self.holder()
+        if holder:
+            children = Path(f"/proc/{holder}/task/{holder}/children").read_text().split()
+            if children:
+                return int(children[0])
+        raise BedError(f"{self.name} is not up; `python -m testbed up` brings it up")
+
+    def pid_of(self, part: str) -> int:
+        """The part's pid as the machine numbers it: what a test kills."""
+        inside = self.running().get(part)
+        space = Path(f"/proc/{self.init_pid()}/ns/pid").readlink()
+        for pid, _ in bed_processes():
+            with contextlib.suppress(OSError):
+                if Path(f"/proc/{pid}/ns/pid").readlink() != space:
+                    continue
+                status = Path(f"/proc/{pid}/status").read_text()
+                if next(line for line in status.splitlines() if line.startswith("NSpid:")).split()[-1] == str(inside):
+                    return pid
+        raise BedError(f"{part} does not run on {self.name}")
+
+    # Up and down
+
+    @property
+    def spec_path(self) -> Path:
+        return self.folder / "spec.json"
+
+    def up(self, mounts: list[Mount], prepare: list[list[str]]) -> bool:
+        """The node with exactly these mounts; says whether it had to be started."""
+        wanted = {
+            "name": self.name,
+            "socket": str(self.socket),
+            "mounts": [[m.source, m.target, m.options] for m in mounts],
+            "prepare": prepare,
+        }
+        wanted["recipe"] = digest(wanted, INIT.read_text())
+        state = self.state()
+        if state and state["recipe"] == wanted["recipe"]:
+            return False
+        self.down()
+        (self.folder / "log").mkdir(parents=True, exist_ok=True)
+        paths.RUN.mkdir(mode=0o711, exist_ok=True)
+        self.spec_path.write_text(json.dumps(wanted))
+        with self.log("init").open("wb") as log:
+            subprocess.Popen(
+                [
+                    *("unshare", "--net", "--mount", "--pid", "--uts", "--ipc", "--fork", "--kill-child"),
+                    *("--mount-proc", "/usr/bin/python3", "-I", "-S", str(INIT), str(self.spec_path)),
+                ],
+                env=ENV,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                cwd="/",
+            )
+        wait_for(f"node {self.name}", lambda: self.state() is not None, 15, self.log("init"))
+        return True
+
+    def down(self) -> None:
+        holder = self.holder()
+        if holder:
+            # Killing PID 1 by way of its holder; the node's own end is waited for by the pid namespace's emptiness.
+            with contextlib.suppress(BedError):
+                init = self.init_pid()
+                os.kill(init, signal.SIGKILL)
+                wait_for(f"end of {self.name}", lambda: not Path(f"/proc/{init}").exists(), 15)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(holder, signal.SIGKILL)
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(holder, 0)  # where this very process started it, it is the one to reap it
+        self.socket.unlink(missing_ok=True)
+
+    def start(self, part: Part) -> bool:
+        """The part, running by this recipe; says whether it had to be started."""
+        with self.log(part.name).open("ab") as log:
+            request = {
+                "do": "start",
+                "name": part.name,
+                "recipe": part.recipe,
+                "argv": part.argv,
+                "env": {**ENV, **part.env},
+            }
+            return bool(self.ask(request, log.fileno())["started"])
+
+    def stop(self, part: str) -> None:
+        self.ask({"do": "stop", "name": part})
+
+    def run(
+        self,
+        *command: str,
+        check: bool = True,
+        input: bytes | None = None,  # noqa: A002 - as subprocess.run names it
+        stdin: IO[bytes] | int | None = None,
+        timeout: float | None = 300,
+    ) -> subprocess.CompletedProcess[str]:
+        """A command inside the node, without the way through ssh."""
+        result = subprocess.run(
+            ["nsenter", "-t", str(self.init_pid()), "-n", "-m", "-p", "-u", "-i", "--", *command],
+            env=ENV,
+            input=input,
+            stdin=(subprocess.DEVNULL if stdin is None else stdin) if input is None else None,
+            capture_output=True,
+            timeout=timeout,
+            check=False,
+            cwd="/",
+        )
+        out, err = result.stdout.decode(errors="replace"), result.stderr.decode(errors="replace")
+        if check and result.returncode:
+            raise BedError(f"{self.name}: {' '.join(command)} ended with {result.returncode}: {err or out}")
+        return subprocess.CompletedProcess(command, result.returncode, out, err)
+
+
+def bed_processes() -> Iterator[tuple[int, list[str]]]:
+    """Every process that bears the bed's mark, with its command line."""
+    mark = f"{paths.MARKER}=1".encode()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                if mark in (entry / "environ").read_bytes().split(b"\0"):
+                    command = (entry / "cmdline").read_bytes().rstrip(b"\0").split(b"\0")
+                    yield int(entry.name), [word.decode(errors="replace") for word in command]

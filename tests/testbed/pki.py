@@ -1,0 +1,69 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The bed's certificates and passwords: made once per bed, gone with it."""
+
+from __future__ import annotations
+
+import ctypes
+import secrets
+import subprocess
+from pathlib import Path
+
+from . import paths
+
+FOLDER = paths.STATE / "pki"
+S3_CA = FOLDER / "s3-ca.pem"  # in the hosts' system store, as Amazon's is on real hosts
+REGISTRY_CA = FOLDER / "registry-ca.pem"  # a company's own: whoever talks to the registry must be given it
+BUNDLE = FOLDER / "ca.pem"  # both
+
+
+def _openssl(*args: str) -> None:
+    subprocess.run(["openssl", *args], capture_output=True, check=True, cwd=FOLDER)
+
+
+def ensure() -> None:
+    if BUNDLE.exists():
+        return
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    FOLDER.chmod(0o700)
+    for name, address in (("s3", paths.S3), ("registry", paths.REGISTRY_AUTH)):
+        key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+        ca = ["-subj", f"/O=daytwo test bed/CN={name} CA", "-addext", "keyUsage=critical,keyCertSign,cRLSign"]
+        _openssl("req", "-x509", *key, "-keyout", f"{name}-ca.key", "-out", f"{name}-ca.pem", "-days", "3650", *ca)
+        leaf = ["-subj", f"/CN={name}.testbed", "-addext", f"subjectAltName=IP:{address},DNS:{name}.testbed"]
+        signer = ["-CA", f"{name}-ca.pem", "-CAkey", f"{name}-ca.key", "-days", "3650"]
+        _openssl("req", "-x509", *key, "-keyout", f"{name}.key", "-out", f"{name}.pem", *leaf, *signer)
+    BUNDLE.write_text(S3_CA.read_text() + REGISTRY_CA.read_text())
+
+
+def secret(name: str, made: str | None = None) -> str:
+    """A password that is made at the first call and kept, readable by root alone."""
+    path = paths.STATE / "secrets" / name
+    if not path.exists():
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        path.write_text(made or secrets.token_urlsafe(24))
+    return path.read_text()
+
+
+def bcrypt(password: str) -> str:
+    """The only hash that docker-registry takes in an htpasswd file; the C library knows it, Python no longer does."""
+    crypt = ctypes.CDLL("libcrypt.so.1").crypt
+    crypt.restype = ctypes.c_char_p
+    letters = "./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+    salt = "".join(secrets.choice(letters) for _ in range(21)) + "."  # the last letter carries two bits only
+    hashed = crypt(password.encode(), f"$2b$05${salt}".encode())
+    return str(hashed.decode())
+
+
+def trust_store(folder: Path) -> None:
+    """A copy of the machine's certificate folder that also trusts the S3 endpoint."""
+    if (folder / "daytwo-testbed-s3.pem").exists():
+        return
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["cp", "-a", "/etc/ssl/certs/.", str(folder)], check=True)
+    (folder / "daytwo-testbed-s3.pem").write_text(S3_CA.read_text())
+    bundle = folder / "ca-certificates.crt"
+    text = bundle.read_text() if bundle.exists() else ""
+    bundle.write_text(text + S3_CA.read_text())
+    _openssl("rehash", str(folder))
