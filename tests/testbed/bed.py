@@ -19,6 +19,7 @@ from typing import Any
 
 from . import hosts, net, packages, paths, pki, registry, s3
 from .hosts import Host
+from .images import DEFAULT, Images
 from .node import BedError, Node, bed_processes
 
 
@@ -30,6 +31,7 @@ class Bed:
 
     def __init__(self) -> None:
         self.cloud = Node("cloud")
+        self.images = Images()
         self.hosts = {name: Host(name, self.cloud) for name in hosts.SITES}
 
     @classmethod
@@ -76,6 +78,8 @@ class Bed:
                 host.wait()
             registry.wait(self.cloud)
             s3.wait(self.cloud)
+            for name in DEFAULT:
+                self.images.ensure(name)
             self._write_facts()
         return started
 
