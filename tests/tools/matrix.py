@@ -53,7 +53,7 @@ def managed_host(version: str) -> Counts:
         ran = ansible_test("units", "--local", "--python", version, venv=VENV, cwd=here, path=path)
     print(ran.output, flush=True)
     counts = read_counts(ran.output) or Counts()
-    if ran.returncode and not counts.failed or not counts.passed:
+    if (ran.returncode and not counts.failed) or not counts.passed:
         counts += Counts(failed=1)
     return counts + Counts(passed=passed, failed=not passed)
 

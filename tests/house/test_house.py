@@ -1,0 +1,107 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The rules of the house that no other tool checks. They look at the repository as it is."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+SOURCES = {".py", ".sh", ".yml", ".yaml", ".toml", ".cfg", ".rst", ".j2", ".txt", ".in", ".service"}
+LICENCE = ("SPDX-FileCopyrightText: 2026 The daytwo.aws authors", "SPDX-License-Identifier: GPL-3.0-or-later")
+
+
+def load(path: Path) -> Any:
+    return yaml.safe_load(path.read_text())
+
+
+def files() -> list[Path]:
+    """What git knows or would add, and is not empty."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    ).stdout.split("\0")
+    paths = [ROOT / name for name in listed if name]
+    return [path for path in paths if path.is_file() and path.stat().st_size]
+
+
+def is_source(path: Path) -> bool:
+    return path.suffix in SOURCES or path.name == "Makefile" or path.read_bytes().startswith(b"#!")
+
+
+def module_names() -> set[str]:
+    return {path.stem for path in (ROOT / "plugins/modules").glob("*.py") if path.stem != "__init__"}
+
+
+def role_names() -> list[str]:
+    return sorted(path.name for path in (ROOT / "roles").glob("*") if path.is_dir())
+
+
+def lacks_licence(text: str) -> bool:
+    head = "\n".join(text.splitlines()[:6])
+    return not all(line in head for line in LICENCE)
+
+
+def test_every_source_file_names_its_licence() -> None:
+    sources = [path for path in files() if is_source(path)]
+    assert len(sources) > 30
+    assert [str(path.relative_to(ROOT)) for path in sources if lacks_licence(path.read_text())] == []
+
+
+def test_a_file_without_licence_is_found() -> None:
+    assert lacks_licence("# a comment\nprint()\n")
+    assert not lacks_licence("#!/bin/sh\n" + "".join(f"# {line}\n" for line in LICENCE))
+
+
+def test_nothing_is_switched_off() -> None:
+    assert list((ROOT / "tests/sanity").glob("ignore*")) == []
+    switch = re.compile("pylint" + r":\s*(disable|skip-file)")
+    assert [
+        str(path.relative_to(ROOT)) for path in files() if path.suffix == ".py" and switch.search(path.read_text())
+    ] == []
+
+
+def test_the_action_group_lists_every_module() -> None:
+    listed = {name for name in load(ROOT / "meta/runtime.yml")["action_groups"]["aws"] if isinstance(name, str)}
+    assert module_names()
+    assert listed == module_names()
+
+
+def test_the_action_group_extends_the_one_of_amazon_aws() -> None:
+    assert load(ROOT / "meta/runtime.yml")["action_groups"]["aws"][0] == {
+        "metadata": {"extend_group": ["amazon.aws.aws"]}
+    }
+
+
+@pytest.mark.parametrize("role", role_names())
+def test_role_variables_bear_the_roles_name(role: str) -> None:
+    folder = ROOT / "roles" / role
+    names = set()
+    for specs in load(folder / "meta/argument_specs.yml")["argument_specs"].values():
+        names |= set(specs.get("options", {}))
+    for path in (*folder.glob("defaults/*.yml"), *folder.glob("vars/*.yml")):
+        names |= set(load(path) or {})
+    assert names
+    assert [name for name in sorted(names) if not name.startswith((f"{role}_", f"__{role}_"))] == []
+
+
+@pytest.mark.parametrize("lock", sorted((ROOT / "tests/requirements").glob("*.txt")), ids=lambda path: path.name)
+def test_lock_files_pin_every_package_and_name_no_index(lock: Path) -> None:
+    lines = [line for line in lock.read_text().splitlines() if not line.startswith("#")]
+    assert len(lines) > 10
+    assert [line for line in lines if not re.fullmatch(r"[\w.-]+==[\w.!+-]+", line)] == []
+
+
+def test_the_requirements_name_what_galaxy_yml_depends_on() -> None:
+    dependencies = load(ROOT / "galaxy.yml")["dependencies"]
+    listed = load(ROOT / "requirements.yml")["collections"]
+    assert {entry["name"]: entry["version"] for entry in listed} == dependencies

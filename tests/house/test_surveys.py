@@ -1,0 +1,195 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Each playbook has an AWX survey beside it that asks for what its roles take, no more and nothing less."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+PLAYBOOKS = sorted((ROOT / "playbooks").glob("*.yml"))
+
+# The kinds of survey question that can carry an option of this type. AWX has no list or dict: those are text in YAML.
+KINDS = {
+    "str": {"text", "textarea"},
+    "path": {"text"},
+    "int": {"integer"},
+    "float": {"float"},
+    "bool": {"multiplechoice"},
+    "list": {"textarea"},
+    "dict": {"textarea"},
+}
+
+
+def roles_used(node: Any) -> Iterator[tuple[str, str]]:
+    """The roles of a play and the entry point of each."""
+    if isinstance(node, list):
+        for entry in node:
+            yield from roles_used(entry)
+    elif isinstance(node, dict):
+        for entry in node.get("roles", []):
+            role = entry if isinstance(entry, str) else entry.get("role", entry.get("name"))
+            yield role, "main"
+        for key, value in node.items():
+            if re.fullmatch(r"(ansible\.builtin\.)?(import|include)_role", key):
+                yield value["name"], value.get("tasks_from", "main")
+            elif key != "roles":
+                yield from roles_used(value)
+
+
+def options_of(plays: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """What the roles of a playbook take."""
+    options: dict[str, dict[str, Any]] = {}
+    for name, entry_point in roles_used(plays):
+        file = ROOT / "roles" / name.removeprefix("daytwo.aws.") / "meta/argument_specs.yml"
+        specs = yaml.safe_load(file.read_text())["argument_specs"]
+        options.update(specs[entry_point.removesuffix(".yml")].get("options", {}))
+    return options
+
+
+def play_variables(plays: list[dict[str, Any]]) -> set[str]:
+    """The variables in the plays' own keywords, such as hosts and serial."""
+    keywords = [
+        {key: value for key, value in play.items() if not key.endswith(("tasks", "roles", "vars"))} for play in plays
+    ]
+    return set(re.findall(r"\{\{\s*(\w+)", json.dumps(keywords)))
+
+
+def given(plays: list[dict[str, Any]]) -> set[str]:
+    """What the playbook sets itself and nobody needs to be asked."""
+    return {name for play in plays for name in play.get("vars", {})}
+
+
+def kinds_for(option: dict[str, Any]) -> set[str]:
+    if option.get("no_log"):
+        return {"password"}
+    if "choices" in option:
+        return {"multiselect"} if option["type"] == "list" else {"multiplechoice"}
+    return KINDS[option.get("type", "str")]
+
+
+def as_text(value: Any) -> str:
+    """A default as AWX and YAML spell it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "" if value is None else str(value)
+
+
+def troubles(
+    survey: dict[str, Any], options: dict[str, dict[str, Any]], others: set[str], known: set[str]
+) -> list[str]:
+    """What is wrong with a survey: each entry names the variable and the difference."""
+    questions = {question["variable"]: question for question in survey["spec"]}
+    found = [] if len(questions) == len(survey["spec"]) else ["a variable is asked for twice"]
+    found += [
+        f"{name}: no role and no play takes it" for name in questions if name not in options and name not in others
+    ]
+    for name, option in options.items():
+        question = questions.get(name)
+        if question is None:
+            if option.get("required") and name not in known:
+                found.append(f"{name}: required, and not asked for")
+            continue
+        if question["type"] not in kinds_for(option):
+            found.append(f"{name}: {question['type']} cannot carry {option.get('type', 'str')}")
+        if bool(question["required"]) != bool(option.get("required")):
+            found.append(f"{name}: required differs")
+        choices = (
+            ["true", "false"]
+            if option.get("type") == "bool"
+            else [as_text(choice) for choice in option.get("choices", [])]
+        )
+        if choices and sorted(map(as_text, question.get("choices") or [])) != sorted(choices):
+            found.append(f"{name}: choices differ")
+        if as_text(question.get("default")) != as_text(option.get("default")):
+            found.append(f"{name}: default {question.get('default')!r}, the role has {option.get('default')!r}")
+    return found
+
+
+@pytest.mark.parametrize("playbook", PLAYBOOKS, ids=lambda path: path.name)
+def test_survey_matches_the_roles(playbook: Path) -> None:
+    survey = json.loads(playbook.with_suffix(".survey.json").read_text())
+    plays = yaml.safe_load(playbook.read_text())
+    assert survey["name"]
+    assert survey["description"]
+    assert survey["spec"]
+    for question in survey["spec"]:
+        assert set(question) >= {"question_name", "question_description", "required", "type", "variable"}
+    assert troubles(survey, options_of(plays), play_variables(plays), given(plays)) == []
+
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "thing_names": {"type": "list", "elements": "str", "required": True},
+    "thing_mode": {"type": "str", "choices": ["fast", "safe"], "default": "safe"},
+    "thing_keep": {"type": "bool", "default": False},
+    "thing_secret": {"type": "str", "no_log": True},
+}
+SURVEY: dict[str, Any] = {
+    "spec": [
+        {"variable": "thing_names", "type": "textarea", "required": True},
+        {
+            "variable": "thing_mode",
+            "type": "multiplechoice",
+            "required": False,
+            "choices": ["fast", "safe"],
+            "default": "safe",
+        },
+        {
+            "variable": "thing_keep",
+            "type": "multiplechoice",
+            "required": False,
+            "choices": ["true", "false"],
+            "default": "false",
+        },
+        {"variable": "thing_secret", "type": "password", "required": False},
+        {"variable": "thing_hosts", "type": "text", "required": True},
+    ]
+}
+
+
+def test_a_survey_that_matches_has_no_troubles() -> None:
+    assert troubles(SURVEY, OPTIONS, {"thing_hosts"}, set()) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "trouble"),
+    [
+        (lambda spec: spec.pop(0), "thing_names: required, and not asked for"),
+        (lambda spec: spec[0].update(required=False), "thing_names: required differs"),
+        (lambda spec: spec[0].update(type="integer"), "thing_names: integer cannot carry list"),
+        (lambda spec: spec[1].update(choices=["fast"]), "thing_mode: choices differ"),
+        (lambda spec: spec[1].update(default="fast"), "thing_mode: default 'fast', the role has 'safe'"),
+        (lambda spec: spec[3].update(type="text"), "thing_secret: text cannot carry str"),
+        (lambda spec: spec[4].update(variable="thing_host"), "thing_host: no role and no play takes it"),
+        (lambda spec: spec.append(spec[0]), "a variable is asked for twice"),
+    ],
+)
+def test_each_difference_is_found(change: Callable[[list[dict[str, Any]]], None], trouble: str) -> None:
+    survey = copy.deepcopy(SURVEY)
+    change(survey["spec"])
+    assert troubles(survey, OPTIONS, {"thing_hosts"}, set()) == [trouble]
+
+
+def test_roles_are_found_wherever_a_play_uses_them() -> None:
+    plays = yaml.safe_load(
+        """
+        - hosts: all
+          roles: [daytwo.aws.one, {role: daytwo.aws.two}]
+          tasks:
+            - block:
+                - ansible.builtin.include_role: {name: daytwo.aws.three, tasks_from: probe}
+        """
+    )
+    assert sorted(roles_used(plays)) == [
+        ("daytwo.aws.one", "main"),
+        ("daytwo.aws.three", "probe"),
+        ("daytwo.aws.two", "main"),
+    ]
