@@ -241,6 +241,7 @@ class Reader:
         address: _Address,
         response: http.client.HTTPResponse,
         skip: int,
+        limit: int | None,
         length: int | None,
         total: int | None,
     ) -> None:
@@ -252,15 +253,12 @@ class Reader:
         self._address = address
         self._response = response
         self._skip = skip
+        self._limit = length if limit is None else limit
         self._broken: HttpBodyError | None = None
 
     @property
     def etag(self) -> str:
         return self.headers.get("etag", "")
-
-    @property
-    def complete(self) -> bool:
-        return self.length is not None and self.done == self.length
 
     def read(self, n: int = CHUNK, /) -> bytes:
         """At most n bytes, b"" at the end. Raises HttpBodyError (retryable) where the body ends before its length;
@@ -272,23 +270,28 @@ class Reader:
             self._skip -= len(piece)
         pieces: list[bytes] = []
         got = 0
-        while got < n and not self.complete:
+        while got < n and not self._at_end():
             try:
-                piece = self._piece(n - got if self.length is None else min(n - got, self.length - self.done))
+                piece = self._piece(n - got if self._limit is None else min(n - got, self._limit - self.done))
             except HttpBodyError:
                 if not pieces:
                     raise
                 break  # raised again by the next read: what came until now is delivered first
             if not piece:
                 if self.length is None:
-                    self.length = self.done
+                    self._limit = self.done
                 elif not pieces:
                     raise self._error(f"the answer ended after {self.done} of {self.length} bytes")
                 break
             pieces.append(piece)
             got += len(piece)
             self.done += len(piece)
+        if self._at_end():
+            self.length = self.done
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _at_end(self) -> bool:
+        return self._limit is not None and self.done == self._limit
 
     def _piece(self, n: int) -> bytes:
         if self._broken is not None:
@@ -343,13 +346,16 @@ class _Proxies:
     def _matches(entry: str, address: _Address) -> bool:
         if entry == "*":
             return True
+        is_ip = False
         with suppress(ValueError):
-            return ipaddress.ip_address(address.host) in ipaddress.ip_network(entry, strict=False)
+            ip = ipaddress.ip_address(address.host)
+            is_ip = True
+            return ip in ipaddress.ip_network(entry, strict=False)
         name, _, port = entry.partition(":") if entry.count(":") == 1 else (entry, "", "")
         if port and port != str(address.port):
             return False
         name = name.lstrip(".")
-        return address.host == name or address.host.endswith(f".{name}")
+        return address.host == name or (not is_ip and address.host.endswith(f".{name}"))
 
 
 def basic(username: str, password: str) -> str:
@@ -647,7 +653,7 @@ class Client:
         response = exchange.response
         announced = response.length
         try:
-            body = response.read(limit + 1)
+            body = _bounded(response, limit + 1)
         except (OSError, http.client.HTTPException) as error:
             exchange.connection.close()
             problem = f"the answer broke off: {_os_words(error)}"
@@ -687,7 +693,7 @@ class Client:
         """The service's own words for a status that was not asked for. Its connection is not used again."""
         body = b""
         with suppress(OSError, http.client.HTTPException):
-            body = exchange.response.read(_ERROR_BODY)
+            body = _bounded(exchange.response, _ERROR_BODY)
         exchange.connection.close()
         address, status, headers = exchange.address, exchange.response.status, _lower(exchange.response)
         code, message = (_scrubbed(word, address, exchange.headers) for word in _service_words(body))
@@ -769,6 +775,19 @@ def _lower(response: http.client.HTTPResponse) -> dict[str, str]:
     return headers
 
 
+def _bounded(response: http.client.HTTPResponse, limit: int) -> bytes:
+    # In pieces: read(limit) of older Pythons reserves that much, for the smallest answer.
+    left = limit if response.length is None else min(limit, response.length)
+    pieces = []
+    while left:
+        piece = response.read1(min(left, _READ_PIECE))
+        if not piece:
+            break
+        pieces.append(piece)
+        left -= len(piece)
+    return b"".join(pieces)
+
+
 def _readable(sock: socket.socket) -> bool:
     poll = select.poll()  # not select(): it fails on descriptors above 1023
     poll.register(sock, select.POLLIN)
@@ -820,14 +839,13 @@ def _reader(exchange: _Exchange, start: int, end: int | None) -> Reader:
     response, address = exchange.response, exchange.address
     announced = response.length
     if response.status == 200:
-        length = announced
-        if announced is not None:
-            if announced < start:
-                raise HttpBodyError(
-                    "GET", address.url, f"byte {start} was wanted, the object has {announced}", status=200
-                )
-            length = (announced if end is None else min(end, announced)) - start
-        return Reader(address, response, start, length, announced)
+        limit = None if end is None else end - start
+        if announced is None:
+            return Reader(address, response, start, limit, None, None)
+        if announced < start:
+            raise HttpBodyError("GET", address.url, f"byte {start} was wanted, the object has {announced}", status=200)
+        length = announced - start if limit is None else min(limit, announced - start)
+        return Reader(address, response, start, length, length, announced)
     text = response.getheader("Content-Range") or ""
     found = re.fullmatch(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)", text.strip())
     problem = f"the answer holds the range {text[:80]!r}, asked was from {start} to before {end or 'the end'}"
@@ -841,7 +859,8 @@ def _reader(exchange: _Exchange, start: int, end: int | None) -> Reader:
         raise HttpBodyError("GET", address.url, problem, status=206)
     if announced is not None and announced != last + 1 - first:
         raise HttpBodyError("GET", address.url, f"{problem}, and announces {announced} bytes", status=206)
-    return Reader(address, response, 0, last + 1 - first, total)
+    length = last + 1 - first
+    return Reader(address, response, 0, length, length, total)
 
 
 def _redirect(exchange: _Exchange) -> _Address:

@@ -1,0 +1,135 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The controller's side: credentials, planning, signed URLs, progress. The module does a slice of host work a call."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any, Optional
+
+from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
+from ansible.plugins.action import ActionBase
+
+from ..module_utils._image.errors import ImageError
+from ..module_utils._image.model import Bundle, Target
+from ..module_utils._image.plan import MIN_PART
+from ..modules.image_offline_transfer import CONTROLLER_OPTIONS, HOST_OPTIONS, REQUIRED_IF
+from ..plugin_utils._image.absent import remove
+from ..plugin_utils._image.flow import Progress
+from ..plugin_utils._image.loaded import load
+from ..plugin_utils._image.s3 import BucketOptions, S3Path
+from ..plugin_utils._image.saved import SaveOptions, save
+from ..plugin_utils._image.session import environment, s3_client
+
+_RECONNECTS = 5
+
+
+class HostError(Exception):
+    """The module failed on the host; holds its result."""
+
+    def __init__(self, result: dict[str, Any]) -> None:
+        super().__init__(result.get("msg", "the module failed"))
+        self.result = result
+
+
+class ActionModule(ActionBase):
+    """Runs on the controller; see the module's documentation."""
+
+    TRANSFERS_FILES = False
+    _supports_async = False
+
+    def run(self, tmp: Optional[str] = None, task_vars: Optional[dict[str, Any]] = None) -> dict[str, Any]:
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        variables = task_vars or {}
+        if "work" in self._task.args:
+            raise AnsibleActionFail("work: is set by the action plugin, not in a task.")
+        options = self.validate_argument_spec({**CONTROLLER_OPTIONS, **HOST_OPTIONS}, required_if=REQUIRED_IF)[1]
+        task_environment = self._take_environment()
+        # A signed URL is a secret: by a pipe it reaches the module without standing in a file on the host.
+        if self._connection.has_pipelining:
+            self._connection.set_option("pipelining", True)
+        try:
+            with environment(task_environment):
+                return {**result, **self._carry_out(options, variables)}
+        except HostError as failure:
+            return {**result, **failure.result}
+        except ImageError as error:
+            raise AnsibleActionFail(str(error)) from error
+        finally:
+            self._remove_tmp_path(self._connection._shell.tmpdir)
+
+    def _carry_out(self, options: Mapping[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
+        bucket = _bucket_options(options)
+        targets = [Target.parse(entry, f"targets[{index}]") for index, entry in enumerate(options["targets"])]
+        own = {name: value for name, value in options.items() if name in HOST_OPTIONS and value is not None}
+        if options["images"]:
+            own["images"] = _with_platform(options["images"], options["targets"])
+        path = S3Path(s3_client(options, bucket), bucket)
+        name = str(variables.get("inventory_hostname") if not self._task.delegate_to else self._task.delegate_to)
+        progress = Progress(lambda line: self._show(options, f"{name}: {line}"))
+
+        def host(call: Mapping[str, Any]) -> dict[str, Any]:
+            return self._on_host({**own, **call}, variables)
+
+        check_mode, diff = bool(self._task.check_mode), bool(self._task.diff)
+        if options["state"] == "saved":
+            corrupt = {entry["digest"]: entry["etag"] for entry in options["corrupt"]}
+            settings = SaveOptions(options["source"] != "registry", targets, corrupt, check_mode, diff)
+            return save(host, path, settings, progress)
+        bundle = Bundle.parse(options["bundle"])
+        if options["state"] == "absent":
+            return remove(path, bundle, check_mode, diff)
+        return load(host, path, bundle, check_mode, diff, progress)
+
+    def _on_host(self, arguments: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
+        """One call of the module. A connection that drops is made anew; what the host has done is still there."""
+        for attempt in range(_RECONNECTS):
+            try:
+                answer = self._execute_module(module_args=dict(arguments), task_vars=variables)
+                break
+            except AnsibleConnectionFailure as error:
+                if attempt == _RECONNECTS - 1:
+                    raise
+                self._display.warning(f"The connection dropped, trying again: {error}")
+                time.sleep(2**attempt)
+                self._connection.reset()
+        if answer.get("failed"):
+            raise HostError(answer)
+        return dict(answer)
+
+    def _take_environment(self) -> dict[str, str]:
+        """The task's environment. What is for AWS stays here: the module gets the rest (proxies, for one)."""
+        merged: dict[str, Any] = {}
+        self._compute_environment_string(merged)
+        mine = {name: str(value) for name, value in merged.items() if name.startswith("AWS_")}
+        self._task.environment = [{name: value for name, value in merged.items() if name not in mine}]
+        return mine
+
+    def _show(self, options: Mapping[str, Any], line: str) -> None:
+        if options["show_progress"]:
+            self._display.display(line)
+
+
+def _bucket_options(options: Mapping[str, Any]) -> BucketOptions:
+    if not options["bucket"]:
+        raise ImageError("bucket: is needed, it is the way between the hosts. Name a bucket that exists.")
+    if options["part_size"] < MIN_PART:
+        raise ImageError(f"part_size: {options['part_size']} is below {MIN_PART}, the least that S3 takes. Give more.")
+    if options["kms_key_id"] and not (options["sse"] or "").startswith("aws:kms"):
+        raise ImageError("kms_key_id: is for sse=aws:kms or sse=aws:kms:dsse only. Set sse, or leave the key out.")
+    return BucketOptions(
+        options["bucket"],
+        options["prefix"],
+        options["sse"],
+        options["kms_key_id"],
+        options["expected_bucket_owner"],
+        options["part_size"],
+    )
+
+
+def _with_platform(images: list[dict[str, Any]], targets: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Images without a platform get the one that all targets have in common."""
+    platforms = {target.get("platform") for target in targets}
+    common = platforms.pop() if len(platforms) == 1 else None
+    return [{**image, "platform": image.get("platform") or common} for image in images]

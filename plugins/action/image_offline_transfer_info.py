@@ -1,0 +1,40 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Names the host by its inventory name, and refuses plays whose hosts do not stay in step where that is asked for."""
+
+from __future__ import annotations
+
+from typing import Any, Optional
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
+
+class ActionModule(ActionBase):
+    """Runs on the controller; see the module's documentation."""
+
+    _supports_async = True
+
+    def run(self, tmp: Optional[str] = None, task_vars: Optional[dict[str, Any]] = None) -> dict[str, Any]:
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        arguments = dict(self._task.args)
+        strategy = self._strategy()
+        if arguments.pop("lockstep", False) and strategy not in ("linear", "ansible.builtin.linear"):
+            raise AnsibleActionFail(
+                f"The play's strategy is {strategy!r}. What to carry is planned once, from what all targets lack, so "
+                "they must stay in step: use the strategy 'linear' (Ansible's default) for this play, with forks and "
+                "serial as you like."
+            )
+        arguments.setdefault("name", (task_vars or {}).get("inventory_hostname"))
+        result.update(self._execute_module(module_args=arguments, task_vars=task_vars, wrap_async=self._task.async_val))
+        return result
+
+    def _strategy(self) -> str:
+        """The strategy of the play that the task stands in."""
+        parent = self._task
+        while parent is not None:
+            play = getattr(parent, "_play", None)
+            if play is not None:
+                return str(play.strategy)
+            parent = getattr(parent, "_parent", None)
+        return "unknown"

@@ -1,0 +1,204 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The archive that every engine loads, written as a stream; and the archive that C(docker save) makes, read as one.
+
+Written: an OCI image layout plus docker's manifest.json, whose paths point at blobs/sha256 (facts: one archive loads
+everywhere). Read: names in it are never used as paths; content is known by its digest alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tarfile
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, BinaryIO, Callable, Optional
+
+from .errors import ImageError
+from .model import Image, hex_of
+from .staging import CHUNK, Staging, private_opener
+
+OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+
+
+@dataclass(frozen=True)
+class _Member:
+    name: str
+    size: int
+    content: Optional[bytes] = None
+    path: Optional[Path] = None
+
+
+class LoadArchive:
+    """An archive of one image without the layers that the engine has. It gives no name: that comes after the proof."""
+
+    def __init__(self, image: Image, blob_paths: dict[str, Path]) -> None:
+        """C(blob_paths): where the blobs that go in stand, by digest; what is missing there is left out."""
+        self._members = list(_members(image, blob_paths))
+        # A member is a header and its content, filled up to 512 bytes; two empty blocks end the archive.
+        self.length = sum(512 + -(-member.size // 512) * 512 for member in self._members) + 1024
+
+    def __iter__(self) -> Iterator[bytes]:
+        for member in self._members:
+            info = tarfile.TarInfo(member.name)
+            info.size = member.size
+            info.mode = 0o644
+            yield info.tobuf(tarfile.GNU_FORMAT)
+            if member.path is not None:
+                yield from _exactly(member.path, member.size)
+            else:
+                yield member.content or b""
+            yield b"\0" * (-member.size % 512)
+        yield b"\0" * 1024
+
+
+def _exactly(path: Path, size: int) -> Iterator[bytes]:
+    left = size
+    with open(path, "rb") as file:
+        while left:
+            chunk = file.read(min(CHUNK, left))
+            if not chunk:
+                raise ImageError(f"{path} became shorter while it was loaded; run again.")
+            left -= len(chunk)
+            yield chunk
+
+
+def _members(image: Image, blob_paths: dict[str, Path]) -> Iterator[_Member]:
+    def json_member(name: str, value: object) -> _Member:
+        content = json.dumps(value, separators=(",", ":")).encode()
+        return _Member(name, len(content), content)
+
+    def path_of(digest: str) -> str:
+        return f"blobs/sha256/{hex_of(digest)}"
+
+    manifest_bytes = b""
+    if image.manifest is None:
+        # The engine that had the image knows no manifest, so there is no digest to keep: this one is ours.
+        manifest_bytes = synthesized_manifest(image, blob_paths)
+        digest = "sha256:" + hashlib.sha256(manifest_bytes).hexdigest()
+        descriptor = {"mediaType": OCI_MANIFEST, "digest": digest, "size": len(manifest_bytes)}
+    else:
+        descriptor = {
+            "mediaType": image.manifest.media_type,
+            "digest": image.manifest.digest,
+            "size": blob_paths[image.manifest.digest].stat().st_size,
+        }
+    yield json_member("oci-layout", {"imageLayoutVersion": "1.0.0"})
+    yield json_member("index.json", {"schemaVersion": 2, "manifests": [descriptor]})
+    layers = [path_of(layer.blob.digest) for layer in image.layers]
+    yield json_member("manifest.json", [{"Config": path_of(image.config.digest), "RepoTags": None, "Layers": layers}])
+    if image.manifest is None:
+        yield _Member(path_of(str(descriptor["digest"])), len(manifest_bytes), manifest_bytes)
+    for blob in image.blobs():
+        path = blob_paths.get(blob.digest)
+        if path is not None:
+            yield _Member(path_of(blob.digest), path.stat().st_size, path=path)
+
+
+def synthesized_manifest(image: Image, blob_paths: dict[str, Path]) -> bytes:
+    """An OCI manifest for an image whose source knew none."""
+
+    def size(digest: str, known: Optional[int]) -> int:
+        path = blob_paths.get(digest)
+        return path.stat().st_size if path is not None else known or 0
+
+    return json.dumps(
+        {
+            "schemaVersion": 2,
+            "mediaType": OCI_MANIFEST,
+            "config": {
+                "mediaType": "application/vnd.oci.image.config.v1+json",
+                "digest": image.config.digest,
+                "size": size(image.config.digest, image.config.size),
+            },
+            "layers": [
+                {
+                    "mediaType": "application/vnd.oci.image.layer.v1.tar",
+                    "digest": layer.blob.digest,
+                    "size": size(layer.blob.digest, layer.blob.size),
+                }
+                for layer in image.layers
+            ],
+        },
+        separators=(",", ":"),
+    ).encode()
+
+
+def stage_saved(
+    open_archive: Callable[[], AbstractContextManager[BinaryIO]],
+    staging: Staging,
+    wanted: Collection[str],
+    expected_layers: Sequence[str],
+    progress: Callable[[int], None],
+) -> None:
+    """Takes the wanted blobs (config and uncompressed layers, by digest) out of an engine's archive.
+
+    The old format does not say which layer is which before its content has been read, only their order; so a layer
+    that seems not to be wanted is passed over. Where the order misled, the archive is read again, and all is written.
+    """
+    for layers in (expected_layers, ()):
+        missing = {digest for digest in wanted if not staging.complete(digest)}
+        if missing:
+            with open_archive() as stream:
+                _stage_pass(stream, staging, missing, layers, progress)
+    missing = {digest for digest in wanted if not staging.complete(digest)}
+    if missing:
+        raise ImageError(
+            f"docker save gave an archive without {', '.join(sorted(missing))}: the image is not whole on this host. "
+            "Pull it again, or use source=registry."
+        )
+
+
+def _stage_pass(
+    stream: BinaryIO,
+    staging: Staging,
+    missing: set[str],
+    expected_layers: Sequence[str],
+    progress: Callable[[int], None],
+) -> None:
+    order = iter(dict.fromkeys(expected_layers))
+    done = 0
+    try:
+        with tarfile.open(fileobj=stream, mode="r|", bufsize=CHUNK) as archive:
+            while (member := archive.next()) is not None:
+                # tarfile remembers every member it has passed; an archive of millions would fill the memory.
+                archive.members = []  # type: ignore[attr-defined]
+                if not member.isreg():
+                    continue
+                expected = _expected_digest(member.name, order)
+                content = archive.extractfile(member)
+                if content is not None and (expected is None or expected in missing):
+                    for size in _take(content, staging, missing):
+                        progress(done + size)
+                done += member.size
+                progress(done)
+    except tarfile.TarError as error:
+        raise ImageError(f"docker save gave an archive that cannot be read: {error}.") from error
+
+
+def _expected_digest(name: str, order: Iterator[str]) -> Optional[str]:
+    """What a member seems to hold: docker 20.10 writes ID/layer.tar from the base up, docker 25 blobs/sha256/HEX."""
+    folder, _, last = name.rpartition("/")
+    if last == "layer.tar":
+        return next(order, None)
+    return f"sha256:{last}" if folder == "blobs/sha256" else None
+
+
+def _take(content: IO[bytes], staging: Staging, missing: set[str]) -> Iterator[int]:
+    """Writes a member, and publishes it when its digest is one of those that are missing; yields the bytes so far."""
+    found, size = hashlib.sha256(), 0
+    growing = staging.incoming()
+    with open(growing, "wb", opener=private_opener) as file:
+        while chunk := content.read(CHUNK):
+            found.update(chunk)
+            file.write(chunk)
+            size += len(chunk)
+            yield size
+    digest = "sha256:" + found.hexdigest()
+    if digest in missing:
+        growing.replace(staging.path(digest))
+    else:
+        growing.unlink()

@@ -1,0 +1,244 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Docker through its API socket: the only file that talks to it. Source of the calls: the Docker Engine API, 1.41."""
+
+from __future__ import annotations
+
+import getpass
+import http.client
+import json
+import os
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, BinaryIO, Optional, cast
+from urllib.parse import quote, urlencode
+
+from .engine import Archive, EngineError, Progress
+from .model import Disk, EngineFacts, StoredImage, chain_ids, checked_digest
+
+DEFAULT_HOST = "unix:///var/run/docker.sock"
+# An answer about one image is some kilobytes; a list of thousands of images a few megabytes.
+_MAX_ANSWER = 64 * 1024 * 1024
+_MAX_LINE = 1024 * 1024
+_SHORT_TIMEOUT = 60.0
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path: str, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+class DockerEngine:
+    """An Engine. C(host) is a C(unix://) address, C(timeout) the seconds for which a load or save may be silent."""
+
+    def __init__(self, host: str = DEFAULT_HOST, timeout: float = 1800.0) -> None:
+        if not host.startswith("unix:///"):
+            raise EngineError(
+                f"docker_host: {host!r} is no Unix socket. The module talks to the docker of the host that it runs on: "
+                "give unix:///path/to/docker.sock, and run the task on that host."
+            )
+        self._path = host[len("unix://") :]
+        self._timeout = timeout
+
+    def facts(self, staging_path: str) -> EngineFacts:
+        info = self._info()
+        version = self._json("GET", "/version")
+        images: list[StoredImage] = []
+        chains: set[str] = set()
+        for entry in self._json("GET", "/images/json"):
+            image = self.find(str(entry["Id"]))
+            if image is not None:
+                images.append(image)
+                chains.update(chain_ids(image.diff_ids))
+        return EngineFacts(
+            engine="docker",
+            version=str(version.get("Version")),
+            storage=str(info.get("Driver")),
+            platform=f"{version.get('Os')}/{version.get('Arch')}",
+            images=tuple(images),
+            chain_ids=frozenset(chains),
+            staging=_disk_of_nearest(staging_path),
+            root=_disk(str(info.get("DockerRootDir"))),
+        )
+
+    def find(self, name_or_id: str) -> Optional[StoredImage]:
+        self._info()
+        answer = self._json("GET", f"/images/{quote(name_or_id, safe='/:@')}/json", absent_ok=True)
+        if answer is None:
+            return None
+        variant = answer.get("Variant")
+        platform = f"{answer.get('Os')}/{answer.get('Architecture')}" + (f"/{variant}" if variant else "")
+        image_id = checked_digest(answer.get("Id"), "docker: image id")
+        return StoredImage(
+            engine_id=image_id,
+            # With a graph driver the id is the digest of the config (facts: identity).
+            config_digest=image_id,
+            names=tuple(answer.get("RepoTags") or ()),
+            diff_ids=tuple(checked_digest(item, "docker: diffID") for item in answer["RootFS"].get("Layers") or ()),
+            platform=platform,
+            size=int(answer.get("Size") or 0),
+        )
+
+    def layer_sizes(self, image: StoredImage) -> Sequence[Optional[int]]:
+        history = self._json("GET", f"/images/{image.engine_id}/history")
+        sizes = [int(entry["Size"]) for entry in reversed(history) if entry.get("Size")]
+        # The history does not say which of its empty entries are layers, so it is believed only where it is plain.
+        return sizes if len(sizes) == len(image.diff_ids) else [None] * len(image.diff_ids)
+
+    @contextmanager
+    def export(self, image: StoredImage) -> Iterator[BinaryIO]:
+        with self._answer("GET", f"/images/{image.engine_id}/get", self._timeout) as response:
+            yield cast(BinaryIO, response)
+
+    def load(self, archive: Archive, progress: Progress) -> None:
+        connection = _UnixConnection(self._path, self._timeout)
+        try:
+            sent = 0
+            try:
+                connection.putrequest("POST", "/images/load?quiet=0")
+                connection.putheader("Content-Type", "application/x-tar")
+                connection.putheader("Content-Length", str(archive.length))
+                connection.endheaders()
+                for chunk in archive:
+                    connection.send(chunk)
+                    sent += len(chunk)
+                    progress("sending to docker", sent, archive.length)
+            except (BrokenPipeError, ConnectionResetError):
+                # The daemon stopped reading: what it says is the reason, so read on.
+                pass
+            response = connection.getresponse()
+            _refuse_error(response, "load an image")
+            _follow(response, progress)
+        except (OSError, http.client.HTTPException) as error:
+            raise self._unreachable(error) from error
+        finally:
+            connection.close()
+
+    def tag(self, image: StoredImage, name: str) -> None:
+        repository, tag = split_tag(name)
+        query = urlencode({"repo": repository, "tag": tag})
+        self._json("POST", f"/images/{image.engine_id}/tag?{query}")
+
+    def remove(self, image: StoredImage) -> None:
+        self._json("DELETE", f"/images/{image.engine_id}?force=0&noprune=0", absent_ok=True)
+
+    def _info(self) -> Any:
+        info = self._json("GET", "/info")
+        if ["driver-type", "io.containerd.snapshotter.v1"] in (info.get("DriverStatus") or []):
+            raise EngineError(
+                f"docker {info.get('ServerVersion')} on this host keeps images in the containerd image store, which "
+                "reports success for broken loads and is not supported yet. Use a docker with a graph driver "
+                '("features": {"containerd-snapshotter": false} in daemon.json), or source=registry for a source.'
+            )
+        return info
+
+    def _json(self, method: str, path: str, absent_ok: bool = False) -> Any:
+        with self._answer(method, path, _SHORT_TIMEOUT, absent_ok) as response:
+            body = response.read(_MAX_ANSWER)
+            if response.status == 404:
+                return None
+            if not body or response.status == 204:
+                return {}
+            try:
+                return json.loads(body)
+            except ValueError:
+                # Some calls (tag) answer 201 with no JSON.
+                return {}
+
+    @contextmanager
+    def _answer(
+        self, method: str, path: str, timeout: float, absent_ok: bool = False
+    ) -> Iterator[http.client.HTTPResponse]:
+        connection = _UnixConnection(self._path, timeout)
+        try:
+            connection.request(method, path)
+            response = connection.getresponse()
+            if not (absent_ok and response.status == 404):
+                _refuse_error(response, f"{method} {path.split('?')[0]}")
+            yield response
+        except (OSError, http.client.HTTPException) as error:
+            raise self._unreachable(error) from error
+        finally:
+            connection.close()
+
+    def _unreachable(self, error: Exception) -> EngineError:
+        if isinstance(error, FileNotFoundError):
+            return EngineError(
+                f"docker is not there: {self._path} does not exist. Start docker on this host, or set docker_host."
+            )
+        if isinstance(error, PermissionError):
+            return EngineError(
+                f"docker may not be used: user {getpass.getuser()} has no permission for {self._path}. "
+                "Use become, or put the user into the socket's group."
+            )
+        if isinstance(error, ConnectionRefusedError):
+            return EngineError(f"docker does not run: nothing listens at {self._path}. Start docker on this host.")
+        return EngineError(f"docker at {self._path} broke off: {type(error).__name__}: {error}")
+
+
+def split_tag(name: str) -> tuple[str, str]:
+    """A name such as C(host:5000/app:v1) as repository and tag."""
+    repository, colon, tag = name.rpartition(":")
+    if not colon or "/" in tag:
+        return name, "latest"
+    return repository, tag
+
+
+def _refuse_error(response: http.client.HTTPResponse, doing: str) -> None:
+    if response.status < 400:
+        return
+    body = response.read(_MAX_LINE)
+    try:
+        message = str(json.loads(body)["message"])
+    except (ValueError, KeyError, TypeError):
+        message = body.decode("utf-8", "replace").strip()
+    raise EngineError(f"docker refused to {doing}: {response.status} {message}")
+
+
+def _follow(response: http.client.HTTPResponse, progress: Progress) -> None:
+    """Reads the answer to a load to its end: lines of JSON, of which one may say that it failed."""
+    while True:
+        line = response.readline(_MAX_LINE)
+        if not line:
+            return
+        try:
+            message = json.loads(line)
+        except ValueError:
+            continue
+        if not isinstance(message, dict):
+            continue
+        if message.get("error"):
+            raise EngineError(f"docker could not load the image: {message['error']}")
+        detail = message.get("progressDetail")
+        if isinstance(detail, dict) and isinstance(detail.get("current"), int):
+            progress(f"docker unpacks layer {message.get('id', '')}", detail["current"], int(detail.get("total") or 0))
+
+
+def _disk(path: str) -> Optional[Disk]:
+    try:
+        usage, device = os.statvfs(path), os.stat(path).st_dev
+    except OSError:
+        # An engine's folder is often closed to its users; then nothing is known about its disk.
+        return None
+    return Disk(path, usage.f_bavail * usage.f_frsize, device)
+
+
+def _disk_of_nearest(path: str) -> Disk:
+    """The disk of a folder that may not exist yet: that of its nearest parent."""
+    while True:
+        disk = _disk(path)
+        if disk is not None:
+            return disk
+        parent = os.path.dirname(path)
+        if parent == path:
+            raise EngineError(f"staging_dir: no part of {path!r} can be looked at by user {getpass.getuser()}.")
+        path = parent

@@ -1,0 +1,60 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a container engine must offer to be a source or a target. One file per engine implements it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import BinaryIO, Callable, Optional, Protocol
+
+from .errors import ImageError
+from .model import EngineFacts, StoredImage
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, the bytes done and the bytes in all."""
+
+
+class EngineError(ImageError):
+    """The engine cannot be reached, or refused: with its own words."""
+
+
+class Archive(Protocol):
+    """An archive to load, produced while it is read: nothing of it is held in memory."""
+
+    @property
+    def length(self) -> int: ...
+
+    def __iter__(self) -> Iterator[bytes]: ...
+
+
+class Engine(Protocol):
+    """Reads what an engine has and writes images into it. Methods raise EngineError with the engine's own words."""
+
+    def facts(self, staging_path: str) -> EngineFacts:
+        """Everything that planning needs, in bulk."""
+        ...
+
+    def find(self, name_or_id: str) -> Optional[StoredImage]:
+        """One image, or None where the engine has none of that name or id."""
+        ...
+
+    def layer_sizes(self, image: StoredImage) -> Sequence[Optional[int]]:
+        """An estimate of each layer's uncompressed bytes; None where the engine does not tell."""
+        ...
+
+    def export(self, image: StoredImage) -> AbstractContextManager[BinaryIO]:
+        """The engine's own archive of one image, as a stream."""
+        ...
+
+    def load(self, archive: Archive, progress: Progress) -> None:
+        """Feeds an archive to the engine. That it returns proves nothing: read back what the engine has afterwards."""
+        ...
+
+    def tag(self, image: StoredImage, name: str) -> None:
+        """Gives the image the name, which moves it from whatever held it; that image stays."""
+        ...
+
+    def remove(self, image: StoredImage) -> None:
+        """Removes an image that has no name."""
+        ...

@@ -1,0 +1,168 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The host's side of a transfer, cut into calls of some seconds each. The controller decides which comes next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .docker import DockerEngine
+from .engine import Engine
+from .errors import ImageError
+from .http import Client
+from .model import Bundle, checked_digest
+from .plan import ImagePlan, plan_load, shortages
+from .source import EngineSource, Login, Offer, RegistrySource, parse_wanted
+from .staging import Staging, default_root
+from .target import load_bundle
+from .transfer import StagedSource, Transfer, fetch, send
+from .worker import Job
+
+READ_ONLY_PHASES = ("inspect",)
+PHASES = {
+    "saved": ("inspect", "export", "send", "clean"),
+    "loaded": ("inspect", "fetch", "load", "clean"),
+}
+
+
+def run(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Carries out one phase of one state, as the option C(work) says, and returns what the controller needs then."""
+    state, phase = params["state"], params["work"]["phase"]
+    phases = PHASES.get(state, ())
+    if phase not in phases:
+        raise ImageError(
+            f"work.phase: {phase!r} is none of the phases ({', '.join(phases)}) of state={state} on a host."
+        )
+    host: Any = _Source(params) if state == "saved" else _Target(params)
+    result: dict[str, Any] = getattr(host, phase)()
+    return result
+
+
+def engine_of(params: Mapping[str, Any]) -> Engine:
+    """The engine that the options name."""
+    return DockerEngine(params["docker_host"], float(params["timeout"]))
+
+
+class _Host:
+    """What source and target share: options, staging folder, HTTP."""
+
+    def __init__(self, params: Mapping[str, Any]) -> None:
+        self.params = params
+        self.work: Mapping[str, Any] = params["work"]
+        self.seconds = float(self.work["seconds"])
+        self.client = Client(ca_path=params["ca_path"])
+
+    @property
+    def root(self) -> str:
+        return self.params["staging_dir"] or default_root()
+
+    def transfers(self) -> Sequence[Transfer]:
+        return [Transfer.parse(entry) for entry in self.work["transfers"] or ()]
+
+    def staging(self, role: str) -> Staging:
+        # A host may be source and target of the same images at once; the two must not clean up after each other.
+        return Staging(self.root, f"{role}-{Bundle.parse(self.params['bundle']).key()}")
+
+
+class _Source(_Host):
+    def inspect(self) -> dict[str, Any]:
+        """Resolves all images without reading a layer."""
+        source: Any = self._registry() if self.params["source"] == "registry" else EngineSource(engine_of(self.params))
+        offer: Offer = source.offer(parse_wanted(self.params["images"]))
+        return {"bundle": offer.bundle.to_dict(), "estimates": dict(offer.estimates)}
+
+    def export(self) -> dict[str, Any]:
+        """Has the engine write the wanted blobs into the staging folder; asked again until it is done."""
+        staging = self.staging("saved")
+        staging.create()
+        digests = [checked_digest(digest, "work.digests") for digest in self.work["digests"] or ()]
+        wanted = parse_wanted(self.params["images"])
+        source = EngineSource(engine_of(self.params))
+
+        def stage(progress: Any) -> dict[str, Any]:
+            with staging.in_use():
+                source.stage(wanted, digests, staging, progress)
+            return {"sizes": {digest: staging.size(digest) for digest in digests}}
+
+        return Job(staging.folder).advance(self.work["token"], stage, self.seconds).to_dict()
+
+    def send(self) -> dict[str, Any]:
+        """PUTs blobs to the store, straight from the registry or from the staging folder."""
+        if self.params["source"] == "registry":
+            return self._sent(self._registry())
+        staging = self.staging("saved")
+        with staging.in_use():
+            return self._sent(StagedSource(staging))
+
+    def clean(self) -> dict[str, Any]:
+        return {"removed": self.staging("saved").remove()}
+
+    def _sent(self, source: Any) -> dict[str, Any]:
+        outcomes = send(self.transfers(), source, self.client, self.seconds)
+        return {"outcomes": [outcome.to_dict() for outcome in outcomes]}
+
+    def _registry(self) -> RegistrySource:
+        params = self.params
+        login = Login(
+            params["registry_username"],
+            params["registry_password"],
+            params["registry_config_path"],
+            bool(params["plain_http"]),
+        )
+        return RegistrySource(self.client, login)
+
+
+class _Target(_Host):
+    def inspect(self) -> dict[str, Any]:
+        """Compares the bundle with what the engine has. Refuses a load that is certain not to fit."""
+        bundle, staging = Bundle.parse(self.params["bundle"]), self.staging("loaded")
+        facts = engine_of(self.params).facts(self.root)
+        plans = plan_load(bundle, facts)
+        needed = {blob.digest: staging.size(blob.digest) for plan in plans for blob in plan.blobs}
+        lacking = shortages(plans, sum(needed.values()), facts)
+        if lacking:
+            raise ImageError(
+                "Too little disk on the target: "
+                + "; ".join(str(shortage) for shortage in lacking)
+                + " (bytes). Make room, or put staging_dir on another disk."
+            )
+        return {
+            "plans": [_plan_dict(plan) for plan in plans],
+            "staged": {digest: size for digest, size in needed.items() if size},
+            "engine": f"{facts.engine} {facts.version}",
+        }
+
+    def fetch(self) -> dict[str, Any]:
+        """GETs blobs into the staging folder."""
+        staging = self.staging("loaded")
+        staging.create()
+        with staging.in_use():
+            outcomes = fetch(self.transfers(), staging, self.client, self.seconds)
+        return {"outcomes": [outcome.to_dict() for outcome in outcomes]}
+
+    def load(self) -> dict[str, Any]:
+        """Verifies, loads, proves and tags; asked again until it is done."""
+        bundle, staging = Bundle.parse(self.params["bundle"]), self.staging("loaded")
+        staging.create()
+        engine = engine_of(self.params)
+
+        def work(progress: Any) -> dict[str, Any]:
+            return load_bundle(bundle, engine, staging, progress)
+
+        return Job(staging.folder).advance(self.work["token"], work, self.seconds).to_dict()
+
+    def clean(self) -> dict[str, Any]:
+        return {"removed": self.staging("loaded").remove()}
+
+
+def _plan_dict(plan: ImagePlan) -> dict[str, Any]:
+    step = plan.step()
+    return {
+        "name": plan.image.tag,
+        "action": plan.action,
+        "reason": plan.reason,
+        "previous": plan.previous,
+        "blobs": [blob.digest for blob in plan.blobs],
+        "step": step.to_dict() if step else None,
+    }

@@ -1,0 +1,318 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is to be carried and what a host has: frozen values that planning, hosts and the controller share."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Optional
+
+from .errors import ImageError
+
+BUNDLE_VERSION = 1
+DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar"
+_DIGEST = re.compile(r"^sha256:[0-9a-f]{64}$")
+
+
+def checked_digest(value: Any, where: str) -> str:
+    """The value when it is a sha256 digest; it becomes a file name and an object key, so nothing else passes."""
+    if isinstance(value, str) and _DIGEST.match(value):
+        return value
+    raise ImageError(f"{where}: {value!r} is no digest. A digest is 'sha256:' and 64 lower-case hexadecimal digits.")
+
+
+def hex_of(digest: str) -> str:
+    """The hexadecimal part of a digest."""
+    return digest.split(":", 1)[1]
+
+
+def chain_ids(diff_ids: Sequence[str]) -> tuple[str, ...]:
+    """The chain id of each layer: it names the layer together with everything below it (OCI image specification)."""
+    chain: list[str] = []
+    for diff_id in diff_ids:
+        if not chain:
+            chain.append(diff_id)
+        else:
+            chain.append("sha256:" + hashlib.sha256(f"{chain[-1]} {diff_id}".encode()).hexdigest())
+    return tuple(chain)
+
+
+@dataclass(frozen=True)
+class Blob:
+    """Content by its digest. The size in bytes is None while only an engine that does not tell it has the content."""
+
+    digest: str
+    size: Optional[int]
+    media_type: str
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"digest": self.digest, "size": self.size, "media_type": self.media_type}
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer: the blob that is carried, and the diffID (digest of its uncompressed tar) that the engine must have."""
+
+    blob: Blob
+    diff_id: str
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**self.blob.to_dict(), "diff_id": self.diff_id}
+
+
+@dataclass(frozen=True)
+class Image:
+    """One image of one platform. C(tag) is the name it gets on targets, C(manifest) the registry's own or None."""
+
+    reference: str
+    tag: str
+    platform: str
+    manifest: Optional[Blob]
+    config: Blob
+    layers: tuple[Layer, ...]
+
+    @property
+    def diff_ids(self) -> tuple[str, ...]:
+        return tuple(layer.diff_id for layer in self.layers)
+
+    def blobs(self) -> tuple[Blob, ...]:
+        """Everything the image consists of, small things first, each once."""
+        manifest = [self.manifest] if self.manifest else []
+        every = [*manifest, self.config, *(layer.blob for layer in self.layers)]
+        return tuple({blob.digest: blob for blob in every}.values())
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "reference": self.reference,
+            "tag": self.tag,
+            "platform": self.platform,
+            "manifest": self.manifest.to_dict() if self.manifest else None,
+            "config": self.config.to_dict(),
+            "layers": [layer.to_dict() for layer in self.layers],
+        }
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """The images of one transfer: what joins C(state=saved) on a source to C(state=loaded) on a target."""
+
+    images: tuple[Image, ...]
+
+    def blobs(self) -> tuple[Blob, ...]:
+        """The blobs of all images, each once."""
+        return tuple({blob.digest: blob for image in self.images for blob in image.blobs()}.values())
+
+    def key(self) -> str:
+        """Names the staging folder: the same images give the same folder, so that a re-run finds what was there."""
+        identity = json.dumps([[image.tag, image.config.digest] for image in self.images])
+        return hashlib.sha256(identity.encode()).hexdigest()[:20]
+
+    def with_sizes(self, sizes: Mapping[str, int]) -> Bundle:
+        """The same bundle where sizes that have become known are filled in."""
+
+        def filled(blob: Blob) -> Blob:
+            return Blob(blob.digest, sizes.get(blob.digest, blob.size), blob.media_type)
+
+        return Bundle(
+            tuple(
+                Image(
+                    image.reference,
+                    image.tag,
+                    image.platform,
+                    filled(image.manifest) if image.manifest else None,
+                    filled(image.config),
+                    tuple(Layer(filled(layer.blob), layer.diff_id) for layer in image.layers),
+                )
+                for image in self.images
+            )
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"version": BUNDLE_VERSION, "images": [image.to_dict() for image in self.images]}
+
+    @classmethod
+    def parse(cls, value: Any) -> Bundle:
+        """A bundle from the result of C(state=saved); whatever else is refused with the place that is wrong."""
+        top = _mapping(value, "bundle")
+        if top.get("version") != BUNDLE_VERSION:
+            raise ImageError(
+                f"bundle: version {top.get('version')!r} is not {BUNDLE_VERSION}. Pass the 'bundle' that state=saved "
+                "of the same collection version returned."
+            )
+        images = top.get("images")
+        if not isinstance(images, Sequence) or isinstance(images, str) or not images:
+            raise ImageError("bundle: 'images' must be a list of at least one image, as state=saved returns it.")
+        return cls(tuple(_image(entry, f"bundle.images[{index}]") for index, entry in enumerate(images)))
+
+
+@dataclass(frozen=True)
+class StoredImage:
+    """An image as an engine holds it. C(config_digest) is None where the engine does not tell it."""
+
+    engine_id: str
+    config_digest: Optional[str]
+    names: tuple[str, ...]
+    diff_ids: tuple[str, ...]
+    platform: str
+    size: int
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "id": self.engine_id,
+            "config_digest": self.config_digest,
+            "names": list(self.names),
+            "platform": self.platform,
+            "size": self.size,
+        }
+
+
+@dataclass(frozen=True)
+class Disk:
+    """Free bytes of the file system of a path, as this user may use them."""
+
+    path: str
+    free: int
+    device: int
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"path": self.path, "free_bytes": self.free, "device": self.device}
+
+
+@dataclass(frozen=True)
+class EngineFacts:
+    """What a host has, read once. C(root) is None where this user may not look into the engine's folder."""
+
+    engine: str
+    version: str
+    storage: str
+    platform: str
+    images: tuple[StoredImage, ...]
+    chain_ids: frozenset[str]
+    staging: Disk
+    root: Optional[Disk] = None
+
+    def named(self, name: str) -> Optional[StoredImage]:
+        """The image that holds a name now."""
+        return next((image for image in self.images if name in image.names), None)
+
+    def with_config(self, digest: str) -> Optional[StoredImage]:
+        """The image with this config digest, under whatever name."""
+        return next((image for image in self.images if image.config_digest == digest), None)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "engine": self.engine,
+            "version": self.version,
+            "storage": self.storage,
+            "platform": self.platform,
+            "images": [image.to_dict() for image in self.images],
+            "chain_ids": sorted(self.chain_ids),
+            "staging": self.staging.to_dict(),
+            "root": self.root.to_dict() if self.root else None,
+        }
+
+
+@dataclass(frozen=True)
+class Target:
+    """What planning the carrying needs to know of one target: a part of what the info module returns."""
+
+    host: str
+    chain_ids: frozenset[str]
+    config_digests: frozenset[str]
+
+    @classmethod
+    def parse(cls, value: Any, where: str) -> Target:
+        entry = _mapping(value, where)
+        host, chain, images = entry.get("host"), entry.get("chain_ids"), entry.get("images")
+        if not isinstance(host, str) or not _is_list(chain) or not _is_list(images):
+            raise ImageError(
+                f"{where}: needs 'host', 'chain_ids' and 'images', as the 'target' of image_offline_transfer_info has."
+            )
+        digests = [_mapping(image, where).get("config_digest") for image in images or []]
+        return cls(
+            host,
+            frozenset(checked_digest(item, where) for item in chain or []),
+            frozenset(digest for digest in digests if isinstance(digest, str)),
+        )
+
+
+@dataclass(frozen=True)
+class Object:
+    """An object of the store as its HEAD tells it; C(sha256) is the checksum recorded by whoever put it there."""
+
+    size: int
+    sha256: Optional[str]
+    etag: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one request for a blob came to on a host. C(size): bytes of the blob that are there; C(received): now."""
+
+    digest: str
+    done: bool
+    size: int = 0
+    received: int = 0
+    error: Optional[str] = None
+    expired: bool = False
+    etag: str = ""
+    number: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def total(blobs: Iterable[Blob]) -> int:
+    """The bytes of the blobs whose size is known."""
+    return sum(blob.size or 0 for blob in blobs)
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, (str, bytes))
+
+
+def _mapping(value: Any, where: str) -> Mapping[str, Any]:
+    if isinstance(value, Mapping):
+        return value
+    raise ImageError(f"{where}: must be a dictionary, not {type(value).__name__}.")
+
+
+def _text(entry: Mapping[str, Any], name: str, where: str) -> str:
+    value = entry.get(name)
+    if isinstance(value, str) and value:
+        return value
+    raise ImageError(f"{where}.{name}: must be text that is not empty, not {value!r}.")
+
+
+def _blob(value: Any, where: str) -> Blob:
+    entry = _mapping(value, where)
+    size = entry.get("size")
+    if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 0):
+        raise ImageError(f"{where}.size: {size!r} is neither null nor a number of bytes.")
+    return Blob(checked_digest(entry.get("digest"), f"{where}.digest"), size, _text(entry, "media_type", where))
+
+
+def _image(value: Any, where: str) -> Image:
+    entry = _mapping(value, where)
+    layers = entry.get("layers")
+    if not _is_list(layers):
+        raise ImageError(f"{where}.layers: must be a list, not {type(layers).__name__}.")
+    manifest = entry.get("manifest")
+    return Image(
+        _text(entry, "reference", where),
+        _text(entry, "tag", where),
+        _text(entry, "platform", where),
+        None if manifest is None else _blob(manifest, f"{where}.manifest"),
+        _blob(entry.get("config"), f"{where}.config"),
+        tuple(
+            Layer(
+                _blob(layer, f"{where}.layers[{index}]"),
+                checked_digest(_mapping(layer, where).get("diff_id"), f"{where}.layers[{index}].diff_id"),
+            )
+            for index, layer in enumerate(layers or [])
+        ),
+    )

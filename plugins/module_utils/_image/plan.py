@@ -1,0 +1,200 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The decisions: what must be carried, what a target does with it, whether it fits. Pure: no network, clock, files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Optional
+
+from .._plan import Step
+from .model import Blob, Bundle, EngineFacts, Image, Layer, Object, Target, chain_ids, hex_of, total
+
+# S3: a part has at least 5 MiB (but for the last) and at most 5 GiB, an upload at most 10,000 parts, a single PUT at
+# most 5 GiB (facts: S3).
+MIN_PART = 5 * 1024 * 1024
+MAX_PARTS = 10_000
+MAX_SINGLE_PUT = 5 * 1024**3
+
+
+def lacking_layers(image: Image, chains: frozenset[str]) -> tuple[Layer, ...]:
+    """The layers that must be carried to an engine that has these chain ids.
+
+    A layer counts as present only where every layer below it matches too, which is what its chain id says.
+    """
+    present = 0
+    for chain_id in chain_ids(image.diff_ids):
+        if chain_id not in chains:
+            break
+        present += 1
+    return image.layers[present:]
+
+
+@dataclass(frozen=True)
+class Need:
+    """A blob that somebody lacks, and who."""
+
+    blob: Blob
+    hosts: tuple[str, ...]
+
+
+def needed_blobs(bundle: Bundle, targets: Sequence[Target]) -> tuple[Need, ...]:
+    """The union of what the targets lack, each blob once. Without targets, everything (they are not known yet)."""
+    if not targets:
+        return tuple(Need(blob, ()) for blob in bundle.blobs())
+    hosts: dict[str, dict[str, None]] = {}
+    blobs: dict[str, Blob] = {}
+    for target in targets:
+        for image in bundle.images:
+            for blob in blobs_for(image, target.chain_ids, target.config_digests):
+                blobs[blob.digest] = blob
+                hosts.setdefault(blob.digest, {})[target.host] = None
+    return tuple(Need(blobs[digest], tuple(names)) for digest, names in hosts.items())
+
+
+def blobs_for(image: Image, chains: frozenset[str], config_digests: frozenset[str]) -> tuple[Blob, ...]:
+    """What an engine needs to be given so that it has the image: nothing where it has the config already."""
+    if image.config.digest in config_digests:
+        return ()
+    lacking = {layer.blob.digest for layer in lacking_layers(image, chains)}
+    kept = {layer.blob.digest for layer in image.layers} - lacking
+    return tuple(blob for blob in image.blobs() if blob.digest not in kept)
+
+
+@dataclass(frozen=True)
+class Carry:
+    """What happens to one needed blob on its way into the store: C(put), C(replace) or C(none)."""
+
+    blob: Blob
+    action: str
+    reason: str
+
+    def step(self) -> Optional[Step]:
+        if self.action == "none":
+            return None
+        return Step(self.action, self.blob.digest, self.reason, after={"size": self.blob.size})
+
+
+def plan_carry(
+    needs: Iterable[Need], present: Mapping[str, Object], corrupt: Mapping[str, Optional[str]]
+) -> tuple[Carry, ...]:
+    """Decides for each needed blob by what the store holds under its key.
+
+    Present means size and recorded checksum. C(corrupt) maps digests to the entity tag of an object whose content has
+    failed its digest on a target: it is replaced once, that is, only while the store still holds that very object.
+    """
+    carries = []
+    for need in needs:
+        blob = need.blob
+        seen = present.get(blob.digest)
+        if seen is None:
+            carries.append(Carry(blob, "put", "not in the store"))
+        elif blob.digest in corrupt and corrupt[blob.digest] in (None, seen.etag):
+            carries.append(Carry(blob, "replace", "the object failed its digest on a target"))
+        elif seen.sha256 != hex_of(blob.digest):
+            carries.append(Carry(blob, "replace", f"the object's recorded checksum is {seen.sha256 or 'missing'}"))
+        elif blob.size is not None and seen.size != blob.size:
+            carries.append(Carry(blob, "replace", f"the object has {seen.size} bytes instead of {blob.size}"))
+        else:
+            carries.append(Carry(blob, "none", "in the store already, with the right size and checksum"))
+    return tuple(carries)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A piece of a blob that is sent with one request; C(number) is 0 for a blob sent whole."""
+
+    number: int
+    offset: int
+    length: int
+
+
+def split(size: int, part_size: int) -> tuple[Part, ...]:
+    """The parts in which a blob is sent: one request up to C(part_size) bytes, else a multipart upload."""
+    if size <= part_size and size <= MAX_SINGLE_PUT:
+        return (Part(0, 0, size),)
+    length = max(part_size, MIN_PART, -(-size // MAX_PARTS))
+    return tuple(
+        Part(number, offset, min(length, size - offset))
+        for number, offset in enumerate(range(0, size, length), start=1)
+    )
+
+
+@dataclass(frozen=True)
+class ImagePlan:
+    """What a target does for one image: C(none), C(tag) (it has the content under another name) or C(load)."""
+
+    image: Image
+    action: str
+    reason: str
+    previous: Optional[str]
+    blobs: tuple[Blob, ...]
+
+    def step(self) -> Optional[Step]:
+        if self.action == "none":
+            return None
+        return Step(
+            self.action,
+            self.image.tag,
+            self.reason,
+            before={"image": self.previous} if self.previous else None,
+            after={"image": self.image.config.digest},
+        )
+
+
+def plan_load(bundle: Bundle, facts: EngineFacts) -> tuple[ImagePlan, ...]:
+    """Decides for each image by what the engine holds under its name and which layers it has."""
+    plans = []
+    digests = frozenset(image.config_digest for image in facts.images if image.config_digest)
+    for image in bundle.images:
+        holder = facts.named(image.tag)
+        previous = (holder.config_digest or holder.engine_id) if holder else None
+        if holder and holder.config_digest == image.config.digest:
+            plans.append(ImagePlan(image, "none", "the name holds this image already", previous, ()))
+            continue
+        blobs = blobs_for(image, facts.chain_ids, digests)
+        if blobs:
+            lacking = len(lacking_layers(image, facts.chain_ids))
+            reason = f"{lacking} of {len(image.layers)} layers and the config are missing"
+            plans.append(ImagePlan(image, "load", reason, previous, blobs))
+        else:
+            plans.append(ImagePlan(image, "tag", "the image is here under another name", previous, ()))
+    return tuple(plans)
+
+
+@dataclass(frozen=True)
+class Shortage:
+    """A file system on which the plan cannot fit."""
+
+    path: str
+    needed: int
+    free: int
+    purpose: str
+
+    def __str__(self) -> str:
+        return f"{self.path} has {self.free} bytes free, {self.purpose} needs at least {self.needed}"
+
+
+def shortages(plans: Iterable[ImagePlan], staged: int, facts: EngineFacts) -> tuple[Shortage, ...]:
+    """Where the load is certain to run out of space, by a lower bound: a refusal is always right.
+
+    The staging folder holds every missing blob once. The engine unpacks the archive of one image beside it and then
+    its layers, which are at least as large as their compressed blobs (facts: docker load needs twice the image).
+    """
+    loads = [plan for plan in plans if plan.action == "load"]
+    staging = max(0, total({blob.digest: blob for plan in loads for blob in plan.blobs}.values()) - staged)
+    stored = sum(total(plan.blobs) for plan in loads)
+    largest = max((total(plan.blobs) for plan in loads), default=0)
+    wanted: dict[int, tuple[str, int, int, list[str]]] = {}
+    entries = [(facts.staging, staging, "staging")]
+    if facts.root:
+        entries.append((facts.root, stored + largest, "the engine"))
+    for disk, needed, purpose in entries:
+        path, free, sum_needed, purposes = wanted.get(disk.device, (disk.path, disk.free, 0, []))
+        wanted[disk.device] = (path, free, sum_needed + needed, [*purposes, purpose])
+    return tuple(
+        Shortage(path, needed, free, " and ".join(purposes))
+        for path, free, needed, purposes in wanted.values()
+        if needed > free
+    )

@@ -1,0 +1,97 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a target host does with a bundle: verify every blob, load, prove what the engine then has, and only then tag."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Optional
+
+from .archive import LoadArchive
+from .engine import Engine, Progress
+from .errors import ImageError
+from .model import Bundle, EngineFacts, Image, StoredImage
+from .plan import ImagePlan, plan_load
+from .staging import Staging
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What became of one image: C(done), or what failed. C(corrupt) and C(missing) are digests of blobs."""
+
+    tag: str
+    done: bool
+    error: Optional[str] = None
+    corrupt: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def load_bundle(bundle: Bundle, engine: Engine, staging: Staging, progress: Progress) -> dict[str, Any]:
+    """Loads image by image; one that fails leaves the others done. The outcome of each, by its name."""
+    loaded = []
+    with staging.in_use():
+        for image in bundle.images:
+            try:
+                loaded.append(_load_image(image, engine, staging, progress))
+            except ImageError as error:
+                loaded.append(Loaded(image.tag, False, str(error)))
+    return {"loaded": [outcome.to_dict() for outcome in loaded]}
+
+
+def _load_image(image: Image, engine: Engine, staging: Staging, progress: Progress) -> Loaded:
+    # The engine is asked again: an earlier image of this very bundle may have brought layers, or somebody took some.
+    facts = engine.facts(str(staging.root))
+    plan = plan_load(Bundle((image,)), facts)[0]
+    if plan.action == "none":
+        return Loaded(image.tag, True)
+    if plan.action == "load":
+        missing = tuple(blob.digest for blob in plan.blobs if not staging.complete(blob.digest))
+        if missing:
+            return Loaded(image.tag, False, f"{len(missing)} blobs are needed that were not fetched", missing=missing)
+        corrupt = _verify(plan, staging, progress)
+        if corrupt:
+            return Loaded(image.tag, False, f"{len(corrupt)} blobs failed their digest, nothing was loaded", corrupt)
+        engine.load(LoadArchive(image, {blob.digest: staging.path(blob.digest) for blob in plan.blobs}), progress)
+    stored = engine.find(image.config.digest)
+    problem = disproof(image, stored)
+    if problem or stored is None:
+        _remove_unproved(engine, facts, stored)
+        return Loaded(image.tag, False, problem)
+    engine.tag(stored, image.tag)
+    named = engine.find(image.tag)
+    problem = disproof(image, named)
+    return Loaded(image.tag, problem is None, problem)
+
+
+def disproof(image: Image, stored: Optional[StoredImage]) -> Optional[str]:
+    """Why what the engine has is not the image, or None where it is: config digest and every diffID."""
+    if stored is None:
+        return f"the engine said nothing was wrong, but has no image {image.config.digest}"
+    if stored.config_digest != image.config.digest:
+        return f"the engine has the config {stored.config_digest} instead of {image.config.digest}"
+    if stored.diff_ids != image.diff_ids:
+        return f"the engine has other layers: {', '.join(stored.diff_ids)} instead of {', '.join(image.diff_ids)}"
+    return None
+
+
+def _verify(plan: ImagePlan, staging: Staging, progress: Progress) -> tuple[str, ...]:
+    in_all = sum(staging.size(blob.digest) for blob in plan.blobs)
+    done, corrupt = 0, []
+    for blob in plan.blobs:
+        size = staging.size(blob.digest)
+        if not staging.verify(blob.digest):
+            corrupt.append(blob.digest)
+        done += size
+        progress("verifying", done, in_all)
+    return tuple(corrupt)
+
+
+def _remove_unproved(engine: Engine, before: EngineFacts, stored: Optional[StoredImage]) -> None:
+    """Takes away what the load left, unless it was there before or has got a name from somebody."""
+    if stored is None or stored.names:
+        return
+    if all(image.engine_id != stored.engine_id for image in before.images):
+        engine.remove(stored)

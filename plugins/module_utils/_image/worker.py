@@ -1,0 +1,149 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A job that outlives the module that started it.
+
+Feeding an engine is one stream that cannot be cut into slices. It runs in a process of its own; the module comes back
+every few seconds to ask how far it is, and a connection that drops in between loses nothing.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Callable, Optional
+
+from .engine import Progress
+from .errors import ImageError
+from .staging import private_opener
+
+
+@dataclass(frozen=True)
+class JobState:
+    """How far a job is. C(state) is C(running), C(done), C(failed) or C(died) (killed, or the host went down)."""
+
+    token: str
+    state: str
+    doing: str = ""
+    bytes_done: int = 0
+    bytes_total: int = 0
+    result: Optional[dict[str, Any]] = None
+    error: Optional[str] = None
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class Job:
+    """The one job of a staging folder; two runs that start it at once share it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._state = folder / "job.json"
+        self._lock = folder / "job.lock"
+
+    def advance(self, token: str, work: Callable[[Progress], dict[str, Any]], seconds: float) -> JobState:
+        """Starts the job of this token unless it is there, waits up to C(seconds) and returns how far it is.
+
+        The token names one attempt, so that the outcome of an earlier attempt is not taken for this one's. While an
+        earlier attempt still runs, it is waited for first.
+        """
+        deadline = time.monotonic() + seconds
+        if self._read().token != token and not self._running():
+            self._start(token, work)
+        while True:
+            running = self._running()
+            state = self._read()
+            if state.token != token:
+                if not running:
+                    self._start(token, work)
+                state = JobState(token, "running", "waiting for an earlier run of the same transfer on this host")
+            elif state.state == "running" and not running:
+                return JobState(token, "died", state.doing, error="the process that fed the engine was killed")
+            elif state.state != "running":
+                return state
+            if time.monotonic() >= deadline:
+                return state
+            time.sleep(0.05)
+
+    def _start(self, token: str, work: Callable[[Progress], dict[str, Any]]) -> None:
+        lock = os.open(self._lock, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            # Another run was faster.
+            os.close(lock)
+            return
+        self._write(JobState(token, "running", "starting"))
+        child = os.fork()
+        if child:
+            # The child's copy of the descriptor holds the lock for as long as it lives.
+            os.close(lock)
+            os.waitpid(child, 0)
+            return
+        os.setsid()
+        if os.fork():
+            os._exit(0)
+        code = 1
+        try:
+            _detach()
+            self._run(token, work)
+            code = 0
+        finally:
+            os._exit(code)
+
+    def _run(self, token: str, work: Callable[[Progress], dict[str, Any]]) -> None:
+        last = 0.0
+
+        def progress(doing: str, done: int, in_all: int) -> None:
+            nonlocal last
+            if time.monotonic() - last > 0.3:
+                last = time.monotonic()
+                self._write(JobState(token, "running", doing, done, in_all))
+
+        try:
+            state = JobState(token, "done", result=work(progress))
+        except ImageError as error:
+            state = JobState(token, "failed", error=str(error))
+        except OSError as error:
+            state = JobState(
+                token, "failed", error=f"{error.strerror}: {error.filename}" if error.filename else str(error)
+            )
+        except Exception as error:
+            # The detached process has nobody else to tell: a fault of ours must reach the result, with its kind.
+            state = JobState(token, "failed", error=f"unexpected {type(error).__name__}: {error}")
+        self._write(state)
+
+    def _running(self) -> bool:
+        try:
+            lock = os.open(self._lock, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(lock)
+        return False
+
+    def _read(self) -> JobState:
+        try:
+            return JobState(**json.loads(self._state.read_text()))
+        except (FileNotFoundError, ValueError, TypeError):
+            return JobState("", "died")
+
+    def _write(self, state: JobState) -> None:
+        new = self._state.with_suffix(".new")
+        with open(new, "w", opener=private_opener) as file:
+            json.dump(state.to_dict(), file)
+        os.replace(new, self._state)
+
+
+def _detach() -> None:
+    """Lets go of the module's standard streams, so that the connection that reads them is not kept open."""
+    null = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(null, stream)

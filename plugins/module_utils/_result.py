@@ -1,0 +1,54 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The outcome per item, and the one place that derives C(changed), C(failed), C(msg) and C(diff) from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Optional
+
+STATUSES = ("ok", "changed", "skipped", "pending", "failed")
+
+
+@dataclass(frozen=True)
+class ItemResult:
+    """What happened to one item, and why in words."""
+
+    name: str
+    status: str
+    reason: str
+    before: Optional[Any] = None
+    after: Optional[Any] = None
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.status not in STATUSES:
+            raise ValueError(f"status {self.status!r} is none of {', '.join(STATUSES)}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The item as it stands in a module's result."""
+        return {"name": self.name, "status": self.status, "reason": self.reason, **self.fields}
+
+
+def summarize(items: Sequence[ItemResult], diff: bool = False) -> dict[str, Any]:
+    """The result that all modules share. C(changed) is true as soon as one item changed, also when others failed."""
+    failed = [item for item in items if item.status == "failed"]
+    result: dict[str, Any] = {"changed": any(item.status == "changed" for item in items)}
+    if failed:
+        result["failed"] = True
+        result["msg"] = f"{len(failed)} of {len(items)} failed. " + " ".join(
+            f"{item.name}: {item.reason}" for item in failed
+        )
+    if diff:
+        result["diff"] = [
+            {
+                "before_header": item.name,
+                "after_header": item.name,
+                "before": item.before or {},
+                "after": item.after or {},
+            }
+            for item in items
+            if item.before != item.after
+        ]
+    return result

@@ -1,0 +1,464 @@
+#!/usr/bin/python
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: image_offline_transfer
+short_description: Carry container images to hosts without internet access, and prove that they arrived
+version_added: 0.1.0
+description:
+  - Carries container images from a host that has them, or reaches their registry, to hosts that reach nothing but an
+    S3 endpoint. No byte of an image passes the controller, and no host has AWS credentials.
+  - With O(state=saved), run on the source, it puts the blobs that some target lacks into a bucket, each once, under
+    C(PREFIX/blobs/sha256/HEX), and returns a RV(bundle), the description of the images.
+  - With O(state=loaded), run on a target, it gets the blobs of O(bundle) that this target lacks, verifies the sha256 of
+    each, loads each image, compares the config digest and every diffID of what the engine then has, and only then
+    gives the image its name. The image that held the name before stays.
+  - The role P(daytwo.aws.image_transfer#role) does both, for many targets.
+author:
+  - The daytwo.aws authors (@daytwo-aws)
+extends_documentation_fragment:
+  - daytwo.aws.controller_aws
+attributes:
+  check_mode:
+    support: full
+    description: Writes nothing and returns the same steps as the run. Sizes are estimates where RV(estimated) is true.
+  diff_mode:
+    support: full
+    description: Shows which image a name holds before and after, and which blobs are added to the bucket.
+  idempotent:
+    support: full
+    description: What is there already, proved by digest, is neither sent nor loaded again.
+  platform:
+    platforms: linux
+    support: full
+    description: Source and targets are Linux hosts.
+  async:
+    support: none
+    description: Long work is cut into calls of some seconds, so a connection is never held for long without C(async).
+requirements:
+  - boto3 on the controller
+  - Python 3.9 or newer on the host, and nothing else
+options:
+  state:
+    description:
+      - V(saved) puts the blobs of O(images) into the bucket. Run it on the source.
+      - V(loaded) brings the images of O(bundle) into the engine. Run it on a target.
+      - V(absent) takes the blobs of O(bundle) out of the bucket. Nothing is done on the host.
+    type: str
+    choices: [saved, loaded, absent]
+    required: true
+  images:
+    description:
+      - The images, for O(state=saved).
+      - All must exist. If one does not, nothing is written, and the error names every one that is missing.
+    type: list
+    elements: dict
+    suboptions:
+      name:
+        description:
+          - Reference of the image, C([HOST[:PORT]/]PATH[:TAG][@sha256:DIGEST]).
+          - When it has both a tag and a digest, they must agree.
+        type: str
+        required: true
+      platform:
+        description:
+          - Platform, C(OS/ARCHITECTURE[/VARIANT]), needed for images of several platforms.
+          - Without it, the platform that all O(targets) have in common, or the source host's own.
+        type: str
+      tag_as:
+        description:
+          - Name that the image gets on targets, C([HOST[:PORT]/]PATH:TAG). Needed where O(images[].name) has a digest
+            and no tag. Without it, O(images[].name) without its digest.
+        type: str
+  source:
+    description:
+      - Where the source takes the images from.
+      - With V(registry), manifests and blobs come from the registry as they are, compressed, without any engine on the
+        source.
+      - With V(docker), they come out of the source's docker engine, uncompressed. For images that exist only there.
+    type: str
+    choices: [registry, docker]
+    default: registry
+  registry_username:
+    description:
+      - User name for the registry. Without it, O(registry_config_path) is asked.
+    type: str
+  registry_password:
+    description: Password that belongs to O(registry_username).
+    type: str
+  registry_config_path:
+    description:
+      - Docker's configuration file with the logins, on the source host. Its credential helpers are run.
+      - Without it, C(~/.docker/config.json) where that exists.
+    type: path
+  plain_http:
+    description: Talk to the registry without TLS. Never done unless asked for.
+    type: bool
+    default: false
+  bundle:
+    description: The RV(bundle) that O(state=saved) returned, for O(state=loaded) and O(state=absent).
+    type: dict
+  targets:
+    description:
+      - What the targets have, for O(state=saved): what M(daytwo.aws.image_offline_transfer_info) returns as C(target).
+      - Only what some target lacks is carried. When it is empty, every blob is.
+      - Used on the controller only.
+    type: list
+    elements: dict
+    default: []
+  corrupt:
+    description:
+      - The RV(corrupt) of a O(state=loaded), for O(state=saved).
+      - Each of these objects is put again, once; not if somebody has already replaced it.
+      - Used on the controller only.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      digest:
+        description: Digest of the blob.
+        type: str
+        required: true
+      etag:
+        description: Entity tag of the damaged object, if it is known.
+        type: str
+  bucket:
+    description:
+      - The bucket between the hosts, always needed. It must exist. Used on the controller only.
+      - Blobs stay in it, and the next transfer finds them; give it a life-cycle rule.
+    type: str
+  prefix:
+    description: What the keys begin with. Used on the controller only.
+    type: str
+    default: ''
+  sse:
+    description: Server-side encryption to ask for at each upload. Used on the controller only.
+    type: str
+    choices: [AES256, 'aws:kms', 'aws:kms:dsse']
+  kms_key_id:
+    description: Key for O(sse=aws:kms). Used on the controller only.
+    type: str
+  expected_bucket_owner:
+    description: Account id that the bucket must belong to. Used on the controller only.
+    type: str
+  part_size:
+    description:
+      - Bytes per request, at least 5 MiB. A larger blob is sent as a multipart upload. Used on the controller only.
+    type: int
+    default: 16777216
+  show_progress:
+    description: Whether to show bytes, rate and time left every few seconds. Used on the controller only.
+    type: bool
+    default: true
+  ca_path:
+    description:
+      - File or folder of certificate authorities (PEM) on the host, trusted beside the system's, for the registry
+        and for the S3 endpoint.
+    type: path
+  docker_host:
+    description: Socket of the host's docker engine, C(unix:///PATH).
+    type: str
+    default: unix:///var/run/docker.sock
+  staging_dir:
+    description:
+      - Folder on the host for blobs on their way. Only this user may write to it. It is removed when it is empty.
+      - Without it, C(/var/tmp/daytwo-image-transfer-UID).
+    type: path
+  timeout:
+    description: Seconds for which the engine may be silent during a load or a save.
+    type: int
+    default: 1800
+  work:
+    description:
+      - What one call on the host shall do. The action plugin sets it; it cannot be set in a task.
+    type: dict
+    suboptions:
+      phase:
+        description: Name of the phase.
+        type: str
+        required: true
+      seconds:
+        description: Seconds after which the call returns what it has.
+        type: int
+        required: true
+      token:
+        description: Names one attempt of a job that outlives the call.
+        type: str
+      digests:
+        description: Digests of the blobs that the engine shall write.
+        type: list
+        elements: str
+      transfers:
+        description: Requests to make.
+        type: list
+        elements: dict
+        suboptions:
+          digest:
+            description: Digest of the blob.
+            type: str
+            required: true
+          media_type:
+            description: Its media type.
+            type: str
+            required: true
+          number:
+            description: Number of the part, 0 for a whole blob.
+            type: int
+            required: true
+          offset:
+            description: First byte.
+            type: int
+            required: true
+          length:
+            description: Bytes.
+            type: int
+            required: true
+          url:
+            description: Signed URL, good for some minutes.
+            type: str
+            required: true
+          headers:
+            description: Headers that the signature covers.
+            type: dict
+          reference:
+            description: Reference of an image that has the blob.
+            type: str
+            required: true
+seealso:
+  - module: daytwo.aws.image_offline_transfer_info
+"""
+
+EXAMPLES = r"""
+- name: Ask a target what it has
+  daytwo.aws.image_offline_transfer_info:
+  register: has
+
+- name: Put what it lacks into the bucket
+  daytwo.aws.image_offline_transfer:
+    state: saved
+    images:
+      - name: registry.example:5000/app:v1
+        platform: linux/amd64
+    targets: "{{ [has.target] }}"
+    bucket: my-images
+  delegate_to: bastion
+  register: saved
+
+- name: Bring it into the target's docker
+  daytwo.aws.image_offline_transfer:
+    state: loaded
+    bundle: "{{ saved.bundle }}"
+    bucket: my-images
+"""
+
+RETURN = r"""
+bundle:
+  description:
+    - The images by content. A size is null while only an engine that does not tell it has the blob.
+  returned: state=saved
+  type: dict
+  sample:
+    version: 1
+    images:
+      - reference: registry.example:5000/app:v1
+        tag: registry.example:5000/app:v1
+        platform: linux/amd64
+        manifest:
+          digest: sha256:0f1d5a1d5c1e7d1b5b5e4ac1cf0b3b8c0a7c6a3e0c8e3a6d0f3c2b1a0d9e8f7a
+          media_type: application/vnd.docker.distribution.manifest.v2+json
+          size: 946
+        config:
+          digest: sha256:5d0da3dc976460b72c77d94c8a1ad043720b0416bfc16c52c45d4847e53fadb6
+          media_type: application/vnd.docker.container.image.v1+json
+          size: 1469
+        layers:
+          - digest: sha256:9c27e219663c25e0f28493790cc0b88bc973ba3b1686355f221c38a36978ac63
+            diff_id: sha256:e07ee1baac5fae6a26f30cabfe54a36d3402f96afda318fe0a96cec4ca393359
+            media_type: application/vnd.docker.image.rootfs.diff.tar.gzip
+            size: 17098
+blobs:
+  description: Each blob that some target lacks, and what became of it; with O(state=absent), each blob of the bundle.
+  returned: state=saved, state=absent
+  type: list
+  elements: dict
+  sample:
+    - name: sha256:9c27e219663c25e0f28493790cc0b88bc973ba3b1686355f221c38a36978ac63
+      status: changed
+      reason: "carried: not in the store (17.1 kB)"
+      size: 17098
+      media_type: application/vnd.docker.image.rootfs.diff.tar.gzip
+images:
+  description: Each image, with O(state=loaded). RV(images[].previous_image) is what held the name before.
+  returned: state=loaded
+  type: list
+  elements: dict
+  sample:
+    - name: registry.example:5000/app:v1
+      status: changed
+      reason: 1 of 4 layers and the config are missing (2.4 MB)
+      previous_image: sha256:1e2ef4a9cc5ad3a3b3ad3a0dc9b5b2a4a41ad0a3dc976460b72c77d94c8a1ad0
+      bytes: 2411724
+steps:
+  description: What is written, step by step; in check mode what would be.
+  returned: always
+  type: list
+  elements: dict
+  sample:
+    - action: load
+      target: registry.example:5000/app:v1
+      reason: 1 of 4 layers and the config are missing
+      before:
+        image: sha256:1e2ef4a9cc5ad3a3b3ad3a0dc9b5b2a4a41ad0a3dc976460b72c77d94c8a1ad0
+      after:
+        image: sha256:5d0da3dc976460b72c77d94c8a1ad043720b0416bfc16c52c45d4847e53fadb6
+corrupt:
+  description: Objects in the bucket that failed their digest twice, with O(state=loaded). Nothing was loaded from them.
+  returned: state=loaded
+  type: list
+  elements: dict
+  sample: []
+bytes_full:
+  description: Bytes of all blobs of the images, what a full copy would carry.
+  returned: state=saved, state=loaded
+  type: int
+  sample: 25411724
+bytes_needed:
+  description: Bytes of the blobs that are lacking, on this target or on any of O(targets).
+  returned: state=saved, state=loaded
+  type: int
+  sample: 2411724
+bytes_carried:
+  description: Bytes that were sent or received; with O(state=saved) in check mode, those that would be sent.
+  returned: state=saved, state=loaded
+  type: int
+  sample: 2411724
+estimated:
+  description: Whether sizes are estimates. Only in check mode with O(source=docker).
+  returned: state=saved
+  type: bool
+  sample: false
+uploads_aborted:
+  description: Incomplete uploads of the same blobs that an interrupted run had left and that were aborted.
+  returned: state=saved
+  type: int
+  sample: 0
+engine:
+  description: The engine and its version.
+  returned: state=loaded
+  type: str
+  sample: docker 20.10.24
+path:
+  description: Where the blobs are.
+  returned: always
+  type: str
+  sample: s3://my-images/
+seconds:
+  description: How long it took.
+  returned: always
+  type: float
+  sample: 3.2
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils._image.docker import DEFAULT_HOST
+from ..module_utils._image.errors import ImageError
+from ..module_utils._image.host import READ_ONLY_PHASES, run
+
+# Options that only the action plugin uses. A host never gets them.
+CONTROLLER_OPTIONS = {
+    "access_key": {"type": "str", "no_log": False, "aliases": ["aws_access_key_id", "aws_access_key"]},
+    "secret_key": {"type": "str", "no_log": True, "aliases": ["aws_secret_access_key", "aws_secret_key"]},
+    "session_token": {"type": "str", "no_log": True, "aliases": ["aws_session_token"]},
+    "profile": {"type": "str", "aliases": ["aws_profile"]},
+    "region": {"type": "str", "aliases": ["aws_region", "ec2_region"]},
+    "endpoint_url": {"type": "str", "aliases": ["aws_endpoint_url"]},
+    "aws_ca_bundle": {"type": "path"},
+    "validate_certs": {"type": "bool", "default": True},
+    "aws_config": {"type": "dict"},
+    "debug_botocore_endpoint_logs": {"type": "bool", "default": False},
+    "targets": {"type": "list", "elements": "dict", "default": []},
+    "corrupt": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {"digest": {"type": "str", "required": True}, "etag": {"type": "str"}},
+    },
+    "bucket": {"type": "str"},
+    "prefix": {"type": "str", "default": ""},
+    "sse": {"type": "str", "choices": ["AES256", "aws:kms", "aws:kms:dsse"]},
+    "kms_key_id": {"type": "str", "no_log": False},
+    "expected_bucket_owner": {"type": "str"},
+    "part_size": {"type": "int", "default": 16 * 1024 * 1024},
+    "show_progress": {"type": "bool", "default": True},
+}
+
+HOST_OPTIONS = {
+    "state": {"type": "str", "choices": ["saved", "loaded", "absent"], "required": True},
+    "images": {
+        "type": "list",
+        "elements": "dict",
+        "options": {"name": {"type": "str", "required": True}, "platform": {"type": "str"}, "tag_as": {"type": "str"}},
+    },
+    "source": {"type": "str", "choices": ["registry", "docker"], "default": "registry"},
+    "registry_username": {"type": "str"},
+    "registry_password": {"type": "str", "no_log": True},
+    "registry_config_path": {"type": "path"},
+    "plain_http": {"type": "bool", "default": False},
+    "bundle": {"type": "dict"},
+    "ca_path": {"type": "path"},
+    "docker_host": {"type": "str", "default": DEFAULT_HOST},
+    "staging_dir": {"type": "path"},
+    "timeout": {"type": "int", "default": 1800},
+    "work": {
+        "type": "dict",
+        "options": {
+            "phase": {"type": "str", "required": True},
+            "seconds": {"type": "int", "required": True},
+            "token": {"type": "str", "no_log": False},
+            "digests": {"type": "list", "elements": "str"},
+            "transfers": {
+                "type": "list",
+                "elements": "dict",
+                "options": {
+                    "digest": {"type": "str", "required": True},
+                    "media_type": {"type": "str", "required": True},
+                    "number": {"type": "int", "required": True},
+                    "offset": {"type": "int", "required": True},
+                    "length": {"type": "int", "required": True},
+                    "url": {"type": "str", "required": True, "no_log": True},
+                    "headers": {"type": "dict"},
+                    "reference": {"type": "str", "required": True},
+                },
+            },
+        },
+    },
+}
+
+REQUIRED_IF = [("state", "saved", ("images",)), ("state", "loaded", ("bundle",)), ("state", "absent", ("bundle",))]
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec=dict(CONTROLLER_OPTIONS, **HOST_OPTIONS),
+        required_if=REQUIRED_IF,
+        supports_check_mode=True,
+    )
+    if not module.params["work"]:
+        module.fail_json(
+            msg="work: is set by the action plugin of this module. Run it as daytwo.aws.image_offline_transfer."
+        )
+    if module.check_mode and module.params["work"]["phase"] not in READ_ONLY_PHASES:
+        module.fail_json(msg=f"work.phase: {module.params['work']['phase']} writes, and this is check mode.")
+    try:
+        result = run(module.params)
+    except ImageError as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(changed=False, **result)
+
+
+if __name__ == "__main__":
+    main()

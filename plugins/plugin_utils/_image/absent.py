@@ -1,0 +1,39 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""state=absent: takes the blobs of a bundle out of the store."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...module_utils._image.errors import ImageError
+from ...module_utils._image.model import Bundle
+from ...module_utils._plan import Step
+from ...module_utils._result import ItemResult, summarize
+from .s3 import S3Path
+
+
+def remove(path: S3Path, bundle: Bundle, check_mode: bool, diff: bool) -> dict[str, Any]:
+    """Observe and delete; one blob that cannot be deleted leaves the others deleted."""
+    path.check()
+    digests = [blob.digest for blob in bundle.blobs()]
+    present = path.present(digests)
+    items, steps = [], []
+    for digest in digests:
+        if digest not in present:
+            items.append(ItemResult(digest, "ok", "not in the store"))
+            continue
+        before = {"size": present[digest].size}
+        steps.append(Step("delete", digest, "the blobs are not to be kept", before=before))
+        try:
+            if not check_mode:
+                path.delete([digest])
+            items.append(ItemResult(digest, "changed", "deleted from the store", before=before))
+        except ImageError as error:
+            items.append(ItemResult(digest, "failed", str(error)))
+    return {
+        **summarize(items, diff),
+        "blobs": [item.to_dict() for item in items],
+        "steps": [step.to_dict() for step in steps],
+        "path": str(path),
+    }

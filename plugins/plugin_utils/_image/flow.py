@@ -1,0 +1,58 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the controller's two flows share: calls to the host, progress for a person, jobs that are asked for again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Callable, Optional
+from uuid import uuid4
+
+from ...module_utils._image.errors import ImageError
+from ...module_utils._image.model import Bundle
+
+Host = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+"""Runs the module on the host with these options beside the task's own: C(work), and the C(bundle) once it is known."""
+
+# Long enough that starting the module (half a second to a second) costs little, short enough to see something move.
+SLICE_SECONDS = 5
+
+
+def slice_of(phase: str, **work: Any) -> dict[str, Any]:
+    """The option C(work) for one call."""
+    return {"phase": phase, "seconds": SLICE_SECONDS, **work}
+
+
+@dataclass
+class Progress:
+    """Lines for a person: what is done, how fast, how long it will take."""
+
+    show: Callable[[str], None]
+    started: float = field(default_factory=time.monotonic)
+
+    def line(self, doing: str, done: int, in_all: int) -> None:
+        seconds = max(time.monotonic() - self.started, 0.001)
+        rate = done / seconds
+        left = f", {(in_all - done) / rate:.0f} s left" if rate and in_all > done else ""
+        amount = f"{megabytes(done)} of {megabytes(in_all)}" if in_all else megabytes(done)
+        self.show(f"{doing}: {amount}, {rate / 1e6:.1f} MB/s{left}")
+
+
+def megabytes(count: int) -> str:
+    """A number of bytes for people."""
+    return f"{count / 1e6:.1f} MB" if count >= 100_000 else f"{count / 1e3:.1f} kB"
+
+
+def run_job(host: Host, bundle: Bundle, phase: str, progress: Progress, **work: Any) -> Mapping[str, Any]:
+    """Has the host do a job that outlives a call, asks every few seconds, and returns its result."""
+    token = uuid4().hex
+    while True:
+        state = host({"bundle": bundle.to_dict(), "work": slice_of(phase, token=token, **work)})
+        if state["state"] == "done":
+            result: Optional[Mapping[str, Any]] = state["result"]
+            return result or {}
+        if state["state"] != "running":
+            raise ImageError(f"{phase}: {state['error']}")
+        progress.line(state["doing"], state["bytes_done"], state["bytes_total"])

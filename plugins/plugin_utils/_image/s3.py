@@ -1,0 +1,320 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The S3 path: which blobs the bucket has, and signed URLs by which hosts without credentials put and get them."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Optional
+
+from ...module_utils._image.errors import ImageError
+from ...module_utils._image.model import Blob, Object, Outcome, hex_of
+from ...module_utils._image.plan import Carry, Part, split
+
+try:
+    from botocore.exceptions import BotoCoreError, ClientError
+except ImportError:  # the action plugin names the missing library
+    BotoCoreError = ClientError = Exception
+
+# A URL is handed out for one slice of some seconds; a single part may take longer on a slow link.
+URL_SECONDS = 900
+# Enough for several slices at any speed, and some tens of kilobytes of arguments.
+UNITS_AT_ONCE = 64
+_EXPIRED_URL_LIMIT = 5
+_HEADS_AT_ONCE = 16
+_CREDENTIAL_CODES = ("ExpiredToken", "ExpiredTokenException", "InvalidAccessKeyId", "InvalidToken", "RequestExpired")
+
+
+@dataclass(frozen=True)
+class BucketOptions:
+    """Where blobs stand and how they are kept: the module's options of the same names."""
+
+    bucket: str
+    prefix: str = ""
+    sse: Optional[str] = None
+    kms_key_id: Optional[str] = None
+    expected_bucket_owner: Optional[str] = None
+    part_size: int = 16 * 1024 * 1024
+
+
+class S3Path:
+    """A bucket as the path between hosts. C(client): a botocore S3 client that signs SigV4 for the bucket's region."""
+
+    def __init__(self, client: Any, options: BucketOptions) -> None:
+        self._client = client
+        self._options = options
+        owner = options.expected_bucket_owner
+        self._common: dict[str, str] = {"Bucket": options.bucket, **({"ExpectedBucketOwner": owner} if owner else {})}
+
+    def __str__(self) -> str:
+        return f"s3://{self._options.bucket}/{self._options.prefix}"
+
+    def check(self) -> None:
+        """Refuses a bucket that is missing, denied, somebody else's, or credentials that are no more good."""
+        self._call("list", "list_objects_v2", Prefix=self._key(""), MaxKeys=1)
+
+    def present(self, digests: Collection[str]) -> dict[str, Object]:
+        """What the bucket holds under the keys of these digests; a HEAD each, several at once."""
+        with ThreadPoolExecutor(max_workers=_HEADS_AT_ONCE) as pool:
+            found = pool.map(self._head, digests)
+        return {digest: seen for digest, seen in zip(digests, found) if seen is not None}
+
+    def download(self, blob: Blob, size: int, reference: str) -> dict[str, Any]:
+        """The request by which a host gets a blob."""
+        url = self._sign("get_object", Key=self._key(blob.digest))
+        return _transfer(blob, Part(0, 0, size), url, self._sent_headers({}), reference)
+
+    def upload(self, carries: Sequence[Carry], references: Mapping[str, str]) -> S3Upload:
+        """The session that puts blobs there."""
+        return S3Upload(self, carries, references, self._options.part_size)
+
+    def delete(self, digests: Iterable[str]) -> None:
+        """Takes the blobs away again."""
+        for digest in digests:
+            self._call("delete", "delete_object", Key=self._key(digest))
+
+    def abort_superseded(self, digests: Collection[str]) -> int:
+        """Aborts incomplete uploads of blobs that are there: left by killed runs, they cost and serve nobody."""
+        keys = {self._key(digest) for digest in digests}
+        aborted = 0
+        marker: dict[str, str] = {}
+        while keys:
+            answer = self._call("list uploads in", "list_multipart_uploads", Prefix=self._key(""), **marker)
+            for upload in answer.get("Uploads") or ():
+                if upload["Key"] in keys:
+                    self.abort(upload["Key"], upload["UploadId"])
+                    aborted += 1
+            if not answer.get("IsTruncated"):
+                break
+            marker = {"KeyMarker": answer["NextKeyMarker"], "UploadIdMarker": answer["NextUploadIdMarker"]}
+        return aborted
+
+    # -- what an upload session needs
+
+    def sign_put(self, blob: Blob, replace: bool) -> tuple[str, dict[str, str]]:
+        parameters = {
+            **self._kept_as(blob),
+            # The store itself refuses a body with another digest.
+            "ChecksumSHA256": base64.b64encode(bytes.fromhex(hex_of(blob.digest))).decode(),
+            **({} if replace else {"IfNoneMatch": "*"}),
+        }
+        url = self._sign("put_object", Key=self._key(blob.digest), **parameters)
+        return url, self._sent_headers(parameters)
+
+    def begin(self, blob: Blob) -> str:
+        answer = self._call("write", "create_multipart_upload", Key=self._key(blob.digest), **self._kept_as(blob))
+        return str(answer["UploadId"])
+
+    def sign_part(self, blob: Blob, upload_id: str, number: int) -> tuple[str, dict[str, str]]:
+        url = self._sign("upload_part", Key=self._key(blob.digest), UploadId=upload_id, PartNumber=number)
+        return url, self._sent_headers({})
+
+    def complete(self, blob: Blob, upload_id: str, etags: Mapping[int, str], replace: bool) -> None:
+        parts = [{"PartNumber": number, "ETag": etags[number]} for number in sorted(etags)]
+        try:
+            self._client.complete_multipart_upload(
+                **self._common,
+                Key=self._key(blob.digest),
+                UploadId=upload_id,
+                MultipartUpload={"Parts": parts},
+                **({} if replace else {"IfNoneMatch": "*"}),
+            )
+        except (ClientError, BotoCoreError) as error:
+            # Another run put the same content there first, or took this upload away since its own was complete.
+            if error_code(error) in ("PreconditionFailed", "NoSuchUpload", "412") and self._head(blob.digest):
+                self.abort(self._key(blob.digest), upload_id)
+                return
+            raise self._explained("write", error) from error
+
+    def abort(self, key: str, upload_id: str) -> None:
+        try:
+            self._client.abort_multipart_upload(**self._common, Key=key, UploadId=upload_id)
+        except (ClientError, BotoCoreError) as error:
+            if error_code(error) != "NoSuchUpload":
+                raise self._explained("abort an upload in", error) from error
+
+    def key_of(self, blob: Blob) -> str:
+        return self._key(blob.digest)
+
+    # -- details
+
+    def _key(self, digest: str) -> str:
+        prefix = self._options.prefix.strip("/")
+        return (f"{prefix}/" if prefix else "") + "blobs/sha256/" + (hex_of(digest) if digest else "")
+
+    def _kept_as(self, blob: Blob) -> dict[str, Any]:
+        options = self._options
+        return {
+            "Metadata": {"sha256": hex_of(blob.digest)},
+            **({"ServerSideEncryption": options.sse} if options.sse else {}),
+            **({"SSEKMSKeyId": options.kms_key_id} if options.kms_key_id else {}),
+        }
+
+    def _sent_headers(self, parameters: Mapping[str, Any]) -> dict[str, str]:
+        """The headers that are part of a URL's signature, which the host must send as they were signed."""
+        names = {
+            "ServerSideEncryption": "x-amz-server-side-encryption",
+            "SSEKMSKeyId": "x-amz-server-side-encryption-aws-kms-key-id",
+            "ChecksumSHA256": "x-amz-checksum-sha256",
+            "IfNoneMatch": "If-None-Match",
+            "ExpectedBucketOwner": "x-amz-expected-bucket-owner",
+        }
+        headers = {names[name]: value for name, value in {**self._common, **parameters}.items() if name in names}
+        headers.update({f"x-amz-meta-{name}": value for name, value in (parameters.get("Metadata") or {}).items()})
+        return headers
+
+    def _head(self, digest: str) -> Optional[Object]:
+        try:
+            answer = self._client.head_object(**self._common, Key=self._key(digest))
+        except (ClientError, BotoCoreError) as error:
+            if error_code(error) in ("404", "NoSuchKey", "NotFound"):
+                return None
+            raise self._explained("read", error) from error
+        return Object(answer["ContentLength"], (answer.get("Metadata") or {}).get("sha256"), answer["ETag"])
+
+    def _sign(self, method: str, **parameters: Any) -> str:
+        try:
+            url = self._client.generate_presigned_url(
+                method, Params={**self._common, **parameters}, ExpiresIn=URL_SECONDS
+            )
+        except (ClientError, BotoCoreError) as error:
+            raise self._explained("sign a URL for", error) from error
+        return str(url)
+
+    def _call(self, doing: str, method: str, **parameters: Any) -> Any:
+        try:
+            return getattr(self._client, method)(**self._common, **parameters)
+        except (ClientError, BotoCoreError) as error:
+            raise self._explained(doing, error) from error
+
+    def _explained(self, doing: str, error: Exception) -> ImageError:
+        return explained(self._options, doing, error)
+
+
+def error_code(error: Exception) -> str:
+    """The service's code, or the name of the exception where no service answered."""
+    response = getattr(error, "response", None) or {}
+    return str(response.get("Error", {}).get("Code") or type(error).__name__)
+
+
+def explained(options: BucketOptions, doing: str, error: Exception) -> ImageError:
+    """What an operator can do about what the service, or the way to it, said."""
+    code = error_code(error)
+    hint = "Look at the service's answer."
+    if code in ("NoSuchBucket", "404"):
+        hint = "The bucket does not exist: check 'bucket', or make it first."
+    elif code in _CREDENTIAL_CODES:
+        hint = "The AWS credentials of the controller have expired or are not valid: renew them and run again."
+    elif code in ("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"):
+        hint = "The controller has no AWS credentials: set access_key and secret_key, profile, or the usual variables."
+    elif code in ("AccessDenied", "403", "AllAccessDisabled"):
+        owner = f" and that it belongs to {options.expected_bucket_owner}" if options.expected_bucket_owner else ""
+        hint = f"Check the IAM policy of the controller's identity and the bucket's policy{owner}."
+    elif code in ("PermanentRedirect", "301", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"):
+        hint = "The bucket is in another region: set 'region' to it."
+    return ImageError(f"bucket: cannot {doing} s3://{options.bucket}: {error}. {hint}")
+
+
+@dataclass
+class _Sending:
+    """How far one blob is."""
+
+    carry: Carry
+    parts: Sequence[Part]
+    upload_id: Optional[str] = None
+    etags: dict[int, str] = field(default_factory=dict)
+    expired: int = 0
+    error: Optional[str] = None
+    stored: bool = False
+
+    @property
+    def pending(self) -> list[Part]:
+        return [] if self.error or self.stored else [part for part in self.parts if part.number not in self.etags]
+
+
+class S3Upload:
+    """Blobs on their way into the bucket. URLs are signed when they are handed out, so again after they expire."""
+
+    def __init__(self, path: S3Path, carries: Sequence[Carry], references: Mapping[str, str], part_size: int) -> None:
+        self._path = path
+        self._references = references
+        self._sending = {
+            carry.blob.digest: _Sending(carry, split(carry.blob.size or 0, part_size)) for carry in carries
+        }
+
+    def next(self) -> list[dict[str, Any]]:
+        """The requests to make next; empty when nothing is left to do."""
+        units: list[dict[str, Any]] = []
+        for sending in self._sending.values():
+            blob = sending.carry.blob
+            for part in sending.pending:
+                if len(units) == UNITS_AT_ONCE:
+                    return units
+                if part.number == 0:
+                    url, headers = self._path.sign_put(blob, sending.carry.action == "replace")
+                else:
+                    sending.upload_id = sending.upload_id or self._path.begin(blob)
+                    url, headers = self._path.sign_part(blob, sending.upload_id, part.number)
+                units.append(_transfer(blob, part, url, headers, self._references[blob.digest]))
+        return units
+
+    def record(self, outcome: Outcome) -> None:
+        """Takes down what became of a request; the last part of a blob completes it."""
+        sending = self._sending[outcome.digest]
+        if outcome.expired:
+            sending.expired += 1
+            if sending.expired > _EXPIRED_URL_LIMIT:
+                sending.error = outcome.error
+        elif outcome.error:
+            sending.error = outcome.error
+        elif outcome.done:
+            sending.etags[outcome.number] = outcome.etag
+            if not sending.pending:
+                self._complete(sending)
+
+    def _complete(self, sending: _Sending) -> None:
+        try:
+            if sending.upload_id:
+                replace = sending.carry.action == "replace"
+                self._path.complete(sending.carry.blob, sending.upload_id, sending.etags, replace)
+            sending.stored = True
+        except ImageError as error:
+            sending.error = str(error)
+
+    @property
+    def bytes_done(self) -> int:
+        return sum(
+            part.length for sending in self._sending.values() for part in sending.parts if part.number in sending.etags
+        )
+
+    @property
+    def errors(self) -> dict[str, str]:
+        """What failed, by digest."""
+        return {digest: sending.error for digest, sending in self._sending.items() if sending.error}
+
+    @property
+    def stored(self) -> list[str]:
+        """The digests of the blobs that are in the bucket by this session."""
+        return [digest for digest, sending in self._sending.items() if sending.stored]
+
+    def close(self) -> None:
+        """Aborts what was begun and is not complete."""
+        for sending in self._sending.values():
+            if sending.upload_id and not sending.stored:
+                self._path.abort(self._path.key_of(sending.carry.blob), sending.upload_id)
+
+
+def _transfer(blob: Blob, part: Part, url: str, headers: Mapping[str, str], reference: str) -> dict[str, Any]:
+    return {
+        "digest": blob.digest,
+        "media_type": blob.media_type,
+        "number": part.number,
+        "offset": part.offset,
+        "length": part.length,
+        "url": url,
+        "headers": dict(headers),
+        "reference": reference,
+    }

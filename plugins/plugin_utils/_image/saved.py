@@ -1,0 +1,132 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""state=saved: from what the source has and the targets lack to blobs in the store, each carried once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Optional
+
+from ...module_utils._image.model import Blob, Bundle, Outcome, Target, total
+from ...module_utils._image.plan import Carry, needed_blobs, plan_carry
+from ...module_utils._result import ItemResult, summarize
+from .flow import Host, Progress, megabytes, run_job, slice_of
+from .s3 import S3Path
+
+
+@dataclass(frozen=True)
+class SaveOptions:
+    """What the flow needs of the task. C(corrupt): digests whose object failed on a target, with its entity tag."""
+
+    from_engine: bool
+    targets: Sequence[Target]
+    corrupt: Mapping[str, Optional[str]]
+    check_mode: bool
+    diff: bool
+
+
+def save(host: Host, path: S3Path, options: SaveOptions, progress: Progress) -> dict[str, Any]:
+    """Observe, plan, carry, verify; in check mode only the first two."""
+    began = time.monotonic()
+    offer = host({"work": slice_of("inspect")})
+    bundle = Bundle.parse(offer["bundle"])
+    path.check()
+    needs = needed_blobs(bundle, options.targets)
+    present = path.present([need.blob.digest for need in needs])
+    bundle = bundle.with_sizes({digest: seen.size for digest, seen in present.items()} if options.from_engine else {})
+    carries = plan_carry(needs, present, options.corrupt)
+    sending = [carry for carry in carries if carry.action != "none"]
+    estimated = any(carry.blob.size is None for carry in sending)
+    errors: dict[str, str] = {}
+    stored: list[str] = []
+    aborted = 0
+    if sending and not options.check_mode:
+        if options.from_engine:
+            bundle = _exported(host, bundle, sending, progress)
+        sized = {blob.digest: blob for blob in bundle.blobs()}
+        sending = [Carry(sized[carry.blob.digest], carry.action, carry.reason) for carry in sending]
+        errors, stored = _send(host, path, bundle, sending, options, progress)
+    if not options.check_mode:
+        aborted = path.abort_superseded([need.blob.digest for need in needs if need.blob.digest not in errors])
+    estimates: Mapping[str, int] = offer["estimates"]
+    sized_blobs = {blob.digest: _sized(blob, estimates) for blob in bundle.blobs()}
+    items = [
+        _item(sized_blobs[carry.blob.digest], carry, errors, None if options.check_mode else stored)
+        for carry in carries
+    ]
+    result = summarize(items, options.diff)
+    if errors:
+        result["msg"] = f"{len(errors)} of {len(sending)} blobs could not be carried: " + " ".join(errors.values())
+    done = [carry.blob.digest for carry in sending] if options.check_mode else stored
+    return {
+        **result,
+        "bundle": bundle.to_dict(),
+        "blobs": [item.to_dict() for item in items],
+        "steps": [step.to_dict() for step in (carry.step() for carry in carries) if step],
+        "bytes_full": total(sized_blobs.values()),
+        "bytes_needed": total(sized_blobs[carry.blob.digest] for carry in carries),
+        "bytes_carried": total(sized_blobs[digest] for digest in done),
+        "estimated": estimated and options.check_mode,
+        "uploads_aborted": aborted,
+        "path": str(path),
+        "seconds": round(time.monotonic() - began, 1),
+    }
+
+
+def _sized(blob: Blob, estimates: Mapping[str, int]) -> Blob:
+    return blob if blob.size is not None else Blob(blob.digest, estimates.get(blob.digest), blob.media_type)
+
+
+def _exported(host: Host, bundle: Bundle, sending: Sequence[Carry], progress: Progress) -> Bundle:
+    """Has the engine write what is to be sent; then the sizes are known."""
+    digests = [carry.blob.digest for carry in sending]
+    try:
+        sizes = run_job(host, bundle, "export", progress, digests=digests)["sizes"]
+    except BaseException:
+        host({"bundle": bundle.to_dict(), "work": slice_of("clean")})
+        raise
+    return bundle.with_sizes(sizes)
+
+
+def _send(
+    host: Host, path: S3Path, bundle: Bundle, sending: Sequence[Carry], options: SaveOptions, progress: Progress
+) -> tuple[dict[str, str], list[str]]:
+    in_all = total(carry.blob for carry in sending)
+    references = {blob.digest: image.reference for image in bundle.images for blob in image.blobs()}
+    upload = path.upload(sending, references)
+    try:
+        while transfers := upload.next():
+            answer = host({"bundle": bundle.to_dict(), "work": slice_of("send", transfers=transfers)})
+            for outcome in answer["outcomes"]:
+                upload.record(Outcome(**outcome))
+            progress.line(f"to {path}", upload.bytes_done, in_all)
+    finally:
+        upload.close()
+        if options.from_engine:
+            host({"bundle": bundle.to_dict(), "work": slice_of("clean")})
+    # An answer of 200 is not yet an object: what is not there now with its size and checksum was not carried.
+    errors = upload.errors
+    seen = path.present(upload.stored)
+    again = plan_carry(needed_blobs(bundle, ()), seen, {})
+    for carry in again:
+        if carry.blob.digest in upload.stored and carry.action != "none":
+            errors[carry.blob.digest] = (
+                f"{carry.blob.digest} was sent, but is not in the store as it should be: {carry.reason}."
+            )
+    return errors, [digest for digest in upload.stored if digest not in errors]
+
+
+def _item(blob: Blob, carry: Carry, errors: Mapping[str, str], stored: Optional[Sequence[str]]) -> ItemResult:
+    """C(stored) is None in check mode: then what would be sent counts as sent."""
+    fields = {"size": blob.size, "media_type": blob.media_type}
+    if carry.action == "none":
+        return ItemResult(blob.digest, "ok", carry.reason, fields=fields)
+    if blob.digest in errors:
+        return ItemResult(blob.digest, "failed", errors[blob.digest], fields=fields)
+    if stored is not None and blob.digest not in stored:
+        return ItemResult(blob.digest, "failed", "was not sent", fields=fields)
+    verb = "replaced" if carry.action == "replace" else "carried"
+    reason = f"{verb}: {carry.reason} ({megabytes(blob.size or 0)})"
+    return ItemResult(blob.digest, "changed", reason, after={"size": blob.size}, fields=fields)

@@ -1,0 +1,84 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An S3 client on the controller for an action plugin's task."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Optional
+
+from ...module_utils._image.errors import ImageError
+from .s3 import BucketOptions, error_code, explained
+
+try:
+    import boto3
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    HAS_BOTO3 = True
+except ImportError:
+    HAS_BOTO3 = False
+
+
+@contextmanager
+def environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """The task's C(environment:) for what reads os.environ; Ansible gives it to modules only, not to actions."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def s3_client(options: Mapping[str, Any], bucket: BucketOptions) -> Any:
+    """A client for the bucket's own region, by the options first, then what boto3 finds in the environment and files.
+
+    SigV4 is named because boto3 signs URLs with SigV2 by default for some regions and endpoints (facts: S3).
+    """
+    if not HAS_BOTO3:
+        raise ImageError("The controller needs boto3 for transport=s3: install it for the Python that runs Ansible.")
+    if options.get("profile") and (options.get("access_key") or options.get("secret_key")):
+        raise ImageError("profile: excludes access_key and secret_key. Give one or the other.")
+    settings: dict[str, Any] = {"signature_version": "s3v4"}
+    # From boto3 1.36 every PUT carries a CRC32 unless told otherwise; our checksum is the digest itself.
+    if "request_checksum_calculation" in Config.OPTION_DEFAULTS:
+        settings["request_checksum_calculation"] = "when_required"
+    settings.update(options.get("aws_config") or {})
+
+    def client(region: Optional[str]) -> Any:
+        verify = False if options.get("validate_certs") is False else options.get("aws_ca_bundle")
+        session = boto3.session.Session(
+            aws_access_key_id=options.get("access_key"),
+            aws_secret_access_key=options.get("secret_key"),
+            aws_session_token=options.get("session_token"),
+            profile_name=options.get("profile"),
+            region_name=region,
+        )
+        return session.client("s3", endpoint_url=options.get("endpoint_url"), verify=verify, config=Config(**settings))
+
+    try:
+        first = client(options.get("region"))
+        region = _bucket_region(first, bucket.bucket)
+        return client(region) if region and region != first.meta.region_name else first
+    except (ClientError, BotoCoreError, ValueError) as error:
+        raise explained(bucket, "make a client for", error) from error
+
+
+def _bucket_region(client: Any, bucket: str) -> Optional[str]:
+    """Where the bucket is: S3 says so in a header, also when it refuses."""
+    try:
+        answer = client.head_bucket(Bucket=bucket)
+    except ClientError as error:
+        answer = error.response
+        if error_code(error) == "404":
+            raise
+    headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    region = headers.get("x-amz-bucket-region")
+    return str(region) if region else None
