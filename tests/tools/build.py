@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import tarfile
 import tempfile
 from collections.abc import Iterator
@@ -71,11 +72,19 @@ def run_installed(tarball: Path) -> Counts:
             file.chmod(file.stat().st_mode & ~0o222)  # root writes nevertheless, so the content is compared below
         playbooks = sorted((collection / "playbooks").glob("*.yml"))
         for playbook in playbooks:
-            name = f"daytwo.aws.{playbook.stem}"
-            # Without hosts a playbook is parsed, its roles and modules are resolved, and nothing is done.
-            for options in (["--syntax-check"], ["--list-tasks"], ["-i", "localhost,", "--limit", "nobody,"]):
-                ran = run(VENV / "bin/ansible-playbook", name, *options, cwd=elsewhere, env=env)
-                print(f"ansible-playbook {name} {' '.join(options)}: exit {ran.returncode}", flush=True)
+            # Run for real, without its variables: the role's own check of its arguments answers.
+            command = (f"daytwo.aws.{playbook.stem}", "-i", "localhost,", "-c", "local")
+            ran = run(VENV / "bin/ansible-playbook", *command, cwd=elsewhere, env=env)
+            refused = re.search(r"missing required arguments: ([\w, ]+)", ran.output)
+            if ran.returncode == 2 and refused:
+                print(f"ansible-playbook {' '.join(command)}: asks for {refused[1]}", flush=True)
+                counts += Counts(passed=1)
+            else:
+                print(f"{ran.output}ansible-playbook {' '.join(command)}: exit {ran.returncode}, not a role's refusal")
+                counts += Counts(failed=1)
+        if not playbooks:
+            print("the artefact holds no playbook")
+            counts += Counts(failed=1)
         if contents(collection) != before:
             print("running the playbooks changed the installed collection")
             counts += Counts(failed=1)
@@ -87,8 +96,9 @@ def run_installed(tarball: Path) -> Counts:
 def main() -> None:
     with artefact() as tarball:
         wrong = check_contents(tarball)
-        print("\n".join(wrong))
         counts = Counts(failed=1) if wrong else Counts(passed=1)
+        for line in wrong:
+            print(line)
         (counts + run_installed(tarball)).exit()
 
 
