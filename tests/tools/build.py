@@ -8,12 +8,13 @@ import contextlib
 import hashlib
 import os
 import re
+import shutil
 import tarfile
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from common import CACHE, VENV, Counts, run, staged
+from common import CACHE, ROOT, VENV, Counts, run, staged
 
 # What an operator has no use for, and what tells that the wrong tree was packed.
 UNWANTED = ("tests/", ".ci/", ".git", "extensions/molecule/", "Makefile", "pyproject.toml")
@@ -99,6 +100,7 @@ def main() -> None:
         counts = Counts(failed=1) if wrong else Counts(passed=1)
         for line in wrong:
             print(line)
+        shutil.copy2(tarball, ROOT)
         (counts + run_installed(tarball)).exit()
 
 

@@ -8,4 +8,4 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/env.sh"
 cd "$ROOT"
 [ ! -e "$CACHE/venv" ] || python -m testbed down
-rm -rf "$CACHE" .mypy_cache .pytest_cache .ruff_cache .hypothesis .ansible tests/output changelogs/.plugin-cache.yaml
+rm -rf "$CACHE" .mypy_cache .pytest_cache .ruff_cache .hypothesis .ansible tests/output daytwo-aws-*.tar.gz changelogs/.plugin-cache.yaml
