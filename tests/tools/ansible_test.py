@@ -9,10 +9,7 @@ import re
 import subprocess
 from pathlib import Path
 
-from common import CACHE, Ran, run, site_packages
-
-# Short: the path of a program in its venvs must fit into a shebang of 127 characters.
-HOME = CACHE / "at"
+from common import HOME, Ran, run, site_packages
 
 GET_PIP = '''\
 """Installs pip from the wheel beside this file; stands in for the script that ansible-test would download."""

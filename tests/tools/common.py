@@ -18,6 +18,9 @@ from pathlib import Path
 
 ROOT = Path(os.environ["ROOT"])
 CACHE = Path(os.environ["CACHE"])
+# For tools that write into a home folder. Short: a program's path in ansible-test's venvs must fit into a shebang of
+# 127 characters.
+HOME = CACHE / "at"
 TOOLS = ROOT / "tests" / "tools"
 VENV = (CACHE / "venv").resolve()
 
@@ -117,6 +120,7 @@ def staged(venv: Path = VENV) -> Iterator[Path]:
     ansible-test resolves symlinks, and reports "All targets skipped" for a copy inside a repository that ignores it;
     a build from the checkout itself would pack caches.
     """
+    HOME.mkdir(parents=True, exist_ok=True)
     (CACHE / "stage").mkdir(parents=True, exist_ok=True)
     top = Path(tempfile.mkdtemp(dir=CACHE / "stage"))
     try:

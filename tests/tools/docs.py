@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import shutil
 
-from common import CACHE, ROOT, VENV, Counts, Ran, run, staged
+from common import CACHE, HOME, ROOT, VENV, Counts, Ran, run, staged
 
 SITE = CACHE / "site"
 
@@ -16,7 +16,7 @@ def build() -> list[Ran]:
     shutil.rmtree(SITE, ignore_errors=True)
     (SITE / "rst").mkdir(mode=0o755, parents=True)
     with staged() as here:
-        env = {"ANSIBLE_COLLECTIONS_PATH": str(here.parents[2]), "PYTHONPATH": ""}
+        env = {"ANSIBLE_COLLECTIONS_PATH": str(here.parents[2]), "PYTHONPATH": "", "HOME": str(HOME)}
         options = ("--use-current", "--squash-hierarchy", "--fail-on-error", "--dest-dir", SITE / "rst")
         done = [run(VENV / "bin/antsibull-docs", "collection", *options, "daytwo.aws", cwd=here, env=env, stream=True)]
         if not done[0].returncode:

@@ -8,7 +8,7 @@ import os
 import sys
 
 from build import artefact
-from common import make_venv, python_version, run, site_packages
+from common import HOME, make_venv, python_version, run, site_packages
 
 
 def main() -> None:
@@ -18,7 +18,7 @@ def main() -> None:
     dependencies.unlink(missing_ok=True)
     dependencies.symlink_to(site_packages() / "ansible_collections")
     with artefact() as tarball:
-        env = {"PATH": f"{venv / 'bin'}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": ""}
+        env = {"PATH": f"{venv / 'bin'}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": "", "HOME": str(HOME)}
         # It writes its result into the working directory.
         ran = run(venv / "bin/python", "-m", "galaxy_importer.main", tarball, cwd=tarball.parent, env=env)
     print(ran.output)

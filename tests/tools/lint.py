@@ -10,7 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
-from common import CACHE, ROOT, TOOLS, VENV, Counts, Ran, read_counts, run, staged
+from common import CACHE, HOME, ROOT, TOOLS, VENV, Counts, Ran, read_counts, run, staged
 
 BIN = VENV / "bin"
 PLUGINS = ROOT / "plugins"
@@ -24,7 +24,7 @@ def tool(name: str, *arguments: str) -> Ran:
 def in_stage(*command: str | Path) -> Ran:
     """Run a command in a staged copy, its dependencies in the collection path."""
     with staged() as here:
-        env = {"ANSIBLE_COLLECTIONS_PATH": str(here.parents[2]), "PYTHONPATH": ""}
+        env = {"ANSIBLE_COLLECTIONS_PATH": str(here.parents[2]), "PYTHONPATH": "", "HOME": str(HOME)}
         return run(*command, cwd=here, env=env)
 
 
