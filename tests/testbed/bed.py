@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import http.client
 import json
 import os
 import shutil
@@ -17,10 +18,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from . import hosts, net, packages, paths, pki, registry, s3
+from . import gate, hosts, net, packages, paths, pki, registry, s3, services
 from .hosts import Host
 from .images import DEFAULT, Images
 from .node import BedError, Node, bed_processes
+from .recorder import Recorder
 
 
 class Bed:
@@ -32,6 +34,8 @@ class Bed:
     def __init__(self) -> None:
         self.cloud = Node("cloud")
         self.images = Images()
+        self.s3 = s3.S3()
+        self.recorder = Recorder()
         self.hosts = {name: Host(name, self.cloud) for name in hosts.SITES}
 
     @classmethod
@@ -41,6 +45,15 @@ class Bed:
         if not bed.env_file.exists() or bed.cloud.state() is None:
             raise BedError("the test bed is not up: `make testbed-up` (python -m testbed up) starts it")
         return bed
+
+    def reset_aws(self) -> None:
+        """The account without anything in it, as after `up`; S3 is not touched."""
+        connection = http.client.HTTPConnection(paths.AWS, paths.AWS_PORT, timeout=30)
+        connection.request("POST", "/moto-api/reset")
+        status = connection.getresponse().status
+        connection.close()
+        if status != 200:
+            raise BedError(f"resetting moto answered {status}")
 
     def host(self, name: str) -> Host:
         return self.hosts[name]
@@ -77,7 +90,7 @@ class Bed:
             for host in self.hosts.values():
                 host.wait()
             registry.wait(self.cloud)
-            s3.wait(self.cloud)
+            services.wait(self.cloud)
             for name in DEFAULT:
                 self.images.ensure(name)
             self._write_facts()
@@ -87,7 +100,11 @@ class Bed:
         started = ["cloud"] if self.cloud.up([], []) else []
         net.bridge(self.cloud)
         net.plug(self.cloud, "p-controller", paths.CONTROLLER_LINK, paths.CONTROLLER, None)
-        for part in [*registry.parts(), *s3.parts()]:
+        parts = [*registry.parts(), *s3.parts(), *services.parts()]
+        self.s3.ensure()
+        for name in set(self.cloud.running()) - {part.name for part in parts}:
+            self.cloud.stop(name)  # of an older bed, on an address that is another's now
+        for part in parts:
             if self.cloud.start(part):
                 started.append(part.name)
         return started
@@ -138,7 +155,8 @@ class Bed:
         cloud = self.cloud.running()
         for part, where in (
             *(("registry", f"http://{registry.PLAIN}"), ("registry-auth", f"https://{registry.AUTH}")),
-            *(("s3", s3.ENDPOINT),),
+            *((f"s3-{region}", s3.ENDPOINT) for region in gate.GATEWAYS),
+            *(("aws", self.env["AWS_ENDPOINT_URL"]), ("gate", "in front of S3 and AWS")),
         ):
             rows.append((f"cloud/{part}", "up" if part in cloud else "DOWN", where))
         for name, host in self.hosts.items():

@@ -21,6 +21,12 @@ def _openssl(*args: str) -> None:
     subprocess.run(["openssl", *args], capture_output=True, check=True, cwd=FOLDER)
 
 
+LEAF = (  # what a strict verifier (Python 3.13's default) demands of a server's certificate
+    *("-addext", "basicConstraints=critical,CA:FALSE", "-addext", "keyUsage=critical,digitalSignature"),
+    *("-addext", "extendedKeyUsage=serverAuth"),
+)
+
+
 def ensure() -> None:
     if BUNDLE.exists():
         return
@@ -30,9 +36,9 @@ def ensure() -> None:
         key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
         ca = ["-subj", f"/O=daytwo test bed/CN={name} CA", "-addext", "keyUsage=critical,keyCertSign,cRLSign"]
         _openssl("req", "-x509", *key, "-keyout", f"{name}-ca.key", "-out", f"{name}-ca.pem", "-days", "3650", *ca)
-        leaf = ["-subj", f"/CN={name}.testbed", "-addext", f"subjectAltName=IP:{address},DNS:{name}.testbed"]
+        names = ["-subj", f"/CN={name}.testbed", "-addext", f"subjectAltName=IP:{address},DNS:{name}.testbed"]
         signer = ["-CA", f"{name}-ca.pem", "-CAkey", f"{name}-ca.key", "-days", "3650"]
-        _openssl("req", "-x509", *key, "-keyout", f"{name}.key", "-out", f"{name}.pem", *leaf, *signer)
+        _openssl("req", "-x509", *key, "-keyout", f"{name}.key", "-out", f"{name}.pem", *names, *LEAF, *signer)
     BUNDLE.write_text(S3_CA.read_text() + REGISTRY_CA.read_text())
 
 
@@ -58,11 +64,12 @@ def bcrypt(password: str) -> str:
 
 def trust_store(folder: Path) -> None:
     """A copy of the machine's certificate folder that also trusts the S3 endpoint."""
-    if (folder / "daytwo-testbed-s3.pem").exists():
+    ours = folder / "daytwo-testbed-s3.pem"
+    if ours.exists() and ours.read_text() == S3_CA.read_text():
         return
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    subprocess.run(["cp", "-a", "/etc/ssl/certs/.", str(folder)], check=True)
-    (folder / "daytwo-testbed-s3.pem").write_text(S3_CA.read_text())
+    folder.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["cp", "-a", "--remove-destination", "/etc/ssl/certs/.", str(folder)], check=True)
+    ours.write_text(S3_CA.read_text())
     bundle = folder / "ca-certificates.crt"
     text = bundle.read_text() if bundle.exists() else ""
     bundle.write_text(text + S3_CA.read_text())

@@ -45,7 +45,7 @@ def parts() -> list[Part]:
         path.touch(mode=0o600)
         path.write_text(config)
         program = str(shutil.which("docker-registry", path="/usr/bin:/usr/local/bin"))
-        made.append(Part(name, [program, "serve", str(path)], reads=[config]))
+        made.append(Part(name, [program, "serve", str(path)], reads=[config, (pki.FOLDER / "registry.pem").read_text()]))
     return made
 
 

@@ -1,0 +1,59 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The frame for rules: one function a rule, put around one method of one moto backend, citing its fact.
+
+    @rule(RDSBackend, "stop_db_instance", fact="what the real service does")
+    def aurora_members_are_not_stopped(plain, backend, *args, **kwargs):
+        ...refuse by raising what moto's own code would, or...
+        return plain(backend, *args, **kwargs)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Rule:
+    name: str
+    fact: str
+    owner: type[Any]
+    method: str
+    function: Callable[..., Any]
+
+    def install(self) -> Callable[[], None]:
+        """Around what is there now, which may be another rule; returns what undoes it."""
+        plain = getattr(self.owner, self.method)  # a method that moto renamed fails here, at the start
+
+        @functools.wraps(plain)
+        def ruled(backend: Any, *args: Any, **kwargs: Any) -> Any:
+            return self.function(plain, backend, *args, **kwargs)
+
+        setattr(self.owner, self.method, ruled)
+        return lambda: setattr(self.owner, self.method, plain)
+
+
+RULES: list[Rule] = []
+
+
+def rule(owner: type[Any], method: str, fact: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        RULES.append(Rule(function.__name__, fact, owner, method, function))
+        return function
+
+    return register
+
+
+@contextlib.contextmanager
+def installed(rules: list[Rule]) -> Iterator[None]:
+    """These rules in this process's moto: for unit tests that use moto's own decorator, and for the server."""
+    undo = [one.install() for one in rules]
+    try:
+        yield
+    finally:
+        for step in reversed(undo):
+            step()

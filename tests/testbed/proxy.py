@@ -1,0 +1,297 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A streaming HTTP/1.1 proxy: passes every request on byte for byte, and lets a front decide and watch.
+
+Signed headers, Host among them, and the target go through untouched, so that signatures hold. No body is kept in
+memory unless the front asks for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import struct
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import IO, Protocol
+from urllib.parse import unquote, urlsplit
+
+BLOCK = 256 * 1024
+BODYLESS = (204, 304)
+
+
+class Broken(Exception):
+    """The other side went away, or spoke no HTTP."""
+
+
+@dataclass
+class Head:
+    """The first line and the headers of a message, as they came."""
+
+    start: str
+    headers: list[tuple[str, str]]
+
+    def get(self, name: str, default: str = "") -> str:
+        return next((value for key, value in self.headers if key.lower() == name), default)
+
+    def without(self, *names: str) -> list[tuple[str, str]]:
+        return [(key, value) for key, value in self.headers if key.lower() not in names]
+
+    @property
+    def chunked(self) -> bool:
+        return "chunked" in self.get("transfer-encoding").lower()
+
+    @property
+    def length(self) -> int | None:
+        value = self.get("content-length")
+        return int(value) if value else None
+
+
+@dataclass
+class Request:
+    head: Head
+    client: str
+    body: bytes | None = None  # only where the front wants it
+    began: float = field(default_factory=time.time)
+    bytes_in: int = 0
+    bytes_out: int = 0
+    status: int | None = None  # None: no answer reached the client
+    error_body: bytes = b""  # the first bytes of an answer of 400 or more
+
+    @property
+    def method(self) -> str:
+        return self.head.start.split(" ", 1)[0]
+
+    @property
+    def target(self) -> str:
+        return self.head.start.split(" ")[1]
+
+    @property
+    def path(self) -> str:
+        return unquote(urlsplit(self.target).path)
+
+    @property
+    def query(self) -> dict[str, str]:
+        pairs = (pair.partition("=") for pair in urlsplit(self.target).query.split("&") if pair)
+        return {unquote(name): unquote(value.replace("+", " ")) for name, _, value in pairs}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Said by the front itself; the request goes no further."""
+
+    status: int
+    body: bytes = b""
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Forward:
+    backend: tuple[str, int]
+    extra: tuple[tuple[str, str], ...] = ()  # headers to add to the answer
+    cut_request: int | None = None  # reset both sides after so many bytes of the request's body
+    cut_response: int | None = None
+
+
+@dataclass(frozen=True)
+class Reset:
+    """The connection is reset without an answer."""
+
+
+class Front(Protocol):
+    wants_body: bool
+
+    def decide(self, request: Request) -> Answer | Forward | Reset: ...
+
+    def done(self, request: Request) -> None: ...
+
+
+class Proxy:
+    def __init__(self, address: tuple[str, int], front: Front, tls: ssl.SSLContext | None = None) -> None:
+        self.front = front
+        self.tls = tls
+        self.listener = socket.create_server(address, backlog=256)
+
+    def serve(self) -> None:
+        while True:
+            connection, (client, _) = self.listener.accept()
+            threading.Thread(target=self._connection, args=(connection, client), daemon=True).start()
+
+    def _connection(self, connection: socket.socket, client: str) -> None:
+        with contextlib.suppress(OSError, Broken, ValueError):
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self.tls:
+                connection = self.tls.wrap_socket(connection, server_side=True)
+            with connection, connection.makefile("rb", BLOCK) as reader:
+                while head := read_head(reader):
+                    request = Request(head, client)
+                    try:
+                        keep = self._exchange(request, connection, reader)
+                    finally:
+                        self.front.done(request)
+                    if not keep:
+                        break
+        connection.close()
+
+    def _exchange(self, request: Request, client: socket.socket, reader: IO[bytes]) -> bool:
+        """One request and its answer; whether the client's connection can carry another."""
+        expects = request.head.get("expect").lower() == "100-continue"
+        if self.front.wants_body:
+            if expects:
+                client.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+            request.body = b"".join(bytes(block) for block in body_of(request.head, reader))
+            request.bytes_in = len(request.body)
+        verdict = self.front.decide(request)
+        if isinstance(verdict, Reset):
+            reset(client)
+            return False
+        if isinstance(verdict, Answer):
+            if request.body is None and not expects:  # else the client may see a reset instead of the answer
+                for block in body_of(request.head, reader):
+                    request.bytes_in += len(block)
+            send_answer(client, request, verdict)
+            return not expects
+        if request.body is None and expects:
+            client.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+        return self._forward(request, verdict, client, reader)
+
+    def _forward(self, request: Request, verdict: Forward, client: socket.socket, reader: IO[bytes]) -> bool:
+        try:
+            upstream = socket.create_connection(verdict.backend)
+        except OSError as error:
+            send_answer(client, request, Answer(502, f"testbed: nothing behind this address: {error}".encode()))
+            return False
+        with upstream, upstream.makefile("rb", BLOCK) as answers:
+            # A connection for each request: nothing to resume when a backend was restarted in between.
+            headers = [*request.head.without("connection", "expect", "keep-alive"), ("Connection", "close")]
+            upstream.sendall(format_head(request.head.start, headers))
+            if not self._send_body(request, verdict, upstream, reader):
+                reset(client)
+                return False
+            head = read_head(answers)
+            while head and head.start.split(" ")[1].startswith("1"):
+                head = read_head(answers)
+            if head is None:
+                reset(client)
+                return False
+            return self._answer(request, verdict, client, head, answers)
+
+    def _send_body(self, request: Request, verdict: Forward, upstream: socket.socket, reader: IO[bytes]) -> bool:
+        """The request's body to the backend; False where a fault cut it off."""
+        if request.body is not None:
+            upstream.sendall(frame(request.body) if request.head.chunked else request.body)
+            return True
+        refused = False  # the backend answered early and reads no more: the client still has to finish sending
+        for block in body_of(request.head, reader):
+            request.bytes_in += len(block)
+            if not refused:
+                try:
+                    if request.head.chunked:
+                        upstream.sendall(b"%x\r\n" % len(block))
+                    upstream.sendall(block)
+                    if request.head.chunked:
+                        upstream.sendall(b"\r\n")
+                except OSError:
+                    refused = True
+            if verdict.cut_request is not None and request.bytes_in >= verdict.cut_request:
+                return False
+        if request.head.chunked and not refused:
+            with contextlib.suppress(OSError):
+                upstream.sendall(b"0\r\n\r\n")
+        return True
+
+    def _answer(
+        self, request: Request, verdict: Forward, client: socket.socket, head: Head, answers: IO[bytes]
+    ) -> bool:
+        status = int(head.start.split(" ")[1])
+        bodyless = request.method == "HEAD" or status in BODYLESS
+        framed = bodyless or head.chunked or head.length is not None
+        added = {name.lower() for name, _ in verdict.extra}
+        headers = [*head.without("connection", "keep-alive", *added), *verdict.extra]
+        if not framed:
+            headers.append(("Connection", "close"))
+        client.sendall(format_head("HTTP/1.1 " + head.start.split(" ", 1)[1], headers))
+        if not bodyless:
+            for block in body_of(head, answers, until_end=not framed):
+                if status >= 400 and len(request.error_body) < 4096:
+                    request.error_body += bytes(block)
+                if head.chunked:
+                    client.sendall(b"%x\r\n" % len(block))
+                client.sendall(block)
+                if head.chunked:
+                    client.sendall(b"\r\n")
+                request.bytes_out += len(block)
+                if verdict.cut_response is not None and request.bytes_out >= verdict.cut_response:
+                    reset(client)
+                    return False
+            if head.chunked:
+                client.sendall(b"0\r\n\r\n")
+        request.status = status
+        return framed
+
+
+def read_head(reader: IO[bytes]) -> Head | None:
+    line = reader.readline(65537)
+    if not line:
+        return None
+    start = line.decode("latin-1").rstrip("\r\n")
+    if len(start.split(" ")) < 2:
+        raise Broken(start)
+    headers = []
+    while (line := reader.readline(65537)) not in (b"\r\n", b"\n"):
+        if not line:
+            raise Broken("end in the headers")
+        name, _, value = line.decode("latin-1").partition(":")
+        headers.append((name, value.strip()))
+    return Head(start, headers)
+
+
+def format_head(start: str, headers: list[tuple[str, str]]) -> bytes:
+    return "\r\n".join([start, *(f"{name}: {value}" for name, value in headers), "", ""]).encode("latin-1")
+
+
+def body_of(head: Head, reader: IO[bytes], until_end: bool = False) -> Iterator[memoryview]:
+    """The body's bytes, block by block in one reused buffer, without the framing of a chunked one."""
+    buffer = memoryview(bytearray(BLOCK))
+    if head.chunked:
+        while size := int(reader.readline(1024).split(b";")[0], 16):
+            yield from _exactly(size, reader, buffer)
+            reader.readline(16)
+        while reader.readline(65537) not in (b"\r\n", b"\n", b""):  # trailers
+            pass
+    elif head.length is not None:
+        yield from _exactly(head.length, reader, buffer)
+    elif until_end:
+        while got := reader.readinto1(buffer):  # type: ignore[attr-defined]
+            yield buffer[:got]
+
+
+def _exactly(size: int, reader: IO[bytes], buffer: memoryview) -> Iterator[memoryview]:
+    while size:
+        got = reader.readinto1(buffer[: min(size, BLOCK)])  # type: ignore[attr-defined]
+        if not got:
+            raise Broken(f"end of the stream, {size} bytes before the end of the body")
+        size -= got
+        yield buffer[:got]
+
+
+def frame(body: bytes) -> bytes:
+    return b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if body else b"0\r\n\r\n"
+
+
+def send_answer(client: socket.socket, request: Request, answer: Answer) -> None:
+    body = b"" if request.method == "HEAD" else answer.body
+    headers = [*answer.headers, ("Content-Length", str(len(answer.body) if request.method != "HEAD" else 0))]
+    client.sendall(format_head(f"HTTP/1.1 {answer.status} Testbed", headers) + body)
+    request.status, request.bytes_out, request.error_body = answer.status, len(body), body[:4096]
+
+
+def reset(connection: socket.socket) -> None:
+    """Close with RST, as a machine in between that drops the connection does."""
+    raw = connection
+    with contextlib.suppress(OSError):
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    raw.close()

@@ -1,0 +1,64 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The programs of the bed that are its own Python: the gate, and AWS behind it."""
+
+from __future__ import annotations
+
+import functools
+import http.client
+import ssl
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from . import gate, paths, pki
+from .node import Node, Part, wait_for
+
+
+def _part(name: str, module: str, sources: list[str], *reads: object) -> Part:
+    # Started anew when its source changed, or when another checkout's bed takes over: no test runs on stale code.
+    folder = Path(__file__).parent
+    texts = [path.read_text() for pattern in sources for path in sorted(folder.glob(pattern))]
+    env = {
+        "PYTHONPATH": str(paths.TESTS),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONUNBUFFERED": "1",
+        # moto looks for credentials of its own now and then; nothing of the caller's is handed down.
+        "AWS_ACCESS_KEY_ID": "testbed",
+        "AWS_SECRET_ACCESS_KEY": "testbed",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+    return Part(name, [sys.executable, "-m", module], env, [texts, *reads])
+
+
+def parts() -> list[Part]:
+    certificate = (pki.FOLDER / "s3.pem").read_text()
+    return [
+        _part("aws", "testbed.aws.server", ["aws/*.py"]),
+        _part("gate", "testbed.gate", ["gate.py", "proxy.py", "identify.py", "paths.py"], certificate),
+    ]
+
+
+def wait(cloud: Node) -> None:
+    """Everything behind the gate answers: the gate itself says 502 where nothing does."""
+    trust = ssl.create_default_context(cafile=pki.S3_CA)
+    for part, path in (
+        *(("aws", "/moto-api/"), (f"s3-{paths.REGION}", f"/{gate.BUCKETS_BY_REGION[paths.REGION]}")),
+        (f"s3-{paths.OTHER_REGION}", f"/{gate.BUCKETS_BY_REGION[paths.OTHER_REGION]}"),
+    ):
+        if part == "aws":
+            made = functools.partial(http.client.HTTPConnection, paths.AWS, paths.AWS_PORT, timeout=5)
+        else:
+            made = functools.partial(http.client.HTTPSConnection, paths.S3, paths.S3_PORT, timeout=5, context=trust)
+        wait_for(part, functools.partial(_answers, made, path), 30, cloud.log(part))
+
+
+def _answers(made: Callable[[], http.client.HTTPConnection], path: str) -> bool:
+    connection = made()
+    try:
+        connection.request("GET", path, headers={gate.HOUSEKEEPING: "1"})
+        return connection.getresponse().status != 502
+    except OSError:
+        return False
+    finally:
+        connection.close()
