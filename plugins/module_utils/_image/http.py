@@ -32,8 +32,6 @@ from .errors import ImageError
 
 CHUNK = 1024 * 1024
 SMALL_BODY = 8 * CHUNK
-# One send of the socket layer must end within the time-out, so a smaller piece tolerates a slower line.
-_SEND_PIECE = 128 * 1024
 _READ_PIECE = 64 * 1024
 _ERROR_BODY = 64 * 1024
 _MAX_REDIRECTS = 5
@@ -567,20 +565,17 @@ class Client:
     ) -> http.client.HTTPResponse | None:
         """Sends the pieces; returns an answer that came before the last of them, which ends the sending."""
         for piece in pieces:
-            view = memoryview(piece)
-            for offset in range(0, len(view), _SEND_PIECE):
-                try:
+            try:
+                answer = _push(connection, memoryview(piece))
+            except (OSError, http.client.HTTPException) as error:
+                # A server that refuses and closes can make the sending fail before its answer is looked for.
+                answer = None
+                with suppress(OSError, http.client.HTTPException):
                     answer = _early_answer(connection)
-                    if answer is not None:
-                        return answer
-                    connection.send(view[offset : offset + _SEND_PIECE])
-                except (OSError, http.client.HTTPException) as error:
-                    # A server that refuses and closes makes the sending fail before its answer is looked for.
-                    with suppress(OSError, http.client.HTTPException):
-                        answer = _early_answer(connection)
-                        if answer is not None:
-                            return answer
+                if answer is None:
                     raise self._no_answer("PUT", address, error) from None
+            if answer is not None:
+                return answer
         return None
 
     def _begin(
@@ -617,7 +612,7 @@ class Client:
             if connection is None:
                 return None
             # Readable without a question means closed by the server (or out of step): neither can be used.
-            if connection.sock is not None and not _readable(connection.sock):
+            if connection.sock is not None and not _ready(connection.sock, select.POLLIN):
                 return connection
             connection.close()
 
@@ -788,10 +783,34 @@ def _bounded(response: http.client.HTTPResponse, limit: int) -> bytes:
     return b"".join(pieces)
 
 
-def _readable(sock: socket.socket) -> bool:
+def _ready(sock: socket.socket, events: int, timeout: float = 0.0) -> bool:
     poll = select.poll()  # not select(): it fails on descriptors above 1023
-    poll.register(sock, select.POLLIN)
-    return bool(poll.poll(0))
+    poll.register(sock, events)
+    return bool(poll.poll(timeout * 1000))
+
+
+def _push(connection: http.client.HTTPConnection, view: memoryview) -> http.client.HTTPResponse | None:
+    """Sends one piece, or returns the answer that came before it was sent.
+
+    Not sendall(): while that waits for a server that no longer reads, the answer is not seen, and its time-out is for
+    the whole piece however well the sending goes on.
+    """
+    sock, timeout = connection.sock, connection.timeout or 0.0
+    answer = _early_answer(connection)
+    while answer is None and view:
+        sock.settimeout(0)
+        try:
+            while view:
+                view = view[sock.send(view) :]
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            pass
+        finally:
+            sock.settimeout(timeout)
+        if view:
+            if not _ready(sock, select.POLLIN | select.POLLOUT, timeout):
+                raise socket.timeout
+            answer = _early_answer(connection)
+    return answer
 
 
 def _early_answer(connection: http.client.HTTPConnection) -> http.client.HTTPResponse | None:
@@ -800,19 +819,19 @@ def _early_answer(connection: http.client.HTTPConnection) -> http.client.HTTPRes
     With TLS a readable socket may hold nothing but a session ticket, so only a byte of plain text counts.
     """
     sock = connection.sock
-    if sock is None or not _readable(sock):
+    if sock is None or not _ready(sock, select.POLLIN):
         return None
     response = http.client.HTTPResponse(sock, method="PUT")
     sock.settimeout(0)
     try:
         begun = response.fp.peek(1)
     except (BlockingIOError, ssl.SSLWantReadError):
-        begun = b""
+        response.close()
+        return None
     finally:
         sock.settimeout(connection.timeout)
     if not begun:
-        response.close()
-        return None
+        raise http.client.RemoteDisconnected("")
     response.begin()
     return response
 

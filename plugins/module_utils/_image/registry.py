@@ -346,7 +346,7 @@ def parse_challenges(value: str) -> dict[str, dict[str, str]]:
     parameters: dict[str, str] = {}
     token = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105  a grammar's token, no secret
     position = 0
-    pattern = re.compile(rf'[\s,]*(?:({token})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|({token}))|({token}))')
+    pattern = re.compile(rf'[\s,]*(?:({token})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|({token}))|({token})(?=[\s,]|$)(?!\s*=))')
     while True:
         found = pattern.match(value, position)
         if found is None:
@@ -420,7 +420,7 @@ def _stored(auths: Mapping[str, Any], server: str, where: str) -> Credentials | 
 
 
 def _host_of(key: str) -> str:
-    return key.partition("://")[2].partition("/")[0] if "://" in key else key.partition("/")[0]
+    return re.sub(r"^https?://", "", key).partition("/")[0]
 
 
 def _ask_helper(name: Any, server: str, where: str, timeout: float) -> Credentials | None:

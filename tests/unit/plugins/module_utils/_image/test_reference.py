@@ -1,0 +1,181 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""References and platforms, as docker reads and writes them."""
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
+from ansible_collections.daytwo.aws.plugins.module_utils._image.reference import Platform, Reference, is_digest
+
+HEX = "0123456789abcdef" * 4
+D = f"sha256:{HEX}"
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "path", "tag", "digest", "familiar", "normalised"),
+    [
+        ("app", "docker.io", "library/app", "latest", None, "app:latest", "docker.io/library/app:latest"),
+        ("app:v1", "docker.io", "library/app", "v1", None, "app:v1", "docker.io/library/app:v1"),
+        ("team/app:v1", "docker.io", "team/app", "v1", None, "team/app:v1", "docker.io/team/app:v1"),
+        ("docker.io/app:v1", "docker.io", "library/app", "v1", None, "app:v1", "docker.io/library/app:v1"),
+        (
+            "index.docker.io/app",
+            "docker.io",
+            "library/app",
+            "latest",
+            None,
+            "app:latest",
+            "docker.io/library/app:latest",
+        ),
+        (
+            "docker.io/library/app",
+            "docker.io",
+            "library/app",
+            "latest",
+            None,
+            "app:latest",
+            "docker.io/library/app:latest",
+        ),
+        (
+            "library/a/b:1",
+            "docker.io",
+            "library/a/b",
+            "1",
+            None,
+            "library/a/b:1",
+            "docker.io/library/a/b:1",
+        ),
+        ("r.test/app", "r.test", "app", "latest", None, "r.test/app:latest", "r.test/app:latest"),
+        ("r.test:5000/a/b:1.0", "r.test:5000", "a/b", "1.0", None, "r.test:5000/a/b:1.0", "r.test:5000/a/b:1.0"),
+        ("localhost/app", "localhost", "app", "latest", None, "localhost/app:latest", "localhost/app:latest"),
+        ("localhost:5000/app", "localhost:5000", "app", "latest", None, "localhost:5000/app:latest", None),
+        ("HOST/app", "HOST", "app", "latest", None, "HOST/app:latest", None),
+        ("10.0.0.1:80/app", "10.0.0.1:80", "app", "latest", None, "10.0.0.1:80/app:latest", None),
+        ("[fd00::1]:5000/app:x", "[fd00::1]:5000", "app", "x", None, "[fd00::1]:5000/app:x", None),
+        (f"app@{D}", "docker.io", "library/app", None, D, f"app@{D}", f"docker.io/library/app@{D}"),
+        (f"r.test/a/b:v1@{D}", "r.test", "a/b", "v1", D, f"r.test/a/b:v1@{D}", f"r.test/a/b:v1@{D}"),
+        ("a__b/c--d:_x", "docker.io", "a__b/c--d", "_x", None, "a__b/c--d:_x", "docker.io/a__b/c--d:_x"),
+    ],
+)
+def test_parse(
+    text: str, host: str, path: str, tag: str | None, digest: str | None, familiar: str, normalised: str | None
+) -> None:
+    reference = Reference.parse(text)
+    assert reference == Reference(host, path, tag, digest)
+    assert str(reference) == reference.familiar == familiar
+    assert reference.normalised == (normalised or familiar)
+    assert Reference.parse(reference.familiar) == Reference.parse(reference.normalised) == reference
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "it is empty"),
+        ("https://r.test/app", "it is a URL"),
+        ("App", "'App' is no part of a path"),
+        ("r.test/Team/app", "'Team' is no part of a path"),
+        ("a//b", "'' is no part of a path"),
+        ("/a", "'' is no part of a path"),
+        ("a/", "'' is no part of a path"),
+        ("a/../b", "'..' is no part of a path"),
+        ("a___b", "'a___b' is no part of a path"),
+        ("-a", "'-a' is no part of a path"),
+        ("app:", "'' is no tag"),
+        ("app:.x", "'.x' is no tag"),
+        ("app:" + "x" * 129, "is no tag"),
+        ("app:v1\n", "is no tag"),
+        ("app\n", "is no part of a path"),
+        ("app: v1", "is no tag"),
+        (":v1", "it has no name"),
+        ("app@sha256:abc", "'sha256:abc' is no digest"),
+        ("app@", "'' is no digest"),
+        (f"app@sha512:{HEX}{HEX}", "is no digest"),
+        (f"app@{D.upper()}", "is no digest"),
+        (f"app@{D}\n", "is no digest"),
+        (f"app@{D}@{D}", "is no digest"),
+        (HEX, "it is an image id"),
+        ("r_x.test/app", "'r_x.test' is no host"),
+        ("r.test:port/app", "'r.test:port' is no host"),
+        ("r.test:5000000/app", "is no host"),
+        ("a" * 600, "it has 600 characters"),
+        ("r.test/" + "a" * 250, "have more than 255 characters"),
+        ("\u00e4pp", "is no part of a path"),
+        ("app:\u0661", "is no tag"),
+    ],
+)
+def test_malformed_names_value_rule_and_way_out(text: str, problem: str) -> None:
+    with pytest.raises(ImageError) as caught:
+        Reference.parse(text)
+    message = str(caught.value)
+    assert repr(text[:20])[:-1] in message
+    assert problem in message
+    assert len(message) < 900
+
+
+def test_a_long_value_that_almost_matches_is_refused_at_once() -> None:
+    with pytest.raises(ImageError):
+        Reference.parse("a" + "-a" * 120 + "_-")
+
+
+def test_tagged_is_what_an_engine_can_give() -> None:
+    assert Reference.parse("r.test/app:v1").tagged == "r.test/app:v1"
+    assert Reference.parse(f"app:v1@{D}").tagged == "app:v1"
+    assert Reference.parse(f"app@{D}").tagged is None
+
+
+@pytest.mark.parametrize("value", [D + "\n", D[:-1], "sha256:" + "A" * 64, None, 7, "sha256:" + "\u0661" * 64])
+def test_no_digest(value: object) -> None:
+    assert not is_digest(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "platform"),
+    [
+        ("linux/amd64", Platform("linux", "amd64")),
+        ("Linux/x86_64", Platform("linux", "amd64")),
+        ("linux/aarch64", Platform("linux", "arm64")),
+        ("linux/arm64/v8", Platform("linux", "arm64", "v8")),
+        ("linux/arm64/8", Platform("linux", "arm64", "v8")),
+        ("linux/armhf", Platform("linux", "arm", "v7")),
+        ("linux/armv6l", Platform("linux", "arm", "v6")),
+        ("linux/i686", Platform("linux", "386")),
+        ("windows/amd64", Platform("windows", "amd64")),
+    ],
+)
+def test_platform_parse(text: str, platform: Platform) -> None:
+    assert Platform.parse(text) == platform
+
+
+@pytest.mark.parametrize(
+    "text", ["", "linux", "linux/", "/amd64", "a/b/c/d", "linux/amd64/", "linux/amd 64", "linux/a\n"]
+)
+def test_platform_malformed(text: str) -> None:
+    with pytest.raises(ImageError, match="Write it as os/architecture"):
+        Platform.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "matches", "contradicts"),
+    [
+        ("linux/arm64", "linux/arm64/v8", True, False),
+        ("linux/arm", "linux/arm/v7", True, False),
+        ("linux/arm", "linux/arm/v6", False, False),
+        ("linux/arm/v7", "linux/arm/v6", False, True),
+        ("linux/amd64", "linux/amd64/v1", True, False),
+        ("linux/amd64", "linux/amd64/v3", False, False),
+        ("linux/amd64", "linux/arm64", False, True),
+        ("linux/amd64", "windows/amd64", False, True),
+        ("linux/ppc64le", "linux/ppc64le", True, False),
+    ],
+)
+def test_platform_compared(one: str, other: str, matches: bool, contradicts: bool) -> None:
+    for left, right in ((one, other), (other, one)):
+        assert Platform.parse(left).matches(Platform.parse(right)) is matches
+        assert Platform.parse(left).contradicts(Platform.parse(right)) is contradicts
+
+
+def test_platform_shown() -> None:
+    assert str(Platform.parse("linux/arm/v7")) == "linux/arm/v7"
+    assert str(Platform.parse("linux/x86_64")) == "linux/amd64"
+    assert Platform.of_this_host().os == "linux"
