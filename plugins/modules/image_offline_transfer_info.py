@@ -102,6 +102,10 @@ target:
       description: Disk of the staging folder, with free bytes.
       type: dict
       sample: {path: /var/tmp, free_bytes: 52000000000, device: 65024}
+    zstd:
+      description: Whether the engine unpacks zstd layers.
+      type: bool
+      sample: false
     root:
       description: Disk of the engine, or null where this user may not look at its folder.
       type: dict

@@ -22,6 +22,8 @@ DEFAULT_HOST = "unix:///var/run/docker.sock"
 _MAX_ANSWER = 64 * 1024 * 1024
 _MAX_LINE = 1024 * 1024
 _SHORT_TIMEOUT = 60.0
+# Docker 20.10 refuses zstd (facts: archive formats); its successor, 23, takes it.
+_FIRST_WITH_ZSTD = 23
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -48,9 +50,10 @@ class DockerEngine:
             )
         self._path = host[len("unix://") :]
         self._timeout = timeout
+        self._supported = False
 
     def facts(self, staging_path: str) -> EngineFacts:
-        info = self._info()
+        info = self._supported_info()
         version = self._json("GET", "/version")
         images: list[StoredImage] = []
         chains: set[str] = set()
@@ -68,10 +71,12 @@ class DockerEngine:
             chain_ids=frozenset(chains),
             staging=_disk_of_nearest(staging_path),
             root=_disk(str(info.get("DockerRootDir"))),
+            zstd=_major(str(version.get("Version"))) >= _FIRST_WITH_ZSTD,
         )
 
     def find(self, name_or_id: str) -> Optional[StoredImage]:
-        self._info()
+        if not self._supported:
+            self._supported_info()
         answer = self._json("GET", f"/images/{quote(name_or_id, safe='/:@')}/json", absent_ok=True)
         if answer is None:
             return None
@@ -131,7 +136,7 @@ class DockerEngine:
     def remove(self, image: StoredImage) -> None:
         self._json("DELETE", f"/images/{image.engine_id}?force=0&noprune=0", absent_ok=True)
 
-    def _info(self) -> Any:
+    def _supported_info(self) -> Any:
         info = self._json("GET", "/info")
         if ["driver-type", "io.containerd.snapshotter.v1"] in (info.get("DriverStatus") or []):
             raise EngineError(
@@ -139,6 +144,7 @@ class DockerEngine:
                 "reports success for broken loads and is not supported yet. Use a docker with a graph driver "
                 '("features": {"containerd-snapshotter": false} in daemon.json), or source=registry for a source.'
             )
+        self._supported = True
         return info
 
     def _json(self, method: str, path: str, absent_ok: bool = False) -> Any:
@@ -191,6 +197,12 @@ def split_tag(name: str) -> tuple[str, str]:
     if not colon or "/" in tag:
         return name, "latest"
     return repository, tag
+
+
+def _major(version: str) -> int:
+    """The first number of a version; 0 where there is none."""
+    first = version.partition(".")[0]
+    return int(first) if first.isdigit() else 0
 
 
 def _refuse_error(response: http.client.HTTPResponse, doing: str) -> None:

@@ -5,14 +5,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Optional
 
 from .docker import DockerEngine
 from .engine import Engine
 from .errors import ImageError
 from .http import Client
 from .model import Bundle, checked_digest
-from .plan import ImagePlan, plan_load, shortages
+from .plan import ImagePlan, plan_load, refuse_unloadable, shortages
 from .source import EngineSource, Login, Offer, RegistrySource, parse_wanted
 from .staging import Staging, default_root
 from .target import load_bundle
@@ -60,9 +60,10 @@ class _Host:
     def transfers(self) -> Sequence[Transfer]:
         return [Transfer.parse(entry) for entry in self.work["transfers"] or ()]
 
-    def staging(self, role: str) -> Staging:
+    def staging(self, role: str, bundle: Optional[Bundle] = None) -> Staging:
         # A host may be source and target of the same images at once; the two must not clean up after each other.
-        return Staging(self.root, f"{role}-{Bundle.parse(self.params['bundle']).key()}")
+        bundle = bundle or Bundle.parse(self.params["bundle"])
+        return Staging(self.root, f"{role}-{bundle.key()}")
 
 
 class _Source(_Host):
@@ -70,22 +71,25 @@ class _Source(_Host):
         """Resolves all images without reading a layer."""
         source: Any = self._registry() if self.params["source"] == "registry" else EngineSource(engine_of(self.params))
         offer: Offer = source.offer(parse_wanted(self.params["images"]))
-        return {"bundle": offer.bundle.to_dict(), "estimates": dict(offer.estimates)}
+        return {
+            "bundle": offer.bundle.to_dict(),
+            "estimates": dict(offer.estimates),
+            "leftover": self.staging("saved", offer.bundle).exists(),
+        }
 
     def export(self) -> dict[str, Any]:
         """Has the engine write the wanted blobs into the staging folder; asked again until it is done."""
         staging = self.staging("saved")
-        staging.create()
         digests = [checked_digest(digest, "work.digests") for digest in self.work["digests"] or ()]
         wanted = parse_wanted(self.params["images"])
         source = EngineSource(engine_of(self.params))
 
         def stage(progress: Any) -> dict[str, Any]:
-            with staging.in_use():
-                source.stage(wanted, digests, staging, progress)
+            source.stage(wanted, digests, staging, progress)
             return {"sizes": {digest: staging.size(digest) for digest in digests}}
 
-        return Job(staging.folder).advance(self.work["token"], stage, self.seconds).to_dict()
+        with staging.in_use():
+            return Job(staging.folder).advance(self.work["token"], stage, self.seconds).to_dict()
 
     def send(self) -> dict[str, Any]:
         """PUTs blobs to the store, straight from the registry or from the staging folder."""
@@ -118,6 +122,7 @@ class _Target(_Host):
         """Compares the bundle with what the engine has. Refuses a load that is certain not to fit."""
         bundle, staging = Bundle.parse(self.params["bundle"]), self.staging("loaded")
         facts = engine_of(self.params).facts(self.root)
+        refuse_unloadable(bundle, {"this host": facts.zstd})
         plans = plan_load(bundle, facts)
         needed = {blob.digest: staging.size(blob.digest) for plan in plans for blob in plan.blobs}
         lacking = shortages(plans, sum(needed.values()), facts)
@@ -131,12 +136,12 @@ class _Target(_Host):
             "plans": [_plan_dict(plan) for plan in plans],
             "staged": {digest: size for digest, size in needed.items() if size},
             "engine": f"{facts.engine} {facts.version}",
+            "leftover": staging.exists(),
         }
 
     def fetch(self) -> dict[str, Any]:
         """GETs blobs into the staging folder."""
         staging = self.staging("loaded")
-        staging.create()
         with staging.in_use():
             outcomes = fetch(self.transfers(), staging, self.client, self.seconds)
         return {"outcomes": [outcome.to_dict() for outcome in outcomes]}
@@ -144,13 +149,13 @@ class _Target(_Host):
     def load(self) -> dict[str, Any]:
         """Verifies, loads, proves and tags; asked again until it is done."""
         bundle, staging = Bundle.parse(self.params["bundle"]), self.staging("loaded")
-        staging.create()
         engine = engine_of(self.params)
 
         def work(progress: Any) -> dict[str, Any]:
             return load_bundle(bundle, engine, staging, progress)
 
-        return Job(staging.folder).advance(self.work["token"], work, self.seconds).to_dict()
+        with staging.in_use():
+            return Job(staging.folder).advance(self.work["token"], work, self.seconds).to_dict()
 
     def clean(self) -> dict[str, Any]:
         return {"removed": self.staging("loaded").remove()}

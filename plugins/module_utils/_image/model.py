@@ -184,7 +184,10 @@ class Disk:
 
 @dataclass(frozen=True)
 class EngineFacts:
-    """What a host has, read once. C(root) is None where this user may not look into the engine's folder."""
+    """What a host has, read once.
+
+    C(root) is None where this user may not look into the engine's folder. C(zstd): whether it unpacks zstd layers.
+    """
 
     engine: str
     version: str
@@ -194,6 +197,7 @@ class EngineFacts:
     chain_ids: frozenset[str]
     staging: Disk
     root: Optional[Disk] = None
+    zstd: bool = True
 
     def named(self, name: str) -> Optional[StoredImage]:
         """The image that holds a name now."""
@@ -213,6 +217,7 @@ class EngineFacts:
             "chain_ids": sorted(self.chain_ids),
             "staging": self.staging.to_dict(),
             "root": self.root.to_dict() if self.root else None,
+            "zstd": self.zstd,
         }
 
 
@@ -223,6 +228,7 @@ class Target:
     host: str
     chain_ids: frozenset[str]
     config_digests: frozenset[str]
+    zstd: bool = True
 
     @classmethod
     def parse(cls, value: Any, where: str) -> Target:
@@ -237,6 +243,7 @@ class Target:
             host,
             frozenset(checked_digest(item, where) for item in chain or []),
             frozenset(digest for digest in digests if isinstance(digest, str)),
+            bool(entry.get("zstd", True)),
         )
 
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Optional
 
 from .._plan import Step
+from .errors import ImageError
+from .manifest import is_zstd
 from .model import Blob, Bundle, EngineFacts, Image, Layer, Object, Target, chain_ids, hex_of, total
 
 # S3: a part has at least 5 MiB (but for the last) and at most 5 GiB, an upload at most 10,000 parts, a single PUT at
@@ -60,6 +62,19 @@ def blobs_for(image: Image, chains: frozenset[str], config_digests: frozenset[st
     lacking = {layer.blob.digest for layer in lacking_layers(image, chains)}
     kept = {layer.blob.digest for layer in image.layers} - lacking
     return tuple(blob for blob in image.blobs() if blob.digest not in kept)
+
+
+def refuse_unloadable(bundle: Bundle, zstd: Mapping[str, bool]) -> None:
+    """Raises where an image has zstd layers and a host's engine (C(zstd), by host) cannot unpack them."""
+    hosts = sorted(host for host, able in zstd.items() if not able)
+    images = [
+        image.reference for image in bundle.images if any(is_zstd(layer.blob.media_type) for layer in image.layers)
+    ]
+    if hosts and images:
+        raise ImageError(
+            f"images: {', '.join(images)} has zstd layers, which the engine on {', '.join(hosts)} cannot unpack (docker "
+            "does since 23). Build the image with gzip layers, or update the engine."
+        )
 
 
 @dataclass(frozen=True)

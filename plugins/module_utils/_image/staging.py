@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from .errors import ImageError
 from .model import hex_of
@@ -24,6 +25,7 @@ from .model import hex_of
 CHUNK = 1024 * 1024
 # A transfer that nobody has come back to for this long is given up, and its folder taken away by the next one.
 _ABANDONED_AFTER = 7 * 86400.0
+_LOCK = "in_use"
 
 
 def default_root() -> str:
@@ -98,10 +100,26 @@ class Staging:
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
-        """While it lasts, nobody removes the folder."""
-        with open(self.folder / "in_use", "a", opener=private_opener) as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH)
+        """Makes the folder. While this lasts, also in a child process, nobody removes it."""
+        with self._shared_lock():
             yield
+
+    def _shared_lock(self) -> IO[str]:
+        while True:
+            self.create()
+            try:
+                lock = open(self.folder / _LOCK, "a", opener=private_opener)  # noqa: SIM115  the caller closes it
+            except FileNotFoundError:
+                continue
+            fcntl.flock(lock, fcntl.LOCK_SH)
+            # A run that ended in between may have removed the folder, and this lock with it.
+            if os.fstat(lock.fileno()).st_nlink:
+                return lock
+            lock.close()
+
+    def exists(self) -> bool:
+        """Whether a run is at work here, or was killed here."""
+        return self.folder.exists()
 
     def remove(self) -> bool:
         """Removes the folder, unless another run works in it: then that run will."""
@@ -112,8 +130,9 @@ class Staging:
 
     def _remove_abandoned(self) -> None:
         for folder in self.root.iterdir():
-            if folder != self.folder and time.time() - folder.stat().st_mtime > _ABANDONED_AFTER:
-                _remove_unused(folder)
+            with suppress(FileNotFoundError):  # another run was faster
+                if folder != self.folder and time.time() - folder.stat().st_mtime > _ABANDONED_AFTER:
+                    _remove_unused(folder)
 
 
 def private_opener(path: str, flags: int) -> int:
@@ -123,7 +142,7 @@ def private_opener(path: str, flags: int) -> int:
 
 def _remove_unused(folder: Path) -> bool:
     try:
-        with open(folder / "in_use", "a", opener=private_opener) as lock:
+        with open(folder / _LOCK, "a", opener=private_opener) as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

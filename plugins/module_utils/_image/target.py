@@ -32,12 +32,11 @@ class Loaded:
 def load_bundle(bundle: Bundle, engine: Engine, staging: Staging, progress: Progress) -> dict[str, Any]:
     """Loads image by image; one that fails leaves the others done. The outcome of each, by its name."""
     loaded = []
-    with staging.in_use():
-        for image in bundle.images:
-            try:
-                loaded.append(_load_image(image, engine, staging, progress))
-            except ImageError as error:
-                loaded.append(Loaded(image.tag, False, str(error)))
+    for image in bundle.images:
+        try:
+            loaded.append(_load_image(image, engine, staging, progress))
+        except ImageError as error:
+            loaded.append(Loaded(image.tag, False, str(error)))
     return {"loaded": [outcome.to_dict() for outcome in loaded]}
 
 

@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Callable, Optional
 from uuid import uuid4
@@ -23,6 +24,20 @@ SLICE_SECONDS = 5
 def slice_of(phase: str, **work: Any) -> dict[str, Any]:
     """The option C(work) for one call."""
     return {"phase": phase, "seconds": SLICE_SECONDS, **work}
+
+
+@contextmanager
+def cleaned(host: Host, bundle: Bundle) -> Iterator[None]:
+    """Removes the host's staging folder on every way out."""
+    call = {"bundle": bundle.to_dict(), "work": slice_of("clean")}
+    try:
+        yield
+    except BaseException:
+        # What went wrong first is what must be told; the next run finds the folder and removes it.
+        with suppress(Exception):
+            host(call)
+        raise
+    host(call)
 
 
 @dataclass

@@ -11,7 +11,7 @@ from typing import Any, Optional
 
 from ...module_utils._image.model import Blob, Bundle, Object, Outcome, total
 from ...module_utils._result import ItemResult, summarize
-from .flow import Host, Progress, megabytes, run_job, slice_of
+from .flow import Host, Progress, cleaned, megabytes, run_job, slice_of
 from .s3 import UNITS_AT_ONCE, S3Path
 
 _EXPIRED_LIMIT = 5
@@ -39,10 +39,11 @@ def load(host: Host, path: S3Path, bundle: Bundle, check_mode: bool, diff: bool,
     failures: dict[str, str] = {}
     corrupt: dict[str, Optional[str]] = {}
     if not check_mode and any(plan["action"] != "none" for plan in plans):
-        try:
+        with cleaned(host, bundle):
             failures, corrupt = _carry_out(host, path, bundle, needed, fetched, progress)
-        finally:
-            host({"bundle": bundle.to_dict(), "work": slice_of("clean")})
+    elif not check_mode and seen["leftover"]:
+        # A run that was killed after its last load has left its folder.
+        host({"bundle": bundle.to_dict(), "work": slice_of("clean")})
     items = [_item(plan, blobs, failures) for plan in plans]
     return {
         **summarize(items, diff),

@@ -78,19 +78,22 @@ class S3Path:
 
     def abort_superseded(self, digests: Collection[str]) -> int:
         """Aborts incomplete uploads of blobs that are there: left by killed runs, they cost and serve nobody."""
-        keys = {self._key(digest) for digest in digests}
-        aborted = 0
+        digest_of = {self._key(digest): digest for digest in digests}
+        found: list[tuple[str, str]] = []
         marker: dict[str, str] = {}
-        while keys:
+        while True:
             answer = self._call("list uploads in", "list_multipart_uploads", Prefix=self._key(""), **marker)
-            for upload in answer.get("Uploads") or ():
-                if upload["Key"] in keys:
-                    self.abort(upload["Key"], upload["UploadId"])
-                    aborted += 1
+            uploads = answer.get("Uploads") or ()
+            found += [(upload["Key"], upload["UploadId"]) for upload in uploads if upload["Key"] in digest_of]
             if not answer.get("IsTruncated"):
                 break
             marker = {"KeyMarker": answer["NextKeyMarker"], "UploadIdMarker": answer["NextUploadIdMarker"]}
-        return aborted
+        # One whose blob is not there may be another run's that is at work.
+        present = self.present({digest_of[key] for key, _id in found})
+        superseded = [(key, upload_id) for key, upload_id in found if digest_of[key] in present]
+        for key, upload_id in superseded:
+            self.abort(key, upload_id)
+        return len(superseded)
 
     # -- what an upload session needs
 

@@ -6,13 +6,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Optional
 
 from ...module_utils._image.model import Blob, Bundle, Outcome, Target, total
-from ...module_utils._image.plan import Carry, needed_blobs, plan_carry
+from ...module_utils._image.plan import Carry, needed_blobs, plan_carry, refuse_unloadable
 from ...module_utils._result import ItemResult, summarize
-from .flow import Host, Progress, megabytes, run_job, slice_of
+from .flow import Host, Progress, cleaned, megabytes, run_job, slice_of
 from .s3 import S3Path
 
 
@@ -32,24 +33,28 @@ def save(host: Host, path: S3Path, options: SaveOptions, progress: Progress) -> 
     began = time.monotonic()
     offer = host({"work": slice_of("inspect")})
     bundle = Bundle.parse(offer["bundle"])
+    refuse_unloadable(bundle, {target.host: target.zstd for target in options.targets})
     path.check()
     needs = needed_blobs(bundle, options.targets)
     present = path.present([need.blob.digest for need in needs])
-    bundle = bundle.with_sizes({digest: seen.size for digest, seen in present.items()} if options.from_engine else {})
     carries = plan_carry(needs, present, options.corrupt)
+    kept = [carry.blob.digest for carry in carries if carry.action == "none"]
+    bundle = bundle.with_sizes({digest: present[digest].size for digest in kept})
     sending = [carry for carry in carries if carry.action != "none"]
     estimated = any(carry.blob.size is None for carry in sending)
     errors: dict[str, str] = {}
     stored: list[str] = []
     aborted = 0
-    if sending and not options.check_mode:
-        if options.from_engine:
-            bundle = _exported(host, bundle, sending, progress)
-        sized = {blob.digest: blob for blob in bundle.blobs()}
-        sending = [Carry(sized[carry.blob.digest], carry.action, carry.reason) for carry in sending]
-        errors, stored = _send(host, path, bundle, sending, options, progress)
     if not options.check_mode:
-        aborted = path.abort_superseded([need.blob.digest for need in needs if need.blob.digest not in errors])
+        # A run that was killed after its last upload has left its folder, and this one may have nothing to send.
+        with cleaned(host, bundle) if options.from_engine and (sending or offer["leftover"]) else nullcontext():
+            if sending and options.from_engine:
+                digests = [carry.blob.digest for carry in sending]
+                bundle = bundle.with_sizes(run_job(host, bundle, "export", progress, digests=digests)["sizes"])
+            sized = {blob.digest: blob for blob in bundle.blobs()}
+            sending = [Carry(sized[carry.blob.digest], carry.action, carry.reason) for carry in sending]
+            errors, stored = _send(host, path, bundle, sending, progress)
+        aborted = path.abort_superseded([blob.digest for blob in bundle.blobs()])
     estimates: Mapping[str, int] = offer["estimates"]
     sized_blobs = {blob.digest: _sized(blob, estimates) for blob in bundle.blobs()}
     items = [
@@ -79,20 +84,10 @@ def _sized(blob: Blob, estimates: Mapping[str, int]) -> Blob:
     return blob if blob.size is not None else Blob(blob.digest, estimates.get(blob.digest), blob.media_type)
 
 
-def _exported(host: Host, bundle: Bundle, sending: Sequence[Carry], progress: Progress) -> Bundle:
-    """Has the engine write what is to be sent; then the sizes are known."""
-    digests = [carry.blob.digest for carry in sending]
-    try:
-        sizes = run_job(host, bundle, "export", progress, digests=digests)["sizes"]
-    except BaseException:
-        host({"bundle": bundle.to_dict(), "work": slice_of("clean")})
-        raise
-    return bundle.with_sizes(sizes)
-
-
 def _send(
-    host: Host, path: S3Path, bundle: Bundle, sending: Sequence[Carry], options: SaveOptions, progress: Progress
+    host: Host, path: S3Path, bundle: Bundle, sending: Sequence[Carry], progress: Progress
 ) -> tuple[dict[str, str], list[str]]:
+    """Sends blobs; the errors of those that failed, and the digests that are in the store now."""
     in_all = total(carry.blob for carry in sending)
     references = {blob.digest: image.reference for image in bundle.images for blob in image.blobs()}
     upload = path.upload(sending, references)
@@ -104,8 +99,6 @@ def _send(
             progress.line(f"to {path}", upload.bytes_done, in_all)
     finally:
         upload.close()
-        if options.from_engine:
-            host({"bundle": bundle.to_dict(), "work": slice_of("clean")})
     # An answer of 200 is not yet an object: what is not there now with its size and checksum was not carried.
     errors = upload.errors
     seen = path.present(upload.stored)
