@@ -35,6 +35,7 @@ class Bed:
         self.cloud = Node("cloud")
         self.images = Images()
         self.s3 = s3.S3()
+        self.registry = registry.Facts()
         self.recorder = Recorder()
         self.hosts = {name: Host(name, self.cloud) for name in hosts.SITES}
 
@@ -70,6 +71,10 @@ class Bed:
             "AWS_ENDPOINT_URL_S3": s3.ENDPOINT,
             "AWS_CA_BUNDLE": str(self.ca),
             "AWS_EC2_METADATA_DISABLED": "true",
+            # Not AWS's: what examples and the demo name.
+            "TESTBED_BUCKET": self.s3.bucket,
+            "TESTBED_REGISTRY": self.registry.plain,
+            "TESTBED_REGISTRY_AUTH": self.registry.auth,
         }
 
     # up, down, status

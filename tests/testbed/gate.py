@@ -202,15 +202,16 @@ def amz_headers(request: Request) -> dict[str, str]:
 
 def error(call: Identified, status: int, code: str, message: str, *headers: tuple[str, str], more: str = "") -> Answer:
     xml = (("Content-Type", "application/xml"), *headers)
+    core = f"<Code>{code}</Code><Message>{escape(message)}</Message>"
     if call.service == "s3":
-        body = f"<Error><Code>{code}</Code><Message>{escape(message)}</Message>{more}<RequestId>TESTBED</RequestId></Error>"
-        return Answer(status, ('<?xml version="1.0" encoding="UTF-8"?>\n' + body).encode(), xml)
+        document = f"<Error>{core}{more}<RequestId>TESTBED</RequestId></Error>"
+        return Answer(status, f'<?xml version="1.0" encoding="UTF-8"?>\n{document}'.encode(), xml)
     if call.protocol == "query":
-        body = f"<Type>Sender</Type><Code>{code}</Code><Message>{escape(message)}</Message>"
-        return Answer(status, f"<ErrorResponse><Error>{body}</Error><RequestId>testbed</RequestId></ErrorResponse>".encode(), xml)
+        document = f"<Error><Type>Sender</Type>{core}</Error><RequestId>testbed</RequestId>"
+        return Answer(status, f"<ErrorResponse>{document}</ErrorResponse>".encode(), xml)
     if call.protocol == "ec2":
-        body = f"<Errors><Error><Code>{code}</Code><Message>{escape(message)}</Message></Error></Errors>"
-        return Answer(status, f"<Response>{body}<RequestID>testbed</RequestID></Response>".encode(), xml)
+        document = f"<Errors><Error>{core}</Error></Errors><RequestID>testbed</RequestID>"
+        return Answer(status, f"<Response>{document}</Response>".encode(), xml)
     text = json.dumps({"__type": code, "message": message}).encode()
     named = (("Content-Type", "application/x-amz-json-1.1"), ("x-amzn-ErrorType", code), *headers)
     return Answer(400 if call.protocol == "json" and status == 403 else status, text, named)

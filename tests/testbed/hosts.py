@@ -86,7 +86,11 @@ class Host(Node):
     def python(self) -> str:
         """The path on the host of the interpreter that Ansible uses."""
         link = self.folder / "opt" / "python" / self.site.python / "bin"
-        return f"/opt/python/{self.site.python}/bin/python{self.site.python}" if link.parent.exists() else "/usr/bin/python3"
+        return (
+            f"/opt/python/{self.site.python}/bin/python{self.site.python}"
+            if link.parent.exists()
+            else "/usr/bin/python3"
+        )
 
     def ssh(self, *command: str, check: bool = True, timeout: float | None = 120) -> subprocess.CompletedProcess[str]:
         """A command as root on the host, by way of its sshd."""

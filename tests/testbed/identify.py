@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which AWS call a request is: service, action (as IAM policies name it), operation, and whether it changes anything."""
+"""Which AWS call a request is: service, action (as policies name it), operation, and whether it changes anything."""
 
 from __future__ import annotations
 

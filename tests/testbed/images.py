@@ -22,7 +22,7 @@ import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 from urllib.parse import urlsplit
 
 from . import packages, paths, registry
@@ -159,7 +159,7 @@ class Images:
     def ensure(self, name: str) -> list[Image]:
         """The images of this name ("app", "big", ...) built and in the registries."""
         images: list[Image] = []
-        for recipe in self._recipes(name):
+        for recipe in RECIPES[name]:
             built = self._build(recipe)
             self._push(built)
             images += built.images
@@ -167,18 +167,12 @@ class Images:
 
     def get(self, reference: str, architecture: str = "amd64") -> Image:
         """`app:v1`, `multi:v1`, `pinned`: what the registry holds under that name."""
-        name, _, tag = reference.partition(":")
-        for recipes in RECIPES.values():
-            for recipe in recipes:
-                if (recipe.repository, recipe.tag or "") == (name, tag):
-                    return next(i for i in self._build(recipe).images if i.architecture == architecture)
-        raise KeyError(reference)
+        images = self._build(_recipe(reference)).images
+        return next(image for image in images if image.architecture == architecture)
 
     def index_digest(self, reference: str) -> str:
         """The digest of a multi-platform index (`multi:v1`, `multi-oci:v1`)."""
-        name, _, tag = reference.partition(":")
-        recipe = next(r for recipes in RECIPES.values() for r in recipes if (r.repository, r.tag) == (name, tag))
-        return self._build(recipe).digest
+        return self._build(_recipe(reference)).digest
 
     def blob(self, layer_or_config: str) -> Path:
         """The bytes behind a digest, in the cache."""
@@ -207,9 +201,6 @@ class Images:
         return name
 
     # Building
-
-    def _recipes(self, name: str) -> tuple[Recipe, ...]:
-        return RECIPES[name]
 
     def _build(self, recipe: Recipe) -> Built:
         media = DOCKER if recipe.media == "docker" else OCI
@@ -277,7 +268,7 @@ class Images:
             raw, packed = Hashing(None), Hashing(new.open("wb"))
             with gzip.GzipFile(filename="", fileobj=packed, mode="wb", compresslevel=6, mtime=0) as zipped:
                 raw.target = zipped
-                with tarfile.open(fileobj=raw, mode="w|") as archive:
+                with tarfile.open(fileobj=cast("IO[bytes]", raw), mode="w|") as archive:
                     for member, data in _content(recipe):
                         archive.addfile(member, io.BytesIO(data))
             assert packed.target is not None
@@ -317,9 +308,7 @@ class Registry:
         if user:
             self.headers["Authorization"] = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
 
-    def call(
-        self, method: str, path: str, body: Any = None, **headers: str
-    ) -> tuple[int, dict[str, str], bytes]:
+    def call(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, dict[str, str], bytes]:
         if self.ssl:
             connection: http.client.HTTPConnection = http.client.HTTPSConnection(self.address, context=self.ssl)
         else:
@@ -357,9 +346,7 @@ class Registry:
             raise BedError(f"pushing {digest_} to {self.address}/{repository}: {status} {answer!r}")
 
     def push_manifest(self, repository: str, reference: str, media_type: str, data: bytes) -> None:
-        status, _, answer = self.call(
-            "PUT", f"/v2/{repository}/manifests/{reference}", data, Content_Type=media_type
-        )
+        status, _, answer = self.call("PUT", f"/v2/{repository}/manifests/{reference}", data, Content_Type=media_type)
         if status != 201:
             raise BedError(f"pushing the manifest {reference} to {self.address}/{repository}: {status} {answer!r}")
 
@@ -385,6 +372,14 @@ class Hashing:
     @property
     def digest(self) -> str:
         return "sha256:" + self._hash.hexdigest()
+
+
+def _recipe(reference: str) -> Recipe:
+    name, _, tag = reference.partition(":")
+    for recipe in (recipe for recipes in RECIPES.values() for recipe in recipes):
+        if (recipe.repository, recipe.tag or "") == (name, tag):
+            return recipe
+    raise KeyError(reference)
 
 
 def _json(value: object) -> bytes:
@@ -433,4 +428,3 @@ def _content(recipe: LayerRecipe) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
     if recipe.says:
         script = f'[ $# -eq 0 ] || exec "$@"\necho "{recipe.says}"\n'.encode()
         yield _member("app/run", len(script), 0o755), script
-

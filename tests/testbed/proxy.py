@@ -9,6 +9,7 @@ memory unless the front asks for it.
 from __future__ import annotations
 
 import contextlib
+import io
 import socket
 import ssl
 import struct
@@ -16,14 +17,14 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import IO, Protocol
+from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 BLOCK = 256 * 1024
 BODYLESS = (204, 304)
 
 
-class Broken(Exception):
+class BrokenStreamError(Exception):
     """The other side went away, or spoke no HTTP."""
 
 
@@ -121,11 +122,11 @@ class Proxy:
             threading.Thread(target=self._connection, args=(connection, client), daemon=True).start()
 
     def _connection(self, connection: socket.socket, client: str) -> None:
-        with contextlib.suppress(OSError, Broken, ValueError):
+        with contextlib.suppress(OSError, BrokenStreamError, ValueError):
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self.tls:
                 connection = self.tls.wrap_socket(connection, server_side=True)
-            with connection, connection.makefile("rb", BLOCK) as reader:
+            with connection, buffered(connection) as reader:
                 while head := read_head(reader):
                     request = Request(head, client)
                     try:
@@ -136,7 +137,7 @@ class Proxy:
                         break
         connection.close()
 
-    def _exchange(self, request: Request, client: socket.socket, reader: IO[bytes]) -> bool:
+    def _exchange(self, request: Request, client: socket.socket, reader: io.BufferedReader) -> bool:
         """One request and its answer; whether the client's connection can carry another."""
         expects = request.head.get("expect").lower() == "100-continue"
         if self.front.wants_body:
@@ -158,13 +159,13 @@ class Proxy:
             client.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
         return self._forward(request, verdict, client, reader)
 
-    def _forward(self, request: Request, verdict: Forward, client: socket.socket, reader: IO[bytes]) -> bool:
+    def _forward(self, request: Request, verdict: Forward, client: socket.socket, reader: io.BufferedReader) -> bool:
         try:
             upstream = socket.create_connection(verdict.backend)
         except OSError as error:
             send_answer(client, request, Answer(502, f"testbed: nothing behind this address: {error}".encode()))
             return False
-        with upstream, upstream.makefile("rb", BLOCK) as answers:
+        with upstream, buffered(upstream) as answers:
             # A connection for each request: nothing to resume when a backend was restarted in between.
             headers = [*request.head.without("connection", "expect", "keep-alive"), ("Connection", "close")]
             upstream.sendall(format_head(request.head.start, headers))
@@ -179,7 +180,9 @@ class Proxy:
                 return False
             return self._answer(request, verdict, client, head, answers)
 
-    def _send_body(self, request: Request, verdict: Forward, upstream: socket.socket, reader: IO[bytes]) -> bool:
+    def _send_body(
+        self, request: Request, verdict: Forward, upstream: socket.socket, reader: io.BufferedReader
+    ) -> bool:
         """The request's body to the backend; False where a fault cut it off."""
         if request.body is not None:
             upstream.sendall(frame(request.body) if request.head.chunked else request.body)
@@ -204,7 +207,7 @@ class Proxy:
         return True
 
     def _answer(
-        self, request: Request, verdict: Forward, client: socket.socket, head: Head, answers: IO[bytes]
+        self, request: Request, verdict: Forward, client: socket.socket, head: Head, answers: io.BufferedReader
     ) -> bool:
         status = int(head.start.split(" ")[1])
         bodyless = request.method == "HEAD" or status in BODYLESS
@@ -233,17 +236,21 @@ class Proxy:
         return framed
 
 
-def read_head(reader: IO[bytes]) -> Head | None:
+def buffered(connection: socket.socket) -> io.BufferedReader:
+    return io.BufferedReader(connection.makefile("rb", buffering=0), BLOCK)
+
+
+def read_head(reader: io.BufferedReader) -> Head | None:
     line = reader.readline(65537)
     if not line:
         return None
     start = line.decode("latin-1").rstrip("\r\n")
     if len(start.split(" ")) < 2:
-        raise Broken(start)
+        raise BrokenStreamError(start)
     headers = []
     while (line := reader.readline(65537)) not in (b"\r\n", b"\n"):
         if not line:
-            raise Broken("end in the headers")
+            raise BrokenStreamError("end in the headers")
         name, _, value = line.decode("latin-1").partition(":")
         headers.append((name, value.strip()))
     return Head(start, headers)
@@ -253,7 +260,7 @@ def format_head(start: str, headers: list[tuple[str, str]]) -> bytes:
     return "\r\n".join([start, *(f"{name}: {value}" for name, value in headers), "", ""]).encode("latin-1")
 
 
-def body_of(head: Head, reader: IO[bytes], until_end: bool = False) -> Iterator[memoryview]:
+def body_of(head: Head, reader: io.BufferedReader, until_end: bool = False) -> Iterator[memoryview]:
     """The body's bytes, block by block in one reused buffer, without the framing of a chunked one."""
     buffer = memoryview(bytearray(BLOCK))
     if head.chunked:
@@ -265,15 +272,15 @@ def body_of(head: Head, reader: IO[bytes], until_end: bool = False) -> Iterator[
     elif head.length is not None:
         yield from _exactly(head.length, reader, buffer)
     elif until_end:
-        while got := reader.readinto1(buffer):  # type: ignore[attr-defined]
+        while got := reader.readinto1(buffer):
             yield buffer[:got]
 
 
-def _exactly(size: int, reader: IO[bytes], buffer: memoryview) -> Iterator[memoryview]:
+def _exactly(size: int, reader: io.BufferedReader, buffer: memoryview) -> Iterator[memoryview]:
     while size:
-        got = reader.readinto1(buffer[: min(size, BLOCK)])  # type: ignore[attr-defined]
+        got = reader.readinto1(buffer[: min(size, BLOCK)])
         if not got:
-            raise Broken(f"end of the stream, {size} bytes before the end of the body")
+            raise BrokenStreamError(f"end of the stream, {size} bytes before the end of the body")
         size -= got
         yield buffer[:got]
 

@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 from . import paths, pki
@@ -15,6 +17,26 @@ USER = "testbed"
 DATA = paths.STATE / "registry"
 PLAIN = f"{paths.REGISTRY}:{paths.REGISTRY_PORT}"
 AUTH = f"{paths.REGISTRY_AUTH}:{paths.REGISTRY_PORT}"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a test needs to know of the registries."""
+
+    plain: str = PLAIN  # http, no auth
+    auth: str = AUTH  # https by the bed's registry CA, basic auth
+    user: str = USER
+    ca: Path = pki.REGISTRY_CA  # on the hosts: /opt/testbed/registry-ca.pem
+
+    @property
+    def password(self) -> str:
+        return password()
+
+    @property
+    def docker_config(self) -> str:
+        """What `docker login` would have written to ~/.docker/config.json."""
+        token = base64.b64encode(f"{USER}:{password()}".encode()).decode()
+        return json.dumps({"auths": {AUTH: {"auth": token}}})
 
 
 def password() -> str:
@@ -31,9 +53,8 @@ def _config(address: str, protected: bool) -> str:
     }
     if protected:
         http["tls"] = {"certificate": str(pki.FOLDER / "registry.pem"), "key": str(pki.FOLDER / "registry.key")}
-        htpasswd = pki.secret("htpasswd", f"{USER}:{pki.bcrypt(password())}\n")
+        pki.secret("htpasswd", f"{USER}:{pki.bcrypt(password())}\n")
         config["auth"] = {"htpasswd": {"realm": "testbed", "path": str(paths.STATE / "secrets" / "htpasswd")}}
-        assert htpasswd
     return json.dumps(config)  # YAML enough
 
 
@@ -45,7 +66,9 @@ def parts() -> list[Part]:
         path.touch(mode=0o600)
         path.write_text(config)
         program = str(shutil.which("docker-registry", path="/usr/bin:/usr/local/bin"))
-        made.append(Part(name, [program, "serve", str(path)], reads=[config, (pki.FOLDER / "registry.pem").read_text()]))
+        made.append(
+            Part(name, [program, "serve", str(path)], reads=[config, (pki.FOLDER / "registry.pem").read_text()])
+        )
     return made
 
 

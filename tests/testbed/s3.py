@@ -88,4 +88,3 @@ class S3:
         """The bucket, empty."""
         for path in sorted(self.path(bucket).rglob("*"), reverse=True):
             path.rmdir() if path.is_dir() else path.unlink()
-

@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The frame for rules: one function a rule, put around one method of one moto backend, citing its fact.
 
-    @rule(RDSBackend, "stop_db_instance", fact="what the real service does")
-    def aurora_members_are_not_stopped(plain, backend, *args, **kwargs):
-        ...refuse by raising what moto's own code would, or...
-        return plain(backend, *args, **kwargs)
+@rule(RDSBackend, "stop_db_instance", fact="what the real service does")
+def aurora_members_are_not_stopped(plain, backend, *args, **kwargs):
+    ...refuse by raising what moto's own code would, or...
+    return plain(backend, *args, **kwargs)
 """
 
 from __future__ import annotations
