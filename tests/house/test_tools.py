@@ -1,0 +1,120 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the summaries of make test rest on: no outcome is lost, and nothing checked is no success."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from common import ROOT, Counts, read_counts
+from sanity import judge
+
+RAN_20 = "".join(f'Running sanity test "test-{number}"\n' for number in range(20))
+
+
+@pytest.mark.parametrize(
+    ("output", "counts"),
+    [
+        ("3 passed, 0 failed", Counts(3)),
+        ("3 passed, 1 failed, 2 skipped", Counts(3, 1, 2)),
+        ("===== 5 passed in 8.45s =====", Counts(5)),
+        ("===== 2 failed, 5 passed, 1 skipped, 4 deselected, 3 warnings in 61.20s (0:01:01) =====", Counts(5, 2, 1)),
+        ("\x1b[31m===== \x1b[31m1 failed\x1b[0m, \x1b[32m5 passed\x1b[0m in 0.1s =====\x1b[0m", Counts(5, 1)),
+        ("5 passed, 1 error in 0.5s", Counts(5, 1)),
+        ("2 errors in 0.5s", Counts(0, 2)),
+        ("1 passed, 1 xfailed, 1 xpassed in 0.5s", Counts(2, 1)),
+        ("3 passed in 1.0s\n-- done\n4 passed, 1 failed\nmake: *** [lint] Error 1", Counts(4, 1)),
+    ],
+)
+def test_counts_are_read_from_the_last_summary(output: str, counts: Counts) -> None:
+    assert read_counts(output) == counts
+
+
+@pytest.mark.parametrize(
+    "output", ["", "no tests ran in 0.01s", "4 deselected in 0.01s", "0 passed, 0 failed", "see 3 passed"]
+)
+def test_no_counts_where_nothing_ran(output: str) -> None:
+    assert read_counts(output) is None
+
+
+@pytest.mark.parametrize(("counts", "code"), [(Counts(1), 0), (Counts(1, 1), 1), (Counts(0), 1), (Counts(0, 0, 3), 1)])
+def test_only_something_passed_and_nothing_failed_is_success(counts: Counts, code: int) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        counts.exit()
+    assert stopped.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("output", "returncode", "trouble"),
+    [
+        ("WARNING: All targets skipped.\n" + RAN_20, 0, "WARNING: All targets skipped."),
+        (RAN_20, 1, "ansible-test exits 1"),
+        (RAN_20.replace('"test-7"', '"test-6"'), 0, "only 19 tests ran, 20 expected"),
+    ],
+)
+def test_sanity_that_checked_too_little_fails(output: str, returncode: int, trouble: str) -> None:
+    assert judge(output, returncode, 20)[1] == [trouble]
+
+
+def test_sanity_that_checked_everything_passes() -> None:
+    assert judge(RAN_20, 0, 20) == (20, [])
+
+
+def test_help_lists_every_target_with_its_description() -> None:
+    listed = subprocess.run(["make", "help"], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
+    described = dict(line.split(maxsplit=1) for line in listed.splitlines())
+    assert set(described) == {
+        *("help", "demo", "test", "test-full", "lint", "unit", "integration", "molecule", "matrix", "bench", "docs"),
+        *("build", "testbed-up", "testbed-down", "testbed-status", "clean"),
+    }
+
+
+def run_with_make(tmp_path: Path, targets: dict[str, str], *command: str | Path) -> tuple[int, list[str]]:
+    """A command's exit code and output, where make has these targets with these recipes."""
+    (tmp_path / "Makefile").write_text("".join(f"{name}:\n\t@{recipe}\n" for name, recipe in targets.items()))
+    stand_in = tmp_path / "make"
+    stand_in.write_text(f'#!/bin/sh\nexec {shutil.which("make")} -f {tmp_path}/Makefile "$@"\n')
+    stand_in.chmod(0o755)
+    done = subprocess.run(
+        command,
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}", "ROOT": str(ROOT), "CACHE": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stdout.splitlines()
+
+
+def make_test(tmp_path: Path, targets: dict[str, str]) -> tuple[int, list[str]]:
+    """What make test would make of these targets."""
+    return run_with_make(tmp_path, targets, sys.executable, ROOT / "tests/tools/all.py", *targets)
+
+
+@pytest.mark.parametrize(("recipe", "code"), [("echo 3 passed, 0 failed", 0), ("echo 3 passed, 1 failed; exit 1", 2)])
+def test_the_summary_is_the_last_line_of_ci(tmp_path: Path, recipe: str, code: int) -> None:
+    returned, lines = run_with_make(tmp_path, {"test": recipe}, ROOT / ".ci/run")
+    assert (returned, lines[-1]) == (code, recipe.removeprefix("echo ").removesuffix("; exit 1"))
+
+
+def test_every_target_runs_and_the_last_line_sums_them_up(tmp_path: Path) -> None:
+    code, lines = make_test(
+        tmp_path, {"one": "echo 3 passed, 1 failed; exit 1", "two": "exit 2", "three": "echo 4 passed in 1.2s"}
+    )
+    assert (code, lines[-1]) == (1, "7 passed, 2 failed")
+    assert [line.split()[0] for line in lines[-4:-1]] == ["one", "two", "three"]
+
+
+def test_what_passes_everywhere_passes(tmp_path: Path) -> None:
+    code, lines = make_test(tmp_path, {"one": "echo 3 passed, 0 failed", "two": "echo 4 passed in 1.2s"})
+    assert (code, lines[-1]) == (0, "7 passed, 0 failed")
+
+
+def test_a_target_that_checks_nothing_fails(tmp_path: Path) -> None:
+    code, lines = make_test(tmp_path, {"one": "echo 3 passed, 0 failed", "two": "true"})
+    assert (code, lines[-1]) == (1, "3 passed, 1 failed")
