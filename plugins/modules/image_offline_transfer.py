@@ -340,6 +340,13 @@ estimated:
   returned: state=saved
   type: bool
   sample: false
+refused:
+  description:
+    - Hosts of O(targets) that are certain not to take the images (too little disk, an engine that cannot unpack them), and
+      why. Nothing is carried for them.
+  returned: state=saved
+  type: dict
+  sample: {}
 uploads_aborted:
   description: Incomplete uploads of the same blobs that an interrupted run had left and that were aborted.
   returned: state=saved

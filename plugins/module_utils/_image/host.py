@@ -12,7 +12,7 @@ from .engine import Engine
 from .errors import ImageError
 from .http import Client
 from .model import Bundle, checked_digest
-from .plan import ImagePlan, plan_load, refuse_unloadable, shortages
+from .plan import ImagePlan, plan_load, refusal
 from .source import EngineSource, Login, Offer, RegistrySource, parse_wanted
 from .staging import Staging, default_root
 from .target import load_bundle
@@ -122,16 +122,11 @@ class _Target(_Host):
         """Compares the bundle with what the engine has. Refuses a load that is certain not to fit."""
         bundle, staging = Bundle.parse(self.params["bundle"]), self.staging("loaded")
         facts = engine_of(self.params).facts(self.root)
-        refuse_unloadable(bundle, {"this host": facts.zstd})
         plans = plan_load(bundle, facts)
         needed = {blob.digest: staging.size(blob.digest) for plan in plans for blob in plan.blobs}
-        lacking = shortages(plans, sum(needed.values()), facts)
-        if lacking:
-            raise ImageError(
-                "Too little disk on the target: "
-                + "; ".join(str(shortage) for shortage in lacking)
-                + " (bytes). Make room, or put staging_dir on another disk."
-            )
+        refused = refusal(plans, sum(needed.values()), facts)
+        if refused:
+            raise ImageError(f"The target cannot take the images: {refused}")
         return {
             "plans": [_plan_dict(plan) for plan in plans],
             "staged": {digest: size for digest, size in needed.items() if size},

@@ -160,6 +160,12 @@ class StoredImage:
     platform: str
     size: int
 
+    @classmethod
+    def parse(cls, value: Mapping[str, Any]) -> StoredImage:
+        """From C(to_dict), which leaves the diffIDs out: they are many, and the chain ids say it all."""
+        digest, names = value["config_digest"], tuple(map(str, value["names"]))
+        return cls(str(value["id"]), digest and str(digest), names, (), str(value["platform"]), int(value["size"]))
+
     def to_dict(self) -> dict[str, Any]:
         return {
             "id": self.engine_id,
@@ -177,6 +183,10 @@ class Disk:
     path: str
     free: int
     device: int
+
+    @classmethod
+    def parse(cls, value: Mapping[str, Any]) -> Disk:
+        return cls(str(value["path"]), int(value["free_bytes"]), int(value["device"]))
 
     def to_dict(self) -> dict[str, Any]:
         return {"path": self.path, "free_bytes": self.free, "device": self.device}
@@ -223,28 +233,32 @@ class EngineFacts:
 
 @dataclass(frozen=True)
 class Target:
-    """What planning the carrying needs to know of one target: a part of what the info module returns."""
+    """One target, and what its engine has: the C(target) that the info module returned."""
 
     host: str
-    chain_ids: frozenset[str]
-    config_digests: frozenset[str]
-    zstd: bool = True
+    facts: EngineFacts
 
     @classmethod
     def parse(cls, value: Any, where: str) -> Target:
         entry = _mapping(value, where)
-        host, chain, images = entry.get("host"), entry.get("chain_ids"), entry.get("images")
-        if not isinstance(host, str) or not _is_list(chain) or not _is_list(images):
-            raise ImageError(
-                f"{where}: needs 'host', 'chain_ids' and 'images', as the 'target' of image_offline_transfer_info has."
+        try:
+            facts = EngineFacts(
+                engine=_text(entry, "engine", where),
+                version=_text(entry, "version", where),
+                storage=_text(entry, "storage", where),
+                platform=_text(entry, "platform", where),
+                images=tuple(StoredImage.parse(image) for image in entry["images"]),
+                chain_ids=frozenset(checked_digest(item, where) for item in entry["chain_ids"]),
+                staging=Disk.parse(entry["staging"]),
+                root=Disk.parse(entry["root"]) if entry["root"] else None,
+                zstd=bool(entry["zstd"]),
             )
-        digests = [_mapping(image, where).get("config_digest") for image in images or []]
-        return cls(
-            host,
-            frozenset(checked_digest(item, where) for item in chain or []),
-            frozenset(digest for digest in digests if isinstance(digest, str)),
-            bool(entry.get("zstd", True)),
-        )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ImageError(
+                f"{where}: is not what image_offline_transfer_info returns as 'target' ({type(error).__name__}: {error}). "
+                "Pass that, unchanged."
+            ) from error
+        return cls(_text(entry, "host", where), facts)
 
 
 @dataclass(frozen=True)

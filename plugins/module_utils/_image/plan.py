@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Optional
 
 from .._plan import Step
-from .errors import ImageError
 from .manifest import is_zstd
 from .model import Blob, Bundle, EngineFacts, Image, Layer, Object, Target, chain_ids, hex_of, total
 
@@ -48,33 +47,11 @@ def needed_blobs(bundle: Bundle, targets: Sequence[Target]) -> tuple[Need, ...]:
     hosts: dict[str, dict[str, None]] = {}
     blobs: dict[str, Blob] = {}
     for target in targets:
-        for image in bundle.images:
-            for blob in blobs_for(image, target.chain_ids, target.config_digests):
+        for plan in plan_load(bundle, target.facts):
+            for blob in plan.blobs:
                 blobs[blob.digest] = blob
                 hosts.setdefault(blob.digest, {})[target.host] = None
     return tuple(Need(blobs[digest], tuple(names)) for digest, names in hosts.items())
-
-
-def blobs_for(image: Image, chains: frozenset[str], config_digests: frozenset[str]) -> tuple[Blob, ...]:
-    """What an engine needs to be given so that it has the image: nothing where it has the config already."""
-    if image.config.digest in config_digests:
-        return ()
-    lacking = {layer.blob.digest for layer in lacking_layers(image, chains)}
-    kept = {layer.blob.digest for layer in image.layers} - lacking
-    return tuple(blob for blob in image.blobs() if blob.digest not in kept)
-
-
-def refuse_unloadable(bundle: Bundle, zstd: Mapping[str, bool]) -> None:
-    """Raises where an image has zstd layers and a host's engine (C(zstd), by host) cannot unpack them."""
-    hosts = sorted(host for host, able in zstd.items() if not able)
-    images = [
-        image.reference for image in bundle.images if any(is_zstd(layer.blob.media_type) for layer in image.layers)
-    ]
-    if hosts and images:
-        raise ImageError(
-            f"images: {', '.join(images)} has zstd layers, which the engine on {', '.join(hosts)} cannot unpack (docker "
-            "does since 23). Build the image with gzip layers, or update the engine."
-        )
 
 
 @dataclass(frozen=True)
@@ -168,14 +145,31 @@ def plan_load(bundle: Bundle, facts: EngineFacts) -> tuple[ImagePlan, ...]:
         if holder and holder.config_digest == image.config.digest:
             plans.append(ImagePlan(image, "none", "the name holds this image already", previous, ()))
             continue
-        blobs = blobs_for(image, facts.chain_ids, digests)
-        if blobs:
-            lacking = len(lacking_layers(image, facts.chain_ids))
-            reason = f"{lacking} of {len(image.layers)} layers and the config are missing"
-            plans.append(ImagePlan(image, "load", reason, previous, blobs))
-        else:
+        if image.config.digest in digests:
             plans.append(ImagePlan(image, "tag", "the image is here under another name", previous, ()))
+            continue
+        lacking = lacking_layers(image, facts.chain_ids)
+        reason = f"{len(lacking)} of {len(image.layers)} layers and the config are missing"
+        kept = {layer.blob.digest for layer in image.layers} - {layer.blob.digest for layer in lacking}
+        blobs = tuple(blob for blob in image.blobs() if blob.digest not in kept)
+        plans.append(ImagePlan(image, "load", reason, previous, blobs))
     return tuple(plans)
+
+
+def refusal(plans: Sequence[ImagePlan], staged: int, facts: EngineFacts) -> Optional[str]:
+    """Why an engine is certain not to take these images, or None. C(staged): bytes of their blobs that it has already."""
+    zstd = [
+        plan.image.reference
+        for plan in plans
+        if plan.action == "load" and any(is_zstd(layer.blob.media_type) for layer in plan.image.layers)
+    ]
+    if zstd and not facts.zstd:
+        return (
+            f"{', '.join(zstd)} has zstd layers, which {facts.engine} {facts.version} cannot unpack (docker does since "
+            "23). Build the image with gzip layers, or update the engine."
+        )
+    lacking = "; ".join(str(shortage) for shortage in shortages(plans, staged, facts))
+    return f"too little disk: {lacking} (bytes). Make room, or put staging_dir on another disk." if lacking else None
 
 
 @dataclass(frozen=True)

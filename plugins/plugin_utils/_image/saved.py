@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Optional
 
 from ...module_utils._image.model import Blob, Bundle, Outcome, Target, total
-from ...module_utils._image.plan import Carry, needed_blobs, plan_carry, refuse_unloadable
+from ...module_utils._image.plan import Carry, needed_blobs, plan_carry, plan_load, refusal
 from ...module_utils._result import ItemResult, summarize
 from .flow import Host, Progress, cleaned, megabytes, run_job, slice_of
 from .s3 import S3Path
@@ -33,9 +33,11 @@ def save(host: Host, path: S3Path, options: SaveOptions, progress: Progress) -> 
     began = time.monotonic()
     offer = host({"work": slice_of("inspect")})
     bundle = Bundle.parse(offer["bundle"])
-    refuse_unloadable(bundle, {target.host: target.zstd for target in options.targets})
+    refused = _refused(bundle, options.targets)
+    targets = [target for target in options.targets if target.host not in refused]
     path.check()
-    needs = needed_blobs(bundle, options.targets)
+    # When every target is refused nothing is needed; only when none was named, everything is.
+    needs = needed_blobs(bundle, targets) if targets or not options.targets else ()
     present = path.present([need.blob.digest for need in needs])
     carries = plan_carry(needs, present, options.corrupt)
     kept = [carry.blob.digest for carry in carries if carry.action == "none"]
@@ -75,9 +77,16 @@ def save(host: Host, path: S3Path, options: SaveOptions, progress: Progress) -> 
         "bytes_carried": total(sized_blobs[digest] for digest in done),
         "estimated": estimated and options.check_mode,
         "uploads_aborted": aborted,
+        "refused": refused,
         "path": str(path),
         "seconds": round(time.monotonic() - began, 1),
     }
+
+
+def _refused(bundle: Bundle, targets: Sequence[Target]) -> dict[str, str]:
+    """The targets that are certain not to take the images, and why: nothing is carried for them."""
+    reasons = {target.host: refusal(plan_load(bundle, target.facts), 0, target.facts) for target in targets}
+    return {host: reason for host, reason in reasons.items() if reason}
 
 
 def _sized(blob: Blob, estimates: Mapping[str, int]) -> Blob:
