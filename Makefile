@@ -3,6 +3,8 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 export PYTHONUNBUFFERED := 1
+# Which tests by marker; make test-full empties it.
+export MARK ?= not full
 
 # Says what the target does, makes sure that its tools are there, and enters their environment.
 describe = printf '== make %s: %s\n' $@ "$$(sed -n 's/^$@:.*\#\# //p' Makefile)"
@@ -19,17 +21,17 @@ demo: ## carry a real image to hosts without internet, told step by step
 test: ## everything that a change must pass: lint, unit, integration, molecule, build
 	$(enter) python tests/tools/all.py lint unit integration molecule build
 
-test-full: ## the same with every sweep, benchmark excluded, and the matrix; resumes; writes docs/test-full.md
+test-full: ## everything but the benchmarks: every sweep, the matrix; resumable; writes docs/test-full.md
 	$(enter) python tests/tools/all.py --full lint unit integration molecule build matrix docs
 
 lint: ## ruff, mypy, ansible-test sanity, ansible-lint, antsibull, galaxy-importer, the rules of the house (ONLY=job)
 	$(enter) python tests/tools/lint.py $(ONLY)
 
 unit: ## unit tests (ARGS='-k name' is passed to pytest)
-	$(enter) python -m pytest tests/unit $(ARGS)
+	$(enter) python -m pytest tests/unit -m "$$MARK" $(ARGS)
 
 integration: ## integration tests on the test bed (ARGS='-k name' is passed to pytest)
-	$(enter) tests/tools/integration.sh -m 'not full' $(ARGS)
+	$(enter) tests/tools/integration.sh -m "$$MARK" $(ARGS)
 
 molecule: ## every scenario in extensions/molecule on the test bed
 	$(enter) python tests/tools/molecule.py

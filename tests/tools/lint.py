@@ -41,7 +41,7 @@ def mypy() -> Ran:
     tools = run(BIN / "mypy", *cache, TOOLS, env={"MYPYPATH": str(TOOLS)})
     return Ran(
         collection.returncode or tools.returncode or (not packages),
-        collection.output + tools.output,
+        tools.output + collection.output,
         collection.seconds + tools.seconds,
     )
 
