@@ -342,8 +342,8 @@ estimated:
   sample: false
 refused:
   description:
-    - Hosts of O(targets) that are certain not to take the images (too little disk, an engine that cannot unpack them), and
-      why. Nothing is carried for them.
+    - Hosts of O(targets) that are certain not to take the images (too little disk, an engine that cannot unpack
+      them), and why. Nothing is carried for them.
   returned: state=saved
   type: dict
   sample: {}

@@ -667,7 +667,7 @@ class Client:
 
     def _give_back(self, exchange: _Exchange, whole: bool) -> None:
         connection, response = exchange.connection, exchange.response
-        reusable = whole and not response.will_close and connection.sock is not None
+        reusable = whole and connection.sock is not None  # http.client drops it after Connection: close
         response.close()
         if not reusable:
             connection.close()

@@ -255,8 +255,8 @@ class Target:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ImageError(
-                f"{where}: is not what image_offline_transfer_info returns as 'target' ({type(error).__name__}: {error}). "
-                "Pass that, unchanged."
+                f"{where}: is not what image_offline_transfer_info returns as 'target' "
+                f"({type(error).__name__}: {error}). Pass that, unchanged."
             ) from error
         return cls(_text(entry, "host", where), facts)
 

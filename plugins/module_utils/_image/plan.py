@@ -157,7 +157,7 @@ def plan_load(bundle: Bundle, facts: EngineFacts) -> tuple[ImagePlan, ...]:
 
 
 def refusal(plans: Sequence[ImagePlan], staged: int, facts: EngineFacts) -> Optional[str]:
-    """Why an engine is certain not to take these images, or None. C(staged): bytes of their blobs that it has already."""
+    """Why an engine is certain not to take these images, or None. C(staged): bytes of their blobs that are there."""
     zstd = [
         plan.image.reference
         for plan in plans
