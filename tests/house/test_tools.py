@@ -66,7 +66,8 @@ def test_sanity_that_checked_everything_passes() -> None:
 
 
 def test_help_lists_every_target_with_its_description() -> None:
-    listed = subprocess.run(["make", "help"], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
+    command = ["make", "--no-print-directory", "help"]
+    listed = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
     described = dict(line.split(maxsplit=1) for line in listed.splitlines())
     assert set(described) == {
         *("help", "demo", "test", "test-full", "lint", "unit", "integration", "molecule", "matrix", "bench", "docs"),
