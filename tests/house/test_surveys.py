@@ -56,16 +56,19 @@ def options_of(plays: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def play_variables(plays: list[dict[str, Any]]) -> set[str]:
-    """The variables in the plays' own keywords, such as hosts and serial."""
-    keywords = [
-        {key: value for key, value in play.items() if not key.endswith(("tasks", "roles", "vars"))} for play in plays
-    ]
-    return set(re.findall(r"\{\{\s*(\w+)", json.dumps(keywords)))
+    """What a playbook itself reads: for its hosts and serial, or to turn an answer into an option of a role."""
+    return set(re.findall(r"\{\{\s*(\w+)", json.dumps(plays)))
 
 
-def given(plays: list[dict[str, Any]]) -> set[str]:
-    """What the playbook sets itself and nobody needs to be asked."""
-    return {name for play in plays for name in play.get("vars", {})}
+def given(node: Any) -> Iterator[str]:
+    """What a playbook sets itself, so that nobody needs to be asked."""
+    if isinstance(node, list):
+        for entry in node:
+            yield from given(entry)
+    elif isinstance(node, dict):
+        yield from node.get("vars", {})
+        for value in node.values():
+            yield from given(value)
 
 
 def kinds_for(option: dict[str, Any]) -> set[str]:
@@ -123,7 +126,7 @@ def test_survey_matches_the_roles(playbook: Path) -> None:
     assert survey["spec"]
     for question in survey["spec"]:
         assert set(question) >= {"question_name", "question_description", "required", "type", "variable"}
-    assert troubles(survey, options_of(plays), play_variables(plays), given(plays)) == []
+    assert troubles(survey, options_of(plays), play_variables(plays), set(given(plays))) == []
 
 
 OPTIONS: dict[str, dict[str, Any]] = {
