@@ -70,7 +70,23 @@ class Rules:
     calls: list[dict[str, Any]] = field(default_factory=list)
     denied: list[str] = field(default_factory=list)
     faults: list[tuple[Fault, random.Random, list[int]]] = field(default_factory=list)
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    lock: threading.Condition = field(default_factory=threading.Condition)
+    under_way: int = 0
+
+    def begin(self) -> None:
+        with self.lock:
+            self.under_way += 1
+
+    def end(self, record: dict[str, Any] | None) -> None:
+        with self.lock:
+            self.under_way -= 1
+            if record:
+                self.calls.append(record)
+            self.lock.notify_all()
+
+    def settle(self) -> None:
+        """A call's record is written just after its answer is out: give those a moment. Long ones go on."""
+        self.lock.wait_for(lambda: not self.under_way, timeout=0.5)
 
     def denies(self, action: str) -> bool:
         return any(fnmatch.fnmatchcase(action.lower(), pattern.lower()) for pattern in self.denied)
@@ -107,6 +123,7 @@ class Gate:
         return Forward(MOTO)
 
     def decide(self, request: Request) -> Answer | Forward | Reset:
+        self.rules.begin()
         call = self.identify(request)
         notes: dict[str, Any] = {"denied": False, "fault": ""}
         self._seen[id(request)] = (call, notes)
@@ -133,10 +150,12 @@ class Gate:
         return verdict
 
     def done(self, request: Request) -> None:
-        if request.path.startswith("/moto-api") or request.head.get(HOUSEKEEPING):
-            self._seen.pop(id(request), None)
+        if id(request) not in self._seen:  # broken off before it was whole
             return
-        call, notes = self._seen.pop(id(request), (self.identify(request), {"denied": False, "fault": ""}))
+        call, notes = self._seen.pop(id(request))
+        if request.path.startswith("/moto-api") or request.head.get(HOUSEKEEPING):
+            self.rules.end(None)
+            return
         code = error_code(request)
         record = {
             **asdict(call),
@@ -153,8 +172,7 @@ class Gate:
             "seconds": time.time() - request.began,
             "headers": amz_headers(request),
         }
-        with self.rules.lock:
-            self.rules.calls.append(record)
+        self.rules.end(record)
 
 
 class S3Gate(Gate):
@@ -256,10 +274,12 @@ def error_code(request: Request) -> str:
 # The control socket
 
 
-def control(rules: Rules, command: dict[str, Any]) -> Any:
+def control(rules: Rules, command: dict[str, Any]) -> bytes:
     with rules.lock:
+        if command["do"] in ("calls", "reset"):
+            rules.settle()
         if command["do"] == "calls":
-            return rules.calls
+            return json.dumps(rules.calls).encode()
         if command["do"] == "reset":
             rules.calls = []
         elif command["do"] == "deny":
@@ -267,7 +287,7 @@ def control(rules: Rules, command: dict[str, Any]) -> Any:
         elif command["do"] == "faults":
             faults = [Fault(**fault) for fault in command["faults"]]
             rules.faults = [(fault, random.Random(fault.seed), [0]) for fault in faults]  # noqa: S311
-        return None
+        return b"null"
 
 
 def serve_control(rules: Rules) -> None:
@@ -279,8 +299,7 @@ def serve_control(rules: Rules) -> None:
         while True:
             connection, _ = listener.accept()
             with connection, connection.makefile("rb") as reader, contextlib.suppress(OSError, ValueError, KeyError):
-                answer = control(rules, json.loads(reader.readline()))
-                connection.sendall(json.dumps(answer).encode())
+                connection.sendall(control(rules, json.loads(reader.readline())))
 
 
 def main() -> None:

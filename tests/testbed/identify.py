@@ -8,7 +8,7 @@ import functools
 import re
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlsplit
 
 from .proxy import Request
 
@@ -110,13 +110,14 @@ def aws(request: Request) -> Identified:
         service = service or UNSIGNED.get(form.get("Version", [""])[0], "")
         protocol = "ec2" if service == "ec2" else "query"
     else:
-        operation = _rest_operation(service, request.method, request.path)
+        operation = _rest_operation(service, request.method, urlsplit(request.target).path)
     prefix = IAM_PREFIX.get(service, service)
     operation = operation or request.method.title()
     return Identified(service, f"{prefix}:{operation}", operation, not READS.match(operation), protocol, region)
 
 
 def _rest_operation(service: str, method: str, path: str) -> str:
+    """By the path as it was sent: an ARN in it has its slashes escaped."""
     matches = [
         (literal, name)
         for verb, pattern, literal, name in _rest_table(service)
