@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# demo.sh: the test bed up, then the demonstration, which stops as soon as something is not as it tells.
+set -eu
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+# shellcheck source=env.sh
+. tests/tools/env.sh
+echo "The test bed comes up: three docker hosts, a registry and an S3 server (minutes on a new machine, else a moment)."
+python -m testbed up
+exec python tests/tools/demo.py
