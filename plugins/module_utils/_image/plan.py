@@ -106,7 +106,7 @@ def split(size: int, part_size: int) -> tuple[Part, ...]:
     """The parts in which a blob is sent: one request up to C(part_size) bytes, else a multipart upload."""
     if size <= part_size and size <= MAX_SINGLE_PUT:
         return (Part(0, 0, size),)
-    length = max(part_size, MIN_PART, -(-size // MAX_PARTS))
+    length = min(max(part_size, MIN_PART, -(-size // MAX_PARTS)), MAX_SINGLE_PUT)
     return tuple(
         Part(number, offset, min(length, size - offset))
         for number, offset in enumerate(range(0, size, length), start=1)
@@ -188,17 +188,22 @@ class Shortage:
 def shortages(plans: Iterable[ImagePlan], staged: int, facts: EngineFacts) -> tuple[Shortage, ...]:
     """Where the load is certain to run out of space, by a lower bound: a refusal is always right.
 
-    The staging folder holds every missing blob once. The engine unpacks the archive of one image beside it and then
-    its layers, which are at least as large as their compressed blobs (facts: docker load needs twice the image).
+    The staging folder holds every missing blob once. The engine unpacks the archive of one image and then its layers,
+    which are at least as large as their compressed blobs (facts: docker load needs twice the image); then those of the
+    next image, without the layers that earlier ones have brought.
     """
     loads = [plan for plan in plans if plan.action == "load"]
-    staging = max(0, total({blob.digest: blob for plan in loads for blob in plan.blobs}.values()) - staged)
-    stored = sum(total(plan.blobs) for plan in loads)
-    largest = max((total(plan.blobs) for plan in loads), default=0)
+    held: dict[str, Blob] = {}
+    peak = 0
+    for plan in loads:
+        archive = total(blob for blob in plan.blobs if blob.digest not in held)
+        held.update({blob.digest: blob for blob in plan.blobs})
+        peak = max(peak, total(held.values()) + archive)
+    staging = max(0, total(held.values()) - staged)
     wanted: dict[int, tuple[str, int, int, list[str]]] = {}
     entries = [(facts.staging, staging, "staging")]
     if facts.root:
-        entries.append((facts.root, stored + largest, "the engine"))
+        entries.append((facts.root, peak, "the engine"))
     for disk, needed, purpose in entries:
         path, free, sum_needed, purposes = wanted.get(disk.device, (disk.path, disk.free, 0, []))
         wanted[disk.device] = (path, free, sum_needed + needed, [*purposes, purpose])

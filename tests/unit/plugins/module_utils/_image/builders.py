@@ -1,0 +1,203 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Images with real digests, what hosts have of them, and an engine that does to an archive what docker does."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import tarfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, BinaryIO, Callable, Optional
+
+from ansible_collections.daytwo.aws.plugins.module_utils._image.engine import Archive, EngineError
+from ansible_collections.daytwo.aws.plugins.module_utils._image.model import (
+    Blob,
+    Bundle,
+    Disk,
+    EngineFacts,
+    Image,
+    Layer,
+    StoredImage,
+    chain_ids,
+    hex_of,
+)
+
+TAG = "registry.test/app:v1"
+GZIP = "application/vnd.docker.image.rootfs.diff.tar.gzip"
+PLAIN = "application/vnd.docker.image.rootfs.diff.tar"
+ZSTD = "application/vnd.oci.image.layer.v1.tar+zstd"
+MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+CONFIG = "application/vnd.docker.container.image.v1+json"
+_PACKED = b"packed:"  # stands for gzip: a blob whose digest is not its diffID
+
+
+def digest_of(data: bytes) -> str:
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def nothing(*_: Any) -> None:
+    """A progress that nobody looks at."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """An image, and the content of its blobs by digest."""
+
+    image: Image
+    content: Mapping[str, bytes]
+
+    @property
+    def bundle(self) -> Bundle:
+        return Bundle((self.image,))
+
+    def stored(self, *names: str) -> StoredImage:
+        """The image as an engine with a graph driver holds it: its id is its config digest (facts: identity)."""
+        config = self.image.config.digest
+        return StoredImage(config, config, names, self.image.diff_ids, self.image.platform, 1000)
+
+
+def make(*layers: bytes, tag: str = TAG, packed: bool = True, media_type: str = GZIP) -> Made:
+    """An image of these layers: as a registry has it, or (C(packed) false) as an engine saves it."""
+    content: dict[str, bytes] = {}
+
+    def blob(data: bytes, media: str) -> Blob:
+        content[digest_of(data)] = data
+        return Blob(digest_of(data), len(data), media)
+
+    config = {
+        "os": "linux",
+        "architecture": "amd64",
+        "rootfs": {"type": "layers", "diff_ids": [digest_of(layer) for layer in layers]},
+    }
+    config_blob = blob(json.dumps(config).encode(), CONFIG)
+    made = tuple(
+        Layer(blob(_PACKED + layer if packed else layer, media_type if packed else PLAIN), digest_of(layer))
+        for layer in layers
+    )
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "config": _descriptor(config_blob),
+        "layers": [_descriptor(layer.blob) for layer in made],
+    }
+    manifest_blob = blob(json.dumps(manifest).encode(), MANIFEST) if packed else None
+    return Made(Image(tag, tag, "linux/amd64", manifest_blob, config_blob, made), content)
+
+
+def _descriptor(blob: Blob) -> dict[str, Any]:
+    return {"mediaType": blob.media_type, "digest": blob.digest, "size": blob.size}
+
+
+def facts(*images: StoredImage, staging: int = 10**12, root: Optional[int] = None, device: int = 2) -> EngineFacts:
+    """What a host has. C(staging), C(root): free bytes there; C(device): the disk of root (that of staging is 1)."""
+    return EngineFacts(
+        engine="docker",
+        version="20.10.24",
+        storage="overlay2",
+        platform="linux/amd64",
+        images=images,
+        chain_ids=frozenset(chain for image in images for chain in chain_ids(image.diff_ids)),
+        staging=Disk("/var/tmp", staging, 1),  # noqa: S108  a name, nothing is made there
+        root=None if root is None else Disk("/var/lib/docker", root, device),
+    )
+
+
+def tar_of(members: Sequence[tuple[Any, bytes]]) -> bytes:
+    """A tar archive. A member is a name, or a TarInfo for what is no plain file."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        for member, data in members:
+            info = member if isinstance(member, tarfile.TarInfo) else tarfile.TarInfo(member)
+            info.size = len(data) if info.isreg() else 0
+            archive.addfile(info, io.BytesIO(data))
+    return out.getvalue()
+
+
+@dataclass
+class FakeEngine:
+    """An engine that keeps layers by chain id. C(spoil) changes what it believes to have been given."""
+
+    images: dict[str, StoredImage] = field(default_factory=dict)
+    spoil: Callable[[StoredImage], Optional[StoredImage]] = lambda stored: stored
+    refuse: Optional[str] = None
+    loads: list[dict[str, bytes]] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    saved: bytes = b""
+    exports: int = 0
+    sizes: Optional[list[Optional[int]]] = None
+
+    def has(self, made: Made, *names: str) -> FakeEngine:
+        self.images[made.image.config.digest] = made.stored(*names)
+        return self
+
+    def facts(self, staging_path: str) -> EngineFacts:
+        return facts(*self.images.values())
+
+    def find(self, name_or_id: str) -> Optional[StoredImage]:
+        found = self.images.get(name_or_id)
+        return found or next((image for image in self.images.values() if name_or_id in image.names), None)
+
+    def layer_sizes(self, image: StoredImage) -> Sequence[Optional[int]]:
+        return self.sizes or [None] * len(image.diff_ids)
+
+    @contextmanager
+    def export(self, image: StoredImage) -> Iterator[BinaryIO]:
+        self.exports += 1
+        yield io.BytesIO(self.saved)
+
+    def load(self, archive: Archive, progress: Any) -> None:
+        data = b"".join(archive)
+        assert len(data) == archive.length
+        with tarfile.open(fileobj=io.BytesIO(data)) as opened:
+            files = {member.name: opened.extractfile(member).read() for member in opened}  # type: ignore[union-attr]
+        self.loads.append(files)
+        if self.refuse:
+            raise EngineError(self.refuse)
+        entry = json.loads(files["manifest.json"])[0]
+        config = digest_of(files[entry["Config"]])
+        diff_ids = tuple(json.loads(files[entry["Config"]])["rootfs"]["diff_ids"])
+        known = {chain for image in self.images.values() for chain in chain_ids(image.diff_ids)}
+        for path, diff_id, chain in zip(entry["Layers"], diff_ids, chain_ids(diff_ids)):
+            if path in files:
+                data = files[path]
+                assert digest_of(data[len(_PACKED) :] if data.startswith(_PACKED) else data) == diff_id
+            elif chain not in known:
+                raise EngineError(f"docker could not load the image: open {path}: no such file or directory")
+        stored = self.spoil(StoredImage(config, config, (), diff_ids, "linux/amd64", len(data)))
+        if stored:
+            self.images.setdefault(stored.engine_id, stored)
+
+    def tag(self, image: StoredImage, name: str) -> None:
+        for key, other in self.images.items():
+            names = tuple(held for held in other.names if held != name)
+            self.images[key] = replace(other, names=(*names, name) if key == image.engine_id else names)
+
+    def remove(self, image: StoredImage) -> None:
+        self.removed.append(image.engine_id)
+        del self.images[image.engine_id]
+
+
+def stage(staging: Any, content: Mapping[str, bytes]) -> None:
+    """Puts blobs into a staging folder, as a finished fetch leaves them."""
+    staging.create()
+    for digest, data in content.items():
+        staging.path(digest).write_bytes(data)
+
+
+def tree(folder: Any) -> list[str]:
+    """Every file and folder below, by relative path."""
+    return sorted(
+        os.path.relpath(os.path.join(at, name), folder)
+        for at, folders, files in os.walk(folder)
+        for name in folders + files
+    )
+
+
+def member_of(blob: str) -> str:
+    """Where an archive keeps a blob."""
+    return f"blobs/sha256/{hex_of(blob)}"

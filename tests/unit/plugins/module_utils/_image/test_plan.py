@@ -1,0 +1,325 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is carried, how it is cut, what a target does, and when it cannot fit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Optional
+
+import pytest
+from ansible_collections.daytwo.aws.plugins.module_utils._image.model import (
+    Blob,
+    Bundle,
+    Object,
+    Target,
+    chain_ids,
+    hex_of,
+)
+from ansible_collections.daytwo.aws.plugins.module_utils._image.plan import (
+    MAX_PARTS,
+    MIN_PART,
+    Need,
+    lacking_layers,
+    needed_blobs,
+    plan_carry,
+    plan_load,
+    refusal,
+    shortages,
+    split,
+)
+from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.builders import ZSTD, Made, facts, make
+
+GIB = 1024**3
+V1 = make(b"base", b"middle", b"top")
+V2 = make(b"base", b"middle", b"newer", tag="registry.test/app:v2")
+
+
+def digests(*blobs: Optional[Blob]) -> set[str]:
+    return {blob.digest for blob in blobs if blob}
+
+
+def carried(made: Made, *layers: int) -> set[str]:
+    """Manifest, config and the layers with these numbers."""
+    image = made.image
+    return digests(image.manifest, image.config, *(image.layers[number].blob for number in layers))
+
+
+# -- chain match (facts: what a target has): a layer counts only if every lower layer matches too
+
+
+@pytest.mark.parametrize(
+    ("present", "lacking"),
+    [
+        ([], [b"base", b"middle", b"top"]),
+        ([b"base"], [b"middle", b"top"]),
+        ([b"base", b"middle"], [b"top"]),
+        ([b"base", b"middle", b"top"], []),
+        ([b"base", b"middle", b"top", b"more"], []),
+        ([b"base", b"other", b"top"], [b"middle", b"top"]),
+        ([b"middle", b"top"], [b"base", b"middle", b"top"]),
+        ([b"other", b"base", b"middle", b"top"], [b"base", b"middle", b"top"]),
+        ([b"middle", b"base"], [b"base", b"middle", b"top"]),
+    ],
+)
+def test_chain_match_a_layer_counts_only_if_every_lower_layer_matches_too(
+    present: list[bytes], lacking: list[bytes]
+) -> None:
+    there = make(*present).image.diff_ids
+    wanted = [layer.diff_id for layer in make(*lacking).image.layers]
+    assert [layer.diff_id for layer in lacking_layers(V1.image, frozenset(chain_ids(there)))] == wanted
+
+
+def test_chain_match_an_upper_chain_id_without_the_lower_ones_counts_nothing() -> None:
+    assert lacking_layers(V1.image, frozenset(chain_ids(V1.image.diff_ids)[1:])) == V1.image.layers
+
+
+def test_a_layer_that_occurs_twice_is_carried_when_one_of_its_places_is_lacking() -> None:
+    twice = make(b"a", b"b", b"a")
+    plan = plan_load(twice.bundle, facts(make(b"a").stored("a:1")))[0]
+    assert {blob.digest for blob in plan.blobs} == carried(twice, 0, 1)
+
+
+# -- the union over targets
+
+
+def target(host: str, *has: Made) -> Target:
+    return Target(host, facts(*(made.stored(made.image.tag) for made in has)))
+
+
+@pytest.mark.parametrize(
+    ("targets", "expected"),
+    [
+        ([], {**dict.fromkeys(carried(V1, 0, 1, 2) | carried(V2, 0, 1, 2), ())}),
+        ([target("a", V1, V2)], {}),
+        ([target("a", V1)], dict.fromkeys(carried(V2, 2), ("a",))),
+        (
+            [target("a", V1), target("b", V2)],
+            {**dict.fromkeys(carried(V2, 2), ("a",)), **dict.fromkeys(carried(V1, 2), ("b",))},
+        ),
+        (
+            [target("a", V1), target("b")],
+            {**dict.fromkeys(carried(V1, 0, 1, 2), ("b",)), **dict.fromkeys(carried(V2, 2), ("a", "b"))},
+        ),
+    ],
+    ids=["targets not known", "all there", "one lacks v2", "each lacks another", "one is empty"],
+)
+def test_the_union_of_what_targets_lack_each_blob_once(
+    targets: list[Target], expected: dict[str, tuple[str, ...]]
+) -> None:
+    needs = needed_blobs(Bundle((V1.image, V2.image)), targets)
+    assert {need.blob.digest: need.hosts for need in needs} == expected
+    assert len(needs) == len(expected)
+
+
+def test_two_targets_need_no_byte_more_than_one() -> None:
+    one, two = needed_blobs(V1.bundle, [target("a")]), needed_blobs(V1.bundle, [target("a"), target("b")])
+    assert [need.blob for need in one] == [need.blob for need in two]
+
+
+# -- put, replace, none
+
+BLOB = V1.image.layers[0].blob
+GOOD = Object(BLOB.size or 0, hex_of(BLOB.digest), '"etag"')
+
+
+@pytest.mark.parametrize(
+    ("blob", "seen", "corrupt", "action", "reason"),
+    [
+        (BLOB, None, {}, "put", "not in the store"),
+        (BLOB, None, {BLOB.digest: '"etag"'}, "put", "not in the store"),
+        (BLOB, GOOD, {}, "none", "right size and checksum"),
+        (replace(BLOB, size=None), GOOD, {}, "none", "right size and checksum"),
+        (BLOB, replace(GOOD, size=GOOD.size - 1), {}, "replace", f"{GOOD.size - 1} bytes instead of {GOOD.size}"),
+        (BLOB, replace(GOOD, sha256=None), {}, "replace", "recorded checksum is missing"),
+        (BLOB, replace(GOOD, sha256="00"), {}, "replace", "recorded checksum is 00"),
+        (BLOB, GOOD, {BLOB.digest: '"etag"'}, "replace", "failed its digest on a target"),
+        (BLOB, GOOD, {BLOB.digest: None}, "replace", "failed its digest on a target"),
+        (BLOB, GOOD, {BLOB.digest: '"older"'}, "none", "right size and checksum"),
+        (BLOB, GOOD, {V1.image.config.digest: '"etag"'}, "none", "right size and checksum"),
+    ],
+    ids=[
+        "absent",
+        "absent and corrupt",
+        "present",
+        "present, size not known",
+        "wrong size",
+        "no checksum",
+        "wrong checksum",
+        "corrupt, that very object",
+        "corrupt, entity tag not known",
+        "corrupt, replaced since",
+        "another one is corrupt",
+    ],
+)
+def test_present_means_size_and_checksum_and_a_corrupt_object_is_replaced_once(
+    blob: Blob, seen: Optional[Object], corrupt: dict[str, Optional[str]], action: str, reason: str
+) -> None:
+    carry = plan_carry([Need(blob, ("a",))], {blob.digest: seen} if seen else {}, corrupt)[0]
+    assert carry.action == action
+    assert reason in carry.reason
+    step = carry.step()
+    assert (step is None) == (action == "none")
+    if step:
+        assert (step.action, step.target, step.reason) == (action, blob.digest, carry.reason)
+
+
+# -- S3's limits (facts: S3): parts of 5 MiB to 5 GiB, at most 10,000 of them, one PUT at most 5 GiB
+
+MIB = 1024**2
+TIB = 1024**4
+
+
+@pytest.mark.parametrize(
+    ("size", "part_size", "count", "length"),
+    [
+        (0, 16 * MIB, 1, 0),
+        (1, 16 * MIB, 1, 1),
+        (16 * MIB, 16 * MIB, 1, 16 * MIB),
+        (16 * MIB + 1, 16 * MIB, 2, 16 * MIB),
+        (11 * MIB, 1 * MIB, 3, MIN_PART),
+        (16 * MIB * MAX_PARTS, 16 * MIB, MAX_PARTS, 16 * MIB),
+        (16 * MIB * MAX_PARTS + 1, 16 * MIB, MAX_PARTS, 16 * MIB + 1),
+        (5 * GIB, 100 * GIB, 1, 5 * GIB),
+        (5 * GIB + 1, 100 * GIB, 2, 5 * GIB),
+        (12 * GIB, 6 * GIB, 3, 5 * GIB),
+        (5 * TIB, 16 * MIB, MAX_PARTS, -(-5 * TIB // MAX_PARTS)),
+    ],
+)
+def test_s3_limits_of_parts(size: int, part_size: int, count: int, length: int) -> None:
+    parts = split(size, part_size)
+    assert (len(parts), parts[0].length) == (count, length)
+    assert sum(part.length for part in parts) == size
+    assert [part.number for part in parts] == ([0] if count == 1 else list(range(1, count + 1)))
+
+
+# -- what a target does
+
+
+@pytest.mark.parametrize(
+    ("has", "action", "layers", "previous"),
+    [
+        ([], "load", (0, 1, 2), None),
+        ([(V1, V1.image.tag)], "none", (), V1),
+        ([(V1, "other:1")], "tag", (), None),
+        ([(V1, "other:1"), (V2, V1.image.tag)], "tag", (), V2),
+        ([(V2, V1.image.tag)], "load", (2,), V2),
+        ([(V2, V2.image.tag)], "load", (2,), None),
+    ],
+    ids=["nothing", "it already", "another name", "name on another image", "older under the name", "shares layers"],
+)
+def test_a_target_loads_tags_or_does_nothing(
+    has: list[tuple[Made, str]], action: str, layers: tuple[int, ...], previous: Optional[Made]
+) -> None:
+    plan = plan_load(V1.bundle, facts(*(made.stored(name) for made, name in has)))[0]
+    held = previous.image.config.digest if previous else None
+    assert (plan.action, plan.previous) == (action, held)
+    assert {blob.digest for blob in plan.blobs} == (carried(V1, *layers) if action == "load" else set())
+    step = plan.step()
+    if action == "none":
+        assert step is None
+    else:
+        assert step is not None
+        assert step.before == ({"image": held} if held else None)
+        assert (step.action, step.target, step.after) == (action, V1.image.tag, {"image": V1.image.config.digest})
+
+
+def test_identity_an_engine_id_is_not_taken_for_the_config_digest() -> None:
+    """facts: identity: .Id is the config digest on overlay2 and the manifest digest on the containerd store."""
+    stored = replace(V1.stored(V1.image.tag), config_digest=None)
+    plan = plan_load(V1.bundle, facts(stored))[0]
+    assert (plan.action, plan.previous) == ("load", stored.engine_id)
+
+
+# -- whether it fits
+
+
+def sized(*megabytes: int, tag: str = "registry.test/app:v1", first: str = "") -> Made:
+    """An image with layers of these sizes; C(first) makes it an image of its own."""
+    made = make(*(f"{first}{number}:{size}".encode() for number, size in enumerate(megabytes)), tag=tag)
+    layers = tuple(
+        replace(layer, blob=replace(layer.blob, size=size * MIB)) for layer, size in zip(made.image.layers, megabytes)
+    )
+    small = replace(made.image.config, size=0)
+    return Made(replace(made.image, layers=layers, config=small, manifest=None), made.content)
+
+
+def short(
+    images: list[Made], staging: int, root: Optional[int], device: int = 2, staged: int = 0
+) -> list[tuple[str, int]]:
+    """Megabytes that are needed where there are too few; staging and root are free megabytes."""
+    had = facts(staging=staging * MIB, root=None if root is None else root * MIB, device=device)
+    plans = plan_load(Bundle(tuple(made.image for made in images)), had)
+    return [(found.path, found.needed // MIB) for found in shortages(plans, staged * MIB, had)]
+
+
+A100 = sized(60, 40)
+B10 = sized(10, tag="registry.test/small:1", first="b")
+SHARED = sized(60, 40, 5, tag="registry.test/app:v2")
+
+
+@pytest.mark.parametrize(
+    ("images", "staging", "root", "device", "staged", "expected"),
+    [
+        ([A100], 100, 200, 2, 0, []),
+        ([A100], 99, 200, 2, 0, [("/var/tmp", 100)]),
+        ([A100], 100, 199, 2, 0, [("/var/lib/docker", 200)]),
+        ([A100], 99, 199, 2, 0, [("/var/tmp", 100), ("/var/lib/docker", 200)]),
+        ([A100], 40, 200, 2, 60, []),
+        ([A100], 0, 200, 2, 500, []),
+        ([A100], 300, 300, 1, 0, []),
+        ([A100], 299, 299, 1, 0, [("/var/tmp", 300)]),
+        ([A100], 239, 239, 1, 60, [("/var/tmp", 240)]),
+        ([A100], 100, None, 2, 0, []),
+        ([A100, B10], 110, 200, 2, 0, []),
+        ([B10, A100], 110, 209, 2, 0, [("/var/lib/docker", 210)]),
+        ([A100, SHARED], 105, 200, 2, 0, []),
+        ([A100, SHARED], 104, 199, 2, 0, [("/var/tmp", 105), ("/var/lib/docker", 200)]),
+    ],
+    ids=[
+        "fits exactly",
+        "staging too small",
+        "engine too small",
+        "both too small",
+        "resumed",
+        "more staged than is needed",
+        "one disk, fits exactly",
+        "one disk too small",
+        "one disk, resumed",
+        "engine's folder is closed to us",
+        "the small one after the large one",
+        "the large one after the small one",
+        "shared layers are stored once",
+        "shared layers, too small",
+    ],
+)
+def test_docker_load_needs_about_twice_the_image_for_a_while(
+    images: list[Made], staging: int, root: Optional[int], device: int, staged: int, expected: list[tuple[str, int]]
+) -> None:
+    """facts: docker load. The archive of one image and its layers at once, then the next; never a false refusal."""
+    assert short(images, staging, root, device, staged) == expected
+
+
+def test_nothing_is_refused_for_want_of_disk_when_nothing_is_loaded() -> None:
+    had = facts(V1.stored(V1.image.tag), V2.stored("other:1"), staging=0, root=0)
+    assert refusal(plan_load(Bundle((V1.image, V2.image)), had), 0, had) is None
+
+
+def test_a_refusal_names_path_free_and_needed_bytes_and_the_way_out() -> None:
+    had = facts(staging=1, root=1)
+    words = refusal(plan_load(A100.bundle, had), 0, had)
+    assert words is not None
+    assert f"/var/tmp has 1 bytes free, staging needs at least {100 * MIB}" in words
+    assert f"/var/lib/docker has 1 bytes free, the engine needs at least {200 * MIB}" in words
+    assert "Make room, or put staging_dir on another disk." in words
+
+
+@pytest.mark.parametrize(("zstd", "has", "refused"), [(False, False, True), (True, False, False), (False, True, False)])
+def test_archive_formats_zstd_is_refused_by_docker_20_10(zstd: bool, has: bool, refused: bool) -> None:
+    """facts: archive formats: docker 20.10 refuses zstd. An image that is there already needs no unpacking."""
+    made = make(b"base", media_type=ZSTD)
+    had = replace(facts(*([made.stored("other:1")] if has else [])), zstd=zstd)
+    words = refusal(plan_load(made.bundle, had), 0, had)
+    assert (words is not None) == refused
+    if words:
+        assert "docker 20.10.24 cannot unpack" in words
