@@ -32,7 +32,7 @@ from .errors import ImageError
 
 CHUNK = 1024 * 1024
 SMALL_BODY = 8 * CHUNK
-_READ_PIECE = 64 * 1024
+_READ_PIECE = 256 * 1024
 _ERROR_BODY = 64 * 1024
 _MAX_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -692,7 +692,7 @@ class Client:
         exchange.connection.close()
         address, status, headers = exchange.address, exchange.response.status, _lower(exchange.response)
         code, message = (_scrubbed(word, address, exchange.headers) for word in _service_words(body))
-        answer = ": ".join(word for word in (code, message) if word)
+        answer = ": ".join(word for word in (code, message.rstrip(".")) if word)
         expired = code in _EXPIRED_CODES or (status in (400, 401, 403) and "expired" in message.lower())
         retryable = not expired and (status in _RETRYABLE_STATUSES or code in _RETRYABLE_CODES)
         reason = _scrubbed(exchange.response.reason or "", address, exchange.headers)

@@ -174,7 +174,7 @@ def test_headers_that_are_none(serve: Any, make: Any, name: str, value: str) -> 
         (403, s3_error("SignatureDoesNotMatch"), "SignatureDoesNotMatch", "words", False, False, "secret key"),
         (403, s3_error("RequestTimeTooSkewed"), "RequestTimeTooSkewed", "words", False, False, "clock"),
         (404, s3_error("NoSuchBucket"), "NoSuchBucket", "words", False, False, "region"),
-        (404, s3_error("NoSuchKey", "a &amp; b"), "NoSuchKey", "a & b", False, False, ""),
+        (404, s3_error("NoSuchKey", "a &amp; b."), "NoSuchKey", "a & b", False, False, ""),
         (412, s3_error("PreconditionFailed"), "PreconditionFailed", "words", False, False, ""),
         (400, s3_error("RequestTimeout"), "RequestTimeout", "words", True, False, ""),
         (409, s3_error("ConditionalRequestConflict"), "ConditionalRequestConflict", "words", True, False, ""),
@@ -205,6 +205,7 @@ def test_headers_that_are_none(serve: Any, make: Any, name: str, value: str) -> 
         (400, b'{"errors":{"code":' + b"[" * 50_000, "", "", False, False, ""),
         (400, b"<html><title>Squid says no</title></html>", "", "Squid says no", False, False, ""),
         (400, b"plain\x1b[31m words", "", "plain [31m words", False, False, ""),
+        (400, b"see https://h.test/p?sig=abc now", "", "see https://h.test/p?... now", False, False, ""),
         (407, b"", "", "", False, False, "proxy"),
     ],
 )
@@ -219,6 +220,7 @@ def test_a_refusal_says_what_the_service_said(
     assert answer in error.answer
     assert str(error).startswith(f"GET {server.url}/key: {status} ")
     assert answer in str(error)
+    assert ".." not in str(error).replace("...", "")
     assert hint in error.hint
     assert "\x1b" not in str(error)
     assert len(str(error)) < 700
@@ -649,7 +651,9 @@ def test_a_stream_that_breaks_off_goes_on_behind_what_came(serve: Any, make: Any
     client = make(timeout=0.1, ca_path=str(serve.authority))
     got = b""
     errors = []
-    while len(got) < len(DATA):
+    for _ in range(20):
+        if len(got) == len(DATA):
+            break
         with client.open_stream(server.url, start=len(got)) as reader:
             try:
                 while piece := reader.read():
@@ -697,6 +701,28 @@ def test_a_stream_left_early_does_not_spoil_the_next(serve: Any, make: Any) -> N
     with contextlib.suppress(KeyError), client.open_stream(server.url) as reader:
         raise KeyError
     assert client.request("GET", server.url).body == DATA
+
+
+def test_a_connection_with_a_rest_is_not_used_again(serve: Any, make: Any, patience: Patience) -> None:
+    """Also where the rest has not arrived yet; it would be taken for the next answer."""
+
+    def script(c: Any) -> None:
+        if c.number:
+            c.answer(200, b"ok")
+            return
+        c.send_response(200)
+        c.send_header("Content-Length", "100")
+        c.end_headers()
+        c.wfile.write(b"0123456789")
+        c.hang()
+
+    server = serve(script)
+    client = make()
+    with client.open_stream(server.url) as reader:
+        assert reader.read(10) == b"0123456789"
+    assert client.request("GET", server.url).body == b"ok"
+    assert patience.pauses == []
+    assert len({asked.peer for asked in server.asked}) == 2
 
 
 # -- streams out

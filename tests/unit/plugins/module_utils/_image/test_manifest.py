@@ -224,6 +224,13 @@ def test_layers_and_diff_ids_must_be_as_many() -> None:
     m.check_layers(m.parse_manifest(dump(image(layers=[descriptor()]))), one)
 
 
+@pytest.mark.parametrize("digits", [21, 4000, 2_000_000])
+def test_numbers_are_bounded_before_they_are_converted(digits: int) -> None:
+    """Python before 3.11 would take minutes for the last."""
+    with pytest.raises(ImageError, match="a number of more than 20 digits"):
+        m.parse_config(b'{"os": ' + b"9" * digits + b"}")
+
+
 HOSTILE = [
     b"",
     b"\xff\xfe{",

@@ -295,6 +295,7 @@ def test_damaged_bytes(place: Place, shelf: Shelf) -> None:
     assert "they are damaged" in place.refused(f"team/app@{made['digest']}")
     assert "the registry announces" in place.refused("team/app:v1")
     shelf.announce = lambda digest: None
+    assert "they are damaged" in place.refused(f"team/app@{made['digest']}")
     assert place.resolve("team/app:v1").digest == digest_of(data + b" ")  # nothing says that it should be another
     shelf.manifests[made["digest"]] = data, media_type
     good = shelf.blobs[config]
@@ -302,6 +303,12 @@ def test_damaged_bytes(place: Place, shelf: Shelf) -> None:
         shelf.blobs[config] = bad
         assert f"the config {config} of" in place.refused("team/app:v1")
         assert "they are damaged" in place.refused("team/app:v1")
+
+
+def test_a_config_of_another_size(place: Place, shelf: Shelf) -> None:
+    config = json.loads(shelf.manifests[shelf.image()["digest"]][0])["config"]
+    shelf.image("v1", config={**config, "size": config["size"] + 1})
+    assert f"the manifest says {config['size'] + 1} bytes; they are damaged" in place.refused("team/app:v1")
 
 
 def test_an_entry_of_another_size(place: Place, shelf: Shelf) -> None:
