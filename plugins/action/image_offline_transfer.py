@@ -18,8 +18,10 @@ from ..modules.image_offline_transfer import CONTROLLER_OPTIONS, HOST_OPTIONS, R
 from ..plugin_utils._image.absent import remove
 from ..plugin_utils._image.flow import Progress
 from ..plugin_utils._image.loaded import load
+from ..plugin_utils._image.offered import SaveOptions
+from ..plugin_utils._image.pushed import authorize, offer, push_all, revoke
 from ..plugin_utils._image.s3 import BucketOptions, S3Path
-from ..plugin_utils._image.saved import SaveOptions, save
+from ..plugin_utils._image.saved import save
 from ..plugin_utils._image.session import environment, s3_client
 
 _RECONNECTS = 5
@@ -60,12 +62,14 @@ class ActionModule(ActionBase):
             self._remove_tmp_path(self._connection._shell.tmpdir)
 
     def _carry_out(self, options: Mapping[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
-        bucket = _bucket_options(options)
         targets = [Target.parse(entry, f"targets[{index}]") for index, entry in enumerate(options["targets"])]
         own = {name: value for name, value in options.items() if name in HOST_OPTIONS and value is not None}
         if options["images"]:
             own["images"] = _with_platform(options["images"], options["targets"])
-        path = S3Path(s3_client(options, bucket), bucket)
+        path = None
+        if options["transport"] == "s3":
+            bucket = _bucket_options(options)
+            path = S3Path(s3_client(options, bucket), bucket)
         name = str(variables.get("inventory_hostname") if not self._task.delegate_to else self._task.delegate_to)
         progress = Progress(lambda line: self._show(options, f"{name}: {line}"))
 
@@ -76,11 +80,21 @@ class ActionModule(ActionBase):
         if options["state"] == "saved":
             corrupt = {entry["digest"]: entry["etag"] for entry in options["corrupt"]}
             settings = SaveOptions(options["source"] != "registry", targets, corrupt, check_mode, diff)
-            return save(host, path, settings, progress)
+            return save(host, path, settings, progress) if path else offer(host, settings, progress)
         bundle = Bundle.parse(options["bundle"])
-        if options["state"] == "absent":
-            return remove(path, bundle, check_mode, diff)
-        return load(host, path, bundle, check_mode, diff, progress)
+        if options["state"] == "loaded":
+            return load(host, path, bundle, check_mode, diff, progress)
+        if path is not None:
+            if options["state"] == "absent":
+                return remove(path, bundle, check_mode, diff)
+            raise ImageError(f"state: {options['state']} is for transport=scp. Leave it out, or set transport=scp.")
+        if options["state"] == "authorized":
+            return authorize(host, bundle, options["push"] or {}, variables["inventory_hostname"])
+        if options["state"] == "pushed":
+            return push_all(host, bundle, options["push"] or {}, options["grants"], progress)
+        if options["state"] == "revoked":
+            return revoke(host, bundle, check_mode)
+        raise ImageError("state: absent is for transport=s3, for with scp nothing stays on the way. Leave it out.")
 
     def _on_host(self, arguments: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
         """One call of the module. A connection that drops is made anew; what the host has done is still there."""

@@ -25,8 +25,14 @@ class ActionModule(ActionBase):
                 "they must stay in step: use the strategy 'linear' (Ansible's default) for this play, with forks and "
                 "serial as you like."
             )
-        arguments.setdefault("name", (task_vars or {}).get("inventory_hostname"))
+        variables = task_vars or {}
+        name = variables.get("inventory_hostname")
+        address = arguments.pop("address", None) or variables.get("ansible_host") or name
+        port = int(arguments.pop("port", None) or variables.get("ansible_port") or 22)
+        arguments.setdefault("name", name)
         result.update(self._execute_module(module_args=arguments, task_vars=task_vars, wrap_async=self._task.async_val))
+        if "target" in result:
+            result["target"] = {**result["target"], "address": address, "port": port}
         return result
 
     def _strategy(self) -> str:

@@ -10,13 +10,17 @@ short_description: Carry container images to hosts without internet access, and 
 version_added: 0.1.0
 description:
   - Carries container images from a host that has them, or reaches their registry, to hosts that reach nothing but an
-    S3 endpoint. No byte of an image passes the controller, and no host has AWS credentials.
+    S3 endpoint, or nothing at all but are reached by SSH. No byte of an image passes the controller, and no host has
+    AWS credentials.
   - With O(state=saved), run on the source, it puts the blobs that some target lacks into a bucket, each once, under
     C(PREFIX/blobs/sha256/HEX), and returns a RV(bundle), the description of the images.
   - With O(state=loaded), run on a target, it gets the blobs of O(bundle) that this target lacks, verifies the sha256 of
     each, loads each image, compares the config digest and every diffID of what the engine then has, and only then
     gives the image its name. The image that held the name before stays.
-  - The role P(daytwo.aws.image_transfer#role) does both, for many targets.
+  - With O(transport=scp) there is no bucket. O(state=saved) then has the source make an ephemeral key,
+    O(state=authorized) has a target permit that key to put the missing blobs into its staging folder and nothing else,
+    O(state=pushed) has the source push, and O(state=revoked) takes the permission away.
+  - The role P(daytwo.aws.image_transfer#role) does it all, for many targets.
 author:
   - The daytwo.aws authors (@daytwo-aws)
 extends_documentation_fragment:
@@ -47,9 +51,32 @@ options:
       - V(saved) puts the blobs of O(images) into the bucket. Run it on the source.
       - V(loaded) brings the images of O(bundle) into the engine. Run it on a target.
       - V(absent) takes the blobs of O(bundle) out of the bucket. Nothing is done on the host.
+      - V(authorized) permits the source to push to this target, for fifteen minutes at most. Run it on a target.
+      - V(pushed) pushes to the targets that permitted it. Run it on the source.
+      - V(revoked) takes the permission away. Run it on a target, also after a failure.
     type: str
-    choices: [saved, loaded, absent]
+    choices: [saved, loaded, absent, authorized, pushed, revoked]
     required: true
+  transport:
+    description:
+      - How the blobs travel.
+      - With V(s3), through O(bucket), by signed URLs.
+      - With V(scp), by SSH from the source to the targets.
+    type: str
+    choices: [s3, scp]
+    default: s3
+  push:
+    description:
+      - The RV(push) of O(state=saved), for O(state=authorized) and O(state=pushed). Used on the controller only.
+    type: dict
+  grants:
+    description: The RV(grant) of each O(state=authorized), for O(state=pushed). Used on the controller only.
+    type: list
+    elements: dict
+    default: []
+  bandwidth_limit:
+    description: Bytes per second that this host sends or receives at most. Without it, there is no limit.
+    type: int
   images:
     description:
       - The images, for O(state=saved).
@@ -104,7 +131,7 @@ options:
   targets:
     description:
       - What the targets have, for O(state=saved): what M(daytwo.aws.image_offline_transfer_info) returns as C(target).
-      - Only what some target lacks is carried. When it is empty, every blob is.
+      - Only what some target lacks is carried. When it is empty, every blob is; with O(transport=scp) it may not be.
       - Used on the controller only.
     type: list
     elements: dict
@@ -127,7 +154,7 @@ options:
         type: str
   bucket:
     description:
-      - The bucket between the hosts, always needed. It must exist. Used on the controller only.
+      - The bucket between the hosts, needed for O(transport=s3). It must exist. Used on the controller only.
       - Blobs stay in it, and the next transfer finds them; give it a life-cycle rule.
     type: str
   prefix:
@@ -187,6 +214,31 @@ options:
       token:
         description: Names one attempt of a job that outlives the call.
         type: str
+      targets:
+        description: Where the source reaches its targets.
+        type: list
+        elements: dict
+      grants:
+        description: Targets that permit the push.
+        type: list
+        elements: dict
+      public_key:
+        description: The source's ephemeral public key.
+        type: str
+      addresses:
+        description: Addresses of the source, as the target sees them.
+        type: list
+        elements: str
+      port:
+        description: Port of the target's SSH server.
+        type: int
+      expires:
+        description: Seconds until the permission ends by itself.
+        type: int
+      blobs:
+        description: Blobs that may be pushed, with digest and size.
+        type: list
+        elements: dict
       digests:
         description: Digests of the blobs that the engine shall write.
         type: list
@@ -290,6 +342,33 @@ blobs:
       reason: "carried: not in the store (17.1 kB)"
       size: 17098
       media_type: application/vnd.docker.image.rootfs.diff.tar.gzip
+push:
+  description: What O(state=authorized) and O(state=pushed) need to know, empty where nothing is to be pushed.
+  returned: state=saved and transport=scp
+  type: dict
+  sample: {}
+grant:
+  description: The permission of this target, for O(grants); null where it lacks nothing.
+  returned: state=authorized
+  type: dict
+  sample:
+    host: private-a
+    address: 10.0.3.17
+    port: 22
+    user: ec2-user
+    host_keys: ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIE1h6Rxa3sq4GJXKUrXLX6OYt0J8mWdLhOJ7w1Y0bXcN"]
+    digests: ["sha256:9c27e219663c25e0f28493790cc0b88bc973ba3b1686355f221c38a36978ac63"]
+targets:
+  description: Each target to which blobs were pushed.
+  returned: state=pushed
+  type: list
+  elements: dict
+  sample:
+    - name: private-a
+      status: changed
+      reason: 3 blobs pushed (2.4 MB)
+      bytes: 2411724
+      blobs: ["sha256:9c27e219663c25e0f28493790cc0b88bc973ba3b1686355f221c38a36978ac63"]
 images:
   description: Each image, with O(state=loaded). RV(images[].previous_image) is what held the name before.
   returned: state=loaded
@@ -394,6 +473,9 @@ CONTROLLER_OPTIONS = {
         "default": [],
         "options": {"digest": {"type": "str", "required": True}, "etag": {"type": "str"}},
     },
+    "push": {"type": "dict"},
+    "grants": {"type": "list", "elements": "dict", "default": []},
+    "transport": {"type": "str", "choices": ["s3", "scp"], "default": "s3"},
     "bucket": {"type": "str"},
     "prefix": {"type": "str", "default": ""},
     "sse": {"type": "str", "choices": ["AES256", "aws:kms", "aws:kms:dsse"]},
@@ -404,7 +486,11 @@ CONTROLLER_OPTIONS = {
 }
 
 HOST_OPTIONS = {
-    "state": {"type": "str", "choices": ["saved", "loaded", "absent"], "required": True},
+    "state": {
+        "type": "str",
+        "choices": ["saved", "loaded", "absent", "authorized", "pushed", "revoked"],
+        "required": True,
+    },
     "images": {
         "type": "list",
         "elements": "dict",
@@ -417,6 +503,7 @@ HOST_OPTIONS = {
     "plain_http": {"type": "bool", "default": False},
     "bundle": {"type": "dict"},
     "ca_path": {"type": "path"},
+    "bandwidth_limit": {"type": "int"},
     "docker_host": {"type": "str", "default": DEFAULT_HOST},
     "staging_dir": {"type": "path"},
     "timeout": {"type": "int", "default": 1800},
@@ -426,6 +513,13 @@ HOST_OPTIONS = {
             "phase": {"type": "str", "required": True},
             "seconds": {"type": "int", "required": True},
             "token": {"type": "str", "no_log": False},
+            "targets": {"type": "list", "elements": "dict"},
+            "grants": {"type": "list", "elements": "dict"},
+            "public_key": {"type": "str", "no_log": False},
+            "addresses": {"type": "list", "elements": "str"},
+            "port": {"type": "int"},
+            "expires": {"type": "int"},
+            "blobs": {"type": "list", "elements": "dict"},
             "digests": {"type": "list", "elements": "str"},
             "transfers": {
                 "type": "list",
@@ -445,7 +539,10 @@ HOST_OPTIONS = {
     },
 }
 
-REQUIRED_IF = [("state", "saved", ("images",)), ("state", "loaded", ("bundle",)), ("state", "absent", ("bundle",))]
+REQUIRED_IF = [
+    ("state", "saved", ("images",)),
+    *(("state", state, ("bundle",)) for state in ("loaded", "absent", "authorized", "pushed", "revoked")),
+]
 
 
 def main() -> None:

@@ -47,6 +47,15 @@ options:
       - Used on the controller only.
     type: bool
     default: false
+  address:
+    description:
+      - Name or address at which the source reaches this host by SSH, for C(transport=scp).
+      - Without it, the one by which the controller reaches it. Used on the controller only.
+    type: str
+  port:
+    description:
+      - Port at which the source reaches this host by SSH. Without it, the controller's. Used on the controller only.
+    type: int
 seealso:
   - module: daytwo.aws.image_offline_transfer
 """
@@ -67,6 +76,14 @@ target:
       description: What to call the host.
       type: str
       sample: private-a
+    address:
+      description: Where a source reaches the host by SSH.
+      type: str
+      sample: 10.0.3.17
+    port:
+      description: At which port.
+      type: int
+      sample: 22
     engine:
       description: Name of the engine.
       type: str
@@ -128,6 +145,8 @@ def main() -> None:
             "staging_dir": {"type": "path"},
             "name": {"type": "str"},
             "lockstep": {"type": "bool", "default": False},
+            "address": {"type": "str"},
+            "port": {"type": "int"},
         },
         supports_check_mode=True,
     )

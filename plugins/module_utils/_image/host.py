@@ -7,22 +7,29 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
+from .authorize import authorize, host_keys, revoke, user
 from .docker import DockerEngine
 from .engine import Engine
 from .errors import ImageError
 from .http import Client
-from .model import Bundle, checked_digest
+from .model import Bundle, checked_digest, hex_of
 from .plan import ImagePlan, plan_load, refusal
+from .push import PushFolder
 from .source import EngineSource, Login, Offer, RegistrySource, parse_wanted
+from .ssh import Grant, own_address
 from .staging import Staging, default_root
 from .target import load_bundle
-from .transfer import StagedSource, Transfer, fetch, send
+from .throttle import Throttle
+from .transfer import BlobSource, StagedSource, Transfer, fetch, send
 from .worker import Job
 
 READ_ONLY_PHASES = ("inspect",)
 PHASES = {
-    "saved": ("inspect", "export", "send", "clean"),
+    "saved": ("inspect", "export", "send", "offer", "clean"),
+    "pushed": ("push", "clean"),
+    "authorized": ("authorize",),
     "loaded": ("inspect", "fetch", "load", "clean"),
+    "revoked": ("revoke",),
 }
 
 
@@ -34,7 +41,7 @@ def run(params: Mapping[str, Any]) -> dict[str, Any]:
         raise ImageError(
             f"work.phase: {phase!r} is none of the phases ({', '.join(phases)}) of state={state} on a host."
         )
-    host: Any = _Source(params) if state == "saved" else _Target(params)
+    host: Any = _Source(params) if state in ("saved", "pushed") else _Target(params)
     result: dict[str, Any] = getattr(host, phase)()
     return result
 
@@ -52,6 +59,7 @@ class _Host:
         self.work: Mapping[str, Any] = params["work"]
         self.seconds = float(self.work["seconds"])
         self.client = Client(ca_path=params["ca_path"])
+        self.throttle = Throttle(params["bandwidth_limit"])
 
     @property
     def root(self) -> str:
@@ -99,11 +107,30 @@ class _Source(_Host):
         with staging.in_use():
             return self._sent(StagedSource(staging))
 
+    def offer(self) -> dict[str, Any]:
+        """Starts the process that holds the key and will push; it waits for the targets' permission."""
+        bundle, waiting = Bundle.parse(self.params["bundle"]), PushFolder(self.root, self.work["token"])
+        source: BlobSource = (
+            self._registry() if self.params["source"] == "registry" else StagedSource(self.staging("saved"))
+        )
+        public_key = waiting.start(bundle, source, self.staging("saved"), self.throttle)
+        addresses = {
+            entry["host"]: own_address(entry["address"], entry["port"]) for entry in self.work["targets"] or ()
+        }
+        return {"public_key": public_key, "addresses": addresses}
+
+    def push(self) -> dict[str, Any]:
+        """Tells the waiting process the grants, and how far it is; asked again until it is done."""
+        waiting = PushFolder(self.root, self.work["token"])
+        return waiting.advance([Grant.parse(entry) for entry in self.work["grants"] or ()], self.seconds).to_dict()
+
     def clean(self) -> dict[str, Any]:
+        if self.work["token"]:
+            PushFolder(self.root, self.work["token"]).remove()
         return {"removed": self.staging("saved").remove()}
 
     def _sent(self, source: Any) -> dict[str, Any]:
-        outcomes = send(self.transfers(), source, self.client, self.seconds)
+        outcomes = send(self.transfers(), source, self.client, self.seconds, self.throttle)
         return {"outcomes": [outcome.to_dict() for outcome in outcomes]}
 
     def _registry(self) -> RegistrySource:
@@ -138,7 +165,7 @@ class _Target(_Host):
         """GETs blobs into the staging folder."""
         staging = self.staging("loaded")
         with staging.in_use():
-            outcomes = fetch(self.transfers(), staging, self.client, self.seconds)
+            outcomes = fetch(self.transfers(), staging, self.client, self.seconds, self.throttle)
         return {"outcomes": [outcome.to_dict() for outcome in outcomes]}
 
     def load(self) -> dict[str, Any]:
@@ -151,6 +178,16 @@ class _Target(_Host):
 
         with staging.in_use():
             return Job(staging.folder).advance(self.work["token"], work, self.seconds).to_dict()
+
+    def authorize(self) -> dict[str, Any]:
+        """Permits the source to push what is lacking here."""
+        work = self.work
+        sizes = {hex_of(checked_digest(entry["digest"], "work.blobs")): entry["size"] for entry in work["blobs"] or ()}
+        authorize(self.staging("loaded"), work["public_key"], work["addresses"] or (), sizes, work["expires"])
+        return {"user": user(), "host_keys": host_keys(work["port"])}
+
+    def revoke(self) -> dict[str, Any]:
+        return {"revoked": revoke(self.staging("loaded"))}
 
     def clean(self) -> dict[str, Any]:
         return {"removed": self.staging("loaded").remove()}

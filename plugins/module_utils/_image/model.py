@@ -233,10 +233,12 @@ class EngineFacts:
 
 @dataclass(frozen=True)
 class Target:
-    """One target, and what its engine has: the C(target) that the info module returned."""
+    """One target: what its engine has, and where a source reaches it; the C(target) that the info module returned."""
 
     host: str
     facts: EngineFacts
+    address: str = ""
+    port: int = 22
 
     @classmethod
     def parse(cls, value: Any, where: str) -> Target:
@@ -258,7 +260,7 @@ class Target:
                 f"{where}: is not what image_offline_transfer_info returns as 'target' "
                 f"({type(error).__name__}: {error}). Pass that, unchanged."
             ) from error
-        return cls(_text(entry, "host", where), facts)
+        return cls(_text(entry, "host", where), facts, str(entry.get("address") or ""), int(entry.get("port") or 22))
 
 
 @dataclass(frozen=True)

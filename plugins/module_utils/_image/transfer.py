@@ -18,6 +18,7 @@ from .errors import ImageError
 from .http import Client, HttpError, Readable
 from .model import Outcome, checked_digest, hex_of
 from .staging import CHUNK, Staging, private_opener
+from .throttle import Throttle
 
 # A store limits each connection more than the link does; more than this gains nothing on two cores.
 PARALLEL = 4
@@ -70,7 +71,9 @@ class StagedSource:
             yield file
 
 
-def send(transfers: Sequence[Transfer], source: BlobSource, client: Client, seconds: float) -> list[Outcome]:
+def send(
+    transfers: Sequence[Transfer], source: BlobSource, client: Client, seconds: float, throttle: Throttle
+) -> list[Outcome]:
     """PUTs what it can begin within C(seconds). What is left comes back as not done."""
     deadline = time.monotonic() + seconds
 
@@ -80,7 +83,7 @@ def send(transfers: Sequence[Transfer], source: BlobSource, client: Client, seco
         response = client.put_stream(
             transfer.url,
             transfer.headers,
-            lambda: _body(source, transfer),
+            lambda: throttle.over(_body(source, transfer)),
             transfer.length,
             # 412: somebody else has put the same content there in the meantime; the controller looks.
             ok=(200, 201, 204, 412),
@@ -92,7 +95,9 @@ def send(transfers: Sequence[Transfer], source: BlobSource, client: Client, seco
     return _each(transfers, one)
 
 
-def fetch(transfers: Sequence[Transfer], staging: Staging, client: Client, seconds: float) -> list[Outcome]:
+def fetch(
+    transfers: Sequence[Transfer], staging: Staging, client: Client, seconds: float, throttle: Throttle
+) -> list[Outcome]:
     """GETs blobs into the staging folder, from where they are, until C(seconds) are over."""
     deadline = time.monotonic() + seconds
 
@@ -101,7 +106,7 @@ def fetch(transfers: Sequence[Transfer], staging: Staging, client: Client, secon
             return Outcome(transfer.digest, True, transfer.length)
         if time.monotonic() >= deadline:
             return Outcome(transfer.digest, False, staging.size(transfer.digest))
-        return _fetch_one(transfer, staging, client, deadline)
+        return _fetch_one(transfer, staging, client, deadline, throttle)
 
     return _each(transfers, one)
 
@@ -147,7 +152,7 @@ def _body(source: BlobSource, transfer: Transfer) -> Iterator[bytes]:
     yield held
 
 
-def _fetch_one(transfer: Transfer, staging: Staging, client: Client, deadline: float) -> Outcome:
+def _fetch_one(transfer: Transfer, staging: Staging, client: Client, deadline: float, throttle: Throttle) -> Outcome:
     received, etag = 0, ""
     with open(staging.part(transfer.digest), "ab", opener=private_opener) as file:
         try:
@@ -165,6 +170,7 @@ def _fetch_one(transfer: Transfer, staging: Staging, client: Client, deadline: f
                 with client.open_stream(transfer.url, transfer.headers, start=file.tell()) as reader:
                     etag = reader.etag
                     while chunk := reader.read(CHUNK):
+                        throttle.take(len(chunk))
                         file.write(chunk)
                         received += len(chunk)
                         if time.monotonic() >= deadline and file.tell() < transfer.length:

@@ -12,7 +12,7 @@ import fcntl
 import json
 import os
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Callable, Optional
 
@@ -44,21 +44,40 @@ class Job:
         self._state = folder / "job.json"
         self._lock = folder / "job.lock"
 
-    def advance(self, token: str, work: Callable[[Progress], dict[str, Any]], seconds: float) -> JobState:
+    def poll(self, seconds: float) -> JobState:
+        """How the job that was started last is, after up to C(seconds)."""
+        deadline = time.monotonic() + seconds
+        while True:
+            running = self._running()
+            state = self._read()
+            if state.state == "running" and not running:
+                return replace(state, state="died", error="the process was killed")
+            if state.state != "running" or time.monotonic() >= deadline:
+                return state
+            time.sleep(0.05)
+
+    def advance(
+        self,
+        token: str,
+        work: Callable[[Progress], dict[str, Any]],
+        seconds: float,
+        afterwards: Optional[Callable[[], None]] = None,
+    ) -> JobState:
         """Starts the job of this token unless it is there, waits up to C(seconds) and returns how far it is.
 
         The token names one attempt, so that the outcome of an earlier attempt is not taken for this one's. While an
-        earlier attempt still runs, it is waited for first.
+        earlier attempt still runs, it is waited for first. C(afterwards) runs in the same process, once the outcome
+        can be read.
         """
         deadline = time.monotonic() + seconds
         if self._read().token != token and not self._running():
-            self._start(token, work)
+            self._start(token, work, afterwards)
         while True:
             running = self._running()
             state = self._read()
             if state.token != token:
                 if not running:
-                    self._start(token, work)
+                    self._start(token, work, afterwards)
                 state = JobState(token, "running", "waiting for an earlier run of the same transfer on this host")
             elif state.state == "running" and not running:
                 return JobState(token, "died", state.doing, error="the process that fed the engine was killed")
@@ -68,7 +87,9 @@ class Job:
                 return state
             time.sleep(0.05)
 
-    def _start(self, token: str, work: Callable[[Progress], dict[str, Any]]) -> None:
+    def _start(
+        self, token: str, work: Callable[[Progress], dict[str, Any]], afterwards: Optional[Callable[[], None]]
+    ) -> None:
         lock = os.open(self._lock, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -90,6 +111,8 @@ class Job:
         try:
             _detach()
             self._run(token, work)
+            if afterwards is not None:
+                afterwards()
             code = 0
         finally:
             os._exit(code)

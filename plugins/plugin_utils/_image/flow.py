@@ -60,9 +60,14 @@ def megabytes(count: int) -> str:
     return f"{count / 1e6:.1f} MB" if count >= 100_000 else f"{count / 1e3:.1f} kB"
 
 
-def run_job(host: Host, bundle: Bundle, phase: str, progress: Progress, **work: Any) -> Mapping[str, Any]:
-    """Has the host do a job that outlives a call, asks every few seconds, and returns its result."""
-    token = uuid4().hex
+def run_job(
+    host: Host, bundle: Bundle, phase: str, progress: Progress, token: Optional[str] = None, **work: Any
+) -> Mapping[str, Any]:
+    """Has the host do a job that outlives a call, asks every few seconds, and returns its result.
+
+    C(token): of a job that was started before; else it is started now.
+    """
+    token = token or uuid4().hex
     while True:
         state = host({"bundle": bundle.to_dict(), "work": slice_of(phase, token=token, **work)})
         if state["state"] == "done":

@@ -28,8 +28,13 @@ class _Fetched:
     errors: dict[str, str] = field(default_factory=dict)
 
 
-def load(host: Host, path: S3Path, bundle: Bundle, check_mode: bool, diff: bool, progress: Progress) -> dict[str, Any]:
-    """Observe, plan, fetch and load, verify; in check mode only the first two."""
+def load(
+    host: Host, path: Optional[S3Path], bundle: Bundle, check_mode: bool, diff: bool, progress: Progress
+) -> dict[str, Any]:
+    """Observe, plan, fetch and load, verify; in check mode only the first two.
+
+    C(path): where the blobs are, None where a source has pushed them into the staging folder.
+    """
     began = time.monotonic()
     seen = host({"bundle": bundle.to_dict(), "work": slice_of("inspect")})
     plans: Sequence[Mapping[str, Any]] = seen["plans"]
@@ -54,18 +59,19 @@ def load(host: Host, path: S3Path, bundle: Bundle, check_mode: bool, diff: bool,
         "bytes_needed": total(blobs[digest] for digest in needed),
         "bytes_carried": fetched.received,
         "engine": seen["engine"],
-        "path": str(path),
+        "path": str(path or "ssh"),
         "seconds": round(time.monotonic() - began, 1),
     }
 
 
 def _carry_out(
-    host: Host, path: S3Path, bundle: Bundle, needed: Sequence[str], fetched: _Fetched, progress: Progress
+    host: Host, path: Optional[S3Path], bundle: Bundle, needed: Sequence[str], fetched: _Fetched, progress: Progress
 ) -> tuple[dict[str, str], dict[str, Optional[str]]]:
     """Fetches and loads. What failed, by image name; and digests whose object in the store is damaged."""
     corrupt_once: set[str] = set()
     for _attempt in range(_ATTEMPTS):
-        _fetch(host, path, bundle, needed, fetched, progress)
+        if path is not None:
+            _fetch(host, path, bundle, needed, fetched, progress)
         outcomes = run_job(host, bundle, "load", progress)["loaded"]
         failures = {outcome["tag"]: _reason(outcome, fetched) for outcome in outcomes if not outcome["done"]}
         corrupt = {digest for outcome in outcomes for digest in outcome["corrupt"]}
@@ -73,7 +79,7 @@ def _carry_out(
         # A blob may have been damaged on its way, or while it lay here since an earlier run. Only one that fails twice,
         # the second time fetched whole, is damaged in the store.
         damaged = corrupt & corrupt_once
-        if damaged or not corrupt | missing:
+        if damaged or path is None or not corrupt | missing:
             break
         corrupt_once |= corrupt
         needed = [*corrupt, *missing]

@@ -7,37 +7,24 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from typing import Any, Optional
 
-from ...module_utils._image.model import Blob, Bundle, Outcome, Target, total
-from ...module_utils._image.plan import Carry, needed_blobs, plan_carry, plan_load, refusal
+from ...module_utils._image.model import Blob, Bundle, Outcome, total
+from ...module_utils._image.plan import Carry, needed_blobs, plan_carry
 from ...module_utils._result import ItemResult, summarize
-from .flow import Host, Progress, cleaned, megabytes, run_job, slice_of
+from .flow import Host, Progress, cleaned, megabytes, slice_of
+from .offered import SaveOptions, ask, export
 from .s3 import S3Path
-
-
-@dataclass(frozen=True)
-class SaveOptions:
-    """What the flow needs of the task. C(corrupt): digests whose object failed on a target, with its entity tag."""
-
-    from_engine: bool
-    targets: Sequence[Target]
-    corrupt: Mapping[str, Optional[str]]
-    check_mode: bool
-    diff: bool
 
 
 def save(host: Host, path: S3Path, options: SaveOptions, progress: Progress) -> dict[str, Any]:
     """Observe, plan, carry, verify; in check mode only the first two."""
     began = time.monotonic()
-    offer = host({"work": slice_of("inspect")})
-    bundle = Bundle.parse(offer["bundle"])
-    refused = _refused(bundle, options.targets)
-    targets = [target for target in options.targets if target.host not in refused]
+    offered = ask(host, options)
+    bundle = offered.bundle
     path.check()
     # When every target is refused nothing is needed; only when none was named, everything is.
-    needs = needed_blobs(bundle, targets) if targets or not options.targets else ()
+    needs = needed_blobs(bundle, offered.targets) if offered.targets or not options.targets else ()
     present = path.present([need.blob.digest for need in needs])
     carries = plan_carry(needs, present, options.corrupt)
     kept = [carry.blob.digest for carry in carries if carry.action == "none"]
@@ -49,16 +36,14 @@ def save(host: Host, path: S3Path, options: SaveOptions, progress: Progress) -> 
     aborted = 0
     if not options.check_mode:
         # A run that was killed after its last upload has left its folder, and this one may have nothing to send.
-        with cleaned(host, bundle) if options.from_engine and (sending or offer["leftover"]) else nullcontext():
+        with cleaned(host, bundle) if options.from_engine and (sending or offered.leftover) else nullcontext():
             if sending and options.from_engine:
-                digests = [carry.blob.digest for carry in sending]
-                bundle = bundle.with_sizes(run_job(host, bundle, "export", progress, digests=digests)["sizes"])
+                bundle = export(host, bundle, [carry.blob.digest for carry in sending], progress)
             sized = {blob.digest: blob for blob in bundle.blobs()}
             sending = [Carry(sized[carry.blob.digest], carry.action, carry.reason) for carry in sending]
             errors, stored = _send(host, path, bundle, sending, progress)
         aborted = path.abort_superseded([blob.digest for blob in bundle.blobs()])
-    estimates: Mapping[str, int] = offer["estimates"]
-    sized_blobs = {blob.digest: _sized(blob, estimates) for blob in bundle.blobs()}
+    sized_blobs = offered.estimated(bundle)
     items = [
         _item(sized_blobs[carry.blob.digest], carry, errors, None if options.check_mode else stored)
         for carry in carries
@@ -77,20 +62,10 @@ def save(host: Host, path: S3Path, options: SaveOptions, progress: Progress) -> 
         "bytes_carried": total(sized_blobs[digest] for digest in done),
         "estimated": estimated and options.check_mode,
         "uploads_aborted": aborted,
-        "refused": refused,
+        "refused": offered.refused,
         "path": str(path),
         "seconds": round(time.monotonic() - began, 1),
     }
-
-
-def _refused(bundle: Bundle, targets: Sequence[Target]) -> dict[str, str]:
-    """The targets that are certain not to take the images, and why: nothing is carried for them."""
-    reasons = {target.host: refusal(plan_load(bundle, target.facts), 0, target.facts) for target in targets}
-    return {host: reason for host, reason in reasons.items() if reason}
-
-
-def _sized(blob: Blob, estimates: Mapping[str, int]) -> Blob:
-    return blob if blob.size is not None else Blob(blob.digest, estimates.get(blob.digest), blob.media_type)
 
 
 def _send(

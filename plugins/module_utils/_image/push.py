@@ -1,0 +1,115 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The process on the source that makes the key, waits for the targets' permission, pushes, and goes.
+
+It lives from the offer to the end of the push, so that the key is in its memory only. When nobody comes back to it, for
+the controller was killed, it goes by itself and takes its folder along.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Optional
+
+from .engine import Progress
+from .errors import ImageError
+from .model import Bundle
+from .ssh import EphemeralKey, Grant, Piece, push
+from .staging import Staging, private_opener
+from .throttle import Throttle
+from .transfer import BlobSource
+from .worker import Job, JobState
+
+# The role asks all targets of a batch for permission in between; a minute or two is long for that.
+WAIT_SECONDS = 120.0
+
+
+class PushFolder:
+    """One run's push, named by its token; two runs from one source do not meet."""
+
+    def __init__(self, root: str, token: Optional[str]) -> None:
+        if not token or not re.fullmatch(r"[0-9a-f]{32}", token):
+            raise ImageError("work.token: is missing.")
+        self._token = token
+        self._staging = Staging(root, f"push-{token}")
+        self._public = self._staging.folder / "key.public"
+        self._grants = self._staging.folder / "grants.json"
+
+    def start(self, bundle: Bundle, source: BlobSource, blobs: Staging, throttle: Throttle) -> str:
+        """Starts the process and returns its public key."""
+
+        def work(progress: Progress) -> dict[str, Any]:
+            key = EphemeralKey(self._staging.folder)
+            try:
+                _publish(self._public, key.public)
+                grants = self._wait()
+                # The exported blobs must stay while they are read.
+                with blobs.in_use():
+                    pushed = push(grants, _pieces(bundle), source, key, self._staging, throttle, progress)
+            finally:
+                key.close()
+            return {"pushed": [asdict(outcome) for outcome in pushed]}
+
+        self._staging.create()
+        job = Job(self._staging.folder)
+        state = job.advance(self._token, work, 0, afterwards=self._linger)
+        while not self._public.exists():
+            if state.state != "running":
+                raise ImageError(f"transport: the source cannot begin: {state.error}")
+            state = job.poll(0.1)
+        return self._public.read_text()
+
+    def advance(self, grants: Sequence[Grant], seconds: float) -> JobState:
+        """Hands over the grants, once, and says how far the push is."""
+        if not self._staging.exists():
+            raise ImageError(
+                f"The source waited {WAIT_SECONDS:.0f} seconds for the targets' permission and has gone. Run again; "
+                "with very many targets, in batches ('serial')."
+            )
+        if grants and not self._grants.exists():
+            _publish(self._grants, json.dumps([asdict(grant) for grant in grants]))
+        return Job(self._staging.folder).poll(seconds)
+
+    def remove(self) -> None:
+        """Ends the process at its next look; it takes the folder away."""
+        if self._staging.exists():
+            (self._staging.folder / "stop").touch(mode=0o600)
+
+    def _stopped(self) -> bool:
+        return (self._staging.folder / "stop").exists()
+
+    def _wait(self) -> list[Grant]:
+        deadline = time.monotonic() + WAIT_SECONDS
+        while not self._grants.exists():
+            if self._stopped() or time.monotonic() > deadline:
+                raise ImageError(f"the targets gave no permission within {WAIT_SECONDS:.0f} seconds")
+            time.sleep(0.1)
+        return [Grant.parse(entry) for entry in json.loads(self._grants.read_text())]
+
+    def _linger(self) -> None:
+        """Keeps the outcome until it has been read, then leaves nothing."""
+        deadline = time.monotonic() + WAIT_SECONDS
+        while not self._stopped() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        self._staging.remove()
+
+
+def _publish(path: Path, text: str) -> None:
+    new = path.with_suffix(".new")
+    with open(new, "w", opener=private_opener) as file:
+        file.write(text)
+    os.replace(new, path)
+
+
+def _pieces(bundle: Bundle) -> dict[str, Piece]:
+    return {
+        blob.digest: Piece(blob.digest, blob.size or 0, blob.media_type, image.reference)
+        for image in bundle.images
+        for blob in image.blobs()
+    }

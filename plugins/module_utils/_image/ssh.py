@@ -1,0 +1,321 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The source's side of C(transport=scp): an ephemeral key, and the push of blobs to targets that permit it.
+
+The private key is made, read into memory and unlinked at once; the process that holds it is the one that pushes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, Callable, Optional
+
+from . import receiver
+from .engine import Progress
+from .errors import ImageError
+from .http import HttpError
+from .model import checked_digest, hex_of
+from .staging import CHUNK, Staging, private_opener
+from .throttle import Throttle
+from .transfer import BlobSource, Transfer
+
+_TARGETS_AT_ONCE = 4
+_ATTEMPTS = 5
+# How long a source waits for its targets' permission before it gives up by itself.
+_WAIT_SECONDS = 600.0
+
+
+@dataclass(frozen=True)
+class Grant:
+    """One target that permits the push: how the source reaches it, its host keys, and what it lacks."""
+
+    host: str
+    address: str
+    port: int
+    user: str
+    host_keys: tuple[str, ...]
+    digests: tuple[str, ...]
+
+    @classmethod
+    def parse(cls, value: Mapping[str, Any]) -> Grant:
+        return cls(
+            str(value["host"]),
+            str(value["address"]),
+            int(value["port"]),
+            str(value["user"]),
+            tuple(map(str, value["host_keys"])),
+            tuple(checked_digest(digest, "grants.digests") for digest in value["digests"]),
+        )
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A blob to push: its size, media type, and an image that has it."""
+
+    digest: str
+    size: int
+    media_type: str
+    reference: str
+
+
+@dataclass
+class Pushed:
+    """What the push to one target came to."""
+
+    host: str
+    sent: int = 0
+    error: Optional[str] = None
+    digests: list[str] = field(default_factory=list)
+
+
+class EphemeralKey:
+    """A private key in memory. Its path works for child processes of this process for as long as this lives."""
+
+    def __init__(self, folder: Path) -> None:
+        path = folder / "key"
+        for old in (path, path.with_suffix(".pub")):
+            old.unlink(missing_ok=True)
+        try:
+            subprocess.run(
+                ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(path)],
+                check=True, capture_output=True, timeout=60, stdin=subprocess.DEVNULL,
+            )  # fmt: skip
+            self.public = " ".join(path.with_suffix(".pub").read_text().split()[:2])
+            self._memory = os.memfd_create("key", os.MFD_CLOEXEC)
+            os.fchmod(self._memory, 0o600)
+            os.write(self._memory, path.read_bytes())
+        except (OSError, subprocess.SubprocessError) as error:
+            raise ImageError(
+                f"transport: no key can be made on the source: {error}. Is the OpenSSH client there?"
+            ) from error
+        finally:
+            for old in (path, path.with_suffix(".pub")):
+                old.unlink(missing_ok=True)
+        # ssh closes all descriptors that it inherits, so it is given this process's.
+        self.path = f"/proc/{os.getpid()}/fd/{self._memory}"
+
+    def close(self) -> None:
+        os.close(self._memory)
+
+
+def own_address(address: str, port: int) -> str:
+    """The address from which this host reaches another one; nothing is sent."""
+    try:
+        family, kind, protocol, _name, target = socket.getaddrinfo(address, port, type=socket.SOCK_DGRAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.connect(target)
+            return str(probe.getsockname()[0])
+    except OSError as error:
+        raise ImageError(
+            f"image_transfer_address: the source has no way to {address}: {error}. Set image_transfer_address of that "
+            "target to the address at which the source reaches it."
+        ) from error
+
+
+def push(
+    grants: Sequence[Grant],
+    pieces: Mapping[str, Piece],
+    source: BlobSource,
+    key: EphemeralKey,
+    staging: Staging,
+    throttle: Throttle,
+    progress: Progress,
+) -> list[Pushed]:
+    """Pushes to several targets at once; one that fails leaves the others done. The outcome of each."""
+    in_all = sum(pieces[digest].size for grant in grants for digest in grant.digests)
+    done, lock = 0, threading.Lock()
+
+    def count(host: str, size: int) -> None:
+        nonlocal done
+        with lock:
+            done += size
+            progress(f"pushing, now to {host}", done, in_all)
+
+    def one(grant: Grant) -> Pushed:
+        target = _Target(grant, pieces, source, key, throttle, count)
+        try:
+            with _known_hosts(staging, grant) as known_hosts:
+                target.push(known_hosts)
+        except ImageError as error:
+            target.pushed.error = str(error)
+        return target.pushed
+
+    with ThreadPoolExecutor(max_workers=_TARGETS_AT_ONCE) as pool:
+        return list(pool.map(one, grants))
+
+
+@contextmanager
+def _known_hosts(staging: Staging, grant: Grant) -> Iterator[Path]:
+    path = staging.folder / f"known_hosts-{threading.get_ident()}"
+    name = grant.address if grant.port == 22 else f"[{grant.address}]:{grant.port}"
+    with open(path, "w", opener=private_opener) as file:
+        file.writelines(f"{name} {host_key}\n" for host_key in grant.host_keys)
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+
+
+class _DroppedError(Exception):
+    """A connection ended early; what has arrived is kept on the other side."""
+
+
+class _Target:
+    """The push to one target."""
+
+    def __init__(
+        self,
+        grant: Grant,
+        pieces: Mapping[str, Piece],
+        source: BlobSource,
+        key: EphemeralKey,
+        throttle: Throttle,
+        count: Callable[[str, int], None],
+    ) -> None:
+        self.pushed = Pushed(grant.host)
+        self._grant = grant
+        self._pieces = pieces
+        self._source = source
+        self._key = key
+        self._throttle = throttle
+        self._count = count
+
+    def push(self, known_hosts: Path) -> None:
+        """Goes on behind what is there after a connection dropped, a bounded number of times."""
+        for attempt in range(_ATTEMPTS):
+            try:
+                self._push_once(known_hosts)
+                return
+            except _DroppedError as error:
+                if attempt == _ATTEMPTS - 1:
+                    raise ImageError(f"{self._grant.host}: {error}") from error
+                time.sleep(min(8.0, 0.5 * 2**attempt))
+
+    def _push_once(self, known_hosts: Path) -> None:
+        with self._connection(known_hosts) as (to, answers):
+            hello = self._answer(answers)
+            complete = set(hello["complete"])
+            for digest in self._grant.digests:
+                name = hex_of(digest)
+                if name not in complete:
+                    self._send(
+                        self._pieces[digest], min(int(hello["have"][name]), self._pieces[digest].size), to, answers
+                    )
+
+    def _send(self, piece: Piece, offset: int, to: IO[bytes], answers: IO[bytes]) -> None:
+        left = piece.size - offset
+        head = {"hex": hex_of(piece.digest), "offset": offset, "length": left, "size": piece.size}
+        # A part with a number is read from its offset on; what is sent is verified on the target, before the load.
+        transfer = Transfer(piece.digest, piece.media_type, 1, offset, left, "", {}, piece.reference)
+        try:
+            to.write(json.dumps(head).encode() + b"\n")
+            if left:
+                with self._source.open(transfer) as reader:
+                    while left:
+                        chunk = reader.read(min(CHUNK, left))
+                        if not chunk:
+                            raise ImageError(f"{piece.digest} ended {left} bytes early on the source.")
+                        self._throttle.take(len(chunk))
+                        to.write(chunk)
+                        left -= len(chunk)
+                        self.pushed.sent += len(chunk)
+                        self._count(self._grant.host, len(chunk))
+            to.flush()
+        except HttpError as error:
+            if error.retryable:
+                raise _DroppedError(str(error)) from error
+            raise
+        except OSError as error:
+            # The receiver may have said why before it went.
+            with suppress(_DroppedError):
+                self._answer(answers)
+            raise _DroppedError(f"the connection broke: {error.strerror}") from error
+        answer = self._answer(answers)
+        if answer.get("size") != piece.size:
+            size = answer.get("size")
+            raise ImageError(f"{self._grant.host}: {piece.digest} arrived with {size} bytes, not {piece.size}.")
+        self.pushed.digests.append(piece.digest)
+
+    def _answer(self, answers: IO[bytes]) -> dict[str, Any]:
+        line = answers.readline(1024 * 1024)
+        if not line:
+            raise _DroppedError("the connection ended")
+        try:
+            answer = json.loads(line)
+        except ValueError:
+            raise ImageError(f"{self._grant.host}: something else than the receiver answers: {line[:80]!r}.") from None
+        if "error" in answer:
+            raise ImageError(f"{self._grant.host}: the receiver refused: {answer['error']}.")
+        return dict(answer)
+
+    @contextmanager
+    def _connection(self, known_hosts: Path) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
+        grant = self._grant
+        settings = {
+            "IdentityFile": self._key.path,
+            "IdentitiesOnly": "yes",
+            "IdentityAgent": "none",
+            "UserKnownHostsFile": str(known_hosts),
+            "GlobalKnownHostsFile": "/dev/null",
+            "StrictHostKeyChecking": "yes",
+            "PreferredAuthentications": "publickey",
+            "BatchMode": "yes",
+            "ControlPath": "none",
+            "ConnectTimeout": "20",
+            # A dead link is noticed within a minute.
+            "ServerAliveInterval": "15",
+            "ServerAliveCountMax": "4",
+            "Compression": "no",
+            "LogLevel": "ERROR",
+        }
+        options = [word for name, value in settings.items() for word in ("-o", f"{name}={value}")]
+        command = ["ssh", "-F", "/dev/null", *options, "-p", str(grant.port), "-l", grant.user, "--", grant.address]
+        ssh = subprocess.Popen(
+            [*command, receiver.COMMAND], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        if ssh.stdin is None or ssh.stdout is None or ssh.stderr is None:
+            raise ImageError("transport: ssh has no streams.")
+        try:
+            yield ssh.stdin, ssh.stdout
+            ssh.stdin.close()
+            ssh.wait(timeout=60)
+        except _DroppedError as error:
+            with suppress(OSError):
+                ssh.stdin.close()
+            ssh.kill()
+            words = ssh.stderr.read(4096).decode("utf-8", "replace").strip()
+            _refuse_for_good(grant, words)
+            raise _DroppedError(f"{error}. {words}") from error
+        finally:
+            if ssh.poll() is None:
+                ssh.kill()
+                ssh.wait()
+            for stream in (ssh.stdin, ssh.stdout, ssh.stderr):
+                with suppress(OSError):
+                    stream.close()
+
+
+def _refuse_for_good(grant: Grant, words: str) -> None:
+    """Raises for what another attempt cannot mend."""
+    if "Host key verification failed" in words or "HOST IDENTIFICATION HAS CHANGED" in words:
+        raise ImageError(
+            f"{grant.host}: what answers at {grant.address} port {grant.port} has another host key than the target told "
+            "over the controller's connection. Nothing was sent. Set image_transfer_address and image_transfer_port to "
+            "where the source reaches the target itself."
+        )
+    if "Permission denied" in words:
+        raise ImageError(
+            f"{grant.host}: sshd refused the key that was authorized for user {grant.user}. Does it read "
+            "~/.ssh/authorized_keys, allow public keys for this user, and see the source at the address in 'from'? "
+            f"It said: {words}"
+        )

@@ -1,0 +1,43 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A limit of bytes per second that several threads keep together."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from typing import Callable, Optional
+
+
+class Throttle:
+    """C(rate): bytes per second, None for no limit. Unused time is not saved up, so there are no bursts."""
+
+    def __init__(
+        self,
+        rate: Optional[int],
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._rate = rate
+        self._clock = clock
+        self._sleep = sleep
+        self._free_at = 0.0
+        self._lock = threading.Lock()
+
+    def take(self, count: int) -> None:
+        """Waits until C(count) more bytes are within the limit."""
+        if not self._rate:
+            return
+        with self._lock:
+            now = self._clock()
+            begin = max(now, self._free_at)
+            self._free_at = begin + count / self._rate
+        if begin > now:
+            self._sleep(begin - now)
+
+    def over(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        """The chunks, no faster than the limit."""
+        for chunk in chunks:
+            self.take(len(chunk))
+            yield chunk

@@ -1,0 +1,61 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How every state=saved begins: what the source has, and which targets are certain not to take it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Optional
+
+from ...module_utils._image.model import Blob, Bundle, Target
+from ...module_utils._image.plan import plan_load, refusal
+from .flow import Host, Progress, run_job, slice_of
+
+
+@dataclass(frozen=True)
+class SaveOptions:
+    """What the flow needs of the task. C(corrupt): digests whose object failed on a target, with its entity tag."""
+
+    from_engine: bool
+    targets: Sequence[Target]
+    corrupt: Mapping[str, Optional[str]]
+    check_mode: bool
+    diff: bool
+
+
+@dataclass(frozen=True)
+class Offered:
+    """What a source offers. C(leftover): a run that was killed has left its staging folder there."""
+
+    bundle: Bundle
+    estimates: Mapping[str, int]
+    leftover: bool
+    refused: Mapping[str, str]
+    targets: Sequence[Target]
+
+    def estimated(self, bundle: Bundle) -> dict[str, Blob]:
+        """The blobs of a bundle by digest, with an estimated size where none is known."""
+        return {
+            blob.digest: Blob(
+                blob.digest,
+                self.estimates.get(blob.digest) if blob.size is None else blob.size,
+                blob.media_type,
+            )
+            for blob in bundle.blobs()
+        }
+
+
+def ask(host: Host, options: SaveOptions) -> Offered:
+    """Asks the source, and leaves out the targets for which nothing is to be carried."""
+    answer = host({"work": slice_of("inspect")})
+    bundle = Bundle.parse(answer["bundle"])
+    reasons = {target.host: refusal(plan_load(bundle, target.facts), 0, target.facts) for target in options.targets}
+    refused = {name: reason for name, reason in reasons.items() if reason}
+    targets = [target for target in options.targets if target.host not in refused]
+    return Offered(bundle, answer["estimates"], bool(answer["leftover"]), refused, targets)
+
+
+def export(host: Host, bundle: Bundle, digests: Sequence[str], progress: Progress) -> Bundle:
+    """Has the source's engine write these blobs into its staging folder; then their sizes are known."""
+    return bundle.with_sizes(run_job(host, bundle, "export", progress, digests=list(digests))["sizes"])

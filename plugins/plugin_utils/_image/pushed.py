@@ -1,0 +1,145 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""C(transport=scp): blobs go from the source straight to the staging folders of the targets.
+
+Three hosts take part and a task has one connection, so it is three states: with C(saved) the source makes a key and
+says what each target lacks, with C(authorized) a target permits exactly that, with C(pushed) the source pushes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import uuid4
+
+from ...module_utils._image.errors import ImageError
+from ...module_utils._image.model import Blob, Bundle, Target, total
+from ...module_utils._image.plan import Need, needed_blobs
+from ...module_utils._plan import Step
+from ...module_utils._result import ItemResult, summarize
+from .flow import Host, Progress, megabytes, run_job, slice_of
+from .offered import SaveOptions, ask, export
+
+# The permission ends by itself after this: a run that was killed cannot take it away. A push that has begun goes on.
+PERMISSION_SECONDS = 900
+
+
+def offer(host: Host, options: SaveOptions, progress: Progress) -> dict[str, Any]:
+    """state=saved: what the source has and each target lacks. Outside check mode the source then waits to push."""
+    began = time.monotonic()
+    if not options.targets:
+        raise ImageError("targets: is empty, but transport=scp goes to targets, so it must know them.")
+    offered = ask(host, options)
+    bundle = offered.bundle
+    needs = needed_blobs(bundle, offered.targets) if offered.targets else ()
+    push: dict[str, Any] = {}
+    if not options.check_mode and (needs or offered.leftover):
+        try:
+            if needs and options.from_engine:
+                bundle = export(host, bundle, [need.blob.digest for need in needs], progress)
+            push = _begin(host, bundle, offered.targets, needs) if needs else {}
+        finally:
+            if not push:
+                host({"bundle": bundle.to_dict(), "work": slice_of("clean")})
+    sized = offered.estimated(bundle)
+    items = [_needed(sized[need.blob.digest], need) for need in needs]
+    return {
+        **summarize(items, options.diff),
+        "bundle": bundle.to_dict(),
+        "blobs": [item.to_dict() for item in items],
+        "push": push,
+        "steps": [
+            Step("push", need.blob.digest, f"missing on {name}", after={"host": name}).to_dict()
+            for need in needs
+            for name in need.hosts
+        ],
+        "bytes_full": total(sized.values()),
+        "bytes_needed": total(sized[need.blob.digest] for need in needs),
+        "bytes_carried": 0,
+        "estimated": options.check_mode and any(need.blob.size is None for need in needs),
+        "refused": offered.refused,
+        "path": "ssh",
+        "seconds": round(time.monotonic() - began, 1),
+    }
+
+
+def _begin(host: Host, bundle: Bundle, targets: Sequence[Target], needs: Sequence[Need]) -> dict[str, Any]:
+    """Has the source make its key and wait; what the other two states need to know."""
+    token = uuid4().hex
+    lacking = {target.host: [need.blob.digest for need in needs if target.host in need.hosts] for target in targets}
+    places: list[dict[str, Any]] = [
+        {"host": target.host, "address": target.address, "port": target.port}
+        for target in targets
+        if lacking[target.host]
+    ]
+    answer = host({"bundle": bundle.to_dict(), "work": slice_of("offer", token=token, targets=places)})
+    return {
+        "token": token,
+        "public_key": answer["public_key"],
+        "targets": {
+            place["host"]: {**place, "from": answer["addresses"][place["host"]], "digests": lacking[place["host"]]}
+            for place in places
+        },
+    }
+
+
+def _needed(blob: Blob, need: Need) -> ItemResult:
+    reason = f"missing on {', '.join(need.hosts)} ({megabytes(blob.size or 0)})"
+    return ItemResult(blob.digest, "changed", reason, fields={"size": blob.size, "media_type": blob.media_type})
+
+
+def authorize(host: Host, bundle: Bundle, push: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """state=authorized: this target permits the source to push what it lacks; its answer is the grant."""
+    place = push.get("targets", {}).get(name)
+    if place is None:
+        return {"changed": False, "grant": None}
+    sizes = {blob.digest: blob.size for blob in bundle.blobs()}
+    work = slice_of(
+        "authorize",
+        public_key=push["public_key"],
+        addresses=[place["from"]],
+        port=place["port"],
+        expires=PERMISSION_SECONDS,
+        blobs=[{"digest": digest, "size": sizes[digest]} for digest in place["digests"]],
+    )
+    answer = host({"bundle": bundle.to_dict(), "work": work})
+    grant = {name: place[name] for name in ("host", "address", "port", "digests")}
+    return {"changed": True, "grant": {**grant, "user": answer["user"], "host_keys": answer["host_keys"]}}
+
+
+def push_all(
+    host: Host, bundle: Bundle, push: Mapping[str, Any], grants: Sequence[Mapping[str, Any]], progress: Progress
+) -> dict[str, Any]:
+    """state=pushed: the waiting source pushes to every target that permitted it."""
+    began = time.monotonic()
+    outcomes: Sequence[Mapping[str, Any]] = ()
+    if push:
+        try:
+            if grants:
+                outcomes = run_job(host, bundle, "push", progress, push["token"], grants=list(grants))["pushed"]
+        finally:
+            host({"bundle": bundle.to_dict(), "work": slice_of("clean", token=push["token"])})
+    items = [_pushed(outcome) for outcome in outcomes]
+    return {
+        # A target that could not be reached says so itself: it lacks blobs when it comes to load.
+        "changed": any(item.status == "changed" for item in items),
+        "targets": [item.to_dict() for item in items],
+        "bytes_carried": sum(outcome["sent"] for outcome in outcomes),
+        "seconds": round(time.monotonic() - began, 1),
+    }
+
+
+def _pushed(outcome: Mapping[str, Any]) -> ItemResult:
+    fields = {"bytes": outcome["sent"], "blobs": outcome["digests"]}
+    if outcome["error"]:
+        return ItemResult(outcome["host"], "failed", outcome["error"], fields=fields)
+    reason = f"{len(outcome['digests'])} blobs pushed ({megabytes(outcome['sent'])})"
+    return ItemResult(outcome["host"], "changed" if outcome["digests"] else "ok", reason, fields=fields)
+
+
+def revoke(host: Host, bundle: Bundle, check_mode: bool) -> dict[str, Any]:
+    """state=revoked: this target permits nothing any more."""
+    if check_mode:
+        return {"changed": False}
+    return {"changed": bool(host({"bundle": bundle.to_dict(), "work": slice_of("revoke")})["revoked"])}
