@@ -208,9 +208,8 @@ class _Target:
             for digest in self._grant.digests:
                 name = hex_of(digest)
                 if name not in complete:
-                    self._send(
-                        self._pieces[digest], min(int(hello["have"][name]), self._pieces[digest].size), to, answers
-                    )
+                    piece = self._pieces[digest]
+                    self._send(piece, min(int(hello["have"][name]), piece.size), to, answers)
 
     def _send(self, piece: Piece, offset: int, to: IO[bytes], answers: IO[bytes]) -> None:
         left = piece.size - offset
@@ -240,9 +239,8 @@ class _Target:
             with suppress(_DroppedError):
                 self._answer(answers)
             raise _DroppedError(f"the connection broke: {error.strerror}") from error
-        answer = self._answer(answers)
-        if answer.get("size") != piece.size:
-            size = answer.get("size")
+        size = self._answer(answers).get("size")
+        if size != piece.size:
             raise ImageError(f"{self._grant.host}: {piece.digest} arrived with {size} bytes, not {piece.size}.")
         self.pushed.digests.append(piece.digest)
 
@@ -309,8 +307,8 @@ def _refuse_for_good(grant: Grant, words: str) -> None:
     """Raises for what another attempt cannot mend."""
     if "Host key verification failed" in words or "HOST IDENTIFICATION HAS CHANGED" in words:
         raise ImageError(
-            f"{grant.host}: what answers at {grant.address} port {grant.port} has another host key than the target told "
-            "over the controller's connection. Nothing was sent. Set image_transfer_address and image_transfer_port to "
+            f"{grant.host}: what answers at {grant.address} port {grant.port} has another host key than the target "
+            "told over the controller's connection. Nothing was sent. Set image_transfer_address and image_transfer_port to "
             "where the source reaches the target itself."
         )
     if "Permission denied" in words:

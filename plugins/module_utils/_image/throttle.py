@@ -41,3 +41,6 @@ class Throttle:
         for chunk in chunks:
             self.take(len(chunk))
             yield chunk
+
+
+NO_LIMIT = Throttle(None)

@@ -18,7 +18,7 @@ from .errors import ImageError
 from .http import Client, HttpError, Readable
 from .model import Outcome, checked_digest, hex_of
 from .staging import CHUNK, Staging, private_opener
-from .throttle import Throttle
+from .throttle import NO_LIMIT, Throttle
 
 # A store limits each connection more than the link does; more than this gains nothing on two cores.
 PARALLEL = 4
@@ -72,7 +72,7 @@ class StagedSource:
 
 
 def send(
-    transfers: Sequence[Transfer], source: BlobSource, client: Client, seconds: float, throttle: Throttle
+    transfers: Sequence[Transfer], source: BlobSource, client: Client, seconds: float, throttle: Throttle = NO_LIMIT
 ) -> list[Outcome]:
     """PUTs what it can begin within C(seconds). What is left comes back as not done."""
     deadline = time.monotonic() + seconds
@@ -96,7 +96,7 @@ def send(
 
 
 def fetch(
-    transfers: Sequence[Transfer], staging: Staging, client: Client, seconds: float, throttle: Throttle
+    transfers: Sequence[Transfer], staging: Staging, client: Client, seconds: float, throttle: Throttle = NO_LIMIT
 ) -> list[Outcome]:
     """GETs blobs into the staging folder, from where they are, until C(seconds) are over."""
     deadline = time.monotonic() + seconds
