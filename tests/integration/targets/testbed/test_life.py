@@ -198,7 +198,7 @@ def test_down_leaves_the_machine_as_it_was(bed: Bed) -> None:
         during = machine()
         assert paths.CONTROLLER_LINK in during["links"]
         assert [group for group in during["cgroups"] if "daytwo-testbed/private-a" in group]
-        assert len(during["namespaces"]) == len(before["namespaces"]) + 1 + len(hosts.SITES)
+        assert len(during["namespaces"]) == len(before["namespaces"]) + len(("cloud", *hosts.SITES, "the container"))
         subprocess.run([*CLI, "down"], check=True)
         assert machine() == before
         assert list(bed_processes()) == []
