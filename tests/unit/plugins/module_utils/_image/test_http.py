@@ -208,6 +208,7 @@ def test_headers_that_are_none(serve: Any, make: Any, name: str, value: str) -> 
         (400, b"see https://h.test/p?sig=abc now", "", "see https://h.test/p?... now", False, False, ""),
         (407, b"", "", "", False, False, "proxy"),
     ],
+    ids=range(23),
 )
 def test_a_refusal_says_what_the_service_said(
     serve: Any, make: Any, status: int, body: bytes, code: str, answer: str, retryable: bool, expired: bool, hint: str

@@ -332,6 +332,7 @@ def layer(**changes: Any) -> dict[str, Any]:
         (b"<html>", "text/html", "no JSON"),
         ({"schemaVersion": 2, "config": {}, "layers": []}, m.OCI_MANIFEST, "is no size"),
     ],
+    ids=["schema 1", "deep", "number", "large", "html", "empty"],
 )
 def test_foul_documents(place: Place, shelf: Shelf, document: Any, media_type: str, problem: str) -> None:
     shelf.manifest(document, media_type, "v1")
