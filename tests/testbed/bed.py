@@ -167,7 +167,7 @@ class Bed:
         for name, host in self.hosts.items():
             running = host.running()
             python = f"Python {host.site.python}"
-            if host.python == "/usr/bin/python3":
+            if running and host.python == "/usr/bin/python3":
                 python = f"Debian's own Python (no {host.site.python} on this machine)"
             rows.append((f"{name}/sshd", "up" if "sshd" in running else "DOWN", f"root@{host.address}, {python}"))
             rows.append((f"{name}/dockerd", "up" if "dockerd" in running else "DOWN", str(host.docker_socket)))

@@ -123,8 +123,8 @@ class Gate:
         return Forward(MOTO)
 
     def decide(self, request: Request) -> Answer | Forward | Reset:
-        self.rules.begin()
         call = self.identify(request)
+        self.rules.begin()
         notes: dict[str, Any] = {"denied": False, "fault": ""}
         self._seen[id(request)] = (call, notes)
         fault = self.rules.fault_for(call, CLIENTS.get(request.client, request.client))

@@ -30,12 +30,17 @@ def _addresses(link: dict[str, Any]) -> set[str]:
     return {address["local"] for address in link.get("addr_info", []) if address["family"] == "inet"}
 
 
+def mac(address: str) -> str:
+    """A hardware address for good: a node that comes back is found by neighbours that remember the old wire."""
+    return "02:d2:" + ":".join(f"{int(number):02x}" for number in address.split("."))
+
+
 def bridge(cloud: Node) -> None:
     """The cloud's switch, bearing the addresses of its services."""
     pid = cloud.init_pid()
     link = _links(pid).get(BRIDGE)
     if link is None:
-        _ip(pid, "link", "add", BRIDGE, "type", "bridge")
+        _ip(pid, "link", "add", BRIDGE, "address", mac(paths.REGISTRY), "type", "bridge")
         link = {}
     for address in (paths.REGISTRY, paths.REGISTRY_AUTH, paths.S3, paths.AWS):
         if address not in _addresses(link):
@@ -55,7 +60,8 @@ def plug(cloud: Node, port: str, name: str, address: str, node: Node | None) -> 
     elif inside:  # another cloud's wire
         _ip(pid, "link", "delete", name)
     space = str(pid or os.getpid())
-    _ip(cloud_pid, "link", "add", port, "type", "veth", "peer", "name", name, "netns", space)
+    peer = ["peer", "name", name, "address", mac(address), "netns", space]
+    _ip(cloud_pid, "link", "add", port, "type", "veth", *peer)
     _ip(cloud_pid, "link", "set", port, "master", BRIDGE, "up")
     _ip(pid, "address", "add", f"{address}/24", "dev", name)
     _ip(pid, "link", "set", name, "up")

@@ -124,13 +124,10 @@ class Node:
     def pid_of(self, part: str) -> int:
         """The part's pid as the machine numbers it: what a test kills."""
         inside = self.running().get(part)
-        space = Path(f"/proc/{self.init_pid()}/ns/pid").readlink()
-        for pid, _ in bed_processes():
-            with contextlib.suppress(OSError):
-                if Path(f"/proc/{pid}/ns/pid").readlink() != space:
-                    continue
-                status = Path(f"/proc/{pid}/status").read_text()
-                if next(line for line in status.splitlines() if line.startswith("NSpid:")).split()[-1] == str(inside):
+        for pid in processes_beside(self.init_pid()):
+            with contextlib.suppress(OSError, StopIteration):
+                status = Path(f"/proc/{pid}/status").read_text().splitlines()
+                if next(line for line in status if line.startswith("NSpid:")).split()[-1] == str(inside):
                     return pid
         raise BedError(f"{part} does not run on {self.name}")
 
@@ -226,8 +223,22 @@ class Node:
         return subprocess.CompletedProcess(command, result.returncode, out, err)
 
 
+def processes_beside(init: int) -> list[int]:
+    """Every process of the pid namespace that this one is in."""
+    try:
+        space = Path(f"/proc/{init}/ns/pid").readlink()
+    except OSError:
+        return []
+    found = []
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if entry.name.isdigit() and (entry / "ns/pid").readlink() == space:
+                found.append(int(entry.name))
+    return found
+
+
 def bed_processes() -> Iterator[tuple[int, list[str]]]:
-    """Every process that bears the bed's mark, with its command line."""
+    """Every process that bears the bed's mark, with its command line; not sshd, which writes over it."""
     mark = f"{paths.MARKER}=1".encode()
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():

@@ -28,7 +28,9 @@ def _part(name: str, module: str, sources: list[str], *reads: object) -> Part:
         "AWS_SECRET_ACCESS_KEY": "testbed",
         "AWS_EC2_METADATA_DISABLED": "true",
     }
-    return Part(name, [sys.executable, "-m", module], env, [texts, *reads])
+    # The environment's own path, not that of a link to it: the same recipe however `up` was called.
+    python = Path(sys.prefix).resolve() / "bin" / "python"
+    return Part(name, [str(python), "-m", module], env, [texts, *reads])
 
 
 def parts() -> list[Part]:

@@ -24,7 +24,7 @@ class TcpProxy:
         self.cut_after = cut_after  # bytes in both directions of one connection; None: never
         self.delay = delay  # seconds
         self.passed = 0
-        self.cuts = 0
+        self.cuts = 0  # that were meant; connections that end by themselves, or with the proxy, are none
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -40,18 +40,14 @@ class TcpProxy:
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        self.cut()
+        self._break(set(self._open))
 
     def cut(self) -> None:
         """Reset every connection that is open now."""
         with self._lock:
-            broken, self._open = self._open, set()
-        for connection in broken:
-            # shutdown wakes the thread that waits in recv; a bare close would leave it waiting
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RD)
-            reset(connection)
-        self.cuts += bool(broken)
+            ends = set(self._open)
+            self.cuts += bool(ends)
+        self._break(ends)
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
@@ -64,9 +60,18 @@ class TcpProxy:
                     continue
                 with self._lock:
                     self._open |= {client, server}
-                count = [0]
-                for source, sink in ((client, server), (server, client)):
-                    threading.Thread(target=self._pump, args=(source, sink, count), daemon=True).start()
+                threading.Thread(target=self._carry, args=(client, server), daemon=True).start()
+
+    def _carry(self, client: socket.socket, server: socket.socket) -> None:
+        count = [0]
+        back = threading.Thread(target=self._pump, args=(server, client, count), daemon=True)
+        back.start()
+        self._pump(client, server, count)
+        back.join()
+        with self._lock:
+            self._open -= {client, server}
+        client.close()
+        server.close()
 
     def _pump(self, source: socket.socket, sink: socket.socket, count: list[int]) -> None:
         with contextlib.suppress(OSError):
@@ -75,15 +80,19 @@ class TcpProxy:
                     time.sleep(self.delay)
                 sink.sendall(data)
                 with self._lock:
-                    count[0] += len(data)
+                    before, count[0] = count[0], count[0] + len(data)
                     self.passed += len(data)
-                if self.cut_after is not None and count[0] >= self.cut_after:
-                    with self._lock:
-                        self._open -= {source, sink}
+                if self.cut_after is not None and before < self.cut_after <= count[0]:
                     self.cuts += 1
-                    for end in (source, sink):
-                        with contextlib.suppress(OSError):
-                            end.shutdown(socket.SHUT_RD)
-                        reset(end)
+                    self._break({source, sink})
                     return
             sink.shutdown(socket.SHUT_WR)
+
+    def _break(self, ends: set[socket.socket]) -> None:
+        with self._lock:
+            self._open -= ends
+        for end in ends:
+            # shutdown wakes the thread that waits in recv; a bare close would leave it waiting
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RD)
+            reset(end)

@@ -38,8 +38,8 @@ def mypy() -> Ran:
     flags = [word for package in [*packages, "testbed"] for word in ("-p", package)]
     cache = ["--config-file", str(ROOT / "pyproject.toml"), "--cache-dir", str(CACHE / "mypy")]
     collection = run(BIN / "mypy", *cache, *flags, env={"MYPYPATH": os.environ["PYTHONPATH"]})
-    path = os.pathsep.join([str(TOOLS), str(TOOLS / "demo"), os.environ["PYTHONPATH"]])
-    tools = run(BIN / "mypy", *cache, *TOOLS.rglob("*.py"), env={"MYPYPATH": path})
+    path = os.pathsep.join([str(TOOLS), os.environ["PYTHONPATH"]])
+    tools = run(BIN / "mypy", *cache, *TOOLS.glob("*.py"), env={"MYPYPATH": path})
     return Ran(
         collection.returncode or tools.returncode or (not packages),
         tools.output + collection.output,

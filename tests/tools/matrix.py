@@ -26,7 +26,7 @@ def core(venv: Path) -> str:
 def controller(version: str) -> Counts:
     """Unit tests and sanity with what this Python's lock file holds."""
     venv = make_venv("test", version)
-    print(f"-- ansible-core {core(venv)} on Python {version}", flush=True)
+    print(f"-- ansible-core {core(venv)} on Python {version}: sanity, then unit tests", flush=True)
     passed, message = sanity(venv, version)
     print(message, flush=True)
     with staged(venv) as here:
@@ -56,7 +56,7 @@ def managed_host(version: str) -> Counts:
     """What runs on managed hosts, on a Python that no ansible-core of ours runs on itself."""
     host = make_venv("units", version)
     path = str(host / "bin")
-    print(f"-- managed hosts on Python {version}", flush=True)
+    print(f"-- managed hosts on Python {version}: import, compile and unit tests", flush=True)
     # Only these two of the sanity tests look at a Python other than the controller's.
     passed, message = sanity(VENV, version, "--test", "import", "--test", "compile", fewest=2, path=path)
     print(message, flush=True)

@@ -166,7 +166,8 @@ def _stage_pass(
             while (member := archive.next()) is not None:
                 # tarfile remembers every member it has passed; an archive of millions would fill the memory.
                 archive.members = []  # type: ignore[attr-defined]
-                if not member.isreg():
+                # A sparse file of some bytes would be written with all its holes; no engine saves one.
+                if not member.isreg() or member.issparse():
                     continue
                 expected = _expected_digest(member.name, order)
                 content = archive.extractfile(member)
@@ -175,7 +176,7 @@ def _stage_pass(
                         progress(done + size)
                 done += member.size
                 progress(done)
-    except tarfile.TarError as error:
+    except (tarfile.TarError, ValueError) as error:  # tarfile lets int() fail on numbers that are none
         raise ImageError(f"docker save gave an archive that cannot be read: {error}.") from error
 
 

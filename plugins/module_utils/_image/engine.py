@@ -23,9 +23,11 @@ class Archive(Protocol):
     """An archive to load, produced while it is read: nothing of it is held in memory."""
 
     @property
-    def length(self) -> int: ...
+    def length(self) -> int:
+        """Its bytes in all."""
 
-    def __iter__(self) -> Iterator[bytes]: ...
+    def __iter__(self) -> Iterator[bytes]:
+        """Its bytes, from the first on, each time anew."""
 
 
 class Engine(Protocol):
@@ -33,28 +35,21 @@ class Engine(Protocol):
 
     def facts(self, staging_path: str) -> EngineFacts:
         """Everything that planning needs, in bulk."""
-        ...
 
     def find(self, name_or_id: str) -> Optional[StoredImage]:
         """One image, or None where the engine has none of that name or id."""
-        ...
 
     def layer_sizes(self, image: StoredImage) -> Sequence[Optional[int]]:
         """An estimate of each layer's uncompressed bytes; None where the engine does not tell."""
-        ...
 
     def export(self, image: StoredImage) -> AbstractContextManager[BinaryIO]:
         """The engine's own archive of one image, as a stream."""
-        ...
 
     def load(self, archive: Archive, progress: Progress) -> None:
         """Feeds an archive to the engine. That it returns proves nothing: read back what the engine has afterwards."""
-        ...
 
     def tag(self, image: StoredImage, name: str) -> None:
         """Gives the image the name, which moves it from whatever held it; that image stays."""
-        ...
 
     def remove(self, image: StoredImage) -> None:
         """Removes an image that has no name."""
-        ...

@@ -183,9 +183,9 @@ _PORTS = {"http": 80, "https": 443}
 
 def redacted(url: str) -> str:
     """The URL without user, password, query string and fragment: what may be shown."""
-    bare, query, _ = url.partition("?")
+    bare, mark, query = url.partition("?")
     bare = re.sub(r"//[^/]*@", "//", bare.partition("#")[0])
-    return bare + ("?..." if query else "")
+    return bare + ("?..." if mark and query else "")
 
 
 def _scrubbed(text: str, address: _Address, headers: Mapping[str, str]) -> str:
@@ -349,7 +349,7 @@ class _Proxies:
             ip = ipaddress.ip_address(address.host)
             is_ip = True
             return ip in ipaddress.ip_network(entry, strict=False)
-        name, _, port = entry.partition(":") if entry.count(":") == 1 else (entry, "", "")
+        name, port = entry.split(":") if entry.count(":") == 1 else (entry, "")
         if port and port != str(address.port):
             return False
         name = name.lstrip(".")
@@ -370,6 +370,7 @@ class _Exchange:
     headers: Mapping[str, str] = field(repr=False)
     connection: http.client.HTTPConnection = field(repr=False)
     response: http.client.HTTPResponse = field(repr=False)
+    reusable: bool = True
 
 
 class Client:
@@ -505,7 +506,7 @@ class Client:
     ) -> _Exchange:
         """Sends, follows redirects, and returns with the head of an answer whose status is one of C(ok)."""
         address = _Address.parse(method, url)
-        for _ in range(_MAX_REDIRECTS + 1):
+        for remaining in range(_MAX_REDIRECTS, -1, -1):
             connection = self._begin(method, address, headers, None if body is None else len(body))
             try:
                 if body is not None:
@@ -519,6 +520,9 @@ class Client:
                 return exchange
             if response.status not in _REDIRECTS or method not in ("GET", "HEAD"):
                 raise self._refusal(exchange)
+            if not remaining:
+                connection.close()
+                break
             following = _redirect(exchange)
             self._finish(exchange, _ERROR_BODY)
             if following.origin != address.origin:
@@ -550,10 +554,10 @@ class Client:
             close = getattr(source, "close", None)
             if close is not None:
                 close()
-        exchange = _Exchange("PUT", address, headers, connection, response)
+        exchange = _Exchange("PUT", address, headers, connection, response, reusable=not early)
         if response.status not in ok:
             raise self._refusal(exchange)
-        if early:
+        if early and response.status < 300:
             connection.close()
             raise HttpBodyError(
                 "PUT", url, "it was accepted before all bytes were sent", status=response.status, retryable=True
@@ -667,7 +671,9 @@ class Client:
 
     def _give_back(self, exchange: _Exchange, whole: bool) -> None:
         connection, response = exchange.connection, exchange.response
-        reusable = whole and connection.sock is not None  # http.client drops it after Connection: close
+        reusable = (
+            exchange.reusable and whole and connection.sock is not None
+        )  # http.client drops it after Connection: close
         response.close()
         if not reusable:
             connection.close()

@@ -12,15 +12,16 @@ from dataclasses import asdict, dataclass
 from typing import Any, Optional
 
 from .errors import ImageError
+from .reference import Reference
 
 BUNDLE_VERSION = 1
 DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar"
-_DIGEST = re.compile(r"^sha256:[0-9a-f]{64}$")
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 def checked_digest(value: Any, where: str) -> str:
     """The value when it is a sha256 digest; it becomes a file name and an object key, so nothing else passes."""
-    if isinstance(value, str) and _DIGEST.match(value):
+    if isinstance(value, str) and _DIGEST.fullmatch(value):
         return value
     raise ImageError(f"{where}: {value!r} is no digest. A digest is 'sha256:' and 64 lower-case hexadecimal digits.")
 
@@ -146,7 +147,12 @@ class Bundle:
         images = top.get("images")
         if not isinstance(images, Sequence) or isinstance(images, str) or not images:
             raise ImageError("bundle: 'images' must be a list of at least one image, as state=saved returns it.")
-        return cls(tuple(_image(entry, f"bundle.images[{index}]") for index, entry in enumerate(images)))
+        parsed = tuple(_image(entry, f"bundle.images[{index}]") for index, entry in enumerate(images))
+        tags = [image.tag for image in parsed]
+        for tag in tags:
+            if tags.count(tag) > 1:
+                raise ImageError(f"bundle: two images have the name {tag}, and a name holds one.")
+        return cls(parsed)
 
 
 @dataclass(frozen=True)
@@ -311,6 +317,17 @@ def _text(entry: Mapping[str, Any], name: str, where: str) -> str:
     raise ImageError(f"{where}.{name}: must be text that is not empty, not {value!r}.")
 
 
+def _tag(entry: Mapping[str, Any], where: str) -> str:
+    """The name for the engine: one that C(state=saved) makes, since it becomes part of calls to the engine."""
+    tag = _text(entry, "tag", where)
+    try:
+        if Reference.parse(tag).familiar == tag and "@" not in tag:
+            return tag
+    except ImageError as error:
+        raise ImageError(f"{where}.tag: {error}") from error
+    raise ImageError(f"{where}.tag: {tag!r} is no name and tag as docker shows them.")
+
+
 def _blob(value: Any, where: str) -> Blob:
     entry = _mapping(value, where)
     size = entry.get("size")
@@ -327,7 +344,7 @@ def _image(value: Any, where: str) -> Image:
     manifest = entry.get("manifest")
     return Image(
         _text(entry, "reference", where),
-        _text(entry, "tag", where),
+        _tag(entry, where),
         _text(entry, "platform", where),
         None if manifest is None else _blob(manifest, f"{where}.manifest"),
         _blob(entry.get("config"), f"{where}.config"),

@@ -9,7 +9,6 @@ import hashlib
 import json
 import os
 import re
-import subprocess
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -43,7 +42,6 @@ _DOCKER_HUB_API = "registry-1.docker.io"
 # Docker keeps the login to its hub under the address of the registry protocol before last.
 _DOCKER_HUB_LOGIN = "https://index.docker.io/v1/"
 _TOKEN_LIMIT = 1024 * 1024
-_HELPER_SECONDS = 30.0
 _TOKEN_USER = "<token>"  # noqa: S105  the user name that helpers give for an identity token
 _CLIENT_ID = "daytwo.aws"
 _ANONYMOUS = ""
@@ -53,6 +51,10 @@ _LOGIN_HINT = (
 )
 
 _T = TypeVar("_T")
+
+Run = Callable[[list[str], str], tuple[int, str, str]]
+"""Runs a program with a text on its input: exit code, output, error output. OSError where it can't be started.
+The module gives it, since only Ansible's own way to run programs is allowed on managed hosts."""
 
 
 @dataclass(frozen=True)
@@ -365,11 +367,12 @@ def find_credentials(
     username: str | None = None,
     password: str | None = None,
     docker_config: str | None = None,
-    timeout: float = _HELPER_SECONDS,
+    run: Run | None = None,
 ) -> Credentials | None:
     """The login for a registry: user name and password, else what the docker config file holds or its helpers know.
 
-    C(docker_config) is a file, or a folder with C(config.json) in it. None where nobody has a login.
+    C(docker_config) is a file, or a folder with C(config.json) in it. C(run) runs a credential helper. None where
+    nobody has a login.
     """
     if username:
         return Credentials(username, password or "")
@@ -390,7 +393,7 @@ def find_credentials(
     helper = helpers.get(server) or helpers.get(host) if isinstance(helpers, dict) else None
     helper = helper or store
     if helper:
-        found = _ask_helper(helper, server, where, timeout)
+        found = _ask_helper(helper, server, where, run)
         if found is not None:
             return found
     return _stored(auths, server, where) if isinstance(auths, dict) else None
@@ -405,12 +408,12 @@ def _stored(auths: Mapping[str, Any], server: str, where: str) -> Credentials | 
         username, password = entry.get("username", ""), entry.get("password", "")
         if entry.get("auth"):
             try:
-                username, _, password = base64.b64decode(str(entry["auth"]), validate=True).decode().partition(":")
+                username, colon, password = base64.b64decode(str(entry["auth"]), validate=True).decode().partition(":")
             except ValueError:
                 raise ImageError(
                     f"{where}: the login for {key} is not in base64. Log in again with docker login."
                 ) from None
-            password = password.rstrip("\0")
+            password = password.rstrip("\0") if colon else ""
         token = entry.get("identitytoken", "")
         if not all(isinstance(value, str) for value in (username, password, token)):
             raise ImageError(f"{where}: the login for {key} is no text. Log in again with docker login.")
@@ -423,30 +426,27 @@ def _host_of(key: str) -> str:
     return re.sub(r"^https?://", "", key).partition("/")[0]
 
 
-def _ask_helper(name: Any, server: str, where: str, timeout: float) -> Credentials | None:
+def _ask_helper(name: Any, server: str, where: str, run: Run | None) -> Credentials | None:
     """Runs docker-credential-NAME get, which reads the registry from its input and writes JSON."""
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
         raise ImageError(f"{where}: it names a credential helper that cannot be a program's name.")
     program = f"docker-credential-{name}"
+    if run is None:
+        raise ImageError(f"{where} wants the credential helper {program}, and no program can be run here.")
     try:
-        done = subprocess.run(
-            [program, "get"], input=server.encode(), capture_output=True, timeout=timeout, check=False
-        )
+        code, output, words = run([program, "get"], server)
     except FileNotFoundError:
         raise ImageError(
             f"{where} wants the credential helper {program}, which is not on this host's PATH, "
             f"{os.environ.get('PATH', '')}."
         ) from None
-    except subprocess.TimeoutExpired:
-        raise ImageError(f"The credential helper {program} gave no answer in {timeout:g} seconds.") from None
     except OSError as error:
         raise ImageError(f"The credential helper {program} cannot be run: {error.strerror}.") from None
-    output = done.stdout.decode("utf-8", "replace").strip()
-    if done.returncode != 0:
+    if code != 0:
         if "credentials not found" in output.lower():
             return None
         # Helpers complain on either output; what looks like a login is not shown.
-        words = done.stderr.decode("utf-8", "replace").strip() or ("" if "{" in output else output)
+        words = words.strip() or ("" if "{" in output else output)
         raise ImageError(f"The credential helper {program} failed for {server}: {' '.join(words.split())[:200]}.")
     try:
         login = json.loads(output)

@@ -308,8 +308,8 @@ def _refuse_for_good(grant: Grant, words: str) -> None:
     if "Host key verification failed" in words or "HOST IDENTIFICATION HAS CHANGED" in words:
         raise ImageError(
             f"{grant.host}: what answers at {grant.address} port {grant.port} has another host key than the target "
-            f"{grant.host}: what answers at {grant.address} port {grant.port} has another host key than the target"
-            "where the source reaches the target itself."
+            "told over the controller's connection. Nothing was sent. Set image_transfer_address and "
+            "image_transfer_port to where the source reaches the target itself."
         )
     if "Permission denied" in words:
         raise ImageError(

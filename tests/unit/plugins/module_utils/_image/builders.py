@@ -102,7 +102,7 @@ def facts(*images: StoredImage, staging: int = 10**12, root: Optional[int] = Non
         platform="linux/amd64",
         images=images,
         chain_ids=frozenset(chain for image in images for chain in chain_ids(image.diff_ids)),
-        staging=Disk("/var/tmp", staging, 1),  # noqa: S108  a name, nothing is made there
+        staging=Disk("/staging", staging, 1),
         root=None if root is None else Disk("/var/lib/docker", root, device),
     )
 

@@ -88,7 +88,7 @@ class Conversation(BaseHTTPRequestHandler):
 
     def tunnel(self) -> None:
         """CONNECT as a proxy does it: bytes both ways until one side closes."""
-        host, _, port = self.path.rpartition(":")
+        host, port = self.path.rsplit(":", 1)
         with socket.create_connection((host, int(port)), timeout=5) as upstream:
             self.send_response(200)
             self.end_headers()

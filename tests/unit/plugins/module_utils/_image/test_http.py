@@ -208,6 +208,7 @@ def test_headers_that_are_none(serve: Any, make: Any, name: str, value: str) -> 
         (400, b"see https://h.test/p?sig=abc now", "", "see https://h.test/p?... now", False, False, ""),
         (407, b"", "", "", False, False, "proxy"),
     ],
+    ids=range(23),
 )
 def test_a_refusal_says_what_the_service_said(
     serve: Any, make: Any, status: int, body: bytes, code: str, answer: str, retryable: bool, expired: bool, hint: str
@@ -349,7 +350,7 @@ def test_connections_are_reused(serve: Any, make: Any) -> None:
 
     server = serve(script)
     client = make()
-    for _ in range(3):
+    for _dummy in range(3):
         client.request("GET", server.url)
         client.put_stream(server.url, {}, lambda: [b"abc"], 3)
         with client.open_stream(server.url) as reader:
@@ -365,7 +366,7 @@ def test_a_connection_that_the_server_closed_costs_no_attempt(serve: Any, make: 
 
     server = serve(script)
     client = make()
-    for _ in range(3):
+    for _dummy in range(3):
         assert client.request("GET", server.url).body == b"ok"
         time.sleep(0.05)
     assert patience.pauses == []
@@ -530,7 +531,7 @@ def ranged(c: Any) -> None:
     if not wanted:
         c.answer(200, DATA, ETag='"e"')
         return
-    start, _, end = wanted[len("bytes=") :].partition("-")
+    start, end = wanted[len("bytes=") :].split("-")
     first, last = int(start), min(int(end or len(DATA)), len(DATA) - 1)
     c.answer(206, DATA[first : last + 1], Content_Range=f"bytes {first}-{last}/{len(DATA)}", ETag='"e"')
 
@@ -651,7 +652,7 @@ def test_a_stream_that_breaks_off_goes_on_behind_what_came(serve: Any, make: Any
     client = make(timeout=0.1, ca_path=str(serve.authority))
     got = b""
     errors = []
-    for _ in range(20):
+    for _dummy in range(20):
         if len(got) == len(DATA):
             break
         with client.open_stream(server.url, start=len(got)) as reader:
@@ -805,7 +806,7 @@ def test_an_answer_before_the_end_ends_the_sending(
 
     def body() -> Iterator[bytes]:
         nonlocal sent
-        for _ in range(64):
+        for _dummy in range(64):
             sent += len(DATA)
             yield DATA
 
@@ -816,10 +817,28 @@ def test_an_answer_before_the_end_ends_the_sending(
     assert patience.pauses == []
 
 
+def test_an_early_answer_that_was_asked_for_is_one(serve: Any, make: Any, patience: Patience) -> None:
+    """As 412 of a conditional PUT, which says that the object is there."""
+
+    def script(c: Any) -> None:
+        c.answer(412, s3_error("PreconditionFailed"))
+        c.server.over.wait(0.05)
+        c.close_connection = True
+
+    server = serve(script)
+    client = make()
+    for _dummy in range(2):
+        answer = client.put_stream(server.url, {}, lambda: [DATA] * 64, 64 * len(DATA), ok=(200, 412))
+        assert answer.status == 412
+        assert b"PreconditionFailed" in answer.body
+    assert patience.pauses == []
+    assert len({asked.peer for asked in server.asked}) == 2
+
+
 def test_an_early_yes_is_not_believed(serve: Any, make: Any) -> None:
     server = serve(lambda c: c.answer(200))
     with pytest.raises(HttpError) as caught:
-        make(retries=1).put_stream(server.url, {}, lambda: (DATA for _ in range(64)), 64 * len(DATA))
+        make(retries=1).put_stream(server.url, {}, lambda: (DATA for _dummy in range(64)), 64 * len(DATA))
     assert caught.value.retryable
     assert len(server.asked) == 2
 
@@ -896,7 +915,7 @@ def test_memory_is_constant(serve: Any, make: Any, way: str) -> None:
         c.send_response(200)
         c.send_header("Content-Length", str(blocks * len(DATA)))
         c.end_headers()
-        for _ in range(blocks):
+        for _dummy in range(blocks):
             c.wfile.write(DATA)
 
     server = serve(script)
@@ -905,10 +924,10 @@ def test_memory_is_constant(serve: Any, make: Any, way: str) -> None:
     try:
         if way == "in":
             with client.open_stream(server.url) as reader:
-                total = sum(map(len, iter(lambda: reader.read(), b"")))
+                total = sum(map(len, iter(reader.read, b"")))
             assert total == blocks * len(DATA)
         else:
-            client.put_stream(server.url, {}, lambda: (DATA for _ in range(blocks)), blocks * len(DATA))
+            client.put_stream(server.url, {}, lambda: (DATA for _dummy in range(blocks)), blocks * len(DATA))
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

@@ -262,19 +262,19 @@ SHARED = sized(60, 40, 5, tag="registry.test/app:v2")
     ("images", "staging", "root", "device", "staged", "expected"),
     [
         ([A100], 100, 200, 2, 0, []),
-        ([A100], 99, 200, 2, 0, [("/var/tmp", 100)]),
+        ([A100], 99, 200, 2, 0, [("/staging", 100)]),
         ([A100], 100, 199, 2, 0, [("/var/lib/docker", 200)]),
-        ([A100], 99, 199, 2, 0, [("/var/tmp", 100), ("/var/lib/docker", 200)]),
+        ([A100], 99, 199, 2, 0, [("/staging", 100), ("/var/lib/docker", 200)]),
         ([A100], 40, 200, 2, 60, []),
         ([A100], 0, 200, 2, 500, []),
         ([A100], 300, 300, 1, 0, []),
-        ([A100], 299, 299, 1, 0, [("/var/tmp", 300)]),
-        ([A100], 239, 239, 1, 60, [("/var/tmp", 240)]),
+        ([A100], 299, 299, 1, 0, [("/staging", 300)]),
+        ([A100], 239, 239, 1, 60, [("/staging", 240)]),
         ([A100], 100, None, 2, 0, []),
         ([A100, B10], 110, 200, 2, 0, []),
         ([B10, A100], 110, 209, 2, 0, [("/var/lib/docker", 210)]),
         ([A100, SHARED], 105, 200, 2, 0, []),
-        ([A100, SHARED], 104, 199, 2, 0, [("/var/tmp", 105), ("/var/lib/docker", 200)]),
+        ([A100, SHARED], 104, 199, 2, 0, [("/staging", 105), ("/var/lib/docker", 200)]),
     ],
     ids=[
         "fits exactly",
@@ -309,7 +309,7 @@ def test_a_refusal_names_path_free_and_needed_bytes_and_the_way_out() -> None:
     had = facts(staging=1, root=1)
     words = refusal(plan_load(A100.bundle, had), 0, had)
     assert words is not None
-    assert f"/var/tmp has 1 bytes free, staging needs at least {100 * MIB}" in words
+    assert f"/staging has 1 bytes free, staging needs at least {100 * MIB}" in words
     assert f"/var/lib/docker has 1 bytes free, the engine needs at least {200 * MIB}" in words
     assert "Make room, or put staging_dir on another disk." in words
 

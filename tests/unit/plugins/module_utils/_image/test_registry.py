@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 import stat
+import subprocess
 import traceback
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -123,7 +124,7 @@ def serve_blob(c: Any, data: bytes) -> None:
     if "Range" not in c.headers:
         c.answer(200, data)
         return
-    start, _, end = c.headers["Range"][len("bytes=") :].partition("-")
+    start, end = c.headers["Range"][len("bytes=") :].split("-")
     first, last = int(start), min(int(end or len(data)), len(data) - 1)
     c.answer(206, data[first : last + 1], Content_Range=f"bytes {first}-{last}/{len(data)}")
 
@@ -173,7 +174,7 @@ def place(serve: Any, shelf: Shelf, client: Client) -> Place:
 def test_one_image(place: Place, shelf: Shelf, platform: Platform | None) -> None:
     made = shelf.image("v1")
     got = place.resolve("team/app:v1", platform)
-    data, _ = shelf.manifests[made["digest"]]
+    data = shelf.manifests[made["digest"]][0]
     document = json.loads(data)
     assert got.manifest == data
     assert got.manifest_blob == Blob(made["digest"], len(data), m.OCI_MANIFEST)
@@ -331,6 +332,7 @@ def layer(**changes: Any) -> dict[str, Any]:
         (b"<html>", "text/html", "no JSON"),
         ({"schemaVersion": 2, "config": {}, "layers": []}, m.OCI_MANIFEST, "is no size"),
     ],
+    ids=["schema 1", "deep", "number", "large", "html", "empty"],
 )
 def test_foul_documents(place: Place, shelf: Shelf, document: Any, media_type: str, problem: str) -> None:
     shelf.manifest(document, media_type, "v1")
@@ -472,7 +474,7 @@ def test_token(serve: Any, shelf: Shelf, client: Client) -> None:
     tokens = TokenServer(shelf, serve)
     shelf.image("v1")
     place = Place(serve(shelf), client, Credentials("me", SECRET))
-    for _ in range(3):
+    for _dummy in range(3):
         place.resolve("team/app:v1")
     assert tokens.given == 1  # kept for the repository
     assert tokens.forms == [
@@ -511,7 +513,7 @@ def test_threads_share_a_token(serve: Any, shelf: Shelf, client: Client) -> None
     shelf.image("v1")
     place = Place(serve(shelf), client, Credentials("me", SECRET))
     with ThreadPoolExecutor(6) as pool:
-        assert len(list(pool.map(lambda _: place.resolve("team/app:v1"), range(12)))) == 12
+        assert len(list(pool.map(lambda number: place.resolve("team/app:v1"), range(12)))) == 12
     assert tokens.given == 1
 
 
@@ -685,6 +687,17 @@ def helper(tmp_path: Path, monkeypatch: Any) -> Callable[[str, str], None]:
     return make
 
 
+def run(args: list[str], text: str) -> tuple[int, str, str]:
+    done = subprocess.run(args, input=text, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_without_a_way_to_run_helpers_it_is_said(tmp_path: Path) -> None:
+    path = write(tmp_path / "config.json", {"credsStore": "x"})
+    with pytest.raises(ImageError, match="wants the credential helper docker-credential-x, and no program can be run"):
+        find_credentials("r.test", docker_config=path)
+
+
 ANSWER = """read -r server; [ "$1" = get ] || exit 9
 printf '{"ServerURL":"%s","Username":"%s","Secret":"at-%s"}' "$server" NAME "$server" """
 
@@ -708,7 +721,7 @@ def test_helpers(tmp_path: Path, helper: Any, document: Any, host: str, expected
     helper("two", ANSWER.replace("NAME", "two"))
     helper("token", ANSWER.replace("NAME", "'<token>'"))
     helper("none", "echo credentials not found in native keychain; exit 1")
-    assert find_credentials(host, docker_config=write(tmp_path / "config.json", document)) == expected
+    assert find_credentials(host, docker_config=write(tmp_path / "config.json", document), run=run) == expected
 
 
 @pytest.mark.parametrize(
@@ -721,7 +734,6 @@ def test_helpers(tmp_path: Path, helper: Any, document: Any, host: str, expected
         (f"echo '{SECRET}'", "gave no login for r.test"),
         (f"echo '[\"{SECRET}\"]'", "gave no login for r.test"),
         (f'echo \'{{"Username":7,"Secret":"{SECRET}"}}\'', "gave no login for r.test"),
-        ("exec sleep 5", "gave no answer in 0.2 seconds"),
     ],
 )
 def test_helpers_that_fail(tmp_path: Path, helper: Any, script: str | None, problem: str) -> None:
@@ -729,5 +741,5 @@ def test_helpers_that_fail(tmp_path: Path, helper: Any, script: str | None, prob
         helper("x", script)
     path = write(tmp_path / "config.json", {"credsStore": "x"})
     with pytest.raises(ImageError, match=problem) as caught:
-        find_credentials("r.test", docker_config=path, timeout=0.2)
+        find_credentials("r.test", docker_config=path, run=run)
     assert SECRET not in everything(caught.value)
