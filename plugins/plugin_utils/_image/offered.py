@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Optional
 
-from ...module_utils._image.model import Blob, Bundle, Target
+from ...module_utils._image.model import Bundle, Target
 from ...module_utils._image.plan import plan_load, refusal
 from .flow import Host, Progress, run_job, slice_of
 
@@ -34,16 +34,10 @@ class Offered:
     refused: Mapping[str, str]
     targets: Sequence[Target]
 
-    def estimated(self, bundle: Bundle) -> dict[str, Blob]:
-        """The blobs of a bundle by digest, with an estimated size where none is known."""
-        return {
-            blob.digest: Blob(
-                blob.digest,
-                self.estimates.get(blob.digest) if blob.size is None else blob.size,
-                blob.media_type,
-            )
-            for blob in bundle.blobs()
-        }
+    def estimated(self, bundle: Bundle) -> Bundle:
+        """The bundle with an estimated size wherever none is known."""
+        unknown = {blob.digest for blob in bundle.blobs() if blob.size is None}
+        return bundle.with_sizes({digest: size for digest, size in self.estimates.items() if digest in unknown})
 
 
 def ask(host: Host, options: SaveOptions) -> Offered:

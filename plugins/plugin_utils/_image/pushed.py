@@ -42,11 +42,13 @@ def offer(host: Host, options: SaveOptions, progress: Progress) -> dict[str, Any
         finally:
             if not push:
                 host({"bundle": bundle.to_dict(), "work": slice_of("clean")})
-    sized = offered.estimated(bundle)
+    sized_bundle = offered.estimated(bundle)
+    sized = {blob.digest: blob for blob in sized_bundle.blobs()}
     items = [_needed(sized[need.blob.digest], need) for need in needs]
     return {
         **summarize(items, options.diff),
-        "bundle": bundle.to_dict(),
+        # The check of the loads that follow has nothing better than estimates; the run has the sizes.
+        "bundle": (sized_bundle if options.check_mode else bundle).to_dict(),
         "blobs": [item.to_dict() for item in items],
         "push": push,
         "steps": [

@@ -43,7 +43,8 @@ def save(host: Host, path: S3Path, options: SaveOptions, progress: Progress) -> 
             sending = [Carry(sized[carry.blob.digest], carry.action, carry.reason) for carry in sending]
             errors, stored = _send(host, path, bundle, sending, progress)
         aborted = path.abort_superseded([blob.digest for blob in bundle.blobs()])
-    sized_blobs = offered.estimated(bundle)
+    sized = offered.estimated(bundle)
+    sized_blobs = {blob.digest: blob for blob in sized.blobs()}
     items = [
         _item(sized_blobs[carry.blob.digest], carry, errors, None if options.check_mode else stored)
         for carry in carries
@@ -54,7 +55,8 @@ def save(host: Host, path: S3Path, options: SaveOptions, progress: Progress) -> 
     done = [carry.blob.digest for carry in sending] if options.check_mode else stored
     return {
         **result,
-        "bundle": bundle.to_dict(),
+        # The check of the loads that follow has nothing better than estimates; the run has the sizes.
+        "bundle": (sized if options.check_mode else bundle).to_dict(),
         "blobs": [item.to_dict() for item in items],
         "steps": [step.to_dict() for step in (carry.step() for carry in carries) if step],
         "bytes_full": total(sized_blobs.values()),
