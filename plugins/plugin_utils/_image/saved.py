@@ -39,8 +39,8 @@ def save(host: Host, path: S3Path, options: SaveOptions, progress: Progress) -> 
         with cleaned(host, bundle) if options.from_engine and (sending or offered.leftover) else nullcontext():
             if sending and options.from_engine:
                 bundle = export(host, bundle, [carry.blob.digest for carry in sending], progress)
-            sized = {blob.digest: blob for blob in bundle.blobs()}
-            sending = [Carry(sized[carry.blob.digest], carry.action, carry.reason) for carry in sending]
+            known = {blob.digest: blob for blob in bundle.blobs()}
+            sending = [Carry(known[carry.blob.digest], carry.action, carry.reason) for carry in sending]
             errors, stored = _send(host, path, bundle, sending, progress)
         aborted = path.abort_superseded([blob.digest for blob in bundle.blobs()])
     sized = offered.estimated(bundle)
