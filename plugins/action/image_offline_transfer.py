@@ -57,7 +57,8 @@ class ActionModule(ActionBase):
         except HostError as failure:
             return {**result, **failure.result}
         except ImageError as error:
-            raise AnsibleActionFail(str(error)) from error
+            # Not "from error": Ansible would add the cause's words, which are in the message already.
+            raise AnsibleActionFail(str(error)) from None
         finally:
             self._remove_tmp_path(self._connection._shell.tmpdir)
 

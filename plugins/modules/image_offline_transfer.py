@@ -150,7 +150,7 @@ options:
         type: str
         required: true
       etag:
-        description: Entity tag of the damaged object, if it is known.
+        description: Entity tag of the damaged object and when it was stored, if they are known.
         type: str
   bucket:
     description:

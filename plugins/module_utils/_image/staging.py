@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import stat
 import time
@@ -26,6 +27,9 @@ CHUNK = 1024 * 1024
 # A transfer that nobody has come back to for this long is given up, and its folder taken away by the next one.
 _ABANDONED_AFTER = 7 * 86400.0
 _LOCK = "in_use"
+# Our folders, also those that are being removed. Whatever else is in the root is somebody's: staging_dir is any folder.
+_OURS = re.compile(r"(saved|loaded)-[0-9a-f]{20}(\.removed-[0-9-]+)?")
+_TRIES = 100
 
 
 def default_root() -> str:
@@ -44,17 +48,26 @@ class Staging:
     def create(self) -> None:
         """Makes the folder. Refuses one that somebody else could have prepared or could read."""
         try:
-            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _must_be_ours(self.root)
-            self._remove_abandoned()
-            self._blobs.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _must_be_ours(self.folder)
-            os.utime(self.folder)
+            for attempt in range(_TRIES):
+                try:
+                    return self._create()
+                except (FileNotFoundError, FileExistsError):  # removed by a run that ended, between two of our steps
+                    if attempt == _TRIES - 1:
+                        raise
         except OSError as error:
             raise ImageError(
                 f"staging_dir: cannot make {self.folder}: {error.strerror}. Give a staging_dir that user id "
                 f"{os.geteuid()} may write to."
             ) from error
+
+    def _create(self) -> None:
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _must_be_ours(self.root)
+        self._remove_abandoned()
+        self.folder.mkdir(mode=0o700, exist_ok=True)
+        _must_be_ours(self.folder)
+        self._blobs.mkdir(mode=0o700, exist_ok=True)
+        os.utime(self.folder)
 
     def path(self, digest: str) -> Path:
         """Where a complete blob stands. It counts as content only after C(verify)."""
@@ -112,8 +125,7 @@ class Staging:
             except FileNotFoundError:
                 continue
             fcntl.flock(lock, fcntl.LOCK_SH)
-            # A run that ended in between may have removed the folder, and this lock with it.
-            if os.fstat(lock.fileno()).st_nlink:
+            if _is_at(lock, self.folder / _LOCK):
                 return lock
             lock.close()
 
@@ -124,14 +136,22 @@ class Staging:
     def remove(self) -> bool:
         """Removes the folder, unless another run works in it: then that run will."""
         removed = _remove_unused(self.folder)
-        with suppress(OSError):  # another transfer's folder is in it
+        # Another transfer's folder is in it; or it was refused, and is somebody else's.
+        with suppress(OSError, ImageError):
+            _must_be_ours(self.root)
             self.root.rmdir()
         return removed
 
     def _remove_abandoned(self) -> None:
         for folder in self.root.iterdir():
+            found = _OURS.fullmatch(folder.name)
+            if not found or folder == self.folder or folder.is_symlink():
+                continue
+            if found[2]:  # its run was killed while it removed it
+                shutil.rmtree(folder, ignore_errors=True)
+                continue
             with suppress(FileNotFoundError):  # another run was faster
-                if folder != self.folder and time.time() - folder.stat().st_mtime > _ABANDONED_AFTER:
+                if time.time() - folder.stat().st_mtime > _ABANDONED_AFTER:
                     _remove_unused(folder)
 
 
@@ -147,10 +167,23 @@ def _remove_unused(folder: Path) -> bool:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 return False
-            shutil.rmtree(folder)
+            if not _is_at(lock, folder / _LOCK):
+                return False
+            # At once, so that no run comes into a folder that is half removed.
+            removed = folder.with_name(f"{folder.name}.removed-{os.getpid()}-{time.time_ns()}")
+            folder.rename(removed)
+        shutil.rmtree(removed, ignore_errors=True)
     except (FileNotFoundError, NotADirectoryError):
         return False
     return True
+
+
+def _is_at(lock: IO[str], path: Path) -> bool:
+    """Whether a lock is still the one at this path: a run that ended may have removed its folder before it was ours."""
+    try:
+        return os.path.samestat(os.fstat(lock.fileno()), os.stat(path))
+    except FileNotFoundError:
+        return False
 
 
 def _must_be_ours(folder: Path) -> None:

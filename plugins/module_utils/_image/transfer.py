@@ -16,7 +16,7 @@ from typing import Any, Callable, Protocol
 
 from .errors import ImageError
 from .http import Client, HttpError, Readable
-from .model import Outcome, checked_digest, hex_of
+from .model import Outcome, checked_digest, hex_of, stored_version
 from .staging import CHUNK, Staging, private_opener
 from .throttle import NO_LIMIT, Throttle
 
@@ -168,7 +168,7 @@ def _fetch_one(transfer: Transfer, staging: Staging, client: Client, deadline: f
         while file.tell() < transfer.length:
             try:
                 with client.open_stream(transfer.url, transfer.headers, start=file.tell()) as reader:
-                    etag = reader.etag
+                    etag = stored_version(reader.etag, reader.headers.get("last-modified", ""))
                     while chunk := reader.read(CHUNK):
                         throttle.take(len(chunk))
                         file.write(chunk)

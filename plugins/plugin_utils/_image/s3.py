@@ -8,10 +8,12 @@ import base64
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import timezone
+from email.utils import format_datetime
 from typing import Any, Optional
 
 from ...module_utils._image.errors import ImageError
-from ...module_utils._image.model import Blob, Object, Outcome, hex_of
+from ...module_utils._image.model import Blob, Object, Outcome, hex_of, stored_version
 from ...module_utils._image.plan import Carry, Part, split
 
 try:
@@ -25,6 +27,7 @@ URL_SECONDS = 900
 UNITS_AT_ONCE = 64
 _EXPIRED_URL_LIMIT = 5
 _HEADS_AT_ONCE = 16
+_UNREACHED = ("EndpointConnectionError", "ConnectTimeoutError", "ReadTimeoutError", "ConnectionClosedError")
 _CREDENTIAL_CODES = ("ExpiredToken", "ExpiredTokenException", "InvalidAccessKeyId", "InvalidToken", "RequestExpired")
 
 
@@ -176,7 +179,9 @@ class S3Path:
             if error_code(error) in ("404", "NoSuchKey", "NotFound"):
                 return None
             raise self._explained("read", error) from error
-        return Object(answer["ContentLength"], (answer.get("Metadata") or {}).get("sha256"), answer["ETag"])
+        modified = format_datetime(answer["LastModified"].astimezone(timezone.utc), usegmt=True)
+        version = stored_version(answer["ETag"], modified)
+        return Object(answer["ContentLength"], (answer.get("Metadata") or {}).get("sha256"), version)
 
     def _sign(self, method: str, **parameters: Any) -> str:
         try:
@@ -218,7 +223,13 @@ def explained(options: BucketOptions, doing: str, error: Exception) -> ImageErro
         hint = f"Check the IAM policy of the controller's identity and the bucket's policy{owner}."
     elif code in ("PermanentRedirect", "301", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"):
         hint = "The bucket is in another region: set 'region' to it."
-    return ImageError(f"bucket: cannot {doing} s3://{options.bucket}: {error}. {hint}")
+    elif code == "SignatureDoesNotMatch":
+        hint = "The secret key does not belong to the access key: check secret_key, or where the credentials come from."
+    elif code in _UNREACHED:
+        hint = "The controller cannot reach the S3 service: check endpoint_url, region, and the network or proxy."
+    elif code == "SSLError":
+        hint = "The controller does not trust the S3 service's certificate: check aws_ca_bundle and endpoint_url."
+    return ImageError(f"bucket: cannot {doing} s3://{options.bucket}: {str(error).rstrip('.')}. {hint}")
 
 
 @dataclass

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.daytwo.aws.plugins.module_utils._image.model import Bundle
 from testbed import Bed, images, paths, registry
 from testbed.images import BASE, Image, LayerRecipe, Recipe
 from testbed.recorder import Call
@@ -157,6 +158,7 @@ class Ansible:
         self.folder = folder
         # Short: the path of a Unix socket has at most 107 characters. Our own: tests cut these connections.
         self.control = Path(tempfile.mkdtemp(prefix="it-cp-"))
+        self.remote_tmp = f".ansible/tmp/it-{secrets.token_hex(4)}"
         self._count = 0
 
     def close(self) -> None:
@@ -164,6 +166,8 @@ class Ansible:
             argv = ["ssh", "-F", "/dev/null", "-o", f"ControlPath={socket}", "-O", "exit", "it"]
             subprocess.run(argv, capture_output=True, check=False, timeout=10)
         shutil.rmtree(self.control)
+        for host in HOSTS:
+            shutil.rmtree(self.bed.host(host).folder / "root" / self.remote_tmp, ignore_errors=True)
 
     def environment(self, extra: Mapping[str, str | None]) -> dict[str, str]:
         kept = ("PATH", "LC_ALL", "LANG", "ANSIBLE_COLLECTIONS_PATH")
@@ -176,6 +180,7 @@ class Ansible:
             "HOME": str(home),
             "ANSIBLE_CONFIG": str(self.folder / "ansible.cfg"),
             "ANSIBLE_HOME": str(self.folder / "ansible"),
+            "ANSIBLE_REMOTE_TMP": f"~/{self.remote_tmp}",
             "ANSIBLE_NOCOLOR": "1",
             "ANSIBLE_LOCALHOST_WARNING": "false",
             "ANSIBLE_CALLBACK_PLUGINS": str(Path(__file__).parent / "callbacks"),
@@ -245,6 +250,7 @@ class Case:
         self.ansible = ansible
         self.prefix = f"it-{secrets.token_hex(4)}"
         self.since = time.time()
+        self.runs: list[Ran] = []
         self.mark()
 
     # Runs
@@ -267,7 +273,9 @@ class Case:
         return self.ansible.start(ROLE, self.variables(*names, **more), *options, **named)
 
     def transfer(self, *names: str | Mapping[str, Any], options: Sequence[str] = (), **more: Any) -> Ran:
-        return self.start(*names, options=options, **more).wait()
+        ran = self.start(*names, options=options, **more).wait()
+        self.runs.append(ran)
+        return ran
 
     def check(self, *names: str | Mapping[str, Any], options: Sequence[str] = (), **more: Any) -> Ran:
         return self.transfer(*names, options=("--check", *options), **more)
@@ -300,19 +308,25 @@ class Case:
         """This test's calls on objects since the mark."""
         every = self.bed.recorder.calls()
         assert any(call.key == self._mark for call in every), "the gate's record was reset by somebody else; run again"
-        own = [c for c in every if c.key.startswith(f"{self.prefix}/") and c.key != self._mark and c.began >= self.since]
+        own = [
+            c for c in every if c.key.startswith(f"{self.prefix}/") and c.key != self._mark and c.began >= self.since
+        ]
         return [call for call in own if all(getattr(call, name) == value for name, value in wanted.items())]
 
     def writes(self) -> list[str]:
         return [f"{c.client} {c.operation} {c.key}" for c in self.calls(mutating=True)]
 
     def sent(self) -> int:
-        """Bytes of bodies that reached S3."""
-        return sum(call.bytes_in for call in self.calls())
+        """Bytes of blobs that reached S3, whole or as parts."""
+        return sum(call.bytes_in for call in self.calls() if call.operation in ("PutObject", "UploadPart"))
 
     def received(self, client: str | None = None) -> int:
         """Bytes of objects that left S3, for one host or for all."""
-        return sum(c.bytes_out for c in self.calls(operation="GetObject") if client in (None, c.client) and c.status in (200, 206))
+        return sum(
+            c.bytes_out
+            for c in self.calls(operation="GetObject")
+            if client in (None, c.client) and c.status in (200, 206)
+        )
 
     def keys(self, bucket: str = BUCKET) -> list[str]:
         return self.bed.s3.keys(bucket, f"{self.prefix}/")
@@ -337,7 +351,17 @@ class Case:
     def events(self, host: str) -> list[str]:
         """What docker says was done there to our images since the mark; reading is no event but for a save."""
         until = f"{time.time():.6f}"
-        argv = ("events", "--since", f"{self.since:.6f}", "--until", until, "--filter", "type=image", "--format", "{{json .}}")
+        argv = (
+            "events",
+            "--since",
+            f"{self.since:.6f}",
+            "--until",
+            until,
+            "--filter",
+            "type=image",
+            "--format",
+            "{{json .}}",
+        )
         seen = []
         for line in self.bed.host(host).docker(*argv).stdout.splitlines():
             event = json.loads(line)
@@ -365,11 +389,18 @@ class Case:
         assert self.prints(host, name) == f"{image.repository} {image.tag or ''}".strip()
 
     def stray(self, host: str) -> list[str]:
-        """Files of transfers and of Ansible on a host; our own staging folders alone where others work beside us."""
+        """What transfers and Ansible have left on a host. Others may work beside us: what is theirs does not count."""
         own = self.bed.host(host).folder
-        roots = [*(own / "vartmp").glob("daytwo-image-transfer-*/*"), *(own / "root" / ".ansible" / "tmp").glob("*")]
-        seen = [str(path) for path in roots if path.exists() and path.stat().st_mtime >= self.since - 1]
-        return [path for path in seen if not _others(path)]
+        top = own / "root" / self.ansible.remote_tmp
+        left = [path for path in (own / "vartmp").iterdir() if not path.name.startswith("daytwo-image-transfer-")]
+        left += [path for key in self.staged for path in (own / "vartmp").glob(f"daytwo-image-transfer-*/*-{key}")]
+        return [str(path) for path in [*left, *top.glob("*")] if _newer(path, self.since)]
+
+    @property
+    def staged(self) -> set[str]:
+        """The names of our staging folders, by the bundles that our runs have returned."""
+        bundles = [t.result["bundle"] for ran in self.runs for t in ran.tasks if t.result.get("bundle")]
+        return {Bundle.parse(bundle).key() for bundle in bundles}
 
     def clean(self) -> None:
         """No image, object or upload of ours is left."""
@@ -385,7 +416,9 @@ class Case:
             shutil.rmtree(self.bed.s3.path(bucket, self.prefix), ignore_errors=True)
 
 
-def _others(path: str) -> bool:
+def _newer(path: Path, since: float) -> bool:
+    with contextlib.suppress(FileNotFoundError):  # a live run's, and gone again
+        return path.lstat().st_mtime >= since - 1
     return False
 
 

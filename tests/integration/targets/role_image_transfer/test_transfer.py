@@ -1,44 +1,66 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The role on real engines: from a registry and from docker, to two private hosts; what is carried, and what is not."""
+"""The role on real engines: from registries and from docker to two private hosts; what is carried, and what is not."""
 
 from __future__ import annotations
 
+import json
+from base64 import b64encode
+
 import pytest
-from integration.targets.image_offline_transfer.kit import HOSTS, PLAIN, PRIVATE, SAVE, Case, size, small_blobs
+from integration.targets.image_offline_transfer.kit import (
+    AUTH,
+    HOSTS,
+    LOAD,
+    PLAIN,
+    PRIVATE,
+    SAVE,
+    Case,
+    size,
+    small_blobs,
+)
+from testbed import registry
 
 V1 = f"{PLAIN}/it-app:v1"
 V2 = f"{PLAIN}/it-app:v2"
+SMALL = f"{PLAIN}/it-small:v1"
+REGISTRY_CA = "/opt/testbed/registry-ca.pem"
 
 
-def test_registry_check_run_check_run_and_v2(case: Case) -> None:
+def nothing_was_written(case: Case) -> None:
+    assert case.writes() == []
+    assert [case.events(host) for host in HOSTS] == [[], [], []]
+    assert [case.stray(host) for host in HOSTS] == [[], [], []]
+
+
+def nothing_happens_again(case: Case, image: str, **more: object) -> None:
+    for again in (case.check, case.transfer):
+        case.mark()
+        assert again(image, **more).succeed().changed() == []
+        nothing_was_written(case)
+        assert case.received() == 0
+
+
+def test_from_a_registry(case: Case) -> None:
     v1, v2 = case.image("it-app:v1"), case.image("it-app:v2")
+    full = size(v1.layers) + small_blobs(v1)
 
     planned = case.check(V1).succeed()
-    assert case.writes() == []
+    nothing_was_written(case)
     assert case.keys() == []
-    for host in HOSTS:
-        assert case.events(host) == []
-        assert case.stray(host) == []
-    assert planned.report("private-a")["estimated"] is False
 
     ran = case.transfer(V1).succeed()
     for host in PRIVATE:
         case.proves(host, V1, v1)
-        assert ran.report(host)["steps"] == planned.report(host)["steps"]
+        assert ran.report(host)["steps"] == planned.report(host)["steps"] != []
         assert [image["status"] for image in ran.report(host)["images"]] == ["changed"]
-    full = size(v1.layers) + small_blobs(v1)
-    assert planned.one(SAVE).result["bytes_carried"] == full, "exact for a registry"
+        assert planned.report(host)["estimated"] is False
+        assert ran.report(host)["bytes_carried"] == case.received(host) == full
+    assert planned.one(SAVE).result["bytes_carried"] == full, "exact, for a registry"
     assert case.sent() == full, "once, for both hosts"
-    assert case.received("private-a") == case.received("private-b") == full
     assert case.events("public") == [], "no engine takes part on the source"
 
-    for again in (case.check, case.transfer):
-        case.mark()
-        assert again(V1).succeed().changed() == []
-        assert case.writes() == []
-        assert case.received() == 0
-        assert [case.events(host) for host in HOSTS] == [[], [], []]
+    nothing_happens_again(case, V1)
 
     case.mark()
     case.transfer(V2).succeed()
@@ -48,5 +70,160 @@ def test_registry_check_run_check_run_and_v2(case: Case) -> None:
         assert new < case.received(host) <= 1.02 * new
         case.proves(host, V2, v2)
         case.proves(host, V1, v1)
-        assert case.stray(host) == []
-    assert case.stray("public") == []
+    assert [case.stray(host) for host in HOSTS] == [[], [], []]
+
+
+def test_from_docker(case: Case) -> None:
+    v1, v2 = case.image("it-app:v1"), case.image("it-app:v2")
+    case.bed.images.into_docker(case.bed.host("public"), v1, V1)
+    case.bed.images.into_docker(case.bed.host("public"), v2, V2)
+    full = size(v1.layers, raw=True) + len(v1.config)
+
+    case.mark()
+    planned = case.check(V1, source="docker").succeed()
+    nothing_was_written(case)
+    assert planned.report("private-a")["estimated"] is True
+    assert planned.one(SAVE).result["bytes_carried"] == pytest.approx(full, rel=0.2)
+
+    ran = case.transfer(V1, source="docker").succeed()
+    for host in PRIVATE:
+        case.proves(host, V1, v1)
+        names = [(step["action"], step["target"]) for step in ran.report(host)["steps"]]
+        assert names == [(step["action"], step["target"]) for step in planned.report(host)["steps"]] != []
+        assert case.received(host) == full
+    assert case.sent() == full, "once, for both hosts"
+    assert case.events("public") == [f"save {v1.config_digest}"]
+
+    nothing_happens_again(case, V1, source="docker")
+
+    case.mark()
+    case.transfer(V2, source="docker").succeed()
+    new = size([layer for layer in v2.layers if layer not in v1.layers], raw=True)
+    assert new < case.sent() <= 1.02 * new
+    for host in PRIVATE:
+        assert new < case.received(host) <= 1.02 * new
+        case.proves(host, V2, v2)
+    assert [case.stray(host) for host in HOSTS] == [[], [], []]
+
+
+def test_the_source_sends_as_much_for_two_targets_as_for_one(case: Case) -> None:
+    case.transfer(SMALL, targets="private-a").succeed()
+    for_one = case.sent()
+    case.clean()
+    case.mark()
+    case.transfer(SMALL).succeed()
+    assert case.sent() == for_one > 0
+    case.proves("private-b", SMALL, case.image("it-small:v1"))
+
+
+def test_a_registry_with_tls_and_a_password(case: Case) -> None:
+    name, image = f"{AUTH}/it-small:v1", case.image("it-small:v1")
+    secure = {"plain_http": False, "ca_path": REGISTRY_CA}
+    login = {"registry_username": registry.USER, "registry_password": registry.password()}
+
+    refused = case.transfer(name, **secure).fail()
+    assert f"The registry {AUTH} denies a request without login" in refused.one(SAVE).message
+    untrusted = case.transfer(name, plain_http=False, **login).fail()
+    assert "its certificate is not trusted" in untrusted.one(SAVE).message
+    wrong = case.transfer(name, **secure, registry_username=registry.USER, registry_password="wrong").fail()
+    assert f"The registry {AUTH} denies the user '{registry.USER}'" in wrong.one(SAVE).message
+    nothing_was_written(case)
+
+    case.transfer(name, **secure, **login).succeed()
+    for host in PRIVATE:
+        case.proves(host, name, image)
+
+
+def test_a_login_from_docker_s_config_file(case: Case) -> None:
+    name = f"{AUTH}/it-small:v2"
+    folder = case.bed.host("public").folder / "root" / case.prefix
+    folder.mkdir()
+    try:
+        auth = registry_login()
+        (folder / "config.json").write_text(json.dumps({"auths": {AUTH: {"auth": auth}}}))
+        path = f"/root/{case.prefix}/config.json"
+        case.transfer(name, plain_http=False, ca_path=REGISTRY_CA, registry_config_path=path).succeed()
+    finally:
+        (folder / "config.json").unlink()
+        folder.rmdir()
+    for host in PRIVATE:
+        case.proves(host, name, case.image("it-small:v2"))
+
+
+def registry_login() -> str:
+    return b64encode(f"{registry.USER}:{registry.password()}".encode()).decode()
+
+
+def test_what_held_the_name_stays_and_is_named(case: Case) -> None:
+    v1, v2 = case.image("it-small:v1"), case.image("it-small:v2")
+    case.transfer({"name": SMALL, "tag_as": "it-service:production"}).succeed()
+    ran = case.transfer(
+        {"name": f"{PLAIN}/it-small:v2", "tag_as": "it-service:production"}, options=("--diff",)
+    ).succeed()
+    for host in PRIVATE:
+        (entry,) = ran.report(host)["images"]
+        assert entry["previous_image"] == v1.config_digest
+        assert case.held(host, "it-service:production") == v2.config_digest
+        assert case.held(host, v1.config_digest) == v1.config_digest, "the image that lost its name is still there"
+        assert ran.one(LOAD, host).result["diff"] == [
+            {
+                "before_header": "it-service:production",
+                "after_header": "it-service:production",
+                "before": {"image": v1.config_digest},
+                "after": {"image": v2.config_digest},
+            }
+        ]
+    added = {entry["after_header"] for entry in ran.one(SAVE).result["diff"]}
+    assert added == {v2.digest, v2.config_digest, v2.layers[-1].digest}
+    # The content is there: only the name moves back, and nothing is carried.
+    case.mark()
+    back = case.transfer({"name": SMALL, "tag_as": "it-service:production"}).succeed()
+    assert (case.writes(), case.received()) == ([], 0)
+    assert [step["action"] for step in back.report("private-a")["steps"]] == ["tag"]
+    assert case.held("private-a", "it-service:production") == v1.config_digest
+
+
+def test_an_image_by_its_digest(case: Case) -> None:
+    image = case.image("it-pinned")
+    name = f"{PLAIN}/it-pinned@{image.digest}"
+    both = f"{PLAIN}/it-small:v1@{case.image('it-small:v1').digest}"
+    ran = case.transfer({"name": name, "tag_as": "it-pinned:chosen"}, both).succeed()
+    assert ran.one(SAVE).result["bundle"]["images"][0]["manifest"]["digest"] == image.digest
+    for host in PRIVATE:
+        assert case.held(host, "it-pinned:chosen") == image.config_digest
+        assert case.prints(host, "it-pinned:chosen") == "it-pinned"
+        case.proves(host, SMALL, case.image("it-small:v1"))
+
+
+def test_an_image_of_several_platforms(case: Case) -> None:
+    name = f"{PLAIN}/it-multi:v1"
+    amd64, arm64 = case.image("it-multi:v1"), case.image("it-multi:v1", "arm64")
+    case.transfer(name, {"name": name, "platform": "linux/arm64", "tag_as": "it-multi:foreign"}).succeed()
+    for host in PRIVATE:
+        case.proves(host, name, amd64)
+        assert case.held(host, "it-multi:foreign") == arm64.config_digest
+    case.mark()
+    absent = case.transfer({"name": name, "platform": "linux/s390x"}).fail().one(SAVE).message
+    assert f"{name} has no image for linux/s390x. There are: linux/amd64, linux/arm64" in absent
+    assert case.writes() == []
+
+
+def test_objects_that_are_not_kept(case: Case) -> None:
+    ran = case.transfer(SMALL, keep_objects=False).succeed()
+    assert case.keys() == []
+    for host in PRIVATE:
+        case.proves(host, SMALL, case.image("it-small:v1"))
+    assert [task.status for task in ran.all("Take the blobs out of the bucket")] == ["ok"]
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("bucket", ["daytwo-encrypted", "daytwo-elsewhere"])
+def test_buckets_with_rules_of_their_own(case: Case, bucket: str) -> None:
+    encryption = {"sse": "aws:kms", "kms_key_id": case.bed.s3.kms_key} if bucket == "daytwo-encrypted" else {}
+    if encryption:
+        refused = case.transfer(V1, bucket=bucket).fail().one(SAVE).message
+        assert "AccessDenied" in refused
+    case.transfer(V1, bucket=bucket, part_size=5 * 1024 * 1024, **encryption).succeed()
+    assert case.keys(bucket) != []
+    for host in PRIVATE:
+        case.proves(host, V1, case.image("it-app:v1"))

@@ -1,0 +1,207 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A job that outlives its starter: it runs once, its outcome is its own, and its death is noticed."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Callable
+
+import pytest
+from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
+from ansible_collections.daytwo.aws.plugins.module_utils._image.worker import Job
+
+Work = Callable[[Any], dict[str, Any]]
+ENOUGH = 20.0
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Iterator[Path]:
+    """A job that waits goes on when this file is there; at the end, none is left waiting."""
+    yield tmp_path / "gate"
+    (tmp_path / "gate").touch()
+
+
+def waiting(gate: Path, **result: Any) -> Work:
+    """Leaves its process id in C(pid), and a line in C(ran), and ends when the gate opens."""
+
+    def work(progress: Any) -> dict[str, Any]:
+        with open(gate.parent / "ran", "a") as ran:
+            ran.write("x")
+        (gate.parent / "pid").write_text(str(os.getpid()))
+        progress("waiting", 3, 7)
+        while not gate.exists():
+            time.sleep(0.01)
+        return result
+
+    return work
+
+
+def until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + ENOUGH
+    while not condition():
+        assert time.monotonic() < end, "it did not come about"
+        time.sleep(0.01)
+
+
+def child_of(gate: Path) -> int:
+    until(lambda: (gate.parent / "pid").exists() and (gate.parent / "pid").read_text() != "")
+    return int((gate.parent / "pid").read_text())
+
+
+def runs(gate: Path) -> int:
+    return len((gate.parent / "ran").read_text())
+
+
+def raising(error: BaseException) -> Work:
+    def work(progress: Any) -> dict[str, Any]:
+        raise error
+
+    return work
+
+
+def test_a_job_that_is_done_gives_its_result_as_often_as_it_is_asked(tmp_path: Path) -> None:
+    state = Job(tmp_path).advance("one", lambda progress: {"answer": 42}, ENOUGH)
+    assert (state.token, state.state, state.result, state.error) == ("one", "done", {"answer": 42}, None)
+    again = Job(tmp_path).advance("one", raising(AssertionError("it ran again")), ENOUGH)
+    assert again == state
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (ImageError("docker refused"), "docker refused"),
+        (OSError(28, "No space left on device", "/staging/x"), "No space left on device: /staging/x"),
+        (OSError("strange"), "strange"),
+        (KeyError("RootFS"), "unexpected KeyError: 'RootFS'"),
+        (MemoryError(), "unexpected MemoryError"),
+    ],
+)
+def test_a_job_that_fails_tells_why(tmp_path: Path, error: BaseException, words: str) -> None:
+    state = Job(tmp_path).advance("one", raising(error), ENOUGH)
+    assert (state.state, state.result) == ("failed", None)
+    assert words in str(state.error)
+
+
+def test_a_call_returns_in_time_with_what_is_done_until_then(gate: Path) -> None:
+    job, began = Job(gate.parent), time.monotonic()
+    state = job.advance("one", waiting(gate, x=1), 0.4)
+    assert time.monotonic() - began < 5
+    assert (state.state, state.doing, state.bytes_done, state.bytes_total) == ("running", "waiting", 3, 7)
+    gate.touch()
+    assert job.advance("one", waiting(gate), ENOUGH).result == {"x": 1}
+    assert runs(gate) == 1
+
+
+def test_a_job_that_was_killed_has_died_and_a_new_attempt_runs(gate: Path) -> None:
+    job = Job(gate.parent)
+    job.advance("one", waiting(gate), 0)
+    os.kill(child_of(gate), signal.SIGKILL)
+    state = job.advance("one", waiting(gate), ENOUGH)
+    assert (state.state, state.doing) == ("died", "waiting")
+    assert "killed" in str(state.error)
+    gate.touch()
+    assert job.advance("two", waiting(gate, x=2), ENOUGH).result == {"x": 2}
+
+
+@pytest.mark.parametrize("error", [SystemExit(0), KeyboardInterrupt()])
+def test_a_job_that_ends_without_an_outcome_has_died(tmp_path: Path, error: BaseException) -> None:
+    assert Job(tmp_path).advance("one", raising(error), ENOUGH).state == "died"
+
+
+def test_the_outcome_of_an_earlier_attempt_is_not_taken_for_this_one_s(tmp_path: Path) -> None:
+    Job(tmp_path).advance("one", raising(ImageError("no disk")), ENOUGH)
+    state = Job(tmp_path).advance("two", lambda progress: {"x": 2}, ENOUGH)
+    assert (state.token, state.state, state.result) == ("two", "done", {"x": 2})
+
+
+def test_an_earlier_attempt_that_still_runs_is_waited_for(gate: Path) -> None:
+    Job(gate.parent).advance("one", waiting(gate, x=1), 0)
+    child_of(gate)
+    state = Job(gate.parent).advance("two", waiting(gate, x=2), 0.2)
+    assert (state.token, state.state) == ("two", "running")
+    assert "earlier run" in state.doing
+    assert runs(gate) == 1
+    gate.touch()
+    assert Job(gate.parent).advance("two", waiting(gate, x=2), ENOUGH).result == {"x": 2}
+    assert runs(gate) == 2
+
+
+@pytest.mark.parametrize(
+    "left", ["", "{", "null", "[]", '{"token": "one"}', '{"token": "one", "state": "done", "x": 1}']
+)
+def test_a_state_file_that_says_nothing_does_not_keep_a_job_from_running(tmp_path: Path, left: str) -> None:
+    (tmp_path / "job.json").write_text(left)
+    assert Job(tmp_path).advance("one", lambda progress: {"x": 1}, ENOUGH).result == {"x": 1}
+
+
+def _start(gate: Path, begin: Any, answers: Any) -> None:
+    begin.wait(ENOUGH)
+    answers.put(Job(gate.parent).advance("one", waiting(gate, x=1), ENOUGH).state)
+
+
+def test_starters_at_once_run_it_once(gate: Path) -> None:
+    """A connection that drops while the module starts the job: the controller calls the module again."""
+    context = multiprocessing.get_context("fork")
+    begin, answers = context.Event(), context.Queue()
+    starters = [context.Process(target=_start, args=(gate, begin, answers)) for _ in range(6)]
+    for starter in starters:
+        starter.start()
+    begin.set()
+    child_of(gate)
+    gate.touch()
+    assert [answers.get(timeout=ENOUGH) for _ in starters] == ["done"] * 6
+    for starter in starters:
+        starter.join(ENOUGH)
+    assert runs(gate) == 1
+
+
+def test_a_job_survives_its_starter_and_keeps_no_stream_of_it_open(gate: Path) -> None:
+    """Ansible reads a module's output to its end: a job that held it would hold the connection."""
+    reading, writing = os.pipe()
+    starter = os.fork()
+    if not starter:
+        try:
+            for stream in (0, 1, 2):
+                os.dup2(writing, stream)
+            os.close(writing)
+            Job(gate.parent).advance("one", waiting(gate, x=1), 0)
+        finally:
+            os._exit(0)
+    os.close(writing)
+    os.waitpid(starter, 0)
+    child = child_of(gate)
+    os.set_blocking(reading, False)
+    until(lambda: _at_end(reading))
+    os.close(reading)
+
+    os.kill(child, 0)  # it is still there
+    assert os.getsid(child) != os.getsid(0)  # a session that ends with its terminal does not take it along
+    with pytest.raises(ChildProcessError):
+        os.waitpid(child, os.WNOHANG)  # it is nobody's zombie
+    gate.touch()
+    assert Job(gate.parent).advance("one", waiting(gate), ENOUGH).result == {"x": 1}
+
+
+def _at_end(reading: int) -> bool:
+    try:
+        return os.read(reading, 1000) == b""
+    except BlockingIOError:
+        return False
+
+
+def test_its_files_are_for_this_user_only(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        Job(tmp_path).advance("one", lambda progress: {}, ENOUGH)
+    finally:
+        os.umask(before)
+    assert {path.name: oct(path.stat().st_mode & 0o777) for path in tmp_path.iterdir()} == {
+        "job.json": "0o600",
+        "job.lock": "0o600",
+    }
