@@ -452,7 +452,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._image.docker import DEFAULT_HOST
 from ..module_utils._image.errors import ImageError
-from ..module_utils._image.host import READ_ONLY_PHASES, run
+from ..module_utils._image.host import READ_ONLY_PHASES, carry_out
 
 # Options that only the action plugin uses. A host never gets them.
 CONTROLLER_OPTIONS = {
@@ -557,8 +557,13 @@ def main() -> None:
         )
     if module.check_mode and module.params["work"]["phase"] not in READ_ONLY_PHASES:
         module.fail_json(msg=f"work.phase: {module.params['work']['phase']} writes, and this is check mode.")
+
+    def run(command: list[str], text: str) -> tuple[int, str, str]:
+        code, output, errors = module.run_command(command, data=text, binary_data=True, handle_exceptions=False)
+        return code, output, errors
+
     try:
-        result = run(module.params)
+        result = carry_out(module.params, run)
     except ImageError as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=False, **result)

@@ -11,7 +11,6 @@ import json
 import os
 import re
 import shlex
-import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -20,6 +19,7 @@ from typing import Callable, Optional
 
 from . import receiver
 from .errors import ImageError
+from .run import Run
 from .staging import Staging, private_opener
 
 _MARK = "daytwo-image-transfer"
@@ -67,21 +67,15 @@ def revoke(staging: Staging, home: Optional[Path] = None) -> bool:
     return _edit(home, lambda lines: _without(lines, staging.folder.name))
 
 
-def host_keys(port: int) -> list[str]:
+def host_keys(port: int, run: Run) -> list[str]:
     """This host's own SSH keys, asked over its own loopback: whoever is told by the controller can trust them."""
     try:
-        answer = subprocess.run(
-            ["ssh-keyscan", "-T", "5", "-p", str(port), "127.0.0.1"],
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
+        output = run(["ssh-keyscan", "-T", "5", "-p", str(port), "127.0.0.1"], "")[1]
+    except OSError as error:
         raise ImageError(
-            f"transport: ssh-keyscan cannot run on this host: {error}. Install the OpenSSH client."
+            f"transport: ssh-keyscan cannot run on this host: {error.strerror}. Install the OpenSSH client."
         ) from error
-    keys = [line.split(None, 1)[1] for line in answer.stdout.splitlines() if line and not line.startswith("#")]
+    keys = [line.split(None, 1)[1] for line in output.splitlines() if line and not line.startswith("#")]
     if not keys:
         raise ImageError(
             f"transport: no SSH server answers at port {port} of this host's loopback. Set image_transfer_port to the "

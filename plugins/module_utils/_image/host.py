@@ -15,6 +15,7 @@ from .http import Client
 from .model import Bundle, checked_digest, hex_of
 from .plan import ImagePlan, plan_load, refusal
 from .push import PushFolder
+from .run import Run
 from .source import EngineSource, Login, Offer, RegistrySource, parse_wanted
 from .ssh import Grant, own_address
 from .staging import Staging, default_root
@@ -33,15 +34,15 @@ PHASES = {
 }
 
 
-def run(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Carries out one phase of one state, as the option C(work) says, and returns what the controller needs then."""
+def carry_out(params: Mapping[str, Any], run: Run) -> dict[str, Any]:
+    """Does one phase of one state, as the option C(work) says, and returns what the controller needs then."""
     state, phase = params["state"], params["work"]["phase"]
     phases = PHASES.get(state, ())
     if phase not in phases:
         raise ImageError(
             f"work.phase: {phase!r} is none of the phases ({', '.join(phases)}) of state={state} on a host."
         )
-    host: Any = _Source(params) if state in ("saved", "pushed") else _Target(params)
+    host: Any = _Source(params, run) if state in ("saved", "pushed") else _Target(params, run)
     result: dict[str, Any] = getattr(host, phase)()
     return result
 
@@ -54,8 +55,9 @@ def engine_of(params: Mapping[str, Any]) -> Engine:
 class _Host:
     """What source and target share: options, staging folder, HTTP."""
 
-    def __init__(self, params: Mapping[str, Any]) -> None:
+    def __init__(self, params: Mapping[str, Any], run: Run) -> None:
         self.params = params
+        self.run = run
         self.work: Mapping[str, Any] = params["work"]
         self.seconds = float(self.work["seconds"])
         self.client = Client(ca_path=params["ca_path"])
@@ -113,7 +115,7 @@ class _Source(_Host):
         source: BlobSource = (
             self._registry() if self.params["source"] == "registry" else StagedSource(self.staging("saved"))
         )
-        public_key = waiting.start(bundle, source, self.staging("saved"), self.throttle)
+        public_key = waiting.start(bundle, source, self.staging("saved"), self.throttle, self.run)
         addresses = {
             entry["host"]: own_address(entry["address"], entry["port"]) for entry in self.work["targets"] or ()
         }
@@ -141,7 +143,7 @@ class _Source(_Host):
             params["registry_config_path"],
             bool(params["plain_http"]),
         )
-        return RegistrySource(self.client, login)
+        return RegistrySource(self.client, login, self.run)
 
 
 class _Target(_Host):
@@ -184,7 +186,7 @@ class _Target(_Host):
         work = self.work
         sizes = {hex_of(checked_digest(entry["digest"], "work.blobs")): entry["size"] for entry in work["blobs"] or ()}
         authorize(self.staging("loaded"), work["public_key"], work["addresses"] or (), sizes, work["expires"])
-        return {"user": user(), "host_keys": host_keys(work["port"])}
+        return {"user": user(), "host_keys": host_keys(work["port"], self.run)}
 
     def revoke(self) -> dict[str, Any]:
         return {"revoked": revoke(self.staging("loaded"))}

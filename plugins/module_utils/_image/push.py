@@ -20,6 +20,7 @@ from typing import Any, Optional
 from .engine import Progress
 from .errors import ImageError
 from .model import Bundle
+from .run import Run
 from .ssh import EphemeralKey, Grant, Piece, push
 from .staging import Staging, private_opener
 from .throttle import Throttle
@@ -41,11 +42,11 @@ class PushFolder:
         self._public = self._staging.folder / "key.public"
         self._grants = self._staging.folder / "grants.json"
 
-    def start(self, bundle: Bundle, source: BlobSource, blobs: Staging, throttle: Throttle) -> str:
+    def start(self, bundle: Bundle, source: BlobSource, blobs: Staging, throttle: Throttle, run: Run) -> str:
         """Starts the process and returns its public key."""
 
         def work(progress: Progress) -> dict[str, Any]:
-            key = EphemeralKey(self._staging.folder)
+            key = EphemeralKey(self._staging.folder, run)
             try:
                 _publish(self._public, key.public)
                 grants = self._wait()

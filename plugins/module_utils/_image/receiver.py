@@ -48,7 +48,7 @@ def receive(folder: Path, asked: str, source: IO[bytes], answers: IO[bytes]) -> 
                 return _refuse(answers, "that is no announcement of a blob")
             if not isinstance(name, str) or name not in sizes:
                 return _refuse(answers, "that blob was not announced")
-            if not all(type(number) is int and number >= 0 for number in (offset, length, size)):
+            if not all(_is_count(number) for number in (offset, length, size)):
                 return _refuse(answers, "offset, length and size are numbers of bytes")
             if sizes[name] not in (None, size) or offset + length != size:
                 return _refuse(answers, f"{name} is announced with {sizes[name]} bytes")
@@ -56,6 +56,8 @@ def receive(folder: Path, asked: str, source: IO[bytes], answers: IO[bytes]) -> 
                 _take(folder, name, offset, length, source)
             except OSError as error:
                 return _refuse(answers, f"{error.strerror}: {error.filename or folder}")
+            except EOFError:
+                return 1
             _say(answers, {"hex": name, "size": _size(folder, name)})
 
 
@@ -74,11 +76,15 @@ def _take(folder: Path, name: str, offset: int, length: int, source: IO[bytes]) 
             if not chunk:
                 # The connection dropped; what came is kept, and the next one goes on behind it.
                 file.flush()
-                sys.exit(1)
+                raise EOFError(part)
             file.write(chunk)
             left -= len(chunk)
         file.flush()
         os.replace(part, _blob(folder, name))
+
+
+def _is_count(number: Any) -> bool:
+    return isinstance(number, int) and not isinstance(number, bool) and number >= 0
 
 
 def _blob(folder: Path, name: str) -> Path:
@@ -105,7 +111,7 @@ def _refuse(answers: IO[bytes], why: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(
+    raise SystemExit(
         receive(
             Path(__file__).resolve().parent,
             os.environ.get("SSH_ORIGINAL_COMMAND", ""),

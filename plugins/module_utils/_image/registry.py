@@ -37,6 +37,7 @@ from .manifest import (
 )
 from .model import Blob
 from .reference import DOCKER_HUB, Platform, Reference
+from .run import Run
 
 _DOCKER_HUB_API = "registry-1.docker.io"
 # Docker keeps the login to its hub under the address of the registry protocol before last.
@@ -51,10 +52,6 @@ _LOGIN_HINT = (
 )
 
 _T = TypeVar("_T")
-
-Run = Callable[[list[str], str], tuple[int, str, str]]
-"""Runs a program with a text on its input: exit code, output, error output. OSError where it can't be started.
-The module gives it, since only Ansible's own way to run programs is allowed on managed hosts."""
 
 
 @dataclass(frozen=True)

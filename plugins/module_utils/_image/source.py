@@ -19,6 +19,7 @@ from .manifest import MANIFEST_TYPES
 from .model import DOCKER_LAYER, Blob, Bundle, Image, Layer, StoredImage
 from .reference import Platform, Reference
 from .registry import Registry, find_credentials
+from .run import Run
 from .staging import Staging
 from .transfer import Transfer
 
@@ -92,9 +93,11 @@ class Offer:
 class RegistrySource:
     """Images as their registries have them; no engine takes part."""
 
-    def __init__(self, client: Client, login: Login) -> None:
+    def __init__(self, client: Client, login: Login, run: Optional[Run] = None) -> None:
+        """C(run) runs the credential helpers that a login may name."""
         self._client = client
         self._login = login
+        self._run = run
         self._registries: dict[str, Registry] = {}
 
     def offer(self, wanted: Sequence[WantedImage]) -> Offer:
@@ -117,7 +120,7 @@ class RegistrySource:
             path = self._login.config_path
             if path is None and os.path.exists(os.path.expanduser(_DEFAULT_LOGINS)):
                 path = _DEFAULT_LOGINS
-            credentials = find_credentials(host, self._login.username, self._login.password, path)
+            credentials = find_credentials(host, self._login.username, self._login.password, path, self._run)
             self._registries[host] = Registry(self._client, host, self._login.plain_http, credentials)
         return self._registries[host]
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-import subprocess
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,6 +24,8 @@ from .engine import Progress
 from .errors import ImageError
 from .http import HttpError
 from .model import checked_digest, hex_of
+from .program import Program
+from .run import Run
 from .staging import CHUNK, Staging, private_opener
 from .throttle import Throttle
 from .transfer import BlobSource, Transfer
@@ -81,26 +82,25 @@ class Pushed:
 class EphemeralKey:
     """A private key in memory. Its path works for child processes of this process for as long as this lives."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, run: Run) -> None:
         path = folder / "key"
-        for old in (path, path.with_suffix(".pub")):
-            old.unlink(missing_ok=True)
+        public = path.with_suffix(".pub")
         try:
-            subprocess.run(
-                ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(path)],
-                check=True, capture_output=True, timeout=60, stdin=subprocess.DEVNULL,
-            )  # fmt: skip
-            self.public = " ".join(path.with_suffix(".pub").read_text().split()[:2])
+            path.unlink(missing_ok=True)
+            code, _output, words = run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(path)], "")
+            if code:
+                raise ImageError(f"transport: ssh-keygen makes no key on the source: {words.strip()}")
+            self.public = " ".join(public.read_text().split()[:2])
             self._memory = os.memfd_create("key", os.MFD_CLOEXEC)
             os.fchmod(self._memory, 0o600)
             os.write(self._memory, path.read_bytes())
-        except (OSError, subprocess.SubprocessError) as error:
+        except OSError as error:
             raise ImageError(
-                f"transport: no key can be made on the source: {error}. Is the OpenSSH client there?"
+                f"transport: no key can be made on the source: {error}. Is OpenSSH's client there?"
             ) from error
         finally:
-            for old in (path, path.with_suffix(".pub")):
-                old.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
+            public.unlink(missing_ok=True)
         # ssh closes all descriptors that it inherits, so it is given this process's.
         self.path = f"/proc/{os.getpid()}/fd/{self._memory}"
 
@@ -278,29 +278,16 @@ class _Target:
         }
         options = [word for name, value in settings.items() for word in ("-o", f"{name}={value}")]
         command = ["ssh", "-F", "/dev/null", *options, "-p", str(grant.port), "-l", grant.user, "--", grant.address]
-        ssh = subprocess.Popen(
-            [*command, receiver.COMMAND], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
-        if ssh.stdin is None or ssh.stdout is None or ssh.stderr is None:
-            raise ImageError("transport: ssh has no streams.")
+        ssh = Program([*command, receiver.COMMAND])
         try:
-            yield ssh.stdin, ssh.stdout
-            ssh.stdin.close()
-            ssh.wait(timeout=60)
+            yield ssh.to, ssh.answers
+            ssh.finish()
         except _DroppedError as error:
-            with suppress(OSError):
-                ssh.stdin.close()
-            ssh.kill()
-            words = ssh.stderr.read(4096).decode("utf-8", "replace").strip()
+            words = ssh.last_words()
             _refuse_for_good(grant, words)
             raise _DroppedError(f"{error}. {words}") from error
         finally:
-            if ssh.poll() is None:
-                ssh.kill()
-                ssh.wait()
-            for stream in (ssh.stdin, ssh.stdout, ssh.stderr):
-                with suppress(OSError):
-                    stream.close()
+            ssh.end()
 
 
 def _refuse_for_good(grant: Grant, words: str) -> None:
