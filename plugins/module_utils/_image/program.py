@@ -23,8 +23,8 @@ class Program:
     def __init__(self, command: Sequence[str]) -> None:
         their_input, our_output = os.pipe()
         our_input, their_output = os.pipe()
-        self._errors = tempfile.TemporaryFile()
-        self.to = os.fdopen(our_output, "wb", buffering=0)
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  it lives as long as this
+        self.to = os.fdopen(our_output, "wb")
         self.answers = os.fdopen(our_input, "rb")
         self._status: Optional[int] = None
         try:
