@@ -55,7 +55,8 @@ class Transfer:
 class BlobSource(Protocol):
     """Where a source host takes a blob from: its registry, or its staging folder."""
 
-    def open(self, transfer: Transfer) -> AbstractContextManager[Readable]: ...
+    def open(self, transfer: Transfer) -> AbstractContextManager[Readable]:
+        """The bytes of one request: the whole blob, or the part from its offset on."""
 
 
 class StagedSource:
@@ -164,6 +165,7 @@ def _fetch_one(transfer: Transfer, staging: Staging, client: Client, deadline: f
             return Outcome(transfer.digest, True, transfer.length)
         if file.tell() > transfer.length:
             file.truncate(0)
+            file.seek(0)
         broken = 0
         while file.tell() < transfer.length:
             try:

@@ -1,0 +1,425 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Blobs between a host and a store on the loopback: resumed, verified, bounded in time, clear when broken."""
+
+from __future__ import annotations
+
+import fcntl
+import io
+import os
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Callable, Optional
+
+import pytest
+from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
+from ansible_collections.daytwo.aws.plugins.module_utils._image.http import Client
+from ansible_collections.daytwo.aws.plugins.module_utils._image.model import hex_of
+from ansible_collections.daytwo.aws.plugins.module_utils._image.staging import CHUNK, Staging
+from ansible_collections.daytwo.aws.plugins.module_utils._image.transfer import StagedSource, Transfer, fetch, send
+from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.builders import digest_of, nothing, stage
+
+KEY = "loaded-" + "0" * 20
+DATA = bytes(range(256)) * 12_000  # three chunks
+DIGEST = digest_of(DATA)
+SMALL = b"small"
+LONG = 60.0
+XML = "<Error><Code>{}</Code><Message>{}</Message></Error>"
+
+
+@pytest.fixture
+def staging(tmp_path: Path) -> Staging:
+    made = Staging(str(tmp_path / "root"), KEY)
+    made.create()
+    return made
+
+
+@pytest.fixture
+def client() -> Iterator[Client]:
+    made = Client(environ={}, timeout=5.0, retries=2, sleep=nothing)
+    yield made
+    made.close()
+
+
+class Store:
+    """Objects by path. C(script) answers as S3 does, C(fault) may answer first."""
+
+    def __init__(self, fault: Optional[Callable[[Any], bool]] = None, **objects: bytes) -> None:
+        self.objects: dict[str, bytes] = {f"/{name}": data for name, data in objects.items()}
+        self.fault = fault
+
+    def script(self, asked: Any) -> None:
+        if self.fault and self.fault(asked):
+            return
+        path = asked.path.partition("?")[0]
+        if asked.command == "PUT":
+            body = asked.body()
+            if len(body) < int(asked.headers["Content-Length"]):
+                return  # the sender gave up
+            if asked.headers.get("If-None-Match") and path in self.objects:
+                asked.answer(412, XML.format("PreconditionFailed", "it is there").encode())
+                return
+            self.objects[path] = body
+            asked.answer(200, ETag='"put"')
+        elif path not in self.objects:
+            asked.answer(404, XML.format("NoSuchKey", "no such key").encode())
+        else:
+            data, wanted = self.objects[path], asked.headers.get("Range")
+            start = int(wanted[len("bytes=") : -1]) if wanted else 0
+            ranged = {"Content_Range": f"bytes {start}-{len(data) - 1}/{len(data)}"} if wanted else {}
+            asked.answer(206 if wanted else 200, data[start:], ETag='"got"', **ranged)
+
+
+def transfer(
+    server: Any, data: bytes = DATA, number: int = 0, offset: int = 0, name: str = "blob", **headers: str
+) -> Transfer:
+    return Transfer(
+        digest_of(data),
+        "application/octet-stream",
+        number,
+        offset,
+        len(data) if not number else min(2 * CHUNK, len(data) - offset),
+        f"{server.url}/{name}?X-Amz-Signature=0123456789abcdef",
+        headers,
+        "registry.test/app:v1",
+    )
+
+
+class Gives:
+    """A source that gives this content, whatever is asked for."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    @contextmanager
+    def open(self, transfer: Transfer) -> Iterator[io.BytesIO]:
+        yield io.BytesIO(self.data[transfer.offset :])
+
+
+# -- fetched
+
+
+def test_a_blob_arrives_and_is_published(serve: Any, staging: Staging, client: Client) -> None:
+    server = serve(Store(blob=DATA).script)
+    (outcome,) = fetch([transfer(server)], staging, client, LONG)
+    assert (outcome.done, outcome.size, outcome.received, outcome.error) == (True, len(DATA), len(DATA), None)
+    assert outcome.etag.startswith('"got"')
+    assert staging.verify(DIGEST)
+    assert not staging.part(DIGEST).exists()
+    assert staging.path(DIGEST).stat().st_mode & 0o777 == 0o600
+    assert "range" not in server.asked[0].headers
+
+
+def test_an_empty_blob_needs_no_request(serve: Any, staging: Staging, client: Client) -> None:
+    server = serve(Store().script)
+    (outcome,) = fetch([transfer(server, b"")], staging, client, LONG)
+    assert outcome.done
+    assert staging.verify(digest_of(b""))
+    assert not server.asked
+
+
+def test_what_is_complete_is_not_fetched_again(serve: Any, staging: Staging, client: Client) -> None:
+    stage(staging, {DIGEST: DATA})
+    server = serve(Store(blob=DATA).script)
+    (outcome,) = fetch([transfer(server)], staging, client, LONG)
+    assert (outcome.done, outcome.size, outcome.received) == (True, len(DATA), 0)
+    assert not server.asked
+
+
+@pytest.mark.parametrize("there", [1, CHUNK, len(DATA) - 1])
+def test_a_partial_file_is_gone_on_with_by_range(serve: Any, staging: Staging, client: Client, there: int) -> None:
+    staging.part(DIGEST).write_bytes(DATA[:there])
+    server = serve(Store(blob=DATA).script)
+    (outcome,) = fetch([transfer(server)], staging, client, LONG)
+    assert server.asked[0].headers["range"] == f"bytes={there}-"
+    assert (outcome.done, outcome.received) == (True, len(DATA) - there)
+    assert staging.verify(DIGEST)
+
+
+def test_a_partial_file_that_is_too_long_is_fetched_from_the_start(
+    serve: Any, staging: Staging, client: Client
+) -> None:
+    staging.part(DIGEST).write_bytes(DATA + b"more")
+    server = serve(Store(blob=DATA).script)
+    (outcome,) = fetch([transfer(server)], staging, client, LONG)
+    assert (outcome.done, outcome.received) == (True, len(DATA))
+    assert staging.verify(DIGEST)
+
+
+def test_a_partial_file_of_other_bytes_does_not_pass_for_the_blob(serve: Any, staging: Staging, client: Client) -> None:
+    staging.part(DIGEST).write_bytes(b"x" * 1000)
+    server = serve(Store(blob=DATA).script)
+    assert fetch([transfer(server)], staging, client, LONG)[0].done
+    assert not staging.verify(DIGEST)
+    assert fetch([transfer(server)], staging, client, LONG)[0].received == len(DATA)
+    assert staging.verify(DIGEST)
+
+
+def test_an_answer_that_breaks_off_is_gone_on_with(serve: Any, staging: Staging, client: Client) -> None:
+    def fault(asked: Any) -> bool:
+        if asked.number == 0:
+            asked.answer(200, DATA[:1000], length=len(DATA))
+        return asked.number == 0
+
+    server = serve(Store(fault, blob=DATA).script)
+    (outcome,) = fetch([transfer(server)], staging, client, LONG)
+    assert (outcome.done, outcome.received) == (True, len(DATA))
+    assert server.asked[1].headers["range"] == "bytes=1000-"
+    assert staging.verify(DIGEST)
+
+
+def test_answers_that_always_break_off_end_as_an_error_that_keeps_what_came(
+    serve: Any, staging: Staging, client: Client
+) -> None:
+    def fault(asked: Any) -> bool:
+        start = int(asked.headers.get("Range", "bytes=0-")[len("bytes=") : -1])
+        ranged = {"Content_Range": f"bytes {start}-{len(DATA) - 1}/{len(DATA)}"} if start else {}
+        asked.answer(206 if start else 200, DATA[start : start + 10], length=len(DATA) - start, **ranged)
+        return True
+
+    server = serve(Store(fault).script)
+    (outcome,) = fetch([transfer(server)], staging, client, LONG)
+    assert not outcome.done
+    assert "ended after 10 of" in str(outcome.error)
+    assert 2 <= len(server.asked) <= 10
+    assert staging.size(DIGEST) == 10 * len(server.asked)
+
+
+def test_when_the_time_is_over_what_came_until_then_stays(serve: Any, staging: Staging, client: Client) -> None:
+    server = serve(Store(blob=DATA).script)
+    (none,) = fetch([transfer(server)], staging, client, -1)
+    assert (none.done, none.size, none.error, len(server.asked)) == (False, 0, None, 0)
+    received = 0
+    for _ in range(5):
+        (outcome,) = fetch([transfer(server)], staging, client, 0.0005)
+        received += outcome.received
+        assert outcome.size == staging.size(DIGEST)
+        if outcome.done:
+            break
+    (outcome,) = fetch([transfer(server)], staging, client, LONG)
+    assert received + outcome.received == len(DATA)
+    assert staging.verify(DIGEST)
+
+
+def slow(first: threading.Event, go_on: threading.Event) -> Callable[[Any], bool]:
+    """Sends the first chunk and then waits."""
+
+    def fault(asked: Any) -> bool:
+        asked.send_response(200)
+        asked.send_header("Content-Length", str(len(DATA)))
+        asked.end_headers()
+        asked.wfile.write(DATA[:CHUNK])
+        first.set()
+        go_on.wait(10)
+        asked.wfile.write(DATA[CHUNK:])
+        return True
+
+    return fault
+
+
+def test_a_slice_ends_between_two_chunks_and_the_next_one_goes_on(serve: Any, staging: Staging, client: Client) -> None:
+    first, go_on = threading.Event(), threading.Event()
+    server = serve(Store(slow(first, go_on), blob=DATA).script)
+    threading.Timer(0.4, go_on.set).start()
+    (outcome,) = fetch([transfer(server)], staging, client, 0.2)
+    assert (outcome.done, outcome.error) == (False, None)
+    assert CHUNK <= outcome.size == outcome.received == staging.size(DIGEST) < len(DATA)
+
+
+def test_two_fetchers_of_one_blob_do_not_write_into_one_file(serve: Any, staging: Staging, client: Client) -> None:
+    first, go_on = threading.Event(), threading.Event()
+    server = serve(Store(slow(first, go_on), blob=DATA).script)
+    with ThreadPoolExecutor() as pool:
+        one = pool.submit(fetch, [transfer(server)], staging, client, LONG)
+        assert first.wait(10)
+        (other,) = fetch([transfer(server)], staging, client, LONG)
+        go_on.set()
+        assert one.result(20)[0].done
+    assert (other.done, other.received, other.error) == (False, 0, None)
+    assert len(server.asked) == 1
+    assert fetch([transfer(server)], staging, client, LONG)[0].done
+    assert staging.verify(DIGEST)
+
+
+def test_a_fetcher_that_waits_for_the_file_finds_it_published(serve: Any, staging: Staging, client: Client) -> None:
+    """The part becomes the blob by rename, so a lock on the part may be one on the blob."""
+    staging.part(DIGEST).write_bytes(DATA)
+    with open(staging.part(DIGEST), "ab") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        server = serve(Store(blob=DATA).script)
+        assert not fetch([transfer(server)], staging, client, LONG)[0].done
+        staging.publish(DIGEST)
+    assert fetch([transfer(server)], staging, client, LONG)[0].done
+    assert not server.asked
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full here")
+def test_a_full_disk_is_told_with_the_way_out(serve: Any, staging: Staging, client: Client) -> None:
+    class Full(Staging):
+        def part(self, digest: str) -> Path:
+            return Path("/dev/full")
+
+    server = serve(Store(blob=DATA).script)
+    full = Full(str(staging.root), KEY)
+    (outcome,) = fetch([transfer(server)], full, client, LONG)
+    assert not outcome.done
+    assert outcome.error == (
+        "No space left on device: the staging folder. Make room there, or give another staging_dir."
+    )
+
+
+def refusing(status: int, code: str, message: str) -> Callable[[Any], bool]:
+    def fault(asked: Any) -> bool:
+        asked.answer(status, XML.format(code, message).encode())
+        return True
+
+    return fault
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "message", "expired"),
+    [
+        (403, "AccessDenied", "Request has expired", True),
+        (400, "ExpiredToken", "The provided token has expired.", True),
+        (403, "AccessDenied", "Access Denied", False),
+        (403, "SignatureDoesNotMatch", "The signature does not match", False),
+        (404, "NoSuchKey", "The specified key does not exist.", False),
+    ],
+)
+def test_s3_a_url_that_expired_is_told_from_one_that_is_refused(
+    serve: Any, staging: Staging, client: Client, status: int, code: str, message: str, expired: bool
+) -> None:
+    """facts: S3: a presigned URL dies with its time or with the credentials that signed it; it is a secret."""
+    server = serve(Store(refusing(status, code, message)).script)
+    for outcome in (
+        *fetch([transfer(server)], staging, client, LONG),
+        *send([transfer(server)], Gives(DATA), client, LONG),
+    ):
+        assert (outcome.done, outcome.expired) == (False, expired)
+        assert f"{status}" in str(outcome.error)
+        assert code in str(outcome.error)
+        assert "0123456789abcdef" not in str(outcome.error)
+
+
+def test_one_blob_that_fails_leaves_the_others(serve: Any, staging: Staging, client: Client) -> None:
+    blobs = {f"b{number}": bytes([number]) * 100 for number in range(8)}
+    gone = blobs.pop("b3")
+    server = serve(Store(**blobs).script)
+    wanted = [transfer(server, data, name=name) for name, data in {**blobs, "b3": gone}.items()]
+    outcomes = fetch(wanted, staging, client, LONG)
+    assert [outcome.digest for outcome in outcomes] == [one.digest for one in wanted]
+    assert [outcome.digest for outcome in outcomes if not outcome.done] == [digest_of(gone)]
+    assert all(staging.verify(digest_of(data)) for data in blobs.values())
+
+
+# -- sent
+
+
+def test_blobs_and_parts_reach_their_urls_with_their_headers(serve: Any, staging: Staging, client: Client) -> None:
+    stage(staging, {DIGEST: DATA, digest_of(SMALL): SMALL})
+    store = Store()
+    server = serve(store.script)
+    wanted = [
+        transfer(server, SMALL, name="small", **{"If-None-Match": "*", "x-amz-meta-sha256": "abc"}),
+        transfer(server, number=1, name="part1"),
+        transfer(server, number=2, offset=2 * CHUNK, name="part2"),
+    ]
+    outcomes = send(wanted, StagedSource(staging), client, LONG)
+    assert store.objects == {"/small": SMALL, "/part1": DATA[: 2 * CHUNK], "/part2": DATA[2 * CHUNK :]}
+    assert [(one.digest, one.number, one.done, one.etag) for one in outcomes] == [
+        (digest_of(SMALL), 0, True, '"put"'),
+        (DIGEST, 1, True, '"put"'),
+        (DIGEST, 2, True, '"put"'),
+    ]
+    (headers,) = [asked.headers for asked in server.asked if asked.path.startswith("/small")]
+    assert (headers["if-none-match"], headers["x-amz-meta-sha256"]) == ("*", "abc")
+    assert headers["content-length"] == str(len(SMALL))
+
+
+def test_s3_somebody_who_put_the_same_blob_first_is_no_error(serve: Any, client: Client) -> None:
+    """facts: S3: a conditional PUT (If-None-Match) answers 412."""
+    server = serve(Store(blob=DATA).script)
+    (outcome,) = send([transfer(server, **{"If-None-Match": "*"})], Gives(DATA), client, LONG)
+    assert (outcome.done, outcome.error) == (True, None)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (b"x" + DATA[1:], "the source gave other content, sha256:"),
+        (DATA[:-1] + b"x", "the source gave other content, sha256:"),
+        (DATA[:-1], "ended 1 bytes early on the source. Run again."),
+        (b"", f"ended {len(DATA)} bytes early"),
+    ],
+    ids=["first byte", "last byte", "cut off", "empty"],
+)
+def test_a_blob_with_another_digest_never_leaves_the_source_whole(
+    serve: Any, client: Client, given: bytes, words: str
+) -> None:
+    """facts: the ETag is not a content hash: the source itself compares, before the last chunk leaves."""
+    arrived: list[int] = []
+
+    def fault(asked: Any) -> bool:
+        data = b""
+        while chunk := asked.rfile.read1(CHUNK):
+            data += chunk
+        arrived.append(len(data))
+        asked.close_connection = True
+        return True
+
+    store = Store(fault)
+    server = serve(store.script)
+    (outcome,) = send([transfer(server)], Gives(given), client, LONG)
+    assert not outcome.done
+    assert words in str(outcome.error)
+    for _ in range(200):
+        if arrived:
+            break
+        threading.Event().wait(0.01)
+    assert max(arrived, default=0) <= len(DATA) - (len(DATA) % CHUNK or CHUNK)
+    assert store.objects == {}
+
+
+def test_a_small_blob_with_another_digest_is_not_sent_at_all(serve: Any, client: Client) -> None:
+    store = Store()
+    (outcome,) = send([transfer(serve(store.script), SMALL)], Gives(b"Small"), client, LONG)
+    assert not outcome.done
+    assert store.objects == {}
+
+
+def test_when_the_time_is_over_nothing_more_is_begun(serve: Any, client: Client) -> None:
+    server = serve(Store().script)
+    (outcome,) = send([transfer(server)], Gives(DATA), client, -1)
+    assert (outcome.done, outcome.error, server.asked) == (False, None, [])
+
+
+def test_a_source_that_fails_is_told_for_its_blob_only(serve: Any, staging: Staging, client: Client) -> None:
+    stage(staging, {digest_of(SMALL): SMALL})
+    server = serve(Store().script)
+    outcomes = send([transfer(server), transfer(server, SMALL)], StagedSource(staging), client, LONG)
+    assert [outcome.done for outcome in outcomes] == [False, True]
+    assert "No such file or directory" in str(outcomes[0].error)
+    assert hex_of(DIGEST) in str(outcomes[0].error)
+
+
+# -- from the option
+
+
+def test_a_transfer_is_read_from_the_option_and_hides_its_url() -> None:
+    value = {
+        "digest": DIGEST,
+        "media_type": "m",
+        "number": "2",
+        "offset": "5",
+        "length": "7",
+        "url": "https://s/secret",
+    }
+    parsed = Transfer.parse({**value, "headers": {"x": 1}, "reference": "r"})
+    assert (parsed.number, parsed.offset, parsed.length, parsed.headers) == (2, 5, 7, {"x": "1"})
+    assert "secret" not in repr(parsed)
+    assert Transfer.parse({**value, "headers": None, "reference": "r"}).headers == {}
+    with pytest.raises(ImageError, match=r"work\.transfers\.digest"):
+        Transfer.parse({**value, "digest": "../x", "headers": {}, "reference": "r"})
