@@ -1,5 +1,6 @@
 #!/usr/bin/python
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 from __future__ import annotations
@@ -103,7 +104,7 @@ options:
     type: dict
   targets:
     description:
-      - What the targets have, for O(state=saved): what M(daytwo.aws.image_offline_transfer_info) returns as C(target).
+      - What the targets have, for O(state=saved), as M(daytwo.aws.image_offline_transfer_info) returns it in C(target).
       - Only what some target lacks is carried. When it is empty, every blob is.
       - Used on the controller only.
     type: list
@@ -291,7 +292,7 @@ blobs:
       size: 17098
       media_type: application/vnd.docker.image.rootfs.diff.tar.gzip
 images:
-  description: Each image, with O(state=loaded). RV(images[].previous_image) is what held the name before.
+  description: Each image, with O(state=loaded). Its C(previous_image) is what held the name before.
   returned: state=loaded
   type: list
   elements: dict
