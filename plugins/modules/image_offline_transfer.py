@@ -1,5 +1,6 @@
 #!/usr/bin/python
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 from __future__ import annotations
@@ -130,7 +131,7 @@ options:
     type: dict
   targets:
     description:
-      - What the targets have, for O(state=saved): what M(daytwo.aws.image_offline_transfer_info) returns as C(target).
+      - What the targets have, for O(state=saved), as M(daytwo.aws.image_offline_transfer_info) returns it in C(target).
       - Only what some target lacks is carried. When it is empty, every blob is; with O(transport=scp) it may not be.
       - Used on the controller only.
     type: list
@@ -370,7 +371,7 @@ targets:
       bytes: 2411724
       blobs: ["sha256:9c27e219663c25e0f28493790cc0b88bc973ba3b1686355f221c38a36978ac63"]
 images:
-  description: Each image, with O(state=loaded). RV(images[].previous_image) is what held the name before.
+  description: Each image, with O(state=loaded). Its C(previous_image) is what held the name before.
   returned: state=loaded
   type: list
   elements: dict
