@@ -4,14 +4,13 @@
 
 from __future__ import annotations
 
-import getpass
 import http.client
 import json
 import os
 import socket
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, BinaryIO, Optional, cast
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, BinaryIO, Callable, Optional, cast
 from urllib.parse import quote, urlencode
 
 from .engine import Archive, EngineError, Progress
@@ -37,6 +36,18 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
         self.sock.connect(self._path)
+
+
+class _Export:
+    """The body of an answer as a file to read."""
+
+    def __init__(self, response: http.client.HTTPResponse, reached: Callable[[], AbstractContextManager[None]]) -> None:
+        self._response = response
+        self._reached = reached
+
+    def read(self, size: int) -> bytes:
+        with self._reached():
+            return self._response.read(size)
 
 
 class DockerEngine:
@@ -102,29 +113,29 @@ class DockerEngine:
     @contextmanager
     def export(self, image: StoredImage) -> Iterator[BinaryIO]:
         with self._answer("GET", f"/images/{image.engine_id}/get", self._timeout) as response:
-            yield cast(BinaryIO, response)
+            yield cast(BinaryIO, _Export(response, self._reached))
 
     def load(self, archive: Archive, progress: Progress) -> None:
         connection = _UnixConnection(self._path, self._timeout)
         try:
-            sent = 0
-            try:
+            with self._reached():
                 connection.putrequest("POST", "/images/load?quiet=0")
                 connection.putheader("Content-Type", "application/x-tar")
                 connection.putheader("Content-Length", str(archive.length))
                 connection.endheaders()
-                for chunk in archive:
-                    connection.send(chunk)
-                    sent += len(chunk)
-                    progress("sending to docker", sent, archive.length)
-            except (BrokenPipeError, ConnectionResetError):
-                # The daemon stopped reading: what it says is the reason, so read on.
-                pass
-            response = connection.getresponse()
-            _refuse_error(response, "load an image")
-            _follow(response, progress)
-        except (OSError, http.client.HTTPException) as error:
-            raise self._unreachable(error) from error
+            sent = 0
+            for chunk in archive:
+                with self._reached():
+                    try:
+                        connection.send(chunk)
+                    except (BrokenPipeError, ConnectionResetError):
+                        break  # the daemon stopped reading: what it says is the reason, so read on
+                sent += len(chunk)
+                progress("sending to docker", sent, archive.length)
+            with self._reached():
+                response = connection.getresponse()
+                _refuse_error(response, "load an image")
+                _follow(response, progress)
         finally:
             connection.close()
 
@@ -149,7 +160,8 @@ class DockerEngine:
 
     def _json(self, method: str, path: str, absent_ok: bool = False) -> Any:
         with self._answer(method, path, _SHORT_TIMEOUT, absent_ok) as response:
-            body = response.read(_MAX_ANSWER)
+            with self._reached():
+                body = response.read(_MAX_ANSWER)
             if response.status == 404:
                 return None
             if not body or response.status == 204:
@@ -157,8 +169,8 @@ class DockerEngine:
             try:
                 return json.loads(body)
             except ValueError:
-                # Some calls (tag) answer 201 with no JSON.
-                return {}
+                # Not taken for an empty answer: that would say that this host has no images.
+                raise EngineError(f"docker answered {method} {path.split('?')[0]} with what is no JSON.") from None
 
     @contextmanager
     def _answer(
@@ -166,15 +178,22 @@ class DockerEngine:
     ) -> Iterator[http.client.HTTPResponse]:
         connection = _UnixConnection(self._path, timeout)
         try:
-            connection.request(method, path)
-            response = connection.getresponse()
-            if not (absent_ok and response.status == 404):
-                _refuse_error(response, f"{method} {path.split('?')[0]}")
+            with self._reached():
+                connection.request(method, path)
+                response = connection.getresponse()
+                if not (absent_ok and response.status == 404):
+                    _refuse_error(response, f"{method} {path.split('?')[0]}")
             yield response
-        except (OSError, http.client.HTTPException) as error:
-            raise self._unreachable(error) from error
         finally:
             connection.close()
+
+    @contextmanager
+    def _reached(self) -> Iterator[None]:
+        """Puts into words what goes wrong with the connection; files that fail meanwhile are not docker's fault."""
+        try:
+            yield
+        except (OSError, http.client.HTTPException) as error:
+            raise self._unreachable(error) from error
 
     def _unreachable(self, error: Exception) -> EngineError:
         if isinstance(error, FileNotFoundError):
@@ -183,7 +202,7 @@ class DockerEngine:
             )
         if isinstance(error, PermissionError):
             return EngineError(
-                f"docker may not be used: user {getpass.getuser()} has no permission for {self._path}. "
+                f"docker may not be used: user id {os.geteuid()} has no permission for {self._path}. "
                 "Use become, or put the user into the socket's group."
             )
         if isinstance(error, ConnectionRefusedError):
@@ -252,5 +271,5 @@ def _disk_of_nearest(path: str) -> Disk:
             return disk
         parent = os.path.dirname(path)
         if parent == path:
-            raise EngineError(f"staging_dir: no part of {path!r} can be looked at by user {getpass.getuser()}.")
+            raise EngineError(f"staging_dir: no part of {path!r} can be looked at by user id {os.geteuid()}.")
         path = parent

@@ -1,0 +1,432 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Docker through its API, against a server on a Unix socket that answers as the test says."""
+
+from __future__ import annotations
+
+import errno
+import http.server
+import json
+import os
+import pwd
+import socket
+import socketserver
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Callable, Optional
+
+import pytest
+from ansible_collections.daytwo.aws.plugins.module_utils._image.docker import DockerEngine, split_tag
+from ansible_collections.daytwo.aws.plugins.module_utils._image.engine import EngineError
+from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
+from ansible_collections.daytwo.aws.plugins.module_utils._image.model import StoredImage, chain_ids
+from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.builders import make, nothing
+
+V1 = make(b"base", b"middle", b"top")
+ID = V1.image.config.digest
+INSPECTED = {
+    "Id": ID,
+    "RepoTags": ["registry.test/app:v1"],
+    "RootFS": {"Type": "layers", "Layers": list(V1.image.diff_ids)},
+    "Os": "linux",
+    "Architecture": "amd64",
+    "Size": 300,
+}
+VERSION = {"Version": "20.10.24+dfsg1", "Os": "linux", "Arch": "amd64"}
+Answers = dict[str, Any]
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Daemon
+
+    def _any(self) -> None:
+        self.server.asked.append(f"{self.command} {self.path}")
+        answer = self.server.answers.get(f"{self.command} {self.path.partition('?')[0]}", (404, {"message": "no such"}))
+        if callable(answer):
+            answer(self)
+        else:
+            status, body = answer if isinstance(answer, tuple) else (200, answer)
+            self.say(status, body)
+
+    do_GET = do_POST = do_DELETE = _any  # noqa: N815  the base class asks for these names
+
+    def say(self, status: int, body: Any, length: Optional[int] = None) -> None:
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(data) if length is None else length))
+        self.end_headers()
+        self.wfile.write(data)
+        self.close_connection = True
+
+    def log_message(self, *args: Any) -> None:
+        pass
+
+
+class Daemon(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    """A docker that knows what the test tells it."""
+
+    daemon_threads = True
+
+    def __init__(self, path: str, answers: Answers) -> None:
+        super().__init__(path, _Handler)
+        self.answers: Answers = {
+            "GET /info": {"Driver": "overlay2", "DockerRootDir": "/", "DriverStatus": [["Backing Filesystem", "xfs"]]},
+            "GET /version": VERSION,
+            "GET /images/json": [{"Id": ID}],
+            f"GET /images/{ID}/json": INSPECTED,
+            **answers,
+        }
+        self.asked: list[str] = []
+
+    def get_request(self) -> Any:
+        return self.socket.accept()[0], ("unix", 0)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def folder() -> Iterator[str]:
+    """A socket's path has at most 107 characters, and pytest's folders are long."""
+    with tempfile.TemporaryDirectory() as made:
+        yield made
+
+
+@pytest.fixture
+def docker(folder: str) -> Iterator[Callable[..., tuple[DockerEngine, Daemon]]]:
+    running: list[Daemon] = []
+
+    def start(answers: Optional[Answers] = None) -> tuple[DockerEngine, Daemon]:
+        daemon = Daemon(f"{folder}/docker.sock", answers or {})
+        threading.Thread(target=daemon.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        running.append(daemon)
+        return DockerEngine(f"unix://{folder}/docker.sock", timeout=5), daemon
+
+    yield start
+    for daemon in running:
+        daemon.shutdown()
+        daemon.server_close()
+
+
+class Bytes:
+    """An archive."""
+
+    def __init__(self, *pieces: bytes) -> None:
+        self.pieces = pieces
+        self.length = sum(map(len, pieces))
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self.pieces)
+
+
+# -- what it has
+
+
+def test_facts_are_what_the_daemon_tells(docker: Any, tmp_path: Path) -> None:
+    engine, _ = docker()
+    facts = engine.facts(str(tmp_path / "not" / "there" / "yet"))
+    assert (facts.engine, facts.version, facts.storage, facts.platform) == (
+        "docker",
+        "20.10.24+dfsg1",
+        "overlay2",
+        "linux/amd64",
+    )
+    assert facts.images == (StoredImage(ID, ID, ("registry.test/app:v1",), V1.image.diff_ids, "linux/amd64", 300),)
+    assert facts.chain_ids == frozenset(chain_ids(V1.image.diff_ids))
+    assert (facts.staging.path, facts.staging.device) == (str(tmp_path), tmp_path.stat().st_dev)
+    assert facts.staging.free > 0
+    assert facts.root is not None
+    assert facts.root.path == "/"
+
+
+@pytest.mark.parametrize(
+    ("version", "zstd"),
+    [("20.10.24+dfsg1", False), ("22.06.0", False), ("23.0.1", True), ("29.7.2", True), ("x", False)],
+)
+def test_archive_formats_zstd_layers_are_for_docker_23_and_later(docker: Any, version: str, zstd: bool) -> None:
+    engine, _ = docker({"GET /version": {**VERSION, "Version": version}})
+    assert engine.facts("/").zstd is zstd
+
+
+def test_an_engine_s_folder_that_is_closed_to_us_is_an_unknown_disk(docker: Any) -> None:
+    engine, _ = docker({"GET /info": {"Driver": "overlay2", "DockerRootDir": "/no/such/folder", "DriverStatus": None}})
+    assert engine.facts("/").root is None
+
+
+def test_an_image_that_goes_away_while_facts_are_read_is_left_out(docker: Any) -> None:
+    engine, _ = docker({"GET /images/json": [{"Id": "sha256:" + "0" * 64}, {"Id": ID}]})
+    assert [image.engine_id for image in engine.facts("/").images] == [ID]
+
+
+@pytest.mark.parametrize(
+    ("changes", "platform", "names", "layers"),
+    [
+        ({}, "linux/amd64", ("registry.test/app:v1",), 3),
+        ({"Variant": "v8", "Architecture": "arm64"}, "linux/arm64/v8", ("registry.test/app:v1",), 3),
+        ({"RepoTags": None}, "linux/amd64", (), 3),
+        ({"RootFS": {"Type": "layers"}}, "linux/amd64", ("registry.test/app:v1",), 0),
+        ({"Size": None}, "linux/amd64", ("registry.test/app:v1",), 3),
+    ],
+    ids=["plain", "variant", "no name", "no layers", "no size"],
+)
+def test_an_image_as_inspect_tells_it(
+    docker: Any, changes: dict[str, Any], platform: str, names: tuple[str, ...], layers: int
+) -> None:
+    engine, _ = docker({"GET /images/app:v1/json": {**INSPECTED, **changes}})
+    found = engine.find("app:v1")
+    assert (found.platform, found.names, len(found.diff_ids)) == (platform, names, layers)
+
+
+@pytest.mark.parametrize("changes", [{"Id": "../../x"}, {"Id": None}, {"RootFS": {"Layers": ["x"]}}])
+def test_an_answer_with_what_is_no_digest_is_refused(docker: Any, changes: dict[str, Any]) -> None:
+    engine, _ = docker({"GET /images/app:v1/json": {**INSPECTED, **changes}})
+    with pytest.raises(ImageError, match=r"docker: .* is no digest"):
+        engine.find("app:v1")
+
+
+def test_an_image_that_is_not_there_is_none(docker: Any) -> None:
+    engine, _ = docker()
+    assert engine.find("other:v1") is None
+
+
+def test_identity_the_containerd_image_store_is_refused(docker: Any) -> None:
+    """facts: an exit code is not evidence: Docker 29's containerd store reports success for broken loads; there .Id is
+    the manifest digest."""
+    status = [["driver-type", "io.containerd.snapshotter.v1"]]
+    engine, _ = docker({"GET /info": {"Driver": "overlayfs", "ServerVersion": "29.7.2", "DriverStatus": status}})
+    for ask in (lambda: engine.facts("/"), lambda: engine.find("app:v1")):
+        with pytest.raises(EngineError, match=r"docker 29\.7\.2 .* containerd image store, .* source=registry"):
+            ask()
+
+
+@pytest.mark.parametrize(
+    ("history", "sizes"),
+    [
+        ([30, 0, 20, 10], [10, 20, 30]),
+        ([30, 20, 10], [10, 20, 30]),
+        ([30, 0, 10], [None, None, None]),
+        ([30, 20, 10, 5], [None, None, None]),
+        ([], [None, None, None]),
+    ],
+)
+def test_history_is_believed_only_where_it_says_plainly_which_layer_is_which(
+    docker: Any, history: list[int], sizes: list[Optional[int]]
+) -> None:
+    engine, _ = docker({f"GET /images/{ID}/history": [{"Size": size} for size in history]})
+    assert list(engine.layer_sizes(engine.find(ID))) == sizes
+
+
+# -- when it does not answer
+
+
+def test_a_docker_that_is_not_there(folder: str) -> None:
+    with pytest.raises(EngineError, match=r"docker is not there: .*/docker\.sock does not exist\. Start docker"):
+        DockerEngine(f"unix://{folder}/docker.sock").find("x")
+
+
+def test_a_docker_that_does_not_run(folder: str) -> None:
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(f"{folder}/docker.sock")
+    with pytest.raises(EngineError, match=r"docker does not run: nothing listens at"):
+        DockerEngine(f"unix://{folder}/docker.sock").find("x")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may use every socket")
+def test_a_docker_that_may_not_be_used(docker: Any, folder: str) -> None:
+    engine, _ = docker()
+    os.chmod(f"{folder}/docker.sock", 0)
+    with pytest.raises(EngineError, match=r"docker may not be used: .* Use become, or put the user into"):
+        engine.find("x")
+
+
+def test_permission_is_told_with_the_way_out(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also for root, whom no socket refuses: the kernel's answer is given by hand."""
+
+    def refuse(self: Any, address: Any) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    # A user id without an entry has no name (containers with any user id).
+    monkeypatch.setattr(pwd, "getpwuid", _no_entry)
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    with pytest.raises(EngineError, match=r"docker may not be used: user .*docker\.sock\. Use become, or put the user"):
+        DockerEngine(f"unix://{folder}/docker.sock").find("x")
+
+
+def _no_entry(uid: int) -> Any:
+    raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+
+@pytest.mark.parametrize("host", ["tcp://10.0.0.1:2375", "ssh://host", "/var/run/docker.sock", "unix://run/x", ""])
+def test_only_the_host_s_own_socket_is_taken(host: str) -> None:
+    with pytest.raises(EngineError, match=r"docker_host: .* is no Unix socket"):
+        DockerEngine(host)
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ((500, {"message": "layer does not exist"}), "docker refused to GET /info: 500 layer does not exist"),
+        ((503, b"<html>busy</html>"), "docker refused to GET /info: 503 <html>busy</html>"),
+        ((400, ["x"]), r'docker refused to GET /info: 400 \["x"\]'),
+        ((404, {"message": "page not found"}), "docker refused to GET /info: 404 page not found"),
+        (lambda asked: asked.connection.shutdown(socket.SHUT_RDWR), "docker at .* broke off"),
+        (lambda asked: asked.wfile.write(b"this is not HTTP\r\n\r\n"), "docker at .* broke off: BadStatusLine"),
+        (lambda asked: asked.say(200, b"{", length=100), "docker answered GET /info with what is no JSON"),
+    ],
+    ids=["500", "no JSON", "no message", "404", "closed", "no HTTP", "cut off"],
+)
+def test_its_refusals_are_told_in_its_own_words(docker: Any, answer: Any, words: str) -> None:
+    engine, _ = docker({"GET /info": answer})
+    with pytest.raises(EngineError, match=words):
+        engine.facts("/")
+
+
+# -- save
+
+
+def test_an_export_is_a_stream(docker: Any) -> None:
+    engine, _ = docker({f"GET /images/{ID}/get": b"x" * 100_000})
+    with engine.export(engine.find(ID)) as stream:
+        assert stream.read(10) == b"x" * 10
+        assert stream.read(100_000) == b"x" * 99_990
+
+
+def test_an_export_that_is_cut_off_is_docker_s_fault(docker: Any) -> None:
+    def answer(asked: Any) -> None:
+        asked.send_response(200)
+        asked.send_header("Transfer-Encoding", "chunked")
+        asked.end_headers()
+        asked.wfile.write(b"5\r\n12345\r\n1000\r\nx")
+        asked.close_connection = True
+
+    engine, _ = docker({f"GET /images/{ID}/get": answer})
+    with engine.export(engine.find(ID)) as stream:
+        assert stream.read(5) == b"12345"
+        with pytest.raises(EngineError, match=r"docker at .* broke off: IncompleteRead"):
+            stream.read(512)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device", "/staging/x"),
+        FileNotFoundError(errno.ENOENT, "No such file or directory", "/staging/x"),
+        PermissionError(errno.EACCES, "Permission denied", "/staging/x"),
+    ],
+    ids=["full", "gone", "closed"],
+)
+def test_a_fault_of_the_staging_folder_is_not_told_as_docker_s(docker: Any, error: OSError) -> None:
+    engine, _ = docker({f"GET /images/{ID}/get": b"x" * 1000})
+    with pytest.raises(OSError, match=str(error.strerror)), engine.export(engine.find(ID)):
+        raise error
+
+
+# -- load
+
+
+def load(engine: DockerEngine, *pieces: bytes) -> list[tuple[str, int, int]]:
+    told: list[tuple[str, int, int]] = []
+    engine.load(Bytes(*pieces), lambda *line: told.append(line))
+    return told
+
+
+def taking(status: int, *lines: Any) -> Callable[[Any], None]:
+    def answer(asked: Any) -> None:
+        asked.server.body = asked.rfile.read(int(asked.headers["Content-Length"]))
+        asked.say(status, b"\r\n".join(json.dumps(line).encode() for line in lines))
+
+    return answer
+
+
+def test_an_archive_is_sent_as_it_is(docker: Any) -> None:
+    lines = [
+        {"status": "Loading layer", "progressDetail": {"current": 5, "total": 9}, "id": "5dab7061"},
+        {"stream": "Loaded image ID: sha256:x"},
+    ]
+    engine, daemon = docker({"POST /images/load": taking(200, *lines)})
+    told = load(engine, b"a" * 10, b"b" * 5)
+    assert daemon.body == b"a" * 10 + b"b" * 5
+    assert told == [
+        ("sending to docker", 10, 15),
+        ("sending to docker", 15, 15),
+        ("docker unpacks layer 5dab7061", 5, 9),
+    ]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"error": "open /x/layer.tar: no such file", "errorDetail": {"message": "open /x/layer.tar: no such file"}},
+        {"errorDetail": {"message": "open /x/layer.tar: no such file"}, "error": "open /x/layer.tar: no such file"},
+    ],
+)
+def test_an_exit_code_is_no_evidence_an_error_line_in_a_200_answer_is_one(docker: Any, line: Any) -> None:
+    """facts: an exit code is not evidence; and the peers ignore stream errors."""
+    engine, _ = docker({"POST /images/load": taking(200, {"stream": "Loaded image: x"}, line, {"stream": "more"})})
+    with pytest.raises(EngineError, match=r"could not load the image: open /x/layer\.tar: no such file"):
+        load(engine, b"archive")
+
+
+def test_lines_that_are_no_messages_are_passed_over(docker: Any) -> None:
+    engine, _ = docker({"POST /images/load": taking(200, "text", 5, None, {"progressDetail": None}, {})})
+    assert load(engine, b"archive") == [("sending to docker", 7, 7)]
+
+
+def test_a_refused_load_is_told_in_docker_s_words(docker: Any) -> None:
+    engine, _ = docker({"POST /images/load": taking(500, {"message": "no space left on device"})})
+    with pytest.raises(EngineError, match=r"docker refused to load an image: 500 no space left on device"):
+        load(engine, b"archive")
+
+
+def test_a_daemon_that_stops_reading_is_asked_why(docker: Any) -> None:
+    def answer(asked: Any) -> None:
+        asked.rfile.read(10)
+        asked.say(500, {"message": "no space left on device"})
+        asked.wfile.flush()
+        asked.connection.shutdown(socket.SHUT_RD)
+
+    engine, _ = docker({"POST /images/load": answer})
+    with pytest.raises(EngineError, match="500 no space left on device"):
+        load(engine, *[b"x" * 100_000] * 100)
+
+
+def test_a_blob_that_vanishes_while_it_is_sent_is_not_told_as_docker_s_fault(docker: Any) -> None:
+    engine, _ = docker({"POST /images/load": taking(200)})
+
+    class Vanishing(Bytes):
+        def __iter__(self) -> Iterator[bytes]:
+            yield b"x"
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory", "/staging/blob")
+
+    with pytest.raises(FileNotFoundError):
+        engine.load(Vanishing(b"xx"), nothing)
+
+
+# -- tag and remove
+
+
+@pytest.mark.parametrize(
+    ("name", "query"),
+    [
+        ("registry.test:5000/app:v1", "repo=registry.test%3A5000%2Fapp&tag=v1"),
+        ("registry.test:5000/app", "repo=registry.test%3A5000%2Fapp&tag=latest"),
+        ("app:v1", "repo=app&tag=v1"),
+        ("app", "repo=app&tag=latest"),
+    ],
+)
+def test_a_name_is_given_by_repository_and_tag(docker: Any, name: str, query: str) -> None:
+    engine, daemon = docker({f"POST /images/{ID}/tag": (201, b"")})
+    engine.tag(engine.find(ID), name)
+    assert daemon.asked[-1] == f"POST /images/{ID}/tag?{query}"
+    assert f"repo={split_tag(name)[0]}".replace(":", "%3A").replace("/", "%2F") in query
+
+
+def test_an_image_is_removed_without_force_and_may_be_gone(docker: Any) -> None:
+    engine, daemon = docker()
+    engine.remove(engine.find(ID))
+    assert daemon.asked[-1] == f"DELETE /images/{ID}?force=0&noprune=0"
