@@ -46,6 +46,12 @@ def s3_client(options: Mapping[str, Any], bucket: BucketOptions) -> Any:
         raise ImageError("The controller needs boto3 for transport=s3: install it for the Python that runs Ansible.")
     if options.get("profile") and (options.get("access_key") or options.get("secret_key")):
         raise ImageError("profile: excludes access_key and secret_key. Give one or the other.")
+    given = [name for name in ("access_key", "secret_key", "session_token") if options.get(name)]
+    if given and not {"access_key", "secret_key"} <= set(given):
+        raise ImageError(
+            f"{' and '.join(given)}: is no set of credentials. Also set access_key and secret_key, or none of them, and "
+            "the environment or a profile counts."
+        )
     settings: dict[str, Any] = {"signature_version": "s3v4"}
     # From boto3 1.36 every PUT carries a CRC32 unless told otherwise; our checksum is the digest itself.
     if "request_checksum_calculation" in Config.OPTION_DEFAULTS:

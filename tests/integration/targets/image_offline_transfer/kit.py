@@ -402,6 +402,15 @@ class Case:
         bundles = [t.result["bundle"] for ran in self.runs for t in ran.tasks if t.result.get("bundle")]
         return {Bundle.parse(bundle).key() for bundle in bundles}
 
+    def staging_key(self, images: Sequence[tuple[str, str]]) -> str:
+        """The name of the staging folder for images by tag and config digest, also of a run that was killed."""
+        parts = ({"digest": digest, "size": 1, "media_type": "x"} for _, digest in images)
+        entries = [
+            {"reference": tag, "tag": tag, "platform": "linux/amd64", "manifest": None, "config": config, "layers": []}
+            for (tag, _), config in zip(images, parts, strict=True)
+        ]
+        return str(Bundle.parse({"version": 1, "images": entries}).key())
+
     def clean(self) -> None:
         """No image, object or upload of ours is left."""
         for host in HOSTS:
@@ -450,6 +459,14 @@ def size(layers: Sequence[images.Layer], *, raw: bool = False) -> int:
 def small_blobs(image: Image) -> int:
     """Bytes of manifest and config."""
     return len(image.manifest) + len(image.config)
+
+
+@contextlib.contextmanager
+def bed_lock(*, exclusive: bool) -> Iterator[None]:
+    """Shared by those who use the hosts; alone with it is who stops and restarts parts of them."""
+    with Path("/run/daytwo-testbed/exclusive").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,169 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Killed in the middle: a plain re-run converges, and nothing is left over. Cut in the middle: the run goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from integration.targets.image_offline_transfer.kit import HOSTS, PLAIN, PRIVATE, Ansible, Case, Running, bed_lock
+from testbed.gate import Fault
+
+APP = f"{PLAIN}/it-app:v1"
+PARTS = {"part_size": 5 * 1024 * 1024}  # so that uploads have several
+
+
+def converges(case: Case, name: str = APP, **more: object) -> None:
+    """A plain re-run ends well and tidies up; the one after it has nothing to do."""
+    case.transfer(name, **PARTS, **more).succeed()
+    for host in PRIVATE:
+        case.proves(host, name, case.image(name.rpartition("/")[2]))
+    assert case.uploads() == []
+    assert [case.stray(host) for host in HOSTS] == [[], [], []]
+    case.mark()
+    assert case.transfer(name, **PARTS, **more).succeed().changed() == []
+    assert (case.writes(), case.received()) == ([], 0)
+
+
+def staging(case: Case, host: str, role: str, image: str = "it-app:v1", name: str = APP) -> Path:
+    """The staging folder of our transfer on a host."""
+    key = case.staging_key([(name, case.image(image).config_digest)])
+    return Path(case.bed.host(host).folder) / "vartmp" / "daytwo-image-transfer-0" / f"{role}-{key}"
+
+
+def slow(case: Case, operation: str, seconds: float = 1.5) -> contextlib.AbstractContextManager[None]:
+    """Each such call of this test waits before it goes on, so that there is a middle."""
+    return case.bed.recorder.failing(Fault("delay", operation, key=f"{case.prefix}/*", seconds=seconds))
+
+
+def in_upload(case: Case, run: Running) -> None:
+    run.until("some parts are in", lambda: len(case.calls(operation="UploadPart")) >= 2)
+    assert case.uploads() != []
+
+
+def in_download(case: Case, run: Running) -> None:
+    run.until("some blobs are there", lambda: len(case.calls(operation="GetObject")) >= 3)
+    assert case.held("private-a", APP) is None
+
+
+def in_load(case: Case, run: Running) -> None:
+    run.until("the engine is fed", lambda: feeding(case))
+
+
+def feeding(case: Case) -> bool:
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        state = json.loads((staging(case, "private-a", "loaded") / "job.json").read_text())
+        return state["state"] == "running" and "docker" in state["doing"]
+    return False
+
+
+@pytest.mark.parametrize(
+    ("operation", "middle"), [("UploadPart", in_upload), ("GetObject", in_download), ("none", in_load)], ids=str
+)
+def test_a_killed_controller(case: Case, operation: str, middle: Callable[[Case, Running], None]) -> None:
+    with slow(case, operation):
+        run = case.start(APP, **PARTS)
+        try:
+            middle(case, run)
+        finally:
+            run.kill()
+    converges(case)
+
+
+def test_a_killed_controller_while_docker_saves(case: Case) -> None:
+    case.bed.images.into_docker(case.bed.host("public"), case.image("it-app:v1"), APP)
+    case.mark()
+    run = case.start(APP, **PARTS, source="docker")
+    try:
+        run.until("blobs are staged", lambda: any(staging(case, "public", "saved").glob("blobs/*")))
+    finally:
+        run.kill()
+    converges(case, source="docker")
+
+
+def cut(ansible: Ansible) -> int:
+    """Kills the ssh processes that hold the test's connections; how many there were."""
+    masters = []
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if entry.name.isdigit() and f"{ansible.control}/" in (entry / "cmdline").read_bytes().decode():
+                masters.append(int(entry.name))
+    masters = [pid for pid in masters if Path(f"/proc/{pid}/exe").resolve().name == "ssh"]
+    for pid in masters:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    return len(masters)
+
+
+@pytest.mark.parametrize(
+    ("operation", "middle"), [("UploadPart", in_upload), ("GetObject", in_download), ("none", in_load)], ids=str
+)
+def test_a_cut_connection(case: Case, operation: str, middle: Callable[[Case, Running], None]) -> None:
+    with slow(case, operation):
+        run = case.start(APP, **PARTS)
+        middle(case, run)
+        assert cut(case.ansible) > 0
+        ran = run.wait()
+    case.runs.append(ran)
+    ran.succeed()
+    assert "The connection dropped, trying again" in ran.output
+    for host in PRIVATE:
+        case.proves(host, APP, case.image("it-app:v1"))
+    assert case.uploads() == []
+    assert [case.stray(host) for host in HOSTS] == [[], [], []]
+
+
+@pytest.fixture
+def alone() -> Iterator[None]:
+    """Nobody else uses the hosts meanwhile."""
+    with bed_lock(exclusive=True):
+        yield
+
+
+def worker(case: Case, host: str) -> int:
+    """The detached process that feeds the engine: it holds the job's lock."""
+    lock = staging(case, host, "loaded") / "job.lock"
+    wanted = lock.stat()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                for descriptor in (entry / "fd").iterdir():
+                    found = descriptor.stat()
+                    if (found.st_ino, found.st_dev) == (wanted.st_ino, wanted.st_dev):
+                        return int(entry.name)
+    raise AssertionError("nobody feeds the engine")
+
+
+@pytest.mark.full
+def test_a_killed_worker(case: Case) -> None:
+    run = case.start(APP, **PARTS)
+    in_load(case, run)
+    os.kill(worker(case, "private-a"), signal.SIGKILL)
+    ran = run.wait()
+    case.runs.append(ran)
+    ran.fail()
+    assert any("was killed" in task.message for task in ran.tasks if task.status == "failed")
+    case.proves("private-b", APP, case.image("it-app:v1"))
+    converges(case)
+
+
+@pytest.mark.full
+def test_a_killed_engine(case: Case, alone: None) -> None:
+    run = case.start(APP, **PARTS)
+    in_load(case, run)
+    os.kill(case.bed.host("private-a").pid_of("dockerd"), signal.SIGKILL)
+    ran = run.wait()
+    case.runs.append(ran)
+    case.bed.up()
+    ran.fail()
+    failed = [task for task in ran.tasks if task.status == "failed"]
+    assert {task.host for task in failed} == {"private-a"}
+    assert "/var/run/docker.sock" in failed[0].message
+    case.proves("private-b", APP, case.image("it-app:v1"))
+    converges(case)
