@@ -1,0 +1,218 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a source offers: the images that were asked for, or one error with everything that is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Optional
+
+import pytest
+from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
+from ansible_collections.daytwo.aws.plugins.module_utils._image.http import Client
+from ansible_collections.daytwo.aws.plugins.module_utils._image.source import (
+    EngineSource,
+    Login,
+    RegistrySource,
+    parse_wanted,
+)
+from ansible_collections.daytwo.aws.plugins.module_utils._image.staging import Staging
+from ansible_collections.daytwo.aws.plugins.module_utils._image.transfer import Transfer
+from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.builders import (
+    FakeEngine,
+    digest_of,
+    make,
+    member_of,
+    nothing,
+    tar_of,
+)
+
+HEX = "a" * 64
+V1 = make(b"base" * 10, b"top" * 10, tag="app:v1", packed=False)
+
+
+@pytest.mark.parametrize(
+    ("entry", "name", "tag", "platform"),
+    [
+        ({"name": "app:v1"}, "app:v1", "app:v1", None),
+        ({"name": "app"}, "app:latest", "app:latest", None),
+        ({"name": "docker.io/library/app:v1"}, "app:v1", "app:v1", None),
+        ({"name": f"h.test:5000/a/b:v1@sha256:{HEX}"}, f"h.test:5000/a/b:v1@sha256:{HEX}", "h.test:5000/a/b:v1", None),
+        ({"name": f"app@sha256:{HEX}", "tag_as": "app:pinned"}, f"app@sha256:{HEX}", "app:pinned", None),
+        ({"name": "app:v1", "tag_as": "mirror.test/app:v1"}, "app:v1", "mirror.test/app:v1", None),
+        ({"name": "app:v1", "tag_as": "", "platform": "linux/arm64/v8"}, "app:v1", "app:v1", "linux/arm64/v8"),
+        ({"name": "app:v1", "platform": ""}, "app:v1", "app:v1", None),
+    ],
+    ids=["plain", "latest", "full", "tag and digest", "digest", "renamed", "platform", "empty platform"],
+)
+def test_what_is_wanted(entry: dict[str, str], name: str, tag: str, platform: Optional[str]) -> None:
+    (wanted,) = parse_wanted([entry])
+    assert (str(wanted.reference), wanted.tag) == (name, tag)
+    assert (str(wanted.platform) if wanted.platform else None) == platform
+
+
+@pytest.mark.parametrize(
+    ("entries", "words"),
+    [
+        ([], "images: is empty"),
+        ([{"name": "App:v1"}], "'App:v1' is malformed"),
+        ([{"name": "app:v1", "platform": "arm64"}], "'arm64' is malformed"),
+        ([{"name": f"app@sha256:{HEX}"}], "keeps no registry digest. Give tag_as"),
+        ([{"name": "app:v1", "tag_as": f"app:v1@sha256:{HEX}"}], "must be a name and a tag, without a digest"),
+        ([{"name": "app:v1", "tag_as": "a b"}], "'a b' is malformed"),
+        ([{"name": "app"}, {"name": "app:latest"}], "two entries would get the name app:latest"),
+        ([{"name": "a:1"}, {"name": "b:1", "tag_as": "a:1"}], "two entries would get the name a:1"),
+    ],
+    ids=["none", "reference", "platform", "digest only", "tag_as digest", "tag_as bad", "twice", "renamed to another"],
+)
+def test_bad_images_are_refused_before_anything_is_asked(entries: list[dict[str, str]], words: str) -> None:
+    with pytest.raises(ImageError) as caught:
+        parse_wanted(entries)
+    assert words in str(caught.value)
+
+
+def test_one_error_names_every_entry_that_is_bad() -> None:
+    with pytest.raises(ImageError, match=r"'X' is malformed.*'Y' is malformed"):
+        parse_wanted([{"name": "X"}, {"name": "good:1"}, {"name": "Y"}])
+
+
+# -- from an engine
+
+
+def engine() -> FakeEngine:
+    made = FakeEngine().has(V1, "app:v1")
+    made.saved = tar_of([(member_of(digest), data) for digest, data in V1.content.items()])
+    return made
+
+
+def test_identity_an_engine_s_image_has_no_registry_digest_and_its_layers_are_diff_ids() -> None:
+    """facts: identity and names: docker save/load loses the registry digest."""
+    (image,) = EngineSource(engine()).offer(parse_wanted([{"name": "app:v1"}])).bundle.images
+    assert (image.reference, image.tag, image.platform, image.manifest) == ("app:v1", "app:v1", "linux/amd64", None)
+    assert (image.config.digest, image.config.size) == (V1.image.config.digest, None)
+    assert [layer.blob.digest for layer in image.layers] == [layer.diff_id for layer in image.layers]
+    assert [layer.diff_id for layer in image.layers] == list(V1.image.diff_ids)
+    assert {layer.blob.size for layer in image.layers} == {None}
+
+
+@pytest.mark.parametrize(("told", "expected"), [([70, 30], [70, 30]), (None, [500, 500]), ([None, 30], [500, 30])])
+def test_sizes_are_estimated_from_what_the_engine_tells(told: Any, expected: list[int]) -> None:
+    had = engine()
+    had.sizes = told
+    offer = EngineSource(had).offer(parse_wanted([{"name": "app:v1"}]))
+    assert [offer.estimates[diff_id] for diff_id in V1.image.diff_ids] == expected
+
+
+def test_one_error_names_every_image_that_is_not_there() -> None:
+    wanted = parse_wanted([{"name": "gone:1"}, {"name": "app:v1"}, {"name": "gone:2", "platform": "linux/amd64"}])
+    with pytest.raises(ImageError, match=r"has no gone:1\..*has no gone:2\."):
+        EngineSource(engine()).offer(wanted)
+
+
+@pytest.mark.parametrize(
+    ("platform", "fits"), [("linux/amd64", True), ("linux/amd64/v1", True), ("linux/arm64", False)]
+)
+def test_an_image_for_another_platform_is_refused_with_the_one_that_is_there(platform: str, fits: bool) -> None:
+    wanted = parse_wanted([{"name": "app:v1", "platform": platform}])
+    if fits:
+        assert EngineSource(engine()).offer(wanted).bundle.images
+    else:
+        with pytest.raises(ImageError, match="app:v1 is there for linux/amd64, not for linux/arm64"):
+            EngineSource(engine()).offer(wanted)
+
+
+def test_only_what_is_asked_for_is_staged(tmp_path: Path) -> None:
+    staging = Staging(str(tmp_path / "root"), "saved-" + "0" * 20)
+    staging.create()
+    had, top = engine(), V1.image.layers[1].diff_id
+    EngineSource(had).stage(parse_wanted([{"name": "app:v1"}]), [top, "sha256:" + HEX], staging, nothing)
+    assert (staging.verify(top), staging.complete(V1.image.config.digest)) == (True, False)
+    EngineSource(had).stage(parse_wanted([{"name": "app:v1"}]), ["sha256:" + HEX], staging, nothing)
+    assert had.exports == 1  # an image of which nothing is wanted is not written by the engine
+
+
+# -- from a registry
+
+
+def registry(serve: Any, made: Any, asked_for: str = "v1") -> Any:
+    image = made.image
+
+    def script(asked: Any) -> None:
+        last = asked.path.rpartition("/")[2]
+        if last == asked_for or (image.manifest and last == image.manifest.digest):
+            asked.answer(200, made.content[image.manifest.digest], Content_Type=image.manifest.media_type)
+        elif last in made.content:
+            asked.answer(200, made.content[last])
+        else:
+            asked.answer(404, b'{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}')
+
+    return serve(script)
+
+
+def source() -> RegistrySource:
+    client = Client(environ={}, timeout=5.0, retries=0, sleep=nothing)
+    return RegistrySource(client, Login(username="u", password="p", plain_http=True))
+
+
+def test_identity_a_registry_s_image_keeps_its_manifest_and_its_compressed_layers(serve: Any) -> None:
+    """facts: identity and names: keeping the original manifest bytes keeps the digest."""
+    made = make(b"base", b"top")
+    server = registry(serve, made)
+    name = f"{server.netloc}/app:v1"
+    offer = source().offer(parse_wanted([{"name": name, "platform": "linux/amd64", "tag_as": "app:v1"}]))
+    (image,) = offer.bundle.images
+    assert (image.reference, image.tag, image.platform) == (name, "app:v1", "linux/amd64")
+    assert (image.manifest, image.config, image.layers) == (made.image.manifest, made.image.config, made.image.layers)
+    assert offer.estimates == {}
+    assert not [asked for asked in server.asked if asked.path.endswith(image.layers[0].blob.digest)]
+
+
+def test_one_error_names_every_image_that_the_registry_does_not_have(serve: Any) -> None:
+    server = registry(serve, make(b"base"))
+    names = [f"{server.netloc}/app:{tag}" for tag in ("gone", "v1", "lost")]
+    with pytest.raises(ImageError, match=r"gone.*manifest unknown.*lost.*manifest unknown"):
+        source().offer(parse_wanted([{"name": name, "platform": "linux/amd64"} for name in names]))
+
+
+@pytest.mark.parametrize(
+    ("number", "offset", "length", "expected"),
+    [(0, 0, 20, slice(0, 20)), (1, 0, 8, slice(0, 8)), (2, 8, 8, slice(8, 16)), (3, 16, 4, slice(16, 20))],
+)
+def test_the_bytes_of_a_request_come_straight_from_the_registry(
+    serve: Any, number: int, offset: int, length: int, expected: slice
+) -> None:
+    made = make(b"0123456789abc")
+    blob = made.image.layers[0].blob
+    assert blob.size == 20
+
+    def script(asked: Any) -> None:
+        data, wanted = made.content[blob.digest], asked.headers.get("Range")
+        if not wanted:
+            asked.answer(200, data)
+            return
+        first, last = map(int, wanted[len("bytes=") :].split("-"))
+        asked.answer(206, data[first : last + 1], Content_Range=f"bytes {first}-{last}/{len(data)}")
+
+    server = serve(script)
+    reference = f"{server.netloc}/team/app:v1"
+    transfer = Transfer(blob.digest, blob.media_type, number, offset, length, "http://unused", {}, reference)
+    with source().open(transfer) as reader:
+        assert reader.read(100) == made.content[blob.digest][expected]
+    assert server.asked[0].path == f"/v2/team/app/blobs/{blob.digest}"
+
+
+def test_a_manifest_is_asked_for_as_one(serve: Any) -> None:
+    made = make(b"base")
+    manifest = made.image.manifest
+    assert manifest is not None
+    server = registry(serve, made)
+    transfer = Transfer(
+        manifest.digest, manifest.media_type, 0, 0, manifest.size or 0, "", {}, f"{server.netloc}/app:v1"
+    )
+    with source().open(transfer) as reader:
+        assert digest_of(reader.read(10_000)) == manifest.digest
+    assert server.asked[0].path == f"/v2/app/manifests/{manifest.digest}"
+
+
+def test_the_password_is_not_shown() -> None:
+    assert "p4ssw0rd" not in repr(Login("user", "p4ssw0rd"))

@@ -1,0 +1,197 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A target proves what it loads: digests before, config and diffIDs after, the name last."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Callable, Optional
+
+import pytest
+from ansible_collections.daytwo.aws.plugins.module_utils._image.model import Bundle, StoredImage
+from ansible_collections.daytwo.aws.plugins.module_utils._image.staging import Staging
+from ansible_collections.daytwo.aws.plugins.module_utils._image.target import disproof, load_bundle
+from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.builders import (
+    TAG,
+    FakeEngine,
+    Made,
+    make,
+    member_of,
+    nothing,
+    stage,
+)
+
+V1 = make(b"base", b"middle", b"top")
+V2 = make(b"base", b"middle", b"newer", tag="registry.test/app:v2")
+SAME_TAG = make(b"base", b"middle", b"newer")
+CONFIG = V1.image.config.digest
+ANOTHER = "sha256:" + "f" * 64
+
+
+@pytest.fixture
+def staging(tmp_path: Path) -> Staging:
+    return Staging(str(tmp_path / "root"), "loaded-" + "0" * 20)
+
+
+def load(engine: FakeEngine, staging: Staging, *made: Made) -> list[dict[str, Any]]:
+    outcomes: list[dict[str, Any]] = load_bundle(Bundle(tuple(one.image for one in made)), engine, staging, nothing)[
+        "loaded"
+    ]
+    return outcomes
+
+
+@pytest.mark.parametrize("packed", [True, False], ids=["from a registry", "from an engine"])
+def test_an_image_is_loaded_proved_and_named(staging: Staging, packed: bool) -> None:
+    made, engine = make(b"base", b"top", packed=packed), FakeEngine()
+    stage(staging, made.content)
+    assert load(engine, staging, made) == [{"tag": TAG, "done": True, "error": None, "corrupt": (), "missing": ()}]
+    held = engine.find(TAG)
+    assert held is not None
+    assert held.diff_ids == made.image.diff_ids
+
+
+def test_archive_formats_layers_that_the_engine_has_are_left_out(staging: Staging) -> None:
+    engine = FakeEngine().has(V1, TAG)
+    stage(staging, {digest: data for digest, data in V2.content.items() if digest not in V1.content})
+    assert load(engine, staging, V2)[0]["done"]
+    assert {name for name in engine.loads[0] if name.startswith("blobs/")} == {
+        member_of(blob.digest)
+        for blob in (V2.image.manifest, V2.image.config, V2.image.layers[2].blob)
+        if blob is not None
+    }
+    assert engine.find(TAG) is not None  # the older image stays
+
+
+@pytest.mark.parametrize("number", range(5))
+def test_one_byte_in_any_blob_is_found_before_the_load(staging: Staging, number: int) -> None:
+    """facts: an exit code is not evidence: every blob's sha256 is verified before the load."""
+    engine = FakeEngine().has(SAME_TAG, TAG)
+    damaged = V1.image.blobs()[number].digest
+    needed = {blob.digest for blob in V1.image.blobs()} - {layer.blob.digest for layer in V1.image.layers[:2]}
+    stage(staging, {**V1.content, damaged: V1.content[damaged][:-1] + b"\0"})
+    (outcome,) = load(engine, staging, V1)
+    if damaged not in needed:
+        assert outcome["done"]
+        return
+    assert (outcome["done"], outcome["corrupt"], engine.loads) == (False, (damaged,), [])
+    assert "failed their digest, nothing was loaded" in outcome["error"]
+    assert not staging.complete(damaged)
+    held = engine.find(TAG)
+    assert held is not None
+    assert held.engine_id == SAME_TAG.image.config.digest
+
+
+def test_a_blob_that_was_not_fetched_is_named(staging: Staging) -> None:
+    absent = V1.image.layers[1].blob.digest
+    stage(staging, {digest: data for digest, data in V1.content.items() if digest != absent})
+    (outcome,) = load(FakeEngine(), staging, V1)
+    assert (outcome["done"], outcome["missing"], outcome["corrupt"]) == (False, (absent,), ())
+
+
+def forget(stored: StoredImage) -> None:
+    return None
+
+
+LIES: dict[str, tuple[Callable[[StoredImage], Optional[StoredImage]], str]] = {
+    "nothing was kept": (forget, "the engine said nothing was wrong, but has no image"),
+    "another config": (lambda stored: replace(stored, config_digest=ANOTHER), f"has the config {ANOTHER} instead of"),
+    "config not told": (lambda stored: replace(stored, config_digest=None), "has the config None instead of"),
+    "a layer less": (lambda stored: replace(stored, diff_ids=stored.diff_ids[:-1]), "has other layers"),
+    "another order": (lambda stored: replace(stored, diff_ids=stored.diff_ids[::-1]), "has other layers"),
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_an_exit_code_is_no_evidence_what_the_engine_has_is_compared(staging: Staging, lie: str) -> None:
+    """facts: an exit code is not evidence: config digest and every diffID after the load, whatever the engine said."""
+    spoil, words = LIES[lie]
+    engine = FakeEngine(spoil=spoil).has(SAME_TAG, TAG)
+    stage(staging, V1.content)
+    (outcome,) = load(engine, staging, V1)
+    assert not outcome["done"]
+    assert words in outcome["error"]
+    held = engine.find(TAG)
+    assert held is not None
+    assert held.engine_id == SAME_TAG.image.config.digest  # the name was not touched
+    assert engine.removed == ([] if lie == "nothing was kept" else [CONFIG])
+    assert list(engine.images) == [SAME_TAG.image.config.digest]
+
+
+def test_an_unproved_image_that_somebody_else_has_named_stays(staging: Staging) -> None:
+    engine = FakeEngine(spoil=lambda stored: replace(stored, diff_ids=(), names=("other:1",)))
+    stage(staging, V1.content)
+    assert not load(engine, staging, V1)[0]["done"]
+    assert engine.removed == []
+
+
+def test_an_engine_that_gives_the_name_to_something_else_is_found_out(staging: Staging) -> None:
+    class Wrong(FakeEngine):
+        def tag(self, image: StoredImage, name: str) -> None:
+            super().tag(next(one for one in self.images.values() if one.engine_id != image.engine_id), name)
+
+    engine = Wrong()
+    engine.has(SAME_TAG, "other:1")
+    stage(staging, V1.content)
+    (outcome,) = load(engine, staging, V1)
+    assert not outcome["done"]
+    assert "the engine has the config" in outcome["error"]
+
+
+def test_an_image_under_another_name_is_named_without_a_load(staging: Staging) -> None:
+    engine = FakeEngine().has(V1, "other:1")
+    assert load(engine, staging, V1)[0]["done"]
+    held = engine.find(TAG)
+    assert held is not None
+    assert (held.names, engine.loads) == (("other:1", TAG), [])
+
+
+def test_an_image_that_is_there_is_left_alone(staging: Staging) -> None:
+    engine = FakeEngine().has(V1, TAG)
+    assert load(engine, staging, V1)[0]["done"]
+    assert (engine.loads, staging.exists()) == ([], False)
+
+
+def test_one_image_that_fails_leaves_the_others_done(staging: Staging) -> None:
+    other = make(b"x", b"y", tag="registry.test/other:1")
+    stage(staging, {**V1.content, **other.content})
+    staging.discard(V1.image.layers[0].blob.digest)
+    outcomes = load(FakeEngine(), staging, V1, other)
+    assert [(outcome["tag"], outcome["done"]) for outcome in outcomes] == [(TAG, False), (other.image.tag, True)]
+
+
+def test_an_engine_s_refusal_is_told_in_its_words_for_its_image(staging: Staging) -> None:
+    stage(staging, V1.content)
+    (outcome,) = load(FakeEngine(refuse="docker could not load the image: no space left on device"), staging, V1)
+    assert (outcome["done"], outcome["error"]) == (False, "docker could not load the image: no space left on device")
+
+
+def test_a_later_image_of_the_bundle_uses_what_an_earlier_one_has_brought(staging: Staging) -> None:
+    engine = FakeEngine()
+    stage(staging, {**V1.content, **V2.content})
+    assert [outcome["done"] for outcome in load(engine, staging, V1, V2)] == [True, True]
+    assert member_of(V2.image.layers[0].blob.digest) not in engine.loads[1]
+
+
+def test_a_layer_that_goes_away_between_probe_and_load_is_asked_for(staging: Staging) -> None:
+    """What the controller had fetched was right for what the target had then."""
+    stage(staging, {digest: data for digest, data in V2.content.items() if digest not in V1.content})
+    (outcome,) = load(FakeEngine(), staging, V2)
+    assert set(outcome["missing"]) == {layer.blob.digest for layer in V2.image.layers[:2]}
+
+
+@pytest.mark.parametrize(
+    ("stored", "words"),
+    [
+        (V1.stored(), None),
+        (replace(V1.stored(), engine_id=ANOTHER), None),
+        (replace(V1.stored(), config_digest=ANOTHER), "config"),
+        (replace(V1.stored(), diff_ids=()), "layers"),
+        (None, "has no image"),
+    ],
+    ids=["the image", "another id", "another config", "no layers", "nothing"],
+)
+def test_identity_the_engine_s_id_proves_nothing(stored: Optional[StoredImage], words: Optional[str]) -> None:
+    """facts: identity: .Id is the config digest on overlay2 and the manifest digest on the containerd store."""
+    found = disproof(V1.image, stored)
+    assert (found is None) if words is None else (found is not None and words in found)
