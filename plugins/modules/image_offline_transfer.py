@@ -559,12 +559,14 @@ def main() -> None:
     if module.check_mode and module.params["work"]["phase"] not in READ_ONLY_PHASES:
         module.fail_json(msg=f"work.phase: {module.params['work']['phase']} writes, and this is check mode.")
 
-    def run(command: list[str], text: str) -> tuple[int, str, str]:
-        code, output, errors = module.run_command(command, data=text, binary_data=True, handle_exceptions=False)
+    def run_program(command: list[str], text: str, descriptors: tuple[int, ...]) -> tuple[int, str, str]:
+        code, output, errors = module.run_command(
+            command, data=text, binary_data=True, pass_fds=descriptors, handle_exceptions=False
+        )
         return code, output, errors
 
     try:
-        result = carry_out(module.params, run)
+        result = carry_out(module.params, run_program)
     except ImageError as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=False, **result)

@@ -182,7 +182,7 @@ def _stage_pass(
 
 def _expected_digest(name: str, order: Iterator[str]) -> Optional[str]:
     """What a member seems to hold: docker 20.10 writes ID/layer.tar from the base up, docker 25 blobs/sha256/HEX."""
-    folder, _, last = name.rpartition("/")
+    folder, _slash, last = name.rpartition("/")
     if last == "layer.tar":
         return next(order, None)
     return f"sha256:{last}" if folder == "blobs/sha256" else None

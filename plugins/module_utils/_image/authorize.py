@@ -70,7 +70,7 @@ def revoke(staging: Staging, home: Optional[Path] = None) -> bool:
 def host_keys(port: int, run: Run) -> list[str]:
     """This host's own SSH keys, asked over its own loopback: whoever is told by the controller can trust them."""
     try:
-        output = run(["ssh-keyscan", "-T", "5", "-p", str(port), "127.0.0.1"], "")[1]
+        output = run(["ssh-keyscan", "-T", "5", "-p", str(port), "127.0.0.1"], "", ())[1]
     except OSError as error:
         raise ImageError(
             f"transport: ssh-keyscan cannot run on this host: {error.strerror}. Install the OpenSSH client."

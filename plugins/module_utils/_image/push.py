@@ -52,7 +52,7 @@ class PushFolder:
                 grants = self._wait()
                 # The exported blobs must stay while they are read.
                 with blobs.in_use():
-                    pushed = push(grants, _pieces(bundle), source, key, self._staging, throttle, progress)
+                    pushed = push(grants, _pieces(bundle), source, key, self._staging, throttle, progress, run)
             finally:
                 key.close()
             return {"pushed": [asdict(outcome) for outcome in pushed]}

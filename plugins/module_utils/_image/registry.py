@@ -431,7 +431,7 @@ def _ask_helper(name: Any, server: str, where: str, run: Run | None) -> Credenti
     if run is None:
         raise ImageError(f"{where} wants the credential helper {program}, and no program can be run here.")
     try:
-        code, output, words = run([program, "get"], server)
+        code, output, words = run([program, "get"], server, ())
     except FileNotFoundError:
         raise ImageError(
             f"{where} wants the credential helper {program}, which is not on this host's PATH, "

@@ -87,7 +87,9 @@ class EphemeralKey:
         public = path.with_suffix(".pub")
         try:
             path.unlink(missing_ok=True)
-            code, _output, words = run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(path)], "")
+            code, _output, words = run(
+                ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(path)], "", ()
+            )
             if code:
                 raise ImageError(f"transport: ssh-keygen makes no key on the source: {words.strip()}")
             self.public = " ".join(public.read_text().split()[:2])
@@ -130,6 +132,7 @@ def push(
     staging: Staging,
     throttle: Throttle,
     progress: Progress,
+    run: Run,
 ) -> list[Pushed]:
     """Pushes to several targets at once; one that fails leaves the others done. The outcome of each."""
     in_all = sum(pieces[digest].size for grant in grants for digest in grant.digests)
@@ -142,7 +145,7 @@ def push(
             progress(f"pushing, now to {host}", done, in_all)
 
     def one(grant: Grant) -> Pushed:
-        target = _Target(grant, pieces, source, key, throttle, count)
+        target = _Target(grant, pieces, source, key, throttle, count, run)
         try:
             with _known_hosts(staging, grant) as known_hosts:
                 target.push(known_hosts)
@@ -181,8 +184,10 @@ class _Target:
         key: EphemeralKey,
         throttle: Throttle,
         count: Callable[[str, int], None],
+        run: Run,
     ) -> None:
         self.pushed = Pushed(grant.host)
+        self._run = run
         self._grant = grant
         self._pieces = pieces
         self._source = source
@@ -278,12 +283,11 @@ class _Target:
         }
         options = [word for name, value in settings.items() for word in ("-o", f"{name}={value}")]
         command = ["ssh", "-F", "/dev/null", *options, "-p", str(grant.port), "-l", grant.user, "--", grant.address]
-        ssh = Program([*command, receiver.COMMAND])
+        ssh = Program(self._run, [*command, receiver.COMMAND])
         try:
             yield ssh.to, ssh.answers
-            ssh.finish()
         except _DroppedError as error:
-            words = ssh.last_words()
+            words = ssh.end()
             _refuse_for_good(grant, words)
             raise _DroppedError(f"{error}. {words}") from error
         finally:

@@ -49,8 +49,8 @@ def s3_client(options: Mapping[str, Any], bucket: BucketOptions) -> Any:
     given = [name for name in ("access_key", "secret_key", "session_token") if options.get(name)]
     if given and not {"access_key", "secret_key"} <= set(given):
         raise ImageError(
-            f"{' and '.join(given)}: is no set of credentials. Also set access_key and secret_key, or none of them, and "
-            "the environment or a profile counts."
+            f"{' and '.join(given)}: is no set of credentials. Also set access_key and secret_key, or none of them: "
+            "then the environment or a profile counts."
         )
     settings: dict[str, Any] = {"signature_version": "s3v4"}
     # From boto3 1.36 every PUT carries a CRC32 unless told otherwise; our checksum is the digest itself.

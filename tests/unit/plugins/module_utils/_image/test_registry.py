@@ -687,8 +687,8 @@ def helper(tmp_path: Path, monkeypatch: Any) -> Callable[[str, str], None]:
     return make
 
 
-def run(args: list[str], text: str) -> tuple[int, str, str]:
-    done = subprocess.run(args, input=text, capture_output=True, text=True, check=False)
+def run(args: list[str], text: str, descriptors: tuple[int, ...]) -> tuple[int, str, str]:
+    done = subprocess.run(args, input=text, capture_output=True, text=True, check=False, pass_fds=descriptors)
     return done.returncode, done.stdout, done.stderr
 
 
