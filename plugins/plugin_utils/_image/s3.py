@@ -240,7 +240,7 @@ class _Sending:
     parts: Sequence[Part]
     upload_id: Optional[str] = None
     etags: dict[int, str] = field(default_factory=dict)
-    expired: int = 0
+    expired: dict[int, int] = field(default_factory=dict)
     error: Optional[str] = None
     stored: bool = False
 
@@ -279,14 +279,16 @@ class S3Upload:
         """Takes down what became of a request; the last part of a blob completes it."""
         sending = self._sending[outcome.digest]
         if outcome.expired:
-            sending.expired += 1
-            if sending.expired > _EXPIRED_URL_LIMIT:
+            # Counted per request: all URLs of one slice may have expired at once.
+            sending.expired[outcome.number] = sending.expired.get(outcome.number, 0) + 1
+            if sending.expired[outcome.number] > _EXPIRED_URL_LIMIT:
                 sending.error = outcome.error
         elif outcome.error:
             sending.error = outcome.error
         elif outcome.done:
             sending.etags[outcome.number] = outcome.etag
-            if not sending.pending:
+            # After an error nothing is pending, yet parts are missing: S3 would make an object of those that are there.
+            if not sending.error and not sending.pending:
                 self._complete(sending)
 
     def _complete(self, sending: _Sending) -> None:
