@@ -90,7 +90,8 @@ class ActionModule(ActionBase):
                 return remove(path, bundle, check_mode, diff)
             raise ImageError(f"state: {options['state']} is for transport=scp. Leave it out, or set transport=scp.")
         if options["state"] == "authorized":
-            return authorize(host, bundle, options["push"] or {}, variables["inventory_hostname"])
+            name = variables["inventory_hostname"]
+            return authorize(host, bundle, options["push"] or {}, name, options["source_address"])
         if options["state"] == "pushed":
             return push_all(host, bundle, options["push"] or {}, options["grants"], progress)
         if options["state"] == "revoked":

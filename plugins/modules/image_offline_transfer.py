@@ -75,6 +75,12 @@ options:
     type: list
     elements: dict
     default: []
+  source_address:
+    description:
+      - IP address as which this target sees the source, for O(state=authorized). The key is good from there only.
+      - Without it, the source's own address on its way to the target. Needed where that is translated (NAT).
+      - Used on the controller only.
+    type: str
   bandwidth_limit:
     description: Bytes per second that this host sends or receives at most. Without it, there is no limit.
     type: int
@@ -381,6 +387,7 @@ images:
       reason: 1 of 4 layers and the config are missing (2.4 MB)
       previous_image: sha256:1e2ef4a9cc5ad3a3b3ad3a0dc9b5b2a4a41ad0a3dc976460b72c77d94c8a1ad0
       bytes: 2411724
+      seconds: 1.4
 steps:
   description: What is written, step by step; in check mode what would be.
   returned: always
@@ -475,6 +482,7 @@ CONTROLLER_OPTIONS = {
         "options": {"digest": {"type": "str", "required": True}, "etag": {"type": "str"}},
     },
     "push": {"type": "dict"},
+    "source_address": {"type": "str"},
     "grants": {"type": "list", "elements": "dict", "default": []},
     "transport": {"type": "str", "choices": ["s3", "scp"], "default": "s3"},
     "bucket": {"type": "str"},

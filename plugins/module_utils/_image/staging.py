@@ -28,7 +28,7 @@ CHUNK = 1024 * 1024
 _ABANDONED_AFTER = 7 * 86400.0
 _LOCK = "in_use"
 # Our folders, also those that are being removed. Whatever else is in the root is somebody's: staging_dir is any folder.
-_OURS = re.compile(r"(saved|loaded)-[0-9a-f]{20}(\.removed-[0-9-]+)?")
+_OURS = re.compile(r"((?:saved|loaded)-[0-9a-f]{20}|push-[0-9a-f]{32})(\.removed-[0-9-]+)?")
 _TRIES = 100
 
 

@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import time
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Optional
 
 from .archive import LoadArchive
@@ -24,6 +25,7 @@ class Loaded:
     error: Optional[str] = None
     corrupt: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+    seconds: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -33,10 +35,12 @@ def load_bundle(bundle: Bundle, engine: Engine, staging: Staging, progress: Prog
     """Loads image by image; one that fails leaves the others done. The outcome of each, by its name."""
     loaded = []
     for image in bundle.images:
+        began = time.monotonic()
         try:
-            loaded.append(_load_image(image, engine, staging, progress))
+            outcome = _load_image(image, engine, staging, progress)
         except ImageError as error:
-            loaded.append(Loaded(image.tag, False, str(error)))
+            outcome = Loaded(image.tag, False, str(error))
+        loaded.append(replace(outcome, seconds=round(time.monotonic() - began, 1)))
     return {"loaded": [outcome.to_dict() for outcome in loaded]}
 
 

@@ -21,11 +21,15 @@ _ATTEMPTS = 3
 
 @dataclass
 class _Fetched:
-    """What the fetching came to: bytes that came over the network, entity tags seen, errors by digest."""
+    """What the fetching came to: bytes that came over the network, entity tags seen, errors by digest.
+
+    C(seconds): how long the engine took for each image, by name.
+    """
 
     received: int = 0
     etags: dict[str, str] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
 
 
 def load(
@@ -49,7 +53,7 @@ def load(
     elif not check_mode and seen["leftover"]:
         # A run that was killed after its last load has left its folder.
         host({"bundle": bundle.to_dict(), "work": slice_of("clean")})
-    items = [_item(plan, blobs, failures) for plan in plans]
+    items = [_item(plan, blobs, failures, fetched.seconds) for plan in plans]
     return {
         **summarize(items, diff),
         "images": [item.to_dict() for item in items],
@@ -73,7 +77,9 @@ def _carry_out(
         if path is not None:
             _fetch(host, path, bundle, needed, fetched, progress)
         outcomes = run_job(host, bundle, "load", progress)["loaded"]
-        failures = {outcome["tag"]: _reason(outcome, fetched) for outcome in outcomes if not outcome["done"]}
+        for outcome in outcomes:
+            fetched.seconds[outcome["tag"]] = fetched.seconds.get(outcome["tag"], 0.0) + outcome["seconds"]
+        failures = {outcome["tag"]: _reason(outcome, fetched, path) for outcome in outcomes if not outcome["done"]}
         corrupt = {digest for outcome in outcomes for digest in outcome["corrupt"]}
         missing = {digest for outcome in outcomes for digest in outcome["missing"] if digest not in fetched.errors}
         # A blob may have been damaged on its way, or while it lay here since an earlier run. Only one that fails twice,
@@ -86,13 +92,16 @@ def _carry_out(
     return failures, {digest: fetched.etags.get(digest) for digest in sorted(damaged)}
 
 
-def _reason(outcome: Mapping[str, Any], fetched: _Fetched) -> str:
+def _reason(outcome: Mapping[str, Any], fetched: _Fetched, path: Optional[S3Path]) -> str:
     reasons = [fetched.errors[digest] for digest in outcome["missing"] if digest in fetched.errors]
     if outcome["corrupt"]:
-        reasons.append(
-            f"{outcome['error']}: {', '.join(outcome['corrupt'])}. The name still holds what it held before. Run "
-            "state=saved with 'corrupt' set to this result's 'corrupt' to replace the objects, then load again."
-        )
+        mend = "Run again: they are pushed anew."
+        if path is not None:
+            mend = (
+                "Run state=saved with 'corrupt' set to this result's 'corrupt' to replace the objects, then load again."
+            )
+        digests = ", ".join(outcome["corrupt"])
+        reasons.append(f"{outcome['error']}: {digests}. The name still holds what it held before. {mend}")
     return " ".join(reasons) or str(outcome["error"])
 
 
@@ -146,11 +155,14 @@ def _unfit(blob: Blob, found: Optional[Object], path: S3Path) -> Optional[str]:
     return None
 
 
-def _item(plan: Mapping[str, Any], blobs: Mapping[str, Blob], failures: Mapping[str, str]) -> ItemResult:
+def _item(
+    plan: Mapping[str, Any], blobs: Mapping[str, Blob], failures: Mapping[str, str], seconds: Mapping[str, float]
+) -> ItemResult:
     name, step = plan["name"], plan["step"]
     fields = {
         "previous_image": plan["previous"],
         "bytes": total(_of(blobs, plan["blobs"])),
+        "seconds": round(seconds.get(name, 0.0), 1),
     }
     if name in failures:
         return ItemResult(name, "failed", failures[name], fields=fields)

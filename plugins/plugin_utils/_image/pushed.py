@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Optional
 from uuid import uuid4
 
 from ...module_utils._image.errors import ImageError
@@ -91,8 +91,13 @@ def _needed(blob: Blob, need: Need) -> ItemResult:
     return ItemResult(blob.digest, "changed", reason, fields={"size": blob.size, "media_type": blob.media_type})
 
 
-def authorize(host: Host, bundle: Bundle, push: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """state=authorized: this target permits the source to push what it lacks; its answer is the grant."""
+def authorize(
+    host: Host, bundle: Bundle, push: Mapping[str, Any], name: str, source_address: Optional[str]
+) -> dict[str, Any]:
+    """state=authorized: this target permits the source to push what it lacks; its answer is the grant.
+
+    C(source_address): how the target sees the source, where that is not the source's own address.
+    """
     place = push.get("targets", {}).get(name)
     if place is None:
         return {"changed": False, "grant": None}
@@ -100,7 +105,7 @@ def authorize(host: Host, bundle: Bundle, push: Mapping[str, Any], name: str) ->
     work = slice_of(
         "authorize",
         public_key=push["public_key"],
-        addresses=[place["from"]],
+        addresses=[source_address or place["from"]],
         port=place["port"],
         expires=PERMISSION_SECONDS,
         blobs=[{"digest": digest, "size": sizes[digest]} for digest in place["digests"]],

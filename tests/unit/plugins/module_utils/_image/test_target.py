@@ -38,6 +38,7 @@ def load(engine: FakeEngine, staging: Staging, *made: Made) -> list[dict[str, An
     outcomes: list[dict[str, Any]] = load_bundle(Bundle(tuple(one.image for one in made)), engine, staging, nothing)[
         "loaded"
     ]
+    assert all(0 <= outcome.pop("seconds") < 60 for outcome in outcomes)
     return outcomes
 
 
