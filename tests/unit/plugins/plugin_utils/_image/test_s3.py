@@ -19,6 +19,7 @@ from ansible_collections.daytwo.aws.tests.unit.plugins.plugin_utils._image.cloud
     MIB,
     NEW_YEAR,
     FakeS3,
+    left,
     refusal,
 )
 from botocore.config import Config
@@ -353,11 +354,6 @@ def test_a_url_that_cannot_be_signed_is_told(monkeypatch: pytest.MonkeyPatch) ->
 
 
 # -- what killed runs left
-
-
-def left(s3: FakeS3, key: str) -> str:
-    upload_id: str = s3.create_multipart_upload(Key=key, Metadata={})["UploadId"]
-    return upload_id
 
 
 def test_s3_incomplete_uploads_of_blobs_that_are_there_are_aborted() -> None:
