@@ -145,6 +145,14 @@ class Host(Node):
             return b" 200 " in connection.recv(64)
         return False
 
+    def wipe(self) -> None:
+        # A pid file of the last life may name a pid that another process has in this one: an engine would take it
+        # for its containerd and wait for that in vain.
+        run = self.docker_socket.parent
+        shutil.rmtree(run, ignore_errors=True)
+        for folder in (run, run / "sshd", run / "lock"):
+            folder.mkdir(mode=0o755, parents=True)
+
     def _clear(self, part: str) -> None:
         if part == "dockerd":  # a pid file of a killed engine may name a pid that another process has by now
             (self.docker_socket.parent / "docker.pid").unlink(missing_ok=True)
@@ -157,9 +165,6 @@ class Host(Node):
         ):
             (own / name).mkdir(parents=True, exist_ok=True)
             (own / name).chmod(mode)
-        run = self.docker_socket.parent
-        (run / "sshd").mkdir(mode=0o755, parents=True, exist_ok=True)
-        (run / "lock").mkdir(mode=0o755, exist_ok=True)
         self._ssh_files()
         certs = own / "etc-docker" / "certs.d" / f"{paths.REGISTRY_AUTH}:{paths.REGISTRY_PORT}"
         certs.mkdir(parents=True, exist_ok=True)
@@ -176,7 +181,7 @@ class Host(Node):
         (own / "shadow").write_text("root:*:20000:0:99999:7:::\nsshd:!:20000::::::\n")
         mounts = [
             *(Mount(str(own / name), target) for name, target in self._binds()),
-            Mount(str(run), "/run"),
+            Mount(str(self.docker_socket.parent), "/run"),
         ]
         home = interpreter_home(self.site.python)
         if home:

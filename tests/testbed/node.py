@@ -150,6 +150,7 @@ class Node:
         if state and state["recipe"] == wanted["recipe"]:
             return False
         self.down()
+        self.wipe()
         (self.folder / "log").mkdir(parents=True, exist_ok=True)
         paths.RUN.mkdir(mode=0o711, exist_ok=True)
         self.spec_path.write_text(json.dumps(wanted))
@@ -168,6 +169,9 @@ class Node:
             )
         wait_for(f"node {self.name}", lambda: self.state() is not None, 15, self.log("init"))
         return True
+
+    def wipe(self) -> None:
+        """Take away what a machine forgets at a reboot."""
 
     def down(self) -> None:
         holder = self.holder()
