@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Callable, Protocol
 
 from .errors import ImageError
-from .http import Client, HttpError, Readable
+from .http import Client, HttpBodyError, HttpError, Readable
 from .model import Outcome, checked_digest, hex_of, stored_version
 from .staging import CHUNK, Staging, private_opener
 from .throttle import NO_LIMIT, Throttle
@@ -177,7 +177,8 @@ def _fetch_one(transfer: Transfer, staging: Staging, client: Client, deadline: f
                         received += len(chunk)
                         if time.monotonic() >= deadline and file.tell() < transfer.length:
                             return Outcome(transfer.digest, False, file.tell(), received, etag=etag)
-            except HttpError as error:
+            # Nothing else: what gave no body at all, the client has tried again by itself.
+            except HttpBodyError as error:
                 file.flush()
                 broken += 1
                 if not error.retryable or broken > _BROKEN_BODIES:
