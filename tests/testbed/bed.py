@@ -232,11 +232,14 @@ def sweep() -> None:
 
 
 def remove_cgroups() -> None:
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        before, _, after = line.partition(" - ")
-        if after.split()[0] in ("cgroup", "cgroup2"):
-            top = Path(before.split()[4]) / paths.CGROUP
-            if top.exists():
-                for folder in sorted((p for p in top.rglob("*") if p.is_dir()), key=lambda p: -len(p.parts)):
-                    folder.rmdir()
-                top.rmdir()
+    mounts = [line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    folders = [fields[4] for fields in mounts if fields[fields.index("-") + 1] in ("cgroup", "cgroup2")]
+    for folder in folders:
+        top = Path(folder) / paths.CGROUP
+        if top.exists():
+            for path in sorted((p for p in top.rglob("*") if p.is_dir()), key=lambda p: -len(p.parts)):
+                path.rmdir()
+            top.rmdir()
+    if not folders:  # the hosts mounted cgroups for themselves; here they have to be mounted to be seen at all
+        script = f"mount -t cgroup2 none /mnt && cd /mnt && find {paths.CGROUP} -depth -type d -exec rmdir {{}} \\;"
+        subprocess.run(["unshare", "--mount", "sh", "-c", script], capture_output=True, check=False)
