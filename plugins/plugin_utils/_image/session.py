@@ -25,7 +25,11 @@ except ImportError:
 @contextmanager
 def environment(variables: Mapping[str, str]) -> Iterator[None]:
     """The task's C(environment:) for what reads os.environ; Ansible gives it to modules only, not to actions."""
-    before = {name: os.environ.get(name) for name in variables}
+    # A token belongs to its keys: the controller's is not sent with those of the task.
+    foreign = {"AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN"} if "AWS_ACCESS_KEY_ID" in variables else set()
+    before = {name: os.environ.get(name) for name in {*variables, *foreign}}
+    for name in foreign:
+        os.environ.pop(name, None)
     os.environ.update(variables)
     try:
         yield
