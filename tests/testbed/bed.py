@@ -102,7 +102,7 @@ class Bed:
         return started
 
     def _cloud(self) -> list[str]:
-        started = ["cloud"] if self.cloud.up([], []) else []
+        started = ["cloud"] if self.cloud.up([], [], pki.bed_id()) else []
         net.bridge(self.cloud)
         net.plug(self.cloud, "p-controller", paths.CONTROLLER_LINK, paths.CONTROLLER, None)
         parts = [*registry.parts(), *s3.parts(), *services.parts()]

@@ -121,7 +121,7 @@ class Host(Node):
     def ensure_up(self) -> list[str]:
         """Whatever is missing comes up, in parallel with other hosts' engines; says what had to be started."""
         started = []
-        if super().up(self._mounts(), self._prepare()):
+        if super().up(self._mounts(), self._prepare(), pki.bed_id()):
             started.append(self.name)
         net.plug(self.cloud, self.port, LINK, self.address, self)
         if self.site.private:

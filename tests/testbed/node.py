@@ -137,13 +137,14 @@ class Node:
     def spec_path(self) -> Path:
         return self.folder / "spec.json"
 
-    def up(self, mounts: list[Mount], prepare: list[list[str]]) -> bool:
+    def up(self, mounts: list[Mount], prepare: list[list[str]], bed: str) -> bool:
         """The node with exactly these mounts; says whether it had to be started."""
         wanted = {
             "name": self.name,
             "socket": str(self.socket),
             "mounts": [[m.source, m.target, m.options] for m in mounts],
             "prepare": prepare,
+            "bed": bed,  # a node of an earlier bed has its keys, and mounts of folders that are gone
         }
         wanted["recipe"] = digest(wanted, INIT.read_text())
         state = self.state()

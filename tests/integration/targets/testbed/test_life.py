@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -228,3 +229,10 @@ def test_down_cleans_up_after_its_state_was_deleted_by_hand(bed: Bed) -> None:
         assert paths.CONTROLLER_LINK not in machine()["links"]
     finally:
         up()
+
+
+@pytest.mark.full
+def test_up_replaces_nodes_whose_state_was_deleted_by_hand() -> None:
+    shutil.rmtree(paths.STATE)
+    up()
+    works(Bed.load())
