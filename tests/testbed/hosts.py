@@ -60,14 +60,22 @@ DAEMON_JSON = f"""\
 
 
 def interpreter_home(version: str) -> Path | None:
-    """The folder of a CPython of this version that is not Debian's, where the machine has one (pyenv)."""
+    """The folder of a CPython of this version that is not Debian's, where the machine has one (pyenv).
+
+    Once found it stays the same for this bed: an `up` with another HOME or PATH must not change a running host.
+    """
+    known = paths.STATE / "pythons" / version
+    if known.exists() and (found := Path(known.read_text())).exists():
+        return found
     roots = [os.environ.get("PYENV_ROOT"), str(Path.home() / ".pyenv")]
-    if shutil.which("pyenv"):
-        roots.append(str(Path(str(shutil.which("pyenv"))).resolve().parent.parent))
+    if pyenv := shutil.which("pyenv"):
+        roots.append(str(Path(pyenv).resolve().parent.parent))
     for root in filter(None, roots):
         for folder in sorted(Path(root, "versions").glob(f"{version}.*"), reverse=True):
             python = folder / "bin" / f"python{version}"
             if python.exists() and subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode == 0:
+                known.parent.mkdir(exist_ok=True)
+                known.write_text(str(folder.resolve()))
                 return folder.resolve()
     return None
 
@@ -85,12 +93,8 @@ class Host(Node):
     @property
     def python(self) -> str:
         """The path on the host of the interpreter that Ansible uses."""
-        link = self.folder / "opt" / "python" / self.site.python / "bin"
-        return (
-            f"/opt/python/{self.site.python}/bin/python{self.site.python}"
-            if link.parent.exists()
-            else "/usr/bin/python3"
-        )
+        version = self.site.python
+        return f"/opt/python/{version}/bin/python{version}" if interpreter_home(version) else "/usr/bin/python3"
 
     def ssh(self, *command: str, check: bool = True, timeout: float | None = 120) -> subprocess.CompletedProcess[str]:
         """A command as root on the host, by way of its sshd."""
@@ -126,9 +130,9 @@ class Host(Node):
         net.plug(self.cloud, self.port, LINK, self.address, self)
         if self.site.private:
             net.close(self)
+        if "dockerd" not in self.running():
+            (self.docker_socket.parent / "docker.pid").unlink(missing_ok=True)  # a killed engine's; see wipe
         for part in (self._sshd(), self._dockerd()):
-            if part.name not in self.running() or part.name == "sshd":
-                self._clear(part.name)
             if self.start(part):
                 started.append(f"{self.name}/{part.name}")
         return started
@@ -152,10 +156,6 @@ class Host(Node):
         shutil.rmtree(run, ignore_errors=True)
         for folder in (run, run / "sshd", run / "lock"):
             folder.mkdir(mode=0o755, parents=True)
-
-    def _clear(self, part: str) -> None:
-        if part == "dockerd":  # a pid file of a killed engine may name a pid that another process has by now
-            (self.docker_socket.parent / "docker.pid").unlink(missing_ok=True)
 
     def _mounts(self) -> list[Mount]:
         own = self.folder
