@@ -104,17 +104,18 @@ class Job:
             os.close(lock)
             os.waitpid(child, 0)
             return
-        os.setsid()
-        if os.fork():
-            os._exit(0)
-        code = 1
+        code = 0
         try:
-            _detach()
-            self._run(token, work)
-            if afterwards is not None:
-                afterwards()
-            code = 0
+            os.setsid()
+            if not os.fork():
+                code = 1
+                _detach()
+                self._run(token, work)
+                if afterwards is not None:
+                    afterwards()
+                code = 0
         finally:
+            # Whatever happened: a child that went on from here would be a second module.
             os._exit(code)
 
     def _run(self, token: str, work: Callable[[Progress], dict[str, Any]]) -> None:

@@ -188,6 +188,50 @@ def test_a_job_survives_its_starter_and_keeps_no_stream_of_it_open(gate: Path) -
     assert Job(gate.parent).advance("one", waiting(gate), ENOUGH).result == {"x": 1}
 
 
+def test_a_host_that_has_no_process_left_does_not_run_the_module_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, forks, test = os.fork, [0], os.getpid()
+
+    def fork() -> int:
+        forks[0] += 1
+        if forks[0] == 2:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        return real()
+
+    monkeypatch.setattr(os, "fork", fork)
+    try:
+        state = Job(tmp_path).advance("one", lambda progress: {}, ENOUGH)
+    finally:
+        if os.getpid() != test:
+            (tmp_path / "went on").touch()
+            os._exit(1)
+    assert state.state == "died"
+    assert not (tmp_path / "went on").exists()
+
+
+def test_what_is_done_afterwards_follows_the_outcome_and_keeps_the_process(gate: Path) -> None:
+    def linger() -> None:
+        waiting(gate)(lambda *_: None)
+
+    job = Job(gate.parent)
+    assert job.advance("one", lambda progress: {"x": 1}, ENOUGH, afterwards=linger).result == {"x": 1}
+    os.kill(child_of(gate), 0)
+    assert job.poll(0).result == {"x": 1}
+    gate.touch()
+
+
+def test_polling_tells_how_the_last_job_is_and_starts_none(gate: Path) -> None:
+    job = Job(gate.parent)
+    assert job.poll(0).state == "died"
+    job.advance("one", waiting(gate, x=1), 0)
+    child = child_of(gate)
+    until(lambda: job.poll(0).doing == "waiting")
+    os.kill(child, signal.SIGKILL)
+    assert job.poll(ENOUGH).state == "died"
+    assert runs(gate) == 1
+
+
 def _at_end(reading: int) -> bool:
     try:
         return os.read(reading, 1000) == b""
