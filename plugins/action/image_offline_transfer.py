@@ -66,6 +66,9 @@ class ActionModule(ActionBase):
             self._remove_tmp_path(self._connection._shell.tmpdir)
 
     def _carry_out(self, options: Mapping[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
+        for name in ("timeout", "bandwidth_limit"):
+            if options[name] is not None and options[name] < 1:
+                raise ImageError(f"{name}: {options[name]} is below 1. Give more, or leave it out.")
         targets = [Target.parse(entry, f"targets[{index}]") for index, entry in enumerate(options["targets"])]
         own = {name: value for name, value in options.items() if name in HOST_OPTIONS and value is not None}
         # A path is the host's; validation has put this machine's home and variables into it.
@@ -100,7 +103,7 @@ class ActionModule(ActionBase):
         if options["state"] == "pushed":
             return push_all(host, bundle, options["push"] or {}, options["grants"], progress)
         if options["state"] == "revoked":
-            return revoke(host, bundle, check_mode)
+            return revoke(host, bundle, options["push"] or {}, check_mode)
         raise ImageError("state: absent is for transport=s3, for with scp nothing stays on the way. Leave it out.")
 
     def _on_host(self, arguments: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:

@@ -54,7 +54,8 @@ options:
       - V(absent) takes the blobs of O(bundle) out of the bucket. Nothing is done on the host.
       - V(authorized) permits the source to push to this target, for fifteen minutes at most. Run it on a target.
       - V(pushed) pushes to the targets that permitted it. Run it on the source.
-      - V(revoked) takes the permission away. Run it on a target, also after a failure.
+      - V(revoked) takes the permission away, and the blobs too where not all have come. Run it on a target, also after
+        a failure.
     type: str
     choices: [saved, loaded, absent, authorized, pushed, revoked]
     required: true
@@ -68,7 +69,8 @@ options:
     default: s3
   push:
     description:
-      - The RV(push) of O(state=saved), for O(state=authorized) and O(state=pushed). Used on the controller only.
+      - The RV(push) of O(state=saved), for O(state=authorized), O(state=pushed) and O(state=revoked). Used on the
+        controller only.
     type: dict
   grants:
     description: The RV(grant) of each O(state=authorized), for O(state=pushed). Used on the controller only.

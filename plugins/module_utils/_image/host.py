@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
-from .authorize import authorize, host_keys, revoke, user
+from .authorize import authorize, host_keys, remove, revoke, user
 from .docker import DockerEngine
 from .engine import Engine
 from .errors import ImageError
@@ -189,10 +189,10 @@ class _Target(_Host):
         return {"user": user(), "host_keys": host_keys(work["port"], self.run)}
 
     def revoke(self) -> dict[str, Any]:
-        return {"revoked": revoke(self.staging("loaded"))}
+        return {"revoked": revoke(self.staging("loaded"), self.work["public_key"])}
 
     def clean(self) -> dict[str, Any]:
-        return {"removed": self.staging("loaded").remove()}
+        return {"removed": remove(self.staging("loaded"))}
 
 
 def _plan_dict(plan: ImagePlan) -> dict[str, Any]:

@@ -30,9 +30,9 @@ _MAX_LINE = 4096
 _PATIENCE_SECONDS = 120
 
 
-def receive(folder: Path, asked: str, source: BufferedReader, answers: IO[bytes]) -> int:
-    """Returns the exit status. C(folder) has grant.json: {"expires": seconds, "sizes": {HEX: SIZE or null}}."""
-    grant = json.loads((folder / "grant.json").read_bytes())
+def receive(folder: Path, granted: str, asked: str, source: BufferedReader, answers: IO[bytes]) -> int:
+    """Returns the exit status. C(granted) is a file: {"expires": seconds, "sizes": {HEX: SIZE or null}}."""
+    grant = json.loads((folder / granted).read_bytes())
     if asked != COMMAND:
         return _refuse(answers, f"this key is for '{COMMAND}' only")
     if time.time() > grant["expires"]:
@@ -144,9 +144,6 @@ def _refuse(answers: IO[bytes], why: str) -> int:
 
 
 if __name__ == "__main__":
+    here, original = Path(__file__).resolve().parent, os.environ.get("SSH_ORIGINAL_COMMAND", "")
     with open(0, "rb") as stream:
-        raise SystemExit(
-            receive(
-                Path(__file__).resolve().parent, os.environ.get("SSH_ORIGINAL_COMMAND", ""), stream, sys.stdout.buffer
-            )
-        )
+        raise SystemExit(receive(here, sys.argv[1], original, stream, sys.stdout.buffer))

@@ -27,6 +27,7 @@ HEX = hashlib.sha256(DATA).hexdigest()
 OTHER = hashlib.sha256(b"other").hexdigest()
 STRANGE = hashlib.sha256(b"not announced").hexdigest()
 SIZE = len(DATA)
+GRANT = "grant-0.json"
 MIB = 1024 * 1024
 
 
@@ -48,7 +49,7 @@ class Room:
 
     def grant(self, sizes: dict[str, Any], expires: Optional[float] = None) -> None:
         expires = time.time() + 60 if expires is None else expires
-        (self.folder / "grant.json").write_text(json.dumps({"expires": expires, "sizes": sizes}))
+        (self.folder / GRANT).write_text(json.dumps({"expires": expires, "sizes": sizes}))
 
     def start(self, asked: Optional[str] = receiver.COMMAND, memory: int = 0) -> subprocess.Popen[bytes]:
         env = {"PATH": os.environ["PATH"]}
@@ -60,7 +61,7 @@ class Room:
                 resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
 
         return subprocess.Popen(
-            [sys.executable, "-I", "-B", str(self.folder / "receive.py")],
+            [sys.executable, "-I", "-B", str(self.folder / "receive.py"), GRANT],
             env=env,
             cwd=self.top,
             stdin=subprocess.PIPE,
@@ -184,7 +185,7 @@ HOSTILE = {
     "the name and a zero byte": (head(f"{HEX}\0"), NOT_ANNOUNCED),
     "the name in capitals": (head(HEX.upper()), NOT_ANNOUNCED),
     "the receiver": (head("../receive.py"), NOT_ANNOUNCED),
-    "the grant": (head("../grant.json"), NOT_ANNOUNCED),
+    "the grant": (head(f"../{GRANT}"), NOT_ANNOUNCED),
     "the part": (head(f"{HEX}.part"), NOT_ANNOUNCED),
     "a name that is null": (head(None), NOT_ANNOUNCED),
     "a name that is a number": (head(1), NOT_ANNOUNCED),
@@ -267,7 +268,7 @@ def test_a_disk_that_is_full_is_told_in_words(room: Room) -> None:
     # A limit of the size of files stands for a disk that is full: write fails in the same place.
     limited = ["bash", "-c", "trap '' XFSZ; ulimit -f 2048; exec \"$@\"", "bash"]
     process = subprocess.Popen(
-        [*limited, sys.executable, "-I", "-B", str(room.folder / "receive.py")],
+        [*limited, sys.executable, "-I", "-B", str(room.folder / "receive.py"), GRANT],
         env={"PATH": os.environ["PATH"], "SSH_ORIGINAL_COMMAND": receiver.COMMAND},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
