@@ -226,7 +226,7 @@ class _Target:
             if left:
                 with self._source.open(transfer) as reader:
                     while left:
-                        chunk = reader.read(min(CHUNK, left))
+                        chunk = reader.read(min(self._throttle.at_once(CHUNK), left))
                         if not chunk:
                             raise ImageError(f"{piece.digest} ended {left} bytes early on the source.")
                         self._throttle.take(len(chunk))

@@ -171,7 +171,7 @@ def _fetch_one(transfer: Transfer, staging: Staging, client: Client, deadline: f
             try:
                 with client.open_stream(transfer.url, transfer.headers, start=file.tell()) as reader:
                     etag = stored_version(reader.etag, reader.headers.get("last-modified", ""))
-                    while chunk := reader.read(CHUNK):
+                    while chunk := reader.read(throttle.at_once(CHUNK)):
                         throttle.take(len(chunk))
                         file.write(chunk)
                         received += len(chunk)
