@@ -44,7 +44,8 @@ attributes:
     support: none
     description: Long work is cut into calls of some seconds, so a connection is never held for long without C(async).
 requirements:
-  - boto3 on the controller
+  - boto3 1.35.2 or newer on the controller, for O(transport=s3)
+  - OpenSSH's client on source and targets, and its server on targets, for O(transport=scp)
   - Python 3.9 or newer on the host, and nothing else
 options:
   state:

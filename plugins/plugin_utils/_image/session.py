@@ -75,6 +75,11 @@ def s3_client(options: Mapping[str, Any], bucket: BucketOptions) -> Any:
 
     try:
         first = client(options.get("region"))
+        if "IfNoneMatch" not in first.meta.service_model.operation_model("PutObject").input_shape.members:
+            raise ImageError(
+                f"boto3 {boto3.__version__} on the controller cannot ask S3 for writes that replace nothing. "
+                "Update it to 1.35.2 or newer, for the Python that runs Ansible."
+            )
         region = _bucket_region(first, bucket.bucket)
         return client(region) if region and region != first.meta.region_name else first
     except (ClientError, BotoCoreError, ValueError) as error:
