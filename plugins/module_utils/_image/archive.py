@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tarfile
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,20 +131,18 @@ def stage_saved(
     open_archive: Callable[[], AbstractContextManager[BinaryIO]],
     staging: Staging,
     wanted: Collection[str],
-    expected_layers: Sequence[str],
     progress: Callable[[int], None],
 ) -> None:
     """Takes the wanted blobs (config and uncompressed layers, by digest) out of an engine's archive.
 
-    The old format does not say which layer is which before its content has been read, only their order; so a layer
-    that seems not to be wanted is passed over. Where the order misled, the archive is read again, and all is written.
+    The old format tells a layer by nothing but its content: its folder bears an id of docker's own, by which the
+    members are sorted, and the list of them stands at the end. So each layer is written while its digest is computed,
+    and kept or not: that costs a fraction of having the engine make its archive a second time.
     """
-    for layers in (expected_layers, ()):
-        missing = {digest for digest in wanted if not staging.complete(digest)}
-        if missing:
-            with open_archive() as stream:
-                _stage_pass(stream, staging, missing, layers, progress)
     missing = {digest for digest in wanted if not staging.complete(digest)}
+    if missing:
+        with open_archive() as stream:
+            _stage_from(stream, staging, missing, progress)
     if missing:
         raise ImageError(
             f"docker save gave an archive without {', '.join(sorted(missing))}: the image is not whole on this host. "
@@ -152,24 +150,18 @@ def stage_saved(
         )
 
 
-def _stage_pass(
-    stream: BinaryIO,
-    staging: Staging,
-    missing: set[str],
-    expected_layers: Sequence[str],
-    progress: Callable[[int], None],
-) -> None:
-    order = iter(dict.fromkeys(expected_layers))
+def _stage_from(stream: BinaryIO, staging: Staging, missing: set[str], progress: Callable[[int], None]) -> None:
+    """Takes out of C(missing) what it has staged, and ends when nothing is left there."""
     done = 0
     try:
         with tarfile.open(fileobj=stream, mode="r|", bufsize=CHUNK) as archive:
-            while (member := archive.next()) is not None:
+            while missing and (member := archive.next()) is not None:
                 # tarfile remembers every member it has passed; an archive of millions would fill the memory.
                 archive.members = []  # type: ignore[attr-defined]
                 # A sparse file of some bytes would be written with all its holes; no engine saves one.
                 if not member.isreg() or member.issparse():
                     continue
-                expected = _expected_digest(member.name, order)
+                expected = _expected_digest(member.name)
                 content = archive.extractfile(member)
                 if content is not None and (expected is None or expected in missing):
                     for size in _take(content, staging, missing):
@@ -180,11 +172,9 @@ def _stage_pass(
         raise ImageError(f"docker save gave an archive that cannot be read: {error}.") from error
 
 
-def _expected_digest(name: str, order: Iterator[str]) -> Optional[str]:
-    """What a member seems to hold: docker 20.10 writes ID/layer.tar from the base up, docker 25 blobs/sha256/HEX."""
+def _expected_digest(name: str) -> Optional[str]:
+    """What a member claims to hold: docker 25 writes blobs/sha256/HEX; docker 20.10, ID/layer.tar, does not say."""
     folder, _slash, last = name.rpartition("/")
-    if last == "layer.tar":
-        return next(order, None)
     return f"sha256:{last}" if folder == "blobs/sha256" else None
 
 
@@ -201,5 +191,6 @@ def _take(content: IO[bytes], staging: Staging, missing: set[str]) -> Iterator[i
     digest = "sha256:" + found.hexdigest()
     if digest in missing:
         growing.replace(staging.path(digest))
+        missing.remove(digest)
     else:
         growing.unlink()
