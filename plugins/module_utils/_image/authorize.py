@@ -88,11 +88,19 @@ def revoke(staging: Staging, public_key: Optional[str], home: Optional[Path] = N
     return revoked
 
 
-def remove(staging: Staging, home: Optional[Path] = None) -> bool:
-    """Removes the folder, unless another run has a permission to push into it: then that run will."""
+def remove(staging: Staging, home: Optional[Path] = None, loaded: bool = False) -> bool:
+    """Removes the folder, unless another run has a permission to push into it: then that run will.
+
+    C(loaded): the engine has the images. Then no permission to push them serves any more, and those of runs that were
+    killed go with the folder, since nobody else will take them away.
+    """
     found = [_LINE.fullmatch(line) for line in _lines(authorized_keys(home))]
     name = staging.folder.name.encode()
-    return not any(line and line["name"] == name and not _expired(line) for line in found) and staging.remove()
+    if any(line and line["name"] == name and not _expired(line) for line in found):
+        if not loaded:
+            return False
+        _edit(home, staging.folder.name, None)
+    return staging.remove()
 
 
 def host_keys(port: int, run: Run) -> list[str]:

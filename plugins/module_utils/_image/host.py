@@ -192,7 +192,12 @@ class _Target(_Host):
         return {"revoked": revoke(self.staging("loaded"), self.work["public_key"])}
 
     def clean(self) -> dict[str, Any]:
-        return {"removed": remove(self.staging("loaded"))}
+        try:
+            plans = plan_load(Bundle.parse(self.params["bundle"]), engine_of(self.params).facts(self.root))
+            loaded = all(plan.action == "none" for plan in plans)
+        except ImageError:
+            loaded = False
+        return {"removed": remove(self.staging("loaded"), loaded=loaded)}
 
 
 def _plan_dict(plan: ImagePlan) -> dict[str, Any]:

@@ -376,3 +376,17 @@ def test_the_host_s_own_keys() -> None:
         host_keys(2222, scan("# 127.0.0.1:2222\n"))
     with pytest.raises(ImageError, match=r"ssh-keyscan cannot run on this host: .* Install the OpenSSH client"):
         host_keys(2222, scan("", FileNotFoundError(2, "No such file or directory")))
+
+
+def test_once_the_images_are_loaded_no_permission_to_push_them_stays(home: Path, staging: Staging) -> None:
+    """Those of runs that were killed; another transfer's stays, and so does the folder while somebody is at work."""
+    other = Staging(str(staging.root), OTHER_NAME)
+    for folder, key in ((staging, KEY), (staging, SECOND), (other, KEY)):
+        authorize(folder, key, FROM, {HEX: 5}, 900, home)
+    with staging.in_use():
+        assert remove(staging, home, loaded=True) is False
+    (line,) = authorized_keys(home).read_text().splitlines()
+    assert OTHER_NAME in line
+    assert remove(staging, home, loaded=True) is True
+    assert not staging.folder.exists()
+    assert other.folder.exists()
