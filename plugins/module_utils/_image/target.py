@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Optional
 
 from .archive import LoadArchive
-from .engine import Engine, Progress
+from .engine import Engine, EngineError, Progress
 from .errors import ImageError
 from .model import Bundle, EngineFacts, Image, StoredImage
 from .plan import ImagePlan, plan_load
@@ -61,7 +61,10 @@ def _load_image(image: Image, engine: Engine, staging: Staging, progress: Progre
     stored = engine.find(image.config.digest)
     problem = disproof(image, stored)
     if problem or stored is None:
-        _remove_unproved(engine, facts, stored)
+        try:
+            _remove_unproved(engine, facts, stored)
+        except EngineError as error:
+            problem = f"{problem}. It stays there without a name: {error}"
         return Loaded(image.tag, False, problem)
     engine.tag(stored, image.tag)
     named = engine.find(image.tag)

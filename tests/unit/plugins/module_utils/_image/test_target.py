@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Callable, Optional
 
 import pytest
+from ansible_collections.daytwo.aws.plugins.module_utils._image.engine import EngineError
 from ansible_collections.daytwo.aws.plugins.module_utils._image.model import Bundle, StoredImage
 from ansible_collections.daytwo.aws.plugins.module_utils._image.staging import Staging
 from ansible_collections.daytwo.aws.plugins.module_utils._image.target import disproof, load_bundle
@@ -117,6 +118,18 @@ def test_an_exit_code_is_no_evidence_what_the_engine_has_is_compared(staging: St
     assert held.engine_id == SAME_TAG.image.config.digest  # the name was not touched
     assert engine.removed == ([] if lie == "nothing was kept" else [CONFIG])
     assert list(engine.images) == [SAME_TAG.image.config.digest]
+
+
+def test_an_unproved_image_that_cannot_be_removed_is_still_told_as_unproved(staging: Staging) -> None:
+    class Holding(FakeEngine):
+        def remove(self, image: StoredImage) -> None:
+            raise EngineError("docker refused to DELETE it: 409 conflict")
+
+    engine = Holding(spoil=lambda stored: replace(stored, diff_ids=stored.diff_ids[:-1]))
+    stage(staging, V1.content)
+    (outcome,) = load(engine, staging, V1)
+    assert "the engine has other layers" in outcome["error"]
+    assert "409 conflict" in outcome["error"]
 
 
 def test_an_unproved_image_that_somebody_else_has_named_stays(staging: Staging) -> None:

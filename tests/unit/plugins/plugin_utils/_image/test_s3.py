@@ -346,6 +346,18 @@ def test_a_damaged_object_is_replaced_without_a_condition(blob: Blob) -> None:
     assert digest_of(s3.at(blob.digest).data) == blob.digest
 
 
+def test_a_replacement_that_somebody_took_away_is_an_error() -> None:
+    """The damaged object is still there, and looks like the right one."""
+    s3 = FakeS3().holds({BLOB.digest: DATA[:-1] + b"x"})
+    session = upload(s3, Carry(BLOB, "replace", ""))
+    outcomes = send(s3, session, session.next())
+    s3.uploads.clear()
+    for outcome in outcomes:
+        session.record(outcome)
+    assert session.stored == []
+    assert "NoSuchUpload" in session.errors[BLOB.digest]
+
+
 def test_a_url_that_cannot_be_signed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     s3 = FakeS3()
     monkeypatch.setattr(s3, "generate_presigned_url", lambda *_, **__: (_ for _ in ()).throw(NoCredentialsError()))
