@@ -59,6 +59,31 @@ DAEMON_JSON = f"""\
 """
 
 
+# The usual devices and no others. A host that shared the machine's /dev could break /dev/null for everybody.
+OWN_DEV = """\
+set -e
+dev=/run/dev
+mkdir $dev
+mount -t tmpfs -o mode=755,size=1m dev $dev
+mknod -m 666 $dev/null c 1 3
+mknod -m 666 $dev/zero c 1 5
+mknod -m 666 $dev/full c 1 7
+mknod -m 666 $dev/random c 1 8
+mknod -m 666 $dev/urandom c 1 9
+mknod -m 666 $dev/tty c 5 0
+mkdir $dev/pts $dev/shm
+mount -t devpts -o newinstance,ptmxmode=0666,mode=620 devpts $dev/pts
+mount -t tmpfs -o mode=1777 shm $dev/shm
+ln -s pts/ptmx $dev/ptmx
+ln -s /proc/self/fd $dev/fd
+ln -s fd/0 $dev/stdin
+ln -s fd/1 $dev/stdout
+ln -s fd/2 $dev/stderr
+mount --move $dev /dev
+rmdir $dev
+"""
+
+
 def interpreter_home(version: str) -> Path | None:
     """The folder of a CPython of this version that is not Debian's, where the machine has one (pyenv).
 
@@ -200,7 +225,10 @@ class Host(Node):
         ]
 
     def _prepare(self) -> list[list[str]]:
-        commands = [["sh", "-c", "for f in /proc/sys/net/ipv6/conf/*/disable_ipv6; do echo 1 > $f; done"]]
+        commands = [
+            ["sh", "-c", OWN_DEV],
+            ["sh", "-c", "for f in /proc/sys/net/ipv6/conf/*/disable_ipv6; do echo 1 > $f; done"],
+        ]
         # A Python built with a shared library finds it by the path that it was built for, which is out of sight
         # here: tell the loader of this node about the new place.
         if interpreter_home(self.site.python):

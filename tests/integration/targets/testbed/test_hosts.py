@@ -132,6 +132,19 @@ def test_no_host_sees_the_beds_secrets(bed: Bed, name: str) -> None:
     assert list((Path(paths.STATE) / "secrets").glob("*"))
 
 
+def test_a_host_cannot_break_the_machines_devices(bed: Bed) -> None:
+    host = bed.host("private-b")
+    host.run("mv", "/dev/null", "/dev/null.moved")
+    try:
+        assert Path("/dev/null").is_char_device()
+        assert not Path("/dev/null.moved").exists()
+    finally:
+        host.run("mv", "/dev/null.moved", "/dev/null")
+    argv = ["ssh", "-tt", "-i", str(hosts.KEY), *hosts.SSH_OPTIONS, f"root@{host.address}", "tty"]
+    terminal = subprocess.run(argv, capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL)
+    assert terminal.stdout.startswith("/dev/pts/")
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_hosts_trust_s3_as_they_would_amazon_and_not_the_registry(bed: Bed, name: str) -> None:
     ask = (
