@@ -29,6 +29,7 @@ from .worker import Job, JobState
 
 # The role asks all targets of a batch for permission in between; a minute or two is long for that.
 WAIT_SECONDS = 120.0
+_TELL_SECONDS = 5.0
 
 
 class PushFolder:
@@ -100,7 +101,9 @@ class PushFolder:
 
     def _leave(self, blobs: Staging) -> None:
         """Keeps the outcome until it has been read, if anybody has come back at all; then leaves nothing."""
-        deadline = time.monotonic() + (WAIT_SECONDS if self._grants.exists() else 0)
+        # Without a key, the call that started this process is still to read why.
+        patience = WAIT_SECONDS if self._grants.exists() else 0.0 if self._public.exists() else _TELL_SECONDS
+        deadline = time.monotonic() + patience
         while not self._stopped() and time.monotonic() < deadline:
             time.sleep(0.1)
         blobs.remove()
