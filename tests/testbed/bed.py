@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import http.client
 import json
 import os
@@ -21,7 +22,7 @@ from typing import Any
 from . import gate, hosts, net, packages, paths, pki, registry, s3, services
 from .hosts import Host
 from .images import DEFAULT, Images
-from .node import BedError, Node, bed_processes
+from .node import BedError, Node, bed_processes, wait_for
 from .recorder import Recorder
 
 
@@ -236,10 +237,19 @@ def remove_cgroups() -> None:
     folders = [fields[4] for fields in mounts if fields[fields.index("-") + 1] in ("cgroup", "cgroup2")]
     for folder in folders:
         top = Path(folder) / paths.CGROUP
-        if top.exists():
-            for path in sorted((p for p in top.rglob("*") if p.is_dir()), key=lambda p: -len(p.parts)):
-                path.rmdir()
-            top.rmdir()
+        wait_for(f"removal of {top}", functools.partial(_remove_tree_of_groups, top), 15)
     if not folders:  # the hosts mounted cgroups for themselves; here they have to be mounted to be seen at all
         script = f"mount -t cgroup2 none /mnt && cd /mnt && find {paths.CGROUP} -depth -type d -exec rmdir {{}} \\;"
         subprocess.run(["unshare", "--mount", "sh", "-c", script], capture_output=True, check=False)
+
+
+def _remove_tree_of_groups(top: Path) -> bool:
+    """A group is busy until the last process that was killed in it has been reaped."""
+    try:
+        for path in sorted((p for p in top.rglob("*") if p.is_dir()), key=lambda p: -len(p.parts)):
+            path.rmdir()
+        if top.exists():
+            top.rmdir()
+    except OSError:
+        return False
+    return True

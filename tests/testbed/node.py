@@ -243,11 +243,14 @@ def processes_beside(init: int) -> list[int]:
 
 
 def bed_processes() -> Iterator[tuple[int, list[str]]]:
-    """Every process that bears the bed's mark, with its command line; not sshd, which writes over it."""
+    """Every process of this bed on the machine itself, the nodes' holders among them, with its command line.
+
+    Only of the caller's own pid namespace: what lives in a node goes with its holder, and another bed, in a
+    container or namespace of its own, is none of ours.
+    """
     mark = f"{paths.MARKER}=1".encode()
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError):
-                if mark in (entry / "environ").read_bytes().split(b"\0"):
-                    command = (entry / "cmdline").read_bytes().rstrip(b"\0").split(b"\0")
-                    yield int(entry.name), [word.decode(errors="replace") for word in command]
+    for pid in processes_beside(os.getpid()):
+        with contextlib.suppress(OSError):
+            if mark in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+                command = Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").split(b"\0")
+                yield pid, [word.decode(errors="replace") for word in command]
