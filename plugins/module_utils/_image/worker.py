@@ -81,7 +81,8 @@ class Job:
                 state = JobState(token, "running", "waiting for an earlier run of the same transfer on this host")
             elif state.state == "running" and not running:
                 return JobState(token, "died", state.doing, error="the process that fed the engine was killed")
-            elif state.state != "running":
+            elif state.state != "running" and (afterwards is not None or not running):
+                # A process that is about to end still holds the staging folder, which is removed next.
                 return state
             if time.monotonic() >= deadline:
                 return state

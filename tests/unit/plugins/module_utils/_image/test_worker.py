@@ -149,13 +149,13 @@ def test_starters_at_once_run_it_once(gate: Path) -> None:
     """A connection that drops while the module starts the job: the controller calls the module again."""
     context = multiprocessing.get_context("fork")
     begin, answers = context.Event(), context.Queue()
-    starters = [context.Process(target=_start, args=(gate, begin, answers)) for _ in range(6)]
+    starters = [context.Process(target=_start, args=(gate, begin, answers)) for number in range(6)]
     for starter in starters:
         starter.start()
     begin.set()
     child_of(gate)
     gate.touch()
-    assert [answers.get(timeout=ENOUGH) for _ in starters] == ["done"] * 6
+    assert [answers.get(timeout=ENOUGH) for starter in starters] == ["done"] * 6
     for starter in starters:
         starter.join(ENOUGH)
     assert runs(gate) == 1
@@ -208,6 +208,25 @@ def test_a_host_that_has_no_process_left_does_not_run_the_module_twice(
             os._exit(1)
     assert state.state == "died"
     assert not (tmp_path / "went on").exists()
+
+
+def test_when_the_outcome_is_told_the_process_has_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It holds the lock of the staging folder, which could not be removed else."""
+    real = os._exit
+
+    def slow(code: int) -> None:
+        time.sleep(0.3)
+        real(code)
+
+    monkeypatch.setattr(os, "_exit", slow)
+    reading, writing = os.pipe()
+    try:
+        assert Job(tmp_path).advance("one", lambda progress: {}, ENOUGH).state == "done"
+    finally:
+        os.close(writing)
+    os.set_blocking(reading, False)
+    assert os.read(reading, 1) == b""  # nobody else holds what the process had inherited
+    os.close(reading)
 
 
 def test_what_is_done_afterwards_follows_the_outcome_and_keeps_the_process(gate: Path) -> None:
