@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import functools
 import http.client
 import json
 import os
@@ -22,7 +21,7 @@ from typing import Any
 from . import gate, hosts, net, packages, paths, pki, registry, s3, services
 from .hosts import Host
 from .images import DEFAULT, Images
-from .node import BedError, Node, bed_processes, wait_for
+from .node import BedError, Node, bed_processes, children, wait_for
 from .recorder import Recorder
 
 
@@ -219,17 +218,21 @@ def end_ssh_masters() -> None:
 
 def sweep() -> None:
     """Whatever bears the bed's mark and still lives, such as a holder whose state was deleted by hand."""
-    end = time.monotonic() + 15
-    while processes := [pid for pid, _ in bed_processes() if pid != os.getpid()]:
-        for pid in processes:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+    ends: set[int] = set()
+
+    def gone() -> bool:
+        for pid, _ in bed_processes():
+            if pid != os.getpid():
+                ends.update(children(pid))  # the PID 1 of a node: it is there until its last process is reaped
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+                ends.add(pid)
         with contextlib.suppress(ChildProcessError):
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
-        if time.monotonic() > end:
-            raise BedError(f"processes of the bed do not end: {processes}")
-        time.sleep(0.05)
+        return not any(Path(f"/proc/{pid}").exists() for pid in ends)
+
+    wait_for("the end of the bed's processes", gone, 15)
 
 
 def remove_cgroups() -> None:
@@ -237,19 +240,20 @@ def remove_cgroups() -> None:
     folders = [fields[4] for fields in mounts if fields[fields.index("-") + 1] in ("cgroup", "cgroup2")]
     for folder in folders:
         top = Path(folder) / paths.CGROUP
-        wait_for(f"removal of {top}", functools.partial(_remove_tree_of_groups, top), 15)
+        # The bed's own processes have been reaped; the kernel takes a moment to let go of their groups. What is
+        # in use after that is another bed's, in namespaces of its own.
+        end = time.monotonic() + 2
+        while not _remove_tree_of_groups(top) and time.monotonic() < end:
+            time.sleep(0.05)
     if not folders:  # the hosts mounted cgroups for themselves; here they have to be mounted to be seen at all
         script = f"mount -t cgroup2 none /mnt && cd /mnt && find {paths.CGROUP} -depth -type d -exec rmdir {{}} \\;"
         subprocess.run(["unshare", "--mount", "sh", "-c", script], capture_output=True, check=False)
 
 
 def _remove_tree_of_groups(top: Path) -> bool:
-    """A group is busy until the last process that was killed in it has been reaped."""
-    try:
-        for path in sorted((p for p in top.rglob("*") if p.is_dir()), key=lambda p: -len(p.parts)):
+    for path in sorted((p for p in top.rglob("*") if p.is_dir()), key=lambda p: -len(p.parts)):
+        with contextlib.suppress(OSError):
             path.rmdir()
-        if top.exists():
-            top.rmdir()
-    except OSError:
-        return False
-    return True
+    with contextlib.suppress(OSError):
+        top.rmdir()
+    return not top.exists()

@@ -42,7 +42,7 @@ def wait_for(what: str, check: Callable[[], bool], seconds: float, log: Path | N
             tail = ""
             if log and log.exists():
                 tail = f"; the end of {log}:\n" + "\n".join(log.read_text(errors="replace").splitlines()[-15:])
-            raise BedError(f"{what} did not come up within {seconds:.0f} s{tail}")
+            raise BedError(f"{what} did not come within {seconds:.0f} s{tail}")
         time.sleep(0.05)
 
 
@@ -115,10 +115,8 @@ class Node:
     def init_pid(self) -> int:
         """PID 1 of the node, as the machine numbers it."""
         holder = self.holder()
-        if holder:
-            children = Path(f"/proc/{holder}/task/{holder}/children").read_text().split()
-            if children:
-                return int(children[0])
+        if holder and (init := children(holder)):
+            return init[0]
         raise BedError(f"{self.name} is not up; `python -m testbed up` brings it up")
 
     def pid_of(self, part: str) -> int:
@@ -226,6 +224,12 @@ class Node:
         if check and result.returncode:
             raise BedError(f"{self.name}: {' '.join(command)} ended with {result.returncode}: {err or out}")
         return subprocess.CompletedProcess(command, result.returncode, out, err)
+
+
+def children(pid: int) -> list[int]:
+    with contextlib.suppress(OSError):
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return []
 
 
 def processes_beside(init: int) -> list[int]:
