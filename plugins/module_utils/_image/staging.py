@@ -126,6 +126,8 @@ class Staging:
                 continue
             fcntl.flock(lock, fcntl.LOCK_SH)
             if _is_at(lock, self.folder / _LOCK):
+                # The folder may be one that another run has just made anew, without what is in it yet.
+                self._blobs.mkdir(mode=0o700, exist_ok=True)
                 return lock
             lock.close()
 

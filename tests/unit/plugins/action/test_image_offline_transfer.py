@@ -192,7 +192,7 @@ def test_credentials_come_from_options_then_the_task_s_then_the_controller_s_env
 def test_a_task_that_is_tried_again_has_its_environment_still(s3: FakeS3, target: Target) -> None:
     """until/retries run the same action with the same task."""
     run = Run(LOADED, target, [{"AWS_ACCESS_KEY_ID": "AKIATASK", "http_proxy": "p"}])
-    for _ in range(3):
+    for _attempt in range(3):
         run()
     assert [variables for _, variables in s3.asked] == [{"AWS_ACCESS_KEY_ID": "AKIATASK"}] * 3  # type: ignore[attr-defined]
     assert all(environment == [{"http_proxy": "p"}] for environment in run.environments)

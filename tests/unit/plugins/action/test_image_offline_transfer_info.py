@@ -24,7 +24,7 @@ def run(strategy: Optional[str], depth: int = 1, **arguments: Any) -> dict[str, 
     if strategy:
         play.strategy = strategy
     inner: Any = task
-    for _ in range(depth):
+    for _level in range(depth):
         block = Block(play=play)
         inner._parent, inner = block, block
     loader = DataLoader()

@@ -228,7 +228,7 @@ def test_what_follows_the_last_wanted_blob_is_not_read(staging: Staging) -> None
 
 def test_what_is_staged_already_is_not_read_again(staging: Staging) -> None:
     saved = Saved(docker_20(THREE, (0, 1, 2)))
-    for _ in range(2):
+    for _attempt in range(2):
         stage_saved(saved.open, staging, [THREE.image.config.digest], nothing)
     assert saved.opened == 1
 

@@ -203,7 +203,7 @@ def test_when_the_time_is_over_what_came_until_then_stays(serve: Any, staging: S
     (none,) = fetch([transfer(server)], staging, client, -1)
     assert (none.done, none.size, none.error, len(server.asked)) == (False, 0, None, 0)
     received = 0
-    for _ in range(5):
+    for _attempt in range(5):
         (outcome,) = fetch([transfer(server)], staging, client, 0.0005)
         received += outcome.received
         assert outcome.size == staging.size(DIGEST)
@@ -385,7 +385,7 @@ def test_a_blob_with_another_digest_never_leaves_the_source_whole(
     (outcome,) = send([transfer(server)], Gives(given), client, LONG)
     assert not outcome.done
     assert words in str(outcome.error)
-    for _ in range(200):
+    for _attempt in range(200):
         if arrived:
             break
         threading.Event().wait(0.01)

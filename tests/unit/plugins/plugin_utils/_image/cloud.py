@@ -69,7 +69,7 @@ class FakeS3:
     def writes(self) -> list[str]:
         """What was changed, by the controller and by URLs."""
         read = ("head_object", "list_objects_v2", "list_multipart_uploads")
-        return [name for name, _ in self.calls if name not in read]
+        return [name for name, parameters in self.calls if name not in read]
 
     def holds(self, *contents: Mapping[str, bytes]) -> FakeS3:
         for content in contents:
@@ -141,7 +141,7 @@ class FakeS3:
         if any(number not in upload.parts or etag != f'"p{number}"' for number, etag in listed):
             raise refusal("InvalidPart", "CompleteMultipartUpload")
         del self.uploads[parameters["UploadId"]]
-        self.keep(upload.key, b"".join(upload.parts[number] for number, _ in listed), upload.metadata, upload.kept)
+        self.keep(upload.key, b"".join(upload.parts[number] for number, etag in listed), upload.metadata, upload.kept)
         return {}
 
     def abort_multipart_upload(self, **parameters: Any) -> dict[str, Any]:

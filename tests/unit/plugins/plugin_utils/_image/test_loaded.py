@@ -109,7 +109,7 @@ def test_check_mode_writes_nothing_and_predicts_exactly_the_steps_of_the_run(tar
     held = target.engine.find(TAG)
     assert held is not None
     assert held.config_digest == V1.image.config.digest
-    if any(made is SAME_TAG for made, _ in HAS[has]):
+    if any(made is SAME_TAG for made, name in HAS[has]):
         old = SAME_TAG.image.config.digest
         assert done["images"][0]["previous_image"] == old
         assert old in target.engine.images  # the image that held the name stays

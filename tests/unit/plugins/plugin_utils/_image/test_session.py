@@ -35,7 +35,7 @@ class Aws:
         self.asked: list[Any] = []
         self.answer: Callable[[Any], tuple[int, dict[str, str]]] = lambda request: (200, {})
 
-    def send(self, session: Any, request: Any) -> AWSResponse:
+    def send(self, request: Any) -> AWSResponse:
         self.asked.append(request)
         status, headers = self.answer(request)
         return AWSResponse(request.url, status, headers, _Raw())
@@ -54,7 +54,11 @@ class Aws:
 @pytest.fixture
 def aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Aws:
     made = Aws()
-    monkeypatch.setattr(botocore.httpsession.URLLib3Session, "send", lambda self, request: made.send(self, request))
+
+    def send(self: Any, request: Any) -> AWSResponse:
+        return made.send(request)
+
+    monkeypatch.setattr(botocore.httpsession.URLLib3Session, "send", send)
     for name in [name for name in os.environ if name.startswith("AWS_") or name.endswith("CA_BUNDLE")]:
         monkeypatch.delenv(name)
     (tmp_path / "config").write_text("[profile named]\nregion = eu-west-3\n")
