@@ -104,20 +104,27 @@ def remove(staging: Staging, home: Optional[Path] = None, loaded: bool = False) 
 
 
 def host_keys(port: int, run: Run) -> list[str]:
-    """This host's own SSH keys, asked over its own loopback: whoever is told by the controller can trust them."""
-    try:
-        output = run(["ssh-keyscan", "-T", "5", "-p", str(port), "127.0.0.1"], "", ())[1]
-    except OSError as error:
-        raise ImageError(
-            f"transport: ssh-keyscan cannot run on this host: {error.strerror}. Install the OpenSSH client."
-        ) from error
-    keys = [line.split(None, 1)[1] for line in output.splitlines() if line and not line.startswith("#")]
-    if not keys:
-        raise ImageError(
-            f"transport: no SSH server answers at port {port} of this host's loopback. Set image_transfer_port to the "
-            "port at which the source reaches this host."
-        )
-    return keys
+    """This host's own SSH keys, asked over its own loopback: whoever is told by the controller can trust them.
+
+    C(port) is where the source reaches this host. Where that is a forwarded one, nothing listens there: then the port
+    by which the controller came counts, which sshd tells, or the usual one.
+    """
+    connection = os.environ.get("SSH_CONNECTION", "").split()
+    ports = dict.fromkeys([str(port), *connection[3:4], "22"])
+    for candidate in ports:
+        try:
+            output = run(["ssh-keyscan", "-T", "5", "-p", candidate, "127.0.0.1"], "", ())[1]
+        except OSError as error:
+            raise ImageError(
+                f"transport: ssh-keyscan cannot run on this host: {error.strerror}. Install the OpenSSH client."
+            ) from error
+        keys = [line.split(None, 1)[1] for line in output.splitlines() if line and not line.startswith("#")]
+        if keys:
+            return keys
+    raise ImageError(
+        f"transport: no SSH server answers at this host's loopback, port {', '.join(ports)}. Set image_transfer_port to "
+        "the port at which the source reaches this host."
+    )
 
 
 def user() -> str:

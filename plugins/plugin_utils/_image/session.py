@@ -56,7 +56,10 @@ def s3_client(options: Mapping[str, Any], bucket: BucketOptions) -> Any:
             f"{' and '.join(given)}: is no set of credentials. Also set access_key and secret_key, or none of them: "
             "then the environment or a profile counts."
         )
-    settings: dict[str, Any] = {"signature_version": "s3v4"}
+    # botocore's own three tries are over within a tenth of a second; a store that slows its callers down asks for more.
+    settings: dict[str, Any] = {"signature_version": "s3v4", "connect_timeout": 10}
+    if "AWS_MAX_ATTEMPTS" not in os.environ:
+        settings["retries"] = {"mode": "standard", "total_max_attempts": 6}
     # From boto3 1.36 every PUT carries a CRC32 unless told otherwise; our checksum is the digest itself.
     if "request_checksum_calculation" in Config.OPTION_DEFAULTS:
         settings["request_checksum_calculation"] = "when_required"

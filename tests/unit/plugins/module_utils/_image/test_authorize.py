@@ -363,16 +363,17 @@ def scan(lines: str, error: Optional[OSError] = None) -> Any:
     def run(command: list[str], text: str, descriptors: tuple[int, ...]) -> tuple[int, str, str]:
         if error:
             raise error
-        assert command == ["ssh-keyscan", "-T", "5", "-p", "2222", "127.0.0.1"]
+        assert command in [["ssh-keyscan", "-T", "5", "-p", port, "127.0.0.1"] for port in ("2222", "22")]
         return 0, lines, ""
 
     return run
 
 
-def test_the_host_s_own_keys() -> None:
+def test_the_host_s_own_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SSH_CONNECTION", raising=False)
     lines = "# 127.0.0.1:2222 SSH-2.0-OpenSSH_9.2\n[127.0.0.1]:2222 ssh-ed25519 AAAA\n[127.0.0.1]:2222 ssh-rsa BBBB\n"
     assert host_keys(2222, scan(lines)) == ["ssh-ed25519 AAAA", "ssh-rsa BBBB"]
-    with pytest.raises(ImageError, match="no SSH server answers at port 2222 of this host's loopback"):
+    with pytest.raises(ImageError, match="no SSH server answers at this host's loopback, port 2222, 22"):
         host_keys(2222, scan("# 127.0.0.1:2222\n"))
     with pytest.raises(ImageError, match=r"ssh-keyscan cannot run on this host: .* Install the OpenSSH client"):
         host_keys(2222, scan("", FileNotFoundError(2, "No such file or directory")))
@@ -390,3 +391,16 @@ def test_once_the_images_are_loaded_no_permission_to_push_them_stays(home: Path,
     assert remove(staging, home, loaded=True) is True
     assert not staging.folder.exists()
     assert other.folder.exists()
+
+
+def test_the_key_of_a_server_behind_a_forwarded_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing listens here at the port by which the source comes; the controller came by the server's own."""
+    monkeypatch.setenv("SSH_CONNECTION", "10.0.0.1 50000 10.0.0.2 2022")
+    asked = []
+
+    def run(command: list[str], text: str, descriptors: tuple[int, ...]) -> tuple[int, str, str]:
+        asked.append(command[command.index("-p") + 1])
+        return 0, "[127.0.0.1]:2022 ssh-ed25519 AAAA\n" if asked[-1] == "2022" else "", ""
+
+    assert host_keys(45439, run) == ["ssh-ed25519 AAAA"]
+    assert asked == ["45439", "2022"]
