@@ -18,7 +18,7 @@ from .push import PushFolder
 from .run import Run
 from .source import EngineSource, Login, Offer, RegistrySource, parse_wanted
 from .ssh import Grant, own_address
-from .staging import Staging, default_root
+from .staging import Staging, root_for
 from .target import load_bundle
 from .throttle import Throttle
 from .transfer import BlobSource, StagedSource, Transfer, fetch, send
@@ -65,7 +65,7 @@ class _Host:
 
     @property
     def root(self) -> str:
-        return self.params["staging_dir"] or default_root()
+        return root_for(self.params["staging_dir"])
 
     def transfers(self) -> Sequence[Transfer]:
         return [Transfer.parse(entry) for entry in self.work["transfers"] or ()]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
-from ansible_collections.daytwo.aws.plugins.module_utils._image.staging import Staging, default_root
+from ansible_collections.daytwo.aws.plugins.module_utils._image.staging import Staging, default_root, root_for
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.builders import digest_of, stage, tree
 
 KEY = "loaded-" + "0" * 20
@@ -84,6 +84,13 @@ def test_a_file_in_the_way_is_refused_in_words(staging: Staging) -> None:
 
 def test_the_default_root_is_this_user_s_own() -> None:
     assert default_root() == f"/var/tmp/daytwo-image-transfer-{os.geteuid()}"  # noqa: S108
+
+
+def test_a_staging_dir_counts_from_the_root_of_the_file_system() -> None:
+    assert root_for(None) == root_for("") == default_root()
+    assert root_for("/srv/staging") == "/srv/staging"
+    with pytest.raises(ImageError, match="staging_dir: 'srv/staging' is not absolute"):
+        root_for("srv/staging")
 
 
 def test_a_blob_grows_beside_its_place_and_is_published_by_rename(staging: Staging) -> None:
