@@ -194,7 +194,7 @@ def test_a_task_that_is_tried_again_has_its_environment_still(s3: FakeS3, target
     run = Run(LOADED, target, [{"AWS_ACCESS_KEY_ID": "AKIATASK", "http_proxy": "p"}])
     for _attempt in range(3):
         run()
-    assert [variables for _, variables in s3.asked] == [{"AWS_ACCESS_KEY_ID": "AKIATASK"}] * 3  # type: ignore[attr-defined]
+    assert [variables for options, variables in s3.asked] == [{"AWS_ACCESS_KEY_ID": "AKIATASK"}] * 3  # type: ignore[attr-defined]
     assert all(environment == [{"http_proxy": "p"}] for environment in run.environments)
 
 
