@@ -19,6 +19,7 @@ import os
 import secrets
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -479,6 +480,7 @@ def prepared() -> Iterator[Bench]:
 
 
 def main() -> int:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))  # by way of every clean-up
     ways: tuple[Way, ...] = (*OURS, *PEERS)
     figures: list[Figure] = []
     with prepared() as bench:
