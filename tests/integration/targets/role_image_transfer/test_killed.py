@@ -64,7 +64,9 @@ def feeding(case: Case, image: str = "it-app:v1", name: str = APP) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("operation", "middle"), [("UploadPart", in_upload), ("GetObject", in_download), ("none", in_load)], ids=str
+    ("operation", "middle"),
+    [("UploadPart", in_upload), ("GetObject", in_download), ("none", in_load)],
+    ids=["upload", "download", "load"],
 )
 def test_a_killed_controller(case: Case, operation: str, middle: Callable[[Case, Running], None]) -> None:
     with slow(case, operation):
@@ -76,6 +78,7 @@ def test_a_killed_controller(case: Case, operation: str, middle: Callable[[Case,
     converges(case)
 
 
+@pytest.mark.full
 def test_a_killed_controller_while_docker_saves(case: Case) -> None:
     case.bed.images.into_docker(case.bed.host("public"), case.image("it-app:v1"), APP)
     case.mark()
@@ -88,21 +91,26 @@ def test_a_killed_controller_while_docker_saves(case: Case) -> None:
 
 
 def cut(ansible: Ansible) -> int:
-    """Kills the ssh processes that hold the test's connections; how many there were."""
+    """Kills the ssh masters that hold the test's connections, as a dead link would; how many there were."""
     masters = []
     for entry in Path("/proc").iterdir():
         with contextlib.suppress(OSError):
-            if entry.name.isdigit() and f"{ansible.control}/" in (entry / "cmdline").read_bytes().decode():
-                masters.append(int(entry.name))
-    masters = [pid for pid in masters if Path(f"/proc/{pid}/exe").resolve().name == "ssh"]
+            if entry.name.isdigit():
+                command = (entry / "cmdline").read_bytes().decode(errors="replace")
+                if command.startswith(f"ssh: {ansible.control}/") and "[mux]" in command:
+                    masters.append(int(entry.name))
     for pid in masters:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+        os.kill(pid, signal.SIGKILL)
     return len(masters)
 
 
 @pytest.mark.parametrize(
-    ("operation", "middle"), [("UploadPart", in_upload), ("GetObject", in_download), ("none", in_load)], ids=str
+    ("operation", "middle"),
+    [
+        pytest.param("UploadPart", in_upload, marks=pytest.mark.full, id="upload"),
+        pytest.param("GetObject", in_download, id="download"),
+        pytest.param("none", in_load, marks=pytest.mark.full, id="load"),
+    ],
 )
 def test_a_cut_connection(case: Case, operation: str, middle: Callable[[Case, Running], None]) -> None:
     with slow(case, operation):
