@@ -14,6 +14,7 @@ from .errors import ImageError
 from .model import Bundle, EngineFacts, Image, StoredImage
 from .plan import ImagePlan, plan_load
 from .staging import Staging
+from .transfer import disk_words
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ def load_bundle(bundle: Bundle, engine: Engine, staging: Staging, progress: Prog
             outcome = _load_image(image, engine, staging, progress)
         except ImageError as error:
             outcome = Loaded(image.tag, False, str(error))
+        except OSError as error:
+            outcome = Loaded(image.tag, False, disk_words(error))
         loaded.append(replace(outcome, seconds=round(time.monotonic() - began, 1)))
     return {"loaded": [outcome.to_dict() for outcome in loaded]}
 

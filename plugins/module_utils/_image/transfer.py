@@ -121,13 +121,14 @@ def _each(transfers: Sequence[Transfer], one: Callable[[Transfer], Outcome]) -> 
         except ImageError as error:
             return Outcome(transfer.digest, False, error=str(error), number=transfer.number)
         except OSError as error:
-            return Outcome(transfer.digest, False, error=_disk_words(error), number=transfer.number)
+            return Outcome(transfer.digest, False, error=disk_words(error), number=transfer.number)
 
     with ThreadPoolExecutor(max_workers=PARALLEL) as pool:
         return list(pool.map(safely, transfers))
 
 
-def _disk_words(error: OSError) -> str:
+def disk_words(error: OSError) -> str:
+    """What a fault of the staging folder's disk means to an operator."""
     words = f"{error.strerror or error}: {error.filename or 'the staging folder'}"
     return words + (". Make room there, or give another staging_dir." if error.errno == errno.ENOSPC else "")
 

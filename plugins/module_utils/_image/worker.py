@@ -19,6 +19,7 @@ from typing import Any, Callable, Optional
 from .engine import Progress
 from .errors import ImageError
 from .staging import private_opener
+from .transfer import disk_words
 
 
 @dataclass(frozen=True)
@@ -133,9 +134,7 @@ class Job:
         except ImageError as error:
             state = JobState(token, "failed", error=str(error))
         except OSError as error:
-            state = JobState(
-                token, "failed", error=f"{error.strerror}: {error.filename}" if error.filename else str(error)
-            )
+            state = JobState(token, "failed", error=disk_words(error))
         except Exception as error:
             # The detached process has nobody else to tell: a fault of ours must reach the result, with its kind.
             state = JobState(token, "failed", error=f"unexpected {type(error).__name__}: {error}")

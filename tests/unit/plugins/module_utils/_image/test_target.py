@@ -174,6 +174,18 @@ def test_one_image_that_fails_leaves_the_others_done(staging: Staging) -> None:
     assert [(outcome["tag"], outcome["done"]) for outcome in outcomes] == [(TAG, False), (other.image.tag, True)]
 
 
+def test_one_image_whose_blob_cannot_be_read_leaves_the_others_done(staging: Staging) -> None:
+    bad, good = make(b"base", b"bad", tag="registry.test/bad:v1"), make(b"other", b"good")
+    for made in (bad, good):
+        stage(staging, made.content)
+    unreadable = staging.path(bad.image.layers[1].blob.digest)
+    unreadable.unlink()
+    unreadable.mkdir()
+    first, second = load(FakeEngine(), staging, bad, good)
+    assert (first["done"], second["done"]) == (False, True)
+    assert f"Is a directory: {unreadable}" in str(first["error"])
+
+
 def test_an_engine_s_refusal_is_told_in_its_words_for_its_image(staging: Staging) -> None:
     stage(staging, V1.content)
     (outcome,) = load(FakeEngine(refuse="docker could not load the image: no space left on device"), staging, V1)
