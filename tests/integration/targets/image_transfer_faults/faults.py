@@ -13,12 +13,14 @@ import contextlib
 import os
 import random
 import shutil
+import signal
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from integration.targets.image_offline_transfer.kit import Ran, Running
 from integration.targets.image_transfer_faults.place import Place, small_disk
@@ -28,11 +30,12 @@ from testbed.proxy import Answer, Forward, Proxy, Request, Reset
 from testbed.tcp import TcpProxy
 
 MIB = 1024 * 1024
+Verdict = Callable[[Request, Forward], Answer | Forward | Reset]
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One fault on one path. C(fails): hosts that must fail and a part of what they must say; none: the run succeeds."""
+    """One fault on one path. C(fails): hosts that must fail and a part of what they must say; none: it succeeds."""
 
     fault: str
     path: str
@@ -56,7 +59,7 @@ class Wire(TcpProxy):
 
 
 @contextlib.contextmanager
-def wire(place: Place, host: str, cut_after: int | None = None) -> Iterator[Wire]:
+def wire(place: Place, host: str, cut_after: int | None = None) -> Iterator[TcpProxy]:
     """The source reaches the target by a proxy, as by a forwarded port of a bastion."""
     with Wire((place.case.bed.host(host).address, 22), cut_after) as proxy:
         place.hosts[host] = {
@@ -71,7 +74,7 @@ def wire(place: Place, host: str, cut_after: int | None = None) -> Iterator[Wire
 class Front:
     """In front of the registry: C(decide) says what becomes of a request for a blob or manifest."""
 
-    verdict: Callable[[Request, Forward], Answer | Forward | Reset]
+    verdict: Verdict
     wants_body: bool = False
     struck: int = 0
 
@@ -86,19 +89,24 @@ class Front:
 
 
 @contextlib.contextmanager
-def registry(place: Place, verdict: Callable[[Request, Forward], Answer | Forward | Reset]) -> Iterator[tuple[str, Front]]:
+def registry(place: Place, verdict: Verdict) -> Iterator[tuple[str, Front]]:
     """Yields the image's name by way of the front."""
     front = Front(verdict)
     proxy = Proxy((paths.CONTROLLER, 0), front)
     address = "{}:{}".format(*proxy.listener.getsockname())
-    threading.Thread(target=lambda: contextlib.suppress(OSError)(proxy.serve)(), daemon=True).start()
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):  # its listener is closed at the end
+            proxy.serve()
+
+    threading.Thread(target=serve, daemon=True).start()
     try:
         yield f"{address}/{place.new.repository}:{place.new.tag}", front
     finally:
         proxy.listener.close()
 
 
-def by_registry(verdict: Callable[[], Callable[[Request, Forward], Answer | Forward | Reset]]) -> Callable[[Place], Ran]:
+def by_registry(verdict: Callable[[], Verdict]) -> Callable[[Place], Ran]:
     def run(place: Place) -> Ran:
         with registry(place, verdict()) as (name, front):
             ran = place.run(name)
@@ -108,7 +116,7 @@ def by_registry(verdict: Callable[[], Callable[[Request, Forward], Answer | Forw
     return run
 
 
-def sometimes(rate: float, *answers: Answer | Reset) -> Callable[[Request, Forward], Answer | Forward | Reset]:
+def sometimes(rate: float, *answers: Answer | Reset) -> Verdict:
     dice, lock = random.Random(7), threading.Lock()  # noqa: S311
 
     def verdict(request: Request, forward: Forward) -> Answer | Forward | Reset:
@@ -118,7 +126,7 @@ def sometimes(rate: float, *answers: Answer | Reset) -> Callable[[Request, Forwa
     return verdict
 
 
-def times(count: int, answer: Answer, part: str = "/blobs/") -> Callable[[Request, Forward], Answer | Forward | Reset]:
+def times(count: int, answer: Answer, part: str = "/blobs/") -> Verdict:
     left, lock = [count], threading.Lock()
 
     def verdict(request: Request, forward: Forward) -> Answer | Forward | Reset:
@@ -145,7 +153,7 @@ def by_gate(*faults: Fault) -> Callable[[Place], Ran]:
     return run
 
 
-def redirected(expired: int) -> Callable[[Request, Forward], Answer | Forward | Reset]:
+def redirected(expired: int) -> Verdict:
     """A registry that keeps its blobs in a store: it sends on to signed URLs, of which the first ones have expired."""
     left, lock = [expired], threading.Lock()
 
@@ -183,7 +191,7 @@ def arriving(place: Place, run: Running, host: str, size: int = MIB) -> None:
 
 
 # Slow enough to have a middle, fast enough to end soon: the image has some 26 MB.
-SLOW = {"bandwidth_limit": 4 * MIB}
+SLOW: dict[str, Any] = {"bandwidth_limit": 4 * MIB}
 
 
 # The link
@@ -226,10 +234,10 @@ def controller_dropped(place: Place) -> Ran:
     dropped = 0
     for entry in Path("/proc").iterdir():
         with contextlib.suppress(OSError):
-            if entry.name.isdigit() and (entry / "exe").resolve().name == "ssh":
-                if f"{place.case.ansible.control}/" in (entry / "cmdline").read_bytes().decode():
-                    os.kill(int(entry.name), 9)
-                    dropped += 1
+            own = f"{place.case.ansible.control}/" in (entry / "cmdline").read_bytes().decode()
+            if own and (entry / "exe").resolve().name == "ssh":
+                os.kill(int(entry.name), signal.SIGKILL)
+                dropped += 1
     assert dropped
     ran = place.finish(run)
     assert "The connection dropped, trying again" in ran.output
@@ -284,7 +292,7 @@ def engine_restarted(place: Place) -> Ran:
         return any('"sending to docker' in state or '"docker unpacks' in state for state in _jobs(place, "private-a"))
 
     run.until("the engine is fed", feeding)
-    os.kill(node.pid_of("dockerd"), 15)
+    os.kill(node.pid_of("dockerd"), signal.SIGTERM)
     ended = time.monotonic() + 20
     while "dockerd" in node.running() and time.monotonic() < ended:
         time.sleep(0.05)
@@ -363,9 +371,7 @@ def base_removed(place: Place) -> Ran:
 ERROR_500 = Answer(500, b"internal error")
 TOO_MANY = Answer(429, b'{"errors": [{"code": "TOOMANYREQUESTS", "message": "slow down"}]}')
 EXPIRED = "Request has expired"
-EXPIRED_XML = Answer(
-    403, f"<Error><Code>AccessDenied</Code><Message>{EXPIRED}</Message></Error>".encode()
-)
+EXPIRED_XML = Answer(403, f"<Error><Code>AccessDenied</Code><Message>{EXPIRED}</Message></Error>".encode())
 A, B = "private-a", "private-b"
 
 CELLS = (
@@ -388,7 +394,10 @@ CELLS = (
         "signed URL expires",
         "s3",
         by_gate(
-            *(Fault("error", name, status=403, code="AccessDenied", message=EXPIRED, times=3) for name in ("UploadPart", "GetObject"))
+            *(
+                Fault("error", name, status=403, code="AccessDenied", message=EXPIRED, times=3)
+                for name in ("UploadPart", "GetObject")
+            )
         ),
     ),
     Cell("signed URL expires", "scp", by_registry(lambda: redirected(2))),

@@ -76,7 +76,7 @@ class Place:
         """That folder as the machine sees it."""
         return Path(self.case.bed.host(host).folder) / "vartmp" / self._folder
 
-    def start(self, name: str | None = None, **more: Any) -> Running:
+    def start(self, name: str | None = None, tag: str = SERVICE, **more: Any) -> Running:
         variables: dict[str, Any] = {
             "source": self.source,
             "transport": self.path,
@@ -86,7 +86,7 @@ class Place:
             **({"bucket": None} if self.path == "scp" else {}),
             **more,
         }
-        return self.case.start({"name": name or self.name, "tag_as": SERVICE}, **variables)
+        return self.case.start({"name": name or self.name, "tag_as": tag}, **variables)
 
     def finish(self, running: Running, seconds: float = 240) -> Ran:
         ran = running.wait(seconds)

@@ -1,11 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Each fault on each path: the right image runs or the old one still does, nothing is left, a plain re-run converges."""
+"""Each fault on each path: the right image runs or the old one does, nothing is left, a plain re-run converges."""
 
 from __future__ import annotations
 
 import contextlib
 import random
+import re
 from typing import Any
 
 import pytest
@@ -23,7 +24,7 @@ def cells() -> list[Any]:
     return [
         pytest.param(
             cell,
-            id=f"{cell.fault.replace(' ', '_')}-{cell.path}",
+            id=re.sub("[^a-z0-9]+", "_", cell.fault.lower()) + f"-{cell.path}",
             marks=() if cell in SAMPLE else pytest.mark.full,
         )
         for cell in CELLS
