@@ -15,12 +15,18 @@ from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, BinaryIO, Callable, Optional
+from typing import IO, Any, BinaryIO, Callable, Optional
 
 from .errors import ImageError
 from .model import Image, hex_of
 from .staging import CHUNK, Staging, private_opener
 
+# What stands before a member, instead of content: names are some hundred bytes.
+_HEADER_TYPES = (
+    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
+    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
+)
+_MAX_HEADER = 64 * 1024
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 
 
@@ -154,10 +160,11 @@ def _stage_from(stream: BinaryIO, staging: Staging, missing: set[str], progress:
     """Takes out of C(missing) what it has staged, and ends when nothing is left there."""
     done = 0
     try:
-        with tarfile.open(fileobj=stream, mode="r|", bufsize=CHUNK) as archive:
+        with tarfile.open(fileobj=stream, mode="r|", bufsize=CHUNK, tarinfo=_Bounded) as archive:
             while missing and (member := archive.next()) is not None:
                 # tarfile remembers every member it has passed; an archive of millions would fill the memory.
                 archive.members = []  # type: ignore[attr-defined]
+                archive.pax_headers = {}
                 # A sparse file of some bytes would be written with all its holes; no engine saves one.
                 if not member.isreg() or member.issparse():
                     continue
@@ -168,8 +175,26 @@ def _stage_from(stream: BinaryIO, staging: Staging, missing: set[str], progress:
                         progress(done + size)
                 done += member.size
                 progress(done)
-    except (tarfile.TarError, ValueError) as error:  # tarfile lets int() fail on numbers that are none
+    except (tarfile.TarError, ValueError, RecursionError) as error:
+        # tarfile lets int() fail on numbers that are none, and goes one call deeper with each header before a member.
         raise ImageError(f"docker save gave an archive that cannot be read: {error}.") from error
+
+
+class _Bounded(tarfile.TarInfo):
+    """A member whose headers are read into memory only up to a size, since an archive may claim any."""
+
+    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.type in _HEADER_TYPES and self.size > _MAX_HEADER:
+            raise tarfile.ReadError(f"a header of {self.size} bytes")
+        # The map of a sparse file may go on for ever; no engine saves one.
+        if self.type == tarfile.GNUTYPE_SPARSE and self._sparse_structs[1]:  # type: ignore[attr-defined]
+            raise tarfile.ReadError("a sparse file of many pieces")
+        member: tarfile.TarInfo = super()._proc_member(archive)  # type: ignore[misc]
+        return member
+
+    def _proc_gnusparse_10(self, member: Any, *_arguments: object) -> None:
+        """The newer kind of that map stands in the content, and may be as long: it is passed over with it."""
+        member.sparse = []
 
 
 def _expected_digest(name: str) -> Optional[str]:
