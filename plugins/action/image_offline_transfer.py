@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping
 from typing import Any, Optional
@@ -25,6 +26,7 @@ from ..plugin_utils._image.saved import save
 from ..plugin_utils._image.session import environment, s3_client
 
 _RECONNECTS = 5
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]|arn:[a-z0-9:/.-]+", re.IGNORECASE)
 
 
 class HostError(Exception):
@@ -138,6 +140,13 @@ class ActionModule(ActionBase):
 def _bucket_options(options: Mapping[str, Any]) -> BucketOptions:
     if not options["bucket"]:
         raise ImageError("bucket: is needed, it is the way between the hosts. Name a bucket that exists.")
+    if not _BUCKET.fullmatch(options["bucket"]):
+        raise ImageError(
+            f"bucket: {options['bucket']!r} is no bucket's name. Give the name alone (or an access point's ARN), and "
+            "what the keys begin with in 'prefix'."
+        )
+    if ".." in options["prefix"].split("/"):
+        raise ImageError(f"prefix: {options['prefix']!r} has a part '..', which means nothing in a key. Leave it out.")
     if options["part_size"] < MIN_PART:
         raise ImageError(f"part_size: {options['part_size']} is below {MIN_PART}, the least that S3 takes. Give more.")
     if options["kms_key_id"] and not (options["sse"] or "").startswith("aws:kms"):

@@ -231,6 +231,8 @@ def test_a_connection_without_pipelining_is_left_as_it_is(target: Target) -> Non
         ({**LOADED, "work": {"phase": "inspect", "seconds": 1}}, "work: is set by the action plugin, not in a task."),
         ({**LOADED, "work": None}, "work: is set by the action plugin, not in a task."),
         ({**LOADED, "bucket": None}, "bucket: is needed, it is the way between the hosts"),
+        ({**LOADED, "bucket": "s3://images/apps"}, "bucket: 's3://images/apps' is no bucket's name"),
+        ({**LOADED, "prefix": "apps/../other"}, "prefix: 'apps/../other' has a part '..'"),
         ({**LOADED, "part_size": 5 * 1024**2 - 1}, "part_size: 5242879 is below 5242880"),
         ({**LOADED, "kms_key_id": "k"}, "kms_key_id: is for sse=aws:kms"),
         ({**LOADED, "kms_key_id": "k", "sse": "AES256"}, "kms_key_id: is for sse=aws:kms"),
