@@ -101,9 +101,9 @@ class ActionModule(ActionBase):
             raise ImageError(f"state: {options['state']} is for transport=scp. Leave it out, or set transport=scp.")
         if options["state"] == "authorized":
             name = variables["inventory_hostname"]
-            return authorize(host, bundle, options["push"] or {}, name, options["source_address"])
+            return authorize(host, bundle, options["push"] or {}, name, options["source_address"], check_mode)
         if options["state"] == "pushed":
-            return push_all(host, bundle, options["push"] or {}, options["grants"], progress)
+            return push_all(host, bundle, options["push"] or {}, options["grants"], check_mode, progress)
         if options["state"] == "revoked":
             return revoke(host, bundle, options["push"] or {}, check_mode)
         raise ImageError("state: absent is for transport=s3, for with scp nothing stays on the way. Leave it out.")
