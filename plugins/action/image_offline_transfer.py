@@ -60,8 +60,8 @@ class ActionModule(ActionBase):
         except HostError as failure:
             return {**result, **failure.result}
         except ImageError as error:
-            # Not "from error": Ansible would add the cause's words, which are in the message already.
-            raise AnsibleActionFail(str(error)) from None
+            # Not raised: Ansible ignores failed_when where an action raises, and the role counts on it.
+            return {**result, "failed": True, "msg": str(error)}
         finally:
             # The task may be run again (until, retries).
             self._task.environment = environment_of_task
