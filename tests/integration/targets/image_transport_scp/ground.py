@@ -115,12 +115,13 @@ class Ground:
 
     def untouched(self) -> None:
         """Everything is as it was before: keys byte for byte, no file, no process."""
-        assert self.stray() == []
-        assert self.read_keys() == self.keys
+        left, keys = self.stray(), self.read_keys()
+        assert left == [], left
+        assert keys == self.keys, keys
 
     def wire(self, host: str) -> Wire:
         for line in self.bed.host(host).run("cat", "/proc/net/dev").stdout.splitlines():
-            name, _, numbers = line.partition(":")
+            name, _dummy, numbers = line.partition(":")
             if name.strip() == "eth0":
                 fields = numbers.split()
                 return Wire(int(fields[8]), int(fields[0]))

@@ -82,7 +82,9 @@ def thief(ground: Ground) -> Iterator[Thief]:
     assert ran.one("Call").result["grant"]["host"] == TARGET
     yield Thief(ground, public_key, folder)
     ground.call(TARGET, state="revoked", bundle=bundle, push=push).succeed()
-    ground.untouched()
+    assert ground.read_keys() == ground.keys
+    # The blobs have all come, so they stay for a load; here none follows.
+    assert [path.name for path in ground.folder(TARGET).glob("loaded-*/*.json")] == []
     ground.bed.host("public").run("rm", "-rf", folder)
 
 
@@ -122,11 +124,9 @@ def test_nothing_but_the_push(case: Case, ground: Ground, thief: Thief) -> None:
     # Forwarding: out by -W and -D, in by -R, a local port by -L, the agent, X11, a tunnel device.
     inside = f"{ground.bed.host(TARGET).address}:22"
     assert b"administratively prohibited" in thief.ssh("-W", inside, to).stderr
-    assert _through(thief, "-L", f"127.0.0.1:2201:{inside}", "2201") == b""
-    assert _through(thief, "-D", "127.0.0.1:2202", "2202", b"\x05\x01\x00\x05\x01\x00\x01\x0a\xe7\x4d\x66\x00\x16") in (
-        b"",
-        b"\x05\x00",
-    )
+    socks = b"\x05\x01\x00" + b"\x05\x01\x00\x01" + bytes([10, 231, 77, 102, 0, 22])
+    assert _through(thief, "-L", f"127.0.0.1:2201:{inside}", 2201) == b""
+    assert b"SSH-2.0" not in _through(thief, "-D", "127.0.0.1:2202", 2202, socks)
     remote = thief.ssh("-o", "ExitOnForwardFailure=yes", "-N", "-R", "127.0.0.1:2203:127.0.0.1:22", to)
     assert remote.returncode != 0
     assert b"remote port forwarding failed" in remote.stderr
@@ -137,6 +137,15 @@ def test_nothing_but_the_push(case: Case, ground: Ground, thief: Thief) -> None:
     assert b"SSH_AUTH_SOCK" not in agent.stdout
     x11 = thief.ssh("-X", "-v", to, COMMAND)
     assert b'"have"' in x11.stdout
+
+    # That these would be seen, were they permitted.
+    keys = ground.keys_file(TARGET)
+    valid = keys.read_bytes()
+    keys.write_bytes(valid.replace(line, thief.public_key.encode()))
+    assert _through(thief, "-L", f"127.0.0.1:2203:{inside}", 2203).startswith(b"SSH-2.0")
+    assert b"SSH-2.0" in _through(thief, "-D", "127.0.0.1:2204", 2204, socks)
+    assert thief.ssh(to, "id -un").stdout == b"root\n"
+    keys.write_bytes(valid)
 
     # Blobs that were not announced, and places that are not the folder.
     for name in ("../../../root/it-stolen", "/root/it-stolen", "..", f"{HEAD['hex']}/../../x", "ab" * 32):
@@ -159,9 +168,7 @@ def test_nothing_but_the_push(case: Case, ground: Ground, thief: Thief) -> None:
     assert thief.blobs() == [HEAD["hex"]]
 
     # After its time: sshd refuses; and where sshd does not look, the receiver does.
-    keys = ground.keys_file(TARGET)
-    valid = keys.read_bytes()
-    before, _, after = valid.partition(b'expiry-time="')
+    before, _dummy, after = valid.partition(b'expiry-time="')
     keys.write_bytes(before + b'expiry-time="20200101000000' + after[14:])
     assert b"Permission denied (publickey)" in thief.ssh(to, COMMAND).stderr
     keys.write_bytes(valid)
@@ -170,34 +177,38 @@ def test_nothing_but_the_push(case: Case, ground: Ground, thief: Thief) -> None:
     assert b"this key has expired" in thief.ssh(to, COMMAND, data=PUSH).stdout
 
 
-def _through(thief: Thief, kind: str, what: str, port: str, data: bytes = b"") -> bytes:
+def _through(thief: Thief, kind: str, what: str, port: int, data: bytes = b"") -> bytes:
     """What comes back through a forwarded port."""
-    script = f"""
-        ssh "$@" -f -N {kind} {what} {thief.target}
-        python3 - <<'END'
-import socket
-with socket.create_connection(("127.0.0.1", {port}), 5) as there:
-    there.settimeout(3)
-    there.sendall(bytes.fromhex("{data.hex()}"))
-    got = b""
-    try:
-        while more := there.recv(100):
-            got += more
-    except OSError:
-        pass
-    print(got.hex())
-END
-        pid=$(grep -laz -- {what} /proc/[0-9]*/cmdline | cut -d/ -f3)
-        for one in $pid; do [ "$one" = $$ ] || kill $one 2>/dev/null; done
-    """
-    node = thief.ground.bed.host("public")
     options = ["-F", "/dev/null", "-i", f"{thief.folder}/key", "-o", "StrictHostKeyChecking=no", "-o", "LogLevel=ERROR"]
     options += ["-o", "UserKnownHostsFile=/dev/null", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes"]
-    argv = ["nsenter", "-t", str(node.init_pid()), "-a", "--", "sh", "-c", script, "sh", *options]
-    done = subprocess.run(argv, capture_output=True, check=False, timeout=30, stdin=subprocess.DEVNULL)
-    lines = done.stdout.decode().split()
-    assert lines or done.returncode == 0, done.stderr
-    return bytes.fromhex(lines[-1]) if lines else b""
+    program = f"""
+import socket, subprocess, sys, time
+ssh = subprocess.Popen(["ssh", *sys.argv[1:], "-N", "{kind}", "{what}", "{thief.target}"], stdin=subprocess.DEVNULL)
+got = None
+for _attempt in range(100):
+    try:
+        with socket.create_connection(("127.0.0.1", {port}), 5) as there:
+            there.settimeout(3)
+            there.sendall(bytes.fromhex("{data.hex()}"))
+            got = b""
+            while more := there.recv(100):
+                got += more
+                if b"SSH-2.0" in got:
+                    break
+        break
+    except ConnectionRefusedError:
+        time.sleep(0.1)
+    except OSError:
+        break
+ssh.kill()
+print("nothing listens" if got is None else "got " + got.hex())
+"""
+    node = thief.ground.bed.host("public")
+    argv = ["nsenter", "-t", str(node.init_pid()), "-a", "--", "python3", "-c", program, *options]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60, stdin=subprocess.DEVNULL)
+    word, _dummy, got = done.stdout.strip().partition(" ")
+    assert word == "got", done.stdout + done.stderr
+    return bytes.fromhex(got)
 
 
 def _from_the_controller(ground: Ground, thief: Thief) -> subprocess.CompletedProcess[bytes]:
