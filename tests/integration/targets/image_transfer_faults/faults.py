@@ -41,6 +41,7 @@ class Cell:
     path: str
     run: Callable[[Place], Ran]
     fails: dict[str, str] = field(default_factory=dict)
+    may_say: str = ""  # a pattern: hosts may be refused with these words, or finish
     source: str = "registry"
     alone: bool = False  # stops parts of the bed that others use
 
@@ -354,6 +355,8 @@ TOO_MANY = Answer(429, b'{"errors": [{"code": "TOOMANYREQUESTS", "message": "slo
 EXPIRED = "Request has expired"
 A, B = "private-a", "private-b"
 
+REFUSED = "failed their digest|bytes in s3://|were not fetched|is not in s3://"
+
 CELLS = (
     Cell("link cut mid-blob", "s3", cut_by_gate),
     Cell("link cut mid-blob", "scp", cut_on_the_wire),
@@ -396,14 +399,14 @@ CELLS = (
     Cell("target's disk fills up", "scp", filling_target, fails={A: "No space left"}),
     Cell("engine restarted mid-load", "s3", engine_restarted, fails={A: "docker.sock"}, alone=True),
     Cell("engine restarted mid-load", "scp", engine_restarted, fails={A: "docker.sock"}, alone=True),
-    Cell("cut off at 80 %", "s3", damaged(shorten(lambda size: size * 8 // 10))),
-    Cell("cut off at 80 %", "scp", damaged(shorten(lambda size: size * 8 // 10))),
-    Cell("cut off in the last 8 KiB", "s3", damaged(shorten(lambda size: size - 4000))),
-    Cell("cut off in the last 8 KiB", "scp", damaged(shorten(lambda size: size - 4000))),
-    Cell("other bytes in the last 8 KiB", "s3", damaged(flip_near_end)),
-    Cell("other bytes in the last 8 KiB", "scp", damaged(flip_near_end)),
-    Cell("config swapped", "s3", damaged(swap_config)),
-    Cell("config swapped", "scp", damaged(swap_config)),
-    Cell("base removed between probe and load", "s3", base_removed),
-    Cell("base removed between probe and load", "scp", base_removed),
+    Cell("cut off at 80 %", "s3", damaged(shorten(lambda size: size * 8 // 10)), may_say=REFUSED),
+    Cell("cut off at 80 %", "scp", damaged(shorten(lambda size: size * 8 // 10)), may_say=REFUSED),
+    Cell("cut off in the last 8 KiB", "s3", damaged(shorten(lambda size: size - 4000)), may_say=REFUSED),
+    Cell("cut off in the last 8 KiB", "scp", damaged(shorten(lambda size: size - 4000)), may_say=REFUSED),
+    Cell("other bytes in the last 8 KiB", "s3", damaged(flip_near_end), may_say=REFUSED),
+    Cell("other bytes in the last 8 KiB", "scp", damaged(flip_near_end), may_say=REFUSED),
+    Cell("config swapped", "s3", damaged(swap_config), may_say=REFUSED),
+    Cell("config swapped", "scp", damaged(swap_config), may_say=REFUSED),
+    Cell("base removed between probe and load", "s3", base_removed, may_say=REFUSED),
+    Cell("base removed between probe and load", "scp", base_removed, may_say=REFUSED),
 )
