@@ -515,8 +515,10 @@ def own_case(bed: Bed, ansible: Ansible) -> Iterator[Case]:
         made = Case(bed, ansible)
         made.clean()
         made.mark()
-        yield made
-        made.clean()
+        try:
+            yield made
+        finally:
+            made.clean()
 
 
 @pytest.fixture(scope="session")
