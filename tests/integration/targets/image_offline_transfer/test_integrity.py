@@ -85,6 +85,7 @@ def test_a_truncated_object(case: Case) -> None:
     case.proves("private-a", SERVICE, image)
 
 
+@pytest.mark.full
 def test_an_object_without_its_checksum(case: Case) -> None:
     image, bundle = before(case)
     layer = image.layers[-1]

@@ -108,8 +108,8 @@ def cut(ansible: Ansible) -> int:
     ("operation", "middle"),
     [
         pytest.param("UploadPart", in_upload, marks=pytest.mark.full, id="upload"),
-        pytest.param("GetObject", in_download, id="download"),
-        pytest.param("none", in_load, marks=pytest.mark.full, id="load"),
+        pytest.param("GetObject", in_download, marks=pytest.mark.full, id="download"),
+        pytest.param("none", in_load, id="load"),
     ],
 )
 def test_a_cut_connection(case: Case, operation: str, middle: Callable[[Case, Running], None]) -> None:
