@@ -15,8 +15,9 @@ from .model import Cluster, Database, Instance, Maintenance, View, Wanted
 
 try:
     from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.parsers import ResponseParserError  # an answer of something in between, such as a proxy's page
 
-    _SERVICE_ERRORS: tuple[type[Exception], ...] = (BotoCoreError, ClientError)
+    _SERVICE_ERRORS: tuple[type[Exception], ...] = (BotoCoreError, ClientError, ResponseParserError)
 except ImportError:  # without botocore there is no client that could raise anything
     _SERVICE_ERRORS = ()
 

@@ -55,16 +55,16 @@ def controlled(app: Any) -> Any:
     return serve
 
 
-def ask(endpoint: str, name: str, **arguments: Any) -> Any:
+def ask(endpoint: str, command: str, /, **arguments: Any) -> Any:
     """Gives a command to the AWS behind an endpoint."""
     address = urlsplit(endpoint)
     connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=30)
     try:
-        connection.request("POST", PREFIX + name, json.dumps(arguments), {"Content-Type": "application/json"})
+        connection.request("POST", PREFIX + command, json.dumps(arguments), {"Content-Type": "application/json"})
         answer = connection.getresponse()
         told = json.loads(answer.read())
     finally:
         connection.close()
     if answer.status != 200:
-        raise ValueError(f"{name}: {told}")
+        raise ValueError(f"{command}: {told}")
     return told

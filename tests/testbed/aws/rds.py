@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from moto.core.responses import ActionResult, PaginatedResult
+from moto.core.responses import ActionResult
 from moto.rds.exceptions import InvalidParameterCombination, InvalidParameterValue, RDSClientError
 from moto.rds.models import RDSBackend, rds_backends
 from moto.rds.responses import RDSResponse
@@ -149,8 +149,33 @@ def events_come_in_pages(plain: Callable[..., Any], response: RDSResponse) -> An
     return paged(plain, response)
 
 
+@rule(
+    RDSBackend,
+    "describe_blue_green_deployments",
+    fact="DescribeBlueGreenDeployments takes MaxRecords and Marker (API reference); moto ends with an error of its own",
+)
+def blue_green_deployments_come_in_pages(
+    plain: Callable[..., Any], backend: RDSBackend, *args: Any, **kwargs: Any
+) -> Any:
+    return plain(
+        backend, *args, **{key: value for key, value in kwargs.items() if key not in ("max_records", "marker")}
+    )
+
+
 def paged(plain: Callable[..., Any], response: RDSResponse) -> ActionResult:
+    return page(plain(response).result, response)
+
+
+def page(everything: dict[str, Any], response: RDSResponse) -> ActionResult:
+    """A page of an answer's one list. The marker says where the next page begins."""
     asked = response.params.get("MaxRecords")
     if asked is not None and not 20 <= int(asked) <= 100:
         raise InvalidParameterValue(f"Invalid value {asked} for MaxRecords. Must be between 20 and 100")
-    return PaginatedResult(plain(response).result)
+    marker = response.params.get("Marker")
+    if marker and not str(marker).startswith("page-"):
+        raise InvalidParameterValue(f"Invalid value {marker} for Marker.")
+    begin = int(str(marker).removeprefix("page-")) if marker else 0
+    end = begin + int(asked or 100)
+    ((key, entries),) = everything.items()
+    more = {"Marker": f"page-{end}"} if end < len(entries) else {}
+    return ActionResult({key: list(entries)[begin:end], **more})

@@ -11,13 +11,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from moto.core import DEFAULT_ACCOUNT_ID
-from moto.core.responses import PaginatedResult
 from moto.rds.exceptions import RDSClientError
 from moto.rds.models import RDSBackend, rds_backends
 from moto.rds.responses import RDSResponse
 
 from .clock import CLOCK
 from .control import command
+from .rds import page
 from .rules import rule
 
 WEEK = timedelta(days=7)
@@ -60,7 +60,15 @@ def edit(region: str, name: str, kind: str = "cluster", **attributes: Any) -> No
 @command("rds/maintenance")
 def set_maintenance(region: str, arn: str, actions: list[dict[str, Any]]) -> None:
     """Pending maintenance of one resource; moto has none."""
-    _pending(rds_backends[DEFAULT_ACCOUNT_ID][region])[arn] = actions
+    dated = [{key: _moment(value) for key, value in action.items()} for action in actions]
+    _pending(rds_backends[DEFAULT_ACCOUNT_ID][region])[arn] = dated
+
+
+def _moment(value: str) -> Any:
+    try:
+        return datetime.fromisoformat(value)
+    except ValueError:
+        return value
 
 
 def _pending(backend: Any) -> dict[str, list[dict[str, Any]]]:
@@ -233,4 +241,4 @@ def maintenance_is_pending(plain: Callable[..., Any], response: RDSResponse) -> 
         for arn, actions in _pending(response.backend).items()
         if actions
     ]
-    return PaginatedResult({"PendingMaintenanceActions": entries})
+    return page({"PendingMaintenanceActions": entries}, response)
