@@ -34,7 +34,7 @@ def test_the_policy_names_what_is_called_and_nothing_more(account: Account) -> N
     rds.create_global_cluster(GlobalClusterIdentifier="alone", Engine="aurora-mysql")
     account.cluster("orders", YES)
     moved = account.cluster("moved", {"autostop": "no"}, members=["moved-1"])
-    account.cluster("far", region=OTHER)
+    account.cluster("far", region=OTHER, members=["far-1"])
     account.instance("alone", YES)
     allowed = policy()
     basic = allowed["See"] | allowed["StopWhatIsTagged"]
