@@ -47,6 +47,7 @@ class ActionModule(ActionBase):
         if "work" in self._task.args:
             raise AnsibleActionFail("work: is set by the action plugin, not in a task.")
         options = self.validate_argument_spec({**CONTROLLER_OPTIONS, **HOST_OPTIONS}, required_if=REQUIRED_IF)[1]
+        environment_of_task = self._task.environment
         task_environment = self._take_environment()
         # A signed URL is a secret: by a pipe it reaches the module without standing in a file on the host.
         if self._connection.has_pipelining:
@@ -60,11 +61,18 @@ class ActionModule(ActionBase):
             # Not "from error": Ansible would add the cause's words, which are in the message already.
             raise AnsibleActionFail(str(error)) from None
         finally:
+            # The task may be run again (until, retries).
+            self._task.environment = environment_of_task
             self._remove_tmp_path(self._connection._shell.tmpdir)
 
     def _carry_out(self, options: Mapping[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
+        for name in ("timeout", "bandwidth_limit"):
+            if options[name] is not None and options[name] < 1:
+                raise ImageError(f"{name}: {options[name]} is below 1. Give more, or leave it out.")
         targets = [Target.parse(entry, f"targets[{index}]") for index, entry in enumerate(options["targets"])]
         own = {name: value for name, value in options.items() if name in HOST_OPTIONS and value is not None}
+        # A path is the host's; validation has put this machine's home and variables into it.
+        own.update({name: self._task.args[name] for name in own if HOST_OPTIONS[name]["type"] == "path"})
         if options["images"]:
             own["images"] = _with_platform(options["images"], options["targets"])
         path = None
@@ -95,7 +103,7 @@ class ActionModule(ActionBase):
         if options["state"] == "pushed":
             return push_all(host, bundle, options["push"] or {}, options["grants"], progress)
         if options["state"] == "revoked":
-            return revoke(host, bundle, check_mode)
+            return revoke(host, bundle, options["push"] or {}, check_mode)
         raise ImageError("state: absent is for transport=s3, for with scp nothing stays on the way. Leave it out.")
 
     def _on_host(self, arguments: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any, Optional
 
 from ansible.errors import AnsibleActionFail
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 
 
@@ -19,7 +20,7 @@ class ActionModule(ActionBase):
         result: dict[str, Any] = super().run(tmp, task_vars)
         arguments = dict(self._task.args)
         strategy = self._strategy()
-        if arguments.pop("lockstep", False) and strategy not in ("linear", "ansible.builtin.linear"):
+        if boolean(arguments.pop("lockstep", False)) and strategy not in ("linear", "ansible.builtin.linear"):
             raise AnsibleActionFail(
                 f"The play's strategy is {strategy!r}. What to carry is planned once, from what all targets lack, so "
                 "they must stay in step: use the strategy 'linear' (Ansible's default) for this play, with forks and "

@@ -44,7 +44,8 @@ attributes:
     support: none
     description: Long work is cut into calls of some seconds, so a connection is never held for long without C(async).
 requirements:
-  - boto3 on the controller
+  - boto3 1.35.2 or newer on the controller, for O(transport=s3)
+  - OpenSSH's client on source and targets, and its server on targets, for O(transport=scp)
   - Python 3.9 or newer on the host, and nothing else
 options:
   state:
@@ -54,7 +55,8 @@ options:
       - V(absent) takes the blobs of O(bundle) out of the bucket. Nothing is done on the host.
       - V(authorized) permits the source to push to this target, for fifteen minutes at most. Run it on a target.
       - V(pushed) pushes to the targets that permitted it. Run it on the source.
-      - V(revoked) takes the permission away. Run it on a target, also after a failure.
+      - V(revoked) takes the permission away, and the blobs too where not all have come. Run it on a target, also after
+        a failure.
     type: str
     choices: [saved, loaded, absent, authorized, pushed, revoked]
     required: true
@@ -68,7 +70,8 @@ options:
     default: s3
   push:
     description:
-      - The RV(push) of O(state=saved), for O(state=authorized) and O(state=pushed). Used on the controller only.
+      - The RV(push) of O(state=saved), for O(state=authorized), O(state=pushed) and O(state=revoked). Used on the
+        controller only.
     type: dict
   grants:
     description: The RV(grant) of each O(state=authorized), for O(state=pushed). Used on the controller only.

@@ -136,7 +136,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._image.docker import DEFAULT_HOST, DockerEngine
 from ..module_utils._image.errors import ImageError
-from ..module_utils._image.staging import default_root
+from ..module_utils._image.staging import root_for
 
 
 def main() -> None:
@@ -153,7 +153,7 @@ def main() -> None:
     )
     params = module.params
     try:
-        facts = DockerEngine(params["docker_host"]).facts(params["staging_dir"] or default_root())
+        facts = DockerEngine(params["docker_host"]).facts(root_for(params["staging_dir"]))
     except ImageError as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=False, target={"host": params["name"] or platform.node(), **facts.to_dict()})

@@ -21,7 +21,7 @@ from typing import Any
 from . import gate, hosts, net, packages, paths, pki, registry, s3, services
 from .hosts import Host
 from .images import DEFAULT, Images
-from .node import BedError, Node, bed_processes
+from .node import BedError, Node, bed_processes, children, wait_for
 from .recorder import Recorder
 
 
@@ -102,7 +102,7 @@ class Bed:
         return started
 
     def _cloud(self) -> list[str]:
-        started = ["cloud"] if self.cloud.up([], []) else []
+        started = ["cloud"] if self.cloud.up([], [], pki.bed_id()) else []
         net.bridge(self.cloud)
         net.plug(self.cloud, "p-controller", paths.CONTROLLER_LINK, paths.CONTROLLER, None)
         parts = [*registry.parts(), *s3.parts(), *services.parts()]
@@ -218,25 +218,42 @@ def end_ssh_masters() -> None:
 
 def sweep() -> None:
     """Whatever bears the bed's mark and still lives, such as a holder whose state was deleted by hand."""
-    end = time.monotonic() + 15
-    while processes := [pid for pid, _ in bed_processes() if pid != os.getpid()]:
-        for pid in processes:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+    ends: set[int] = set()
+
+    def gone() -> bool:
+        for pid, _ in bed_processes():
+            if pid != os.getpid():
+                ends.update(children(pid))  # the PID 1 of a node: it is there until its last process is reaped
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+                ends.add(pid)
         with contextlib.suppress(ChildProcessError):
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
-        if time.monotonic() > end:
-            raise BedError(f"processes of the bed do not end: {processes}")
-        time.sleep(0.05)
+        return not any(Path(f"/proc/{pid}").exists() for pid in ends)
+
+    wait_for("the end of the bed's processes", gone, 15)
 
 
 def remove_cgroups() -> None:
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        before, _, after = line.partition(" - ")
-        if after.split()[0] in ("cgroup", "cgroup2"):
-            top = Path(before.split()[4]) / paths.CGROUP
-            if top.exists():
-                for folder in sorted((p for p in top.rglob("*") if p.is_dir()), key=lambda p: -len(p.parts)):
-                    folder.rmdir()
-                top.rmdir()
+    mounts = [line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    folders = [fields[4] for fields in mounts if fields[fields.index("-") + 1] in ("cgroup", "cgroup2")]
+    for folder in folders:
+        top = Path(folder) / paths.CGROUP
+        # The bed's own processes have been reaped; the kernel takes a moment to let go of their groups. What is
+        # in use after that is another bed's, in namespaces of its own.
+        end = time.monotonic() + 2
+        while not _remove_tree_of_groups(top) and time.monotonic() < end:
+            time.sleep(0.05)
+    if not folders:  # the hosts mounted cgroups for themselves; here they have to be mounted to be seen at all
+        script = f"mount -t cgroup2 none /mnt && cd /mnt && find {paths.CGROUP} -depth -type d -exec rmdir {{}} \\;"
+        subprocess.run(["unshare", "--mount", "sh", "-c", script], capture_output=True, check=False)
+
+
+def _remove_tree_of_groups(top: Path) -> bool:
+    for path in sorted((p for p in top.rglob("*") if p.is_dir()), key=lambda p: -len(p.parts)):
+        with contextlib.suppress(OSError):
+            path.rmdir()
+    with contextlib.suppress(OSError):
+        top.rmdir()
+    return not top.exists()

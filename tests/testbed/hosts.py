@@ -59,15 +59,48 @@ DAEMON_JSON = f"""\
 """
 
 
+# The usual devices and no others. A host that shared the machine's /dev could break /dev/null for everybody.
+OWN_DEV = """\
+set -e
+dev=/run/dev
+mkdir $dev
+mount -t tmpfs -o mode=755,size=1m dev $dev
+mknod -m 666 $dev/null c 1 3
+mknod -m 666 $dev/zero c 1 5
+mknod -m 666 $dev/full c 1 7
+mknod -m 666 $dev/random c 1 8
+mknod -m 666 $dev/urandom c 1 9
+mknod -m 666 $dev/tty c 5 0
+mkdir $dev/pts $dev/shm
+mount -t devpts -o newinstance,ptmxmode=0666,mode=620 devpts $dev/pts
+mount -t tmpfs -o mode=1777 shm $dev/shm
+ln -s pts/ptmx $dev/ptmx
+ln -s /proc/self/fd $dev/fd
+ln -s fd/0 $dev/stdin
+ln -s fd/1 $dev/stdout
+ln -s fd/2 $dev/stderr
+mount --move $dev /dev
+rmdir $dev
+"""
+
+
 def interpreter_home(version: str) -> Path | None:
-    """The folder of a CPython of this version that is not Debian's, where the machine has one (pyenv)."""
+    """The folder of a CPython of this version that is not Debian's, where the machine has one (pyenv).
+
+    Once found it stays the same for this bed: an `up` with another HOME or PATH must not change a running host.
+    """
+    known = paths.STATE / "pythons" / version
+    if known.exists() and (found := Path(known.read_text())).exists():
+        return found
     roots = [os.environ.get("PYENV_ROOT"), str(Path.home() / ".pyenv")]
-    if shutil.which("pyenv"):
-        roots.append(str(Path(str(shutil.which("pyenv"))).resolve().parent.parent))
+    if pyenv := shutil.which("pyenv"):
+        roots.append(str(Path(pyenv).resolve().parent.parent))
     for root in filter(None, roots):
         for folder in sorted(Path(root, "versions").glob(f"{version}.*"), reverse=True):
             python = folder / "bin" / f"python{version}"
             if python.exists() and subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode == 0:
+                known.parent.mkdir(exist_ok=True)
+                known.write_text(str(folder.resolve()))
                 return folder.resolve()
     return None
 
@@ -85,12 +118,8 @@ class Host(Node):
     @property
     def python(self) -> str:
         """The path on the host of the interpreter that Ansible uses."""
-        link = self.folder / "opt" / "python" / self.site.python / "bin"
-        return (
-            f"/opt/python/{self.site.python}/bin/python{self.site.python}"
-            if link.parent.exists()
-            else "/usr/bin/python3"
-        )
+        version = self.site.python
+        return f"/opt/python/{version}/bin/python{version}" if interpreter_home(version) else "/usr/bin/python3"
 
     def ssh(self, *command: str, check: bool = True, timeout: float | None = 120) -> subprocess.CompletedProcess[str]:
         """A command as root on the host, by way of its sshd."""
@@ -121,14 +150,14 @@ class Host(Node):
     def ensure_up(self) -> list[str]:
         """Whatever is missing comes up, in parallel with other hosts' engines; says what had to be started."""
         started = []
-        if super().up(self._mounts(), self._prepare()):
+        if super().up(self._mounts(), self._prepare(), pki.bed_id()):
             started.append(self.name)
         net.plug(self.cloud, self.port, LINK, self.address, self)
         if self.site.private:
             net.close(self)
+        if "dockerd" not in self.running():
+            (self.docker_socket.parent / "docker.pid").unlink(missing_ok=True)  # a killed engine's; see wipe
         for part in (self._sshd(), self._dockerd()):
-            if part.name not in self.running() or part.name == "sshd":
-                self._clear(part.name)
             if self.start(part):
                 started.append(f"{self.name}/{part.name}")
         return started
@@ -145,9 +174,13 @@ class Host(Node):
             return b" 200 " in connection.recv(64)
         return False
 
-    def _clear(self, part: str) -> None:
-        if part == "dockerd":  # a pid file of a killed engine may name a pid that another process has by now
-            (self.docker_socket.parent / "docker.pid").unlink(missing_ok=True)
+    def wipe(self) -> None:
+        # A pid file of the last life may name a pid that another process has in this one: an engine would take it
+        # for its containerd and wait for that in vain.
+        run = self.docker_socket.parent
+        shutil.rmtree(run, ignore_errors=True)
+        for folder in (run, run / "sshd", run / "lock"):
+            folder.mkdir(mode=0o755, parents=True)
 
     def _mounts(self) -> list[Mount]:
         own = self.folder
@@ -157,9 +190,6 @@ class Host(Node):
         ):
             (own / name).mkdir(parents=True, exist_ok=True)
             (own / name).chmod(mode)
-        run = self.docker_socket.parent
-        (run / "sshd").mkdir(mode=0o755, parents=True, exist_ok=True)
-        (run / "lock").mkdir(mode=0o755, exist_ok=True)
         self._ssh_files()
         certs = own / "etc-docker" / "certs.d" / f"{paths.REGISTRY_AUTH}:{paths.REGISTRY_PORT}"
         certs.mkdir(parents=True, exist_ok=True)
@@ -176,7 +206,7 @@ class Host(Node):
         (own / "shadow").write_text("root:*:20000:0:99999:7:::\nsshd:!:20000::::::\n")
         mounts = [
             *(Mount(str(own / name), target) for name, target in self._binds()),
-            Mount(str(run), "/run"),
+            Mount(str(self.docker_socket.parent), "/run"),
         ]
         home = interpreter_home(self.site.python)
         if home:
@@ -195,7 +225,10 @@ class Host(Node):
         ]
 
     def _prepare(self) -> list[list[str]]:
-        commands = [["sh", "-c", "for f in /proc/sys/net/ipv6/conf/*/disable_ipv6; do echo 1 > $f; done"]]
+        commands = [
+            ["sh", "-c", OWN_DEV],
+            ["sh", "-c", "for f in /proc/sys/net/ipv6/conf/*/disable_ipv6; do echo 1 > $f; done"],
+        ]
         # A Python built with a shared library finds it by the path that it was built for, which is out of sight
         # here: tell the loader of this node about the new place.
         if interpreter_home(self.site.python):

@@ -7,10 +7,11 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
 from typing import Any
 
 from . import paths
-from .node import Node
+from .node import BedError, Node
 
 BRIDGE = "lan"
 
@@ -24,6 +25,16 @@ def _ip(pid: int | None, *args: str) -> str:
 def _links(pid: int | None) -> dict[str, dict[str, Any]]:
     links = json.loads(_ip(pid, "-json", "address", "show"))
     return {link["ifname"]: link for link in links}
+
+
+def _delete(pid: int | None, name: str) -> None:
+    """Gone afterwards, also where the kernel is just taking it away with the namespace at its other end."""
+    enter = ["nsenter", "-t", str(pid), "-n", "--"] if pid else []
+    end = time.monotonic() + 10
+    while name in _links(pid):
+        result = subprocess.run([*enter, "ip", "link", "delete", name], capture_output=True, text=True, check=False)
+        if time.monotonic() > end:
+            raise BedError(f"interface {name} cannot be removed: {result.stderr}")
 
 
 def _addresses(link: dict[str, Any]) -> set[str]:
@@ -56,9 +67,9 @@ def plug(cloud: Node, port: str, name: str, address: str, node: Node | None) -> 
     if inside and outside and address in _addresses(inside) and inside["operstate"] == outside["operstate"] == "UP":
         return
     if outside:
-        _ip(cloud_pid, "link", "delete", port)
-    elif inside:  # another cloud's wire
-        _ip(pid, "link", "delete", name)
+        _delete(cloud_pid, port)
+    if inside:  # it goes with its other end, unless that was another cloud's
+        _delete(pid, name)
     space = str(pid or os.getpid())
     peer = ["peer", "name", name, "address", mac(address), "netns", space]
     _ip(cloud_pid, "link", "add", port, "type", "veth", *peer)
@@ -68,8 +79,7 @@ def plug(cloud: Node, port: str, name: str, address: str, node: Node | None) -> 
 
 
 def unplug_controller() -> None:
-    if paths.CONTROLLER_LINK in _links(None):
-        _ip(None, "link", "delete", paths.CONTROLLER_LINK)
+    _delete(None, paths.CONTROLLER_LINK)
 
 
 # A host in a private subnet: no way out but the S3 endpoint's address and port. It may still be spoken to.

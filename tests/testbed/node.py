@@ -42,7 +42,7 @@ def wait_for(what: str, check: Callable[[], bool], seconds: float, log: Path | N
             tail = ""
             if log and log.exists():
                 tail = f"; the end of {log}:\n" + "\n".join(log.read_text(errors="replace").splitlines()[-15:])
-            raise BedError(f"{what} did not come up within {seconds:.0f} s{tail}")
+            raise BedError(f"{what} did not come within {seconds:.0f} s{tail}")
         time.sleep(0.05)
 
 
@@ -115,10 +115,8 @@ class Node:
     def init_pid(self) -> int:
         """PID 1 of the node, as the machine numbers it."""
         holder = self.holder()
-        if holder:
-            children = Path(f"/proc/{holder}/task/{holder}/children").read_text().split()
-            if children:
-                return int(children[0])
+        if holder and (init := children(holder)):
+            return init[0]
         raise BedError(f"{self.name} is not up; `python -m testbed up` brings it up")
 
     def pid_of(self, part: str) -> int:
@@ -137,19 +135,21 @@ class Node:
     def spec_path(self) -> Path:
         return self.folder / "spec.json"
 
-    def up(self, mounts: list[Mount], prepare: list[list[str]]) -> bool:
+    def up(self, mounts: list[Mount], prepare: list[list[str]], bed: str) -> bool:
         """The node with exactly these mounts; says whether it had to be started."""
         wanted = {
             "name": self.name,
             "socket": str(self.socket),
             "mounts": [[m.source, m.target, m.options] for m in mounts],
             "prepare": prepare,
+            "bed": bed,  # a node of an earlier bed has its keys, and mounts of folders that are gone
         }
         wanted["recipe"] = digest(wanted, INIT.read_text())
         state = self.state()
         if state and state["recipe"] == wanted["recipe"]:
             return False
         self.down()
+        self.wipe()
         (self.folder / "log").mkdir(parents=True, exist_ok=True)
         paths.RUN.mkdir(mode=0o711, exist_ok=True)
         self.spec_path.write_text(json.dumps(wanted))
@@ -168,6 +168,9 @@ class Node:
             )
         wait_for(f"node {self.name}", lambda: self.state() is not None, 15, self.log("init"))
         return True
+
+    def wipe(self) -> None:
+        """Take away what a machine forgets at a reboot."""
 
     def down(self) -> None:
         holder = self.holder()
@@ -223,6 +226,12 @@ class Node:
         return subprocess.CompletedProcess(command, result.returncode, out, err)
 
 
+def children(pid: int) -> list[int]:
+    with contextlib.suppress(OSError):
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return []
+
+
 def processes_beside(init: int) -> list[int]:
     """Every process of the pid namespace that this one is in."""
     try:
@@ -238,11 +247,14 @@ def processes_beside(init: int) -> list[int]:
 
 
 def bed_processes() -> Iterator[tuple[int, list[str]]]:
-    """Every process that bears the bed's mark, with its command line; not sshd, which writes over it."""
+    """Every process of this bed on the machine itself, the nodes' holders among them, with its command line.
+
+    Only of the caller's own pid namespace: what lives in a node goes with its holder, and another bed, in a
+    container or namespace of its own, is none of ours.
+    """
     mark = f"{paths.MARKER}=1".encode()
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError):
-                if mark in (entry / "environ").read_bytes().split(b"\0"):
-                    command = (entry / "cmdline").read_bytes().rstrip(b"\0").split(b"\0")
-                    yield int(entry.name), [word.decode(errors="replace") for word in command]
+    for pid in processes_beside(os.getpid()):
+        with contextlib.suppress(OSError):
+            if mark in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+                command = Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").split(b"\0")
+                yield pid, [word.decode(errors="replace") for word in command]

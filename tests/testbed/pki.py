@@ -52,6 +52,11 @@ def secret(name: str, made: str | None = None) -> str:
     return path.read_text()
 
 
+def bed_id() -> str:
+    """Which bed this is: another one after every `down`, or after its state was deleted by hand."""
+    return secret("bed-id")
+
+
 def bcrypt(password: str) -> str:
     """The only hash that docker-registry takes in an htpasswd file; the C library knows it, Python no longer does."""
     crypt = ctypes.CDLL("libcrypt.so.1").crypt

@@ -11,16 +11,22 @@ from __future__ import annotations
 import hashlib
 import json
 import tarfile
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, BinaryIO, Callable, Optional
+from typing import IO, Any, BinaryIO, Callable, Optional
 
 from .errors import ImageError
 from .model import Image, hex_of
 from .staging import CHUNK, Staging, private_opener
 
+# What stands before a member, instead of content: names are some hundred bytes.
+_HEADER_TYPES = (
+    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
+    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
+)
+_MAX_HEADER = 64 * 1024
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 
 
@@ -131,20 +137,18 @@ def stage_saved(
     open_archive: Callable[[], AbstractContextManager[BinaryIO]],
     staging: Staging,
     wanted: Collection[str],
-    expected_layers: Sequence[str],
     progress: Callable[[int], None],
 ) -> None:
     """Takes the wanted blobs (config and uncompressed layers, by digest) out of an engine's archive.
 
-    The old format does not say which layer is which before its content has been read, only their order; so a layer
-    that seems not to be wanted is passed over. Where the order misled, the archive is read again, and all is written.
+    The old format tells a layer by nothing but its content: its folder bears an id of docker's own, by which the
+    members are sorted, and the list of them stands at the end. So each layer is written while its digest is computed,
+    and kept or not: that costs a fraction of having the engine make its archive a second time.
     """
-    for layers in (expected_layers, ()):
-        missing = {digest for digest in wanted if not staging.complete(digest)}
-        if missing:
-            with open_archive() as stream:
-                _stage_pass(stream, staging, missing, layers, progress)
     missing = {digest for digest in wanted if not staging.complete(digest)}
+    if missing:
+        with open_archive() as stream:
+            _stage_from(stream, staging, missing, progress)
     if missing:
         raise ImageError(
             f"docker save gave an archive without {', '.join(sorted(missing))}: the image is not whole on this host. "
@@ -152,39 +156,50 @@ def stage_saved(
         )
 
 
-def _stage_pass(
-    stream: BinaryIO,
-    staging: Staging,
-    missing: set[str],
-    expected_layers: Sequence[str],
-    progress: Callable[[int], None],
-) -> None:
-    order = iter(dict.fromkeys(expected_layers))
+def _stage_from(stream: BinaryIO, staging: Staging, missing: set[str], progress: Callable[[int], None]) -> None:
+    """Takes out of C(missing) what it has staged, and ends when nothing is left there."""
     done = 0
     try:
-        with tarfile.open(fileobj=stream, mode="r|", bufsize=CHUNK) as archive:
-            while (member := archive.next()) is not None:
+        with tarfile.open(fileobj=stream, mode="r|", bufsize=CHUNK, tarinfo=_Bounded) as archive:
+            while missing and (member := archive.next()) is not None:
                 # tarfile remembers every member it has passed; an archive of millions would fill the memory.
                 archive.members = []  # type: ignore[attr-defined]
+                archive.pax_headers = {}
                 # A sparse file of some bytes would be written with all its holes; no engine saves one.
                 if not member.isreg() or member.issparse():
                     continue
-                expected = _expected_digest(member.name, order)
+                expected = _expected_digest(member.name)
                 content = archive.extractfile(member)
                 if content is not None and (expected is None or expected in missing):
                     for size in _take(content, staging, missing):
                         progress(done + size)
                 done += member.size
                 progress(done)
-    except (tarfile.TarError, ValueError) as error:  # tarfile lets int() fail on numbers that are none
+    except (tarfile.TarError, ValueError, RecursionError) as error:
+        # tarfile lets int() fail on numbers that are none, and goes one call deeper with each header before a member.
         raise ImageError(f"docker save gave an archive that cannot be read: {error}.") from error
 
 
-def _expected_digest(name: str, order: Iterator[str]) -> Optional[str]:
-    """What a member seems to hold: docker 20.10 writes ID/layer.tar from the base up, docker 25 blobs/sha256/HEX."""
+class _Bounded(tarfile.TarInfo):
+    """A member whose headers are read into memory only up to a size, since an archive may claim any."""
+
+    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.type in _HEADER_TYPES and self.size > _MAX_HEADER:
+            raise tarfile.ReadError(f"a header of {self.size} bytes")
+        # The map of a sparse file may go on for ever; no engine saves one.
+        if self.type == tarfile.GNUTYPE_SPARSE and self._sparse_structs[1]:  # type: ignore[attr-defined]
+            raise tarfile.ReadError("a sparse file of many pieces")
+        member: tarfile.TarInfo = super()._proc_member(archive)  # type: ignore[misc]
+        return member
+
+    def _proc_gnusparse_10(self, member: Any, *_arguments: object) -> None:
+        """The newer kind of that map stands in the content, and may be as long: it is passed over with it."""
+        member.sparse = []
+
+
+def _expected_digest(name: str) -> Optional[str]:
+    """What a member claims to hold: docker 25 writes blobs/sha256/HEX; docker 20.10, ID/layer.tar, does not say."""
     folder, _slash, last = name.rpartition("/")
-    if last == "layer.tar":
-        return next(order, None)
     return f"sha256:{last}" if folder == "blobs/sha256" else None
 
 
@@ -201,5 +216,6 @@ def _take(content: IO[bytes], staging: Staging, missing: set[str]) -> Iterator[i
     digest = "sha256:" + found.hexdigest()
     if digest in missing:
         growing.replace(staging.path(digest))
+        missing.remove(digest)
     else:
         growing.unlink()

@@ -5,17 +5,20 @@
 from __future__ import annotations
 
 import fcntl
-import getpass
+import hashlib
 import inspect
+import ipaddress
 import json
 import os
+import pwd
 import re
 import shlex
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Callable, Optional
+from typing import Optional
 
 from . import receiver
 from .errors import ImageError
@@ -24,7 +27,12 @@ from .staging import Staging, private_opener
 
 _MARK = "daytwo-image-transfer"
 _PUBLIC_KEY = re.compile(r"ssh-ed25519 [A-Za-z0-9+/]+={0,2}")
-_ADDRESS = re.compile(r"[0-9A-Fa-f:.]+")
+# One line of ours. "made": there was no file before.
+_LINE = re.compile(
+    rb"restrict,.* (?P<key>ssh-ed25519 [A-Za-z0-9+/]+={0,2}) "
+    + _MARK.encode()
+    + rb" (?P<name>\S+) (?P<expires>[0-9]+)(?P<made> made)?"
+)
 
 
 def authorize(
@@ -41,16 +49,18 @@ def authorize(
     """
     if not _PUBLIC_KEY.fullmatch(public_key):
         raise ImageError("public_key: is no Ed25519 key as the source returns it.")
-    if not addresses or not all(_ADDRESS.fullmatch(address) for address in addresses):
+    if not addresses or not all(map(_is_address, addresses)):
         raise ImageError(f"from: {list(addresses)!r} must be IP addresses of the source, as this host sees them.")
     expires = time.time() + seconds
+    script, grant = staging.folder / "receive.py", _grant(staging, public_key)
+    command = f"{shlex.quote(sys.executable)} -I -B {shlex.quote(str(script))} {grant.name}"
+    if '"' in command or not command.isprintable():
+        raise ImageError(
+            f"staging_dir: {str(staging.root)!r} may not contain quotation marks or control characters with scp."
+        )
     with staging.in_use():
-        script = staging.folder / "receive.py"
-        _write(script, inspect.getsource(receiver))
-        _write(staging.folder / "grant.json", json.dumps({"expires": expires, "sizes": dict(sizes)}))
-        command = f"{shlex.quote(sys.executable)} -I -B {shlex.quote(str(script))}"
-        if '"' in command:
-            raise ImageError(f"staging_dir: {staging.folder} may not contain a quotation mark.")
+        _write(script, inspect.getsource(receiver).encode())
+        _write(grant, json.dumps({"expires": expires, "sizes": dict(sizes)}).encode())
         options = [
             "restrict",
             # OpenSSH before 9.1 knows local time only.
@@ -59,67 +69,128 @@ def authorize(
             f'command="{command}"',
         ]
         line = f"{','.join(options)} {public_key} {_MARK} {staging.folder.name} {int(expires)}"
-        _edit(home, lambda lines: [*_without(lines, staging.folder.name), line])
+        _edit(home, staging.folder.name, public_key, line)
 
 
-def revoke(staging: Staging, home: Optional[Path] = None) -> bool:
-    """Takes the permission away again, and every one of ours that has expired. Whether there was one."""
-    return _edit(home, lambda lines: _without(lines, staging.folder.name))
+def revoke(staging: Staging, public_key: Optional[str], home: Optional[Path] = None) -> bool:
+    """Takes a permission away again, and every one of ours that has expired. Whether there was one.
+
+    Without a key, every permission for this folder. Blobs that have not all come go too, for then no load follows.
+    """
+    revoked = _edit(home, staging.folder.name, public_key)
+    grants = [_grant(staging, public_key)] if public_key else list(staging.folder.glob("grant-*.json"))
+    for grant in grants:
+        with suppress(FileNotFoundError):
+            sizes = json.loads(grant.read_bytes())["sizes"]
+            grant.unlink()
+            if not all(staging.complete(f"sha256:{name}") for name in sizes):
+                remove(staging, home)
+    return revoked
+
+
+def remove(staging: Staging, home: Optional[Path] = None, loaded: bool = False) -> bool:
+    """Removes the folder, unless another run has a permission to push into it: then that run will.
+
+    C(loaded): the engine has the images. Then no permission to push them serves any more, and those of runs that were
+    killed go with the folder, since nobody else will take them away.
+    """
+    found = [_LINE.fullmatch(line) for line in _lines(authorized_keys(home))]
+    name = staging.folder.name.encode()
+    if any(line and line["name"] == name and not _expired(line) for line in found):
+        if not loaded:
+            return False
+        _edit(home, staging.folder.name, None)
+    return staging.remove()
 
 
 def host_keys(port: int, run: Run) -> list[str]:
-    """This host's own SSH keys, asked over its own loopback: whoever is told by the controller can trust them."""
-    try:
-        output = run(["ssh-keyscan", "-T", "5", "-p", str(port), "127.0.0.1"], "", ())[1]
-    except OSError as error:
-        raise ImageError(
-            f"transport: ssh-keyscan cannot run on this host: {error.strerror}. Install the OpenSSH client."
-        ) from error
-    keys = [line.split(None, 1)[1] for line in output.splitlines() if line and not line.startswith("#")]
-    if not keys:
-        raise ImageError(
-            f"transport: no SSH server answers at port {port} of this host's loopback. Set image_transfer_port to the "
-            "port at which the source reaches this host."
-        )
-    return keys
+    """This host's own SSH keys, asked over its own loopback: whoever is told by the controller can trust them.
+
+    C(port) is where the source reaches this host. Where that is a forwarded one, nothing listens there: then the port
+    by which the controller came counts, which sshd tells, or the usual one.
+    """
+    connection = os.environ.get("SSH_CONNECTION", "").split()
+    ports = dict.fromkeys([str(port), *connection[3:4], "22"])
+    for candidate in ports:
+        try:
+            output = run(["ssh-keyscan", "-T", "5", "-p", candidate, "127.0.0.1"], "", ())[1]
+        except OSError as error:
+            raise ImageError(
+                f"transport: ssh-keyscan cannot run on this host: {error.strerror}. Install the OpenSSH client."
+            ) from error
+        keys = [line.split(None, 1)[1] for line in output.splitlines() if line and not line.startswith("#")]
+        if keys:
+            return keys
+    raise ImageError(
+        f"transport: no SSH server answers at this host's loopback, port {', '.join(ports)}. Set image_transfer_port to "
+        "the port at which the source reaches this host."
+    )
 
 
 def user() -> str:
-    """Whose authorized_keys it is."""
-    return getpass.getuser()
+    """Whose authorized_keys it is. By the process, as sshd sees it: after su, the environment may name another one."""
+    return pwd.getpwuid(os.geteuid()).pw_name
 
 
-def _without(lines: Sequence[str], name: str) -> list[str]:
-    """The lines but for this transfer's, and for those of ours that nobody took away in time."""
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    # A zone names an interface of the source's, which says nothing here.
+    return "%" not in text
 
-    def ours(line: str) -> bool:
-        fields = line.split()[-3:]
-        if len(fields) != 3 or fields[0] != _MARK:
+
+def _grant(staging: Staging, public_key: str) -> Path:
+    """Two runs that push into one folder at once have a key each, and a permission each."""
+    return staging.folder / f"grant-{hashlib.sha256(public_key.encode()).hexdigest()[:16]}.json"
+
+
+def authorized_keys(home: Optional[Path] = None) -> Path:
+    """The file itself, where the usual place is a link."""
+    return ((home or Path(pwd.getpwuid(os.geteuid()).pw_dir)) / ".ssh" / "authorized_keys").resolve()
+
+
+def _lines(path: Path) -> list[bytes]:
+    """By newlines alone, in bytes: what others have written is theirs, whatever it is."""
+    try:
+        return path.read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return [b""]
+
+
+def _expired(line: re.Match[bytes]) -> bool:
+    return int(line["expires"]) < time.time()
+
+
+def _edit(home: Optional[Path], name: str, public_key: Optional[str], line: Optional[str] = None) -> bool:
+    """Takes away what this run has added, and what of ours has expired; adds a line. By rename: nobody is locked out by
+    half a file."""
+    path = authorized_keys(home)
+    folder = (home or Path(pwd.getpwuid(os.geteuid()).pw_dir)) / ".ssh"
+
+    def goes(text: bytes) -> bool:
+        found = _LINE.fullmatch(text)
+        if not found:
             return False
-        return fields[1] == name or (fields[2].isdigit() and int(fields[2]) < time.time())
+        mine = found["name"] == name.encode() and public_key in (None, found["key"].decode())
+        return mine or _expired(found)
 
-    return [line for line in lines if not ours(line)]
-
-
-def _edit(home: Optional[Path], change: Callable[[Sequence[str]], list[str]]) -> bool:
-    """Rewrites authorized_keys by rename, so that nobody is ever locked out by half a file."""
-    folder = (home or Path.home()) / ".ssh"
-    path = (folder / "authorized_keys").resolve()
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
         lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            before = path.read_text() if path.exists() else ""
-            after = "".join(f"{line}\n" for line in change(before.splitlines()))
+            before = _lines(path)
+            made = not path.exists() or any(found and found["made"] for found in map(_LINE.fullmatch, before))
+            after = [text for text in before if not goes(text)]
+            if line:
+                # Before the newline that ends the file; where there is none, it is not missed afterwards either.
+                after.insert(len(after) - (after[-1:] == [b""]), f"{line}{' made' if made else ''}".encode())
             if after == before:
                 return False
-            if after:
-                new = path.with_name(f".{_MARK}.new")
-                _write(new, after)
-                if path.exists():
-                    os.chmod(new, path.stat().st_mode & 0o777)
-                os.replace(new, path)
+            if any(after) or not made:
+                _replace(path, b"\n".join(after))
             else:
                 path.unlink()
         finally:
@@ -129,6 +200,19 @@ def _edit(home: Optional[Path], change: Callable[[Sequence[str]], list[str]]) ->
     return True
 
 
-def _write(path: Path, text: str) -> None:
-    with open(path, "w", opener=private_opener) as file:
-        file.write(text)
+def _replace(path: Path, content: bytes) -> None:
+    new = path.with_name(f".{_MARK}.new")
+    try:
+        _write(new, content)
+        with suppress(FileNotFoundError):
+            was = path.stat()
+            os.chown(new, was.st_uid, was.st_gid)
+            os.chmod(new, was.st_mode & 0o777)
+        os.replace(new, path)
+    finally:
+        new.unlink(missing_ok=True)
+
+
+def _write(path: Path, content: bytes) -> None:
+    with open(path, "wb", opener=private_opener) as file:
+        file.write(content)

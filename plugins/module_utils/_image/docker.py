@@ -25,6 +25,18 @@ _SHORT_TIMEOUT = 60.0
 _FIRST_WITH_ZSTD = 23
 
 
+@contextmanager
+def _understood() -> Iterator[None]:
+    """An answer of another shape than the API's is told as that; it is no fault of ours to fall over."""
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise EngineError(
+            f"docker gave an answer that its API does not know ({type(error).__name__}: {error}). Is it docker that "
+            "listens there?"
+        ) from error
+
+
 class _UnixConnection(http.client.HTTPConnection):
     """HTTP over a Unix socket."""
 
@@ -63,6 +75,7 @@ class DockerEngine:
         self._timeout = timeout
         self._supported = False
 
+    @_understood()
     def facts(self, staging_path: str) -> EngineFacts:
         info = self._supported_info()
         version = self._json("GET", "/version")
@@ -85,6 +98,7 @@ class DockerEngine:
             zstd=_major(str(version.get("Version"))) >= _FIRST_WITH_ZSTD,
         )
 
+    @_understood()
     def find(self, name_or_id: str) -> Optional[StoredImage]:
         if not self._supported:
             self._supported_info()
@@ -98,12 +112,13 @@ class DockerEngine:
             engine_id=image_id,
             # With a graph driver the id is the digest of the config (facts: identity).
             config_digest=image_id,
-            names=tuple(answer.get("RepoTags") or ()),
+            names=tuple(map(str, answer.get("RepoTags") or ())),
             diff_ids=tuple(checked_digest(item, "docker: diffID") for item in answer["RootFS"].get("Layers") or ()),
             platform=platform,
             size=int(answer.get("Size") or 0),
         )
 
+    @_understood()
     def layer_sizes(self, image: StoredImage) -> Sequence[Optional[int]]:
         history = self._json("GET", f"/images/{image.engine_id}/history")
         sizes = [int(entry["Size"]) for entry in reversed(history) if entry.get("Size")]
@@ -147,6 +162,7 @@ class DockerEngine:
     def remove(self, image: StoredImage) -> None:
         self._json("DELETE", f"/images/{image.engine_id}?force=0&noprune=0", absent_ok=True)
 
+    @_understood()
     def _supported_info(self) -> Any:
         info = self._json("GET", "/info")
         if ["driver-type", "io.containerd.snapshotter.v1"] in (info.get("DriverStatus") or []):
@@ -168,7 +184,7 @@ class DockerEngine:
                 return {}
             try:
                 return json.loads(body)
-            except ValueError:
+            except (ValueError, RecursionError):
                 # Not taken for an empty answer: that would say that this host has no images.
                 raise EngineError(f"docker answered {method} {path.split('?')[0]} with what is no JSON.") from None
 
@@ -243,7 +259,7 @@ def _follow(response: http.client.HTTPResponse, progress: Progress) -> None:
             return
         try:
             message = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if not isinstance(message, dict):
             continue
@@ -251,7 +267,9 @@ def _follow(response: http.client.HTTPResponse, progress: Progress) -> None:
             raise EngineError(f"docker could not load the image: {message['error']}")
         detail = message.get("progressDetail")
         if isinstance(detail, dict) and isinstance(detail.get("current"), int):
-            progress(f"docker unpacks layer {message.get('id', '')}", detail["current"], int(detail.get("total") or 0))
+            total = detail.get("total")
+            in_all = total if isinstance(total, int) else 0
+            progress(f"docker unpacks layer {message.get('id', '')}", detail["current"], in_all)
 
 
 def _disk(path: str) -> Optional[Disk]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
-from .authorize import authorize, host_keys, revoke, user
+from .authorize import authorize, host_keys, remove, revoke, user
 from .docker import DockerEngine
 from .engine import Engine
 from .errors import ImageError
@@ -18,7 +18,7 @@ from .push import PushFolder
 from .run import Run
 from .source import EngineSource, Login, Offer, RegistrySource, parse_wanted
 from .ssh import Grant, own_address
-from .staging import Staging, default_root
+from .staging import Staging, root_for
 from .target import load_bundle
 from .throttle import Throttle
 from .transfer import BlobSource, StagedSource, Transfer, fetch, send
@@ -65,7 +65,7 @@ class _Host:
 
     @property
     def root(self) -> str:
-        return self.params["staging_dir"] or default_root()
+        return root_for(self.params["staging_dir"])
 
     def transfers(self) -> Sequence[Transfer]:
         return [Transfer.parse(entry) for entry in self.work["transfers"] or ()]
@@ -189,10 +189,15 @@ class _Target(_Host):
         return {"user": user(), "host_keys": host_keys(work["port"], self.run)}
 
     def revoke(self) -> dict[str, Any]:
-        return {"revoked": revoke(self.staging("loaded"))}
+        return {"revoked": revoke(self.staging("loaded"), self.work["public_key"])}
 
     def clean(self) -> dict[str, Any]:
-        return {"removed": self.staging("loaded").remove()}
+        try:
+            plans = plan_load(Bundle.parse(self.params["bundle"]), engine_of(self.params).facts(self.root))
+            loaded = all(plan.action == "none" for plan in plans)
+        except ImageError:
+            loaded = False
+        return {"removed": remove(self.staging("loaded"), loaded=loaded)}
 
 
 def _plan_dict(plan: ImagePlan) -> dict[str, Any]:

@@ -36,6 +36,8 @@ _READ_PIECE = 256 * 1024
 _ERROR_BODY = 64 * 1024
 _MAX_REDIRECTS = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+# Long enough for three lost packets; a missing route or a firewall must not take minutes to show.
+CONNECT_SECONDS = 10.0
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 20.0
 _LONGEST_RETRY_AFTER = 60.0
@@ -624,16 +626,19 @@ class Client:
         host, port = (proxy.host, proxy.port) if proxy else (address.host, address.port)
         connection: http.client.HTTPConnection
         try:
+            patience = min(self.timeout, CONNECT_SECONDS)
             if address.scheme == "https":
-                connection = http.client.HTTPSConnection(host, port, timeout=self.timeout, context=self._tls())
+                connection = http.client.HTTPSConnection(host, port, timeout=patience, context=self._tls())
                 if proxy:
                     headers = {"Proxy-Authorization": proxy.authorization} if proxy.authorization else {}
                     connection.set_tunnel(address.host, address.port, headers)
             else:
-                connection = http.client.HTTPConnection(host, port, timeout=self.timeout)
+                connection = http.client.HTTPConnection(host, port, timeout=patience)
             connection.auto_open = 0  # a lost connection must be an error here, never a silent second one
             try:
                 connection.connect()
+                connection.timeout = self.timeout
+                connection.sock.settimeout(self.timeout)
             except BaseException:
                 connection.close()
                 raise
@@ -741,6 +746,8 @@ class Client:
         elif isinstance(error, socket.gaierror):
             retryable = error.errno == socket.EAI_AGAIN
             hint = "This host cannot resolve the name: check its DNS, or set a proxy for it."
+        elif isinstance(error, socket.timeout):
+            hint = "Does this host reach it? Check routes and firewalls, or set a proxy for it."
         return HttpConnectError(
             method, address.url, f"no connection to {peer}: {_os_words(error)}", retryable=retryable, hint=hint
         )

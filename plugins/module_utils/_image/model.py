@@ -261,12 +261,13 @@ class Target:
                 root=Disk.parse(entry["root"]) if entry["root"] else None,
                 zstd=bool(entry["zstd"]),
             )
-        except (KeyError, TypeError, ValueError, ImageError) as error:
+            address, port = str(entry.get("address") or ""), int(entry.get("port") or 22)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, ImageError) as error:
             raise ImageError(
                 f"{where}: is not what image_offline_transfer_info returns as 'target' "
                 f"({type(error).__name__}: {error}). Pass that, unchanged."
             ) from error
-        return cls(_text(entry, "host", where), facts, str(entry.get("address") or ""), int(entry.get("port") or 22))
+        return cls(_text(entry, "host", where), facts, address, port)
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from .worker import Job, JobState
 
 # The role asks all targets of a batch for permission in between; a minute or two is long for that.
 WAIT_SECONDS = 120.0
+_TELL_SECONDS = 5.0
 
 
 class PushFolder:
@@ -45,13 +46,18 @@ class PushFolder:
     def start(self, bundle: Bundle, source: BlobSource, blobs: Staging, throttle: Throttle, run: Run) -> str:
         """Starts the process and returns its public key."""
 
-        def work(progress: Progress) -> dict[str, Any]:
+        def work(show: Progress) -> dict[str, Any]:
+            def progress(doing: str, done: int, in_all: int) -> None:
+                if self._stopped():
+                    raise ImageError("the controller has called the push off")
+                show(doing, done, in_all)
+
             key = EphemeralKey(self._staging.folder, run)
             try:
                 _publish(self._public, key.public)
-                grants = self._wait()
-                # The exported blobs must stay while they are read.
+                # What was exported must stay until it has been read, whatever another run of the same images removes.
                 with blobs.in_use():
+                    grants = self._wait()
                     pushed = push(grants, _pieces(bundle), source, key, self._staging, throttle, progress, run)
             finally:
                 key.close()
@@ -59,7 +65,7 @@ class PushFolder:
 
         self._staging.create()
         job = Job(self._staging.folder)
-        state = job.advance(self._token, work, 0, afterwards=self._linger)
+        state = job.advance(self._token, work, 0, afterwards=lambda: self._leave(blobs))
         while not self._public.exists():
             if state.state != "running":
                 raise ImageError(f"transport: the source cannot begin: {state.error}")
@@ -93,11 +99,14 @@ class PushFolder:
             time.sleep(0.1)
         return [Grant.parse(entry) for entry in json.loads(self._grants.read_text())]
 
-    def _linger(self) -> None:
-        """Keeps the outcome until it has been read, then leaves nothing."""
-        deadline = time.monotonic() + WAIT_SECONDS
+    def _leave(self, blobs: Staging) -> None:
+        """Keeps the outcome until it has been read, if anybody has come back at all; then leaves nothing."""
+        # Without a key, the call that started this process is still to read why.
+        patience = WAIT_SECONDS if self._grants.exists() else 0.0 if self._public.exists() else _TELL_SECONDS
+        deadline = time.monotonic() + patience
         while not self._stopped() and time.monotonic() < deadline:
             time.sleep(0.1)
+        blobs.remove()
         self._staging.remove()
 
 

@@ -14,19 +14,25 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import signal
 import sys
 import time
+from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
 from typing import IO, Any
 
 COMMAND = "receive"
 _CHUNK = 1024 * 1024
 _MAX_LINE = 4096
+# The sender speaks more often than this, however slow its link. A link that went dead without a word would else keep
+# this process, and the lock of the blob, until the kernel gives the connection up: for hours.
+_PATIENCE_SECONDS = 120
 
 
-def receive(folder: Path, asked: str, source: IO[bytes], answers: IO[bytes]) -> int:
-    """Returns the exit status. C(folder) has grant.json: {"expires": seconds, "sizes": {HEX: SIZE or null}}."""
-    grant = json.loads((folder / "grant.json").read_bytes())
+def receive(folder: Path, granted: str, asked: str, source: BufferedReader, answers: IO[bytes]) -> int:
+    """Returns the exit status. C(granted) is a file: {"expires": seconds, "sizes": {HEX: SIZE or null}}."""
+    grant = json.loads((folder / granted).read_bytes())
     if asked != COMMAND:
         return _refuse(answers, f"this key is for '{COMMAND}' only")
     if time.time() > grant["expires"]:
@@ -38,13 +44,14 @@ def receive(folder: Path, asked: str, source: IO[bytes], answers: IO[bytes]) -> 
         have = {name: _size(folder, name) for name in sizes}
         _say(answers, {"have": have, "complete": [name for name in sizes if _blob(folder, name).exists()]})
         while True:
+            signal.alarm(_PATIENCE_SECONDS)
             line = source.readline(_MAX_LINE)
             if not line:
                 return 0
             try:
                 head = json.loads(line)
                 name, offset, length, size = head["hex"], head["offset"], head["length"], head["size"]
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, RecursionError):
                 return _refuse(answers, "that is no announcement of a blob")
             if not isinstance(name, str) or name not in sizes:
                 return _refuse(answers, "that blob was not announced")
@@ -61,26 +68,52 @@ def receive(folder: Path, asked: str, source: IO[bytes], answers: IO[bytes]) -> 
             _say(answers, {"hex": name, "size": _size(folder, name)})
 
 
-def _take(folder: Path, name: str, offset: int, length: int, source: IO[bytes]) -> None:
+def _take(folder: Path, name: str, offset: int, length: int, source: BufferedReader) -> None:
     part = folder / "blobs" / f"{name}.part"
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    with open(descriptor, "wb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        if os.fstat(file.fileno()).st_size < offset:
-            raise OSError(0, f"only {os.fstat(file.fileno()).st_size} bytes are here, not {offset}", str(part))
+    # Another run may push this very blob: that may take its time.
+    signal.alarm(0)
+    with _locked(part) as file:
+        if _blob(folder, name).exists():
+            # And now it has come; what is sent nevertheless is the same.
+            part.unlink()
+            for _chunk in _chunks(source, length):
+                pass
+            return
+        size = os.fstat(file.fileno()).st_size
+        if size < offset:
+            raise OSError(0, f"only {size} bytes are here, not {offset}", str(part))
         file.truncate(offset)
         file.seek(offset)
-        left = length
-        while left:
-            chunk = source.read(min(_CHUNK, left))
-            if not chunk:
-                # The connection dropped; what came is kept, and the next one goes on behind it.
-                file.flush()
-                raise EOFError(part)
+        for chunk in _chunks(source, length):
             file.write(chunk)
-            left -= len(chunk)
         file.flush()
         os.replace(part, _blob(folder, name))
+
+
+def _locked(part: Path) -> IO[bytes]:
+    """The file at this path, for us alone. While it was waited for, another run may have published the one that was."""
+    while True:
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        file = open(descriptor, "wb")  # noqa: SIM115  the caller closes it
+        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            if os.path.samestat(os.fstat(file.fileno()), os.lstat(part)):
+                return file
+        except FileNotFoundError:
+            pass
+        file.close()
+
+
+def _chunks(source: BufferedReader, length: int) -> Iterator[bytes]:
+    while length:
+        signal.alarm(_PATIENCE_SECONDS)
+        # What has come, be it little: on a slow link a whole chunk takes longer than the patience lasts.
+        chunk = source.read1(min(_CHUNK, length))
+        if not chunk:
+            # The connection dropped; what came is kept, and the next one goes on behind it.
+            raise EOFError
+        length -= len(chunk)
+        yield chunk
 
 
 def _is_count(number: Any) -> bool:
@@ -111,11 +144,6 @@ def _refuse(answers: IO[bytes], why: str) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(
-        receive(
-            Path(__file__).resolve().parent,
-            os.environ.get("SSH_ORIGINAL_COMMAND", ""),
-            sys.stdin.buffer,
-            sys.stdout.buffer,
-        )
-    )
+    here, original = Path(__file__).resolve().parent, os.environ.get("SSH_ORIGINAL_COMMAND", "")
+    with open(0, "rb") as stream:
+        raise SystemExit(receive(here, sys.argv[1], original, stream, sys.stdout.buffer))

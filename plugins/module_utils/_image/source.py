@@ -167,7 +167,6 @@ class EngineSource:
             lambda: self._engine.export(stored),
             staging,
             {str(stored.config_digest), *stored.diff_ids} & set(digests),
-            stored.diff_ids,
             lambda done: progress(f"reading {entry.reference} from the engine", done, max(done, stored.size)),
         )
 

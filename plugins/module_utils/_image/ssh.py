@@ -209,45 +209,61 @@ class _Target:
     def _push_once(self, known_hosts: Path) -> None:
         with self._connection(known_hosts) as (to, answers):
             hello = self._answer(answers)
-            complete = set(hello["complete"])
-            for digest in self._grant.digests:
-                name = hex_of(digest)
-                if name not in complete:
+            try:
+                complete, have = set(hello["complete"]), {str(name): int(size) for name, size in hello["have"].items()}
+                names = [hex_of(digest) for digest in self._grant.digests]
+                offsets = {name: have[name] for name in names if name not in complete}
+                if min(offsets.values(), default=0) < 0:
+                    raise ValueError
+            except (KeyError, TypeError, ValueError, AttributeError):
+                raise self._strange(json.dumps(hello).encode()) from None
+            for digest, name in zip(self._grant.digests, names):
+                if name in offsets:
                     piece = self._pieces[digest]
-                    self._send(piece, min(int(hello["have"][name]), piece.size), to, answers)
+                    self._send(piece, min(offsets[name], piece.size), to, answers)
 
     def _send(self, piece: Piece, offset: int, to: IO[bytes], answers: IO[bytes]) -> None:
         left = piece.size - offset
         head = {"hex": hex_of(piece.digest), "offset": offset, "length": left, "size": piece.size}
         # A part with a number is read from its offset on; what is sent is verified on the target, before the load.
         transfer = Transfer(piece.digest, piece.media_type, 1, offset, left, "", {}, piece.reference)
+        self._put(json.dumps(head).encode() + b"\n", to, answers)
         try:
-            to.write(json.dumps(head).encode() + b"\n")
             if left:
                 with self._source.open(transfer) as reader:
                     while left:
-                        chunk = reader.read(min(CHUNK, left))
+                        chunk = reader.read(min(self._throttle.at_once(CHUNK), left))
                         if not chunk:
                             raise ImageError(f"{piece.digest} ended {left} bytes early on the source.")
                         self._throttle.take(len(chunk))
-                        to.write(chunk)
+                        self._put(chunk, to, answers)
                         left -= len(chunk)
                         self.pushed.sent += len(chunk)
                         self._count(self._grant.host, len(chunk))
-            to.flush()
         except HttpError as error:
             if error.retryable:
                 raise _DroppedError(str(error)) from error
             raise
         except OSError as error:
-            # The receiver may have said why before it went.
-            with suppress(_DroppedError):
-                self._answer(answers)
-            raise _DroppedError(f"the connection broke: {error.strerror}") from error
+            raise ImageError(f"{piece.digest} cannot be read on the source: {error.strerror}.") from error
+        self._put(b"", to, answers)
         size = self._answer(answers).get("size")
         if size != piece.size:
             raise ImageError(f"{self._grant.host}: {piece.digest} arrived with {size} bytes, not {piece.size}.")
         self.pushed.digests.append(piece.digest)
+
+    def _put(self, data: bytes, to: IO[bytes], answers: IO[bytes]) -> None:
+        """Sends; without data, all that is still on its way."""
+        try:
+            if data:
+                to.write(data)
+            else:
+                to.flush()
+        except OSError as error:
+            # The receiver may have said why before it went.
+            with suppress(_DroppedError):
+                self._answer(answers)
+            raise _DroppedError(f"the connection broke: {error.strerror}") from error
 
     def _answer(self, answers: IO[bytes]) -> dict[str, Any]:
         line = answers.readline(1024 * 1024)
@@ -255,11 +271,16 @@ class _Target:
             raise _DroppedError("the connection ended")
         try:
             answer = json.loads(line)
-        except ValueError:
-            raise ImageError(f"{self._grant.host}: something else than the receiver answers: {line[:80]!r}.") from None
+        except (ValueError, RecursionError):
+            answer = None
+        if not isinstance(answer, dict):
+            raise self._strange(line)
         if "error" in answer:
             raise ImageError(f"{self._grant.host}: the receiver refused: {answer['error']}.")
-        return dict(answer)
+        return answer
+
+    def _strange(self, line: bytes) -> ImageError:
+        return ImageError(f"{self._grant.host}: something else than the receiver answers: {line[:80]!r}.")
 
     @contextmanager
     def _connection(self, known_hosts: Path) -> Iterator[tuple[IO[bytes], IO[bytes]]]:

@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Optional
 
 from .errors import ImageError
 from .model import hex_of
@@ -35,6 +35,13 @@ _TRIES = 100
 def default_root() -> str:
     """The folder that holds staging folders, one per user; /var/tmp since /tmp is often small and in memory."""
     return f"/var/tmp/daytwo-image-transfer-{os.geteuid()}"  # noqa: S108  create() refuses one that is not ours
+
+
+def root_for(staging_dir: Optional[str]) -> str:
+    """The folder that the option names, or the default. A relative one would depend on where Ansible's call stands."""
+    if staging_dir and not os.path.isabs(staging_dir):
+        raise ImageError(f"staging_dir: {staging_dir!r} is not absolute. Give it from / on.")
+    return staging_dir or default_root()
 
 
 class Staging:
@@ -126,6 +133,8 @@ class Staging:
                 continue
             fcntl.flock(lock, fcntl.LOCK_SH)
             if _is_at(lock, self.folder / _LOCK):
+                # The folder may be one that another run has just made anew, without what is in it yet.
+                self._blobs.mkdir(mode=0o700, exist_ok=True)
                 return lock
             lock.close()
 

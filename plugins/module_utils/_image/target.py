@@ -9,11 +9,12 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Optional
 
 from .archive import LoadArchive
-from .engine import Engine, Progress
+from .engine import Engine, EngineError, Progress
 from .errors import ImageError
 from .model import Bundle, EngineFacts, Image, StoredImage
 from .plan import ImagePlan, plan_load
 from .staging import Staging
+from .transfer import disk_words
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ def load_bundle(bundle: Bundle, engine: Engine, staging: Staging, progress: Prog
             outcome = _load_image(image, engine, staging, progress)
         except ImageError as error:
             outcome = Loaded(image.tag, False, str(error))
+        except OSError as error:
+            outcome = Loaded(image.tag, False, disk_words(error))
         loaded.append(replace(outcome, seconds=round(time.monotonic() - began, 1)))
     return {"loaded": [outcome.to_dict() for outcome in loaded]}
 
@@ -61,7 +64,10 @@ def _load_image(image: Image, engine: Engine, staging: Staging, progress: Progre
     stored = engine.find(image.config.digest)
     problem = disproof(image, stored)
     if problem or stored is None:
-        _remove_unproved(engine, facts, stored)
+        try:
+            _remove_unproved(engine, facts, stored)
+        except EngineError as error:
+            problem = f"{problem}. It stays there without a name: {error}"
         return Loaded(image.tag, False, problem)
     engine.tag(stored, image.tag)
     named = engine.find(image.tag)

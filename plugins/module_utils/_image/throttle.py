@@ -9,6 +9,8 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Callable, Optional
 
+from .errors import ImageError
+
 
 class Throttle:
     """C(rate): bytes per second, None for no limit. Unused time is not saved up, so there are no bursts."""
@@ -19,6 +21,8 @@ class Throttle:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
+        if rate is not None and rate < 0:
+            raise ImageError(f"bandwidth_limit: {rate} is no number of bytes per second. Leave it out for no limit.")
         self._rate = rate
         self._clock = clock
         self._sleep = sleep
@@ -36,11 +40,18 @@ class Throttle:
         if begin > now:
             self._sleep(begin - now)
 
+    def at_once(self, most: int) -> int:
+        """How much to take at a time, so that nobody who waits for bytes takes the pause for the end."""
+        return min(most, self._rate) if self._rate else most
+
     def over(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
         """The chunks, no faster than the limit."""
         for chunk in chunks:
-            self.take(len(chunk))
-            yield chunk
+            size = self.at_once(len(chunk))
+            for begin in range(0, len(chunk), size or 1):
+                piece = chunk[begin : begin + size]
+                self.take(len(piece))
+                yield piece
 
 
 NO_LIMIT = Throttle(None)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Callable, Protocol
 
 from .errors import ImageError
-from .http import Client, HttpError, Readable
+from .http import Client, HttpBodyError, HttpError, Readable
 from .model import Outcome, checked_digest, hex_of, stored_version
 from .staging import CHUNK, Staging, private_opener
 from .throttle import NO_LIMIT, Throttle
@@ -121,13 +121,14 @@ def _each(transfers: Sequence[Transfer], one: Callable[[Transfer], Outcome]) -> 
         except ImageError as error:
             return Outcome(transfer.digest, False, error=str(error), number=transfer.number)
         except OSError as error:
-            return Outcome(transfer.digest, False, error=_disk_words(error), number=transfer.number)
+            return Outcome(transfer.digest, False, error=disk_words(error), number=transfer.number)
 
     with ThreadPoolExecutor(max_workers=PARALLEL) as pool:
         return list(pool.map(safely, transfers))
 
 
-def _disk_words(error: OSError) -> str:
+def disk_words(error: OSError) -> str:
+    """What a fault of the staging folder's disk means to an operator."""
     words = f"{error.strerror or error}: {error.filename or 'the staging folder'}"
     return words + (". Make room there, or give another staging_dir." if error.errno == errno.ENOSPC else "")
 
@@ -171,13 +172,14 @@ def _fetch_one(transfer: Transfer, staging: Staging, client: Client, deadline: f
             try:
                 with client.open_stream(transfer.url, transfer.headers, start=file.tell()) as reader:
                     etag = stored_version(reader.etag, reader.headers.get("last-modified", ""))
-                    while chunk := reader.read(CHUNK):
+                    while chunk := reader.read(throttle.at_once(CHUNK)):
                         throttle.take(len(chunk))
                         file.write(chunk)
                         received += len(chunk)
                         if time.monotonic() >= deadline and file.tell() < transfer.length:
                             return Outcome(transfer.digest, False, file.tell(), received, etag=etag)
-            except HttpError as error:
+            # Nothing else: what gave no body at all, the client has tried again by itself.
+            except HttpBodyError as error:
                 file.flush()
                 broken += 1
                 if not error.retryable or broken > _BROKEN_BODIES:

@@ -19,6 +19,7 @@ from typing import Any, Callable, Optional
 from .engine import Progress
 from .errors import ImageError
 from .staging import private_opener
+from .transfer import disk_words
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,8 @@ class Job:
                 state = JobState(token, "running", "waiting for an earlier run of the same transfer on this host")
             elif state.state == "running" and not running:
                 return JobState(token, "died", state.doing, error="the process that fed the engine was killed")
-            elif state.state != "running":
+            elif state.state != "running" and (afterwards is not None or not running):
+                # A process that is about to end still holds the staging folder, which is removed next.
                 return state
             if time.monotonic() >= deadline:
                 return state
@@ -104,17 +106,18 @@ class Job:
             os.close(lock)
             os.waitpid(child, 0)
             return
-        os.setsid()
-        if os.fork():
-            os._exit(0)
-        code = 1
+        code = 0
         try:
-            _detach()
-            self._run(token, work)
-            if afterwards is not None:
-                afterwards()
-            code = 0
+            os.setsid()
+            if not os.fork():
+                code = 1
+                _detach()
+                self._run(token, work)
+                if afterwards is not None:
+                    afterwards()
+                code = 0
         finally:
+            # Whatever happened: a child that went on from here would be a second module.
             os._exit(code)
 
     def _run(self, token: str, work: Callable[[Progress], dict[str, Any]]) -> None:
@@ -131,9 +134,7 @@ class Job:
         except ImageError as error:
             state = JobState(token, "failed", error=str(error))
         except OSError as error:
-            state = JobState(
-                token, "failed", error=f"{error.strerror}: {error.filename}" if error.filename else str(error)
-            )
+            state = JobState(token, "failed", error=disk_words(error))
         except Exception as error:
             # The detached process has nobody else to tell: a fault of ours must reach the result, with its kind.
             state = JobState(token, "failed", error=f"unexpected {type(error).__name__}: {error}")

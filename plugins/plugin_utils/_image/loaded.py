@@ -168,7 +168,7 @@ def _item(
         return ItemResult(name, "failed", failures[name], fields=fields)
     if step is None:
         return ItemResult(name, "ok", plan["reason"], fields=fields)
-    reason = f"{plan['reason']} ({megabytes(fields['bytes'])})"
+    reason = plan["reason"] + (f" ({megabytes(fields['bytes'])})" if fields["bytes"] else "")
     return ItemResult(name, "changed", reason, before=step["before"], after=step["after"], fields=fields)
 
 

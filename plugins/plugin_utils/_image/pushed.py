@@ -145,8 +145,9 @@ def _pushed(outcome: Mapping[str, Any]) -> ItemResult:
     return ItemResult(outcome["host"], "changed" if outcome["digests"] else "ok", reason, fields=fields)
 
 
-def revoke(host: Host, bundle: Bundle, check_mode: bool) -> dict[str, Any]:
-    """state=revoked: this target permits nothing any more."""
+def revoke(host: Host, bundle: Bundle, push: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
+    """state=revoked: this target permits this push no more; without C(push), none of these images."""
     if check_mode:
         return {"changed": False}
-    return {"changed": bool(host({"bundle": bundle.to_dict(), "work": slice_of("revoke")})["revoked"])}
+    work = slice_of("revoke", public_key=push.get("public_key"))
+    return {"changed": bool(host({"bundle": bundle.to_dict(), "work": work})["revoked"])}

@@ -129,8 +129,10 @@ class S3Path:
                 **({} if replace else {"IfNoneMatch": "*"}),
             )
         except (ClientError, BotoCoreError) as error:
-            # Another run put the same content there first, or took this upload away since its own was complete.
-            if error_code(error) in ("PreconditionFailed", "NoSuchUpload", "412") and self._head(blob.digest):
+            # Another run put the same content there first, or took this upload away since its own was complete. Where
+            # an object is to be replaced, the one that is there proves nothing.
+            first = not replace and error_code(error) in ("PreconditionFailed", "NoSuchUpload", "412")
+            if first and self._head(blob.digest):
                 self.abort(self._key(blob.digest), upload_id)
                 return
             raise self._explained("write", error) from error

@@ -25,7 +25,11 @@ except ImportError:
 @contextmanager
 def environment(variables: Mapping[str, str]) -> Iterator[None]:
     """The task's C(environment:) for what reads os.environ; Ansible gives it to modules only, not to actions."""
-    before = {name: os.environ.get(name) for name in variables}
+    # A token belongs to its keys: the controller's is not sent with those of the task.
+    foreign = {"AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN"} if "AWS_ACCESS_KEY_ID" in variables else set()
+    before = {name: os.environ.get(name) for name in {*variables, *foreign}}
+    for name in foreign:
+        os.environ.pop(name, None)
     os.environ.update(variables)
     try:
         yield
@@ -52,7 +56,10 @@ def s3_client(options: Mapping[str, Any], bucket: BucketOptions) -> Any:
             f"{' and '.join(given)}: is no set of credentials. Also set access_key and secret_key, or none of them: "
             "then the environment or a profile counts."
         )
-    settings: dict[str, Any] = {"signature_version": "s3v4"}
+    # botocore's own three tries are over within a tenth of a second; a store that slows its callers down asks for more.
+    settings: dict[str, Any] = {"signature_version": "s3v4", "connect_timeout": 10}
+    if "AWS_MAX_ATTEMPTS" not in os.environ:
+        settings["retries"] = {"mode": "standard", "total_max_attempts": 6}
     # From boto3 1.36 every PUT carries a CRC32 unless told otherwise; our checksum is the digest itself.
     if "request_checksum_calculation" in Config.OPTION_DEFAULTS:
         settings["request_checksum_calculation"] = "when_required"
@@ -71,6 +78,11 @@ def s3_client(options: Mapping[str, Any], bucket: BucketOptions) -> Any:
 
     try:
         first = client(options.get("region"))
+        if "IfNoneMatch" not in first.meta.service_model.operation_model("PutObject").input_shape.members:
+            raise ImageError(
+                f"boto3 {boto3.__version__} on the controller cannot ask S3 for writes that replace nothing. "
+                "Update it to 1.35.2 or newer, for the Python that runs Ansible."
+            )
         region = _bucket_region(first, bucket.bucket)
         return client(region) if region and region != first.meta.region_name else first
     except (ClientError, BotoCoreError, ValueError) as error:

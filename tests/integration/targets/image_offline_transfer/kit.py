@@ -21,9 +21,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
+import yaml
 from ansible_collections.daytwo.aws.plugins.module_utils._image.model import Bundle
 from testbed import Bed, images, paths, registry
 from testbed.images import BASE, Image, LayerRecipe, Recipe
@@ -38,11 +39,27 @@ AUTH = registry.AUTH
 BUCKET = "daytwo-images"
 HOST_CA = "/opt/testbed/ca.pem"
 
-SAVE = "Put what some target lacks into the bucket, once"
-LOAD = "Load on each target, verify, and only then move the name"
-REPLACE = "Replace objects that failed their digest, once"
-LOAD_AGAIN = "Load and verify again"
-DELETE = "Take the blobs out of the bucket"
+
+def _tasks_of(entries: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    for entry in entries:
+        yield entry
+        for part in ("block", "always"):
+            yield from _tasks_of(entry.get(part, ()))
+
+
+_ROLE_TASKS = list(
+    _tasks_of(yaml.safe_load((Path(__file__).parents[4] / "roles/image_transfer/tasks/main.yml").read_text()))
+)
+
+
+def _registering(variable: str) -> str:
+    """The name of the role's task that registers a variable, so that tests need not repeat it."""
+    (name,) = (str(task["name"]) for task in _ROLE_TASKS if task.get("register") == f"__image_transfer_{variable}")
+    return name
+
+
+SAVE, LOAD, LOAD_AGAIN = _registering("saved"), _registering("first"), _registering("second")
+(REPLACE,) = (str(task["name"]) for task in _ROLE_TASKS if "corrupt" in task.get(MODULE, {}))
 
 # Layers of these tests alone: a host has them because a test put them there, and for no other reason.
 _OWN_BASE = LayerRecipe("it-base", busybox=True)
@@ -159,7 +176,7 @@ class Ansible:
         # Short: the path of a Unix socket has at most 107 characters. Our own: tests cut these connections.
         self.control = Path(tempfile.mkdtemp(prefix="it-cp-"))
         self.remote_tmp = f".ansible/tmp/it-{secrets.token_hex(4)}"
-        self._count = 0
+        self.runs = 0
 
     def close(self) -> None:
         for socket in self.control.iterdir():
@@ -199,7 +216,7 @@ class Ansible:
         for group in (everything["hosts"], private["hosts"]):
             for name, variables in group.items():
                 variables.update(hosts.get(name, {}))
-        path = self.folder / f"inventory-{self._count}.yml"
+        path = self.folder / f"inventory-{self.runs}.yml"
         path.write_text(json.dumps(data))
         return path
 
@@ -213,16 +230,16 @@ class Ansible:
         first: Mapping[str, Any] | None = None,
     ) -> Running:
         """A playbook by its full name, or plays to write into a file."""
-        self._count += 1
-        record = self.folder / f"record-{self._count}.jsonl"
-        log = self.folder / f"output-{self._count}.txt"
+        self.runs += 1
+        record = self.folder / f"record-{self.runs}.jsonl"
+        log = self.folder / f"output-{self.runs}.txt"
         argv = ["ansible-playbook", "-i", str(self.inventory(hosts or {}, first or {})), *options]
         if variables:
-            extra = self.folder / f"variables-{self._count}.json"
+            extra = self.folder / f"variables-{self.runs}.json"
             extra.write_text(json.dumps(variables))
             argv += ["-e", f"@{extra}"]
         if not isinstance(playbook, str):
-            path = self.folder / f"playbook-{self._count}.yml"
+            path = self.folder / f"playbook-{self.runs}.yml"
             path.write_text(json.dumps(playbook, indent=1))
             playbook = str(path)
         with log.open("w") as output:
@@ -469,14 +486,46 @@ def bed_lock(*, exclusive: bool) -> Iterator[None]:
         yield
 
 
+class Turn:
+    """Our images and hosts are one test's at a time, on the whole machine: other sessions of these tests wait."""
+
+    _file: IO[str] | None = None
+    _depth = 0
+
+    @classmethod
+    @contextlib.contextmanager
+    def taken(cls) -> Iterator[None]:
+        """Taken again by a test while its module has it, which is once."""
+        if cls._depth == 0:
+            cls._file = (paths.RUN / "integration-image.lock").open("w")
+            fcntl.flock(cls._file, fcntl.LOCK_EX)
+        cls._depth += 1
+        try:
+            yield
+        finally:
+            cls._depth -= 1
+            if cls._depth == 0 and cls._file:
+                cls._file.close()
+
+
+@contextlib.contextmanager
+def own_case(bed: Bed, ansible: Ansible) -> Iterator[Case]:
+    """A case from a clean start, and cleaned up behind."""
+    with Turn.taken():
+        made = Case(bed, ansible)
+        made.clean()
+        made.mark()
+        yield made
+        made.clean()
+
+
 @pytest.fixture(scope="session")
-def bed() -> Iterator[Bed]:
-    """The bed that is up, with the images of these tests; one session of them at a time on this machine."""
+def bed() -> Bed:
+    """The bed that is up, with the images of these tests."""
     found = Bed.load()
-    with (paths.RUN / "integration-image.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with Turn.taken():
         found.images.ensure("it")
-        yield found
+    return found
 
 
 @pytest.fixture(scope="session")
@@ -488,8 +537,5 @@ def ansible(bed: Bed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ansi
 
 @pytest.fixture
 def case(bed: Bed, ansible: Ansible) -> Iterator[Case]:
-    made = Case(bed, ansible)
-    made.clean()
-    made.mark()
-    yield made
-    made.clean()
+    with own_case(bed, ansible) as made:
+        yield made

@@ -4,12 +4,22 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from integration.targets.image_offline_transfer.kit import BUCKET, HOSTS, MODULE, PLAIN, Ansible, Case, Ran
+from integration.targets.image_offline_transfer.kit import (
+    BUCKET,
+    HOSTS,
+    MODULE,
+    PLAIN,
+    Ansible,
+    Case,
+    Ran,
+    own_case,
+)
 from testbed import Bed
 from testbed.gate import Fault
 
@@ -144,38 +154,37 @@ TABLE = (*REFERENCES, *SOURCES, *BUCKETS, *TARGETS)
 @pytest.fixture(scope="module")
 def outcome(bed: Bed, ansible: Ansible) -> Iterator[tuple[Case, Ran]]:
     """All of the table in one run, each task on its own; and one image carried before, for a bundle that is good."""
-    case = Case(bed, ansible)
-    case.clean()
-    host = bed.host("private-a")
-    host.run(
-        "sh",
-        "-c",
-        "mkdir -p /run/it-disk && mount -t tmpfs -o size=256k it /run/it-disk && mkdir -p -m 777 /run/it-open",
+    with own_case(bed, ansible) as case:
+        common = {"bucket": BUCKET, "prefix": "{{ prefix }}"}
+        good = {"state": "saved", "images": [{"name": SMALL}], "plain_http": True, **common}
+        mark = {"name": "mark", "ansible.builtin.command": "date +%s.%N", "delegate_to": "localhost"}
+        tasks = [
+            {"name": "a good bundle", MODULE: good, "delegate_to": "public", "register": "good"},
+            mark,
+            *(
+                {"name": bad.name, MODULE: {**common, **bad.options}, "ignore_errors": True, **bad.keywords}
+                for bad in TABLE
+            ),
+        ]
+        play = {"hosts": "private-a", "gather_facts": False, "tasks": tasks}
+        variables = {"prefix": case.prefix, "key_id": bed.env["AWS_ACCESS_KEY_ID"], "escaping": ESCAPING}
+        local = {"localhost": {"ansible_connection": "local"}}
+        with bed.recorder.failing(*REFUSALS), small_disk(bed):
+            yield case, ansible.run([play], variables, first=local)
+
+
+@contextlib.contextmanager
+def small_disk(bed: Bed) -> Iterator[None]:
+    """On a target: a file system with no room, and a folder that everybody may write to."""
+    run = bed.host("private-a").run
+    run(
+        "sh", "-c", "mkdir -p /run/it-disk && mount -t tmpfs -o size=256k it /run/it-disk && mkdir -pm 777 /run/it-open"
     )
-    common = {"bucket": BUCKET, "prefix": "{{ prefix }}"}
-    good = {"state": "saved", "images": [{"name": SMALL}], "plain_http": True, **common}
-    mark = {"name": "mark", "ansible.builtin.command": "date +%s.%N", "delegate_to": "localhost", "register": "marked"}
-    tasks = [
-        {"name": "a good bundle", MODULE: good, "delegate_to": "public", "register": "good"},
-        mark,
-        *(
-            {"name": bad.name, MODULE: {**common, **bad.options}, "ignore_errors": True, **bad.keywords}
-            for bad in TABLE
-        ),
-    ]
-    play = {"hosts": "private-a", "gather_facts": False, "tasks": tasks}
-    local = {"localhost": {"ansible_connection": "local"}}
     try:
-        with bed.recorder.failing(*REFUSALS):
-            ran = ansible.run(
-                [play],
-                {"prefix": case.prefix, "key_id": bed.env["AWS_ACCESS_KEY_ID"], "escaping": ESCAPING},
-                first=local,
-            )
+        yield
     finally:
-        host.run("sh", "-c", "umount /run/it-disk; rmdir /run/it-disk /run/it-open")
-    yield case, ran
-    case.clean()
+        # Both are there: what a refused task was given is not its own to remove.
+        run("sh", "-c", "umount /run/it-disk && rmdir /run/it-disk /run/it-open")
 
 
 @pytest.mark.parametrize("bad", TABLE, ids=lambda bad: bad.name)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from integration.targets.image_offline_transfer.kit import BUCKET, MODULE, PLAIN, Case, Task
 from testbed.images import Image
 
@@ -63,6 +64,7 @@ def test_a_flipped_byte(case: Case) -> None:
     assert case.stray("private-a") == []
 
 
+@pytest.mark.full
 def test_a_truncated_object(case: Case) -> None:
     image, bundle = before(case)
     layer = image.layers[-1]

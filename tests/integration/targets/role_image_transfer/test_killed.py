@@ -56,15 +56,17 @@ def in_load(case: Case, run: Running) -> None:
     run.until("the engine is fed", lambda: feeding(case))
 
 
-def feeding(case: Case) -> bool:
+def feeding(case: Case, image: str = "it-app:v1", name: str = APP) -> bool:
     with contextlib.suppress(FileNotFoundError, ValueError):
-        state = json.loads((staging(case, "private-a", "loaded") / "job.json").read_text())
+        state = json.loads((staging(case, "private-a", "loaded", image, name) / "job.json").read_text())
         return state["state"] == "running" and "docker" in state["doing"]
     return False
 
 
 @pytest.mark.parametrize(
-    ("operation", "middle"), [("UploadPart", in_upload), ("GetObject", in_download), ("none", in_load)], ids=str
+    ("operation", "middle"),
+    [("UploadPart", in_upload), ("GetObject", in_download), ("none", in_load)],
+    ids=["upload", "download", "load"],
 )
 def test_a_killed_controller(case: Case, operation: str, middle: Callable[[Case, Running], None]) -> None:
     with slow(case, operation):
@@ -76,6 +78,7 @@ def test_a_killed_controller(case: Case, operation: str, middle: Callable[[Case,
     converges(case)
 
 
+@pytest.mark.full
 def test_a_killed_controller_while_docker_saves(case: Case) -> None:
     case.bed.images.into_docker(case.bed.host("public"), case.image("it-app:v1"), APP)
     case.mark()
@@ -88,21 +91,26 @@ def test_a_killed_controller_while_docker_saves(case: Case) -> None:
 
 
 def cut(ansible: Ansible) -> int:
-    """Kills the ssh processes that hold the test's connections; how many there were."""
+    """Kills the ssh masters that hold the test's connections, as a dead link would; how many there were."""
     masters = []
     for entry in Path("/proc").iterdir():
         with contextlib.suppress(OSError):
-            if entry.name.isdigit() and f"{ansible.control}/" in (entry / "cmdline").read_bytes().decode():
-                masters.append(int(entry.name))
-    masters = [pid for pid in masters if Path(f"/proc/{pid}/exe").resolve().name == "ssh"]
+            if entry.name.isdigit():
+                command = (entry / "cmdline").read_bytes().decode(errors="replace")
+                if command.startswith(f"ssh: {ansible.control}/") and "[mux]" in command:
+                    masters.append(int(entry.name))
     for pid in masters:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+        os.kill(pid, signal.SIGKILL)
     return len(masters)
 
 
 @pytest.mark.parametrize(
-    ("operation", "middle"), [("UploadPart", in_upload), ("GetObject", in_download), ("none", in_load)], ids=str
+    ("operation", "middle"),
+    [
+        pytest.param("UploadPart", in_upload, marks=pytest.mark.full, id="upload"),
+        pytest.param("GetObject", in_download, id="download"),
+        pytest.param("none", in_load, marks=pytest.mark.full, id="load"),
+    ],
 )
 def test_a_cut_connection(case: Case, operation: str, middle: Callable[[Case, Running], None]) -> None:
     with slow(case, operation):
@@ -126,9 +134,9 @@ def alone() -> Iterator[None]:
         yield
 
 
-def worker(case: Case, host: str) -> int:
+def worker(case: Case, host: str, image: str, name: str) -> int:
     """The detached process that feeds the engine: it holds the job's lock."""
-    lock = staging(case, host, "loaded") / "job.lock"
+    lock = staging(case, host, "loaded", image, name) / "job.lock"
     wanted = lock.stat()
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -140,23 +148,33 @@ def worker(case: Case, host: str) -> int:
     raise AssertionError("nobody feeds the engine")
 
 
+@pytest.fixture
+def big(case: Case, alone: None) -> Iterator[str]:
+    """An image of 500 MB, whose load takes seconds."""
+    name = f"{PLAIN}/big:v1"
+    case.bed.images.ensure("big")
+    yield name
+    for host in PRIVATE:
+        case.bed.host(host).docker("image", "rm", "--force", name, check=False)
+
+
 @pytest.mark.full
-def test_a_killed_worker(case: Case) -> None:
-    run = case.start(APP, **PARTS)
-    in_load(case, run)
-    os.kill(worker(case, "private-a"), signal.SIGKILL)
+def test_a_killed_worker(case: Case, big: str) -> None:
+    run = case.start(big, **PARTS)
+    run.until("the engine is fed", lambda: feeding(case, "big:v1", big), seconds=120)
+    os.kill(worker(case, "private-a", "big:v1", big), signal.SIGKILL)
     ran = run.wait()
     case.runs.append(ran)
     ran.fail()
     assert any("was killed" in task.message for task in ran.tasks if task.status == "failed")
-    case.proves("private-b", APP, case.image("it-app:v1"))
-    converges(case)
+    case.proves("private-b", big, case.image("big:v1"))
+    converges(case, big)
 
 
 @pytest.mark.full
-def test_a_killed_engine(case: Case, alone: None) -> None:
-    run = case.start(APP, **PARTS)
-    in_load(case, run)
+def test_a_killed_engine(case: Case, big: str) -> None:
+    run = case.start(big, **PARTS)
+    run.until("the engine is fed", lambda: feeding(case, "big:v1", big), seconds=120)
     os.kill(case.bed.host("private-a").pid_of("dockerd"), signal.SIGKILL)
     ran = run.wait()
     case.runs.append(ran)
@@ -164,6 +182,28 @@ def test_a_killed_engine(case: Case, alone: None) -> None:
     ran.fail()
     failed = [task for task in ran.tasks if task.status == "failed"]
     assert {task.host for task in failed} == {"private-a"}
-    assert "/var/run/docker.sock" in failed[0].message
-    case.proves("private-b", APP, case.image("it-app:v1"))
+    assert "docker" in failed[0].message
+    assert case.held("private-a", big) is None
+    case.proves("private-b", big, case.image("big:v1"))
+    converges(case, big)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("middle", ["upload", "download"])
+def test_a_killed_controller_on_a_slow_wire(case: Case, alone: None, middle: str) -> None:
+    """In the middle of a body, not between two: what is half there is gone on with or thrown away."""
+    slowed = case.bed.host("public" if middle == "upload" else "private-a")
+    slowed.limit("20mbit")
+    try:
+        run = case.start(APP, **PARTS)
+        try:
+            if middle == "upload":
+                in_upload(case, run)
+            else:
+                parts = staging(case, "private-a", "loaded")
+                run.until("half a blob", lambda: any(p.stat().st_size > 2**20 for p in parts.glob("blobs/*.part")))
+        finally:
+            run.kill()
+    finally:
+        slowed.unlimit()
     converges(case)

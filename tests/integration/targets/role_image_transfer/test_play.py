@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from integration.targets.image_offline_transfer.kit import LOAD, PLAIN, PRIVATE, SAVE, Case, size, small_blobs
 
 SMALL = f"{PLAIN}/it-small:v1"
@@ -31,6 +32,7 @@ def test_a_first_host_that_is_not_there(case: Case) -> None:
         case.proves(host, SMALL, case.image("it-small:v1"))
 
 
+@pytest.mark.full
 def test_one_target_fails_and_the_other_is_done(case: Case) -> None:
     nowhere = {"image_transfer_docker_host": "unix:///run/it-nowhere.sock"}
     ran = case.transfer(SMALL, hosts={"private-a": nowhere}).fail()

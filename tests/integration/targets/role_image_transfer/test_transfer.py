@@ -106,6 +106,7 @@ def test_from_docker(case: Case) -> None:
     assert [case.stray(host) for host in HOSTS] == [[], [], []]
 
 
+@pytest.mark.full
 def test_the_source_sends_as_much_for_two_targets_as_for_one(case: Case) -> None:
     case.transfer(SMALL, targets="private-a").succeed()
     for_one = case.sent()

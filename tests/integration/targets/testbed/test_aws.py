@@ -42,8 +42,9 @@ def stop_a_member(rds: Any) -> str:
 
 
 @mock_aws
-def test_plain_moto_stops_an_aurora_member() -> None:
-    keys = {"aws_access_key_id": "x", "aws_secret_access_key": "x", "endpoint_url": None}
+def test_plain_moto_stops_an_aurora_member(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true")  # else the bed would answer
+    keys = {"aws_access_key_id": "x", "aws_secret_access_key": "x"}
     assert stop_a_member(boto3.client("rds", region_name="eu-central-1", **keys)) == "stopped"
 
 

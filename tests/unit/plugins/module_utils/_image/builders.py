@@ -93,7 +93,9 @@ def _descriptor(blob: Blob) -> dict[str, Any]:
     return {"mediaType": blob.media_type, "digest": blob.digest, "size": blob.size}
 
 
-def facts(*images: StoredImage, staging: int = 10**12, root: Optional[int] = None, device: int = 2) -> EngineFacts:
+def facts(
+    *images: StoredImage, staging: int = 10**12, root: Optional[int] = None, device: int = 2, zstd: bool = True
+) -> EngineFacts:
     """What a host has. C(staging), C(root): free bytes there; C(device): the disk of root (that of staging is 1)."""
     return EngineFacts(
         engine="docker",
@@ -104,6 +106,7 @@ def facts(*images: StoredImage, staging: int = 10**12, root: Optional[int] = Non
         chain_ids=frozenset(chain for image in images for chain in chain_ids(image.diff_ids)),
         staging=Disk("/staging", staging, 1),
         root=None if root is None else Disk("/var/lib/docker", root, device),
+        zstd=zstd,
     )
 
 

@@ -94,20 +94,25 @@ def folder() -> Iterator[str]:
         yield made
 
 
+class Docker:
+    """Starts daemons and gives an engine that talks to the last one."""
+
+    def __init__(self, folder: str) -> None:
+        self.path = f"{folder}/docker.sock"
+        self.daemon: Daemon
+
+    def __call__(self, answers: Optional[Answers] = None) -> DockerEngine:
+        self.daemon = Daemon(self.path, answers or {})
+        threading.Thread(target=self.daemon.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        return DockerEngine(f"unix://{self.path}", timeout=5)
+
+
 @pytest.fixture
-def docker(folder: str) -> Iterator[Callable[..., tuple[DockerEngine, Daemon]]]:
-    running: list[Daemon] = []
-
-    def start(answers: Optional[Answers] = None) -> tuple[DockerEngine, Daemon]:
-        daemon = Daemon(f"{folder}/docker.sock", answers or {})
-        threading.Thread(target=daemon.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-        running.append(daemon)
-        return DockerEngine(f"unix://{folder}/docker.sock", timeout=5), daemon
-
-    yield start
-    for daemon in running:
-        daemon.shutdown()
-        daemon.server_close()
+def docker(folder: str) -> Iterator[Docker]:
+    made = Docker(folder)
+    yield made
+    made.daemon.shutdown()
+    made.daemon.server_close()
 
 
 class Bytes:
@@ -125,7 +130,7 @@ class Bytes:
 
 
 def test_facts_are_what_the_daemon_tells(docker: Any, tmp_path: Path) -> None:
-    engine, _ = docker()
+    engine = docker()
     facts = engine.facts(str(tmp_path / "not" / "there" / "yet"))
     assert (facts.engine, facts.version, facts.storage, facts.platform) == (
         "docker",
@@ -146,17 +151,17 @@ def test_facts_are_what_the_daemon_tells(docker: Any, tmp_path: Path) -> None:
     [("20.10.24+dfsg1", False), ("22.06.0", False), ("23.0.1", True), ("29.7.2", True), ("x", False)],
 )
 def test_archive_formats_zstd_layers_are_for_docker_23_and_later(docker: Any, version: str, zstd: bool) -> None:
-    engine, _ = docker({"GET /version": {**VERSION, "Version": version}})
+    engine = docker({"GET /version": {**VERSION, "Version": version}})
     assert engine.facts("/").zstd is zstd
 
 
 def test_an_engine_s_folder_that_is_closed_to_us_is_an_unknown_disk(docker: Any) -> None:
-    engine, _ = docker({"GET /info": {"Driver": "overlay2", "DockerRootDir": "/no/such/folder", "DriverStatus": None}})
+    engine = docker({"GET /info": {"Driver": "overlay2", "DockerRootDir": "/no/such/folder", "DriverStatus": None}})
     assert engine.facts("/").root is None
 
 
 def test_an_image_that_goes_away_while_facts_are_read_is_left_out(docker: Any) -> None:
-    engine, _ = docker({"GET /images/json": [{"Id": "sha256:" + "0" * 64}, {"Id": ID}]})
+    engine = docker({"GET /images/json": [{"Id": "sha256:" + "0" * 64}, {"Id": ID}]})
     assert [image.engine_id for image in engine.facts("/").images] == [ID]
 
 
@@ -174,20 +179,20 @@ def test_an_image_that_goes_away_while_facts_are_read_is_left_out(docker: Any) -
 def test_an_image_as_inspect_tells_it(
     docker: Any, changes: dict[str, Any], platform: str, names: tuple[str, ...], layers: int
 ) -> None:
-    engine, _ = docker({"GET /images/app:v1/json": {**INSPECTED, **changes}})
+    engine = docker({"GET /images/app:v1/json": {**INSPECTED, **changes}})
     found = engine.find("app:v1")
     assert (found.platform, found.names, len(found.diff_ids)) == (platform, names, layers)
 
 
 @pytest.mark.parametrize("changes", [{"Id": "../../x"}, {"Id": None}, {"RootFS": {"Layers": ["x"]}}])
 def test_an_answer_with_what_is_no_digest_is_refused(docker: Any, changes: dict[str, Any]) -> None:
-    engine, _ = docker({"GET /images/app:v1/json": {**INSPECTED, **changes}})
+    engine = docker({"GET /images/app:v1/json": {**INSPECTED, **changes}})
     with pytest.raises(ImageError, match=r"docker: .* is no digest"):
         engine.find("app:v1")
 
 
 def test_an_image_that_is_not_there_is_none(docker: Any) -> None:
-    engine, _ = docker()
+    engine = docker()
     assert engine.find("other:v1") is None
 
 
@@ -195,7 +200,7 @@ def test_identity_the_containerd_image_store_is_refused(docker: Any) -> None:
     """facts: an exit code is not evidence: Docker 29's containerd store reports success for broken loads; there .Id is
     the manifest digest."""
     status = [["driver-type", "io.containerd.snapshotter.v1"]]
-    engine, _ = docker({"GET /info": {"Driver": "overlayfs", "ServerVersion": "29.7.2", "DriverStatus": status}})
+    engine = docker({"GET /info": {"Driver": "overlayfs", "ServerVersion": "29.7.2", "DriverStatus": status}})
     for ask in (lambda: engine.facts("/"), lambda: engine.find("app:v1")):
         with pytest.raises(EngineError, match=r"docker 29\.7\.2 .* containerd image store, .* source=registry"):
             ask()
@@ -214,7 +219,7 @@ def test_identity_the_containerd_image_store_is_refused(docker: Any) -> None:
 def test_history_is_believed_only_where_it_says_plainly_which_layer_is_which(
     docker: Any, history: list[int], sizes: list[Optional[int]]
 ) -> None:
-    engine, _ = docker({f"GET /images/{ID}/history": [{"Size": size} for size in history]})
+    engine = docker({f"GET /images/{ID}/history": [{"Size": size} for size in history]})
     assert list(engine.layer_sizes(engine.find(ID))) == sizes
 
 
@@ -234,7 +239,7 @@ def test_a_docker_that_does_not_run(folder: str) -> None:
 
 
 def test_a_docker_that_may_not_be_used(docker: Any, folder: str) -> None:
-    engine, _ = docker()
+    engine = docker()
     os.chmod(f"{folder}/docker.sock", 0)
     user = os.geteuid()
     if user == 0:
@@ -266,7 +271,7 @@ def test_only_the_host_s_own_socket_is_taken(host: str) -> None:
     ids=["500", "no JSON", "no message", "404", "closed", "no HTTP", "cut off"],
 )
 def test_its_refusals_are_told_in_its_own_words(docker: Any, answer: Any, words: str) -> None:
-    engine, _ = docker({"GET /info": answer})
+    engine = docker({"GET /info": answer})
     with pytest.raises(EngineError, match=words):
         engine.facts("/")
 
@@ -275,7 +280,7 @@ def test_its_refusals_are_told_in_its_own_words(docker: Any, answer: Any, words:
 
 
 def test_an_export_is_a_stream(docker: Any) -> None:
-    engine, _ = docker({f"GET /images/{ID}/get": b"x" * 100_000})
+    engine = docker({f"GET /images/{ID}/get": b"x" * 100_000})
     with engine.export(engine.find(ID)) as stream:
         assert stream.read(10) == b"x" * 10
         assert stream.read(100_000) == b"x" * 99_990
@@ -289,7 +294,7 @@ def test_an_export_that_is_cut_off_is_docker_s_fault(docker: Any) -> None:
         asked.wfile.write(b"5\r\n12345\r\n1000\r\nx")
         asked.close_connection = True
 
-    engine, _ = docker({f"GET /images/{ID}/get": answer})
+    engine = docker({f"GET /images/{ID}/get": answer})
     with engine.export(engine.find(ID)) as stream:
         assert stream.read(5) == b"12345"
         with pytest.raises(EngineError, match=r"docker at .* broke off: IncompleteRead"):
@@ -306,7 +311,7 @@ def test_an_export_that_is_cut_off_is_docker_s_fault(docker: Any) -> None:
     ids=["full", "gone", "closed"],
 )
 def test_a_fault_of_the_staging_folder_is_not_told_as_docker_s(docker: Any, error: OSError) -> None:
-    engine, _ = docker({f"GET /images/{ID}/get": b"x" * 1000})
+    engine = docker({f"GET /images/{ID}/get": b"x" * 1000})
     with pytest.raises(OSError, match=str(error.strerror)), engine.export(engine.find(ID)):
         raise error
 
@@ -333,9 +338,9 @@ def test_an_archive_is_sent_as_it_is(docker: Any) -> None:
         {"status": "Loading layer", "progressDetail": {"current": 5, "total": 9}, "id": "5dab7061"},
         {"stream": "Loaded image ID: sha256:x"},
     ]
-    engine, daemon = docker({"POST /images/load": taking(200, *lines)})
+    engine = docker({"POST /images/load": taking(200, *lines)})
     told = load(engine, b"a" * 10, b"b" * 5)
-    assert daemon.body == b"a" * 10 + b"b" * 5
+    assert docker.daemon.body == b"a" * 10 + b"b" * 5
     assert told == [
         ("sending to docker", 10, 15),
         ("sending to docker", 15, 15),
@@ -352,18 +357,18 @@ def test_an_archive_is_sent_as_it_is(docker: Any) -> None:
 )
 def test_an_exit_code_is_no_evidence_an_error_line_in_a_200_answer_is_one(docker: Any, line: Any) -> None:
     """facts: an exit code is not evidence; and the peers ignore stream errors."""
-    engine, _ = docker({"POST /images/load": taking(200, {"stream": "Loaded image: x"}, line, {"stream": "more"})})
+    engine = docker({"POST /images/load": taking(200, {"stream": "Loaded image: x"}, line, {"stream": "more"})})
     with pytest.raises(EngineError, match=r"could not load the image: open /x/layer\.tar: no such file"):
         load(engine, b"archive")
 
 
 def test_lines_that_are_no_messages_are_passed_over(docker: Any) -> None:
-    engine, _ = docker({"POST /images/load": taking(200, "text", 5, None, {"progressDetail": None}, {})})
+    engine = docker({"POST /images/load": taking(200, "text", 5, None, {"progressDetail": None}, {})})
     assert load(engine, b"archive") == [("sending to docker", 7, 7)]
 
 
 def test_a_refused_load_is_told_in_docker_s_words(docker: Any) -> None:
-    engine, _ = docker({"POST /images/load": taking(500, {"message": "no space left on device"})})
+    engine = docker({"POST /images/load": taking(500, {"message": "no space left on device"})})
     with pytest.raises(EngineError, match=r"docker refused to load an image: 500 no space left on device"):
         load(engine, b"archive")
 
@@ -375,13 +380,13 @@ def test_a_daemon_that_stops_reading_is_asked_why(docker: Any) -> None:
         asked.wfile.flush()
         asked.connection.shutdown(socket.SHUT_RD)
 
-    engine, _ = docker({"POST /images/load": answer})
+    engine = docker({"POST /images/load": answer})
     with pytest.raises(EngineError, match="500 no space left on device"):
         load(engine, *[b"x" * 100_000] * 100)
 
 
 def test_a_blob_that_vanishes_while_it_is_sent_is_not_told_as_docker_s_fault(docker: Any) -> None:
-    engine, _ = docker({"POST /images/load": taking(200)})
+    engine = docker({"POST /images/load": taking(200)})
 
     class Vanishing(Bytes):
         def __iter__(self) -> Iterator[bytes]:
@@ -405,13 +410,13 @@ def test_a_blob_that_vanishes_while_it_is_sent_is_not_told_as_docker_s_fault(doc
     ],
 )
 def test_a_name_is_given_by_repository_and_tag(docker: Any, name: str, query: str) -> None:
-    engine, daemon = docker({f"POST /images/{ID}/tag": (201, b"")})
+    engine = docker({f"POST /images/{ID}/tag": (201, b"")})
     engine.tag(engine.find(ID), name)
-    assert daemon.asked[-1] == f"POST /images/{ID}/tag?{query}"
+    assert docker.daemon.asked[-1] == f"POST /images/{ID}/tag?{query}"
     assert f"repo={split_tag(name)[0]}".replace(":", "%3A").replace("/", "%2F") in query
 
 
 def test_an_image_is_removed_without_force_and_may_be_gone(docker: Any) -> None:
-    engine, daemon = docker()
+    engine = docker()
     engine.remove(engine.find(ID))
-    assert daemon.asked[-1] == f"DELETE /images/{ID}?force=0&noprune=0"
+    assert docker.daemon.asked[-1] == f"DELETE /images/{ID}?force=0&noprune=0"

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
+from ansible_collections.daytwo.aws.plugins.module_utils._image import http
 from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
 from ansible_collections.daytwo.aws.plugins.module_utils._image.http import (
     Client,
@@ -297,6 +298,43 @@ def test_silence_ends_with_the_timeout(serve: Any, make: Any) -> None:
         make(timeout=0.1, retries=1).request("GET", server.url)
     assert caught.value.retryable
     assert time.monotonic() - began < 1.5
+
+
+@contextlib.contextmanager
+def nobody_accepts() -> Iterator[str]:
+    """A port whose queue is full: the kernel drops what comes, as a firewall or a missing route does."""
+    with socket.socket() as listener, contextlib.ExitStack() as stack:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _number in range(3):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                waiting.connect(listener.getsockname())
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
+
+
+def test_a_connection_that_cannot_be_made_is_given_up_soon(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "CONNECT_SECONDS", 0.2)
+    began = time.monotonic()
+    with nobody_accepts() as url, pytest.raises(HttpConnectError, match=r"no connection to .*: timed out") as caught:
+        make(timeout=60.0, retries=1).request("GET", url)
+    assert time.monotonic() - began < 5
+    assert "Does this host reach it" in str(caught.value)
+
+
+def test_a_connection_that_was_made_may_be_silent_for_longer(
+    serve: Any, make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "CONNECT_SECONDS", 0.2)
+
+    def late(c: Any) -> None:
+        time.sleep(0.6)
+        c.answer(200, b"late")
+
+    server = serve(late)
+    assert make(timeout=5.0, retries=0).request("GET", server.url).body == b"late"
+    assert make(timeout=5.0, retries=0).put_stream(server.url, {}, lambda: [b"x"], 1).status == 200
 
 
 def test_a_post_whose_answer_is_lost_is_not_sent_twice(serve: Any, make: Any, patience: Patience) -> None:

@@ -138,9 +138,9 @@ def test_fuzz_no_mutation_of_a_bundle_ends_in_a_traceback() -> None:
     """Several changes at once, with a fixed seed."""
     rng = random.Random(20261124)  # noqa: S311  no secret
     taken = 0
-    for _ in range(1500):
+    for _attempt in range(1500):
         value: Any = GOOD
-        for _ in range(rng.randint(1, 4)):
+        for _change in range(rng.randint(1, 4)):
             where = rng.choice(list(places(value)))
             new = rng.choice(WRONG) if rng.random() < 0.7 else put(value, (), rng.choice(list(at(value))))
             if where or new is not ...:

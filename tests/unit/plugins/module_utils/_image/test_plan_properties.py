@@ -35,7 +35,9 @@ TIB = 1024**4
 _LAYERS = st.lists(st.sampled_from([b"a", b"b", b"c"]), min_size=1, max_size=4)
 
 
-@hypothesis.given(st.integers(0, 5 * TIB), st.integers(MIN_PART, 6 * 1024**3))
+@hypothesis.given(
+    st.integers(0, 5 * TIB), st.one_of(st.integers(MIN_PART, 10 * MIN_PART), st.integers(MAX_SINGLE_PUT, 5 * TIB))
+)
 @hypothesis.settings(deadline=None, max_examples=60)
 def test_s3_limits_hold_for_every_size_and_part_size(size: int, part_size: int) -> None:
     """facts: S3: at most 10,000 parts of 5 MiB to 5 GiB, the last may be smaller; they cover the blob without gaps."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
-from ansible_collections.daytwo.aws.plugins.module_utils._image.staging import Staging, default_root
+from ansible_collections.daytwo.aws.plugins.module_utils._image.staging import Staging, default_root, root_for
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.builders import digest_of, stage, tree
 
 KEY = "loaded-" + "0" * 20
@@ -84,6 +84,13 @@ def test_a_file_in_the_way_is_refused_in_words(staging: Staging) -> None:
 
 def test_the_default_root_is_this_user_s_own() -> None:
     assert default_root() == f"/var/tmp/daytwo-image-transfer-{os.geteuid()}"  # noqa: S108
+
+
+def test_a_staging_dir_counts_from_the_root_of_the_file_system() -> None:
+    assert root_for(None) == root_for("") == default_root()
+    assert root_for("/srv/staging") == "/srv/staging"
+    with pytest.raises(ImageError, match="staging_dir: 'srv/staging' is not absolute"):
+        root_for("srv/staging")
 
 
 def test_a_blob_grows_beside_its_place_and_is_published_by_rename(staging: Staging) -> None:
@@ -177,7 +184,7 @@ def test_removing_what_is_not_there_is_no_error(staging: Staging) -> None:
 
 def _churn(staging: Staging, rounds: int) -> None:
     mine = digest_of(str(os.getpid()).encode())
-    for _ in range(rounds):
+    for _number in range(rounds):
         with staging.in_use():
             staging.part(mine).write_bytes(DATA)
             staging.publish(mine)
@@ -187,7 +194,7 @@ def _churn(staging: Staging, rounds: int) -> None:
 
 def test_runs_that_come_and_go_at_once_never_lose_the_folder_that_they_use(staging: Staging) -> None:
     context = multiprocessing.get_context("fork")
-    runs = [context.Process(target=_churn, args=(staging, 100)) for _ in range(4)]
+    runs = [context.Process(target=_churn, args=(staging, 100)) for number in range(4)]
     for run in runs:
         run.start()
     for run in runs:
@@ -195,6 +202,18 @@ def test_runs_that_come_and_go_at_once_never_lose_the_folder_that_they_use(stagi
     assert [run.exitcode for run in runs] == [0] * 4
     staging.remove()
     assert not staging.root.exists()
+
+
+def test_a_folder_that_another_run_has_only_begun_to_make_is_whole_when_it_is_in_use(tmp_path: Path) -> None:
+    """Two runs make it at once, after a third has removed it."""
+
+    class Begun(Staging):
+        def create(self) -> None:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    staging = Begun(str(tmp_path / "root"), KEY)
+    with staging.in_use():
+        staging.part(DIGEST).write_bytes(DATA)
 
 
 # -- what was given up

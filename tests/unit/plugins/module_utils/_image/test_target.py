@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Callable, Optional
 
 import pytest
+from ansible_collections.daytwo.aws.plugins.module_utils._image.engine import EngineError
 from ansible_collections.daytwo.aws.plugins.module_utils._image.model import Bundle, StoredImage
 from ansible_collections.daytwo.aws.plugins.module_utils._image.staging import Staging
 from ansible_collections.daytwo.aws.plugins.module_utils._image.target import disproof, load_bundle
@@ -119,6 +120,18 @@ def test_an_exit_code_is_no_evidence_what_the_engine_has_is_compared(staging: St
     assert list(engine.images) == [SAME_TAG.image.config.digest]
 
 
+def test_an_unproved_image_that_cannot_be_removed_is_still_told_as_unproved(staging: Staging) -> None:
+    class Holding(FakeEngine):
+        def remove(self, image: StoredImage) -> None:
+            raise EngineError("docker refused to DELETE it: 409 conflict")
+
+    engine = Holding(spoil=lambda stored: replace(stored, diff_ids=stored.diff_ids[:-1]))
+    stage(staging, V1.content)
+    (outcome,) = load(engine, staging, V1)
+    assert "the engine has other layers" in outcome["error"]
+    assert "409 conflict" in outcome["error"]
+
+
 def test_an_unproved_image_that_somebody_else_has_named_stays(staging: Staging) -> None:
     engine = FakeEngine(spoil=lambda stored: replace(stored, diff_ids=(), names=("other:1",)))
     stage(staging, V1.content)
@@ -159,6 +172,18 @@ def test_one_image_that_fails_leaves_the_others_done(staging: Staging) -> None:
     staging.discard(V1.image.layers[0].blob.digest)
     outcomes = load(FakeEngine(), staging, V1, other)
     assert [(outcome["tag"], outcome["done"]) for outcome in outcomes] == [(TAG, False), (other.image.tag, True)]
+
+
+def test_one_image_whose_blob_cannot_be_read_leaves_the_others_done(staging: Staging) -> None:
+    bad, good = make(b"base", b"bad", tag="registry.test/bad:v1"), make(b"other", b"good")
+    for made in (bad, good):
+        stage(staging, made.content)
+    unreadable = staging.path(bad.image.layers[1].blob.digest)
+    unreadable.unlink()
+    unreadable.mkdir()
+    first, second = load(FakeEngine(), staging, bad, good)
+    assert (first["done"], second["done"]) == (False, True)
+    assert f"Is a directory: {unreadable}" in str(first["error"])
 
 
 def test_an_engine_s_refusal_is_told_in_its_words_for_its_image(staging: Staging) -> None:

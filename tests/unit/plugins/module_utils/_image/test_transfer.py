@@ -188,12 +188,22 @@ def test_answers_that_always_break_off_end_as_an_error_that_keeps_what_came(
     assert staging.size(DIGEST) == 10 * len(server.asked)
 
 
+def test_a_store_that_is_out_of_reach_is_not_asked_over_and_over(serve: Any, staging: Staging) -> None:
+    server = serve(lambda asked: asked.reset())
+    pauses: list[float] = []
+    client = Client(environ={}, timeout=5.0, retries=2, sleep=pauses.append)
+    (outcome,) = fetch([transfer(server)], staging, client, LONG)
+    assert not outcome.done
+    assert "no answer" in str(outcome.error)
+    assert len(pauses) == 2, "the client's own attempts, once"
+
+
 def test_when_the_time_is_over_what_came_until_then_stays(serve: Any, staging: Staging, client: Client) -> None:
     server = serve(Store(blob=DATA).script)
     (none,) = fetch([transfer(server)], staging, client, -1)
     assert (none.done, none.size, none.error, len(server.asked)) == (False, 0, None, 0)
     received = 0
-    for _ in range(5):
+    for _attempt in range(5):
         (outcome,) = fetch([transfer(server)], staging, client, 0.0005)
         received += outcome.received
         assert outcome.size == staging.size(DIGEST)
@@ -375,7 +385,7 @@ def test_a_blob_with_another_digest_never_leaves_the_source_whole(
     (outcome,) = send([transfer(server)], Gives(given), client, LONG)
     assert not outcome.done
     assert words in str(outcome.error)
-    for _ in range(200):
+    for _attempt in range(200):
         if arrived:
             break
         threading.Event().wait(0.01)

@@ -149,13 +149,13 @@ def test_starters_at_once_run_it_once(gate: Path) -> None:
     """A connection that drops while the module starts the job: the controller calls the module again."""
     context = multiprocessing.get_context("fork")
     begin, answers = context.Event(), context.Queue()
-    starters = [context.Process(target=_start, args=(gate, begin, answers)) for _ in range(6)]
+    starters = [context.Process(target=_start, args=(gate, begin, answers)) for number in range(6)]
     for starter in starters:
         starter.start()
     begin.set()
     child_of(gate)
     gate.touch()
-    assert [answers.get(timeout=ENOUGH) for _ in starters] == ["done"] * 6
+    assert [answers.get(timeout=ENOUGH) for starter in starters] == ["done"] * 6
     for starter in starters:
         starter.join(ENOUGH)
     assert runs(gate) == 1
@@ -186,6 +186,69 @@ def test_a_job_survives_its_starter_and_keeps_no_stream_of_it_open(gate: Path) -
         os.waitpid(child, os.WNOHANG)  # it is nobody's zombie
     gate.touch()
     assert Job(gate.parent).advance("one", waiting(gate), ENOUGH).result == {"x": 1}
+
+
+def test_a_host_that_has_no_process_left_does_not_run_the_module_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, forks, test = os.fork, [0], os.getpid()
+
+    def fork() -> int:
+        forks[0] += 1
+        if forks[0] == 2:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        return real()
+
+    monkeypatch.setattr(os, "fork", fork)
+    try:
+        state = Job(tmp_path).advance("one", lambda progress: {}, ENOUGH)
+    finally:
+        if os.getpid() != test:
+            (tmp_path / "went on").touch()
+            os._exit(1)
+    assert state.state == "died"
+    assert not (tmp_path / "went on").exists()
+
+
+def test_when_the_outcome_is_told_the_process_has_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It holds the lock of the staging folder, which could not be removed else."""
+    real = os._exit
+
+    def slow(code: int) -> None:
+        time.sleep(0.3)
+        real(code)
+
+    monkeypatch.setattr(os, "_exit", slow)
+    reading, writing = os.pipe()
+    try:
+        assert Job(tmp_path).advance("one", lambda progress: {}, ENOUGH).state == "done"
+    finally:
+        os.close(writing)
+    os.set_blocking(reading, False)
+    assert os.read(reading, 1) == b""  # nobody else holds what the process had inherited
+    os.close(reading)
+
+
+def test_what_is_done_afterwards_follows_the_outcome_and_keeps_the_process(gate: Path) -> None:
+    def linger() -> None:
+        waiting(gate)(lambda *_: None)
+
+    job = Job(gate.parent)
+    assert job.advance("one", lambda progress: {"x": 1}, ENOUGH, afterwards=linger).result == {"x": 1}
+    os.kill(child_of(gate), 0)
+    assert job.poll(0).result == {"x": 1}
+    gate.touch()
+
+
+def test_polling_tells_how_the_last_job_is_and_starts_none(gate: Path) -> None:
+    job = Job(gate.parent)
+    assert job.poll(0).state == "died"
+    job.advance("one", waiting(gate, x=1), 0)
+    child = child_of(gate)
+    until(lambda: job.poll(0).doing == "waiting")
+    os.kill(child, signal.SIGKILL)
+    assert job.poll(ENOUGH).state == "died"
+    assert runs(gate) == 1
 
 
 def _at_end(reading: int) -> bool:

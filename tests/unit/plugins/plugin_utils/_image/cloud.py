@@ -63,12 +63,13 @@ class FakeS3:
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.refuse: dict[str, Exception] = {}
         self.signed = 0
+        self.begun = 0
 
     @property
     def writes(self) -> list[str]:
         """What was changed, by the controller and by URLs."""
         read = ("head_object", "list_objects_v2", "list_multipart_uploads")
-        return [name for name, _ in self.calls if name not in read]
+        return [name for name, parameters in self.calls if name not in read]
 
     def holds(self, *contents: Mapping[str, bytes]) -> FakeS3:
         for content in contents:
@@ -81,7 +82,7 @@ class FakeS3:
 
     def keep(self, key: str, data: bytes, metadata: Mapping[str, str], kept: Mapping[str, Any]) -> str:
         etag = f'"{hashlib.sha256(data).hexdigest()[:8]}"'
-        modified = NEW_YEAR + timedelta(seconds=len(self.calls))
+        modified = NEW_YEAR + timedelta(seconds=len(self.calls) + self.signed)
         self.objects[key] = Stored(data, metadata, etag, modified, kept)
         return etag
 
@@ -120,7 +121,8 @@ class FakeS3:
 
     def create_multipart_upload(self, **parameters: Any) -> dict[str, Any]:
         self._called("create_multipart_upload", parameters)
-        upload_id = f"u{len(self.calls)}"
+        self.begun += 1
+        upload_id = f"u{self.begun}"
         kept = {name: value for name, value in parameters.items() if name.startswith(("SSE", "Server"))}
         self.uploads[upload_id] = Upload(parameters["Key"], parameters["Metadata"], kept)
         return {"UploadId": upload_id}
@@ -139,7 +141,7 @@ class FakeS3:
         if any(number not in upload.parts or etag != f'"p{number}"' for number, etag in listed):
             raise refusal("InvalidPart", "CompleteMultipartUpload")
         del self.uploads[parameters["UploadId"]]
-        self.keep(upload.key, b"".join(upload.parts[number] for number, _ in listed), upload.metadata, upload.kept)
+        self.keep(upload.key, b"".join(upload.parts[number] for number, etag in listed), upload.metadata, upload.kept)
         return {}
 
     def abort_multipart_upload(self, **parameters: Any) -> dict[str, Any]:
@@ -183,6 +185,13 @@ class FakeS3:
         parts = urlsplit(url)
         assert parse_qs(parts.query)["do"] == ["get_object"]
         return self.objects[parts.path[1:]]
+
+
+def left(s3: FakeS3, key: str) -> str:
+    """An upload that a killed run has left."""
+    upload_id: str = s3.create_multipart_upload(Key=key, Metadata={})["UploadId"]
+    s3.calls.clear()
+    return upload_id
 
 
 Fault = Callable[[str, Mapping[str, Any]], Optional[dict[str, Any]]]

@@ -19,6 +19,7 @@ from ansible_collections.daytwo.aws.tests.unit.plugins.plugin_utils._image.cloud
     MIB,
     NEW_YEAR,
     FakeS3,
+    left,
     refusal,
 )
 from botocore.config import Config
@@ -113,7 +114,7 @@ def test_present_is_what_a_head_tells() -> None:
         BLOB.digest: (len(DATA), hex_of(BLOB.digest)),
         SMALL.digest: (5, None),
     }
-    assert {(call["Bucket"], call["ExpectedBucketOwner"]) for _, call in s3.calls} == {(BUCKET, "123456789012")}
+    assert {(call["Bucket"], call["ExpectedBucketOwner"]) for name, call in s3.calls} == {(BUCKET, "123456789012")}
 
 
 def test_an_object_that_was_put_again_is_another_version_even_with_the_same_entity_tag() -> None:
@@ -263,7 +264,7 @@ def test_s3_urls_that_expired_are_signed_again() -> None:
 def test_signing_again_is_bounded(carry: Carry) -> None:
     """facts: S3: a presigned URL dies with the credentials that signed it; then signing again helps nothing."""
     session = upload(FakeS3(), carry)
-    for _ in range(20):
+    for _attempt in range(20):
         transfers = session.next()
         if not transfers:
             break
@@ -345,9 +346,25 @@ def test_a_damaged_object_is_replaced_without_a_condition(blob: Blob) -> None:
     assert digest_of(s3.at(blob.digest).data) == blob.digest
 
 
+def test_a_replacement_that_somebody_took_away_is_an_error() -> None:
+    """The damaged object is still there, and looks like the right one."""
+    s3 = FakeS3().holds({BLOB.digest: DATA[:-1] + b"x"})
+    session = upload(s3, Carry(BLOB, "replace", ""))
+    outcomes = send(s3, session, session.next())
+    s3.uploads.clear()
+    for outcome in outcomes:
+        session.record(outcome)
+    assert session.stored == []
+    assert "NoSuchUpload" in session.errors[BLOB.digest]
+
+
 def test_a_url_that_cannot_be_signed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     s3 = FakeS3()
-    monkeypatch.setattr(s3, "generate_presigned_url", lambda *_, **__: (_ for _ in ()).throw(NoCredentialsError()))
+
+    def refuse(*args: Any, **kwargs: Any) -> str:
+        raise NoCredentialsError
+
+    monkeypatch.setattr(s3, "generate_presigned_url", refuse)
     with pytest.raises(ImageError, match=r"cannot sign a URL for .* has no AWS credentials"):
         path_of(s3).download(BLOB, 5, "app:v1")
 
@@ -355,15 +372,10 @@ def test_a_url_that_cannot_be_signed_is_told(monkeypatch: pytest.MonkeyPatch) ->
 # -- what killed runs left
 
 
-def left(s3: FakeS3, key: str) -> str:
-    upload_id: str = s3.create_multipart_upload(Key=key, Metadata={})["UploadId"]
-    return upload_id
-
-
 def test_s3_incomplete_uploads_of_blobs_that_are_there_are_aborted() -> None:
     """facts: S3: abort incomplete multipart uploads. Those of other blobs may be another run's at work."""
     s3 = FakeS3().holds({BLOB.digest: DATA})
-    superseded = {left(s3, KEY) for _ in range(5)}
+    superseded = {left(s3, KEY) for number in range(5)}
     kept = {left(s3, f"blobs/sha256/{hex_of(SMALL.digest)}"), left(s3, "blobs/sha256/" + "0" * 64), left(s3, "other")}
     assert path_of(s3).abort_superseded([BLOB.digest, SMALL.digest]) == len(superseded)
     assert set(s3.uploads) == kept

@@ -1,0 +1,30 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a hurried operator gets to read."""
+
+from __future__ import annotations
+
+import pytest
+from integration.targets.image_offline_transfer.kit import PLAIN, Case
+
+NAME = f"{PLAIN}/it-small:v1"
+
+
+@pytest.mark.parametrize(("option", "value"), [("timeout", 0), ("bandwidth_limit", -1)])
+def test_a_number_below_one_is_refused_and_the_report_does_not_read_as_success(
+    case: Case, option: str, value: int
+) -> None:
+    ran = case.transfer(NAME, **{option: value}).fail()
+    (failed,) = (task for task in ran.tasks if task.status == "failed")
+    assert f"{option}: {value} is below 1" in failed.message
+    assert case.writes() == []
+    # The hosts for which a task with run_once did not run have left the play with it.
+    (report,) = ran.all("Report")
+    assert report.result["msg"] == ["nothing was loaded: the error is above"]
+
+
+def test_a_name_that_only_moves_tells_no_bytes(case: Case) -> None:
+    case.transfer(NAME).succeed()
+    ran = case.transfer({"name": NAME, "tag_as": "it-service:moved"}).succeed()
+    (image,) = ran.report("private-a")["images"]
+    assert image["reason"] == "the image is here under another name"

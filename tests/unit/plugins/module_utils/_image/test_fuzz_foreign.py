@@ -1,0 +1,584 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Everything that reads foreign bytes: it takes them or refuses them in words, in bounded memory, in its own folder.
+
+Archives of docker save, manifests, indexes, configs, docker's answers, bundles, what a target says of itself, and the
+lines that a receiver is sent.
+"""
+
+from __future__ import annotations
+
+import ast
+import gzip
+import io
+import json
+import os
+import resource
+import socket
+import socketserver
+import subprocess
+import sys
+import tarfile
+import tempfile
+import threading
+import tracemalloc
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Callable
+
+import pytest
+from ansible_collections.daytwo.aws.plugins.module_utils._image import receiver
+from ansible_collections.daytwo.aws.plugins.module_utils._image.archive import stage_saved
+from ansible_collections.daytwo.aws.plugins.module_utils._image.docker import DockerEngine
+from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
+from ansible_collections.daytwo.aws.plugins.module_utils._image.manifest import (
+    document_type,
+    parse_config,
+    parse_index,
+    parse_manifest,
+)
+from ansible_collections.daytwo.aws.plugins.module_utils._image.model import Bundle, Target
+from ansible_collections.daytwo.aws.plugins.module_utils._image.staging import CHUNK, Staging
+from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.builders import (
+    digest_of,
+    facts,
+    make,
+    member_of,
+    nothing,
+    tar_of,
+    tree,
+)
+
+hypothesis = pytest.importorskip("hypothesis")
+st = pytest.importorskip("hypothesis.strategies")
+
+MIB = 1024 * 1024
+# What may be held at a time: a chunk on its way in and out, and the interpreter's own.
+BOUND = 6 * CHUNK
+MADE = make(b"layer one", b"layer two" * 1000, packed=False)
+CONFIG = MADE.image.config.digest
+WANTED = list(MADE.content)
+bounded = hypothesis.settings(
+    deadline=None,
+    max_examples=150,
+    database=None,
+    suppress_health_check=list(hypothesis.HealthCheck),
+)
+
+
+def refuses_in_words(call: Callable[[], Any]) -> Any:
+    """Anything but an ImageError would reach the operator as a traceback."""
+    try:
+        return call()
+    except ImageError as error:
+        words = str(error)
+    assert 0 < len(words) < 20_000
+    return None
+
+
+# Archives
+
+_NAMES = st.one_of(
+    st.sampled_from(
+        ["", ".", "..", "/", "../x", "/etc/passwd", "a/../../b", "blobs/sha256/" + "a" * 64, "blobs/sha256/../../x"]
+        + [
+            "layer.tar",
+            "1/layer.tar",
+            "manifest.json",
+            "index.json",
+            "in_use",
+            "job.json",
+            "grants.json",
+            "\\x",
+            "a\nb",
+        ]
+        + [member_of(digest) for digest in WANTED]
+    ),
+    st.text(max_size=300),
+)
+_CONTENT = st.one_of(st.binary(max_size=2000), st.sampled_from(list(MADE.content.values())))
+_KINDS = st.one_of(
+    st.just(tarfile.REGTYPE),
+    st.sampled_from([b"0", b"\0", b"1", b"2", b"3", b"4", b"5", b"6", b"7", b"S", b"K", b"L", b"x", b"g", b"X", b"Z"]),
+)
+_PAX = st.dictionaries(
+    st.sampled_from(
+        ["path", "linkpath", "size", "GNU.sparse.major", "GNU.sparse.map", "GNU.sparse.size", "mtime", "uid"]
+    ),
+    st.one_of(
+        st.text(max_size=50), st.sampled_from(["-1", "1e400", "99999999999999999999", "../../x", "0,5,3", "nan"])
+    ),
+    max_size=3,
+)
+
+
+@st.composite
+def _archives(draw: Any) -> bytes:
+    """Members in any order, twice or not at all; then perhaps damaged or cut off."""
+    out = io.BytesIO()
+    for _number in range(draw(st.integers(0, 6))):
+        info = tarfile.TarInfo()
+        info.name = draw(_NAMES)
+        info.type = draw(_KINDS)
+        info.linkname = draw(_NAMES)
+        content = draw(_CONTENT)
+        info.size = draw(st.sampled_from([len(content), 0, 1, 10**12])) if draw(st.booleans()) else len(content)
+        info.pax_headers = draw(_PAX)
+        kind = draw(st.sampled_from([tarfile.PAX_FORMAT, tarfile.GNU_FORMAT]))
+        try:
+            head = info.tobuf(kind, errors="surrogateescape")
+        except (ValueError, UnicodeError):
+            continue
+        out.write(head + content + b"\0" * (-len(content) % 512))
+    data = bytearray(out.getvalue() + b"\0" * 1024)
+    for _number in range(draw(st.integers(0, 3))):
+        data[draw(st.integers(0, len(data) - 1))] = draw(st.integers(0, 255))
+    return bytes(data[: draw(st.integers(0, len(data)))] if draw(st.booleans()) else data)
+
+
+class Room:
+    """A staging folder with something beside it."""
+
+    def __init__(self, top: Path) -> None:
+        self.top = top
+        self.staging = Staging(str(top / "root"), "saved-" + "0" * 20)
+        self.staging.create()
+        (top / "precious").write_text("precious")
+        self.before = set(tree(top))
+
+    def stage(self, opened: Callable[[], Any]) -> None:
+        stage_saved(opened, self.staging, WANTED, nothing)
+
+    def check(self) -> None:
+        """What is new are whole blobs, and what was being written when an archive ended."""
+        blobs = self.staging.path(CONFIG).parent
+        for name in set(tree(self.top)) - self.before:
+            path = self.top / name
+            assert path.parent == blobs, name
+            assert path.is_file(), name
+            assert not path.is_symlink(), name
+            if not name.endswith(".part"):
+                assert "sha256:" + path.name in WANTED
+                assert digest_of(path.read_bytes()) == "sha256:" + path.name
+        assert (self.top / "precious").read_text() == "precious"
+
+
+@contextmanager
+def room() -> Iterator[Room]:
+    with tempfile.TemporaryDirectory() as folder:
+        yield Room(Path(folder))
+
+
+@contextmanager
+def opened(data: bytes) -> Iterator[Any]:
+    yield io.BytesIO(data)
+
+
+@hypothesis.given(_archives())
+@bounded
+def test_an_archive_is_taken_or_refused(data: bytes) -> None:
+    with room() as here:
+        tracemalloc.start()
+        try:
+            refuses_in_words(lambda: here.stage(lambda: opened(data)))
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        here.check()
+        assert peak < BOUND + len(data) * 4
+
+
+@hypothesis.given(st.binary(max_size=4000))
+@bounded
+def test_bytes_that_are_no_archive_are_refused(data: bytes) -> None:
+    with room() as here:
+        refuses_in_words(lambda: here.stage(lambda: opened(data)))
+        here.check()
+
+
+def head(kind: bytes, size: int, name: str = "x") -> bytes:
+    info = tarfile.TarInfo(name)
+    info.type, info.size = kind, size
+    return info.tobuf(tarfile.GNU_FORMAT)
+
+
+class Endless:
+    """A stream of a beginning, and then the same again and again, up to a number of bytes."""
+
+    def __init__(self, begin: bytes, again: bytes, size: int) -> None:
+        self._begin, self._again, self._left = begin, again, size
+
+    def read(self, size: int = -1) -> bytes:
+        assert size >= 0, "a read without a bound"
+        size = min(size, self._left)
+        self._left -= size
+        data, self._begin = self._begin[:size], self._begin[size:]
+        while len(data) < size:
+            data += self._again * max(1, (size - len(data)) // len(self._again))
+        return data[:size]
+
+
+def _sparse(number: int) -> bytes:
+    """A block of an old GNU sparse map that says that another follows."""
+    return (b"%011o\0%011o\0" % (number, 1)) * 21 + b"\1" + b"\0" * 7
+
+
+_OLD_SPARSE = bytearray(head(b"S", 512))
+_OLD_SPARSE[482] = 1
+_OLD_SPARSE[148:156] = b" " * 8
+_OLD_SPARSE[148:156] = b"%06o\0 " % sum(_OLD_SPARSE)
+_NEW_SPARSE = b"22 GNU.sparse.major=1\n22 GNU.sparse.minor=0\n".ljust(512, b"\0")
+ENDLESS = {
+    "a newer sparse map without an end": (
+        head(b"x", 44) + _NEW_SPARSE + head(b"0", 1024**4) + b"999999999999\n",
+        b"1\n" * 256,
+    ),
+    "a pax header of a gigabyte": (head(b"x", 1024**3), b"30 path=aaaaaaaaaaaaaaaaaaaaaa\n"),
+    "a global pax header of a gigabyte": (head(b"g", 1024**3), b"30 path=aaaaaaaaaaaaaaaaaaaaaa\n"),
+    "a long name of a gigabyte": (head(b"L", 1024**3), b"a" * 4096),
+    "a long link of a gigabyte": (head(b"K", 1024**3), b"a" * 4096),
+    "a Solaris header of a gigabyte": (head(b"X", 1024**3), b"30 path=aaaaaaaaaaaaaaaaaaaaaa\n"),
+    "headers without a member": (b"", head(b"x", 512) + b"12 path=abc\n".ljust(512, b"\0")),
+    "global headers without a member": (b"", head(b"g", 512) + b"12 path=abc\n".ljust(512, b"\0")),
+    "long names without a member": (b"", head(b"L", 512) + b"a" * 512),
+    "a sparse map without an end": (bytes(_OLD_SPARSE), _sparse(1)),
+    "folders without an end": (b"", head(b"5", 0)),
+    "links without an end": (b"", head(b"2", 0)),
+    "a member of a gigabyte that is not wanted": (head(b"0", 1024**3, "blobs/sha256/" + "a" * 64), b"\0" * 4096),
+    "empty members without an end": (b"", head(b"0", 0, "1/layer.tar")),
+}
+_IN_LITTLE_MEMORY = """
+import resource, sys
+from pathlib import Path
+resource.setrlimit(resource.RLIMIT_AS, ({limit}, {limit}))
+from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image import test_fuzz_foreign as fuzz
+fuzz.stage_endless(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
+"""
+
+
+def stage_endless(top: Path, name: str, size: int) -> None:
+    """Runs in a process of its own, with little memory."""
+    begin, again = ENDLESS[name]
+    here = Room(top)
+
+    @contextmanager
+    def endless() -> Iterator[Any]:
+        yield Endless(begin, again, size)
+
+    tracemalloc.start()
+    try:
+        here.stage(endless)
+    except ImageError as error:
+        print(error)
+    here.check()
+    print(tracemalloc.get_traced_memory()[1])
+
+
+@pytest.mark.parametrize("name", ENDLESS)
+def test_what_has_no_end_fills_no_memory(tmp_path: Path, name: str) -> None:
+    """Of the gigabyte so much is given as would be noticed."""
+    wanted = 300 * MIB if "gigabyte" in name else 5 * MIB
+    script = _IN_LITTLE_MEMORY.format(limit=400 * MIB)
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", script, str(tmp_path), name, str(wanted)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    said, peak = done.stdout.strip().rsplit("\n", 1)
+    assert said.startswith("docker save gave an archive ")
+    assert int(peak) < 20 * MIB
+
+
+def test_nothing_is_inflated(tmp_path: Path) -> None:
+    """A layer that inflates without end is the engine's to refuse: here it is bytes with a digest."""
+    bomb = gzip.compress(b"\0" * 50 * MIB)
+    assert len(bomb) < MIB
+    here = Room(tmp_path)
+    digest = digest_of(bomb)
+    data = tar_of([(member_of(digest), bomb)])
+    tracemalloc.start()
+    try:
+        stage_saved(lambda: opened(data), here.staging, [digest], nothing)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert here.staging.path(digest).read_bytes() == bomb
+    assert peak < BOUND
+    # And an archive that is itself compressed is none.
+    with pytest.raises(ImageError, match="docker save gave an archive that cannot be read"):
+        stage_saved(lambda: opened(gzip.compress(data)), here.staging, [CONFIG], nothing)
+
+
+def test_no_code_of_ours_can_inflate() -> None:
+    folder = Path(str(receiver.__file__)).parent
+    seen = {}
+    for path in folder.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                seen.update({alias.name: path.name for alias in node.names})
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                seen[node.module] = path.name
+    assert "tarfile" in seen, "it looks at the imports"
+    assert not {"gzip", "zlib", "bz2", "lzma", "zipfile", "shelve", "pickle", "marshal"} & set(seen), seen
+
+
+# JSON
+
+_SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.integers(min_value=10**25, max_value=10**30),
+    st.floats(),
+    st.text(max_size=40),
+    st.sampled_from(["sha256:" + "a" * 64, "linux", "amd64", "layers", CONFIG, "../x", "sha256:../../x", ""]),
+)
+_KEYS = st.sampled_from(
+    [
+        *("schemaVersion", "mediaType", "config", "layers", "manifests", "digest", "size", "platform", "os"),
+        *("architecture", "variant", "rootfs", "type", "diff_ids", "urls", "images", "version", "reference"),
+        *("tag", "manifest", "media_type", "diff_id", "host", "engine", "storage", "chain_ids", "staging"),
+        *("root", "path", "free_bytes", "device", "zstd", "Id", "RepoTags", "RootFS", "Layers", "Size"),
+        *("Os", "Architecture", "Variant", "Driver", "DriverStatus", "DockerRootDir", "Version", "Arch"),
+        *("hex", "offset", "length", "error", "progressDetail", "current", "total"),
+    ]
+)
+_JSON = st.recursive(
+    _SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_KEYS, inner, max_size=6), max_leaves=25
+)
+
+
+def _mutated(document: Any) -> Any:
+    """A valid document in which some values are others."""
+
+    @st.composite
+    def strategy(draw: Any) -> Any:
+        copy = json.loads(json.dumps(document))
+        for _number in range(draw(st.integers(1, 3))):
+            place = copy
+            while isinstance(place, (dict, list)) and place:
+                key = draw(st.sampled_from(sorted(place) if isinstance(place, dict) else list(range(len(place)))))
+                if isinstance(place[key], (dict, list)) and place[key] and draw(st.booleans()):
+                    place = place[key]
+                    continue
+                if isinstance(place, dict) and draw(st.booleans()):
+                    del place[key]
+                else:
+                    place[key] = draw(_JSON)
+                break
+        return copy
+
+    return strategy()
+
+
+_MANIFEST = {
+    "schemaVersion": 2,
+    "mediaType": "application/vnd.oci.image.manifest.v1+json",
+    "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": CONFIG, "size": 5},
+    "layers": [{"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", "digest": CONFIG, "size": 7}],
+}
+_INDEX = {
+    "schemaVersion": 2,
+    "manifests": [
+        {
+            "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "digest": CONFIG,
+            "size": 5,
+            "platform": {"os": "linux", "architecture": "arm64", "variant": "v8"},
+        }
+    ],
+}
+_CONFIG_DOCUMENT = {
+    "os": "linux",
+    "architecture": "amd64",
+    "rootfs": {"type": "layers", "diff_ids": [CONFIG]},
+}
+DEEP = b"[" * 200_000
+READERS = {"type": document_type, "manifest": parse_manifest, "index": parse_index, "config": parse_config}
+
+
+@hypothesis.given(
+    st.one_of(
+        st.binary(max_size=300),
+        _JSON.map(json.dumps).map(str.encode),
+        *(_mutated(it).map(json.dumps).map(str.encode) for it in (_MANIFEST, _INDEX, _CONFIG_DOCUMENT)),
+    )
+)
+@hypothesis.example(DEEP)
+@hypothesis.example(b'{"a":' * 100_000)
+@hypothesis.example(b'{"schemaVersion": ' + b"9" * 5000 + b"}")
+@hypothesis.example(b'{"schemaVersion": NaN}')
+@hypothesis.example(b'{"config": {}, "config": {}, "layers": [], "manifests": []}')
+@hypothesis.example("\ufeff{}".encode())
+@hypothesis.example(b'"\\ud800"')
+@bounded
+def test_manifests_indexes_and_configs(data: bytes) -> None:
+    for read in READERS.values():
+        refuses_in_words(lambda read=read: read(data))  # type: ignore[misc]
+
+
+BUNDLE = MADE.bundle.to_dict()
+TARGET = {"host": "private-a", "address": "10.0.0.1", "port": 22, **facts(MADE.stored("x:1"), root=10**12).to_dict()}
+
+
+@hypothesis.given(st.one_of(_JSON, _mutated(BUNDLE)))
+@bounded
+def test_bundles(value: Any) -> None:
+    bundle = refuses_in_words(lambda: Bundle.parse(value))
+    if bundle is not None:
+        assert all(len(blob.digest) == 71 and "/" not in blob.digest for blob in bundle.blobs())
+        assert Bundle.parse(bundle.to_dict()) == bundle
+
+
+@hypothesis.given(st.one_of(_JSON, _mutated(TARGET)))
+@bounded
+def test_what_a_target_says_of_itself(value: Any) -> None:
+    refuses_in_words(lambda: Target.parse(value, "targets[0]"))
+
+
+# Docker's answers
+
+_INFO = {"Driver": "overlay2", "DriverStatus": [["a", "b"]], "DockerRootDir": "/", "ServerVersion": "20.10.24"}
+_VERSION = {"Version": "20.10.24", "Os": "linux", "Arch": "amd64"}
+_LISTED = [{"Id": CONFIG}]
+_INSPECTED = {"Id": CONFIG, "RepoTags": ["a:1"], "RootFS": {"Type": "layers", "Layers": [CONFIG]}, "Os": "linux"}
+_HISTORY = [{"Size": 5}, {"Size": 0}]
+
+
+class Daemon(socketserver.ThreadingUnixStreamServer):
+    """An engine that answers each call with what it was told to."""
+
+    daemon_threads = True
+    allow_reuse_address = True
+    answers: dict[str, bytes]
+
+
+class _Answer(socketserver.StreamRequestHandler):
+    def handle(self) -> None:
+        line = self.rfile.readline(4096).decode()
+        while self.rfile.readline(4096).strip():
+            pass
+        path = line.split(" ")[1].split("?")[0]
+        assert isinstance(self.server, Daemon)
+        body = next(data for end, data in self.server.answers.items() if path.endswith(end))
+        with suppress(OSError):
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+
+
+@pytest.fixture(scope="module")
+def daemon() -> Iterator[tuple[Daemon, DockerEngine]]:
+    with tempfile.TemporaryDirectory() as folder:
+        path = f"{folder}/docker.sock"
+        server = Daemon(path, _Answer)
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        yield server, DockerEngine(f"unix://{path}", 5.0)
+        server.shutdown()
+        server.server_close()
+
+
+def _answer(document: Any) -> Any:
+    valid = json.dumps(document).encode()
+    return st.one_of(
+        st.just(valid), st.just(valid), st.binary(max_size=50), _mutated(document).map(json.dumps).map(str.encode)
+    ) | _JSON.map(json.dumps).map(str.encode)
+
+
+@hypothesis.given(
+    st.fixed_dictionaries(
+        {
+            "/info": _answer(_INFO),
+            "/version": _answer(_VERSION),
+            "/images/json": _answer(_LISTED),
+            "/json": _answer(_INSPECTED),
+            "/history": _answer(_HISTORY),
+            "/load": st.lists(st.one_of(st.binary(max_size=50), _JSON.map(json.dumps).map(str.encode)), max_size=4).map(
+                b"\n".join
+            ),
+        }
+    )
+)
+@hypothesis.example(
+    {"/info": DEEP, "/version": DEEP, "/images/json": DEEP, "/json": DEEP, "/history": DEEP, "/load": DEEP}
+)
+@hypothesis.example(
+    {
+        "/info": json.dumps(_INFO).encode(),
+        "/version": json.dumps(_VERSION).encode(),
+        "/images/json": json.dumps(_LISTED).encode(),
+        "/json": DEEP,
+        "/history": DEEP,
+        "/load": b'{"progressDetail": {"current": 1, "total": "many"}}\n' + DEEP,
+    }
+)
+@bounded
+def test_what_docker_answers(daemon: tuple[Daemon, DockerEngine], answers: dict[str, bytes]) -> None:
+    server, engine = daemon
+    server.answers = answers
+
+    class Nothing:
+        length = 0
+
+        def __iter__(self) -> Iterator[bytes]:
+            return iter(())
+
+    refuses_in_words(lambda: engine.facts("/"))
+    stored = refuses_in_words(lambda: engine.find("a:1"))
+    if stored is not None:
+        refuses_in_words(lambda: engine.layer_sizes(stored))
+    refuses_in_words(lambda: engine.load(Nothing(), nothing))
+
+
+# Lines that a receiver is sent
+
+_HEX = CONFIG.partition(":")[2]
+_HEADS = st.one_of(
+    st.binary(max_size=100),
+    _JSON.map(json.dumps).map(str.encode),
+    st.fixed_dictionaries(
+        {
+            "hex": st.one_of(st.just(_HEX), _JSON),
+            "offset": st.one_of(st.integers(-1, 20), _SCALARS),
+            "length": st.one_of(st.integers(-1, 20), _SCALARS),
+            "size": st.one_of(st.just(20), _SCALARS),
+        }
+    )
+    .map(json.dumps)
+    .map(str.encode),
+)
+
+
+@hypothesis.given(st.lists(st.tuples(_HEADS, st.binary(max_size=25)), max_size=5))
+@bounded
+def test_what_a_receiver_is_sent(conversation: list[tuple[bytes, bytes]]) -> None:
+    patience, receiver._PATIENCE_SECONDS = receiver._PATIENCE_SECONDS, 0
+    try:
+        with room() as here:
+            folder = here.staging.folder
+            (folder / "grant-0.json").write_text(json.dumps({"expires": 2**40, "sizes": {_HEX: 20}}))
+            here.before = {*tree(here.top), os.path.relpath(folder / "in_use", here.top)}
+            sent = b"".join(line + b"\n" + content for line, content in conversation)
+            answers = io.BytesIO()
+            source = io.BufferedReader(io.BytesIO(sent))  # type: ignore[arg-type]
+            assert receiver.receive(folder, "grant-0.json", receiver.COMMAND, source, answers) in (0, 1)
+            for line in answers.getvalue().splitlines():
+                assert isinstance(json.loads(line), dict)
+            for name in set(tree(here.top)) - here.before:
+                path = here.top / name
+                assert path in (here.staging.path(CONFIG), here.staging.part(CONFIG)), name
+                assert path.stat().st_size <= 20
+    finally:
+        receiver._PATIENCE_SECONDS = patience
+
+
+def test_the_limit_of_memory_is_one() -> None:
+    """That a process with so little memory fails when it takes too much."""
+    code = f"import resource; resource.setrlimit(resource.RLIMIT_AS, ({400 * MIB},) * 2); bytearray({500 * MIB})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "MemoryError" in done.stderr
+    assert resource.RLIMIT_AS >= 0
+    assert socket.AF_UNIX

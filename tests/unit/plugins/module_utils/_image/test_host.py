@@ -1,0 +1,190 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The slices of a transfer as a host does them, one after the other, with a store on the loopback."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.daytwo.aws.plugins.module_utils._image import host as hosts
+from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
+from ansible_collections.daytwo.aws.plugins.module_utils._image.host import PHASES, READ_ONLY_PHASES, carry_out
+from ansible_collections.daytwo.aws.plugins.module_utils._image.model import Bundle, EngineFacts
+from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.builders import (
+    TAG,
+    FakeEngine,
+    Made,
+    facts,
+    make,
+    member_of,
+    tar_of,
+    tree,
+)
+
+V1 = make(b"base" * 30, b"top")
+ENGINE = make(b"base" * 30, b"top", tag="app:v1", packed=False)
+
+
+class Small(FakeEngine):
+    """An engine on a host with a small disk."""
+
+    def facts(self, staging_path: str) -> EngineFacts:
+        return facts(*self.images.values(), staging=10)
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
+    made = FakeEngine()
+    monkeypatch.setattr(hosts, "engine_of", lambda params: made)
+    return made
+
+
+class Calls:
+    """Calls one phase after the other with the same options, as the action plugin does; answers are JSON."""
+
+    def __init__(self, root: Path, **params: Any) -> None:
+        names = ("images", "registry_username", "registry_password", "registry_config_path", "ca_path")
+        defaults: dict[str, Any] = dict.fromkeys((*names, "bandwidth_limit", "bundle"))
+        self.root = root
+        self.params = {**defaults, "source": "docker", "plain_http": True, "staging_dir": str(root), **params}
+
+    def __call__(self, phase: str, seconds: int = 20, **work: Any) -> dict[str, Any]:
+        empty = dict.fromkeys(("token", "digests", "transfers", "targets", "grants", "blobs"))
+        params: Mapping[str, Any] = {**self.params, "work": {**empty, "phase": phase, "seconds": seconds, **work}}
+        answer: dict[str, Any] = json.loads(json.dumps(carry_out(params, lambda *_: (1, "", ""))))
+        return answer
+
+
+def transfers(server: Any, made: Made) -> list[dict[str, Any]]:
+    return [
+        {
+            "digest": blob.digest,
+            "media_type": blob.media_type,
+            "number": 0,
+            "offset": 0,
+            "length": len(made.content[blob.digest]),
+            "url": f"{server.url}/{blob.digest}",
+            "headers": {},
+            "reference": made.image.reference,
+        }
+        for blob in made.image.blobs()
+    ]
+
+
+def test_a_target_looks_fetches_loads_and_cleans(serve: Any, tmp_path: Path, engine: FakeEngine) -> None:
+    server = serve(lambda asked: asked.answer(200, V1.content[asked.path[1:]]))
+    call = Calls(tmp_path / "root", state="loaded", bundle=V1.bundle.to_dict())
+    seen = call("inspect")
+    (plan,) = seen["plans"]
+    assert (plan["name"], plan["action"], plan["previous"]) == (TAG, "load", None)
+    assert set(plan["blobs"]) == set(V1.content)
+    assert plan["step"]["after"] == {"image": V1.image.config.digest}
+    assert (seen["engine"], seen["staged"], seen["leftover"]) == ("docker 20.10.24", {}, False)
+    assert not call.root.exists()
+
+    fetched = call("fetch", transfers=transfers(server, V1))
+    assert all(outcome["done"] for outcome in fetched["outcomes"])
+    seen = call("inspect")  # as a run finds it after this one was killed
+    assert (set(seen["staged"]), seen["leftover"]) == (set(V1.content), True)
+
+    loaded = call("load", token="one")
+    assert (loaded["state"], loaded["result"]["loaded"][0]["done"]) == ("done", True)
+    assert call("clean") == {"removed": True}
+    assert not call.root.exists()
+
+
+def test_a_load_without_blobs_names_them(tmp_path: Path, engine: FakeEngine) -> None:
+    call = Calls(tmp_path / "root", state="loaded", bundle=V1.bundle.to_dict())
+    (outcome,) = call("load", token="one")["result"]["loaded"]
+    assert set(outcome["missing"]) == set(V1.content)
+
+
+def test_too_little_disk_is_refused_when_the_target_is_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hosts, "engine_of", lambda params: Small())
+    with pytest.raises(ImageError, match=r"The target cannot take the images: too little disk: .* has 10 bytes free"):
+        Calls(tmp_path / "root", state="loaded", bundle=V1.bundle.to_dict())("inspect")
+
+
+def test_a_source_looks_exports_sends_and_cleans(serve: Any, tmp_path: Path, engine: FakeEngine) -> None:
+    stored: dict[str, bytes] = {}
+
+    def script(asked: Any) -> None:
+        stored[asked.path[1:]] = asked.body()
+        asked.answer(200, ETag='"x"')
+
+    server = serve(script)
+    engine.has(ENGINE, "app:v1")
+    engine.saved = tar_of([(member_of(digest), data) for digest, data in ENGINE.content.items()])
+    call = Calls(tmp_path / "root", state="saved", images=[{"name": "app:v1"}])
+    seen = call("inspect")
+    bundle = Bundle.parse(seen["bundle"])
+    assert [blob.digest for blob in bundle.blobs()] == [blob.digest for blob in ENGINE.bundle.blobs()]
+    assert (set(seen["estimates"]), seen["leftover"]) == (set(ENGINE.image.diff_ids), False)
+    assert not call.root.exists()
+
+    call.params["bundle"] = seen["bundle"]
+    exported = call("export", token="one", digests=list(ENGINE.content))
+    assert exported["state"] == "done"
+    assert exported["result"]["sizes"] == {digest: len(data) for digest, data in ENGINE.content.items()}
+    sent = call("send", transfers=transfers(server, ENGINE))
+    assert all(outcome["done"] for outcome in sent["outcomes"])
+    assert stored == ENGINE.content
+    assert call("inspect")["leftover"]
+    assert call("clean") == {"removed": True}
+    assert not call.root.exists()
+
+
+def test_source_and_target_on_one_host_do_not_clean_up_after_each_other(tmp_path: Path, engine: FakeEngine) -> None:
+    bundle = ENGINE.bundle.to_dict()
+    source = Calls(tmp_path / "root", state="saved", images=[{"name": "app:v1"}], bundle=bundle)
+    target = Calls(tmp_path / "root", state="loaded", bundle=bundle)
+    target("load", token="one")
+    before = tree(target.root)
+    assert before
+    assert source("clean") == {"removed": False}
+    assert tree(target.root) == before
+
+
+@pytest.mark.parametrize("state", ["saved", "pushed", "authorized", "loaded", "revoked", "absent"])
+def test_only_the_phases_of_a_state_are_done(tmp_path: Path, engine: FakeEngine, state: str) -> None:
+    call = Calls(tmp_path / "root", state=state, bundle=V1.bundle.to_dict(), images=[{"name": "app:v1"}])
+    every = {phase for phases in PHASES.values() for phase in phases}
+    for phase in (every - {*PHASES.get(state, ())}) | {"__init__", "staging", ""}:
+        with pytest.raises(ImageError, match=rf"work\.phase: '{phase}' is none of the phases .* of state={state}"):
+            call(phase)
+    assert tree(tmp_path) == []
+
+
+def test_only_looking_is_allowed_in_check_mode() -> None:
+    assert READ_ONLY_PHASES == ("inspect",)
+
+
+@pytest.mark.parametrize(
+    ("phase", "state", "work", "params", "words"),
+    [
+        ("inspect", "loaded", {}, {"bundle": {"version": 1}}, "bundle: 'images' must be a list"),
+        ("fetch", "loaded", {"transfers": [{"digest": "../x"}]}, {}, "work.transfers.digest"),
+        ("export", "saved", {"digests": ["../x"], "token": "t"}, {}, "work.digests"),
+        ("inspect", "saved", {}, {"images": [{"name": "A"}]}, "'A' is malformed"),
+        ("inspect", "saved", {}, {"images": [{"name": "gone:1"}]}, "the engine on the source has no gone:1"),
+    ],
+)
+def test_bad_input_is_refused_in_words(
+    tmp_path: Path,
+    engine: FakeEngine,
+    phase: str,
+    state: str,
+    work: Mapping[str, Any],
+    params: Mapping[str, Any],
+    words: str,
+) -> None:
+    given = {"state": state, "bundle": V1.bundle.to_dict(), "images": [{"name": "app:v1"}], **params}
+    with pytest.raises(ImageError) as caught:
+        Calls(tmp_path / "root", **given)(phase, **work)
+    assert words in str(caught.value)

@@ -1,0 +1,286 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The process on the source that holds the key: it waits, pushes, and goes by itself whatever becomes of the others."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Callable, Optional
+
+import pytest
+from ansible_collections.daytwo.aws.plugins.module_utils._image import push as push_module
+from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
+from ansible_collections.daytwo.aws.plugins.module_utils._image.model import hex_of
+from ansible_collections.daytwo.aws.plugins.module_utils._image.push import PushFolder
+from ansible_collections.daytwo.aws.plugins.module_utils._image.ssh import Grant
+from ansible_collections.daytwo.aws.plugins.module_utils._image.staging import Staging
+from ansible_collections.daytwo.aws.plugins.module_utils._image.throttle import NO_LIMIT, Throttle
+from ansible_collections.daytwo.aws.plugins.module_utils._image.transfer import StagedSource
+from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.builders import Made, make, stage, tree
+from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.sshd import (
+    Server,
+    needs_sshd,
+    run,
+    servers,
+)
+
+TOKEN, OTHER = "0" * 32, "1" * 32
+ENOUGH = 20.0
+
+
+class Key:
+    """What C(permit) needs of an ephemeral key: its public half, as the process told it."""
+
+    def __init__(self, public: str) -> None:
+        self.public = public
+
+
+class Source:
+    """A source with the blobs of an image in its staging folder."""
+
+    def __init__(self, folder: Path, made: Made) -> None:
+        self.root = folder / "source"
+        self.made = made
+        self.blobs = Staging(str(self.root), "saved-" + "0" * 20)
+        stage(self.blobs, made.content)
+
+    def folder(self, token: str = TOKEN) -> Path:
+        return self.root / f"push-{token}"
+
+    def start(self, token: str = TOKEN, throttle: Throttle = NO_LIMIT) -> tuple[PushFolder, Any]:
+        waiting = PushFolder(str(self.root), token)
+        public = waiting.start(self.made.bundle, StagedSource(self.blobs), self.blobs, throttle, run)
+        return waiting, Key(public)
+
+    def process(self, token: str = TOKEN) -> int:
+        """The process that holds the job's lock."""
+        wanted = (self.folder(token) / "job.lock").stat()
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit() and int(entry.name) != os.getpid():
+                for descriptor in _entries(entry / "fd"):
+                    try:
+                        found = descriptor.stat()
+                    except OSError:
+                        continue
+                    if (found.st_ino, found.st_dev) == (wanted.st_ino, wanted.st_dev):
+                        return int(entry.name)
+        raise AssertionError("no process holds the key")
+
+
+def _entries(folder: Path) -> Sequence[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []
+
+
+def until(condition: Callable[[], bool], seconds: float = ENOUGH) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come about"
+        time.sleep(0.02)
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return (Path("/proc") / str(pid) / "stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+
+
+@pytest.fixture
+def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Source]:
+    needs_sshd()
+    monkeypatch.setattr(push_module, "WAIT_SECONDS", ENOUGH)
+    made = Source(tmp_path, make(b"layer one", b"layer two" * 100_000, packed=False))
+    yield made
+    for token in (TOKEN, OTHER):
+        PushFolder(str(made.root), token).remove()
+        until(lambda token=token: not made.folder(token).exists())  # type: ignore[misc]
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    with servers(tmp_path) as (one,):
+        yield one
+
+
+def finished(waiting: PushFolder, grants: Sequence[Grant]) -> Any:
+    end = time.monotonic() + ENOUGH
+    while True:
+        state = waiting.advance(grants, 1)
+        if state.state != "running":
+            return state
+        assert time.monotonic() < end
+
+
+def sizes(made: Made) -> dict[str, Optional[int]]:
+    return {digest: len(data) for digest, data in made.content.items()}
+
+
+def test_it_waits_pushes_tells_and_goes(source: Source, server: Server) -> None:
+    waiting, key = source.start()
+    pid = source.process()
+    assert waiting.advance([], 0).state == "running"
+    assert server.held() == {}
+    server.permit(key, sizes(source.made))
+    digests = list(source.made.content)
+    state = finished(waiting, [server.grant(digests)])
+    assert (state.state, state.error) == ("done", None)
+    (outcome,) = state.result["pushed"]
+    total = sum(map(len, source.made.content.values()))
+    assert outcome == {"host": "one", "sent": total, "error": None, "digests": digests}
+    assert server.held() == {hex_of(digest): data for digest, data in source.made.content.items()}
+    # The outcome can be read again, as after a connection that dropped.
+    assert waiting.advance([], 0) == state
+    waiting.remove()
+    until(lambda: not alive(pid))
+    assert not source.root.exists()
+
+
+def test_the_key_is_nowhere_but_in_its_memory(source: Source) -> None:
+    _waiting, key = source.start()
+    pid = source.process()
+    assert key.public.startswith("ssh-ed25519 AAAA")
+    for name in tree(source.root):
+        path = source.root / name
+        if path.is_file():
+            assert b"PRIVATE KEY" not in path.read_bytes()
+    assert {path.stat().st_mode & 0o777 for path in source.folder().iterdir() if path.is_file()} == {0o600}
+    proc = Path("/proc") / str(pid)
+    assert b"PRIVATE" not in (proc / "cmdline").read_bytes() + (proc / "environ").read_bytes()
+    held = [path for path in _entries(proc / "fd") if "memfd:key" in os.readlink(path)]
+    assert len(held) == 1
+    assert held[0].read_bytes().startswith(b"-----BEGIN OPENSSH PRIVATE KEY-----")
+    assert os.readlink(proc / "fd" / "1") == os.devnull
+
+
+def test_it_goes_by_itself_when_nobody_comes_back(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The controller was killed between the offer and the push."""
+    monkeypatch.setattr(push_module, "WAIT_SECONDS", 1.0)
+    began = time.monotonic()
+    waiting, _key = source.start()
+    pid = source.process()
+    until(lambda: not alive(pid))
+    assert 0.9 < time.monotonic() - began < 1.9, "once the time it waits, not twice"
+    assert not source.root.exists()
+    with pytest.raises(ImageError, match=r"waited 1 seconds for the targets' permission and has gone\. Run again"):
+        waiting.advance([], 0)
+
+
+def test_it_goes_by_itself_when_nobody_asks_for_the_outcome(
+    source: Source, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The controller was killed during the push."""
+    monkeypatch.setattr(push_module, "WAIT_SECONDS", 1.5)
+    waiting, key = source.start()
+    pid = source.process()
+    server.permit(key, sizes(source.made))
+    waiting.advance([server.grant(list(source.made.content))], 0)
+    until(lambda: not alive(pid))
+    assert not source.root.exists()
+    assert server.held() != {}
+
+
+def test_it_ends_when_it_is_told_to_while_it_waits(source: Source) -> None:
+    waiting, _key = source.start()
+    pid = source.process()
+    waiting.remove()
+    until(lambda: not alive(pid), 3)
+    assert not source.folder().exists()
+    waiting.remove()
+
+
+def test_it_ends_when_it_is_told_to_while_it_pushes(source: Source, server: Server) -> None:
+    """A person who has interrupted Ansible does not want the rest to be sent."""
+    waiting, key = source.start(throttle=Throttle(100_000))
+    pid = source.process()
+    server.permit(key, sizes(source.made))
+    waiting.advance([server.grant(list(source.made.content))], 0)
+    until(lambda: any(name.endswith(".part") for name in server.held()))
+    waiting.remove()
+    until(lambda: not alive(pid), 4)  # of the 9 that the rest would take
+    assert not source.root.exists()
+
+
+def test_two_runs_from_one_source_at_once(source: Source, tmp_path: Path) -> None:
+    (tmp_path / "targets").mkdir()
+    with servers(tmp_path / "targets", 2) as targets:
+        digests = list(source.made.content)
+        started = [source.start(token) for token in (TOKEN, OTHER)]
+        assert started[0][1].public != started[1][1].public
+        for (_waiting, key), target in zip(started, targets):
+            target.permit(key, sizes(source.made))
+        for (waiting, _key), target in zip(started, targets):
+            waiting.advance([target.grant(digests)], 0)
+        for (waiting, _key), target in zip(started, targets):
+            assert finished(waiting, []).state == "done"
+            assert target.held() == {hex_of(digest): data for digest, data in source.made.content.items()}
+
+
+def test_what_is_to_be_pushed_stays_though_another_run_cleans_up(source: Source, server: Server) -> None:
+    waiting, key = source.start()
+    assert source.blobs.remove() is False
+    server.permit(key, sizes(source.made))
+    state = finished(waiting, [server.grant(list(source.made.content))])
+    assert state.result["pushed"][0]["error"] is None
+
+
+def test_one_that_was_killed_is_told(source: Source) -> None:
+    waiting, _key = source.start()
+    os.kill(source.process(), signal.SIGKILL)
+    until(lambda: waiting.advance([], 0).state == "died")
+    assert waiting.advance([], 0).error == "the process was killed"
+    waiting.remove()
+    # Its folder is what a reboot of the source leaves; nothing in it is secret.
+    assert "key" not in tree(source.folder())
+    Staging(str(source.root), source.folder().name).remove()
+
+
+def test_what_a_reboot_leaves_goes_with_the_next_run_after_a_week(source: Source) -> None:
+    source.start()
+    os.kill(source.process(), signal.SIGKILL)
+    until(lambda: source.folder().exists())
+    old = time.time() - 8 * 86400
+    os.utime(source.folder(), (old, old))
+    source.start(OTHER)
+    assert not source.folder().exists()
+
+
+def test_a_source_that_can_make_no_key_says_so(source: Source) -> None:
+    def missing(command: list[str], text: str, descriptors: tuple[int, ...]) -> tuple[int, str, str]:
+        raise FileNotFoundError(2, "No such file or directory", command[0])
+
+    waiting = PushFolder(str(source.root), TOKEN)
+    with pytest.raises(ImageError, match=r"transport: the source cannot begin: .*Is OpenSSH's client there"):
+        waiting.start(source.made.bundle, StagedSource(source.blobs), source.blobs, NO_LIMIT, missing)
+
+
+def test_the_grants_are_taken_once(source: Source, server: Server) -> None:
+    """A call that is made again after a dropped connection does not begin anew."""
+    waiting, key = source.start()
+    server.permit(key, sizes(source.made))
+    grant = server.grant(list(source.made.content))
+    waiting.advance([grant], 0)
+    handed = source.folder() / "grants.json"
+    written = handed.stat().st_mtime_ns
+    waiting.advance([grant], 0)
+    assert handed.stat().st_mtime_ns == written
+    assert [entry["host"] for entry in json.loads(handed.read_text())] == ["one"]
+    assert finished(waiting, [grant]).state == "done"
+    assert server.accepted() == 1
+
+
+@pytest.mark.parametrize(
+    "token", [None, "", "../../etc", "0" * 31, "0" * 33, "G" * 32, "0" * 32 + "\n", "0" * 32 + "/"]
+)
+def test_only_a_token_names_a_folder(tmp_path: Path, token: Optional[str]) -> None:
+    with pytest.raises(ImageError, match=r"work\.token"):
+        PushFolder(str(tmp_path), token)
+    assert tree(tmp_path) == []

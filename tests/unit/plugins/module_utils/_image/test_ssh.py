@@ -1,0 +1,395 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The source's side of a push, against a real sshd: what arrives, what is refused, and what is told of it."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Callable
+
+import pytest
+from ansible_collections.daytwo.aws.plugins.module_utils._image import ssh
+from ansible_collections.daytwo.aws.plugins.module_utils._image.authorize import host_keys, revoke
+from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
+from ansible_collections.daytwo.aws.plugins.module_utils._image.http import HttpError
+from ansible_collections.daytwo.aws.plugins.module_utils._image.model import hex_of
+from ansible_collections.daytwo.aws.plugins.module_utils._image.ssh import (
+    EphemeralKey,
+    Grant,
+    Piece,
+    Pushed,
+    own_address,
+    push,
+)
+from ansible_collections.daytwo.aws.plugins.module_utils._image.staging import Staging
+from ansible_collections.daytwo.aws.plugins.module_utils._image.throttle import NO_LIMIT, Throttle
+from ansible_collections.daytwo.aws.plugins.module_utils._image.transfer import Transfer
+from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.builders import digest_of, nothing, tree
+from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.sshd import (
+    Link,
+    Server,
+    needs_sshd,
+    run,
+    servers,
+)
+
+SMALL, LARGE = b"a small blob", bytes(range(256)) * 4096 * 6  # 6 MiB
+SMALL_HEX = hex_of(digest_of(SMALL))
+
+
+class Blobs:
+    """What a source has; C(opened) are the offsets from which it was read."""
+
+    def __init__(self, *contents: bytes) -> None:
+        self.content = {digest_of(data): data for data in contents}
+        self.pieces = {
+            digest: Piece(digest, len(data), "application/x", "registry.test/app:v1")
+            for digest, data in self.content.items()
+        }
+        self.sizes = {digest: len(data) for digest, data in self.content.items()}
+        self.opened: list[tuple[str, int]] = []
+        self.fail: Callable[[bytes], Any] = io.BytesIO
+
+    @property
+    def digests(self) -> list[str]:
+        return list(self.content)
+
+    @property
+    def arrived(self) -> dict[str, bytes]:
+        return {hex_of(digest): data for digest, data in self.content.items()}
+
+    @contextmanager
+    def open(self, transfer: Transfer) -> Iterator[Any]:
+        self.opened.append((transfer.digest, transfer.offset))
+        yield self.fail(self.content[transfer.digest][transfer.offset :])
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    with servers(tmp_path) as (one,):
+        yield one
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Staging:
+    staging = Staging(str(tmp_path / "source"), "push-" + "0" * 32)
+    staging.create()
+    return staging
+
+
+@pytest.fixture
+def key(source: Staging) -> Iterator[EphemeralKey]:
+    needs_sshd()
+    made = EphemeralKey(source.folder, run)
+    yield made
+    made.close()
+
+
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Attempts follow one another at once; the pauses between them are no part of what is tested."""
+    sleep = time.sleep
+    monkeypatch.setattr(ssh.time, "sleep", lambda seconds: sleep(min(seconds, 0.01)))
+
+
+def pushed(grants: Sequence[Grant], blobs: Blobs, key: EphemeralKey, source: Staging, **more: Any) -> list[Pushed]:
+    throttle, progress = more.get("throttle", NO_LIMIT), more.get("progress", nothing)
+    return push(grants, blobs.pieces, blobs, key, source, throttle, progress, run)
+
+
+def test_blobs_arrive_and_only_once(server: Server, source: Staging, key: EphemeralKey) -> None:
+    blobs = Blobs(SMALL, LARGE, b"")
+    server.permit(key, blobs.sizes)
+    seen: list[tuple[str, int, int]] = []
+    grant = server.grant(blobs.digests)
+    (outcome,) = pushed([grant], blobs, key, source, progress=lambda *words: seen.append(words))
+    assert outcome == Pushed("one", len(SMALL) + len(LARGE), None, blobs.digests)
+    assert server.held() == blobs.arrived
+    assert seen[-1] == ("pushing, now to one", outcome.sent, outcome.sent)
+    assert [done for _doing, done, _all in seen] == sorted(done for _doing, done, _all in seen)
+
+    blobs.opened.clear()
+    assert pushed([grant], blobs, key, source) == [Pushed("one", 0, None, [])]
+    assert blobs.opened == []
+    assert tree(source.folder) == ["blobs"], "no key, no known_hosts"
+
+
+def test_what_is_there_in_part_is_gone_on_from(server: Server, source: Staging, key: EphemeralKey) -> None:
+    blobs = Blobs(LARGE)
+    server.permit(key, blobs.sizes)
+    (server.staging.folder / "blobs" / f"{hex_of(digest_of(LARGE))}.part").write_bytes(LARGE[:5_000_000])
+    (outcome,) = pushed([server.grant(blobs.digests)], blobs, key, source)
+    assert (outcome.sent, outcome.error) == (len(LARGE) - 5_000_000, None)
+    assert blobs.opened == [(digest_of(LARGE), 5_000_000)]
+    assert server.held() == blobs.arrived
+
+
+def test_a_connection_that_breaks_in_mid_blob_goes_on_behind_what_has_arrived(
+    server: Server, source: Staging, key: EphemeralKey
+) -> None:
+    blobs = Blobs(SMALL, LARGE)
+    server.permit(key, blobs.sizes)
+    link = Link(server.port, 2_000_000, 1_500_000)
+    try:
+        (outcome,) = pushed([server.grant(blobs.digests, port=link.port)], blobs, key, source)
+    finally:
+        link.close()
+    assert (outcome.error, link.broken) == (None, 2)
+    assert server.held() == blobs.arrived
+    assert server.accepted() == 3
+    offsets = [offset for digest, offset in blobs.opened if digest == digest_of(LARGE)]
+    assert len(offsets) == 3
+    assert 0 == offsets[0] < offsets[1] < offsets[2]
+    assert [digest for digest, _offset in blobs.opened].count(digest_of(SMALL)) == 1
+
+
+def test_a_link_that_always_breaks_is_given_up(server: Server, source: Staging, key: EphemeralKey) -> None:
+    blobs = Blobs(SMALL)
+    server.permit(key, blobs.sizes)
+    link = Link(server.port, *[1] * 20)
+    try:
+        (outcome,) = pushed([server.grant(blobs.digests, port=link.port)], blobs, key, source)
+    finally:
+        link.close()
+    assert link.broken == 5
+    assert outcome.error is not None
+    assert outcome.error.startswith("one: the connection ended. ")
+    assert server.held() == {}
+
+
+def test_another_host_key_is_refused_and_nothing_is_sent(server: Server, source: Staging, key: EphemeralKey) -> None:
+    blobs = Blobs(SMALL)
+    server.permit(key, blobs.sizes)
+    wrong = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIE1h6Rxa3sq4GJXKUrXLX6OYt0J8mWdLhOJ7w1Y0bXcN"
+    (outcome,) = pushed([server.grant(blobs.digests, host_keys=[wrong])], blobs, key, source)
+    assert outcome.sent == 0
+    assert f"what answers at 127.0.0.1 port {server.port} has another host key than the target told" in str(
+        outcome.error
+    )
+    assert "Nothing was sent. Set image_transfer_address and image_transfer_port" in str(outcome.error)
+    assert (server.held(), server.accepted(), blobs.opened) == ({}, 0, [])
+
+
+def test_the_host_key_that_the_target_tells_is_the_one_that_answers(server: Server) -> None:
+    assert host_keys(server.port, run) == [server.host_key]
+
+
+def test_a_key_that_is_not_permitted_is_told(server: Server, source: Staging, key: EphemeralKey) -> None:
+    blobs = Blobs(SMALL)
+    server.permit(key, blobs.sizes)
+    assert revoke(server.staging, key.public, server.home) is True
+    (outcome,) = pushed([server.grant(blobs.digests)], blobs, key, source)
+    assert "sshd refused the key that was authorized for user" in str(outcome.error)
+    assert "Permission denied (publickey)" in str(outcome.error)
+
+
+def test_nobody_listens(source: Staging, key: EphemeralKey, server: Server) -> None:
+    blobs = Blobs(SMALL)
+    link = Link(server.port)
+    link.close()
+    (outcome,) = pushed([server.grant(blobs.digests, port=link.port)], blobs, key, source)
+    assert "Connection refused" in str(outcome.error)
+
+
+def test_what_the_receiver_refuses_is_told_in_its_words(server: Server, source: Staging, key: EphemeralKey) -> None:
+    blobs = Blobs(SMALL, LARGE)
+    server.permit(key, {**blobs.sizes, digest_of(LARGE): 5})
+    (outcome,) = pushed([server.grant(blobs.digests)], blobs, key, source)
+    assert outcome.error == f"one: the receiver refused: {hex_of(digest_of(LARGE))} is announced with 5 bytes."
+    assert server.held() == {hex_of(digest_of(SMALL)): SMALL}
+    assert outcome.digests == [digest_of(SMALL)]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "5",
+        "null",
+        "[]",
+        "{}",
+        '{"complete": 1, "have": {}}',
+        '{"have": {}, "complete": []}',
+        f'{{"have": {{"{SMALL_HEX}": -5}}, "complete": []}}',
+        "Welcome!",
+        "",
+        "[[[[",
+        "NaN",
+        "[" * 100_000,
+    ],
+    ids=lambda answer: str(answer)[:30] or "nothing",
+)
+def test_something_else_that_answers_costs_only_that_target(
+    tmp_path: Path, source: Staging, key: EphemeralKey, answer: str
+) -> None:
+    """A login script that prints, a forced command of the administrator's: whatever comes is no reason to fall over."""
+    blobs = Blobs(SMALL)
+    with servers(tmp_path, 2) as (strange, good):
+        good.permit(key, blobs.sizes)
+        (tmp_path / "answer").write_text(answer + "\n" if answer else "")
+        strange.keys.write_text(f'command="cat {tmp_path}/answer",restrict {key.public}\n')
+        grants = [strange.grant(blobs.digests, "strange"), good.grant(blobs.digests, "good")]
+        one, two = pushed(grants, blobs, key, source)
+        assert one.error is not None
+        assert one.error.startswith("strange: ")
+        assert two == Pushed("good", len(SMALL), None, blobs.digests)
+        assert good.held() == blobs.arrived
+
+
+def test_several_targets_at_once_and_one_that_fails(tmp_path: Path, source: Staging, key: EphemeralKey) -> None:
+    blobs = Blobs(SMALL, LARGE)
+    with servers(tmp_path, 3) as found:
+        for server in (found[0], found[2]):
+            server.permit(key, blobs.sizes)
+        outcomes = pushed(
+            [server.grant(blobs.digests, str(number)) for number, server in enumerate(found)], blobs, key, source
+        )
+        assert [outcome.host for outcome in outcomes] == ["0", "1", "2"]
+        assert [outcome.error is None for outcome in outcomes] == [True, False, True]
+        assert [server.held() for server in found] == [blobs.arrived, {}, blobs.arrived]
+
+
+class Broken:
+    """A registry that stops in the middle."""
+
+    def __init__(self, data: bytes, error: Exception) -> None:
+        self._data, self._error = io.BytesIO(data[: len(data) // 2]), error
+
+    def read(self, size: int) -> bytes:
+        data = self._data.read(size)
+        if not data:
+            raise self._error
+        return data
+
+
+@pytest.mark.parametrize(
+    ("error", "attempts", "words"),
+    [
+        (HttpError("GET", "http://registry.test/v2/", "the answer broke off", retryable=True), 5, "broke off"),
+        (HttpError("GET", "http://registry.test/v2/", "404 not found", status=404), 1, "404 not found"),
+        (ImageError("the blob is damaged"), 1, "the blob is damaged"),
+        (OSError(5, "Input/output error", "/staging/blobs/x"), 1, "Input/output error"),
+    ],
+)
+def test_what_goes_wrong_on_the_source_is_not_blamed_on_the_target(
+    server: Server, source: Staging, key: EphemeralKey, error: Exception, attempts: int, words: str
+) -> None:
+    blobs = Blobs(LARGE)
+    blobs.fail = lambda data: Broken(data, error)
+    server.permit(key, blobs.sizes)
+    (outcome,) = pushed([server.grant(blobs.digests)], blobs, key, source)
+    assert words in str(outcome.error)
+    assert "the connection broke" not in str(outcome.error)
+    assert len(blobs.opened) == attempts
+    assert [name for name in server.held() if not name.endswith(".part")] == []
+
+
+def test_a_source_whose_blob_became_shorter_is_told(server: Server, source: Staging, key: EphemeralKey) -> None:
+    blobs = Blobs(LARGE)
+    blobs.fail = lambda data: io.BytesIO(data[:-1])
+    server.permit(key, blobs.sizes)
+    (outcome,) = pushed([server.grant(blobs.digests)], blobs, key, source)
+    assert f"{digest_of(LARGE)} ended 1 bytes early on the source" in str(outcome.error)
+
+
+def test_two_runs_to_one_target_at_once_both_end_right(tmp_path: Path, server: Server) -> None:
+    """Each with its own key and its own permission, for the same blobs in the same folder."""
+    blobs = Blobs(SMALL, LARGE)
+    outcomes: list[Pushed] = []
+
+    def one(number: int) -> None:
+        staging = Staging(str(tmp_path / "source"), f"push-{number:032}")
+        staging.create()
+        key = EphemeralKey(staging.folder, run)
+        server.permit(key, blobs.sizes)
+        outcomes.extend(pushed([server.grant(blobs.digests)], blobs, key, staging))
+        key.close()
+
+    threads = [threading.Thread(target=one, args=(number,)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert [outcome.error for outcome in outcomes] == [None] * 3
+    assert server.held() == blobs.arrived
+
+
+def test_the_limit_holds_for_all_targets_together(tmp_path: Path, source: Staging, key: EphemeralKey) -> None:
+    blobs = Blobs(b"x" * 600_000)
+    with servers(tmp_path, 2) as found:
+        for server in found:
+            server.permit(key, blobs.sizes)
+        began = time.monotonic()
+        grants = [server.grant(blobs.digests, str(number)) for number, server in enumerate(found)]
+        throttle = Throttle(600_000, sleep=_real_sleep)
+        outcomes = pushed(grants, blobs, key, source, throttle=throttle)
+        # 1.2 MB in pieces of 0.6 MB: the last one begins a second after the first.
+        assert time.monotonic() - began >= 1.0
+        assert [outcome.error for outcome in outcomes] == [None, None]
+
+
+_real_sleep = time.sleep
+
+
+def test_the_key_is_in_memory_only(source: Staging) -> None:
+    needs_sshd()
+    commands = []
+
+    def watching(command: list[str], text: str, descriptors: tuple[int, ...]) -> tuple[int, str, str]:
+        commands.append(command)
+        before = os.umask(0)
+        try:
+            answer = run(command, text, descriptors)
+        finally:
+            os.umask(before)
+        # For this moment it is a file, for its owner alone.
+        assert stat.S_IMODE((source.folder / "key").stat().st_mode) == 0o600
+        return answer
+
+    key = EphemeralKey(source.folder, watching)
+    assert tree(source.folder) == ["blobs"]
+    assert key.public.startswith("ssh-ed25519 AAAA")
+    private = Path(key.path)
+    assert stat.S_IMODE(private.stat().st_mode) == 0o600
+    assert private.read_bytes().startswith(b"-----BEGIN OPENSSH PRIVATE KEY-----")
+    assert "memfd:key" in os.readlink(key.path)
+    assert not any("PRIVATE" in word for command in commands for word in command)
+    key.close()
+    assert not private.exists()
+
+
+def test_a_key_that_a_killed_run_has_left_is_replaced(source: Staging) -> None:
+    needs_sshd()
+    (source.folder / "key").write_text("old")
+    key = EphemeralKey(source.folder, run)
+    assert "old" not in Path(key.path).read_text()
+    key.close()
+    assert tree(source.folder) == ["blobs"]
+
+
+def test_a_source_without_openssh_is_told(source: Staging) -> None:
+    def missing(command: list[str], text: str, descriptors: tuple[int, ...]) -> tuple[int, str, str]:
+        raise FileNotFoundError(2, "No such file or directory", command[0])
+
+    def failing(command: list[str], text: str, descriptors: tuple[int, ...]) -> tuple[int, str, str]:
+        return 1, "", "unknown key type ed25519\n"
+
+    with pytest.raises(ImageError, match=r"no key can be made on the source: .*ssh-keygen.*Is OpenSSH's client there"):
+        EphemeralKey(source.folder, missing)
+    with pytest.raises(ImageError, match="ssh-keygen makes no key on the source: unknown key type"):
+        EphemeralKey(source.folder, failing)
+    assert tree(source.folder) == ["blobs"]
+
+
+def test_the_address_as_a_target_sees_it() -> None:
+    assert own_address("127.0.0.1", 22) == "127.0.0.1"
+    with pytest.raises(
+        ImageError, match=r"the source has no way to no-such-host.invalid: .*Set image_transfer_address"
+    ):
+        own_address("no-such-host.invalid", 22)

@@ -1,0 +1,345 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""state=loaded from end to end with a bucket and an engine in memory: what arrives, what is said when it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Optional
+
+import pytest
+from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
+from ansible_collections.daytwo.aws.plugins.module_utils._image.model import Bundle
+from ansible_collections.daytwo.aws.plugins.plugin_utils._image.absent import remove
+from ansible_collections.daytwo.aws.plugins.plugin_utils._image.flow import Progress
+from ansible_collections.daytwo.aws.plugins.plugin_utils._image.loaded import load
+from ansible_collections.daytwo.aws.plugins.plugin_utils._image.s3 import UNITS_AT_ONCE, BucketOptions, S3Path
+from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.builders import (
+    TAG,
+    FakeEngine,
+    Made,
+    make,
+    nothing,
+)
+from ansible_collections.daytwo.aws.tests.unit.plugins.plugin_utils._image.cloud import BUCKET, FakeS3, Target, refusal
+
+V1 = make(b"base" * 50, b"middle" * 40, b"top")
+V2 = make(b"base" * 50, b"middle" * 40, b"newer", tag="registry.test/app:v2")
+SAME_TAG = make(b"base" * 50, b"other")
+OTHER = make(b"elsewhere", tag="registry.test/other:1")
+TOP = V1.image.layers[2].blob.digest
+
+
+@pytest.fixture
+def s3() -> FakeS3:
+    return FakeS3().holds(V1.content, V2.content, OTHER.content)
+
+
+@pytest.fixture
+def target(tmp_path: Path, s3: FakeS3) -> Target:
+    return Target(s3, tmp_path / "root")
+
+
+def run(target: Target, *made: Made, check_mode: bool = False, diff: bool = False) -> dict[str, Any]:
+    bundle = Bundle(tuple(one.image for one in made or (V1,)))
+    path = S3Path(target.s3, BucketOptions(BUCKET))
+    result: dict[str, Any] = load(target, path, bundle, check_mode, diff, Progress(nothing))
+    assert target.s3.writes == []  # a target only reads
+    assert not target.root.exists()  # nothing stays in the staging folder
+    return result
+
+
+def status(result: Mapping[str, Any]) -> dict[str, str]:
+    return {image["name"]: image["status"] for image in result["images"]}
+
+
+def size(*digests: str) -> int:
+    return sum(len({**V1.content, **V2.content}[digest]) for digest in digests)
+
+
+def test_images_arrive_and_a_second_run_does_nothing(target: Target) -> None:
+    result = run(target, V1, OTHER)
+    assert (result["changed"], result.get("failed", False)) == (True, False)
+    assert status(result) == {TAG: "changed", OTHER.image.tag: "changed"}
+    assert result["bytes_full"] == result["bytes_needed"] == result["bytes_carried"] > 0
+    assert (result["engine"], result["path"], result["corrupt"]) == ("docker 20", f"s3://{BUCKET}/", [])
+    assert target.engine.find(TAG) is not None
+    assert target.calls == ["inspect", "fetch", "load", "clean"]
+
+    target.calls.clear()
+    target.s3.calls.clear()
+    again = run(target, V1, OTHER)
+    assert (again["changed"], again["bytes_carried"], again["bytes_needed"], again["steps"]) == (False, 0, 0, [])
+    assert (target.calls, target.s3.calls) == (["inspect"], [])
+
+
+def test_an_update_brings_what_is_new_alone(target: Target) -> None:
+    run(target, V1)
+    target.fetched.clear()
+    result = run(target, V2)
+    new = [digest for digest in V2.content if digest not in V1.content]
+    assert sorted(target.fetched) == sorted(new)
+    assert result["bytes_carried"] == result["bytes_needed"] == size(*new)
+    assert result["images"][0]["reason"].startswith("1 of 3 layers and the config are missing (")
+
+
+HAS: dict[str, list[tuple[Made, str]]] = {
+    "nothing": [],
+    "it already": [(V1, TAG)],
+    "another name": [(V1, "other:1")],
+    "another image under the name": [(SAME_TAG, TAG)],
+    "it under another name, and another under its": [(V1, "other:1"), (SAME_TAG, TAG)],
+}
+
+
+@pytest.mark.parametrize("has", HAS)
+def test_check_mode_writes_nothing_and_predicts_exactly_the_steps_of_the_run(target: Target, has: str) -> None:
+    for made, name in HAS[has]:
+        target.engine.has(made, name)
+    before = dict(target.engine.images)
+    target.leftover = True
+    predicted = run(target, check_mode=True, diff=True)
+    assert (target.calls, target.engine.images, target.engine.loads, target.s3.calls) == (["inspect"], before, [], [])
+    target.leftover = False
+    done = run(target, diff=True)
+    for part in ("steps", "changed", "images", "diff", "bytes_full", "bytes_needed"):
+        assert predicted[part] == done[part]
+    assert predicted["bytes_carried"] == 0
+    held = target.engine.find(TAG)
+    assert held is not None
+    assert held.config_digest == V1.image.config.digest
+    if any(made is SAME_TAG for made, name in HAS[has]):
+        old = SAME_TAG.image.config.digest
+        assert done["images"][0]["previous_image"] == old
+        assert old in target.engine.images  # the image that held the name stays
+        assert done["diff"][0]["before"] == {"image": old}
+        assert done["diff"][0]["after"] == {"image": V1.image.config.digest}
+
+
+# -- damage
+
+
+class Faults:
+    """Answers of a host by phase and digest, each so many times."""
+
+    def __init__(self, phase: str, answer: Any, times: int = 1, digest: str = "") -> None:
+        self.phase, self.answer, self.times, self.digest = phase, answer, times, digest
+
+    def __call__(self, phase: str, transfer: Mapping[str, Any]) -> Optional[dict[str, Any]]:
+        if phase != self.phase or not self.times or (self.digest and transfer["digest"] != self.digest):
+            return None
+        self.times -= 1
+        if isinstance(self.answer, BaseException):
+            raise self.answer
+        answer: dict[str, Any] = self.answer
+        return answer
+
+
+def test_a_blob_that_is_damaged_on_its_way_is_fetched_again(target: Target) -> None:
+    target.fault = Faults("transfer", {"data": b"x" * size(TOP)}, digest=TOP)
+    result = run(target)
+    assert (status(result), result["corrupt"], result.get("failed", False)) == ({TAG: "changed"}, [], False)
+    assert target.fetched.count(TOP) == 2
+    assert len(target.fetched) == len(V1.content) + 1  # and nothing else again
+    assert result["bytes_carried"] == size(*V1.content) + size(TOP)
+
+
+@pytest.mark.parametrize("digest", list(V1.content), ids=["config", "layer 1", "layer 2", "layer 3", "manifest"])
+def test_an_object_that_is_damaged_in_the_bucket_is_named_and_nothing_is_loaded(target: Target, digest: str) -> None:
+    """facts: an exit code is not evidence: every blob's sha256 is verified before the load."""
+    stored = target.s3.at(digest)
+    stored.data = stored.data[:-1] + b"\0"
+    target.engine.has(SAME_TAG, TAG)
+    result = run(target, V1, OTHER)
+    if digest == V1.image.layers[0].blob.digest:  # the target has this one
+        assert result["corrupt"] == []
+        return
+    assert status(result) == {TAG: "failed", OTHER.image.tag: "changed"}
+    assert [entry["digest"] for entry in result["corrupt"]] == [digest]
+    assert result["corrupt"][0]["etag"].startswith(stored.etag)
+    assert "1 blobs failed their digest, nothing was loaded" in result["msg"]
+    assert "Run state=saved with 'corrupt'" in result["msg"]
+    held = target.engine.find(TAG)
+    assert held is not None
+    assert held.config_digest == SAME_TAG.image.config.digest
+    assert target.fetched.count(digest) == 2
+
+    target.s3.holds(V1.content)
+    assert status(run(target)) == {TAG: "changed"}  # a plain re-run converges
+
+
+def test_two_objects_that_are_damaged_are_both_named(target: Target) -> None:
+    bad = [V1.image.config.digest, TOP]
+    for digest in bad:
+        target.s3.at(digest).data = b"x" * size(digest)
+    result = run(target)
+    assert [entry["digest"] for entry in result["corrupt"]] == sorted(bad)
+
+
+def test_a_layer_that_the_engine_loses_after_the_probe_is_fetched(target: Target) -> None:
+    target.engine.has(V1, TAG)
+
+    def lose(phase: str, transfer: Mapping[str, Any]) -> Optional[dict[str, Any]]:
+        if phase == "fetch":
+            target.engine.images.clear()
+        return None
+
+    target.fault = lose
+    result = run(target, V2)
+    assert status(result) == {V2.image.tag: "changed"}
+    assert set(target.fetched) == set(V2.content)
+    assert result["bytes_carried"] == size(*V2.content) > result["bytes_needed"]
+
+
+# -- what is not there
+
+
+@pytest.mark.parametrize("problem", ["absent", "short"])
+def test_a_blob_that_is_not_in_the_bucket_is_told_with_the_way_out(target: Target, problem: str) -> None:
+    if problem == "absent":
+        del target.s3.objects[f"blobs/sha256/{TOP.partition(':')[2]}"]
+        words = f"{TOP} is not in s3://{BUCKET}/: run state=saved for this target first."
+    else:
+        target.s3.at(TOP).data = b""
+        words = f"{TOP} has 0 bytes in s3://{BUCKET}/ instead of {size(TOP)}: state=saved replaces it."
+    result = run(target, V1, OTHER)
+    assert status(result) == {TAG: "failed", OTHER.image.tag: "changed"}
+    assert result["msg"] == f"1 of 2 failed. {TAG}: {words}"
+    assert (result["changed"], result["corrupt"]) == (True, [])
+
+
+@pytest.mark.parametrize("code", ["NoSuchBucket", "AccessDenied", "ExpiredToken"])
+def test_a_bucket_that_refuses_leaves_nothing_behind(target: Target, code: str) -> None:
+    target.s3.refuse["list_objects_v2"] = refusal(code)
+    with pytest.raises(ImageError, match=f"S3 says {code}"):
+        run(target)
+    assert target.calls[-1] == "clean"
+    assert not target.root.exists()
+
+
+# -- interruptions
+
+
+def test_what_was_not_done_in_one_slice_is_asked_for_again_with_a_new_url(target: Target) -> None:
+    urls: list[str] = []
+
+    def slow(phase: str, transfer: Mapping[str, Any]) -> Optional[dict[str, Any]]:
+        if phase == "transfer" and transfer["digest"] == TOP:
+            urls.append(transfer["url"])
+            return {"size": 1, "received": 1} if len(urls) < 4 else None
+        return None
+
+    target.fault = slow
+    result = run(target)
+    assert len(set(urls)) == 4
+    assert result["bytes_carried"] == size(*V1.content) + 3
+    assert status(result) == {TAG: "changed"}
+
+
+def test_s3_urls_that_expired_are_signed_again_and_that_is_bounded(target: Target) -> None:
+    """facts: S3: a presigned URL dies with its time, or with the credentials that signed it."""
+    expired = {"error": "403: the URL has expired", "expired": True}
+    target.fault = Faults("transfer", expired, times=3, digest=TOP)
+    assert status(run(target)) == {TAG: "changed"}
+    again = Target(target.s3, target.root, fault=Faults("transfer", expired, times=1000, digest=TOP))
+    result = run(again, V1, OTHER)
+    assert status(result) == {TAG: "failed", OTHER.image.tag: "changed"}
+    assert "403: the URL has expired" in result["msg"]
+    assert again.calls.count("fetch") <= 10
+
+
+def test_one_blob_that_cannot_be_fetched_leaves_the_other_images(target: Target) -> None:
+    target.fault = Faults("transfer", {"error": "No space left on device"}, digest=TOP)
+    result = run(target, V1, OTHER)
+    assert status(result) == {TAG: "failed", OTHER.image.tag: "changed"}
+    assert result["msg"] == f"1 of 2 failed. {TAG}: No space left on device"
+
+
+def test_a_long_load_is_asked_for_until_it_is_done(target: Target) -> None:
+    lines: list[str] = []
+    state = {"state": "running", "doing": "docker unpacks layer x", "bytes_done": 5_000_000, "bytes_total": 9_000_000}
+    target.fault = Faults("load", state, times=3)
+    load(target, S3Path(target.s3, BucketOptions(BUCKET)), V1.bundle, False, False, Progress(lines.append))
+    assert target.calls.count("load") == 4
+    assert len([line for line in lines if line.startswith("docker unpacks layer x: 5.0 MB of 9.0 MB")]) == 3
+
+
+@pytest.mark.parametrize(
+    "answer", [{"state": "died", "error": "the process was killed"}, RuntimeError("the ssh broke")]
+)
+@pytest.mark.parametrize("phase", ["load", "fetch"])
+def test_the_staging_folder_is_removed_on_every_way_out(target: Target, phase: str, answer: Any) -> None:
+    if phase == "fetch" and isinstance(answer, dict):
+        answer = KeyboardInterrupt("somebody")
+    target.fault = Faults(phase, answer)
+    with pytest.raises((ImageError, RuntimeError, KeyboardInterrupt), match=r"was killed|ssh broke|somebody"):
+        run(target)
+    assert target.calls[-1] == "clean"
+    assert not target.root.exists()
+
+
+def test_what_went_wrong_first_is_told_also_when_cleaning_fails_too(target: Target) -> None:
+    def fault(phase: str, transfer: Mapping[str, Any]) -> Optional[dict[str, Any]]:
+        if phase in ("load", "clean"):
+            raise RuntimeError(f"{phase} broke")
+        return None
+
+    target.fault = fault
+    with pytest.raises(RuntimeError, match="load broke"):
+        run(target)
+
+
+def test_what_a_killed_run_left_is_removed_also_when_nothing_is_to_do(target: Target) -> None:
+    target.engine.has(V1, TAG)
+    target.leftover = True
+    assert not run(target)["changed"]
+    assert target.calls == ["inspect", "clean"]
+
+
+def test_many_blobs_are_fetched_in_portions(target: Target) -> None:
+    many = make(*(str(number).encode() for number in range(UNITS_AT_ONCE + 10)), tag="registry.test/many:1")
+    target.s3.holds(many.content)
+    assert status(run(target, many)) == {many.image.tag: "changed"}
+    assert target.calls.count("fetch") == 2
+
+
+def test_an_engine_that_reports_success_for_a_broken_load_is_found_out(target: Target) -> None:
+    """facts: an exit code is not evidence."""
+    target.engine = FakeEngine(spoil=lambda stored: None)
+    result = run(target)
+    assert status(result) == {TAG: "failed"}
+    assert "the engine said nothing was wrong, but has no image" in result["msg"]
+
+
+# -- state=absent
+
+
+def test_blobs_are_taken_out_of_the_bucket_and_check_mode_predicts_it(s3: FakeS3) -> None:
+    del s3.objects[f"blobs/sha256/{TOP.partition(':')[2]}"]
+    path = S3Path(s3, BucketOptions(BUCKET))
+    kept = {key for key in s3.objects if f"sha256:{key.rpartition('/')[2]}" not in V1.content}
+    predicted = remove(path, V1.bundle, check_mode=True, diff=True)
+    assert s3.writes == []
+    done = remove(path, V1.bundle, check_mode=False, diff=True)
+    assert predicted == done
+    assert set(s3.objects) == kept
+    assert {blob["name"]: blob["status"] for blob in done["blobs"]} == {
+        digest: "ok" if digest == TOP else "changed" for digest in V1.content
+    }
+    assert not remove(path, V1.bundle, check_mode=False, diff=False)["changed"]
+
+
+def test_one_blob_that_cannot_be_deleted_leaves_the_others_deleted(s3: FakeS3, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = s3.delete_object
+
+    def delete(**parameters: Any) -> dict[str, Any]:
+        if parameters["Key"].endswith(TOP.partition(":")[2]):
+            raise refusal("AccessDenied")
+        return real(**parameters)
+
+    monkeypatch.setattr(s3, "delete_object", delete)
+    result = remove(S3Path(s3, BucketOptions(BUCKET)), V1.bundle, check_mode=False, diff=False)
+    assert (result["failed"], result["changed"]) == (True, True)
+    assert [blob["name"] for blob in result["blobs"] if blob["status"] == "failed"] == [TOP]
+    assert not any(f"sha256:{key.rpartition('/')[2]}" in V1.content for key in s3.objects if TOP[7:] not in key)
