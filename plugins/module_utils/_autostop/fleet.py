@@ -56,14 +56,19 @@ def wanted_of(params: Mapping[str, Any]) -> Wanted:
     return Wanted(
         tag_key=params["tag_key"],
         tag_values=tuple(params["tag_values"]),
-        clusters=tuple(params["clusters"]),
-        exclude=tuple(params["exclude"]),
+        clusters=_names(params["clusters"]),
+        exclude=_names(params["exclude"]),
         include_instances=params["include_instances"],
         migrate_tags=params["migrate_tags"],
         sweep_policy=params["sweep_policy"],
         finish_maintenance=params["finish_maintenance"],
         wait=bool(params.get("wait")),
     )
+
+
+def _names(listed: Sequence[str]) -> tuple[str, ...]:
+    """Names without the blanks that stand around commas in a survey's answer. Tag values keep theirs: they count."""
+    return tuple(name.strip() for name in listed if name.strip())
 
 
 def region_names(
@@ -81,6 +86,7 @@ def region_names(
         return [default]
     if region_ and region_ not in surrounding:
         raise OptionError(f"regions and region exclude each other: put {region_} into regions, and leave region out.")
+    regions = _names(regions)
     if not regions:
         raise OptionError("regions is empty. Name regions, or 'all' for every region that the account has enabled.")
     if ALL not in regions:

@@ -33,6 +33,7 @@ class Told:
 
     result: dict[str, Any]
     failed: bool
+    task: str
 
     @property
     def changed(self) -> bool:
@@ -129,8 +130,6 @@ class Account:
 
     def run(self, *tasks: Mapping[str, Any], env: Mapping[str, str] | None = None) -> list[Told]:
         """The module with these options, one task each in one play; C(_check) and C(_info) are taken off."""
-        self._runs += 1
-        record = self.folder / f"record-{self._runs}.jsonl"
         playbook = self.folder / f"playbook-{self._runs}.yml"
         steps = []
         for number, task in enumerate(tasks):
@@ -146,10 +145,18 @@ class Account:
                 }
             )
         playbook.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": steps}]))
+        told = self.play(str(playbook), env=env)
+        assert len(told) == len(tasks), told
+        return told
+
+    def play(self, playbook: str, *options: str, env: Mapping[str, str] | None = None) -> list[Told]:
+        """What each task of a playbook returned."""
+        self._runs += 1
+        record = self.folder / f"record-{self._runs}.jsonl"
         kept = ("PATH", "LC_ALL", "ANSIBLE_COLLECTIONS_PATH")
         (self.folder / "ansible.cfg").touch()
         ran = subprocess.run(
-            ["ansible-playbook", str(playbook)],
+            ["ansible-playbook", playbook, *options],
             env={
                 **{name: os.environ[name] for name in kept if name in os.environ},
                 **self.aws.env,
@@ -174,9 +181,7 @@ class Account:
         )
         assert record.exists(), ran.stdout
         lines = [json.loads(line) for line in record.read_text().splitlines()]
-        told = [Told(line["result"], line["status"] == "failed") for line in lines]
-        assert len(told) == len(tasks), ran.stdout
-        return told
+        return [Told(line["result"], line["status"] == "failed", line["task"]) for line in lines]
 
     def one(self, _env: Mapping[str, str] | None = None, **options: Any) -> Told:
         return self.run(options, env=_env)[0]
