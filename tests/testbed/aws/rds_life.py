@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -134,7 +135,8 @@ def notify(backend: Any, kind: str, database: Any, what: str, when: datetime) ->
 def clusters_take_time_to_stop(plain: Callable[..., Any], backend: RDSBackend, cluster_identifier: str) -> Any:
     live(backend)
     throttle(cluster_identifier)
-    plain(backend, cluster_identifier)
+    with uncopied(backend, cluster_identifier):
+        plain(backend, cluster_identifier)
     cluster = backend.clusters[cluster_identifier]
     cluster.status = "available"  # moto has it stopped at once
     change(cluster, "stopping", CLOCK.now() + timedelta(seconds=SETTINGS.stop_seconds))
@@ -144,7 +146,8 @@ def clusters_take_time_to_stop(plain: Callable[..., Any], backend: RDSBackend, c
 @rule(RDSBackend, "start_db_cluster", fact="A cluster goes from stopped by way of starting to available (Aurora guide)")
 def clusters_take_time_to_start(plain: Callable[..., Any], backend: RDSBackend, cluster_identifier: str) -> Any:
     live(backend)
-    plain(backend, cluster_identifier)
+    with uncopied(backend, cluster_identifier):
+        plain(backend, cluster_identifier)
     return starting(backend.clusters[cluster_identifier])
 
 
@@ -161,6 +164,20 @@ def instances_take_time_to_stop(plain: Callable[..., Any], backend: RDSBackend, 
 def instances_take_time_to_start(plain: Callable[..., Any], backend: RDSBackend, name: str) -> Any:
     live(backend)
     return starting(plain(backend, name))
+
+
+@contextlib.contextmanager
+def uncopied(backend: Any, name: str) -> Iterator[None]:
+    """moto copies a cluster for its answer, and with it the account that it hangs in: 0.15 s with 1,000 clusters."""
+    cluster = backend.clusters.get(name)
+    if cluster is None:
+        yield
+        return
+    cluster.__deepcopy__ = lambda memo: copy.copy(cluster)
+    try:
+        yield
+    finally:
+        del cluster.__deepcopy__
 
 
 def starting(database: Any) -> Any:
