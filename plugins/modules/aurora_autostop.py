@@ -292,7 +292,6 @@ from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleA
 
 from ..module_utils._autostop import fleet
 from ..module_utils._autostop.report import result
-from ..module_utils._autostop.run import Waiting
 
 with contextlib.suppress(ImportError):  # AnsibleAWSModule says so in words
     from botocore.config import Config
@@ -319,10 +318,10 @@ def main() -> None:
     surrounding = [os.environ.get("AWS_REGION"), os.environ.get("AWS_DEFAULT_REGION")]
     try:
         wanted = fleet.wanted_of(params)
+        waiting = fleet.waiting_of(params)
         names = fleet.region_names(params, module.region, surrounding, make_client)
     except fleet.OptionError as error:
         module.fail_json(msg=str(error))
-    waiting = Waiting(params["wait_timeout"], params["wait_delay"]) if params["wait"] else None
     regions = fleet.run(make_client, names, wanted, act=not module.check_mode, waiting=waiting)
     told = result(regions, params["fail_on_pending"], module._diff, fleet.unknown(wanted, regions))
     for warning in told.pop("warnings"):

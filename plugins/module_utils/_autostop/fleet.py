@@ -66,6 +66,15 @@ def wanted_of(params: Mapping[str, Any]) -> Wanted:
     )
 
 
+def waiting_of(params: Mapping[str, Any]) -> Optional[Waiting]:
+    """How to wait, if at all."""
+    if not params["wait"]:
+        return None
+    if params["wait_timeout"] < 1 or params["wait_delay"] < 1:
+        raise OptionError("wait_timeout and wait_delay are seconds, and at least 1.")
+    return Waiting(params["wait_timeout"], params["wait_delay"])
+
+
 def _names(listed: Sequence[str]) -> tuple[str, ...]:
     """Names without the blanks that stand around commas in a survey's answer. Tag values keep theirs: they count."""
     return tuple(name.strip() for name in listed if name.strip())

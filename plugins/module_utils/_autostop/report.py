@@ -56,18 +56,19 @@ def result(
     areas = [_area(one) for one in regions]
     count = {status: sum(one.status == status for one in items) for status in ("changed", "ok", "skipped", "pending")}
     pending = [one for one in items if one.status == "pending"]
-    failed = [one for one in (*items, *areas) if one.status == "failed"]
+    failed = [one for one in items if one.status == "failed"]
+    dark = [one for one in areas if one.status == "failed"]
     summary = (
         f"{count['changed']} changed, {count['ok']} off already, {count['pending']} pending, {count['skipped']} "
-        f"skipped, {sum(one.status == 'failed' for one in items)} failed in {len(regions)} "
+        f"skipped, {len(failed)} failed in {len(regions)} "
         f"{'region' if len(regions) == 1 else 'regions'}."
     )
-    messages = [summary, *(f"{one.name}: {one.reason}" for one in failed)]
-    if fail_on_pending and pending:
-        messages += [f"{one.name} is pending: {one.reason}" for one in pending]
+    messages = [summary, *(f"{one.name}: {one.reason}" for one in dark), *(_told(one) for one in failed)]
+    if fail_on_pending:
+        messages += [_told(one) for one in pending]
     return {
         "changed": any(one.wrote or one.status == "changed" for one in outcomes),
-        "failed": bool(failed) or (fail_on_pending and bool(pending)),
+        "failed": bool(failed or dark) or (fail_on_pending and bool(pending)),
         "msg": " ".join(messages),
         # By ARN: two regions may have clusters of one name.
         **({"diff": summarize([item(one, one.database.arn) for one in outcomes], diff=True)["diff"]} if diff else {}),
@@ -78,19 +79,23 @@ def result(
         ],
         "totals": {
             **count,
-            "failed": sum(one.status == "failed" for one in items),
+            "failed": len(failed),
             "clusters_seen": sum(one.seen for one in regions),
             "instances_seen": sum(one.seen_instances for one in regions),
             "untagged": sum(one.untagged for one in regions),
             "near_misses": sum(outcome.decision.near_miss for outcome in outcomes),
             "regions": len(regions),
-            "regions_failed": sum(area.status == "failed" for area in areas),
+            "regions_failed": len(dark),
         },
         "warnings": [
             *(text for one in regions for text in one.warnings),
             *(f"No region has {name!r}, which 'clusters' names." for name in unknown),
         ],
     }
+
+
+def _told(one: ItemResult) -> str:
+    return f"{one.name} ({one.fields['region']}) {one.status}: {one.reason}"
 
 
 def _area(one: RegionOutcome) -> ItemResult:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from typing import Any, Optional
 
-from . import plan, rds, refusal, statuses
+from . import plan, rds, refusal, statuses, tags
 from .errors import ServiceError
 from .model import Database, Wanted
 from .plan import STOP, TAG, Decision, Progress
@@ -93,15 +93,18 @@ def region(
         outcomes = _verified(client, outcomes, clock, waiting)
     unread = view.unread.get("DescribeDBInstances")
     demanded = unread and (wanted.include_instances or wanted.migrate_tags)
-    warnings = [f"{name}: not read, AWS's own refusals stand in: {text}" for text in view.unread.values()]
+    warnings = [f"not read, AWS's own refusals stand in: {text}" for text in view.unread.values()]
+    warnings += [text for decision in decisions for text in decision.warnings]
     told = {decision.database.arn for decision in decisions}
     return RegionOutcome(
         name,
         outcomes,
         seen=len(view.clusters),
         seen_instances=len(view.instances or ()),
-        untagged=sum(cluster.arn not in told for cluster in view.clusters),
-        warnings=(*warnings, *(text for decision in decisions for text in decision.warnings)),
+        untagged=sum(
+            cluster.arn not in told and tags.read(cluster.tags, wanted).says == tags.NONE for cluster in view.clusters
+        ),
+        warnings=tuple(f"{name}: {text}" for text in warnings),
         incomplete=unread if demanded else None,
     )
 

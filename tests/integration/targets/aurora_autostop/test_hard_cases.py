@@ -89,7 +89,7 @@ def test_statuses_that_are_not_available(account: Account) -> None:
     assert not lenient.changed
     assert not lenient.failed
     assert strict.failed
-    assert "starting is pending" in strict.message
+    assert f"starting ({REGION}) pending" in strict.message
     assert not without.failed
     assert account.writes() == []
     assert "frobnicating" in lenient.of("frobnicating")["reason"]

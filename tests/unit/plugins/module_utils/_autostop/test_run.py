@@ -99,7 +99,7 @@ def test_one_that_raises_ends_none_of_the_others() -> None:
     told = report.result([seen])
     assert statuses(seen) == {"a": "changed", "b": "failed", "c": "changed"}
     assert (told["failed"], told["changed"]) == (True, True)
-    assert "b: AWS answered InternalFailure: try later" in told["msg"]
+    assert "b (eu-central-1) failed: AWS answered InternalFailure: try later" in told["msg"]
     assert client.calls == {"DescribeDBClusters": 2, "StopDBCluster": 3}
 
 
@@ -216,3 +216,16 @@ def test_regions_that_cannot_be_meant(given: dict[str, Any], words: str) -> None
 def test_no_region_at_all() -> None:
     with pytest.raises(fleet.OptionError, match="No region"):
         fleet.region_names(params(), None, [], lambda *_asked: Ec2())
+
+
+def test_what_is_out_of_scope_is_not_called_untagged() -> None:
+    seen = run.region(Rds(a=["available"], b=["available"]), Wanted(clusters=("a",)), REGION, Clock(), act=False)
+    assert statuses(seen) == {"a": "changed"}
+    assert (seen.seen, seen.untagged) == (2, 0)
+
+
+@pytest.mark.parametrize("given", [{"wait_delay": 0}, {"wait_timeout": 0}])
+def test_waiting_without_a_pause_is_refused(given: dict[str, int]) -> None:
+    with pytest.raises(fleet.OptionError, match="at least 1"):
+        fleet.waiting_of({"wait": True, "wait_timeout": 10, "wait_delay": 1, **given})
+    assert fleet.waiting_of({"wait": False, "wait_timeout": 10, "wait_delay": 1, **given}) is None
