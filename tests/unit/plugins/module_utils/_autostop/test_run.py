@@ -9,10 +9,10 @@ from datetime import datetime, timedelta
 from typing import Any, Callable, Optional
 
 import pytest
-from ansible_collections.daytwo.aws.plugins.module_utils._autostop import fleet, rds, report, run
+from ansible_collections.daytwo.aws.plugins.module_utils._autostop import fleet, plan, rds, report, run
 from ansible_collections.daytwo.aws.plugins.module_utils._autostop.errors import ServiceError
-from ansible_collections.daytwo.aws.plugins.module_utils._autostop.model import Wanted
-from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._autostop.things import NOW, PREFIX
+from ansible_collections.daytwo.aws.plugins.module_utils._autostop.model import View, Wanted
+from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._autostop.things import NOW, PREFIX, cluster, member
 
 REGION = "eu-central-1"
 
@@ -173,6 +173,43 @@ def test_the_items_of_two_regions_add_up() -> None:
     assert told["failed"]
     assert told["totals"]["changed"] == told["totals"]["pending"] == 1
     assert told["msg"].startswith("1 changed, 0 off already, 1 pending, 0 skipped, 0 failed in 2 regions.")
+
+
+class Tagging(Rds):
+    """Takes or refuses tags."""
+
+    def __init__(self, refuses: str) -> None:
+        super().__init__()
+        self.refuses = refuses
+
+    def add_tags_to_resource(self, **asked: Any) -> None:
+        self._take("AddTagsToResource")
+
+    def remove_tags_from_resource(self, **asked: Any) -> None:
+        self._take("RemoveTagsFromResource")
+
+    def _take(self, operation: str) -> None:
+        self.calls[operation] += 1
+        if operation == self.refuses:
+            raise RefusedError("AccessDenied")
+
+
+@pytest.mark.parametrize(
+    ("refuses", "calls"),
+    [
+        ("AddTagsToResource", ["AddTagsToResource"]),  # else the tag would be lost
+        ("RemoveTagsFromResource", ["AddTagsToResource", "RemoveTagsFromResource", "StopDBCluster"]),
+    ],
+)
+def test_a_tag_that_cannot_move_is_not_lost(refuses: str, calls: list[str]) -> None:
+    seen = View(REGION, (cluster(tags={}, members=("m",)),), (member("m", "orders"),))
+    (decision,) = plan.decide(Wanted(migrate_tags=True), seen, NOW)
+    client = Tagging(refuses)
+    one = run.carry_out(client, decision)
+    assert one.status == "failed"
+    assert f"Allow rds:{refuses}" in one.reason
+    assert list(client.calls) == calls
+    assert one.wrote is (len(calls) > 1)
 
 
 # Which regions
