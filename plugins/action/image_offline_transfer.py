@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping
 from typing import Any, Optional
@@ -25,6 +26,7 @@ from ..plugin_utils._image.saved import save
 from ..plugin_utils._image.session import environment, s3_client
 
 _RECONNECTS = 5
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]|arn:[a-z0-9:/.-]+", re.IGNORECASE)
 
 
 class HostError(Exception):
@@ -58,8 +60,8 @@ class ActionModule(ActionBase):
         except HostError as failure:
             return {**result, **failure.result}
         except ImageError as error:
-            # Not "from error": Ansible would add the cause's words, which are in the message already.
-            raise AnsibleActionFail(str(error)) from None
+            # Not raised: Ansible ignores failed_when where an action raises, and the role counts on it.
+            return {**result, "failed": True, "msg": str(error)}
         finally:
             # The task may be run again (until, retries).
             self._task.environment = environment_of_task
@@ -99,9 +101,9 @@ class ActionModule(ActionBase):
             raise ImageError(f"state: {options['state']} is for transport=scp. Leave it out, or set transport=scp.")
         if options["state"] == "authorized":
             name = variables["inventory_hostname"]
-            return authorize(host, bundle, options["push"] or {}, name, options["source_address"])
+            return authorize(host, bundle, options["push"] or {}, name, options["source_address"], check_mode)
         if options["state"] == "pushed":
-            return push_all(host, bundle, options["push"] or {}, options["grants"], progress)
+            return push_all(host, bundle, options["push"] or {}, options["grants"], check_mode, progress)
         if options["state"] == "revoked":
             return revoke(host, bundle, options["push"] or {}, check_mode)
         raise ImageError("state: absent is for transport=s3, for with scp nothing stays on the way. Leave it out.")
@@ -138,6 +140,13 @@ class ActionModule(ActionBase):
 def _bucket_options(options: Mapping[str, Any]) -> BucketOptions:
     if not options["bucket"]:
         raise ImageError("bucket: is needed, it is the way between the hosts. Name a bucket that exists.")
+    if not _BUCKET.fullmatch(options["bucket"]):
+        raise ImageError(
+            f"bucket: {options['bucket']!r} is no bucket's name. Give the name alone (or an access point's ARN), and "
+            "what the keys begin with in 'prefix'."
+        )
+    if ".." in options["prefix"].split("/"):
+        raise ImageError(f"prefix: {options['prefix']!r} has a part '..', which means nothing in a key. Leave it out.")
     if options["part_size"] < MIN_PART:
         raise ImageError(f"part_size: {options['part_size']} is below {MIN_PART}, the least that S3 takes. Give more.")
     if options["kms_key_id"] and not (options["sse"] or "").startswith("aws:kms"):

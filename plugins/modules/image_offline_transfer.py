@@ -464,6 +464,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils._image.docker import DEFAULT_HOST
 from ..module_utils._image.errors import ImageError
 from ..module_utils._image.host import READ_ONLY_PHASES, carry_out
+from ..module_utils._image.transfer import disk_words
 
 # Options that only the action plugin uses. A host never gets them.
 CONTROLLER_OPTIONS = {
@@ -580,6 +581,8 @@ def main() -> None:
         result = carry_out(module.params, run_program)
     except ImageError as error:
         module.fail_json(msg=str(error))
+    except OSError as error:  # a disk that is full, also for the few bytes of a lock
+        module.fail_json(msg=disk_words(error))
     module.exit_json(changed=False, **result)
 
 

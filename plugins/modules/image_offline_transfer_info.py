@@ -136,7 +136,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._image.docker import DEFAULT_HOST, DockerEngine
 from ..module_utils._image.errors import ImageError
-from ..module_utils._image.staging import root_for
+from ..module_utils._image.staging import check_root, root_for
 
 
 def main() -> None:
@@ -153,7 +153,9 @@ def main() -> None:
     )
     params = module.params
     try:
-        facts = DockerEngine(params["docker_host"]).facts(root_for(params["staging_dir"]))
+        root = root_for(params["staging_dir"])
+        check_root(root)
+        facts = DockerEngine(params["docker_host"]).facts(root)
     except ImageError as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=False, target={"host": params["name"] or platform.node(), **facts.to_dict()})

@@ -44,6 +44,12 @@ def root_for(staging_dir: Optional[str]) -> str:
     return staging_dir or default_root()
 
 
+def check_root(root: str) -> None:
+    """Refuses a folder that is there and is not ours, without making anything."""
+    if os.path.lexists(root):
+        _must_be_ours(Path(root))
+
+
 class Staging:
     """Files of one transfer. C(root) is created when it is missing and must belong to this user alone."""
 

@@ -21,6 +21,8 @@ from .errors import ImageError
 from .staging import private_opener
 from .transfer import disk_words
 
+_RESERVE = 64 * 1024
+
 
 @dataclass(frozen=True)
 class JobState:
@@ -44,6 +46,7 @@ class Job:
     def __init__(self, folder: Path) -> None:
         self._state = folder / "job.json"
         self._lock = folder / "job.lock"
+        self._reserve = folder / "job.reserve"
 
     def poll(self, seconds: float) -> JobState:
         """How the job that was started last is, after up to C(seconds)."""
@@ -100,6 +103,9 @@ class Job:
             os.close(lock)
             return
         self._write(JobState(token, "running", "starting"))
+        # Room for the outcome: the blobs of this very job may fill the disk.
+        with open(self._reserve, "wb", opener=private_opener) as file:
+            file.write(bytes(_RESERVE))
         child = os.fork()
         if child:
             # The child's copy of the descriptor holds the lock for as long as it lives.
@@ -138,6 +144,7 @@ class Job:
         except Exception as error:
             # The detached process has nobody else to tell: a fault of ours must reach the result, with its kind.
             state = JobState(token, "failed", error=f"unexpected {type(error).__name__}: {error}")
+        self._reserve.unlink(missing_ok=True)
         self._write(state)
 
     def _running(self) -> bool:

@@ -92,7 +92,7 @@ def _needed(blob: Blob, need: Need) -> ItemResult:
 
 
 def authorize(
-    host: Host, bundle: Bundle, push: Mapping[str, Any], name: str, source_address: Optional[str]
+    host: Host, bundle: Bundle, push: Mapping[str, Any], name: str, source_address: Optional[str], check_mode: bool
 ) -> dict[str, Any]:
     """state=authorized: this target permits the source to push what it lacks; its answer is the grant.
 
@@ -101,6 +101,8 @@ def authorize(
     place = push.get("targets", {}).get(name)
     if place is None:
         return {"changed": False, "grant": None}
+    if check_mode:
+        return {"changed": True, "grant": None}
     sizes = {blob.digest: blob.size for blob in bundle.blobs()}
     work = slice_of(
         "authorize",
@@ -116,10 +118,17 @@ def authorize(
 
 
 def push_all(
-    host: Host, bundle: Bundle, push: Mapping[str, Any], grants: Sequence[Mapping[str, Any]], progress: Progress
+    host: Host,
+    bundle: Bundle,
+    push: Mapping[str, Any],
+    grants: Sequence[Mapping[str, Any]],
+    check_mode: bool,
+    progress: Progress,
 ) -> dict[str, Any]:
     """state=pushed: the waiting source pushes to every target that permitted it."""
     began = time.monotonic()
+    if check_mode:
+        return {"changed": bool(push and grants), "targets": [], "bytes_carried": 0, "seconds": 0.0}
     outcomes: Sequence[Mapping[str, Any]] = ()
     if push:
         try:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import errno
+import http.client
 import http.server
 import json
 import os
@@ -420,3 +421,17 @@ def test_an_image_is_removed_without_force_and_may_be_gone(docker: Any) -> None:
     engine = docker()
     engine.remove(engine.find(ID))
     assert docker.daemon.asked[-1] == f"DELETE /images/{ID}?force=0&noprune=0"
+
+
+def test_a_long_answer_is_read_in_pieces(docker: Docker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python 3.9 reserves as much memory as is asked for: 64 MB for every short answer, were it read at once."""
+    names = tuple(f"registry.test/app:v{number}" for number in range(20_000))
+    asked: list[int] = []
+    read = http.client.HTTPResponse.read
+    monkeypatch.setattr(
+        http.client.HTTPResponse, "read", lambda response, amount: (asked.append(amount), read(response, amount))[1]
+    )
+    found = docker({f"GET /images/{ID}/json": {**INSPECTED, "RepoTags": names}}).find(ID)
+    assert found is not None
+    assert found.names == names
+    assert max(asked) <= 1024 * 1024

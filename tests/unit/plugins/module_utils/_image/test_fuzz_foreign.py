@@ -61,7 +61,7 @@ CONFIG = MADE.image.config.digest
 WANTED = list(MADE.content)
 bounded = hypothesis.settings(
     deadline=None,
-    max_examples=150,
+    max_examples=100,
     database=None,
     suppress_health_check=list(hypothesis.HealthCheck),
 )
@@ -278,7 +278,7 @@ def stage_endless(top: Path, name: str, size: int) -> None:
 @pytest.mark.parametrize("name", ENDLESS)
 def test_what_has_no_end_fills_no_memory(tmp_path: Path, name: str) -> None:
     """Of the gigabyte so much is given as would be noticed."""
-    wanted = 300 * MIB if "gigabyte" in name else 5 * MIB
+    wanted = 300 * MIB if "gigabyte" in name else 3 * MIB
     script = _IN_LITTLE_MEMORY.format(limit=400 * MIB)
     done = subprocess.run(
         [sys.executable, "-B", "-c", script, str(tmp_path), name, str(wanted)],

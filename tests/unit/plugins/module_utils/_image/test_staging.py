@@ -12,7 +12,12 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
-from ansible_collections.daytwo.aws.plugins.module_utils._image.staging import Staging, default_root, root_for
+from ansible_collections.daytwo.aws.plugins.module_utils._image.staging import (
+    Staging,
+    check_root,
+    default_root,
+    root_for,
+)
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.builders import digest_of, stage, tree
 
 KEY = "loaded-" + "0" * 20
@@ -277,3 +282,11 @@ def test_a_link_to_an_old_folder_is_not_followed(tmp_path: Path, staging: Stagin
     (staging.root / OTHER).symlink_to(tmp_path / "precious")
     staging.create()
     assert tree(tmp_path / "precious") == ["inner"]
+
+
+def test_an_open_root_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    check_root(str(tmp_path / "not there yet"))
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    with pytest.raises(ImageError, match="only user id"):
+        check_root(str(tmp_path / "open"))

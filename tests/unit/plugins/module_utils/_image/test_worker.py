@@ -268,3 +268,15 @@ def test_its_files_are_for_this_user_only(tmp_path: Path) -> None:
         "job.json": "0o600",
         "job.lock": "0o600",
     }
+
+
+def test_there_is_room_for_the_outcome_of_a_job_that_fills_the_disk(tmp_path: Path) -> None:
+    """Kept from the start, and given back before the outcome is written."""
+
+    def work(progress: Any) -> dict[str, Any]:
+        return {"kept": (tmp_path / "job.reserve").stat().st_blocks * 512}
+
+    state = Job(tmp_path).advance("one", work, ENOUGH)
+    assert state.result is not None
+    assert state.result["kept"] >= 16 * 1024
+    assert not (tmp_path / "job.reserve").exists()

@@ -1,0 +1,213 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The role by SSH on real engines: what is carried and what is not, what is refused, and that nothing is left."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from integration.targets.image_offline_transfer.kit import HOSTS, PRIVATE, Case, size, small_blobs
+from integration.targets.image_transport_scp.ground import (
+    NOT_PUSHED,
+    OFFER,
+    PERMIT,
+    PUSH,
+    SMALL,
+    SMALL2,
+    V1,
+    V2,
+    Ground,
+)
+from testbed.tcp import TcpProxy
+
+
+def nothing_was_written(ground: Ground) -> None:
+    assert [ground.case.events(host) for host in HOSTS] == [[], [], []]
+    ground.untouched()
+
+
+def test_from_a_registry(case: Case, ground: Ground) -> None:
+    v1, v2 = case.image("it-app:v1"), case.image("it-app:v2")
+    full = size(v1.layers) + small_blobs(v1)
+
+    planned = ground.check(V1).succeed()
+    nothing_was_written(ground)
+    assert planned.report("private-a")["estimated"] is False
+    assert "transport scp: image_transfer_bucket is not set" in planned.output
+
+    with ground.measured("public") as wire:
+        ran = ground.transfer(V1).succeed()
+    for host in PRIVATE:
+        case.proves(host, V1, v1)
+        assert ran.report(host)["steps"] == planned.report(host)["steps"] != []
+        assert ran.report(host)["bytes_carried"] == full
+    assert [target["bytes"] for target in ran.one(PUSH).result["targets"]] == [full, full]
+    # From the registry twice, to the targets once each, and what SSH and Ansible add.
+    assert 2 * full < wire[0].sent < 2.1 * full
+    assert case.events("public") == [], "no engine takes part on the source"
+    assert case.calls() == [], "nothing goes by way of S3"
+    ground.untouched()
+
+    for again in (ground.check, ground.transfer):
+        case.mark()
+        with ground.measured("public") as wire:
+            ran = again(V1).succeed()
+        assert ran.changed() == []
+        assert {task.status for task in ran.all(PERMIT)} == {"skipped"}
+        assert wire[0].sent < 200_000
+        nothing_was_written(ground)
+
+    with ground.measured("public") as wire:
+        ran = ground.transfer(V2).succeed()
+    new = size([layer for layer in v2.layers if layer not in v1.layers])
+    for host in PRIVATE:
+        assert new < ran.report(host)["bytes_carried"] <= 1.02 * new
+        case.proves(host, V2, v2)
+        case.proves(host, V1, v1)
+    assert wire[0].sent < 2 * 1.05 * new + 200_000
+    ground.untouched()
+
+
+@pytest.mark.full
+def test_from_docker(case: Case, ground: Ground) -> None:
+    v1, v2 = case.image("it-app:v1"), case.image("it-app:v2")
+    for image, name in ((v1, V1), (v2, V2)):
+        case.bed.images.into_docker(case.bed.host("public"), image, name)
+    full = size(v1.layers, raw=True) + len(v1.config)
+    case.mark()
+    planned = ground.check(V1, source="docker").succeed()
+    nothing_was_written(ground)
+    assert planned.report("private-a")["estimated"] is True
+
+    ran = ground.transfer(V1, source="docker").succeed()
+    for host in PRIVATE:
+        case.proves(host, V1, v1)
+        names = [(step["action"], step["target"]) for step in ran.report(host)["steps"]]
+        assert names == [(step["action"], step["target"]) for step in planned.report(host)["steps"]] != []
+        assert ran.report(host)["bytes_carried"] == full
+    assert case.events("public") == [f"save {v1.config_digest}"]
+    ground.untouched()
+
+    case.mark()
+    assert ground.transfer(V1, source="docker").succeed().changed() == []
+    nothing_was_written(ground)
+
+    ran = ground.transfer(V2, source="docker").succeed()
+    new = size([layer for layer in v2.layers if layer not in v1.layers], raw=True)
+    for host in PRIVATE:
+        assert new < ran.report(host)["bytes_carried"] <= 1.02 * new
+        case.proves(host, V2, v2)
+    ground.untouched()
+
+
+def test_what_answers_is_not_the_target(case: Case, ground: Ground) -> None:
+    """The source reaches another host at the address that it was given: nothing is sent there."""
+    other = {"private-a": {"image_transfer_address": case.bed.host("private-b").address}}
+    ran = ground.transfer(SMALL, hosts=other).fail()
+    failed = ran.one(NOT_PUSHED, "private-a")
+    assert "has another host key than the target told over the controller's connection" in failed.message
+    assert "Nothing was sent. Set image_transfer_address" in failed.message
+    (stopped,) = [t for t in ran.one(PUSH).result["targets"] if t["name"] == "private-a"]
+    assert (stopped["bytes"], stopped["blobs"]) == (0, [])
+    assert case.held("private-a", SMALL) is None
+    case.proves("private-b", SMALL, case.image("it-small:v1"))
+    ground.untouched()
+
+
+@pytest.mark.full
+def test_a_target_that_cannot_be_reached_leaves_the_other_done(case: Case, ground: Ground) -> None:
+    nobody = {"private-a": {"image_transfer_port": 2222}}
+    ran = ground.transfer(SMALL, hosts=nobody).fail()
+    assert "Connection refused" in ran.one(NOT_PUSHED, "private-a").message
+    assert [task.host for task in ran.tasks if task.status == "failed"] == ["private-a"]
+    case.proves("private-b", SMALL, case.image("it-small:v1"))
+    assert case.held("private-a", SMALL) is None
+    ground.untouched()
+
+
+@pytest.mark.full
+def test_behind_a_tunnel(case: Case, ground: Ground) -> None:
+    """Ansible's way to the target is of no use to the source: it has to be told its own."""
+    target = case.bed.host("private-a")
+    common = case.bed._inventory()["all"]["vars"]["ansible_ssh_common_args"]
+    with TcpProxy((target.address, 22)) as tunnel:
+        through = {
+            "ansible_host": "127.0.0.1",
+            "ansible_port": tunnel.port,
+            "ansible_ssh_common_args": f"-o HostKeyAlias={target.address} {common}",
+        }
+        ran = ground.transfer(SMALL, targets="private-a", hosts={"private-a": through}).fail()
+        assert "Connection refused" in ran.one(NOT_PUSHED, "private-a").message
+        ground.untouched()
+        told = {**through, "image_transfer_address": target.address, "image_transfer_port": 22}
+        ground.transfer(SMALL, targets="private-a", hosts={"private-a": told}).succeed()
+    assert tunnel.passed > 0
+    case.proves("private-a", SMALL, case.image("it-small:v1"))
+    ground.untouched()
+
+
+def test_the_role_says_which_way_and_why(case: Case, ground: Ground) -> None:
+    said = "transport s3: image_transfer_bucket is set, and through a bucket each blob leaves the source once"
+    assert said in case.check(SMALL).succeed().output
+    assert "transport scp: as image_transfer_transport says" in case.check(SMALL, transport="scp").succeed().output
+
+
+@pytest.mark.full
+def test_one_host_after_the_other(case: Case, ground: Ground) -> None:
+    ran = ground.transfer(SMALL, serial=1, options=("--forks", "1")).succeed()
+    assert len(ran.all(OFFER)) == len(ran.all(PUSH)) == len(PRIVATE), "a batch each"
+    for host in PRIVATE:
+        case.proves(host, SMALL, case.image("it-small:v1"))
+    ground.untouched()
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("path", ["scp", "s3"])
+def test_a_limit_of_bytes_per_second(case: Case, ground: Ground, path: str) -> None:
+    image = case.image("it-app:v1")
+    full = size(image.layers) + small_blobs(image)
+    rate = full // 8
+    more = {} if path == "scp" else {"bucket": "daytwo-images"}
+    fast = ground.transfer(V1, targets="private-a", **more).succeed()
+    case.clean()
+    slow = ground.transfer(V1, targets="private-a", bandwidth_limit=rate, **more).succeed()
+    case.proves("private-a", V1, image)
+    # The source sends for 8 seconds, and with a bucket the target receives for 8 more.
+    least = 8 if path == "scp" else 16
+    assert slow.seconds > least
+    assert slow.seconds - fast.seconds > least / 2
+    assert slow.seconds < fast.seconds + least + 8
+    if path == "scp":
+        assert 7 < slow.one(PUSH).result["seconds"] < 14
+    ground.untouched()
+
+
+@pytest.mark.full
+def test_two_runs_from_one_source_at_once(case: Case, ground: Ground) -> None:
+    """The same images to the same targets, and others beside them."""
+    case.bed.images.into_docker(case.bed.host("public"), case.image("it-small:v1"), SMALL)
+    case.mark()
+    runs = [ground.start(SMALL, source="docker"), ground.start(SMALL, source="docker"), ground.start(SMALL2)]
+    for run in runs:
+        ran = run.wait()
+        case.runs.append(ran)
+        ran.succeed()
+    for host in PRIVATE:
+        case.proves(host, SMALL, case.image("it-small:v1"))
+        case.proves(host, SMALL2, case.image("it-small:v2"))
+    ground.untouched()
+
+
+@pytest.mark.full
+def test_a_source_that_cannot_make_a_key(case: Case, ground: Ground) -> None:
+    node = case.bed.host("public")
+    script = "printf '#!/bin/sh\\necho no keys today >&2; exit 1\\n' > /opt/it-keygen && chmod +x /opt/it-keygen"
+    node.run("sh", "-c", f"{script} && mount --bind /opt/it-keygen /usr/bin/ssh-keygen")
+    try:
+        failed = ground.transfer(SMALL).fail().one(OFFER)
+    finally:
+        node.run("sh", "-c", "umount /usr/bin/ssh-keygen; rm /opt/it-keygen")
+    assert "ssh-keygen makes no key on the source: no keys today" in failed.message
+    time.sleep(6)  # as long as the source keeps the reason
+    ground.untouched()

@@ -1,0 +1,163 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The controller's part of a push by SSH: who is asked for what, what is told, and that check mode asks nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
+from ansible_collections.daytwo.aws.plugins.module_utils._image.model import Target
+from ansible_collections.daytwo.aws.plugins.plugin_utils._image.flow import Progress
+from ansible_collections.daytwo.aws.plugins.plugin_utils._image.offered import SaveOptions
+from ansible_collections.daytwo.aws.plugins.plugin_utils._image.pushed import authorize, offer, push_all, revoke
+from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.builders import facts, make
+
+MADE = make(b"one", b"two")
+BUNDLE = MADE.bundle
+DIGESTS = [blob.digest for blob in BUNDLE.blobs()]
+PROGRESS = Progress(lambda line: None)
+PLACE = {"host": "a", "address": "10.0.0.1", "port": 22, "from": "10.0.0.9", "digests": DIGESTS[:2]}
+PUSH = {"token": "0" * 32, "public_key": "ssh-ed25519 AAAA", "targets": {"a": PLACE}}
+GRANT = {"host": "a", "address": "10.0.0.1", "port": 22, "user": "root", "host_keys": ["k"], "digests": DIGESTS[:2]}
+
+
+class Host:
+    """A host that answers each phase as it was told to, and remembers what it was asked."""
+
+    def __init__(self, **answers: Any) -> None:
+        self.answers = answers
+        self.asked: list[Mapping[str, Any]] = []
+
+    def __call__(self, call: Mapping[str, Any]) -> Mapping[str, Any]:
+        work = call["work"]
+        self.asked.append(work)
+        answer = self.answers[work["phase"]]
+        if isinstance(answer, Exception):
+            raise answer
+        found: Mapping[str, Any] = answer(work) if callable(answer) else answer
+        return found
+
+    @property
+    def phases(self) -> list[str]:
+        return [work["phase"] for work in self.asked]
+
+
+INSPECTED = {"bundle": BUNDLE.to_dict(), "estimates": {}, "leftover": False}
+
+
+def target(name: str, *has: Any) -> Target:
+    return Target(name, facts(*has), f"10.0.0.{len(name)}", 22)
+
+
+def options(*targets: Target, check_mode: bool = False) -> SaveOptions:
+    return SaveOptions(False, targets, {}, check_mode, False)
+
+
+def offering(work: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {"public_key": "ssh-ed25519 AAAA", "addresses": {entry["host"]: "10.0.0.9" for entry in work["targets"]}}
+
+
+def test_the_source_is_asked_for_a_key_for_those_that_lack_something() -> None:
+    host = Host(inspect=INSPECTED, offer=offering)
+    result = offer(host, options(target("a"), target("bb", MADE.stored(MADE.image.tag))), PROGRESS)
+    assert host.phases == ["inspect", "offer"]
+    assert list(result["push"]["targets"]) == ["a"]
+    assert result["push"]["targets"]["a"]["digests"] == DIGESTS
+    assert (result["changed"], result["bytes_carried"], result["path"]) == (True, 0, "ssh")
+    assert [step["after"]["host"] for step in result["steps"]] == ["a"] * len(DIGESTS)
+
+
+def test_check_mode_says_the_same_and_asks_for_no_key() -> None:
+    host = Host(inspect=INSPECTED, offer=offering)
+    run = offer(host, options(target("a")), PROGRESS)
+    checked = Host(inspect=INSPECTED)
+    result = offer(checked, options(target("a"), check_mode=True), PROGRESS)
+    assert checked.phases == ["inspect"]
+    assert result["push"] == {}
+    assert (result["steps"], result["bytes_needed"]) == (run["steps"], run["bytes_needed"])
+
+
+def test_without_a_key_the_source_is_cleaned_up() -> None:
+    host = Host(inspect=INSPECTED, offer=ImageError("no ssh-keygen"), clean={})
+    with pytest.raises(ImageError, match="no ssh-keygen"):
+        offer(host, options(target("a")), PROGRESS)
+    assert host.phases == ["inspect", "offer", "clean"]
+
+
+def test_scp_needs_to_know_its_targets() -> None:
+    with pytest.raises(ImageError, match=r"targets: is empty"):
+        offer(Host(), options(), PROGRESS)
+
+
+def test_a_target_permits_what_it_lacks_and_nothing_else() -> None:
+    host = Host(authorize={"user": "root", "host_keys": ["k"]})
+    result = authorize(host, BUNDLE, PUSH, "a", None, False)
+    (asked,) = host.asked
+    assert (asked["public_key"], asked["addresses"], asked["port"]) == ("ssh-ed25519 AAAA", ["10.0.0.9"], 22)
+    assert [blob["digest"] for blob in asked["blobs"]] == DIGESTS[:2]
+    assert all(isinstance(blob["size"], int) for blob in asked["blobs"])
+    assert result == {"changed": True, "grant": GRANT}
+    authorize(host, BUNDLE, PUSH, "a", "192.0.2.1", False)
+    assert host.asked[-1]["addresses"] == ["192.0.2.1"]
+
+
+def test_a_target_that_lacks_nothing_is_not_asked() -> None:
+    host = Host()
+    assert authorize(host, BUNDLE, PUSH, "b", None, False) == {"changed": False, "grant": None}
+    assert authorize(host, BUNDLE, {}, "a", None, False) == {"changed": False, "grant": None}
+    assert host.asked == []
+
+
+def test_in_check_mode_nobody_is_asked() -> None:
+    host = Host()
+    assert authorize(host, BUNDLE, PUSH, "a", None, True) == {"changed": True, "grant": None}
+    pushed = push_all(host, BUNDLE, PUSH, [GRANT], True, PROGRESS)
+    assert (pushed["changed"], pushed["targets"], pushed["bytes_carried"]) == (True, [], 0)
+    assert push_all(host, BUNDLE, {}, [], True, PROGRESS)["changed"] is False
+    assert revoke(host, BUNDLE, PUSH, True) == {"changed": False}
+    assert host.asked == []
+
+
+def done(*outcomes: Mapping[str, Any]) -> dict[str, Any]:
+    return {"state": "done", "result": {"pushed": list(outcomes)}, "error": None}
+
+
+def test_what_was_pushed_is_told_for_each_target() -> None:
+    good = {"host": "a", "sent": 5, "error": None, "digests": DIGESTS[:1]}
+    bad = {"host": "b", "sent": 2, "error": "b: no space", "digests": []}
+    idle = {"host": "c", "sent": 0, "error": None, "digests": []}
+    host = Host(push=done(good, bad, idle), clean={})
+    result = push_all(host, BUNDLE, PUSH, [GRANT], False, PROGRESS)
+    assert [(item["name"], item["status"]) for item in result["targets"]] == [
+        ("a", "changed"),
+        ("b", "failed"),
+        ("c", "ok"),
+    ]
+    assert (result["changed"], result["bytes_carried"]) == (True, 7)
+    assert "failed" not in result, "one that fails leaves the others done"
+    assert host.asked[-1] == {"phase": "clean", "seconds": host.asked[-1]["seconds"], "token": "0" * 32}
+
+
+@pytest.mark.parametrize("push", [{"state": "died", "error": "the process was killed"}, ImageError("has gone")])
+def test_the_source_is_cleaned_up_whatever_happens(push: Any) -> None:
+    host = Host(push=push, clean={})
+    with pytest.raises(ImageError):
+        push_all(host, BUNDLE, PUSH, [GRANT], False, PROGRESS)
+    assert host.phases == ["push", "clean"]
+
+
+def test_without_a_permission_the_source_is_sent_home() -> None:
+    host = Host(clean={})
+    result = push_all(host, BUNDLE, PUSH, [], False, PROGRESS)
+    assert (host.phases, result["changed"], result["targets"]) == (["clean"], False, [])
+
+
+def test_a_permission_is_taken_away_by_its_key() -> None:
+    host = Host(revoke={"revoked": True})
+    assert revoke(host, BUNDLE, PUSH, False) == {"changed": True}
+    assert host.asked[-1]["public_key"] == "ssh-ed25519 AAAA"
+    revoke(host, BUNDLE, {}, False)
+    assert host.asked[-1]["public_key"] is None
