@@ -140,7 +140,7 @@ class Meter:
         self._began = time.monotonic()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *_dummy: object) -> None:
         self.cost.seconds = time.monotonic() - self._began
         self._done.set()
         self._thread.join()
@@ -150,7 +150,7 @@ class Meter:
 
     def _counters(self, name: str) -> tuple[int, int]:
         for line in Path(f"/proc/{self._inits[name]}/net/dev").read_text().splitlines():
-            link, _, numbers = line.partition(":")
+            link, _dummy, numbers = line.partition(":")
             if link.strip() == "eth0":
                 return int(numbers.split()[0]), int(numbers.split()[8])
         raise RuntimeError(f"{name} has no eth0")
@@ -481,7 +481,7 @@ def prepared() -> Iterator[Bench]:
 
 
 def main() -> int:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))  # by way of every clean-up
+    signal.signal(signal.SIGTERM, lambda *_dummy: sys.exit("ended by SIGTERM"))  # by way of every clean-up
     ways: tuple[Way, ...] = (*OURS, *PEERS)
     figures: list[Figure] = []
     with prepared() as bench:

@@ -31,7 +31,7 @@ def main(argv: list[str]) -> int:
             width = max(len(row[0]) for row in rows)
             for name, state, where in rows:
                 print(f"{name:{width}}  {state:4}  {where}")
-            return 0 if all(state == "up" for _, state, _ in rows) else 3
+            return 0 if all(state == "up" for _dummy, state, _dummy in rows) else 3
     except BedError as error:
         print(f"testbed: {error}", file=sys.stderr)
         return 1

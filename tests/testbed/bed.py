@@ -221,7 +221,7 @@ def sweep() -> None:
     ends: set[int] = set()
 
     def gone() -> bool:
-        for pid, _ in bed_processes():
+        for pid, _dummy in bed_processes():
             if pid != os.getpid():
                 ends.update(children(pid))  # the PID 1 of a node: it is there until its last process is reaped
                 with contextlib.suppress(ProcessLookupError):

@@ -299,7 +299,7 @@ def serve_control(rules: Rules) -> None:
         SOCKET.chmod(0o600)
         listener.listen(16)
         while True:
-            connection, _ = listener.accept()
+            connection, _dummy = listener.accept()
             with connection, connection.makefile("rb") as reader, contextlib.suppress(OSError, ValueError, KeyError):
                 connection.sendall(control(rules, json.loads(reader.readline())))
 

@@ -212,7 +212,7 @@ class Host(Node):
         if home:
             (own / "opt" / "python" / self.site.python).mkdir(parents=True, exist_ok=True)
             mounts.insert(0, Mount(str(home), str(own / "opt" / "python" / self.site.python), "ro"))
-        for _, target in self._binds():
+        for _dummy, target in self._binds():
             make_mount_point(Path(target))
         # Last: the bed's own keys and passwords are the controller's, no host's.
         return [*mounts, Mount("testbed", str(paths.STATE), "tmpfs")]

@@ -77,7 +77,7 @@ def credential_scope(request: Request) -> tuple[str, str]:
 
 
 def s3(request: Request) -> Identified:
-    bucket, _, key = request.path.lstrip("/").partition("/")
+    bucket, _dummy, key = request.path.lstrip("/").partition("/")
     region = credential_scope(request)[0]
     if not bucket:
         return Identified("s3", "s3:ListAllMyBuckets", "ListBuckets", False, "rest-xml", region)

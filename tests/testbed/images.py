@@ -322,7 +322,7 @@ class Registry:
 
     def has_manifest(self, repository: str, reference: str, wanted: str) -> bool:
         accept = ", ".join([*(DOCKER[k] for k in ("manifest", "index")), *(OCI[k] for k in ("manifest", "index"))])
-        status, headers, _ = self.call("HEAD", f"/v2/{repository}/manifests/{reference}", Accept=accept)
+        status, headers, _dummy = self.call("HEAD", f"/v2/{repository}/manifests/{reference}", Accept=accept)
         return status == 200 and headers.get("docker-content-digest") == wanted
 
     def push_blob(self, repository: str, digest_: str, path: Path) -> None:
@@ -339,14 +339,16 @@ class Registry:
         if status == 202:
             where = urlsplit(headers["location"])
             path = f"{where.path}?{where.query}&digest={digest_}" if where.query else f"{where.path}?digest={digest_}"
-            status, _, answer = self.call(
+            status, _dummy, answer = self.call(
                 "PUT", path, body, Content_Length=str(size), Content_Type="application/octet-stream"
             )
         if status != 201:
             raise BedError(f"pushing {digest_} to {self.address}/{repository}: {status} {answer!r}")
 
     def push_manifest(self, repository: str, reference: str, media_type: str, data: bytes) -> None:
-        status, _, answer = self.call("PUT", f"/v2/{repository}/manifests/{reference}", data, Content_Type=media_type)
+        status, _dummy, answer = self.call(
+            "PUT", f"/v2/{repository}/manifests/{reference}", data, Content_Type=media_type
+        )
         if status != 201:
             raise BedError(f"pushing the manifest {reference} to {self.address}/{repository}: {status} {answer!r}")
 
@@ -375,7 +377,7 @@ class Hashing:
 
 
 def _recipe(reference: str) -> Recipe:
-    name, _, tag = reference.partition(":")
+    name, _dummy, tag = reference.partition(":")
     for recipe in (recipe for recipes in RECIPES.values() for recipe in recipes):
         if (recipe.repository, recipe.tag or "") == (name, tag):
             return recipe

@@ -90,14 +90,14 @@ class Init:
         while True:
             self.reap()
             try:
-                connection, _ = listener.accept()
+                connection, _dummy = listener.accept()
             except TimeoutError:
                 continue
             with connection:
                 connection.settimeout(5.0)
                 fds: list[int] = []
                 try:
-                    data, fds, _, _ = socket.recv_fds(connection, 1 << 20, 1)
+                    data, fds, _dummy, _dummy = socket.recv_fds(connection, 1 << 20, 1)
                     connection.sendall(json.dumps(self.answer(json.loads(data), fds)).encode())
                 except (OSError, ValueError, KeyError, IndexError) as error:
                     # PID 1 must outlive a bad request: were it to end, the kernel would end the whole node.

@@ -62,7 +62,7 @@ def bcrypt(password: str) -> str:
     crypt = ctypes.CDLL("libcrypt.so.1").crypt
     crypt.restype = ctypes.c_char_p
     letters = "./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
-    salt = "".join(secrets.choice(letters) for _ in range(21)) + "."  # the last letter carries two bits only
+    salt = "".join(secrets.choice(letters) for _dummy in range(21)) + "."  # the last letter carries two bits only
     hashed = crypt(password.encode(), f"$2b$05${salt}".encode())
     return str(hashed.decode())
 

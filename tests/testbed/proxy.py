@@ -77,7 +77,7 @@ class Request:
     @property
     def query(self) -> dict[str, str]:
         pairs = (pair.partition("=") for pair in urlsplit(self.target).query.split("&") if pair)
-        return {unquote(name): unquote(value.replace("+", " ")) for name, _, value in pairs}
+        return {unquote(name): unquote(value.replace("+", " ")) for name, _dummy, value in pairs}
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class Proxy:
 
     def serve(self) -> None:
         while True:
-            connection, (client, _) = self.listener.accept()
+            connection, (client, _dummy) = self.listener.accept()
             threading.Thread(target=self._connection, args=(connection, client), daemon=True).start()
 
     def _connection(self, connection: socket.socket, client: str) -> None:
@@ -212,7 +212,7 @@ class Proxy:
         status = int(head.start.split(" ")[1])
         bodyless = request.method == "HEAD" or status in BODYLESS
         framed = bodyless or head.chunked or head.length is not None
-        added = {name.lower() for name, _ in verdict.extra}
+        added = {name.lower() for name, _dummy in verdict.extra}
         headers = [*head.without("connection", "keep-alive", *added), *verdict.extra]
         if not framed:
             headers.append(("Connection", "close"))
@@ -251,7 +251,7 @@ def read_head(reader: io.BufferedReader) -> Head | None:
     while (line := reader.readline(65537)) not in (b"\r\n", b"\n"):
         if not line:
             raise BrokenStreamError("end in the headers")
-        name, _, value = line.decode("latin-1").partition(":")
+        name, _dummy, value = line.decode("latin-1").partition(":")
         headers.append((name, value.strip()))
     return Head(start, headers)
 

@@ -17,7 +17,7 @@ _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 
 
 def access_key() -> str:
-    return pki.secret("aws-access-key", "AKIA" + "".join(secrets.choice(_LETTERS) for _ in range(16)))
+    return pki.secret("aws-access-key", "AKIA" + "".join(secrets.choice(_LETTERS) for _dummy in range(16)))
 
 
 def secret_key() -> str:

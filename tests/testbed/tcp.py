@@ -52,7 +52,7 @@ class TcpProxy:
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
             while True:
-                client, _ = self._listener.accept()
+                client, _dummy = self._listener.accept()
                 try:
                     server = socket.create_connection(self.target)
                 except OSError:

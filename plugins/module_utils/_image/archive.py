@@ -183,13 +183,13 @@ def _stage_from(stream: BinaryIO, staging: Staging, missing: set[str], progress:
 class _Bounded(tarfile.TarInfo):
     """A member whose headers are read into memory only up to a size, since an archive may claim any."""
 
-    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+    def _proc_member(self, *arguments: Any) -> tarfile.TarInfo:
         if self.type in _HEADER_TYPES and self.size > _MAX_HEADER:
             raise tarfile.ReadError(f"a header of {self.size} bytes")
         # The map of a sparse file may go on for ever; no engine saves one.
         if self.type == tarfile.GNUTYPE_SPARSE and self._sparse_structs[1]:  # type: ignore[attr-defined]
             raise tarfile.ReadError("a sparse file of many pieces")
-        member: tarfile.TarInfo = super()._proc_member(archive)  # type: ignore[misc]
+        member: tarfile.TarInfo = super()._proc_member(*arguments)  # type: ignore[misc]
         return member
 
     def _proc_gnusparse_10(self, member: Any, *_arguments: object) -> None:

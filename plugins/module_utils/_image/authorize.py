@@ -122,8 +122,8 @@ def host_keys(port: int, run: Run) -> list[str]:
         if keys:
             return keys
     raise ImageError(
-        f"transport: no SSH server answers at this host's loopback, port {', '.join(ports)}. Set image_transfer_port to "
-        "the port at which the source reaches this host."
+        f"transport: no SSH server answers at this host's loopback, port {', '.join(ports)}. Set image_transfer_port "
+        "to the port at which the source reaches this host."
     )
 
 

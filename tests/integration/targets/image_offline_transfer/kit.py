@@ -421,10 +421,10 @@ class Case:
 
     def staging_key(self, images: Sequence[tuple[str, str]]) -> str:
         """The name of the staging folder for images by tag and config digest, also of a run that was killed."""
-        parts = ({"digest": digest, "size": 1, "media_type": "x"} for _, digest in images)
+        parts = ({"digest": digest, "size": 1, "media_type": "x"} for _dummy, digest in images)
         entries = [
             {"reference": tag, "tag": tag, "platform": "linux/amd64", "manifest": None, "config": config, "layers": []}
-            for (tag, _), config in zip(images, parts, strict=True)
+            for (tag, _dummy), config in zip(images, parts, strict=True)
         ]
         return str(Bundle.parse({"version": 1, "images": entries}).key())
 
@@ -462,7 +462,7 @@ def remove_images(bed: Bed, host: str) -> None:
     ours = _config_digests(bed)
     gone = set()
     for line in listed.splitlines():
-        name, _, image_id = line.partition(" ")
+        name, _dummy, image_id = line.partition(" ")
         if image_id in ours or "/it-" in f"/{name}":
             gone.add(image_id)
     if gone:

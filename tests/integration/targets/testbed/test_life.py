@@ -116,7 +116,7 @@ def test_private_hosts_stay_closed_after_they_were_killed(bed: Bed) -> None:
 
 def test_two_ups_at_once_do_not_meet(bed: Bed) -> None:
     os.kill(bed.host("public").pid_of("dockerd"), signal.SIGKILL)
-    both = [subprocess.Popen([*CLI, "up"], stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    both = [subprocess.Popen([*CLI, "up"], stdout=subprocess.PIPE, text=True) for _dummy in range(2)]
     said = [process.communicate(timeout=60)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0]
     assert sorted("public/dockerd" in text for text in said) == [False, True]

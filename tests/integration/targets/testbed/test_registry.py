@@ -35,29 +35,29 @@ def test_app_is_about_60_mb_in_four_layers_of_which_v2_shares_three(bed: Bed) ->
 def test_the_registry_has_every_byte(bed: Bed, reference: str) -> None:
     image = bed.images.get(reference)
     path = f"/v2/{image.repository}"
-    status, _, manifest = plain(bed).call("GET", f"{path}/manifests/{image.tag}", Accept=DOCKER["manifest"])
+    status, _dummy, manifest = plain(bed).call("GET", f"{path}/manifests/{image.tag}", Accept=DOCKER["manifest"])
     assert status == 200
     assert manifest == image.manifest
     for digest in [image.config_digest, *(layer.digest for layer in image.layers)]:
-        status, _, blob = plain(bed).call("GET", f"{path}/blobs/{digest}")
+        status, _dummy, blob = plain(bed).call("GET", f"{path}/blobs/{digest}")
         assert status == 200
         assert "sha256:" + hashlib.sha256(blob).hexdigest() == digest
 
 
 def test_auth_is_asked_for_and_taken(bed: Bed) -> None:
     path = "/v2/app/manifests/v1"
-    status, headers, _ = tls(bed, None).call("GET", path, Accept=DOCKER["manifest"])
+    status, headers, _dummy = tls(bed, None).call("GET", path, Accept=DOCKER["manifest"])
     assert status == 401
     assert headers["www-authenticate"].startswith("Basic ")
     assert tls(bed, "wrong").call("GET", path, Accept=DOCKER["manifest"])[0] == 401
-    status, _, manifest = tls(bed, bed.registry.password).call("GET", path, Accept=DOCKER["manifest"])
+    status, _dummy, manifest = tls(bed, bed.registry.password).call("GET", path, Accept=DOCKER["manifest"])
     assert status == 200
     assert manifest == bed.images.get("app:v1").manifest
 
 
 def test_pinned_is_found_by_its_digest_alone(bed: Bed) -> None:
     image = bed.images.get("pinned")
-    status, _, manifest = plain(bed).call("GET", f"/v2/pinned/manifests/{image.digest}", Accept=DOCKER["manifest"])
+    status, _dummy, manifest = plain(bed).call("GET", f"/v2/pinned/manifests/{image.digest}", Accept=DOCKER["manifest"])
     assert status == 200
     assert manifest == image.manifest
     assert "sha256:" + hashlib.sha256(manifest).hexdigest() == image.digest

@@ -171,10 +171,10 @@ def test_faults_come_as_asked(bed: Bed, client: Any, recorder: Any, prefix: str)
 def test_a_rate_of_faults_is_the_same_in_every_run(client: Any, recorder: Any, bed: Bed) -> None:
     s3 = client("s3")
     runs = []
-    for _ in range(2):
+    for _dummy in range(2):
         with recorder.failing(Fault("error", operation="HeadBucket", rate=0.3, seed=7)):
             recorder.reset()
-            for _ in range(30):
+            for _dummy in range(30):
                 try:
                     s3.head_bucket(Bucket=bed.s3.bucket)
                 except ClientError as error:

@@ -73,7 +73,7 @@ class Run:
         self.plugin._execute_module = self._execute
         self.plugin._display = SimpleNamespace(display=self.lines.append, warning=self.lines.append)
 
-    def _execute(self, module_args: dict[str, Any], task_vars: Mapping[str, Any], **_: Any) -> dict[str, Any]:
+    def _execute(self, module_args: dict[str, Any], task_vars: Mapping[str, Any], **_dummy: Any) -> dict[str, Any]:
         self.sent.append(json.loads(json.dumps(module_args)))
         self.environments.append(json.loads(json.dumps(self.task.environment)))
         return {"changed": False, **self.host(module_args)}

@@ -38,7 +38,7 @@ def run(strategy: Optional[str], depth: int = 1, **arguments: Any) -> dict[str, 
     )
     sent: dict[str, Any] = {}
 
-    def execute(module_args: dict[str, Any], **_: Any) -> dict[str, Any]:
+    def execute(module_args: dict[str, Any], **_dummy: Any) -> dict[str, Any]:
         sent.update(module_args)
         return {"changed": False}
 

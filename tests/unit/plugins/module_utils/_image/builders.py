@@ -40,7 +40,7 @@ def digest_of(data: bytes) -> str:
     return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
-def nothing(*_: Any) -> None:
+def nothing(*_dummy: Any) -> None:
     """A progress that nobody looks at."""
 
 

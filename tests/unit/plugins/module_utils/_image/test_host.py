@@ -55,7 +55,7 @@ class Calls:
     def __call__(self, phase: str, seconds: int = 20, **work: Any) -> dict[str, Any]:
         empty = dict.fromkeys(("token", "digests", "transfers", "targets", "grants", "blobs"))
         params: Mapping[str, Any] = {**self.params, "work": {**empty, "phase": phase, "seconds": seconds, **work}}
-        answer: dict[str, Any] = json.loads(json.dumps(carry_out(params, lambda *_: (1, "", ""))))
+        answer: dict[str, Any] = json.loads(json.dumps(carry_out(params, lambda *_dummy: (1, "", ""))))
         return answer
 
 

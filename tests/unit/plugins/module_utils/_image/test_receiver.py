@@ -321,7 +321,7 @@ def test_a_connection_that_was_cut_without_a_word_does_not_block_the_next_one(ro
     dead.stdout.readline()
     dead.stdin.write(head() + DATA[:7])
     dead.stdin.flush()
-    _wait_for(lambda: (room.blobs / f"{HEX}.part").exists())
+    _wait_for((room.blobs / f"{HEX}.part").exists)
     try:
         done: list[Any] = []
         again = threading.Thread(target=lambda: done.append(room.talk(head() + DATA)), daemon=True)
@@ -352,7 +352,7 @@ def _begin(room: Room, data: bytes) -> subprocess.Popen[bytes]:
 def test_two_runs_that_push_the_same_blob_at_once_both_end_right(room: Room) -> None:
     """The second waits for the first, and what the first has published stays as it is, for a load may read it now."""
     first = _begin(room, head() + DATA[:7])
-    _wait_for(lambda: (room.blobs / f"{HEX}.part").exists())
+    _wait_for((room.blobs / f"{HEX}.part").exists)
     second = _begin(room, head() + DATA)
     _wait_for(lambda: _waits(second.pid))
     output, errors = first.communicate(DATA[7:], timeout=10)

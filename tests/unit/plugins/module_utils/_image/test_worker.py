@@ -231,7 +231,7 @@ def test_when_the_outcome_is_told_the_process_has_gone(tmp_path: Path, monkeypat
 
 def test_what_is_done_afterwards_follows_the_outcome_and_keeps_the_process(gate: Path) -> None:
     def linger() -> None:
-        waiting(gate)(lambda *_: None)
+        waiting(gate)(lambda *_dummy: None)
 
     job = Job(gate.parent)
     assert job.advance("one", lambda progress: {"x": 1}, ENOUGH, afterwards=linger).result == {"x": 1}

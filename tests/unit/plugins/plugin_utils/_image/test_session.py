@@ -24,7 +24,7 @@ CONTROLLER = {"AWS_ACCESS_KEY_ID": "AKIACONTROLLER", "AWS_SECRET_ACCESS_KEY": "c
 
 
 class _Raw:
-    def stream(self, **_: Any) -> Iterator[bytes]:
+    def stream(self, **_dummy: Any) -> Iterator[bytes]:
         return iter([b""])
 
 
