@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from integration.targets.image_offline_transfer.kit import Ran, Running
+from integration.targets.image_offline_transfer.kit import PRIVATE, Ran, Running
 from integration.targets.image_transfer_faults.place import Place, small_disk
 from testbed import paths
 from testbed.gate import Fault
@@ -344,6 +344,8 @@ def swap_config(place: Place, _layer: str) -> None:
 def base_removed(place: Place) -> Ran:
     """An image that has most layers goes while the rest is fetched."""
     node = place.case.bed.host("private-a")
+    for host in PRIVATE:
+        place.case.bed.images.into_docker(place.case.bed.host(host), place.case.image("ft-app:v2"), "ft-base:v1")
     run = place.start(bandwidth_limit=MIB)
     arriving(place, run, "private-a", 100_000)
     node.docker("image", "rm", "ft-base:v1")
