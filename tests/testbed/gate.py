@@ -88,8 +88,10 @@ class Rules:
         """A call's record is written just after its answer is out: give those a moment. Long ones go on."""
         self.lock.wait_for(lambda: not self.under_way, timeout=0.5)
 
-    def denies(self, action: str) -> bool:
-        return any(fnmatch.fnmatchcase(action.lower(), pattern.lower()) for pattern in self.denied)
+    def denies(self, action: str, region: str) -> bool:
+        """By action (rds:Stop*), or by action and region (rds:*@us-west-2)."""
+        asked = (action.lower(), f"{action}@{region}".lower())
+        return any(fnmatch.fnmatchcase(one, pattern.lower()) for pattern in self.denied for one in asked)
 
     def fault_for(self, call: Identified, client: str) -> Fault | None:
         with self.lock:
@@ -136,7 +138,7 @@ class Gate:
                 return error(call, fault.status, fault.code, fault.message)
             elif not fault.after_bytes:
                 return Reset()
-        if self.rules.denies(call.action):
+        if self.rules.denies(call.action, call.region):
             notes["denied"] = True
             return access_denied(call)
         verdict = self.route(request, call)

@@ -24,9 +24,12 @@ class Rule:
     owner: type[Any]
     method: str
     function: Callable[..., Any]
+    new: bool = False  # an operation that moto lacks altogether
 
     def install(self) -> Callable[[], None]:
         """Around what is there now, which may be another rule; returns what undoes it."""
+        if self.new:
+            return self._add()
         plain = getattr(self.owner, self.method)  # a method that moto renamed fails here, at the start
 
         @functools.wraps(plain)
@@ -36,13 +39,21 @@ class Rule:
         setattr(self.owner, self.method, ruled)
         return lambda: setattr(self.owner, self.method, plain)
 
+    def _add(self) -> Callable[[], None]:
+        if hasattr(self.owner, self.method):
+            raise TypeError(f"moto has {self.owner.__name__}.{self.method} by now: put the rule around it")
+        setattr(self.owner, self.method, lambda backend: self.function(None, backend))
+        return lambda: delattr(self.owner, self.method)
+
 
 RULES: list[Rule] = []
 
 
-def rule(owner: type[Any], method: str, fact: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def rule(
+    owner: type[Any], method: str, fact: str, new: bool = False
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
-        RULES.append(Rule(function.__name__, fact, owner, method, function))
+        RULES.append(Rule(function.__name__, fact, owner, method, function, new))
         return function
 
     return register

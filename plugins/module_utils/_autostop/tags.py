@@ -1,0 +1,121 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What tags say: whether they mean what is wanted, nearly mean it, or hold a cluster running."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import Optional
+
+from .model import Wanted, stamp
+
+HOLD_KEY = "autostop-until"
+
+MATCH = "match"
+NEAR = "near"  # probably meant, but not said: reported, never acted on
+OTHER = "other"  # the key with another value, such as "no"
+NONE = "none"
+
+_AFFIRMATIVE = ("yes", "y", "true", "on", "1", "enabled")
+
+
+@dataclass(frozen=True)
+class Tagged:
+    """What a set of tags says. C(key) and C(value) are the tag that says it."""
+
+    says: str
+    key: str = ""
+    value: str = ""
+
+    @property
+    def text(self) -> str:
+        return f"{self.key}={self.value}"
+
+
+def read(tags: Mapping[str, str], wanted: Wanted) -> Tagged:
+    """Keys and values match exactly. A near miss is one that differs in case, blanks, or the word for yes."""
+    if wanted.tag_key in tags:
+        value = tags[wanted.tag_key]
+        if value in wanted.tag_values:
+            return Tagged(MATCH, wanted.tag_key, value)
+        return Tagged(NEAR if _nearly(value, wanted) else OTHER, wanted.tag_key, value)
+    for key, value in tags.items():
+        if _plain(key) == _plain(wanted.tag_key) and (value in wanted.tag_values or _nearly(value, wanted)):
+            return Tagged(NEAR, key, value)
+    return Tagged(NONE)
+
+
+def _nearly(value: str, wanted: Wanted) -> bool:
+    plain = value.strip().casefold()
+    return plain in _AFFIRMATIVE or plain in [one.strip().casefold() for one in wanted.tag_values]
+
+
+def _plain(key: str) -> str:
+    return re.sub(r"[\s_.:-]", "", key.casefold())
+
+
+@dataclass(frozen=True)
+class Hold:
+    """A tag that keeps a cluster running. C(until) is None where the tag's value is no date: it holds all the same."""
+
+    key: str
+    value: str
+    until: Optional[datetime]
+    warning: Optional[str] = None
+
+    def holds(self, now: datetime) -> bool:
+        return self.until is None or now < self.until
+
+    @property
+    def words(self) -> str:
+        return f"held running until {stamp(self.until)}" if self.until else "held running without an end"
+
+
+def hold_of(tags: Mapping[str, str]) -> Optional[Hold]:
+    """The hold of a cluster. What is meant for one and is malformed holds and warns: a database may be in use."""
+    for key, value in tags.items():
+        if _plain(key) != _plain(HOLD_KEY):
+            continue
+        until = parse_moment(value)
+        warning = None
+        if key != HOLD_KEY:
+            warning = f"tag {key}={value} is taken for {HOLD_KEY}: rename it."
+        if until is None:
+            warning = (
+                f"tag {key}={value} is no ISO 8601 date or time, and holds until it is mended. "
+                "Write it like 2026-12-24 or 2026-12-24T18:00:00Z."
+            )
+        return Hold(key, value, until, warning)
+    return None
+
+
+_MOMENT = re.compile(
+    r"(\d{4})-?(\d{2})-?(\d{2})(?:[T ](\d{2}):?(\d{2})(?::?(\d{2})(?:[.,]\d+)?)?\s*(Z|[+-]\d{2}(?::?\d{2})?)?)?",
+    re.IGNORECASE,
+)
+
+
+def parse_moment(text: str) -> Optional[datetime]:
+    """ISO 8601, by hand, since Python 3.9 reads little of it. Without offset it is UTC; a day lasts until its end."""
+    found = _MOMENT.fullmatch(text.strip())
+    if not found:
+        return None
+    year, month, day, hour, minute, second, offset = found.groups()
+    try:
+        moment = datetime(
+            int(year), int(month), int(day), int(hour or 0), int(minute or 0), int(second or 0), tzinfo=_zone(offset)
+        )
+        return moment if hour else moment + timedelta(days=1)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _zone(offset: Optional[str]) -> timezone:
+    if not offset or offset in "Zz":
+        return timezone.utc
+    digits = offset[1:].replace(":", "").ljust(4, "0")
+    shift = timedelta(hours=int(digits[:2]), minutes=int(digits[2:]))
+    return timezone(shift if offset[0] == "+" else -shift)

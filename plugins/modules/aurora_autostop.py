@@ -1,0 +1,335 @@
+#!/usr/bin/python
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: aurora_autostop
+short_description: Keeps tagged Aurora clusters stopped
+version_added: 0.1.0
+description:
+  - Stops the Aurora clusters that a tag says are to be off, and says for each why it was or was not stopped.
+  - AWS starts a stopped cluster again after seven days. Run this at least daily to stop it again.
+  - What AWS does not stop (members of global databases, Serverless v1, replicas, blue/green deployments, Multi-AZ DB
+    clusters and others) is skipped with its own reason before anything is asked of AWS; what AWS refuses all the same
+    is reported with AWS's own words.
+  - A cluster with a tag C(autostop-until), whose value is a date or time in ISO 8601, is left running until then. A
+    value that is no date holds as well, and is warned about.
+author:
+  - The daytwo.aws authors (@daytwo-aws)
+extends_documentation_fragment:
+  - amazon.aws.common.modules
+  - amazon.aws.region.modules
+  - amazon.aws.boto3
+attributes:
+  check_mode:
+    support: full
+    description: Reads the same and reports the same results, and writes nothing.
+  diff_mode:
+    support: full
+    description: Shows status and tags before and after, by ARN.
+  idempotent:
+    support: full
+    description: A second run finds the clusters stopping or stopped, and changes nothing.
+  platform:
+    platforms: posix
+    support: full
+    description: Runs on the controller, or wherever boto3 is.
+requirements:
+  - botocore >= 1.39.0
+options:
+  regions:
+    description:
+      - Regions to work in, some at a time, or V(all) alone for every region that the account has enabled.
+      - A region that is denied or cannot be reached is its own result; the others are done, and the task fails at the
+        end.
+      - Without it, the region of the connection. Excludes O(region), unless that comes from the environment.
+    type: list
+    elements: str
+  tag_key:
+    description: Key of the tag that says which clusters are to be off. Case matters.
+    type: str
+    default: autostop
+  tag_values:
+    description:
+      - Values of the tag that say so. They match exactly. Near misses, such as C(Yes) or C(true) for V(yes), are
+        reported and never acted on.
+    type: list
+    elements: str
+    default: ["yes"]
+  clusters:
+    description:
+      - Identifiers or ARNs. With it, nothing else is looked at, and what is named is reported even if it has no tag.
+      - The tag decides all the same. A name that nothing bears is warned about.
+    type: list
+    elements: str
+    default: []
+  exclude:
+    description: Identifiers or ARNs that are left alone, whatever their tags say.
+    type: list
+    elements: str
+    default: []
+  include_instances:
+    description: Whether tagged DB instances that belong to no Aurora cluster are treated by the same rules.
+    type: bool
+    default: false
+  migrate_tags:
+    description:
+      - Whether tags that stand on instances of Aurora clusters, where they do nothing, move to their cluster and off
+        the instance. The cluster is then stopped in the same run.
+      - Nothing moves where cluster and instances contradict each other; the result names both.
+      - Without it, a warning names instance and cluster.
+    type: bool
+    default: false
+  sweep_policy:
+    description:
+      - What is stopped of the tagged clusters that run.
+      - V(all) stops every one, B(also those that a person has started on purpose), unless they are held by a tag
+        C(autostop-until).
+      - V(auto_started_only) stops only those that AWS has started after seven days, as their events of the last 14 days
+        say. A cluster that has never been stopped stays on. It costs one paged C(DescribeEvents) per region that has a
+        candidate, and the reasons then tell who started what.
+    type: str
+    choices: [all, auto_started_only]
+    default: all
+  finish_maintenance:
+    description:
+      - Whether a cluster with maintenance that AWS will carry out within seven days stays on until that is done. It is
+        C(pending) meanwhile. AWS starts stopped clusters for the sake of their maintenance.
+      - Pending maintenance is reported in any case.
+    type: bool
+    default: false
+  fail_on_pending:
+    description:
+      - Whether the task fails at its end where a cluster is C(pending), that is, in a status which passes by itself but
+        from which AWS does not stop, such as C(starting) or C(backing-up).
+    type: bool
+    default: false
+  wait:
+    description:
+      - Whether to wait until every cluster that this run stops, or finds stopping, has been seen C(stopped) after
+        C(stopping). One that comes back to C(available) has failed.
+    type: bool
+    default: false
+  wait_timeout:
+    description:
+      - How long to wait, in seconds. What is not stopped by then has failed; its stop goes on in AWS, and the result
+        names what was seen.
+    type: int
+    default: 1800
+  wait_delay:
+    description: Seconds between two readings while waiting. Each reads all clusters in bulk.
+    type: int
+    default: 30
+seealso:
+  - module: daytwo.aws.aurora_autostop_info
+  - module: amazon.aws.rds_cluster
+"""
+
+EXAMPLES = r"""
+- name: Stop what is tagged autostop=yes in every region of the account
+  daytwo.aws.aurora_autostop:
+    regions: [all]
+
+- name: Stop two clusters of one region, if they are tagged, and see them stopped
+  daytwo.aws.aurora_autostop:
+    region: eu-central-1
+    clusters: [orders, billing]
+    wait: true
+
+- name: Leave alone what a person has started
+  daytwo.aws.aurora_autostop:
+    regions: [eu-central-1, eu-west-1]
+    sweep_policy: auto_started_only
+    exclude: [shared]
+
+- name: Move tags from Aurora instances to their clusters, and stop those
+  daytwo.aws.aurora_autostop:
+    regions: [eu-central-1]
+    migrate_tags: true
+"""
+
+RETURN = r"""
+clusters:
+  description:
+    - One result per cluster (and DB instance, with O(include_instances=true)) that is tagged, nearly tagged, or named
+      in O(clusters). All others are counted in RV(totals).
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: Identifier.
+      type: str
+      sample: orders
+    status:
+      description:
+        - V(changed) for one that this run stops or whose tag it moves, V(ok) for one that is off already,
+          V(pending) for one that cannot be stopped yet, V(skipped) for one that is left alone, V(failed).
+      type: str
+      sample: changed
+    reason:
+      description: Why, in words, and what would mend it.
+      type: str
+      sample: It is running, and is tagged autostop=yes.
+    arn:
+      description: Its ARN.
+      type: str
+      sample: arn:aws:rds:eu-central-1:123456789012:cluster:orders
+    kind:
+      description: V(cluster) or V(instance).
+      type: str
+      sample: cluster
+    region:
+      description: Its region.
+      type: str
+      sample: eu-central-1
+    engine:
+      description: Its engine.
+      type: str
+      sample: aurora-mysql
+    engine_version:
+      description: The engine's version.
+      type: str
+      sample: 8.0.mysql_aurora.3.08.0
+    status_before:
+      description: Status in which it was found.
+      type: str
+      sample: available
+    status_after:
+      description: Status in which it was seen last; in check mode, the one that is expected.
+      type: str
+      sample: stopping
+    verified:
+      description: Whether a reading after the stop shows it stopping or stopped. Null where nothing was stopped.
+      type: bool
+      sample: true
+    automatic_restart_time:
+      description: When AWS will start it again, null while it runs.
+      type: str
+      sample: "2026-12-01T10:00:00Z"
+    tag_source:
+      description: Where the tag was found, V(cluster), V(instance), or the names of a cluster's instances.
+      type: str
+      sample: cluster
+    obstacle:
+      description:
+        - Kind of what AWS never stops, or null. One of C(neptune), C(documentdb), C(multi_az_cluster),
+          C(unknown_engine), C(serverless_v1), C(multi_master), C(parallel_query), C(global_member),
+          C(cross_region_replica), C(replication_source), C(replication_target), C(blue_green), C(aurora_member),
+          C(cluster_member), C(read_replica), C(read_replica_source), C(sqlserver_multi_az), C(rds_custom),
+          C(limitless), C(not_eligible).
+      type: str
+      sample: null
+    near_miss:
+      description: Whether its tag nearly says what counts.
+      type: bool
+      sample: false
+    held_until:
+      description: The end of its hold, null without one.
+      type: str
+      sample: null
+    started:
+      description: V(automatic) or V(manual) where O(sweep_policy=auto_started_only) and the events say so, else null.
+      type: str
+      sample: null
+    maintenance:
+      description: Pending maintenance of it and its instances, read where something is to be stopped.
+      type: list
+      elements: dict
+      sample: []
+    steps:
+      description: The writes that this takes, with target, before, after and reason; the same in check mode.
+      type: list
+      elements: dict
+      sample:
+        - action: stop
+          target: arn:aws:rds:eu-central-1:123456789012:cluster:orders
+          reason: It is running, and is tagged autostop=yes.
+          before: {status: available}
+          after: {status: stopping}
+regions:
+  description: One result per region, with how many clusters and instances were read there.
+  returned: always
+  type: list
+  elements: dict
+  sample:
+    - name: eu-central-1
+      status: changed
+      reason: 130 clusters seen.
+      clusters_seen: 130
+      instances_seen: 0
+totals:
+  description: How many came to what.
+  returned: always
+  type: dict
+  sample:
+    changed: 12
+    ok: 3
+    pending: 1
+    skipped: 2
+    failed: 0
+    clusters_seen: 130
+    instances_seen: 0
+    untagged: 112
+    near_misses: 1
+    regions: 1
+    regions_failed: 0
+msg:
+  description: The totals as a sentence, then each failure.
+  returned: always
+  type: str
+  sample: 12 changed, 3 off already, 1 pending, 2 skipped, 0 failed in 1 region.
+"""
+
+import contextlib
+import os
+from typing import Any
+
+from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
+
+from ..module_utils._autostop import fleet
+from ..module_utils._autostop.report import result
+
+with contextlib.suppress(ImportError):  # AnsibleAWSModule says so in words
+    from botocore.config import Config
+
+
+def main() -> None:
+    module = AnsibleAWSModule(
+        argument_spec={
+            **fleet.OPTIONS,
+            "wait": {"type": "bool", "default": False},
+            "wait_timeout": {"type": "int", "default": 1800},
+            "wait_delay": {"type": "int", "default": 30},
+        },
+        supports_check_mode=True,
+    )
+    module.require_botocore_at_least(
+        fleet.LOWEST_BOTOCORE, reason="to see which clusters belong to a global database: older ones hide it"
+    )
+
+    def make_client(service: str, region: str) -> Any:
+        return module.client(service, region=region, config=Config(**fleet.CLIENT_CONFIG))
+
+    params = module.params
+    surrounding = [os.environ.get("AWS_REGION"), os.environ.get("AWS_DEFAULT_REGION")]
+    try:
+        wanted = fleet.wanted_of(params)
+        waiting = fleet.waiting_of(params)
+        names = fleet.region_names(params, module.region, surrounding, make_client)
+    except fleet.OptionError as error:
+        module.fail_json(msg=str(error))
+    regions = fleet.run(make_client, names, wanted, act=not module.check_mode, waiting=waiting)
+    told = result(regions, params["fail_on_pending"], module._diff, fleet.unknown(wanted, regions))
+    for warning in told.pop("warnings"):
+        module.warn(warning)
+    if told["failed"]:
+        module.fail_json(**told)
+    module.exit_json(**told)
+
+
+if __name__ == "__main__":
+    main()

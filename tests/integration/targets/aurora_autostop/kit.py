@@ -1,0 +1,213 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What these tests share: an AWS of their own, clusters in it, and real runs of ansible-playbook against it.
+
+The truth comes from the calls that the gate saw and from the account behind it, never from the module.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from testbed import paths
+from testbed.own_aws import OwnAws, own_aws
+
+REGION = paths.REGION
+OTHER = paths.OTHER_REGION
+MODULE = "daytwo.aws.aurora_autostop"
+CALLBACKS = Path(__file__).parents[1] / "image_offline_transfer/callbacks"
+YES = {"autostop": "yes"}
+
+
+@dataclass(frozen=True)
+class Told:
+    """What one task returned."""
+
+    result: dict[str, Any]
+    failed: bool
+    task: str
+
+    @property
+    def changed(self) -> bool:
+        return bool(self.result.get("changed"))
+
+    @property
+    def message(self) -> str:
+        return str(self.result.get("msg", ""))
+
+    @property
+    def warnings(self) -> str:
+        return "\n".join(map(str, self.result.get("warnings", [])))
+
+    def of(self, name: str, region: str = REGION) -> dict[str, Any]:
+        found = [one for one in self.result["clusters"] if (one["name"], one["region"]) == (name, region)]
+        assert len(found) == 1, f"{len(found)} results for {name}: {self.result}"
+        return dict(found[0])
+
+    @property
+    def statuses(self) -> dict[str, str]:
+        return {one["name"]: one["status"] for one in self.result["clusters"]}
+
+
+class Account:
+    """One test's account: empty at first."""
+
+    def __init__(self, aws: OwnAws, folder: Path) -> None:
+        self.aws = aws
+        self.folder = folder
+        self._runs = 0
+        aws.reset()
+
+    # What is in it
+
+    def cluster(
+        self,
+        name: str,
+        tags: Mapping[str, str] | None = None,
+        region: str = REGION,
+        engine: str = "aurora-mysql",
+        members: Sequence[str] = (),
+        **more: Any,
+    ) -> str:
+        """A cluster that is available, with these instances; its ARN."""
+        rds = self.aws.client("rds", region)
+        secret = {} if engine == "neptune" else {"MasterUsername": "admin", "MasterUserPassword": "not-a-secret-1"}
+        answer = rds.create_db_cluster(
+            DBClusterIdentifier=name, Engine=engine, Tags=listed(tags or {}), **secret, **more
+        )
+        for member in members:
+            self.instance(member, region=region, engine=engine, DBClusterIdentifier=name)
+        self.edit(name, region, status="available")
+        return str(answer["DBCluster"]["DBClusterArn"])
+
+    def instance(
+        self,
+        name: str,
+        tags: Mapping[str, str] | None = None,
+        region: str = REGION,
+        engine: str = "postgres",
+        **more: Any,
+    ) -> str:
+        alone = {} if "DBClusterIdentifier" in more else {"AllocatedStorage": 20, "MasterUsername": "admin"}
+        secret = {} if "DBClusterIdentifier" in more else {"MasterUserPassword": "not-a-secret-1"}
+        answer = self.aws.client("rds", region).create_db_instance(
+            DBInstanceIdentifier=name,
+            Engine=engine,
+            DBInstanceClass="db.r6g.large",
+            Tags=listed(tags or {}),
+            **alone,
+            **secret,
+            **more,
+        )
+        return str(answer["DBInstance"]["DBInstanceArn"])
+
+    def edit(self, name: str, region: str = REGION, kind: str = "cluster", **attributes: Any) -> None:
+        self.aws.ask("rds/edit", region=region, name=name, kind=kind, **attributes)
+
+    def tag(self, arn: str, tags: Mapping[str, str]) -> None:
+        self.aws.client("rds", arn.split(":")[3]).add_tags_to_resource(ResourceName=arn, Tags=listed(tags))
+
+    def tags(self, arn: str) -> dict[str, str]:
+        answer = self.aws.client("rds", arn.split(":")[3]).list_tags_for_resource(ResourceName=arn)
+        return {tag["Key"]: tag["Value"] for tag in answer["TagList"]}
+
+    def statuses(self, region: str = REGION) -> dict[str, str]:
+        pages = self.aws.client("rds", region).get_paginator("describe_db_clusters").paginate()
+        return {one["DBClusterIdentifier"]: one["Status"] for page in pages for one in page["DBClusters"]}
+
+    def status(self, name: str, region: str = REGION) -> str:
+        return self.statuses(region)[name]
+
+    # Runs
+
+    def run(self, *tasks: Mapping[str, Any], env: Mapping[str, str] | None = None) -> list[Told]:
+        """The module with these options, one task each in one play; C(_check) and C(_info) are taken off."""
+        playbook = self.folder / f"playbook-{self._runs}.yml"
+        steps = []
+        for number, task in enumerate(tasks):
+            options = {key: value for key, value in task.items() if not key.startswith("_")}
+            module = f"{MODULE}_info" if task.get("_info") else MODULE
+            steps.append(
+                {
+                    "name": f"Task {number}",
+                    module: options,
+                    "check_mode": bool(task.get("_check")),
+                    "diff": True,
+                    "ignore_errors": True,
+                }
+            )
+        playbook.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": steps}]))
+        told = self.play(str(playbook), env=env)
+        assert len(told) == len(tasks), told
+        return told
+
+    def play(self, playbook: str, *options: str, env: Mapping[str, str] | None = None) -> list[Told]:
+        """What each task of a playbook returned."""
+        self._runs += 1
+        record = self.folder / f"record-{self._runs}.jsonl"
+        kept = ("PATH", "LC_ALL", "ANSIBLE_COLLECTIONS_PATH")
+        (self.folder / "ansible.cfg").touch()
+        ran = subprocess.run(
+            ["ansible-playbook", playbook, *options],
+            env={
+                **{name: os.environ[name] for name in kept if name in os.environ},
+                **self.aws.env,
+                "AWS_REGION": REGION,
+                "HOME": str(self.folder),
+                "ANSIBLE_CONFIG": str(self.folder / "ansible.cfg"),
+                "ANSIBLE_HOME": str(self.folder / "ansible"),
+                "ANSIBLE_LOCALHOST_WARNING": "false",
+                "ANSIBLE_INVENTORY_UNPARSED_WARNING": "false",
+                "ANSIBLE_CALLBACK_PLUGINS": str(CALLBACKS),
+                "ANSIBLE_CALLBACKS_ENABLED": "record",
+                "IT_RECORD": str(record),
+                **(env or {}),
+            },
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+        assert record.exists(), ran.stdout
+        lines = [json.loads(line) for line in record.read_text().splitlines()]
+        return [Told(line["result"], line["status"] == "failed", line["task"]) for line in lines]
+
+    def one(self, _env: Mapping[str, str] | None = None, **options: Any) -> Told:
+        return self.run(options, env=_env)[0]
+
+    # Calls
+
+    def counted(self) -> Counter[str]:
+        """The calls since the last look, by operation."""
+        calls = Counter(call.operation for call in self.aws.calls())
+        self.aws.forget()
+        return calls
+
+    def writes(self) -> list[str]:
+        return [call.operation for call in self.aws.calls(mutating=True)]
+
+
+def listed(tags: Mapping[str, str]) -> list[dict[str, str]]:
+    return [{"Key": key, "Value": value} for key, value in tags.items()]
+
+
+@pytest.fixture(scope="session")
+def aws() -> Iterator[OwnAws]:
+    with own_aws() as one:
+        yield one
+
+
+@pytest.fixture
+def account(aws: OwnAws, tmp_path: Path) -> Account:
+    return Account(aws, tmp_path)

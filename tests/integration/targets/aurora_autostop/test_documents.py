@@ -1,0 +1,77 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The documented policy against the calls that the gate saw: nothing missing, nothing unused."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import yaml
+from integration.targets.aurora_autostop.kit import OTHER, YES, Account
+
+ROOT = Path(__file__).parents[4]
+
+
+def policy() -> dict[str, set[str]]:
+    """Actions by statement."""
+    statements = json.loads((ROOT / "docs/iam/aurora_autostop.json").read_text())["Statement"]
+    return {one["Sid"]: set([one["Action"]] if isinstance(one["Action"], str) else one["Action"]) for one in statements}
+
+
+def test_the_policy_names_what_is_called_and_nothing_more(account: Account) -> None:
+    def called(**options: object) -> set[str]:
+        account.aws.forget()
+        account.one(**options)
+        return {call.action for call in account.aws.calls()}
+
+    def restart() -> None:
+        for name in ("orders", "sole", "moved"):
+            account.edit(name, status="available")
+
+    rds = account.aws.client("rds")
+    rds.create_global_cluster(GlobalClusterIdentifier="alone", Engine="aurora-mysql")
+    account.cluster("orders", YES)
+    moved = account.cluster("moved", {"autostop": "no"}, members=["moved-1"])
+    account.cluster("far", region=OTHER, members=["far-1"])
+    account.instance("alone", YES)
+    allowed = policy()
+    basic = allowed["See"] | allowed["StopWhatIsTagged"]
+
+    assert called() == basic
+    account.cluster("sole", YES, GlobalClusterIdentifier="alone")
+    restart()
+    assert called() == basic | allowed["SeeGlobalDatabases"]
+    basic |= allowed["SeeGlobalDatabases"]
+    restart()
+    assert called(include_instances=True) == basic | allowed["OnlyForIncludeInstances"]
+    restart()
+    assert called(sweep_policy="auto_started_only") == (
+        (basic | allowed["OnlyForSweepPolicyAutoStartedOnly"]) - allowed["StopWhatIsTagged"]
+    )
+    rds.remove_tags_from_resource(ResourceName=moved, TagKeys=["autostop"])
+    account.tag(moved.replace("cluster:moved", "db:moved-1"), YES)
+    assert called(migrate_tags=True) == basic | allowed["OnlyForMigrateTags"]
+    restart()
+    assert called(regions=["all"]) == basic | allowed["OnlyForRegionsAll"]
+    every = set().union(*allowed.values())
+    assert every == basic.union(*(actions for name, actions in allowed.items() if name.startswith("OnlyFor")))
+
+
+def test_info_and_check_mode_need_no_write(account: Account) -> None:
+    account.cluster("orders", YES)
+    account.aws.deny("rds:Stop*", "rds:Add*", "rds:Remove*")
+    info, check = account.run({"_info": True}, {"_check": True})
+    assert info.statuses == check.statuses == {"orders": "changed"}
+    assert not info.failed
+    assert not check.failed
+
+
+def test_the_playbook_in_the_readme_runs(account: Account) -> None:
+    account.cluster("orders", YES)
+    text = (ROOT / "README.md").read_text()
+    block = next(one for one in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL) if "aurora_autostop" in one)
+    assert len(block.splitlines()) <= 10
+    told = account.one(**yaml.safe_load(block)[0]["tasks"][0]["daytwo.aws.aurora_autostop"])
+    assert told.statuses == {"orders": "changed"}

@@ -1,0 +1,70 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What tests ask of the bed's AWS that no AWS could be asked: to move its clock, to show stale answers.
+
+Commands are POST requests below moto's own /moto-api, which the gate does not count as anybody's calls.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Callable, Iterable
+from typing import Any
+from urllib.parse import urlsplit
+
+from .clock import CLOCK
+
+PREFIX = "/moto-api/testbed/"
+Command = Callable[..., Any]
+COMMANDS: dict[str, Command] = {}
+
+
+def command(name: str) -> Callable[[Command], Command]:
+    def register(function: Command) -> Command:
+        COMMANDS[name] = function
+        return function
+
+    return register
+
+
+@command("clock")
+def clock(advance: float = 0, reset: bool = False) -> str:
+    if reset:
+        CLOCK.reset()
+    CLOCK.advance(advance)
+    return CLOCK.now().isoformat()
+
+
+def controlled(app: Any) -> Any:
+    """moto's WSGI application with the commands beside it."""
+
+    def serve(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        path = str(environ.get("PATH_INFO", ""))
+        if not path.startswith(PREFIX):
+            answer: Iterable[bytes] = app(environ, start_response)
+            return answer
+        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        try:
+            told, status = COMMANDS[path[len(PREFIX) :]](**json.loads(body or b"{}")), "200 OK"
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            told, status = f"{type(error).__name__}: {error}", "400 Bad Request"
+        start_response(status, [("Content-Type", "application/json")])
+        return [json.dumps(told).encode()]
+
+    return serve
+
+
+def ask(endpoint: str, command: str, /, **arguments: Any) -> Any:
+    """Gives a command to the AWS behind an endpoint."""
+    address = urlsplit(endpoint)
+    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=30)
+    try:
+        connection.request("POST", PREFIX + command, json.dumps(arguments), {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        told = json.loads(answer.read())
+    finally:
+        connection.close()
+    if answer.status != 200:
+        raise ValueError(f"{command}: {told}")
+    return told

@@ -1,0 +1,261 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""RDS: what takes time. Stopping and starting, the start after seven days, events, stale answers, throttling."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from moto.core import DEFAULT_ACCOUNT_ID
+from moto.rds.exceptions import RDSClientError
+from moto.rds.models import RDSBackend, rds_backends
+from moto.rds.responses import RDSResponse
+
+from .clock import CLOCK
+from .control import command
+from .rds import page
+from .rules import rule
+
+WEEK = timedelta(days=7)
+NOTICES = {
+    "stopped": "DB {kind} stopped",  # RDS-EVENT-0150, 0087
+    "started": "DB {kind} started",  # RDS-EVENT-0151, 0088
+    "auto": "DB {kind} is being started due to it exceeding the maximum allowed time being stopped.",  # 0153, 0154
+}
+
+
+@dataclass
+class Settings:
+    """How long things take, in seconds of the bed's clock, and what is to go wrong."""
+
+    stop_seconds: float = 300
+    start_seconds: float = 600
+    stale_reads: int = 0  # so many of the next DescribeDBClusters show each status as it was before its last change
+    failing_stops: list[str] = field(default_factory=list)  # clusters that come back to available
+    throttled: dict[str, int] = field(default_factory=dict)  # by cluster: so many of its next stops; -1: all
+
+
+SETTINGS = Settings()
+
+
+@command("rds/settings")
+def set_settings(**changes: Any) -> None:
+    """Back to the defaults, but for what is given."""
+    SETTINGS.__init__(**changes)  # type: ignore[misc]  # the rules hold this very object
+
+
+@command("rds/edit")
+def edit(region: str, name: str, kind: str = "cluster", **attributes: Any) -> None:
+    """Sets attributes of moto's own object, for kinds and statuses that no call brings about."""
+    backend = rds_backends[DEFAULT_ACCOUNT_ID][region]
+    database = (backend.clusters if kind == "cluster" else backend.databases)[name]
+    for key, value in attributes.items():
+        setattr(database, key, value)
+
+
+@command("rds/maintenance")
+def set_maintenance(region: str, arn: str, actions: list[dict[str, Any]]) -> None:
+    """Pending maintenance of one resource; moto has none."""
+    dated = [{key: _moment(value) for key, value in action.items()} for action in actions]
+    _pending(rds_backends[DEFAULT_ACCOUNT_ID][region])[arn] = dated
+
+
+def _moment(value: str) -> Any:
+    try:
+        return datetime.fromisoformat(value)
+    except ValueError:
+        return value
+
+
+def _pending(backend: Any) -> dict[str, list[dict[str, Any]]]:
+    kept: dict[str, list[dict[str, Any]]] = backend.__dict__.setdefault("testbed_maintenance", {})
+    return kept
+
+
+@dataclass
+class Notice:
+    """An event as DescribeEvents shows it: without an id (API reference of Event)."""
+
+    source_identifier: str
+    source_type: str
+    message: str
+    event_categories: list[str]
+    date: datetime
+    source_arn: str
+
+
+def change(database: Any, status: str, due: datetime | None) -> None:
+    database.testbed_before = (database.status, getattr(database, "automatic_restart_time", None))
+    database.status = status
+    database.testbed_due = due
+
+
+def live(backend: Any) -> None:
+    """Brings every database to where it is now: one change after the other, each at its own time."""
+    for kind, databases in (("cluster", backend.clusters), ("instance", backend.databases)):
+        for database in databases.values():
+            while _step(backend, kind, database):
+                pass
+
+
+def _step(backend: Any, kind: str, database: Any) -> bool:
+    due = getattr(database, "testbed_due", None)
+    if due is None or CLOCK.now() < due:
+        return False
+    if database.status == "stopping":
+        if database.resource_id in SETTINGS.failing_stops:
+            change(database, "available", None)
+            return True
+        change(database, "stopped", due + WEEK)
+        database.automatic_restart_time = due + WEEK
+        notify(backend, kind, database, "stopped", due)
+    elif database.status == "stopped":
+        notify(backend, kind, database, "auto", due)
+        change(database, "starting", due + timedelta(seconds=SETTINGS.start_seconds))
+        database.automatic_restart_time = None
+    elif database.status == "starting":
+        change(database, "available", None)
+        notify(backend, kind, database, "started", due)
+    else:  # somebody set another status
+        database.testbed_due = None
+    return True
+
+
+def notify(backend: Any, kind: str, database: Any, what: str, when: datetime) -> None:
+    message = NOTICES[what].format(kind=kind)
+    backend.events.append(Notice(database.resource_id, f"db-{kind}", message, ["notification"], when, database.arn))
+
+
+@rule(RDSBackend, "stop_db_cluster", fact="A cluster goes from available by way of stopping to stopped (Aurora guide)")
+def clusters_take_time_to_stop(plain: Callable[..., Any], backend: RDSBackend, cluster_identifier: str) -> Any:
+    live(backend)
+    throttle(cluster_identifier)
+    with uncopied(backend, cluster_identifier):
+        plain(backend, cluster_identifier)
+    cluster = backend.clusters[cluster_identifier]
+    cluster.status = "available"  # moto has it stopped at once
+    change(cluster, "stopping", CLOCK.now() + timedelta(seconds=SETTINGS.stop_seconds))
+    return cluster
+
+
+@rule(RDSBackend, "start_db_cluster", fact="A cluster goes from stopped by way of starting to available (Aurora guide)")
+def clusters_take_time_to_start(plain: Callable[..., Any], backend: RDSBackend, cluster_identifier: str) -> Any:
+    live(backend)
+    with uncopied(backend, cluster_identifier):
+        plain(backend, cluster_identifier)
+    return starting(backend.clusters[cluster_identifier])
+
+
+@rule(RDSBackend, "stop_db_instance", fact="An instance goes from available by way of stopping to stopped (RDS guide)")
+def instances_take_time_to_stop(plain: Callable[..., Any], backend: RDSBackend, name: str, *args: Any) -> Any:
+    live(backend)
+    instance = plain(backend, name, *args)
+    instance.status = "available"
+    change(instance, "stopping", CLOCK.now() + timedelta(seconds=SETTINGS.stop_seconds))
+    return instance
+
+
+@rule(RDSBackend, "start_db_instance", fact="An instance goes from stopped by way of starting to available (RDS guide)")
+def instances_take_time_to_start(plain: Callable[..., Any], backend: RDSBackend, name: str) -> Any:
+    live(backend)
+    return starting(plain(backend, name))
+
+
+@contextlib.contextmanager
+def uncopied(backend: Any, name: str) -> Iterator[None]:
+    """moto copies a cluster for its answer, and with it the account that it hangs in: 0.15 s with 1,000 clusters."""
+    cluster = backend.clusters.get(name)
+    if cluster is None:
+        yield
+        return
+    cluster.__deepcopy__ = lambda memo: copy.copy(cluster)
+    try:
+        yield
+    finally:
+        del cluster.__deepcopy__
+
+
+def starting(database: Any) -> Any:
+    database.status = "stopped"
+    change(database, "starting", CLOCK.now() + timedelta(seconds=SETTINGS.start_seconds))
+    database.automatic_restart_time = None
+    return database
+
+
+def throttle(name: str) -> None:
+    """As RDS does: HTTP 400, Throttling, Rate exceeded. On request only."""
+    left = SETTINGS.throttled.get(name, 0)
+    if left:
+        SETTINGS.throttled[name] = left - 1 if left > 0 else left
+        raise RDSClientError("Throttling", "Rate exceeded")
+
+
+@rule(
+    RDSBackend,
+    "describe_db_clusters",
+    fact="A stopped cluster shows its AutomaticRestartTime and is started then, after 7 days; reads can be stale just "
+    "after a change (facts on autostop)",
+)
+def time_goes_on_for_clusters(plain: Callable[..., Any], backend: RDSBackend, *args: Any, **kwargs: Any) -> Any:
+    live(backend)
+    clusters = plain(backend, *args, **kwargs)
+    if SETTINGS.stale_reads <= 0:
+        return clusters
+    SETTINGS.stale_reads -= 1
+    return [stale(cluster) for cluster in clusters]
+
+
+def stale(database: Any) -> Any:
+    before = getattr(database, "testbed_before", None)
+    if before is None:
+        return database
+    shown = copy.copy(database)
+    shown.status, shown.automatic_restart_time = before
+    return shown
+
+
+@rule(
+    RDSBackend,
+    "describe_db_instances",
+    fact="A stopped instance shows its AutomaticRestartTime and is started then, after 7 days (RDS guide)",
+)
+def time_goes_on_for_instances(plain: Callable[..., Any], backend: RDSBackend, *args: Any, **kwargs: Any) -> Any:
+    live(backend)
+    return plain(backend, *args, **kwargs)
+
+
+@rule(
+    RDSBackend,
+    "describe_events",
+    fact="DescribeEvents tells stops, starts, and starts by AWS in words, of at most 14 days (facts on autostop)",
+)
+def events_tell_stops_and_starts(plain: Callable[..., Any], backend: RDSBackend, *args: Any, **kwargs: Any) -> Any:
+    live(backend)
+    minutes = int(kwargs.get("duration") or 60)  # the API's own default is an hour
+    wanted = set(kwargs.get("event_categories") or ())
+    since = CLOCK.now() - timedelta(minutes=min(minutes, 14 * 24 * 60))
+    return [
+        event
+        for event in plain(backend, *args, **kwargs)
+        if isinstance(event, Notice) and event.date >= since and (not wanted or wanted & set(event.event_categories))
+    ]
+
+
+@rule(
+    RDSResponse,
+    "describe_pending_maintenance_actions",
+    fact="DescribePendingMaintenanceActions lists what waits for a maintenance window (API reference); moto lacks it",
+    new=True,
+)
+def maintenance_is_pending(plain: Callable[..., Any], response: RDSResponse) -> Any:
+    entries = [
+        {"ResourceIdentifier": arn, "PendingMaintenanceActionDetails": actions}
+        for arn, actions in _pending(response.backend).items()
+        if actions
+    ]
+    return page({"PendingMaintenanceActions": entries}, response)

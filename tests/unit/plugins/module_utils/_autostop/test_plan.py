@@ -1,0 +1,372 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from typing import Any, Optional
+
+import pytest
+from ansible_collections.daytwo.aws.plugins.module_utils._autostop import eligibility, plan, tags
+from ansible_collections.daytwo.aws.plugins.module_utils._autostop.model import (
+    Cluster,
+    Instance,
+    Maintenance,
+    View,
+    Wanted,
+)
+from ansible_collections.daytwo.aws.plugins.module_utils._autostop.plan import Progress
+from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._autostop.things import (
+    NOW,
+    PREFIX,
+    YES,
+    cluster,
+    instance,
+    member,
+)
+
+ELSEWHERE = "arn:aws:rds:us-west-2:123456789012:cluster:copy"
+
+
+def view(*databases: Any, **more: Any) -> View:
+    instances = tuple(one for one in databases if isinstance(one, Instance))
+    clusters = tuple(one for one in databases if isinstance(one, Cluster))
+    return View("eu-central-1", clusters, instances or None, **more)
+
+
+def decided(*databases: Any, wanted: Optional[Wanted] = None, **more: Any) -> dict[str, plan.Decision]:
+    found = plan.decide(wanted or Wanted(), view(*databases, **more), NOW)
+    return {decision.database.name: decision for decision in found}
+
+
+# Kinds that are never stopped
+
+
+@pytest.mark.parametrize(
+    ("changes", "seen", "kind"),
+    [
+        ({"engine_mode": "serverless"}, {}, "serverless_v1"),
+        ({"engine_mode": "multimaster"}, {}, "multi_master"),
+        ({"engine_mode": "parallelquery", "engine_version": "5.6.10a"}, {}, "parallel_query"),
+        ({"engine_mode": "parallelquery", "engine_version": "5.6.mysql_aurora.1.22.2"}, {}, "parallel_query"),
+        ({"engine_mode": "parallelquery", "engine_version": "5.6.mysql_aurora.1.23.0"}, {}, None),
+        ({"engine_mode": "parallelquery", "engine_version": "5.7.mysql_aurora.2.08.4"}, {}, "parallel_query"),
+        ({"engine_mode": "parallelquery", "engine_version": "5.7.mysql_aurora.2.09.0"}, {}, None),
+        ({"global_cluster": "world"}, {"global_members": {"world": 2}}, "global_member"),
+        ({"global_cluster": "world"}, {"global_members": {"world": 1}}, None),
+        ({"global_cluster": "world"}, {}, None),  # not read: AWS will say
+        ({"replicas": (ELSEWHERE,)}, {}, "cross_region_replica"),
+        ({"replicas": (f"{PREFIX}:cluster:copy",)}, {}, "replication_source"),
+        ({"replica_of": ELSEWHERE}, {}, "replication_target"),
+        ({}, {"blue_green": frozenset({f"{PREFIX}:cluster:orders"})}, "blue_green"),
+    ],
+)
+def test_kinds_of_clusters_that_are_never_stopped(
+    changes: dict[str, Any], seen: dict[str, Any], kind: Optional[str]
+) -> None:
+    decision = decided(cluster(**changes), **seen)["orders"]
+    assert decision.obstacle == kind
+    assert decision.status == ("skipped" if kind else "changed")
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind"),
+    [
+        ({"replica_of": "source"}, "read_replica"),
+        ({"replicas": ("copy",)}, "read_replica_source"),
+        ({"engine": "sqlserver-se", "multi_az": True}, "sqlserver_multi_az"),
+        ({"engine": "sqlserver-se"}, None),
+        ({"engine": "custom-sqlserver-ee", "multi_az": True}, "sqlserver_multi_az"),
+        ({"engine": "postgres", "multi_az": True}, None),
+        ({"engine": "mysql", "cluster": "three"}, "cluster_member"),
+    ],
+)
+def test_kinds_of_instances_that_are_never_stopped(changes: dict[str, Any], kind: Optional[str]) -> None:
+    decision = decided(instance(**changes), wanted=Wanted(include_instances=True))["alone"]
+    assert decision.obstacle == kind
+
+
+def test_each_kind_has_words_and_a_way_out_of_its_own() -> None:
+    assert len({one.words for one in eligibility.OBSTACLES.values()}) == len(eligibility.OBSTACLES)
+    assert all(one.mend.endswith(".") for one in eligibility.OBSTACLES.values())
+
+
+def test_an_ineligible_cluster_that_is_off_needs_no_excuse() -> None:
+    assert decided(cluster(engine_mode="serverless", status="stopped"))["orders"].status == "ok"
+
+
+# Names and tags
+
+
+def test_untagged_clusters_are_not_even_mentioned() -> None:
+    assert decided(cluster(tags={"team": "shop"})) == {}
+
+
+def test_names_narrow_by_identifier_or_arn_and_tags_still_decide() -> None:
+    wanted = Wanted(clusters=("ORDERS", f"{PREFIX}:cluster:plain"))
+    found = decided(cluster(), cluster("plain", tags={}), cluster("billing"), wanted=wanted)
+    assert {name: one.status for name, one in found.items()} == {"orders": "changed", "plain": "skipped"}
+
+
+def test_an_arn_of_another_region_names_nothing_here() -> None:
+    arn = f"{PREFIX}:cluster:orders".replace("eu-central-1", "us-west-2")
+    assert decided(cluster(), wanted=Wanted(clusters=(arn,))) == {}
+    assert decided(cluster(), wanted=Wanted(exclude=(arn,)))["orders"].stops
+
+
+def test_excluded_wins_over_everything() -> None:
+    wanted = Wanted(clusters=("orders",), exclude=("orders",), migrate_tags=True)
+    decision = decided(cluster(tags={}, members=("m",)), member("m", "orders"), wanted=wanted)["orders"]
+    assert (decision.status, decision.steps) == ("skipped", ())
+
+
+# Holds
+
+
+@pytest.mark.parametrize(
+    ("value", "held"),
+    [
+        ("2026-11-24T12:00:01Z", True),
+        ("2026-11-24T12:00:00Z", False),
+        ("2026-11-24T13:00:00+02:00", False),
+        ("2026-11-24T11:30-02:00", True),
+        ("2026-11-24", True),  # until the end of that day
+        ("2026-11-23", False),
+        ("20261124T1500", True),
+        ("2026-13-01", True),  # malformed: holds
+        ("24.11.2020", True),
+        ("", True),
+    ],
+)
+def test_a_hold_keeps_a_cluster_running(value: str, held: bool) -> None:
+    decision = decided(cluster(tags={**YES, "autostop-until": value}))["orders"]
+    assert decision.stops is not held
+    assert bool(decision.warnings) is (tags.parse_moment(value) is None)
+
+
+def test_a_hold_by_another_spelling_holds_and_warns() -> None:
+    decision = decided(cluster(tags={**YES, "Autostop_Until": "2030-01-01"}))["orders"]
+    assert decision.status == "skipped"
+    assert "rename it" in decision.warnings[0]
+
+
+def test_a_held_cluster_that_starts_is_held_and_not_pending() -> None:
+    tagged = {**YES, "autostop-until": "2030-01-01"}
+    assert decided(cluster(tags=tagged, status="starting"))["orders"].status == "skipped"
+
+
+# Near misses
+
+
+@pytest.mark.parametrize(
+    ("tagged", "says"),
+    [
+        ({"autostop": "yes"}, tags.MATCH),
+        ({"autostop": "Yes"}, tags.NEAR),
+        ({"autostop": " yes"}, tags.NEAR),
+        ({"autostop": "true"}, tags.NEAR),
+        ({"autostop": "no"}, tags.OTHER),
+        ({"autostop": ""}, tags.OTHER),
+        ({"AutoStop": "yes"}, tags.NEAR),
+        ({"auto-stop": "yes"}, tags.NEAR),
+        ({"auto-stop": "no"}, tags.NONE),
+        ({"autostop-until": "2030-01-01"}, tags.NONE),
+        ({}, tags.NONE),
+    ],
+)
+def test_tags_match_exactly_and_near_misses_are_seen(tagged: dict[str, str], says: str) -> None:
+    assert tags.read(tagged, Wanted()).says == says
+    assert any(one.stops for one in decided(cluster(tags=tagged)).values()) is (says == tags.MATCH)
+
+
+# Tags on members
+
+
+def test_a_tag_on_a_member_is_named_with_its_cluster() -> None:
+    decision = decided(cluster(tags={}, members=("m",)), member("m", "orders"))["orders"]
+    assert decision.steps == ()
+    (warning,) = decision.warnings
+    assert "instance m of cluster orders" in warning
+    assert "migrate_tags: true" in warning
+
+
+def test_a_tag_moves_with_its_hold() -> None:
+    """Else the move would stop a database that is held."""
+    held = {**YES, "autostop-until": "2030-01-01"}
+    found = decided(
+        cluster(tags={}, members=("m",)), member("m", "orders", tags=held), wanted=Wanted(migrate_tags=True)
+    )["orders"]
+    assert [step.action for step in found.steps] == ["tag_cluster", "untag_instance"]
+    assert found.steps[0].after == {"tags": held}
+    assert found.steps[1].before == {"tags": held}
+    assert "held running" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("on_cluster", "on_members"),
+    [
+        ({"autostop": "no"}, [YES]),
+        ({"autostop": "Yes"}, [YES]),
+        ({}, [YES, {"autostop": "no"}]),
+        ({"autostop-until": "2030-01-01"}, [{**YES, "autostop-until": "2031-01-01"}]),
+    ],
+)
+def test_contradictions_move_nothing(on_cluster: dict[str, str], on_members: list[dict[str, str]]) -> None:
+    names = [f"m{number}" for number in range(len(on_members))]
+    members = [member(name, "orders", tags=tagged) for name, tagged in zip(names, on_members)]
+    found = decided(cluster(tags=on_cluster, members=tuple(names)), *members, wanted=Wanted(migrate_tags=True))[
+        "orders"
+    ]
+    assert (found.status, found.steps) == ("skipped", ())
+    assert "contradict" in found.reason
+    assert "m0 says" in found.reason
+
+
+def test_what_the_cluster_says_too_only_comes_off_the_member() -> None:
+    found = decided(cluster(members=("m",)), member("m", "orders"), wanted=Wanted(migrate_tags=True))["orders"]
+    assert [step.action for step in found.steps] == ["untag_instance", "stop"]
+
+
+def test_members_are_told_about_with_their_cluster_only() -> None:
+    found = decided(cluster(members=("m",)), member("m", "orders"), wanted=Wanted(include_instances=True))
+    assert list(found) == ["orders"]
+
+
+# Which readings are needed
+
+
+@pytest.mark.parametrize(
+    ("databases", "wanted", "expected"),
+    [
+        ([cluster()], Wanted(), False),
+        ([cluster(members=("m",))], Wanted(), False),
+        ([cluster(tags={})], Wanted(), False),
+        ([cluster(tags={}, members=("m",))], Wanted(), True),
+        ([cluster(tags={}, members=("m",), engine="neptune")], Wanted(), False),
+        ([cluster(tags={}, members=("m",))], Wanted(exclude=("orders",)), False),
+        ([cluster(tags={}, members=("m",))], Wanted(clusters=("other",)), False),
+        ([cluster(members=("m",))], Wanted(migrate_tags=True), True),
+        ([], Wanted(include_instances=True), True),
+    ],
+)
+def test_instances_are_read_only_where_a_tag_may_stand_on_one(
+    databases: list[Cluster], wanted: Wanted, expected: bool
+) -> None:
+    assert plan.needs_instances(wanted, databases) is expected
+
+
+def test_nothing_more_is_read_where_nothing_would_be_stopped() -> None:
+    everything = [
+        cluster("off", status="stopped"),
+        cluster("v1", engine_mode="serverless", global_cluster="world"),
+        cluster("plain", tags={}, global_cluster="world"),
+        cluster("held", tags={**YES, "autostop-until": "2030-01-01"}),
+    ]
+    strict = Wanted(sweep_policy="auto_started_only", finish_maintenance=True)
+    assert plan.needs(strict, view(*everything), NOW) == plan.Needs()
+
+
+def test_what_a_candidate_needs_is_read_once() -> None:
+    strict = Wanted(sweep_policy="auto_started_only", include_instances=True)
+    first = view(cluster(global_cluster="world"), instance())
+    assert plan.needs(strict, first, NOW) == plan.Needs(True, True, True, ("cluster", "instance"))
+    assert plan.needs(Wanted(), view(cluster()), NOW) == plan.Needs(False, True, True, ())
+    read = view(cluster(), blue_green=frozenset(), maintenance={}, starts={})
+    assert plan.needs(strict, read, NOW) == plan.Needs()
+
+
+# Policies
+
+
+@pytest.mark.parametrize(
+    ("starts", "status"), [({}, "skipped"), ({"orders": "manual"}, "skipped"), ({"orders": "automatic"}, "changed")]
+)
+def test_only_what_aws_started_is_swept(starts: dict[str, str], status: str) -> None:
+    by_arn = {f"{PREFIX}:cluster:{name}": how for name, how in starts.items()}
+    wanted = Wanted(sweep_policy="auto_started_only")
+    assert decided(cluster(), wanted=wanted, starts=by_arn)["orders"].status == status
+
+
+def test_what_could_not_be_read_is_not_taken_for_permission() -> None:
+    unread = {"DescribeEvents": "denied", "DescribePendingMaintenanceActions": "denied"}
+    for wanted in (Wanted(sweep_policy="auto_started_only"), Wanted(finish_maintenance=True)):
+        assert decided(cluster(), wanted=wanted, unread=unread)["orders"].status == "failed"
+    assert decided(cluster(), unread=unread)["orders"].status == "changed"
+
+
+@pytest.mark.parametrize(
+    ("applies", "status"),
+    [
+        (None, "changed"),  # nothing says that it will ever run
+        (NOW - timedelta(days=1), "pending"),
+        (NOW + timedelta(days=7), "pending"),
+        (NOW + timedelta(days=8), "changed"),  # a later start meets it
+    ],
+)
+def test_maintenance_that_is_due_runs_first(applies: Optional[datetime], status: str) -> None:
+    maintenance = {f"{PREFIX}:db:m": (Maintenance("system-update", "", applies),)}
+    aurora = cluster(members=("m",))
+    assert decided(aurora, wanted=Wanted(finish_maintenance=True), maintenance=maintenance)["orders"].status == status
+    reported = decided(aurora, maintenance=maintenance)["orders"]
+    assert reported.status == "changed"
+    assert reported.maintenance[0].action == "system-update"
+
+
+# Waiting
+
+
+@pytest.mark.parametrize(
+    ("readings", "verdict"),
+    [
+        (["available"], None),
+        (["available", "stopping"], None),
+        (["available", "stopping", "stopped"], "stopped"),
+        (["stopped"], None),  # a reading from before the last start
+        (["stopped", "available", "stopping", "stopping", "stopped"], "stopped"),
+        (["stopping", "available"], "returned"),
+        (["stopping", "starting"], "returned"),
+    ],
+)
+def test_stopped_counts_after_stopping_alone(readings: list[str], verdict: Optional[str]) -> None:
+    progress = Progress(NOW)
+    for status in readings:
+        assert progress.verdict is None
+        progress = progress.after(status, None)
+    assert progress.verdict == verdict
+
+
+def test_a_restart_time_of_this_stop_proves_it_too() -> None:
+    assert Progress(NOW).after("stopped", NOW + timedelta(days=7)).verdict == "stopped"
+    assert Progress(NOW).after("stopped", NOW + timedelta(days=1)).verdict is None
+
+
+# Answers of AWS
+
+
+def test_clusters_are_read_from_an_answer_with_and_without_its_optional_fields() -> None:
+    restart = datetime(2026, 12, 1, tzinfo=timezone.utc)
+    full = Cluster.parse(
+        {
+            "DBClusterArn": f"{PREFIX}:cluster:orders",
+            "DBClusterIdentifier": "orders",
+            "Engine": "aurora-mysql",
+            "EngineVersion": "8.0",
+            "Status": "stopped",
+            "TagList": [{"Key": "autostop", "Value": "yes"}, {"Key": "empty"}],
+            "DBClusterMembers": [{"DBInstanceIdentifier": "m"}],
+            "GlobalClusterIdentifier": "world",
+            "ReadReplicaIdentifiers": [ELSEWHERE],
+            "AutomaticRestartTime": restart,
+        }
+    )
+    assert full == cluster(
+        status="stopped",
+        engine_version="8.0",
+        tags={"autostop": "yes", "empty": ""},
+        members=("m",),
+        global_cluster="world",
+        replicas=(ELSEWHERE,),
+        automatic_restart_time=restart,
+    )
+    bare = Cluster.parse({"DBClusterArn": f"{PREFIX}:cluster:orders", "DBClusterIdentifier": "orders"})
+    assert bare == cluster(engine="", status="", tags={})
+    assert full.member_arn("m") == f"{PREFIX}:db:m"

@@ -1,0 +1,65 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+from typing import Optional
+
+import pytest
+from ansible_collections.daytwo.aws.plugins.module_utils._autostop.errors import ServiceError
+from ansible_collections.daytwo.aws.plugins.module_utils._autostop.refusal import judge
+from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._autostop.things import cluster, instance
+
+STATE = "InvalidDBClusterStateFault"
+COMBINATION = "InvalidParameterCombination"
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "status", "obstacle"),
+    [
+        (STATE, "DbCluster orders is in stopping state but expected it to be one of available.", "ok", None),
+        (STATE, "DbCluster orders is in stopped state but expected it to be one of available.", "ok", None),
+        (STATE, "DbCluster orders is in starting state but expected it to be one of available.", "pending", None),
+        (STATE, "DbCluster orders is in deleting state but expected it to be one of available.", "skipped", None),
+        (STATE, "DbCluster orders is in humming state but expected it to be one of available.", "pending", None),
+        (STATE, "Cluster orders is part of a global database.", "skipped", "global_member"),
+        (STATE, "Cluster orders has a cross-Region read replica.", "skipped", "cross_region_replica"),
+        (STATE, "Cluster orders is part of a blue/green deployment.", "skipped", "blue_green"),
+        (STATE, "Something else altogether.", "failed", None),
+        ("InvalidDBShardGroupState", "The shard group is modifying.", "pending", "limitless"),
+        ("DBClusterNotFoundFault", "DBCluster orders not found.", "skipped", None),
+        ("Throttling", "Rate exceeded", "failed", None),
+        ("AccessDenied", "User: x is not authorized to perform: rds:StopDBCluster", "failed", None),
+        ("EndpointConnectionError", "Could not connect", "failed", None),
+        (
+            COMBINATION,
+            "aurora-mysql DB instances are not eligible for stopping and starting.",
+            "skipped",
+            "aurora_member",
+        ),
+        (COMBINATION, "This one is not eligible for stopping and starting.", "skipped", "not_eligible"),
+    ],
+)
+def test_refusals_come_to_the_reasons_of_planning(
+    code: str, message: str, status: str, obstacle: Optional[str]
+) -> None:
+    verdict = judge(ServiceError("StopDBCluster", code, message), cluster())
+    assert (verdict.status, verdict.obstacle) == (status, obstacle)
+    assert message in verdict.reason, "AWS's own words are never swallowed"
+
+
+@pytest.mark.parametrize(
+    ("message", "status", "obstacle"),
+    [
+        ("Instance alone is not in available state.", "pending", None),
+        ("Cannot stop or start a read replica instance", "skipped", "read_replica"),
+        ("Cannot stop or start an instance that has a read replica", "skipped", "read_replica_source"),
+    ],
+)
+def test_refusals_of_instances(message: str, status: str, obstacle: Optional[str]) -> None:
+    verdict = judge(ServiceError("StopDBInstance", "InvalidDBInstanceState", message), instance())
+    assert (verdict.status, verdict.obstacle) == (status, obstacle)
+
+
+def test_a_refusal_says_what_to_allow() -> None:
+    reason = judge(ServiceError("StopDBCluster", "AccessDenied", "no"), cluster()).reason
+    assert "Allow rds:StopDBCluster" in reason

@@ -1,0 +1,30 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the tests of autostop are made of."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timezone
+from typing import Any
+
+from ansible_collections.daytwo.aws.plugins.module_utils._autostop.model import Cluster, Instance
+
+NOW = datetime(2026, 11, 24, 12, 0, tzinfo=timezone.utc)
+YES = {"autostop": "yes"}
+PREFIX = "arn:aws:rds:eu-central-1:123456789012"
+
+
+def cluster(name: str = "orders", **changes: Any) -> Cluster:
+    """Aurora, available, tagged."""
+    plain = Cluster(f"{PREFIX}:cluster:{name}", name, "aurora-mysql", "available", YES)
+    return replace(plain, **changes)
+
+
+def instance(name: str = "alone", **changes: Any) -> Instance:
+    """PostgreSQL, available, tagged, of no cluster."""
+    return replace(Instance(f"{PREFIX}:db:{name}", name, "postgres", "available", YES), **changes)
+
+
+def member(name: str, of: str, **changes: Any) -> Instance:
+    return instance(name, cluster=of, engine="aurora-mysql", **changes)
