@@ -16,6 +16,7 @@ from ..module_utils._image.errors import ImageError
 from ..module_utils._image.model import Bundle, Target
 from ..module_utils._image.plan import MIN_PART
 from ..modules.image_offline_transfer import CONTROLLER_OPTIONS, HOST_OPTIONS, REQUIRED_IF
+from ..plugin_utils._aws_environment import kept_from_hosts
 from ..plugin_utils._image.absent import remove
 from ..plugin_utils._image.flow import Progress
 from ..plugin_utils._image.loaded import load
@@ -26,6 +27,7 @@ from ..plugin_utils._image.saved import save
 from ..plugin_utils._image.session import environment, s3_client
 
 _RECONNECTS = 5
+_SOURCE_OPTIONS = {"images", "source", "plain_http", "registry_username", "registry_password", "registry_config_path"}
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]|arn:[a-z0-9:/.-]+", re.IGNORECASE)
 
 
@@ -49,13 +51,11 @@ class ActionModule(ActionBase):
         if "work" in self._task.args:
             raise AnsibleActionFail("work: is set by the action plugin, not in a task.")
         options = self.validate_argument_spec({**CONTROLLER_OPTIONS, **HOST_OPTIONS}, required_if=REQUIRED_IF)[1]
-        environment_of_task = self._task.environment
-        task_environment = self._take_environment()
         # A signed URL is a secret: by a pipe it reaches the module without standing in a file on the host.
         if self._connection.has_pipelining:
             self._connection.set_option("pipelining", True)
         try:
-            with environment(task_environment):
+            with kept_from_hosts(self) as task_environment, environment(task_environment):
                 return {**result, **self._carry_out(options, variables)}
         except HostError as failure:
             return {**result, **failure.result}
@@ -63,8 +63,6 @@ class ActionModule(ActionBase):
             # Not raised: Ansible ignores failed_when where an action raises, and the role counts on it.
             return {**result, "failed": True, "msg": str(error)}
         finally:
-            # The task may be run again (until, retries).
-            self._task.environment = environment_of_task
             self._remove_tmp_path(self._connection._shell.tmpdir)
 
     def _carry_out(self, options: Mapping[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
@@ -72,7 +70,9 @@ class ActionModule(ActionBase):
             if options[name] is not None and options[name] < 1:
                 raise ImageError(f"{name}: {options[name]} is below 1. Give more, or leave it out.")
         targets = [Target.parse(entry, f"targets[{index}]") for index, entry in enumerate(options["targets"])]
-        own = {name: value for name, value in options.items() if name in HOST_OPTIONS and value is not None}
+        # Where to take images from, and the password for it, is the source's business alone.
+        mine = set(HOST_OPTIONS) - (set() if options["state"] in ("saved", "pushed") else _SOURCE_OPTIONS)
+        own = {name: value for name, value in options.items() if name in mine and value is not None}
         # A path is the host's; validation has put this machine's home and variables into it.
         own.update({name: self._task.args[name] for name in own if HOST_OPTIONS[name]["type"] == "path"})
         if options["images"]:
@@ -123,14 +123,6 @@ class ActionModule(ActionBase):
         if answer.get("failed"):
             raise HostError(answer)
         return dict(answer)
-
-    def _take_environment(self) -> dict[str, str]:
-        """The task's environment. What is for AWS stays here: the module gets the rest (proxies, for one)."""
-        merged: dict[str, Any] = {}
-        self._compute_environment_string(merged)
-        mine = {name: str(value) for name, value in merged.items() if name.startswith("AWS_")}
-        self._task.environment = [{name: value for name, value in merged.items() if name not in mine}]
-        return mine
 
     def _show(self, options: Mapping[str, Any], line: str) -> None:
         if options["show_progress"]:

@@ -10,6 +10,8 @@ from ansible.errors import AnsibleActionFail
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 
+from ..plugin_utils._aws_environment import kept_from_hosts
+
 
 class ActionModule(ActionBase):
     """Runs on the controller; see the module's documentation."""
@@ -28,10 +30,17 @@ class ActionModule(ActionBase):
             )
         variables = task_vars or {}
         name = variables.get("inventory_hostname")
-        address = arguments.pop("address", None) or variables.get("ansible_host") or name
-        port = int(arguments.pop("port", None) or variables.get("ansible_port") or 22)
+        address = arguments.pop("address", None) or self._templar.template(variables.get("ansible_host")) or name
+        given = arguments.pop("port", None) or self._templar.template(variables.get("ansible_port")) or 22
+        try:
+            port = int(given)
+        except ValueError:
+            raise AnsibleActionFail(f"port: {given!r} is no number. Give the port of this host's SSH server.") from None
         arguments.setdefault("name", name)
-        result.update(self._execute_module(module_args=arguments, task_vars=task_vars, wrap_async=self._task.async_val))
+        with kept_from_hosts(self):
+            result.update(
+                self._execute_module(module_args=arguments, task_vars=task_vars, wrap_async=self._task.async_val)
+            )
         if "target" in result:
             result["target"] = {**result["target"], "address": address, "port": port}
         return result

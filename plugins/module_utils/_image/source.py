@@ -101,6 +101,12 @@ class RegistrySource:
         self._registries: dict[str, Registry] = {}
 
     def offer(self, wanted: Sequence[WantedImage]) -> Offer:
+        hosts = sorted({image.reference.host for image in wanted})
+        if self._login.username and len(hosts) > 1:
+            raise ImageError(
+                f"registry_username: would be offered to {' and '.join(hosts)}. Use registry_config_path, which has a "
+                "login for each registry, or name the images of one registry at a time."
+            )
         return Offer(Bundle(tuple(_all(self._image, wanted))), {})
 
     @contextmanager
@@ -177,6 +183,15 @@ class EngineSource:
             raise ImageError(
                 f"images: the engine on the source has no {reference}. See its images there, or use source=registry."
             )
+        if reference.tag and reference.digest:
+            # An engine resolves such a reference by its digest alone.
+            tagged = self._engine.find(str(reference.tagged))
+            if tagged is None or tagged.engine_id != stored.engine_id:
+                raise ImageError(
+                    f"images: {reference} names two images: the engine on the source has {reference.digest}, but "
+                    f"{reference.tagged} is {'another one' if tagged else 'not there'}. Leave out the one that you do "
+                    "not mean."
+                )
         if entry.platform is not None and Platform.parse(stored.platform).contradicts(entry.platform):
             raise ImageError(
                 f"images: {reference} is there for {stored.platform}, not for {entry.platform}. Leave platform out, or "

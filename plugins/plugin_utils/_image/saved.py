@@ -5,12 +5,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any, Optional
 
 from ...module_utils._image.model import Blob, Bundle, Outcome, total
-from ...module_utils._image.plan import Carry, needed_blobs, plan_carry
+from ...module_utils._image.plan import Carry, Need, needed_blobs, plan_carry
 from ...module_utils._result import ItemResult, summarize
 from .flow import Host, Progress, cleaned, megabytes, slice_of
 from .offered import SaveOptions, ask, export
@@ -33,6 +33,7 @@ def save(host: Host, path: S3Path, options: SaveOptions, progress: Progress) -> 
     estimated = any(carry.blob.size is None for carry in sending)
     errors: dict[str, str] = {}
     stored: list[str] = []
+    brought: set[str] = set()
     aborted = 0
     if not options.check_mode:
         # A run that was killed after its last upload has left its folder, and this one may have nothing to send.
@@ -41,12 +42,12 @@ def save(host: Host, path: S3Path, options: SaveOptions, progress: Progress) -> 
                 bundle = export(host, bundle, [carry.blob.digest for carry in sending], progress)
             known = {blob.digest: blob for blob in bundle.blobs()}
             sending = [Carry(known[carry.blob.digest], carry.action, carry.reason) for carry in sending]
-            errors, stored = _send(host, path, bundle, sending, progress)
+            errors, stored, brought = _send(host, path, bundle, sending, progress)
         aborted = path.abort_superseded([blob.digest for blob in bundle.blobs()])
     sized = offered.estimated(bundle)
     sized_blobs = {blob.digest: blob for blob in sized.blobs()}
     items = [
-        _item(sized_blobs[carry.blob.digest], carry, errors, None if options.check_mode else stored)
+        _item(sized_blobs[carry.blob.digest], carry, errors, None if options.check_mode else stored, brought)
         for carry in carries
     ]
     result = summarize(items, options.diff)
@@ -72,8 +73,8 @@ def save(host: Host, path: S3Path, options: SaveOptions, progress: Progress) -> 
 
 def _send(
     host: Host, path: S3Path, bundle: Bundle, sending: Sequence[Carry], progress: Progress
-) -> tuple[dict[str, str], list[str]]:
-    """Sends blobs; the errors of those that failed, and the digests that are in the store now."""
+) -> tuple[dict[str, str], list[str], set[str]]:
+    """Sends blobs: the errors of those that failed, the digests that are in the store now by us, and by another run."""
     in_all = total(carry.blob for carry in sending)
     references = {blob.digest: image.reference for image in bundle.images for blob in image.blobs()}
     upload = path.upload(sending, references)
@@ -94,14 +95,24 @@ def _send(
             errors[carry.blob.digest] = (
                 f"{carry.blob.digest} was sent, but is not in the store as it should be: {carry.reason}."
             )
-    return errors, [digest for digest in upload.stored if digest not in errors]
+    # Another run that had the same blob there first takes other uploads of it away.
+    replacing = {carry.blob.digest for carry in sending if carry.action == "replace"}
+    failed = [digest for digest in errors if digest not in replacing and digest not in upload.stored]
+    there = plan_carry([Need(blob, ()) for blob in bundle.blobs() if blob.digest in failed], path.present(failed), {})
+    brought = {carry.blob.digest for carry in there if carry.action == "none"}
+    errors = {digest: words for digest, words in errors.items() if digest not in brought}
+    return errors, [digest for digest in upload.stored if digest not in errors], brought
 
 
-def _item(blob: Blob, carry: Carry, errors: Mapping[str, str], stored: Optional[Sequence[str]]) -> ItemResult:
+def _item(
+    blob: Blob, carry: Carry, errors: Mapping[str, str], stored: Optional[Sequence[str]], brought: Collection[str]
+) -> ItemResult:
     """C(stored) is None in check mode: then what would be sent counts as sent."""
     fields = {"size": blob.size, "media_type": blob.media_type}
     if carry.action == "none":
         return ItemResult(blob.digest, "ok", carry.reason, fields=fields)
+    if blob.digest in brought:
+        return ItemResult(blob.digest, "ok", "another run has put it into the store meanwhile", fields=fields)
     if blob.digest in errors:
         return ItemResult(blob.digest, "failed", errors[blob.digest], fields=fields)
     if stored is not None and blob.digest not in stored:

@@ -22,11 +22,17 @@ except ImportError:
     HAS_BOTO3 = False
 
 
+_IDENTITIES = {"AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ROLE_ARN"}
+
+
 @contextmanager
 def environment(variables: Mapping[str, str]) -> Iterator[None]:
     """The task's C(environment:) for what reads os.environ; Ansible gives it to modules only, not to actions."""
     # A token belongs to its keys: the controller's is not sent with those of the task.
-    foreign = {"AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN"} if "AWS_ACCESS_KEY_ID" in variables else set()
+    foreign = {"AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN"} if _IDENTITIES & set(variables) else set()
+    if _IDENTITIES & set(variables) and "AWS_ACCESS_KEY_ID" not in variables:
+        # boto3 asks for keys first; the controller's would win over the profile or role that the task names.
+        foreign |= {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
     before = {name: os.environ.get(name) for name in {*variables, *foreign}}
     for name in foreign:
         os.environ.pop(name, None)

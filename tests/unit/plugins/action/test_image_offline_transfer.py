@@ -198,7 +198,7 @@ def test_a_task_that_is_tried_again_has_its_environment_still(s3: FakeS3, target
     assert all(environment == [{"http_proxy": "p"}] for environment in run.environments)
 
 
-@pytest.mark.parametrize("name", ["staging_dir", "ca_path", "registry_config_path"])
+@pytest.mark.parametrize("name", ["staging_dir", "ca_path"])
 def test_paths_on_the_host_are_not_expanded_by_the_controller(
     s3: FakeS3, target: Target, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
@@ -206,6 +206,19 @@ def test_paths_on_the_host_are_not_expanded_by_the_controller(
     run = Run({**LOADED, name: "~/$USER/x"}, target)
     run()
     assert {arguments[name] for arguments in run.sent} == {"~/$USER/x"}
+
+
+def test_a_target_is_not_told_the_registry_s_password(s3: FakeS3, target: Target) -> None:
+    secrets = {
+        "registry_username": "me",
+        "registry_password": "planted",
+        "registry_config_path": "/x",
+        "plain_http": True,
+    }
+    run = Run({**LOADED, **secrets}, target)
+    run()
+    assert run.sent
+    assert not [arguments for arguments in run.sent if set(arguments) & set(secrets)]
 
 
 def test_a_signed_url_reaches_the_host_by_a_pipe(target: Target) -> None:

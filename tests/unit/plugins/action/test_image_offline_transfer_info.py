@@ -13,14 +13,21 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.playbook.block import Block
 from ansible.playbook.play import Play
 from ansible.playbook.task import Task
-from ansible.template import Templar
+from ansible.template import Templar, trust_as_template
 from ansible_collections.daytwo.aws.plugins.action.image_offline_transfer_info import ActionModule
 
 
-def run(strategy: Optional[str], depth: int = 1, **arguments: Any) -> dict[str, Any]:
+def run(
+    strategy: Optional[str],
+    depth: int = 1,
+    variables: Optional[dict[str, Any]] = None,
+    environment: Optional[dict[str, str]] = None,
+    **arguments: Any,
+) -> dict[str, Any]:
     """What the module is called with, by a task so deep in the blocks of a play."""
     task, play = Task(), Play()
     task.args, task.action, task.async_val = arguments, "daytwo.aws.image_offline_transfer_info", 0
+    task.environment = [environment] if environment else []
     if strategy:
         play.strategy = strategy
     inner: Any = task
@@ -30,20 +37,25 @@ def run(strategy: Optional[str], depth: int = 1, **arguments: Any) -> dict[str, 
     loader = DataLoader()
     plugin = ActionModule(
         task=task,
-        connection=SimpleNamespace(_shell=SimpleNamespace(tmpdir=None)),
+        connection=SimpleNamespace(_shell=SimpleNamespace(tmpdir=None, env_prefix=lambda **_variables: "")),
         play_context=SimpleNamespace(),
         loader=loader,
-        templar=Templar(loader=loader),
+        templar=Templar(loader=loader, variables={"my_port": 2222, "my_ip": "10.0.0.9"}),
         shared_loader_obj=None,
     )
     sent: dict[str, Any] = {}
 
     def execute(module_args: dict[str, Any], **_dummy: Any) -> dict[str, Any]:
         sent.update(module_args)
-        return {"changed": False}
+        if environment:
+            sent["environment"] = task.environment
+        return {"changed": False, "target": {"host": module_args["name"]}}
 
     plugin._execute_module = execute
-    assert plugin.run(task_vars={"inventory_hostname": "private-a"})["changed"] is False
+    result = plugin.run(task_vars={"inventory_hostname": "private-a", **(variables or {})})
+    assert result["changed"] is False
+    if variables:
+        sent["target"] = result["target"]
     return sent
 
 
@@ -76,3 +88,27 @@ def test_lockstep_is_read_as_a_boolean(value: Any, refused: bool) -> None:
             run("free", lockstep=value)
     else:
         assert run("free", lockstep=value) == {"name": "private-a"}
+
+
+def test_no_aws_variable_of_the_play_s_environment_reaches_a_host() -> None:
+    environment = {"AWS_SECRET_ACCESS_KEY": "planted", "AWS_PROFILE": "p", "https_proxy": "http://proxy:3128"}
+    assert run(None, environment=environment)["environment"] == [{"https_proxy": "http://proxy:3128"}]
+
+
+@pytest.mark.parametrize(
+    ("variables", "address", "port"),
+    [
+        ({"ansible_host": "10.0.0.8"}, "10.0.0.8", 22),
+        ({"ansible_host": "{{ my_ip }}", "ansible_port": "{{ my_port }}"}, "10.0.0.9", 2222),
+        ({"ansible_port": "2200"}, "private-a", 2200),
+    ],
+)
+def test_where_a_source_reaches_the_host(variables: dict[str, Any], address: str, port: int) -> None:
+    trusted = {name: trust_as_template(value) for name, value in variables.items()}
+    target = run(None, variables=trusted)["target"]
+    assert (target["address"], target["port"]) == (address, port)
+
+
+def test_a_port_that_is_no_number_is_refused() -> None:
+    with pytest.raises(AnsibleActionFail, match="port: 'ssh' is no number"):
+        run(None, port="ssh")

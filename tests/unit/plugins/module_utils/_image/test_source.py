@@ -29,6 +29,7 @@ from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.build
 
 HEX = "a" * 64
 V1 = make(b"base" * 10, b"top" * 10, tag="app:v1", packed=False)
+V2 = make(b"base" * 10, b"newer" * 10, tag="app:v2", packed=False)
 
 
 @pytest.mark.parametrize(
@@ -119,6 +120,23 @@ def test_an_image_for_another_platform_is_refused_with_the_one_that_is_there(pla
     else:
         with pytest.raises(ImageError, match="app:v1 is there for linux/amd64, not for linux/arm64"):
             EngineSource(engine()).offer(wanted)
+
+
+@pytest.mark.parametrize(("held", "words"), [((), "is not there"), (("app:v2",), "is another one")])
+def test_a_tag_beside_a_digest_must_agree_also_in_an_engine(held: tuple[str, ...], words: str) -> None:
+    """An engine resolves name:tag@digest by the digest alone; the image would get a name that is another's."""
+    reference = f"app:v2@sha256:{HEX}"
+    had = FakeEngine().has(V1, reference)
+    for name in held:
+        had.has(V2, name)
+    with pytest.raises(ImageError, match=f"names two images.*app:v2 {words}"):
+        EngineSource(had).offer(parse_wanted([{"name": reference}]))
+
+
+def test_a_password_is_offered_to_one_registry_only() -> None:
+    wanted = parse_wanted([{"name": "one.test/a:1"}, {"name": "two.test/b:1"}])
+    with pytest.raises(ImageError, match=r"registry_username: would be offered to one\.test and two\.test"):
+        RegistrySource(Client(), Login("me", "secret")).offer(wanted)
 
 
 def test_only_what_is_asked_for_is_staged(tmp_path: Path) -> None:

@@ -176,6 +176,24 @@ def test_one_part_that_fails_leaves_no_object_of_the_other_parts() -> None:
     assert (intact(s3), s3.uploads) == (True, {})
 
 
+def test_a_blob_that_another_run_had_there_first_is_no_failure() -> None:
+    """The run that is done first aborts other uploads of its blobs: a part of ours then meets NoSuchUpload."""
+    big = V1.image.layers[0].blob.digest
+    s3 = FakeS3()
+
+    def fault(phase: str, transfer: Mapping[str, Any]) -> Optional[dict[str, Any]]:
+        if (transfer.get("digest"), transfer.get("number")) != (big, 2):
+            return None
+        s3.holds({big: V1.content[big]})
+        return {"error": "PUT: 404 Not Found, NoSuchUpload"}
+
+    result = run(Source(s3, (V1,), fault=fault), target("a"))
+    assert "failed" not in result
+    assert status(result)[big] == "ok"
+    assert result["bytes_carried"] == sum(len(data) for digest, data in V1.content.items() if digest != big)
+    assert (intact(s3), s3.uploads) == (True, {})
+
+
 def test_an_answer_of_200_is_not_yet_an_object() -> None:
     lost = V1.image.config.digest
     s3 = FakeS3()

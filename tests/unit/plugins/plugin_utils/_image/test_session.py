@@ -81,8 +81,17 @@ def aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Aws:
         ({}, {}, {}, "AKIADEFAULT"),
         ({"profile": "named"}, TASK, CONTROLLER, "AKIANAMED"),
         ({}, {"AWS_PROFILE": "named"}, {}, "AKIANAMED"),
+        ({}, {"AWS_PROFILE": "named"}, CONTROLLER, "AKIANAMED"),
     ],
-    ids=["options", "task", "controller", "files", "profile over all variables", "profile of the task"],
+    ids=[
+        "options",
+        "task",
+        "controller",
+        "files",
+        "profile over all variables",
+        "profile of the task",
+        "profile of the task over the controller's keys",
+    ],
 )
 def test_options_come_first_then_the_task_s_environment_then_the_controller_s(
     aws: Aws,
