@@ -32,8 +32,6 @@ from .transfer import BlobSource, Transfer
 
 _TARGETS_AT_ONCE = 4
 _ATTEMPTS = 5
-# How long a source waits for its targets' permission before it gives up by itself.
-_WAIT_SECONDS = 600.0
 
 
 @dataclass(frozen=True)

@@ -191,12 +191,13 @@ def transfer(bed: Bed, ansible: Ansible, search: Search) -> Iterator[tuple[Case,
         images = [{"name": NAME}]
         probe = {"state": "saved", "images": images, "bucket": BUCKET, "ca_path": REGISTRY_CA, **login}
         refused = {"delegate_to": "public", "run_once": True, "ignore_errors": True}
-        environment = {**{name.upper(): f"{{{{ {name} }}}}" for name in KEYS}, "AWS_SESSION_TOKEN": TOKEN}
+        keys = {name.upper(): f"{{{{ {name} }}}}" for name in KEYS}
+        environment = {**keys, "AWS_SESSION_TOKEN": TOKEN}
         options = {name: f"{{{{ {name} }}}}" for name in KEYS}
         tasks = [
             {"name": "Token of the task", MODULE: probe, "environment": environment, **refused},
             {"name": "Token as an option", MODULE: {**probe, **options, "aws_session_token": TOKEN}, **refused},
-            {"name": "Role", "block": [role], "always": [always]},
+            {"name": "Role", "block": [role], "always": [always], "environment": keys},
         ]
         variables |= {name: bed.env[name.upper()] for name in KEYS}
         denial = Fault(
