@@ -1,0 +1,181 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The guard's Lambda function: one look at the region per batch of messages, by the same decision as the module.
+
+Its queue holds one message per thing to see to, and the queue's visibility time-out is the interval at which the guard
+looks again: a message that is not settled yet is reported as a batch item failure, so that SQS keeps it and hands it
+over anew after that time; one that is settled is not reported, and Lambda deletes it.
+
+Function: C(daytwo_aws._autostop.handler.handle). Its trigger is an SQS event source mapping with
+C(ReportBatchItemFailures).
+
+Environment: C(AUTOSTOP_OPTIONS), a JSON object with options of the module aurora_autostop under their own names
+(tag_key, tag_values, clusters, exclude, include_instances, migrate_tags, sweep_policy, finish_maintenance); what is
+left out has the module's default. C(AWS_REGION), which Lambda sets: the region that is looked at.
+
+Records: C(messageId), and in C(body) the event as EventBridge delivers it to SQS, as JSON:
+
+- an RDS event, C(source) C(aws.rds), with C(time) and C(detail.SourceArn): see to that cluster or DB instance, whatever
+  C(detail.EventID) says. It may be lost, late, doubled, or reordered (facts: autostop): all that counts is what a
+  reading shows.
+- the sweep's, C(source) C(aws.events): see to every database of the region.
+
+Anything else is kept, so that it ends in the dead-letter queue.
+
+A message is settled when each database that it is about
+
+- is seen C(stopped), in answer to an RDS event by a stop later than that event: until then the reading is stale, or AWS
+  has not begun yet. A stop that was just asked for is not settled: it may fail, and is looked at again;
+- or is left alone (no tag, held, excluded, never stopped by AWS, started by a person, gone);
+- or waits for maintenance (C(finish_maintenance)), which takes up to a week: the daily sweep sees to it.
+
+It is kept while one is C(starting) or otherwise not yet available, is C(stopping), has failed, or could not be read.
+
+Output: a line of JSON per database, C(kept) with the messages that stay because of it, and one per batch.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Optional
+
+from . import fleet, plan, report, statuses
+from .model import Cluster, Wanted
+from .run import Clock, Outcome, RegionOutcome, region
+from .tags import parse_moment
+
+try:
+    import botocore.session
+    from botocore.config import Config
+except ImportError:  # only its package needs them
+    pass
+
+OPTIONS = "AUTOSTOP_OPTIONS"
+
+# What a call may take at most leaves room for others within the function's time-out of a minute; a batch that is cut
+# off all the same comes again.
+CLIENT_CONFIG: dict[str, Any] = {
+    "retries": {"mode": "adaptive", "total_max_attempts": 5},
+    "connect_timeout": 5,
+    "read_timeout": 15,
+}
+
+# AWS restarts seven days after the stop, so a restart time further ahead than this belongs to a stop after the event.
+RESTART_AHEAD = timedelta(days=6)
+# A reading that shows no restart time is believed once no reading can be stale any more.
+STALE_AT_MOST = timedelta(hours=1)
+
+
+@dataclass(frozen=True)
+class Message:
+    """What one record asks for. C(database): an ARN, or empty for the sweep. C(at): when its event happened."""
+
+    id: str
+    database: str = ""
+    at: Optional[datetime] = None
+
+
+def handle(event: Mapping[str, Any], context: Any = None) -> dict[str, Any]:
+    """Lambda's entry point."""
+    name = os.environ["AWS_REGION"]
+    client = botocore.session.get_session().create_client("rds", region_name=name, config=Config(**CLIENT_CONFIG))
+    return answer(event, wanted_of(os.environ.get(OPTIONS) or "{}"), client, name, Clock(), _line)
+
+
+def wanted_of(options: str) -> Wanted:
+    """The wish in the environment. A name that is no option is a mistake that must not pass for the default."""
+    given = json.loads(options)
+    unknown = sorted(set(given) - set(fleet.OPTIONS))
+    if unknown:
+        raise fleet.OptionError(f"{OPTIONS} has {', '.join(unknown)}, which is no option. Install the guard again.")
+    return fleet.wanted_of({**{name: spec.get("default") for name, spec in fleet.OPTIONS.items()}, **given})
+
+
+def answer(
+    event: Mapping[str, Any],
+    wanted: Wanted,
+    client: Any,
+    name: str,
+    clock: Clock,
+    tell: Callable[[Mapping[str, Any]], None],
+) -> dict[str, Any]:
+    """One batch: read, decide and act once for all of its messages, then say which of them stay."""
+    messages: list[Message] = []
+    kept: set[str] = set()
+    for record in event["Records"]:
+        try:
+            messages.append(parse(record))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            kept.add(record["messageId"])
+            tell({"message": record["messageId"], "status": "failed", "reason": f"No event of ours: {error!r}."})
+    narrowed = narrow(wanted, messages)
+    outcome = region(client, narrowed, name, clock) if narrowed else RegionOutcome(name)
+    for text in outcome.warnings:
+        tell({"region": name, "warning": text})
+    trouble = outcome.error or outcome.incomplete
+    if trouble:
+        kept.update(message.id for message in messages)
+    for one in outcome.outcomes:
+        about = [message for message in messages if message.database in ("", one.database.arn)]
+        stays = [message.id for message in about if not settled(one, message.at, clock.now())]
+        kept.update(stays)
+        tell({**report.item(one).to_dict(), "kept": stays})
+    tell(
+        {
+            "region": name,
+            "status": "failed" if trouble else "ok",
+            "reason": trouble or f"{outcome.seen} clusters seen.",
+            "messages": len(event["Records"]),
+            "kept": sorted(kept),
+        }
+    )
+    return {"batchItemFailures": [{"itemIdentifier": one} for one in sorted(kept)]}
+
+
+def parse(record: Mapping[str, Any]) -> Message:
+    """What a record asks for; raises ValueError, KeyError and the like for what is no event of ours."""
+    body = json.loads(record["body"])
+    if body["source"] == "aws.events":
+        return Message(record["messageId"])
+    if body["source"] != "aws.rds":
+        raise ValueError(f"source {body['source']!r}")
+    arn, at = str(body["detail"]["SourceArn"]), parse_moment(body["time"])
+    if len(arn.split(":")) < 7 or at is None:
+        raise ValueError(f"ARN {arn!r}, time {body['time']!r}")
+    return Message(record["messageId"], arn, at)
+
+
+def narrow(wanted: Wanted, messages: Sequence[Message]) -> Optional[Wanted]:
+    """The wish, narrowed to the databases of the messages unless one is a sweep. None: nothing is in scope."""
+    if any(not message.database for message in messages):
+        return wanted
+    arns = sorted({message.database for message in messages if plan.in_scope(_named(message.database), wanted)})
+    return replace(wanted, clusters=tuple(arns)) if arns else None
+
+
+def _named(arn: str) -> Cluster:
+    """A database of which only the name is known."""
+    return Cluster(arn, arn.split(":")[6], "", "")
+
+
+def settled(outcome: Outcome, at: Optional[datetime], now: datetime) -> bool:
+    """Whether a message about this database may go. C(at): when its event happened, None for a sweep."""
+    decision, database = outcome.decision, outcome.database
+    if outcome.status == "skipped":
+        return True
+    if decision.status == "pending":
+        return statuses.line_of(database.kind, database.status).group == statuses.RUNNING  # waits for maintenance
+    if outcome.status not in ("ok", "changed") or outcome.after != "stopped":
+        return False
+    if at is None:
+        return True
+    restart = outcome.automatic_restart_time
+    return restart > at + RESTART_AHEAD if restart else now > at + STALE_AT_MOST
+
+
+def _line(told: Mapping[str, Any]) -> None:
+    print(json.dumps(told, sort_keys=True), flush=True)

@@ -1,0 +1,252 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The guard's function: what each message asks for, and which messages stay."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from datetime import timedelta
+from typing import Any, Optional
+
+import pytest
+from ansible_collections.daytwo.aws.plugins.module_utils._autostop import fleet, handler, plan, rds, run
+from ansible_collections.daytwo.aws.plugins.module_utils._autostop.model import Wanted, stamp
+from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._autostop.things import (
+    NOW,
+    PREFIX,
+    YES,
+    cluster,
+    instance,
+)
+
+REGION = "eu-central-1"
+HOUR = timedelta(hours=1)
+WEEK = timedelta(days=7)
+SWEEP = {"source": "aws.events", "detail-type": "Scheduled Event", "time": stamp(NOW), "detail": {}}
+
+
+def started(arn: str, event_id: str = "RDS-EVENT-0153", ago: timedelta = timedelta()) -> dict[str, Any]:
+    detail = {"EventID": event_id, "SourceArn": arn, "SourceType": "CLUSTER"}
+    return {"source": "aws.rds", "time": stamp(NOW - ago), "detail": detail}
+
+
+def batch(*bodies: Any) -> dict[str, Any]:
+    texts = [body if isinstance(body, str) else json.dumps(body) for body in bodies]
+    return {"Records": [{"messageId": f"m{number}", "body": text} for number, text in enumerate(texts)]}
+
+
+class Clock(run.Clock):
+    def now(self) -> Any:
+        return NOW
+
+
+class RefusedError(Exception):
+    """As botocore's ClientError."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.response = {"Error": {"Code": code, "Message": "no"}}
+
+
+class Rds:
+    """A region by name: status, tags, restart time. A stop is taken, and shows at once."""
+
+    def __init__(self, **clusters: Any) -> None:
+        self.clusters = {name: {"status": "available", "tags": YES, **one} for name, one in clusters.items()}
+        self.calls: Counter[str] = Counter()
+        self.denied: tuple[str, ...] = ()
+
+    def describe_db_clusters(self, **asked: Any) -> dict[str, Any]:
+        self._call("DescribeDBClusters")
+        return {
+            "DBClusters": [
+                {
+                    "DBClusterArn": f"{PREFIX}:cluster:{name}",
+                    "DBClusterIdentifier": name,
+                    "Engine": "aurora-postgresql",
+                    "Status": one["status"],
+                    "AutomaticRestartTime": one.get("restart"),
+                    "TagList": [{"Key": key, "Value": value} for key, value in one["tags"].items()],
+                }
+                for name, one in self.clusters.items()
+            ]
+        }
+
+    def describe_blue_green_deployments(self, **asked: Any) -> dict[str, Any]:
+        self._call("DescribeBlueGreenDeployments")
+        return {"BlueGreenDeployments": []}
+
+    def describe_pending_maintenance_actions(self, **asked: Any) -> dict[str, Any]:
+        self._call("DescribePendingMaintenanceActions")
+        return {"PendingMaintenanceActions": []}
+
+    def stop_db_cluster(self, DBClusterIdentifier: str) -> dict[str, Any]:  # noqa: N803
+        self._call("StopDBCluster")
+        self.clusters[DBClusterIdentifier]["status"] = "stopping"
+        return {"DBCluster": {"Status": "available"}}
+
+    def _call(self, operation: str) -> None:
+        self.calls[operation] += 1
+        if operation in self.denied:
+            raise RefusedError("AccessDenied")
+
+
+@pytest.fixture(autouse=True)
+def errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rds, "_SERVICE_ERRORS", (RefusedError,))
+
+
+def arn(name: str) -> str:
+    return f"{PREFIX}:cluster:{name}"
+
+
+def kept(client: Rds, *bodies: Any, wanted: Optional[Wanted] = None, told: Optional[list[Any]] = None) -> list[str]:
+    """The messages that stay of a batch."""
+    lines: list[Any] = [] if told is None else told
+    answer = handler.answer(batch(*bodies), wanted or Wanted(), client, REGION, Clock(), lines.append)
+    json.dumps(lines)
+    return [one["itemIdentifier"] for one in answer["batchItemFailures"]]
+
+
+def test_a_stop_is_asked_for_and_its_message_stays_until_it_is_seen() -> None:
+    client = Rds(orders={}, other={})
+    event = started(arn("orders"))
+    assert kept(client, event) == ["m0"]
+    assert {name: one["status"] for name, one in client.clusters.items()} == {
+        "orders": "stopping",
+        "other": "available",
+    }
+    assert kept(client, event) == ["m0"]
+    client.clusters["orders"] = {"status": "stopped", "tags": YES, "restart": NOW + WEEK}
+    assert kept(client, event) == []
+    assert client.calls["StopDBCluster"] == 1
+
+
+@pytest.mark.parametrize("status", ["starting", "backing-up", "upgrading", "stopping"])
+def test_what_is_not_yet_available_stays(status: str) -> None:
+    client = Rds(orders={"status": status})
+    assert kept(client, started(arn("orders")), SWEEP) == ["m0", "m1"]
+    assert client.calls["StopDBCluster"] == 0
+
+
+def test_a_stale_reading_does_not_settle_an_event() -> None:
+    """Just after the event, a reading can still show the cluster as it was: stopped, to be restarted about now."""
+    client = Rds(orders={"status": "stopped", "restart": NOW})
+    assert kept(client, started(arn("orders"))) == ["m0"]
+    assert kept(client, SWEEP) == []
+
+
+def test_a_stop_without_a_restart_time_is_believed_after_an_hour() -> None:
+    client = Rds(orders={"status": "stopped"})
+    assert kept(client, started(arn("orders"), ago=HOUR / 2), started(arn("orders"), ago=2 * HOUR)) == ["m0"]
+
+
+def test_an_event_that_comes_late_is_settled_by_the_stop_since() -> None:
+    client = Rds(orders={"status": "stopped", "restart": NOW + WEEK - 5 * HOUR})
+    assert kept(client, started(arn("orders"), ago=6 * HOUR)) == []
+
+
+@pytest.mark.parametrize("tags", [{}, {"autostop": "no"}, {"autostop": "Yes"}, {**YES, "autostop-until": "2027-01-01"}])
+def test_what_is_left_alone_is_settled(tags: dict[str, str]) -> None:
+    client = Rds(orders={"tags": tags})
+    assert kept(client, started(arn("orders")), SWEEP) == []
+    assert client.calls["StopDBCluster"] == 0
+
+
+def test_a_cluster_that_is_gone_is_settled() -> None:
+    assert kept(Rds(), started(arn("orders"))) == []
+
+
+def test_events_narrow_a_sweep_does_not() -> None:
+    client = Rds(orders={}, other={})
+    kept(client, started(arn("orders")))
+    assert client.clusters["other"]["status"] == "available"
+    kept(client, started(arn("orders")), SWEEP)
+    assert client.clusters["other"]["status"] == "stopping"
+
+
+def test_a_batch_reads_once_and_settles_each_message_by_its_own() -> None:
+    client = Rds(orders={}, off={"status": "stopped", "restart": NOW + WEEK})
+    told: list[Any] = []
+    assert kept(client, started(arn("orders")), started(arn("off")), started(arn("orders")), told=told) == ["m0", "m2"]
+    assert client.calls["DescribeDBClusters"] == 2  # one to observe, one to verify
+    by_name = {line["name"]: line for line in told if "name" in line}
+    assert by_name["orders"]["kept"] == ["m0", "m2"]
+    assert by_name["off"]["kept"] == []
+
+
+@pytest.mark.parametrize("wanted", [Wanted(exclude=("orders",)), Wanted(clusters=("other",))])
+def test_events_about_what_is_out_of_scope_take_no_call(wanted: Wanted) -> None:
+    client = Rds(orders={})
+    assert kept(client, started(arn("orders")), wanted=wanted) == []
+    assert client.calls == {}
+
+
+def test_a_region_that_cannot_be_read_keeps_everything() -> None:
+    client = Rds(orders={})
+    client.denied = ("DescribeDBClusters",)
+    told: list[Any] = []
+    assert kept(client, started(arn("orders")), SWEEP, told=told) == ["m0", "m1"]
+    assert "AccessDenied" in told[-1]["reason"]
+
+
+def test_a_stop_that_is_refused_keeps_its_message() -> None:
+    client = Rds(orders={})
+    client.denied = ("StopDBCluster",)
+    assert kept(client, started(arn("orders"))) == ["m0"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "no JSON",
+        "{}",
+        "[]",
+        {"source": "aws.ec2", "time": stamp(NOW), "detail": {}},
+        {**started(arn("orders")), "time": "today"},
+        started("orders"),
+    ],
+)
+def test_what_is_no_event_of_ours_is_kept_and_told(body: Any) -> None:
+    client = Rds(orders={})
+    told: list[Any] = []
+    assert kept(client, body, started(arn("orders")), told=told) == ["m0", "m1"]
+    assert told[0]["status"] == "failed"
+    assert client.clusters["orders"]["status"] == "stopping"
+
+
+def outcome(status: str, found: str, after: str, planned: str = "changed") -> run.Outcome:
+    return run.Outcome(plan.Decision(cluster(status=found), planned, ""), status, "", after)
+
+
+@pytest.mark.parametrize(
+    ("status", "found", "after", "planned", "gone"),
+    [
+        ("pending", "available", "available", "pending", True),  # waits for maintenance
+        ("pending", "available", "available", "changed", False),  # was refused: not available any more
+        ("pending", "starting", "starting", "pending", False),
+        ("ok", "available", "stopping", "changed", False),  # was refused: stopping already
+        ("failed", "available", "available", "changed", False),
+        ("skipped", "available", "available", "changed", True),  # was refused: not eligible
+        ("changed", "available", "stopped", "changed", True),
+        ("changed", "available", "available", "changed", False),  # the reading after the stop was stale
+    ],
+)
+def test_what_settles_a_sweep(status: str, found: str, after: str, planned: str, gone: bool) -> None:
+    assert handler.settled(outcome(status, found, after, planned), None, NOW) is gone
+
+
+def test_an_event_of_an_instance_is_about_that_instance() -> None:
+    message = handler.parse({"messageId": "m", "body": json.dumps(started(instance("alone").arn))})
+    narrowed = handler.narrow(Wanted(include_instances=True), [message])
+    assert narrowed
+    assert narrowed.clusters == (f"{PREFIX}:db:alone",)
+
+
+def test_the_options_are_the_modules_own() -> None:
+    assert handler.wanted_of("{}") == Wanted()
+    given = '{"tag_key": "off", "tag_values": ["x"], "sweep_policy": "auto_started_only", "exclude": ["a"]}'
+    assert handler.wanted_of(given) == Wanted("off", ("x",), exclude=("a",), sweep_policy="auto_started_only")
+    with pytest.raises(fleet.OptionError, match="tag_keys"):
+        handler.wanted_of('{"tag_keys": "off"}')
