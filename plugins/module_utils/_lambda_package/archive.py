@@ -1,0 +1,87 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A zip whose bytes follow from its entries alone: sorted, one time, one mode, stored."""
+
+from __future__ import annotations
+
+import fnmatch
+import io
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can hold
+MODE = 0o100644
+MAX_BYTES = 50 * 1024 * 1024  # of a package that is uploaded directly (Lambda quotas)
+
+
+class PackageError(Exception):
+    """What cannot be packaged: which thing, why, and what to do."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which entries go in: what C(include) matches always, else what C(exclude) does not."""
+
+    exclude: tuple[str, ...] = ()
+    include: tuple[str, ...] = ()
+
+    def takes(self, name: str) -> bool:
+        if _matches(name, self.include):
+            return True
+        return not _matches(name, self.exclude)
+
+
+def _matches(name: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def is_compiled_cache(name: str) -> bool:
+    return name.endswith((".pyc", ".pyo")) or "__pycache__" in PurePosixPath(name).parts
+
+
+def tree(source: Path, dest: str) -> Iterator[tuple[str, Path]]:
+    """The files at or below a path, by their names in the archive. C(dest) is the name of the path itself there."""
+    if source.is_file():
+        yield dest, source
+    elif source.is_dir():
+        for path in source.rglob("*"):
+            if path.is_file():
+                yield str(PurePosixPath(dest) / path.relative_to(source).as_posix()), path
+    else:
+        raise PackageError(f"{source} does not exist. Name a file or a folder on the host where this runs.")
+
+
+def gather(found: Sequence[tuple[str, Path]], choice: Choice) -> dict[str, Path]:
+    """One file per name; two that would share a name are a mistake, since only one could win."""
+    entries: dict[str, Path] = {}
+    for name, path in found:
+        if is_compiled_cache(name) or not choice.takes(name):
+            continue
+        if name.startswith("/") or ".." in PurePosixPath(name).parts:
+            raise PackageError(f"{name} leads out of the archive. Give dest as a relative path.")
+        if entries.get(name, path) != path:
+            raise PackageError(f"{entries[name]} and {path} would both be {name} in the archive. Give another dest.")
+        entries[name] = path
+    if not entries:
+        raise PackageError("Nothing is left to package. Look at sources, distributions, exclude and include.")
+    return entries
+
+
+def pack(entries: Mapping[str, Path]) -> bytes:
+    """The archive. Stored, because compressed bytes differ between versions of zlib."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name in sorted(entries):
+            info = zipfile.ZipInfo(name, EPOCH)
+            info.create_system = 3  # Unix, wherever this runs
+            info.external_attr = MODE << 16
+            archive.writestr(info, entries[name].read_bytes())
+    packed = buffer.getvalue()
+    if len(packed) > MAX_BYTES:
+        raise PackageError(
+            f"The package has {len(packed)} bytes, and Lambda takes at most {MAX_BYTES} in an upload. "
+            "Leave out more with exclude."
+        )
+    return packed

@@ -1,0 +1,188 @@
+#!/usr/bin/python
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: lambda_package
+short_description: Zips the deployment package of a Python Lambda function, the same bytes from the same sources
+version_added: 0.1.0
+description:
+  - Puts files, and Python distributions as they are installed, with all that these require, into a zip file.
+  - Its bytes follow from names and contents alone. Entries are sorted, bear one time and one mode, and are stored, not
+    compressed, because compressed bytes differ between versions of zlib. An unchanged source leaves the function alone.
+  - Needs no internet and no pip. What is not installed can be put into a folder beforehand, with
+    C(pip install --target).
+author:
+  - The daytwo.aws authors (@daytwo-aws)
+attributes:
+  check_mode:
+    support: full
+    description: Makes the package in memory, and writes nothing.
+  diff_mode:
+    support: full
+    description: Shows the checksum before and after.
+  idempotent:
+    support: full
+    description: The same sources make the same file.
+  platform:
+    platforms: posix
+    support: full
+options:
+  dest:
+    description: Where to write the zip file. Its folder exists.
+    type: path
+    required: true
+  sources:
+    description: Files and folders of one's own code. Folders are taken with all that is in them, but compiled caches.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      src:
+        description: A file or a folder on the host where this runs.
+        type: path
+        required: true
+      dest:
+        description: Its name in the package, a relative path.
+        type: str
+        required: true
+  distributions:
+    description:
+      - Python distributions, as V(NAME), V(NAME==VERSION) or V(NAME>=VERSION). What they require goes in as well,
+        without extras. Those with compiled code are refused.
+      - A version that is not the one installed fails.
+    type: list
+    elements: str
+    default: []
+  distributions_path:
+    description:
+      - Folders in which the distributions are looked for, such as those made by C(pip install --target). Without it,
+        where the Python that runs this module imports from.
+    type: list
+    elements: path
+  exclude:
+    description: Shell patterns of names in the package that stay out. V(*) also matches V(/).
+    type: list
+    elements: str
+    default: []
+  include:
+    description: Shell patterns of names that go in although O(exclude) matches them.
+    type: list
+    elements: str
+    default: []
+seealso:
+  - module: amazon.aws.lambda
+"""
+
+EXAMPLES = r"""
+- name: Package a function with a pinned botocore, of which only RDS is needed
+  daytwo.aws.lambda_package:
+    dest: /tmp/function.zip
+    sources:
+      - src: function.py
+        dest: function.py
+    distributions:
+      - botocore==1.40.0
+    exclude:
+      - botocore/data/*/*
+    include:
+      - botocore/data/rds/*
+  register: package
+"""
+
+RETURN = r"""
+dest:
+  description: The zip file.
+  returned: always
+  type: str
+  sample: /tmp/function.zip
+sha256:
+  description: Checksum of the package, in hexadecimal digits.
+  returned: always
+  type: str
+  sample: 5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03
+code_sha256:
+  description: The same as Lambda shows it in C(CodeSha256), in Base64.
+  returned: always
+  type: str
+  sample: WJG1tSLV3whtD/CxEPvZ0hu0/HFjrzTQgoai6Eb2vgM=
+size:
+  description: Size of the package in bytes.
+  returned: always
+  type: int
+  sample: 4194304
+entries:
+  description: Number of files in it.
+  returned: always
+  type: int
+  sample: 240
+distributions:
+  description: Versions of all distributions in it, by name.
+  returned: always
+  type: dict
+  sample: {botocore: 1.40.0, urllib3: 2.5.0}
+"""
+
+import base64
+import hashlib
+import os
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils._lambda_package.archive import Choice, PackageError, gather, pack, tree
+from ..module_utils._lambda_package.distributions import Installed, Requirement, files
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "dest": {"type": "path", "required": True},
+            "sources": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {"src": {"type": "path", "required": True}, "dest": {"type": "str", "required": True}},
+            },
+            "distributions": {"type": "list", "elements": "str", "default": []},
+            "distributions_path": {"type": "list", "elements": "path"},
+            "exclude": {"type": "list", "elements": "str", "default": []},
+            "include": {"type": "list", "elements": "str", "default": []},
+        },
+        supports_check_mode=True,
+    )
+    params = module.params
+    dest = Path(params["dest"])
+    try:
+        wanted = [Requirement.parse(text) for text in params["distributions"]]
+        installed = Installed(params["distributions_path"]).closure(wanted) if wanted else []
+        found = [pair for one in params["sources"] for pair in tree(Path(one["src"]), one["dest"])]
+        found += [pair for one in installed for pair in files(one)]
+        entries = gather(found, Choice(tuple(params["exclude"]), tuple(params["include"])))
+        package = pack(entries)
+        before = hashlib.sha256(dest.read_bytes()).hexdigest() if dest.exists() else None
+    except (PackageError, OSError) as error:
+        module.fail_json(msg=f"{dest} was not made. {error}")
+    digest = hashlib.sha256(package)
+    changed = before != digest.hexdigest()
+    if changed and not module.check_mode:
+        temporary = Path(module.tmpdir) / "package.zip"
+        temporary.write_bytes(package)
+        module.atomic_move(str(temporary), os.fspath(dest))
+    module.exit_json(
+        changed=changed,
+        dest=str(dest),
+        sha256=digest.hexdigest(),
+        code_sha256=base64.b64encode(digest.digest()).decode(),
+        size=len(package),
+        entries=len(entries),
+        distributions={one.metadata["Name"]: one.version for one in installed},
+        diff={"before": {"sha256": before}, "after": {"sha256": digest.hexdigest()}},
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The guard's package: made twice, and run where nothing but Python is."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from integration.targets.aurora_autostop.kit import REGION, YES, Account, Told
+
+UTILS = Path(__file__).parents[4] / "plugins/module_utils"
+
+
+def play(account: Account, *checks: bool, **changes: Any) -> list[Told]:
+    """The module once per entry of C(checks), which says whether in check mode."""
+    code = [UTILS / "_autostop", UTILS / "_plan.py", UTILS / "_result.py"]
+    options = {
+        "dest": str(account.folder / "guard.zip"),
+        "sources": [{"src": str(path), "dest": f"daytwo_aws/{path.name}"} for path in code],
+        "distributions": ["botocore>=1.39.0"],
+        "exclude": ["botocore/data/*/*"],
+        "include": ["botocore/data/rds/*"],
+        **changes,
+    }
+    tasks = [
+        {
+            "name": "Package",
+            "daytwo.aws.lambda_package": options,
+            "check_mode": check,
+            "diff": True,
+            "ignore_errors": True,
+        }
+        for check in checks
+    ]
+    playbook = account.folder / "package.yml"
+    playbook.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": tasks}]))
+    return account.play(str(playbook))
+
+
+def test_check_run_check_run(account: Account) -> None:
+    told = play(account, True, False, True, False)
+    assert [one.changed for one in told] == [True, True, False, False]
+    assert len({one.result["code_sha256"] for one in told}) == 1
+    assert told[0].result["diff"]["before"] == {"sha256": None}
+    assert "botocore" in told[0].result["distributions"]
+    assert (account.folder / "guard.zip").stat().st_size == told[1].result["size"]
+
+
+def test_what_cannot_be_made_says_why_and_writes_nothing(account: Account) -> None:
+    (told,) = play(account, False, distributions=["botocore==1.0"])
+    assert told.failed
+    assert "botocore==1.0 is wanted" in told.message
+    assert not (account.folder / "guard.zip").exists()
+
+
+RUN = """
+import importlib.util, json, sys
+sys.path.insert(0, sys.argv[1])
+for name in ("ansible", "ansible_collections", "boto3"):
+    assert importlib.util.find_spec(name) is None, name
+from daytwo_aws._autostop import handler
+print(json.dumps({"answer": handler.handle(json.loads(sys.argv[2])), "botocore": handler.botocore.__file__}))
+"""
+
+
+def test_the_package_runs_without_ansible_and_amazon_aws(account: Account) -> None:
+    play(account, False)
+    unpacked = account.folder / "task"
+    with zipfile.ZipFile(account.folder / "guard.zip") as package:
+        package.extractall(unpacked)
+    arn = account.cluster("orders", YES)
+    account.cluster("other")
+    body = {"source": "aws.rds", "time": "2026-11-24T12:00:00Z", "detail": {"SourceArn": arn}}
+    ran = subprocess.run(
+        # -I and -S: neither the environment nor site-packages add anything to what can be imported.
+        [
+            sys.executable,
+            "-I",
+            "-S",
+            "-c",
+            RUN,
+            unpacked,
+            json.dumps({"Records": [{"messageId": "m", "body": json.dumps(body)}]}),
+        ],
+        env={**account.aws.env, "AWS_REGION": REGION},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    *lines, last = [json.loads(line) for line in ran.stdout.splitlines()]
+    assert last["answer"] == {"batchItemFailures": [{"itemIdentifier": "m"}]}
+    assert last["botocore"].startswith(str(unpacked))
+    assert lines[0]["name"] == "orders"
+    assert lines[0]["status"] == "changed"
+    assert account.statuses() == {"orders": "stopping", "other": "available"}

@@ -1,0 +1,79 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The bytes of a package follow from names and contents alone."""
+
+from __future__ import annotations
+
+import io
+import os
+import zipfile
+from pathlib import Path
+
+import pytest
+from ansible_collections.daytwo.aws.plugins.module_utils._lambda_package import archive
+from ansible_collections.daytwo.aws.plugins.module_utils._lambda_package.archive import Choice, PackageError
+
+
+def folder(path: Path, **contents: str) -> Path:
+    for name, text in contents.items():
+        file = path / f"{name}.py"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    return path
+
+
+def packed(path: Path) -> bytes:
+    return archive.pack(archive.gather(list(archive.tree(path, "code")), Choice()))
+
+
+def test_the_same_sources_make_the_same_bytes(tmp_path: Path) -> None:
+    """Whatever the order in which files were made, their times, modes and caches."""
+    one = folder(tmp_path / "one", a="1", b="2")
+    two = folder(tmp_path / "two", b="2", a="1")
+    os.utime(two / "a.py", (1, 1))
+    (two / "a.py").chmod(0o755)
+    folder(two / "__pycache__", x="cache")
+    (two / "a.pyc").write_text("cache")
+    assert packed(one) == packed(two)
+    (two / "a.py").write_text("3")
+    assert packed(one) != packed(two)
+
+
+def test_what_the_archive_holds(tmp_path: Path) -> None:
+    with zipfile.ZipFile(io.BytesIO(packed(folder(tmp_path / "x", b="2", a="1")))) as opened:
+        assert [entry.filename for entry in opened.infolist()] == ["code/a.py", "code/b.py"]
+        assert {entry.date_time for entry in opened.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+        assert {entry.external_attr >> 16 for entry in opened.infolist()} == {0o100644}  # readable to Lambda's user
+        assert opened.read("code/b.py") == b"2"
+
+
+@pytest.mark.parametrize(
+    ("name", "goes_in"),
+    [
+        ("botocore/session.py", True),
+        ("botocore/data/endpoints.json", True),
+        ("botocore/data/ec2/2016-11-15/service-2.json.gz", False),
+        ("botocore/data/rds/2014-10-31/service-2.json.gz", True),
+    ],
+)
+def test_include_wins_over_exclude(name: str, goes_in: bool) -> None:
+    assert Choice(("botocore/data/*/*",), ("botocore/data/rds/*",)).takes(name) is goes_in
+
+
+def test_what_cannot_be_packaged_says_why(tmp_path: Path) -> None:
+    with pytest.raises(PackageError, match="does not exist"):
+        list(archive.tree(tmp_path / "gone", "code"))
+    file = folder(tmp_path / "x", a="1") / "a.py"
+    other = folder(tmp_path / "y", a="2") / "a.py"
+    with pytest.raises(PackageError, match="leads out"):
+        archive.gather([("../a.py", file)], Choice())
+    with pytest.raises(PackageError, match="would both be"):
+        archive.gather([("a.py", file), ("a.py", other)], Choice())
+    with pytest.raises(PackageError, match="Nothing is left"):
+        archive.gather([("a.py", file)], Choice(("*",)))
+
+
+def test_a_package_beyond_lambdas_limit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archive, "MAX_BYTES", 100)
+    with pytest.raises(PackageError, match="at most 100"):
+        packed(folder(tmp_path / "x", a="1" * 200))
