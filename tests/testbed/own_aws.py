@@ -14,6 +14,7 @@ import random
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -44,12 +45,14 @@ class OwnAws:
     def __init__(self) -> None:
         self.port = free_port()
         self._clients: dict[tuple[str, str], Any] = {}
+        self._folder = tempfile.TemporaryDirectory(prefix="testbed-aws-")
         env = {
             **{name: os.environ[name] for name in ("PATH", "LC_ALL") if name in os.environ},
             "PYTHONPATH": str(paths.TESTS),
             "PYTHONDONTWRITEBYTECODE": "1",
             **{name.upper(): value for name, value in KEYS.items()},
             "AWS_EC2_METADATA_DISABLED": "true",
+            "TMPDIR": self._folder.name,
         }
         argv = [sys.executable, "-m", "testbed.aws.server", str(self.port)]
         self.process = subprocess.Popen(argv, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -59,6 +62,7 @@ class OwnAws:
         self.proxy = Proxy((HOST, 0), OwnGate(self.rules, (HOST, self.port)))
         threading.Thread(target=self.proxy.serve, daemon=True).start()
         self.endpoint = f"http://{HOST}:{self.proxy.listener.getsockname()[1]}"
+        self.ask("lambda/endpoint", url=self.endpoint)
 
     def _wait(self) -> None:
         end = time.monotonic() + 30
@@ -85,12 +89,14 @@ class OwnAws:
         self.process.terminate()
         self.process.wait(10)
         self.proxy.listener.close()
+        self._folder.cleanup()
 
     def reset(self) -> None:
         """An empty account, the clock at the machine's time, nothing denied, nothing failing, no calls."""
         self._post("/moto-api/reset")
         self.ask("clock", reset=True)
         self.ask("rds/settings")
+        self.ask("events/settings")
         self.rules.denied, self.rules.faults, self.rules.calls = [], [], []
 
     def ask(self, command: str, /, **arguments: Any) -> Any:

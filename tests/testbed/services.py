@@ -27,6 +27,7 @@ def _part(name: str, module: str, sources: list[str], *reads: object) -> Part:
         "AWS_ACCESS_KEY_ID": "testbed",
         "AWS_SECRET_ACCESS_KEY": "testbed",
         "AWS_EC2_METADATA_DISABLED": "true",
+        "TMPDIR": str(paths.STATE / "tmp"),
     }
     # The environment's own path, not that of a link to it: the same recipe however `up` was called.
     python = Path(sys.prefix).resolve() / "bin" / "python"
@@ -36,7 +37,7 @@ def _part(name: str, module: str, sources: list[str], *reads: object) -> Part:
 def parts() -> list[Part]:
     certificate = (pki.FOLDER / "s3.pem").read_text()
     return [
-        _part("aws", "testbed.aws.server", ["aws/*.py"]),
+        _part("aws", "testbed.aws.server", ["aws/*.py", "function.py"]),
         _part("gate", "testbed.gate", ["gate.py", "proxy.py", "identify.py", "paths.py"], certificate),
     ]
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
+from . import timeline
 from .clock import CLOCK
 
 PREFIX = "/moto-api/testbed/"
@@ -32,7 +33,7 @@ def command(name: str) -> Callable[[Command], Command]:
 def clock(advance: float = 0, reset: bool = False) -> str:
     if reset:
         CLOCK.reset()
-    CLOCK.advance(advance)
+    timeline.advance(advance)
     return CLOCK.now().isoformat()
 
 
@@ -47,7 +48,7 @@ def controlled(app: Any) -> Any:
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         try:
             told, status = COMMANDS[path[len(PREFIX) :]](**json.loads(body or b"{}")), "200 OK"
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             told, status = f"{type(error).__name__}: {error}", "400 Bad Request"
         start_response(status, [("Content-Type", "application/json")])
         return [json.dumps(told).encode()]
@@ -58,7 +59,7 @@ def controlled(app: Any) -> Any:
 def ask(endpoint: str, command: str, /, **arguments: Any) -> Any:
     """Gives a command to the AWS behind an endpoint."""
     address = urlsplit(endpoint)
-    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=30)
+    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=600)  # weeks can go by
     try:
         connection.request("POST", PREFIX + command, json.dumps(arguments), {"Content-Type": "application/json"})
         answer = connection.getresponse()

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import random
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -16,17 +18,26 @@ from moto.rds.exceptions import RDSClientError
 from moto.rds.models import RDSBackend, rds_backends
 from moto.rds.responses import RDSResponse
 
+from . import eventbridge, timeline
 from .clock import CLOCK
 from .control import command
 from .rds import page
 from .rules import rule
 
 WEEK = timedelta(days=7)
+
+# Words and ids of events, of clusters and of instances (facts on autostop; RDS guide, "Event messages")
 NOTICES = {
-    "stopped": "DB {kind} stopped",  # RDS-EVENT-0150, 0087
-    "started": "DB {kind} started",  # RDS-EVENT-0151, 0088
-    "auto": "DB {kind} is being started due to it exceeding the maximum allowed time being stopped.",  # 0153, 0154
+    "stopped": ("DB {kind} stopped", {"cluster": "RDS-EVENT-0150", "instance": "RDS-EVENT-0087"}),
+    "started": ("DB {kind} started", {"cluster": "RDS-EVENT-0151", "instance": "RDS-EVENT-0088"}),
+    "failed": ("DB {kind} failed to stop", {"cluster": "RDS-EVENT-0152", "instance": "RDS-EVENT-0152"}),
+    "auto": (
+        "DB {kind} is being started due to it exceeding the maximum allowed time being stopped.",
+        {"cluster": "RDS-EVENT-0153", "instance": "RDS-EVENT-0154"},
+    ),
 }
+SOURCE_TYPES = {"cluster": "CLUSTER", "instance": "DB_INSTANCE"}
+DETAIL_TYPES = {"cluster": "RDS DB Cluster Event", "instance": "RDS DB Instance Event"}
 
 
 @dataclass
@@ -38,6 +49,17 @@ class Settings:
     stale_reads: int = 0  # so many of the next DescribeDBClusters show each status as it was before its last change
     failing_stops: list[str] = field(default_factory=list)  # clusters that come back to available
     throttled: dict[str, int] = field(default_factory=dict)  # by cluster: so many of its next stops; -1: all
+    # Shares of all stops that fail, of readings that are stale, of calls that are throttled
+    failing_share: float = 0.0
+    stale_share: float = 0.0
+    throttled_share: float = 0.0
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        self.dice = random.Random(self.seed)  # noqa: S311 - the same faults each time
+
+    def happens(self, share: float) -> bool:
+        return share > 0 and self.dice.random() < share
 
 
 SETTINGS = Settings()
@@ -95,12 +117,34 @@ def change(database: Any, status: str, due: datetime | None) -> None:
     database.testbed_due = due
 
 
+_LIVING = threading.RLock()
+
+
 def live(backend: Any) -> None:
     """Brings every database to where it is now: one change after the other, each at its own time."""
-    for kind, databases in (("cluster", backend.clusters), ("instance", backend.databases)):
-        for database in databases.values():
-            while _step(backend, kind, database):
-                pass
+    with _LIVING:
+        for kind, databases in (("cluster", backend.clusters), ("instance", backend.databases)):
+            for database in list(databases.values()):
+                while _step(backend, kind, database):
+                    pass
+
+
+def _due() -> datetime | None:
+    moments = [
+        database.testbed_due
+        for backend in list(rds_backends[DEFAULT_ACCOUNT_ID].values())
+        for database in [*backend.clusters.values(), *backend.databases.values()]
+        if getattr(database, "testbed_due", None)
+    ]
+    return min(moments, default=None)
+
+
+def _settle() -> None:
+    for backend in list(rds_backends[DEFAULT_ACCOUNT_ID].values()):
+        live(backend)
+
+
+timeline.source(_due, _settle)
 
 
 def _step(backend: Any, kind: str, database: Any) -> bool:
@@ -108,8 +152,9 @@ def _step(backend: Any, kind: str, database: Any) -> bool:
     if due is None or CLOCK.now() < due:
         return False
     if database.status == "stopping":
-        if database.resource_id in SETTINGS.failing_stops:
+        if database.resource_id in SETTINGS.failing_stops or SETTINGS.happens(SETTINGS.failing_share):
             change(database, "available", None)
+            notify(backend, kind, database, "failed", due)
             return True
         change(database, "stopped", due + WEEK)
         database.automatic_restart_time = due + WEEK
@@ -127,8 +172,21 @@ def _step(backend: Any, kind: str, database: Any) -> bool:
 
 
 def notify(backend: Any, kind: str, database: Any, what: str, when: datetime) -> None:
-    message = NOTICES[what].format(kind=kind)
+    """To DescribeEvents, and to EventBridge, which also gets the event's id and the tags (RDS guide)."""
+    words, ids = NOTICES[what]
+    message = words.format(kind=kind)
     backend.events.append(Notice(database.resource_id, f"db-{kind}", message, ["notification"], when, database.arn))
+    detail = {
+        "EventCategories": ["notification"],
+        "SourceType": SOURCE_TYPES[kind],
+        "SourceArn": database.arn,
+        "Date": when.strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z",
+        "Message": message,
+        "SourceIdentifier": database.resource_id,
+        "EventID": ids[kind],
+        "Tags": {tag["Key"]: tag["Value"] for tag in database.tags},
+    }
+    eventbridge.emit(backend.region_name, "aws.rds", DETAIL_TYPES[kind], [database.arn], detail, when)
 
 
 @rule(RDSBackend, "stop_db_cluster", fact="A cluster goes from available by way of stopping to stopped (Aurora guide)")
@@ -192,6 +250,7 @@ def throttle(name: str) -> None:
     left = SETTINGS.throttled.get(name, 0)
     if left:
         SETTINGS.throttled[name] = left - 1 if left > 0 else left
+    if left or SETTINGS.happens(SETTINGS.throttled_share):
         raise RDSClientError("Throttling", "Rate exceeded")
 
 
@@ -203,10 +262,12 @@ def throttle(name: str) -> None:
 )
 def time_goes_on_for_clusters(plain: Callable[..., Any], backend: RDSBackend, *args: Any, **kwargs: Any) -> Any:
     live(backend)
+    if SETTINGS.happens(SETTINGS.throttled_share):
+        raise RDSClientError("Throttling", "Rate exceeded")
     clusters = plain(backend, *args, **kwargs)
-    if SETTINGS.stale_reads <= 0:
+    if SETTINGS.stale_reads <= 0 and not SETTINGS.happens(SETTINGS.stale_share):
         return clusters
-    SETTINGS.stale_reads -= 1
+    SETTINGS.stale_reads = max(0, SETTINGS.stale_reads - 1)
     return [stale(cluster) for cluster in clusters]
 
 

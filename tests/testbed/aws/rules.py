@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The frame for rules: one function a rule, put around one method of one moto backend, citing its fact.
+"""The frame for rules: one function a rule, put around one method of a moto backend (or function of a module of
+moto's), citing its fact.
 
 @rule(RDSBackend, "stop_db_instance", fact="what the real service does")
 def aurora_members_are_not_stopped(plain, backend, *args, **kwargs):
@@ -21,7 +22,7 @@ from typing import Any
 class Rule:
     name: str
     fact: str
-    owner: type[Any]
+    owner: Any  # a class, or a module
     method: str
     function: Callable[..., Any]
     new: bool = False  # an operation that moto lacks altogether
@@ -33,8 +34,8 @@ class Rule:
         plain = getattr(self.owner, self.method)  # a method that moto renamed fails here, at the start
 
         @functools.wraps(plain)
-        def ruled(backend: Any, *args: Any, **kwargs: Any) -> Any:
-            return self.function(plain, backend, *args, **kwargs)
+        def ruled(*args: Any, **kwargs: Any) -> Any:
+            return self.function(plain, *args, **kwargs)
 
         setattr(self.owner, self.method, ruled)
         return lambda: setattr(self.owner, self.method, plain)
@@ -49,9 +50,7 @@ class Rule:
 RULES: list[Rule] = []
 
 
-def rule(
-    owner: type[Any], method: str, fact: str, new: bool = False
-) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def rule(owner: Any, method: str, fact: str, new: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
         RULES.append(Rule(function.__name__, fact, owner, method, function, new))
         return function

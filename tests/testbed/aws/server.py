@@ -4,13 +4,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
 
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import run_simple
 
 from ..gate import MOTO
-from . import installed, load
+from . import installed, load, timeline
 from .control import controlled
 
 
@@ -18,8 +20,11 @@ def main() -> None:
     host, port = MOTO
     if len(sys.argv) > 1:
         port = int(sys.argv[1])
+    if "TMPDIR" in os.environ:
+        os.makedirs(os.environ["TMPDIR"], exist_ok=True)  # the packages of functions
     app = controlled(DomainDispatcherApplication(create_backend_app))
     with installed(load()):
+        threading.Thread(target=timeline.run, daemon=True).start()
         run_simple(host, port, app, threaded=True, request_handler=MotoRequestHandler)
 
 
