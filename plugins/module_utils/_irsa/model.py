@@ -5,8 +5,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Optional
+from typing import Any, Optional
 
 AUDIENCE = "sts.amazonaws.com"
 ACTION = "sts:AssumeRoleWithWebIdentity"
@@ -86,3 +87,36 @@ ANYBODY = Subject.of("*", "*")
 def role_name(role: str) -> str:
     """The name of a role that is given by name or by ARN: IAM's calls take names, whose paths play no part."""
     return role.rpartition("/")[2] if role.startswith("arn:") else role
+
+
+@dataclass(frozen=True)
+class Binding:
+    """Service accounts of one namespace, and the role that they may or may not assume."""
+
+    role: str
+    provider: Provider
+    subjects: tuple[Subject, ...]
+    present: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.role}: {', '.join(map(str, self.subjects))}"
+
+
+@dataclass(frozen=True)
+class Wish:
+    """How bindings are to be made true: what the plan needs besides them."""
+
+    audience: str = AUDIENCE
+    purge: bool = False
+    allow_empty: bool = False
+    explicit: bool = False
+    create_role: bool = False
+
+
+@dataclass(frozen=True)
+class Role:
+    """A role as IAM shows it. C(document): its trust document."""
+
+    name: str
+    arn: str
+    document: Mapping[str, Any]

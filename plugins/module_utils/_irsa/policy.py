@@ -157,7 +157,7 @@ class _Request:
 
     provider: Provider
     subject: Subject
-    audience: str
+    audience: Optional[str]
     variables: bool  # whether the document's version knows ${...}
     in_part: bool = False  # whether a statement counts that applies to a part of a pattern
 
@@ -167,7 +167,7 @@ class _Request:
         if name == self.provider.key("sub").lower():
             return self._compare(operator, self.subject, wanted)
         if name == self.provider.key("aud").lower():
-            return self._compare(operator, Subject(self.audience), wanted)
+            return None if self.audience is None else self._compare(operator, Subject(self.audience), wanted)
         if name == "aws:federatedprovider":
             return self._compare(operator, Subject(self.provider.arn), wanted)
         if _absent(name, self.provider):
@@ -273,8 +273,8 @@ def _match(index: int, statement: Statement, request: _Request) -> tuple[Optiona
     return (None if unknown else True), match
 
 
-def evaluate(document: Document, provider: Provider, subject: Subject, audience: str = AUDIENCE) -> Verdict:
-    """May a token of this provider with this subject and audience assume the role?
+def evaluate(document: Document, provider: Provider, subject: Subject, audience: Optional[str] = AUDIENCE) -> Verdict:
+    """May a token of this provider with this subject and audience (None: with whichever) assume the role?
 
     A pattern is allowed where one statement covers all of it.
     """
@@ -292,7 +292,7 @@ def evaluate(document: Document, provider: Provider, subject: Subject, audience:
     return Verdict(tuple(by), tuple(denied), tuple(perhaps))
 
 
-def grants(document: Document, provider: Provider, audience: str = AUDIENCE) -> list[Grant]:
+def grants(document: Document, provider: Provider, audience: Optional[str] = AUDIENCE) -> list[Grant]:
     """Whom each statement of the provider lets in, one entry a subject. C(evaluate) says what a Deny takes away."""
     found = []
     request = _Request(provider, ANYBODY, audience, document.get("Version") == "2012-10-17")
