@@ -39,14 +39,34 @@ class ClusterError(Exception):
 
 @dataclass(frozen=True)
 class Cluster:
-    """What DescribeCluster says that a client needs."""
+    """What DescribeCluster says that a client needs. A cluster that is being made has no endpoint yet."""
 
     name: str
     arn: str
-    host: str
-    ca_pem: str
     identity: str  # what the token's header names: the name, or the id of a local cluster on an Outpost
+    endpoint: str = ""
+    ca_data: str = ""
     issuer: str = ""  # of service account tokens, verbatim
+    status: str = ""
+
+    @property
+    def host(self) -> str:
+        return self._there(self.endpoint, "endpoint")
+
+    @property
+    def ca_pem(self) -> str:
+        data = self._there(self.ca_data, "certificate authority")
+        try:
+            return base64.b64decode(data, validate=True).decode("ascii")
+        except (binascii.Error, ValueError) as error:
+            raise ClusterError(f"The certificate authority of {self.name} is not what EKS sends: {error}.") from error
+
+    def _there(self, value: str, what: str) -> str:
+        if not value:
+            raise ClusterError(
+                f"{self.name} has no {what} yet: its status is {self.status}. Run again when it is ACTIVE."
+            )
+        return value
 
     @property
     def region(self) -> str:
@@ -87,23 +107,14 @@ def describe(eks: Any, name: str) -> Cluster:
             "AccessDeniedException": "Allow eks:DescribeCluster to these credentials.",
         }.get(code, "Run again once that is mended.")
         raise ClusterError(f"DescribeCluster of {name}: {code}: {answer.get('Message') or error}. {way_out}") from error
-    host, ca = told.get("endpoint"), (told.get("certificateAuthority") or {}).get("data")
-    if not host or not ca:
-        raise ClusterError(
-            f"{name} has no {'endpoint' if not host else 'certificate authority'} yet: its status is "
-            f"{told.get('status')}. Run again when it is ACTIVE."
-        )
-    try:
-        pem = base64.b64decode(ca).decode("ascii")
-    except (binascii.Error, ValueError) as error:
-        raise ClusterError(f"The certificate authority of {name} is not what EKS sends: {error}.") from error
     return Cluster(
         name=str(told["name"]),
         arn=str(told["arn"]),
-        host=str(host),
-        ca_pem=pem,
         identity=str(told.get("id") or told["name"]),
+        endpoint=str(told.get("endpoint") or ""),
+        ca_data=str((told.get("certificateAuthority") or {}).get("data") or ""),
         issuer=str(((told.get("identity") or {}).get("oidc") or {}).get("issuer") or ""),
+        status=str(told.get("status") or ""),
     )
 
 

@@ -27,7 +27,7 @@ PEM = "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n"
 
 
 def cluster(arn: str = ARN, identity: str = "blue", host: str = "https://blue.example.org") -> Cluster:
-    return Cluster(arn.rsplit("/", 1)[1], arn, host, PEM, identity)
+    return Cluster(arn.rsplit("/", 1)[1], arn, identity, host, base64.b64encode(PEM.encode()).decode())
 
 
 def sts(one: Cluster, session: str | None = None) -> Any:
@@ -153,9 +153,14 @@ class Eks:
 
 def test_a_cluster_is_described() -> None:
     one = _eks_token.describe(Eks(), "blue")
-    assert one == Cluster(
-        "blue", ARN, "https://blue.example.org", PEM, "blue", "https://oidc.eks.eu-central-1.amazonaws.com/id/AB"
+    assert (one.name, one.arn, one.identity, one.host, one.ca_pem) == (
+        "blue",
+        ARN,
+        "blue",
+        "https://blue.example.org",
+        PEM,
     )
+    assert one.issuer == "https://oidc.eks.eu-central-1.amazonaws.com/id/AB"
     assert _eks_token.describe(Eks(id="11-22"), "blue").identity == "11-22"  # a local cluster on an Outpost
 
 
@@ -167,9 +172,12 @@ def test_a_cluster_is_described() -> None:
         ({"certificateAuthority": {"data": "no base64!"}}, "not what EKS sends"),
     ],
 )
-def test_what_is_not_there_yet_is_named(told: dict[str, Any], words: str) -> None:
+def test_what_is_not_there_yet_is_named(told: dict[str, Any], words: str, tmp_path: Path) -> None:
+    pytest.importorskip("kubernetes")
+    one = _eks_token.describe(Eks(**told), "blue")
+    assert one.issuer  # which is all that some need
     with pytest.raises(ClusterError, match=words):
-        _eks_token.describe(Eks(**told), "blue")
+        _kubernetes.for_cluster(one, Tokens(lambda: Token("token", 0)), str(tmp_path))
 
 
 @pytest.mark.parametrize(
