@@ -281,8 +281,7 @@ def _session(caller: Optional[Caller]) -> str:
         return "That is about permissions, not about who may assume a role."
     return (
         f"The caller is a session of the role {caller.role}, which STS had issued before: whatever let the caller "
-        "assume "
-        "the role has worked."
+        "assume the role has worked."
     )
 
 
@@ -293,14 +292,12 @@ def _unstated(told: Denied, one_of: bool) -> Denied:
         return replace(
             told,
             reason=f"AWS does not say which side refused {action}: the caller's own policies or the trust policy of "
-            "the "
-            "role that it wanted.",
+            "the role that it wanted.",
         )
     if told.caller is None:
         return replace(told, reason=f"Neither the caller nor the policy that refused {action} is named.")
     why = (
-        "AWS says that the resource does not exist in this region, or that its own policy does not allow it, or denies "
-        "it"
+        "AWS says that the resource is not in this region, or that its own policy does not allow it, or denies it"
         if one_of
         else "AWS does not say which policy refused it"
     )
@@ -364,8 +361,7 @@ def _find_ec2(text: str) -> Iterator[tuple[int, Denied]]:
                 PERMISSION,
                 "unstated",
                 "EC2 knew the caller and refused the operation: that is about permissions. Who and what it was stands "
-                "in the "
-                "encoded message, if there is one.",
+                "in the encoded message, if there is one.",
                 match[0],
             ),
         )
