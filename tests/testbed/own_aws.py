@@ -97,6 +97,8 @@ class OwnAws:
         self.ask("clock", reset=True)
         self.ask("rds/settings")
         self.ask("events/settings")
+        self.ask("eks/settings")
+        self.ask("ec2/settings")
         self.rules.denied, self.rules.faults, self.rules.calls = [], [], []
 
     def ask(self, command: str, /, **arguments: Any) -> Any:

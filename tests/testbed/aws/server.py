@@ -13,6 +13,7 @@ from werkzeug.serving import run_simple
 
 from ..gate import MOTO
 from . import installed, load, timeline
+from .caller_identity import presigned
 from .control import controlled
 
 
@@ -22,7 +23,7 @@ def main() -> None:
         port = int(sys.argv[1])
     if "TMPDIR" in os.environ:
         os.makedirs(os.environ["TMPDIR"], exist_ok=True)  # the packages of functions
-    app = controlled(DomainDispatcherApplication(create_backend_app))
+    app = controlled(presigned(DomainDispatcherApplication(create_backend_app)))
     with installed(load()):
         threading.Thread(target=timeline.run, daemon=True).start()
         run_simple(host, port, app, threaded=True, request_handler=MotoRequestHandler)

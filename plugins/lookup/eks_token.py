@@ -1,0 +1,132 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: eks_token
+short_description: Address, token and certificate authority of EKS clusters, from AWS credentials alone
+version_added: 0.1.0
+author:
+  - The daytwo.aws authors (@daytwo-aws)
+description:
+  - Returns what modules of C(kubernetes.core) take as C(host), C(api_key) and C(ca_cert). Needs neither the C(aws)
+    command line nor a kubeconfig file.
+  - Each term costs one C(DescribeCluster). The token itself is a signed request to C(sts:GetCallerIdentity) that the
+    cluster sends off; making it calls nobody. It is signed for STS in the cluster's own region, by its public name,
+    whatever endpoints are set, since clusters accept no other.
+  - A token lasts 15 minutes, or as long as the credentials that signed it, if they end sooner. Evaluate the lookup once
+    per block, in a task with C(no_log), and again for later work. The modules of this collection that take O(_terms)'s
+    clusters as their option C(cluster) renew it themselves.
+  - Whose credentials these are has to have an access entry (or a line in C(aws-auth)) in the cluster.
+options:
+  _terms:
+    description: Names of clusters, all in the region of the connection.
+    type: list
+    elements: str
+    required: true
+extends_documentation_fragment:
+  - amazon.aws.assume_role.plugins
+  - amazon.aws.common.plugins
+  - amazon.aws.region.plugins
+  - amazon.aws.boto3
+notes:
+  - C(api_key) is a secret. C(kubernetes.core) masks it in its own results, and this collection in those of its modules;
+    other tasks show what they are given unless they have C(no_log).
+  - The certificate authority is a file in Ansible's temporary folder on the controller, which Ansible removes at its
+    end. Modules that use it have to run on the controller.
+seealso:
+  - module: kubernetes.core.k8s
+"""
+
+EXAMPLES = r"""
+- name: Talk to a cluster
+  hosts: localhost
+  gather_facts: false
+  tasks:
+    - name: Get a token
+      ansible.builtin.set_fact:
+        blue: "{{ lookup('daytwo.aws.eks_token', 'blue', region='eu-central-1') }}"
+      no_log: true
+
+    - name: List namespaces
+      kubernetes.core.k8s_info:
+        kind: Namespace
+      module_defaults:
+        group/kubernetes.core.k8s:
+          host: "{{ blue.host }}"
+          api_key: "{{ blue.api_key }}"
+          ca_cert: "{{ blue.ca_cert }}"
+"""
+
+RETURN = r"""
+_raw:
+  description: One entry per cluster.
+  type: list
+  elements: dict
+  contains:
+    host:
+      description: URL of the cluster's API.
+      type: str
+      sample: https://0123456789ABCDEF.gr7.eu-central-1.eks.amazonaws.com
+    api_key:
+      description: The token.
+      type: str
+      sample: k8s-aws-v1.aHR0cHM6Ly9...
+    ca_cert:
+      description: Path of the file with the cluster's certificate authority.
+      type: path
+      sample: /root/.ansible/tmp/ansible-local-1/eks-ca-0123456789abcdef.pem
+"""
+
+import contextlib
+from typing import Any, Optional
+
+from ansible import constants as C  # noqa: N812 (the name that Ansible's own code has for it)
+from ansible.errors import AnsibleLookupError
+from ansible_collections.amazon.aws.plugins.plugin_utils.lookup import AWSLookupBase
+
+from ..module_utils import _eks_token
+from ..module_utils._eks_token import ClusterError
+from ..module_utils._kubernetes import ca_file, tokens_of
+
+with contextlib.suppress(ImportError):  # AWSLookupBase says so in words
+    from botocore.exceptions import BotoCoreError, ClientError
+
+
+class LookupModule(AWSLookupBase):  # type: ignore[misc]
+    def run(self, terms: list[str], variables: Optional[dict[str, Any]] = None, **kwargs: Any) -> list[dict[str, str]]:
+        super().run(terms, variables, **kwargs)
+        assumed = self._assumed()
+
+        def client(service: str, **more: Any) -> Any:
+            return self.client(service, **assumed, **more)
+
+        found = []
+        for term in terms:
+            try:
+                cluster = _eks_token.describe(client("eks"), term)
+                token = tokens_of(cluster, client).current()
+            except ClusterError as error:
+                raise AnsibleLookupError(str(error)) from None
+            found.append(
+                {"host": cluster.host, "api_key": token.value, "ca_cert": ca_file(cluster.ca_pem, C.DEFAULT_LOCAL_TMP)}
+            )
+        return found
+
+    def _assumed(self) -> dict[str, Any]:
+        """The keys of the role to assume, if one is named, as arguments of a client."""
+        role = self.get_option("assume_role_arn")
+        if not role:
+            return {}
+        try:
+            keys = self.client("sts").assume_role(RoleArn=role, RoleSessionName="daytwo-eks-token")["Credentials"]
+        except (BotoCoreError, ClientError) as error:
+            raise AnsibleLookupError(f"AssumeRole of {role}: {error}") from error
+        return {
+            "profile_name": None,
+            "aws_access_key_id": keys["AccessKeyId"],
+            "aws_secret_access_key": keys["SecretAccessKey"],
+            "aws_session_token": keys["SessionToken"],
+        }

@@ -1,0 +1,122 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Providers, subjects and bindings: what the rooms of this capability hand each other."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Optional
+
+AUDIENCE = "sts.amazonaws.com"
+ACTION = "sts:AssumeRoleWithWebIdentity"
+_SERVICE_ACCOUNT = "system:serviceaccount"
+_PROVIDER = re.compile(r"arn:(aws[a-z-]*):iam::(\d{12}):oidc-provider/(.+)")
+
+
+def has_wildcard(text: str) -> bool:
+    return "*" in text or "?" in text
+
+
+class IrsaError(Exception):
+    """What was asked cannot be done: what, to which thing, why, and the way out."""
+
+
+@dataclass(frozen=True)
+class Provider:
+    """An IAM OIDC provider. Its issuer, without scheme, is the prefix of its condition keys."""
+
+    arn: str
+
+    @classmethod
+    def parse(cls, arn: str) -> Provider:
+        if not _PROVIDER.fullmatch(arn):
+            raise IrsaError(
+                f"{arn!r} is no ARN of an OIDC provider. Write arn:PARTITION:iam::ACCOUNT:oidc-provider/ISSUER, as "
+                "ListOpenIDConnectProviders shows it."
+            )
+        return cls(arn)
+
+    @classmethod
+    def of_cluster(cls, cluster_arn: str, issuer: str) -> Provider:
+        """The provider that a cluster's tokens need: of its own partition and account, its issuer to the letter."""
+        parts = cluster_arn.split(":")
+        return cls(f"arn:{parts[1]}:iam::{parts[4]}:oidc-provider/{issuer.partition('://')[2] or issuer}")
+
+    @property
+    def issuer(self) -> str:
+        return self.arn.partition(":oidc-provider/")[2]
+
+    @property
+    def account(self) -> str:
+        return self.arn.split(":")[4]
+
+    def key(self, claim: str) -> str:
+        """The condition key of one of its claims."""
+        return f"{self.issuer}:{claim}"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The C(sub) of service accounts' tokens. C(pattern): C(*) and C(?) in it stand for any characters, for any one."""
+
+    value: str
+    pattern: bool = False
+
+    @classmethod
+    def of(cls, namespace: str, service_account: str) -> Subject:
+        value = f"{_SERVICE_ACCOUNT}:{namespace}:{service_account}"
+        return cls(value, has_wildcard(value))
+
+    @property
+    def pair(self) -> Optional[tuple[str, str]]:
+        """Namespace and service account; None where it is no service account's."""
+        head, _dummy, rest = self.value.partition(f"{_SERVICE_ACCOUNT}:")
+        namespace, colon, name = rest.partition(":")
+        return (namespace, name) if not head and colon else None
+
+    def __str__(self) -> str:
+        return "/".join(self.pair) if self.pair else self.value
+
+
+# Every service account of a cluster: what a statement allows that names no subject.
+ANYBODY = Subject.of("*", "*")
+
+
+def role_name(role: str) -> str:
+    """The name of a role that is given by name or by ARN: IAM's calls take names, whose paths play no part."""
+    return role.rpartition("/")[2] if role.startswith("arn:") else role
+
+
+@dataclass(frozen=True)
+class Binding:
+    """Service accounts of one namespace, and the role that they may or may not assume."""
+
+    role: str
+    provider: Provider
+    subjects: tuple[Subject, ...]
+    present: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.role}: {', '.join(map(str, self.subjects))}"
+
+
+@dataclass(frozen=True)
+class Wish:
+    """How bindings are to be made true: what the plan needs besides them."""
+
+    audience: str = AUDIENCE
+    purge: bool = False
+    allow_empty: bool = False
+    explicit: bool = False
+    create_role: bool = False
+
+
+@dataclass(frozen=True)
+class Role:
+    """A role as IAM shows it. C(document): its trust document."""
+
+    name: str
+    arn: str
+    document: Mapping[str, Any]

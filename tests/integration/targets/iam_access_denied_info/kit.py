@@ -1,0 +1,94 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An AWS of the test's own with what a load balancer controller has: a role, its policy, load balancers, a cluster."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from integration.targets.aurora_autostop.kit import Account as Base
+from integration.targets.aurora_autostop.kit import Told
+from testbed.own_aws import OwnAws
+
+MODULE = "daytwo.aws.iam_access_denied_info"
+TAG = "elbv2.k8s.aws/cluster"
+DELETE = "elasticloadbalancing:DeleteLoadBalancer"
+SERVICE_ACCOUNT = ("cloudon", "aws-load-balancer-controller")
+# As the controller's published policy has it: deleting is allowed where the tag is there, whatever its value.
+ONLY_TAGGED = {
+    "Effect": "Allow",
+    "Action": [DELETE, "elasticloadbalancing:ModifyLoadBalancerAttributes"],
+    "Resource": "*",
+    "Condition": {"Null": {f"aws:ResourceTag/{TAG}": "false"}},
+}
+SEEING = {"Effect": "Allow", "Action": "elasticloadbalancing:Describe*", "Resource": "*"}
+EC2 = {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}
+
+
+def document(*statements: Mapping[str, Any]) -> str:
+    return json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
+
+
+class Account(Base):
+    def cluster_provider(self, name: str = "blue") -> str:
+        """An EKS cluster and its IAM OIDC provider, whose ARN is returned."""
+        eks, iam = self.aws.client("eks"), self.aws.client("iam")
+        role = "arn:aws:iam::123456789012:role/cluster"
+        cluster = eks.create_cluster(name=name, roleArn=role, resourcesVpcConfig={})["cluster"]
+        issuer = cluster["identity"]["oidc"]["issuer"]
+        answer = iam.create_open_id_connect_provider(Url=issuer, ClientIDList=["sts.amazonaws.com"])
+        return str(answer["OpenIDConnectProviderArn"])
+
+    def role(self, name: str, trust: Sequence[Mapping[str, Any]], *statements: Mapping[str, Any], **more: Any) -> str:
+        iam = self.aws.client("iam")
+        answer = iam.create_role(RoleName=name, AssumeRolePolicyDocument=document(*trust), **more)
+        if statements:
+            iam.put_role_policy(RoleName=name, PolicyName="inline", PolicyDocument=document(*statements))
+        return str(answer["Role"]["Arn"])
+
+    def load_balancer(self, name: str, tags: Mapping[str, str]) -> str:
+        subnets = self.aws.client("ec2").describe_subnets()["Subnets"]
+        listed = [{"Key": key, "Value": value} for key, value in tags.items()]
+        answer = self.aws.client("elbv2").create_load_balancer(
+            Name=name,
+            Subnets=[one["SubnetId"] for one in subnets[:2]],
+            Type="network",
+            **({"Tags": listed} if listed else {}),
+        )
+        return str(answer["LoadBalancers"][0]["LoadBalancerArn"])
+
+    def explain(self, message: str, _env: Mapping[str, str] | None = None, **options: Any) -> Told:
+        playbook = self.folder / f"explain-{self._runs}.yml"
+        task = {"name": "Explain", MODULE: {"message": message, **options}, "ignore_errors": True}
+        playbook.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": [task]}]))
+        (told,) = self.play(str(playbook), env=_env)
+        return told
+
+
+def trust(provider: str, *subjects: tuple[str, str]) -> dict[str, Any]:
+    issuer = provider.partition("oidc-provider/")[2]
+    names = [f"system:serviceaccount:{namespace}:{name}" for namespace, name in subjects]
+    return {
+        "Effect": "Allow",
+        "Principal": {"Federated": provider},
+        "Action": "sts:AssumeRoleWithWebIdentity",
+        "Condition": {"StringEquals": {f"{issuer}:aud": "sts.amazonaws.com", f"{issuer}:sub": names}},
+    }
+
+
+def refused(role: str, action: str, resource: str, session: str = "1677819233544969902") -> str:
+    """As AWS words it, for a session of the role."""
+    return (
+        f"AccessDenied: User: arn:aws:sts::123456789012:assumed-role/{role}/{session} is not authorized to perform: "
+        f"{action} on resource: {resource} because no identity-based policy allows the {action} action\n"
+        "\tstatus code: 403, request id: a99a0c2b-fc6c-476f-a70e-c5c24e91db03"
+    )
+
+
+@pytest.fixture
+def account(aws: OwnAws, tmp_path: Path) -> Account:
+    return Account(aws, tmp_path)

@@ -1,0 +1,335 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The decision by tables: the ten hard cases of the facts, and what surrounds them."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+from ansible_collections.daytwo.aws.plugins.module_utils._irsa import plan, policy
+from ansible_collections.daytwo.aws.plugins.module_utils._irsa.model import Binding, IrsaError, Subject, Wish
+from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._irsa.things import (
+    CLUSTER,
+    GITHUB_STATEMENT,
+    OTHER,
+    SERVICE,
+    STS,
+    document,
+    sub,
+    trust,
+    value,
+)
+
+A, B = sub("a", "one"), sub("b", "two")
+ALL_OF_B = sub("b", "*")
+SUB, AUD = CLUSTER.key("sub"), CLUSTER.key("aud")
+FENCE = {"IpAddress": {"aws:SourceIp": "192.0.2.0/24"}}
+
+
+def present(*subjects: Subject, provider: Any = CLUSTER) -> Binding:
+    return Binding("lbc", provider, subjects or (B,))
+
+
+def absent(*subjects: Subject, provider: Any = CLUSTER) -> Binding:
+    return Binding("lbc", provider, subjects or (B,), present=False)
+
+
+def decide(told: Any, *bindings: Binding, quota: int | None = 2048, **wish: Any) -> plan.RolePlan:
+    before = copy.deepcopy(told)
+    decided = plan.decide("lbc", told, bindings, Wish(**wish), quota)
+    assert told == before
+    if decided.writes and decided.after is not None and not any(one.status == "failed" for one in decided.bindings):
+        again = plan.decide("lbc", decided.after, bindings, Wish(**wish), quota)
+        assert not again.writes, "a second run would write"
+        assert plan.lacking(decided.after, decided.bindings, Wish(**wish)) == []
+    return decided
+
+
+def only(decided: plan.RolePlan) -> plan.BindingPlan:
+    (one,) = decided.bindings
+    return one
+
+
+# 1. String sub, add one: an array of both, the rest deep-equal; the second run writes nothing (decide() looks).
+def test_case_1_a_string_becomes_an_array_of_both() -> None:
+    before = document(SERVICE, trust(A.value), Id="x")
+    decided = decide(before, present())
+    expected = copy.deepcopy(before)
+    expected["Statement"][1]["Condition"]["StringEquals"][SUB] = [A.value, B.value]
+    assert decided.after == expected
+    assert (only(decided).status, only(decided).added) == ("changed", (B,))
+    assert only(decided).reason == "Added. b/two allowed, by Statement[1]."
+    assert decided.steps[0].reason == "+ b/two"
+
+
+# 2. A wildcard beside StringEquals: a separate StringLike statement; old and new both allowed.
+def test_case_2_a_wildcard_gets_a_statement_of_its_own() -> None:
+    decided = decide(document(trust(A.value)), present(ALL_OF_B))
+    assert decided.after == document(trust(A.value), trust(ALL_OF_B.value, operator="StringLike"))
+    for subject in (A, B, sub("b", "any")):
+        assert policy.evaluate(decided.after, CLUSTER, subject).allowed
+    assert not policy.evaluate(decided.after, CLUSTER, sub("c", "any")).allowed
+
+
+# 3. sub under both operators: never only one edited; a statement is added.
+def test_case_3_of_two_operators_none_is_edited() -> None:
+    both = {**trust(), "Condition": {"StringEquals": {AUD: STS, SUB: A.value}, "StringLike": {SUB: "system:*"}}}
+    decided = decide(document(both), present())
+    assert decided.after == document(both, trust(B.value))
+
+
+# 4. Two cluster statements: only the target. A Federated list of two: a new statement.
+def test_case_4_only_the_clusters_own_statement_changes() -> None:
+    decided = decide(document(trust(A.value, provider=OTHER), trust(A.value)), present())
+    assert decided.after == document(trust(A.value, provider=OTHER), trust(A.value, B.value))
+    shared = {**trust(A.value), "Principal": {"Federated": [CLUSTER.arn, OTHER.arn]}}
+    assert decide(document(shared), present()).after == document(shared, trust(B.value))
+
+
+# 5. A foreign condition: preserved, and told.
+def test_case_5_a_foreign_condition_stays_and_is_inherited() -> None:
+    fenced = trust(A.value)
+    fenced["Condition"].update(FENCE)
+    decided = decide(document(fenced), present())
+    expected = trust(A.value, B.value)
+    expected["Condition"].update(FENCE)
+    assert decided.after == document(expected)
+    assert only(decided).verdicts[0][1].by[0].conditions == ('IpAddress aws:SourceIp: "192.0.2.0/24"',)
+    assert only(decided).warnings == ('b/two: Statement[0] also demands IpAddress aws:SourceIp: "192.0.2.0/24".',)
+
+
+# 6. GitHub, service and Deny statements, Id, Sids: deep-equal. A matching Deny is reported.
+def test_case_6_everything_else_stays_and_a_deny_is_told() -> None:
+    deny = {"Sid": "No", "Effect": "Deny", "Principal": "*", "Action": "sts:*", "Condition": {"Null": {AUD: "true"}}}
+    before = document(GITHUB_STATEMENT, SERVICE, deny, {**trust(A.value), "Sid": "Mine"}, Id="x")
+    decided = decide(before, present())
+    assert decided.after is not None
+    for index in range(3):
+        assert decided.after["Statement"][index] == before["Statement"][index]
+    assert {**decided.after, "Statement": None} == {**before, "Statement": None}
+    assert only(decided).status == "changed"
+
+    before["Statement"][2] = {**trust(B.value), "Effect": "Deny", "Sid": "No"}
+    decided = decide(before, present(A, B))
+    assert only(decided).status == "failed"
+    assert "b/two is denied by Statement[2] (No), which overrules" in only(decided).reason
+    assert "b/two: a Deny overrules it: Statement[2] (No)." in only(decided).warnings
+    assert not decided.writes
+
+    before["Statement"][2]["Condition"].update(FENCE)
+    decided = decide(before, present())
+    assert only(decided).status == "changed"
+    assert "Statement[2] (No) may deny it, which depends on IpAddress" in only(decided).warnings[0]
+
+
+# 7. The last sub takes its statement along; the only statement: refused. Never an audience-only condition.
+def test_case_7_the_last_subject_takes_its_statement_along() -> None:
+    decided = decide(document(SERVICE, trust(B.value)), absent())
+    assert decided.after == document(SERVICE)
+    assert only(decided).removed == (B,)
+
+    refused = decide(document(trust(B.value)), absent())
+    assert not refused.writes
+    assert only(refused).status == "failed"
+    assert "would be left without a statement" in only(refused).reason
+    assert "Delete the role" in only(refused).reason
+
+    replaced = decide(document(trust(B.value)), absent(), present(A))
+    assert replaced.after == document(trust(A.value))
+
+
+# 8. Over the quota: size, quota and the ways out; unchanged.
+def test_case_8_over_the_quota() -> None:
+    many = [sub("namespace", f"service-account-{number:03}") for number in range(40)]
+    before = document(trust(A.value))
+    decided = decide(before, present(*many))
+    size = policy.size(document(trust(A.value, *(one.value for one in many))))
+    assert size > 2048
+    assert not decided.writes
+    assert only(decided).status == "failed"
+    for told in (f"{size} characters", "quota is 2048", "raised", "split the role", "Pod Identity"):
+        assert told in only(decided).reason
+    assert decide(before, present(*many), quota=4096).writes
+    assert decide(before, present(*many), quota=None).writes  # not known here: IAM decides
+
+
+# 9. A missing aud: a warning, nothing added silently; a custom aud stays; ForAllValues is no trust.
+def test_case_9_audiences_and_set_operators() -> None:
+    decided = decide(document(trust(A.value, aud=None)), present())
+    assert decided.after == document(trust(A.value, B.value, aud=None))
+    assert only(decided).warnings == (
+        "b/two: Statement[0] does not check the audience. Add sts.amazonaws.com as the provider's aud to it.",
+    )
+
+    custom = trust(A.value, aud="vault")
+    assert decide(document(custom), present()).after == document(custom, trust(B.value))
+    assert decide(document(custom), present(), audience="vault").after == document(trust(A.value, B.value, aud="vault"))
+
+    loose = trust(A.value, operator="ForAllValues:StringEquals")
+    decided = decide(document(loose), present(A))
+    assert decided.after == document(loose, trust(A.value))
+    assert "ForAllValues" in only(decided).warnings[0]
+
+
+# 10. Somebody else's write between read and write is in test_run.py: it is no matter of one document.
+
+
+def test_a_wildcard_covers_what_is_wanted() -> None:
+    told = document(trust(ALL_OF_B.value, operator="StringLike"))
+    decided = decide(told, present())
+    assert not decided.writes
+    assert only(decided).status == "ok"
+    assert "a wildcard covers it: Statement[0]" in only(decided).warnings[0]
+    explicit = decide(told, present(), explicit=True)
+    assert explicit.after is not None
+    assert B.value in policy.compact(explicit.after)
+    assert not only(explicit).warnings
+
+
+def test_open_to_all_is_told() -> None:
+    decided = decide(document(trust()), present())
+    assert not decided.writes
+    assert "open to every service account" in only(decided).warnings[0]
+    assert decide(document(trust()), present(), explicit=True).after == document(trust(), trust(B.value))
+
+
+def test_removed_and_still_allowed_is_failed() -> None:
+    told = document(trust(A.value, B.value), trust(ALL_OF_B.value, operator="StringLike"))
+    decided = decide(told, absent())
+    assert decided.after == document(
+        {**trust(), "Condition": {"StringEquals": {AUD: STS, SUB: [A.value]}}},
+        trust(ALL_OF_B.value, operator="StringLike"),
+    )
+    one = only(decided)
+    assert (one.status, one.removed) == ("failed", (B,))
+    assert [match.index for match in one.still_allowed_by] == [1]
+    assert "Statement[1] still allows it, by a wildcard" in one.reason
+
+
+def test_an_audience_of_another_kind_still_allows() -> None:
+    decided = decide(document(trust(aud="vault"), trust(B.value)), absent())
+    assert only(decided).status == "failed"
+    assert [match.index for match in only(decided).still_allowed_by] == [0]
+
+
+def test_a_denied_subject_is_absent() -> None:
+    told = document(trust(), {**trust(B.value, aud=None), "Effect": "Deny"})
+    assert only(decide(told, absent())).status == "ok"
+
+
+def test_removing_a_wildcard_tells_who_is_left() -> None:
+    told = document(trust(B.value), trust(ALL_OF_B.value, operator="StringLike"))
+    decided = decide(told, absent(ALL_OF_B))
+    assert decided.after == document(trust(B.value))
+    assert only(decided).warnings == ("b/* is gone, and b/two under it can still assume the role.",)
+
+
+def test_purge() -> None:
+    told = document(SERVICE, trust(A.value, B.value), trust(), trust(A.value, provider=OTHER))
+    decided = decide(told, present(), purge=True)
+    assert decided.after == document(
+        SERVICE,
+        {**trust(), "Condition": {"StringEquals": {AUD: STS, SUB: [B.value]}}},
+        trust(A.value, provider=OTHER),
+    )
+    assert [str(one) for one in decided.purged] == ["a/one", "*"]
+    assert only(decided).status == "ok"
+    assert decided.steps[0].reason == "- a/one (purge); - * (purge)"
+
+
+def test_purge_of_everything_needs_allow_empty() -> None:
+    told = document(SERVICE, trust(A.value, B.value))
+    refused = decide(told, absent(), purge=True)
+    assert not refused.writes
+    assert refused.refusal is not None
+    assert "allow_empty=true" in refused.refusal
+    assert decide(told, absent(), purge=True, allow_empty=True).after == document(SERVICE)
+    still = decide(document(trust(A.value, B.value)), absent(), purge=True, allow_empty=True)
+    assert not still.writes
+    assert "without a statement" in str(still.refusal)
+
+
+def test_purge_gives_a_wildcards_place_to_what_is_named() -> None:
+    decided = decide(document(trust(ALL_OF_B.value, operator="StringLike")), present(), purge=True)
+    assert decided.after == document(trust(B.value))
+    assert only(decided).status == "changed"
+
+
+def test_purge_does_not_narrow_a_statement_for_everybody() -> None:
+    told = document({**trust(A.value), "Principal": "*"}, trust(B.value))
+    refused = decide(told, present(), purge=True)
+    assert "Statement[0]: it trusts every principal" in str(refused.refusal)
+    assert not refused.writes
+    assert only(refused).status == "ok"  # that binding is true all the same; the role's own result fails
+
+
+def test_a_statement_for_everybody_keeps_its_last_subject() -> None:
+    decided = decide(document({**trust(B.value), "Principal": "*"}, SERVICE), absent())
+    assert only(decided).status == "failed"
+    assert "trusts every principal" in only(decided).reason
+    assert not decided.writes
+
+
+def test_deleted_principals_are_told_and_never_dropped() -> None:
+    gone = {"Effect": "Allow", "Principal": {"AWS": "AROAEXAMPLEEXAMPLE123"}, "Action": "sts:AssumeRole"}
+    refused = decide(document(gone, trust(A.value)), present())
+    assert not refused.writes
+    assert "AROAEXAMPLEEXAMPLE123" in only(refused).reason
+    unchanged = decide(document(gone, trust(A.value)), present(A))
+    assert only(unchanged).status == "ok"
+    assert "AROAEXAMPLEEXAMPLE123" in unchanged.warnings[0]
+
+
+def test_over_the_quota_a_shorter_form_of_the_same_meaning_is_taken() -> None:
+    told = document(trust(A.value), trust(sub("c", "x").value), trust(sub("d", "x").value))
+    short = policy.size(policy.squeeze(policy.add(told, CLUSTER, B, STS)[0], CLUSTER))
+    decided = decide(told, present(), quota=short)
+    assert decided.squeezed
+    assert decided.after == document(trust(A.value, B.value, sub("c", "x").value, sub("d", "x").value))
+    assert not decide(told, present()).squeezed
+    assert "quota is" in only(decide(told, present(), quota=short - 1)).reason
+
+
+def test_what_shrinks_is_written_though_it_stays_over_the_quota() -> None:
+    assert decide(document(trust(A.value, B.value)), absent(), quota=10).writes
+
+
+def test_a_role_that_is_not_there() -> None:
+    assert only(decide(None, absent())).status == "ok"
+    refused = decide(None, present())
+    assert only(refused).status == "failed"
+    assert "create_role=true" in only(refused).reason
+    created = decide(None, present(), absent(A), create_role=True)
+    assert created.after == document(trust(B.value))
+    assert created.before is None
+    assert created.steps[0].action == plan.CREATE
+    assert [one.status for one in created.bindings] == ["changed", "ok"]
+    nobody = decide(None, absent(), create_role=True)
+    assert not nobody.writes
+
+
+def test_sizes() -> None:
+    decided = decide(document(trust(A.value)), present())
+    before, after = decided.sizes
+    assert before == policy.size(document(trust(A.value)))
+    assert after == policy.size(document(trust(A.value, B.value)))
+
+
+def test_a_subject_cannot_be_both() -> None:
+    plan.contradictions([present(), absent(A), absent(provider=OTHER)])
+    with pytest.raises(IrsaError, match="b/two is both present and absent for role lbc"):
+        plan.contradictions([present(A, B), absent()])
+
+
+def test_what_was_read_back_is_held_against_the_plan() -> None:
+    decided = decide(document(trust(A.value)), present())
+    assert plan.lacking(document(trust(A.value)), decided.bindings, Wish()) == [
+        "b/two is denied: no statement allows it"
+    ]
+    removed = decide(document(trust(A.value, B.value)), absent())
+    assert plan.lacking(document(trust(A.value, B.value)), removed.bindings, Wish()) == [
+        "b/two is allowed, by Statement[0]"
+    ]
+    assert value("a", "one") == A.value

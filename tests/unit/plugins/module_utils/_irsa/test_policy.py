@@ -1,0 +1,383 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The evaluator, and the edits, by tables."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+from ansible_collections.daytwo.aws.plugins.module_utils._irsa import policy
+from ansible_collections.daytwo.aws.plugins.module_utils._irsa.model import IrsaError, Provider, Subject
+from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._irsa.things import (
+    CLUSTER,
+    GITHUB,
+    GITHUB_STATEMENT,
+    ISSUER,
+    OTHER,
+    SERVICE,
+    STS,
+    document,
+    sub,
+    trust,
+    value,
+)
+
+A, B = value("a", "one"), value("b", "two")
+SUB, AUD = CLUSTER.key("sub"), CLUSTER.key("aud")
+
+
+def statement(condition: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {**trust(), "Condition": condition, **more}
+
+
+# Documents, and whether a/one may assume the role.
+ANSWERS: list[tuple[str, dict[str, Any], bool]] = [
+    ("named", document(trust(A)), True),
+    ("named in a list", document(trust(B, A)), True),
+    ("another", document(trust(B)), False),
+    ("one object for Statement", {"Version": "2012-10-17", "Statement": trust(A)}, True),
+    ("no statement", document(), False),
+    ("wildcard", document(trust("system:serviceaccount:a:*", operator="StringLike")), True),
+    ("wildcard under StringEquals is no wildcard", document(trust("system:serviceaccount:a:*")), False),
+    ("question mark", document(trust("system:serviceaccount:?:one", operator="StringLike")), True),
+    ("audience only: open to all", document(trust()), True),
+    ("no condition at all", document(trust(aud=None)), True),
+    ("another audience", document(trust(A, aud="vault")), False),
+    ("another cluster", document(trust(A, provider=OTHER)), False),
+    ("keys in another case", document(statement({"StringEquals": {SUB.upper(): A, AUD.title(): STS}})), True),
+    (
+        "both operators intersect",
+        document(statement({"StringEquals": {SUB: [A, B]}, "StringLike": {SUB: "system:serviceaccount:b:*"}})),
+        False,
+    ),
+    (
+        "both operators hold",
+        document(statement({"StringEquals": {SUB: [A, B]}, "StringLike": {SUB: "system:serviceaccount:a:*"}})),
+        True,
+    ),
+    ("ForAllValues", document(trust(A, operator="ForAllValues:StringEquals")), True),
+    ("ForAnyValue", document(trust(A, operator="ForAnyValue:StringLike")), True),
+    ("ForAnyValue of another", document(trust(B, operator="ForAnyValue:StringLike")), False),
+    ("IfExists", document(trust(B, operator="StringEqualsIfExists")), False),
+    ("ignored case", document(trust(A.upper(), operator="StringEqualsIgnoreCase")), True),
+    ("StringNotEquals", document(trust(A, operator="StringNotEquals")), False),
+    ("StringNotEquals of another", document(trust(B, operator="StringNotEquals")), True),
+    ("StringNotLike", document(trust("system:serviceaccount:a:*", operator="StringNotLike")), False),
+    ("Null says that there is none", document(statement({"Null": {SUB: "true"}})), False),
+    ("Null says that there is one", document(statement({"Null": {SUB: "false"}})), True),
+    ("Null as a boolean", document(statement({"Null": {SUB: True}})), False),
+    ("a claim of another issuer", document(statement({"StringEquals": {OTHER.key("sub"): A}})), False),
+    ("another issuer's, if it exists", document(statement({"StringEqualsIfExists": {OTHER.key("sub"): A}})), True),
+    ("another issuer's, for all", document(statement({"ForAllValues:StringLike": {OTHER.key("sub"): A}})), True),
+    ("another issuer's, negated", document(statement({"StringNotEquals": {OTHER.key("sub"): A}})), True),
+    ("an external id", document(statement({"StringEquals": {"sts:ExternalId": "x", SUB: A}})), False),
+    ("this provider", document(statement({"ArnLike": {"aws:FederatedProvider": CLUSTER.arn}})), True),
+    ("not this provider", document(statement({"StringEquals": {"aws:FederatedProvider": OTHER.arn}})), False),
+    ("a foreign condition", document(statement({"IpAddress": {"aws:SourceIp": "192.0.2.0/24"}})), True),
+    ("two providers", document({**trust(A), "Principal": {"Federated": [OTHER.arn, CLUSTER.arn]}}), True),
+    ("everybody", document({**trust(A), "Principal": "*"}), True),
+    ("every AWS principal", document({**trust(A), "Principal": {"AWS": ["*"]}}), True),
+    ("a service", document(SERVICE), False),
+    ("another action", document({**trust(A), "Action": "sts:AssumeRole"}), False),
+    ("action by wildcard, any case", document({**trust(A), "Action": ["STS:assumerole*"]}), True),
+    ("NotAction", document({**trust(A), "NotAction": "sts:TagSession", "Action": []}), False),
+    ("denied", document(trust(A), {**trust(A), "Effect": "Deny"}), False),
+    ("another is denied", document(trust(A), {**trust(B), "Effect": "Deny"}), True),
+    ("denied by wildcard action", document(trust(A), {"Effect": "Deny", "Principal": "*", "Action": "*"}), False),
+    (
+        "all other principals denied",
+        document(trust(A), {"Effect": "Deny", "NotPrincipal": {"Federated": CLUSTER.arn}, "Action": "sts:*"}),
+        True,
+    ),
+]
+
+
+@pytest.mark.parametrize(("told", "expected"), [one[1:] for one in ANSWERS], ids=[one[0] for one in ANSWERS])
+def test_answers(told: dict[str, Any], expected: bool) -> None:
+    assert policy.evaluate(told, CLUSTER, Subject(A)).allowed is expected
+
+
+def test_not_action_allows_the_rest() -> None:
+    told = trust(A)
+    del told["Action"]
+    assert policy.evaluate(document({**told, "NotAction": "sts:TagSession"}), CLUSTER, Subject(A)).allowed
+
+
+def test_a_verdict_names_the_statements() -> None:
+    told = document(SERVICE, {**trust(B), "Sid": "Two"}, trust(A))
+    assert str(policy.evaluate(told, CLUSTER, Subject(B))) == "allowed, by Statement[1] (Two)"
+    assert str(policy.evaluate(told, CLUSTER, Subject(A))) == "allowed, by Statement[2]"
+    assert str(policy.evaluate(told, CLUSTER, sub("c", "three"))) == "denied: no statement allows it"
+    denied = policy.evaluate(document(trust(A), {**trust(A), "Effect": "Deny"}), CLUSTER, Subject(A))
+    assert str(denied) == "denied, by Statement[1]"
+
+
+def test_what_cannot_be_judged_is_named() -> None:
+    told = document(statement({"StringEquals": {SUB: A}, "IpAddress": {"aws:SourceIp": "192.0.2.0/24"}}))
+    (match,) = policy.evaluate(told, CLUSTER, Subject(A)).by
+    assert match.conditions == ('IpAddress aws:SourceIp: "192.0.2.0/24"',)
+    assert not match.checks_audience
+    perhaps = policy.evaluate(
+        document(
+            trust(A),
+            {
+                "Effect": "Deny",
+                "Principal": "*",
+                "Action": "sts:*",
+                "Condition": {"Bool": {"aws:MultiFactorAuthPresent": "false"}},
+            },
+        ),
+        CLUSTER,
+        Subject(A),
+    )
+    assert perhaps.allowed
+    assert [one.index for one in perhaps.perhaps_denied_by] == [1]
+
+
+def test_policy_variables_cannot_be_judged_and_are_letters_in_old_versions() -> None:
+    told = trust("system:serviceaccount:a:${aws:username}", operator="StringLike")
+    (match,) = policy.evaluate(document(told), CLUSTER, Subject(A)).by
+    assert match.conditions
+    assert not policy.evaluate({"Version": "2008-10-17", "Statement": told}, CLUSTER, Subject(A)).allowed
+
+
+@pytest.mark.parametrize(
+    ("told", "how"),
+    [
+        (trust(A), "name"),
+        (trust(A, "system:serviceaccount:*:*", operator="StringLike"), "name"),
+        (trust("system:serviceaccount:a:*", operator="StringLike"), "wildcard"),
+        (trust(), "open"),
+        (trust(B, operator="StringNotEquals"), "open"),
+    ],
+)
+def test_how(told: dict[str, Any], how: str) -> None:
+    assert policy.evaluate(document(told), CLUSTER, Subject(A)).by[0].how == how
+
+
+@pytest.mark.parametrize(
+    ("told", "loose"),
+    [
+        (trust(A), False),
+        (trust(A, operator="ForAllValues:StringEquals"), True),
+        (trust(A, operator="StringLikeIfExists"), True),
+        (trust(A, operator="ForAnyValue:StringEquals"), False),
+    ],
+)
+def test_loose(told: dict[str, Any], loose: bool) -> None:
+    assert policy.evaluate(document(told), CLUSTER, Subject(A)).by[0].loose is loose
+
+
+PATTERN = sub("a", "*")
+
+
+@pytest.mark.parametrize(
+    ("told", "allowed", "denied", "perhaps"),
+    [
+        (document(trust(PATTERN.value, operator="StringLike")), True, 0, 0),
+        (document(trust("system:serviceaccount:*", operator="StringLike")), True, 0, 0),
+        (document(trust("system:serviceaccount:a:o*", operator="StringLike")), False, 0, 0),
+        (document(trust("system:serviceaccount:a:?", operator="StringLike")), False, 0, 0),
+        (document(trust(PATTERN.value)), False, 0, 0),
+        (document(trust()), True, 0, 0),
+        (document(trust(), {**trust(A), "Effect": "Deny"}), True, 0, 1),
+        (document(trust(), {**trust(B), "Effect": "Deny"}), True, 0, 0),
+        (document(trust(), {**trust("*a:*", operator="StringLike"), "Effect": "Deny"}), False, 1, 0),
+        (document(trust(), {**trust("*:o*", operator="StringLike"), "Effect": "Deny"}), True, 0, 1),
+        (document(trust(), {**trust(B, operator="StringNotEquals"), "Effect": "Deny"}), False, 1, 0),
+        (document(trust(), {**trust(A, operator="StringNotEquals"), "Effect": "Deny"}), True, 0, 1),
+    ],
+)
+def test_patterns(told: dict[str, Any], allowed: bool, denied: int, perhaps: int) -> None:
+    verdict = policy.evaluate(told, CLUSTER, PATTERN)
+    assert (verdict.allowed, len(verdict.denied_by), len(verdict.perhaps_denied_by)) == (allowed, denied, perhaps)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        ("a*", "*b", True),
+        ("a", "b*", False),
+        ("*", "", True),
+        ("", "", True),
+        ("a?c", "*bc", True),
+        ("a?c", "abd*", False),
+        ("*a*", "bb", False),
+        ("x:*:y", "x:z:*", True),
+    ],
+)
+def test_overlap(one: str, other: str, expected: bool) -> None:
+    assert policy.overlap(one, other) is policy.overlap(other, one) is expected
+
+
+def test_grants_tell_whom_each_statement_lets_in() -> None:
+    told = document(
+        SERVICE,
+        GITHUB_STATEMENT,
+        trust(A, B),
+        trust("system:serviceaccount:c:*", operator="StringLike"),
+        trust(),
+        trust(A, provider=OTHER),
+        {**trust(A), "Effect": "Deny"},
+        statement({"StringEquals": {SUB: [A, B]}, "StringLike": {SUB: "system:serviceaccount:b:*"}}),
+        trust("*", operator="StringLike"),
+    )
+    found = [(grant.match.index, grant.subject and str(grant.subject)) for grant in policy.grants(told, CLUSTER)]
+    assert found == [(2, "a/one"), (2, "b/two"), (3, "c/*"), (4, None), (7, "b/two"), (8, None)]
+    assert policy.providers(told) == [GITHUB.arn, CLUSTER.arn, OTHER.arn]
+
+
+def test_deleted_principals_are_found() -> None:
+    gone = {"Effect": "Allow", "Principal": {"AWS": ["AROAEXAMPLEEXAMPLE123", "arn:aws:iam::123456789012:root"]}}
+    assert policy.deleted_principals(document(gone)) == ["AROAEXAMPLEEXAMPLE123"]
+
+
+# Edits
+
+
+def test_a_scalar_becomes_an_array_and_nothing_else_changes() -> None:
+    before = document(SERVICE, trust(A), Id="mine")
+    kept = copy.deepcopy(before)
+    after, index = policy.add(before, CLUSTER, Subject(B), STS)
+    expected = copy.deepcopy(before)
+    expected["Statement"][1]["Condition"]["StringEquals"][SUB] = [A, B]
+    assert (after, index) == (expected, 1)
+    assert before == kept
+    assert list(after) == list(before)
+
+
+# A statement that cannot take the subject in: a new one is made.
+CLOSED = [
+    ("both operators", statement({"StringEquals": {SUB: A, AUD: STS}, "StringLike": {SUB: "*"}})),
+    ("two spellings of the key", statement({"StringEquals": {SUB: A, SUB.upper(): A}})),
+    ("two providers", {**trust(A), "Principal": {"Federated": [CLUSTER.arn, OTHER.arn]}}),
+    ("another principal beside", {**trust(A), "Principal": {"Federated": CLUSTER.arn, "Service": "x.amazonaws.com"}}),
+    ("everybody", {**trust(A), "Principal": "*"}),
+    ("no subject", trust()),
+    ("set operator", trust(A, operator="ForAllValues:StringEquals")),
+    ("any value", trust(A, operator="ForAnyValue:StringEquals")),
+    ("negated", trust(A, operator="StringNotEquals")),
+    ("if it exists", trust(A, operator="StringEqualsIfExists")),
+    ("another audience", trust(A, aud="vault")),
+    ("another provider", trust(A, provider=OTHER)),
+    ("another issuer's claim", statement({"StringEquals": {SUB: A, OTHER.key("aud"): STS}})),
+    ("a Deny", {**trust(A), "Effect": "Deny"}),
+    ("another action", {**trust(A), "Action": "sts:TagSession"}),
+]
+
+
+@pytest.mark.parametrize("told", [one[1] for one in CLOSED], ids=[one[0] for one in CLOSED])
+def test_a_statement_of_its_own(told: dict[str, Any]) -> None:
+    after, index = policy.add(document(told), CLUSTER, Subject(B), STS)
+    assert index == 1
+    assert after == document(told, trust(B))
+
+
+def test_one_object_becomes_a_list_only_where_a_second_statement_joins() -> None:
+    single = {"Version": "2012-10-17", "Statement": trust(A)}
+    assert policy.add(single, CLUSTER, Subject(B), STS)[0]["Statement"] == trust(A, B)
+    assert policy.add(single, CLUSTER, PATTERN, STS)[0]["Statement"][0] == trust(A)
+
+
+def test_a_pattern_keeps_to_statements_of_its_own() -> None:
+    mixed = document(trust(A, operator="StringLike"))
+    after, index = policy.add(mixed, CLUSTER, PATTERN, STS)
+    assert index == 1
+    assert after["Statement"][1] == trust(PATTERN.value, operator="StringLike")
+    again, index = policy.add(after, CLUSTER, sub("b", "*"), STS)
+    assert index == 1
+    assert again["Statement"][0] == trust(A, operator="StringLike")
+
+
+def test_the_statement_that_demands_least_else_takes_it_in() -> None:
+    fenced = statement({"StringEquals": {SUB: A, AUD: STS}, "IpAddress": {"aws:SourceIp": "192.0.2.0/24"}})
+    assert policy.add(document(fenced), CLUSTER, Subject(B), STS)[1] == 0
+    assert policy.add(document(fenced, trust(A)), CLUSTER, Subject(B), STS)[1] == 1
+    assert policy.add(document(trust(A, aud=None), trust(A)), CLUSTER, Subject(B), STS)[1] == 1
+
+
+def test_removing_narrows_every_statement_that_names_the_subject() -> None:
+    before = document(
+        SERVICE,
+        trust(A, B),
+        trust(A),
+        trust(A, B, provider=OTHER),
+        {**trust(A), "Effect": "Deny"},
+        trust(A, B, operator="StringNotEquals"),
+        trust(A, B, operator="ForAllValues:StringEquals"),
+    )
+    after = policy.remove(before, CLUSTER, Subject(A))
+    expected = copy.deepcopy(before)
+    expected["Statement"][1]["Condition"]["StringEquals"][SUB] = [B]
+    expected["Statement"][6]["Condition"]["ForAllValues:StringEquals"][SUB] = [B]
+    del expected["Statement"][2]
+    assert after == expected
+
+
+def test_a_statement_of_two_providers_loses_this_one_with_its_last_subject() -> None:
+    shared = {**trust(A), "Principal": {"Federated": [CLUSTER.arn, OTHER.arn]}}
+    assert policy.remove(document(shared), CLUSTER, Subject(A)) == document(
+        {**shared, "Principal": {"Federated": [OTHER.arn]}}
+    )
+    mixed = {**trust(A), "Principal": {"Federated": CLUSTER.arn, "AWS": "arn:aws:iam::123456789012:root"}}
+    assert policy.remove(document(mixed), CLUSTER, Subject(A)) == document(
+        {**mixed, "Principal": {"AWS": "arn:aws:iam::123456789012:root"}}
+    )
+
+
+def test_the_last_subject_of_a_statement_for_everybody_cannot_go() -> None:
+    with pytest.raises(policy.StuckError, match=r"Statement\[0\]: it trusts every principal"):
+        policy.remove(document({**trust(A), "Principal": "*"}), CLUSTER, Subject(A))
+    after = policy.remove(document({**trust(A, B), "Principal": "*"}), CLUSTER, Subject(A))
+    assert after["Statement"][0]["Condition"]["StringEquals"][SUB] == [B]
+
+
+def test_purge_leaves_what_is_kept_and_all_others() -> None:
+    before = document(
+        SERVICE,
+        GITHUB_STATEMENT,
+        trust(A, B),
+        trust(B),
+        trust(PATTERN.value, operator="StringLike"),
+        trust(),
+        trust(B, operator="StringNotEquals"),
+        trust(A, B, provider=OTHER),
+        {**trust(A), "Effect": "Deny"},
+        statement({"StringEquals": {SUB: [A, B]}, "StringLike": {SUB: "system:serviceaccount:a:*"}}),
+    )
+    after = policy.purge(before, CLUSTER, [Subject(A)])
+    kept = copy.deepcopy(before["Statement"])
+    kept[2]["Condition"]["StringEquals"][SUB] = [A]
+    kept[9]["Condition"]["StringEquals"][SUB] = [A]
+    assert after["Statement"] == [kept[index] for index in (0, 1, 2, 7, 8, 9)]
+
+
+def test_squeezing_keeps_the_meaning() -> None:
+    named = {**trust(A), "Sid": "Mine"}
+    before = document(
+        {**SERVICE, "Action": ["sts:AssumeRole"]}, trust(A, A, B), named, trust(value("c", "x")), trust(B, aud="vault")
+    )
+    after = policy.squeeze(before, CLUSTER)
+    assert after == document(before["Statement"][0], trust(A, B, value("c", "x")), named, trust(B, aud="vault"))
+    assert policy.size(after) < policy.size(before)
+
+
+def test_canonical_forms_of_one_meaning_are_equal() -> None:
+    one = {"Version": "2012-10-17", "Statement": {**trust(A, B), "Action": ["sts:AssumeRoleWithWebIdentity"]}}
+    assert policy.canonical(one) == policy.canonical(document(trust(B, A)))
+    assert policy.canonical(one) != policy.canonical(document(trust(B)))
+
+
+def test_providers_and_subjects() -> None:
+    assert Provider.of_cluster("arn:aws:eks:eu-central-1:123456789012:cluster/one", f"https://{ISSUER}") == CLUSTER
+    china = Provider.of_cluster(
+        "arn:aws-cn:eks:cn-north-1:123456789012:cluster/one",
+        "https://oidc.eks.cn-north-1.amazonaws.com.cn/id/AB",
+    )
+    assert china.arn == "arn:aws-cn:iam::123456789012:oidc-provider/oidc.eks.cn-north-1.amazonaws.com.cn/id/AB"
+    with pytest.raises(IrsaError, match="no ARN of an OIDC provider"):
+        Provider.parse("arn:aws:iam::123456789012:saml-provider/x")
+    assert sub("a", "one").pair == ("a", "one")
+    assert str(Subject("repo:example/app")) == "repo:example/app"
