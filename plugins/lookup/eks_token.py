@@ -32,8 +32,10 @@ extends_documentation_fragment:
   - amazon.aws.region.plugins
   - amazon.aws.boto3
 notes:
-  - C(api_key) is a secret. C(kubernetes.core) masks it in its own results, and this collection in those of its modules;
-    other tasks show what they are given unless they have C(no_log).
+  - C(api_key) is a secret. Tasks show what they are given unless they have C(no_log).
+  - On ansible-core 2.21 and later, modules of C(kubernetes.core) (6.6.0 at least) return their arguments unmasked, the
+    token among them, to whoever registers the result or runs with C(-vvv). The variable C(ansible_inject_invocation),
+    set to V(true) as in the example, has them masked again.
   - The certificate authority is a file in Ansible's temporary folder on the controller, which Ansible removes at its
     end. Modules that use it have to run on the controller.
 seealso:
@@ -44,6 +46,8 @@ EXAMPLES = r"""
 - name: Talk to a cluster
   hosts: localhost
   gather_facts: false
+  vars:
+    ansible_inject_invocation: true # see the notes
   tasks:
     - name: Get a token
       ansible.builtin.set_fact:

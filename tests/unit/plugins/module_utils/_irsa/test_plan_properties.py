@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -63,7 +64,7 @@ def blanked(statement: Mapping[str, Any]) -> Any:
 
 def ours(statement: Mapping[str, Any]) -> bool:
     return statement["Effect"] == "Allow" and (
-        CLUSTER.arn in policy.federated(statement) or not policy.federated(statement)
+        CLUSTER.arn in policy.federated(statement) or statement["Principal"] in ("*", {"AWS": "*"})
     )
 
 
@@ -116,7 +117,7 @@ def _open(statement: Mapping[str, Any]) -> Any:
     if not ours(statement):
         return None
     keys = [key.lower() for _name, key, _value in policy.conditions(statement)]
-    return None if CLUSTER.key("sub").lower() in keys else policy.compact({"": blanked(statement)})
+    return None if CLUSTER.key("sub").lower() in keys else json.dumps(blanked(statement), sort_keys=True)
 
 
 def _wildcards(statements: Sequence[Mapping[str, Any]]) -> set[str]:

@@ -1,0 +1,87 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The bindings as they stand in options, checked for what no cluster and no role would take."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Optional
+
+from .model import Binding, IrsaError, Provider, Subject, has_wildcard, role_name
+
+_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_NAMESPACE = re.compile(_LABEL)
+_SERVICE_ACCOUNT = re.compile(rf"{_LABEL}(\.{_LABEL})*")
+_PATTERN = re.compile(r"[-a-z0-9.*?]+")
+_ROLE = re.compile(r"[\w+=,.@-]{1,64}", re.ASCII)
+_ROLE_ARN = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/(.+/)?([\w+=,.@-]{1,64})", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One entry of C(bindings). Either C(cluster) or C(provider) says whose tokens are meant."""
+
+    role: str
+    cluster: Optional[str]
+    provider: Optional[Provider]
+    namespace: str
+    service_accounts: tuple[str, ...]
+    present: bool
+    role_arn: Optional[str] = None
+
+    def bound(self, provider: Provider) -> Binding:
+        subjects = tuple(Subject.of(self.namespace, name) for name in dict.fromkeys(self.service_accounts))
+        return Binding(self.role, provider, subjects, self.present)
+
+    def __str__(self) -> str:
+        where = self.cluster or (self.provider.issuer if self.provider else "")
+        return f"{self.role}: {', '.join(f'{self.namespace}/{one}' for one in self.service_accounts)} of {where}"
+
+
+def asked(entry: Mapping[str, Any], allow_wildcards: bool) -> Asked:
+    """One entry of the option; whatever is wrong with it is said with the entry's own words."""
+    role = str(entry["role"])
+    arn = role if role.startswith("arn:") else None
+    if not (_ROLE_ARN if arn else _ROLE).fullmatch(role):
+        raise IrsaError(
+            f"bindings: role {role!r} is neither a role's name (at most 64 of A-Z a-z 0-9 +=,.@_-) nor its ARN."
+        )
+    pattern = entry.get("namespace_pattern")
+    namespace = str(pattern if pattern is not None else entry["namespace"])
+    names = tuple(map(str, entry.get("service_accounts") or ()))
+    if not names and not entry.get("all_service_accounts"):
+        raise IrsaError(
+            f"bindings: {role} names no service account of {namespace}. List service_accounts, or set "
+            "all_service_accounts=true for every one of the namespace."
+        )
+    if names and entry.get("all_service_accounts"):
+        raise IrsaError(f"bindings: {role} has both service_accounts and all_service_accounts. Keep one.")
+    wild = [one for one in (namespace, *names) if has_wildcard(one)]
+    if pattern is None and has_wildcard(namespace):
+        raise IrsaError(
+            f"bindings: namespace {namespace!r} has a wildcard. Write it as namespace_pattern, with "
+            "allow_wildcards=true."
+        )
+    if wild and not allow_wildcards:
+        raise IrsaError(
+            f"bindings: {', '.join(map(repr, wild))} has a wildcard, which lets in whoever creates a fitting name "
+            "later. Set allow_wildcards=true if that is meant."
+        )
+    for what, text, rule in (
+        ("namespace", namespace, _NAMESPACE),
+        *(("service account", one, _SERVICE_ACCOUNT) for one in names),
+    ):
+        if not (_PATTERN if has_wildcard(text) else rule).fullmatch(text) or len(text) > 253:
+            raise IrsaError(f"bindings: {text!r} is no name of a {what} that Kubernetes would take.")
+    given = entry.get("oidc_provider_arn")
+    return Asked(
+        role_name(role),
+        None if given else str(entry["cluster"]),
+        Provider.parse(str(given)) if given else None,
+        namespace,
+        names or ("*",),
+        entry.get("state", "present") != "absent",
+        arn,
+    )

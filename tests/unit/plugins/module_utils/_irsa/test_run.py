@@ -1,0 +1,468 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A run from end to end against an IAM of this test's own, whose other writers come in at chosen moments."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, Optional
+
+import pytest
+from ansible_collections.daytwo.aws.plugins.module_utils._irsa import iam, policy, report, run
+from ansible_collections.daytwo.aws.plugins.module_utils._irsa.asked import Asked, asked
+from ansible_collections.daytwo.aws.plugins.module_utils._irsa.calls import CallError
+from ansible_collections.daytwo.aws.plugins.module_utils._irsa.model import IrsaError, Subject, Wish
+from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._irsa.things import (
+    CLUSTER,
+    OTHER,
+    SERVICE,
+    STS,
+    document,
+    trust,
+    value,
+)
+
+A, B, C = value("a", "one"), value("b", "two"), value("c", "three")
+
+
+class Clock(run.Clock):
+    """Time that passes only while somebody sleeps; C(meanwhile) is called then."""
+
+    def __init__(self) -> None:
+        self.time = 0.0
+        self.slept: list[float] = []
+        self.meanwhile: Callable[[float], None] = lambda _seconds: None
+
+    def now(self) -> float:
+        return self.time
+
+    def sleep(self, seconds: float) -> None:
+        self.time += seconds
+        self.slept.append(seconds)
+        self.meanwhile(seconds)
+
+
+class Iam:
+    """Roles by name; C(before) holds what happens before the nth call of an operation."""
+
+    def __init__(self, **roles: Any) -> None:
+        self.roles = {name: copy.deepcopy(told) for name, told in roles.items()}
+        self.providers = {CLUSTER.arn: [STS]}
+        self.calls: Counter[str] = Counter()
+        self.before: dict[tuple[str, int], Callable[[], None]] = {}
+        self.stale: list[Any] = []  # documents that the next GetRole shows
+        self.quota: Optional[int] = 2048
+        self.attached: list[str] = []
+
+    def _call(self, operation: str) -> None:
+        self.calls[operation] += 1
+        self.before.get((operation, self.calls[operation]), lambda: None)()
+
+    def fail(self, operation: str, code: str, message: str = "no", number: int = 1) -> None:
+        def refuse() -> None:
+            raise CallError("iam", operation, code, message)
+
+        self.before[operation, number] = refuse
+
+    def get_account_summary(self) -> Any:
+        self._call("GetAccountSummary")
+        return {"SummaryMap": {"AssumeRolePolicySizeQuota": self.quota, "Roles": len(self.roles)}}
+
+    def _shown(self, name: str, told: Any) -> Any:
+        return {
+            "RoleName": name,
+            "Arn": f"arn:aws:iam::123456789012:role/{name}",
+            "AssumeRolePolicyDocument": copy.deepcopy(told),
+        }
+
+    def get_role(self, RoleName: str) -> Any:  # noqa: N803 - the API's names
+        self._call("GetRole")
+        if RoleName not in self.roles:
+            raise CallError("iam", "GetRole", "NoSuchEntity", "none")
+        return {"Role": self._shown(RoleName, self.stale.pop(0) if self.stale else self.roles[RoleName])}
+
+    def list_roles(self, PathPrefix: str, MaxItems: int, Marker: str = "0") -> Any:  # noqa: N803
+        self._call("ListRoles")
+        names = sorted(self.roles)[int(Marker) : int(Marker) + MaxItems]
+        more = int(Marker) + MaxItems < len(self.roles)
+        roles = [self._shown(name, self.roles[name]) for name in names]
+        return {"Roles": roles, "IsTruncated": more, "Marker": str(int(Marker) + MaxItems)}
+
+    def update_assume_role_policy(self, RoleName: str, PolicyDocument: str) -> Any:  # noqa: N803
+        self._call("UpdateAssumeRolePolicy")
+        self.roles[RoleName] = json.loads(PolicyDocument)
+        return {}
+
+    def create_role(self, RoleName: str, AssumeRolePolicyDocument: str, **more: Any) -> Any:  # noqa: N803
+        self._call("CreateRole")
+        if RoleName in self.roles:
+            raise CallError("iam", "CreateRole", "EntityAlreadyExists", "there")
+        self.roles[RoleName] = json.loads(AssumeRolePolicyDocument)
+        self.created = more
+        return {"Role": self._shown(RoleName, self.roles[RoleName])}
+
+    def attach_role_policy(self, RoleName: str, PolicyArn: str) -> Any:  # noqa: N803
+        self._call("AttachRolePolicy")
+        self.attached.append(PolicyArn)
+        return {}
+
+    def get_open_id_connect_provider(self, OpenIDConnectProviderArn: str) -> Any:  # noqa: N803
+        self._call("GetOpenIDConnectProvider")
+        if OpenIDConnectProviderArn not in self.providers:
+            raise CallError("iam", "GetOpenIDConnectProvider", "NoSuchEntity", "none")
+        return {"ClientIDList": list(self.providers[OpenIDConnectProviderArn])}
+
+    def create_open_id_connect_provider(self, Url: str, ClientIDList: list[str]) -> Any:  # noqa: N803
+        self._call("CreateOpenIDConnectProvider")
+        arn = f"arn:aws:iam::123456789012:oidc-provider/{Url.partition('://')[2]}"
+        self.providers[arn] = ClientIDList
+        return {"OpenIDConnectProviderArn": arn}
+
+    def add_client_id_to_open_id_connect_provider(self, OpenIDConnectProviderArn: str, ClientID: str) -> Any:  # noqa: N803
+        self._call("AddClientIDToOpenIDConnectProvider")
+        self.providers[OpenIDConnectProviderArn].append(ClientID)
+        return {}
+
+    def writes(self) -> int:
+        return sum(count for name, count in self.calls.items() if not name.startswith(("Get", "List")))
+
+
+def binding(role: str = "lbc", namespace: str = "b", name: str = "two", provider: Any = CLUSTER, **more: Any) -> Asked:
+    entry = {
+        "role": role,
+        "oidc_provider_arn": provider.arn,
+        "namespace": namespace,
+        "service_accounts": [name],
+        **more,
+    }
+    return asked(entry, allow_wildcards=True)
+
+
+def go(
+    client: Iam, *bindings: Asked, act: bool = True, clock: Optional[Clock] = None, settle: float = 10, **more: Any
+) -> Any:
+    options = {key: more.pop(key) for key in ("create_provider", "new_role") if key in more}
+    wanted = run.Wanted(bindings or (binding(),), Wish(**more), settle=settle, **options)
+    outcome = run.run(run.Clients(client, lambda: None), wanted, act, clock or Clock())
+    return report.result(outcome, diff=True)
+
+
+def allowed(told: Any, subject: str) -> bool:
+    return policy.evaluate(told, CLUSTER, Subject(subject)).allowed
+
+
+def test_a_changed_role_costs_what_is_stated() -> None:
+    client, clock = Iam(lbc=document(trust(A))), Clock()
+    told = go(client, clock=clock)
+    assert client.roles["lbc"] == document(trust(A, B))
+    assert (told["changed"], told["failed"]) == (True, False)
+    (one,) = told["bindings"]
+    assert (one["status"], one["verified"], one["added"]) == ("changed", True, [B])
+    assert clock.slept == [10]
+    # observe, before the write, read-back, settle
+    assert client.calls == {
+        "GetAccountSummary": 1,
+        "GetOpenIDConnectProvider": 1,
+        "GetRole": 4,
+        "UpdateAssumeRolePolicy": 1,
+    }
+    assert told["diff"][0]["before"] == policy.canonical(document(trust(A)))
+    assert told["diff"][0]["after"] == policy.canonical(document(trust(A, B)))
+    client.calls.clear()
+    again = go(client, clock=clock)
+    assert (again["changed"], again["bindings"][0]["status"], again["diff"]) == (False, "ok", [])
+    assert client.calls == {"GetAccountSummary": 1, "GetOpenIDConnectProvider": 1, "GetRole": 1}
+    assert clock.slept == [10]
+
+
+def test_check_mode_tells_the_same_and_writes_nothing() -> None:
+    client = Iam(lbc=document(trust(A)))
+    checked = go(client, binding(), binding("gone"), act=False)
+    assert client.writes() == 0
+    ran = go(client, binding(), binding("gone"))
+    differ = ("verified",)
+    for one, other in zip(checked["bindings"], ran["bindings"]):
+        assert {k: v for k, v in one.items() if k not in differ} == {k: v for k, v in other.items() if k not in differ}
+    assert checked["diff"] == ran["diff"]
+    assert checked["changed"] == ran["changed"] is True
+    assert checked["failed"] == ran["failed"] is True
+
+
+def test_many_roles_are_read_from_the_list() -> None:
+    client = Iam(**{f"r{number:03}": document(trust(A)) for number in range(200)})
+    told = go(client, *(binding(f"r{number:03}") for number in range(200)))
+    assert told["changed"]
+    assert client.calls["ListRoles"] == 2  # observe and settle
+    assert client.calls["GetRole"] == 400  # before the write and after it
+    assert all(told == document(trust(A, B)) for told in client.roles.values())
+
+
+def test_case_10_a_write_between_read_and_write_is_kept() -> None:
+    client = Iam(lbc=document(trust(A)))
+    client.before["GetRole", 2] = lambda: client.roles.update(lbc=document(trust(A, C)))
+    told = go(client)
+    assert client.roles["lbc"] == document(trust(A, C, B))
+    assert not told["bindings"][0]["overwritten_by_others"]
+    assert told["diff"][0]["before"] == policy.canonical(document(trust(A)))
+
+
+def test_somebody_else_does_the_same_meanwhile() -> None:
+    client = Iam(lbc=document(trust(A)))
+    client.before["GetRole", 2] = lambda: client.roles.update(lbc=document(trust(A, B)))
+    told = go(client)
+    assert client.writes() == 0
+    assert (told["changed"], told["bindings"][0]["status"]) == (False, "ok")
+
+
+def test_what_is_overwritten_before_the_read_back_is_written_again_and_told() -> None:
+    client = Iam(lbc=document(trust(A)))
+    client.before["GetRole", 3] = lambda: client.roles.update(lbc=document(trust(A, C)))
+    told = go(client)
+    assert client.roles["lbc"] == document(trust(A, C, B))
+    assert told["bindings"][0]["overwritten_by_others"] is True
+    assert told["roles"][0]["overwritten_by_others"] is True
+    assert "overwrote it meanwhile" in told["warnings"][0]
+    assert (told["bindings"][0]["status"], told["bindings"][0]["verified"]) == ("changed", True)
+
+
+def test_what_is_overwritten_while_settling_is_written_again_and_told() -> None:
+    client, clock = Iam(lbc=document(trust(A))), Clock()
+
+    def overwrite(seconds: float) -> None:
+        if seconds == 10 and clock.slept.count(10) == 1:
+            client.roles["lbc"] = document(trust(A, C))
+
+    clock.meanwhile = overwrite
+    told = go(client, clock=clock)
+    assert client.roles["lbc"] == document(trust(A, C, B))
+    assert told["bindings"][0]["overwritten_by_others"] is True
+    assert told["bindings"][0]["verified"] is True
+    assert clock.slept == [10, 10]
+
+
+def test_a_writer_that_never_stops_is_told_as_a_failure() -> None:
+    client, clock = Iam(lbc=document(trust(A))), Clock()
+    clock.meanwhile = lambda _seconds: client.roles.update(lbc=document(trust(A, C)))
+    told = go(client, clock=clock)
+    assert told["failed"]
+    assert told["changed"]
+    assert "also after 5 repairs" in told["bindings"][0]["reason"]
+    assert told["bindings"][0]["overwritten_by_others"] is True
+    assert clock.slept == [10] * 6
+
+
+def test_late_readings_are_waited_for() -> None:
+    client, clock = Iam(lbc=document(trust(A))), Clock()
+    client.before["UpdateAssumeRolePolicy", 1] = lambda: client.stale.extend([document(trust(A))] * 3)
+    told = go(client, clock=clock)
+    assert told["bindings"][0]["verified"] is True
+    assert told["bindings"][0]["overwritten_by_others"] is False
+    assert client.calls["UpdateAssumeRolePolicy"] == 1
+    assert clock.slept == [0.1, 0.2, 0.4, 10]
+
+
+def test_a_write_that_never_shows_is_no_success() -> None:
+    client, clock = Iam(lbc=document(trust(A))), Clock()
+    client.before["UpdateAssumeRolePolicy", 1] = lambda: client.stale.extend([document(trust(A))] * 99)
+    told = go(client, clock=clock)
+    assert told["failed"]
+    assert told["changed"]
+    assert "has not shown it within 15 seconds" in told["msg"]
+
+
+def test_without_settling_there_is_no_second_reading() -> None:
+    client, clock = Iam(lbc=document(trust(A))), Clock()
+    go(client, clock=clock, settle=0)
+    assert clock.slept == []
+    assert client.calls["GetRole"] == 3
+
+
+def test_the_quota_that_iam_knows_decides() -> None:
+    client = Iam(lbc=document(trust(A)))
+    client.fail("GetAccountSummary", "AccessDenied")
+    client.fail("UpdateAssumeRolePolicy", "LimitExceeded", "Cannot exceed quota for ACLSizePerRole: 2048")
+    told = go(client)
+    assert told["failed"]
+    assert not told["changed"]
+    reason = told["bindings"][0]["reason"]
+    for words in ("ACLSizePerRole: 2048", "characters", "raised", "split the role", "Pod Identity", "Unchanged"):
+        assert words in reason
+    assert "iam:GetAccountSummary" in told["warnings"][0]
+    assert client.roles["lbc"] == document(trust(A))
+
+
+def test_one_that_fails_does_not_stop_the_others() -> None:
+    client = Iam(lbc=document(trust(A)), dns=document(trust(A)))
+    client.fail("UpdateAssumeRolePolicy", "AccessDenied")
+    told = go(client, binding("lbc"), binding("dns"))
+    statuses = sorted(one["status"] for one in told["bindings"])
+    assert statuses == ["changed", "failed"]
+    assert told["changed"]
+    assert told["failed"]
+    assert "Allow iam:UpdateAssumeRolePolicy" in told["msg"]
+
+
+def test_a_role_that_cannot_be_read_is_its_own_failure() -> None:
+    client = Iam(lbc=document(trust(A)))
+    client.fail("GetRole", "AccessDenied")
+    assert "Allow iam:GetRole" in go(client)["bindings"][0]["reason"]
+
+
+def test_roles_are_read_one_by_one_where_the_list_is_denied() -> None:
+    client = Iam(**{f"r{number}": document(trust(A)) for number in range(20)})
+    client.fail("ListRoles", "AccessDenied")
+    client.fail("ListRoles", "AccessDenied", number=2)
+    told = go(client, *(binding(f"r{number}") for number in range(20)))
+    assert not told["failed"]
+    assert client.calls["GetRole"] == 80
+
+
+def test_a_role_that_goes_away_meanwhile() -> None:
+    client = Iam(lbc=document(trust(A)))
+    client.before["GetRole", 2] = lambda: client.roles.clear()
+    assert "deleted meanwhile" in go(client)["msg"]
+
+
+def test_a_role_is_created_with_exactly_this_trust() -> None:
+    client = Iam()
+    new = iam.NewRole("/eks/", "reads", "arn:aws:iam::123456789012:policy/limit", (("a", "1"),), ("arn:x", "arn:y"))
+    told = go(client, create_role=True, new_role=new)
+    assert client.roles["lbc"] == document(trust(B))
+    assert client.created == {
+        "Path": "/eks/",
+        "Description": "reads",
+        "PermissionsBoundary": "arn:aws:iam::123456789012:policy/limit",
+        "Tags": [{"Key": "a", "Value": "1"}],
+    }
+    assert client.attached == ["arn:x", "arn:y"]
+    assert told["bindings"][0]["status"] == "changed"
+    assert told["roles"][0]["arn"] == "arn:aws:iam::123456789012:role/lbc"
+    assert told["diff"][0]["before"] == {}
+    client.calls.clear()
+    assert not go(client, create_role=True, new_role=new)["changed"]
+    assert client.writes() == 0
+
+
+def test_a_policy_that_cannot_be_attached_is_told() -> None:
+    client = Iam()
+    client.fail("AttachRolePolicy", "NoSuchEntity", number=2)
+    told = go(client, create_role=True, new_role=iam.NewRole(managed_policies=("arn:x", "arn:y")))
+    assert told["failed"]
+    assert told["changed"]
+    assert "lacks arn:y" in told["msg"]
+
+
+def test_a_role_that_somebody_else_creates_first_keeps_its_trust() -> None:
+    client = Iam()
+    client.before["CreateRole", 1] = lambda: client.roles.update(lbc=document(SERVICE))
+    told = go(client, create_role=True)
+    assert client.roles["lbc"] == document(SERVICE, trust(B))
+    assert told["bindings"][0]["status"] == "changed"
+
+
+def test_a_missing_provider_is_named_or_made() -> None:
+    client = Iam(lbc=document(trust(A)))
+    client.providers.clear()
+    refused = go(client)
+    assert f"IAM has no OIDC provider {CLUSTER.arn}" in refused["bindings"][0]["reason"]
+    assert refused["oidc_providers"][0]["status"] == "failed"
+    assert client.writes() == 0
+    checked = go(client, create_provider=True, act=False)
+    assert client.writes() == 0
+    assert checked["bindings"][0]["status"] == checked["oidc_providers"][0]["status"] == "changed"
+    told = go(client, create_provider=True)
+    assert client.providers == {CLUSTER.arn: [STS]}
+    assert told["oidc_providers"][0]["status"] == "changed"
+    assert go(client, create_provider=True)["changed"] is False
+
+
+def test_a_provider_that_does_not_know_the_audience() -> None:
+    client = Iam(lbc=document(trust(A)))
+    client.providers[CLUSTER.arn] = ["vault"]
+    assert "does not know the audience sts.amazonaws.com (it knows vault)" in go(client)["msg"]
+    assert not go(client, create_provider=True)["failed"]
+    assert client.providers[CLUSTER.arn] == ["vault", STS]
+
+
+def test_a_new_provider_may_take_a_moment_to_be_known() -> None:
+    client, clock = Iam(lbc=document(trust(A))), Clock()
+    client.providers.clear()
+    for number in (1, 2):
+        client.fail("UpdateAssumeRolePolicy", "MalformedPolicyDocument", "Invalid principal in policy", number)
+    assert not go(client, create_provider=True, clock=clock)["failed"]
+    assert clock.slept == [1, 1, 10]
+    client = Iam(lbc=document(trust(A)))
+    client.fail("UpdateAssumeRolePolicy", "MalformedPolicyDocument", "Invalid principal in policy")
+    assert "IAM refused the trust policy" in go(client)["msg"]
+
+
+def test_absent_needs_no_provider() -> None:
+    client = Iam(lbc=document(trust(A, B)))
+    client.providers.clear()
+    told = go(client, binding(state="absent"))
+    assert told["bindings"][0]["status"] == "changed"
+    assert client.calls["GetOpenIDConnectProvider"] == 0
+
+
+def test_a_role_by_its_arn_must_be_that_role() -> None:
+    client = Iam(lbc=document(trust(A)))
+    arn = "arn:aws:iam::123456789012:role/lbc"
+    assert not go(client, binding(arn))["failed"]
+    told = go(client, binding("arn:aws:iam::123456789012:role/eks/lbc"))
+    assert f"is {arn}, not arn:aws:iam::123456789012:role/eks/lbc" in told["msg"]
+
+
+def test_no_purge_where_a_binding_cannot_be_made() -> None:
+    client = Iam(lbc=document(trust(A), trust(A, provider=OTHER)))
+    told = go(client, binding(), binding(provider=OTHER), purge=True)
+    assert client.writes() == 0
+    assert [one["status"] for one in told["bindings"]] == ["failed", "failed"]
+    assert "purge would take too much away" in told["bindings"][0]["reason"]
+
+
+def test_a_purge_that_is_refused_fails_though_its_bindings_are_true() -> None:
+    client = Iam(lbc=document({**trust(A), "Principal": "*"}, trust(B)))
+    told = go(client, purge=True)
+    assert told["bindings"][0]["status"] == "ok"
+    assert told["failed"]
+    assert "trusts every principal" in told["msg"]
+
+
+def test_contradictions_end_it_before_anything_is_read_of_roles() -> None:
+    client = Iam(lbc=document(trust(A)))
+    with pytest.raises(IrsaError, match="both present and absent"):
+        go(client, binding(), binding(state="absent"))
+    assert client.writes() == 0
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ({"role": "no role"}, "neither a role's name"),
+        ({"role": "arn:aws:iam::1:role/x"}, "neither a role's name"),
+        ({"service_accounts": None}, "names no service account"),
+        ({"all_service_accounts": True}, "Keep one"),
+        ({"namespace": "b*"}, "namespace_pattern"),
+        ({"namespace": None, "namespace_pattern": "b*"}, "allow_wildcards=true"),
+        ({"service_accounts": ["t*"]}, "allow_wildcards=true"),
+        ({"namespace": "B"}, "no name of a namespace"),
+        ({"service_accounts": ["a:b"]}, "no name of a service account"),
+        ({"service_accounts": ["${aws:username}"]}, "no name of a service account"),
+        ({"oidc_provider_arn": "arn:x"}, "no ARN of an OIDC provider"),
+    ],
+)
+def test_bindings_that_nothing_would_take(entry: dict[str, Any], words: str) -> None:
+    told = {"role": "lbc", "oidc_provider_arn": CLUSTER.arn, "namespace": "b", "service_accounts": ["two"], **entry}
+    with pytest.raises(IrsaError, match=words):
+        asked(told, allow_wildcards=False)
+
+
+def test_bindings_as_they_are_told() -> None:
+    every = asked(
+        {"role": "lbc", "cluster": "one", "namespace": "b", "all_service_accounts": True}, allow_wildcards=False
+    )
+    assert str(every) == "lbc: b/* of one"
+    assert every.bound(CLUSTER).subjects == (Subject("system:serviceaccount:b:*", True),)
