@@ -1,0 +1,148 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A cluster's address, and tokens for it from AWS credentials alone. Takes ready botocore clients, knows no Ansible.
+
+A token is a signed request to STS, GetCallerIdentity, which the cluster sends off to learn who made it. Making one
+calls nobody.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any, Optional
+from urllib.parse import parse_qs, urlsplit
+
+try:
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    _SERVICE_ERRORS: tuple[type[Exception], ...] = (BotoCoreError, ClientError)
+except ImportError:  # without botocore there is no client that could raise anything
+    _SERVICE_ERRORS = ()
+
+PREFIX = "k8s-aws-v1."
+CLUSTER_HEADER = "x-k8s-aws-id"
+LIFETIME = 15 * 60  # seconds after the signature, whatever X-Amz-Expires says
+RENEW_BEFORE = 3 * 60  # seconds before its end at which a token is replaced: clocks differ, requests take time
+URL_EXPIRES = 60  # seconds; the cluster refuses a request that asks for more than 15 minutes
+SUFFIXES = {"aws": "amazonaws.com", "aws-us-gov": "amazonaws.com", "aws-cn": "amazonaws.com.cn"}
+
+
+class ClusterError(Exception):
+    """A cluster that cannot be reached by way of AWS: what was tried, what was answered, what mends it."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What DescribeCluster says that a client needs."""
+
+    name: str
+    arn: str
+    host: str
+    ca_pem: str
+    identity: str  # what the token's header names: the name, or the id of a local cluster on an Outpost
+    issuer: str = ""  # of service account tokens, verbatim
+
+    @property
+    def region(self) -> str:
+        return self.arn.split(":")[3]
+
+    @property
+    def sts_endpoint(self) -> str:
+        """STS in the cluster's own region by its public name. Clusters accept no other host, nor a VPC endpoint."""
+        partition = self.arn.split(":")[1]
+        if partition not in SUFFIXES:
+            raise ClusterError(
+                f"{self.arn} is in the partition {partition}, whose STS is unknown here. Known: {', '.join(SUFFIXES)}."
+            )
+        return f"https://sts.{self.region}.{SUFFIXES[partition]}"
+
+
+@dataclass(frozen=True)
+class Token:
+    """A bearer token, and the second of the epoch after which a cluster refuses it."""
+
+    value: str = field(repr=False)
+    expires: float
+
+    @property
+    def expires_at(self) -> str:
+        return datetime.fromtimestamp(self.expires, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def describe(eks: Any, name: str) -> Cluster:
+    """The cluster of that name: one DescribeCluster."""
+    try:
+        told = eks.describe_cluster(name=name)["cluster"]
+    except _SERVICE_ERRORS as error:
+        answer = getattr(error, "response", {}).get("Error", {})
+        code = answer.get("Code") or type(error).__name__
+        way_out = {
+            "ResourceNotFoundException": "Check the name and the region.",
+            "AccessDeniedException": "Allow eks:DescribeCluster to these credentials.",
+        }.get(code, "Run again once that is mended.")
+        raise ClusterError(f"DescribeCluster of {name}: {code}: {answer.get('Message') or error}. {way_out}") from error
+    host, ca = told.get("endpoint"), (told.get("certificateAuthority") or {}).get("data")
+    if not host or not ca:
+        raise ClusterError(
+            f"{name} has no {'endpoint' if not host else 'certificate authority'} yet: its status is "
+            f"{told.get('status')}. Run again when it is ACTIVE."
+        )
+    try:
+        pem = base64.b64decode(ca).decode("ascii")
+    except (binascii.Error, ValueError) as error:
+        raise ClusterError(f"The certificate authority of {name} is not what EKS sends: {error}.") from error
+    return Cluster(
+        name=str(told["name"]),
+        arn=str(told["arn"]),
+        host=str(host),
+        ca_pem=pem,
+        identity=str(told.get("id") or told["name"]),
+        issuer=str(((told.get("identity") or {}).get("oidc") or {}).get("issuer") or ""),
+    )
+
+
+def make_token(sts: Any, identity: str) -> Token:
+    """A new token. C(sts): a client whose endpoint is C(Cluster.sts_endpoint)."""
+
+    def name_cluster(request: Any, **_dummy: Any) -> None:
+        request.headers[CLUSTER_HEADER] = identity
+
+    event, handler_id = "before-sign.sts.GetCallerIdentity", f"daytwo-{id(name_cluster)}"
+    sts.meta.events.register(event, name_cluster, unique_id=handler_id)
+    try:
+        url = sts.generate_presigned_url("get_caller_identity", ExpiresIn=URL_EXPIRES, HttpMethod="GET")
+    except _SERVICE_ERRORS as error:
+        raise ClusterError(f"No token for {identity}: {error}. Check the AWS credentials.") from error
+    finally:
+        sts.meta.events.unregister(event, name_cluster, unique_id=handler_id)
+    signed = datetime.strptime(parse_qs(urlsplit(url).query)["X-Amz-Date"][0], "%Y%m%dT%H%M%SZ")
+    return Token(
+        PREFIX + base64.urlsafe_b64encode(url.encode()).decode().rstrip("="),
+        signed.replace(tzinfo=timezone.utc).timestamp() + LIFETIME,
+    )
+
+
+class Tokens:
+    """Always a token that is good for some minutes more; a new one is made only when the last one nears its end."""
+
+    def __init__(self, make: Callable[[], Token], clock: Callable[[], float] = time.time) -> None:
+        self._make = make
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._last: Optional[Token] = None
+
+    @classmethod
+    def of(cls, sts: Any, cluster: Cluster) -> Tokens:
+        return cls(lambda: make_token(sts, cluster.identity))
+
+    def current(self) -> Token:
+        with self._lock:
+            if self._last is None or self._clock() > self._last.expires - RENEW_BEFORE:
+                self._last = self._make()
+            return self._last

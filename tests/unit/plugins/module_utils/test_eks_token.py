@@ -1,0 +1,249 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Tokens as a cluster takes them apart: whose signature, over which host and header, good until when."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import threading
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, quote, urlsplit
+
+import pytest
+from ansible_collections.daytwo.aws.plugins.module_utils import _eks_token, _kubernetes
+from ansible_collections.daytwo.aws.plugins.module_utils._eks_token import Cluster, ClusterError, Token, Tokens
+
+boto3 = pytest.importorskip("boto3")
+
+KEY, SECRET, SESSION = "AKIAEXAMPLE", "not-a-secret", "the+session/token=="
+ARN = "arn:aws:eks:eu-central-1:123456789012:cluster/blue"
+PEM = "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n"
+
+
+def cluster(arn: str = ARN, identity: str = "blue", host: str = "https://blue.example.org") -> Cluster:
+    return Cluster(arn.rsplit("/", 1)[1], arn, host, PEM, identity)
+
+
+def sts(one: Cluster, session: str | None = None) -> Any:
+    return boto3.client(
+        "sts",
+        region_name=one.region,
+        endpoint_url=one.sts_endpoint,
+        aws_access_key_id=KEY,
+        aws_secret_access_key=SECRET,
+        aws_session_token=session,
+    )
+
+
+def url_of(token: Token) -> str:
+    assert token.value.startswith("k8s-aws-v1.")
+    coded = token.value.removeprefix("k8s-aws-v1.")
+    assert not coded.endswith("=")
+    return base64.urlsafe_b64decode(coded + "=" * (-len(coded) % 4)).decode()
+
+
+def signature(url: str, headers: dict[str, str], secret: str = SECRET) -> str:
+    """AWS Signature Version 4 of a query, by its specification and not by botocore."""
+    parts = urlsplit(url)
+    query = dict(parse_qsl(parts.query))
+    _key, date, region, service, end = query["X-Amz-Credential"].split("/")
+    signed = {name: value for name, value in query.items() if name != "X-Amz-Signature"}
+    canonical = "\n".join(
+        [
+            *("GET", parts.path or "/"),
+            "&".join(f"{quote(name, safe='-_.~')}={quote(signed[name], safe='-_.~')}" for name in sorted(signed)),
+            *(f"{name}:{headers[name]}" for name in sorted(headers)),
+            *("", ";".join(sorted(headers)), hashlib.sha256(b"").hexdigest()),
+        ]
+    )
+    scope = f"{date}/{region}/{service}/{end}"
+    text = "\n".join(["AWS4-HMAC-SHA256", query["X-Amz-Date"], scope, hashlib.sha256(canonical.encode()).hexdigest()])
+    key = f"AWS4{secret}".encode()
+    for part in (date, region, service, end):
+        key = hmac.new(key, part.encode(), hashlib.sha256).digest()
+    return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
+
+
+@pytest.mark.parametrize("session", [None, SESSION])
+@pytest.mark.parametrize(
+    ("arn", "host"),
+    [
+        (ARN, "sts.eu-central-1.amazonaws.com"),
+        (ARN.replace("eu-central-1", "us-east-1"), "sts.us-east-1.amazonaws.com"),
+        ("arn:aws-cn:eks:cn-north-1:123456789012:cluster/blue", "sts.cn-north-1.amazonaws.com.cn"),
+        ("arn:aws-us-gov:eks:us-gov-west-1:123456789012:cluster/blue", "sts.us-gov-west-1.amazonaws.com"),
+    ],
+)
+def test_a_token_is_a_signed_question_to_the_clusters_own_sts(
+    arn: str, host: str, session: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Neither an endpoint of the environment nor the global endpoint may get into it: a cluster refuses other hosts.
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://vpce-1.example.org")
+    monkeypatch.setenv("AWS_STS_REGIONAL_ENDPOINTS", "legacy")
+    one = cluster(arn)
+    url = url_of(_eks_token.make_token(sts(one, session), one.identity))
+    parts, query = urlsplit(url), dict(parse_qsl(urlsplit(url).query))
+    assert (parts.scheme, parts.netloc, parts.path) == ("https", host, "/")
+    assert query["X-Amz-SignedHeaders"] == "host;x-k8s-aws-id"
+    assert query.get("X-Amz-Security-Token") == session
+    assert {**query, "Action": "GetCallerIdentity", "Version": "2011-06-15", "X-Amz-Expires": "60"} == query
+    assert query["X-Amz-Signature"] == signature(url, {"host": host, "x-k8s-aws-id": "blue"})
+    assert query["X-Amz-Signature"] != signature(url, {"host": host, "x-k8s-aws-id": "green"})
+
+
+def test_the_end_is_fifteen_minutes_after_the_signature() -> None:
+    one = cluster()
+    token = _eks_token.make_token(sts(one), one.identity)
+    began = datetime.strptime(dict(parse_qsl(urlsplit(url_of(token)).query))["X-Amz-Date"], "%Y%m%dT%H%M%SZ")
+    assert token.expires == began.replace(tzinfo=timezone.utc).timestamp() + 900
+    assert token.value not in repr(token)
+
+
+def test_two_clusters_by_one_client_do_not_mix() -> None:
+    client = sts(cluster())
+    for identity in ("blue", "green"):
+        url = url_of(_eks_token.make_token(client, identity))
+        header = {"host": "sts.eu-central-1.amazonaws.com", "x-k8s-aws-id": identity}
+        assert dict(parse_qsl(urlsplit(url).query))["X-Amz-Signature"] == signature(url, header)
+
+
+def test_a_partition_that_is_not_known_is_refused() -> None:
+    with pytest.raises(ClusterError, match="partition aws-xy, whose STS is unknown"):
+        _ = cluster("arn:aws-xy:eks:xy-1:123456789012:cluster/blue").sts_endpoint
+
+
+def test_a_token_is_kept_until_three_minutes_before_its_end() -> None:
+    now, made = [1000.0], []
+
+    def make() -> Token:
+        made.append(now[0])
+        return Token(f"token-{len(made)}", now[0] + 900)
+
+    tokens = Tokens(make, clock=lambda: now[0])
+    values = []
+    for now[0] in (1000.0, 1700.0, 1720.0, 1721.0, 2440.0, 9000.0):
+        values.append(tokens.current().value)
+    assert values == ["token-1", "token-1", "token-1", "token-2", "token-2", "token-3"]
+    assert made == [1000.0, 1721.0, 9000.0]
+
+
+class Eks:
+    """DescribeCluster with this answer."""
+
+    def __init__(self, **told: Any) -> None:
+        self.told = {
+            "name": "blue",
+            "arn": ARN,
+            "status": "ACTIVE",
+            "endpoint": "https://blue.example.org",
+            "certificateAuthority": {"data": base64.b64encode(PEM.encode()).decode()},
+            "identity": {"oidc": {"issuer": "https://oidc.eks.eu-central-1.amazonaws.com/id/AB"}},
+            **told,
+        }
+
+    def describe_cluster(self, name: str) -> dict[str, Any]:
+        return {"cluster": self.told}
+
+
+def test_a_cluster_is_described() -> None:
+    one = _eks_token.describe(Eks(), "blue")
+    assert one == Cluster(
+        "blue", ARN, "https://blue.example.org", PEM, "blue", "https://oidc.eks.eu-central-1.amazonaws.com/id/AB"
+    )
+    assert _eks_token.describe(Eks(id="11-22"), "blue").identity == "11-22"  # a local cluster on an Outpost
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        ({"endpoint": None, "status": "CREATING"}, "no endpoint yet: its status is CREATING"),
+        ({"certificateAuthority": {}, "status": "CREATING"}, "no certificate authority yet"),
+        ({"certificateAuthority": {"data": "no base64!"}}, "not what EKS sends"),
+    ],
+)
+def test_what_is_not_there_yet_is_named(told: dict[str, Any], words: str) -> None:
+    with pytest.raises(ClusterError, match=words):
+        _eks_token.describe(Eks(**told), "blue")
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("ResourceNotFoundException", "Check the name and the region"),
+        ("AccessDeniedException", "Allow eks:DescribeCluster"),
+        ("ServerException", "Run again once that is mended"),
+    ],
+)
+def test_a_refusal_is_told_with_its_way_out(code: str, words: str) -> None:
+    from botocore.exceptions import ClientError
+
+    class Refusing:
+        def describe_cluster(self, name: str) -> None:
+            raise ClientError({"Error": {"Code": code, "Message": "no"}}, "DescribeCluster")
+
+    with pytest.raises(ClusterError, match=f"DescribeCluster of blue: {code}: no. {words}"):
+        _eks_token.describe(Refusing(), "blue")
+
+
+@pytest.fixture
+def server() -> Iterator[tuple[str, set[str], list[str]]]:
+    """A Kubernetes that takes some tokens only: its address, those tokens, and what it was asked with."""
+    good: set[str] = set()
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            token = str(self.headers["Authorization"]).removeprefix("Bearer ")
+            asked.append(token)
+            body = b'{"major": "1", "minor": "34", "gitVersion": "v1.34.4", "buildDate": "", "compiler": "", '
+            body += b'"gitCommit": "", "gitTreeState": "", "goVersion": "", "platform": ""}'
+            self.send_response(200 if token in good else 401)
+            self.send_header("Content-Type", "application/json")
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_args: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as one:
+        thread = threading.Thread(target=one.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{one.server_port}", good, asked
+        one.shutdown()
+
+
+def test_a_client_works_past_an_expiry(server: tuple[str, set[str], list[str]], tmp_path: Path) -> None:
+    kubernetes = pytest.importorskip("kubernetes")
+    host, good, asked = server
+    now, made = [0.0], []
+
+    def make() -> Token:
+        made.append(f"token-{len(made)}")
+        good.clear()
+        good.add(made[-1])  # the one before has expired
+        return Token(made[-1], now[0] + 900)
+
+    api = _kubernetes.for_cluster(cluster(host=host), Tokens(make, clock=lambda: now[0]), str(tmp_path))
+    version = kubernetes.client.VersionApi(api)
+    for now[0] in (0.0, 600.0, 899.0, 1700.0, 90000.0):
+        assert version.get_code().git_version == "v1.34.4"
+    assert asked == ["token-0", "token-0", "token-1", "token-2", "token-3"]
+
+
+def test_the_authority_is_one_file_for_its_owner_alone(tmp_path: Path) -> None:
+    paths = {_kubernetes.ca_file(PEM, str(tmp_path)) for _time in range(2)}
+    assert [str(path) for path in tmp_path.iterdir()] == list(paths)
+    assert Path(paths.pop()).read_text() == PEM
+
+
+def test_a_kubeconfig_that_does_not_serve_is_named(tmp_path: Path) -> None:
+    pytest.importorskip("kubernetes")
+    path = tmp_path / "none"
+    with pytest.raises(ClusterError, match=f"No cluster by kubeconfig {path}, context c: "):
+        _kubernetes.for_kubeconfig(str(path), "c")
