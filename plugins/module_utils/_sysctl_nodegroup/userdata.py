@@ -118,9 +118,9 @@ def meaning(family: str, data: bytes) -> Any:
     """What two user data have in common where they mean the same: MIME boundaries and YAML layout left out."""
     if not data.strip():
         return None
-    if family == BOTTLEROCKET:
-        return toml.loads(_text(data))
     try:
+        if family == BOTTLEROCKET:
+            return toml.loads(_text(data))
         return [
             (one.media_type, _node_config(one) if one.media_type == mime.NODE_CONFIG else one.content)
             for one in _parts(family, data)
