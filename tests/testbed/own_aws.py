@@ -91,6 +91,8 @@ class OwnAws:
         self._post("/moto-api/reset")
         self.ask("clock", reset=True)
         self.ask("rds/settings")
+        self.ask("eks/settings")
+        self.ask("ec2/settings")
         self.rules.denied, self.rules.faults, self.rules.calls = [], [], []
 
     def ask(self, command: str, /, **arguments: Any) -> Any:

@@ -1,0 +1,681 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The bed's rules for node groups and launch templates, in this process: what plain moto accepts, and what the bed
+answers as AWS does, with an error code that botocore's model has for the call."""
+
+from __future__ import annotations
+
+import base64
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError
+from moto import mock_aws
+from moto.ec2.models.amis import AmiBackend
+from testbed import aws as rules
+from testbed.aws import ec2_templates, eks_life
+from testbed.aws.clock import CLOCK
+
+REGION = "eu-central-1"
+ROLE = "arn:aws:iam::123456789012:role/node"
+SIZES = {"minSize": 1, "maxSize": 3, "desiredSize": 2}
+Changes = dict[str, Any]
+
+
+@functools.cache
+def client(service: str) -> Any:
+    keys = {"aws_access_key_id": "x", "aws_secret_access_key": "x"}
+    return boto3.client(service, REGION, **keys, config=Config(retries={"total_max_attempts": 1}))
+
+
+@pytest.fixture(autouse=True)
+def moto(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    monkeypatch.setattr(AmiBackend, "_load_amis", lambda self: None)  # a thousand images per test, used by none
+    CLOCK.reset()
+    eks_life.set_settings()
+    ec2_templates.set_settings()
+    with mock_aws():
+        yield
+    CLOCK.reset()
+    eks_life.set_settings()
+    ec2_templates.set_settings()
+
+
+@pytest.fixture
+def ruled() -> Iterator[None]:
+    with rules.installed(rules.load()):
+        yield
+
+
+def subnets() -> list[str]:
+    return [one["SubnetId"] for one in client("ec2").describe_subnets()["Subnets"]]
+
+
+def cluster(version: str = "1.34") -> None:
+    network = {"subnetIds": subnets()[:2]}
+    client("eks").create_cluster(
+        name="prod", version=version, roleArn="arn:aws:iam::123456789012:role/cluster", resourcesVpcConfig=network
+    )
+    # CREATING until its own time is up, where the bed has rules for clusters.
+    eks_life.edit(REGION, "prod", status="ACTIVE", testbed_due=None, version=version)
+
+
+def template(**data: Any) -> str:
+    made = client("ec2").create_launch_template(
+        LaunchTemplateName="kubelets", LaunchTemplateData=data or {"KeyName": "k"}
+    )
+    return str(made["LaunchTemplate"]["LaunchTemplateId"])
+
+
+def create(name: str = "workers", **more: Any) -> Changes:
+    asked = {"clusterName": "prod", "nodegroupName": name, "subnets": subnets()[:2], "nodeRole": ROLE, **more}
+    group: Changes = client("eks").create_nodegroup(**{k: v for k, v in asked.items() if v is not None})["nodegroup"]
+    return group
+
+
+def group(name: str = "workers") -> Changes:
+    found: Changes = client("eks").describe_nodegroup(clusterName="prod", nodegroupName=name)["nodegroup"]
+    return found
+
+
+def active(**more: Any) -> Changes:
+    create(**more)
+    CLOCK.advance(60)
+    assert group()["status"] == "ACTIVE"
+    return group()
+
+
+def by_template(**more: Any) -> Callable[[Changes], Changes]:
+    """A request with a template that holds this data."""
+    return lambda request: {"launchTemplate": {"id": template(**more)}, **request}
+
+
+def refusal(act: Callable[[], Any]) -> tuple[str, str]:
+    with pytest.raises(ClientError) as caught:
+        act()
+    error = caught.value.response["Error"]
+    shapes = client("eks").meta.service_model.operation_model(caught.value.operation_name).error_shapes
+    assert error["Code"] in {shape.name for shape in shapes} or caught.value.operation_name.endswith("Versions")
+    return error["Code"], error["Message"]
+
+
+# What CreateNodegroup refuses: the request, made when its test runs; the code; words of the message
+
+PLAIN: Callable[[Changes], Changes] = dict
+INVALID = "InvalidParameterException"
+REFUSED: dict[str, tuple[Callable[[Changes], Changes], Changes, str, str]] = {
+    "name and id": (
+        lambda request: {**request, "launchTemplate": {"id": template(), "name": "kubelets"}},
+        {},
+        INVALID,
+        "either the launch template ID or the launch template name",
+    ),
+    "neither name nor id": (PLAIN, {"launchTemplate": {"version": "1"}}, INVALID, "either the launch template ID"),
+    "no such template": (PLAIN, {"launchTemplate": {"name": "nowhere"}}, "InvalidRequestException", "does not exist"),
+    "no such version": (
+        lambda request: {**request, "launchTemplate": {"id": template(), "version": "7"}},
+        {},
+        "InvalidRequestException",
+        "Could not find the specified version 7",
+    ),
+    "instance types twice": (
+        by_template(InstanceType="m5.large"),
+        {"instanceTypes": ["m5.large"]},
+        "InvalidRequestException",
+        "Cannot specify instance types in launch template and API request",
+    ),
+    "image and amiType": (
+        by_template(ImageId="ami-1"),
+        {"amiType": "AL2023_x86_64_STANDARD"},
+        INVALID,
+        "You cannot specify an AMI Type other than CUSTOM, when specifying an image id in your launch template.",
+    ),
+    "image and version": (by_template(ImageId="ami-1"), {"version": "1.34"}, INVALID, "specify a kubernetes version"),
+    "image and release": (
+        by_template(ImageId="ami-1"),
+        {"releaseVersion": "1.34.2-20261112"},
+        INVALID,
+        "You cannot specify the field releaseVersion when using custom AMIs.",
+    ),
+    "custom without image": (PLAIN, {"amiType": "CUSTOM"}, INVALID, "must specify an image id"),
+    "subnet in the template": (
+        by_template(NetworkInterfaces=[{"DeviceIndex": 0, "SubnetId": "subnet-1"}]),
+        {},
+        INVALID,
+        "Subnet IDs cannot be specified",
+    ),
+    "profile in the template": (by_template(IamInstanceProfile={"Name": "p"}), {}, INVALID, "IAM instance profile"),
+    "hibernation": (by_template(HibernationOptions={"Configured": True}), {}, INVALID, "Hibernation options"),
+    "spot in the template": (
+        by_template(InstanceMarketOptions={"MarketType": "spot"}),
+        {},
+        INVALID,
+        "Instance market options are not supported with the launch template.",
+    ),
+    "terminate options": (
+        by_template(InstanceInitiatedShutdownBehavior="terminate"),
+        {},
+        INVALID,
+        "termination options are not supported",
+    ),
+    "another version": (PLAIN, {"version": "1.33"}, INVALID, "Allowed kubernetes version is 1.34"),
+    "AL2 on 1.34": (
+        PLAIN,
+        {"amiType": "AL2_x86_64"},
+        INVALID,
+        "only supported for kubernetes versions 1.32 or earlier",
+    ),
+    "another version's release": (
+        PLAIN,
+        {"releaseVersion": "1.33.3-20261001"},
+        INVALID,
+        "Requested release version 1.33.3-20261001 is not valid for kubernetes version 1.34.",
+    ),
+    "a release of the future": (PLAIN, {"releaseVersion": "1.34.9-20991231"}, INVALID, "is not valid for"),
+    "min above desired": (
+        PLAIN,
+        {"scalingConfig": {"minSize": 3, "maxSize": 3, "desiredSize": 2}},
+        INVALID,
+        "minSize can't be greater than desiredSize",
+    ),
+    "desired above max": (
+        PLAIN,
+        {"scalingConfig": {"minSize": 1, "maxSize": 2, "desiredSize": 3}},
+        INVALID,
+        "desiredSize can't be greater than maxSize",
+    ),
+    "no subnets": (PLAIN, {"subnets": []}, INVALID, "Subnets are required"),
+    "a subnet that is not there": (
+        PLAIN,
+        {"subnets": ["subnet-0123"]},
+        INVALID,
+        "The subnet ID 'subnet-0123' does not",
+    ),
+    "unavailable twice": (
+        PLAIN,
+        {"updateConfig": {"maxUnavailable": 1, "maxUnavailablePercentage": 10}},
+        INVALID,
+        "cannot both be specified",
+    ),
+    "repair twice": (
+        PLAIN,
+        {"nodeRepairConfig": {"maxParallelNodesRepairedCount": 1, "maxParallelNodesRepairedPercentage": 10}},
+        INVALID,
+        "cannot both be specified",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_plain_moto_creates_what_eks_does_not(name: str) -> None:
+    prepare, request, _code, _words = REFUSED[name]
+    cluster()
+    assert create(**prepare(request))["status"] == "ACTIVE"
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_the_bed_refuses_it(ruled: None, name: str) -> None:
+    prepare, request, code, words = REFUSED[name]
+    cluster()
+    seen, message = refusal(lambda: create(**prepare(request)))
+    assert seen == code
+    assert words in message
+    assert client("eks").list_nodegroups(clusterName="prod")["nodegroups"] == []
+
+
+def foreign_subnet() -> str:
+    ec2 = client("ec2")
+    vpc = ec2.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
+    return str(ec2.create_subnet(VpcId=vpc, CidrBlock="10.9.1.0/24")["Subnet"]["SubnetId"])
+
+
+def test_plain_moto_takes_a_subnet_of_another_network() -> None:
+    cluster()
+    assert create(subnets=[foreign_subnet()])
+
+
+def test_the_bed_wants_the_network_of_the_cluster(ruled: None) -> None:
+    cluster()
+    assert "not in the same VPC" in refusal(lambda: create(subnets=[foreign_subnet()]))[1]
+
+
+def test_disk_and_access_are_told_before_the_template(ruled: None) -> None:
+    cluster()
+    code, message = refusal(lambda: create(diskSize=30, launchTemplate={"name": "nowhere"}))
+    assert (code, message) == (INVALID, "Disk size must be specified within the launch template.")
+    access = {"ec2SshKey": "k"}
+    code, message = refusal(lambda: create(remoteAccess=access, launchTemplate={"name": "nowhere"}))
+    assert (code, message) == (INVALID, "Remote access configuration cannot be specified with a launch template.")
+
+
+def test_a_missing_cluster_and_a_name_in_use_are_told_first(ruled: None) -> None:
+    with pytest.raises(ClientError, match="No cluster found for name: prod"):  # in moto, from the service itself
+        create(version="0.1")
+    cluster()
+    create()
+    assert refusal(lambda: create(version="0.1"))[0] == "ResourceInUseException"
+
+
+@pytest.mark.parametrize("version", ["1.32", "1.29"])
+def test_al2_is_there_up_to_1_32(ruled: None, version: str) -> None:
+    cluster(version)
+    assert create(amiType="AL2_x86_64")["amiType"] == "AL2_x86_64"
+
+
+def test_custom_images_may_say_so(ruled: None) -> None:
+    cluster()
+    shown = create(launchTemplate={"id": template(ImageId="ami-1")}, amiType="CUSTOM")
+    assert (shown["amiType"], shown["releaseVersion"], shown["version"]) == ("CUSTOM", "ami-1", "1.34")
+
+
+# Truth and time
+
+
+def test_plain_moto_lies_about_defaults() -> None:
+    cluster()
+    shown = create(updateConfig={"maxUnavailable": 2}, nodeRepairConfig={"enabled": True})
+    assert shown["version"] == "1.19"
+    assert "remoteAccess" in shown
+    assert "updateConfig" not in shown
+    assert "nodeRepairConfig" not in shown
+    create("second")
+    client("eks").update_nodegroup_config(clusterName="prod", nodegroupName="second", scalingConfig={"minSize": 1})
+    assert group()["scalingConfig"]["minSize"] == 1  # the other group's
+
+
+def test_the_bed_tells_the_truth(ruled: None) -> None:
+    cluster()
+    shown = create(updateConfig={"maxUnavailable": 2}, nodeRepairConfig={"enabled": True}, scalingConfig=SIZES)
+    assert (shown["status"], shown["version"], shown["amiType"]) == ("CREATING", "1.34", "AL2023_x86_64_STANDARD")
+    assert shown["releaseVersion"].startswith("1.34.")
+    assert (shown["diskSize"], shown["instanceTypes"], shown["updateConfig"]) == (
+        20,
+        ["t3.medium"],
+        {"maxUnavailable": 2},
+    )
+    assert shown["nodeRepairConfig"] == {"enabled": True}
+    assert "remoteAccess" not in shown
+    create("second", launchTemplate={"id": template(InstanceType="m5.large")}, scalingConfig=SIZES)
+    second = group("second")
+    assert ("diskSize" in second, "instanceTypes" in second) == (False, False)
+    assert (second["launchTemplate"]["name"], second["launchTemplate"]["version"]) == ("kubelets", "1")
+    assert second["updateConfig"] == {"maxUnavailable": 1}
+    CLOCK.advance(60)
+    client("eks").update_nodegroup_config(
+        clusterName="prod", nodegroupName="second", scalingConfig={"minSize": 0, "desiredSize": 1}
+    )
+    assert (group()["scalingConfig"], group("second")["scalingConfig"]["minSize"]) == (SIZES, 0)
+
+
+def test_plain_moto_creates_and_deletes_at_once() -> None:
+    cluster()
+    assert create()["status"] == "ACTIVE"
+    client("eks").delete_nodegroup(clusterName="prod", nodegroupName="workers")
+    assert client("eks").list_nodegroups(clusterName="prod")["nodegroups"] == []
+
+
+def test_a_group_comes_and_goes_in_its_time(ruled: None) -> None:
+    cluster()
+    create()
+    assert group()["status"] == "CREATING"
+    CLOCK.advance(21)
+    assert group()["status"] == "ACTIVE"
+    gone = client("eks").delete_nodegroup(clusterName="prod", nodegroupName="workers")["nodegroup"]
+    assert gone["status"] == group()["status"] == "DELETING"
+    assert refusal(lambda: client("eks").delete_cluster(name="prod"))[0] == "ResourceInUseException"
+    CLOCK.advance(21)
+    assert refusal(group)[0] == "ResourceNotFoundException"
+    client("eks").delete_cluster(name="prod")
+
+
+def test_a_group_that_fails_says_why(ruled: None) -> None:
+    cluster()
+    issue = {"code": "NodeCreationFailure", "message": eks_life.NOT_JOINED, "resourceIds": ["i-1"]}
+    eks_life.set_settings(failing_creates={"workers": issue})
+    create()
+    CLOCK.advance(21)
+    assert (group()["status"], group()["health"]["issues"]) == ("CREATE_FAILED", [issue])
+
+
+def test_plain_moto_fails_on_a_list_of_no_cluster() -> None:
+    with pytest.raises(KeyError):
+        client("eks").list_nodegroups(clusterName="nowhere")
+
+
+def test_the_bed_lists_no_groups_of_no_cluster(ruled: None) -> None:
+    act = lambda: client("eks").list_nodegroups(clusterName="nowhere")  # noqa: E731
+    assert refusal(act)[0] == "ResourceNotFoundException"
+
+
+# Updates of a group's settings
+
+
+def configure(**more: Any) -> Changes:
+    answer = client("eks").update_nodegroup_config(clusterName="prod", nodegroupName="workers", **more)
+    update: Changes = answer["update"]
+    return update
+
+
+def outcome(update: Changes) -> Changes:
+    answer = client("eks").describe_update(name="prod", nodegroupName="workers", updateId=update["id"])
+    shown: Changes = answer["update"]
+    return shown
+
+
+def test_plain_moto_updates_at_once_and_forgets() -> None:
+    cluster()
+    create(scalingConfig=SIZES)
+    update = configure(scalingConfig={"minSize": 3, "desiredSize": 1})
+    assert update["status"] == "Successful"
+    assert group()["status"] == "ACTIVE"
+    with pytest.raises(NotImplementedError):
+        outcome(update)
+
+
+def test_a_settings_update_takes_its_time(ruled: None) -> None:
+    cluster()
+    active(scalingConfig=SIZES)
+    update = configure(labels={"addOrUpdateLabels": {"team": "blue"}}, scalingConfig={"desiredSize": 3})
+    assert (update["type"], update["status"], group()["status"]) == ("ConfigUpdate", "InProgress", "UPDATING")
+    assert {"type": "DesiredSize", "value": "3"} in update["params"]
+    for act in (lambda: configure(scalingConfig={"desiredSize": 1}), lambda: newer(), delete):
+        assert refusal(act)[0] == "ResourceInUseException"
+    CLOCK.advance(6)
+    assert outcome(update)["status"] == "Successful"
+    assert (group()["status"], group()["labels"], group()["scalingConfig"]["desiredSize"]) == (
+        "ACTIVE",
+        {"team": "blue"},
+        3,
+    )
+
+
+def delete() -> None:
+    client("eks").delete_nodegroup(clusterName="prod", nodegroupName="workers")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"scalingConfig": {"minSize": 3}}, "Minimum capacity 3 can't be greater than desired size 2"),
+        ({"scalingConfig": {"maxSize": 1, "minSize": 0}}, "Desired capacity 2 can't be greater than max size 1"),
+        ({"updateConfig": {"maxUnavailable": 1, "maxUnavailablePercentage": 5}}, "cannot both be specified"),
+        ({"updateConfig": {"maxUnavailable": 101}}, "between 1 and 100"),
+        ({}, "At least one of the parameters"),
+    ],
+)
+def test_settings_have_bounds(ruled: None, change: Changes, words: str) -> None:
+    cluster()
+    active(scalingConfig=SIZES)
+    code, message = refusal(lambda: configure(**change))
+    assert code == INVALID
+    assert words in message
+
+
+# Updates of a group's version
+
+
+def newer(**more: Any) -> Changes:
+    answer = client("eks").update_nodegroup_version(clusterName="prod", nodegroupName="workers", **more)
+    update: Changes = answer["update"]
+    return update
+
+
+def upgrade_cluster(version: str = "1.35") -> None:
+    eks_life.edit(REGION, "prod", version=version)
+
+
+def test_plain_moto_has_no_version_updates() -> None:
+    cluster()
+    create()
+    with pytest.raises((ClientError, NotImplementedError)):
+        newer()
+
+
+def test_with_no_version_a_group_goes_to_the_clusters(ruled: None) -> None:
+    """The trap: a new template version, and nothing else asked for, upgrades the kubelets."""
+    cluster()
+    lt = template(UserData=base64.b64encode(b"one").decode())
+    active(launchTemplate={"id": lt})
+    upgrade_cluster()
+    client("ec2").create_launch_template_version(LaunchTemplateId=lt, LaunchTemplateData={"KeyName": "k"})
+    update = newer(launchTemplate={"id": lt, "version": "2"})
+    assert {"type": "LaunchTemplateVersion", "value": "2"} in update["params"]
+    assert (group()["version"], group()["launchTemplate"]["version"]) == ("1.34", "1")
+    CLOCK.advance(21)
+    assert outcome(update)["status"] == "Successful"
+    assert (group()["version"], group()["launchTemplate"]["version"]) == ("1.35", "2")
+
+
+def test_with_its_own_version_and_release_a_group_stays(ruled: None) -> None:
+    cluster()
+    lt = template()
+    before = active(launchTemplate={"id": lt}, releaseVersion="1.34.1-20260901")
+    upgrade_cluster()
+    client("ec2").create_launch_template_version(LaunchTemplateId=lt, LaunchTemplateData={"KeyName": "k"})
+    newer(launchTemplate={"id": lt, "version": "2"}, version=before["version"], releaseVersion=before["releaseVersion"])
+    CLOCK.advance(21)
+    kept = {name: group()[name] for name in ("version", "releaseVersion")}
+    assert kept == {"version": "1.34", "releaseVersion": "1.34.1-20260901"}
+
+
+def test_a_failed_update_leaves_the_group_active(ruled: None) -> None:
+    cluster()
+    active()
+    message = "Reached max retries while trying to evict pods from nodes in node group workers"
+    error = {"errorCode": "PodEvictionFailure", "errorMessage": message, "resourceIds": ["ip-10-0-0-1"]}
+    eks_life.set_settings(failing_updates={"workers": error})
+    upgrade_cluster()
+    update = newer()
+    CLOCK.advance(21)
+    assert (outcome(update)["status"], outcome(update)["errors"]) == ("Failed", [error])
+    assert (group()["status"], group()["version"]) == ("ACTIVE", "1.34")
+
+
+def custom() -> None:
+    active(launchTemplate={"id": template(ImageId="ami-1")})
+
+
+def stock() -> None:
+    active(launchTemplate={"id": template()})
+
+
+def second(**data: Any) -> Changes:
+    client("ec2").create_launch_template_version(LaunchTemplateName="kubelets", LaunchTemplateData=data)
+    return {"launchTemplate": {"name": "kubelets", "version": "$Latest"}}
+
+
+def other() -> Changes:
+    client("ec2").create_launch_template(LaunchTemplateName="other", LaunchTemplateData={"KeyName": "k"})
+    return {"launchTemplate": {"name": "other"}}
+
+
+NOT_UPDATED: dict[str, tuple[Callable[[], Any], Callable[[], Changes], str]] = {
+    "custom with version": (custom, lambda: {"version": "1.34"}, "the field kubernetesVersion when using custom AMIs."),
+    "custom with release": (
+        custom,
+        lambda: {"releaseVersion": "1.34.1-20260901"},
+        "the field releaseVersion when using",
+    ),
+    "custom to stock": (custom, lambda: second(KeyName="k"), "between a custom AMI and an EKS optimized AMI"),
+    "stock to custom": (stock, lambda: second(ImageId="ami-1"), "between a custom AMI and an EKS optimized AMI"),
+    "another template": (stock, other, "a different launch template"),
+    "a first template": (active, other, "created without one"),
+    "a profile": (stock, lambda: second(IamInstanceProfile={"Name": "p"}), "IAM instance profile"),
+    "a newer version than the cluster's": (stock, lambda: {"version": "1.36"}, "newer than the cluster's"),
+    "back to an older version": (stock, lambda: {"version": "1.33"}, "cannot go back from 1.34 to 1.33"),
+    "back to an older release": (
+        stock,
+        lambda: {"version": "1.34", "releaseVersion": "1.34.1-20260101"},
+        "cannot go back",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NOT_UPDATED)
+def test_some_things_need_another_group(ruled: None, name: str) -> None:
+    make, request, words = NOT_UPDATED[name]
+    cluster()
+    make()
+    upgrade_cluster()
+    code, message = refusal(lambda: newer(**request()))
+    assert code == INVALID
+    assert words in message
+    assert group()["status"] == "ACTIVE"
+
+
+def test_updates_are_listed_in_pages(ruled: None) -> None:
+    cluster()
+    active(scalingConfig=SIZES)
+    made = []
+    for size in (1, 2, 3):
+        made.append(configure(scalingConfig={"desiredSize": size})["id"])
+        CLOCK.advance(6)
+    pages = (
+        client("eks")
+        .get_paginator("list_updates")
+        .paginate(name="prod", nodegroupName="workers", PaginationConfig={"PageSize": 2})
+    )
+    assert [page["updateIds"] for page in pages] == [made[:2], made[2:]]
+    assert client("eks").list_updates(name="prod")["updateIds"] == []
+    missing = lambda: client("eks").describe_update(name="prod", updateId=made[0])  # noqa: E731
+    assert refusal(missing)[0] == "ResourceNotFoundException"
+
+
+# Tags
+
+
+def test_plain_moto_tags_no_group() -> None:
+    cluster()
+    with pytest.raises(ClientError):
+        client("eks").tag_resource(resourceArn=create()["nodegroupArn"], tags={"a": "b"})
+
+
+def test_the_bed_tags_groups(ruled: None) -> None:
+    cluster()
+    arn = create(tags={"first": "1"})["nodegroupArn"]
+    client("eks").tag_resource(resourceArn=arn, tags={"second": "2"})
+    client("eks").untag_resource(resourceArn=arn, tagKeys=["first"])
+    assert client("eks").list_tags_for_resource(resourceArn=arn)["tags"] == group()["tags"] == {"second": "2"}
+    nowhere = arn.replace("workers", "nowhere")
+    assert refusal(lambda: client("eks").list_tags_for_resource(resourceArn=nowhere))[0] == "NotFoundException"
+
+
+# Launch templates
+
+LONG = base64.b64encode(b"x" * 16_385).decode()
+
+
+def first_version(data: str) -> None:
+    template(UserData=data)
+
+
+def later_version(data: str) -> None:
+    template()
+    second(UserData=data)
+
+
+@pytest.mark.parametrize("make", [first_version, later_version])
+def test_plain_moto_takes_user_data_of_any_size(make: Callable[[str], None]) -> None:
+    make(LONG)
+
+
+@pytest.mark.parametrize("make", [first_version, later_version])
+def test_user_data_ends_at_16_kib(ruled: None, make: Callable[[str], None]) -> None:
+    with pytest.raises(ClientError, match="User data is limited to 16384 bytes") as caught:
+        make(LONG)
+    assert caught.value.response["Error"]["Code"] == "InvalidParameterValue"
+
+
+def test_user_data_of_exactly_16_kib(ruled: None) -> None:
+    later_version(base64.b64encode(b"x" * 16_384).decode())
+
+
+def test_plain_moto_takes_a_version_whose_user_data_is_no_base64() -> None:
+    later_version("#!/bin/sh")
+
+
+@pytest.mark.parametrize("make", [first_version, later_version])
+def test_user_data_is_base64(ruled: None, make: Callable[[str], None]) -> None:
+    with pytest.raises(ClientError) as caught:
+        make("#!/bin/sh")
+    assert caught.value.response["Error"]["Code"] == "InvalidUserData.Malformed"
+
+
+def versions() -> list[int]:
+    pages = client("ec2").get_paginator("describe_launch_template_versions").paginate(LaunchTemplateName="kubelets")
+    return [one["VersionNumber"] for page in pages for one in page["LaunchTemplateVersions"]]
+
+
+def test_plain_moto_deletes_no_versions_and_shows_fifteen() -> None:
+    template()
+    for number in range(20):
+        second(KeyName=f"k{number}")
+    assert len(versions()) == 15
+    with pytest.raises((ClientError, NotImplementedError)):
+        client("ec2").delete_launch_template_versions(LaunchTemplateName="kubelets", Versions=["2"])
+
+
+def test_versions_are_paged_deleted_and_never_numbered_twice(ruled: None) -> None:
+    template()
+    for number in range(20):
+        second(KeyName=f"k{number}")
+    assert versions() == list(range(1, 22))
+    answer = client("ec2").delete_launch_template_versions(
+        LaunchTemplateName="kubelets", Versions=["1", "3", "21", "99"]
+    )
+    done = [one["VersionNumber"] for one in answer["SuccessfullyDeletedLaunchTemplateVersions"]]
+    kept = {
+        one["VersionNumber"]: one["ResponseError"]["Code"]
+        for one in answer["UnsuccessfullyDeletedLaunchTemplateVersions"]
+    }
+    assert (done, kept) == ([3, 21], {1: "unexpectedError", 99: "launchTemplateVersionDoesNotExist"})
+    second(KeyName="again")
+    assert versions() == [1, 2, *range(4, 21), 22]
+    asked = {"LaunchTemplateName": "kubelets", "MinVersion": "4", "MaxVersion": "6"}
+    found = client("ec2").describe_launch_template_versions(**asked)["LaunchTemplateVersions"]
+    assert [(one["VersionNumber"], one["LaunchTemplateData"]["KeyName"]) for one in found] == [
+        (4, "k2"),
+        (5, "k3"),
+        (6, "k4"),
+    ]
+    with pytest.raises(ClientError, match="Could not find the specified version 3"):
+        client("ec2").describe_launch_template_versions(LaunchTemplateName="kubelets", Versions=["3"])
+
+
+def test_a_version_builds_on_its_source(ruled: None) -> None:
+    template(KeyName="k", InstanceType="m5.large")
+    client("ec2").create_launch_template_version(
+        LaunchTemplateName="kubelets", SourceVersion="1", LaunchTemplateData={"KeyName": "other"}
+    )
+    found = client("ec2").describe_launch_template_versions(LaunchTemplateName="kubelets", Versions=["2"])
+    data = found["LaunchTemplateVersions"][0]["LaunchTemplateData"]
+    assert (data["KeyName"], data["InstanceType"]) == ("other", "m5.large")
+
+
+def test_plain_moto_forgets_the_source() -> None:
+    template(KeyName="k", InstanceType="m5.large")
+    client("ec2").create_launch_template_version(
+        LaunchTemplateName="kubelets", SourceVersion="1", LaunchTemplateData={"KeyName": "other"}
+    )
+    found = client("ec2").describe_launch_template_versions(LaunchTemplateName="kubelets", Versions=["2"])
+    assert "InstanceType" not in found["LaunchTemplateVersions"][0]["LaunchTemplateData"]
+
+
+def test_versions_have_a_limit(ruled: None) -> None:
+    template()
+    ec2_templates.set_settings(versions=2)
+    second(KeyName="k")
+    with pytest.raises(ClientError, match="reached the limit of 2 versions"):
+        second(KeyName="k")
+
+
+def test_plain_moto_has_no_limit() -> None:
+    template()
+    ec2_templates.set_settings(versions=2)
+    second(KeyName="k")
+    second(KeyName="k")

@@ -1,0 +1,406 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""EKS: the node groups that it refuses and moto makes.
+
+Error codes are those of botocore's model for the call; messages marked "as seen" are the service's own, from users'
+reports, the others say the same in our words.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from moto.ec2.exceptions import EC2ClientError
+from moto.ec2.models import EC2Backend, ec2_backends
+from moto.eks.exceptions import EKSError, InvalidParameterException, InvalidRequestException
+from moto.eks.models import Cluster, EKSBackend, Nodegroup
+from moto.eks.responses import EKSResponse
+
+from .rules import rule
+
+FACTS = "facts on sysctl node groups"
+LAST_AL2 = (1, 32)
+AL2023_DEFAULT_SINCE = (1, 30)
+RELEASE_DAY = "20261112"  # of the newest AMIs
+PATCH = 2
+BOTTLEROCKET_RELEASE = "1.52.0-8f2c1b9a"
+
+
+# Errors of botocore's model that moto lacks. Made by hand: its class has no types to inherit from.
+ResourceLimitExceeded: Any = type(
+    "ResourceLimitExceededException", (EKSError,), {"TYPE": "ResourceLimitExceededException", "STATUS": 400}
+)
+NotFound: Any = type("NotFoundException", (EKSError,), {"TYPE": "NotFoundException", "STATUS": 404})
+
+
+def minor(version: str) -> tuple[int, int]:
+    major, _dot, rest = version.partition(".")
+    return int(major), int(rest)
+
+
+def latest_release(version: str, ami_type: str) -> str:
+    """The newest AMI of a Kubernetes version: by day for Amazon's Linux and Windows, by number for Bottlerocket."""
+    if ami_type.startswith("BOTTLEROCKET"):
+        return BOTTLEROCKET_RELEASE
+    return f"{version}.{PATCH}-{RELEASE_DAY}"
+
+
+def default_ami_type(version: str) -> str:
+    return "AL2023_x86_64_STANDARD" if minor(version) >= AL2023_DEFAULT_SINCE else "AL2_x86_64"
+
+
+@dataclass(frozen=True)
+class Template:
+    """A launch template at one version, as EKS reads it."""
+
+    id: str
+    name: str
+    version: int
+    data: dict[str, Any]
+
+    @property
+    def image(self) -> str:
+        return str(self.data.get("ImageId") or "")
+
+
+def template_of(ec2: EC2Backend, asked: dict[str, Any]) -> Template:
+    """The template that a request names; what EC2 says when there is none is passed on."""
+    try:
+        if asked.get("name"):
+            found = ec2.get_launch_template_by_name(asked["name"])
+        else:
+            found = ec2.get_launch_template(asked.get("id"))
+        version = found.get_version(asked.get("version") or "$Default")
+    except EC2ClientError as error:
+        raise InvalidRequestException(message=str(error.message)) from None
+    except ValueError:
+        raise InvalidParameterException(message=f"Invalid launch template version: {asked.get('version')}") from None
+    return Template(found.id, found.name, int(version.number), version.data)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One CreateNodegroup, for a cluster that is ready for it."""
+
+    backend: EKSBackend
+    cluster: Cluster
+    params: dict[str, Any]
+
+    def __getattr__(self, name: str) -> Any:
+        return self.params.get(name)
+
+    @property
+    def ec2(self) -> EC2Backend:
+        return ec2_backends[self.backend.account_id][self.backend.region_name]
+
+    @functools.cached_property
+    def template(self) -> Template | None:
+        return template_of(self.ec2, self.launch_template) if self.launch_template else None
+
+    @property
+    def image(self) -> str:
+        return self.template.image if self.template else ""
+
+    def invalid(self, message: str) -> InvalidParameterException:
+        return InvalidParameterException(
+            clusterName=self.cluster.name, nodegroupName=self.nodegroup_name, message=message
+        )
+
+
+def creates(fact: str) -> Callable[[Callable[[Asked], None]], Callable[[Asked], None]]:
+    """A rule on CreateNodegroup. A cluster that is missing or not ready, or a name in use, is told first, by moto."""
+
+    def register(check: Callable[[Asked], None]) -> Callable[[Asked], None]:
+        @rule(EKSBackend, "create_nodegroup", fact=fact)
+        @functools.wraps(check)
+        def ruled(plain: Callable[..., Any], backend: EKSBackend, **params: Any) -> Any:
+            cluster = backend.clusters.get(params["cluster_name"])
+            if cluster and cluster.is_active and params["nodegroup_name"] not in cluster.nodegroups:
+                check(Asked(backend, cluster, params))
+            return plain(backend, **params)
+
+        return check
+
+    return register
+
+
+@creates(f"The template must not hold SubnetId: {FACTS}; botocore's model of LaunchTemplateSpecification")
+def templates_have_no_subnet(asked: Asked) -> None:
+    interfaces = asked.template.data.get("NetworkInterfaces") or [] if asked.template else []
+    if any(one.get("SubnetId") for one in interfaces):
+        raise asked.invalid("Subnet IDs cannot be specified within the launch template's network interfaces.")
+
+
+@creates(f"The template must not hold IamInstanceProfile: {FACTS}; botocore's model of LaunchTemplateSpecification")
+def templates_have_no_instance_profile(asked: Asked) -> None:
+    if asked.template and asked.template.data.get("IamInstanceProfile"):
+        raise asked.invalid("An IAM instance profile cannot be specified within the launch template.")
+
+
+@creates(f"The template must not hold hibernation options: {FACTS}; botocore's model of LaunchTemplateSpecification")
+def templates_do_not_hibernate(asked: Asked) -> None:
+    if asked.template and asked.template.data.get("HibernationOptions"):
+        raise asked.invalid("Hibernation options are not supported with the launch template.")
+
+
+@creates(f"The template must not hold a spot request: {FACTS}; the message as seen (hashicorp/terraform 15118)")
+def templates_ask_for_no_spot(asked: Asked) -> None:
+    if asked.template and asked.template.data.get("InstanceMarketOptions"):
+        raise asked.invalid("Instance market options are not supported with the launch template.")
+
+
+@creates(f"The template must not hold terminate options: {FACTS}; botocore's model of LaunchTemplateSpecification")
+def templates_have_no_terminate_options(asked: Asked) -> None:
+    data = asked.template.data if asked.template else {}
+    if data.get("InstanceInitiatedShutdownBehavior") or data.get("DisableApiTermination"):
+        raise asked.invalid("Instance termination options are not supported with the launch template.")
+
+
+TEMPLATE_CHECKS = (
+    templates_have_no_subnet,
+    templates_have_no_instance_profile,
+    templates_do_not_hibernate,
+    templates_ask_for_no_spot,
+    templates_have_no_terminate_options,
+)
+
+
+@creates(f"instanceTypes only where the template has no InstanceType: {FACTS}; as seen (terraform-aws-eks 1386)")
+def instance_types_stand_in_one_place(asked: Asked) -> None:
+    if asked.template and asked.template.data.get("InstanceType") and asked.instance_types:
+        raise InvalidRequestException(
+            clusterName=asked.cluster.name,
+            nodegroupName=asked.nodegroup_name,
+            message="Cannot specify instance types in launch template and API request",
+        )
+
+
+@creates(f"An ImageId in the template excludes amiType: {FACTS}; the message, and CUSTOM, as seen (pulumi-eks 1463)")
+def custom_images_have_no_ami_type(asked: Asked) -> None:
+    if asked.image and asked.ami_type not in (None, "CUSTOM"):
+        raise asked.invalid(
+            "You cannot specify an AMI Type other than CUSTOM, when specifying an image id in your launch template."
+        )
+
+
+@creates(f"An ImageId in the template excludes version: {FACTS}; the message as seen (pulumi-eks 1283)")
+def custom_images_have_no_version(asked: Asked) -> None:
+    if asked.image and asked.version:
+        raise asked.invalid(
+            "You cannot specify a kubernetes version to use when specifying an image id to use within the launch "
+            "template."
+        )
+
+
+@creates(f"An ImageId in the template excludes releaseVersion: {FACTS}; the message as seen (crossplane aws 1703)")
+def custom_images_have_no_release(asked: Asked) -> None:
+    if asked.image and asked.release_version:
+        raise asked.invalid("You cannot specify the field releaseVersion when using custom AMIs.")
+
+
+@creates("amiType CUSTOM is for launch templates with an ImageId (EKS API reference of amiType)")
+def custom_needs_an_image(asked: Asked) -> None:
+    if asked.ami_type == "CUSTOM" and not asked.image:
+        raise asked.invalid("You must specify an image id in your launch template when the AMI Type is CUSTOM.")
+
+
+@creates(f"AL2 AMIs end with Kubernetes 1.32: {FACTS}")
+def al2_ends_with_1_32(asked: Asked) -> None:
+    if str(asked.ami_type or "").startswith("AL2_") and minor(asked.cluster.version) > LAST_AL2:
+        raise asked.invalid(
+            f"AMI Type {asked.ami_type} is only supported for kubernetes versions "
+            f"{LAST_AL2[0]}.{LAST_AL2[1]} or earlier"
+        )
+
+
+@creates(f"CreateNodegroup takes the cluster's version alone: {FACTS}")
+def groups_have_the_version_of_the_cluster(asked: Asked) -> None:
+    if asked.version and asked.version != asked.cluster.version:
+        raise asked.invalid(
+            f"Requested Nodegroup kubernetes version {asked.version} is invalid. "
+            f"Allowed kubernetes version is {asked.cluster.version}"
+        )
+
+
+@creates("A release belongs to one Kubernetes version; the message as seen (eksctl 7976)")
+def releases_belong_to_a_version(asked: Asked) -> None:
+    if asked.release_version and not asked.image:
+        ami_type = asked.ami_type or default_ami_type(asked.cluster.version)
+        check_release(asked.release_version, asked.cluster.version, ami_type)
+
+
+def check_release(release: str, version: str, ami_type: str) -> None:
+    newest = latest_release(version, ami_type)
+    if ami_type.startswith("BOTTLEROCKET"):
+        known = bool(re.fullmatch(r"1\.\d+\.\d+-[0-9a-f]{8}", release)) and age(release) <= age(newest)
+    else:
+        known = bool(re.fullmatch(rf"{re.escape(version)}\.\d+-\d{{8}}", release)) and age(release) <= age(newest)
+    if not known:
+        raise InvalidParameterException(
+            message=f"Requested release version {release} is not valid for kubernetes version {version}."
+        )
+
+
+def age(release: str) -> tuple[int, ...]:
+    """Releases in their order: by day, or by Bottlerocket's own number."""
+    number, _dash, rest = release.partition("-")
+    return (int(rest),) if re.fullmatch(r"\d{8}", rest) else tuple(map(int, number.split(".")))
+
+
+@creates(f"The template by name or by id, not both: {FACTS}; botocore's model of LaunchTemplateSpecification")
+def templates_are_named_once(asked: Asked) -> None:
+    check_named_once(asked.launch_template)
+
+
+def check_named_once(template: dict[str, Any] | None) -> None:
+    if template is not None and bool(template.get("name")) == bool(template.get("id")):
+        raise InvalidParameterException(
+            message="You must specify either the launch template ID or the launch template name in the request, "
+            "but not both."
+        )
+
+
+@creates(f"minSize <= desiredSize <= maxSize: {FACTS}; the messages as seen (viya4-iac-aws 298, cloud-platform 4595)")
+def sizes_are_in_order(asked: Asked) -> None:
+    check_sizes(asked.scaling_config)
+
+
+def check_sizes(scaling: dict[str, int] | None) -> None:
+    sizes = scaling or {}
+    low, wanted, high = (sizes.get(name) for name in ("minSize", "desiredSize", "maxSize"))
+    if high is not None and high < 1:
+        raise InvalidParameterException(message="maxSize must be greater than or equal to 1")
+    if any(size is not None and size < 0 for size in (low, wanted)):
+        raise InvalidParameterException(message="minSize and desiredSize must be greater than or equal to 0")
+    if low is not None and high is not None and low > high:
+        raise InvalidParameterException(message="minSize can't be greater than maxSize")
+    if low is not None and wanted is not None and low > wanted:
+        raise InvalidParameterException(message="minSize can't be greater than desiredSize")
+    if high is not None and wanted is not None and wanted > high:
+        raise InvalidParameterException(message="desiredSize can't be greater than maxSize")
+
+
+@creates(f"The subnets exist, and lie in the cluster's network: {FACTS}, bad subnets")
+def subnets_exist(asked: Asked) -> None:
+    if not asked.subnets:
+        raise asked.invalid("Subnets are required")
+    known = {subnet.id: subnet.vpc_id for subnet in asked.ec2.describe_subnets()}
+    for subnet in asked.subnets:
+        if subnet not in known:
+            raise asked.invalid(f"The subnet ID '{subnet}' does not exist")
+    homes = {known[one] for one in (asked.cluster.resources_vpc_config or {}).get("subnetIds") or [] if one in known}
+    for subnet in asked.subnets:
+        if homes and known[subnet] not in homes:
+            raise asked.invalid(f"Subnet {subnet} is not in the same VPC as the cluster")
+
+
+# What concerns updateConfig, node repair and warm pools, which moto drops on its way to the backend
+
+
+def check_update_config(config: dict[str, Any] | None) -> None:
+    if config is None:
+        return
+    given = [name for name in ("maxUnavailable", "maxUnavailablePercentage") if config.get(name) is not None]
+    if len(given) == 2:
+        raise InvalidParameterException(message="maxUnavailable and maxUnavailablePercentage cannot both be specified")
+    if not given and not config.get("updateStrategy"):
+        raise InvalidParameterException(message="maxUnavailable or maxUnavailablePercentage is required")
+    if not 1 <= int(config.get(given[0], 1) if given else 1) <= 100:
+        raise InvalidParameterException(message=f"{given[0]} must be between 1 and 100")
+
+
+def check_node_repair(config: dict[str, Any] | None) -> None:
+    for what in ("maxUnhealthyNodeThreshold", "maxParallelNodesRepaired"):
+        if config and f"{what}Count" in config and f"{what}Percentage" in config:
+            raise InvalidParameterException(message=f"{what}Count and {what}Percentage cannot both be specified")
+
+
+@rule(
+    EKSResponse,
+    "create_nodegroup",
+    fact="A group keeps its updateConfig, of which maxUnavailable and its percentage exclude each other, and its node "
+    f"repair: {FACTS}",
+)
+def update_and_repair_settings_are_kept(plain: Callable[..., Any], response: EKSResponse) -> Any:
+    update, repair = response._get_param("updateConfig"), response._get_param("nodeRepairConfig")
+    check_update_config(update)
+    check_node_repair(repair)
+    answer = plain(response)
+    nodegroup: Nodegroup = answer.result["nodegroup"]
+    nodegroup.update_config = {"maxUnavailable": 1} if update is None else update
+    nodegroup.node_repair_config = repair
+    nodegroup.warm_pool_config = response._get_param("warmPoolConfig")
+    return answer
+
+
+@rule(
+    EKSBackend,
+    "create_nodegroup",
+    fact="DescribeNodegroup shows the cluster's version and newest release (or the image's id), no disk and no remote "
+    f"access that nobody asked for, and nothing shared with other groups: {FACTS}; botocore's model of Nodegroup",
+)
+def groups_tell_no_lies(plain: Callable[..., Any], backend: EKSBackend, **params: Any) -> Any:
+    group: Nodegroup = plain(backend, **params)
+    cluster = backend.clusters[params["cluster_name"]]
+    template = Asked(backend, cluster, params).template
+    image = template.image if template else ""
+    group.version = cluster.version
+    group.ami_type = "CUSTOM" if image else params.get("ami_type") or default_ami_type(group.version)
+    group.release_version = image or params.get("release_version") or latest_release(group.version, group.ami_type)
+    disk = 50 if group.ami_type.startswith("WINDOWS") else 20
+    group.disk_size = None if template else params.get("disk_size") or disk
+    types = params.get("instance_types") or ["t3.medium"]
+    group.instance_types = None if template and template.data.get("InstanceType") else list(types)
+    group.testbed_instance_types = params.get("instance_types")  # as asked for, without the default
+    group.remote_access = params.get("remote_access")
+    group.scaling_config = dict(params.get("scaling_config") or {"minSize": 1, "maxSize": 2, "desiredSize": 2})
+    group.health = {"issues": []}
+    group.resources = {"autoScalingGroups": [{"name": f"eks-{group.nodegroup_name}-{group.uuid}"}]}
+    if group.remote_access:
+        group.resources["remoteAccessSecurityGroup"] = f"sg-{group.uuid.replace('-', '')[:17]}"
+    if template:
+        group.launch_template = {"id": template.id, "name": template.name, "version": str(template.version)}
+    return group
+
+
+@creates(f"With a template no diskSize and no remoteAccess: {FACTS}; moto has this one")
+def disk_and_access_stand_in_the_template(asked: Asked) -> None:
+    """Told before anything that is read from the template."""
+    if asked.launch_template and asked.disk_size:
+        raise asked.invalid("Disk size must be specified within the launch template.")
+    if asked.launch_template and asked.remote_access:
+        raise asked.invalid("Remote access configuration cannot be specified with a launch template.")
+
+
+# Tags of node groups, which moto keeps for clusters only
+
+
+def tagged(backend: EKSBackend, arn: str) -> dict[str, str]:
+    things: list[Any] = [*backend.clusters.values()]
+    things += [group for cluster in backend.clusters.values() for group in cluster.nodegroups.values()]
+    for thing in things:
+        if thing.arn == arn:
+            tags: dict[str, str] = thing.tags
+            return tags
+    raise NotFound(message="Resource was not found")
+
+
+@rule(EKSBackend, "tag_resource", fact=f"TagResource tags node groups as well: {FACTS}; botocore: NotFoundException")
+def node_groups_are_tagged(plain: Callable[..., Any], backend: EKSBackend, arn: str, tags: dict[str, str]) -> None:
+    tagged(backend, arn).update(tags)
+
+
+@rule(EKSBackend, "untag_resource", fact=f"UntagResource untags node groups as well: {FACTS}; botocore's model")
+def node_groups_are_untagged(plain: Callable[..., Any], backend: EKSBackend, arn: str, keys: Any) -> None:
+    tags = tagged(backend, arn)
+    for key in keys if isinstance(keys, list) else [keys]:
+        tags.pop(key, None)
+
+
+@rule(EKSBackend, "list_tags_for_resource", fact=f"ListTagsForResource knows node groups: {FACTS}; botocore's model")
+def tags_of_node_groups_are_listed(plain: Callable[..., Any], backend: EKSBackend, arn: str) -> dict[str, str]:
+    return tagged(backend, arn)
