@@ -1,0 +1,27 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What can go wrong, in words that say what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Optional
+
+
+class SysctlError(Exception):
+    """Refused, or failed: C(str) is for the operator. C(details) go into the module's result."""
+
+    def __init__(self, message: str, details: Optional[Mapping[str, Any]] = None) -> None:
+        super().__init__(message)
+        self.details = dict(details or {})
+
+
+class ServiceError(SysctlError):
+    """AWS or Kubernetes has refused a call."""
+
+    def __init__(self, operation: str, code: str, message: str, status: int = 0) -> None:
+        super().__init__(f"{operation} was refused: {code}: {message}")
+        self.operation = operation
+        self.code = code
+        self.message = message
+        self.status = status

@@ -1,0 +1,120 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""MIME multipart user data, split and joined so that every part that is left alone keeps its bytes."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from .errors import SysctlError
+
+NODE_CONFIG = "application/node.eks.aws"
+SHELL = "text/x-shellscript"
+_HEADER = re.compile(rb"^([!-9;-~]+):[ \t]*(.*(?:\r?\n[ \t]+.*)*)", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part: its header lines and body as they stand."""
+
+    head: bytes
+    body: bytes
+
+    def header(self, name: str) -> str:
+        for found in _HEADER.finditer(self.head):
+            if found.group(1).decode("ascii").lower() == name:
+                return re.sub(r"\s+", " ", found.group(2).decode("utf-8", "replace")).strip()
+        return ""
+
+    @property
+    def media_type(self) -> str:
+        return self.header("content-type").split(";")[0].strip().lower()
+
+    @property
+    def _base64(self) -> bool:
+        return self.header("content-transfer-encoding").lower() == "base64"
+
+    @property
+    def content(self) -> bytes:
+        """The body, decoded."""
+        if not self._base64:
+            return self.body
+        try:
+            return base64.b64decode(self.body)
+        except binascii.Error as error:
+            raise SysctlError(f"the user data has a part that claims to be base64 and is not: {error}") from error
+
+    def with_content(self, content: bytes) -> Part:
+        return replace(self, body=base64.encodebytes(content).strip() if self._base64 else content)
+
+
+@dataclass(frozen=True)
+class Document:
+    """A multipart document: C(head) goes up to the first boundary line."""
+
+    head: bytes
+    boundary: bytes
+    parts: tuple[Part, ...]
+    tail: bytes = b""
+    newline: bytes = b"\n"
+
+    def to_bytes(self) -> bytes:
+        line = self.newline
+        result = self.head
+        for part in self.parts:
+            result += b"--" + self.boundary + line + part.head + line + part.body + line
+        return result + b"--" + self.boundary + b"--" + self.tail
+
+
+def is_multipart(data: bytes) -> bool:
+    return bool(re.match(rb"(?i)(mime-version:|content-type:\s*multipart/)", data))
+
+
+def parse(data: bytes) -> Document:
+    """Refuses what the parsers at boot refuse."""
+    found = re.search(rb"\r?\n\r?\n", data)
+    headers = Part(data[: found.start()] + b"\n" if found else data, b"")
+    boundary = re.search(r'(?i)boundary\s*=\s*(?:"([^"]+)"|([^\s;]+))', headers.header("content-type"))
+    if not found or not headers.media_type.startswith("multipart/") or not boundary:
+        raise SysctlError(
+            "the user data begins like MIME but has no 'Content-Type: multipart/mixed; boundary=...' header with a "
+            "blank line after it, so nothing of it would be read at boot"
+        )
+    name = (boundary.group(1) or boundary.group(2)).encode()
+    newline = b"\r\n" if b"\r\n" in found.group() else b"\n"
+    lines = list(re.finditer(rb"^--" + re.escape(name) + rb"(--)?[ \t]*(?:\r?\n|\Z)", data, re.MULTILINE))
+    if not lines or not lines[-1].group(1) or any(one.group(1) for one in lines[:-1]):
+        raise SysctlError(
+            f"the user data's parts do not begin and end at its boundary --{name.decode()}: no boundary line, or none "
+            f"that closes it (--{name.decode()}--)"
+        )
+    parts = []
+    for here, after in zip(lines, lines[1:]):
+        raw = data[here.end() : after.start()]
+        raw = re.sub(rb"\r?\n\Z", b"", raw)
+        blank = re.match(rb"(?:[^\r\n]+\r?\n)*?(?=\r?\n)", raw)
+        if not blank:
+            raise SysctlError("a part of the user data has no blank line between its headers and its content")
+        rest = re.sub(rb"\A\r?\n", b"", raw[blank.end() :])
+        parts.append(Part(raw[: blank.end()], rest))
+    end = lines[-1]
+    tail = data[end.start() + len(b"--" + name + b"--") :]
+    return Document(data[: lines[0].start()], name, tuple(parts), tail, newline)
+
+
+def compose(parts: Sequence[Part]) -> Document:
+    """A new document around parts; its boundary is the shortest of its kind that no part holds."""
+    boundary = b"//"
+    while any(b"--" + boundary in part.head + part.body for part in parts):
+        boundary += b"/"
+    head = b'MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary="' + boundary + b'"\n\n'
+    return Document(head, boundary, tuple(parts), b"\n")
+
+
+def part(media_type: str, text: str) -> Part:
+    charset = '; charset="us-ascii"' if media_type == SHELL else ""
+    return Part(f"Content-Type: {media_type}{charset}\n".encode(), text.encode())

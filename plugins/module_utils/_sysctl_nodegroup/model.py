@@ -1,0 +1,184 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is wanted and what was seen: frozen, and without a call to anything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Optional
+
+TAG_NAME = "daytwo.aws/nodegroup"
+TAG_GENERATION = "daytwo.aws/generation"
+TAG_CLUSTER = "daytwo.aws/cluster"
+CUSTOM = "CUSTOM"
+FAMILY_OF = (("AL2023_", "al2023"), ("BOTTLEROCKET_", "bottlerocket"), ("AL2_", "al2"), ("WINDOWS_", "windows"))
+
+
+@dataclass(frozen=True)
+class Cluster:
+    name: str
+    version: str
+    endpoint: str = ""
+    certificate_authority: str = ""
+    service_cidr: str = ""
+    security_group: str = ""
+    auto_mode: bool = False
+
+    @property
+    def dns_ip(self) -> str:
+        """EKS serves DNS at the tenth address of the service range."""
+        network = self.service_cidr.split("/")[0]
+        return network.rpartition(".")[0] + ".10" if "." in network else ""
+
+
+@dataclass(frozen=True)
+class Template:
+    """One version of a launch template. C(latest): the highest version there is."""
+
+    id: str
+    name: str
+    version: str
+    data: Mapping[str, Any]
+    tags: Mapping[str, str] = field(default_factory=dict)
+    default_version: str = ""
+
+    @property
+    def image(self) -> Optional[str]:
+        found = self.data.get("ImageId")
+        return str(found) if found else None
+
+
+@dataclass(frozen=True)
+class Group:
+    """A node group as DescribeNodegroup tells it, with the template version that it uses."""
+
+    description: Mapping[str, Any]
+    template: Optional[Template] = None
+
+    def _text(self, key: str) -> str:
+        return str(self.description.get(key) or "")
+
+    @property
+    def name(self) -> str:
+        return self._text("nodegroupName")
+
+    @property
+    def arn(self) -> str:
+        return self._text("nodegroupArn")
+
+    @property
+    def status(self) -> str:
+        return self._text("status")
+
+    @property
+    def version(self) -> str:
+        return self._text("version")
+
+    @property
+    def release_version(self) -> str:
+        return self._text("releaseVersion")
+
+    @property
+    def ami_type(self) -> str:
+        return self._text("amiType")
+
+    @property
+    def custom_ami(self) -> bool:
+        return self.ami_type == CUSTOM or bool(self.template and self.template.image)
+
+    @property
+    def tags(self) -> Mapping[str, str]:
+        return dict(self.description.get("tags") or {})
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        return dict(self.description.get("labels") or {})
+
+    @property
+    def issues(self) -> list[dict[str, Any]]:
+        return list((self.description.get("health") or {}).get("issues") or [])
+
+    @property
+    def generation(self) -> int:
+        found = self.tags.get(TAG_GENERATION, "")
+        return int(found) if found.isdigit() else 0
+
+    @property
+    def owner(self) -> Optional[Owner]:
+        return owner_of(self.tags, self.name)
+
+
+@dataclass(frozen=True)
+class Owner:
+    """A tool that owns a resource by way of its tags."""
+
+    tool: str
+    name: str
+    command: str
+
+    def __str__(self) -> str:
+        return f"{self.tool} {self.name}".strip()
+
+
+def owner_of(tags: Mapping[str, str], group: str) -> Optional[Owner]:
+    """eksctl before CloudFormation: its groups live in stacks that eksctl alone should delete."""
+    if any(key.startswith("alpha.eksctl.io/") for key in tags):
+        cluster = tags.get("alpha.eksctl.io/cluster-name", "CLUSTER")
+        name = tags.get("alpha.eksctl.io/nodegroup-name", group)
+        return Owner("eksctl", name, f"eksctl delete nodegroup --cluster {cluster} --name {name} --drain=false")
+    stack = tags.get("aws:cloudformation:stack-name")
+    if stack:
+        return Owner("CloudFormation", stack, f"aws cloudformation delete-stack --stack-name {stack}")
+    for key, value in tags.items():
+        if key.lower() in ("terraform", "managed-by", "managedby", "managed_by") and value.lower() in (
+            "true",
+            "terraform",
+            "yes",
+            "opentofu",
+        ):
+            return Owner("Terraform", group, f"terraform destroy -target=ADDRESS_OF_{group}")
+    return None
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The module's options. C(overrides): those of the group's fields that were given, by EKS's own names."""
+
+    cluster: str
+    name: str
+    sysctls: tuple[str, ...]
+    clone_from: Optional[str] = None
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    ami_family: str = "auto"
+    ami_id: Optional[str] = None
+    version: Optional[str] = None
+    release_version: Optional[str] = None
+    user_data: Optional[bytes] = None
+    kubelet_config: Mapping[str, Any] = field(default_factory=dict)
+    disk_size: Optional[int] = None
+    security_groups: Optional[Sequence[str]] = None
+    strategy: str = "auto"
+    allow_version_change: bool = False
+    accept_shared_role: bool = False
+    dedicated: bool = False
+    force: bool = False
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was read. C(generations): the groups of this logical name, the newest last."""
+
+    cluster: Cluster
+    generations: tuple[Group, ...] = ()
+    source: Optional[Group] = None
+    templates: Mapping[str, Template] = field(default_factory=dict)  # ours, by name, in their latest version
+
+    @property
+    def current(self) -> Optional[Group]:
+        return self.generations[-1] if self.generations else None
+
+
+def family_of(ami_type: str) -> Optional[str]:
+    """The family of an EKS AMI type; None for C(CUSTOM) and types unknown here."""
+    return next((family for prefix, family in FAMILY_OF if ami_type.startswith(prefix)), None)

@@ -1,0 +1,590 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The smallest true change that makes the wanted sysctls allowed, and why it is that one. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Optional
+
+from .._plan import Step
+from . import clone, freeze, sysctls, userdata
+from .clone import Spec
+from .errors import SysctlError
+from .model import CUSTOM, TAG_CLUSTER, TAG_GENERATION, TAG_NAME, Cluster, Group, Seen, Wanted, family_of
+from .sysctls import Classification
+
+NOTHING, NOT_NEEDED, CREATE, CONFIG, TEMPLATE, REPLACE = (
+    "nothing",
+    "not_needed",
+    "create",
+    "update_config",
+    "update_template",
+    "replace",
+)
+# Where each field can change: on the group only by a new group, in the template by a new version of it, or by
+# UpdateNodegroupConfig.
+COLUMNS: Mapping[str, str] = {
+    "subnets": "group",
+    "nodeRole": "group",
+    "amiType": "group",
+    "capacityType": "group",
+    "instanceTypes": "group",
+    "diskSize": "group",
+    "launchTemplate": "group",
+    "customAmi": "group",
+    "InstanceType": "template",
+    "ImageId": "template",
+    "BlockDeviceMappings": "template",
+    "KeyName": "template",
+    "SecurityGroupIds": "template",
+    "NetworkInterfaces": "template",
+    "MetadataOptions": "template",
+    "TagSpecifications": "template",
+    "UserData": "template",
+    "labels": "config",
+    "taints": "config",
+    "scalingConfig": "config",
+    "updateConfig": "config",
+    "nodeRepairConfig": "config",
+    "warmPoolConfig": "config",
+    "tags": "config",
+}
+_UNORDERED = ("subnets",)
+_NAME_LENGTH = 63
+AL2_ENDS = 32  # the last minor with AL2 AMIs
+DEDICATED = "daytwo.aws/sysctls"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """C(group_name): the group that has the sysctls at the end. C(data): its template's content, user data raw."""
+
+    change: str
+    reason: str
+    steps: tuple[Step, ...] = ()
+    classification: tuple[Classification, ...] = ()
+    classified_for: Mapping[str, Any] = field(default_factory=dict)
+    group_name: str = ""
+    template_name: str = ""
+    data: Mapping[str, Any] = field(default_factory=dict)
+    user_data: bytes = b""
+    family: str = ""
+    previous: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
+    clone_table: Mapping[str, str] = field(default_factory=dict)
+    node_selector: Mapping[str, str] = field(default_factory=dict)
+    tolerations: tuple[Mapping[str, str], ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def needed(self) -> bool:
+        return self.change != NOT_NEEDED
+
+
+def decide(wanted: Wanted, seen: Seen) -> Plan:
+    """Refuses by C(SysctlError), with everything that is wrong named."""
+    if seen.cluster.auto_mode and not seen.generations and not seen.source:
+        raise SysctlError(
+            f"cluster {wanted.cluster} runs in EKS Auto Mode, whose nodes have no such setting: only safe sysctls work "
+            "there. Add a managed node group to it and give that in clone_from, or node_role and subnets"
+        )
+    origin = seen.current or seen.source
+    minor, version = _planned_minor(wanted, seen)
+    classification = tuple(sysctls.classify(wanted.sysctls, minor))
+    impossible = [one for one in classification if one.verdict == "impossible"]
+    if impossible:
+        raise SysctlError(
+            "nothing was changed: " + " ".join(f"{one.name}: {one.reason}" for one in impossible),
+            {"classification": [one.to_dict() for one in classification]},
+        )
+    about = {"group": origin.name if origin else wanted.name, "kubelet": version, "kernel": None}
+    previous = tuple(one.name for one in seen.generations[:-1])
+    if all(one.verdict == "safe" for one in classification) and not wanted.force:
+        said = "; ".join(f"{one.name}: {one.reason.rstrip('.')}" for one in classification)
+        return Plan(
+            NOT_NEEDED,
+            f"No node group is needed: every pod may set these as it is, without any kubelet setting. {said}.",
+            classification=classification,
+            classified_for=about,
+            group_name=origin.name if origin else "",
+            previous=previous,
+        )
+    made = _changed(wanted, seen) if seen.current else _created(wanted, seen, seen.source, wanted.name, 1, CREATE)
+    data_list = sysctls.merged(wanted.sysctls, userdata.allowed(made.family, made.user_data))
+    selector, tolerations, warnings = _scheduling(wanted)
+    return replace(
+        made,
+        classification=tuple(sysctls.classify(wanted.sysctls, minor, allowed=data_list)),
+        classified_for=about,
+        previous=previous if made.change != REPLACE else tuple(one.name for one in seen.generations),
+        node_selector=selector,
+        tolerations=tolerations,
+        warnings=(*made.warnings, *warnings),
+    )
+
+
+def _planned_minor(wanted: Wanted, seen: Seen) -> tuple[int, str]:
+    """The kubelets of the planned group: its own version, not the control plane's."""
+    origin = seen.current or seen.source
+    version = wanted.version or (origin.version if origin else "") or seen.cluster.version
+    if origin and not seen.current and wanted.allow_version_change and not origin.custom_ami:
+        version = seen.cluster.version
+    try:
+        return sysctls.minor_of(version), version
+    except ValueError as error:
+        raise SysctlError(f"the Kubernetes version of the nodes is not known ({error}): give version") from error
+
+
+def _scheduling(wanted: Wanted) -> tuple[dict[str, str], tuple[dict[str, str], ...], tuple[str, ...]]:
+    if wanted.dedicated:
+        toleration = {"key": DEDICATED, "operator": "Equal", "value": wanted.name, "effect": "NoSchedule"}
+        return {DEDICATED: wanted.name}, (toleration,), ()
+    return (
+        {},
+        (),
+        (
+            "The group is not dedicated: pods with these sysctls that the scheduler puts on other groups end "
+            "SysctlForbidden. Use dedicated=true, or select its nodes in the pods.",
+        ),
+    )
+
+
+# A new group
+
+
+def _created(
+    wanted: Wanted, seen: Seen, source: Optional[Group], name: str, generation: int, change: str, why: str = ""
+) -> Plan:
+    spec = _wanted_spec(wanted, seen.cluster, source)
+    if change == CREATE and source is None:
+        missing = [key for key in ("nodeRole", "subnets") if not spec.group.get(key)]
+        if missing:
+            options = {"nodeRole": "node_role", "subnets": "subnets"}
+            raise SysctlError(f"without clone_from, {' and '.join(options[one] for one in missing)} must be given")
+    _check_owner(wanted, source)
+    version = _new_version(wanted, seen.cluster, source, spec)
+    group = _with_dedication(wanted, {key: value for key, value in spec.group.items() if value not in (None, [], {})})
+    data, text = _template_data(wanted, seen.cluster, spec, group)
+    tags = {**group.get("tags", {}), TAG_NAME: wanted.name, TAG_GENERATION: str(generation)}
+    params = {**group, **version, "nodegroupName": name, "tags": tags}
+    if data.get("InstanceType"):
+        params.pop("instanceTypes", None)
+    template_name = template_name_of(wanted.cluster, name)
+    steps = _template_steps(wanted, seen, template_name, data, spec.family)
+    reason = why or (
+        f"A new group {name}" + (f", as {source.name} but with the sysctls allowed" if source else "") + "."
+    )
+    steps.append(Step("create_nodegroup", name, reason, None, {**params, "launchTemplate": {"name": template_name}}))
+    return Plan(
+        change,
+        reason,
+        tuple(steps),
+        group_name=name,
+        template_name=template_name,
+        data=data,
+        user_data=text,
+        family=spec.family,
+        lost=spec.lost,
+        clone_table=spec.table,
+    )
+
+
+def _check_owner(wanted: Wanted, source: Optional[Group]) -> None:
+    owner = source.owner if source else None
+    if source and owner and "nodeRole" not in wanted.overrides and not wanted.accept_shared_role:
+        raise SysctlError(
+            f"node group {source.name} belongs to {owner}, which usually owns its node role "
+            f"{source.description.get('nodeRole')} too: nodes of a group that shares the role break when {owner.tool} "
+            "deletes it. Give node_role, or accept_shared_role=true if the role is not part of it"
+        )
+
+
+def _new_version(wanted: Wanted, cluster: Cluster, source: Optional[Group], spec: Spec) -> dict[str, str]:
+    """Version and AMI release to send: the source's own. CreateNodegroup takes no version but the cluster's."""
+    if spec.custom_ami:
+        return {}
+    own = source.version if source else cluster.version
+    planned = wanted.version or own
+    release = wanted.release_version or (source.release_version if source and planned == own else "")
+    changed = [f"version {own} to {wanted.version}"] if wanted.version and wanted.version != own else []
+    if source and wanted.release_version and wanted.release_version != source.release_version:
+        changed.append(f"AMI release {source.release_version} to {wanted.release_version}")
+    if planned != cluster.version:
+        changed = [f"version {planned} to {cluster.version}, which is the only one that EKS makes new groups with"]
+        planned, release = cluster.version, wanted.release_version or ""
+    if changed and not wanted.allow_version_change:
+        named = source.name if source else wanted.name
+        raise SysctlError(
+            f"the new group for {named} would go from {' and '.join(changed)}: nothing was changed. Set "
+            "allow_version_change=true if its pods may run there",
+            {"before": {"version": own}, "after": {"version": planned, "releaseVersion": release or "latest"}},
+        )
+    if spec.family == "al2" and sysctls.minor_of(planned) > AL2_ENDS:
+        raise SysctlError(
+            f"there are no AL2 AMIs for Kubernetes {planned} (they end with 1.{AL2_ENDS}): set ami_family=al2023 with "
+            "user_data of that family, or an ami_id of your own"
+        )
+    return {"version": planned, **({"releaseVersion": release} if release else {})}
+
+
+def _wanted_spec(wanted: Wanted, cluster: Cluster, source: Optional[Group]) -> Spec:
+    """The source's specification with every option that was given in its place."""
+    if source is None:
+        family = wanted.ami_family if wanted.ami_family != "auto" else "al2023"
+        spec = Spec({"scalingConfig": {"minSize": 1, "maxSize": 2, "desiredSize": 1}}, {}, family, bool(wanted.ami_id))
+        if not wanted.ami_id:
+            spec = replace(spec, group={**spec.group, "amiType": _ami_type(family, "AL2023_x86_64_STANDARD")})
+        hops = {"HttpTokens": "required", "HttpPutResponseHopLimit": 2}
+        spec = replace(spec, template={"MetadataOptions": hops})
+    else:
+        raw = bytes(source.template.data.get("UserData") or b"") if source.template else b""
+        family = clone.family(source, "auto" if family_of(source.ami_type) else wanted.ami_family, _guess(raw, wanted))
+        spec = clone.spec_of(source, family, raw, cluster)
+        if wanted.ami_family not in ("auto", family):
+            spec = _other_family(wanted, spec, source, raw)
+    group, template = dict(spec.group), dict(spec.template)
+    for key, value in wanted.overrides.items():
+        if key in ("labels", "tags", "scalingConfig"):
+            group[key] = {**(group.get(key) or {}), **value}
+        elif key == "instanceTypes" and template.get("InstanceType"):
+            if len(value) == 1:
+                template["InstanceType"] = value[0]
+            else:
+                template.pop("InstanceType")
+                group[key] = list(value)
+        else:
+            group[key] = value
+    if wanted.ami_id:
+        template["ImageId"] = wanted.ami_id
+        group.pop("amiType", None)
+    if wanted.disk_size:
+        template["BlockDeviceMappings"] = _resized(template, spec.family, wanted.disk_size)
+    if wanted.security_groups is not None:
+        # Groups of one's own in the template take the cluster's away (facts: sysctl_nodegroup).
+        own = [cluster.security_group] if cluster.security_group else []
+        template["SecurityGroupIds"] = sysctls.merged(wanted.security_groups, own)
+    custom = bool(wanted.ami_id) or spec.custom_ami
+    return replace(spec, group=group, template=template, custom_ami=custom)
+
+
+def _guess(raw: bytes, wanted: Wanted) -> Optional[str]:
+    return clone.guessed_family(raw) or clone.guessed_family(wanted.user_data or b"")
+
+
+def _ami_type(family: str, like: str) -> str:
+    arm = "ARM_64" in like
+    return {
+        "al2023": f"AL2023_{'ARM_64' if arm else 'x86_64'}_STANDARD",
+        "bottlerocket": f"BOTTLEROCKET_{'ARM_64' if arm else 'x86_64'}",
+        "al2": "AL2_ARM_64" if arm else "AL2_x86_64",
+    }[family]
+
+
+def _other_family(wanted: Wanted, spec: Spec, source: Group, raw: bytes) -> Spec:
+    if raw.strip() and wanted.user_data is None:
+        raise SysctlError(
+            f"the user data of {source.name} is written for {spec.family}: give user_data for {wanted.ami_family}"
+        )
+    if any(word in source.ami_type for word in ("GPU", "NVIDIA", "NEURON", "FIPS")):
+        raise SysctlError(f"{source.name} runs {source.ami_type}: which AMI type follows it is not for us to guess")
+    group = dict(spec.group)
+    if not spec.custom_ami:
+        group["amiType"] = _ami_type(wanted.ami_family, source.ami_type)
+    return replace(spec, group=group, family=wanted.ami_family)
+
+
+def _resized(template: Mapping[str, Any], family: str, size: int) -> list[dict[str, Any]]:
+    ours = clone.disk(family, size)[0]
+    devices = [dict(one) for one in template.get("BlockDeviceMappings") or []]
+    for one in devices:
+        if one.get("DeviceName") == ours["DeviceName"]:
+            one["Ebs"] = {**(one.get("Ebs") or {}), **ours["Ebs"]}
+            return devices
+    return [*devices, ours]
+
+
+def _with_dedication(wanted: Wanted, group: Mapping[str, Any]) -> dict[str, Any]:
+    if not wanted.dedicated:
+        return dict(group)
+    taint = {"key": DEDICATED, "value": wanted.name, "effect": "NO_SCHEDULE"}
+    taints = [one for one in group.get("taints") or [] if one.get("key") != DEDICATED]
+    labels = {**(group.get("labels") or {}), DEDICATED: wanted.name}
+    return {**group, "labels": labels, "taints": [*taints, taint]}
+
+
+def _template_data(
+    wanted: Wanted, cluster: Cluster, spec: Spec, group: Mapping[str, Any]
+) -> tuple[dict[str, Any], bytes]:
+    base = spec.user_data if wanted.user_data is None else wanted.user_data
+    bootstrap = None
+    if spec.custom_ami:
+        bootstrap = userdata.Bootstrap(
+            cluster.name,
+            cluster.endpoint,
+            cluster.certificate_authority,
+            cluster.service_cidr,
+            cluster.dns_ip,
+            group.get("labels") or {},
+            group.get("taints") or (),
+        )
+    text = userdata.render(
+        userdata.Request(spec.family, wanted.sysctls, base, bootstrap, wanted.kubelet_config),
+    )
+    return {**spec.template, "UserData": text}, text
+
+
+def template_name_of(cluster: str, group: str) -> str:
+    """At most 128 characters, by EC2's rule."""
+    name = f"daytwo-{cluster}-{group}"
+    return name if len(name) <= 128 else name[:119] + "-" + _hash(name)
+
+
+def _hash(*what: Any) -> str:
+    return hashlib.sha256(json.dumps(what, sort_keys=True, default=str).encode()).hexdigest()[:8]
+
+
+def _template_steps(wanted: Wanted, seen: Seen, name: str, data: Mapping[str, Any], family: str) -> list[Step]:
+    """Nothing where our template's latest version says the same: a run that was stopped goes on."""
+    found = seen.templates.get(name)
+    if found is None:
+        tags = {TAG_NAME: wanted.name, TAG_CLUSTER: wanted.cluster}
+        after = {"data": data, "tags": tags}
+        return [Step("create_template", name, "the group's template holds the user data", None, after)]
+    if found.tags.get(TAG_NAME) != wanted.name or found.tags.get(TAG_CLUSTER) != wanted.cluster:
+        raise SysctlError(
+            f"there is a launch template {name} that is not ours (no tag {TAG_NAME}={wanted.name}): rename or delete it"
+        )
+    if same_template(found.data, data, family):
+        return []
+    return [Step("create_template_version", name, "its content differs", {"data": found.data}, {"data": data})]
+
+
+def same_template(one: Mapping[str, Any], other: Mapping[str, Any], family: str) -> bool:
+    return not template_differences(one, other, family)
+
+
+def template_differences(before: Mapping[str, Any], after: Mapping[str, Any], family: str) -> list[str]:
+    """The fields that differ by meaning: empty ones count as absent, MIME boundaries do not count."""
+    found = []
+    for key in sorted({*before, *after}):
+        left, right = before.get(key), after.get(key)
+        if key == "UserData":
+            left, right = (userdata.meaning(family, bytes(one)) if one else None for one in (left, right))
+        if key == "MetadataOptions":
+            left, right = ({k: v for k, v in (one or {}).items() if k != "State"} for one in (left, right))
+        if (left or None) != (right or None):
+            found.append(key)
+    return found
+
+
+# A group that is there
+
+
+def _changed(wanted: Wanted, seen: Seen) -> Plan:
+    current = seen.current
+    if current is None:
+        raise SysctlError(f"there is no node group {wanted.name}")
+    if current.status in ("CREATE_FAILED", "DELETE_FAILED", "DELETING"):
+        said = "; ".join(f"{one.get('code')}: {one.get('message')}" for one in current.issues)
+        raise SysctlError(
+            f"node group {current.name} is {current.status} ({said or 'EKS gives no reason'}): mend the cause, delete "
+            "it (state=absent, force=true) and run again"
+        )
+    spec = _wanted_spec(wanted, seen.cluster, current)
+    group = _with_dedication(wanted, spec.group)
+    ours = current.template is not None and current.template.tags.get(TAG_NAME) == wanted.name
+    immutable = _immutable_differences(current, group, spec)
+    data, text = _template_data(wanted, seen.cluster, spec, group)
+    before_data: Mapping[str, Any] = current.template.data if current.template else {}
+    in_template = (
+        template_differences(before_data, data, spec.family)
+        if ours
+        else _foreign_differences(wanted, current, spec, data)
+    )
+    if in_template and not ours:
+        where = f"its template {current.template.name} is not ours" if current.template else "it has no launch template"
+        immutable.append(f"launchTemplate ({where}, and {', '.join(in_template)} must change)")
+    version_step = _version_change(wanted, current)
+    replacing = bool(immutable) or (wanted.strategy == "replace" and bool(in_template))
+    if replacing:
+        if wanted.strategy == "in_place":
+            raise SysctlError(
+                f"node group {current.name} cannot be changed in place, only replaced: {', '.join(immutable)}. "
+                "Set strategy=auto or replace"
+            )
+        why = ", ".join(immutable) if immutable else f"strategy=replace, and {', '.join(in_template)} must change"
+        name = replacement_name(wanted, seen, group, data)
+        reason = f"A new group {name} replaces {current.name}: {why}."
+        return _created(wanted, seen, current, name, current.generation + 1, REPLACE, reason)
+    steps: list[Step] = []
+    config = config_step(wanted, current, group)
+    tag_step = _tag_step(wanted, current)
+    steps += [one for one in (tag_step, config) if one]
+    base = Plan(
+        NOTHING,
+        f"Node group {current.name} allows the sysctls already.",
+        group_name=current.name,
+        template_name=current.template.name if current.template else "",
+        data=data if ours else before_data,
+        user_data=text if ours else bytes(before_data.get("UserData") or b""),
+        family=spec.family,
+    )
+    change, reasons = NOTHING, []
+    if steps:
+        change = CONFIG
+        reasons.append("labels, taints, scaling, tags or update settings differ")
+    if in_template or version_step:
+        change = TEMPLATE
+        if in_template:
+            reasons.append(f"{', '.join(in_template)} differ in the launch template")
+            name = current.template.name if current.template else ""
+            steps += _template_steps(wanted, seen, name, data, spec.family)
+        reasons += [version_step] if version_step else []
+        steps.append(_rolling(wanted, current, bool(in_template)))
+    if change == NOTHING:
+        return base
+    return replace(base, change=change, steps=tuple(steps), reason=f"Node group {current.name}: {'; '.join(reasons)}.")
+
+
+def _foreign_differences(wanted: Wanted, current: Group, spec: Spec, data: Mapping[str, Any]) -> list[str]:
+    """Of a template that is not ours, only what was asked for counts: it may allow the sysctls already."""
+    before: Mapping[str, Any] = current.template.data if current.template else {}
+    found = []
+    raw = bytes(before.get("UserData") or b"")
+    allowed = userdata.allowed(spec.family, raw)
+    lacking = any(sysctls.allowing(allowed, one) is None for one in wanted.sysctls)
+    given = wanted.user_data is not None or wanted.kubelet_config
+    if lacking or (given and template_differences({"UserData": raw}, {"UserData": data["UserData"]}, spec.family)):
+        found.append("UserData")
+    asked = {
+        "ImageId": wanted.ami_id,
+        "BlockDeviceMappings": wanted.disk_size,
+        "SecurityGroupIds": wanted.security_groups,
+    }
+    found += [key for key, option in asked.items() if option and before.get(key) != data.get(key)]
+    return found
+
+
+def _immutable_differences(current: Group, group: Mapping[str, Any], spec: Spec) -> list[str]:
+    found = []
+    for key in ("subnets", "nodeRole", "capacityType", "instanceTypes", "amiType"):
+        before, after = current.description.get(key), group.get(key)
+        if key == "amiType" and (spec.custom_ami or current.custom_ami):
+            continue
+        if key == "instanceTypes" and current.template and current.template.data.get("InstanceType") and not after:
+            continue
+        if after is not None and _plain(key, before) != _plain(key, after):
+            found.append(f"{key} ({before} to {after})")
+    if spec.custom_ami != current.custom_ami:
+        found.append(f"customAmi ({'with' if current.custom_ami else 'without'} an AMI of one's own so far)")
+    return found
+
+
+def _plain(key: str, value: Any) -> Any:
+    return sorted(value or []) if key in _UNORDERED else value
+
+
+def replacement_name(wanted: Wanted, seen: Seen, group: Mapping[str, Any], data: Mapping[str, Any]) -> str:
+    """The logical name and a hash of what makes it another group, which no generation bears yet."""
+    fields = {key: _plain(key, group.get(key)) for key, column in COLUMNS.items() if column == "group"}
+    taken = {one.name for one in seen.generations}
+    stem = wanted.name[: _NAME_LENGTH - 9]
+    name = f"{stem}-{_hash(wanted.cluster, fields)}"
+    salt = 0
+    while name in taken:
+        salt += 1
+        name = f"{stem}-{_hash(wanted.cluster, fields, data, salt)}"
+    return name
+
+
+def _version_change(wanted: Wanted, current: Group) -> Optional[str]:
+    if current.custom_ami and current.ami_type == CUSTOM:
+        return None
+    said = []
+    if wanted.version and wanted.version != current.version:
+        said.append(f"version {current.version} to {wanted.version}")
+    if wanted.release_version and wanted.release_version != current.release_version:
+        said.append(f"AMI release {current.release_version} to {wanted.release_version}")
+    if not said:
+        return None
+    if not wanted.allow_version_change:
+        raise SysctlError(
+            f"node group {current.name} would go from {' and '.join(said)}, and there is no way back: nothing was "
+            "changed. Set allow_version_change=true"
+        )
+    return " and ".join(said)
+
+
+def _rolling(wanted: Wanted, current: Group, new_template: bool) -> Step:
+    """Version and release always sent: without them EKS goes to the cluster's version and its latest AMI."""
+    before: dict[str, Any] = {}
+    after: dict[str, Any] = {}
+    if not current.custom_ami:
+        before = {"version": current.version, "releaseVersion": current.release_version}
+        after = {"version": wanted.version or current.version}
+        release = wanted.release_version or (current.release_version if not wanted.version else "")
+        if release:
+            after["releaseVersion"] = release
+    if current.template:
+        before["launchTemplate"] = {"name": current.template.name, "version": current.template.version}
+        version = "new" if new_template else current.template.version
+        after["launchTemplate"] = {"name": current.template.name, "version": version}
+    return Step("update_version", current.name, "EKS replaces its nodes one after another", before, after)
+
+
+def config_step(wanted: Wanted, current: Group, group: Mapping[str, Any]) -> Optional[Step]:
+    """What UpdateNodegroupConfig does. The desired size is an autoscaler's, and is never reset."""
+    before: dict[str, Any] = {}
+    after: dict[str, Any] = {}
+    labels = {**wanted.overrides.get("labels", {}), **({DEDICATED: wanted.name} if wanted.dedicated else {})}
+    added = {key: value for key, value in labels.items() if current.labels.get(key) != value}
+    if added:
+        before["labels"] = {"addOrUpdateLabels": {key: current.labels.get(key) for key in added}}
+        after["labels"] = {"addOrUpdateLabels": added}
+    if "taints" in wanted.overrides or wanted.dedicated:
+        _taints(current, group, before, after)
+    if "scalingConfig" in wanted.overrides and not freeze.is_frozen(current):
+        now = {key: int(value) for key, value in (current.description.get("scalingConfig") or {}).items()}
+        asked = {key: value for key, value in wanted.overrides["scalingConfig"].items() if key != "desiredSize"}
+        then = {**now, **asked}
+        then["desiredSize"] = min(max(now.get("desiredSize", 0), then["minSize"]), then["maxSize"])
+        if then != now:
+            before["scalingConfig"], after["scalingConfig"] = now, then
+    for key in ("updateConfig", "nodeRepairConfig", "warmPoolConfig"):
+        asked_for, now_ = wanted.overrides.get(key), current.description.get(key) or {}
+        if asked_for and any(now_.get(inner) != value for inner, value in asked_for.items()):
+            before[key], after[key] = now_, asked_for
+    if not after:
+        return None
+    return Step("update_config", current.name, "these can change in place", before, after)
+
+
+def _taints(current: Group, group: Mapping[str, Any], before: dict[str, Any], after: dict[str, Any]) -> None:
+    def by_key(taints: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
+        return {(str(one["key"]), str(one["effect"])): dict(one) for one in taints}
+
+    now = by_key([one for one in current.description.get("taints") or [] if one.get("key") != freeze.TAINT["key"]])
+    then = by_key(group.get("taints") or [])
+    added = [
+        one
+        for key, one in then.items()
+        if (now.get(key) or {}).get("value", "") != one.get("value", "") or key not in now
+    ]
+    removed = [one for key, one in now.items() if key not in then]
+    if added or removed:
+        before["taints"] = {"taints": list(now.values())}
+        after["taints"] = {
+            **({"addOrUpdateTaints": added} if added else {}),
+            **({"removeTaints": removed} if removed else {}),
+        }
+
+
+def _tag_step(wanted: Wanted, current: Group) -> Optional[Step]:
+    asked = {key: value for key, value in wanted.overrides.get("tags", {}).items() if current.tags.get(key) != value}
+    if not asked:
+        return None
+    return Step("tag", current.name, "tags differ", {key: current.tags.get(key) for key in asked}, asked)

@@ -1,0 +1,150 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Calls of AL2's bootstrap.sh in a shell script: read, and edited in place with one extra-args argument."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Optional
+
+from .errors import SysctlError
+from .sysctls import merged
+
+BOOTSTRAP = "/etc/eks/bootstrap.sh"
+EXTRA = "--kubelet-extra-args"
+_FLAG = re.compile(r"(?<!\S)--allowed-unsafe-sysctls(?:=|[ \t]+)(\S*)")
+_LIST = re.compile(r"[a-z0-9._*/,-]*")
+_WAY_OUT = f"write it as one argument in single quotes: {EXTRA} '...'"
+
+
+@dataclass(frozen=True)
+class Word:
+    """One word of a command as it stands, from C(start) to C(end) of the script."""
+
+    raw: str
+    start: int
+    end: int
+
+    @property
+    def literal(self) -> Optional[str]:
+        """Its value, where the shell would change nothing but quotes; else None."""
+        if re.fullmatch(r"'[^']*'", self.raw):
+            return self.raw[1:-1]
+        if re.fullmatch(r'"[^"\\$`]*"', self.raw):
+            return self.raw[1:-1]
+        if re.fullmatch(r"[A-Za-z0-9_./:=,@%+*-]+", self.raw):
+            return self.raw
+        return None
+
+
+def _words(script: str, at: int) -> list[Word]:
+    """The words of the command whose name ends at C(at): up to an unquoted end of line or operator."""
+    words: list[Word] = []
+    start: Optional[int] = None
+    quote = ""
+    while at < len(script):
+        sign = script[at]
+        if quote:
+            if sign == "\\" and quote == '"':
+                at += 1
+            elif sign == quote:
+                quote = ""
+        elif sign == "\\":
+            at += 1
+            if script[at : at + 1] == "\n":  # the line goes on
+                if start is not None:
+                    words.append(Word(script[start : at - 1], start, at - 1))
+                    start = None
+                at += 1
+                continue
+            start = at - 1 if start is None else start
+        elif sign in " \t\r":
+            if start is not None:
+                words.append(Word(script[start:at], start, at))
+                start = None
+        elif sign in "\n;|&)" or (sign == "#" and start is None):
+            break
+        else:
+            quote = sign if sign in "'\"" else ""
+            start = at if start is None else start
+        at += 1
+    if quote:
+        raise SysctlError(f"the call of {BOOTSTRAP} has a quote that does not end")
+    if start is not None:
+        words.append(Word(script[start:at], start, at))
+    return words
+
+
+def calls(script: str) -> list[list[Word]]:
+    """The arguments of each call, comments left out."""
+    found = re.finditer(r"(?m)^[^#\n]*?(/etc/eks/bootstrap\.sh)(?![\w.-])", script)
+    return [_words(script, one.end(1)) for one in found]
+
+
+def _argument(words: Sequence[Word]) -> Optional[Word]:
+    """The one extra-args argument; refuses what bootstrap.sh would take in silence and drop."""
+    for word in words:
+        if word.raw.startswith(EXTRA + "="):
+            raise SysctlError(f"the user data calls {BOOTSTRAP} with {EXTRA}=..., which it ignores: {_WAY_OUT}")
+    at = [number for number, word in enumerate(words) if word.literal == EXTRA]
+    if len(at) > 1:
+        raise SysctlError(
+            f"the user data calls {BOOTSTRAP} with {EXTRA} {len(at)} times, and only the last counts: {_WAY_OUT}"
+        )
+    if not at:
+        return None
+    if at[0] + 1 == len(words):
+        raise SysctlError(f"the user data calls {BOOTSTRAP} with {EXTRA} and nothing after it: {_WAY_OUT}")
+    return words[at[0] + 1]
+
+
+def _content(word: Word) -> str:
+    """What stands between the quotes; variables in double quotes stay as they are."""
+    if word.literal is not None:
+        return word.literal
+    if re.fullmatch(r'"(?:[^"\\`]|\\[$\\])*"', word.raw):
+        return word.raw[1:-1]
+    raise SysctlError(f"the user data's {EXTRA} {word.raw} cannot be read safely: {_WAY_OUT}")
+
+
+def _listed(text: str) -> list[str]:
+    values = _FLAG.findall(text)
+    for value in values:
+        if not _LIST.fullmatch(value):
+            raise SysctlError(
+                f"the user data's --allowed-unsafe-sysctls={value} cannot be read: write A,B without quotes"
+            )
+    return merged([one for value in values for one in value.split(",") if one])
+
+
+def allowed(script: str) -> list[str]:
+    """What the kubelet is allowed by these calls; of several calls, what any of them allows."""
+    result: list[str] = []
+    for words in calls(script):
+        word = _argument(words)
+        result = merged(result, _listed(_content(word)) if word else [])
+    return result
+
+
+def edited(script: str, patterns: Sequence[str]) -> str:
+    """Every call with these patterns, and no others, allowed. Without patterns, the flag goes."""
+    for words in reversed(calls(script)):
+        word = _argument(words)
+        flag = f"--allowed-unsafe-sysctls={','.join(patterns)}" if patterns else ""
+        if word is None:
+            end = words[-1].end if words else script.index(BOOTSTRAP) + len(BOOTSTRAP)
+            script = script[:end] + (f" {EXTRA} '{flag}'" if flag else "") + script[end:]
+            continue
+        text = _content(word)
+        first = _FLAG.search(text)
+        if first:
+            before = text[: first.start()] + flag
+            after = re.sub(r"[ \t]*" + _FLAG.pattern, "", text[first.end() :])
+            text = (before + after) if flag else (before.rstrip() + " " + after.lstrip()).strip()
+        elif flag:
+            text = f"{text} {flag}" if text else flag
+        quote = '"' if word.raw.startswith('"') else "'"
+        script = script[: word.start] + quote + text + quote + script[word.end :]
+    return script

@@ -1,0 +1,250 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which sysctls a kubelet takes: safe since when, allowed by which pattern, or impossible. The kubelet's own rules."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Optional
+
+# Kubernetes 1.x minors that this table was checked against.
+OLDEST_MINOR, NEWEST_MINOR = 27, 37
+MAX_LENGTH = 253
+
+_SEGMENT = r"[a-z0-9](?:[-_a-z0-9]*[a-z0-9])?"
+_NAME = re.compile(rf"(?:{_SEGMENT}[./])*{_SEGMENT}")
+_PATTERN = re.compile(rf"(?:{_SEGMENT}[./])*(?:[a-z0-9][-_a-z0-9]*)?[a-z0-9*]")
+
+# From 1.29 the kernel.* names are listed one by one; "kernel.shm" and "kernel.msg" stand there only so that
+# kernel.shm* and kernel.msg* stay accepted (k8s.io/component-helpers/node/util/sysctl, the same file 0.29 to 0.35).
+_LISTED = {
+    "kernel.sem": "ipc",
+    "kernel.shmall": "ipc",
+    "kernel.shmmax": "ipc",
+    "kernel.shmmni": "ipc",
+    "kernel.shm_rmid_forced": "ipc",
+    "kernel.shm": "ipc",
+    "kernel.msgmax": "ipc",
+    "kernel.msgmnb": "ipc",
+    "kernel.msgmni": "ipc",
+    "kernel.msg": "ipc",
+}
+_GROUPS = {"net.": "network", "fs.mqueue.": "ipc"}
+_GROUPS_UNTIL_1_28 = {**_GROUPS, "kernel.shm": "ipc", "kernel.msg": "ipc"}
+LISTED_SINCE = 29
+
+# Valid patterns by what a refused one seems to mean.
+_NEAR = (
+    ("net", ("net.*", "net.core.*", "net.ipv4.*")),
+    ("fs.mqueue", ("fs.mqueue.*",)),
+    ("kernel.shm", ("kernel.shm*", "kernel.shmall", "kernel.shmmax", "kernel.shmmni", "kernel.shm_rmid_forced")),
+    ("kernel.msg", ("kernel.msg*", "kernel.msgmax", "kernel.msgmnb", "kernel.msgmni")),
+    ("kernel.sem", ("kernel.sem*", "kernel.sem")),
+)
+_GENERAL = ("net.*", "kernel.shm*", "kernel.msg*", "kernel.sem", "fs.mqueue.*")
+
+
+@dataclass(frozen=True)
+class Safe:
+    """A sysctl that pods may set without any kubelet setting, from this minor and this kernel on."""
+
+    name: str
+    since: int
+    kernel: tuple[int, int] = (0, 0)
+
+
+SAFE = (
+    Safe("kernel.shm_rmid_forced", 0),
+    Safe("net.ipv4.ip_local_port_range", 0),
+    Safe("net.ipv4.tcp_syncookies", 0),
+    Safe("net.ipv4.ping_group_range", 18),
+    Safe("net.ipv4.ip_unprivileged_port_start", 22),
+    Safe("net.ipv4.ip_local_reserved_ports", 27, (3, 16)),
+    Safe("net.ipv4.tcp_keepalive_time", 29, (4, 5)),
+    Safe("net.ipv4.tcp_keepalive_intvl", 29, (4, 5)),
+    Safe("net.ipv4.tcp_keepalive_probes", 29, (4, 5)),
+    Safe("net.ipv4.tcp_fin_timeout", 29, (4, 6)),
+    Safe("net.ipv4.tcp_rmem", 32, (4, 15)),
+    Safe("net.ipv4.tcp_wmem", 32, (4, 15)),
+    Safe("net.ipv4.tcp_slow_start_after_idle", 37, (4, 15)),
+    Safe("net.ipv4.tcp_notsent_lowat", 37, (4, 6)),
+)
+_SAFE_BY_NAME = {one.name: one for one in SAFE}
+# Patterns of which Linux has no other members than these, so that they can be called safe as a whole.
+_CLOSED = {
+    "net.ipv4.tcp_keepalive_*": (
+        "net.ipv4.tcp_keepalive_intvl",
+        "net.ipv4.tcp_keepalive_probes",
+        "net.ipv4.tcp_keepalive_time",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Classification:
+    """What one wanted sysctl (or pattern) is on nodes of one kind: V(safe), V(unsafe) or V(impossible)."""
+
+    name: str
+    verdict: str
+    reason: str
+    safe_since: Optional[str] = None
+    allowed_by: Optional[str] = None
+    near: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "verdict": self.verdict,
+            "reason": self.reason,
+            "safe_since": self.safe_since,
+            "allowed_by": self.allowed_by,
+            "near": list(self.near),
+        }
+
+
+def minor_of(version: str) -> int:
+    """The minor of C(1.34), C(v1.34.2-eks-...) or an AMI release C(1.34.1-20261101)."""
+    found = re.match(r"v?1\.(\d+)", version)
+    if not found:
+        raise ValueError(f"{version!r} is no Kubernetes version")
+    return int(found.group(1))
+
+
+def kernel_of(version: str) -> tuple[int, int]:
+    found = re.match(r"(\d+)\.(\d+)", version)
+    if not found:
+        raise ValueError(f"{version!r} is no kernel version")
+    return int(found.group(1)), int(found.group(2))
+
+
+def normalized(name: str) -> str:
+    """With dots: the kubelet swaps both separators where the first of them is a slash."""
+    first = re.search(r"[./]", name)
+    if first and first.group() == "/":
+        return name.translate(str.maketrans("./", "/."))
+    return name
+
+
+def namespace(name: str, minor: int) -> Optional[str]:
+    """V(network), V(ipc), or None for what no pod has of its own."""
+    if minor >= LISTED_SINCE:
+        if name in _LISTED:
+            return _LISTED[name]
+        groups = _GROUPS
+    else:
+        if name == "kernel.sem":
+            return "ipc"
+        groups = _GROUPS_UNTIL_1_28
+    return next((kind for prefix, kind in groups.items() if name.startswith(prefix)), None)
+
+
+def refusal(pattern: str, minor: int) -> Optional[str]:
+    """Why a kubelet of this minor would not start with this pattern; None where it takes it."""
+    if len(pattern) > MAX_LENGTH or not _PATTERN.fullmatch(pattern):
+        return (
+            f'a kubelet refuses to start with it: sysctl "{pattern}" must have at most {MAX_LENGTH} characters, be '
+            "lower case, with segments between dots or slashes, and have a * only as its last character"
+        )
+    name = normalized(pattern).split("*")[0]
+    if namespace(name, minor) is None:
+        return f'a kubelet 1.{minor} refuses to start with it: the sysctls "{name}" are not known to be namespaced'
+    return None
+
+
+def near(pattern: str, minor: int) -> tuple[str, ...]:
+    """Valid patterns that a refused one may have meant."""
+    wanted = normalized(pattern.strip().lower().split("=")[0].strip())
+    if wanted != pattern and wanted.strip("*") and refusal(wanted, minor) is None:
+        return (wanted,)
+    for prefix, patterns in _NEAR:
+        if wanted.startswith(prefix):
+            return tuple(one for one in patterns if refusal(one, minor) is None)
+    return _GENERAL
+
+
+def matches(pattern: str, name: str) -> bool:
+    """Whether a kubelet that has the pattern lets a pod set the sysctl (or everything that a pattern names)."""
+    allowed, wanted = normalized(pattern), normalized(name)
+    if allowed.endswith("*"):
+        return wanted.split("*")[0].startswith(allowed[:-1])
+    return allowed == wanted
+
+
+def allowing(patterns: Iterable[str], name: str) -> Optional[str]:
+    return next((pattern for pattern in patterns if matches(pattern, name)), None)
+
+
+def safe_reason(name: str, minor: int, kernel: Optional[tuple[int, int]]) -> tuple[bool, str, Optional[str]]:
+    """Whether it is safe there, why, and since which version. An unknown kernel counts as new enough: EKS's all are."""
+    wanted = normalized(name)
+    members = _CLOSED.get(wanted, (wanted,))
+    entries = [_SAFE_BY_NAME[one] for one in members if one in _SAFE_BY_NAME]
+    if len(entries) < len(members):
+        return False, "no Kubernetes version lists it as safe", None
+    newest = max(entries, key=lambda one: one.since)
+    since = f"1.{newest.since}" if newest.since else "always"
+    said = "safe in every version" if not newest.since else f"safe since Kubernetes {since}"
+    least = max(one.kernel for one in entries)
+    if least > (0, 0):
+        said += f" (kernel {least[0]}.{least[1]})"
+    if newest.since > minor:
+        return False, f"{said}; the kubelet is 1.{minor}", since
+    if kernel is not None and kernel < least:
+        return False, f"{said}; the nodes' kernel is {kernel[0]}.{kernel[1]}", since
+    return True, f"{said}: pods may set it as they are", since
+
+
+def classify(
+    wanted: Sequence[str],
+    minor: int,
+    kernel: Optional[tuple[int, int]] = None,
+    allowed: Sequence[str] = (),
+) -> list[Classification]:
+    """Each wanted sysctl on kubelets of this minor and kernel that allow these patterns."""
+    result = []
+    for name in wanted:
+        bricks = refusal(name, minor)
+        if bricks:
+            close = near(name, minor)
+            result.append(
+                Classification(name, "impossible", f"{bricks}. Valid near it: {', '.join(close)}.", near=close)
+            )
+            continue
+        safe, reason, since = safe_reason(name, minor, kernel)
+        by = allowing(allowed, name)
+        if safe:
+            result.append(Classification(name, "safe", f"{reason}.", since, by))
+        elif by:
+            result.append(Classification(name, "unsafe", f"{reason}; allowed there by {by}.", since, by))
+        else:
+            result.append(Classification(name, "unsafe", f"{reason}; the kubelet must be told to allow it.", since))
+    return result
+
+
+def pod_refusal(
+    name: str,
+    minor: int,
+    kernel: Optional[tuple[int, int]],
+    allowed: Sequence[str],
+    host_network: bool = False,
+    host_ipc: bool = False,
+) -> Optional[str]:
+    """Why a pod that sets the sysctl ends C(SysctlForbidden) on such a node; None where it runs."""
+    plain = normalized(name)
+    if len(name) > MAX_LENGTH or not _NAME.fullmatch(name):
+        return f'"{name}" is no sysctl name'
+    if not safe_reason(plain, minor, kernel)[0] and not allowing(allowed, plain):
+        return f'"{plain}" not allowlisted'
+    kind = namespace(plain, minor)
+    if host_network and kind == "network":
+        return f'"{plain}" not allowed with host Net enabled'
+    if host_ipc and kind == "ipc":
+        return f'"{plain}" not allowed with host IPC enabled'
+    return None
+
+
+def merged(*lists: Iterable[str]) -> list[str]:
+    """One list without repetitions, in the order of first mention."""
+    return list(dict.fromkeys(pattern for patterns in lists for pattern in patterns))

@@ -1,0 +1,476 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""User data that lets a kubelet allow sysctls, per AMI family: pure, and the same bytes for the same input."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Optional
+
+from . import mime, shell, toml
+from .errors import SysctlError
+from .sysctls import merged
+
+try:
+    import yaml
+
+    HAS_YAML = True
+except ImportError:
+    HAS_YAML = False
+
+AL2023, BOTTLEROCKET, AL2 = "al2023", "bottlerocket", "al2"
+FAMILIES = (AL2023, BOTTLEROCKET, AL2)
+LIMIT = 16384  # EC2: raw bytes, before base64
+BY = "daytwo.aws.eks_sysctl_nodegroup"
+MARK = f"# Written by {BY}."
+_ADDED = re.compile(rf"(?m)^# {re.escape(BY)} added: ([^\r\n]*)\r?\n")
+API_VERSION, KIND = "node.eks.aws/v1alpha1", "NodeConfig"
+LIST = "allowedUnsafeSysctls"
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """What a node must be told where EKS does not: with an AMI of one's own."""
+
+    cluster: str
+    endpoint: str
+    certificate_authority: str
+    service_cidr: str
+    dns_ip: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    taints: Sequence[Mapping[str, str]] = ()
+
+
+@dataclass(frozen=True)
+class Request:
+    """C(base): the user's own user data, raw. C(bootstrap): only with an AMI of one's own."""
+
+    family: str
+    sysctls: Sequence[str]
+    base: bytes = b""
+    bootstrap: Optional[Bootstrap] = None
+    kubelet_config: Mapping[str, Any] = field(default_factory=dict)
+
+
+def render(request: Request) -> bytes:
+    """The user data. Rendering what was rendered gives the same again."""
+    if request.family not in FAMILIES:
+        raise SysctlError(f"no user data can be written for the AMI family {request.family}")
+    if request.base[:2] == b"\x1f\x8b":
+        raise SysctlError("the user data is compressed (gzip): give it as it is before compression")
+    base = own(request.family, request.base)
+    if request.kubelet_config and request.family != AL2023:
+        raise SysctlError(
+            f"kubelet_config reaches nodeadm only, that is AL2023, not {request.family}: put the setting into user_data"
+        )
+    renderer = {AL2023: _al2023, BOTTLEROCKET: _bottlerocket, AL2: _al2}[request.family]
+    data = renderer(base, request)
+    lacking = [one for one in request.sysctls if one not in allowed(request.family, data)]
+    if lacking:
+        raise SysctlError(f"the user data that came out does not allow {', '.join(lacking)}: this is a mistake of ours")
+    _check_size(request.family, data)
+    return data
+
+
+def allowed(family: str, data: bytes) -> list[str]:
+    """The list that a node boots with, merged as the node merges it."""
+    if not data.strip():
+        return []
+    if family == BOTTLEROCKET:
+        return toml.allowed(_text(data))
+    parts = _parts(family, data)
+    if family == AL2023:
+        return [str(one) for one in _kubelet(parts).get(LIST) or []]
+    scripts = [_text(one.content) for one in parts if _is_script(one)]
+    return merged(*[shell.allowed(one) for one in scripts], *[_jq_list(one) for one in scripts])
+
+
+def own(family: str, data: bytes) -> bytes:
+    """The user's part of it: without what an earlier rendering added."""
+    if not data.strip():
+        return b""
+    if family == BOTTLEROCKET:
+        text = _text(data)
+        taken, text = _take_note(text)
+        return (toml.edited(text, [one for one in toml.allowed(text) if one not in taken]) if taken else text).encode()
+    parts = _parts(family, data)
+    kept = [_unedited(one) if _is_script(one) else one for one in parts if MARK.encode() not in one.content]
+    if kept == parts:
+        return data
+    if not mime.is_multipart(data):
+        return kept[0].content if kept else b""
+    return _joined(data, kept)
+
+
+def _unedited(part: mime.Part) -> mime.Part:
+    text = _text(part.content)
+    taken, text = _take_note(text)
+    if not taken:
+        return part
+    return part.with_content(shell.edited(text, [one for one in shell.allowed(text) if one not in taken]).encode())
+
+
+def meaning(family: str, data: bytes) -> Any:
+    """What two user data have in common where they mean the same: MIME boundaries and YAML layout left out."""
+    if not data.strip():
+        return None
+    try:
+        if family == BOTTLEROCKET:
+            return toml.loads(_text(data))
+        return [
+            (one.media_type, _node_config(one) if one.media_type == mime.NODE_CONFIG else one.content)
+            for one in _parts(family, data)
+        ]
+    except SysctlError:  # of foreign making: only equal bytes mean the same
+        return data
+
+
+def sizes(family: str, data: bytes) -> list[tuple[str, int]]:
+    """What takes the room, the largest first."""
+    if family == BOTTLEROCKET:
+        tables = re.split(r"(?m)^(?=[ \t]*\[)", _text(data))
+        found = [((one.strip().splitlines() or ["(top)"])[0], len(one.encode())) for one in tables if one]
+    else:
+        found = [
+            (f"part {number} ({one.media_type})", len(one.head) + len(one.body))
+            for number, one in enumerate(_parts(family, data), 1)
+        ]
+    return sorted(found, key=lambda one: -one[1])
+
+
+def _check_size(family: str, data: bytes) -> None:
+    if len(data) > LIMIT:
+        said = "; ".join(f"{name}: {size} bytes" for name, size in sizes(family, data))
+        raise SysctlError(f"the user data has {len(data)} bytes, and EC2 takes {LIMIT} before base64. {said}")
+
+
+# Reading
+
+
+def _text(data: bytes) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise SysctlError(f"the user data is no UTF-8 text: {error}") from error
+
+
+def _is_script(part: mime.Part) -> bool:
+    return part.media_type == mime.SHELL
+
+
+def _parts(family: str, data: bytes) -> list[mime.Part]:
+    """Its parts; a script or NodeConfig that stands alone is one part."""
+    if not data.strip():
+        return []
+    if mime.is_multipart(data):
+        parts = list(mime.parse(data).parts)
+        for one in parts:
+            if one.media_type != mime.NODE_CONFIG and one.media_type.startswith(mime.NODE_CONFIG):
+                raise SysctlError(
+                    f"the user data has a part of type {one.media_type}, which nodes drop in silence: "
+                    f"its type must be {mime.NODE_CONFIG}"
+                )
+        return parts
+    if data.startswith(b"#!"):
+        return [mime.Part(f'Content-Type: {mime.SHELL}; charset="us-ascii"\n'.encode(), data)]
+    if family == AL2023 and re.search(rb"(?m)^apiVersion:", data):
+        return [mime.Part(f"Content-Type: {mime.NODE_CONFIG}\n".encode(), data)]
+    raise SysctlError(
+        "the user data is neither MIME multipart (MIME-Version: 1.0), nor a script (#!)"
+        + (", nor a NodeConfig (apiVersion:)" if family == AL2023 else "")
+        + ": a node would read nothing of it"
+    )
+
+
+def _loader() -> Any:
+    class Loader(yaml.SafeLoader):
+        """As nodeadm reads: no dates, and no key twice."""
+
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+            keys = [self.construct_object(key, deep=True) for key, dummy in node.value]
+            if len(keys) != len({json.dumps(one, default=str) for one in keys}):
+                raise yaml.YAMLError("a key stands twice")
+            return super().construct_mapping(node, deep)
+
+    Loader.yaml_implicit_resolvers = {
+        sign: [one for one in resolvers if one[0] != "tag:yaml.org,2002:timestamp"]
+        for sign, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+    return Loader
+
+
+def _node_config(part: mime.Part) -> dict[str, Any]:
+    """A NodeConfig as nodeadm takes it; refuses what it refuses or drops in silence."""
+    if not HAS_YAML:
+        raise SysctlError("to read a NodeConfig in user data, PyYAML is needed where the module runs")
+    text = _text(part.content)
+    if re.match(r"\s*\n|[ \t]", text):
+        raise SysctlError("a NodeConfig in the user data begins with a blank or indented line: nodeadm refuses it")
+    try:
+        config = _loader()(text).get_single_data()
+    except (yaml.YAMLError, ValueError) as error:
+        raise SysctlError(f"a NodeConfig in the user data is no YAML: {error}") from error
+    if not isinstance(config, dict) or (config.get("apiVersion"), config.get("kind")) != (API_VERSION, KIND):
+        raise SysctlError(f"a {mime.NODE_CONFIG} part of the user data must be apiVersion {API_VERSION}, kind {KIND}")
+    spec = config.get("spec") or {}
+    kubelet = (spec.get("kubelet") if isinstance(spec, dict) else None) or {}
+    if not isinstance(spec, dict) or not isinstance(kubelet, dict):
+        raise SysctlError("spec and spec.kubelet of a NodeConfig in the user data must be mappings")
+    strange = [key for key in kubelet if key not in ("config", "flags")]
+    if strange:
+        raise SysctlError(
+            f"a NodeConfig in the user data has spec.kubelet.{strange[0]}, which nodeadm drops in silence: kubelet "
+            "settings belong under spec.kubelet.config"
+        )
+    flags = kubelet.get("flags") or []
+    if not isinstance(flags, list):
+        raise SysctlError("spec.kubelet.flags of a NodeConfig in the user data must be a list: nodeadm refuses others")
+    if any(str(flag).startswith("--allowed-unsafe-sysctls") for flag in flags):
+        raise SysctlError(
+            "a NodeConfig in the user data has the flag --allowed-unsafe-sysctls, which overrides the lists in config: "
+            f"move its sysctls to spec.kubelet.config.{LIST} in your user data"
+        )
+    listed = (kubelet.get("config") or {}).get(LIST)
+    if listed is not None and (not isinstance(listed, list) or any(not isinstance(one, str) for one in listed)):
+        raise SysctlError(f"spec.kubelet.config.{LIST} of a NodeConfig in the user data must be a list of strings")
+    return config
+
+
+def _overlaid(below: Any, above: Any) -> Any:
+    """As nodeadm merges config: mappings by key, everything else, lists included, replaced by the later part's."""
+    if isinstance(below, dict) and isinstance(above, dict):
+        return {key: _overlaid(below.get(key), above.get(key, below.get(key))) for key in {**below, **above}}
+    return copy.deepcopy(above)
+
+
+def _spec(parts: Sequence[mime.Part]) -> dict[str, Any]:
+    result: Any = {}
+    for one in parts:
+        if one.media_type == mime.NODE_CONFIG:
+            result = _overlaid(result, _node_config(one).get("spec") or {})
+    return dict(result)
+
+
+def _kubelet(parts: Sequence[mime.Part]) -> dict[str, Any]:
+    return dict((_spec(parts).get("kubelet") or {}).get("config") or {})
+
+
+# Writing
+
+
+def _joined(base: bytes, parts: Sequence[mime.Part]) -> bytes:
+    """The parts in the base's own envelope, or in a new one."""
+    if not parts:
+        return b""
+    if mime.is_multipart(base):
+        document = mime.parse(base)
+        if any(b"--" + document.boundary in one.head + one.body for one in parts if one not in document.parts):
+            return mime.compose(parts).to_bytes()
+        return mime.Document(document.head, document.boundary, tuple(parts), document.tail, document.newline).to_bytes()
+    return mime.compose(parts).to_bytes()
+
+
+def _al2023(base: bytes, request: Request) -> bytes:
+    parts = _parts(AL2023, base)
+    spec = _spec(parts)
+    before = [str(one) for one in ((spec.get("kubelet") or {}).get("config") or {}).get(LIST) or []]
+    config = {key: value for key, value in request.kubelet_config.items() if key != LIST}
+    config[LIST] = merged(before, request.kubelet_config.get(LIST) or [], request.sysctls)
+    ours: dict[str, Any] = {"kubelet": {"config": config}}
+    if request.bootstrap:
+        ours = {**_cluster_spec(spec, request.bootstrap), **ours}
+        flags = _node_flags(request.bootstrap, ((spec.get("kubelet") or {}).get("flags")) or [])
+        if flags:
+            ours["kubelet"]["flags"] = flags
+    document = [f"apiVersion: {API_VERSION}", f"kind: {KIND}", MARK, "spec:", *_yaml(ours, 1)]
+    return _joined(base, [*parts, mime.part(mime.NODE_CONFIG, "\n".join(document) + "\n")])
+
+
+def _cluster_spec(spec: Mapping[str, Any], bootstrap: Bootstrap) -> dict[str, Any]:
+    """With an AMI of one's own, EKS adds nothing, and nodeadm must know the cluster."""
+    known = spec.get("cluster") or {}
+    wanted = {
+        "name": bootstrap.cluster,
+        "apiServerEndpoint": bootstrap.endpoint,
+        "certificateAuthority": bootstrap.certificate_authority,
+        "cidr": bootstrap.service_cidr,
+    }
+    missing = {key: value for key, value in wanted.items() if value and not known.get(key)}
+    return {"cluster": missing} if missing else {}
+
+
+def _node_flags(bootstrap: Bootstrap, known: Sequence[Any]) -> list[str]:
+    """Labels and taints as kubelet flags, unless the user's own flags name them already."""
+    flags = []
+    labels = ",".join(f"{key}={value}" for key, value in sorted(bootstrap.labels.items()))
+    if labels and not any(str(one).startswith("--node-labels") for one in known):
+        flags.append(f"--node-labels={labels}")
+    effects = {"NO_SCHEDULE": "NoSchedule", "NO_EXECUTE": "NoExecute", "PREFER_NO_SCHEDULE": "PreferNoSchedule"}
+    taints = ",".join(
+        f"{one['key']}={one.get('value', '')}:{effects.get(one['effect'], one['effect'])}" for one in bootstrap.taints
+    )
+    if taints and not any(str(one).startswith("--register-with-taints") for one in known):
+        flags.append(f"--register-with-taints={taints}")
+    return flags
+
+
+def _yaml(value: Any, depth: int) -> list[str]:
+    """YAML in block style, in the order given."""
+    pad = "  " * depth
+    lines: list[str] = []
+    if isinstance(value, Mapping):
+        for key, one in value.items():
+            if isinstance(one, (Mapping, list, tuple)) and one:
+                lines += [f"{pad}{_scalar(key)}:", *_yaml(one, depth + 1)]
+            else:
+                lines.append(f"{pad}{_scalar(key)}: {_scalar(one)}")
+        return lines
+    for one in value:
+        if isinstance(one, (Mapping, list, tuple)) and one:
+            nested = _yaml(one, depth + 1)
+            lines += [f"{pad}- {nested[0].strip()}", *nested[1:]]
+        else:
+            lines.append(f"{pad}- {_scalar(one)}")
+    return lines
+
+
+def _scalar(value: Any) -> str:
+    if isinstance(value, (Mapping, list, tuple)):
+        return "{}" if isinstance(value, Mapping) else "[]"
+    words = ("true", "false", "yes", "no", "on", "off", "null", "y", "n")
+    if isinstance(value, str) and re.fullmatch(r"[A-Za-z][\w./*-]*", value, re.ASCII) and value.lower() not in words:
+        return value
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _note(added: Sequence[str]) -> str:
+    return f"# {BY} added: {' '.join(added)}\n"
+
+
+def _take_note(text: str) -> tuple[list[str], str]:
+    """What an earlier rendering added to a list that it shares with the user, and the text without that note."""
+    found = [one for note in _ADDED.findall(text) for one in note.split()]
+    return found, _ADDED.sub("", text)
+
+
+def _bottlerocket(base: bytes, request: Request) -> bytes:
+    text = _text(base)
+    if mime.is_multipart(base):
+        raise SysctlError("Bottlerocket's user data is TOML, never MIME")
+    toml.refuse_what_eks_refuses(text)
+    before = toml.allowed(text)
+    after = merged(before, request.sysctls)
+    if request.bootstrap:
+        text = _bottlerocket_cluster(text, request.bootstrap)
+    added = [one for one in after if one not in before]
+    if not added:
+        return text.encode()
+    text = toml.edited(text, after)
+    header = re.search(rf"(?m)^(?=[^\n#]*{toml.KEY}[ \t]*=)", text)
+    at = header.start() if header else 0
+    result = text[:at] + _note(added) + text[at:]
+    if toml.loads(result) != toml.loads(text):
+        raise SysctlError("the user data's TOML cannot be edited safely: write the list in it yourself")
+    return result.encode()
+
+
+def _bottlerocket_cluster(text: str, bootstrap: Bootstrap) -> str:
+    known = toml.table(toml.loads(text))
+    wanted = {
+        "cluster-name": bootstrap.cluster,
+        "api-server": bootstrap.endpoint,
+        "cluster-certificate": bootstrap.certificate_authority,
+        "cluster-dns-ip": bootstrap.dns_ip,
+    }
+    missing = {key: value for key, value in wanted.items() if value and key not in known}
+    for key, value in reversed(list(missing.items())):
+        text = toml.with_value(text, key, value)
+    if bootstrap.labels and "node-labels" not in known:
+        text = _with_table(text, "node-labels", dict(sorted(bootstrap.labels.items())))
+    if bootstrap.taints and "node-taints" not in known:
+        effects = {"NO_SCHEDULE": "NoSchedule", "NO_EXECUTE": "NoExecute", "PREFER_NO_SCHEDULE": "PreferNoSchedule"}
+        taints: dict[str, Any] = {}
+        for one in bootstrap.taints:
+            said = f"{one.get('value', '')}:{effects.get(one['effect'], one['effect'])}"
+            taints.setdefault(one["key"], []).append(said)
+        text = _with_table(text, "node-taints", taints)
+    return text
+
+
+def _with_table(text: str, name: str, values: Mapping[str, Any]) -> str:
+    lines = [f"{json.dumps(key)} = {json.dumps(value)}" for key, value in values.items()]
+    return text.rstrip("\n") + f"\n\n[settings.kubernetes.{name}]\n" + "\n".join(lines) + "\n"
+
+
+def _al2(base: bytes, request: Request) -> bytes:
+    return _al2_own_ami(base, request, request.bootstrap) if request.bootstrap else _al2_eks_ami(base, request)
+
+
+def _al2_own_ami(base: bytes, request: Request, bootstrap: Bootstrap) -> bytes:
+    """The user's call of bootstrap.sh with the list in its one extra-args argument, or a call of our own."""
+    parts = _parts(AL2, base)
+    calling = [one for one in parts if _is_script(one) and shell.calls(_text(one.content))]
+    if not calling:
+        return _joined(base, [*parts, mime.part(mime.SHELL, _al2_call(request.sysctls, bootstrap))])
+    edited = [_al2_edited(one, request.sysctls) if one in calling else one for one in parts]
+    if edited == parts:
+        return base
+    if not mime.is_multipart(base):
+        return edited[0].content
+    return _joined(base, edited)
+
+
+def _al2_edited(part: mime.Part, sysctls: Sequence[str]) -> mime.Part:
+    text = _text(part.content)
+    before = shell.allowed(text)
+    added = [one for one in sysctls if one not in before]
+    if not added:
+        return part
+    text = shell.edited(text, merged(before, sysctls))
+    lines = text.split("\n", 1)
+    if lines[0].startswith("#!") and len(lines) == 2:
+        return part.with_content((lines[0] + "\n" + _note(added) + lines[1]).encode())
+    return part.with_content((_note(added) + text).encode())
+
+
+def _al2_call(sysctls: Sequence[str], bootstrap: Bootstrap) -> str:
+    flags = [f"--allowed-unsafe-sysctls={','.join(sysctls)}", *_node_flags(bootstrap, ())]
+    lines = [
+        "#!/bin/bash",
+        MARK,
+        "set -e",
+        f"{shell.BOOTSTRAP} {bootstrap.cluster} \\",
+        f"  --apiserver-endpoint '{bootstrap.endpoint}' \\",
+        f"  --b64-cluster-ca '{bootstrap.certificate_authority}' \\",
+        *([f"  --dns-cluster-ip '{bootstrap.dns_ip}' \\"] if bootstrap.dns_ip else []),
+        f"  {shell.EXTRA} '{' '.join(flags)}'",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _al2_eks_ami(base: bytes, request: Request) -> bytes:
+    """EKS appends its own call of bootstrap.sh: the list goes into the kubelet's configuration before that runs."""
+    parts = _parts(AL2, base)
+    listed = json.dumps(list(merged(request.sysctls)), separators=(",", ":"))
+    lines = [
+        "#!/bin/bash",
+        MARK,
+        "set -e",
+        "config=/etc/kubernetes/kubelet/kubelet-config.json",
+        f'jq \'.{LIST} = ((.{LIST} // []) + {listed} | unique)\' "$config" > "$config.daytwo"',
+        'cat "$config.daytwo" > "$config"',
+        'rm "$config.daytwo"',
+    ]
+    return _joined(base, [*parts, mime.part(mime.SHELL, "\n".join(lines) + "\n")])
+
+
+def _jq_list(script: str) -> list[str]:
+    """What a script part of ours adds to the kubelet's configuration."""
+    if MARK not in script:
+        return []
+    found = re.search(rf"jq '\.{LIST} = \(\(\.{LIST} // \[\]\) \+ (\[[^\]]*\])", script)
+    return [str(one) for one in json.loads(found.group(1))] if found else []

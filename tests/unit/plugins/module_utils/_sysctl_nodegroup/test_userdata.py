@@ -1,0 +1,363 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""User data per family: each fact is a test. The boot's own merging is written again here, with other means."""
+
+from __future__ import annotations
+
+import base64
+import email
+import json
+import shlex
+import sys
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.daytwo.aws.plugins.module_utils._sysctl_nodegroup import userdata
+from ansible_collections.daytwo.aws.plugins.module_utils._sysctl_nodegroup.errors import SysctlError
+from ansible_collections.daytwo.aws.plugins.module_utils._sysctl_nodegroup.userdata import Bootstrap, Request, render
+
+needs_tomllib = pytest.mark.skipif(sys.version_info < (3, 11), reason="tomllib is in Python 3.11 and newer")
+WANTED = ("net.core.somaxconn", "net.ipv4.tcp_*")
+OWN_AMI = Bootstrap(
+    "prod",
+    "https://ABC.eks.amazonaws.com",
+    "Q0E=",
+    "172.20.0.0/16",
+    "172.20.0.10",
+    {"team": "a"},
+    [{"key": "dedicated", "value": "x", "effect": "NO_SCHEDULE"}],
+)
+
+
+def mime(*parts: tuple[str, str], boundary: str = "B") -> bytes:
+    text = f'MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary="{boundary}"\n\n'
+    for head, body in parts:
+        text += f"--{boundary}\n{head}\n\n{body}\n"
+    return (text + f"--{boundary}--\n").encode()
+
+
+def node_config(spec: dict[str, Any]) -> tuple[str, str]:
+    body = yaml.safe_dump({"apiVersion": "node.eks.aws/v1alpha1", "kind": "NodeConfig", "spec": spec}, sort_keys=False)
+    return "Content-Type: application/node.eks.aws", body
+
+
+def booted(data: bytes) -> dict[str, Any]:
+    """spec as nodeadm ends up with it: parsed by Python's own email package, merged by our own few lines."""
+
+    def over(below: Any, above: Any) -> Any:
+        if isinstance(below, dict) and isinstance(above, dict):
+            return {**below, **{key: over(below[key], one) if key in below else one for key, one in above.items()}}
+        return above
+
+    spec: dict[str, Any] = {}
+    flags: list[str] = []
+    for part in email.message_from_bytes(data).walk():
+        if part.get_content_type() == "application/node.eks.aws":
+            payload = part.get_payload(decode=True)
+            assert isinstance(payload, bytes)
+            one = yaml.safe_load(payload)["spec"]
+            flags += one.get("kubelet", {}).get("flags", [])
+            spec = over(spec, one)
+    if flags:
+        spec["kubelet"]["flags"] = flags
+    return spec
+
+
+def test_al2023_with_an_ami_of_eks_has_the_kubelet_part_only() -> None:
+    data = render(Request("al2023", WANTED))
+    assert data.decode() == (
+        'MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary="//"\n\n'
+        "--//\nContent-Type: application/node.eks.aws\n\n"
+        "apiVersion: node.eks.aws/v1alpha1\nkind: NodeConfig\n# Written by daytwo.aws.eks_sysctl_nodegroup.\nspec:\n"
+        "  kubelet:\n    config:\n      allowedUnsafeSysctls:\n        - net.core.somaxconn\n        - net.ipv4.tcp_*\n"
+        "\n--//--\n"
+    )
+    assert booted(data) == {"kubelet": {"config": {"allowedUnsafeSysctls": list(WANTED)}}}
+
+
+def test_al2023_with_an_ami_of_ones_own_has_cluster_labels_and_taints() -> None:
+    spec = booted(render(Request("al2023", WANTED, bootstrap=OWN_AMI)))
+    assert spec["cluster"] == {
+        "name": "prod",
+        "apiServerEndpoint": "https://ABC.eks.amazonaws.com",
+        "certificateAuthority": "Q0E=",
+        "cidr": "172.20.0.0/16",
+    }
+    assert spec["kubelet"]["flags"] == ["--node-labels=team=a", "--register-with-taints=dedicated=x:NoSchedule"]
+
+
+def test_al2023_keeps_the_users_cluster_and_flags() -> None:
+    theirs = {"cluster": {"name": "mine"}, "kubelet": {"flags": ["--node-labels=own=1"]}}
+    spec = booted(render(Request("al2023", WANTED, mime(node_config(theirs)), OWN_AMI)))
+    assert spec["cluster"]["name"] == "mine"
+    assert spec["cluster"]["cidr"] == "172.20.0.0/16"
+    assert spec["kubelet"]["flags"] == ["--node-labels=own=1", "--register-with-taints=dedicated=x:NoSchedule"]
+
+
+def test_al2023_a_later_list_replaces_an_earlier_one_so_ours_holds_both() -> None:
+    base = mime(
+        node_config({"kubelet": {"config": {"allowedUnsafeSysctls": ["kernel.sem"], "maxPods": 20}}}),
+        ("Content-Type: text/x-shellscript", "#!/bin/sh\necho hello"),
+        node_config({"kubelet": {"config": {"allowedUnsafeSysctls": ["kernel.msg*"]}}}),
+    )
+    data = render(Request("al2023", WANTED, base))
+    config = booted(data)["kubelet"]["config"]
+    assert config == {"allowedUnsafeSysctls": ["kernel.msg*", *WANTED], "maxPods": 20}
+    assert data.startswith(base.removesuffix(b"--B--\n"))  # what was there keeps its bytes
+    assert userdata.allowed("al2023", data) == ["kernel.msg*", *WANTED]
+
+
+def test_kubelet_config_goes_into_the_same_part() -> None:
+    request = Request("al2023", WANTED, kubelet_config={"maxPods": 30, "allowedUnsafeSysctls": ["kernel.sem"]})
+    data = render(request)
+    assert booted(data)["kubelet"]["config"] == {
+        "maxPods": 30,
+        "allowedUnsafeSysctls": ["kernel.sem", *WANTED],
+    }
+    assert data.count(b"Content-Type: application/node.eks.aws") == 1
+    with pytest.raises(SysctlError, match="AL2023"):
+        render(Request("bottlerocket", WANTED, kubelet_config={"maxPods": 30}))
+
+
+@pytest.mark.parametrize("family", ["al2023", "al2"])
+def test_fewer_sysctls_later_leave_nothing_of_ours(family: str) -> None:
+    base = mime(("Content-Type: text/x-shellscript", "#!/bin/sh\necho hello"))
+    first = render(Request(family, WANTED, base))
+    second = render(Request(family, ["kernel.sem"], first))
+    assert userdata.allowed(family, second) == ["kernel.sem"]
+    assert userdata.own(family, second) == base
+
+
+@pytest.mark.parametrize(
+    "base",
+    [
+        mime(node_config({"kubelet": {"config": {"maxPods": 9}}})).replace(b"\n", b"\r\n"),
+        mime(("Content-Transfer-Encoding: 7bit\nContent-Type: application/node.eks.aws", node_config({})[1])),
+        mime(('Content-Type: application/node.eks.aws; charset="us-ascii"', node_config({})[1])),
+        mime(
+            (
+                "Content-Type: application/node.eks.aws\nContent-Transfer-Encoding: base64",
+                base64.encodebytes(node_config({"kubelet": {"config": {"maxPods": 9}}})[1].encode()).decode().strip(),
+            )
+        ),
+        node_config({"kubelet": {"config": {"maxPods": 9}}})[1].encode(),
+        b"#!/bin/bash\necho a script that stands alone\n",
+    ],
+    ids=["CRLF", "swapped-headers", "charset", "base64", "yaml-alone", "script-alone"],
+)
+def test_al2023_takes_what_nodeadm_takes(base: bytes) -> None:
+    data = render(Request("al2023", WANTED, base))
+    assert booted(data)["kubelet"]["config"]["allowedUnsafeSysctls"] == list(WANTED)
+    assert render(Request("al2023", WANTED, data)) == data
+
+
+@pytest.mark.parametrize(
+    ("base", "said"),
+    [
+        (mime(("Content-Type: application/node.eks.aws", "\n" + node_config({})[1])), "blank or indented"),
+        (mime(("Content-Type: application/node.eks.aws", "  apiVersion: node.eks.aws/v1alpha1")), "blank or indented"),
+        (mime(node_config({})).replace(b"--B--", b"--C--"), "closes it"),
+        (mime(node_config({})).replace(b'boundary="B"', b'boundary="Z"'), "boundary"),
+        (b"MIME-Version: 1.0\nContent-Type: multipart/mixed\n\n--B--\n", "boundary"),
+        (mime(node_config({})).replace(b"eks.aws\n\n", b"eks.aws\n"), "no blank line"),
+        (mime(("Content-Type: application/node.eks.aws", "- *")), "no YAML"),
+        (mime(node_config({"kubelet": {"flags": "--x"}})), "must be a list"),
+        (mime(("Content-Type: application/node.eks.aws", "apiVersion: v1\nkind: NodeConfig")), "apiVersion"),
+        (mime(node_config({"kubelet": {"allowedUnsafeSysctls": ["net.*"]}})), "drops in silence"),
+        (mime(("Content-Type: application/node.eks.aws+yaml", node_config({})[1])), "drop in silence"),
+        (mime(node_config({"kubelet": {"flags": ["--allowed-unsafe-sysctls=net.*"]}})), "overrides"),
+        (mime(node_config({"kubelet": {"config": {"allowedUnsafeSysctls": "net.*"}}})), "list of strings"),
+        (mime(("Content-Type: application/node.eks.aws", node_config({})[1] + "kind: Other\n")), "twice"),
+        (b"just some text", "neither MIME"),
+        (b"\x1f\x8b\x08", "compressed"),
+        (b"\xff\xfe", "neither MIME"),
+    ],
+)
+def test_al2023_refuses_what_nodeadm_refuses_or_drops(base: bytes, said: str) -> None:
+    with pytest.raises(SysctlError, match=said):
+        render(Request("al2023", WANTED, base))
+
+
+def extra_args(script: str) -> list[str]:
+    """What bootstrap.sh takes as kubelet extra args: its argument loop, over the words of a real shell grammar."""
+    call = next(line for line in script.replace("\\\n", " ").splitlines() if line.startswith("/etc/eks/bootstrap.sh"))
+    words = shlex.split(call, comments=True)
+    taken = ""
+    for number, word in enumerate(words):
+        if word == "--kubelet-extra-args":
+            taken = words[number + 1]
+    return taken.split()
+
+
+def scripts(data: bytes) -> list[str]:
+    if data.startswith(b"#!"):
+        return [data.decode()]
+    message = email.message_from_bytes(data)
+    return [str(one.get_payload()) for one in message.walk() if one.get_content_type() == "text/x-shellscript"]
+
+
+def test_al2_with_an_ami_of_ones_own_gets_a_call_with_one_quoted_argument() -> None:
+    data = render(Request("al2", WANTED, bootstrap=OWN_AMI))
+    assert extra_args(scripts(data)[-1]) == [
+        "--allowed-unsafe-sysctls=net.core.somaxconn,net.ipv4.tcp_*",
+        "--node-labels=team=a",
+        "--register-with-taints=dedicated=x:NoSchedule",
+    ]
+    assert "--kubelet-extra-args '--allowed-unsafe-sysctls=net.core.somaxconn,net.ipv4.tcp_* " in data.decode()
+
+
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        ("/etc/eks/bootstrap.sh prod", ["--allowed-unsafe-sysctls=net.core.somaxconn,net.ipv4.tcp_*"]),
+        (
+            "/etc/eks/bootstrap.sh prod --kubelet-extra-args '--node-labels=a=b --max-pods=20' --use-max-pods false",
+            ["--node-labels=a=b", "--max-pods=20", "--allowed-unsafe-sysctls=net.core.somaxconn,net.ipv4.tcp_*"],
+        ),
+        (
+            '/etc/eks/bootstrap.sh prod \\\n  --kubelet-extra-args "--node-labels=a=b" \\\n  --apiserver-endpoint x',
+            ["--node-labels=a=b", "--allowed-unsafe-sysctls=net.core.somaxconn,net.ipv4.tcp_*"],
+        ),
+        (
+            "/etc/eks/bootstrap.sh prod --kubelet-extra-args '--allowed-unsafe-sysctls=kernel.sem --v=2'",
+            ["--allowed-unsafe-sysctls=kernel.sem,net.core.somaxconn,net.ipv4.tcp_*", "--v=2"],
+        ),
+        (
+            "/etc/eks/bootstrap.sh prod --kubelet-extra-args --node-labels=a=b  # no quotes",
+            ["--node-labels=a=b", "--allowed-unsafe-sysctls=net.core.somaxconn,net.ipv4.tcp_*"],
+        ),
+        (
+            "/etc/eks/bootstrap.sh prod --kubelet-extra-args '--allowed-unsafe-sysctls=net.core.* "
+            "--allowed-unsafe-sysctls=kernel.sem'",
+            ["--allowed-unsafe-sysctls=net.core.*,kernel.sem,net.core.somaxconn,net.ipv4.tcp_*"],
+        ),
+    ],
+)
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_al2_edits_the_users_own_call(call: str, expected: list[str], wrapped: bool) -> None:
+    script = f"#!/bin/bash\necho before\n# /etc/eks/bootstrap.sh in a comment\n{call}\necho after\n"
+    base = mime(("Content-Type: text/x-shellscript", script)) if wrapped else script.encode()
+    data = render(Request("al2", WANTED, base, OWN_AMI))
+    (edited,) = scripts(data)
+    assert extra_args(edited) == expected
+    kept = [line for line in script.splitlines() if "bootstrap.sh prod" not in line and "--kubelet" not in line]
+    assert [line for line in kept if line in edited.splitlines()] == kept
+    assert render(Request("al2", WANTED, data, OWN_AMI)) == data
+    fewer = render(Request("al2", ["net.core.somaxconn"], data, OWN_AMI))
+    assert "net.ipv4.tcp_*" not in userdata.allowed("al2", fewer)
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        ("/etc/eks/bootstrap.sh prod --kubelet-extra-args '--a' --kubelet-extra-args '--b'", "only the last counts"),
+        ("/etc/eks/bootstrap.sh prod --kubelet-extra-args='--a'", "ignores"),
+        ("/etc/eks/bootstrap.sh prod --kubelet-extra-args", "nothing after it"),
+        ("/etc/eks/bootstrap.sh prod --kubelet-extra-args $ARGS", "read safely"),
+        ("/etc/eks/bootstrap.sh prod --kubelet-extra-args '--a", "does not end"),
+        ("/etc/eks/bootstrap.sh prod --kubelet-extra-args '--allowed-unsafe-sysctls=\"x\"'", "cannot be read"),
+    ],
+)
+def test_al2_refuses_what_boots_without_the_flag(call: str, said: str) -> None:
+    with pytest.raises(SysctlError, match=said):
+        render(Request("al2", WANTED, f"#!/bin/bash\n{call}\n".encode(), OWN_AMI))
+
+
+def test_al2_with_an_ami_of_eks_writes_the_kubelets_configuration_first() -> None:
+    base = mime(("Content-Type: text/x-shellscript", "#!/bin/bash\necho theirs"))
+    data = render(Request("al2", WANTED, base))
+    assert data.startswith(base.removesuffix(b"--B--\n"))
+    assert "bootstrap.sh" not in data.decode()
+    assert '+ ["net.core.somaxconn","net.ipv4.tcp_*"] | unique)' in scripts(data)[-1]
+
+
+@needs_tomllib
+def test_bottlerocket() -> None:
+    import tomllib
+
+    data = render(Request("bottlerocket", WANTED)).decode()
+    assert tomllib.loads(data) == {"settings": {"kubernetes": {"allowed-unsafe-sysctls": list(WANTED)}}}
+    own_ami = tomllib.loads(render(Request("bottlerocket", WANTED, bootstrap=OWN_AMI)).decode())
+    assert own_ami["settings"]["kubernetes"] == {
+        "allowed-unsafe-sysctls": list(WANTED),
+        "cluster-name": "prod",
+        "api-server": "https://ABC.eks.amazonaws.com",
+        "cluster-certificate": "Q0E=",
+        "cluster-dns-ip": "172.20.0.10",
+        "node-labels": {"team": "a"},
+        "node-taints": {"dedicated": ["x:NoSchedule"]},
+    }
+
+
+@needs_tomllib
+@pytest.mark.parametrize(
+    "base",
+    [
+        "",
+        "[settings.host-containers.admin]\nenabled = true\n",
+        "[settings.kubernetes]\nmax-pods = 20\n",
+        "[settings.kubernetes.node-labels]\na = 'b'\n",
+        "[settings.kubernetes]\nallowed-unsafe-sysctls = [\n  'kernel.sem', # why ]\n]\nmax-pods = 3\n",
+        "settings.kubernetes.allowed-unsafe-sysctls = ['kernel.sem']\n",
+        "# [settings.kubernetes]\n[settings.motd]\nx = 'y'",
+        "[settings.kubernetes]",
+        "[ settings . kubernetes ] # mine\r\nmax-pods = 3\r\n",
+    ],
+)
+def test_bottlerocket_merges_into_one_list_and_leaves_the_rest(base: str) -> None:
+    import tomllib
+
+    before = tomllib.loads(base)
+    data = render(Request("bottlerocket", WANTED, base.encode()))
+    after = tomllib.loads(data.decode())
+    theirs = before.get("settings", {}).get("kubernetes", {}).pop("allowed-unsafe-sysctls", [])
+    assert after["settings"]["kubernetes"].pop("allowed-unsafe-sysctls") == [*theirs, *WANTED]
+    before.setdefault("settings", {}).setdefault("kubernetes", {})
+    assert after == before
+    assert render(Request("bottlerocket", WANTED, data)) == data
+    assert userdata.allowed("bottlerocket", render(Request("bottlerocket", ["kernel.msg*"], data))) == [
+        *theirs,
+        "kernel.msg*",
+    ]
+
+
+@needs_tomllib
+@pytest.mark.parametrize(
+    ("base", "said"),
+    [
+        ("[settings.\"kubernetes\"]\na = 'b'\n", "quoted keys"),
+        ('[settings.x]\na = "b\\"c"\n', "escaped quotes"),
+        ("[settings.x]\na = [1, 'b']\n", "mixed types"),
+        ("not toml", "no TOML"),
+        ('MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary="B"\n\n--B--\n', "never MIME"),
+        ("settings = {kubernetes = {max-pods = 3}}\n", "edited safely"),
+    ],
+)
+def test_bottlerocket_refuses(base: str, said: str) -> None:
+    with pytest.raises(SysctlError, match=said):
+        render(Request("bottlerocket", WANTED, base.encode()))
+
+
+def test_more_than_16384_raw_bytes_are_refused_with_what_takes_the_room() -> None:
+    fits = mime(("Content-Type: text/x-shellscript", "#!/bin/sh\n#" + "x" * 15000))
+    assert len(render(Request("al2023", WANTED, fits))) <= 16384
+    big = mime(("Content-Type: text/x-shellscript", "#!/bin/sh\n#" + "x" * 16300))
+    with pytest.raises(SysctlError, match=r"EC2 takes 16384 before base64\. part 1 \(text/x-shellscript\): 163"):
+        render(Request("al2023", WANTED, big))
+
+
+def test_the_same_meaning_in_other_bytes_is_no_difference() -> None:
+    one = render(Request("al2023", WANTED))
+    other = mime(node_config({"kubelet": {"config": {"allowedUnsafeSysctls": list(WANTED)}}}), boundary="OTHER")
+    assert one != other
+    assert userdata.meaning("al2023", one) == userdata.meaning("al2023", other)
+    third = mime(node_config({"kubelet": {"config": {"allowedUnsafeSysctls": ["net.*"]}}}))
+    assert userdata.meaning("al2023", one) != userdata.meaning("al2023", third)
+
+
+def test_our_yaml_is_what_yaml_reads() -> None:
+    config = {"a": {"b": [1, "on", "*x", "", {"c": ["d", {}], "e": None}], "f": 1.5, "g": [], "h: i": True, "ü": "é\n"}}
+    data = render(Request("al2023", WANTED, kubelet_config=config))
+    assert booted(data)["kubelet"]["config"]["a"] == config["a"]
+    assert json.dumps(booted(data))
