@@ -16,11 +16,9 @@ from moto.sts.responses import TokenResponse
 from .rules import rule
 
 
-class InvalidAuthorizationMessage(ServiceException):
-    code = "InvalidAuthorizationMessageException"
-
-    def __init__(self) -> None:
-        super().__init__("Message is not valid")
+def invalid() -> Exception:
+    refusal: Exception = ServiceException("InvalidAuthorizationMessageException", "Message is not valid")
+    return refusal
 
 
 def encode(
@@ -56,8 +54,6 @@ def authorization_messages_can_be_decoded(plain: None, response: Any) -> ActionR
     try:
         told = zlib.decompress(base64.urlsafe_b64decode(given + "=" * (-len(given) % 4))).decode()
         json.loads(told)
-    except ValueError as error:
-        raise InvalidAuthorizationMessage() from error
-    except zlib.error as error:
-        raise InvalidAuthorizationMessage() from error
+    except (ValueError, zlib.error) as error:
+        raise invalid() from error
     return ActionResult({"DecodedMessage": told})
