@@ -343,7 +343,7 @@ def test_starts_take_as_long_as_they_take(ruled: None) -> None:
         client("rds").start_db_cluster(DBClusterIdentifier="orders")
         began = CLOCK.now()
         while state() != "available":
-            timeline.advance(60)
+            timeline.advance(300)
         client("rds").stop_db_cluster(DBClusterIdentifier="orders")
         days(1)
         return (CLOCK.now() - began).total_seconds() - 86400
@@ -351,9 +351,9 @@ def test_starts_take_as_long_as_they_take(ruled: None) -> None:
     stopped_cluster()
     days(1)
     rds_life.set_settings(start_seconds=600, start_most=7200)
-    times = [took() for _number in range(5)]
+    times = [took() for _number in range(3)]
     assert len(set(times)) > 1
-    assert all(600 <= time <= 7260 for time in times)
+    assert all(600 <= time <= 7500 for time in times)
 
 
 def test_a_share_of_calls_is_throttled_and_a_share_of_stops_fails(ruled: None) -> None:
