@@ -496,7 +496,8 @@ def test_a_function_runs_as_a_process_with_its_environment_and_its_roles_credent
     assert abs(told["time"] - START.timestamp()) < 60
     streams = client("logs").describe_log_streams(logGroupName="/aws/lambda/guard")["logStreams"]
     log = {"logGroupName": "/aws/lambda/guard", "logStreamName": streams[0]["logStreamName"]}
-    assert [event["message"] for event in client("logs").get_log_events(**log)["events"]] == ["a line for the log"]
+    (line,) = client("logs").get_log_events(**log)["events"]
+    assert (line["message"], line["timestamp"]) == ("a line for the log", START.timestamp() * 1000)
 
 
 def test_a_function_that_raises_or_takes_too_long_or_ends_has_failed(ruled: None) -> None:
