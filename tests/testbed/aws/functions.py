@@ -22,6 +22,8 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
+import moto.awslambda.models
+import moto.logs.models
 import moto.sqs.models
 from moto.awslambda.exceptions import LambdaClientError
 from moto.awslambda.models import LambdaBackend, LambdaFunction
@@ -177,6 +179,24 @@ def queues_go_by_the_clock(plain: Callable[..., Any], when: datetime | None = No
 )
 def queues_go_by_the_clock_in_milliseconds(plain: Callable[..., Any], when: datetime | None = None) -> float:
     return float(plain(when)) if when else CLOCK.now().timestamp() * 1000.0
+
+
+@rule(
+    moto.awslambda.models,
+    "unix_time_millis",
+    fact="A function's log tells the time of each line (Lambda guide); the bed's time can be moved",
+)
+def logs_go_by_the_clock(plain: Callable[..., Any], when: datetime | None = None) -> float:
+    return float(plain(when)) if when else CLOCK.now().timestamp() * 1000.0
+
+
+@rule(
+    moto.logs.models,
+    "utcnow",
+    fact="CloudWatch Logs refuses lines of more than two hours ahead (PutLogEvents); the bed's time can be moved",
+)
+def logs_are_not_ahead_of_the_clock(plain: Callable[..., Any]) -> datetime:
+    return CLOCK.now().replace(tzinfo=None)
 
 
 _ADDING = threading.Lock()

@@ -46,7 +46,9 @@ class Settings:
 
     stop_seconds: float = 300
     start_seconds: float = 600
+    start_most: float = 0  # with it, each start takes from start_seconds to so many
     stale_reads: int = 0  # so many of the next DescribeDBClusters show each status as it was before its last change
+    stale_seconds: float = 300  # a change is shown by every reading that comes later than this
     failing_stops: list[str] = field(default_factory=list)  # clusters that come back to available
     throttled: dict[str, int] = field(default_factory=dict)  # by cluster: so many of its next stops; -1: all
     # Shares of all stops that fail, of readings that are stale, of calls that are throttled
@@ -60,6 +62,11 @@ class Settings:
 
     def happens(self, share: float) -> bool:
         return share > 0 and self.dice.random() < share
+
+    def starting(self) -> timedelta:
+        """How long the next start takes."""
+        most = max(self.start_seconds, self.start_most)
+        return timedelta(seconds=self.dice.uniform(self.start_seconds, most))
 
 
 SETTINGS = Settings()
@@ -114,6 +121,7 @@ class Notice:
 def change(database: Any, status: str, due: datetime | None) -> None:
     database.testbed_before = (database.status, getattr(database, "automatic_restart_time", None))
     database.status = status
+    database.testbed_changed = CLOCK.now()
     database.testbed_due = due
 
 
@@ -161,7 +169,7 @@ def _step(backend: Any, kind: str, database: Any) -> bool:
         notify(backend, kind, database, "stopped", due)
     elif database.status == "stopped":
         notify(backend, kind, database, "auto", due)
-        change(database, "starting", due + timedelta(seconds=SETTINGS.start_seconds))
+        change(database, "starting", due + SETTINGS.starting())
         database.automatic_restart_time = None
     elif database.status == "starting":
         change(database, "available", None)
@@ -240,7 +248,7 @@ def uncopied(backend: Any, name: str) -> Iterator[None]:
 
 def starting(database: Any) -> Any:
     database.status = "stopped"
-    change(database, "starting", CLOCK.now() + timedelta(seconds=SETTINGS.start_seconds))
+    change(database, "starting", CLOCK.now() + SETTINGS.starting())
     database.automatic_restart_time = None
     return database
 
@@ -273,7 +281,7 @@ def time_goes_on_for_clusters(plain: Callable[..., Any], backend: RDSBackend, *a
 
 def stale(database: Any) -> Any:
     before = getattr(database, "testbed_before", None)
-    if before is None:
+    if before is None or CLOCK.now() > database.testbed_changed + timedelta(seconds=SETTINGS.stale_seconds):
         return database
     shown = copy.copy(database)
     shown.status, shown.automatic_restart_time = before

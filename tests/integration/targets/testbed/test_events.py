@@ -326,6 +326,46 @@ def test_a_policy_for_other_rules_does_not_do(ruled: None) -> None:
     assert messages(url) == []
 
 
+def state() -> str:
+    return str(client("rds").describe_db_clusters()["DBClusters"][0]["Status"])
+
+
+def test_readings_are_stale_only_for_a_while(ruled: None) -> None:
+    stopped_cluster()
+    rds_life.set_settings(stale_share=1.0, stale_seconds=60)
+    assert state() == "available"
+    timeline.advance(61)
+    assert state() == "stopping"
+
+
+def test_starts_take_as_long_as_they_take(ruled: None) -> None:
+    def took() -> float:
+        client("rds").start_db_cluster(DBClusterIdentifier="orders")
+        began = CLOCK.now()
+        while state() != "available":
+            timeline.advance(300)
+        client("rds").stop_db_cluster(DBClusterIdentifier="orders")
+        days(1)
+        return (CLOCK.now() - began).total_seconds() - 86400
+
+    stopped_cluster()
+    days(1)
+    rds_life.set_settings(start_seconds=600, start_most=7200)
+    times = [took() for _number in range(3)]
+    assert len(set(times)) > 1
+    assert all(600 <= time <= 7500 for time in times)
+
+
+def test_a_share_of_calls_is_throttled_and_a_share_of_stops_fails(ruled: None) -> None:
+    stopped_cluster()
+    rds_life.set_settings(throttled_share=1.0)
+    with pytest.raises(ClientError, match="Rate exceeded"):
+        state()
+    rds_life.set_settings(failing_share=1.0)
+    timeline.advance(301)
+    assert state() == "available"
+
+
 def put(**more: Any) -> None:
     event = {"Source": "shop", "DetailType": "sale", "Detail": '{"of": "tea"}', **more}
     client("events").put_events(Entries=[event])
@@ -456,7 +496,8 @@ def test_a_function_runs_as_a_process_with_its_environment_and_its_roles_credent
     assert abs(told["time"] - START.timestamp()) < 60
     streams = client("logs").describe_log_streams(logGroupName="/aws/lambda/guard")["logStreams"]
     log = {"logGroupName": "/aws/lambda/guard", "logStreamName": streams[0]["logStreamName"]}
-    assert [event["message"] for event in client("logs").get_log_events(**log)["events"]] == ["a line for the log"]
+    (line,) = client("logs").get_log_events(**log)["events"]
+    assert (line["message"], line["timestamp"]) == ("a line for the log", START.timestamp() * 1000)
 
 
 def test_a_function_that_raises_or_takes_too_long_or_ends_has_failed(ruled: None) -> None:

@@ -1,0 +1,190 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Stopping the 300 tagged of 1,000 clusters: the module, against Cloud Custodian and the loop of the usual guide.
+
+Everything runs against an AWS of its own: moto with the bed's rules, behind a gate that counts the calls. moto answers
+one call at a time, in some milliseconds; AWS answers many, in some hundred. So all is measured twice: as fast as moto
+is, and with LATENCY added to each call, in which calls do overlap. ROUNDS=1 and CLUSTERS=100 are for trying.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+
+from figures import ROUNDS, Figure, Goal, interleaved, publish, table
+from testbed import paths
+from testbed.gate import Fault
+from testbed.own_aws import OwnAws, own_aws
+
+VENV_SH = Path(__file__).resolve().parents[1] / "tools/venv.sh"
+CLUSTERS = int(os.environ.get("CLUSTERS", "1000"))
+TAGGED = CLUSTERS * 3 // 10
+LATENCY = 0.1  # seconds that are added to each call
+PEERS = Path(__file__).with_name("autostop_peers.py")
+OURS, C7N, LOOP = "daytwo.aws", "c7n", "the guide's loop"
+# What is timed: the whole command as a person types it, or what it does once everything is imported.
+WHOLE, WORK = "with process start", "without process start"
+WAYS = [(who, what) for who in (OURS, C7N, LOOP) for what in (WHOLE, WORK)]
+POLICY = {
+    "policies": [
+        {
+            "name": "autostop",
+            "resource": "aws.rds-cluster",
+            "filters": [{"tag:autostop": "yes"}, {"Status": "available"}],
+            "actions": ["stop"],
+        }
+    ]
+}
+
+
+@dataclass(frozen=True)
+class Took:
+    seconds: float
+    stopped: int
+    calls: Mapping[str, int] = field(default_factory=dict)
+
+
+class Bench:
+    def __init__(self, aws: OwnAws, work: Path) -> None:
+        self.aws = aws
+        self.work = work
+        version = f"{sys.version_info.major}.{sys.version_info.minor}"
+        made = subprocess.run([VENV_SH, "c7n", version], stdout=subprocess.PIPE, text=True, check=True)
+        self.c7n = Path(made.stdout.strip()) / "bin"
+        self.policy = work / "policy.json"
+        self.policy.write_text(json.dumps(POLICY))
+        self.playbook = work / "playbook.json"
+        task = {"daytwo.aws.aurora_autostop": {}}
+        self.playbook.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": [task]}]))
+
+    def fill(self) -> None:
+        """Every page has tagged ones, the first as many as the last."""
+        rds = self.aws.client("rds")
+        for number in range(CLUSTERS):
+            rds.create_db_cluster(
+                DBClusterIdentifier=f"c-{number:04}",
+                Engine="aurora-mysql",
+                MasterUsername="admin",
+                MasterUserPassword="not-a-secret-1",
+                Tags=[{"Key": "autostop", "Value": "yes"}] if number % 10 < 3 else [],
+            )
+
+    def ready(self, latency: float) -> None:
+        """All run, and what is stopped stays on its way there for longer than any run takes."""
+        self.aws.fail()
+        self.aws.ask("rds/settings", stop_seconds=86400)
+        for number in range(CLUSTERS):
+            if number % 10 < 3:
+                self.aws.ask("rds/edit", region=paths.REGION, name=f"c-{number:04}", status="available")
+        if latency:
+            self.aws.fail(Fault("delay", service="rds", seconds=latency))
+        self.aws.forget()
+
+    def run(self, way: tuple[str, str], latency: float) -> Took:
+        self.ready(latency)
+        env = {**os.environ, **self.aws.env, "AWS_REGION": paths.REGION, "AWS_DEFAULT_REGION": paths.REGION}
+        began = time.monotonic()
+        ran = subprocess.run(
+            self.command(way), env=env, cwd=self.work, capture_output=True, text=True, check=False, timeout=600
+        )
+        seconds = time.monotonic() - began
+        if ran.returncode:
+            raise RuntimeError(f"{way}: {ran.stdout}{ran.stderr}")
+        if way[1] == WORK:
+            seconds = float(ran.stdout.split()[-1])
+        calls = Counter(call.operation for call in self.aws.calls())
+        self.aws.fail()
+        return Took(seconds, self.stopped(), calls)
+
+    def command(self, way: tuple[str, str]) -> list[str]:
+        here = Path(sys.executable).parent
+        python = here / "python"
+        commands: dict[tuple[str, str], list[object]] = {
+            (OURS, WHOLE): [here / "ansible-playbook", self.playbook],
+            (OURS, WORK): [python, PEERS, "ours"],
+            (C7N, WHOLE): [self.c7n / "custodian", "run", "-s", "out", "--cache-period", "0", self.policy],
+            (C7N, WORK): [self.c7n / "python", PEERS, "c7n", self.policy],
+            (LOOP, WHOLE): [python, PEERS, "loop"],
+            (LOOP, WORK): [python, PEERS, "loop"],
+        }
+        return [str(word) for word in commands[way]]
+
+    def stopped(self) -> int:
+        """How many of those that are tagged; another one would be a mistake."""
+        pages = self.aws.client("rds").get_paginator("describe_db_clusters").paginate()
+        found = [one for page in pages for one in page["DBClusters"] if one["Status"] != "available"]
+        if wrong := [one["DBClusterIdentifier"] for one in found if not one["TagList"]]:
+            raise RuntimeError(f"stopped without a tag: {wrong}")
+        return len(found)
+
+
+def main() -> int:
+    figures: list[Figure] = []
+    with tempfile.TemporaryDirectory() as folder, own_aws() as aws:
+        bench = Bench(aws, Path(folder))
+        bench.fill()
+        for latency in (0.0, LATENCY):
+            where = f"{latency * 1000:.0f} ms per call" if latency else "moto's own speed"
+            print(f"{where}: {CLUSTERS} clusters, {TAGGED} tagged, {ROUNDS} rounds", flush=True)
+            taken = interleaved(WAYS, lambda way, latency=latency: bench.run(way, latency))
+            seconds = {way: median(took.seconds for took in runs) for way, runs in taken.items()}
+            last = {way: runs[-1] for way, runs in taken.items()}
+            tell(seconds, last)
+            for what in (WHOLE, WORK):
+                for peer in (C7N, LOOP):
+                    goal = Goal(ratio=0.5) if peer == C7N and latency else None
+                    pair = seconds[OURS, what], seconds[peer, what]
+                    figures.append(Figure(f"{what}, {where}", *pair, peer, "s", goal))
+        figures += counted(last)
+    return publish("autostop", figures)
+
+
+def tell(seconds: Mapping[tuple[str, str], float], last: Mapping[tuple[str, str], Took]) -> None:
+    rows = [
+        (
+            f"{who}, {what}",
+            f"{seconds[who, what]:.2f} s",
+            f"{last[who, what].stopped} of {TAGGED}",
+            ", ".join(f"{count} {name}" for name, count in sorted(last[who, what].calls.items())),
+        )
+        for who, what in WAYS
+    ]
+    table(("way", "time", "stopped", "calls"), rows)
+
+
+def counted(last: Mapping[tuple[str, str], Took]) -> list[Figure]:
+    """Ours: one description per 100 clusters and once more to see, two bulk readings, one stop per tagged cluster."""
+    ours = last[OURS, WHOLE]
+    pages = -(-CLUSTERS // 100)
+    stated = {
+        "DescribeDBClusters": 2 * pages,
+        "DescribeBlueGreenDeployments": 1,
+        "DescribePendingMaintenanceActions": 1,
+        "StopDBCluster": TAGGED,
+    }
+    found = [
+        Figure(f"calls of {name}", ours.calls.get(name, 0), count, "as documented", "calls", Goal(ratio=1))
+        for name, count in stated.items()
+    ]
+    other = sum(count for name, count in ours.calls.items() if name not in stated)
+    found.append(Figure("other calls", other, 0, "as documented", "calls", Goal(more=0)))
+    found.append(Figure("not stopped", TAGGED - ours.stopped, 0, "none", "clusters", Goal(more=0)))
+    for peer in (C7N, LOOP):
+        took = last[peer, WHOLE]
+        found.append(Figure("all calls", sum(ours.calls.values()), sum(took.calls.values()), peer, "calls"))
+        found.append(Figure("stopped", ours.stopped, took.stopped, peer, "clusters"))
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())
