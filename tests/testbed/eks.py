@@ -95,6 +95,8 @@ class Cluster:
         """A cluster, unless there is one; says whether it had to be made."""
         if self.active():
             return False
+        if not (control_plane.BIN / "kubelet").exists():
+            raise BedError("this bed has no programs for a cluster: `python -m testbed up --cluster` brings them")
         if NAME in self.client("eks").list_clusters()["clusters"]:
             self.delete()
         self.create()
