@@ -6,6 +6,7 @@ record whose endpoint refuses."""
 from __future__ import annotations
 
 import base64
+import contextlib
 import copy
 import secrets
 import sys
@@ -14,8 +15,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
+from urllib.parse import unquote
 
 from moto.core.responses import ActionResult
+from moto.ec2.exceptions import EC2ClientError
+from moto.ec2.models import ec2_backends
 from moto.eks.exceptions import InvalidParameterException, ResourceInUseException
 from moto.eks.models import Cluster, EKSBackend, eks_backends
 from moto.eks.responses import EKSResponse
@@ -27,6 +31,7 @@ from ..node import BedError
 from . import eks_access
 from .caller_identity import caller
 from .clock import CLOCK
+from .eks_life import begin_update
 from .rules import rule
 
 url_paths["{0}/cluster-versions$"] = dispatcher.dispatch
@@ -82,8 +87,8 @@ def refusing_endpoint(region: str) -> str:
 @rule(
     EKSBackend,
     "create_cluster",
-    fact="A cluster has a version that EKS offers, an issuer of its own and a certificate as CA; moto takes any "
-    "version, and all its clusters share one issuer (facts on sysctl node groups, on IRSA)",
+    fact="A cluster has a version that EKS offers, an issuer and a security group of its own (EKS API reference); moto "
+    "takes any version, and all its clusters share one issuer (facts on sysctl node groups, on IRSA)",
 )
 def clusters_are_of_their_own(plain: Callable[..., Any], backend: EKSBackend, *args: Any, **params: Any) -> Cluster:
     version = params.get("version") or BUILT
@@ -102,7 +107,39 @@ def clusters_are_of_their_own(plain: Callable[..., Any], backend: EKSBackend, *a
     cluster.kubernetes_network_config = {"ipFamily": "ipv4", "serviceIpv4Cidr": "10.100.0.0/16"} | (
         params.get("kubernetes_network_config") or {}
     )
+    cluster.resources_vpc_config = network(backend, cluster)
     return cluster
+
+
+def network(backend: EKSBackend, cluster: Cluster) -> dict[str, Any]:
+    """What EKS adds: the VPC of the subnets, and in it a security group for the control plane and the nodes."""
+    shown = {
+        "securityGroupIds": [],
+        "endpointPublicAccess": True,
+        "endpointPrivateAccess": False,
+        "publicAccessCidrs": ["0.0.0.0/0"],
+        **cluster.resources_vpc_config,
+    }
+    ec2 = ec2_backends[backend.account_id][backend.region_name]
+    known = {subnet.id: subnet for subnet in ec2.describe_subnets()}
+    asked = [known[one] for one in shown.get("subnetIds", []) if one in known]
+    if not asked:
+        return shown
+    group = ec2.create_security_group(
+        f"eks-cluster-sg-{cluster.name}-{secrets.randbelow(10**9)}",
+        "EKS created security group applied to ENI that is attached to EKS Control Plane master nodes, as well as any "
+        "managed workloads.",
+        asked[0].vpc_id,
+        {"aws:eks:cluster-name": cluster.name, f"kubernetes.io/cluster/{cluster.name}": "owned"},
+    )
+    ec2.authorize_security_group_ingress(group.id, "-1", "-1", "-1", [], source_groups=[{"GroupId": group.id}])
+    return {**shown, "vpcId": asked[0].vpc_id, "clusterSecurityGroupId": group.id}
+
+
+def forget_network(backend: EKSBackend, cluster: Cluster) -> None:
+    if group := cluster.resources_vpc_config.get("clusterSecurityGroupId"):
+        with contextlib.suppress(EC2ClientError):  # deleted by somebody, or still in use: then EKS leaves it behind
+            ec2_backends[backend.account_id][backend.region_name].delete_security_group(group_id=group)
 
 
 @rule(
@@ -187,6 +224,7 @@ def clusters_take_time_to_go(plain: Callable[..., Any], backend: EKSBackend, nam
     if cluster is None or not cluster.testbed_live:
         gone: Cluster = copy.copy(plain(backend, name))
         gone.status = "DELETING"
+        forget_network(backend, gone)
         return gone
     if cluster.nodegroups or cluster.fargate_profiles:
         plain(backend, name)  # refuses
@@ -202,7 +240,7 @@ def clusters_take_time_to_go(plain: Callable[..., Any], backend: EKSBackend, nam
 
 def _go(plain: Callable[..., Any], backend: EKSBackend, name: str) -> None:
     control_plane.stop()
-    plain(backend, name)
+    forget_network(backend, plain(backend, name))
 
 
 @rule(EKSBackend, "reset", fact="none: an account without anything in it has no cluster that runs, either")
@@ -220,8 +258,7 @@ def no_cluster_outlives_its_account(plain: Callable[..., Any], backend: EKSBacke
 )
 def versions_are_described(plain: Callable[..., Any], response: EKSResponse) -> ActionResult:
     now = CLOCK.now()
-    named = response._get_param("clusterVersions") or []
-    named = [named] if isinstance(named, str) else named
+    named = response.querystring.get("clusterVersions") or []
     wanted = response._get_param("versionStatus") or response._get_param("status")
     everything = named or str(response._get_param("includeAll")).lower() == "true"
     default_only = str(response._get_param("defaultOnly")).lower() == "true"
@@ -249,3 +286,30 @@ def versions_are_described(plain: Callable[..., Any], response: EKSResponse) -> 
             }
         )
     return ActionResult({"clusterVersions": shown})
+
+
+@rule(
+    EKSResponse,
+    "update_cluster_config",
+    fact="The authentication mode goes from CONFIG_MAP by API_AND_CONFIG_MAP to API, and never back (EKS user guide on "
+    "access entries); moto forgets it, and answers with a cluster",
+)
+def modes_go_one_way(plain: Callable[..., Any], response: EKSResponse) -> ActionResult:
+    access = response._get_param("accessConfig")
+    if not access:
+        result: ActionResult = plain(response)
+        return result
+    backend = response.eks_backend
+    cluster = backend.describe_cluster(unquote(response._get_param("name")))
+    old, new = eks_access.mode(cluster), access["authenticationMode"]
+    if new == old:
+        raise InvalidParameterException(message=f"Cluster is already at the authentication mode {new}")
+    if MODES.index(new) != MODES.index(old) + 1:
+        raise InvalidParameterException(message=f"Unsupported authentication mode update from {old} to {new}")
+    cluster.access_config = {**cluster.access_config, "authenticationMode": new}
+    for entry in cluster.testbed_access.values():
+        entry.hidden = False
+    eks_access.tell(cluster)
+    update = begin_update(backend, cluster.name, None, "AccessConfigUpdate", {"AuthenticationMode": new})
+    update.succeed()
+    return ActionResult({"update": update.answer})
