@@ -9,18 +9,11 @@ import json
 import zlib
 from typing import Any
 
-from moto.core.exceptions import ServiceException
 from moto.core.responses import ActionResult
+from moto.sts.exceptions import STSClientError
 from moto.sts.responses import TokenResponse
 
 from .rules import rule
-
-
-class InvalidAuthorizationMessage(ServiceException):
-    code = "InvalidAuthorizationMessageException"
-
-    def __init__(self) -> None:
-        super().__init__("Message is not valid")
 
 
 def encode(
@@ -56,8 +49,6 @@ def authorization_messages_can_be_decoded(plain: None, response: Any) -> ActionR
     try:
         told = zlib.decompress(base64.urlsafe_b64decode(given + "=" * (-len(given) % 4))).decode()
         json.loads(told)
-    except ValueError as error:
-        raise InvalidAuthorizationMessage() from error
-    except zlib.error as error:
-        raise InvalidAuthorizationMessage() from error
+    except (ValueError, zlib.error) as error:
+        raise STSClientError("InvalidAuthorizationMessageException", "Message is not valid") from error
     return ActionResult({"DecodedMessage": told})
