@@ -98,6 +98,8 @@ class OwnAws:
         self.ask("rds/settings")
         self.ask("events/settings")
         self.ask("eks/settings")
+        self.ask("iam/settings")
+        self.ask("sts/settings")
         self.ask("ec2/settings")
         self.rules.denied, self.rules.faults, self.rules.calls = [], [], []
 

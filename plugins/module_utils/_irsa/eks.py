@@ -1,12 +1,13 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which OIDC provider a cluster's tokens come from."""
+"""Which OIDC provider a cluster's tokens come from, and which service accounts have pod identity associations."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from .._eks_token import ClusterError, describe
+from .calls import call
 from .model import IrsaError, Provider
 
 
@@ -22,3 +23,15 @@ def provider(client: Any, cluster: str) -> Provider:
             "EKS gives every cluster one; a registered cluster has none."
         )
     return Provider.of_cluster(told.arn, told.issuer)
+
+
+def associations(client: Any, cluster: str) -> set[tuple[str, str]]:
+    """Namespace and service account of each pod identity association."""
+    found: set[tuple[str, str]] = set()
+    more: dict[str, str] = {}
+    while True:
+        answer = call(client, "ListPodIdentityAssociations", clusterName=cluster, **more)
+        found.update((str(one["namespace"]), str(one["serviceAccount"])) for one in answer.get("associations") or ())
+        if not answer.get("nextToken"):
+            return found
+        more = {"nextToken": str(answer["nextToken"])}

@@ -9,16 +9,11 @@ import json
 import zlib
 from typing import Any
 
-from moto.core.exceptions import ServiceException
 from moto.core.responses import ActionResult
+from moto.sts.exceptions import STSClientError
 from moto.sts.responses import TokenResponse
 
 from .rules import rule
-
-
-def invalid() -> Exception:
-    refusal: Exception = ServiceException("InvalidAuthorizationMessageException", "Message is not valid")
-    return refusal
 
 
 def encode(
@@ -55,5 +50,5 @@ def authorization_messages_can_be_decoded(plain: None, response: Any) -> ActionR
         told = zlib.decompress(base64.urlsafe_b64decode(given + "=" * (-len(given) % 4))).decode()
         json.loads(told)
     except (ValueError, zlib.error) as error:
-        raise invalid() from error
+        raise STSClientError("InvalidAuthorizationMessageException", "Message is not valid") from error
     return ActionResult({"DecodedMessage": told})
