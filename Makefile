@@ -48,8 +48,8 @@ docs: ## the documentation site, from docs/docsite and the modules' own document
 build: ## build the artefact, install it into an empty path, run a playbook from it
 	$(enter) python tests/tools/build.py
 
-testbed-up: ## start the test bed (docs/testbed.md)
-	$(enter) python -m testbed up
+testbed-up: ## start the test bed (docs/testbed.md); with CLUSTER=1 an EKS cluster in it
+	$(enter) python -m testbed up $(if $(CLUSTER),--cluster)
 
 testbed-down: ## stop the test bed and remove what it left
 	$(enter) python -m testbed down

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`python -m testbed up|down|status`."""
+"""`python -m testbed up [--cluster] | down | status`."""
 
 from __future__ import annotations
 
@@ -12,17 +12,19 @@ from .node import BedError
 
 
 def main(argv: list[str]) -> int:
-    if argv not in (["up"], ["down"], ["status"]):
-        print("usage: python -m testbed up|down|status", file=sys.stderr)
+    if argv not in (["up"], ["up", "--cluster"], ["down"], ["status"]):
+        print("usage: python -m testbed up [--cluster] | down | status", file=sys.stderr)
         return 2
     bed = Bed()
     begin = time.monotonic()
     try:
-        if argv == ["up"]:
-            started = bed.up()
+        if argv[0] == "up":
+            started = bed.up(cluster="--cluster" in argv)
             what = f"started {', '.join(started)}" if started else "nothing to do"
             print(f"test bed is up ({time.monotonic() - begin:.1f} s; {what})")
             print(f"inventory: {bed.inventory}\nenvironment: . {bed.env_file}")
+            if bed.cluster.live:
+                print(f"cluster: {bed.cluster.name}\nkubeconfig of an administrator: {bed.cluster.kubeconfig}")
         elif argv == ["down"]:
             bed.down()
             print(f"test bed is down ({time.monotonic() - begin:.1f} s)")

@@ -18,10 +18,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from . import gate, hosts, net, packages, paths, pki, registry, s3, services
+from . import control_plane, gate, hosts, net, packages, paths, pki, programs, registry, s3, services
+from .eks import Cluster
 from .hosts import Host
 from .images import DEFAULT, Images
-from .node import BedError, Node, bed_processes, children, wait_for
+from .node import BedError, Mount, Node, bed_processes, children, wait_for
 from .recorder import Recorder
 
 
@@ -37,6 +38,7 @@ class Bed:
         self.s3 = s3.S3()
         self.registry = registry.Facts()
         self.recorder = Recorder()
+        self.cluster = Cluster(lambda: self.env)
         self.hosts = {name: Host(name, self.cloud) for name in hosts.SITES}
 
     @classmethod
@@ -79,15 +81,21 @@ class Bed:
 
     # up, down, status
 
-    def up(self) -> list[str]:
-        """Everything that is not there comes up; what is whole stays untouched. Says what was started."""
+    def up(self, cluster: bool = False) -> list[str]:
+        """Everything that is not there comes up; what is whole stays untouched. Says what was started.
+
+        With `cluster`, an EKS cluster as well, unless there is one; without it, one that is there is kept whole.
+        """
         if os.geteuid() != 0:
             raise BedError("the test bed makes namespaces and mounts: run it as root")
         with lock():
-            packages.ensure()
+            packages.ensure(cluster)
+            made = programs.ensure() if cluster else None
             paths.STATE.mkdir(mode=0o711, parents=True, exist_ok=True)
             paths.RUN.mkdir(mode=0o711, parents=True, exist_ok=True)
             pki.ensure()
+            if made:
+                control_plane.link_programs(made)
             hosts.controller_key()
             started = self._cloud()
             for host in self.hosts.values():
@@ -96,23 +104,38 @@ class Bed:
                 host.wait()
             registry.wait(self.cloud)
             services.wait(self.cloud)
+            control_plane.wait(self.cloud)
             for name in DEFAULT:
                 self.images.ensure(name)
             self._write_facts()
+            if cluster and self.cluster.ensure():
+                started.append("cluster")
         return started
 
     def _cloud(self) -> list[str]:
-        started = ["cloud"] if self.cloud.up([], [], pki.bed_id()) else []
+        started = ["cloud"] if self.cloud.up([self._names()], [], pki.bed_id()) else []
         net.bridge(self.cloud)
         net.plug(self.cloud, "p-controller", paths.CONTROLLER_LINK, paths.CONTROLLER, None)
+        net.reach_nodes()
         parts = [*registry.parts(), *s3.parts(), *services.parts()]
         self.s3.ensure()
-        for name in set(self.cloud.running()) - {part.name for part in parts}:
+        for name in set(self.cloud.running()) - {*(part.name for part in parts), *control_plane.NAMES}:
             self.cloud.stop(name)  # of an older bed, on an address that is another's now
         for part in parts:
             if self.cloud.start(part):
                 started.append(part.name)
+        if "aws" in started:
+            control_plane.stop()  # the account went with the old process, and its cluster with it
+        for part in control_plane.parts():
+            if self.cloud.start(part):
+                started.append(part.name)
         return started
+
+    def _names(self) -> Mount:
+        """In the cloud, AWS's own names stand for the bed's AWS."""
+        hosts_file = paths.STATE / "cloud-hosts"
+        write(hosts_file, "127.0.0.1 localhost\n" + "".join(f"{paths.NAMES} {name}\n" for name in pki.NAMES))
+        return Mount(str(hosts_file), "/etc/hosts")
 
     def _write_facts(self) -> None:
         known = "".join(f"{host.address} {host.host_key()}\n" for host in self.hosts.values())
@@ -164,6 +187,9 @@ class Bed:
             *(("aws", self.env["AWS_ENDPOINT_URL"]), ("gate", "in front of S3 and AWS")),
         ):
             rows.append((f"cloud/{part}", "up" if part in cloud else "DOWN", where))
+        for name in [part.name for part in control_plane.parts()]:
+            where = control_plane.Live.endpoint if name == "kube-apiserver" else "in the cloud"
+            rows.append((f"cluster/{name}", "up" if name in cloud else "DOWN", where))
         for name, host in self.hosts.items():
             running = host.running()
             python = f"Python {host.site.python}"

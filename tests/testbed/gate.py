@@ -36,6 +36,7 @@ ENCRYPTED = "daytwo-encrypted"
 HOUSEKEEPING = "x-testbed-housekeeping"  # a request of the bed itself: no call of anybody's
 KMS_KEY = f"arn:aws:kms:{paths.REGION}:{paths.ACCOUNT}:key/11111111-2222-3333-4444-555555555555"
 DATA = paths.STATE / "s3"
+ISSUERS = paths.STATE / "cluster" / "issuers"  # what is published of a cluster's issuer, by its address
 
 CLIENTS = {site.address: name for name, site in hosts.SITES.items()} | {paths.CONTROLLER: "controller"}
 DENIALS = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "UnauthorizedAccess")
@@ -177,6 +178,20 @@ class Gate:
         self.rules.end(record)
 
 
+class NamesGate(Gate):
+    """Behind AWS's own names, as the cloud resolves them: the APIs, and what EKS publishes of a cluster's issuer."""
+
+    def route(self, request: Request, call: Identified) -> Answer | Forward:
+        host = request.head.get("host")
+        if not host.startswith("oidc.eks."):
+            return Forward(MOTO)
+        headers = (("Content-Type", "application/json"),)
+        file = (ISSUERS / host / request.path.lstrip("/")).resolve()
+        if request.method == "GET" and file.is_relative_to(ISSUERS) and file.is_file():
+            return Answer(200, file.read_bytes(), headers)
+        return Answer(404, b'{"message":"Not Found"}', headers)
+
+
 class S3Gate(Gate):
     wants_body = False
 
@@ -308,9 +323,12 @@ def main() -> None:
     rules = Rules()
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(pki.FOLDER / "s3.pem", pki.FOLDER / "s3.key")
+    names = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    names.load_cert_chain(pki.FOLDER / "names.pem", pki.FOLDER / "names.key")
     fronts: list[tuple[tuple[str, int], Front, ssl.SSLContext | None]] = [
         ((paths.AWS, paths.AWS_PORT), Gate(rules), None),
         ((paths.S3, paths.S3_PORT), S3Gate(rules), tls),
+        ((paths.NAMES, 443), NamesGate(rules), names),
     ]
     for address, front, context in fronts:
         threading.Thread(target=Proxy(address, front, context).serve, daemon=True).start()

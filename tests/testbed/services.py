@@ -15,7 +15,8 @@ from . import gate, paths, pki
 from .node import Node, Part, wait_for
 
 
-def _part(name: str, module: str, sources: list[str], *reads: object) -> Part:
+def part(name: str, module: str, sources: list[str], *reads: object) -> Part:
+    """A program of the bed's own Python."""
     # Started anew when its source changed, or when another checkout's bed takes over: no test runs on stale code.
     folder = Path(__file__).parent
     texts = [path.read_text() for pattern in sources for path in sorted(folder.glob(pattern))]
@@ -34,10 +35,10 @@ def _part(name: str, module: str, sources: list[str], *reads: object) -> Part:
 
 
 def parts() -> list[Part]:
-    certificate = (pki.FOLDER / "s3.pem").read_text()
+    certificates = [(pki.FOLDER / name).read_text() for name in ("s3.pem", "names.pem")]
     return [
-        _part("aws", "testbed.aws.server", ["aws/*.py"]),
-        _part("gate", "testbed.gate", ["gate.py", "proxy.py", "identify.py", "paths.py"], certificate),
+        part("aws", "testbed.aws.server", ["aws/*.py", "control_plane.py", "node.py", "paths.py", "programs.py"]),
+        part("gate", "testbed.gate", ["gate.py", "proxy.py", "identify.py", "paths.py"], certificates),
     ]
 
 

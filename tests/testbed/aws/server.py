@@ -11,6 +11,7 @@ from werkzeug.serving import run_simple
 
 from ..gate import MOTO
 from . import installed, load
+from .caller_identity import presigned
 from .control import controlled
 
 
@@ -18,7 +19,7 @@ def main() -> None:
     host, port = MOTO
     if len(sys.argv) > 1:
         port = int(sys.argv[1])
-    app = controlled(DomainDispatcherApplication(create_backend_app))
+    app = controlled(presigned(DomainDispatcherApplication(create_backend_app)))
     with installed(load()):
         run_simple(host, port, app, threaded=True, request_handler=MotoRequestHandler)
 

@@ -1,0 +1,136 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The cluster comes by CreateCluster, goes by DeleteCluster, heals after a SIGKILL of anything, and leaves nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from integration.targets.testbed.test_life import machine
+from integration.targets.testbed_cluster.tokens import identity, token, url
+from testbed import Bed, control_plane, paths
+from testbed.eks import Cluster
+from testbed.node import bed_processes, port_open
+
+CLI = [sys.executable, "-m", "testbed"]
+
+
+def up() -> str:
+    return subprocess.run([*CLI, "up", "--cluster"], capture_output=True, text=True, check=True).stdout
+
+
+def pids(bed: Bed) -> dict[str, int]:
+    return {name: bed.cloud.pid_of(name) for name in ("aws", "gate", *control_plane.NAMES)}
+
+
+def works(bed: Bed) -> None:
+    """The cluster takes objects, gives a service account to a new namespace, and believes a token."""
+    cluster = bed.cluster
+    keys = {"access_key": bed.env["AWS_ACCESS_KEY_ID"], "secret_key": bed.env["AWS_SECRET_ACCESS_KEY"]}
+    assert identity(cluster, token(url(keys, cluster.name)))
+    cluster.kubectl("create", "namespace", "works")
+    cluster.kubectl("wait", "--for=create", "serviceaccount/default", "-n", "works", "--timeout=30s")
+    cluster.kubectl("delete", "namespace", "works")
+    described = cluster.client("eks").describe_cluster(name=cluster.name)["cluster"]
+    assert described["status"] == "ACTIVE"
+    assert described["endpoint"] == cluster.endpoint
+
+
+def test_a_second_up_touches_nothing(bed: Bed, cluster: Cluster) -> None:
+    before = pids(bed)
+    assert "nothing to do" in up()
+    assert pids(bed) == before
+
+
+@pytest.mark.parametrize("part", control_plane.NAMES)
+def test_a_killed_part_comes_back_and_no_other_is_touched(bed: Bed, cluster: Cluster, part: str) -> None:
+    cluster.kubectl("create", "configmap", "kept", "--dry-run=client", "-o", "name")
+    cluster.api.apply(
+        "/api/v1/namespaces/default/configmaps", {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "kept"}}
+    )
+    before = pids(bed)
+    os.kill(before[part], signal.SIGKILL)
+    time.sleep(0.1)
+    status = subprocess.run([*CLI, "status"], capture_output=True, text=True, check=False)
+    assert status.returncode == 3
+    assert "DOWN" in next(line for line in status.stdout.splitlines() if line.startswith(f"cluster/{part} "))
+    assert part in up()
+    after = pids(bed)
+    assert after.pop(part) != before.pop(part)
+    assert after == before
+    cluster.kubectl("get", "configmap", "kept")
+    works(bed)
+
+
+def test_the_end_of_the_account_is_the_end_of_its_cluster(bed: Bed, cluster: Cluster) -> None:
+    issuer, old = cluster.issuer, pids(bed)
+    os.kill(old["aws"], signal.SIGKILL)
+    said = up()
+    assert "cluster" in said
+    assert cluster.issuer != issuer
+    assert not set(pids(bed).values()) & {pid for name, pid in old.items() if name != "gate"}
+    works(bed)
+
+
+def test_an_emptied_account_has_no_cluster(bed: Bed, cluster: Cluster) -> None:
+    bed.reset_aws()
+    assert cluster.live is None
+    assert not set(bed.cloud.running()) & set(control_plane.NAMES)
+    assert not control_plane.FOLDER.exists()
+
+
+def test_one_cluster_runs_and_others_are_records(bed: Bed, cluster: Cluster) -> None:
+    eks = cluster.client("eks")
+    record = cluster.create("second")
+    old = cluster.create("older", version="1.31")
+    for described in (record, old):
+        assert described["endpoint"] == f"https://{paths.RECORDS}"
+        assert not port_open(paths.RECORDS, 443)
+    assert len({one["identity"]["oidc"]["issuer"] for one in (record, old)} | {cluster.issuer}) == 3
+    assert eks.describe_cluster(name="older")["cluster"]["version"] == "1.31"
+    for name in ("second", "older"):
+        cluster.delete(name)
+    works(bed)
+
+
+def test_a_deleted_cluster_is_gone_and_another_takes_its_place(bed: Bed, cluster: Cluster) -> None:
+    name, issuer = cluster.name, cluster.issuer
+    cluster.delete(name)
+    assert not set(bed.cloud.running()) & set(control_plane.NAMES)
+    assert not port_open(paths.CLUSTER, 443)
+    assert not control_plane.FOLDER.exists()
+    eks = cluster.client("eks")
+    made = eks.create_cluster(
+        name="another", roleArn=cluster.role("c"), resourcesVpcConfig={"subnetIds": cluster.subnets()}
+    )
+    assert made["cluster"]["status"] == "CREATING"
+    assert "endpoint" not in made["cluster"]
+    assert eks.describe_cluster(name="another")["cluster"]["status"] == "CREATING"
+    cluster.wait("another")
+    assert cluster.name == "another"
+    assert cluster.issuer != issuer
+    works(bed)
+    cluster.delete("another")
+
+
+def test_down_and_up_leave_nothing_twice(bed: Bed, cluster: Cluster) -> None:
+    subprocess.run([*CLI, "down"], check=True)
+    before = machine()
+    try:
+        for _round in range(2):
+            up()
+            again = Bed.load()
+            works(again)
+            for part in ("kube-apiserver", "aws"):
+                os.kill(again.cloud.pid_of(part), signal.SIGKILL)
+            subprocess.run([*CLI, "down"], check=True)
+            assert machine() == before
+            assert list(bed_processes()) == []
+    finally:
+        up()
+    works(Bed.load())

@@ -1,0 +1,206 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A bearer token of EKS is believed where the real authenticator and STS believe it, and nowhere else."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from integration.targets.testbed_cluster.tokens import HOST, ask, identity, token, url
+from testbed import Bed, paths
+from testbed.eks import Cluster
+from testbed.node import wait_for
+
+USER = f"arn:aws:iam::{paths.ACCOUNT}:user/testbed"
+NODES = "/api/v1/nodes"
+POLICY = "arn:aws:eks::aws:cluster-access-policy/"
+
+
+@pytest.fixture
+def keys(bed: Bed) -> dict[str, str]:
+    """Those of the account's first user, who made the cluster."""
+    return {"access_key": bed.env["AWS_ACCESS_KEY_ID"], "secret_key": bed.env["AWS_SECRET_ACCESS_KEY"]}
+
+
+@pytest.fixture
+def role(cluster: Cluster) -> Iterator[tuple[str, dict[str, str]]]:
+    """A role with a session: its ARN, and the session's keys."""
+    arn = cluster.role("visitor", "ec2")
+    made = cluster.client("sts").assume_role(RoleArn=arn, RoleSessionName="her")["Credentials"]
+    keys = {"access_key": made["AccessKeyId"], "secret_key": made["SecretAccessKey"], "token": made["SessionToken"]}
+    yield arn, keys
+    eks = cluster.client("eks")
+    if arn in eks.list_access_entries(clusterName=cluster.name)["accessEntries"]:
+        eks.delete_access_entry(clusterName=cluster.name, principalArn=arn)
+
+
+def test_the_creator_of_a_cluster_is_its_administrator(cluster: Cluster, keys: dict[str, str]) -> None:
+    bearer = token(url(keys, cluster.name))
+    who = identity(cluster, bearer)
+    assert who
+    assert who["username"] == USER
+    assert who["extra"]["arn"] == [USER]
+    assert ask(cluster, bearer, NODES)[0] == 200
+
+
+def test_the_collection_of_kubernetes_works_with_such_a_token(
+    bed: Bed, cluster: Cluster, keys: dict[str, str], tmp_path: Path
+) -> None:
+    ca = tmp_path / "ca.pem"
+    ca.write_text(cluster.ca)
+    arguments = {
+        "kind": "Namespace",
+        "name": "kube-system",
+        "host": cluster.endpoint,
+        "api_key": token(url(keys, cluster.name)),
+        "ca_cert": str(ca),
+    }
+    argv = [
+        "ansible",
+        "localhost",
+        "-m",
+        "kubernetes.core.k8s_info",
+        "-e",
+        f"ansible_python_interpreter={sys.executable}",
+    ]
+    ran = subprocess.run([*argv, "-a", json.dumps(arguments)], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert '"name": "kube-system"' in ran.stdout
+
+
+def tampered(presigned: str) -> str:
+    """Another last digit of the signature."""
+    return presigned[:-1] + ("0" if presigned[-1] != "0" else "1")
+
+
+# Each: what becomes of a good presigned URL. The first words of what the authenticator or STS says stand beside it, in
+# the authenticator's log.
+REFUSED: dict[str, tuple[Any, str]] = {
+    "tampered": (lambda keys, name: tampered(url(keys, name)), "The request signature we calculated does not match"),
+    "another secret key": (
+        lambda keys, name: url({**keys, "secret_key": "another"}, name),
+        "The request signature we calculated does not match",
+    ),
+    "an access key of nobody": (
+        lambda keys, name: url({**keys, "access_key": "AKIANOBODYNOBODYNOBO"}, name),
+        "The security token included in the request is invalid",
+    ),
+    "expired": (
+        lambda keys, name: url(keys, name, timedelta(minutes=15, seconds=5)),
+        "X-Amz-Date parameter is expired",
+    ),
+    "of the future": (lambda keys, name: url(keys, name, -timedelta(minutes=9)), "Signature not yet current"),
+    "for another cluster": (
+        lambda keys, name: url(keys, f"{name}-2"),
+        "The request signature we calculated does not match",
+    ),
+    "for no cluster": (lambda keys, name: url(keys, name, headers={}), "client did not sign the x-k8s-aws-id header"),
+    "another host": (lambda keys, name: url(keys, name, host="sts.example.com"), "unexpected hostname"),
+    "another call": (lambda keys, name: url(keys, name, action="GetSessionToken"), "unexpected action parameter"),
+    "another parameter": (lambda keys, name: url(keys, name, more="&Name=x"), "non-whitelisted query parameter"),
+    "valid for too long": (lambda keys, name: url(keys, name, expires=901), "invalid X-Amz-Expires parameter"),
+    "over http": (lambda keys, name: url(keys, name).replace("https:", "http:"), "unexpected scheme"),
+    "another path": (lambda keys, name: url(keys, name).replace("com/?", "com/x?"), "unexpected path"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_token_that_is_not_right_is_refused(bed: Bed, cluster: Cluster, keys: dict[str, str], case: str) -> None:
+    make, words = REFUSED[case]
+    log = bed.cloud.log("aws-iam-authenticator")
+    before = log.stat().st_size
+    assert ask(cluster, token(make(keys, cluster.name)), NODES)[0] == 401
+    with log.open() as file:
+        file.seek(before)
+        assert words in file.read()
+
+
+def test_a_token_of_fourteen_minutes_is_good(cluster: Cluster, keys: dict[str, str]) -> None:
+    assert identity(cluster, token(url(keys, cluster.name, timedelta(minutes=14))))
+
+
+def test_the_global_endpoint_is_no_regional_one(cluster: Cluster, keys: dict[str, str]) -> None:
+    assert HOST.startswith("sts.eu-central-1.")
+    assert identity(cluster, token(url(keys, cluster.name, host="sts.amazonaws.com")))
+
+
+def test_a_stranger_of_the_account_is_nobody(cluster: Cluster, role: tuple[str, dict[str, str]]) -> None:
+    assert identity(cluster, token(url(role[1], cluster.name))) is None
+
+
+def test_an_access_entry_admits_a_role_by_its_groups(cluster: Cluster, role: tuple[str, dict[str, str]]) -> None:
+    arn, keys = role
+    eks = cluster.client("eks")
+    eks.create_access_entry(clusterName=cluster.name, principalArn=arn, kubernetesGroups=["readers"])
+    bearer = token(url(keys, cluster.name))
+    wait_for("the entry", lambda: identity(cluster, bearer) is not None, 15)
+    who = identity(cluster, bearer)
+    assert who
+    assert who["username"] == f"arn:aws:sts::{paths.ACCOUNT}:assumed-role/visitor/her"
+    assert set(who["groups"]) == {"readers", "system:authenticated"}
+    assert ask(cluster, bearer, "/api/v1/namespaces/default/pods")[0] == 403
+    eks.update_access_entry(
+        clusterName=cluster.name, principalArn=arn, kubernetesGroups=[], username="her:{{SessionName}}"
+    )
+    wait_for("the other name", lambda: (identity(cluster, bearer) or {}).get("username") == "her:her", 15)
+    eks.delete_access_entry(clusterName=cluster.name, principalArn=arn)
+    wait_for("the entry's end", lambda: identity(cluster, bearer) is None, 15)
+
+
+def test_an_access_policy_gives_what_it_says_where_it_says(cluster: Cluster, role: tuple[str, dict[str, str]]) -> None:
+    arn, keys = role
+    eks = cluster.client("eks")
+    eks.create_access_entry(clusterName=cluster.name, principalArn=arn)
+    bearer = token(url(keys, cluster.name))
+    scope = {"type": "namespace", "namespaces": ["default"]}
+    policy = {"clusterName": cluster.name, "principalArn": arn, "policyArn": f"{POLICY}AmazonEKSViewPolicy"}
+    eks.associate_access_policy(**policy, accessScope=scope)
+    pods = "/api/v1/namespaces/{}/pods"
+    wait_for("the policy", lambda: ask(cluster, bearer, pods.format("default"))[0] == 200, 15)
+    assert ask(cluster, bearer, pods.format("kube-system"))[0] == 403
+    assert ask(cluster, bearer, "/api/v1/namespaces/default/secrets")[0] == 403
+    eks.associate_access_policy(**policy, accessScope={"type": "cluster"})
+    wait_for("the wider scope", lambda: ask(cluster, bearer, pods.format("kube-system"))[0] == 200, 15)
+    admin = {**policy, "policyArn": f"{POLICY}AmazonEKSClusterAdminPolicy"}
+    eks.associate_access_policy(**admin, accessScope={"type": "cluster"})
+    wait_for("the administrator", lambda: ask(cluster, bearer, "/api/v1/secrets")[0] == 200, 15)
+    eks.disassociate_access_policy(**admin)
+    eks.disassociate_access_policy(**policy)
+    wait_for("the end of the policies", lambda: ask(cluster, bearer, pods.format("default"))[0] == 403, 15)
+    left = cluster.kubectl(
+        "get", "clusterrolebindings,rolebindings", "-A", "-l", "testbed.daytwo.aws/imitation", "-o", "name"
+    )
+    assert len(left.stdout.split()) == 1  # the creator's
+
+
+def test_aws_auth_admits_a_role_too(cluster: Cluster, role: tuple[str, dict[str, str]]) -> None:
+    arn, keys = role
+    line = f"- rolearn: {arn}\n  username: from-the-map\n  groups: [mapped]\n"
+    bearer = token(url(keys, cluster.name))
+    cluster.kubectl("create", "configmap", "aws-auth", "-n", "kube-system", f"--from-literal=mapRoles={line}")
+    try:
+        wait_for("the map", lambda: identity(cluster, bearer) is not None, 15)
+        who = identity(cluster, bearer)
+        assert who
+        assert who["username"] == "from-the-map"
+        assert "mapped" in who["groups"]
+        # An entry wins over the map.
+        cluster.client("eks").create_access_entry(clusterName=cluster.name, principalArn=arn, username="from-the-entry")
+        wait_for("the entry", lambda: (identity(cluster, bearer) or {}).get("username") == "from-the-entry", 15)
+    finally:
+        cluster.kubectl("delete", "configmap", "aws-auth", "-n", "kube-system")
+
+
+def test_a_session_with_another_token_is_refused(cluster: Cluster, role: tuple[str, dict[str, str]]) -> None:
+    arn, keys = role
+    cluster.client("eks").create_access_entry(clusterName=cluster.name, principalArn=arn)
+    good = token(url(keys, cluster.name))
+    wait_for("the entry", lambda: identity(cluster, good) is not None, 15)
+    assert identity(cluster, token(url({**keys, "token": "another"}, cluster.name))) is None

@@ -1,0 +1,409 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The control plane of the bed's one live EKS cluster: Kubernetes' own programs as parts of the cloud.
+
+CreateCluster starts it (aws/eks_cluster.py, in the process of AWS, which lives in the cloud); `up` brings back what of
+it died. Everything that it knows lies in one folder, which goes with the cluster.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import http.client
+import json
+import os
+import shutil
+import ssl
+import subprocess
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from . import gate, paths, pki, programs, services
+from .node import Node, Part, wait_for
+
+FOLDER = paths.STATE / "cluster"
+BIN = paths.STATE / "cluster-bin"  # links to the programs, where this bed has them
+LIVE = FOLDER / "live.json"
+ETCD = "http://127.0.0.1:2379"
+AUTHENTICATOR_PORT = 21362
+WEBHOOK_PORT = 8444
+NAMES = (
+    *("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "aws-iam-authenticator"),
+    "pod-identity-webhook",
+)
+FIRST = NAMES[:2]  # what the others need at their start
+
+
+@dataclass(frozen=True)
+class Live:
+    """The cluster that is more than a record."""
+
+    name: str
+    region: str
+    account: str
+    issuer: str
+    service_cidr: str = "10.100.0.0/16"
+
+    endpoint = f"https://{paths.CLUSTER}"
+    folder = FOLDER
+    kubeconfig = FOLDER / "admin.kubeconfig"  # a client certificate of the group system:masters
+    access_entries = FOLDER / "access-entries.json"  # what the authenticator reads
+    backend_mode = FOLDER / "authentication-mode.json"
+
+    @property
+    def arn(self) -> str:
+        return f"arn:aws:eks:{self.region}:{self.account}:cluster/{self.name}"
+
+    @property
+    def ca(self) -> str:
+        return (FOLDER / "pki" / "ca.pem").read_text()
+
+    @property
+    def service_ip(self) -> str:
+        return self.service_cidr.rsplit(".", 1)[0] + ".1"
+
+    @property
+    def dns_ip(self) -> str:
+        """Where EKS's kubelets look for DNS. Nothing answers there."""
+        return self.service_cidr.rsplit(".", 1)[0] + ".10"
+
+    @property
+    def api(self) -> Api:
+        return Api(FOLDER / "pki" / "admin.pem", FOLDER / "pki" / "admin.key", FOLDER / "pki" / "ca.pem")
+
+
+def live() -> Live | None:
+    with contextlib.suppress(FileNotFoundError):
+        return Live(**json.loads(LIVE.read_text()))
+    return None
+
+
+def available() -> bool:
+    """Whether this process is the bed's own and has the programs: elsewhere a cluster is a record."""
+    return paths.MARKER in os.environ and (BIN / "kube-apiserver").exists()
+
+
+def link_programs(made: Path) -> None:
+    BIN.mkdir(exist_ok=True)
+    for name in (*programs.NAMES, "pause", "aws-iam-authenticator"):
+        link = BIN / name
+        target = made / name
+        if not link.is_symlink() or link.readlink() != target:
+            link.unlink(missing_ok=True)
+            link.symlink_to(target)
+
+
+# The API
+
+
+class ApiError(Exception):
+    """What the API server answered instead of doing what it was asked."""
+
+    def __init__(self, status: int, body: dict[str, Any]) -> None:
+        super().__init__(f"{status} {body.get('reason', '')}: {body.get('message', body)}")
+        self.status = status
+        self.body = body
+
+
+class Api:
+    """Kubernetes' API for the bed itself; tests of the collection go through its own ways."""
+
+    def __init__(self, certificate: Path, key: Path, ca: Path) -> None:
+        self.context = ssl.create_default_context(cafile=str(ca))
+        self.context.load_cert_chain(certificate, key)
+
+    def request(
+        self, method: str, path: str, body: Any = None, content_type: str = "application/json", timeout: float = 15
+    ) -> dict[str, Any]:
+        connection = http.client.HTTPSConnection(paths.CLUSTER, 443, timeout=timeout, context=self.context)
+        try:
+            sent = None if body is None else json.dumps(body)
+            connection.request(method, path, sent, {"Content-Type": content_type, "Accept": "*/*"})
+            answer = connection.getresponse()
+            text = answer.read().decode(errors="replace")
+        finally:
+            connection.close()
+        try:
+            told: dict[str, Any] = json.loads(text)
+        except ValueError:
+            told = {"message": text}
+        if answer.status >= 400:
+            raise ApiError(answer.status, told)
+        return told
+
+    def get(self, path: str) -> dict[str, Any]:
+        return self.request("GET", path)
+
+    def post(self, path: str, body: Any) -> dict[str, Any]:
+        return self.request("POST", path, body)
+
+    def patch(self, path: str, body: Any) -> dict[str, Any]:
+        """A strategic merge."""
+        return self.request("PATCH", path, body, "application/strategic-merge-patch+json")
+
+    def apply(self, path: str, body: Any) -> dict[str, Any]:
+        """The object as it is given, whether it was there or not."""
+        where = f"{path}/{body['metadata']['name']}?fieldManager=testbed&force=true"
+        return self.request("PATCH", where, body, "application/apply-patch+yaml")
+
+    def delete(self, path: str) -> None:
+        """Gone afterwards, or on its way."""
+        try:
+            self.request("DELETE", path)
+        except ApiError as error:
+            if error.status != 404:
+                raise
+
+    def ready(self) -> bool:
+        with contextlib.suppress(OSError, ApiError, http.client.HTTPException):
+            return bool(self.request("GET", "/readyz", timeout=5)["message"] == "ok")
+        return False
+
+
+# The parts
+
+
+def parts() -> list[Part]:
+    """Of the live cluster, in the order in which they start; none without one."""
+    cluster = live()
+    if cluster is None:
+        return []
+    certs = FOLDER / "pki"
+    options = {
+        "etcd": [
+            *("--data-dir", str(FOLDER / "etcd"), "--unsafe-no-fsync", "--log-level", "warn"),
+            *("--listen-client-urls", ETCD, "--advertise-client-urls", ETCD),
+            *("--listen-peer-urls", "http://127.0.0.1:2380", "--snapshot-count", "10000"),
+        ],
+        "kube-apiserver": [
+            *(f"--advertise-address={paths.CLUSTER}", f"--bind-address={paths.CLUSTER}", "--secure-port=443"),
+            *(f"--etcd-servers={ETCD}", f"--service-cluster-ip-range={cluster.service_cidr}"),
+            *(f"--service-account-issuer={cluster.issuer}", f"--service-account-jwks-uri={cluster.issuer}/keys"),
+            *(f"--service-account-key-file={certs}/sa.pub", f"--service-account-signing-key-file={certs}/sa.key"),
+            *("--api-audiences=https://kubernetes.default.svc", f"--client-ca-file={certs}/ca.pem"),
+            *(f"--tls-cert-file={certs}/apiserver.pem", f"--tls-private-key-file={certs}/apiserver.key"),
+            *(f"--kubelet-client-certificate={certs}/kubelet-client.pem",),
+            *(f"--kubelet-client-key={certs}/kubelet-client.key", "--kubelet-preferred-address-types=InternalIP"),
+            *("--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction"),
+            *(f"--authentication-token-webhook-config-file={FOLDER}/authenticator.kubeconfig",),
+            # Short, so that a change of access is seen at once; EKS's own cache is not known.
+            *("--authentication-token-webhook-version=v1beta1", "--authentication-token-webhook-cache-ttl=1s"),
+            *("--allow-privileged=true", f"--cert-dir={FOLDER}/run"),
+        ],
+        "kube-controller-manager": [
+            *(f"--kubeconfig={FOLDER}/controller-manager.kubeconfig", "--leader-elect=false"),
+            *(f"--service-account-private-key-file={certs}/sa.key", f"--root-ca-file={certs}/ca.pem"),
+            *(f"--cluster-signing-cert-file={certs}/ca.pem", f"--cluster-signing-key-file={certs}/ca.key"),
+            *("--use-service-account-credentials", "--bind-address=127.0.0.1", f"--cert-dir={FOLDER}/run"),
+        ],
+        "kube-scheduler": [
+            *(f"--kubeconfig={FOLDER}/scheduler.kubeconfig", "--leader-elect=false", "--bind-address=127.0.0.1"),
+            *(f"--cert-dir={FOLDER}/run",),
+        ],
+        "aws-iam-authenticator": [
+            *("server", "--config", f"{FOLDER}/authenticator.json", "--kubeconfig-pregenerated"),
+            *("--cluster-id", cluster.name, "--state-dir", f"{FOLDER}/authenticator"),
+            *("--kubeconfig", str(cluster.kubeconfig), "--port", str(AUTHENTICATOR_PORT)),
+            *("--backend-mode", "DynamicFile"),
+        ],
+    }
+    env = {
+        "aws-iam-authenticator": {
+            "SSL_CERT_FILE": str(pki.S3_CA),
+            "AWS_REGION": cluster.region,
+            "AWS_ACCESS_KEY_ID": "testbed",
+            "AWS_SECRET_ACCESS_KEY": "testbed",
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+    }
+    made = []
+    for name, arguments in options.items():
+        program = Path("/usr/bin/etcd") if name == "etcd" else BIN / name
+        made.append(Part(name, [str(program), *arguments], env.get(name, {}), [str(program.resolve()), cluster.issuer]))
+    webhook = services.part(
+        "pod-identity-webhook", "testbed.pod_identity", ["pod_identity.py", "control_plane.py"], cluster.issuer
+    )
+    return [*made, webhook]
+
+
+def start(cluster: Live) -> None:
+    """From nothing to a cluster that answers: the work behind CREATING."""
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    (FOLDER / "run").mkdir(parents=True)
+    FOLDER.chmod(0o711)
+    make_certificates(cluster)
+    write_configuration(cluster)
+    LIVE.write_text(json.dumps(asdict(cluster)))
+    cloud = Node("cloud")
+    made = {part.name: part for part in parts()}
+    for name in FIRST:
+        cloud.start(made[name])
+    api = cluster.api
+    wait_for("the API server", api.ready, 120, cloud.log("kube-apiserver"))
+    for name, part in made.items():
+        if name not in FIRST:
+            cloud.start(part)
+    for path, body in objects():
+        api.apply(path, body)
+    publish_keys(cluster, api)
+
+
+def wait(cloud: Node) -> None:
+    if cluster := live():
+        wait_for("the API server", cluster.api.ready, 60, cloud.log("kube-apiserver"))
+
+
+def stop() -> None:
+    """No process and no file of the cluster stays."""
+    cloud = Node("cloud")
+    for name in set(cloud.running()) & set(NAMES):
+        cloud.stop(name, grace=0)
+    shutil.rmtree(FOLDER, ignore_errors=True)
+
+
+# Certificates and files
+
+
+def make_certificates(cluster: Live) -> None:
+    folder = FOLDER / "pki"
+    folder.mkdir(mode=0o700)
+    curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "3650"]
+
+    def openssl(*words: str) -> None:
+        subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True)
+
+    def leaf(name: str, subject: str, usage: str, *names: str) -> None:
+        extensions = ["basicConstraints=critical,CA:FALSE", f"extendedKeyUsage={usage}"]
+        extensions += [f"subjectAltName={','.join(names)}"] if names else []
+        added = [word for extension in extensions for word in ("-addext", extension)]
+        signer = ["-CA", "ca.pem", "-CAkey", "ca.key"]
+        openssl(
+            "req", "-x509", *curve, "-keyout", f"{name}.key", "-out", f"{name}.pem", "-subj", subject, *added, *signer
+        )
+
+    usage = ["-addext", "keyUsage=critical,keyCertSign,cRLSign,digitalSignature"]
+    openssl("req", "-x509", *curve, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=kubernetes", *usage)
+    openssl("genrsa", "-out", "sa.key", "2048")
+    openssl("rsa", "-in", "sa.key", "-pubout", "-out", "sa.pub")
+    short = [f"DNS:kubernetes{more}" for more in ("", ".default", ".default.svc", ".default.svc.cluster.local")]
+    leaf("apiserver", "/CN=kube-apiserver", "serverAuth", f"IP:{paths.CLUSTER}", f"IP:{cluster.service_ip}", *short)
+    leaf("local", "/CN=localhost", "serverAuth", "IP:127.0.0.1", "DNS:localhost")
+    for name, subject in (
+        *(("admin", "/O=system:masters/CN=testbed-admin"), ("scheduler", "/CN=system:kube-scheduler")),
+        *(("kubelet-client", "/O=system:masters/CN=kube-apiserver-kubelet-client"),),
+        *(("controller-manager", "/CN=system:kube-controller-manager"),),
+    ):
+        leaf(name, subject, "clientAuth")
+
+
+def write_configuration(cluster: Live) -> None:
+    certs = FOLDER / "pki"
+    for name in ("admin", "scheduler", "controller-manager"):
+        user = {
+            "client-certificate-data": _data(certs / f"{name}.pem"),
+            "client-key-data": _data(certs / f"{name}.key"),
+        }
+        _write(FOLDER / f"{name}.kubeconfig", kubeconfig(cluster.name, cluster.endpoint, _data(certs / "ca.pem"), user))
+    webhook = f"https://127.0.0.1:{AUTHENTICATOR_PORT}/authenticate"
+    _write(FOLDER / "authenticator.kubeconfig", kubeconfig("authenticator", webhook, _data(certs / "ca.pem"), {}))
+    state = FOLDER / "authenticator"
+    state.mkdir(mode=0o700)
+    for ours, theirs in (("local.pem", "cert.pem"), ("local.key", "key.pem")):
+        shutil.copy(certs / ours, state / theirs)
+    read = {"dynamicfilepath": str(Live.access_entries), "dynamicBackendModePath": str(Live.backend_mode)}
+    _write(FOLDER / "authenticator.json", {"server": read})
+
+
+def kubeconfig(name: str, server: str, ca: str, user: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": name, "cluster": {"server": server, "certificate-authority-data": ca}}],
+        "users": [{"name": name, "user": user}],
+        "contexts": [{"name": name, "context": {"cluster": name, "user": name}}],
+        "current-context": name,
+    }
+
+
+def node_kubeconfig(cluster: Live, role: dict[str, str], folder: Path) -> Path:
+    """What a node's kubelet is given: as on EKS, a token by its instance role's credentials, made anew when needed.
+
+    `role` holds the environment that the authenticator's client needs: AWS_ACCESS_KEY_ID and its like.
+    """
+    command = {
+        "apiVersion": "client.authentication.k8s.io/v1beta1",
+        "command": str(BIN / "aws-iam-authenticator"),
+        "args": ["token", "-i", cluster.name, "--region", cluster.region],
+        "env": [{"name": name, "value": value} for name, value in role.items()],
+        "interactiveMode": "Never",
+    }
+    path = folder / "kubeconfig"
+    ca = base64.b64encode(cluster.ca.encode()).decode()
+    _write(path, kubeconfig(cluster.name, cluster.endpoint, ca, {"exec": command}))
+    return path
+
+
+def publish_keys(cluster: Live, api: Api) -> None:
+    """What EKS serves at the issuer's address: the gate reads it here."""
+    folder = gate.ISSUERS / cluster.issuer.removeprefix("https://")
+    _write(folder / "keys", api.get("/openid/v1/jwks"), 0o644)
+    discovery = api.get("/.well-known/openid-configuration")
+    _write(folder / ".well-known" / "openid-configuration", discovery, 0o644)
+
+
+def objects() -> list[tuple[str, dict[str, Any]]]:
+    """What EKS puts into every cluster, as far as the bed has it."""
+    webhook = {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "MutatingWebhookConfiguration",
+        "metadata": {"name": "pod-identity-webhook"},
+        "webhooks": [
+            {
+                "name": "iam-for-pods.amazonaws.com",
+                "failurePolicy": "Ignore",
+                "sideEffects": "None",
+                "admissionReviewVersions": ["v1"],
+                "timeoutSeconds": 10,
+                "clientConfig": {
+                    "url": f"https://127.0.0.1:{WEBHOOK_PORT}/mutate",
+                    "caBundle": _data(FOLDER / "pki" / "ca.pem"),
+                },
+                "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}],
+            }
+        ],
+    }
+    nodes = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": "eks:node-bootstrapper"},
+        "roleRef": _role("system:node-bootstrapper"),
+        "subjects": [{"kind": "Group", "name": "system:bootstrappers", "apiGroup": "rbac.authorization.k8s.io"}],
+    }
+    serving = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": "eks:kube-apiserver-kubelet-client"},
+        "roleRef": _role("system:kubelet-api-admin"),
+        "subjects": [
+            {"kind": "User", "name": "kube-apiserver-kubelet-client", "apiGroup": "rbac.authorization.k8s.io"}
+        ],
+    }
+    rbac = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings"
+    admission = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
+    return [(admission, webhook), (rbac, nodes), (rbac, serving)]
+
+
+def _role(name: str) -> dict[str, str]:
+    return {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name}
+
+
+def _data(path: Path) -> str:
+    return base64.b64encode(path.read_bytes()).decode()
+
+
+def _write(path: Path, content: Any, mode: int = 0o600) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch(mode=mode)
+    path.write_text(json.dumps(content, indent=2) + "\n")

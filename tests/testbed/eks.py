@@ -1,0 +1,158 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The bed's live EKS cluster, as tests and people use it: made by EKS's own API, described by it, gone with it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from . import control_plane, paths
+from .node import ENV, BedError
+
+NAME = "testbed"
+TRUST = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Principal": {"Service": "eks.amazonaws.com"}, "Action": "sts:AssumeRole"}],
+}
+
+
+class Cluster:
+    def __init__(self, env: Callable[[], dict[str, str]]) -> None:
+        self.env = env
+
+    @property
+    def live(self) -> control_plane.Live | None:
+        return control_plane.live()
+
+    @property
+    def _found(self) -> control_plane.Live:
+        if (found := control_plane.live()) is None:
+            raise BedError("no cluster runs: `make testbed-up CLUSTER=1` (python -m testbed up --cluster) starts one")
+        return found
+
+    @property
+    def name(self) -> str:
+        return self._found.name
+
+    @property
+    def endpoint(self) -> str:
+        return self._found.endpoint
+
+    @property
+    def ca(self) -> str:
+        return self._found.ca
+
+    @property
+    def issuer(self) -> str:
+        return self._found.issuer
+
+    @property
+    def kubeconfig(self) -> Path:
+        """An administrator's, by client certificate: for looking from behind. Users have tokens."""
+        return self._found.kubeconfig
+
+    @property
+    def api(self) -> control_plane.Api:
+        return self._found.api
+
+    def kubectl(self, *words: str, stdin: str | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """kubectl as the administrator."""
+        argv = [str(control_plane.BIN / "kubectl"), "--kubeconfig", str(self.kubeconfig), *words]
+        result = subprocess.run(argv, input=stdin, capture_output=True, text=True, check=False, env=ENV, timeout=120)
+        if check and result.returncode:
+            raise BedError(f"kubectl {' '.join(words)} ended with {result.returncode}: {result.stderr}")
+        return result
+
+    def client(self, service: str) -> Any:
+        """boto3's, as the bed's own user."""
+        import boto3
+
+        env = self.env()
+        return boto3.client(
+            service,
+            region_name=paths.REGION,
+            endpoint_url=env["AWS_ENDPOINT_URL"],
+            aws_access_key_id=env["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=env["AWS_SECRET_ACCESS_KEY"],
+        )
+
+    def active(self) -> bool:
+        """Whether a cluster runs, and EKS knows it."""
+        found = self.live
+        eks = self.client("eks")
+        return bool(
+            found
+            and found.name in eks.list_clusters()["clusters"]
+            and eks.describe_cluster(name=found.name)["cluster"]["status"] == "ACTIVE"
+        )
+
+    def ensure(self) -> bool:
+        """A cluster, unless there is one; says whether it had to be made."""
+        if self.active():
+            return False
+        if not (control_plane.BIN / "kubelet").exists():
+            raise BedError("this bed has no programs for a cluster: `python -m testbed up --cluster` brings them")
+        if NAME in self.client("eks").list_clusters()["clusters"]:
+            self.delete()
+        self.create()
+        return True
+
+    def create(self, name: str = NAME, seconds: float = 120, **more: Any) -> dict[str, Any]:
+        """By CreateCluster, with role and subnets where they lack; returns when it is ACTIVE."""
+        eks = self.client("eks")
+        asked = {
+            "name": name,
+            "roleArn": self.role(f"{name}-cluster"),
+            "resourcesVpcConfig": {"subnetIds": self.subnets()},
+            "accessConfig": {"authenticationMode": "API_AND_CONFIG_MAP"},
+        }
+        eks.create_cluster(**{**asked, **more})
+        return self.wait(name, seconds)
+
+    def wait(self, name: str, seconds: float = 120) -> dict[str, Any]:
+        eks = self.client("eks")
+        end = time.monotonic() + seconds
+        while True:
+            cluster: dict[str, Any] = eks.describe_cluster(name=name)["cluster"]
+            if cluster["status"] == "ACTIVE":
+                return cluster
+            if cluster["status"] != "CREATING" or time.monotonic() > end:
+                raise BedError(f"cluster {name} is {cluster['status']}: {cluster.get('health')}")
+            time.sleep(0.1)
+
+    def delete(self, name: str = NAME, seconds: float = 60) -> None:
+        """By DeleteCluster; returns when it is gone."""
+        eks = self.client("eks")
+        eks.delete_cluster(name=name)
+        end = time.monotonic() + seconds
+        while name in eks.list_clusters()["clusters"]:
+            if time.monotonic() > end:
+                raise BedError(f"cluster {name} does not go")
+            time.sleep(0.1)
+
+    def role(self, name: str, service: str = "eks") -> str:
+        """The ARN of a role that this service may assume."""
+        iam = self.client("iam")
+        trust = json.dumps(TRUST).replace("eks.amazonaws.com", f"{service}.amazonaws.com")
+        try:
+            return str(iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust)["Role"]["Arn"])
+        except iam.exceptions.EntityAlreadyExistsException:
+            return str(iam.get_role(RoleName=name)["Role"]["Arn"])
+
+    def subnets(self) -> list[str]:
+        """Two, in two zones of a VPC whose addresses the nodes bear."""
+        ec2 = self.client("ec2")
+        mine = [{"Name": "cidr-block", "Values": list(paths.SUBNETS.values())}]
+        found = ec2.describe_subnets(Filters=mine)["Subnets"]
+        if not found:
+            vpc = ec2.create_vpc(CidrBlock=paths.NODES)["Vpc"]["VpcId"]
+            ec2.modify_vpc_attribute(VpcId=vpc, EnableDnsHostnames={"Value": True})
+            for zone, block in paths.SUBNETS.items():
+                made = ec2.create_subnet(VpcId=vpc, CidrBlock=block, AvailabilityZone=f"{paths.REGION}{zone}")
+                found.append(made["Subnet"])
+        return [subnet["SubnetId"] for subnet in found]
