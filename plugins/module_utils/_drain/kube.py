@@ -7,20 +7,21 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Optional
+from urllib.parse import urlencode
 
 from .model import Budget, Node, Pod, Rules
 
 try:
-    from kubernetes.client.exceptions import ApiException
+    from urllib3 import Timeout
     from urllib3.exceptions import HTTPError
 
-    _ERRORS: tuple[type[Exception], ...] = (ApiException, HTTPError)
-except ImportError:  # without the package there is no client that could raise anything
-    _ERRORS = ()
+    TIMEOUT: Any = Timeout(connect=10, read=60)  # seconds
+except ImportError:  # without the kubernetes package, which needs it, there is no client either
+    HTTPError = OSError
+    TIMEOUT = None
 
 GROUP_LABEL = "eks.amazonaws.com/nodegroup"
 PAGE = 500
-TIMEOUT = (10, 60)  # to connect, to read, in seconds
 
 
 class KubeError(Exception):
@@ -41,34 +42,37 @@ def call(
     query: Sequence[tuple[str, str]] = (),
     content_type: str = "application/json",
 ) -> dict[str, Any]:
-    headers = {"Accept": "application/json", **({"Content-Type": content_type} if body is not None else {})}
+    """By the client's own connections and credentials. Its calling functions differ between versions; these do not."""
+    configuration = api.configuration
+    headers = {"Accept": "application/json"}
+    if body is not None:
+        headers["Content-Type"] = content_type
+    for setting in configuration.auth_settings().values():  # renews a token that nears its end
+        if setting["in"] == "header" and setting["value"]:
+            headers[setting["key"]] = setting["value"]
+    url = configuration.host.rstrip("/") + path + (f"?{urlencode(list(query))}" if query else "")
     what = f"{method} {path}"
     try:
-        answer = api.call_api(
-            path,
+        answer = api.rest_client.pool_manager.request(
             method,
-            query_params=list(query),
-            header_params=headers,
-            body=body,
-            auth_settings=["BearerToken"],
-            _preload_content=False,
-            _return_http_data_only=True,
-            _request_timeout=TIMEOUT,
+            url,
+            body=None if body is None else json.dumps(body),
+            headers=headers,
+            timeout=TIMEOUT,
+            retries=False,
         )
-    except _ERRORS as error:
-        status = int(getattr(error, "status", 0) or 0)
-        told: Any = {}
-        try:
-            told = json.loads(getattr(error, "body", None) or "{}")
-        except ValueError:
-            told = {}
-        told = told if isinstance(told, dict) else {}
+    except HTTPError as error:
+        raise KubeError(what, 0, str(error)) from error
+    try:
+        told = json.loads(answer.data or b"{}")
+    except ValueError:
+        told = {"message": answer.data.decode("utf-8", "replace")[:200]}
+    if answer.status >= 400:
         causes = "; ".join(str(one.get("message")) for one in (told.get("details") or {}).get("causes") or [])
-        message = " ".join(one for one in (str(told.get("message") or error), causes) if one)
-        heads = getattr(error, "headers", None) or {}
-        hint = heads.get("Retry-After") or (told.get("details") or {}).get("retryAfterSeconds") or 0
-        raise KubeError(what, status, message, float(hint)) from error
-    found: dict[str, Any] = json.loads(answer.data or b"{}")
+        message = " ".join(one for one in (str(told.get("message") or answer.reason), causes) if one)
+        hint = answer.headers.get("Retry-After") or (told.get("details") or {}).get("retryAfterSeconds") or 0
+        raise KubeError(what, answer.status, message, float(hint))
+    found: dict[str, Any] = told
     return found
 
 
