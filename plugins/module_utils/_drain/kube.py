@@ -15,9 +15,10 @@ try:
     from urllib3 import Timeout
     from urllib3.exceptions import HTTPError
 
+    _ERRORS: tuple[type[Exception], ...] = (HTTPError,)
     TIMEOUT: Any = Timeout(connect=10, read=60)  # seconds
 except ImportError:  # without the kubernetes package, which needs it, there is no client either
-    HTTPError = OSError
+    _ERRORS = ()
     TIMEOUT = None
 
 GROUP_LABEL = "eks.amazonaws.com/nodegroup"
@@ -61,7 +62,7 @@ def call(
             timeout=TIMEOUT,
             retries=False,
         )
-    except HTTPError as error:
+    except _ERRORS as error:
         raise KubeError(what, 0, str(error)) from error
     try:
         told = json.loads(answer.data or b"{}")
