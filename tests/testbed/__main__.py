@@ -1,19 +1,20 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`python -m testbed up [--cluster] | down | status`."""
+"""`python -m testbed up [--cluster] | down | status | build`."""
 
 from __future__ import annotations
 
 import sys
 import time
 
+from . import programs
 from .bed import Bed
 from .node import BedError
 
 
 def main(argv: list[str]) -> int:
-    if argv not in (["up"], ["up", "--cluster"], ["down"], ["status"]):
-        print("usage: python -m testbed up [--cluster] | down | status", file=sys.stderr)
+    if argv not in (["up"], ["up", "--cluster"], ["down"], ["status"], ["build"]):
+        print("usage: python -m testbed up [--cluster] | down | status | build", file=sys.stderr)
         return 2
     bed = Bed()
     begin = time.monotonic()
@@ -25,6 +26,8 @@ def main(argv: list[str]) -> int:
             print(f"inventory: {bed.inventory}\nenvironment: . {bed.env_file}")
             if bed.cluster.live:
                 print(f"cluster: {bed.cluster.name}\nkubeconfig of an administrator: {bed.cluster.kubeconfig}")
+        elif argv == ["build"]:
+            print(f"the cluster's programs are in {programs.ensure()}")
         elif argv == ["down"]:
             bed.down()
             print(f"test bed is down ({time.monotonic() - begin:.1f} s)")

@@ -23,6 +23,8 @@ from .eks import Cluster
 from .hosts import Host
 from .images import DEFAULT, Images
 from .node import BedError, Mount, Node, bed_processes, children, wait_for
+from .nodes import daemon
+from .nodes.machine import machines
 from .recorder import Recorder
 
 
@@ -110,6 +112,8 @@ class Bed:
             self._write_facts()
             if cluster and self.cluster.ensure():
                 started.append("cluster")
+            if self.cluster.live and daemon.start():
+                started.append("nodes' controller")
         return started
 
     def _cloud(self) -> list[str]:
@@ -168,6 +172,9 @@ class Bed:
         """No process, namespace, mount, interface, rule, cgroup or file of the bed stays. The cache does."""
         with lock(remove=True):
             end_ssh_masters()
+            daemon.stop()  # first, or it would bring back what goes
+            for machine in machines(self.cloud):
+                machine.down()
             for node in [*self.hosts.values(), self.cloud]:
                 node.down()
             sweep()
@@ -190,6 +197,10 @@ class Bed:
         for name in [part.name for part in control_plane.parts()]:
             where = control_plane.Live.endpoint if name == "kube-apiserver" else "in the cloud"
             rows.append((f"cluster/{name}", "up" if name in cloud else "DOWN", where))
+        if self.cluster.live:
+            rows.append(("nodes' controller", "up" if daemon.running() else "DOWN", str(daemon.LOG)))
+        for machine in machines(self.cloud):
+            rows.append((f"{machine.name}/kubelet", "up" if "kubelet" in machine.running() else "DOWN", "a node"))
         for name, host in self.hosts.items():
             running = host.running()
             python = f"Python {host.site.python}"

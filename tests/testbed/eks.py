@@ -24,6 +24,7 @@ TRUST = {
 class Cluster:
     def __init__(self, env: Callable[[], dict[str, str]]) -> None:
         self.env = env
+        self._clients: dict[tuple[str, str], Any] = {}
 
     @property
     def live(self) -> control_plane.Live | None:
@@ -73,13 +74,16 @@ class Cluster:
         import boto3
 
         env = self.env()
-        return boto3.client(
-            service,
-            region_name=paths.REGION,
-            endpoint_url=env["AWS_ENDPOINT_URL"],
-            aws_access_key_id=env["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=env["AWS_SECRET_ACCESS_KEY"],
-        )
+        key = (service, env["AWS_ACCESS_KEY_ID"])  # another one after every `down`
+        if key not in self._clients:
+            self._clients[key] = boto3.client(
+                service,
+                region_name=paths.REGION,
+                endpoint_url=env["AWS_ENDPOINT_URL"],
+                aws_access_key_id=env["AWS_ACCESS_KEY_ID"],
+                aws_secret_access_key=env["AWS_SECRET_ACCESS_KEY"],
+            )
+        return self._clients[key]
 
     def active(self) -> bool:
         """Whether a cluster runs, and EKS knows it."""

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The cluster's programs: built once by Go from cluster/ into the cache. `python -m testbed.programs` builds them."""
+"""The cluster's programs: built once by Go from cluster/ into the cache. `python -m testbed build` builds them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import hashlib
 import os
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -126,10 +125,3 @@ def _ldflags() -> str:
     told = {"gitVersion": f"v{VERSION}", "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
     where = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
     return " ".join(["-s -w", *(f"-X {package}.{name}={value}" for package in where for name, value in told.items())])
-
-
-if __name__ == "__main__":
-    try:
-        ensure()
-    except BedError as error:
-        sys.exit(f"testbed: {error}")

@@ -91,7 +91,7 @@ def write_table(stages: list[Stage], commit: str, total: Counts) -> None:
 
 def build_programs() -> None:
     """Kubernetes' programs take minutes to build: begin, so that they are there when the test bed wants them."""
-    command = ["nice", sys.executable, "-m", "testbed.programs"]
+    command = ["nice", sys.executable, "-m", "testbed", "build"]
     with (CACHE / "build-cluster.out").open("w") as out:
         subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
 

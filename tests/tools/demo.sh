@@ -7,7 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 # shellcheck source=env.sh
 . tests/tools/env.sh
 # Kubernetes' programs, for whatever comes after the demonstration; it does not wait for them.
-nice python -m testbed.programs >"$CACHE/build-cluster.out" 2>&1 </dev/null &
+nice python -m testbed build >"$CACHE/build-cluster.out" 2>&1 </dev/null &
 echo "The test bed comes up: three docker hosts, a registry and an S3 server (minutes on a new machine, else a moment)."
 python -m testbed up
 exec python tests/tools/demo.py

@@ -15,7 +15,6 @@ from typing import Any
 from urllib.parse import parse_qsl, quote
 
 from moto.iam.models import iam_backends
-from moto.sts.exceptions import STSClientError
 from moto.sts.models import STSBackend, sts_backends
 from moto.sts.responses import TokenResponse
 
@@ -36,10 +35,8 @@ class Key:
     expiration: datetime | None = None
 
 
-def refused(error: str, message: str) -> STSClientError:
-    made = STSClientError(error, message)
-    made.code = 403
-    return made
+class RefusedError(Exception):
+    """The code and the words of STS's answer."""
 
 
 def own_key() -> tuple[str, str]:
@@ -94,7 +91,10 @@ def presigned_requests_are_checked(plain: Callable[..., Any], response: TokenRes
     query = dict(parse_qsl(response.parsed_url.query, keep_blank_values=True))
     if "X-Amz-Signature" not in query:
         return plain(response)
-    key_id = check_signature(response, query)
+    try:
+        key_id = check_signature(response, query)
+    except RefusedError as error:
+        return 403, {"Content-Type": "text/xml", "status": 403}, error_xml(*error.args)
     user_id, arn, account = response.backend.get_caller_identity(key_id, response.region)
     if response.headers.get("Accept") != "application/json":
         found = {"UserId": user_id, "Account": account, "Arn": arn}
@@ -117,20 +117,25 @@ def xml(found: dict[str, str]) -> str:
     )
 
 
+def error_xml(code: str, message: str) -> str:
+    inner = f"<Type>Sender</Type><Code>{code}</Code><Message>{message}</Message>"
+    return f"<ErrorResponse><Error>{inner}</Error><RequestId>testbed</RequestId></ErrorResponse>"
+
+
 def check_signature(response: TokenResponse, query: dict[str, str]) -> str:
     """The access key that signed, after everything that STS checks of a presigned request."""
     key_id, day, region, service, _terminator = (query["X-Amz-Credential"].split("/") + [""] * 5)[:5]
     key = key_of(response.backend, key_id)
     if key is None or query.get("X-Amz-Security-Token") != key.token:
-        raise refused("InvalidClientTokenId", "The security token included in the request is invalid.")
+        raise RefusedError("InvalidClientTokenId", "The security token included in the request is invalid.")
     signed_at = datetime.strptime(query["X-Amz-Date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=timezone.utc)
     now = CLOCK.now()
     if key.expiration and key.expiration.replace(tzinfo=timezone.utc) < now:
-        raise refused("ExpiredToken", "The security token included in the request is expired")
+        raise RefusedError("ExpiredToken", "The security token included in the request is expired")
     if now > signed_at + VALID:
-        raise refused("SignatureDoesNotMatch", f"Signature expired: {query['X-Amz-Date']} is now too early")
+        raise RefusedError("SignatureDoesNotMatch", f"Signature expired: {query['X-Amz-Date']} is now too early")
     if signed_at > now + AHEAD:
-        raise refused("SignatureDoesNotMatch", f"Signature not yet current: {query['X-Amz-Date']} is still later")
+        raise RefusedError("SignatureDoesNotMatch", f"Signature not yet current: {query['X-Amz-Date']} is still later")
     headers = query["X-Amz-SignedHeaders"].split(";")
     canonical = "\n".join(
         [
@@ -150,7 +155,7 @@ def check_signature(response: TokenResponse, query: dict[str, str]) -> str:
         signing = hmac.digest(signing, word.encode(), "sha256")
     signature = hmac.new(signing, text.encode(), "sha256").hexdigest()
     if service != "sts" or not hmac.compare_digest(signature, query["X-Amz-Signature"]):
-        raise refused(
+        raise RefusedError(
             "SignatureDoesNotMatch",
             "The request signature we calculated does not match the signature you provided. Check your AWS Secret "
             "Access Key and signing method. Consult the service documentation for details.",

@@ -8,6 +8,7 @@ reports, the others say the same in our words.
 
 from __future__ import annotations
 
+import base64
 import functools
 import re
 from collections.abc import Callable
@@ -65,6 +66,10 @@ class Template:
     @property
     def image(self) -> str:
         return str(self.data.get("ImageId") or "")
+
+    @property
+    def user_data(self) -> bytes:
+        return base64.b64decode(str(self.data.get("UserData") or ""))
 
 
 def template_of(ec2: EC2Backend, asked: dict[str, Any]) -> Template:

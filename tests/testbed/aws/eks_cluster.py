@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
+from urllib.parse import unquote
 
 from moto.core.responses import ActionResult
 from moto.eks.exceptions import InvalidParameterException, ResourceInUseException
@@ -27,6 +28,7 @@ from ..node import BedError
 from . import eks_access
 from .caller_identity import caller
 from .clock import CLOCK
+from .eks_life import begin_update
 from .rules import rule
 
 url_paths["{0}/cluster-versions$"] = dispatcher.dispatch
@@ -220,8 +222,7 @@ def no_cluster_outlives_its_account(plain: Callable[..., Any], backend: EKSBacke
 )
 def versions_are_described(plain: Callable[..., Any], response: EKSResponse) -> ActionResult:
     now = CLOCK.now()
-    named = response._get_param("clusterVersions") or []
-    named = [named] if isinstance(named, str) else named
+    named = response.querystring.get("clusterVersions") or []
     wanted = response._get_param("versionStatus") or response._get_param("status")
     everything = named or str(response._get_param("includeAll")).lower() == "true"
     default_only = str(response._get_param("defaultOnly")).lower() == "true"
@@ -249,3 +250,30 @@ def versions_are_described(plain: Callable[..., Any], response: EKSResponse) -> 
             }
         )
     return ActionResult({"clusterVersions": shown})
+
+
+@rule(
+    EKSResponse,
+    "update_cluster_config",
+    fact="The authentication mode goes from CONFIG_MAP by API_AND_CONFIG_MAP to API, and never back (EKS user guide on "
+    "access entries); moto forgets it, and answers with a cluster",
+)
+def modes_go_one_way(plain: Callable[..., Any], response: EKSResponse) -> ActionResult:
+    access = response._get_param("accessConfig")
+    if not access:
+        result: ActionResult = plain(response)
+        return result
+    backend = response.eks_backend
+    cluster = backend.describe_cluster(unquote(response._get_param("name")))
+    old, new = eks_access.mode(cluster), access["authenticationMode"]
+    if new == old:
+        raise InvalidParameterException(message=f"Cluster is already at the authentication mode {new}")
+    if MODES.index(new) != MODES.index(old) + 1:
+        raise InvalidParameterException(message=f"Unsupported authentication mode update from {old} to {new}")
+    cluster.access_config = {**cluster.access_config, "authenticationMode": new}
+    for entry in cluster.testbed_access.values():
+        entry.hidden = False
+    eks_access.tell(cluster)
+    update = begin_update(backend, cluster.name, None, "AccessConfigUpdate", {"AuthenticationMode": new})
+    update.succeed()
+    return ActionResult({"update": update.answer})

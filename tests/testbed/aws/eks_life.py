@@ -23,6 +23,8 @@ from moto.eks.responses import EKSResponse
 from moto.eks.urls import response as dispatcher
 from moto.eks.urls import url_paths
 
+from ..nodes import bottlerocket, mime
+from ..nodes.model import BootError
 from . import eks
 from .clock import CLOCK
 from .control import command
@@ -32,6 +34,7 @@ from .rules import rule
 for path in ("/updates$", "/updates/(?P<updateId>[^/]+)$", "/node-groups/(?P<nodegroupName>[^/]+)/update-version$"):
     url_paths["{0}/clusters/(?P<name>[^/]+)" + path] = dispatcher.dispatch
 
+MALFORMED = "Ec2LaunchTemplateInvalidConfiguration"
 NOT_JOINED = "Instances failed to join the kubernetes cluster"
 
 
@@ -73,6 +76,11 @@ def edit(region: str, cluster: str, group: str | None = None, **attributes: Any)
 def is_live(cluster: Cluster) -> bool:
     """Whether this cluster's API server runs here: then its nodes are real."""
     return bool(getattr(cluster, "testbed_live", False))
+
+
+def is_real(cluster: Cluster, group: Nodegroup) -> bool:
+    """Whether the group has nodes that run. Nothing here runs Windows."""
+    return is_live(cluster) and not str(group.ami_type).startswith("WINDOWS")
 
 
 # Updates
@@ -167,7 +175,7 @@ def due(seconds: float) -> datetime:
 
 def live(backend: EKSBackend) -> None:
     """Brings every record to where it is now."""
-    for cluster in backend.clusters.values():
+    for cluster in list(backend.clusters.values()):
         for group in list(cluster.nodegroups.values()):
             when = getattr(group, "testbed_due", None)
             if when is not None and CLOCK.now() >= when:
@@ -209,7 +217,7 @@ def deleted(cluster: Cluster, group: Nodegroup) -> None:
 
 def begin(cluster: Cluster, group: Nodegroup, status: str, seconds: float) -> None:
     group.status = status
-    group.testbed_due = None if is_live(cluster) else due(seconds)
+    group.testbed_due = None if is_real(cluster, group) else due(seconds)
 
 
 @rule(EKSBackend, "create_nodegroup", fact=f"A group goes from CREATING to ACTIVE or CREATE_FAILED: {FACTS}")
@@ -219,7 +227,34 @@ def groups_take_time_to_come(plain: Callable[..., Any], backend: EKSBackend, **p
     group.testbed_update = None
     group.created_at = group.modified_at = CLOCK.now()
     begin(backend.clusters[group.cluster_name], group, "CREATING", SETTINGS.create_seconds)
+    if group.launch_template and (why := unusable(group, template_for(backend, group))):
+        created(group, {"code": MALFORMED, "message": why, "resourceIds": []})
     return group
+
+
+def template_for(backend: EKSBackend, group: Nodegroup) -> Template:
+    named = {"id": group.launch_template["id"], "version": group.launch_template["version"]}
+    return template_of(ec2_backends[backend.account_id][backend.region_name], named)
+
+
+def unusable(group: Nodegroup, template: Template | None) -> str | None:
+    """Why EKS cannot join its own user data to the template's: both are MIME, or TOML for Bottlerocket. A custom
+    image's it leaves alone. The code and the first message as seen (terraform-aws-eks 1875 and 2147)."""
+    if not template or template.image or group.ami_type.startswith("WINDOWS"):
+        return None
+    user_data = template.user_data
+    if not user_data:
+        return None
+    if group.ami_type.startswith("BOTTLEROCKET"):
+        why = bottlerocket.refused_by_eks(user_data)
+        return f"User data was not in the TOML format: {why}." if why else None
+    try:
+        mime.parts(user_data)
+    except mime.NotMultipart:
+        return "User data was not in the MIME multipart format."
+    except BootError:
+        return None  # broken inside: the node finds out
+    return None
 
 
 @rule(EKSBackend, "describe_nodegroup", fact=f"A group goes from CREATING to ACTIVE or CREATE_FAILED: {FACTS}")
@@ -364,7 +399,10 @@ def versions_are_updated(plain: Callable[..., Any], response: EKSResponse) -> Ac
     update = begin_update(backend, cluster.name, group.nodegroup_name, "VersionUpdate", params, apply)
     force = bool(response._get_param("force"))
     goal = {"version": version, "release": release, "template": template, "force": force}
-    return ActionResult({"update": begin_group_update(backend, group, update, SETTINGS.version_seconds, **goal)})
+    begin_group_update(backend, group, update, SETTINGS.version_seconds, **goal)
+    if why := unusable(group, template):
+        updated(group, {"errorCode": MALFORMED, "errorMessage": why})
+    return ActionResult({"update": update.answer})
 
 
 def template_for_update(

@@ -18,6 +18,7 @@ from testbed import Bed, paths
 from testbed.eks import Cluster
 from testbed.node import wait_for
 
+# The API server remembers for ten seconds whom a token stood for: what is to show a change needs a new token.
 USER = f"arn:aws:iam::{paths.ACCOUNT}:user/testbed"
 NODES = "/api/v1/nodes"
 POLICY = "arn:aws:eks::aws:cluster-access-policy/"
@@ -37,7 +38,7 @@ def role(cluster: Cluster) -> Iterator[tuple[str, dict[str, str]]]:
     keys = {"access_key": made["AccessKeyId"], "secret_key": made["SecretAccessKey"], "token": made["SessionToken"]}
     yield arn, keys
     eks = cluster.client("eks")
-    if arn in eks.list_access_entries(clusterName=cluster.name)["accessEntries"]:
+    if cluster.live and arn in eks.list_access_entries(clusterName=cluster.name)["accessEntries"]:
         eks.delete_access_entry(clusterName=cluster.name, principalArn=arn)
 
 
@@ -135,6 +136,11 @@ def test_a_stranger_of_the_account_is_nobody(cluster: Cluster, role: tuple[str, 
     assert identity(cluster, token(url(role[1], cluster.name))) is None
 
 
+def username(cluster: Cluster, keys: dict[str, str]) -> str:
+    """Whom a new token of these keys stands for; empty for nobody."""
+    return str((identity(cluster, token(url(keys, cluster.name))) or {}).get("username", ""))
+
+
 def test_an_access_entry_admits_a_role_by_its_groups(cluster: Cluster, role: tuple[str, dict[str, str]]) -> None:
     arn, keys = role
     eks = cluster.client("eks")
@@ -149,9 +155,9 @@ def test_an_access_entry_admits_a_role_by_its_groups(cluster: Cluster, role: tup
     eks.update_access_entry(
         clusterName=cluster.name, principalArn=arn, kubernetesGroups=[], username="her:{{SessionName}}"
     )
-    wait_for("the other name", lambda: (identity(cluster, bearer) or {}).get("username") == "her:her", 15)
+    wait_for("the other name", lambda: username(cluster, keys) == "her:her", 15)
     eks.delete_access_entry(clusterName=cluster.name, principalArn=arn)
-    wait_for("the entry's end", lambda: identity(cluster, bearer) is None, 15)
+    wait_for("the entry's end", lambda: username(cluster, keys) == "", 15)
 
 
 def test_an_access_policy_gives_what_it_says_where_it_says(cluster: Cluster, role: tuple[str, dict[str, str]]) -> None:
@@ -193,7 +199,7 @@ def test_aws_auth_admits_a_role_too(cluster: Cluster, role: tuple[str, dict[str,
         assert "mapped" in who["groups"]
         # An entry wins over the map.
         cluster.client("eks").create_access_entry(clusterName=cluster.name, principalArn=arn, username="from-the-entry")
-        wait_for("the entry", lambda: (identity(cluster, bearer) or {}).get("username") == "from-the-entry", 15)
+        wait_for("the entry", lambda: username(cluster, keys) == "from-the-entry", 15)
     finally:
         cluster.kubectl("delete", "configmap", "aws-auth", "-n", "kube-system")
 
@@ -204,3 +210,26 @@ def test_a_session_with_another_token_is_refused(cluster: Cluster, role: tuple[s
     good = token(url(keys, cluster.name))
     wait_for("the entry", lambda: identity(cluster, good) is not None, 15)
     assert identity(cluster, token(url({**keys, "token": "another"}, cluster.name))) is None
+
+
+def test_the_mode_decides_which_source_is_asked(
+    cluster: Cluster, keys: dict[str, str], role: tuple[str, dict[str, str]]
+) -> None:
+    arn, session = role
+    cluster.delete(cluster.name)
+    cluster.create("modes", accessConfig={"authenticationMode": "CONFIG_MAP"})
+    line = f"- rolearn: {arn}\n  username: from-the-map\n"
+    cluster.kubectl("create", "configmap", "aws-auth", "-n", "kube-system", f"--from-literal=mapRoles={line}")
+    wait_for("the map", lambda: username(cluster, session) == "from-the-map", 15)
+    assert username(cluster, keys) == USER  # though no list shows it
+    eks = cluster.client("eks")
+    eks.update_cluster_config(name="modes", accessConfig={"authenticationMode": "API_AND_CONFIG_MAP"})
+    assert eks.list_access_entries(clusterName="modes")["accessEntries"] == [USER]
+    eks.create_access_entry(clusterName="modes", principalArn=arn, username="from-the-entry")
+    wait_for("the entry", lambda: username(cluster, session) == "from-the-entry", 15)
+    eks.delete_access_entry(clusterName="modes", principalArn=arn)
+    wait_for("the map again", lambda: username(cluster, session) == "from-the-map", 15)
+    eks.update_cluster_config(name="modes", accessConfig={"authenticationMode": "API"})
+    wait_for("the end of the map", lambda: username(cluster, session) == "", 15)
+    assert username(cluster, keys) == USER
+    cluster.delete("modes")

@@ -1,0 +1,262 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""EKS's hands: makes the real nodes what EKS's records want, over and over, from whatever state it finds.
+
+What it did before it was killed it learns from the records, the machines and the API; it keeps nothing else.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import http.client
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+from .. import control_plane, paths
+from ..aws.control import ask
+from ..control_plane import Api, ApiError
+from ..node import BedError, Node
+from .decide import Group, Limits, Plan, Seen, decide
+from .machine import Machine, machines
+from .model import Cluster, Instance, Order
+
+AWS = f"http://{paths.AWS}:{paths.AWS_PORT}"
+UNINITIALIZED = "node.cloudprovider.kubernetes.io/uninitialized"
+CORDONED_AT = "testbed.daytwo.aws/cordoned-at"  # on a node that this controller cordoned
+PAUSE = 0.3
+
+
+def order_of(node: dict[str, Any]) -> Order:
+    cluster = node["cluster"]
+    return Order(
+        node["family"],
+        node["custom"],
+        Cluster(cluster["name"], cluster["endpoint"], cluster["ca"], cluster["cidr"]),
+        Instance(
+            node["id"], node["type"], node["image"], node["role"]["AWS_REGION"], node["zone"], node["ip"], node["name"]
+        ),
+        base64.b64decode(node["user_data"]),
+        node["labels"],
+        node["taints"],
+    )
+
+
+def pods_of(ip: str) -> str:
+    """A network for the pods of a node: another one for each node of the bed's subnets."""
+    third, fourth = ip.split(".")[2:]
+    return f"10.{240 + int(third) % 4}.{fourth}.0/24"
+
+
+class Controller:
+    def __init__(self) -> None:
+        self.cloud = Node("cloud")
+        self.pool = ThreadPoolExecutor(4)
+        self.busy: dict[str, Future[Any]] = {}  # by instance
+        self.ready_at: dict[str, float] = {}  # by instance: when it was ready, or first seen
+        self.leaving: dict[str, float] = {}  # by instance: when it was told to go, for those that never joined
+
+    def run(self) -> None:
+        while True:
+            try:
+                self.step()
+            except (OSError, http.client.HTTPException, ValueError, KeyError, ApiError, BedError) as error:
+                # AWS, the API server or the cloud is going or coming: the next turn finds out.
+                print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
+                time.sleep(1)
+            time.sleep(PAUSE)
+
+    def step(self) -> None:
+        self.busy = {key: future for key, future in self.busy.items() if not self.finished(key, future)}
+        work = ask(AWS, "eks/nodes/work")
+        known = {node["id"] for group in work["groups"] for node in group["nodes"]}
+        for machine in machines(self.cloud):
+            if machine.name not in known:
+                self.start(machine.name, machine.remove)
+        live = control_plane.live()
+        if live is None or not work["groups"]:
+            return
+        api = live.api
+        found = {one["metadata"]["name"]: one for one in api.get("/api/v1/nodes")["items"]}
+        for group in work["groups"]:
+            self.care(api, group, found, Limits(**work["limits"]))
+        self.forget(api, found, known, work["groups"])
+
+    def finished(self, key: str, future: Future[Any]) -> bool:
+        if not future.done():
+            return False
+        if error := future.exception():
+            print(f"{key}: {''.join(traceback.format_exception(error))}", file=sys.stderr, flush=True)
+        return True
+
+    def start(self, key: str, act: Callable[..., Any], *arguments: Any) -> None:
+        if key not in self.busy:
+            self.busy[key] = self.pool.submit(act, *arguments)
+
+    # One group
+
+    def care(self, api: Api, group: dict[str, Any], found: dict[str, Any], limits: Limits) -> None:
+        where = {name: group[name] for name in ("region", "cluster", "group")}
+        for node in group["nodes"]:
+            if node["name"] in found:
+                self.initialize(api, node, found[node["name"]])
+                if group["status"] == "UPDATING" and not group["rolling"]:
+                    self.relabel(api, where, group, node, found[node["name"]])
+            if node["id"] not in self.busy and Machine(node["id"], self.cloud).holder() is None:
+                self.boot(node)
+        seen = [self.see(api, node, group["spec"], found.get(node["name"])) for node in group["nodes"]]
+        wanted = Group(
+            *(group["group"], group["status"], group["desired"], group["rolling"]),
+            *(group["unavailable"], group["minimal"], group["force"]),
+        )
+        self.carry_out(api, where, group, decide(wanted, seen, limits))
+
+    def boot(self, node: dict[str, Any]) -> None:
+        machine = Machine(node["id"], self.cloud)
+        self.start(node["id"], machine.launch, order_of(node), node["role"], pods_of(node["ip"]))
+
+    def see(self, api: Api, node: dict[str, Any], spec: str, object_: dict[str, Any] | None) -> Seen:
+        now = time.time()
+        ready = object_ is not None and is_ready(object_)
+        if ready or node["id"] not in self.ready_at:
+            self.ready_at[node["id"]] = now
+        draining, empty = None, True
+        if object_ and (since := object_["metadata"].get("annotations", {}).get(CORDONED_AT)):
+            draining = now - float(since)
+            empty = self.evict(api, node["name"])
+        elif object_ is None and node["id"] in self.leaving:
+            draining = now - self.leaving[node["id"]]
+        return Seen(
+            *(node["id"], node["name"], node["spec"] == spec, ready, now - self.ready_at[node["id"]]),
+            *(draining, empty),
+        )
+
+    def carry_out(self, api: Api, where: dict[str, str], group: dict[str, Any], plan: Plan) -> None:
+        nodes = {node["id"]: node for node in group["nodes"]}
+        for _number in range(plan.launch):
+            self.boot(ask(AWS, "eks/nodes/launch", **where))
+        for key in plan.drain:
+            self.leaving[key] = time.time()
+            self.mark(api, nodes[key]["name"], str(time.time()))
+        for key in plan.release:
+            self.leaving.pop(key, None)
+            self.mark(api, nodes[key]["name"], None)
+        for key in plan.terminate:
+            ask(AWS, "eks/nodes/gone", **where, instance=key)
+            self.leaving.pop(key, None)
+            self.ready_at.pop(key, None)
+        if plan.outcome:
+            ask(
+                *(AWS, "eks/nodes/outcome"),
+                **where,
+                status=group["status"],
+                outcome=plan.outcome,
+                issue=plan.issue,
+            )
+
+    # One node, in the API
+
+    def mark(self, api: Api, name: str, since: str | None) -> None:
+        """Cordoned, with the time; or back in use."""
+        body = {"metadata": {"annotations": {CORDONED_AT: since}}, "spec": {"unschedulable": since is not None}}
+        with missing_is_fine():
+            api.patch(f"/api/v1/nodes/{name}", body)
+
+    def evict(self, api: Api, name: str) -> bool:
+        """Asks every pod to go, as far as its budgets allow. Whether none is left."""
+        left = [pod for pod in api.get(f"/api/v1/pods?fieldSelector=spec.nodeName={name}")["items"] if evictable(pod)]
+        for pod in left:
+            meta = pod["metadata"]
+            if meta.get("deletionTimestamp"):
+                continue
+            body = {
+                "apiVersion": "policy/v1",
+                "kind": "Eviction",
+                "metadata": {"name": meta["name"], "namespace": meta["namespace"]},
+            }
+            try:
+                api.post(f"/api/v1/namespaces/{meta['namespace']}/pods/{meta['name']}/eviction", body)
+            except ApiError as error:
+                # 429: a budget; 500: two budgets (facts on sysctl node groups); 404: gone by now.
+                if error.status not in (404, 429, 500):
+                    raise
+        return not left
+
+    def initialize(self, api: Api, node: dict[str, Any], object_: dict[str, Any]) -> None:
+        """What AWS's cloud controller does with a node that registers."""
+        taints = object_["spec"].get("taints", [])
+        if not any(taint["key"] == UNINITIALIZED for taint in taints):
+            return
+        labels = {
+            "topology.kubernetes.io/region": node["role"]["AWS_REGION"],
+            "topology.kubernetes.io/zone": node["zone"],
+            "node.kubernetes.io/instance-type": node["type"],
+        }
+        kept = [taint for taint in taints if taint["key"] != UNINITIALIZED]
+        body = {"metadata": {"labels": labels}, "spec": {"taints": kept}}
+        with missing_is_fine():
+            api.patch(f"/api/v1/nodes/{node['name']}", body)
+
+    def relabel(
+        self, api: Api, where: dict[str, str], group: dict[str, Any], node: dict[str, Any], object_: dict[str, Any]
+    ) -> None:
+        """Labels and taints of a group reach the nodes that it has."""
+        labels, taints = own(group["labels"]), group["taints"]
+        if own(node["labels"]) == labels and node["taints"] == taints:
+            return
+        gone = {key: None for key in own(node["labels"]) if key not in labels}
+        parsed = [parse_taint(text) for text in taints]
+        before = {(one["key"], one["effect"]) for one in map(parse_taint, node["taints"])}
+        others = [one for one in object_["spec"].get("taints", []) if (one["key"], one["effect"]) not in before]
+        body = {
+            "metadata": {"labels": {**gone, **labels}},
+            "spec": {"taints": [*others, *parsed]},
+        }
+        api.patch(f"/api/v1/nodes/{node['name']}", body)
+        kept = {key: value for key, value in node["labels"].items() if key not in own(node["labels"])}
+        ask(AWS, "eks/nodes/relabelled", **where, instance=node["id"], labels={**kept, **labels}, taints=taints)
+
+    def forget(self, api: Api, found: dict[str, Any], known: set[str], groups: list[dict[str, Any]]) -> None:
+        """A node whose instance is gone goes from the API, as AWS's cloud controller sees to it."""
+        for name, object_ in found.items():
+            instance = object_["spec"].get("providerID", "").rpartition("/")[2]
+            if instance.startswith("i-") and instance not in known and instance not in self.busy:
+                api.delete(f"/api/v1/nodes/{name}")
+
+
+def own(labels: dict[str, str]) -> dict[str, str]:
+    """Those that the group was given by its user."""
+    return {key: value for key, value in labels.items() if not key.startswith("eks.amazonaws.com/")}
+
+
+def parse_taint(text: str) -> dict[str, str]:
+    key, _equals, rest = text.partition("=")
+    value, _colon, effect = rest.rpartition(":")
+    return {"key": key, "value": value, "effect": effect} if value else {"key": key, "effect": effect}
+
+
+def is_ready(object_: dict[str, Any]) -> bool:
+    conditions = object_.get("status", {}).get("conditions", [])
+    tainted = any(taint["key"] == UNINITIALIZED for taint in object_["spec"].get("taints", []))
+    return not tainted and any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+
+
+def evictable(pod: dict[str, Any]) -> bool:
+    """As a drain sees it: what a DaemonSet or the kubelet itself owns stays, what has ended does not count."""
+    owners = pod["metadata"].get("ownerReferences", [])
+    static = "kubernetes.io/config.mirror" in pod["metadata"].get("annotations", {})
+    ended = pod["status"].get("phase") in ("Succeeded", "Failed")
+    return not (static or ended or any(owner["kind"] == "DaemonSet" for owner in owners))
+
+
+@contextlib.contextmanager
+def missing_is_fine() -> Any:
+    try:
+        yield
+    except ApiError as error:
+        if error.status != 404:
+            raise

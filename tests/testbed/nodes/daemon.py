@@ -1,0 +1,64 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The controller as a process of the machine, beside the cloud: there all of the bed sees the nodes that it makes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from .. import paths
+from ..node import ENV, bed_processes, digest, wait_for
+
+LOG = paths.STATE / "nodes-controller.log"
+MODULE = ["-m", "testbed.nodes"]
+
+
+def recipe() -> str:
+    """Another one when its source changed: no test runs on stale code."""
+    folder = Path(__file__).parent
+    sources = [*sorted(folder.glob("*")), folder.parent / "node.py", folder.parent / "net.py"]
+    return digest([path.read_text() for path in sources if path.is_file()], str(paths.STATE))
+
+
+def running() -> list[tuple[int, str]]:
+    return [(pid, command[-1]) for pid, command in bed_processes() if command[1:3] == MODULE]
+
+
+def start() -> bool:
+    """The controller of this source; says whether it had to be started."""
+    wanted = recipe()
+    if [told for _pid, told in running()] == [wanted]:
+        return False
+    stop()
+    env = {**ENV, "PYTHONPATH": str(paths.TESTS), "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"}
+    python = Path(sys.prefix).resolve() / "bin" / "python"
+    with LOG.open("ab") as log:
+        subprocess.Popen(
+            [str(python), *MODULE, wanted],
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            cwd="/",
+        )
+    return True
+
+
+def stop() -> None:
+    for pid, _told in running():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+    def gone() -> bool:
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        return not running()  # who waits to be reaped has no environment any more
+
+    wait_for("the end of the nodes' controller", gone, 15)

@@ -1,0 +1,149 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What EKS would do next with the nodes of one group: a pure decision, taken again and again until nothing is left."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Limits:
+    """In seconds: see Settings in aws/eks_life.py."""
+
+    join: float = 900
+    evict: float = 900
+    drain: float = 300
+
+
+@dataclass(frozen=True)
+class Group:
+    name: str
+    status: str
+    desired: int
+    rolling: bool = False  # an update of its version, rather than of its settings
+    unavailable: int = 1
+    minimal: bool = False  # old nodes go before new ones come
+    force: bool = False
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One instance of the group."""
+
+    id: str
+    name: str = ""
+    current: bool = True  # booted from what is wanted now
+    ready: bool = True
+    unready: float = 0  # seconds since it was ready, or was launched
+    draining: float | None = None  # seconds since it was told to go
+    empty: bool = True  # nothing on it is left to evict
+
+
+@dataclass(frozen=True)
+class Plan:
+    launch: int = 0
+    drain: Sequence[str] = ()
+    terminate: Sequence[str] = ()
+    release: Sequence[str] = ()  # to be used again
+    outcome: str = ""  # created, create_failed, updated, update_failed, degraded, healthy, deleted
+    issue: dict[str, Any] = field(default_factory=dict)
+
+
+def decide(group: Group, nodes: Sequence[Seen], limits: Limits) -> Plan:
+    if group.status == "CREATING":
+        return creating(group, nodes, limits)
+    if group.status == "DELETING":
+        return deleting(nodes, limits)
+    if group.status == "UPDATING" and group.rolling:
+        return rolling(group, nodes, limits)
+    if group.status in ("ACTIVE", "DEGRADED", "UPDATING"):
+        return scaling(group, nodes, limits)
+    return Plan()
+
+
+def late(nodes: Sequence[Seen], limits: Limits) -> list[Seen]:
+    return [node for node in nodes if not node.ready and node.unready > limits.join and node.draining is None]
+
+
+def issue(code: str, message: str, resources: Sequence[str]) -> dict[str, Any]:
+    return {"code": code, "message": message, "resourceIds": list(resources)}
+
+
+def not_joined(nodes: Sequence[Seen]) -> dict[str, Any]:
+    return issue("NodeCreationFailure", "Instances failed to join the kubernetes cluster", [node.id for node in nodes])
+
+
+def creating(group: Group, nodes: Sequence[Seen], limits: Limits) -> Plan:
+    if lost := late(nodes, limits):
+        return Plan(outcome="create_failed", issue=not_joined(lost))
+    if len(nodes) >= group.desired and all(node.ready for node in nodes):
+        return Plan(outcome="created")
+    return Plan(launch=max(0, group.desired - len(nodes)))
+
+
+def leaving(nodes: Sequence[Seen], limit: float) -> list[str]:
+    """Those that are empty, or have had their time."""
+    return [n.id for n in nodes if n.draining is not None and (n.empty or n.draining > limit)]
+
+
+def deleting(nodes: Sequence[Seen], limits: Limits) -> Plan:
+    """Budgets count for the grace only (facts on sysctl node groups)."""
+    if not nodes:
+        return Plan(outcome="deleted")
+    return Plan(drain=[node.id for node in nodes if node.draining is None], terminate=leaving(nodes, limits.drain))
+
+
+def scaling(group: Group, nodes: Sequence[Seen], limits: Limits) -> Plan:
+    staying = [node for node in nodes if node.draining is None]
+    surplus = len(staying) - group.desired
+    # Those first that nobody wants any more, then those that do not work, then the youngest.
+    order = sorted(enumerate(staying), key=lambda pair: (pair[1].current, pair[1].ready, -pair[0]))
+    victims = [node.id for _number, node in order[:surplus]] if surplus > 0 else []
+    terminate = leaving(nodes, limits.drain)
+    lost = late(staying, limits)
+    settled = surplus == 0 and len(staying) == len(nodes) and (lost or all(node.ready for node in staying))
+    outcome = ""
+    if group.status == "UPDATING":
+        outcome = "updated" if settled else ""
+    elif lost and group.status == "ACTIVE":
+        outcome = "degraded"
+    elif group.status == "DEGRADED" and settled and not lost:
+        outcome = "healthy"
+    return Plan(max(0, -surplus), victims, terminate, outcome=outcome, issue=not_joined(lost) if lost else {})
+
+
+def rolling(group: Group, nodes: Sequence[Seen], limits: Limits) -> Plan:
+    old = [node for node in nodes if not node.current]
+    new = [node for node in nodes if node.current]
+    draining = [node for node in old if node.draining is not None]
+    if lost := late(new, limits):
+        message = f"Couldn't proceed with upgrade process as new nodes are not joining node group {group.name}"
+        return Plan(
+            terminate=[node.id for node in lost],
+            release=[node.id for node in draining],
+            outcome="update_failed",
+            issue=issue("NodeCreationFailure", message, [node.id for node in lost]),
+        )
+    stuck = [node for node in draining if not node.empty and (node.draining or 0) > limits.evict]
+    if stuck and not group.force:
+        message = f"Reached max retries while trying to evict pods from nodes in node group {group.name}"
+        return Plan(
+            release=[node.id for node in draining],
+            outcome="update_failed",
+            issue=issue("PodEvictionFailure", message, [node.name for node in stuck]),
+        )
+    if not old and len(new) >= group.desired and all(node.ready for node in new):
+        return Plan(outcome="updated")
+    at_once = min(group.unavailable, max(1, len(old)))
+    most = group.desired if group.minimal else group.desired + (at_once if old else 0)
+    launch = max(0, min(group.desired - len(new), most - len(nodes)))
+    staying = sum(1 for node in nodes if node.ready and node.draining is None)
+    fewest = group.desired - (at_once if group.minimal else 0)
+    free = max(0, min(at_once - len(draining), staying - fewest))
+    waiting = [node for node in old if node.draining is None]
+    broken = [node.id for node in waiting if not node.ready and not launch]
+    drain = [*broken, *(node.id for node in waiting if node.ready)][: max(free, len(broken))]
+    return Plan(launch, drain, leaving(draining, limits.evict))

@@ -1,0 +1,139 @@
+#!/usr/bin/python3 -IS
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""systemctl on a node of the bed: kubelet and containerd, by their unit files, started by the node's PID 1.
+
+What it knows of a unit: ExecStart, Environment and EnvironmentFile of its [Service], and drop-ins. A variable without
+braces is split into words, as systemd does it; nothing is globbed.
+"""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import shlex
+import socket
+import sys
+from typing import Any
+
+UNITS = ("kubelet", "containerd")
+SOCKET = "/run/testbed/init.sock"
+BASE = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LC_ALL": "C.UTF-8"}
+
+
+def lines(name: str) -> list[tuple[str, str]]:
+    """The settings of the unit's [Service], its drop-ins' after its own."""
+    found = []
+    path = f"/etc/systemd/system/{name}.service"
+    for file in [path, *sorted(glob.glob(f"{path}.d/*.conf"))]:
+        section = ""
+        with open(file, encoding="utf-8") as text:
+            for line in text:
+                line = line.strip()
+                if line.startswith("["):
+                    section = line
+                elif section == "[Service]" and "=" in line and not line.startswith(("#", ";")):
+                    key, _equals, value = line.partition("=")
+                    found.append((key.strip(), value.strip()))
+    return found
+
+
+def words(text: str) -> list[str]:
+    return shlex.split(text)
+
+
+def command(name: str) -> tuple[list[str], dict[str, str]]:
+    start, env = "", {}
+    for key, value in lines(name):
+        if key == "ExecStart":
+            start = value  # an empty one takes the former back
+        elif key == "Environment":
+            env.update(dict(word.partition("=")[::2] for word in words(value)))
+        elif key == "EnvironmentFile":
+            env.update(environment_file(value))
+    argv: list[str] = []
+    for word in words(start.lstrip("-@:+!")):
+        if word.startswith("$") and not word.startswith("${"):
+            argv += words(env.get(word[1:], "").replace("\\", "\\\\"))
+        else:
+            argv.append(word)
+    return argv, env
+
+
+def environment_file(path: str) -> dict[str, str]:
+    if path.startswith("-") and not os.path.exists(path[1:]):
+        return {}
+    with open(path.removeprefix("-"), encoding="utf-8") as text:
+        pairs = [word.partition("=")[::2] for line in text if line.strip() for word in words(line)]
+    return dict(pairs)
+
+
+def ask(request: dict[str, Any], *fds: int) -> dict[str, Any]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.connect(SOCKET)
+        socket.send_fds(connection, [json.dumps(request).encode()], fds)
+        connection.shutdown(socket.SHUT_WR)
+        answer: dict[str, Any] = json.loads(b"".join(iter(lambda: connection.recv(65536), b"")))
+    if "error" in answer:
+        sys.exit(f"Failed: {answer['error']}")
+    return answer
+
+
+def start(name: str) -> None:
+    argv, env = command(name)
+    log = os.open(f"/var/log/{name}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    with open("/run/testbed/role", encoding="utf-8") as role:
+        instance_role = json.load(role)
+    recipe = json.dumps([argv, env])
+    ask({"do": "start", "name": name, "recipe": recipe, "argv": argv, "env": {**BASE, **instance_role, **env}}, log)
+
+
+def running(name: str) -> int:
+    return int(ask({"do": "list"})["running"].get(name, 0))
+
+
+def show(name: str) -> None:
+    pid = running(name)
+    state = {
+        "Id": f"{name}.service",
+        "LoadState": "loaded" if os.path.exists(f"/etc/systemd/system/{name}.service") else "not-found",
+        "ActiveState": "active" if pid else "inactive",
+        "SubState": "running" if pid else "dead",
+        "UnitFileState": "enabled",
+        "MainPID": str(pid),
+        "FragmentPath": f"/etc/systemd/system/{name}.service",
+    }
+    print("\n".join(f"{key}={value}" for key, value in state.items()))
+
+
+def main(argv: list[str]) -> int:
+    asked = [word for word in argv if not word.startswith("-")]
+    verb, names = (asked or ["status"])[0], [word.removesuffix(".service") for word in asked[1:]]
+    if verb in ("daemon-reload", "enable", "disable", "reset-failed", "preset"):
+        return 0  # units are read anew at every start, and start with nothing but this
+    if unknown := [name for name in names if name not in UNITS]:
+        print(
+            f"Unit {unknown[0]}.service could not be found. (The test bed's nodes have {', '.join(UNITS)}.)",
+            file=sys.stderr,
+        )
+        return 4 if verb in ("status", "is-active") else 5
+    for name in names:
+        if verb in ("stop", "restart", "try-restart", "reload-or-restart"):
+            ask({"do": "stop", "name": name, "grace": 10.0})
+        if verb in ("start", "restart", "reload-or-restart"):
+            start(name)
+        if verb == "show":
+            show(name)
+        if verb in ("is-active", "status"):
+            up = bool(running(name))
+            print("active" if up else "inactive")
+            if not up:
+                return 3
+        if verb == "is-enabled":
+            print("enabled")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
