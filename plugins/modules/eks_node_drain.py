@@ -91,6 +91,11 @@ options:
     description: Whether a drain that fails uncordons the nodes that it has cordoned itself.
     type: bool
     default: true
+  wait_for_replacements:
+    description:
+      - Whether to wait until the replica sets and stateful sets of the evicted pods are all Ready elsewhere.
+    type: bool
+    default: false
   workers:
     description: How many calls are made at a time.
     type: int
@@ -199,6 +204,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "delete_emptydir_data": {"type": "bool", "default": False},
     "delete_unmanaged": {"type": "bool", "default": False},
     "uncordon_on_failure": {"type": "bool", "default": True},
+    "wait_for_replacements": {"type": "bool", "default": False},
     "workers": {"type": "int", "default": 10},
 }
 
@@ -292,6 +298,7 @@ def main() -> None:
     try:
         kube = Kube(_kubernetes.connect(params, module.client, module.tmpdir).api)
         drain = Drain(kube, rules, params["timeout"], params["workers"], params["uncordon_on_failure"])
+        drain.wait_for_replacements = params["wait_for_replacements"]
         nodes = chosen(kube, params)
         if params["state"] == "drained":
             result.update(drained(drain, nodes, module.check_mode))

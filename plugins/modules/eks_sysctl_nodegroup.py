@@ -329,6 +329,12 @@ previous:
   type: list
   elements: str
   sample: [workers]
+retiring:
+  description: Groups whose pods are to move, those in RV(previous) and O(clone_from), as far as they are there.
+  returned: state=present
+  type: list
+  elements: dict
+  sample: [{name: workers, status: ACTIVE, owner: null}]
 verified:
   description: Whether reading back shows the group as planned. Null where it was not waited for.
   returned: state=present
@@ -489,6 +495,7 @@ def present(module: AnsibleModule, run: Run) -> dict[str, Any]:
     decided = plan.decide(wanted, seen)
     result: dict[str, Any] = options.told(decided)
     result["changed"] = bool(decided.steps)
+    result["retiring"] = [options.group_dict(one) for one in run.retiring(wanted, seen, decided)]
     if module._diff:
         result["diff"] = options.diff_of(decided.steps)
     for warning in decided.warnings:

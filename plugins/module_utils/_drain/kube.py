@@ -110,6 +110,20 @@ class Kube:
         body = {"spec": {"unschedulable": unschedulable or None}}
         call(self.api, "PATCH", f"/api/v1/nodes/{node}", body, content_type="application/merge-patch+json")
 
+    def replicas(self, namespace: str, kind: str, name: str) -> Optional[tuple[int, int]]:
+        """How many are Ready and how many there are to be; None where that is not known, or it is gone."""
+        kinds = {"ReplicaSet": "apis/apps/v1", "StatefulSet": "apis/apps/v1", "ReplicationController": "api/v1"}
+        if kind not in kinds:
+            return None
+        try:
+            told = call(self.api, "GET", f"/{kinds[kind]}/namespaces/{namespace}/{kind.lower()}s/{name}")
+        except KubeError as error:
+            if error.status == 404:
+                return None
+            raise
+        ready = int((told.get("status") or {}).get("readyReplicas") or 0)
+        return ready, int((told.get("spec") or {}).get("replicas") or 0)
+
     def evict(self, pod: Pod, rules: Rules) -> None:
         """Of this very pod: one that has taken its name since is left alone."""
         options: dict[str, Any] = {"preconditions": {"uid": pod.uid}}

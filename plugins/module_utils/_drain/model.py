@@ -29,6 +29,7 @@ class Pod:
     node: str
     labels: Mapping[str, str] = field(default_factory=dict)
     controller: Optional[str] = None  # kind of the owner that would make it again
+    owner: str = ""  # that controller's name
     mirror: bool = False
     empty_dirs: tuple[str, ...] = ()
     finished: bool = False
@@ -49,6 +50,7 @@ class Pod:
             node=str(spec.get("nodeName") or ""),
             labels=dict(meta.get("labels") or {}),
             controller=str(owner["kind"]) if owner else None,
+            owner=str(owner["name"]) if owner else "",
             mirror="kubernetes.io/config.mirror" in (meta.get("annotations") or {}),
             empty_dirs=tuple(str(one["name"]) for one in spec.get("volumes") or [] if "emptyDir" in one),
             finished=(entry.get("status") or {}).get("phase") in ("Succeeded", "Failed"),

@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Optional, Protocol
 
 from . import plan
 from .kube import KubeError
@@ -26,6 +26,7 @@ class Cluster(Protocol):
     def budgets(self) -> list[Budget]: ...
     def cordon(self, node: str, unschedulable: bool) -> None: ...
     def evict(self, pod: Pod, rules: Rules) -> None: ...
+    def replicas(self, namespace: str, kind: str, name: str) -> Optional[tuple[int, int]]: ...
 
 
 class Clock:
@@ -75,6 +76,7 @@ class Drain:
     timeout: float = 3600
     workers: int = 10
     uncordon_on_failure: bool = True
+    wait_for_replacements: bool = False
     clock: Clock = field(default_factory=Clock)
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     cordoned: list[str] = field(default_factory=list)
@@ -111,6 +113,8 @@ class Drain:
             decisions, budgets = self.look(nodes)  # what has landed meanwhile
             if not self._refused(decisions):
                 self._evict_all(nodes, began, decisions, budgets)
+                if self.wait_for_replacements and not self.error:
+                    self._await_replacements(began + self.timeout)
         except KubeError as error:
             self.error = str(error)
         if self.error and self.uncordon_on_failure and self.cordoned:
@@ -158,6 +162,26 @@ class Drain:
             if failed:
                 said = "; ".join(f"{one.pod.key} on {one.pod.node}: {one.reason}" for one in failed[:10])
                 self.error = f"{len(failed)} pods are not gone: {said}"
+
+    def _await_replacements(self, deadline: float) -> None:
+        """Until what made the evicted pods has as many Ready as it is to have."""
+        evicted = [one.pod for one in self.outcomes.values() if one.status == "evicted" and one.pod.controller]
+        owners = sorted({(one.namespace, str(one.controller), one.owner) for one in evicted})
+        while True:
+            counted = [(owner, self.kube.replicas(*owner)) for owner in owners]
+            short = [(owner, count) for owner, count in counted if count and count[0] < count[1]]
+            if not short:
+                return
+            said = "; ".join(f"{o[1]} {o[0]}/{o[2]} has {c[0]} of {c[1]} Ready" for o, c in short[:10] if c)
+            self._say(said)
+            if self.clock.now() >= deadline:
+                self.error = f"the pods are gone, but not all of their replacements are Ready elsewhere: {said}"
+                return
+            self.clock.sleep(min(TICK, max(0.0, deadline - self.clock.now())))
+
+    def _say(self, line: str) -> None:
+        if not self.progress or self.progress[-1] != line:
+            self.progress.append(line)
 
     def _take_in(self, decisions: Sequence[plan.Decision], began: float) -> None:
         """Brings the outcomes up to what is there: new pods, and those that are gone."""
@@ -221,9 +245,7 @@ class Drain:
                 waiting[budget] = waiting.get(budget, 0) + 1
         gone = sum(one.status == "evicted" for one in self.outcomes.values())
         said = "".join(f", {count} wait for budget {budget}" for budget, count in sorted(waiting.items()))
-        line = f"{gone} gone, {len(left)} left{said}"
-        if not self.progress or self.progress[-1] != line:
-            self.progress.append(line)
+        self._say(f"{gone} gone, {len(left)} left{said}")
 
     def _late(self, left: Sequence[Outcome]) -> None:
         for one in left:

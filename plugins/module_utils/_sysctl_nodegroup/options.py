@@ -156,6 +156,7 @@ def group_dict(group: Group) -> dict[str, Any]:
         "release_version": group.release_version,
         "ami_type": group.ami_type,
         "owner": str(group.owner) if group.owner else None,
+        "owner_command": group.owner.command if group.owner else None,
         "labels": dict(group.labels),
         "tags": dict(group.tags),
         "scaling": dict(group.description.get("scalingConfig") or {}),

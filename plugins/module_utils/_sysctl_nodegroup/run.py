@@ -84,6 +84,15 @@ class Run:
         reference = told.get("launchTemplate")
         return Group(told, ec2.template(self.ec2, reference) if reference else None)
 
+    def retiring(self, wanted: Wanted, seen: Seen, plan: Plan) -> list[Group]:
+        """The groups that the planned one takes the place of, as far as they are there."""
+        if not plan.needed:
+            return []
+        found = [one for one in seen.generations if one.name != plan.group_name]
+        source = seen.source or (self.group(wanted.clone_from) if wanted.clone_from else None)
+        known = {plan.group_name, *(one.name for one in found)}
+        return [*found, *([source] if source and source.name not in known else [])]
+
     # Apply
 
     def apply(self, plan: Plan, seen: Seen) -> None:

@@ -67,6 +67,9 @@ class FakeCluster:
     def cordon(self, node: str, unschedulable: bool) -> None:
         self.log.append(("cordon" if unschedulable else "uncordon", node))
 
+    def replicas(self, namespace: str, kind: str, name: str) -> tuple[int, int] | None:
+        return (2 if self.clock.now() > 20 else 1, 2) if kind == "ReplicaSet" else None
+
     def evict(self, pod: Pod, rules: Rules) -> None:
         with self.lock:
             self.log.append(("evict", pod.name))
@@ -156,6 +159,15 @@ def test_what_would_lose_something_is_refused_before_anything_is_touched(one: Po
     assert cluster.log == []
     asked = Rules(delete_emptydir_data=True, delete_unmanaged=True)
     assert not drained([one, pod("b")], rules=asked)[0].error
+
+
+def test_replacements_are_waited_for_and_named_where_they_do_not_come() -> None:
+    drain, cluster = drained([pod("a", owner="web-1")], wait_for_replacements=True)
+    assert not drain.error
+    assert cluster.clock.now() > 20
+    assert "ReplicaSet d/web-1 has 1 of 2 Ready" in drain.progress
+    late, _dummy = drained([pod("a", owner="web-1")], wait_for_replacements=True, timeout=10)
+    assert "not all of their replacements are Ready" in late.error
 
 
 def test_daemon_sets_and_mirrors_stay() -> None:
