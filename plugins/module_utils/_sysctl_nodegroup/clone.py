@@ -199,9 +199,18 @@ def _template(group: Group, chosen_family: str, cluster: Cluster) -> tuple[dict[
 
 def _copied(group: Group, source: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     lost = [f"{key} of its template, which EKS refuses" for key in REFUSED_IN_TEMPLATE if source.get(key)]
-    data = {key: value for key, value in source.items() if key not in (*REFUSED_IN_TEMPLATE, *_READ_ONLY) and value}
-    if any("SubnetId" in one for one in data.get("NetworkInterfaces") or []):
+    if any("SubnetId" in one for one in source.get("NetworkInterfaces") or []):
         lost.append("SubnetId of its template's network interfaces, which EKS refuses")
+    data = cleaned(source)
+    if group.ami_type != CUSTOM and not group.custom_ami:
+        data.pop("ImageId", None)
+    return data, lost
+
+
+def cleaned(source: Mapping[str, Any]) -> dict[str, Any]:
+    """A template's content without what EKS refuses or sets, without foreign tags, and without user data."""
+    data = {key: value for key, value in source.items() if key not in (*REFUSED_IN_TEMPLATE, *_READ_ONLY) and value}
+    if data.get("NetworkInterfaces"):
         data["NetworkInterfaces"] = [
             {key: value for key, value in one.items() if key != "SubnetId"} for one in data["NetworkInterfaces"]
         ]
@@ -213,12 +222,10 @@ def _copied(group: Group, source: Mapping[str, Any]) -> tuple[dict[str, Any], li
     data.pop("TagSpecifications", None)
     if kept:
         data["TagSpecifications"] = kept
-    if group.ami_type != CUSTOM and not group.custom_ami:
-        data.pop("ImageId", None)
     options = data.get("MetadataOptions")
     if options:
         data["MetadataOptions"] = {key: value for key, value in options.items() if key != "State"}
-    return data, lost
+    return data
 
 
 def disk(chosen_family: str, size: int) -> list[dict[str, Any]]:

@@ -369,16 +369,11 @@ def same_template(one: Mapping[str, Any], other: Mapping[str, Any], family: str)
 
 def template_differences(before: Mapping[str, Any], after: Mapping[str, Any], family: str) -> list[str]:
     """The fields that differ by meaning: empty ones count as absent, MIME boundaries do not count."""
-    found = []
-    for key in sorted({*before, *after}):
-        left, right = before.get(key), after.get(key)
-        if key == "UserData":
-            left, right = (userdata.meaning(family, bytes(one)) if one else None for one in (left, right))
-        if key == "MetadataOptions":
-            left, right = ({k: v for k, v in (one or {}).items() if k != "State"} for one in (left, right))
-        if (left or None) != (right or None):
-            found.append(key)
-    return found
+    left, right = clone.cleaned(before), clone.cleaned(after)
+    found = [key for key in sorted({*left, *right}) if left.get(key) != right.get(key)]
+    texts = (before.get("UserData"), after.get("UserData"))
+    meanings = [userdata.meaning(family, bytes(one)) if one else None for one in texts]
+    return [*found, "UserData"] if meanings[0] != meanings[1] else found
 
 
 # A group that is there

@@ -12,7 +12,7 @@ from ansible_collections.daytwo.aws.plugins.module_utils._sysctl_nodegroup impor
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._sysctl_nodegroup.patterns import generated
 
 HERE = Path(__file__).parent
-# What NewAllowlist of k8s.io/kubernetes v1.34.4 said to each (tests/testbed/cluster/allowlist), "" where it took it.
+# What NewAllowlist of k8s.io/kubernetes v1.34.4 said to each (tests/tools/kubelet_allowlist), "" where it took it.
 RECORD: dict[str, str] = json.loads((HERE / "kubelet_1_34.json").read_text())
 MINORS = range(sysctls.OLDEST_MINOR, sysctls.NEWEST_MINOR + 1)
 

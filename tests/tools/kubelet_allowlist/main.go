@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 
 // Asks the kubelet's own code: reads patterns, one a line (JSON strings), answers for each with "" or its error.
+// Build it where the bed's Kubernetes is: cd tests/testbed/cluster && go build -o ASK ../../tools/kubelet_allowlist/main.go
 package main
 
 import (

@@ -1,0 +1,151 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The only file that talks to the cluster for a drain. Takes a ready kubernetes.client.ApiClient."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Optional
+from urllib.parse import urlencode
+
+from .model import Budget, Node, Pod, Rules
+
+try:
+    from urllib3 import Timeout
+    from urllib3.exceptions import HTTPError
+
+    _ERRORS: tuple[type[Exception], ...] = (HTTPError,)
+    TIMEOUT: Any = Timeout(connect=10, read=60)  # seconds
+except ImportError:  # without the kubernetes package, which needs it, there is no client either
+    _ERRORS = ()
+    TIMEOUT = None
+
+GROUP_LABEL = "eks.amazonaws.com/nodegroup"
+PAGE = 500
+
+
+class KubeError(Exception):
+    """What the API server answered instead. C(status) 0: nothing was answered."""
+
+    def __init__(self, what: str, status: int, message: str, retry_after: float = 0.0) -> None:
+        super().__init__(f"{what}: {f'HTTP {status}: ' if status else ''}{message}")
+        self.status = status
+        self.message = message
+        self.retry_after = retry_after
+
+
+def call(
+    api: Any,
+    method: str,
+    path: str,
+    body: Optional[Mapping[str, Any]] = None,
+    query: Sequence[tuple[str, str]] = (),
+    content_type: str = "application/json",
+) -> dict[str, Any]:
+    """By the client's own connections and credentials. Its calling functions differ between versions; these do not."""
+    configuration = api.configuration
+    headers = {"Accept": "application/json"}
+    if body is not None:
+        headers["Content-Type"] = content_type
+    for setting in configuration.auth_settings().values():  # renews a token that nears its end
+        if setting["in"] == "header" and setting["value"]:
+            headers[setting["key"]] = setting["value"]
+    url = configuration.host.rstrip("/") + path + (f"?{urlencode(list(query))}" if query else "")
+    what = f"{method} {path}"
+    try:
+        answer = api.rest_client.pool_manager.request(
+            method,
+            url,
+            body=None if body is None else json.dumps(body),
+            headers=headers,
+            timeout=TIMEOUT,
+            retries=False,
+        )
+    except _ERRORS as error:
+        raise KubeError(what, 0, str(error)) from error
+    try:
+        told = json.loads(answer.data or b"{}")
+    except ValueError:
+        told = {"message": answer.data.decode("utf-8", "replace")[:200]}
+    if answer.status >= 400:
+        causes = "; ".join(str(one.get("message")) for one in (told.get("details") or {}).get("causes") or [])
+        message = " ".join(one for one in (str(told.get("message") or answer.reason), causes) if one)
+        hint = answer.headers.get("Retry-After") or (told.get("details") or {}).get("retryAfterSeconds") or 0
+        raise KubeError(what, answer.status, message, float(hint))
+    found: dict[str, Any] = told
+    return found
+
+
+def _list(api: Any, path: str, query: Sequence[tuple[str, str]] = ()) -> list[dict[str, Any]]:
+    items: list[dict[str, Any]] = []
+    more = ""
+    while True:
+        page = [("limit", str(PAGE)), *([("continue", more)] if more else [])]
+        answer = call(api, "GET", path, query=[*query, *page])
+        items += answer.get("items") or []
+        more = str((answer.get("metadata") or {}).get("continue") or "")
+        if not more:
+            return items
+
+
+class Kube:
+    """The calls that a drain makes."""
+
+    def __init__(self, api: Any) -> None:
+        self.api = api
+
+    def nodes(self, selector: str = "") -> list[Node]:
+        query = [("labelSelector", selector)] if selector else []
+        return [Node.parse(one) for one in _list(self.api, "/api/v1/nodes", query)]
+
+    def pods(self, node: str) -> list[Pod]:
+        query = [("fieldSelector", f"spec.nodeName={node}")]
+        return [Pod.parse(one) for one in _list(self.api, "/api/v1/pods", query)]
+
+    def budgets(self) -> list[Budget]:
+        return [Budget.parse(one) for one in _list(self.api, "/apis/policy/v1/poddisruptionbudgets")]
+
+    def cordon(self, node: str, unschedulable: bool) -> None:
+        body = {"spec": {"unschedulable": unschedulable or None}}
+        call(self.api, "PATCH", f"/api/v1/nodes/{node}", body, content_type="application/merge-patch+json")
+
+    def replicas(self, namespace: str, kind: str, name: str) -> Optional[tuple[int, int]]:
+        """How many are Ready and how many there are to be; None where that is not known, or it is gone."""
+        kinds = {"ReplicaSet": "apis/apps/v1", "StatefulSet": "apis/apps/v1", "ReplicationController": "api/v1"}
+        if kind not in kinds:
+            return None
+        try:
+            told = call(self.api, "GET", f"/{kinds[kind]}/namespaces/{namespace}/{kind.lower()}s/{name}")
+        except KubeError as error:
+            if error.status == 404:
+                return None
+            raise
+        ready = int((told.get("status") or {}).get("readyReplicas") or 0)
+        return ready, int((told.get("spec") or {}).get("replicas") or 0)
+
+    def evict(self, pod: Pod, rules: Rules) -> None:
+        """Of this very pod: one that has taken its name since is left alone."""
+        options: dict[str, Any] = {"preconditions": {"uid": pod.uid}}
+        if rules.grace_period is not None:
+            options["gracePeriodSeconds"] = rules.grace_period
+        body = {
+            "apiVersion": "policy/v1",
+            "kind": "Eviction",
+            "metadata": {"name": pod.name, "namespace": pod.namespace},
+            "deleteOptions": options,
+        }
+        call(self.api, "POST", f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}/eviction", body)
+
+
+def pods_on_groups(api: Any, groups: Sequence[str]) -> list[str]:
+    """Pods on the nodes of these node groups that are more than daemon sets and mirrors."""
+    kube = Kube(api)
+    found = []
+    for node in kube.nodes(f"{GROUP_LABEL} in ({','.join(groups)})"):
+        found += [
+            pod.key
+            for pod in kube.pods(node.name)
+            if not pod.mirror and pod.controller != "DaemonSet" and not pod.finished
+        ]
+    return sorted(found)

@@ -1,0 +1,75 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The only file that talks to EKS."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Optional
+
+from .aws import call, pages
+from .errors import ServiceError
+from .model import Cluster
+
+GONE = "ResourceNotFoundException"
+
+
+def cluster(client: Any, name: str) -> Cluster:
+    told = call(client, "DescribeCluster", name=name)["cluster"]
+    return Cluster(
+        name=str(told["name"]),
+        version=str(told.get("version") or ""),
+        endpoint=str(told.get("endpoint") or ""),
+        certificate_authority=str((told.get("certificateAuthority") or {}).get("data") or ""),
+        service_cidr=str((told.get("kubernetesNetworkConfig") or {}).get("serviceIpv4Cidr") or ""),
+        security_group=str((told.get("resourcesVpcConfig") or {}).get("clusterSecurityGroupId") or ""),
+        auto_mode=bool((told.get("computeConfig") or {}).get("enabled")),
+    )
+
+
+def group_names(client: Any, cluster_name: str) -> list[str]:
+    return [str(one) for one in pages(client, "ListNodegroups", "nodegroups", "nextToken", clusterName=cluster_name)]
+
+
+def group(client: Any, cluster_name: str, name: str) -> Optional[dict[str, Any]]:
+    """As DescribeNodegroup tells it; None where there is none."""
+    try:
+        told = call(client, "DescribeNodegroup", clusterName=cluster_name, nodegroupName=name)["nodegroup"]
+    except ServiceError as error:
+        if error.code == GONE:
+            return None
+        raise
+    return dict(told)
+
+
+def create_group(client: Any, cluster_name: str, params: Mapping[str, Any]) -> None:
+    call(client, "CreateNodegroup", clusterName=cluster_name, **params)
+
+
+def update_config(client: Any, cluster_name: str, name: str, changes: Mapping[str, Any]) -> str:
+    answer = call(client, "UpdateNodegroupConfig", clusterName=cluster_name, nodegroupName=name, **changes)
+    return str(answer["update"]["id"])
+
+
+def update_version(client: Any, cluster_name: str, name: str, changes: Mapping[str, Any], force: bool) -> str:
+    answer = call(
+        client, "UpdateNodegroupVersion", clusterName=cluster_name, nodegroupName=name, force=force, **changes
+    )
+    return str(answer["update"]["id"])
+
+
+def update(client: Any, cluster_name: str, name: str, update_id: str) -> dict[str, Any]:
+    answer = call(client, "DescribeUpdate", name=cluster_name, nodegroupName=name, updateId=update_id)
+    return dict(answer["update"])
+
+
+def delete_group(client: Any, cluster_name: str, name: str) -> None:
+    call(client, "DeleteNodegroup", clusterName=cluster_name, nodegroupName=name)
+
+
+def tag(client: Any, arn: str, tags: Mapping[str, str]) -> None:
+    call(client, "TagResource", resourceArn=arn, tags=dict(tags))
+
+
+def untag(client: Any, arn: str, keys: Sequence[str]) -> None:
+    call(client, "UntagResource", resourceArn=arn, tagKeys=list(keys))

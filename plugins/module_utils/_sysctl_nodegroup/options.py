@@ -1,0 +1,164 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The module's options as what is wanted, and a plan as the module's result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Optional
+
+from .._plan import Step
+from . import userdata
+from .errors import SysctlError
+from .model import Group, Wanted
+from .plan import Plan
+
+# Options that stand for one field of the group each.
+FIELDS = {
+    "instance_types": "instanceTypes",
+    "subnets": "subnets",
+    "node_role": "nodeRole",
+    "labels": "labels",
+    "taints": "taints",
+    "capacity_type": "capacityType",
+    "tags": "tags",
+}
+_EFFECTS = {"NoSchedule": "NO_SCHEDULE", "NoExecute": "NO_EXECUTE", "PreferNoSchedule": "PREFER_NO_SCHEDULE"}
+_CAMEL = {
+    "min_size": "minSize",
+    "max_size": "maxSize",
+    "desired_size": "desiredSize",
+    "max_unavailable": "maxUnavailable",
+    "max_unavailable_percentage": "maxUnavailablePercentage",
+    "update_strategy": "updateStrategy",
+    "enabled": "enabled",
+}
+
+
+def camel(value: Optional[Mapping[str, Any]]) -> dict[str, Any]:
+    return {_CAMEL[key]: one for key, one in (value or {}).items() if one is not None}
+
+
+def wanted_of(params: Mapping[str, Any]) -> Wanted:
+    overrides: dict[str, Any] = {}
+    for option, key in FIELDS.items():
+        if params.get(option) is not None:
+            overrides[key] = params[option]
+    if "taints" in overrides:
+        overrides["taints"] = [
+            {
+                "key": one["key"],
+                **({"value": one["value"]} if one.get("value") else {}),
+                "effect": _EFFECTS.get(one["effect"], one["effect"]),
+            }
+            for one in overrides["taints"]
+        ]
+    for option, key in (
+        ("scaling", "scalingConfig"),
+        ("update_config", "updateConfig"),
+        ("node_repair_config", "nodeRepairConfig"),
+    ):
+        if params.get(option):
+            overrides[key] = camel(params[option])
+    if not params.get("sysctls") and params.get("state") != "absent":
+        raise SysctlError("sysctls: at least one pattern is needed")
+    given = params.get("user_data")
+    return Wanted(
+        cluster=params.get("cluster") or "",
+        name=params["name"],
+        sysctls=tuple(dict.fromkeys(params.get("sysctls") or ())),
+        clone_from=params.get("clone_from"),
+        overrides=overrides,
+        ami_family=params["ami_family"],
+        ami_id=params.get("ami_id"),
+        version=params.get("version"),
+        release_version=params.get("release_version"),
+        user_data=None if given is None else given.encode(),
+        kubelet_config=params.get("kubelet_config") or {},
+        disk_size=params.get("disk_size"),
+        security_groups=params.get("security_groups"),
+        strategy=params["strategy"],
+        allow_version_change=params["allow_version_change"],
+        accept_shared_role=params["accept_shared_role"],
+        dedicated=params["dedicated"],
+        force=params["force"],
+    )
+
+
+def bootstrap_of(params: Mapping[str, Any]) -> Optional[userdata.Bootstrap]:
+    given = params.get("bootstrap")
+    if not params.get("ami_id"):
+        return None
+    if not given or not params.get("cluster"):
+        raise SysctlError(
+            "state=rendered with ami_id: nodes with an AMI of one's own must be told the cluster: give cluster "
+            "and bootstrap"
+        )
+    return userdata.Bootstrap(
+        params["cluster"],
+        given["endpoint"],
+        given["certificate_authority"],
+        given["service_cidr"],
+        given.get("dns_ip") or "",
+        params.get("labels") or {},
+        wanted_of(params).overrides.get("taints") or (),
+    )
+
+
+def readable(value: Any) -> Any:
+    """User data as text, everywhere in a structure."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, Mapping):
+        return {key: readable(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [readable(one) for one in value]
+    return value
+
+
+def step_dict(step: Step) -> dict[str, Any]:
+    return dict(readable(step.to_dict()))
+
+
+def plan_dict(plan: Plan) -> dict[str, Any]:
+    return {"change": plan.change, "reason": plan.reason, "steps": [step_dict(step) for step in plan.steps]}
+
+
+def told(plan: Plan) -> dict[str, Any]:
+    """What is the same in check mode and in the run."""
+    return {
+        "needed": plan.needed,
+        "classification": [one.to_dict() for one in plan.classification],
+        "classified_for": dict(plan.classified_for),
+        "plan": plan_dict(plan),
+        "previous": list(plan.previous),
+        "lost": list(plan.lost),
+        "clone_table": dict(plan.clone_table),
+        "node_selector": dict(plan.node_selector),
+        "tolerations": [dict(one) for one in plan.tolerations],
+        "user_data": plan.user_data.decode("utf-8", "replace"),
+        "ami_family": plan.family,
+    }
+
+
+def diff_of(steps: Sequence[Step]) -> dict[str, Any]:
+    before = {f"{step.action} {step.target}": readable(step.before) for step in steps}
+    after = {f"{step.action} {step.target}": readable(step.after) for step in steps}
+    return {"before": before, "after": after}
+
+
+def group_dict(group: Group) -> dict[str, Any]:
+    return {
+        "name": group.name,
+        "arn": group.arn,
+        "status": group.status,
+        "version": group.version,
+        "release_version": group.release_version,
+        "ami_type": group.ami_type,
+        "owner": str(group.owner) if group.owner else None,
+        "owner_command": group.owner.command if group.owner else None,
+        "labels": dict(group.labels),
+        "tags": dict(group.tags),
+        "scaling": dict(group.description.get("scalingConfig") or {}),
+        "issues": readable(group.issues),
+    }

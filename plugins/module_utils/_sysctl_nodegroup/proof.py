@@ -1,0 +1,107 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A pod that sets sysctls on one node and tells what it finds in its own /proc/sys: how it is written, and read."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Optional
+
+from .sysctls import normalized
+
+LABEL = "daytwo.aws/sysctl-proof"
+# cat fails on purpose at the end: a container's last output is its termination message only where it fails, and so
+# neither a shell in the image nor the right to read logs is needed.
+END = "/daytwo-no-such-file"
+SKIPPED = re.compile(r"(^|/)(pause|eks/pause)(:|@|$)|/kube-proxy|/aws-network-policy|/amazon-k8s-cni")
+NOT_STARTED = ("StartError", "ContainerCannotRun", "RunContainerError", "CreateContainerError")
+
+
+def path_of(sysctl: str) -> str:
+    """In /proc/sys, where dots and slashes stand the other way round."""
+    return "/proc/sys/" + normalized(sysctl).translate(str.maketrans("./", "/."))
+
+
+def plain(value: str) -> str:
+    """The kernel puts tabs between several values; white space does not count."""
+    return " ".join(str(value).split())
+
+
+def pod_name(node: str) -> str:
+    return f"daytwo-sysctl-proof-{hashlib.sha256(node.encode()).hexdigest()[:10]}"
+
+
+def pod(node: str, namespace: str, wanted: Mapping[str, str], image: str, pull: bool, seconds: int) -> dict[str, Any]:
+    """As small and as harmless as Pod Security "restricted" asks, but for the sysctls themselves."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": pod_name(node), "namespace": namespace, "labels": {LABEL: "true"}},
+        "spec": {
+            "nodeName": node,
+            "restartPolicy": "Never",
+            "activeDeadlineSeconds": seconds,
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+            "terminationGracePeriodSeconds": 0,
+            "tolerations": [{"operator": "Exists"}],
+            "securityContext": {
+                "sysctls": [{"name": normalized(name), "value": str(value)} for name, value in wanted.items()],
+                "runAsNonRoot": True,
+                "runAsUser": 65534,
+                "runAsGroup": 65534,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "containers": [
+                {
+                    "name": "proof",
+                    "image": image,
+                    "imagePullPolicy": "IfNotPresent" if pull else "Never",
+                    "command": ["cat", *[path_of(name) for name in wanted], END],
+                    "terminationMessagePolicy": "FallbackToLogsOnError",
+                    "resources": {"requests": {"cpu": "1m", "memory": "8Mi"}, "limits": {"memory": "32Mi"}},
+                    "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+                }
+            ],
+        },
+    }
+
+
+def images_on(node: Mapping[str, Any]) -> list[str]:
+    """Images that the node holds, the smallest first, since those are likely to be whole small systems."""
+    found = []
+    for one in (node.get("status") or {}).get("images") or []:
+        names = [str(name) for name in one.get("names") or [] if "<none>" not in str(name)]
+        tagged = [name for name in names if "@" not in name] or names
+        if tagged and not SKIPPED.search(tagged[0]):
+            found.append((int(one.get("sizeBytes") or 0), tagged[0]))
+    return [name for dummy_size, name in sorted(found)]
+
+
+def outcome(entry: Mapping[str, Any]) -> tuple[str, str]:
+    """Of a pod: V(waiting), V(forbidden), V(unusable) (the image has no cat, or is not there), V(failed), V(read)."""
+    status = entry.get("status") or {}
+    if status.get("phase") == "Failed" and status.get("reason"):
+        kind = "forbidden" if status["reason"] == "SysctlForbidden" else "failed"
+        return kind, f"{status['reason']}: {status.get('message')}"
+    for one in status.get("containerStatuses") or []:
+        state = one.get("state") or {}
+        waiting = state.get("waiting") or {}
+        if waiting.get("reason") in ("ErrImageNeverPull", "ImagePullBackOff", "ErrImagePull", "InvalidImageName"):
+            return "unusable", f"{waiting['reason']}: {waiting.get('message')}"
+        if waiting.get("reason") in NOT_STARTED:
+            return "unusable", f"{waiting['reason']}: {waiting.get('message')}"
+        ended = state.get("terminated")
+        if ended:
+            if ended.get("reason") in NOT_STARTED:
+                return "unusable", f"{ended['reason']}: {ended.get('message')}"
+            return "read", str(ended.get("message") or "")
+    return "waiting", f"it is {status.get('phase') or 'unknown'}"
+
+
+def read(message: str, names: Sequence[str]) -> Optional[list[str]]:
+    """The values in the order of the names; None where the message does not hold one line for each."""
+    lines = [line for line in message.splitlines() if END not in line and line.strip()]
+    return [plain(line) for line in lines] if len(lines) == len(names) else None

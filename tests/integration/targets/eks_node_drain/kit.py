@@ -1,0 +1,160 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A namespace of its own on the bed's real cluster, two nodes to drain and two to go to, and runs of the module."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from integration.targets.eks_node_drain.stub import Nodes
+from integration.targets.eks_sysctl_nodegroup.kit import CALLBACKS, Told
+from testbed import Bed
+from testbed.eks import Cluster
+
+MODULE = "daytwo.aws.eks_node_drain"
+
+
+class Shop:
+    def __init__(self, cluster: Cluster, folder: Path) -> None:
+        self.api = cluster.api
+        self.kubeconfig = str(cluster.kubeconfig)
+        self.folder = folder
+        mark = uuid.uuid4().hex[:6]
+        self.namespace = f"shop-{mark}"
+        self.old = [f"old-{mark}-1", f"old-{mark}-2"]
+        self.new = [f"new-{mark}-1", f"new-{mark}-2"]
+        self.group = f"old-{mark}"
+        self._runs = 0
+        self.api.post("/api/v1/namespaces", {"metadata": {"name": self.namespace}})
+        self.nodes = [Nodes(self.api, self.old, self.group)]
+
+    def add_new_nodes(self) -> None:
+        """Where evicted pods can go."""
+        self.nodes.append(Nodes(self.api, self.new, "new"))
+
+    def close(self) -> None:
+        self.api.delete(f"/api/v1/namespaces/{self.namespace}")
+        wait_for(lambda: not self.pods(), "the pods' end")
+        for nodes in self.nodes:
+            nodes.close()
+
+    def deploy(self, name: str, replicas: int, wait: bool = True, **spec: Any) -> None:
+        labels = {"app": name}
+        container = {"name": "main", "image": "registry.example/none"}
+        pod = {"terminationGracePeriodSeconds": 2, "containers": [container], **spec}
+        self.api.post(
+            f"/apis/apps/v1/namespaces/{self.namespace}/deployments",
+            {
+                "metadata": {"name": name},
+                "spec": {
+                    "replicas": replicas,
+                    "selector": {"matchLabels": labels},
+                    "template": {"metadata": {"labels": labels}, "spec": pod},
+                },
+            },
+        )
+        if wait:
+            wait_for(lambda: len(self.running(name)) == replicas, f"{replicas} pods of {name}")
+
+    def pod(self, name: str, node: str, **meta: Any) -> None:
+        """A pod that nothing would make again."""
+        container = {"name": "main", "image": "registry.example/none"}
+        body = {"metadata": {"name": name, **meta}, "spec": {"nodeName": node, "containers": [container]}}
+        self.api.post(f"/api/v1/namespaces/{self.namespace}/pods", body)
+
+    def budget(self, name: str, app: str, **spec: Any) -> None:
+        body = {"metadata": {"name": name}, "spec": {"selector": {"matchLabels": {"app": app}}, **spec}}
+        path = f"/apis/policy/v1/namespaces/{self.namespace}/poddisruptionbudgets"
+        self.api.post(path, body)
+        wait_for(
+            lambda: self.api.get(f"{path}/{name}").get("status", {}).get("observedGeneration"),
+            f"budget {name} to be seen",
+        )
+
+    def pods(self) -> list[dict[str, Any]]:
+        return list(self.api.get(f"/api/v1/namespaces/{self.namespace}/pods")["items"])
+
+    def running(self, app: str) -> list[str]:
+        """Nodes of the pods of an app that are Ready and not ending."""
+        return [
+            one["spec"]["nodeName"]
+            for one in self.pods()
+            if one["metadata"].get("labels", {}).get("app") == app
+            and one["status"].get("phase") == "Running"
+            and not one["metadata"].get("deletionTimestamp")
+        ]
+
+    def cordoned(self) -> list[str]:
+        names = self.old
+        return [name for name in names if self.api.get(f"/api/v1/nodes/{name}")["spec"].get("unschedulable")]
+
+    def run(self, **options: Any) -> Told:
+        self._runs += 1
+        check = options.pop("_check", False)
+        if not {"nodes", "selector", "node_groups"} & set(options):
+            options["node_groups"] = [self.group]
+        task = {
+            "name": "Task",
+            MODULE: {"kubeconfig": self.kubeconfig, **options},
+            "check_mode": check,
+            "diff": True,
+            "ignore_errors": True,
+        }
+        playbook = self.folder / f"playbook-{self._runs}.yml"
+        playbook.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": [task]}]))
+        record = self.folder / f"record-{self._runs}.jsonl"
+        (self.folder / "ansible.cfg").touch()
+        kept = ("PATH", "LC_ALL", "ANSIBLE_COLLECTIONS_PATH")
+        ran = subprocess.run(
+            ["ansible-playbook", str(playbook)],
+            env={
+                **{name: os.environ[name] for name in kept if name in os.environ},
+                "HOME": str(self.folder),
+                "AWS_REGION": "eu-central-1",
+                "ANSIBLE_CONFIG": str(self.folder / "ansible.cfg"),
+                "ANSIBLE_LOCALHOST_WARNING": "false",
+                "ANSIBLE_INVENTORY_UNPARSED_WARNING": "false",
+                "ANSIBLE_CALLBACK_PLUGINS": str(CALLBACKS),
+                "ANSIBLE_CALLBACKS_ENABLED": "record",
+                "IT_RECORD": str(record),
+            },
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+        assert record.exists(), ran.stdout
+        line = json.loads(record.read_text().splitlines()[0])
+        return Told(line["result"], line["status"] == "failed", line["task"])
+
+
+def wait_for(condition: Callable[[], Any], what: str, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"no {what} within {seconds} seconds"
+        time.sleep(0.1)
+
+
+@pytest.fixture(scope="session")
+def bed() -> Bed:
+    subprocess.run([sys.executable, "-m", "testbed", "up", "--cluster"], check=True)
+    return Bed.load()
+
+
+@pytest.fixture
+def shop(cluster: Cluster, tmp_path: Path) -> Iterator[Shop]:
+    one = Shop(cluster, tmp_path)
+    yield one
+    one.close()

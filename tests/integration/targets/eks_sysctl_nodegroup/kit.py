@@ -1,0 +1,202 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What these tests share: an AWS of their own with a cluster's records in it, and real runs of ansible-playbook.
+
+The truth comes from the calls that the gate saw and from the account behind it, never from the module.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from testbed import paths
+from testbed.own_aws import OwnAws, own_aws
+
+REGION = paths.REGION
+CLUSTER = "prod"
+VERSION = "1.34"
+ROLE = "arn:aws:iam::123456789012:role/node"
+CALLBACKS = Path(__file__).parents[1] / "image_offline_transfer/callbacks"
+QUICK = {"create_seconds": 0.5, "config_seconds": 0.5, "version_seconds": 0.5, "delete_seconds": 0.5}
+MODULE = "daytwo.aws.eks_sysctl_nodegroup"
+
+
+@dataclass(frozen=True)
+class Told:
+    """What one task returned."""
+
+    result: dict[str, Any]
+    failed: bool
+    task: str
+
+    @property
+    def changed(self) -> bool:
+        return bool(self.result.get("changed"))
+
+    @property
+    def message(self) -> str:
+        return str(self.result.get("msg", ""))
+
+    @property
+    def steps(self) -> list[str]:
+        return [step["action"] for step in self.result["plan"]["steps"]]
+
+    @property
+    def change(self) -> str:
+        return str(self.result["plan"]["change"])
+
+
+class Account:
+    """One test's account: a cluster without nodes at first."""
+
+    def __init__(self, aws: OwnAws, folder: Path) -> None:
+        self.aws = aws
+        self.folder = folder
+        self._runs = 0
+        aws.reset()
+        self.eks = aws.client("eks")
+        self.ec2 = aws.client("ec2")
+        self.settings()
+        self.subnets = [one["SubnetId"] for one in self.ec2.describe_subnets()["Subnets"]][:2]
+        self.eks.create_cluster(
+            name=CLUSTER,
+            version=VERSION,
+            roleArn="arn:aws:iam::123456789012:role/cluster",
+            resourcesVpcConfig={"subnetIds": self.subnets},
+        )
+        # CREATING until its own time is up, where the bed has rules for clusters.
+        aws.ask("eks/edit", region=REGION, cluster=CLUSTER, status="ACTIVE", testbed_due=None, version=VERSION)
+
+    def settings(self, **changes: Any) -> None:
+        self.aws.ask("eks/settings", **{**QUICK, **changes})
+
+    def edit(self, group: str | None = None, **attributes: Any) -> None:
+        self.aws.ask("eks/edit", region=REGION, cluster=CLUSTER, group=group, **attributes)
+
+    def create(self, name: str = "old", **more: Any) -> dict[str, Any]:
+        """A node group that an operator has made by hand, ACTIVE."""
+        asked = {
+            "clusterName": CLUSTER,
+            "nodegroupName": name,
+            "subnets": self.subnets,
+            "nodeRole": ROLE,
+            "scalingConfig": {"minSize": 1, "maxSize": 3, "desiredSize": 2},
+            "labels": {"team": "a"},
+            **more,
+        }
+        self.eks.create_nodegroup(**{key: value for key, value in asked.items() if value is not None})
+        self.aws.advance(seconds=600)
+        found = self.group(name)
+        assert found["status"] == "ACTIVE"
+        return found
+
+    def template(self, name: str = "theirs", user_data: bytes = b"", **data: Any) -> dict[str, Any]:
+        if user_data:
+            data["UserData"] = base64.b64encode(user_data).decode()
+        made = self.ec2.create_launch_template(LaunchTemplateName=name, LaunchTemplateData=data or {"KeyName": "k"})
+        return {"id": made["LaunchTemplate"]["LaunchTemplateId"], "version": "1"}
+
+    # What is there
+
+    def group(self, name: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.eks.describe_nodegroup(clusterName=CLUSTER, nodegroupName=name)["nodegroup"]
+        return found
+
+    def groups(self) -> list[str]:
+        return sorted(self.eks.list_nodegroups(clusterName=CLUSTER)["nodegroups"])
+
+    def templates(self) -> list[str]:
+        return sorted(one["LaunchTemplateName"] for one in self.ec2.describe_launch_templates()["LaunchTemplates"])
+
+    def user_data(self, name: str) -> str:
+        """What nodes of the group boot with: of the version that the group names."""
+        used = self.group(name)["launchTemplate"]
+        found = self.ec2.describe_launch_template_versions(LaunchTemplateId=used["id"], Versions=[used["version"]])
+        data = found["LaunchTemplateVersions"][0]["LaunchTemplateData"]["UserData"]
+        return base64.b64decode(data).decode()
+
+    # Runs
+
+    def run(self, *tasks: Mapping[str, Any], env: Mapping[str, str] | None = None) -> list[Told]:
+        """The module with these options, one task each in one play; C(_check) and C(_module) are taken off."""
+        steps = []
+        for number, task in enumerate(tasks):
+            options = {key: value for key, value in task.items() if not key.startswith("_")}
+            module = task.get("_module", MODULE)
+            if module == MODULE:
+                options = {"wait_delay": 1, **options}
+                if options.get("state") != "rendered":
+                    options = {"cluster": CLUSTER, **options}
+            steps.append(
+                {
+                    "name": f"Task {number}",
+                    module: options,
+                    "check_mode": bool(task.get("_check")),
+                    "diff": True,
+                    "ignore_errors": True,
+                }
+            )
+        playbook = self.folder / f"playbook-{self._runs}.yml"
+        playbook.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": steps}]))
+        told = self.play(str(playbook), env=env)
+        assert len(told) == len(tasks), told
+        return told
+
+    def one(self, **options: Any) -> Told:
+        return self.run(options)[0]
+
+    def play(self, playbook: str, *options: str, env: Mapping[str, str] | None = None) -> list[Told]:
+        """What each task of a playbook returned."""
+        self._runs += 1
+        record = self.folder / f"record-{self._runs}.jsonl"
+        kept = ("PATH", "LC_ALL", "ANSIBLE_COLLECTIONS_PATH")
+        (self.folder / "ansible.cfg").touch()
+        ran = subprocess.run(
+            ["ansible-playbook", playbook, *options],
+            env={
+                **{name: os.environ[name] for name in kept if name in os.environ},
+                **self.aws.env,
+                "AWS_REGION": REGION,
+                "HOME": str(self.folder),
+                "ANSIBLE_CONFIG": str(self.folder / "ansible.cfg"),
+                "ANSIBLE_HOME": str(self.folder / "ansible"),
+                "ANSIBLE_LOCALHOST_WARNING": "false",
+                "ANSIBLE_INVENTORY_UNPARSED_WARNING": "false",
+                "ANSIBLE_CALLBACK_PLUGINS": str(CALLBACKS),
+                "ANSIBLE_CALLBACKS_ENABLED": "record",
+                "IT_RECORD": str(record),
+                **(env or {}),
+            },
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+        assert record.exists(), ran.stdout
+        lines = [json.loads(line) for line in record.read_text().splitlines()]
+        return [Told(line["result"], line["status"] == "failed", line["task"]) for line in lines]
+
+    def writes(self) -> list[str]:
+        return [call.operation for call in self.aws.calls(mutating=True)]
+
+
+@pytest.fixture(scope="session")
+def aws() -> Iterator[OwnAws]:
+    with own_aws() as one:
+        yield one
+
+
+@pytest.fixture
+def account(aws: OwnAws, tmp_path: Path) -> Account:
+    return Account(aws, tmp_path)

@@ -1,0 +1,202 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A node group of real kubelets with an application on it, and runs of the playbook."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import threading
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from integration.targets.eks_node_drain.kit import wait_for
+from integration.targets.eks_sysctl_nodegroup.kit import CALLBACKS, Told
+from testbed import Bed
+from testbed.eks import Cluster
+from testbed.nodes.image import BUSYBOX
+
+PLAYBOOK = "daytwo.aws.sysctl_nodegroup"
+UNSAFE = "net.core.somaxconn"
+
+
+@dataclass
+class Client:
+    """Asks one of the Ready pods again and again, as a load balancer would, and counts what fails."""
+
+    fleet: Fleet
+    asked: int = 0
+    failed: list[str] = field(default_factory=list)
+    _stop: threading.Event = field(default_factory=threading.Event)
+
+    def __enter__(self) -> Client:
+        self._thread = threading.Thread(target=self._work)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_dummy: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _work(self) -> None:
+        while not self._stop.is_set():
+            ready = self.fleet.ready_pods()
+            self.asked += 1
+            if len(ready) < 3:
+                self.failed.append(f"{len(ready)} of 4 pods are Ready")
+            self._stop.wait(0.1)
+
+
+class Fleet:
+    def __init__(self, bed: Bed, cluster: Cluster, folder: Path) -> None:
+        self.bed = bed
+        self.cluster = cluster
+        self.api = cluster.api
+        self.folder = folder
+        self.mark = uuid.uuid4().hex[:6]
+        self.old = f"old-{self.mark}"
+        self.new = f"new-{self.mark}"
+        self.namespace = f"shop-{self.mark}"
+        self.eks = cluster.client("eks")
+        self.ec2 = cluster.client("ec2")
+        self._runs = 0
+        self.api.post("/api/v1/namespaces", {"metadata": {"name": self.namespace}})
+
+    def create(self, name: str | None = None, size: int = 1, **more: Any) -> None:
+        self.eks.create_nodegroup(
+            clusterName=self.cluster.name,
+            nodegroupName=name or self.old,
+            subnets=self.cluster.subnets(),
+            nodeRole=self.cluster.role("node", "ec2"),
+            scalingConfig={"minSize": 1, "maxSize": 2, "desiredSize": size},
+            **more,
+        )
+        wait_for(lambda: self.group(name or self.old)["status"] == "ACTIVE", "node group", 120)
+
+    def group(self, name: str) -> dict[str, Any]:
+        found = self.eks.describe_nodegroup(clusterName=self.cluster.name, nodegroupName=name)
+        return dict(found["nodegroup"])
+
+    def groups(self) -> list[str]:
+        names = self.eks.list_nodegroups(clusterName=self.cluster.name)["nodegroups"]
+        return sorted(one for one in names if self.mark in one)
+
+    def templates(self) -> list[str]:
+        found = self.ec2.describe_launch_templates()["LaunchTemplates"]
+        return sorted(one["LaunchTemplateName"] for one in found if self.mark in one["LaunchTemplateName"])
+
+    def nodes(self, group: str) -> list[str]:
+        selector = f"?labelSelector=eks.amazonaws.com/nodegroup%3D{group}"
+        return [one["metadata"]["name"] for one in self.api.get(f"/api/v1/nodes{selector}")["items"]]
+
+    def deploy(self, replicas: int = 4) -> None:
+        labels = {"app": "web"}
+        container = {
+            "name": "main",
+            "image": BUSYBOX,
+            "imagePullPolicy": "Never",
+            "command": ["sleep", "100000"],
+        }
+        pod = {"terminationGracePeriodSeconds": 1, "automountServiceAccountToken": False, "containers": [container]}
+        template = {"metadata": {"labels": labels}, "spec": pod}
+        spec = {"replicas": replicas, "selector": {"matchLabels": labels}, "template": template}
+        self.api.post(
+            f"/apis/apps/v1/namespaces/{self.namespace}/deployments", {"metadata": {"name": "web"}, "spec": spec}
+        )
+        wait_for(lambda: len(self.ready_pods()) == replicas, f"{replicas} pods", 90)
+
+    def budget(self, most: int) -> None:
+        path = f"/apis/policy/v1/namespaces/{self.namespace}/poddisruptionbudgets"
+        spec = {"selector": {"matchLabels": {"app": "web"}}, "maxUnavailable": most}
+        budget = {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "web"}, "spec": spec}
+        self.api.apply(path, budget)
+        wait_for(
+            lambda: (
+                self.api.get(f"{path}/web").get("status", {}).get("observedGeneration")
+                == self.api.get(f"{path}/web")["metadata"]["generation"]
+            ),
+            "budget to be seen",
+        )
+
+    def ready_pods(self) -> list[dict[str, Any]]:
+        return [
+            one
+            for one in self.api.get(f"/api/v1/namespaces/{self.namespace}/pods")["items"]
+            if not one["metadata"].get("deletionTimestamp")
+            and any(c["type"] == "Ready" and c["status"] == "True" for c in one["status"].get("conditions", []))
+        ]
+
+    def pods_on(self) -> set[str]:
+        return {str(one["spec"]["nodeName"]) for one in self.ready_pods()}
+
+    def play(self, *options: str, env: dict[str, str] | None = None, **variables: Any) -> list[Told]:
+        """What each task of the playbook returned, by default from the old group to the new one."""
+        self._runs += 1
+        record = self.folder / f"record-{self._runs}.jsonl"
+        given = {
+            "sysctl_nodegroup_cluster": self.cluster.name,
+            "sysctl_nodegroup_name": self.new,
+            "sysctl_nodegroup_clone_from": self.old,
+            "sysctl_nodegroup_sysctls": [UNSAFE],
+            "sysctl_nodegroup_kubeconfig": str(self.cluster.kubeconfig),
+            "sysctl_nodegroup_wait_delay": 1,
+            **variables,
+        }
+        (self.folder / "ansible.cfg").touch()
+        kept = ("PATH", "LC_ALL", "ANSIBLE_COLLECTIONS_PATH")
+        ran = subprocess.run(
+            ["ansible-playbook", PLAYBOOK, "-e", json.dumps(given), *options],
+            env={
+                **{name: os.environ[name] for name in kept if name in os.environ},
+                **self.bed.env,
+                "HOME": str(self.folder),
+                "ANSIBLE_CONFIG": str(self.folder / "ansible.cfg"),
+                "ANSIBLE_LOCALHOST_WARNING": "false",
+                "ANSIBLE_INVENTORY_UNPARSED_WARNING": "false",
+                "ANSIBLE_CALLBACK_PLUGINS": str(CALLBACKS),
+                "ANSIBLE_CALLBACKS_ENABLED": "record",
+                "IT_RECORD": str(record),
+                **(env or {}),
+            },
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=400,
+            check=False,
+        )
+        assert record.exists(), ran.stdout
+        self.output = ran.stdout
+        lines = [json.loads(line) for line in record.read_text().splitlines()]
+        return [
+            Told(line["result"], line["status"] == "failed", line["task"])
+            for line in lines
+            if line["status"] != "skipped"
+        ]
+
+    def close(self) -> None:
+        self.api.delete(f"/api/v1/namespaces/{self.namespace}")
+        for name in self.groups():
+            self.eks.delete_nodegroup(clusterName=self.cluster.name, nodegroupName=name)
+        wait_for(lambda: not self.groups(), "the groups' end", 120)
+        for name in self.templates():
+            self.ec2.delete_launch_template(LaunchTemplateName=name)
+
+
+@pytest.fixture
+def fleet(bed: Bed, cluster: Cluster, tmp_path: Path) -> Iterator[Fleet]:
+    one = Fleet(bed, cluster, tmp_path)
+    yield one
+    one.close()
+
+
+def named(told: list[Told], words: str) -> Told:
+    found = [one for one in told if words in one.task]
+    assert found, [one.task for one in told]
+    return found[0]

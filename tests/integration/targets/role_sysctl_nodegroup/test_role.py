@@ -1,0 +1,54 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The whole procedure on real kubelets."""
+
+from __future__ import annotations
+
+from integration.targets.role_sysctl_nodegroup.kit import UNSAFE, Client, Fleet, named
+
+
+def test_from_the_old_group_to_the_new_one(fleet: Fleet) -> None:
+    fleet.create()
+    fleet.deploy()
+    fleet.budget(1)
+    fleet.bed.recorder.forget()
+    check = fleet.play("--check")
+    assert not any(one.failed for one in check), fleet.output
+    assert fleet.bed.recorder.calls(client="controller", mutating=True) == []
+    would = named(check, "Show what is to be done").result["msg"]
+    assert would[1:] == [
+        f"would: {step}" for step in ("create_template", "create_nodegroup", "freeze", "drain", "delete")
+    ]
+    assert fleet.groups() == [fleet.old]
+    old_nodes = set(fleet.nodes(fleet.old))
+    with Client(fleet) as client:
+        told = fleet.play()
+    assert not any(one.failed for one in told), fleet.output
+    assert (client.failed, client.asked > 10) == ([], True)
+    proof = named(told, "Prove on each node")
+    assert {one["values"][UNSAFE] for one in proof.result["nodes"]} == {"2048"}
+    assert fleet.groups() == [fleet.new]
+    assert fleet.templates() == [f"daytwo-{fleet.cluster.name}-{fleet.new}"]
+    new_nodes = set(fleet.nodes(fleet.new))
+    assert fleet.pods_on() <= new_nodes
+    assert not new_nodes & old_nodes
+    assert "taints" not in fleet.group(fleet.new) or not fleet.group(fleet.new)["taints"]
+    again = fleet.play()
+    assert not any(one.failed or one.changed for one in again), fleet.output
+
+
+def test_a_budget_that_never_allows_keeps_both_groups_and_a_re_run_finishes(fleet: Fleet) -> None:
+    fleet.create()
+    fleet.deploy(2)
+    fleet.budget(0)
+    told = fleet.play(sysctl_nodegroup_drain_timeout=3)
+    drain = named(told, "Move the pods")
+    assert drain.failed
+    assert f"{fleet.namespace}/web" in drain.message
+    assert fleet.groups() == sorted([fleet.old, fleet.new])
+    assert len(fleet.ready_pods()) == 2
+    fleet.budget(1)
+    again = fleet.play()
+    assert not any(one.failed for one in again), fleet.output
+    assert fleet.groups() == [fleet.new]
+    assert len(fleet.ready_pods()) == 2

@@ -1,0 +1,229 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The drain against a small cluster of this test's own, which keeps budgets as the API server does."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from ansible_collections.daytwo.aws.plugins.module_utils._drain import plan
+from ansible_collections.daytwo.aws.plugins.module_utils._drain.kube import KubeError
+from ansible_collections.daytwo.aws.plugins.module_utils._drain.model import Budget, Node, Pod, Rules, selects
+from ansible_collections.daytwo.aws.plugins.module_utils._drain.run import Drain
+
+WEB = {"matchLabels": {"app": "web"}}
+
+
+def pod(name: str, node: str = "n1", **more: Any) -> Pod:
+    return Pod(**{"namespace": "d", "name": name, "uid": f"u-{name}", "node": node, "controller": "ReplicaSet", **more})
+
+
+def web(name: str, node: str = "n1") -> Pod:
+    return pod(name, node, labels={"app": "web"})
+
+
+class FakeClock:
+    def __init__(self) -> None:
+        self.time = 0.0
+
+    def now(self) -> float:
+        return self.time
+
+    def sleep(self, seconds: float) -> None:
+        self.time += max(seconds, 0.01)
+
+
+class FakeCluster:
+    """Evicted pods are gone at the next look; a budget allows again C(recovers) seconds after an eviction."""
+
+    def __init__(self, clock: FakeClock, pods: list[Pod], budgets: list[Budget] | None = None) -> None:
+        self.clock = clock
+        self.all = {one.uid: one for one in pods}
+        self.own = budgets or []
+        self.recovers = 3.0
+        self.taken: dict[str, float] = {}
+        self.log: list[tuple[str, str]] = []
+        self.graces: list[int | None] = []
+        self.lock = threading.Lock()
+        self.failures: dict[str, list[KubeError]] = {}
+        self.stuck: set[str] = set()
+
+    def nodes(self, selector: str = "") -> list[Node]:
+        return [Node("n1"), Node("n2")]
+
+    def pods(self, node: str) -> list[Pod]:
+        return [one for one in self.all.values() if one.node == node]
+
+    def _allowed(self, budget: Budget) -> int:
+        since = self.clock.now() - self.taken.get(budget.key, -1e9)
+        return budget.allowed if since >= self.recovers else 0
+
+    def budgets(self) -> list[Budget]:
+        return [replace(one, allowed=self._allowed(one)) for one in self.own]
+
+    def cordon(self, node: str, unschedulable: bool) -> None:
+        self.log.append(("cordon" if unschedulable else "uncordon", node))
+
+    def replicas(self, namespace: str, kind: str, name: str) -> tuple[int, int] | None:
+        return (2 if self.clock.now() > 20 else 1, 2) if kind == "ReplicaSet" else None
+
+    def evict(self, pod: Pod, rules: Rules) -> None:
+        with self.lock:
+            self.log.append(("evict", pod.name))
+            self.graces.append(rules.grace_period)
+            if self.failures.get(pod.name):
+                raise self.failures[pod.name].pop(0)
+            mine = [one for one in self.own if one.covers(pod)]
+            if len(mine) > 1:
+                message = (
+                    "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support."
+                )
+                raise KubeError("POST", 500, message)
+            if mine and self._allowed(mine[0]) == 0:
+                message = (
+                    f"Cannot evict pod. The disruption budget {mine[0].name} needs 1 healthy pods and has 1 currently"
+                )
+                raise KubeError("POST", 429, message, 10.0)
+            for one in mine:
+                self.taken[one.key] = self.clock.now()
+            if pod.uid in self.stuck:
+                self.all[pod.uid] = replace(pod, terminating=True)
+            else:
+                del self.all[pod.uid]
+
+
+def drained(pods: list[Pod], budgets: list[Budget] | None = None, **more: Any) -> tuple[Drain, FakeCluster]:
+    clock = FakeClock()
+    cluster = FakeCluster(clock, pods, budgets)
+    for key in ("stuck", "failures"):
+        if key in more:
+            setattr(cluster, key, more.pop(key))
+    rules = more.pop("rules", Rules())
+    drain = Drain(cluster, rules, clock=clock, **{"timeout": 60, **more})
+    drain.run(cluster.nodes())
+    return drain, cluster
+
+
+def statuses(drain: Drain) -> dict[str, str]:
+    return {one.pod.name: one.status for one in drain.outcomes.values()}
+
+
+def test_all_nodes_are_cordoned_before_the_first_eviction() -> None:
+    drain, cluster = drained([pod("a"), pod("b", "n2")])
+    assert not drain.error
+    assert sorted(cluster.log[:2]) == [("cordon", "n1"), ("cordon", "n2")]
+    assert statuses(drain) == {"a": "evicted", "b": "evicted"}
+
+
+def test_a_budget_is_waited_for_and_named_and_retried_as_soon_as_it_allows() -> None:
+    budgets = [Budget("d", "web", WEB, 1)]
+    drain, cluster = drained([web("a"), web("b"), web("c", "n2")], budgets)
+    assert not drain.error
+    assert set(statuses(drain).values()) == {"evicted"}
+    waited = [one for one in drain.outcomes.values() if one.blocked_by]
+    assert {one.blocked_by for one in waited} == {("d/web",)}
+    assert any("wait for budget d/web" in line for line in drain.progress)
+    assert cluster.clock.now() < 10  # three pods, three seconds apart, not one per hint of ten
+
+
+def test_a_budget_that_never_allows_ends_the_drain_and_gives_the_nodes_back() -> None:
+    drain, cluster = drained([web("a"), pod("b", "n2")], [Budget("d", "web", WEB, 0)])
+    assert "d/a on n1: waits for budget d/web" in drain.error
+    assert statuses(drain) == {"a": "failed", "b": "evicted"}
+    assert [one for one in cluster.log if one[0] == "uncordon"] == [("uncordon", "n1"), ("uncordon", "n2")]
+    kept, still = drained([web("a")], [Budget("d", "web", WEB, 0)], uncordon_on_failure=False)
+    assert kept.error
+    assert not [one for one in still.log if one[0] == "uncordon"]
+
+
+def test_a_pod_under_two_budgets_is_named_as_such_and_the_others_go_on() -> None:
+    drain, _cluster = drained([web("a"), pod("b")], [Budget("d", "x", WEB, 1), Budget("d", "y", {}, 1)])
+    assert "d/x, d/y" in drain.error
+    assert statuses(drain) == {"a": "failed", "b": "evicted"}
+
+
+@pytest.mark.parametrize(
+    ("one", "rules", "said"),
+    [
+        (pod("a", controller=None), Rules(), "delete_unmanaged"),
+        (pod("a", empty_dirs=("cache",)), Rules(), "delete_emptydir_data"),
+        (pod("a", controller="DaemonSet"), Rules(ignore_daemonsets=False), "ignore_daemonsets"),
+    ],
+)
+def test_what_would_lose_something_is_refused_before_anything_is_touched(one: Pod, rules: Rules, said: str) -> None:
+    drain, cluster = drained([one, pod("b")], rules=rules)
+    assert said in drain.error
+    assert cluster.log == []
+    asked = Rules(delete_emptydir_data=True, delete_unmanaged=True)
+    assert not drained([one, pod("b")], rules=asked)[0].error
+
+
+def test_replacements_are_waited_for_and_named_where_they_do_not_come() -> None:
+    drain, cluster = drained([pod("a", owner="web-1")], wait_for_replacements=True)
+    assert not drain.error
+    assert cluster.clock.now() > 20
+    assert "ReplicaSet d/web-1 has 1 of 2 Ready" in drain.progress
+    late, _dummy = drained([pod("a", owner="web-1")], wait_for_replacements=True, timeout=10)
+    assert "not all of their replacements are Ready" in late.error
+
+
+def test_daemon_sets_and_mirrors_stay() -> None:
+    drain, cluster = drained([pod("a", controller="DaemonSet"), pod("b", controller=None, mirror=True), pod("c")])
+    assert not drain.error
+    assert statuses(drain) == {"a": "skipped", "b": "skipped", "c": "evicted"}
+    assert sorted(cluster.all) == ["u-a", "u-b"]
+
+
+def test_a_grace_period_of_zero_is_sent_and_none_is_not() -> None:
+    assert drained([pod("a")], rules=Rules(grace_period=0))[1].graces == [0]
+    assert drained([pod("a")])[1].graces == [None]
+
+
+def test_a_pod_that_does_not_end_is_not_called_gone() -> None:
+    drain, _cluster = drained([pod("a")], stuck={"u-a"})
+    assert "d/a on n1: evicted, and ending; not gone within 60 seconds" in drain.error
+
+
+def test_a_pod_that_is_gone_already_is_no_trouble_and_a_stumbling_server_is_asked_again() -> None:
+    answers = {"b": [KubeError("POST", 0, "connection reset"), KubeError("POST", 503, "overloaded")]}
+    drain, _cluster = drained([pod("b")], failures=answers)
+    assert not drain.error
+    refused, _dummy = drained([pod("a"), pod("b")], failures={"a": [KubeError("POST", 403, "forbidden: no evictions")]})
+    assert "forbidden" in refused.error
+    assert statuses(refused) == {"a": "failed", "b": "evicted"}
+
+
+def test_a_node_that_was_cordoned_before_stays_so() -> None:
+    clock = FakeClock()
+    cluster = FakeCluster(clock, [web("a")], [Budget("d", "web", WEB, 0)])
+    drain = Drain(cluster, Rules(), timeout=5, clock=clock)
+    drain.run([Node("n1", unschedulable=True), Node("n2")])
+    assert drain.error
+    assert [one for one in cluster.log if "cordon" in one[0]] == [("cordon", "n2"), ("uncordon", "n2")]
+
+
+@pytest.mark.parametrize(
+    ("selector", "fits"),
+    [
+        (None, False),
+        ({}, True),
+        ({"matchLabels": {"a": "1"}}, True),
+        ({"matchLabels": {"a": "2"}}, False),
+        ({"matchExpressions": [{"key": "a", "operator": "In", "values": ["1", "2"]}]}, True),
+        ({"matchExpressions": [{"key": "a", "operator": "NotIn", "values": ["1"]}]}, False),
+        ({"matchExpressions": [{"key": "b", "operator": "NotIn", "values": ["1"]}]}, True),
+        ({"matchExpressions": [{"key": "a", "operator": "Exists"}]}, True),
+        ({"matchExpressions": [{"key": "a", "operator": "DoesNotExist"}]}, False),
+    ],
+)
+def test_selectors(selector: dict[str, Any] | None, fits: bool) -> None:
+    assert selects(selector, {"a": "1"}) is fits
+
+
+def test_what_is_in_the_way_now_is_known_without_trying() -> None:
+    blocked = plan.decide([web("a")], [Budget("d", "web", WEB, 0)], Rules())[0]
+    assert blocked.obstacle == "budget d/web allows no disruption now"
+    assert plan.decide([web("a")], [Budget("d", "web", WEB, 1)], Rules())[0].obstacle == ""
