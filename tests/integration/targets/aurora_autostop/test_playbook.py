@@ -46,6 +46,6 @@ def test_a_failure_is_told_with_every_line(account: Account) -> None:
 
 
 def test_what_is_not_there_is_not_offered(account: Account) -> None:
-    told = account.play(PLAYBOOK, "-e", "aurora_autostop_mode=guard")
+    told = account.play(PLAYBOOK, "-e", "aurora_autostop_mode=watch")
     assert told[0].failed
-    assert "must be one of: run" in told[0].message + str(told[0].result)
+    assert "must be one of: run, guard" in told[0].message + str(told[0].result)

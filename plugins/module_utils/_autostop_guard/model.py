@@ -1,0 +1,99 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a guard consists of in a region, by name and ARN; and what was found of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Optional
+
+OWNER_TAG = "daytwo-aws-autostop-guard"  # its value is the prefix
+PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")  # leaves room for a region in a role's name of 64 characters
+
+LOG_GROUP = "log_group"
+DEAD_LETTER_QUEUE = "dead_letter_queue"
+QUEUE = "queue"
+ROLE = "role"
+FUNCTION = "function"
+EVENT_RULE = "event_rule"
+SWEEP_RULE = "sweep_rule"
+ALARM = "alarm"
+
+
+class PrefixError(ValueError):
+    """A prefix that cannot begin the name of everything."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a guard stands."""
+
+    prefix: str
+    region: str
+    account: str
+    partition: str = "aws"
+
+    def __post_init__(self) -> None:
+        if not PREFIX.fullmatch(self.prefix):
+            raise PrefixError(
+                f"prefix {self.prefix!r} cannot begin names: give 1 to 40 letters, digits, hyphens and underscores, "
+                "beginning with a letter or digit."
+            )
+
+    @property
+    def names(self) -> dict[str, str]:
+        """In the order in which they are made. The role's has its region, because IAM knows none."""
+        return {
+            LOG_GROUP: f"/aws/lambda/{self.prefix}",
+            DEAD_LETTER_QUEUE: f"{self.prefix}-dlq",
+            QUEUE: self.prefix,
+            ROLE: f"{self.prefix}-{self.region}",
+            FUNCTION: self.prefix,
+            EVENT_RULE: f"{self.prefix}-events",
+            SWEEP_RULE: f"{self.prefix}-sweep",
+            ALARM: f"{self.prefix}-dlq",
+        }
+
+    @property
+    def arns(self) -> dict[str, str]:
+        forms = {
+            LOG_GROUP: "logs:{0}:{1}:log-group:",
+            DEAD_LETTER_QUEUE: "sqs:{0}:{1}:",
+            QUEUE: "sqs:{0}:{1}:",
+            ROLE: "iam::{1}:role/",
+            FUNCTION: "lambda:{0}:{1}:function:",
+            EVENT_RULE: "events:{0}:{1}:rule/",
+            SWEEP_RULE: "events:{0}:{1}:rule/",
+            ALARM: "cloudwatch:{0}:{1}:alarm:",
+        }
+        return {
+            kind: f"arn:{self.partition}:{forms[kind].format(self.region, self.account)}{name}"
+            for kind, name in self.names.items()
+        }
+
+    @property
+    def owner_tag(self) -> dict[str, str]:
+        return {OWNER_TAG: self.prefix}
+
+
+@dataclass(frozen=True)
+class Found:
+    """The tags of what bears each name; None where nothing does."""
+
+    place: Place
+    tags: Mapping[str, Optional[Mapping[str, str]]] = field(default_factory=dict)
+
+    def owned(self, kind: str) -> bool:
+        return (self.tags.get(kind) or {}).get(OWNER_TAG) == self.place.prefix
+
+    @property
+    def present(self) -> list[str]:
+        """The kinds that are there and are ours."""
+        return [kind for kind in self.place.names if self.owned(kind)]
+
+    @property
+    def foreign(self) -> list[str]:
+        """The kinds whose name somebody else's thing bears."""
+        return [kind for kind in self.place.names if self.tags.get(kind) is not None and not self.owned(kind)]
