@@ -49,6 +49,9 @@ def asked(entry: Mapping[str, Any], allow_wildcards: bool) -> Asked:
             f"bindings: role {role!r} is neither a role's name (at most 64 of A-Z a-z 0-9 +=,.@_-) nor its ARN."
         )
     pattern = entry.get("namespace_pattern")
+    for one, other in (("cluster", "oidc_provider_arn"), ("namespace", "namespace_pattern")):
+        if entry.get(one) is None and entry.get(other) is None:  # given, and null
+            raise IrsaError(f"bindings: {role} has neither {one} nor {other}. Give one of them.")
     namespace = str(pattern if pattern is not None else entry["namespace"])
     names = tuple(map(str, entry.get("service_accounts") or ()))
     if not names and not entry.get("all_service_accounts"):

@@ -404,7 +404,7 @@ def _home(document: Document, provider: Provider, subject: Subject, audience: st
             continue
         if _sole(statement) != provider.arn or not all(isinstance(value, str) for value in values(given)):
             continue
-        if subject.pattern and not all(map(has_wildcard, values(given))):
+        if operator.base == "stringlike" and any(has_wildcard(one) != subject.pattern for one in values(given)):
             continue  # patterns keep to statements of their own
         _dummy, match = _match(index, _with_values(statement, name, key, [subject.value]), request)
         if match is not None:

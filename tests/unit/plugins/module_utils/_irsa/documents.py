@@ -26,7 +26,7 @@ AUDIENCES = (STS, "vault")
 OPERATORS = (
     *("StringEquals", "StringEquals", "StringEquals", "StringLike", "StringLike", "StringEqualsIgnoreCase"),
     *("ForAllValues:StringEquals", "ForAnyValue:StringLike", "StringEqualsIfExists", "StringNotEquals"),
-    *("StringNotLike", "ForAllValues:StringNotLike", "stringlike"),
+    *("StringNotLike", "ForAllValues:StringNotLike"),
 )
 VALUES = [one.value for one in (*SUBJECTS, *PATTERNS)] + ["repo:example/app:*"]
 SPELLINGS = (str, str, str.upper, str.title)

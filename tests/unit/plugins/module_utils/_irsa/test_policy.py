@@ -286,6 +286,8 @@ def test_a_pattern_keeps_to_statements_of_its_own() -> None:
     after, index = policy.add(mixed, CLUSTER, PATTERN, STS)
     assert index == 1
     assert after["Statement"][1] == trust(PATTERN.value, operator="StringLike")
+    wide = document(trust(PATTERN.value, operator="StringLike"))
+    assert policy.add(wide, CLUSTER, Subject(B), STS)[0] == document(wide["Statement"][0], trust(B))
     again, index = policy.add(after, CLUSTER, sub("b", "*"), STS)
     assert index == 1
     assert again["Statement"][0] == trust(A, operator="StringLike")

@@ -447,6 +447,8 @@ def test_contradictions_end_it_before_anything_is_read_of_roles() -> None:
         ({"all_service_accounts": True}, "Keep one"),
         ({"namespace": "b*"}, "namespace_pattern"),
         ({"namespace": None, "namespace_pattern": "b*"}, "allow_wildcards=true"),
+        ({"namespace": None}, "neither namespace nor namespace_pattern"),
+        ({"oidc_provider_arn": None}, "neither cluster nor oidc_provider_arn"),
         ({"service_accounts": ["t*"]}, "allow_wildcards=true"),
         ({"namespace": "B"}, "no name of a namespace"),
         ({"service_accounts": ["a:b"]}, "no name of a service account"),
