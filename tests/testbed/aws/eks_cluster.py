@@ -6,6 +6,7 @@ record whose endpoint refuses."""
 from __future__ import annotations
 
 import base64
+import contextlib
 import copy
 import secrets
 import sys
@@ -17,6 +18,8 @@ from typing import Any
 from urllib.parse import unquote
 
 from moto.core.responses import ActionResult
+from moto.ec2.exceptions import EC2ClientError
+from moto.ec2.models import ec2_backends
 from moto.eks.exceptions import InvalidParameterException, ResourceInUseException
 from moto.eks.models import Cluster, EKSBackend, eks_backends
 from moto.eks.responses import EKSResponse
@@ -84,8 +87,8 @@ def refusing_endpoint(region: str) -> str:
 @rule(
     EKSBackend,
     "create_cluster",
-    fact="A cluster has a version that EKS offers, an issuer of its own and a certificate as CA; moto takes any "
-    "version, and all its clusters share one issuer (facts on sysctl node groups, on IRSA)",
+    fact="A cluster has a version that EKS offers, an issuer and a security group of its own (EKS API reference); moto "
+    "takes any version, and all its clusters share one issuer (facts on sysctl node groups, on IRSA)",
 )
 def clusters_are_of_their_own(plain: Callable[..., Any], backend: EKSBackend, *args: Any, **params: Any) -> Cluster:
     version = params.get("version") or BUILT
@@ -104,7 +107,39 @@ def clusters_are_of_their_own(plain: Callable[..., Any], backend: EKSBackend, *a
     cluster.kubernetes_network_config = {"ipFamily": "ipv4", "serviceIpv4Cidr": "10.100.0.0/16"} | (
         params.get("kubernetes_network_config") or {}
     )
+    cluster.resources_vpc_config = network(backend, cluster)
     return cluster
+
+
+def network(backend: EKSBackend, cluster: Cluster) -> dict[str, Any]:
+    """What EKS adds: the VPC of the subnets, and in it a security group for the control plane and the nodes."""
+    shown = {
+        "securityGroupIds": [],
+        "endpointPublicAccess": True,
+        "endpointPrivateAccess": False,
+        "publicAccessCidrs": ["0.0.0.0/0"],
+        **cluster.resources_vpc_config,
+    }
+    ec2 = ec2_backends[backend.account_id][backend.region_name]
+    known = {subnet.id: subnet for subnet in ec2.describe_subnets()}
+    asked = [known[one] for one in shown.get("subnetIds", []) if one in known]
+    if not asked:
+        return shown
+    group = ec2.create_security_group(
+        f"eks-cluster-sg-{cluster.name}-{secrets.randbelow(10**9)}",
+        "EKS created security group applied to ENI that is attached to EKS Control Plane master nodes, as well as any "
+        "managed workloads.",
+        asked[0].vpc_id,
+        {"aws:eks:cluster-name": cluster.name, f"kubernetes.io/cluster/{cluster.name}": "owned"},
+    )
+    ec2.authorize_security_group_ingress(group.id, "-1", "-1", "-1", [], source_groups=[{"GroupId": group.id}])
+    return {**shown, "vpcId": asked[0].vpc_id, "clusterSecurityGroupId": group.id}
+
+
+def forget_network(backend: EKSBackend, cluster: Cluster) -> None:
+    if group := cluster.resources_vpc_config.get("clusterSecurityGroupId"):
+        with contextlib.suppress(EC2ClientError):  # deleted by somebody, or still in use: then EKS leaves it behind
+            ec2_backends[backend.account_id][backend.region_name].delete_security_group(group_id=group)
 
 
 @rule(
@@ -189,6 +224,7 @@ def clusters_take_time_to_go(plain: Callable[..., Any], backend: EKSBackend, nam
     if cluster is None or not cluster.testbed_live:
         gone: Cluster = copy.copy(plain(backend, name))
         gone.status = "DELETING"
+        forget_network(backend, gone)
         return gone
     if cluster.nodegroups or cluster.fargate_profiles:
         plain(backend, name)  # refuses
@@ -204,7 +240,7 @@ def clusters_take_time_to_go(plain: Callable[..., Any], backend: EKSBackend, nam
 
 def _go(plain: Callable[..., Any], backend: EKSBackend, name: str) -> None:
     control_plane.stop()
-    plain(backend, name)
+    forget_network(backend, plain(backend, name))
 
 
 @rule(EKSBackend, "reset", fact="none: an account without anything in it has no cluster that runs, either")

@@ -12,10 +12,13 @@ import time
 
 import pytest
 from integration.targets.testbed.test_life import machine
+from integration.targets.testbed_cluster import node_groups
 from integration.targets.testbed_cluster.tokens import identity, token, url
 from testbed import Bed, control_plane, paths
 from testbed.eks import Cluster
 from testbed.node import bed_processes, port_open
+from testbed.nodes import daemon
+from testbed.nodes.machine import machines
 
 CLI = [sys.executable, "-m", "testbed"]
 
@@ -126,8 +129,17 @@ def test_down_and_up_leave_nothing_twice(bed: Bed, cluster: Cluster) -> None:
             up()
             again = Bed.load()
             works(again)
-            for part in ("kube-apiserver", "aws"):
-                os.kill(again.cloud.pid_of(part), signal.SIGKILL)
+            node_groups.create(again.cluster, "left-behind")
+            (machine_,) = machines(again.cloud)
+            (controller,) = [pid for pid, _recipe in daemon.running()]
+            victims = [controller, machine_.pid_of("kubelet"), again.cloud.pid_of("kube-apiserver")]
+            for pid in victims:
+                os.kill(pid, signal.SIGKILL)
+            up()
+            works(again)  # the API server and the controller are back
+            assert daemon.running()
+            for pid in (again.cloud.pid_of("kube-apiserver"), again.cloud.pid_of("aws"), machine_.init_pid()):
+                os.kill(pid, signal.SIGKILL)
             subprocess.run([*CLI, "down"], check=True)
             assert machine() == before
             assert list(bed_processes()) == []

@@ -18,8 +18,10 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
 from cryptography.hazmat.primitives.hashes import SHA256
+from integration.targets.testbed_cluster.node_groups import one_node
 from testbed import Bed, paths
 from testbed.eks import Cluster
+from testbed.nodes.image import BUSYBOX
 from testbed.pod_identity import expiration, mutated
 
 ROLE = f"arn:aws:iam::{paths.ACCOUNT}:role/reader"
@@ -157,6 +159,25 @@ def test_the_token_of_a_pod_is_verified_by_the_published_keys(bed: Bed, cluster:
     other = base64.urlsafe_b64encode(raw(body).replace(b":reader", b":writer")).decode().rstrip("=")
     with pytest.raises(InvalidSignature):
         verified(bed, f"{head}.{other}.{signature}")
+
+
+def test_a_pod_on_a_real_node_reads_a_token_that_verifies(bed: Bed, cluster: Cluster, namespace: str) -> None:
+    account(cluster, namespace, "reader", {**ACCOUNT, "eks.amazonaws.com/token-expiration": "7200"})
+    with one_node(cluster, "pod-identity") as node:
+        container = {"name": "app", "image": BUSYBOX, "command": ["sleep", "1000"]}
+        made = pod(cluster, namespace, "reader", containers=[container], terminationGracePeriodSeconds=0)
+        name = made["metadata"]["name"]
+        cluster.kubectl("wait", "--for=condition=Ready", f"pod/{name}", "-n", namespace, "--timeout=120s")
+        words = "echo $AWS_ROLE_ARN $AWS_REGION; cat $AWS_WEB_IDENTITY_TOKEN_FILE"
+        told = cluster.kubectl("exec", name, "-n", namespace, "--", "sh", "-c", words).stdout
+        cluster.kubectl("delete", "pod", name, "-n", namespace)
+    first, token = told.split("\n", 1)
+    assert first.split() == [ROLE, paths.REGION]
+    claims = verified(bed, token.strip())
+    assert (claims["sub"], claims["aud"]) == (f"system:serviceaccount:{namespace}:reader", ["sts.amazonaws.com"])
+    assert claims["kubernetes.io"]["pod"]["name"] == name
+    assert claims["kubernetes.io"]["node"]["name"] == node
+    assert claims["exp"] - claims["iat"] == 7200
 
 
 @pytest.mark.parametrize(

@@ -107,6 +107,29 @@ def test_clusters_are_creating_first_and_have_issuers_of_their_own(eks: Any) -> 
     assert eks.list_clusters()["clusters"] == ["two"]
 
 
+def in_subnets(eks: Any) -> dict[str, Any]:
+    subnets = [subnet["SubnetId"] for subnet in client("ec2").describe_subnets()["Subnets"]]
+    cluster = eks.create_cluster(name="one", roleArn=ROLE, resourcesVpcConfig={"subnetIds": subnets})["cluster"]
+    config: dict[str, Any] = cluster["resourcesVpcConfig"]
+    return config
+
+
+def test_plain_clusters_have_no_security_group(plain: Any) -> None:
+    assert set(in_subnets(plain)) == {"subnetIds"}
+
+
+def test_a_cluster_has_a_security_group_in_the_vpc_of_its_subnets(eks: Any) -> None:
+    config = in_subnets(eks)
+    ec2 = client("ec2")
+    (group,) = ec2.describe_security_groups(GroupIds=[config["clusterSecurityGroupId"]])["SecurityGroups"]
+    assert group["VpcId"] == config["vpcId"] == ec2.describe_subnets()["Subnets"][0]["VpcId"]
+    assert {"Key": "aws:eks:cluster-name", "Value": "one"} in group["Tags"]
+    assert group["IpPermissions"][0]["UserIdGroupPairs"][0]["GroupId"] == group["GroupId"]
+    eks.delete_cluster(name="one")
+    with pytest.raises(ClientError, match=r"InvalidGroup\.NotFound"):
+        ec2.describe_security_groups(GroupIds=[group["GroupId"]])
+
+
 def test_issuers_of_china_end_as_they_do_there() -> None:
     with mock_aws(), rules.installed(rules.load()):
         eks = boto3.client("eks", "cn-north-1", aws_access_key_id="testing", aws_secret_access_key="testing")
