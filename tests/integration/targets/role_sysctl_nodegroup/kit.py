@@ -173,7 +173,7 @@ class Fleet:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=400,
+            timeout=150,
             check=False,
         )
         assert record.exists(), ran.stdout
