@@ -123,6 +123,11 @@ class Fleet:
             "budget to be seen",
         )
 
+    def writes(self) -> list[str]:
+        """Calls to AWS that change node groups or templates, seen by the gate so far."""
+        calls = self.bed.recorder.calls(mutating=True)
+        return [f"{one.operation} {one.path}" for one in calls if one.service in ("eks", "ec2")]
+
     def ready_pods(self) -> list[dict[str, Any]]:
         return [
             one
@@ -168,7 +173,7 @@ class Fleet:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=400,
+            timeout=150,
             check=False,
         )
         assert record.exists(), ran.stdout
