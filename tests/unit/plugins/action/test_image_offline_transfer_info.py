@@ -37,7 +37,9 @@ def run(
     loader = DataLoader()
     plugin = ActionModule(
         task=task,
-        connection=SimpleNamespace(_shell=SimpleNamespace(tmpdir=None, env_prefix=lambda **_variables: "")),
+        connection=SimpleNamespace(
+            _shell=SimpleNamespace(tmpdir=None, env_prefix=lambda **_variables: ""), has_pipelining=False
+        ),
         play_context=SimpleNamespace(),
         loader=loader,
         templar=Templar(loader=loader, variables={"my_port": 2222, "my_ip": "10.0.0.9"}),
@@ -64,13 +66,13 @@ def test_a_target_is_called_by_its_inventory_name_unless_told_otherwise(name: Op
     assert run(None, **({"name": name} if name else {}))["name"] == sent
 
 
-@pytest.mark.parametrize("strategy", ["linear", "ansible.builtin.linear", None])
+@pytest.mark.parametrize("strategy", ["linear", "ansible.builtin.linear", "debug", "ansible.builtin.debug", None])
 @pytest.mark.parametrize("depth", [1, 3])
 def test_the_option_lockstep_is_not_sent(strategy: Optional[str], depth: int) -> None:
     assert run(strategy, depth, lockstep=True) == {"name": "private-a"}
 
 
-@pytest.mark.parametrize("strategy", ["free", "ansible.builtin.free", "host_pinned", "debug"])
+@pytest.mark.parametrize("strategy", ["free", "ansible.builtin.free", "host_pinned", "other.linear"])
 @pytest.mark.parametrize("depth", [1, 3])
 def test_toolchain_under_strategy_free_there_is_no_lockstep(strategy: str, depth: int) -> None:
     """facts: toolchain: under strategy free, run_once runs once per host."""
