@@ -22,9 +22,10 @@ def run(
     depth: int = 1,
     variables: Optional[dict[str, Any]] = None,
     environment: Optional[dict[str, str]] = None,
+    options: Optional[dict[str, Any]] = None,
     **arguments: Any,
 ) -> dict[str, Any]:
-    """What the module is called with, by a task so deep in the blocks of a play."""
+    """What the module is called with, by a task so deep in the blocks of a play; C(options): the connection's."""
     task, play = Task(), Play()
     task.args, task.action, task.async_val = arguments, "daytwo.aws.image_offline_transfer_info", 0
     task.environment = [environment] if environment else []
@@ -38,7 +39,9 @@ def run(
     plugin = ActionModule(
         task=task,
         connection=SimpleNamespace(
-            _shell=SimpleNamespace(tmpdir=None, env_prefix=lambda **_variables: ""), has_pipelining=False
+            _shell=SimpleNamespace(tmpdir=None, env_prefix=lambda **_variables: ""),
+            has_pipelining=options is not None,
+            set_option=lambda name, value: (options if options is not None else {}).update({name: value}),
         ),
         play_context=SimpleNamespace(),
         loader=loader,
@@ -59,6 +62,12 @@ def run(
     if variables:
         sent["target"] = result["target"]
     return sent
+
+
+def test_the_module_goes_by_a_pipe_where_the_connection_has_one() -> None:
+    options: dict[str, Any] = {}
+    run("linear", options=options)
+    assert options == {"pipelining": True}
 
 
 @pytest.mark.parametrize(("name", "sent"), [(None, "private-a"), ("other", "other")])
