@@ -25,6 +25,7 @@ def test_a_number_below_one_is_refused_and_the_report_does_not_read_as_success(
     assert report.result["msg"] == ["nothing was loaded: the error is above"]
 
 
+@pytest.mark.full
 def test_a_name_that_only_moves_tells_no_bytes(case: Case) -> None:
     case.transfer(NAME).succeed()
     ran = case.transfer({"name": NAME, "tag_as": "it-service:moved"}).succeed()

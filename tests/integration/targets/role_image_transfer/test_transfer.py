@@ -228,6 +228,7 @@ def test_an_image_of_several_platforms(case: Case) -> None:
         assert case.held(host, "it-multi:foreign") == arm64.config_digest
 
 
+@pytest.mark.full
 def test_objects_that_are_not_kept(case: Case) -> None:
     ran = case.transfer(SMALL, keep_objects=False).succeed()
     assert case.keys() == []
