@@ -24,8 +24,8 @@ from .staging import private_opener
 from .transfer import disk_words
 
 _RESERVE = 64 * 1024
-# A controller that lost its connection is back within this; one that is not was killed.
-PATIENCE_SECONDS = 60.0
+# A controller that lost its connection tries for more than a minute to be back; one that is not by then was killed.
+PATIENCE_SECONDS = 120.0
 _LOOK_SECONDS = 0.05
 
 
