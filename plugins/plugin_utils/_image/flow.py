@@ -19,11 +19,14 @@ Host = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
 # Long enough that starting the module (half a second to a second) costs little, short enough to see something move.
 SLICE_SECONDS = 5
+# Where hosts are busy, starting the module takes longer, and takes from the work that is waited for: then less often.
+_LONGEST_SLICE = 15
+_SHARE = 4
 
 
-def slice_of(phase: str, **work: Any) -> dict[str, Any]:
+def slice_of(phase: str, seconds: int = SLICE_SECONDS, **work: Any) -> dict[str, Any]:
     """The option C(work) for one call."""
-    return {"phase": phase, "seconds": SLICE_SECONDS, **work}
+    return {"phase": phase, "seconds": seconds, **work}
 
 
 @dataclass
@@ -88,8 +91,12 @@ def run_job(
     when the host has removed the staging folder in the same call.
     """
     token = token or uuid4().hex
+    seconds = SLICE_SECONDS
     while True:
-        state = host({"bundle": bundle.to_dict(), "work": slice_of(phase, token=token, **work)})
+        began = time.monotonic()
+        state = host({"bundle": bundle.to_dict(), "work": slice_of(phase, seconds, token=token, **work)})
+        to_start = int(time.monotonic() - began) - seconds
+        seconds = min(max(SLICE_SECONDS, _SHARE * to_start), _LONGEST_SLICE)
         if folder is not None:
             folder.cleaned = bool(state.get("cleaned"))
         if state["state"] == "done":

@@ -405,3 +405,17 @@ def test_a_person_sees_bytes_rate_and_rest(monkeypatch: pytest.MonkeyPatch) -> N
         "to s3://images/: 0.0 kB of 6.0 MB, 0.0 MB/s",
         "to s3://images/: 0.5 kB, 0.0 MB/s",
     ]
+
+
+def test_busy_hosts_are_asked_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each question starts Python there, which takes from the work that is waited for."""
+    took, now, asked = iter([5.4, 7.9, 12.0, 99.0, 15.4, 15.4]), [0.0], []
+    monkeypatch.setattr(flow.time, "monotonic", lambda: now[0])
+
+    def host(call: Mapping[str, Any]) -> dict[str, Any]:
+        asked.append(call["work"]["seconds"])
+        now[0] += next(took)
+        return {"state": "running" if len(asked) < 6 else "done", "result": {}}
+
+    flow.run_job(host, V1.bundle, "load", nothing)
+    assert asked == [5, 5, 8, 15, 15, 5]
