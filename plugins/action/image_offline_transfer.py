@@ -75,8 +75,6 @@ class ActionModule(ActionBase):
         own = {name: value for name, value in options.items() if name in mine and value is not None}
         # A path is the host's; validation has put this machine's home and variables into it.
         own.update({name: self._task.args[name] for name in own if HOST_OPTIONS[name]["type"] == "path"})
-        if options["images"]:
-            own["images"] = _with_platform(options["images"], options["targets"])
         path = None
         if options["transport"] == "s3":
             bucket = _bucket_options(options)
@@ -94,7 +92,9 @@ class ActionModule(ActionBase):
             return save(host, path, settings, progress) if path else offer(host, settings, progress)
         bundle = Bundle.parse(options["bundle"])
         if options["state"] == "loaded":
-            return load(host, path, bundle, check_mode, diff, progress)
+            mine = variables.get("inventory_hostname")
+            has = next((target.facts for target in targets if target.host == mine), None)
+            return load(host, path, bundle, has, check_mode, diff, progress)
         if path is not None:
             if options["state"] == "absent":
                 return remove(path, bundle, check_mode, diff)
@@ -151,10 +151,3 @@ def _bucket_options(options: Mapping[str, Any]) -> BucketOptions:
         options["expected_bucket_owner"],
         options["part_size"],
     )
-
-
-def _with_platform(images: list[dict[str, Any]], targets: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Images without a platform get the one that all targets have in common."""
-    platforms = {target.get("platform") for target in targets}
-    common = platforms.pop() if len(platforms) == 1 else None
-    return [{**image, "platform": image.get("platform") or common} for image in images]

@@ -12,6 +12,9 @@ from ansible.plugins.action import ActionBase
 
 from ..plugin_utils._aws_environment import kept_from_hosts
 
+# C(debug) is C(linear) with a debugger.
+_IN_STEP = ("linear", "debug")
+
 
 class ActionModule(ActionBase):
     """Runs on the controller; see the module's documentation."""
@@ -22,7 +25,7 @@ class ActionModule(ActionBase):
         result: dict[str, Any] = super().run(tmp, task_vars)
         arguments = dict(self._task.args)
         strategy = self._strategy()
-        if boolean(arguments.pop("lockstep", False)) and strategy not in ("linear", "ansible.builtin.linear"):
+        if boolean(arguments.pop("lockstep", False)) and strategy.removeprefix("ansible.builtin.") not in _IN_STEP:
             raise AnsibleActionFail(
                 f"The play's strategy is {strategy!r}. What to carry is planned once, from what all targets lack, so "
                 "they must stay in step: use the strategy 'linear' (Ansible's default) for this play, with forks and "
@@ -37,6 +40,9 @@ class ActionModule(ActionBase):
         except ValueError:
             raise AnsibleActionFail(f"port: {given!r} is no number. Give the port of this host's SSH server.") from None
         arguments.setdefault("name", name)
+        # As for the transfer itself; it spares a call for each file that Ansible would put there.
+        if self._connection.has_pipelining:
+            self._connection.set_option("pipelining", True)
         with kept_from_hosts(self):
             result.update(
                 self._execute_module(module_args=arguments, task_vars=task_vars, wrap_async=self._task.async_val)

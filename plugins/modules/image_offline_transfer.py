@@ -102,8 +102,10 @@ options:
         required: true
       platform:
         description:
-          - Platform, C(OS/ARCHITECTURE[/VARIANT]), needed for images of several platforms.
-          - Without it, the platform that all O(targets) have in common, or the source host's own.
+          - Platform, C(OS/ARCHITECTURE[/VARIANT]). Of an image that has several, it is carried for this one.
+          - Without it, for the platform that all O(targets) have in common, or the source host's own. Then a target
+            whose engine runs another platform than the image is for is refused; where the platform is given, that is a
+            warning.
         type: str
       tag_as:
         description:
@@ -140,8 +142,10 @@ options:
     type: dict
   targets:
     description:
-      - What the targets have, for O(state=saved), as M(daytwo.aws.image_offline_transfer_info) returns it in C(target).
-      - Only what some target lacks is carried. When it is empty, every blob is; with O(transport=scp) it may not be.
+      - What the targets have, as M(daytwo.aws.image_offline_transfer_info) returns it in C(target).
+      - With O(state=saved), only what some target lacks is carried. When it is empty, every blob is; with
+        O(transport=scp) it may not be.
+      - With O(state=loaded), what this target had a while ago saves one call. What it has is looked at in any case.
       - Used on the controller only.
     type: list
     elements: dict
@@ -253,6 +257,13 @@ options:
         description: Digests of the blobs that the engine shall write.
         type: list
         elements: str
+      platform:
+        description: Platform of images that name none, where there are several.
+        type: str
+      more:
+        description: Whether further requests follow, so that nothing is to be loaded yet.
+        type: bool
+        default: false
       transfers:
         description: Requests to make.
         type: list
@@ -534,6 +545,8 @@ HOST_OPTIONS = {
             "expires": {"type": "int"},
             "blobs": {"type": "list", "elements": "dict"},
             "digests": {"type": "list", "elements": "str"},
+            "platform": {"type": "str"},
+            "more": {"type": "bool", "default": False},
             "transfers": {
                 "type": "list",
                 "elements": "dict",

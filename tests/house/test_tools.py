@@ -119,3 +119,12 @@ def test_what_passes_everywhere_passes(tmp_path: Path) -> None:
 def test_a_target_that_checks_nothing_fails(tmp_path: Path) -> None:
     code, lines = make_test(tmp_path, {"one": "echo 3 passed, 0 failed", "two": "true"})
     assert (code, lines[-1]) == (1, "3 passed, 1 failed")
+
+
+def test_a_job_of_lint_that_is_not_there_is_named_beside_those_that_are() -> None:
+    ran = subprocess.run(
+        [sys.executable, ROOT / "tests/tools/lint.py", "ruff", "typo"], capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 1
+    assert ran.stderr.startswith("lint: there is no job typo. There are: sanity, ")
+    assert ran.stdout == "", "nothing was run"

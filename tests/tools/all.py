@@ -17,7 +17,7 @@ import sys
 import time
 from dataclasses import asdict, dataclass
 
-from common import CACHE, ROOT, VENV, Counts, read_counts, run
+from common import CACHE, ROOT, VENV, Counts, echo, read_counts, run
 
 RESULT = "docs/test-full.md"
 
@@ -41,7 +41,7 @@ def git(*words: str) -> str:
 
 def run_target(target: str, full: bool) -> Stage:
     """Run one target; a failure that it doesn't count itself counts one."""
-    ran = run("make", "--no-print-directory", target, *(["MARK="] if full else []), stream=True)
+    ran = run("make", "--no-print-directory", target, *(["MARK="] if full else []), each=echo)
     counts = read_counts(ran.output) or Counts()
     if (ran.returncode and not counts.failed) or counts == Counts():
         counts += Counts(failed=1)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import sys
 
-from common import ROOT, VENV, Counts, run
+from common import ROOT, VENV, Counts, echo, run
 
 
 def main(names: list[str]) -> None:
@@ -14,7 +14,7 @@ def main(names: list[str]) -> None:
     total = Counts()
     for file in files:
         print(f"== {file.stem}", flush=True)
-        ran = run(VENV / "bin/python", file, stream=True)
+        ran = run(VENV / "bin/python", file, each=echo)
         total += Counts(failed=1) if ran.returncode else Counts(passed=1)
     if not files:
         print(f"no benchmark {names[0] if names else ''} in tests/benchmark")

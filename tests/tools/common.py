@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,8 +75,18 @@ class Ran:
     seconds: float
 
 
-def run(*command: str | Path, cwd: Path = ROOT, env: Mapping[str, str] | None = None, stream: bool = False) -> Ran:
-    """Run a command, its output captured and, with stream, shown as it comes."""
+def echo(line: str) -> None:
+    """Show a line of a command's output as it comes."""
+    print(line, end="", flush=True)
+
+
+def run(
+    *command: str | Path,
+    cwd: Path = ROOT,
+    env: Mapping[str, str] | None = None,
+    each: Callable[[str], None] = lambda _line: None,
+) -> Ran:
+    """Run a command, its output captured; each line of it is given to `each` as it comes."""
     begin = time.monotonic()
     lines = []
     with subprocess.Popen(
@@ -92,8 +102,7 @@ def run(*command: str | Path, cwd: Path = ROOT, env: Mapping[str, str] | None = 
         assert process.stdout is not None
         for line in process.stdout:
             lines.append(line)
-            if stream:
-                print(line, end="", flush=True)
+            each(line)
     return Ran(process.returncode, "".join(lines), time.monotonic() - begin)
 
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import subprocess
 import sys
 import textwrap
 import time
 from typing import NoReturn
 
+import common
 import demo_image
 from testbed import Bed, BedError, hosts, registry
 from testbed.images import Image
@@ -70,23 +70,17 @@ def megabytes(count: int) -> str:
 def run(where: str, *command: str, environment: dict[str, str] | None = None) -> tuple[int, str]:
     """A command, shown as it is typed; its output is shown as it comes, and returned without colours."""
     print("\n" + styled(f"{where}$ ", "1;33") + styled(shlex.join(command), "1"), flush=True)
-    lines: list[str] = []
-    with subprocess.Popen(
-        command if where == "controller" else ["ssh", *ssh_to(where), shlex.join(command)],
-        env={**os.environ, **(environment or {})},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-    ) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if line.strip() or lines:
-                print(styled("│ ", "2") + line, end="", flush=True)
-                lines.append(line)
+    shown: list[str] = []
+
+    def show(line: str) -> None:
+        if line.strip() or shown:  # without the empty lines that Ansible begins with
+            print(styled("│ ", "2") + line, end="", flush=True)
+            shown.append(line)
+
+    typed = command if where == "controller" else ("ssh", *ssh_to(where), shlex.join(command))
+    ran = common.run(*typed, env=environment, each=show)
     print(flush=True)
-    return process.returncode, re.sub(r"\x1b\[[0-9;]*m", "", "".join(lines))
+    return ran.returncode, re.sub(r"\x1b\[[0-9;]*m", "", "".join(shown))
 
 
 def ssh_to(host: str) -> list[str]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import shutil
 
-from common import CACHE, HOME, ROOT, VENV, Counts, Ran, run, staged
+from common import CACHE, HOME, ROOT, VENV, Counts, Ran, echo, run, staged
 
 SITE = CACHE / "site"
 
@@ -18,10 +18,10 @@ def build() -> list[Ran]:
     with staged() as here:
         env = {"ANSIBLE_COLLECTIONS_PATH": str(here.parents[2]), "PYTHONPATH": "", "HOME": str(HOME)}
         options = ("--use-current", "--squash-hierarchy", "--fail-on-error", "--dest-dir", SITE / "rst")
-        done = [run(VENV / "bin/antsibull-docs", "collection", *options, "daytwo.aws", cwd=here, env=env, stream=True)]
+        done = [run(VENV / "bin/antsibull-docs", "collection", *options, "daytwo.aws", cwd=here, env=env, each=echo)]
         if not done[0].returncode:
             sphinx = (VENV / "bin/sphinx-build", "-q", "-b", "html", "-c", here / "docs/docsite")
-            done.append(run(*sphinx, SITE / "rst", SITE / "html", cwd=here, stream=True))
+            done.append(run(*sphinx, SITE / "rst", SITE / "html", cwd=here, each=echo))
     return done
 
 

@@ -64,6 +64,8 @@ JOBS: dict[str, Callable[[], Ran]] = {
 
 
 def main(names: list[str]) -> None:
+    if unknown := [name for name in names if name not in JOBS]:
+        sys.exit(f"lint: there is no job {', '.join(unknown)}. There are: {', '.join(JOBS)}.")
     total = Counts()
     with ThreadPoolExecutor(2) as pool:
         running = {pool.submit(JOBS[name]): name for name in names}

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ansible_test import ansible_test
-from common import ROOT, TOOLS, VENV, Counts, make_venv, read_counts, run, site_packages, staged
+from common import ROOT, TOOLS, VENV, Counts, echo, make_venv, read_counts, run, site_packages, staged
 from sanity import sanity
 
 
@@ -44,7 +44,7 @@ def controller(version: str) -> Counts:
             os.environ.get("MARK", "not full"),
             cwd=here,
             env=env,
-            stream=True,
+            each=echo,
         )
     counts = read_counts(ran.output) or Counts()
     if ran.returncode and not counts.failed:

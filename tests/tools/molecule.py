@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import sys
 
-from common import ROOT, VENV, Counts, run
+from common import ROOT, VENV, Counts, echo, run
 
 EXTENSIONS = ROOT / "extensions"
 
@@ -14,12 +14,12 @@ EXTENSIONS = ROOT / "extensions"
 def main(names: list[str]) -> None:
     scenarios = names or sorted(file.parent.name for file in EXTENSIONS.glob("molecule/*/molecule.yml"))
     total = Counts()
-    if scenarios and run(VENV / "bin/python", "-m", "testbed", "up", stream=True).returncode:
+    if scenarios and run(VENV / "bin/python", "-m", "testbed", "up", each=echo).returncode:
         total = Counts(failed=1)
     else:
         for number, name in enumerate(scenarios, 1):
             print(f"== scenario {number} of {len(scenarios)}: {name}", flush=True)
-            ran = run(VENV / "bin/molecule", "test", "--scenario-name", name, cwd=EXTENSIONS, stream=True)
+            ran = run(VENV / "bin/molecule", "test", "--scenario-name", name, cwd=EXTENSIONS, each=echo)
             total += Counts(failed=1) if ran.returncode else Counts(passed=1)
             print(f"-- {name}: {'FAILED' if ran.returncode else 'ok'} in {ran.seconds:.0f} s", flush=True)
     total.exit()

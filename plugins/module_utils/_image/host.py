@@ -9,11 +9,11 @@ from typing import Any, Optional
 
 from .authorize import authorize, host_keys, remove, revoke, user
 from .docker import DockerEngine
-from .engine import Engine
+from .engine import Engine, Progress
 from .errors import ImageError
 from .http import Client
 from .model import Bundle, checked_digest, hex_of
-from .plan import ImagePlan, plan_load, refusal
+from .plan import ImagePlan, misgivings, plan_load, refusal
 from .push import PushFolder
 from .run import Run
 from .source import EngineSource, Login, Offer, RegistrySource, parse_wanted
@@ -24,12 +24,14 @@ from .throttle import Throttle
 from .transfer import BlobSource, StagedSource, Transfer, fetch, send
 from .worker import Job
 
+# A URL is good for some minutes, so the last of many must not wait for long; then it is signed anew.
+SEND_SECONDS = 60.0
 READ_ONLY_PHASES = ("inspect",)
 PHASES = {
     "saved": ("inspect", "export", "send", "offer", "clean"),
     "pushed": ("push", "clean"),
     "authorized": ("authorize",),
-    "loaded": ("inspect", "fetch", "load", "clean"),
+    "loaded": ("inspect", "load", "clean"),
     "revoked": ("revoke",),
 }
 
@@ -80,7 +82,7 @@ class _Source(_Host):
     def inspect(self) -> dict[str, Any]:
         """Resolves all images without reading a layer."""
         source: Any = self._registry() if self.params["source"] == "registry" else EngineSource(engine_of(self.params))
-        offer: Offer = source.offer(parse_wanted(self.params["images"]))
+        offer: Offer = source.offer(parse_wanted(self.params["images"], self.work["platform"]))
         return {
             "bundle": offer.bundle.to_dict(),
             "estimates": dict(offer.estimates),
@@ -102,12 +104,24 @@ class _Source(_Host):
             return Job(staging.folder).advance(self.work["token"], stage, self.seconds).to_dict()
 
     def send(self) -> dict[str, Any]:
-        """PUTs blobs to the store, straight from the registry or from the staging folder."""
-        if self.params["source"] == "registry":
-            return self._sent(self._registry())
-        staging = self.staging("saved")
+        """PUTs blobs to the store, from the registry or from the staging folder; asked again until it is done."""
+        staging, transfers = self.staging("saved"), self.transfers()
+        from_registry = self.params["source"] == "registry"
+        source: BlobSource = self._registry() if from_registry else StagedSource(staging)
+
+        def work(progress: Progress) -> dict[str, Any]:
+            tell = job.watched(progress)
+            outcomes = send(transfers, source, self.client, SEND_SECONDS, self.throttle, tell)
+            return {"outcomes": [outcome.to_dict() for outcome in outcomes]}
+
         with staging.in_use():
-            return self._sent(StagedSource(staging))
+            job = Job(staging.folder)
+            state = job.advance(self.work["token"], work, self.seconds)
+        # What comes from a registry leaves nothing in the folder but how far it is.
+        cleaned = from_registry and state.state == "done"
+        if cleaned:
+            staging.remove()
+        return {**state.to_dict(), "cleaned": cleaned}
 
     def offer(self) -> dict[str, Any]:
         """Starts the process that holds the key and will push; it waits for the targets' permission."""
@@ -131,10 +145,6 @@ class _Source(_Host):
             PushFolder(self.root, self.work["token"]).remove()
         return {"removed": self.staging("saved").remove()}
 
-    def _sent(self, source: Any) -> dict[str, Any]:
-        outcomes = send(self.transfers(), source, self.client, self.seconds, self.throttle)
-        return {"outcomes": [outcome.to_dict() for outcome in outcomes]}
-
     def _registry(self) -> RegistrySource:
         params = self.params
         login = Login(
@@ -150,36 +160,50 @@ class _Target(_Host):
     def inspect(self) -> dict[str, Any]:
         """Compares the bundle with what the engine has. Refuses a load that is certain not to fit."""
         bundle, staging = Bundle.parse(self.params["bundle"]), self.staging("loaded")
-        facts = engine_of(self.params).facts(self.root)
+        leftover = staging.exists()
+        return {**self._compared(bundle, staging, engine_of(self.params)), "leftover": leftover}
+
+    def load(self) -> dict[str, Any]:
+        """Fetches what is lacking, verifies, loads, proves and tags; asked again until it is done.
+
+        Where all is well it cleans up in the same call. Where C(transfers) are not all, or some must be signed anew,
+        nothing is loaded yet.
+        """
+        bundle, staging = Bundle.parse(self.params["bundle"]), self.staging("loaded")
+        engine, transfers = engine_of(self.params), self.transfers()
+
+        def work(progress: Progress) -> dict[str, Any]:
+            seen = self._compared(bundle, staging, engine)
+            needed = {digest for plan in seen["plans"] for digest in plan["blobs"]}
+            wanted = [transfer for transfer in transfers if transfer.digest in needed]
+            outcomes, verified = fetch(wanted, staging, self.client, self.throttle, job.watched(progress))
+            result = {**seen, "outcomes": [outcome.to_dict() for outcome in outcomes], "loaded": None}
+            if self.work["more"] or any(not outcome.settled for outcome in outcomes):
+                return result
+            return {**result, **load_bundle(bundle, engine, staging, progress, verified)}
+
+        with staging.in_use():
+            job = Job(staging.folder)
+            state = job.advance(self.work["token"], work, self.seconds)
+        loaded = (state.result or {}).get("loaded") or []
+        # Should this answer be lost, the call that is made again finds the images there.
+        cleaned = bool(loaded) and all(outcome["done"] for outcome in loaded)
+        if cleaned:
+            remove(staging, loaded=True)
+        return {**state.to_dict(), "cleaned": cleaned}
+
+    def _compared(self, bundle: Bundle, staging: Staging, engine: Engine) -> dict[str, Any]:
+        facts = engine.facts(self.root)
         plans = plan_load(bundle, facts)
-        needed = {blob.digest: staging.size(blob.digest) for plan in plans for blob in plan.blobs}
-        refused = refusal(plans, sum(needed.values()), facts)
+        staged = sum({blob.digest: staging.size(blob.digest) for plan in plans for blob in plan.blobs}.values())
+        refused = refusal(plans, staged, facts)
         if refused:
             raise ImageError(f"The target cannot take the images: {refused}")
         return {
             "plans": [_plan_dict(plan) for plan in plans],
-            "staged": {digest: size for digest, size in needed.items() if size},
             "engine": f"{facts.engine} {facts.version}",
-            "leftover": staging.exists(),
+            "warnings": misgivings(plans, facts),
         }
-
-    def fetch(self) -> dict[str, Any]:
-        """GETs blobs into the staging folder."""
-        staging = self.staging("loaded")
-        with staging.in_use():
-            outcomes = fetch(self.transfers(), staging, self.client, self.seconds, self.throttle)
-        return {"outcomes": [outcome.to_dict() for outcome in outcomes]}
-
-    def load(self) -> dict[str, Any]:
-        """Verifies, loads, proves and tags; asked again until it is done."""
-        bundle, staging = Bundle.parse(self.params["bundle"]), self.staging("loaded")
-        engine = engine_of(self.params)
-
-        def work(progress: Any) -> dict[str, Any]:
-            return load_bundle(bundle, engine, staging, progress)
-
-        with staging.in_use():
-            return Job(staging.folder).advance(self.work["token"], work, self.seconds).to_dict()
 
     def authorize(self) -> dict[str, Any]:
         """Permits the source to push what is lacking here."""

@@ -6,23 +6,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Optional
 
 from .errors import ImageError
-from .reference import Reference
+from .reference import Reference, is_digest
 
 BUNDLE_VERSION = 1
 DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar"
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 def checked_digest(value: Any, where: str) -> str:
     """The value when it is a sha256 digest; it becomes a file name and an object key, so nothing else passes."""
-    if isinstance(value, str) and _DIGEST.fullmatch(value):
-        return value
+    if is_digest(value):
+        return str(value)
     raise ImageError(f"{where}: {value!r} is no digest. A digest is 'sha256:' and 64 lower-case hexadecimal digits.")
 
 
@@ -67,7 +65,10 @@ class Layer:
 
 @dataclass(frozen=True)
 class Image:
-    """One image of one platform. C(tag) is the name it gets on targets, C(manifest) the registry's own or None."""
+    """One image of one platform. C(tag) is the name it gets on targets, C(manifest) the registry's own or None.
+
+    C(platform_given): somebody asked for this platform by name, so that it may be another one than the targets'.
+    """
 
     reference: str
     tag: str
@@ -75,6 +76,7 @@ class Image:
     manifest: Optional[Blob]
     config: Blob
     layers: tuple[Layer, ...]
+    platform_given: bool = False
 
     @property
     def diff_ids(self) -> tuple[str, ...]:
@@ -91,6 +93,7 @@ class Image:
             "reference": self.reference,
             "tag": self.tag,
             "platform": self.platform,
+            "platform_given": self.platform_given,
             "manifest": self.manifest.to_dict() if self.manifest else None,
             "config": self.config.to_dict(),
             "layers": [layer.to_dict() for layer in self.layers],
@@ -120,13 +123,11 @@ class Bundle:
 
         return Bundle(
             tuple(
-                Image(
-                    image.reference,
-                    image.tag,
-                    image.platform,
-                    filled(image.manifest) if image.manifest else None,
-                    filled(image.config),
-                    tuple(Layer(filled(layer.blob), layer.diff_id) for layer in image.layers),
+                replace(
+                    image,
+                    manifest=filled(image.manifest) if image.manifest else None,
+                    config=filled(image.config),
+                    layers=tuple(Layer(filled(layer.blob), layer.diff_id) for layer in image.layers),
                 )
                 for image in self.images
             )
@@ -219,10 +220,6 @@ class EngineFacts:
         """The image that holds a name now."""
         return next((image for image in self.images if name in image.names), None)
 
-    def with_config(self, digest: str) -> Optional[StoredImage]:
-        """The image with this config digest, under whatever name."""
-        return next((image for image in self.images if image.config_digest == digest), None)
-
     def to_dict(self) -> dict[str, Any]:
         return {
             "engine": self.engine,
@@ -300,6 +297,11 @@ class Outcome:
     etag: str = ""
     number: int = 0
 
+    @property
+    def settled(self) -> bool:
+        """Whether nothing would come of asking again: neither a new URL nor waiting for another run would help."""
+        return self.done or bool(self.error and not self.expired)
+
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
@@ -324,6 +326,13 @@ def _text(entry: Mapping[str, Any], name: str, where: str) -> str:
     if isinstance(value, str) and value:
         return value
     raise ImageError(f"{where}.{name}: must be text that is not empty, not {value!r}.")
+
+
+def _flag(entry: Mapping[str, Any], name: str, where: str) -> bool:
+    value = entry.get(name, False)
+    if isinstance(value, bool):
+        return value
+    raise ImageError(f"{where}.{name}: must be true or false, not {value!r}.")
 
 
 def _tag(entry: Mapping[str, Any], where: str) -> str:
@@ -364,4 +373,5 @@ def _image(value: Any, where: str) -> Image:
             )
             for index, layer in enumerate(layers or [])
         ),
+        _flag(entry, "platform_given", where),
     )

@@ -11,6 +11,7 @@ from typing import Optional
 from .._plan import Step
 from .manifest import is_zstd
 from .model import Blob, Bundle, EngineFacts, Image, Layer, Object, Target, chain_ids, hex_of, total
+from .reference import Platform
 
 # S3: a part has at least 5 MiB (but for the last) and at most 5 GiB, an upload at most 10,000 parts, a single PUT at
 # most 5 GiB (facts: S3).
@@ -168,8 +169,32 @@ def refusal(plans: Sequence[ImagePlan], staged: int, facts: EngineFacts) -> Opti
             f"{', '.join(zstd)} has zstd layers, which {facts.engine} {facts.version} cannot unpack (docker does since "
             "23). Build the image with gzip layers, or update the engine."
         )
+    other = [plan.image for plan in _foreign(plans, facts) if not plan.image.platform_given]
+    if other:
+        images = ", ".join(f"{image.reference} is for {image.platform}" for image in other)
+        return (
+            f"{images}, and {facts.engine} on this host runs {facts.platform}. Name an image for {facts.platform}; "
+            "hosts of several platforms need a run for each. To bring it here all the same, set its 'platform'."
+        )
     lacking = "; ".join(str(shortage) for shortage in shortages(plans, staged, facts))
     return f"too little disk: {lacking} (bytes). Make room, or put staging_dir on another disk." if lacking else None
+
+
+def misgivings(plans: Sequence[ImagePlan], facts: EngineFacts) -> list[str]:
+    """What is done because it was asked for, and may not be what was meant."""
+    return [
+        f"{plan.image.reference} is for {plan.image.platform}, as its 'platform' says, and {facts.engine} here runs "
+        f"{facts.platform}: it may not start."
+        for plan in _foreign(plans, facts)
+        if plan.image.platform_given
+    ]
+
+
+def _foreign(plans: Sequence[ImagePlan], facts: EngineFacts) -> list[ImagePlan]:
+    """What is to be loaded for another platform than the engine's."""
+    own = Platform.known(facts.platform)
+    loads = [(plan, Platform.known(plan.image.platform)) for plan in plans if plan.action == "load"]
+    return [plan for plan, wanted in loads if own and wanted and wanted.contradicts(own)]
 
 
 @dataclass(frozen=True)

@@ -97,11 +97,6 @@ class Reference:
         return self.path[len("library/") :] if _is_official(self.path) else self.path
 
     @property
-    def normalised(self) -> str:
-        """The full reference: C(docker.io/library/busybox:latest)."""
-        return self.name + self._suffix()
-
-    @property
     def familiar(self) -> str:
         """The reference as docker shows it: C(busybox:latest)."""
         return self.familiar_name + self._suffix()
@@ -169,6 +164,14 @@ class Platform:
                 "such as linux/amd64 or linux/arm/v7."
             )
         return cls.of(*parts)
+
+    @classmethod
+    def known(cls, text: str) -> Platform | None:
+        """What an engine or a config says; None where that is no platform."""
+        try:
+            return cls.parse(text)
+        except ImageError:
+            return None
 
     @classmethod
     def of(cls, os: str, architecture: str, variant: str = "") -> Platform:

@@ -113,9 +113,10 @@ class Registry:
         self._lock = threading.Lock()
         self._authorization: dict[str, str] = {}
 
-    def resolve(self, reference: Reference, platform: Platform | None = None) -> Resolved:
+    def resolve(self, reference: Reference, platform: Platform | None = None, must_match: bool = True) -> Resolved:
         """The image that a reference names. An index needs a platform; without one it is that of this host.
 
+        C(must_match): also what is no index must be for the platform; else that only chooses in an index.
         Reads no layer. Raises ImageError with the registry's answer and the way out.
         """
         if reference.host != self.host:
@@ -135,7 +136,8 @@ class Registry:
         manifest = parse_manifest(document.data, document.content_type, document.where)
         data, config = self._config(reference, manifest)
         check_layers(manifest, config, str(reference))
-        if platform is not None and config.platform.contradicts(platform):
+        must_match = must_match or index_digest is not None
+        if must_match and platform is not None and config.platform.contradicts(platform):
             raise ImageError(
                 f"{reference} is for {config.platform}, wanted was {platform}. "
                 f"Leave the platform out, or name an image for {platform}."

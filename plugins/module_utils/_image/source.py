@@ -29,14 +29,18 @@ _DEFAULT_LOGINS = "~/.docker/config.json"
 
 @dataclass(frozen=True)
 class WantedImage:
-    """One entry of the option C(images). C(tag) is the name that the image gets on targets."""
+    """One entry of the option C(images). C(tag) is the name that the image gets on targets.
+
+    C(platform_given): the entry names its platform; else C(platform) only chooses among several.
+    """
 
     reference: Reference
     platform: Optional[Platform]
     tag: str
+    platform_given: bool = False
 
     @classmethod
-    def parse(cls, entry: Mapping[str, Any]) -> WantedImage:
+    def parse(cls, entry: Mapping[str, Any], default: Optional[str] = None) -> WantedImage:
         reference = Reference.parse(str(entry["name"]))
         tag_as = entry.get("tag_as")
         given = Reference.parse(str(tag_as)) if tag_as else reference
@@ -47,18 +51,21 @@ class WantedImage:
             )
         if tag_as and given.digest:
             raise ImageError(f"images: tag_as {tag_as!r} must be a name and a tag, without a digest.")
-        platform = entry.get("platform")
-        return cls(reference, Platform.parse(str(platform)) if platform else None, given.tagged)
+        asked = entry.get("platform")
+        platform = asked or default
+        return cls(reference, Platform.parse(str(platform)) if platform else None, given.tagged, bool(asked))
 
 
-def parse_wanted(entries: Sequence[Mapping[str, Any]]) -> tuple[WantedImage, ...]:
-    """All entries, or one error that names every bad one."""
+def parse_wanted(
+    entries: Sequence[Mapping[str, Any]], default_platform: Optional[str] = None
+) -> tuple[WantedImage, ...]:
+    """All entries, or one error that names every bad one. C(default_platform): of entries that name none."""
     if not entries:
         raise ImageError("images: is empty. Name at least one image.")
     wanted, problems = [], []
     for entry in entries:
         try:
-            wanted.append(WantedImage.parse(entry))
+            wanted.append(WantedImage.parse(entry, default_platform))
         except ImageError as error:
             problems.append(str(error))
     tags = [image.tag for image in wanted]
@@ -131,7 +138,8 @@ class RegistrySource:
         return self._registries[host]
 
     def _image(self, wanted: WantedImage) -> Image:
-        resolved = self._registry(wanted.reference.host).resolve(wanted.reference, wanted.platform)
+        registry = self._registry(wanted.reference.host)
+        resolved = registry.resolve(wanted.reference, wanted.platform, must_match=wanted.platform_given)
         return Image(
             reference=wanted.reference.familiar,
             tag=wanted.tag,
@@ -139,6 +147,7 @@ class RegistrySource:
             manifest=resolved.manifest_blob,
             config=resolved.config_blob,
             layers=tuple(Layer(blob, diff_id) for blob, diff_id in zip(resolved.layers, resolved.diff_ids)),
+            platform_given=wanted.platform_given,
         )
 
 
@@ -192,7 +201,7 @@ class EngineSource:
                     f"{reference.tagged} is {'another one' if tagged else 'not there'}. Leave out the one that you do "
                     "not mean."
                 )
-        if entry.platform is not None and Platform.parse(stored.platform).contradicts(entry.platform):
+        if entry.platform_given and entry.platform and Platform.parse(stored.platform).contradicts(entry.platform):
             raise ImageError(
                 f"images: {reference} is there for {stored.platform}, not for {entry.platform}. Leave platform out, or "
                 "use source=registry."
@@ -213,6 +222,7 @@ def _as_image(entry: WantedImage, stored: StoredImage) -> Image:
         config=Blob(stored.config_digest, None, _DOCKER_CONFIG),
         # What an engine saves are its own layers, not compressed: so their digest is the diffID.
         layers=tuple(Layer(Blob(diff_id, None, DOCKER_LAYER), diff_id) for diff_id in stored.diff_ids),
+        platform_given=entry.platform_given,
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import threading
 import time
@@ -122,6 +123,22 @@ def own_address(address: str, port: int) -> str:
         ) from error
 
 
+def quick_ciphers(run: Run, cpu: Path = Path("/proc/cpuinfo")) -> Optional[str]:
+    """The client's own ciphers, those first that the processor computes itself; None to leave it to the client.
+
+    OpenSSH prefers ChaCha20, which no processor has; with AES instructions, AES-GCM takes about a third of the time.
+    """
+    try:
+        features = re.search(r"^(?:flags|Features)\s*:(.*)", cpu.read_text(), re.MULTILINE)
+        code, output, _words = run(["ssh", "-F", "/dev/null", "-G", "localhost"], "", ())
+    except OSError:
+        return None
+    found = re.search(r"^ciphers (\S+)$", output, re.MULTILINE)
+    if code or not found or not features or "aes" not in features[1].split():
+        return None
+    return ",".join(sorted(found[1].split(","), key=lambda name: not name.startswith("aes") or "-gcm@" not in name))
+
+
 def push(
     grants: Sequence[Grant],
     pieces: Mapping[str, Piece],
@@ -135,6 +152,7 @@ def push(
     """Pushes to several targets at once; one that fails leaves the others done. The outcome of each."""
     in_all = sum(pieces[digest].size for grant in grants for digest in grant.digests)
     done, lock = 0, threading.Lock()
+    ciphers = quick_ciphers(run)
 
     def count(host: str, size: int) -> None:
         nonlocal done
@@ -143,7 +161,7 @@ def push(
             progress(f"pushing, now to {host}", done, in_all)
 
     def one(grant: Grant) -> Pushed:
-        target = _Target(grant, pieces, source, key, throttle, count, run)
+        target = _Target(grant, pieces, source, key, throttle, count, run, ciphers)
         try:
             with _known_hosts(staging, grant) as known_hosts:
                 target.push(known_hosts)
@@ -183,9 +201,11 @@ class _Target:
         throttle: Throttle,
         count: Callable[[str, int], None],
         run: Run,
+        ciphers: Optional[str],
     ) -> None:
         self.pushed = Pushed(grant.host)
         self._run = run
+        self._ciphers = ciphers
         self._grant = grant
         self._pieces = pieces
         self._source = source
@@ -299,6 +319,7 @@ class _Target:
             "ServerAliveCountMax": "4",
             "Compression": "no",
             "LogLevel": "ERROR",
+            **({"Ciphers": self._ciphers} if self._ciphers else {}),
         }
         options = [word for name, value in settings.items() for word in ("-o", f"{name}={value}")]
         command = ["ssh", "-F", "/dev/null", *options, "-p", str(grant.port), "-l", grant.user, "--", grant.address]

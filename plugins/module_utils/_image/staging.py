@@ -113,13 +113,17 @@ class Staging:
         for path in (self.path(digest), self.part(digest)):
             path.unlink(missing_ok=True)
 
-    def verify(self, digest: str) -> bool:
-        """Whether the complete blob has its digest; one that has not is taken away."""
+    def matches(self, digest: str) -> bool:
+        """Whether the complete blob has its digest."""
         found = hashlib.sha256()
         with open(self.path(digest), "rb") as file:
             while chunk := file.read(CHUNK):
                 found.update(chunk)
-        if found.hexdigest() == hex_of(digest):
+        return found.hexdigest() == hex_of(digest)
+
+    def verify(self, digest: str) -> bool:
+        """Whether the complete blob has its digest; one that has not is taken away."""
+        if self.matches(digest):
             return True
         self.discard(digest)
         return False

@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Optional
 
@@ -12,9 +14,11 @@ from .archive import LoadArchive
 from .engine import Engine, EngineError, Progress
 from .errors import ImageError
 from .model import Bundle, EngineFacts, Image, StoredImage
-from .plan import ImagePlan, plan_load
+from .plan import plan_load
 from .staging import Staging
 from .transfer import disk_words
+
+_HASHES_AT_ONCE = 2
 
 
 @dataclass(frozen=True)
@@ -32,13 +36,18 @@ class Loaded:
         return asdict(self)
 
 
-def load_bundle(bundle: Bundle, engine: Engine, staging: Staging, progress: Progress) -> dict[str, Any]:
-    """Loads image by image; one that fails leaves the others done. The outcome of each, by its name."""
+def load_bundle(
+    bundle: Bundle, engine: Engine, staging: Staging, progress: Progress, verified: Collection[str] = ()
+) -> dict[str, Any]:
+    """Loads image by image; one that fails leaves the others done. The outcome of each, by its name.
+
+    C(verified): blobs whose digest this very process has just found right in the staging folder.
+    """
     loaded = []
     for image in bundle.images:
         began = time.monotonic()
         try:
-            outcome = _load_image(image, engine, staging, progress)
+            outcome = _load_image(image, engine, staging, progress, verified)
         except ImageError as error:
             outcome = Loaded(image.tag, False, str(error))
         except OSError as error:
@@ -47,7 +56,9 @@ def load_bundle(bundle: Bundle, engine: Engine, staging: Staging, progress: Prog
     return {"loaded": [outcome.to_dict() for outcome in loaded]}
 
 
-def _load_image(image: Image, engine: Engine, staging: Staging, progress: Progress) -> Loaded:
+def _load_image(
+    image: Image, engine: Engine, staging: Staging, progress: Progress, verified: Collection[str]
+) -> Loaded:
     # The engine is asked again: an earlier image of this very bundle may have brought layers, or somebody took some.
     facts = engine.facts(str(staging.root))
     plan = plan_load(Bundle((image,)), facts)[0]
@@ -57,7 +68,7 @@ def _load_image(image: Image, engine: Engine, staging: Staging, progress: Progre
         missing = tuple(blob.digest for blob in plan.blobs if not staging.complete(blob.digest))
         if missing:
             return Loaded(image.tag, False, f"{len(missing)} blobs are needed that were not fetched", missing=missing)
-        corrupt = _verify(plan, staging, progress)
+        corrupt = _verify([blob.digest for blob in plan.blobs if blob.digest not in verified], staging, progress)
         if corrupt:
             return Loaded(image.tag, False, f"{len(corrupt)} blobs failed their digest, nothing was loaded", corrupt)
         engine.load(LoadArchive(image, {blob.digest: staging.path(blob.digest) for blob in plan.blobs}), progress)
@@ -86,15 +97,16 @@ def disproof(image: Image, stored: Optional[StoredImage]) -> Optional[str]:
     return None
 
 
-def _verify(plan: ImagePlan, staging: Staging, progress: Progress) -> tuple[str, ...]:
-    in_all = sum(staging.size(blob.digest) for blob in plan.blobs)
+def _verify(digests: Sequence[str], staging: Staging, progress: Progress) -> tuple[str, ...]:
+    """The digests of the blobs that are not what they should be; those are taken away."""
+    sizes = [staging.size(digest) for digest in digests]
     done, corrupt = 0, []
-    for blob in plan.blobs:
-        size = staging.size(blob.digest)
-        if not staging.verify(blob.digest):
-            corrupt.append(blob.digest)
-        done += size
-        progress("verifying", done, in_all)
+    with ThreadPoolExecutor(max_workers=_HASHES_AT_ONCE) as pool:
+        for digest, size, intact in zip(digests, sizes, pool.map(staging.verify, digests)):
+            if not intact:
+                corrupt.append(digest)
+            done += size
+            progress("verifying", done, sum(sizes))
     return tuple(corrupt)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import hashlib
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Callable, Protocol
 
+from .engine import Progress
 from .errors import ImageError
 from .http import Client, HttpBodyError, HttpError, Readable
 from .model import Outcome, checked_digest, hex_of, stored_version
@@ -22,6 +24,9 @@ from .throttle import NO_LIMIT, Throttle
 
 # A store limits each connection more than the link does; more than this gains nothing on two cores.
 PARALLEL = 4
+SENDING, FETCHING = "sending", "fetching"
+# On a slow link a chunk takes many seconds; what is told must not wait for its end.
+_PIECE = 256 * 1024
 _BROKEN_BODIES = 5
 
 
@@ -72,11 +77,50 @@ class StagedSource:
             yield file
 
 
+def no_progress(doing: str, done: int, in_all: int) -> None:
+    """For those who do not ask."""
+
+
+class _Passed:
+    """The bytes of several requests at once, told while they pass."""
+
+    def __init__(self, doing: str, in_all: int, progress: Progress) -> None:
+        self._doing, self._in_all, self._progress = doing, in_all, progress
+        self._done: dict[tuple[str, int], int] = {}
+        self._sum = 0
+        self._lock = threading.Lock()
+
+    def set(self, transfer: Transfer, done: int) -> None:
+        """So many bytes of this request have passed; fewer than before where it began anew."""
+        key = (transfer.digest, transfer.number)
+        with self._lock:
+            self._sum += done - self._done.get(key, 0)
+            self._done[key] = done
+            self._progress(self._doing, self._sum, self._in_all)
+
+
 def send(
-    transfers: Sequence[Transfer], source: BlobSource, client: Client, seconds: float, throttle: Throttle = NO_LIMIT
+    transfers: Sequence[Transfer],
+    source: BlobSource,
+    client: Client,
+    seconds: float,
+    throttle: Throttle = NO_LIMIT,
+    progress: Progress = no_progress,
 ) -> list[Outcome]:
     """PUTs what it can begin within C(seconds). What is left comes back as not done."""
     deadline = time.monotonic() + seconds
+    passed = _Passed(SENDING, sum(transfer.length for transfer in transfers), progress)
+
+    def body(transfer: Transfer) -> Iterator[bytes]:
+        done = 0
+        passed.set(transfer, done)
+        for chunk in throttle.over(_body(source, transfer)):
+            for begin in range(0, len(chunk), _PIECE):
+                piece = chunk[begin : begin + _PIECE]
+                yield piece
+                # It is asked for the next one, so the socket has taken this one.
+                done += len(piece)
+                passed.set(transfer, done)
 
     def one(transfer: Transfer) -> Outcome:
         if time.monotonic() >= deadline:
@@ -84,7 +128,7 @@ def send(
         response = client.put_stream(
             transfer.url,
             transfer.headers,
-            lambda: throttle.over(_body(source, transfer)),
+            lambda: body(transfer),
             transfer.length,
             # 412: somebody else has put the same content there in the meantime; the controller looks.
             ok=(200, 201, 204, 412),
@@ -97,19 +141,30 @@ def send(
 
 
 def fetch(
-    transfers: Sequence[Transfer], staging: Staging, client: Client, seconds: float, throttle: Throttle = NO_LIMIT
-) -> list[Outcome]:
-    """GETs blobs into the staging folder, from where they are, until C(seconds) are over."""
-    deadline = time.monotonic() + seconds
+    transfers: Sequence[Transfer],
+    staging: Staging,
+    client: Client,
+    throttle: Throttle = NO_LIMIT,
+    progress: Progress = no_progress,
+) -> tuple[list[Outcome], frozenset[str]]:
+    """GETs blobs into the staging folder, from where they are; and which of them have their digest there.
+
+    A blob is verified while others are still on their way.
+    """
+    passed = _Passed(FETCHING, sum(transfer.length for transfer in transfers), progress)
+    verified: set[str] = set()
 
     def one(transfer: Transfer) -> Outcome:
-        if staging.complete(transfer.digest):
-            return Outcome(transfer.digest, True, transfer.length)
-        if time.monotonic() >= deadline:
-            return Outcome(transfer.digest, False, staging.size(transfer.digest))
-        return _fetch_one(transfer, staging, client, deadline, throttle)
+        outcome = Outcome(transfer.digest, True, transfer.length)
+        if not staging.complete(transfer.digest):
+            outcome = _fetch_one(transfer, staging, client, throttle, lambda size: passed.set(transfer, size))
+        if outcome.done:
+            passed.set(transfer, transfer.length)
+            if staging.matches(transfer.digest):
+                verified.add(transfer.digest)
+        return outcome
 
-    return _each(transfers, one)
+    return _each(transfers, one), frozenset(verified)
 
 
 def _each(transfers: Sequence[Transfer], one: Callable[[Transfer], Outcome]) -> list[Outcome]:
@@ -135,18 +190,20 @@ def disk_words(error: OSError) -> str:
 
 def _body(source: BlobSource, transfer: Transfer) -> Iterator[bytes]:
     """The bytes of one request. The last chunk of a whole blob leaves only when the digest is right."""
-    found, left, held = hashlib.sha256(), transfer.length, b""
+    # A part has no digest of its own; the whole blob is verified on the target, before the load.
+    found, left, held = hashlib.sha256() if transfer.number == 0 else None, transfer.length, b""
     with source.open(transfer) as reader:
         while left:
             chunk = reader.read(min(CHUNK, left))
             if not chunk:
                 raise ImageError(f"{transfer.digest} ended {left} bytes early on the source. Run again.")
             left -= len(chunk)
-            found.update(chunk)
+            if found:
+                found.update(chunk)
             if held:
                 yield held
             held = chunk
-    if transfer.number == 0 and found.hexdigest() != hex_of(transfer.digest):
+    if found and found.hexdigest() != hex_of(transfer.digest):
         raise ImageError(
             f"{transfer.digest}: the source gave other content, sha256:{found.hexdigest()}. Nothing was stored. The "
             "registry, or something between it and this host, is damaged."
@@ -154,7 +211,9 @@ def _body(source: BlobSource, transfer: Transfer) -> Iterator[bytes]:
     yield held
 
 
-def _fetch_one(transfer: Transfer, staging: Staging, client: Client, deadline: float, throttle: Throttle) -> Outcome:
+def _fetch_one(
+    transfer: Transfer, staging: Staging, client: Client, throttle: Throttle, tell: Callable[[int], None]
+) -> Outcome:
     received, etag = 0, ""
     with open(staging.part(transfer.digest), "ab", opener=private_opener) as file:
         try:
@@ -172,12 +231,11 @@ def _fetch_one(transfer: Transfer, staging: Staging, client: Client, deadline: f
             try:
                 with client.open_stream(transfer.url, transfer.headers, start=file.tell()) as reader:
                     etag = stored_version(reader.etag, reader.headers.get("last-modified", ""))
-                    while chunk := reader.read(throttle.at_once(CHUNK)):
+                    while chunk := reader.read(throttle.at_once(_PIECE)):
                         throttle.take(len(chunk))
                         file.write(chunk)
                         received += len(chunk)
-                        if time.monotonic() >= deadline and file.tell() < transfer.length:
-                            return Outcome(transfer.digest, False, file.tell(), received, etag=etag)
+                        tell(file.tell())
             # Nothing else: what gave no body at all, the client has tried again by itself.
             except HttpBodyError as error:
                 file.flush()

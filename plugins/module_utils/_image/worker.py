@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A job that outlives the module that started it.
 
-Feeding an engine is one stream that cannot be cut into slices. It runs in a process of its own; the module comes back
-every few seconds to ask how far it is, and a connection that drops in between loses nothing.
+Feeding an engine is one stream that cannot be cut into slices, and neither is a request with a large body. Such work
+runs in a process of its own; the module comes back every few seconds to ask how far it is, and a connection that drops
+in between loses nothing.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import threading
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -22,6 +24,9 @@ from .staging import private_opener
 from .transfer import disk_words
 
 _RESERVE = 64 * 1024
+# A controller that lost its connection tries for more than a minute to be back; one that is not by then was killed.
+PATIENCE_SECONDS = 120.0
+_LOOK_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
@@ -50,15 +55,14 @@ class Job:
 
     def poll(self, seconds: float) -> JobState:
         """How the job that was started last is, after up to C(seconds)."""
-        deadline = time.monotonic() + seconds
-        while True:
-            running = self._running()
+
+        def look(running: bool) -> tuple[JobState, bool]:
             state = self._read()
             if state.state == "running" and not running:
-                return replace(state, state="died", error="the process was killed")
-            if state.state != "running" or time.monotonic() >= deadline:
-                return state
-            time.sleep(0.05)
+                return replace(state, state="died", error="the process was killed"), True
+            return state, state.state != "running"
+
+        return self._watch(look, seconds)
 
     def advance(
         self,
@@ -73,24 +77,46 @@ class Job:
         earlier attempt still runs, it is waited for first. C(afterwards) runs in the same process, once the outcome
         can be read.
         """
-        deadline = time.monotonic() + seconds
-        if self._read().token != token and not self._running():
-            self._start(token, work, afterwards)
-        while True:
-            running = self._running()
+
+        def look(running: bool) -> tuple[JobState, bool]:
             state = self._read()
             if state.token != token:
                 if not running:
                     self._start(token, work, afterwards)
-                state = JobState(token, "running", "waiting for an earlier run of the same transfer on this host")
-            elif state.state == "running" and not running:
-                return JobState(token, "died", state.doing, error="the process that fed the engine was killed")
-            elif state.state != "running" and (afterwards is not None or not running):
-                # A process that is about to end still holds the staging folder, which is removed next.
+                return JobState(token, "running", "waiting for an earlier run of the same transfer on this host"), False
+            if state.state == "running" and not running:
+                return replace(state, state="died", error="the process that did it was killed"), True
+            # A process that is about to end still holds the staging folder, which is removed next.
+            return state, state.state != "running" and (afterwards is not None or not running)
+
+        if self._read().token != token and not self._running():
+            self._start(token, work, afterwards)
+        return self._watch(look, seconds)
+
+    def watched(self, progress: Progress) -> Progress:
+        """The same, but it ends a job that nobody has asked for a while: one that keeps a network busy for nobody."""
+        asked = [0, 0.0]
+
+        def tell(doing: str, done: int, in_all: int) -> None:
+            now, last = time.monotonic(), os.stat(self._lock).st_mtime_ns
+            # Not by the hosts' clock, which may be set meanwhile.
+            if last != asked[0]:
+                asked[:] = last, now
+            elif now - asked[1] > PATIENCE_SECONDS:
+                raise ImageError(f"nobody has asked for {PATIENCE_SECONDS:.0f} seconds how far it is")
+            progress(doing, done, in_all)
+
+        return tell
+
+    def _watch(self, look: Callable[[bool], tuple[JobState, bool]], seconds: float) -> JobState:
+        """Looks until there is something to tell, or the time is over. C(look) is told whether the process runs."""
+        deadline = time.monotonic() + seconds
+        while True:
+            # Before the state is read: a process writes its outcome before it ends.
+            state, told = look(self._running())
+            if told or time.monotonic() >= deadline:
                 return state
-            if time.monotonic() >= deadline:
-                return state
-            time.sleep(0.05)
+            time.sleep(_LOOK_SECONDS)
 
     def _start(
         self, token: str, work: Callable[[Progress], dict[str, Any]], afterwards: Optional[Callable[[], None]]
@@ -127,13 +153,14 @@ class Job:
             os._exit(code)
 
     def _run(self, token: str, work: Callable[[Progress], dict[str, Any]]) -> None:
-        last = 0.0
+        last, lock = 0.0, threading.Lock()
 
         def progress(doing: str, done: int, in_all: int) -> None:
             nonlocal last
-            if time.monotonic() - last > 0.3:
-                last = time.monotonic()
-                self._write(JobState(token, "running", doing, done, in_all))
+            with lock:
+                if time.monotonic() - last > 0.3:
+                    last = time.monotonic()
+                    self._write(JobState(token, "running", doing, done, in_all))
 
         try:
             state = JobState(token, "done", result=work(progress))
@@ -152,6 +179,7 @@ class Job:
             lock = os.open(self._lock, os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
             return False
+        os.utime(lock)  # somebody has asked
         try:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -164,7 +192,7 @@ class Job:
         try:
             return JobState(**json.loads(self._state.read_text()))
         except (FileNotFoundError, ValueError, TypeError):
-            return JobState("", "died")
+            return JobState("", "died", error="the process has left nothing to read: its folder was taken away")
 
     def _write(self, state: JobState) -> None:
         new = self._state.with_suffix(".new")

@@ -24,10 +24,10 @@ def remove(path: S3Path, bundle: Bundle, check_mode: bool, diff: bool) -> dict[s
             items.append(ItemResult(digest, "ok", "not in the store"))
             continue
         before = {"size": present[digest].size}
-        steps.append(Step("delete", digest, "the blobs are not to be kept", before=before))
         try:
             if not check_mode:
                 path.delete([digest])
+            steps.append(Step("delete", digest, "the blobs are not to be kept", before=before))
             items.append(ItemResult(digest, "changed", "deleted from the store", before=before))
         except ImageError as error:
             items.append(ItemResult(digest, "failed", str(error)))

@@ -19,25 +19,37 @@ Host = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
 # Long enough that starting the module (half a second to a second) costs little, short enough to see something move.
 SLICE_SECONDS = 5
+# Where hosts are busy, starting the module takes longer, and takes from the work that is waited for: then less often.
+_LONGEST_SLICE = 15
+_SHARE = 4
 
 
-def slice_of(phase: str, **work: Any) -> dict[str, Any]:
+def slice_of(phase: str, seconds: int = SLICE_SECONDS, **work: Any) -> dict[str, Any]:
     """The option C(work) for one call."""
-    return {"phase": phase, "seconds": SLICE_SECONDS, **work}
+    return {"phase": phase, "seconds": seconds, **work}
+
+
+@dataclass
+class Folder:
+    """The host's staging folder; whether the host has removed it already."""
+
+    cleaned: bool = False
 
 
 @contextmanager
-def cleaned(host: Host, bundle: Bundle) -> Iterator[None]:
+def cleaned(host: Host, bundle: Bundle) -> Iterator[Folder]:
     """Removes the host's staging folder on every way out."""
     call = {"bundle": bundle.to_dict(), "work": slice_of("clean")}
+    folder = Folder()
     try:
-        yield
+        yield folder
     except BaseException:
         # What went wrong first is what must be told; the next run finds the folder and removes it.
         with suppress(Exception):
             host(call)
         raise
-    host(call)
+    if not folder.cleaned:
+        host(call)
 
 
 @dataclass
@@ -46,6 +58,10 @@ class Progress:
 
     show: Callable[[str], None]
     started: float = field(default_factory=time.monotonic)
+
+    def job(self, state: Mapping[str, Any]) -> None:
+        """How far a job is."""
+        self.line(state["doing"], state["bytes_done"], state["bytes_total"])
 
     def line(self, doing: str, done: int, in_all: int) -> None:
         seconds = max(time.monotonic() - self.started, 0.001)
@@ -61,18 +77,31 @@ def megabytes(count: int) -> str:
 
 
 def run_job(
-    host: Host, bundle: Bundle, phase: str, progress: Progress, token: Optional[str] = None, **work: Any
+    host: Host,
+    bundle: Bundle,
+    phase: str,
+    tell: Callable[[Mapping[str, Any]], None],
+    token: Optional[str] = None,
+    folder: Optional[Folder] = None,
+    **work: Any,
 ) -> Mapping[str, Any]:
     """Has the host do a job that outlives a call, asks every few seconds, and returns its result.
 
-    C(token): of a job that was started before; else it is started now.
+    C(tell) gets how far it is. C(token): of a job that was started before; else it is started now. C(folder) notes
+    when the host has removed the staging folder in the same call.
     """
     token = token or uuid4().hex
+    seconds = SLICE_SECONDS
     while True:
-        state = host({"bundle": bundle.to_dict(), "work": slice_of(phase, token=token, **work)})
+        began = time.monotonic()
+        state = host({"bundle": bundle.to_dict(), "work": slice_of(phase, seconds, token=token, **work)})
+        to_start = int(time.monotonic() - began) - seconds
+        seconds = min(max(SLICE_SECONDS, _SHARE * to_start), _LONGEST_SLICE)
+        if folder is not None:
+            folder.cleaned = bool(state.get("cleaned"))
         if state["state"] == "done":
             result: Optional[Mapping[str, Any]] = state["result"]
             return result or {}
         if state["state"] != "running":
             raise ImageError(f"{phase}: {state['error']}")
-        progress.line(state["doing"], state["bytes_done"], state["bytes_total"])
+        tell(state)

@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Optional
 
-from ...module_utils._image.model import Blob, Bundle, Object, Outcome, total
+from ...module_utils._image.model import Blob, Bundle, EngineFacts, Object, Outcome, total
+from ...module_utils._image.plan import plan_load
+from ...module_utils._image.transfer import FETCHING
 from ...module_utils._result import ItemResult, summarize
-from .flow import Host, Progress, cleaned, megabytes, run_job, slice_of
+from .flow import Folder, Host, Progress, cleaned, megabytes, run_job, slice_of
 from .s3 import UNITS_AT_ONCE, S3Path
 
 _EXPIRED_LIMIT = 5
@@ -19,132 +20,167 @@ _EXPIRED_LIMIT = 5
 _ATTEMPTS = 3
 
 
-@dataclass
-class _Fetched:
-    """What the fetching came to: bytes that came over the network, entity tags seen, errors by digest.
-
-    C(seconds): how long the engine took for each image, by name.
-    """
-
-    received: int = 0
-    etags: dict[str, str] = field(default_factory=dict)
-    errors: dict[str, str] = field(default_factory=dict)
-    seconds: dict[str, float] = field(default_factory=dict)
-
-
 def load(
-    host: Host, path: Optional[S3Path], bundle: Bundle, check_mode: bool, diff: bool, progress: Progress
+    host: Host,
+    path: Optional[S3Path],
+    bundle: Bundle,
+    has: Optional[EngineFacts],
+    check_mode: bool,
+    diff: bool,
+    progress: Progress,
 ) -> dict[str, Any]:
     """Observe, plan, fetch and load, verify; in check mode only the first two.
 
-    C(path): where the blobs are, None where a source has pushed them into the staging folder.
+    C(path): where the blobs are, None where a source has pushed them into the staging folder. C(has): what the target
+    had a while ago; by it the first URLs are signed, and what is true is found out in the call that uses them.
     """
     began = time.monotonic()
-    seen = host({"bundle": bundle.to_dict(), "work": slice_of("inspect")})
-    plans: Sequence[Mapping[str, Any]] = seen["plans"]
-    blobs = {blob.digest: blob for blob in bundle.blobs()}
-    needed = list(dict.fromkeys(digest for plan in plans for digest in plan["blobs"]))
-    fetched = _Fetched()
-    failures: dict[str, str] = {}
-    corrupt: dict[str, Optional[str]] = {}
-    if not check_mode and any(plan["action"] != "none" for plan in plans):
-        with cleaned(host, bundle):
-            failures, corrupt = _carry_out(host, path, bundle, needed, fetched, progress)
+    plans = plan_load(bundle, has) if has and not check_mode else ()
+    needed = _digests([[blob.digest for blob in plan.blobs] for plan in plans])
+    seen: Optional[Mapping[str, Any]] = None
+    if all(plan.action == "none" for plan in plans):
+        seen = host({"bundle": bundle.to_dict(), "work": slice_of("inspect")})
+        needed = _digests(plan["blobs"] for plan in seen["plans"])
+    loading = _Loading(host, path, bundle, progress)
+    if seen is None or (not check_mode and any(plan["action"] != "none" for plan in seen["plans"])):
+        with cleaned(host, bundle) as folder:
+            first = loading.carry_out(needed, folder)
+        seen = seen or first
     elif not check_mode and seen["leftover"]:
         # A run that was killed after its last load has left its folder.
         host({"bundle": bundle.to_dict(), "work": slice_of("clean")})
-    items = [_item(plan, blobs, failures, fetched.seconds) for plan in plans]
+    blobs = {blob.digest: blob for blob in bundle.blobs()}
+    items = [_item(plan, blobs, loading.failures, loading.seconds) for plan in seen["plans"]]
     return {
         **summarize(items, diff),
         "images": [item.to_dict() for item in items],
-        "steps": [plan["step"] for plan in plans if plan["step"]],
-        "corrupt": [{"digest": digest, "etag": etag} for digest, etag in corrupt.items()],
+        "steps": [plan["step"] for plan in seen["plans"] if plan["step"] and plan["name"] not in loading.failures],
+        "corrupt": [{"digest": digest, "etag": loading.etags.get(digest)} for digest in sorted(loading.damaged)],
         "bytes_full": total(blobs.values()),
-        "bytes_needed": total(blobs[digest] for digest in needed),
-        "bytes_carried": fetched.received,
+        "bytes_needed": total(_of(blobs, _digests(plan["blobs"] for plan in seen["plans"]))),
+        "bytes_carried": loading.received,
         "engine": seen["engine"],
         "path": str(path or "ssh"),
         "seconds": round(time.monotonic() - began, 1),
+        **({"warnings": seen["warnings"]} if seen["warnings"] else {}),
     }
 
 
-def _carry_out(
-    host: Host, path: Optional[S3Path], bundle: Bundle, needed: Sequence[str], fetched: _Fetched, progress: Progress
-) -> tuple[dict[str, str], dict[str, Optional[str]]]:
-    """Fetches and loads. What failed, by image name; and digests whose object in the store is damaged."""
-    corrupt_once: set[str] = set()
-    for _attempt in range(_ATTEMPTS):
-        if path is not None:
-            _fetch(host, path, bundle, needed, fetched, progress)
-        outcomes = run_job(host, bundle, "load", progress)["loaded"]
-        for outcome in outcomes:
-            fetched.seconds[outcome["tag"]] = fetched.seconds.get(outcome["tag"], 0.0) + outcome["seconds"]
-        failures = {outcome["tag"]: _reason(outcome, fetched, path) for outcome in outcomes if not outcome["done"]}
-        corrupt = {digest for outcome in outcomes for digest in outcome["corrupt"]}
-        missing = {digest for outcome in outcomes for digest in outcome["missing"] if digest not in fetched.errors}
-        # A blob may have been damaged on its way, or while it lay here since an earlier run. Only one that fails twice,
-        # the second time fetched whole, is damaged in the store.
-        damaged = corrupt & corrupt_once
-        if damaged or path is None or not corrupt | missing:
-            break
-        corrupt_once |= corrupt
-        needed = [*corrupt, *missing]
-    return failures, {digest: fetched.etags.get(digest) for digest in sorted(damaged)}
+class _Loading:
+    """The attempts of one target, and what they came to.
 
+    C(received): bytes that came over the network. C(etags): entity tags seen, C(errors): what could not be fetched, by
+    digest. C(failures): what failed, C(seconds): how long the engine took, by image name. C(damaged): digests whose
+    object in the store is damaged.
+    """
 
-def _reason(outcome: Mapping[str, Any], fetched: _Fetched, path: Optional[S3Path]) -> str:
-    reasons = [fetched.errors[digest] for digest in outcome["missing"] if digest in fetched.errors]
-    if outcome["corrupt"]:
-        mend = "Run again: they are pushed anew."
-        if path is not None:
-            mend = (
-                "Run state=saved with 'corrupt' set to this result's 'corrupt' to replace the objects, then load again."
-            )
-        digests = ", ".join(outcome["corrupt"])
-        reasons.append(f"{outcome['error']}: {digests}. The name still holds what it held before. {mend}")
-    return " ".join(reasons) or str(outcome["error"])
+    def __init__(self, host: Host, path: Optional[S3Path], bundle: Bundle, progress: Progress) -> None:
+        self._host = host
+        self._path = path
+        self._bundle = bundle
+        self._progress = progress
+        self.received = 0
+        self.etags: dict[str, str] = {}
+        self.errors: dict[str, str] = {}
+        self.failures: dict[str, str] = {}
+        self.seconds: dict[str, float] = {}
+        self.damaged: set[str] = set()
 
+    def carry_out(self, needed: Sequence[str], folder: Folder) -> Mapping[str, Any]:
+        """Fetches and loads; what the target said before anything was changed."""
+        first: Optional[Mapping[str, Any]] = None
+        corrupt_once: set[str] = set()
+        for _attempt in range(_ATTEMPTS):
+            result = self._attempt(needed, folder)
+            first = first or result
+            outcomes = result["loaded"]
+            for outcome in outcomes:
+                self.seconds[outcome["tag"]] = self.seconds.get(outcome["tag"], 0.0) + outcome["seconds"]
+            self.failures = {outcome["tag"]: self._reason(outcome) for outcome in outcomes if not outcome["done"]}
+            corrupt = {digest for outcome in outcomes for digest in outcome["corrupt"]}
+            missing = {digest for outcome in outcomes for digest in outcome["missing"] if digest not in self.errors}
+            # A blob may have been damaged on its way, or while it lay here since an earlier run. Only one that fails
+            # twice, the second time fetched whole, is damaged in the store.
+            self.damaged = corrupt & corrupt_once
+            if self.damaged or self._path is None or not corrupt | missing:
+                break
+            corrupt_once |= corrupt
+            needed = [*corrupt, *missing]
+        return first or {}
 
-def _fetch(
-    host: Host, path: S3Path, bundle: Bundle, needed: Sequence[str], fetched: _Fetched, progress: Progress
-) -> None:
-    if not needed:
-        return
-    blobs = {blob.digest: blob for blob in bundle.blobs()}
-    path.check()
-    objects = path.present(needed)
-    for digest in needed:
-        problem = _unfit(blobs[digest], objects.get(digest), path)
-        if problem:
-            fetched.errors[digest] = problem
-    references = {blob.digest: image.reference for image in bundle.images for blob in image.blobs()}
-    waiting = [digest for digest in needed if digest not in fetched.errors]
-    in_all = sum(objects[digest].size for digest in waiting)
-    sizes: dict[str, int] = {}
-    expired: dict[str, int] = {}
-    while waiting:
-        transfers = [
-            path.download(blobs[digest], objects[digest].size, references[digest]) for digest in waiting[:UNITS_AT_ONCE]
-        ]
-        answer = host({"bundle": bundle.to_dict(), "work": slice_of("fetch", transfers=transfers)})
-        for outcome in (Outcome(**entry) for entry in answer["outcomes"]):
-            _record(outcome, fetched, sizes, expired)
-            if outcome.done or outcome.digest in fetched.errors:
-                waiting.remove(outcome.digest)
-        progress.line(f"from {path}", sum(sizes.values()), in_all)
+    def _attempt(self, needed: Sequence[str], folder: Folder) -> Mapping[str, Any]:
+        """Has the target fetch these blobs and load; asked again while there are more, or URLs have expired."""
+        blobs = {blob.digest: blob for blob in self._bundle.blobs()}
+        references = {blob.digest: image.reference for image in self._bundle.images for blob in image.blobs()}
+        objects = self._objects(needed, blobs)
+        waiting = list(objects)
+        expired: dict[str, int] = {}
+        in_all = sum(found.size for found in objects.values())
 
+        def done() -> int:
+            return in_all - sum(objects[digest].size for digest in waiting)
 
-def _record(outcome: Outcome, fetched: _Fetched, sizes: dict[str, int], expired: dict[str, int]) -> None:
-    fetched.received += outcome.received
-    if outcome.etag:
-        fetched.etags[outcome.digest] = outcome.etag
-    sizes[outcome.digest] = max(outcome.size, sizes.get(outcome.digest, 0))
-    if outcome.expired:
-        expired[outcome.digest] = expired.get(outcome.digest, 0) + 1
-        if expired[outcome.digest] <= _EXPIRED_LIMIT:
-            return
-    if outcome.error:
-        fetched.errors[outcome.digest] = outcome.error
+        def tell(state: Mapping[str, Any]) -> None:
+            if state["doing"] == FETCHING:
+                self._progress.line(f"from {self._path}", done() + state["bytes_done"], in_all)
+            else:
+                self._progress.job(state)
+
+        while True:
+            transfers = [
+                self._path.download(blobs[digest], objects[digest].size, references[digest])
+                for digest in waiting[:UNITS_AT_ONCE]
+                if self._path
+            ]
+            more = len(waiting) > len(transfers)
+            result = run_job(self._host, self._bundle, "load", tell, folder=folder, transfers=transfers, more=more)
+            for outcome in (Outcome(**entry) for entry in result["outcomes"]):
+                self._record(outcome, expired)
+                if outcome.done or outcome.digest in self.errors:
+                    waiting.remove(outcome.digest)
+            if result["outcomes"]:
+                self._progress.line(f"from {self._path}", done(), in_all)
+            if result["loaded"] is not None:
+                return result
+            # What the target has turned out not to need, it has not fetched.
+            asked = {transfer["digest"] for transfer in transfers} - {entry["digest"] for entry in result["outcomes"]}
+            waiting = [digest for digest in waiting if digest not in asked]
+
+    def _objects(self, needed: Sequence[str], blobs: Mapping[str, Blob]) -> dict[str, Object]:
+        """The objects of these blobs that can be fetched; what is wrong with others goes to the errors."""
+        if self._path is None or not needed:
+            return {}
+        self._path.check()
+        objects = self._path.present(needed)
+        for digest in needed:
+            problem = _unfit(blobs[digest], objects.get(digest), self._path)
+            if problem:
+                self.errors[digest] = problem
+        return {digest: objects[digest] for digest in needed if digest not in self.errors}
+
+    def _record(self, outcome: Outcome, expired: dict[str, int]) -> None:
+        self.received += outcome.received
+        if outcome.etag:
+            self.etags[outcome.digest] = outcome.etag
+        if outcome.expired:
+            expired[outcome.digest] = expired.get(outcome.digest, 0) + 1
+            if expired[outcome.digest] <= _EXPIRED_LIMIT:
+                return
+        if outcome.error:
+            self.errors[outcome.digest] = outcome.error
+
+    def _reason(self, outcome: Mapping[str, Any]) -> str:
+        reasons = [self.errors[digest] for digest in outcome["missing"] if digest in self.errors]
+        if outcome["corrupt"]:
+            mend = "Run again: they are pushed anew."
+            if self._path is not None:
+                mend = (
+                    "Run state=saved with 'corrupt' set to this result's 'corrupt' to replace the objects, then load "
+                    "again."
+                )
+            digests = ", ".join(outcome["corrupt"])
+            reasons.append(f"{outcome['error']}: {digests}. The name still holds what it held before. {mend}")
+        return " ".join(reasons) or str(outcome["error"])
 
 
 def _unfit(blob: Blob, found: Optional[Object], path: S3Path) -> Optional[str]:
@@ -170,6 +206,11 @@ def _item(
         return ItemResult(name, "ok", plan["reason"], fields=fields)
     reason = plan["reason"] + (f" ({megabytes(fields['bytes'])})" if fields["bytes"] else "")
     return ItemResult(name, "changed", reason, before=step["before"], after=step["after"], fields=fields)
+
+
+def _digests(lists: Iterable[Sequence[str]]) -> list[str]:
+    """Each once, in their order."""
+    return list(dict.fromkeys(digest for digests in lists for digest in digests))
 
 
 def _of(blobs: Mapping[str, Blob], digests: Iterable[str]) -> list[Blob]:

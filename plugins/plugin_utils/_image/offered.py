@@ -42,7 +42,10 @@ class Offered:
 
 def ask(host: Host, options: SaveOptions) -> Offered:
     """Asks the source, and leaves out the targets for which nothing is to be carried."""
-    answer = host({"work": slice_of("inspect")})
+    # An image of several platforms is chosen by what the targets have in common.
+    platforms = {target.facts.platform for target in options.targets}
+    common = platforms.pop() if len(platforms) == 1 else None
+    answer = host({"work": slice_of("inspect", platform=common)})
     bundle = Bundle.parse(answer["bundle"])
     reasons = {target.host: refusal(plan_load(bundle, target.facts), 0, target.facts) for target in options.targets}
     refused = {name: reason for name, reason in reasons.items() if reason}
@@ -52,4 +55,4 @@ def ask(host: Host, options: SaveOptions) -> Offered:
 
 def export(host: Host, bundle: Bundle, digests: Sequence[str], progress: Progress) -> Bundle:
     """Has the source's engine write these blobs into its staging folder; then their sizes are known."""
-    return bundle.with_sizes(run_job(host, bundle, "export", progress, digests=list(digests))["sizes"])
+    return bundle.with_sizes(run_job(host, bundle, "export", progress.job, digests=list(digests))["sizes"])

@@ -133,7 +133,7 @@ def push_all(
     if push:
         try:
             if grants:
-                outcomes = run_job(host, bundle, "push", progress, push["token"], grants=list(grants))["pushed"]
+                outcomes = run_job(host, bundle, "push", progress.job, push["token"], grants=list(grants))["pushed"]
         finally:
             host({"bundle": bundle.to_dict(), "work": slice_of("clean", token=push["token"])})
     items = [_pushed(outcome) for outcome in outcomes]

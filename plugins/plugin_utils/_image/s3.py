@@ -319,10 +319,27 @@ class S3Upload:
         return [digest for digest, sending in self._sending.items() if sending.stored]
 
     def close(self) -> None:
-        """Aborts what was begun and is not complete."""
+        """Aborts what was begun and is not complete; one that cannot be aborted leaves the others aborted."""
+        failed: list[ImageError] = []
         for sending in self._sending.values():
             if sending.upload_id and not sending.stored:
-                self._path.abort(self._path.key_of(sending.carry.blob), sending.upload_id)
+                try:
+                    self._path.abort(self._path.key_of(sending.carry.blob), sending.upload_id)
+                except ImageError as error:
+                    failed.append(error)
+        if failed:
+            raise failed[0]
+
+    def __enter__(self) -> S3Upload:
+        return self
+
+    def __exit__(self, kind: Optional[type[BaseException]], *_rest: object) -> None:
+        try:
+            self.close()
+        except ImageError:
+            # What went wrong first is what must be told; the next run of the same images aborts what is left.
+            if kind is None:
+                raise
 
 
 def _transfer(blob: Blob, part: Part, url: str, headers: Mapping[str, str], reference: str) -> dict[str, Any]:

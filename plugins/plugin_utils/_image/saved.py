@@ -6,13 +6,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import nullcontext
 from typing import Any, Optional
 
 from ...module_utils._image.model import Blob, Bundle, Outcome, total
 from ...module_utils._image.plan import Carry, Need, needed_blobs, plan_carry
+from ...module_utils._image.transfer import SENDING
 from ...module_utils._result import ItemResult, summarize
-from .flow import Host, Progress, cleaned, megabytes, slice_of
+from .flow import Folder, Host, Progress, cleaned, megabytes, run_job
 from .offered import SaveOptions, ask, export
 from .s3 import S3Path
 
@@ -37,12 +37,13 @@ def save(host: Host, path: S3Path, options: SaveOptions, progress: Progress) -> 
     aborted = 0
     if not options.check_mode:
         # A run that was killed after its last upload has left its folder, and this one may have nothing to send.
-        with cleaned(host, bundle) if options.from_engine and (sending or offered.leftover) else nullcontext():
-            if sending and options.from_engine:
-                bundle = export(host, bundle, [carry.blob.digest for carry in sending], progress)
-            known = {blob.digest: blob for blob in bundle.blobs()}
-            sending = [Carry(known[carry.blob.digest], carry.action, carry.reason) for carry in sending]
-            errors, stored, brought = _send(host, path, bundle, sending, progress)
+        if sending or offered.leftover:
+            with cleaned(host, bundle) as folder:
+                if sending and options.from_engine:
+                    bundle = export(host, bundle, [carry.blob.digest for carry in sending], progress)
+                known = {blob.digest: blob for blob in bundle.blobs()}
+                sending = [Carry(known[carry.blob.digest], carry.action, carry.reason) for carry in sending]
+                errors, stored, brought = _send(host, path, bundle, sending, folder, progress)
         aborted = path.abort_superseded([blob.digest for blob in bundle.blobs()])
     sized = offered.estimated(bundle)
     sized_blobs = {blob.digest: blob for blob in sized.blobs()}
@@ -59,7 +60,9 @@ def save(host: Host, path: S3Path, options: SaveOptions, progress: Progress) -> 
         # The check of the loads that follow has nothing better than estimates; the run has the sizes.
         "bundle": (sized if options.check_mode else bundle).to_dict(),
         "blobs": [item.to_dict() for item in items],
-        "steps": [step.to_dict() for step in (carry.step() for carry in carries) if step],
+        "steps": [
+            step.to_dict() for carry, item in zip(carries, items) if (step := carry.step()) and item.status == "changed"
+        ],
         "bytes_full": total(sized_blobs.values()),
         "bytes_needed": total(sized_blobs[carry.blob.digest] for carry in carries),
         "bytes_carried": total(sized_blobs[digest] for digest in done),
@@ -72,20 +75,23 @@ def save(host: Host, path: S3Path, options: SaveOptions, progress: Progress) -> 
 
 
 def _send(
-    host: Host, path: S3Path, bundle: Bundle, sending: Sequence[Carry], progress: Progress
+    host: Host, path: S3Path, bundle: Bundle, sending: Sequence[Carry], folder: Folder, progress: Progress
 ) -> tuple[dict[str, str], list[str], set[str]]:
     """Sends blobs: the errors of those that failed, the digests that are in the store now by us, and by another run."""
     in_all = total(carry.blob for carry in sending)
     references = {blob.digest: image.reference for image in bundle.images for blob in image.blobs()}
     upload = path.upload(sending, references)
-    try:
+
+    def tell(state: Mapping[str, Any]) -> None:
+        doing = f"to {path}" if state["doing"] == SENDING else state["doing"]
+        progress.line(doing, upload.bytes_done + state["bytes_done"], in_all)
+
+    with upload:
         while transfers := upload.next():
-            answer = host({"bundle": bundle.to_dict(), "work": slice_of("send", transfers=transfers)})
-            for outcome in answer["outcomes"]:
+            result = run_job(host, bundle, "send", tell, folder=folder, transfers=transfers)
+            for outcome in result["outcomes"]:
                 upload.record(Outcome(**outcome))
             progress.line(f"to {path}", upload.bytes_done, in_all)
-    finally:
-        upload.close()
     # An answer of 200 is not yet an object: what is not there now with its size and checksum was not carried.
     errors = upload.errors
     seen = path.present(upload.stored)

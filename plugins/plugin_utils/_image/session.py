@@ -71,18 +71,22 @@ def s3_client(options: Mapping[str, Any], bucket: BucketOptions) -> Any:
         settings["request_checksum_calculation"] = "when_required"
     settings.update(options.get("aws_config") or {})
 
-    def client(region: Optional[str]) -> Any:
-        verify = False if options.get("validate_certs") is False else options.get("aws_ca_bundle")
+    verify = False if options.get("validate_certs") is False else options.get("aws_ca_bundle")
+
+    try:
+        # One session for both clients: it reads the service's description once, which takes longer than all else here.
         session = boto3.session.Session(
             aws_access_key_id=options.get("access_key"),
             aws_secret_access_key=options.get("secret_key"),
             aws_session_token=options.get("session_token"),
             profile_name=options.get("profile"),
-            region_name=region,
+            region_name=options.get("region"),
         )
-        return session.client("s3", endpoint_url=options.get("endpoint_url"), verify=verify, config=Config(**settings))
 
-    try:
+        def client(region: Optional[str]) -> Any:
+            given = {"endpoint_url": options.get("endpoint_url"), "verify": verify, "config": Config(**settings)}
+            return session.client("s3", region_name=region, **given)
+
         first = client(options.get("region"))
         if "IfNoneMatch" not in first.meta.service_model.operation_model("PutObject").input_shape.members:
             raise ImageError(

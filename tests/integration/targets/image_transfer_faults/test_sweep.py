@@ -41,12 +41,10 @@ WAITING = range(
 )
 
 
-def sample() -> set[tuple[str, str, int]]:
+def sample() -> tuple[str, str, int]:
+    """By SSH, where there is more that a killed run can leave."""
     dice = random.Random(SEED)  # noqa: S311
-    return {
-        ("s3", "registry", dice.randrange(1, len(TASKS))),
-        ("scp", "registry", dice.choice([n for n in range(1, len(TASKS)) if n not in WAITING])),
-    }
+    return "scp", "registry", dice.choice([n for n in range(1, len(TASKS)) if n not in WAITING])
 
 
 def cells() -> list[Any]:
@@ -55,7 +53,7 @@ def cells() -> list[Any]:
         pytest.param(
             *(path, source, at),
             id=f"{path}-{source}-{at + 1}-{TASKS[at].replace(' ', '_')}",
-            marks=() if (path, source, at) in short else pytest.mark.full,
+            marks=() if (path, source, at) == short else pytest.mark.full,
         )
         for path, source in WAYS
         for at in range(len(TASKS))

@@ -10,7 +10,9 @@ from integration.targets.image_offline_transfer.kit import PLAIN, Case
 NAME = f"{PLAIN}/it-small:v1"
 
 
-@pytest.mark.parametrize(("option", "value"), [("timeout", 0), ("bandwidth_limit", -1)])
+@pytest.mark.parametrize(
+    ("option", "value"), [("timeout", 0), pytest.param("bandwidth_limit", -1, marks=pytest.mark.full)]
+)
 def test_a_number_below_one_is_refused_and_the_report_does_not_read_as_success(
     case: Case, option: str, value: int
 ) -> None:
@@ -23,6 +25,7 @@ def test_a_number_below_one_is_refused_and_the_report_does_not_read_as_success(
     assert report.result["msg"] == ["nothing was loaded: the error is above"]
 
 
+@pytest.mark.full
 def test_a_name_that_only_moves_tells_no_bytes(case: Case) -> None:
     case.transfer(NAME).succeed()
     ran = case.transfer({"name": NAME, "tag_as": "it-service:moved"}).succeed()

@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from integration.targets.image_offline_transfer.kit import BUCKET, PLAIN, PRIVATE, ROLE, SAVE, Case
 
 SURVEY = Path(__file__).parents[4] / "playbooks" / "image_transfer.survey.json"
@@ -63,6 +64,7 @@ def test_lines_instead_of_commas_are_refused_before_anything_is_carried(case: Ca
     assert case.keys() == []
 
 
+@pytest.mark.full
 def test_images_as_an_extra_variable_on_the_command_line(case: Case) -> None:
     options = ("-e", f"image_transfer_images='name={ONE} tag_as=it-service:typed'")
     variables = {name: value for name, value in case.variables().items() if name != "image_transfer_images"}

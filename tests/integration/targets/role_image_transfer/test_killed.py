@@ -65,8 +65,11 @@ def feeding(case: Case, image: str = "it-app:v1", name: str = APP) -> bool:
 
 @pytest.mark.parametrize(
     ("operation", "middle"),
-    [("UploadPart", in_upload), ("GetObject", in_download), ("none", in_load)],
-    ids=["upload", "download", "load"],
+    [
+        pytest.param("UploadPart", in_upload, id="upload"),
+        pytest.param("GetObject", in_download, marks=pytest.mark.full, id="download"),
+        pytest.param("none", in_load, id="load"),
+    ],
 )
 def test_a_killed_controller(case: Case, operation: str, middle: Callable[[Case, Running], None]) -> None:
     with slow(case, operation):

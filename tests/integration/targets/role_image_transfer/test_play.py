@@ -71,3 +71,16 @@ def test_a_free_strategy_is_refused(case: Case) -> None:
     assert all("The play's strategy is 'free'" in task.message for task in failed)
     assert ran.all(SAVE) == []
     assert (case.writes(), [case.events(host) for host in PRIVATE]) == ([], [[], []])
+
+
+def test_the_group_s_defaults_reach_every_module_of_the_role(case: Case) -> None:
+    """Credentials for the group, as users write them: modules that take no AWS options must not be in it."""
+    defaults = {"group/daytwo.aws.aws": {"access_key": case.bed.env["AWS_ACCESS_KEY_ID"], "secret_key": "wrong"}}
+    play: dict[str, Any] = {"hosts": "private-a", "gather_facts": False, "module_defaults": defaults}
+    play["roles"] = [{"role": "daytwo.aws.image_transfer"}]
+    refused = case.ansible.run([play], case.variables(SMALL)).fail()
+    assert "SignatureDoesNotMatch" in refused.one(SAVE).message, "the defaults win over the environment"
+    assert case.writes() == []
+    defaults["group/daytwo.aws.aws"]["secret_key"] = case.bed.env["AWS_SECRET_ACCESS_KEY"]
+    case.ansible.run([play], case.variables(SMALL)).succeed()
+    case.proves("private-a", SMALL, case.image("it-small:v1"))

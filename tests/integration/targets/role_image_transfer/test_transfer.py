@@ -148,6 +148,7 @@ def test_a_registry_that_is_not_trusted_or_not_logged_in_to(case: Case) -> None:
     nothing_was_written(case)
 
 
+@pytest.mark.full
 def test_a_login_from_docker_s_config_file(case: Case) -> None:
     name = f"{AUTH}/it-small:v2"
     folder = case.bed.host("public").folder / "root" / case.prefix
@@ -210,14 +211,24 @@ def test_an_image_by_its_digest(case: Case) -> None:
 
 
 def test_an_image_of_several_platforms(case: Case) -> None:
+    """The targets' own is carried; another one is refused before anything is, unless it was asked for."""
     name = f"{PLAIN}/it-multi:v1"
     amd64, arm64 = case.image("it-multi:v1"), case.image("it-multi:v1", "arm64")
-    case.transfer(name, {"name": name, "platform": "linux/arm64", "tag_as": "it-multi:foreign"}).succeed()
+    foreign = {"name": f"{PLAIN}/it-multi@{arm64.digest}", "tag_as": "it-multi:foreign"}
+    refused = case.transfer(foreign).fail()
+    failed = [task for task in refused.tasks if task.status == "failed"]
+    assert {task.host for task in failed} == set(PRIVATE)
+    assert all("is for linux/arm64, and docker on this host runs linux/amd64" in task.message for task in failed)
+    nothing_was_written(case)
+    ran = case.transfer(name, {"name": name, "platform": "linux/arm64", "tag_as": "it-multi:foreign"}).succeed()
+    warned = "is for linux/arm64, as its 'platform' says, and docker here runs linux/amd64: it may not start."
+    assert warned in " ".join(ran.output.split())
     for host in PRIVATE:
         case.proves(host, name, amd64)
         assert case.held(host, "it-multi:foreign") == arm64.config_digest
 
 
+@pytest.mark.full
 def test_objects_that_are_not_kept(case: Case) -> None:
     ran = case.transfer(SMALL, keep_objects=False).succeed()
     assert case.keys() == []

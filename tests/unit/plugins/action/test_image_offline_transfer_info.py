@@ -22,9 +22,10 @@ def run(
     depth: int = 1,
     variables: Optional[dict[str, Any]] = None,
     environment: Optional[dict[str, str]] = None,
+    options: Optional[dict[str, Any]] = None,
     **arguments: Any,
 ) -> dict[str, Any]:
-    """What the module is called with, by a task so deep in the blocks of a play."""
+    """What the module is called with, by a task so deep in the blocks of a play; C(options): the connection's."""
     task, play = Task(), Play()
     task.args, task.action, task.async_val = arguments, "daytwo.aws.image_offline_transfer_info", 0
     task.environment = [environment] if environment else []
@@ -37,7 +38,11 @@ def run(
     loader = DataLoader()
     plugin = ActionModule(
         task=task,
-        connection=SimpleNamespace(_shell=SimpleNamespace(tmpdir=None, env_prefix=lambda **_variables: "")),
+        connection=SimpleNamespace(
+            _shell=SimpleNamespace(tmpdir=None, env_prefix=lambda **_variables: ""),
+            has_pipelining=options is not None,
+            set_option=lambda name, value: (options if options is not None else {}).update({name: value}),
+        ),
         play_context=SimpleNamespace(),
         loader=loader,
         templar=Templar(loader=loader, variables={"my_port": 2222, "my_ip": "10.0.0.9"}),
@@ -59,18 +64,24 @@ def run(
     return sent
 
 
+def test_the_module_goes_by_a_pipe_where_the_connection_has_one() -> None:
+    options: dict[str, Any] = {}
+    run("linear", options=options)
+    assert options == {"pipelining": True}
+
+
 @pytest.mark.parametrize(("name", "sent"), [(None, "private-a"), ("other", "other")])
 def test_a_target_is_called_by_its_inventory_name_unless_told_otherwise(name: Optional[str], sent: str) -> None:
     assert run(None, **({"name": name} if name else {}))["name"] == sent
 
 
-@pytest.mark.parametrize("strategy", ["linear", "ansible.builtin.linear", None])
+@pytest.mark.parametrize("strategy", ["linear", "ansible.builtin.linear", "debug", "ansible.builtin.debug", None])
 @pytest.mark.parametrize("depth", [1, 3])
 def test_the_option_lockstep_is_not_sent(strategy: Optional[str], depth: int) -> None:
     assert run(strategy, depth, lockstep=True) == {"name": "private-a"}
 
 
-@pytest.mark.parametrize("strategy", ["free", "ansible.builtin.free", "host_pinned", "debug"])
+@pytest.mark.parametrize("strategy", ["free", "ansible.builtin.free", "host_pinned", "other.linear"])
 @pytest.mark.parametrize("depth", [1, 3])
 def test_toolchain_under_strategy_free_there_is_no_lockstep(strategy: str, depth: int) -> None:
     """facts: toolchain: under strategy free, run_once runs once per host."""

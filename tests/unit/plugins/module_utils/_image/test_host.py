@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +55,21 @@ class Calls:
         self.params = {**defaults, "source": "docker", "plain_http": True, "staging_dir": str(root), **params}
 
     def __call__(self, phase: str, seconds: int = 20, **work: Any) -> dict[str, Any]:
-        empty = dict.fromkeys(("token", "digests", "transfers", "targets", "grants", "blobs"))
+        empty = dict.fromkeys(("token", "digests", "transfers", "more", "platform", "targets", "grants", "blobs"))
         params: Mapping[str, Any] = {**self.params, "work": {**empty, "phase": phase, "seconds": seconds, **work}}
         answer: dict[str, Any] = json.loads(json.dumps(carry_out(params, lambda *_dummy: (1, "", ""))))
         return answer
+
+
+class Gives:
+    """A registry that has this content."""
+
+    def __init__(self, content: Mapping[str, bytes]) -> None:
+        self.content = content
+
+    @contextmanager
+    def open(self, transfer: Any) -> Iterator[io.BytesIO]:
+        yield io.BytesIO(self.content[transfer.digest])
 
 
 def transfers(server: Any, made: Made) -> list[dict[str, Any]]:
@@ -83,18 +96,49 @@ def test_a_target_looks_fetches_loads_and_cleans(serve: Any, tmp_path: Path, eng
     assert (plan["name"], plan["action"], plan["previous"]) == (TAG, "load", None)
     assert set(plan["blobs"]) == set(V1.content)
     assert plan["step"]["after"] == {"image": V1.image.config.digest}
-    assert (seen["engine"], seen["staged"], seen["leftover"]) == ("docker 20.10.24", {}, False)
+    assert (seen["engine"], seen["leftover"]) == ("docker 20.10.24", False)
     assert not call.root.exists()
 
-    fetched = call("fetch", transfers=transfers(server, V1))
-    assert all(outcome["done"] for outcome in fetched["outcomes"])
-    seen = call("inspect")  # as a run finds it after this one was killed
-    assert (set(seen["staged"]), seen["leftover"]) == (set(V1.content), True)
+    wanted = transfers(server, V1)
+    fetched = call("load", token="one", transfers=wanted[:2], more=True)
+    assert all(outcome["done"] for outcome in fetched["result"]["outcomes"])
+    assert (fetched["result"]["loaded"], fetched["cleaned"], engine.images) == (None, False, {})
+    assert call("inspect")["leftover"], "as a run finds it after this one was killed"
 
-    loaded = call("load", token="one")
+    loaded = call("load", token="two", transfers=wanted)
     assert (loaded["state"], loaded["result"]["loaded"][0]["done"]) == ("done", True)
-    assert call("clean") == {"removed": True}
-    assert not call.root.exists()
+    assert [outcome["received"] > 0 for outcome in loaded["result"]["outcomes"]] == [False, False, True, True]
+    assert {**loaded["result"]["plans"][0], "blobs": None} == {**plan, "blobs": None}, "as it was before"
+    assert (loaded["cleaned"], call.root.exists()) == (True, False)
+    assert call("clean") == {"removed": False}
+
+
+def test_a_target_loads_nothing_while_a_url_must_be_signed_anew(serve: Any, tmp_path: Path, engine: FakeEngine) -> None:
+    gone = V1.image.config.digest
+    expired = b"<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>"
+
+    def script(asked: Any) -> None:
+        digest = asked.path[1:]
+        asked.answer(403, expired) if digest == gone else asked.answer(200, V1.content[digest])
+
+    call = Calls(tmp_path / "root", state="loaded", bundle=V1.bundle.to_dict())
+    answer = call("load", token="one", transfers=transfers(serve(script), V1))
+    states = {outcome["digest"]: (outcome["done"], outcome["expired"]) for outcome in answer["result"]["outcomes"]}
+    assert states == {**dict.fromkeys(V1.content, (True, False)), gone: (False, True)}
+    assert (answer["result"]["loaded"], answer["cleaned"], engine.images) == (None, False, {})
+
+
+def test_a_damaged_blob_is_found_though_it_was_fetched_a_moment_ago(
+    serve: Any, tmp_path: Path, engine: FakeEngine
+) -> None:
+    """facts: an exit code is not evidence: every blob's sha256 is verified before the load."""
+    bad = V1.image.layers[1].blob.digest
+    content = {**V1.content, bad: bytes(len(V1.content[bad]))}
+    server = serve(lambda asked: asked.answer(200, content[asked.path[1:]]))
+    call = Calls(tmp_path / "root", state="loaded", bundle=V1.bundle.to_dict())
+    answer = call("load", token="one", transfers=transfers(server, V1))
+    (outcome,) = answer["result"]["loaded"]
+    assert (outcome["corrupt"], answer["cleaned"], engine.images) == ([bad], False, {})
 
 
 def test_a_load_without_blobs_names_them(tmp_path: Path, engine: FakeEngine) -> None:
@@ -132,12 +176,25 @@ def test_a_source_looks_exports_sends_and_cleans(serve: Any, tmp_path: Path, eng
     exported = call("export", token="one", digests=list(ENGINE.content))
     assert exported["state"] == "done"
     assert exported["result"]["sizes"] == {digest: len(data) for digest, data in ENGINE.content.items()}
-    sent = call("send", transfers=transfers(server, ENGINE))
-    assert all(outcome["done"] for outcome in sent["outcomes"])
-    assert stored == ENGINE.content
+    sent = call("send", token="two", transfers=transfers(server, ENGINE))
+    assert all(outcome["done"] for outcome in sent["result"]["outcomes"])
+    assert (sent["state"], sent["cleaned"], stored) == ("done", False, ENGINE.content)
     assert call("inspect")["leftover"]
     assert call("clean") == {"removed": True}
     assert not call.root.exists()
+
+
+def test_a_registry_source_sends_and_cleans_up_in_one_call(
+    serve: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = serve(lambda asked: asked.answer(200, ETag=f'"{len(asked.body())}"'))
+    monkeypatch.setattr(hosts._Source, "_registry", lambda self: Gives(V1.content))
+    call = Calls(tmp_path / "root", state="saved", source="registry", bundle=V1.bundle.to_dict())
+    sent = call("send", token="one", transfers=transfers(store, V1))
+    assert {outcome["digest"]: outcome["etag"] for outcome in sent["result"]["outcomes"]} == {
+        digest: f'"{len(data)}"' for digest, data in V1.content.items()
+    }
+    assert (sent["cleaned"], call.root.exists()) == (True, False)
 
 
 def test_source_and_target_on_one_host_do_not_clean_up_after_each_other(tmp_path: Path, engine: FakeEngine) -> None:
@@ -169,7 +226,7 @@ def test_only_looking_is_allowed_in_check_mode() -> None:
     ("phase", "state", "work", "params", "words"),
     [
         ("inspect", "loaded", {}, {"bundle": {"version": 1}}, "bundle: 'images' must be a list"),
-        ("fetch", "loaded", {"transfers": [{"digest": "../x"}]}, {}, "work.transfers.digest"),
+        ("load", "loaded", {"transfers": [{"digest": "../x"}]}, {}, "work.transfers.digest"),
         ("export", "saved", {"digests": ["../x"], "token": "t"}, {}, "work.digests"),
         ("inspect", "saved", {}, {"images": [{"name": "A"}]}, "'A' is malformed"),
         ("inspect", "saved", {}, {"images": [{"name": "gone:1"}]}, "the engine on the source has no gone:1"),

@@ -21,6 +21,7 @@ from ansible_collections.daytwo.aws.plugins.module_utils._image.plan import (
     MIN_PART,
     Need,
     lacking_layers,
+    misgivings,
     needed_blobs,
     plan_carry,
     plan_load,
@@ -323,3 +324,40 @@ def test_archive_formats_zstd_is_refused_by_docker_20_10(zstd: bool, has: bool, 
     assert (words is not None) == refused
     if words:
         assert "docker 20.10.24 cannot unpack" in words
+
+
+@pytest.mark.parametrize(
+    ("platform", "engine", "given", "refused", "warned"),
+    [
+        ("linux/arm64/v8", "linux/amd64", False, True, False),
+        ("linux/arm64", "linux/amd64", True, False, True),
+        ("linux/386", "linux/amd64", False, True, False),
+        ("linux/arm64/v8", "linux/arm64", False, False, False),
+        ("linux/amd64", "linux/amd64", True, False, False),
+        ("linux/arm64", "None/None", False, True, False),
+        ("?", "linux/amd64", False, False, False),
+        ("linux/arm64", "", False, False, False),
+    ],
+)
+def test_an_image_for_another_platform_is_refused_unless_it_was_asked_for(
+    platform: str, engine: str, given: bool, refused: bool, warned: bool
+) -> None:
+    image = replace(V1.image, platform=platform, platform_given=given)
+    had = replace(facts(), platform=engine)
+    plans = plan_load(Bundle((image, V2.image)), had) if engine == "linux/amd64" else plan_load(Bundle((image,)), had)
+    words = refusal(plans, 0, had)
+    assert (words is not None) == refused
+    if words:
+        assert f"{V1.image.reference} is for {platform}, and docker on this host runs {engine}." in words
+        assert "set its 'platform'" in words
+        assert V2.image.reference not in words
+    told = misgivings(plans, had)
+    assert [f"is for {platform}" in line and f"runs {engine}" in line for line in told] == [True] * warned
+
+
+def test_an_image_for_another_platform_that_is_there_is_not_refused() -> None:
+    """Nothing is loaded: it has the name already, or gets it."""
+    image = replace(V1.image, platform="linux/arm64")
+    for name in (V1.image.tag, "other:1"):
+        had = facts(V1.stored(name))
+        assert refusal(plan_load(Bundle((image,)), had), 0, had) is None

@@ -226,6 +226,16 @@ def test_another_platform_than_the_only_one(place: Place, shelf: Shelf) -> None:
     assert "is for linux/amd64, wanted was linux/arm64" in place.refused("team/app:v1", ARM)
 
 
+def test_a_platform_that_need_not_match_chooses_in_an_index_and_is_no_demand_elsewhere(
+    place: Place, shelf: Shelf
+) -> None:
+    shelf.image("v1")
+    reference = place.reference("team/app:v1")
+    assert place.registry.resolve(reference, ARM, must_match=False).platform == AMD
+    made = two_platforms(shelf)
+    assert place.registry.resolve(reference, ARM, must_match=False).digest == made["arm"]["digest"]
+
+
 def test_an_index_that_lies_about_the_platform(place: Place, shelf: Shelf) -> None:
     shelf.index("v1", {**shelf.image(platform=AMD), "platform": {"os": "linux", "architecture": "arm64"}})
     assert "is for linux/amd64, wanted was linux/arm64" in place.refused("team/app:v1", ARM)

@@ -110,6 +110,17 @@ def test_one_error_names_every_image_that_is_not_there() -> None:
         EngineSource(engine()).offer(wanted)
 
 
+def test_what_the_targets_have_in_common_is_no_demand_on_an_image_that_has_one_platform() -> None:
+    """It chooses among several; a target that runs another platform says so itself."""
+    (entry,) = parse_wanted([{"name": "app:v1"}], "linux/arm64")
+    assert (str(entry.platform), entry.platform_given) == ("linux/arm64", False)
+    (image,) = EngineSource(engine()).offer((entry,)).bundle.images
+    assert (image.platform, image.platform_given) == ("linux/amd64", False)
+    asked = parse_wanted([{"name": "app:v1", "platform": "linux/amd64"}], "linux/arm64")
+    (image,) = EngineSource(engine()).offer(asked).bundle.images
+    assert (image.platform, image.platform_given) == ("linux/amd64", True)
+
+
 @pytest.mark.parametrize(
     ("platform", "fits"), [("linux/amd64", True), ("linux/amd64/v1", True), ("linux/arm64", False)]
 )

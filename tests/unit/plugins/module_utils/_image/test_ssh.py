@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, Optional
 
 import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._image import ssh
@@ -102,6 +102,38 @@ def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
 def pushed(grants: Sequence[Grant], blobs: Blobs, key: EphemeralKey, source: Staging, **more: Any) -> list[Pushed]:
     throttle, progress = more.get("throttle", NO_LIMIT), more.get("progress", nothing)
     return push(grants, blobs.pieces, blobs, key, source, throttle, progress, run)
+
+
+OWN = "chacha20-poly1305@openssh.com,aes128-ctr,aes128-gcm@openssh.com,aes256-gcm@openssh.com"
+AES_FIRST = "aes128-gcm@openssh.com,aes256-gcm@openssh.com,chacha20-poly1305@openssh.com,aes128-ctr"
+
+
+@pytest.mark.parametrize(
+    ("cpu", "said", "ciphers"),
+    [
+        ("model name\t: x\nflags\t\t: fpu aes sse\n", (0, f"port 22\nciphers {OWN}\n", ""), AES_FIRST),
+        ("Features\t: fp asimd aes pmull\n", (0, f"ciphers {OWN}\n", ""), AES_FIRST),
+        ("flags\t\t: fpu aes\n", (0, "ciphers aes128-ctr,aes128-cbc\n", ""), "aes128-ctr,aes128-cbc"),
+        ("flags\t\t: fpu vaes\n", (0, f"ciphers {OWN}\n", ""), None),
+        ("", (0, f"ciphers {OWN}\n", ""), None),
+        ("flags\t\t: aes\n", (255, "", "unknown option -- G"), None),
+    ],
+    ids=["x86", "arm", "no GCM", "no AES", "says nothing", "old client"],
+)
+def test_the_client_s_own_ciphers_are_asked_for_in_the_order_of_the_processor(
+    tmp_path: Path, cpu: str, said: tuple[int, str, str], ciphers: Optional[str]
+) -> None:
+    (tmp_path / "cpuinfo").write_text(cpu)
+    assert ssh.quick_ciphers(lambda *_dummy: said, tmp_path / "cpuinfo") == ciphers
+
+
+def test_a_host_without_ssh_has_no_ciphers_to_order(tmp_path: Path) -> None:
+    def run(*_dummy: Any) -> Any:
+        raise FileNotFoundError("ssh")
+
+    (tmp_path / "cpuinfo").write_text("flags\t: aes\n")
+    assert ssh.quick_ciphers(run, tmp_path / "cpuinfo") is None
+    assert ssh.quick_ciphers(run, tmp_path / "none") is None
 
 
 def test_blobs_arrive_and_only_once(server: Server, source: Staging, key: EphemeralKey) -> None:

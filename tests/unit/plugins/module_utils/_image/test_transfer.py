@@ -8,7 +8,7 @@ import fcntl
 import io
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,9 +17,16 @@ from typing import Any, Callable, Optional
 import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
 from ansible_collections.daytwo.aws.plugins.module_utils._image.http import Client
-from ansible_collections.daytwo.aws.plugins.module_utils._image.model import hex_of
+from ansible_collections.daytwo.aws.plugins.module_utils._image.model import Outcome, hex_of
 from ansible_collections.daytwo.aws.plugins.module_utils._image.staging import CHUNK, Staging
-from ansible_collections.daytwo.aws.plugins.module_utils._image.transfer import StagedSource, Transfer, fetch, send
+from ansible_collections.daytwo.aws.plugins.module_utils._image.transfer import (
+    FETCHING,
+    SENDING,
+    StagedSource,
+    Transfer,
+    fetch,
+    send,
+)
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.builders import digest_of, nothing, stage
 
 KEY = "loaded-" + "0" * 20
@@ -99,12 +106,27 @@ class Gives:
         yield io.BytesIO(self.data[transfer.offset :])
 
 
+class ByDigest:
+    """A source of several blobs."""
+
+    def __init__(self, *blobs: bytes) -> None:
+        self.blobs = {digest_of(data): data for data in blobs}
+
+    @contextmanager
+    def open(self, transfer: Transfer) -> Iterator[io.BytesIO]:
+        yield io.BytesIO(self.blobs[transfer.digest][transfer.offset :])
+
+
 # -- fetched
+
+
+def fetched(wanted: Sequence[Transfer], staging: Staging, client: Client) -> list[Outcome]:
+    return fetch(wanted, staging, client)[0]
 
 
 def test_a_blob_arrives_and_is_published(serve: Any, staging: Staging, client: Client) -> None:
     server = serve(Store(blob=DATA).script)
-    (outcome,) = fetch([transfer(server)], staging, client, LONG)
+    (outcome,) = fetched([transfer(server)], staging, client)
     assert (outcome.done, outcome.size, outcome.received, outcome.error) == (True, len(DATA), len(DATA), None)
     assert outcome.etag.startswith('"got"')
     assert staging.verify(DIGEST)
@@ -115,7 +137,7 @@ def test_a_blob_arrives_and_is_published(serve: Any, staging: Staging, client: C
 
 def test_an_empty_blob_needs_no_request(serve: Any, staging: Staging, client: Client) -> None:
     server = serve(Store().script)
-    (outcome,) = fetch([transfer(server, b"")], staging, client, LONG)
+    (outcome,) = fetched([transfer(server, b"")], staging, client)
     assert outcome.done
     assert staging.verify(digest_of(b""))
     assert not server.asked
@@ -124,7 +146,7 @@ def test_an_empty_blob_needs_no_request(serve: Any, staging: Staging, client: Cl
 def test_what_is_complete_is_not_fetched_again(serve: Any, staging: Staging, client: Client) -> None:
     stage(staging, {DIGEST: DATA})
     server = serve(Store(blob=DATA).script)
-    (outcome,) = fetch([transfer(server)], staging, client, LONG)
+    (outcome,) = fetched([transfer(server)], staging, client)
     assert (outcome.done, outcome.size, outcome.received) == (True, len(DATA), 0)
     assert not server.asked
 
@@ -133,7 +155,7 @@ def test_what_is_complete_is_not_fetched_again(serve: Any, staging: Staging, cli
 def test_a_partial_file_is_gone_on_with_by_range(serve: Any, staging: Staging, client: Client, there: int) -> None:
     staging.part(DIGEST).write_bytes(DATA[:there])
     server = serve(Store(blob=DATA).script)
-    (outcome,) = fetch([transfer(server)], staging, client, LONG)
+    (outcome,) = fetched([transfer(server)], staging, client)
     assert server.asked[0].headers["range"] == f"bytes={there}-"
     assert (outcome.done, outcome.received) == (True, len(DATA) - there)
     assert staging.verify(DIGEST)
@@ -144,7 +166,7 @@ def test_a_partial_file_that_is_too_long_is_fetched_from_the_start(
 ) -> None:
     staging.part(DIGEST).write_bytes(DATA + b"more")
     server = serve(Store(blob=DATA).script)
-    (outcome,) = fetch([transfer(server)], staging, client, LONG)
+    (outcome,) = fetched([transfer(server)], staging, client)
     assert (outcome.done, outcome.received) == (True, len(DATA))
     assert staging.verify(DIGEST)
 
@@ -152,9 +174,9 @@ def test_a_partial_file_that_is_too_long_is_fetched_from_the_start(
 def test_a_partial_file_of_other_bytes_does_not_pass_for_the_blob(serve: Any, staging: Staging, client: Client) -> None:
     staging.part(DIGEST).write_bytes(b"x" * 1000)
     server = serve(Store(blob=DATA).script)
-    assert fetch([transfer(server)], staging, client, LONG)[0].done
+    assert fetched([transfer(server)], staging, client)[0].done
     assert not staging.verify(DIGEST)
-    assert fetch([transfer(server)], staging, client, LONG)[0].received == len(DATA)
+    assert fetched([transfer(server)], staging, client)[0].received == len(DATA)
     assert staging.verify(DIGEST)
 
 
@@ -165,7 +187,7 @@ def test_an_answer_that_breaks_off_is_gone_on_with(serve: Any, staging: Staging,
         return asked.number == 0
 
     server = serve(Store(fault, blob=DATA).script)
-    (outcome,) = fetch([transfer(server)], staging, client, LONG)
+    (outcome,) = fetched([transfer(server)], staging, client)
     assert (outcome.done, outcome.received) == (True, len(DATA))
     assert server.asked[1].headers["range"] == "bytes=1000-"
     assert staging.verify(DIGEST)
@@ -181,7 +203,7 @@ def test_answers_that_always_break_off_end_as_an_error_that_keeps_what_came(
         return True
 
     server = serve(Store(fault).script)
-    (outcome,) = fetch([transfer(server)], staging, client, LONG)
+    (outcome,) = fetched([transfer(server)], staging, client)
     assert not outcome.done
     assert "ended after 10 of" in str(outcome.error)
     assert 2 <= len(server.asked) <= 10
@@ -192,26 +214,48 @@ def test_a_store_that_is_out_of_reach_is_not_asked_over_and_over(serve: Any, sta
     server = serve(lambda asked: asked.reset())
     pauses: list[float] = []
     client = Client(environ={}, timeout=5.0, retries=2, sleep=pauses.append)
-    (outcome,) = fetch([transfer(server)], staging, client, LONG)
+    (outcome,) = fetched([transfer(server)], staging, client)
     assert not outcome.done
     assert "no answer" in str(outcome.error)
     assert len(pauses) == 2, "the client's own attempts, once"
 
 
-def test_when_the_time_is_over_what_came_until_then_stays(serve: Any, staging: Staging, client: Client) -> None:
+def test_what_is_fetched_is_told_while_it_comes_and_what_was_there_counts(
+    serve: Any, staging: Staging, client: Client
+) -> None:
+    staging.part(DIGEST).write_bytes(DATA[:CHUNK])
+    told: list[tuple[str, int, int]] = []
+    server = serve(Store(blob=DATA, small=SMALL).script)
+    wanted = [transfer(server), transfer(server, SMALL, name="small")]
+    outcomes, verified = fetch(wanted, staging, client, progress=lambda *state: told.append(state))
+    assert all(outcome.done for outcome in outcomes)
+    assert verified == {DIGEST, digest_of(SMALL)}
+    in_all = len(DATA) + len(SMALL)
+    assert {(doing, total) for doing, _done, total in told} == {(FETCHING, in_all)}
+    done = [done for _doing, done, _total in told]
+    assert (sorted(done), done[-1]) == (done, in_all)
+    assert len(done) > 4
+
+
+def test_what_has_another_digest_is_fetched_and_not_verified(serve: Any, staging: Staging, client: Client) -> None:
+    server = serve(Store(blob=b"x" + DATA[1:], small=SMALL).script)
+    outcomes, verified = fetch([transfer(server), transfer(server, SMALL, name="small")], staging, client)
+    assert ([outcome.done for outcome in outcomes], verified) == ([True, True], {digest_of(SMALL)})
+    assert staging.complete(DIGEST), "it is for the load to say that it is damaged"
+
+
+def test_when_nobody_asks_any_more_what_came_until_then_stays(serve: Any, staging: Staging, client: Client) -> None:
+    def progress(doing: str, done: int, in_all: int) -> None:
+        if done >= CHUNK:
+            raise ImageError("nobody has asked")
+
     server = serve(Store(blob=DATA).script)
-    (none,) = fetch([transfer(server)], staging, client, -1)
-    assert (none.done, none.size, none.error, len(server.asked)) == (False, 0, None, 0)
-    received = 0
-    for _attempt in range(5):
-        (outcome,) = fetch([transfer(server)], staging, client, 0.0005)
-        received += outcome.received
-        assert outcome.size == staging.size(DIGEST)
-        if outcome.done:
-            break
-    (outcome,) = fetch([transfer(server)], staging, client, LONG)
-    assert received + outcome.received == len(DATA)
-    assert staging.verify(DIGEST)
+    ((outcome,), _verified) = fetch([transfer(server)], staging, client, progress=progress)
+    assert (outcome.done, outcome.error) == (False, "nobody has asked")
+    assert CHUNK <= staging.size(DIGEST) < len(DATA)
+    there = staging.size(DIGEST)
+    (outcome,) = fetched([transfer(server)], staging, client)
+    assert (outcome.done, outcome.received) == (True, len(DATA) - there)
 
 
 def slow(first: threading.Event, go_on: threading.Event) -> Callable[[Any], bool]:
@@ -230,27 +274,18 @@ def slow(first: threading.Event, go_on: threading.Event) -> Callable[[Any], bool
     return fault
 
 
-def test_a_slice_ends_between_two_chunks_and_the_next_one_goes_on(serve: Any, staging: Staging, client: Client) -> None:
-    first, go_on = threading.Event(), threading.Event()
-    server = serve(Store(slow(first, go_on), blob=DATA).script)
-    threading.Timer(0.4, go_on.set).start()
-    (outcome,) = fetch([transfer(server)], staging, client, 0.2)
-    assert (outcome.done, outcome.error) == (False, None)
-    assert CHUNK <= outcome.size == outcome.received == staging.size(DIGEST) < len(DATA)
-
-
 def test_two_fetchers_of_one_blob_do_not_write_into_one_file(serve: Any, staging: Staging, client: Client) -> None:
     first, go_on = threading.Event(), threading.Event()
     server = serve(Store(slow(first, go_on), blob=DATA).script)
     with ThreadPoolExecutor() as pool:
-        one = pool.submit(fetch, [transfer(server)], staging, client, LONG)
+        one = pool.submit(fetched, [transfer(server)], staging, client)
         assert first.wait(10)
-        (other,) = fetch([transfer(server)], staging, client, LONG)
+        (other,) = fetched([transfer(server)], staging, client)
         go_on.set()
         assert one.result(20)[0].done
     assert (other.done, other.received, other.error) == (False, 0, None)
     assert len(server.asked) == 1
-    assert fetch([transfer(server)], staging, client, LONG)[0].done
+    assert fetched([transfer(server)], staging, client)[0].done
     assert staging.verify(DIGEST)
 
 
@@ -260,9 +295,9 @@ def test_a_fetcher_that_waits_for_the_file_finds_it_published(serve: Any, stagin
     with open(staging.part(DIGEST), "ab") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         server = serve(Store(blob=DATA).script)
-        assert not fetch([transfer(server)], staging, client, LONG)[0].done
+        assert not fetched([transfer(server)], staging, client)[0].done
         staging.publish(DIGEST)
-    assert fetch([transfer(server)], staging, client, LONG)[0].done
+    assert fetched([transfer(server)], staging, client)[0].done
     assert not server.asked
 
 
@@ -274,7 +309,7 @@ def test_a_full_disk_is_told_with_the_way_out(serve: Any, staging: Staging, clie
 
     server = serve(Store(blob=DATA).script)
     full = Full(str(staging.root), KEY)
-    (outcome,) = fetch([transfer(server)], full, client, LONG)
+    (outcome,) = fetched([transfer(server)], full, client)
     assert not outcome.done
     assert outcome.error == (
         "No space left on device: the staging folder. Make room there, or give another staging_dir."
@@ -305,7 +340,7 @@ def test_s3_a_url_that_expired_is_told_from_one_that_is_refused(
     """facts: S3: a presigned URL dies with its time or with the credentials that signed it; it is a secret."""
     server = serve(Store(refusing(status, code, message)).script)
     for outcome in (
-        *fetch([transfer(server)], staging, client, LONG),
+        *fetched([transfer(server)], staging, client),
         *send([transfer(server)], Gives(DATA), client, LONG),
     ):
         assert (outcome.done, outcome.expired) == (False, expired)
@@ -319,7 +354,7 @@ def test_one_blob_that_fails_leaves_the_others(serve: Any, staging: Staging, cli
     gone = blobs.pop("b3")
     server = serve(Store(**blobs).script)
     wanted = [transfer(server, data, name=name) for name, data in {**blobs, "b3": gone}.items()]
-    outcomes = fetch(wanted, staging, client, LONG)
+    outcomes = fetched(wanted, staging, client)
     assert [outcome.digest for outcome in outcomes] == [one.digest for one in wanted]
     assert [outcome.digest for outcome in outcomes if not outcome.done] == [digest_of(gone)]
     assert all(staging.verify(digest_of(data)) for data in blobs.values())
@@ -347,6 +382,30 @@ def test_blobs_and_parts_reach_their_urls_with_their_headers(serve: Any, staging
     (headers,) = [asked.headers for asked in server.asked if asked.path.startswith("/small")]
     assert (headers["if-none-match"], headers["x-amz-meta-sha256"]) == ("*", "abc")
     assert headers["content-length"] == str(len(SMALL))
+
+
+def test_what_passes_is_told_within_a_request_and_counted_once(serve: Any, client: Client) -> None:
+    """A request on a slow link is silent for minutes, were it told at its end. One that begins anew counts anew."""
+    refused: list[str] = []
+
+    def fault(asked: Any) -> bool:
+        if asked.path.startswith("/twice") and not refused:
+            refused.append(asked.body() and asked.path)
+            asked.answer(503, XML.format("SlowDown", "later").encode())
+            return True
+        return False
+
+    server = serve(Store(fault).script)
+    told: list[tuple[str, int, int]] = []
+    wanted = [transfer(server, number=1, name="twice"), transfer(server, SMALL, name="small")]
+    outcomes = send(wanted, ByDigest(DATA, SMALL), client, LONG, progress=lambda *state: told.append(state))
+    assert all(outcome.done for outcome in outcomes)
+    in_all = 2 * CHUNK + len(SMALL)
+    assert {(doing, total) for doing, _done, total in told} == {(SENDING, in_all)}
+    done = [done for _doing, done, _total in told]
+    assert (min(done), max(done), done[-1]) == (0, in_all, in_all)
+    assert max(after - before for before, after in zip(done, done[1:])) <= CHUNK // 4
+    assert any(after < before for before, after in zip(done, done[1:])), "the second attempt is counted from 0"
 
 
 def test_s3_somebody_who_put_the_same_blob_first_is_no_error(serve: Any, client: Client) -> None:

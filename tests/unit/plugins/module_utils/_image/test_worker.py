@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
+from ansible_collections.daytwo.aws.plugins.module_utils._image import worker
 from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
 from ansible_collections.daytwo.aws.plugins.module_utils._image.worker import Job
 
@@ -107,6 +108,33 @@ def test_a_job_that_was_killed_has_died_and_a_new_attempt_runs(gate: Path) -> No
     assert "killed" in str(state.error)
     gate.touch()
     assert job.advance("two", waiting(gate, x=2), ENOUGH).result == {"x": 2}
+
+
+def test_a_job_that_nobody_asks_for_ends_where_it_would_go_on_for_nobody(
+    gate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "PATIENCE_SECONDS", 0.6)
+    job = Job(gate.parent)
+
+    def work(progress: Any) -> dict[str, Any]:
+        tell = job.watched(progress)
+        (gate.parent / "pid").write_text(str(os.getpid()))
+        while not gate.exists():
+            tell("sending", 1, 2)
+            time.sleep(0.01)
+        return {}
+
+    asked = [job.advance("one", work, 0.3).state for _time in range(5)]
+    assert asked == ["running"] * 5, "it is asked often enough"
+    child = child_of(gate)
+    until(lambda: not Path(f"/proc/{child}").exists())
+    state = job.advance("one", work, ENOUGH)
+    assert (state.state, state.error) == ("failed", "nobody has asked for 1 seconds how far it is")
+
+
+def test_a_job_whose_folder_was_taken_away_says_so(tmp_path: Path) -> None:
+    state = Job(tmp_path).poll(0)
+    assert (state.state, state.error) == ("died", "the process has left nothing to read: its folder was taken away")
 
 
 @pytest.mark.parametrize("error", [SystemExit(0), KeyboardInterrupt()])

@@ -231,7 +231,13 @@ class Source:
             sizes = {digest: len(content[digest]) for digest in work["digests"]}
             return answer or {"state": "done", "result": {"sizes": sizes}}
         if work["phase"] == "send":
-            return {"outcomes": [self._send(content, transfer) for transfer in work["transfers"]]}
+            answer = self.fault("job", {})
+            outcomes = [] if answer else [self._send(content, transfer) for transfer in work["transfers"]]
+            return answer or {
+                "state": "done",
+                "result": {"outcomes": outcomes},
+                "cleaned": not self.from_engine,
+            }
         assert work["phase"] == "clean"
         return {"removed": True}
 
@@ -253,6 +259,7 @@ class Target:
     s3: FakeS3
     root: Path
     engine: FakeEngine = field(default_factory=FakeEngine)
+    warnings: list[str] = field(default_factory=list)
     leftover: bool = False
     fault: Fault = no_fault
     calls: list[str] = field(default_factory=list)
@@ -266,15 +273,35 @@ class Target:
         if answer is not None:
             return answer
         if work["phase"] == "inspect":
-            return {"plans": self._plans(bundle), "staged": {}, "engine": "docker 20", "leftover": self.leftover}
-        if work["phase"] == "fetch":
-            staging.create()
-            return {"outcomes": [self._fetch(staging, transfer) for transfer in work["transfers"]]}
+            return {
+                "plans": self._plans(bundle),
+                "engine": "docker 20",
+                "warnings": self.warnings,
+                "leftover": self.leftover,
+            }
         if work["phase"] == "load":
-            with staging.in_use():
-                return {"state": "done", "result": load_bundle(bundle, self.engine, staging, nothing)}
+            return self._load(work, bundle, staging)
         assert work["phase"] == "clean"
         return {"removed": staging.remove()}
+
+    def _load(self, work: Mapping[str, Any], bundle: Bundle, staging: Staging) -> dict[str, Any]:
+        result: dict[str, Any] = {
+            "plans": self._plans(bundle),
+            "engine": "docker 20",
+            "warnings": self.warnings,
+            "loaded": None,
+        }
+        needed = {digest for plan in result["plans"] for digest in plan["blobs"]}
+        with staging.in_use():
+            outcomes = [self._fetch(staging, entry) for entry in work["transfers"] if entry["digest"] in needed]
+            result["outcomes"] = [outcome.to_dict() for outcome in outcomes]
+            self.fault("fetched", {})
+            if not work["more"] and all(outcome.settled for outcome in outcomes):
+                result.update(load_bundle(bundle, self.engine, staging, nothing))
+        cleaned = all(outcome["done"] for outcome in result["loaded"] or [{"done": False}])
+        if cleaned:
+            staging.remove()
+        return {"state": "done", "result": result, "cleaned": cleaned}
 
     def _plans(self, bundle: Bundle) -> list[dict[str, Any]]:
         plans = []
@@ -292,16 +319,16 @@ class Target:
             )
         return plans
 
-    def _fetch(self, staging: Staging, transfer: Mapping[str, Any]) -> dict[str, Any]:
+    def _fetch(self, staging: Staging, transfer: Mapping[str, Any]) -> Outcome:
         digest = transfer["digest"]
         answer = self.fault("transfer", transfer)
         if answer is not None and "data" not in answer:
-            return Outcome(**{"digest": digest, "done": False, **answer}).to_dict()
+            return Outcome(**{"digest": digest, "done": False, **answer})
         found = self.s3.get(transfer["url"])
         data = answer["data"] if answer else found.data
         assert transfer["length"] == len(found.data)
         if staging.complete(digest):
-            return Outcome(digest, True, len(data)).to_dict()
+            return Outcome(digest, True, len(data))
         self.fetched.append(digest)
         staging.path(digest).write_bytes(data)
-        return Outcome(digest, True, len(data), len(data), etag=found.etag).to_dict()
+        return Outcome(digest, True, len(data), len(data), etag=found.etag)

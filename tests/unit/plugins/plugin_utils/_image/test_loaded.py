@@ -10,7 +10,7 @@ from typing import Any, Optional
 
 import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
-from ansible_collections.daytwo.aws.plugins.module_utils._image.model import Bundle
+from ansible_collections.daytwo.aws.plugins.module_utils._image.model import Bundle, EngineFacts
 from ansible_collections.daytwo.aws.plugins.plugin_utils._image.absent import remove
 from ansible_collections.daytwo.aws.plugins.plugin_utils._image.flow import Progress
 from ansible_collections.daytwo.aws.plugins.plugin_utils._image.loaded import load
@@ -41,10 +41,12 @@ def target(tmp_path: Path, s3: FakeS3) -> Target:
     return Target(s3, tmp_path / "root")
 
 
-def run(target: Target, *made: Made, check_mode: bool = False, diff: bool = False) -> dict[str, Any]:
+def run(
+    target: Target, *made: Made, has: Optional[EngineFacts] = None, check_mode: bool = False, diff: bool = False
+) -> dict[str, Any]:
     bundle = Bundle(tuple(one.image for one in made or (V1,)))
     path = S3Path(target.s3, BucketOptions(BUCKET))
-    result: dict[str, Any] = load(target, path, bundle, check_mode, diff, Progress(nothing))
+    result: dict[str, Any] = load(target, path, bundle, has, check_mode, diff, Progress(nothing))
     assert target.s3.writes == []  # a target only reads
     assert not target.root.exists()  # nothing stays in the staging folder
     return result
@@ -65,7 +67,7 @@ def test_images_arrive_and_a_second_run_does_nothing(target: Target) -> None:
     assert result["bytes_full"] == result["bytes_needed"] == result["bytes_carried"] > 0
     assert (result["engine"], result["path"], result["corrupt"]) == ("docker 20", f"s3://{BUCKET}/", [])
     assert target.engine.find(TAG) is not None
-    assert target.calls == ["inspect", "fetch", "load", "clean"]
+    assert target.calls == ["inspect", "load"]
 
     target.calls.clear()
     target.s3.calls.clear()
@@ -82,6 +84,52 @@ def test_an_update_brings_what_is_new_alone(target: Target) -> None:
     assert sorted(target.fetched) == sorted(new)
     assert result["bytes_carried"] == result["bytes_needed"] == size(*new)
     assert result["images"][0]["reason"].startswith("1 of 3 layers and the config are missing (")
+
+
+def test_a_target_that_was_asked_before_is_called_once(target: Target) -> None:
+    """A call costs a second, half of it to start Python; the role has asked each target a moment ago."""
+    target.engine.has(V1, TAG)
+    before = target.engine.facts("")
+    result = run(target, V2, OTHER, has=before)
+    assert (target.calls, status(result)) == (["load"], {V2.image.tag: "changed", OTHER.image.tag: "changed"})
+    new = [digest for digest in {**V2.content, **OTHER.content} if digest not in V1.content]
+    assert sorted(target.fetched) == sorted(new)
+    assert [step["action"] for step in result["steps"]] == ["load", "load"]
+    assert result["bytes_carried"] == result["bytes_needed"] > 0
+
+
+@pytest.mark.parametrize("now", ["another run has brought it", "a layer has gone", "all has gone"])
+def test_what_a_target_had_before_is_not_believed(target: Target, now: str) -> None:
+    target.engine.has(V1, TAG)
+    before = target.engine.facts("")
+    if now == "another run has brought it":
+        target.engine.has(V2, V2.image.tag)
+    else:
+        target.engine.images.clear()
+    if now == "a layer has gone":
+        target.engine.has(make(b"base" * 50), "base:1")
+    result = run(target, V2, has=before)
+    there = now == "another run has brought it"
+    assert (status(result), result["changed"]) == ({V2.image.tag: "ok" if there else "changed"}, not there)
+    assert len(target.fetched) == len(set(target.fetched)), "nothing is fetched twice"
+    assert result["bytes_needed"] == result["bytes_carried"]
+    assert bool(result["steps"]) != there
+
+
+def test_a_target_that_had_everything_is_asked_again_all_the_same(target: Target) -> None:
+    target.engine.has(V1, TAG)
+    before = target.engine.facts("")
+    assert not run(target, V1, has=before)["changed"]
+    assert target.calls == ["inspect"]
+    target.engine.images.clear()
+    assert run(target, V1, has=before)["changed"]
+
+
+def test_in_check_mode_what_a_target_had_before_counts_for_nothing(target: Target) -> None:
+    before = target.engine.facts("")
+    target.engine.has(V1, TAG)
+    assert not run(target, V1, has=before, check_mode=True)["changed"]
+    assert target.calls == ["inspect"]
 
 
 HAS: dict[str, list[tuple[Made, str]]] = {
@@ -181,7 +229,7 @@ def test_a_layer_that_the_engine_loses_after_the_probe_is_fetched(target: Target
     target.engine.has(V1, TAG)
 
     def lose(phase: str, transfer: Mapping[str, Any]) -> Optional[dict[str, Any]]:
-        if phase == "fetch":
+        if phase == "load":
             target.engine.images.clear()
         return None
 
@@ -246,7 +294,7 @@ def test_s3_urls_that_expired_are_signed_again_and_that_is_bounded(target: Targe
     result = run(again, V1, OTHER)
     assert status(result) == {TAG: "failed", OTHER.image.tag: "changed"}
     assert "403: the URL has expired" in result["msg"]
-    assert again.calls.count("fetch") <= 10
+    assert again.calls.count("load") <= 10
 
 
 def test_one_blob_that_cannot_be_fetched_leaves_the_other_images(target: Target) -> None:
@@ -254,13 +302,14 @@ def test_one_blob_that_cannot_be_fetched_leaves_the_other_images(target: Target)
     result = run(target, V1, OTHER)
     assert status(result) == {TAG: "failed", OTHER.image.tag: "changed"}
     assert result["msg"] == f"1 of 2 failed. {TAG}: No space left on device"
+    assert [step["target"] for step in result["steps"]] == [OTHER.image.tag], "what was written, and nothing else"
 
 
 def test_a_long_load_is_asked_for_until_it_is_done(target: Target) -> None:
     lines: list[str] = []
     state = {"state": "running", "doing": "docker unpacks layer x", "bytes_done": 5_000_000, "bytes_total": 9_000_000}
     target.fault = Faults("load", state, times=3)
-    load(target, S3Path(target.s3, BucketOptions(BUCKET)), V1.bundle, False, False, Progress(lines.append))
+    load(target, S3Path(target.s3, BucketOptions(BUCKET)), V1.bundle, None, False, False, Progress(lines.append))
     assert target.calls.count("load") == 4
     assert len([line for line in lines if line.startswith("docker unpacks layer x: 5.0 MB of 9.0 MB")]) == 3
 
@@ -268,9 +317,9 @@ def test_a_long_load_is_asked_for_until_it_is_done(target: Target) -> None:
 @pytest.mark.parametrize(
     "answer", [{"state": "died", "error": "the process was killed"}, RuntimeError("the ssh broke")]
 )
-@pytest.mark.parametrize("phase", ["load", "fetch"])
+@pytest.mark.parametrize("phase", ["load", "fetched"])
 def test_the_staging_folder_is_removed_on_every_way_out(target: Target, phase: str, answer: Any) -> None:
-    if phase == "fetch" and isinstance(answer, dict):
+    if phase == "fetched" and isinstance(answer, dict):
         answer = KeyboardInterrupt("somebody")
     target.fault = Faults(phase, answer)
     with pytest.raises((ImageError, RuntimeError, KeyboardInterrupt), match=r"was killed|ssh broke|somebody"):
@@ -301,7 +350,8 @@ def test_many_blobs_are_fetched_in_portions(target: Target) -> None:
     many = make(*(str(number).encode() for number in range(UNITS_AT_ONCE + 10)), tag="registry.test/many:1")
     target.s3.holds(many.content)
     assert status(run(target, many)) == {many.image.tag: "changed"}
-    assert target.calls.count("fetch") == 2
+    assert target.calls.count("load") == 2
+    assert len(target.fetched) == len(many.content), "each once"
 
 
 def test_an_engine_that_reports_success_for_a_broken_load_is_found_out(target: Target) -> None:
@@ -310,6 +360,14 @@ def test_an_engine_that_reports_success_for_a_broken_load_is_found_out(target: T
     result = run(target)
     assert status(result) == {TAG: "failed"}
     assert "the engine said nothing was wrong, but has no image" in result["msg"]
+
+
+def test_an_image_for_another_platform_that_was_asked_for_is_warned_of(target: Target) -> None:
+    words = "app is for linux/arm64, as its 'platform' says, and docker here runs linux/amd64: it may not start."
+    target.warnings = [words]
+    assert run(target)["warnings"] == [words]
+    target.warnings = []
+    assert "warnings" not in run(target)
 
 
 # -- state=absent
@@ -342,4 +400,5 @@ def test_one_blob_that_cannot_be_deleted_leaves_the_others_deleted(s3: FakeS3, m
     result = remove(S3Path(s3, BucketOptions(BUCKET)), V1.bundle, check_mode=False, diff=False)
     assert (result["failed"], result["changed"]) == (True, True)
     assert [blob["name"] for blob in result["blobs"] if blob["status"] == "failed"] == [TOP]
+    assert {step["target"] for step in result["steps"]} == V1.content.keys() - {TOP}
     assert not any(f"sha256:{key.rpartition('/')[2]}" in V1.content for key in s3.objects if TOP[7:] not in key)

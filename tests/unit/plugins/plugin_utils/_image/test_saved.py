@@ -5,11 +5,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Optional
 
 import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
 from ansible_collections.daytwo.aws.plugins.module_utils._image.model import Bundle, Target
+from ansible_collections.daytwo.aws.plugins.module_utils._image.transfer import SENDING
 from ansible_collections.daytwo.aws.plugins.plugin_utils._image import flow
 from ansible_collections.daytwo.aws.plugins.plugin_utils._image.flow import Progress
 from ansible_collections.daytwo.aws.plugins.plugin_utils._image.offered import SaveOptions
@@ -49,6 +51,9 @@ def run(
     path = S3Path(source.s3, BucketOptions(BUCKET, part_size=5 * MIB))
     result: dict[str, Any] = save(source, path, options, Progress(nothing))
     return result
+
+
+DIED = {"state": "died", "error": "the process was killed"}
 
 
 def target(name: str, *has: Made, **free: int) -> Target:
@@ -157,6 +162,7 @@ def test_one_blob_that_fails_leaves_the_others(number: int) -> None:
     assert (result["failed"], result["changed"]) == (True, True)
     assert status(result) == {**dict.fromkeys(V1.content, "changed"), broken: "failed"}
     assert result["msg"] == "1 of 4 blobs could not be carried: the registry broke off"
+    assert [step["target"] for step in result["steps"]] == [digest for digest in status(result) if digest != broken]
     assert result["bytes_carried"] == sum(len(data) for digest, data in V1.content.items() if digest != broken)
     assert (len(s3.objects), intact(s3), s3.uploads) == (3, True, {})
     again = run(Source(s3, (V1,)), target("a"))
@@ -261,6 +267,16 @@ def test_nothing_is_carried_for_targets_that_cannot_take_it() -> None:
     assert "too little disk" in result["refused"]["full"]
 
 
+def test_a_target_of_another_platform_is_refused_before_anything_is_carried_for_it() -> None:
+    s3, made = FakeS3(), ENGINE
+    arm = Target("arm", replace(facts(), platform="linux/arm64"))
+    result = run(Source(s3, (made,), from_engine=True), arm)
+    assert (result["changed"], s3.objects) == (False, {})
+    assert "is for linux/amd64, and docker on this host runs linux/arm64" in result["refused"]["arm"]
+    mixed = run(Source(s3, (made,), from_engine=True), arm, target("amd"))
+    assert (mixed["changed"], list(mixed["refused"])) == (True, ["arm"])
+
+
 def test_when_all_targets_are_refused_nothing_is_carried_and_without_targets_everything_is() -> None:
     zstd = make(b"x", media_type=ZSTD)
     s3 = FakeS3()
@@ -298,10 +314,44 @@ def test_what_a_killed_run_left_is_removed_also_when_nothing_is_sent(leftover: b
     assert source.calls == calls
 
 
-def test_a_registry_source_has_no_staging_folder() -> None:
+def test_a_registry_source_is_asked_twice_since_it_cleans_up_in_the_call_that_sends() -> None:
     source = Source(FakeS3(), (V1,))
     run(source, target("a"))
-    assert set(source.calls) == {"inspect", "send"}
+    assert source.calls == ["inspect", "send"]
+
+
+def test_a_registry_source_whose_process_was_killed_is_cleaned_up_behind() -> None:
+    s3 = FakeS3()
+    source = Source(s3, (V1,), fault=lambda phase, _transfer: DIED if phase == "job" else None)
+    with pytest.raises(ImageError, match="send: the process was killed"):
+        run(source, target("a"))
+    assert (source.calls[-1], s3.uploads) == ("clean", {})
+
+
+def test_a_person_sees_how_far_a_part_is() -> None:
+    """A part of 16 MiB takes minutes on a slow link, and a call every few seconds tells how far it is."""
+    lines: list[str] = []
+    states = [
+        {"state": "running", "doing": "waiting for an earlier run", "bytes_done": 0, "bytes_total": 0},
+        {"state": "running", "doing": SENDING, "bytes_done": 3_000_000, "bytes_total": 11_534_389},
+    ]
+    source = Source(FakeS3(), (V1,), fault=lambda phase, _: states.pop(0) if phase == "job" and states else None)
+    path = S3Path(source.s3, BucketOptions(BUCKET, part_size=5 * MIB))
+    save(source, path, SaveOptions(False, (target("a"),), {}, False, False), Progress(lines.append))
+    assert [line.partition(" of ")[0] for line in lines] == [
+        "waiting for an earlier run: 0.0 kB",
+        "to s3://images/: 3.0 MB",
+        "to s3://images/: 11.5 MB",
+    ]
+    assert source.calls.count("send") == 3
+
+
+def test_what_went_wrong_first_is_told_also_when_an_upload_cannot_be_aborted() -> None:
+    s3 = FakeS3()
+    s3.refuse["abort_multipart_upload"] = refusal("AccessDenied")
+    source = Source(s3, (V1,), fault=lambda phase, _transfer: DIED if phase == "job" else None)
+    with pytest.raises(ImageError, match="send: the process was killed"):
+        run(source, target("a"))
 
 
 def test_s3_incomplete_uploads_of_killed_runs_are_aborted_and_counted() -> None:
@@ -355,3 +405,17 @@ def test_a_person_sees_bytes_rate_and_rest(monkeypatch: pytest.MonkeyPatch) -> N
         "to s3://images/: 0.0 kB of 6.0 MB, 0.0 MB/s",
         "to s3://images/: 0.5 kB, 0.0 MB/s",
     ]
+
+
+def test_busy_hosts_are_asked_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each question starts Python there, which takes from the work that is waited for."""
+    took, now, asked = iter([5.4, 7.9, 12.0, 99.0, 15.4, 15.4]), [0.0], []
+    monkeypatch.setattr(flow.time, "monotonic", lambda: now[0])
+
+    def host(call: Mapping[str, Any]) -> dict[str, Any]:
+        asked.append(call["work"]["seconds"])
+        now[0] += next(took)
+        return {"state": "running" if len(asked) < 6 else "done", "result": {}}
+
+    flow.run_job(host, V1.bundle, "load", nothing)
+    assert asked == [5, 5, 8, 15, 15, 5]
