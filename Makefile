@@ -5,6 +5,8 @@ SHELL := /bin/bash
 export PYTHONUNBUFFERED := 1
 # Which tests by marker; make test-full empties it.
 export MARK ?= not full
+# Which integration target; all of them when empty.
+export TARGET
 
 # Says what the target does, makes sure that its tools are there, and enters their environment.
 describe = printf '== make %s: %s\n' $@ "$$(sed -n 's/^$@:.*\#\# //p' Makefile)"
@@ -21,8 +23,8 @@ demo: ## carry a real image to hosts without internet, told step by step
 test: ## everything that a change must pass: lint, unit, integration, molecule, build
 	$(enter) python tests/tools/all.py lint unit integration molecule build
 
-test-full: ## everything but the benchmarks: every sweep, the matrix; resumable; writes docs/test-full.md
-	$(enter) python tests/tools/all.py --full lint unit integration molecule build matrix docs
+test-full: ## everything but the benchmarks: every sweep, the matrix; resumable; writes docs/test-full.md (ONLY=target,...)
+	$(enter) python tests/tools/all.py --full --only=$(ONLY) lint unit integration molecule build matrix docs
 
 lint: ## ruff, mypy, ansible-test sanity, ansible-lint, antsibull, galaxy-importer, the rules of the house (ONLY=job)
 	$(enter) python tests/tools/lint.py $(ONLY)
@@ -30,7 +32,7 @@ lint: ## ruff, mypy, ansible-test sanity, ansible-lint, antsibull, galaxy-import
 unit: ## unit tests (ARGS='-k name' is passed to pytest)
 	$(enter) python -m pytest tests/unit -m "$$MARK" $(ARGS)
 
-integration: ## integration tests on the test bed (ARGS='-k name' is passed to pytest)
+integration: ## integration tests on the test bed (TARGET=folder for one; ARGS='-k name' is passed to pytest)
 	$(enter) tests/tools/integration.sh -m "$$MARK" $(ARGS)
 
 molecule: ## every scenario in extensions/molecule on the test bed

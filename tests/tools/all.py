@@ -1,13 +1,14 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""all.py [--full] TARGET...: runs make targets one after the other, whatever fails, and sums up in the last line.
+"""all.py [--full [--only=TARGET,...]] TARGET...: runs make targets one after the other, and sums up in the last line.
 
-With --full, no test is left out, a target that passed on this commit is not run again, and the table goes into
-docs/test-full.md.
+With --full, no test is left out, each integration target is a target of its own, what passed on this commit is not run
+again, and the table goes into docs/test-full.md. Targets that --only leaves out stand there as they last passed.
 """
 
 from __future__ import annotations
 
+import argparse
 import datetime
 import json
 import os
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from common import CACHE, ROOT, VENV, Counts, echo, read_counts, run
 
@@ -29,33 +31,54 @@ class Stage:
     target: str
     counts: Counts
     seconds: int
-    again: bool = False  # it ran earlier, on this commit
+    commit: str
+    again: bool = False  # it ran earlier
 
     def __str__(self) -> str:
-        return f"{self.target:<12} {self.counts!s:<36} {self.seconds:>5} s" + (" (earlier)" if self.again else "")
+        return f"{self.target:<40} {self.counts!s:<36} {self.seconds:>5} s" + (" (earlier)" if self.again else "")
 
 
 def git(*words: str) -> str:
     return subprocess.run(["git", *words], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
 
 
-def run_target(target: str, full: bool) -> Stage:
+def expanded(targets: list[str]) -> list[str]:
+    """With integration/NAME for each integration target in place of integration."""
+    folders = sorted(file.parent.name for file in (ROOT / "tests/integration/targets").glob("*/aliases"))
+    integration = [f"integration/{name}" for name in folders]
+    return [one for target in targets for one in (integration if target == "integration" else [target])]
+
+
+def run_target(target: str, commit: str, full: bool) -> Stage:
     """Run one target; a failure that it doesn't count itself counts one."""
-    ran = run("make", "--no-print-directory", target, *(["MARK="] if full else []), each=echo)
+    name, _slash, part = target.partition("/")
+    variables = [*(["MARK="] if full else []), *([f"TARGET={part}"] if part else [])]
+    ran = run("make", "--no-print-directory", name, *variables, each=echo)
     counts = read_counts(ran.output) or Counts()
     if (ran.returncode and not counts.failed) or counts == Counts():
         counts += Counts(failed=1)
-    return Stage(target, counts, round(ran.seconds))
+    return Stage(target, counts, round(ran.seconds), commit)
+
+
+def earlier(stamp: Path) -> Stage:
+    """What a stamp says."""
+    found = json.loads(stamp.read_text())
+    return Stage(found["target"], Counts(**found["counts"]), found["seconds"], found["commit"], again=True)
+
+
+def last_passed(target: str) -> Stage | None:
+    """The newest stamp of a target, of whatever commit."""
+    stamps = sorted((CACHE / "test-full").glob(f"*/{target}.json"), key=lambda stamp: stamp.stat().st_mtime)
+    return earlier(stamps[-1]) if stamps else None
 
 
 def resume(target: str, commit: str) -> Stage:
     """The stamp of this target on this commit, or a run that leaves one if it passed."""
     stamp = CACHE / "test-full" / commit / f"{target}.json"
-    if stamp.exists():
-        found = json.loads(stamp.read_text())
+    if stamp.exists() and not changed_files():
         print(f"== {target}: passed on {commit[:12]} already; remove {stamp} to run it again", flush=True)
-        return Stage(target, Counts(**found["counts"]), found["seconds"], again=True)
-    stage = run_target(target, full=True)
+        return earlier(stamp)
+    stage = run_target(target, commit, full=True)
     # What ran on changed files proves nothing about the commit.
     if not stage.counts.failed and not changed_files():
         stamp.parent.mkdir(parents=True, exist_ok=True)
@@ -70,7 +93,7 @@ def changed_files() -> str:
 
 def write_table(stages: list[Stage], commit: str, total: Counts) -> None:
     with_changes = " with uncommitted changes" if changed_files() else ""
-    rows = [f"| {stage.target} | {stage.counts} | {stage.seconds} |" for stage in stages]
+    rows = [f"| {stage.target} | {stage.counts} | {stage.seconds} | `{stage.commit[:12]}` |" for stage in stages]
     (ROOT / RESULT).write_text(
         "\n".join(
             [
@@ -79,10 +102,12 @@ def write_table(stages: list[Stage], commit: str, total: Counts) -> None:
                 f"On commit `{commit}`{with_changes}, {datetime.datetime.now(datetime.timezone.utc):%Y-%m-%d}, "
                 f"Python {platform.python_version()}, {os.cpu_count()} cores.",
                 "",
-                "| target | result | seconds |",
-                "|---|---|---|",
+                "What was left out of this run stands here as it last passed, with the commit on which it did.",
+                "",
+                "| target | result | seconds | commit |",
+                "|---|---|---|---|",
                 *rows,
-                f"| all | {total} | {sum(stage.seconds for stage in stages)} |",
+                f"| all | {total} | {sum(stage.seconds for stage in stages)} | |",
                 "",
             ]
         )
@@ -96,25 +121,34 @@ def build_programs() -> None:
         subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
 
 
-def main(arguments: list[str]) -> None:
-    full = "--full" in arguments
-    targets = [word for word in arguments if word != "--full"]
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--full", action="store_true")
+    parser.add_argument("--only", default="", help="targets, comma-separated; all of them when empty")
+    parser.add_argument("targets", nargs="+")
+    options = parser.parse_args()
+    targets = expanded(options.targets) if options.full else options.targets
+    only = expanded(options.only.split(",")) if options.only else targets
+    if unknown := sorted(set(only) - set(targets)):
+        parser.error(f"--only: {', '.join(unknown)} is not among {', '.join(targets)}")
     commit = git("rev-parse", "HEAD")
-    if "integration" in targets:
+    if any(target.startswith("integration") for target in only):
         build_programs()
     begin = time.monotonic()
     stages: list[Stage] = []
-    for number, target in enumerate(targets, 1):
+    for number, target in enumerate(only, 1):
         minutes = (time.monotonic() - begin) / 60
-        print(f"\n==== {number} of {len(targets)}: {target} ({minutes:.0f} min so far)", flush=True)
-        stages.append(resume(target, commit) if full and not changed_files() else run_target(target, full))
+        print(f"\n==== {number} of {len(only)}: {target} ({minutes:.0f} min so far)", flush=True)
+        stages.append(resume(target, commit) if options.full else run_target(target, commit, full=False))
     total = sum((stage.counts for stage in stages), Counts())
-    if full:
-        write_table(stages, commit, total)
+    if options.full:
+        ran = {stage.target: stage for stage in stages}
+        every = [stage for target in targets if (stage := ran.get(target) or last_passed(target))]
+        write_table(every, commit, sum((stage.counts for stage in every), Counts()))
     print(f"\n==== summary, commit {commit[:12]}, {VENV.name}")
     print("\n".join(map(str, stages)))
     total.exit()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()
