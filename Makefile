@@ -42,7 +42,7 @@ matrix: ## unit and sanity on the oldest and newest ansible-core, and on Python 
 bench: ## benchmarks, as a table (ONLY=name for one of them)
 	$(enter) python tests/tools/bench.py $(ONLY)
 
-simulate-year: ## a year of the autostop guard on the test bed's clock, against crons; writes docs/aurora_autostop_year.svg
+simulate-year: ## a year of the autostop guard on the test bed's clock, against crons (docs/aurora_autostop.md)
 	$(enter) python tests/tools/simulate_year.py
 
 docs: ## the documentation site, from docs/docsite and the modules' own documentation
