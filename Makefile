@@ -17,7 +17,7 @@ targets := $(shell sed -n 's/^\([a-z-]*\):.*\#\# .*/\1/p' Makefile)
 help: ## list what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 18
 
-demo: ## carry a real image to hosts without internet, told step by step
+demo: ## a real image comes to hosts without internet, Aurora clusters stay off: told step by step
 	$(enter) tests/tools/demo.sh
 
 test: ## everything that a change must pass: lint, unit, integration, molecule, build
@@ -43,6 +43,9 @@ matrix: ## unit and sanity on the oldest and newest ansible-core, and on Python 
 
 bench: ## benchmarks, as a table (ONLY=name for one of them)
 	$(enter) python tests/tools/bench.py $(ONLY)
+
+simulate-year: ## a year of the autostop guard on the test bed's clock, against crons (docs/aurora_autostop.md)
+	$(enter) python tests/tools/simulate_year.py
 
 docs: ## the documentation site, from docs/docsite and the modules' own documentation
 	$(enter) python tests/tools/docs.py

@@ -30,6 +30,7 @@ attributes:
   platform:
     platforms: posix
     support: full
+    description: Runs on the controller, or wherever the sources and distributions are.
 options:
   dest:
     description: Where to write the zip file. Its folder exists.

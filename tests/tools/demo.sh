@@ -10,4 +10,5 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 nice python -m testbed build >"$CACHE/build-cluster.out" 2>&1 </dev/null &
 echo "The test bed comes up: three docker hosts, a registry and an S3 server (minutes on a new machine, else a moment)."
 python -m testbed up
-exec python tests/tools/demo.py
+python tests/tools/demo.py
+exec python tests/tools/demo_autostop.py

@@ -38,6 +38,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -178,4 +179,5 @@ def settled(outcome: Outcome, at: Optional[datetime], now: datetime) -> bool:
 
 
 def _line(told: Mapping[str, Any]) -> None:
-    print(json.dumps(told, sort_keys=True), flush=True)
+    sys.stdout.write(json.dumps(told, sort_keys=True) + "\n")
+    sys.stdout.flush()

@@ -4,13 +4,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Any, Optional
 
-from .service import call
+from .service import GuardError, call
 
 MISSING = ("ResourceNotFoundException",)
 GOING = "Deleting"
+ATTEMPTS, PAUSE = 12, 5.0  # together a minute
 
 
 def read(client: Any, function: str, queue_arn: str) -> Optional[dict[str, Any]]:
@@ -32,9 +34,23 @@ def read(client: Any, function: str, queue_arn: str) -> Optional[dict[str, Any]]
     return None
 
 
-def create(client: Any, function: str, queue_arn: str, wanted: Mapping[str, Any]) -> None:
+def create(
+    client: Any,
+    function: str,
+    queue_arn: str,
+    wanted: Mapping[str, Any],
+    pause: Callable[[float], None] = time.sleep,
+) -> None:
+    """Lambda refuses while the function's role may not read the queue, and IAM takes a while to show a new policy."""
     arguments: dict[str, Any] = {"FunctionName": function, "EventSourceArn": queue_arn, "Tags": dict(wanted["tags"])}
-    call(client, "CreateEventSourceMapping", **arguments, **_settings(wanted))
+    for left in reversed(range(ATTEMPTS)):
+        try:
+            call(client, "CreateEventSourceMapping", **arguments, **_settings(wanted))
+            return
+        except GuardError as error:
+            if not left or "does not have permissions to call" not in str(error):
+                raise
+        pause(PAUSE)
 
 
 def update(client: Any, before: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:

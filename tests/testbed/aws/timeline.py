@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -54,7 +55,10 @@ def next_due(end: datetime) -> datetime | None:
 
 
 def run(every: float = 0.5) -> None:
-    """Time goes by on its own, as it does for a server."""
+    """Time goes by on its own, as it does for a server. What fails stands in its log, and ends nothing else."""
     while True:
-        advance()
+        try:
+            advance()
+        except Exception:
+            traceback.print_exc()
         time.sleep(every)

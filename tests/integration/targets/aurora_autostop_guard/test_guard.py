@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from integration.targets.aurora_autostop.kit import OTHER, REGION, YES, Account, Told
 from testbed import paths
+from testbed.gate import Fault
 from testbed.own_aws import OwnAws
 from testbed.recorder import Call
 
@@ -43,6 +44,15 @@ EVERY_OPTION = {
     "aurora_autostop_sweep_policy": "auto_started_only",
     "aurora_autostop_tag_values": ["yes", "on"],
 }
+
+# IAM takes some seconds until Lambda sees a new role and its policy; the words are from public reports.
+SLOW_IAM = [
+    Fault("error", operation, status=400, code="InvalidParameterValueException", message=message, times=1)
+    for operation, message in {
+        "CreateFunction": "The role defined for the function cannot be assumed by Lambda.",
+        "CreateEventSourceMapping": "The function execution role does not have permissions to call ReceiveMessage.",
+    }.items()
+]
 
 
 @dataclass
@@ -191,7 +201,9 @@ def story(aws: OwnAws, tmp_path_factory: pytest.TempPathFactory) -> Story:
     told = Story()
     tags = {"aurora_autostop_resource_tags": {"team": "data"}}
     told.plays["check"] = play(account, "--check", **tags)
+    aws.fail(*SLOW_IAM)
     told.plays["run"] = play(account, **tags)
+    aws.fail()
     told.parts = shown(account)
     told.policies["plain"] = policy(account)
     told.plays["check again"] = play(account, "--check", **tags)
