@@ -327,24 +327,6 @@ def kubeconfig(name: str, server: str, ca: str, user: dict[str, Any]) -> dict[st
     }
 
 
-def node_kubeconfig(cluster: Live, role: dict[str, str], folder: Path) -> Path:
-    """What a node's kubelet is given: as on EKS, a token by its instance role's credentials, made anew when needed.
-
-    `role` holds the environment that the authenticator's client needs: AWS_ACCESS_KEY_ID and its like.
-    """
-    command = {
-        "apiVersion": "client.authentication.k8s.io/v1beta1",
-        "command": str(BIN / "aws-iam-authenticator"),
-        "args": ["token", "-i", cluster.name, "--region", cluster.region],
-        "env": [{"name": name, "value": value} for name, value in role.items()],
-        "interactiveMode": "Never",
-    }
-    path = folder / "kubeconfig"
-    ca = base64.b64encode(cluster.ca.encode()).decode()
-    _write(path, kubeconfig(cluster.name, cluster.endpoint, ca, {"exec": command}))
-    return path
-
-
 def publish_keys(cluster: Live, api: Api) -> None:
     """What EKS serves at the issuer's address: the gate reads it here."""
     folder = gate.ISSUERS / cluster.issuer.removeprefix("https://")

@@ -272,9 +272,10 @@ def outcome(region: str, cluster: str, group: str, status: str, outcome: str, is
         return
     if outcome in ("created", "create_failed"):
         eks_life.created(nodegroup, issue or None)
-    elif outcome in ("updated", "update_failed"):
-        names = {"errorCode": "code", "errorMessage": "message", "resourceIds": "resourceIds"}
-        error = {name: issue[key] for name, key in names.items()} if outcome == "update_failed" else None
+    elif outcome == "updated":
+        eks_life.updated(nodegroup)
+    elif outcome == "update_failed":
+        error = {"errorCode": issue["code"], "errorMessage": issue["message"], "resourceIds": issue["resourceIds"]}
         eks_life.updated(nodegroup, error)
     elif outcome == "deleted":
         eks_life.deleted(owner, nodegroup)

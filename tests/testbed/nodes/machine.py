@@ -168,9 +168,7 @@ class Machine(Node):
         return "\n".join(lines)
 
     def plug(self, order: Order) -> None:
-        """A wire to the switch, with the instance's address. The way to other networks than the bed's goes by the
-        subnet's router, 10.231.80.1 or .81.1, which forwards nothing: a route out by EC2's own state (route tables,
-        security groups, endpoints) would hook in here and in net.bridge."""
+        """A wire to the switch, with the instance's address, its subnet's router, and the ways out that it has."""
         net.plug(self.cloud, self.port, LINK, order.instance.ip, self)
         router = order.instance.ip.rsplit(".", 1)[0] + ".1"
         for words in (
@@ -180,6 +178,7 @@ class Machine(Node):
         ):
             self.run("ip", "route", *words)
         self.run("sysctl", "-qw", "net.ipv4.ip_forward=1")
+        self.run("iptables-restore", "--noflush", input=fence(ways_out()).encode())
 
     # The boot
 
@@ -223,6 +222,35 @@ class Machine(Node):
         self.down()
         remove_groups(self.name)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def ways_out() -> list[str]:
+    """What a node in a private subnet reaches, for itself and its pods: the cluster's endpoint, its own network, and
+    S3 by the gateway endpoint.
+
+    THE PLACE FOR MORE: what a subnet's route table, the security groups and the VPC's endpoints allow, as EC2 has them,
+    turns into lines here; and a way beyond the bed into a router that forwards (net.bridge).
+    """
+    return [
+        f"-d {paths.CLUSTER}/32 -p tcp -m tcp --dport 443",
+        f"-d {paths.NODES}",
+        f"-d {paths.S3}/32 -p tcp -m tcp --dport {paths.S3_PORT}",
+    ]
+
+
+def fence(ways: list[str]) -> str:
+    """Nothing else leaves; who speaks to the node is answered."""
+    known = "-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"
+    rules = [f"-A {chain} {known}" for chain in ("OUTPUT", "FORWARD")]
+    rules += [f"-A {chain} {way} -j ACCEPT" for chain in ("OUTPUT", "FORWARD") for way in ways]
+    # A pod has its node's side of the wire as its next hop, and the node itself speaks to its pods (10.240.0.0/12).
+    local = [
+        "-A OUTPUT -o lo -j ACCEPT",
+        "-A OUTPUT -d 10.239.0.0/16 -j ACCEPT",
+        "-A OUTPUT -d 10.240.0.0/14 -j ACCEPT",
+    ]
+    chains = [":INPUT ACCEPT [0:0]", ":FORWARD DROP [0:0]", ":OUTPUT DROP [0:0]"]
+    return "\n".join(["*filter", *chains, *local, *rules, "COMMIT", ""])
 
 
 def remove_groups(name: str) -> None:
