@@ -120,7 +120,7 @@ reason:
   description: Why this side, in words.
   returned: always
   type: str
-  sample: AWS names that no identity-based policy allows it.
+  sample: AWS says that no identity-based policy allows it.
 caller:
   description: Whose request it was, or null where the message does not say.
   returned: always
@@ -239,7 +239,7 @@ msg:
   description: Side, reason, mend, and what is not the mend, as sentences.
   returned: always
   type: str
-  sample: "permission: AWS names that no identity-based policy allows it."
+  sample: "permission: AWS says that no identity-based policy allows it."
 """
 
 import contextlib

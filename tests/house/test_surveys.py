@@ -35,7 +35,8 @@ def roles_used(node: Any) -> Iterator[tuple[str, str]]:
         for entry in node:
             yield from roles_used(entry)
     elif isinstance(node, dict):
-        for entry in node.get("roles", []):
+        # A list: a module may have an option of that name.
+        for entry in node["roles"] if isinstance(node.get("roles"), list) else []:
             role = entry if isinstance(entry, str) else entry.get("role", entry.get("name"))
             yield role, "main"
         for key, value in node.items():

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -14,6 +15,7 @@ from typing import NoReturn
 
 import common
 import demo_image
+import demo_irsa
 from testbed import Bed, BedError, hosts, registry
 from testbed.images import Image
 from testbed.recorder import Call
@@ -169,6 +171,7 @@ def tell(bed: Bed, v1: Image, v2: Image) -> None:
     again(bed, v1)
     update(bed, v1, v2)
     bucket(v1, v2)
+    refused(bed)
 
 
 def before(bed: Bed, v1: Image) -> None:
@@ -256,6 +259,28 @@ def bucket(v1: Image, v2: Image) -> None:
         print(f"  s3://{demo_image.BUCKET}/{key[:35]}…  {found.pop(key) / 1e6:>7.3f} MB  {', '.join(what)}")
     print()
     check(not found, f"there is more in the bucket: {sorted(found)}")
+
+
+def refused(bed: Bed) -> None:
+    title("7  AccessDenied: trust or permission?")
+    say(
+        """A load balancer controller logs that it may not delete a load balancer. Everybody adds its namespace to the
+        role's trust policy. Is that the mend?"""
+    )
+    balancer = demo_irsa.prepare(bed)
+    answers = ("-e", json.dumps({"access_denied_message": demo_irsa.message(balancer)}))
+    code, output = run("controller", "ansible-playbook", "daytwo.aws.access_denied", *answers, environment=ANSIBLE)
+    check(code == 0, f"ansible-playbook ends with {code}.")
+    told = " ".join(output.split())
+    check("side: permission" in told, "it does not say permission.")
+    check("is not the mend for this message" in told, "it does not say what is not the mend.")
+    check(f"with {demo_irsa.TAG}=owned" in told, "it does not name the tag.")
+    proved("No: STS had issued the session. The role's policy wants a tag, which this load balancer lacks.")
+    say("With the tag on it, the same question once more:")
+    demo_irsa.tag(bed, balancer)
+    code, output = run("controller", "ansible-playbook", "daytwo.aws.access_denied", *answers, environment=ANSIBLE)
+    check(code == 0 and "they allow it" in " ".join(output.split()), "the tag did not mend it.")
+    proved("IAM's policy simulator allows it now. Nothing else was changed.")
 
 
 def summary(bed: Bed, seconds: float, v1: Image, v2: Image) -> None:

@@ -156,7 +156,7 @@ _USER = re.compile(
     re.IGNORECASE,
 )
 _REASON = re.compile(
-    rf"\s*[,.]?\s*(?:because no (?P<implicit>{_PHRASE}|[\w -]{{3,40}}?) allows? the|"
+    rf"\s*[,.]?\s*(?:because no (?P<implicit>{_PHRASE}|[\w -]{{3,40}}?) allows? the(?: [\w:*-]+ action)?|"
     rf"with an explicit deny in (?:an?|the) (?P<explicit>{_PHRASE}|[\w -]{{3,40}}? policy)"
     rf"(?: transitively through an? (?P<through>{_PHRASE}))?(?:: (?P<policy>arn:[^\s\"]+))?)",
     re.IGNORECASE,
@@ -272,8 +272,8 @@ def _judged_user(match: re.Match[str], text: str) -> Denied:
         return replace(told, side=TRUST, kind="trust_policy", reason=f"The role's trust policy {how}, says AWS.")
     if told.kind == "other_policy" and (assuming or caller is None):
         return replace(told, reason=f"AWS names a type of policy that is not known here: {phrase}.")
-    how = f"an explicit Deny in a {phrase}" if explicit else f"that no {phrase} allows it"
-    return replace(told, side=PERMISSION, reason=f"AWS names {how}. {_session(caller)}")
+    how = f"names an explicit Deny in a {phrase}" if explicit else f"says that no {phrase} allows it"
+    return replace(told, side=PERMISSION, reason=f"AWS {how}. {_session(caller)}")
 
 
 def _session(caller: Optional[Caller]) -> str:

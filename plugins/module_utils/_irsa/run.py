@@ -185,7 +185,16 @@ def providers(view: View, wanted: Wanted) -> list[ProviderOutcome]:
     """Which providers are to be made or told another audience, and which stand in the way."""
     outcomes = []
     audience = wanted.wish.audience
+    accounts = {role.arn.split(":")[4] for role in view.roles.values() if role}
     for provider, known in view.audiences.items():
+        if accounts and provider.account not in accounts:
+            trouble = (
+                f"{provider.arn} is of account {provider.account}, and the role of {', '.join(accounts)}: a role "
+                "trusts OIDC providers of its own account only. Create one there for the same issuer, and give its "
+                "ARN."
+            )
+            outcomes.append(ProviderOutcome(provider, "failed", trouble, trouble))
+            continue
         if known is not None and audience in known:
             outcomes.append(ProviderOutcome(provider, "ok", f"It exists, and knows the audience {audience}."))
             continue
@@ -246,9 +255,7 @@ class _Work:
         self.verified: Optional[bool] = None
 
     def again(self, document: Optional[Mapping[str, Any]]) -> None:
-        bindings = [one.binding for one in self.plan.bindings]
-        wish = self.wanted.wish
-        self.plan = plan.decide(self.plan.role, document, bindings, wish, self.quota)
+        self.plan = self._decide(document)
         self.document = document
 
     def write(self) -> None:
@@ -355,20 +362,24 @@ class _Work:
             self.clock.sleep(delay)
             delay = min(delay * 2, 2.0)
 
-    def _lacks(self, document: Optional[Mapping[str, Any]]) -> list[str]:
+    def _decide(self, document: Optional[Mapping[str, Any]]) -> RolePlan:
+        bindings = [one.binding for one in self.plan.bindings]
+        return plan.decide(self.plan.role, document, bindings, self.wanted.wish, self.quota)
+
+    def _lacks(self, document: Optional[Mapping[str, Any]]) -> bool:
+        """Whether a document that was read lacks anything of what was written: then there would be something to do."""
         if document is None:
-            return ["the role is gone"]
-        return plan.lacking(document, self.plan.bindings, self.wanted.wish)
+            return True
+        now = self._decide(document)
+        worse = any(one.status == "failed" != before.status for one, before in zip(now.bindings, self.plan.bindings))
+        return now.writes or worse or bool(now.refusal) != bool(self.plan.refusal)
 
     def settle(self, role: Optional[Role]) -> bool:
         """Holds the second reading against the plan. Whether something has to be written again."""
-        lacks = self._lacks(role.document if role else None)
-        if not lacks:
-            self.document = role.document if role else self.document
-            return False
-        fresh = iam.role(self.client, self.plan.role)
-        lacks = self._lacks(fresh.document if fresh else None)
-        if not lacks:  # the second reading was a late one
+        if role is None or self._lacks(role.document):
+            role = iam.role(self.client, self.plan.role)  # a list can be a late one
+        if role is not None and not self._lacks(role.document):
+            self.document = role.document
             return False
         self.overwritten, self.verified = True, False
         return True

@@ -38,10 +38,13 @@ class Account(Base):
         """An EKS cluster and its IAM OIDC provider, whose ARN is returned."""
         eks, iam = self.aws.client("eks"), self.aws.client("iam")
         role = "arn:aws:iam::123456789012:role/cluster"
-        cluster = eks.create_cluster(name=name, roleArn=role, resourcesVpcConfig={})["cluster"]
-        issuer = cluster["identity"]["oidc"]["issuer"]
+        eks.create_cluster(name=name, roleArn=role, resourcesVpcConfig={"subnetIds": self.subnets()})
+        issuer = eks.describe_cluster(name=name)["cluster"]["identity"]["oidc"]["issuer"]
         answer = iam.create_open_id_connect_provider(Url=issuer, ClientIDList=["sts.amazonaws.com"])
         return str(answer["OpenIDConnectProviderArn"])
+
+    def subnets(self) -> list[str]:
+        return [one["SubnetId"] for one in self.aws.client("ec2").describe_subnets()["Subnets"][:2]]
 
     def role(self, name: str, trust: Sequence[Mapping[str, Any]], *statements: Mapping[str, Any], **more: Any) -> str:
         iam = self.aws.client("iam")
@@ -51,11 +54,10 @@ class Account(Base):
         return str(answer["Role"]["Arn"])
 
     def load_balancer(self, name: str, tags: Mapping[str, str]) -> str:
-        subnets = self.aws.client("ec2").describe_subnets()["Subnets"]
         listed = [{"Key": key, "Value": value} for key, value in tags.items()]
         answer = self.aws.client("elbv2").create_load_balancer(
             Name=name,
-            Subnets=[one["SubnetId"] for one in subnets[:2]],
+            Subnets=self.subnets(),
             Type="network",
             **({"Tags": listed} if listed else {}),
         )

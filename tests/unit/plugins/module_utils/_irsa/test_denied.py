@@ -42,7 +42,9 @@ def test_what_is_not_said_is_not_guessed(case: Case) -> None:
 
 
 def test_a_session_tells_its_role_and_itself() -> None:
-    caller = parse(CLASSIC).caller
+    told = parse(CLASSIC)
+    caller = told.caller
+    assert told.words == CLASSIC
     assert caller == Caller(LBC, "123456789012", "lbc", "1677819233544969902")
     assert not caller.is_node
     user = Caller.parse("arn:aws:iam::123456789012:user/team/John")

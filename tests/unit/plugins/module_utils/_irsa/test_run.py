@@ -14,7 +14,7 @@ import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._irsa import iam, policy, report, run
 from ansible_collections.daytwo.aws.plugins.module_utils._irsa.asked import Asked, asked
 from ansible_collections.daytwo.aws.plugins.module_utils._irsa.calls import CallError
-from ansible_collections.daytwo.aws.plugins.module_utils._irsa.model import IrsaError, Subject, Wish
+from ansible_collections.daytwo.aws.plugins.module_utils._irsa.model import IrsaError, Provider, Subject, Wish
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._irsa.things import (
     CLUSTER,
     OTHER,
@@ -262,6 +262,46 @@ def test_late_readings_are_waited_for() -> None:
     assert told["bindings"][0]["overwritten_by_others"] is False
     assert client.calls["UpdateAssumeRolePolicy"] == 1
     assert clock.slept == [0.1, 0.2, 0.4, 10]
+
+
+def test_a_purge_is_not_proved_by_a_late_reading() -> None:
+    client, clock = Iam(lbc=document(trust(A, B))), Clock()
+    client.before["UpdateAssumeRolePolicy", 1] = lambda: client.stale.extend([document(trust(A, B))] * 2)
+    told = go(client, clock=clock, purge=True)
+    assert told["roles"][0]["status"] == "changed"
+    assert told["roles"][0]["purged"] == [A]
+    assert clock.slept == [0.1, 0.2, 10]
+
+
+def test_what_was_purged_and_put_back_is_purged_again_and_told() -> None:
+    client, clock = Iam(lbc=document(trust(A, B))), Clock()
+
+    def put_back(seconds: float) -> None:
+        if clock.slept.count(10) == 1:
+            client.roles["lbc"] = document(trust(A, B, C))
+
+    clock.meanwhile = put_back
+    told = go(client, clock=clock, purge=True)
+    assert not allowed(client.roles["lbc"], A)
+    assert told["roles"][0]["overwritten_by_others"] is True
+
+
+def test_a_deny_that_comes_meanwhile_is_told() -> None:
+    client = Iam(lbc=document(trust(A)))
+    deny = {**trust(B), "Effect": "Deny"}
+    client.before["GetRole", 3] = lambda: client.roles.update(lbc=document(trust(A, B), deny))
+    told = go(client)
+    assert told["bindings"][0]["status"] == "failed"
+    assert "denied by Statement[1]" in told["msg"]
+    assert told["changed"]
+
+
+def test_a_provider_of_another_account_is_not_made_here() -> None:
+    client = Iam(lbc=document(trust(A)))
+    foreign = Provider(CLUSTER.arn.replace("123456789012", "210987654321"))
+    told = go(client, binding(provider=foreign), create_provider=True)
+    assert "is of account 210987654321, and the role of 123456789012" in told["msg"]
+    assert client.writes() == 0
 
 
 def test_a_write_that_never_shows_is_no_success() -> None:

@@ -1,0 +1,75 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which pods run with a role and which without it, and what owns them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.daytwo.aws.plugins.module_utils._irsa import workload
+
+ROLE = "arn:aws:iam::123456789012:role/lbc"
+TOLD = [{"name": "AWS_ROLE_ARN", "value": ROLE}, {"name": "AWS_WEB_IDENTITY_TOKEN_FILE", "value": "/token"}]
+TOKEN = {"projected": {"sources": [{"serviceAccountToken": {"audience": "sts.amazonaws.com", "path": "token"}}]}}
+API_TOKEN = {"projected": {"sources": [{"serviceAccountToken": {"path": "token"}}, {"configMap": {}}]}}
+
+
+def pod(
+    name: str = "web", env: Any = None, volumes: Any = (API_TOKEN,), owner: Any = None, **status: Any
+) -> dict[str, Any]:
+    metadata = {"name": name, "namespace": "shop", **({"ownerReferences": [owner]} if owner else {})}
+    spec = {"serviceAccountName": "web", "containers": [{"name": "main", "env": env}], "volumes": list(volumes)}
+    return {"metadata": metadata, "spec": spec, "status": {"phase": "Running", **status}}
+
+
+def owned(kind: str, name: str, version: str = "apps/v1") -> dict[str, Any]:
+    return {"kind": kind, "name": name, "apiVersion": version, "controller": True}
+
+
+@pytest.mark.parametrize(
+    ("one", "carries", "mentions"),
+    [
+        (pod(env=TOLD, volumes=[API_TOKEN, TOKEN]), True, True),
+        (pod(), False, False),
+        (pod(env=TOLD), False, True),  # no token of its own for STS
+        (pod(volumes=[TOKEN]), False, False),
+        (pod(env=[{"name": "AWS_ROLE_ARN", "value": f"{ROLE}2"}, TOLD[1]], volumes=[TOKEN]), False, False),
+        (pod(env=TOLD[:1], volumes=[TOKEN]), False, True),
+    ],
+)
+def test_a_pod_carries_a_role(one: dict[str, Any], carries: bool, mentions: bool) -> None:
+    assert workload.carries(one, ROLE) is carries
+    assert workload.mentions(one, ROLE) is mentions
+    assert (list(workload.amiss([one], "web", ROLE, True)) == []) is carries
+    assert (list(workload.amiss([one], "web", ROLE, False)) == []) is not mentions
+    assert list(workload.amiss([one], "other", ROLE, True)) == []
+
+
+def test_pods_that_end_are_not_amiss() -> None:
+    ending = pod()
+    ending["metadata"]["deletionTimestamp"] = "2026-11-24T10:00:00Z"
+    done = pod(phase="Succeeded")
+    assert list(workload.amiss([ending, done, pod("left")], "web", ROLE, True)) == [pod("left")]
+
+
+@pytest.mark.parametrize(
+    ("owner", "expected", "restartable"),
+    [
+        (owned("ReplicaSet", "web-1"), "Deployment web", True),
+        (owned("ReplicaSet", "alone"), "ReplicaSet alone", False),
+        (owned("StatefulSet", "db"), "StatefulSet db", True),
+        (owned("DaemonSet", "agent"), "DaemonSet agent", True),
+        (owned("Job", "batch", "batch/v1"), "Job batch", False),
+        (owned("Deployment", "odd", "example.org/v1"), "Deployment odd", False),
+    ],
+)
+def test_whoever_makes_a_pod_is_found(owner: dict[str, Any], expected: str, restartable: bool) -> None:
+    sets = {"web-1": {"metadata": {"ownerReferences": [owned("Deployment", "web")]}}, "alone": {"metadata": {}}}
+    found = workload.owner(pod(owner=owner), sets)
+    assert found is not None
+    assert (str(found), found.restartable) == (expected, restartable)
+
+
+def test_a_bare_pod_has_no_owner() -> None:
+    assert workload.owner(pod(), {}) is None
