@@ -329,6 +329,11 @@ previous:
   type: list
   elements: str
   sample: [workers]
+target:
+  description: Name of the group that has the sysctls, or will have.
+  returned: state=present
+  type: str
+  sample: workers-sysctl
 retiring:
   description: Groups whose pods are to move, those in RV(previous) and O(clone_from), as far as they are there.
   returned: state=present

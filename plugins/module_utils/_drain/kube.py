@@ -77,7 +77,7 @@ def call(
     return found
 
 
-def _list(api: Any, path: str, query: Sequence[tuple[str, str]] = ()) -> list[dict[str, Any]]:
+def listed(api: Any, path: str, query: Sequence[tuple[str, str]] = ()) -> list[dict[str, Any]]:
     items: list[dict[str, Any]] = []
     more = ""
     while True:
@@ -97,14 +97,14 @@ class Kube:
 
     def nodes(self, selector: str = "") -> list[Node]:
         query = [("labelSelector", selector)] if selector else []
-        return [Node.parse(one) for one in _list(self.api, "/api/v1/nodes", query)]
+        return [Node.parse(one) for one in listed(self.api, "/api/v1/nodes", query)]
 
     def pods(self, node: str) -> list[Pod]:
         query = [("fieldSelector", f"spec.nodeName={node}")]
-        return [Pod.parse(one) for one in _list(self.api, "/api/v1/pods", query)]
+        return [Pod.parse(one) for one in listed(self.api, "/api/v1/pods", query)]
 
     def budgets(self) -> list[Budget]:
-        return [Budget.parse(one) for one in _list(self.api, "/apis/policy/v1/poddisruptionbudgets")]
+        return [Budget.parse(one) for one in listed(self.api, "/apis/policy/v1/poddisruptionbudgets")]
 
     def cordon(self, node: str, unschedulable: bool) -> None:
         body = {"spec": {"unschedulable": unschedulable or None}}

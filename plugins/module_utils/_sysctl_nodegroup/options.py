@@ -132,6 +132,7 @@ def told(plan: Plan) -> dict[str, Any]:
         "classified_for": dict(plan.classified_for),
         "plan": plan_dict(plan),
         "previous": list(plan.previous),
+        "target": plan.group_name,
         "lost": list(plan.lost),
         "clone_table": dict(plan.clone_table),
         "node_selector": dict(plan.node_selector),

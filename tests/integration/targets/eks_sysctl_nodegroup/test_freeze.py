@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from integration.targets.eks_sysctl_nodegroup.kit import CLUSTER, Account
+import pytest
+from integration.targets.eks_sysctl_nodegroup.kit import CLUSTER, REGION, Account
 
 FREEZE: dict[str, Any] = {
     "_module": "daytwo.aws.eks_nodegroup_freeze",
@@ -62,3 +63,14 @@ def test_a_clone_of_a_frozen_group_is_made_as_that_was(account: Account) -> None
     made = account.group("workers")
     assert made["scalingConfig"] == {"minSize": 1, "maxSize": 3, "desiredSize": 2}
     assert not made.get("taints")
+
+
+def test_an_autoscaler_adds_nothing_to_a_frozen_group(account: Account) -> None:
+    account.create()
+    scale = {"region": REGION, "cluster": CLUSTER, "group": "old"}
+    account.aws.ask("eks/scale", **scale, desired=3)
+    account.aws.ask("eks/scale", **scale, desired=2)
+    account.run(FREEZE)
+    with pytest.raises(ValueError, match="not between"):
+        account.aws.ask("eks/scale", **scale, desired=3)
+    assert account.group("old")["scalingConfig"]["desiredSize"] == 2

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import subprocess
@@ -22,6 +23,7 @@ from testbed.eks import Cluster
 from testbed.nodes.image import BUSYBOX
 
 PLAYBOOK = "daytwo.aws.sysctl_nodegroup"
+OWN_CALLBACKS = Path(__file__).parent / "callbacks"
 UNSAFE = "net.core.somaxconn"
 
 
@@ -78,6 +80,23 @@ class Fleet:
         )
         wait_for(lambda: self.group(name or self.old)["status"] == "ACTIVE", "node group", 120)
 
+    def al2_template(self) -> dict[str, str]:
+        """With an AMI of one's own, and the call of bootstrap.sh that such a group needs."""
+        described = self.eks.describe_cluster(name=self.cluster.name)["cluster"]
+        authority = described["certificateAuthority"]["data"]
+        script = (
+            f"#!/bin/bash\nset -e\n/etc/eks/bootstrap.sh {self.cluster.name} --b64-cluster-ca {authority} "
+            f"--apiserver-endpoint {described['endpoint']} --kubelet-extra-args '--max-pods=17'\n"
+        )
+        image = self.ec2.describe_images()["Images"][0]["ImageId"]
+        data = {
+            "ImageId": image,
+            "InstanceType": "m5.large",
+            "UserData": base64.b64encode(script.encode()).decode(),
+        }
+        made = self.ec2.create_launch_template(LaunchTemplateName=f"theirs-{self.mark}", LaunchTemplateData=data)
+        return {"id": made["LaunchTemplate"]["LaunchTemplateId"], "version": "1"}
+
     def group(self, name: str) -> dict[str, Any]:
         found = self.eks.describe_nodegroup(clusterName=self.cluster.name, nodegroupName=name)
         return dict(found["nodegroup"])
@@ -88,7 +107,8 @@ class Fleet:
 
     def templates(self) -> list[str]:
         found = self.ec2.describe_launch_templates()["LaunchTemplates"]
-        return sorted(one["LaunchTemplateName"] for one in found if self.mark in one["LaunchTemplateName"])
+        names = [str(one["LaunchTemplateName"]) for one in found]
+        return sorted(one for one in names if self.mark in one and not one.startswith("theirs-"))
 
     def nodes(self, group: str) -> list[str]:
         selector = f"?labelSelector=eks.amazonaws.com/nodegroup%3D{group}"
@@ -163,8 +183,8 @@ class Fleet:
                 "ANSIBLE_CONFIG": str(self.folder / "ansible.cfg"),
                 "ANSIBLE_LOCALHOST_WARNING": "false",
                 "ANSIBLE_INVENTORY_UNPARSED_WARNING": "false",
-                "ANSIBLE_CALLBACK_PLUGINS": str(CALLBACKS),
-                "ANSIBLE_CALLBACKS_ENABLED": "record",
+                "ANSIBLE_CALLBACK_PLUGINS": f"{CALLBACKS}:{OWN_CALLBACKS}",
+                "ANSIBLE_CALLBACKS_ENABLED": "record,die",
                 "IT_RECORD": str(record),
                 **(env or {}),
             },
@@ -190,7 +210,8 @@ class Fleet:
         for name in self.groups():
             self.eks.delete_nodegroup(clusterName=self.cluster.name, nodegroupName=name)
         wait_for(lambda: not self.groups(), "the groups' end", 120)
-        for name in self.templates():
+        found = self.ec2.describe_launch_templates()["LaunchTemplates"]
+        for name in [one["LaunchTemplateName"] for one in found if self.mark in one["LaunchTemplateName"]]:
             self.ec2.delete_launch_template(LaunchTemplateName=name)
 
 

@@ -1,0 +1,210 @@
+#!/usr/bin/python
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: eks_sysctl_info
+short_description: Which node groups allow which sysctls, and which pods are forbidden where
+version_added: 0.1.0
+description:
+  - Reads from launch templates what the kubelets of each node group are told to allow, and with O(configz) from the
+    kubelets themselves what they do allow.
+  - Lists the pods that ask for sysctls, and the nodes that they might be scheduled to and would be forbidden on, by the
+    version and kernel of those nodes.
+author:
+  - The daytwo.aws authors (@daytwo-aws)
+extends_documentation_fragment:
+  - amazon.aws.common.modules
+  - amazon.aws.region.modules
+  - amazon.aws.boto3
+attributes:
+  check_mode:
+    support: full
+    description: Reads the same.
+  diff_mode:
+    support: none
+    description: Changes nothing.
+  idempotent:
+    support: full
+    description: Changes nothing.
+  platform:
+    platforms: posix
+    support: full
+    description: Runs on the controller, or wherever boto3 and the Python package kubernetes are.
+requirements:
+  - kubernetes
+options:
+  cluster:
+    description: Name of the EKS cluster.
+    type: str
+    required: true
+  node_groups:
+    description: Names of node groups. Without it, all.
+    type: list
+    elements: str
+    default: []
+  pods:
+    description: Whether nodes and pods are looked at. V(false) needs no access to the cluster itself.
+    type: bool
+    default: true
+  configz:
+    description: Whether the kubelets are asked what they allow. It needs the right to C(get) C(nodes/proxy).
+    type: bool
+    default: false
+  kubeconfig:
+    description: Path of a kubeconfig file. Without it the cluster is reached with AWS credentials alone.
+    type: path
+  context:
+    description: Context in it. Without it, the current one.
+    type: str
+seealso:
+  - module: daytwo.aws.eks_sysctl_nodegroup
+"""
+
+EXAMPLES = r"""
+- name: Audit a cluster
+  daytwo.aws.eks_sysctl_info:
+    cluster: prod
+  register: audit
+
+- name: Show what would be forbidden somewhere
+  ansible.builtin.debug:
+    msg: "{{ audit.pods | selectattr('forbidden') }}"
+"""
+
+RETURN = r"""
+groups:
+  description: One entry per node group.
+  returned: always
+  type: list
+  elements: dict
+  sample:
+    - name: workers
+      version: "1.34"
+      ami_type: AL2023_x86_64_STANDARD
+      ami_family: al2023
+      intended: [net.core.somaxconn]
+      problem: null
+      real: {ip-10-0-0-1.ec2.internal: [net.core.somaxconn]}
+      differs: []
+pods:
+  description: Pods that ask for sysctls.
+  returned: with pods=true
+  type: list
+  elements: dict
+  sample:
+    - namespace: shop
+      name: web-1
+      node: ip-10-0-0-1.ec2.internal
+      phase: Running
+      sysctls: [{name: net.core.somaxconn, value: "2048"}]
+      refused: false
+      message: null
+      forbidden:
+        - {node_group: other, nodes: [ip-10-0-0-9.ec2.internal], sysctl: net.core.somaxconn, reason: not allowlisted}
+      unknown: []
+"""
+
+from typing import Any, Optional
+
+from ansible.module_utils.basic import missing_required_lib
+from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
+
+from ..module_utils import _kubernetes
+from ..module_utils._drain.kube import KubeError, call, listed
+from ..module_utils._eks_token import ClusterError
+from ..module_utils._sysctl_nodegroup import audit, clone, eks, userdata
+from ..module_utils._sysctl_nodegroup.aws import CLIENT_CONFIG
+from ..module_utils._sysctl_nodegroup.errors import SysctlError
+from ..module_utils._sysctl_nodegroup.run import Run
+
+try:
+    from botocore.config import Config
+except ImportError:
+    Config = None  # AnsibleAWSModule says so in words
+
+
+def group_entry(run: Run, name: str) -> dict[str, Any]:
+    """What a group's template tells its kubelets. User data that cannot be read is a problem of its own."""
+    group = run.group(name)
+    if group is None:
+        raise SysctlError(f"there is no node group {name} in {run.cluster}")
+    raw = bytes(group.template.data.get("UserData") or b"") if group.template else b""
+    family: Optional[str] = None
+    intended: Optional[list[str]] = None
+    problem = None
+    try:
+        family = clone.family(group, "auto", clone.guessed_family(raw))
+        intended = userdata.allowed(family, raw)
+    except SysctlError as error:
+        problem = str(error)
+    return {
+        "name": name,
+        "version": group.version,
+        "ami_type": group.ami_type,
+        "ami_family": family,
+        "intended": intended,
+        "problem": problem,
+        "real": {},
+        "differs": [],
+    }
+
+
+def real(api: Any, node: str) -> list[str]:
+    told = call(api, "GET", f"/api/v1/nodes/{node}/proxy/configz")
+    return [str(one) for one in (told.get("kubeletconfig") or {}).get("allowedUnsafeSysctls") or []]
+
+
+def compared(groups: list[dict[str, Any]], nodes: list[dict[str, Any]], api: Any) -> dict[str, list[str]]:
+    """The kubelets' own answers, by node, and in each group the nodes that differ from its template."""
+    told = {one["metadata"]["name"]: real(api, one["metadata"]["name"]) for one in nodes}
+    by_name = {one["name"]: one for one in groups}
+    for node in nodes:
+        group = by_name.get((node["metadata"].get("labels") or {}).get(audit.GROUP_LABEL, ""))
+        if group is not None:
+            name = node["metadata"]["name"]
+            group["real"][name] = told[name]
+            if group["intended"] is not None and sorted(told[name]) != sorted(group["intended"]):
+                group["differs"].append(name)
+    return told
+
+
+def main() -> None:
+    spec: dict[str, Any] = {
+        "cluster": {"type": "str", "required": True},
+        "node_groups": {"type": "list", "elements": "str", "default": []},
+        "pods": {"type": "bool", "default": True},
+        "configz": {"type": "bool", "default": False},
+        "kubeconfig": {"type": "path"},
+        "context": {"type": "str"},
+    }
+    module = AnsibleAWSModule(argument_spec=spec, supports_check_mode=True)
+    params = module.params
+    looks = params["pods"] or params["configz"]
+    if looks and not _kubernetes.HAS_KUBERNETES:
+        module.fail_json(msg=missing_required_lib("kubernetes"))
+    config = Config(**CLIENT_CONFIG)
+    run = Run(module.client("eks", config=config), module.client("ec2", config=config), params["cluster"])
+    result: dict[str, Any] = {"changed": False}
+    try:
+        names = params["node_groups"] or eks.group_names(run.eks, params["cluster"])
+        groups = [group_entry(run, name) for name in names]
+        if looks:
+            access = {**params, "cluster": None if params["kubeconfig"] else params["cluster"]}
+            api = _kubernetes.connect(access, module.client, module.tmpdir).api
+            nodes = listed(api, "/api/v1/nodes")
+            allowed = {one["name"]: one["intended"] for one in groups if one["intended"] is not None}
+            if params["configz"]:
+                allowed.update(compared(groups, nodes, api))
+            if params["pods"]:
+                result["pods"] = audit.audited(listed(api, "/api/v1/pods"), audit.kinds(nodes, allowed))
+    except (SysctlError, KubeError, ClusterError) as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(groups=groups, **result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.daytwo.aws.plugins.module_utils._drain import fit
+
+ZONE = fit.ZONE_LABEL
+ROOM = {"cpu": "1930m", "memory": "7Gi", "pods": "3"}
+
+
+def node(name: str, zone: str = "a", **labels: str) -> dict[str, Any]:
+    own = {fit.GROUP_LABEL: "old", "kubernetes.io/hostname": name, ZONE: zone, "disk": "ssd", **labels}
+    return {"metadata": {"name": name, "labels": own}, "status": {"allocatable": ROOM}}
+
+
+def pod(name: str = "p", **spec: Any) -> dict[str, Any]:
+    return {"metadata": {"namespace": "d", "name": name}, "spec": {"containers": [{}], **spec}, "status": {}}
+
+
+def there(nodes: int = 2, **more: Any) -> fit.Planned:
+    given = {"labels": {}, "taints": (), **more}
+    return fit.planned([node("n1", "a", rack="1"), node("n2", "b", rack="2")], "new", nodes=nodes, **given)
+
+
+def affinity(key: str, operator: str, *values: str) -> dict[str, Any]:
+    term = {"matchExpressions": [{"key": key, "operator": operator, "values": list(values)}]}
+    required = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}}
+    return {"affinity": {"nodeAffinity": required}}
+
+
+def wants(**requests: str) -> dict[str, Any]:
+    return {"containers": [{"resources": {"requests": requests}}]}
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason"),
+    [
+        ({}, ""),
+        ({"nodeSelector": {"disk": "ssd"}}, ""),
+        ({"nodeSelector": {"team": "a"}}, ""),
+        ({"nodeSelector": {fit.GROUP_LABEL: "old"}}, "node selector wants eks.amazonaws.com/nodegroup=old"),
+        ({"nodeSelector": {"kubernetes.io/hostname": "n1"}}, "kubernetes.io/hostname=n1"),
+        ({"nodeSelector": {"rack": "1"}}, "rack=1"),
+        ({"nodeSelector": {ZONE: "b"}}, ""),
+        ({"nodeSelector": {ZONE: "c"}}, "zone=c"),
+        (affinity("disk", "In", "ssd", "hdd"), ""),
+        (affinity("disk", "NotIn", "ssd"), "node affinity wants disk NotIn"),
+        (affinity(fit.GROUP_LABEL, "In", "old"), "node affinity wants eks.amazonaws.com/nodegroup In"),
+        (affinity("alpha.eksctl.io/nodegroup-name", "Exists"), "alpha.eksctl.io/nodegroup-name Exists"),
+        (wants(cpu="1", memory="1Gi"), ""),
+        (wants(cpu="2"), "more cpu than a node has (1930m)"),
+        (wants(memory="8Gi"), "more memory than a node has"),
+    ],
+)
+def test_a_pod_fits_or_says_why_not(spec: dict[str, Any], reason: str) -> None:
+    found = fit.misfits([pod(**spec)], there(labels={"team": "a"}))
+    assert bool(found) is bool(reason)
+    if reason:
+        assert reason in found[0]["reasons"][0]
+
+
+def test_taints_of_the_planned_group() -> None:
+    taint = {"key": "k", "value": "v", "effect": "NoSchedule"}
+    assert "does not tolerate the taint k=v" in fit.misfits([pod()], there(taints=[taint]))[0]["reasons"][0]
+    tolerant = pod(tolerations=[{"key": "k", "operator": "Equal", "value": "v", "effect": "NoSchedule"}])
+    assert fit.misfits([tolerant], there(taints=[taint])) == []
+    assert fit.misfits([pod()], there(taints=[{**taint, "effect": "PreferNoSchedule"}])) == []
+
+
+@pytest.mark.parametrize(("zone", "fits"), [("a", True), ("c", False)])
+def test_zonal_volumes(zone: str, fits: bool) -> None:
+    term = {"matchExpressions": [{"key": ZONE, "operator": "In", "values": [zone]}]}
+    volume = {
+        "metadata": {"name": "pv-1"},
+        "spec": {
+            "claimRef": {"namespace": "d", "name": "data"},
+            "nodeAffinity": {"required": {"nodeSelectorTerms": [term]}},
+        },
+    }
+    one = pod(volumes=[{"name": "x", "persistentVolumeClaim": {"claimName": "data"}}])
+    found = fit.misfits([one], there(), [volume])
+    assert (found == []) is fits
+    if not fits:
+        assert found[0]["reasons"] == ["its volume pv-1 is bound to c"]
+    assert fit.misfits([pod()], there(), [volume]) == []
+
+
+def test_host_ports_and_the_crowd() -> None:
+    ports = {"containers": [{"ports": [{"hostPort": 80}]}]}
+    three = [pod(f"p{number}", **ports) for number in range(3)]
+    assert fit.misfits(three[:2], there()) == []
+    assert "host port 80" in fit.misfits(three, there())[0]["reasons"][0]
+    many = [pod(f"p{number}") for number in range(7)]
+    assert fit.misfits(many[:6], there()) == []
+    assert fit.misfits(many, there())[0]["reasons"] == ["7 pods, and 2 nodes of 3 each"]
+    greedy = [pod(f"p{number}", **wants(cpu="1500m")) for number in range(3)]
+    assert "together they request more cpu" in fit.misfits(greedy, there())[0]["reasons"][0]
+
+
+def test_daemon_sets_and_finished_pods_do_not_move() -> None:
+    daemon = pod(nodeSelector={fit.GROUP_LABEL: "old"})
+    daemon["metadata"]["ownerReferences"] = [{"kind": "DaemonSet", "controller": True}]
+    done = {**pod(nodeSelector={fit.GROUP_LABEL: "old"}), "status": {"phase": "Succeeded"}}
+    assert fit.misfits([daemon, done], there()) == []
+
+
+def test_quantities() -> None:
+    assert fit.quantity("100m") == 0.1
+    assert fit.quantity("1Ki") == 1024
+    assert fit.quantity("2") == 2
+    with pytest.raises(ValueError, match="no Kubernetes quantity"):
+        fit.quantity("many")
