@@ -44,6 +44,7 @@ class Cell:
     may_say: str = ""  # a pattern: hosts may be refused with these words, or finish
     source: str = "registry"
     alone: bool = False  # stops parts of the bed that others use
+    for_all: bool = False  # the source can offer nothing: the play ends for all, told at the first
 
 
 # Between source and targets, and in front of the registry
@@ -393,8 +394,8 @@ CELLS = (
     ),
     Cell("connection of the controller dropped", "s3", controller_dropped),
     Cell("connection of the controller dropped", "scp", controller_dropped),
-    Cell("source's disk is full", "s3", full_source, fails={A: "No space left"}, source="docker"),
-    Cell("source's disk is full", "scp", full_source, fails={A: "No space left"}, source="docker"),
+    Cell("source's disk is full", "s3", full_source, fails={A: "No space left"}, source="docker", for_all=True),
+    Cell("source's disk is full", "scp", full_source, fails={A: "No space left"}, source="docker", for_all=True),
     Cell("target's disk is small", "s3", small_target, fails={A: "too little disk"}),
     Cell("target's disk is small", "scp", small_target, fails={A: "too little disk"}),
     Cell("target's disk fills up", "s3", filling_target, fails={A: "No space left"}),
