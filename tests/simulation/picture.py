@@ -47,6 +47,8 @@ def svg(scenario: Scenario, years: Sequence[Year], wanted: int) -> str:
     title = f"Hours that {wanted} clusters ran in {scenario.days:.0f} days although they were tagged to be off"
     height = TOP + ROW * len(years) + 12
     parts = [
+        "<!-- SPDX-FileCopyrightText: 2026 The daytwo.aws authors -->",
+        "<!-- SPDX-License-Identifier: GPL-3.0-or-later -->",
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" '
         'font-family="sans-serif" font-size="14" fill="#888">',
         f"<title>{escape(title)}</title>",
