@@ -32,7 +32,7 @@ def table(scenario: Scenario, years: Sequence[Year], wanted: int) -> str:
         "| --- | --: | --: | --: | --: | --: | --: |",
     ]
     for year in years:
-        after = duration(max(year.after_event())) if year.after_event() else "no event"
+        after = duration(max(year.after_event())) if year.told else "no event"
         lines.append(
             f"| {year.strategy} | {year.hours:,.0f} | {share(scenario, year, wanted):.1%} | {duration(year.longest())} "
             f"| {after} | {year.stops} | {len(year.wrong)} |"
