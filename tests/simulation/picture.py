@@ -32,7 +32,7 @@ def table(scenario: Scenario, years: Sequence[Year], wanted: int) -> str:
         "| --- | --: | --: | --: | --: | --: | --: |",
     ]
     for year in years:
-        after = duration(max(year.after_event())) if year.after_event() else "no event"
+        after = duration(max(year.after_event())) if year.told else "no event"
         lines.append(
             f"| {year.strategy} | {year.hours:,.0f} | {share(scenario, year, wanted):.1%} | {duration(year.longest())} "
             f"| {after} | {year.stops} | {len(year.wrong)} |"
@@ -47,6 +47,8 @@ def svg(scenario: Scenario, years: Sequence[Year], wanted: int) -> str:
     title = f"Hours that {wanted} clusters ran in {scenario.days:.0f} days although they were tagged to be off"
     height = TOP + ROW * len(years) + 12
     parts = [
+        "<!-- SPDX-FileCopyrightText: 2026 The daytwo.aws authors -->",
+        "<!-- SPDX-License-Identifier: GPL-3.0-or-later -->",
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" '
         'font-family="sans-serif" font-size="14" fill="#888">',
         f"<title>{escape(title)}</title>",
