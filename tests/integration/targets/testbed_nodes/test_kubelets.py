@@ -8,6 +8,7 @@ import base64
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import pytest
 from integration.targets.testbed_nodes.kit import Groups, wait
@@ -31,7 +32,8 @@ def begin(groups: Groups, number: int, row: Row) -> str:
     name = f"row-{number}"
     image = {"ImageId": "ami-0123456789abcdef0"} if row.custom else {}
     template = groups.template(name, row.make(cluster(groups)), **image)
-    groups.create(name, launchTemplate=template, **({"amiType": row.ami_type} if row.ami_type else {}))
+    more: dict[str, Any] = {"amiType": row.ami_type} if row.ami_type else {}
+    groups.create(name, launchTemplate=template, **more)
     return name
 
 
@@ -169,12 +171,8 @@ def test_the_trial_on_one_node(groups: Groups) -> None:
     script = base64.b64encode(drop_in.encode()).decode()
     where = "/etc/kubernetes/kubelet/config.json.d/90-trial.conf"
     first = machine.kubelet()
-    ssh(
-        groups,
-        name,
-        machine,
-        f"echo {script} | base64 -d >{where} && systemctl restart kubelet && systemctl is-active kubelet",
-    )
+    restart = "systemctl restart kubelet && systemctl is-active kubelet"
+    assert ssh(groups, name, f"echo {script} | base64 -d >{where} && {restart}") == "active"
     assert machine.kubelet() not in (None, first)
 
     path = "/api/v1/namespaces/default/pods/after"
