@@ -84,7 +84,7 @@ def run(groups: Groups, rows: Sequence[Row], join_seconds: float) -> None:
 
 def test_a_sample_of_the_table(groups: Groups) -> None:
     """One of every end, each family: the whole table takes some minutes."""
-    run(groups, [row for row in TABLE if row.name in SAMPLE], join_seconds=45)
+    run(groups, [row for row in TABLE if row.name in SAMPLE], join_seconds=30)
 
 
 BY_GROUP = [row for row in TABLE if not row.stock_al2]
@@ -158,6 +158,7 @@ def test_al2_without_an_image_of_ones_own(groups: Groups, row: Row) -> None:
 # A node as a person finds it
 
 
+@pytest.mark.full
 def test_the_trial_on_one_node(groups: Groups) -> None:
     """By ssh: a drop-in, a restart of the kubelet, and the sysctl is allowed; before that it is not."""
     row = next(row for row in TABLE if row.name == "another sysctl")
