@@ -122,7 +122,7 @@ class Machine(Node):
             (self.own("/run") / name).mkdir()
         (self.root / PROGRAMS.lstrip("/")).mkdir(parents=True)
         (self.own("/run") / "testbed" / "role").write_text(json.dumps(dict(role)))
-        self.program("/usr/bin/systemctl", (HERE / "systemctl.py").read_text())
+        self.program("/usr/bin/systemctl", f"#!/usr/bin/python3 -IS\n{(HERE / 'systemctl.py').read_text()}")
         options = shlex.join([*BED_OPTIONS, f"--cgroup-root=/{paths.CGROUP}/{self.name}"])
         self.program("/usr/bin/kubelet", f'#!/bin/sh\nexec {PROGRAMS}/kubelet "$@" {options}\n')
         self.program("/usr/bin/aws-iam-authenticator", f'#!/bin/sh\nexec {PROGRAMS}/aws-iam-authenticator "$@"\n')

@@ -348,8 +348,8 @@ def test_plain_moto_fails_on_a_list_of_no_cluster() -> None:
 
 
 def test_the_bed_lists_no_groups_of_no_cluster(ruled: None) -> None:
-    act = lambda: client("eks").list_nodegroups(clusterName="nowhere")  # noqa: E731
-    assert refusal(act)[0] == "ResourceNotFoundException"
+    code, _message = refusal(lambda: client("eks").list_nodegroups(clusterName="nowhere"))
+    assert code == "ResourceNotFoundException"
 
 
 # Updates of a group's settings
@@ -383,7 +383,7 @@ def test_a_settings_update_takes_its_time(ruled: None) -> None:
     update = configure(labels={"addOrUpdateLabels": {"team": "blue"}}, scalingConfig={"desiredSize": 3})
     assert (update["type"], update["status"], group()["status"]) == ("ConfigUpdate", "InProgress", "UPDATING")
     assert {"type": "DesiredSize", "value": "3"} in update["params"]
-    for act in (lambda: configure(scalingConfig={"desiredSize": 1}), lambda: newer(), delete):
+    for act in (lambda: configure(scalingConfig={"desiredSize": 1}), newer, delete):
         assert refusal(act)[0] == "ResourceInUseException"
     CLOCK.advance(6)
     assert outcome(update)["status"] == "Successful"
@@ -542,8 +542,8 @@ def test_updates_are_listed_in_pages(ruled: None) -> None:
     )
     assert [page["updateIds"] for page in pages] == [made[:2], made[2:]]
     assert client("eks").list_updates(name="prod")["updateIds"] == []
-    missing = lambda: client("eks").describe_update(name="prod", updateId=made[0])  # noqa: E731
-    assert refusal(missing)[0] == "ResourceNotFoundException"
+    code, _message = refusal(lambda: client("eks").describe_update(name="prod", updateId=made[0]))
+    assert code == "ResourceNotFoundException"
 
 
 # User data that EKS cannot join its own to
