@@ -16,12 +16,13 @@ import os
 import shutil
 import ssl
 import subprocess
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from . import gate, paths, pki, programs, services
-from .node import Node, Part, wait_for
+from .node import Node, Part, port_open, wait_for
 
 FOLDER = paths.STATE / "cluster"
 BIN = paths.STATE / "cluster-bin"  # links to the programs, where this bed has them
@@ -228,13 +229,15 @@ def parts() -> list[Part]:
     return [*made, webhook]
 
 
-def start(cluster: Live) -> None:
-    """From nothing to a cluster that answers: the work behind CREATING."""
+def start(cluster: Live, access: Mapping[Path, str]) -> None:
+    """From nothing to a cluster that answers: the work behind CREATING. `access`: what the authenticator reads."""
     shutil.rmtree(FOLDER, ignore_errors=True)
     (FOLDER / "run").mkdir(parents=True)
     FOLDER.chmod(0o711)
     make_certificates(cluster)
     write_configuration(cluster)
+    for file, text in access.items():
+        file.write_text(text)
     LIVE.write_text(json.dumps(asdict(cluster)))
     cloud = Node("cloud")
     made = {part.name: part for part in parts()}
@@ -248,6 +251,12 @@ def start(cluster: Live) -> None:
     for path, body in objects():
         api.apply(path, body)
     publish_keys(cluster, api)
+    wait_for("the authenticator", authenticator_listens, 60, cloud.log("aws-iam-authenticator"))
+
+
+def authenticator_listens() -> bool:
+    """For a caller in the cloud."""
+    return port_open("127.0.0.1", AUTHENTICATOR_PORT)
 
 
 def wait(cloud: Node) -> None:

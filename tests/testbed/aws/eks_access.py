@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
@@ -190,17 +191,21 @@ def tell(cluster: Cluster) -> None:
     found = control_plane.live()
     if not cluster.testbed_live or found is None or found.name != cluster.name:
         return
+    for path, text in files(cluster, found).items():
+        if not path.exists() or path.read_text() != text:
+            path.write_text(text)  # in place: the authenticator watches the file
+    bind(found.api, cluster)
+
+
+def files(cluster: Cluster, found: control_plane.Live) -> dict[Path, str]:
+    """What the authenticator reads."""
     lists: dict[str, list[dict[str, Any]]] = {"mapRoles": [], "mapUsers": []}
     for one in cluster.testbed_access.values():
         where, line = one.mapping()
         lists[where].append(line)
     # Both sources: the first that knows a principal decides, as EKS lets entries win over aws-auth.
     sources = "DynamicFile" if mode(cluster) == "API" else "DynamicFile EKSConfigMap"
-    for path, content in ((found.access_entries, lists), (found.backend_mode, {"backendMode": sources})):
-        text = json.dumps(content)
-        if not path.exists() or path.read_text() != text:
-            path.write_text(text)  # in place: the authenticator watches the file
-    bind(found.api, cluster)
+    return {found.access_entries: json.dumps(lists), found.backend_mode: json.dumps({"backendMode": sources})}
 
 
 def bind(api: control_plane.Api, cluster: Cluster) -> None:

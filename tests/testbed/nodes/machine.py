@@ -9,12 +9,13 @@ import json
 import os
 import shlex
 import shutil
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
 from .. import hosts, net, paths, pki
 from ..control_plane import BIN
-from ..node import Node
+from ..node import BedError, Node
 from . import image
 from .booting import boot
 from .model import BootError, Order
@@ -81,13 +82,20 @@ class Machine(Node):
             hosts.make_mount_point(Path(target))
         self.up([], [["sh", "-ec", self.script(order)]], pki.bed_id())
         self.plug(order)
+        try:
+            self.run("systemctl", "start", "containerd")
+            image.load(self)
+        except (BedError, subprocess.TimeoutExpired):
+            self.down()  # the bed's own fault, not the user data's: the controller begins again
+            raise
         if order.family != "bottlerocket":  # which has none, nor a Python
             self.run("/usr/sbin/sshd", "-E", "/var/log/sshd.log")
         try:
-            return self.boot(order)
+            self.boot(order)
         except BootError as error:
             self.log("boot").write_text(f"{error}\n")
             return str(error)
+        return None
 
     def lay_out(self, order: Order, role: Mapping[str, str], pods: str) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -114,7 +122,7 @@ class Machine(Node):
             (self.own("/run") / name).mkdir()
         (self.root / PROGRAMS.lstrip("/")).mkdir(parents=True)
         (self.own("/run") / "testbed" / "role").write_text(json.dumps(dict(role)))
-        self.program("/usr/bin/systemctl", (HERE / "systemctl.py").read_text())
+        self.program("/usr/bin/systemctl", f"#!/usr/bin/python3 -IS\n{(HERE / 'systemctl.py').read_text()}")
         options = shlex.join([*BED_OPTIONS, f"--cgroup-root=/{paths.CGROUP}/{self.name}"])
         self.program("/usr/bin/kubelet", f'#!/bin/sh\nexec {PROGRAMS}/kubelet "$@" {options}\n')
         self.program("/usr/bin/aws-iam-authenticator", f'#!/bin/sh\nexec {PROGRAMS}/aws-iam-authenticator "$@"\n')
@@ -182,12 +190,10 @@ class Machine(Node):
 
     # The boot
 
-    def boot(self, order: Order) -> str | None:
+    def boot(self, order: Order) -> None:
         made = boot(order)
         for path, text in made.files.items():
             self.put(path, text)
-        self.run("systemctl", "start", "containerd")
-        image.load(self)
         for number, script in enumerate(made.scripts):
             path = f"/var/lib/cloud/part-{number:03}"
             where = f"/run/testbed/part-{number:03}"
@@ -197,8 +203,9 @@ class Machine(Node):
             with self.log("cloud-init-output").open("a") as log:
                 log.write(f"== {path}\n{ran.stdout}{ran.stderr}\n== ended with {ran.returncode}\n")
         if made.starts:
-            self.run("systemctl", "start", "kubelet")
-        return None
+            started = self.run("systemctl", "start", "kubelet", check=False)
+            if started.returncode:
+                raise BootError(f"the kubelet does not start: {started.stderr}")
 
     def put(self, path: str, text: str) -> None:
         """On the running node."""
