@@ -69,6 +69,9 @@ attributes:
     platforms: posix
     support: full
     description: Runs on the controller, or wherever boto3 is.
+seealso:
+  - module: daytwo.aws.iam_irsa_namespace
+  - module: daytwo.aws.iam_irsa_info
 """
 
 EXAMPLES = r"""
