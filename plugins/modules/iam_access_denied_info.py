@@ -24,7 +24,7 @@ extends_documentation_fragment:
   - amazon.aws.region.modules
   - amazon.aws.boto3
 options:
-  message:
+  error_message:
     description:
       - A line of a log, a controller's JSON log, a CloudTrail event (bare, or as C(LookupEvents) or EventBridge wrap
         it), an error of a command or SDK, or an encoded authorization message, which
@@ -69,12 +69,15 @@ attributes:
     platforms: posix
     support: full
     description: Runs on the controller, or wherever boto3 is.
+seealso:
+  - module: daytwo.aws.iam_irsa_namespace
+  - module: daytwo.aws.iam_irsa_info
 """
 
 EXAMPLES = r"""
 - name: Which side refused the load balancer controller?
   daytwo.aws.iam_access_denied_info:
-    message: >-
+    error_message: >-
       AccessDenied: User: arn:aws:sts::123456789012:assumed-role/lbc/1677819233544969902 is not authorized to perform:
       elasticloadbalancing:DeleteLoadBalancer on resource:
       arn:aws:elasticloadbalancing:eu-central-1:123456789012:loadbalancer/net/shop/0123456789abcdef because no
@@ -258,7 +261,7 @@ with contextlib.suppress(ImportError):  # AnsibleAWSModule says so in words
     from botocore.config import Config
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
-    "message": {"type": "str", "required": True},
+    "error_message": {"type": "str", "required": True},
     "role": {"type": "str"},
     "namespace": {"type": "str"},
     "service_account": {"type": "str"},
@@ -304,7 +307,7 @@ def main() -> None:
         asked = asked_of(module.params)
     except IrsaError as error:
         module.fail_json(msg=str(error))
-    denied, undecoded = look.decode(client, parse(module.params["message"]))
+    denied, undecoded = look.decode(client, parse(module.params["error_message"]))
     seen: Seen = look.look(client, denied, asked)
     if undecoded:
         seen = look.noted(seen, "the encoded message", undecoded)

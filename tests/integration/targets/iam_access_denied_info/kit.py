@@ -65,7 +65,7 @@ class Account(Base):
 
     def explain(self, message: str, _env: Mapping[str, str] | None = None, **options: Any) -> Told:
         playbook = self.folder / f"explain-{self._runs}.yml"
-        task = {"name": "Explain", MODULE: {"message": message, **options}, "ignore_errors": True}
+        task = {"name": "Explain", MODULE: {"error_message": message, **options}, "ignore_errors": True}
         playbook.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": [task]}]))
         (told,) = self.play(str(playbook), env=_env)
         return told

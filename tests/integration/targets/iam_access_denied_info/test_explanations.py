@@ -92,7 +92,7 @@ def test_a_boundary_is_named(account: Account) -> None:
 
 def test_the_role_of_a_node_is_not_to_be_widened(account: Account) -> None:
     provider = account.cluster_provider()
-    account.role("lbc", [trust(provider)], ONLY_TAGGED)
+    account.role("lbc", [trust(provider, ("kube-system", SERVICE_ACCOUNT[1]))], ONLY_TAGGED)
     account.role("workers", [EC2])
     told = account.explain(
         refused("workers", "elasticloadbalancing:DescribeLoadBalancers", "*", session="i-015251056f40ce440"),

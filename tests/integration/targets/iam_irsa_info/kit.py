@@ -52,7 +52,7 @@ class Fleet(Account):
         names = [f"system:serviceaccount:{namespace}:{name}" for namespace, name in pairs]
         condition: dict[str, dict[str, Any]] = {"StringEquals": {f"{self.issuer}:aud": STS}}
         if names:
-            condition.setdefault(operator, {})[f"{self.issuer}:sub"] = names if len(names) > 1 else names[0]
+            condition.setdefault(operator, {})[f"{self.issuer}:sub"] = names
         return {
             "Effect": "Allow",
             "Principal": {"Federated": self.provider},

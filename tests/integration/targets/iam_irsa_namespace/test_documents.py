@@ -5,8 +5,10 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
+import yaml
 from integration.targets.iam_irsa_namespace.kit import STS, Account, binding, document
 
 ROOT = Path(__file__).parents[4]
@@ -110,3 +112,17 @@ def test_the_calls_are_the_stated_ones(account: Account) -> None:
     assert account.counted() == {**once, "ListRoles": 1}
     account.tasks({"bindings": bindings[:2]})
     assert account.counted() == {**once, "GetRole": 2}
+
+
+def test_the_examples_in_the_readme_and_the_guide_run(account: Account) -> None:
+    blue = account.cluster_of("production")
+    for number, page in enumerate(("README.md", "docs/irsa_namespace.md")):
+        text = (ROOT / page).read_text()
+        block = next(one for one in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL) if "iam_irsa_namespace" in one)
+        (first,) = yaml.safe_load(block)
+        options = first["tasks"][0] if "tasks" in first else first
+        if number == 0:
+            account.role("aws-load-balancer-controller", document(blue.trust(A)))
+        (told,) = account.tasks(options["daytwo.aws.iam_irsa_namespace"])
+        assert told.changed is (number == 0), told.message
+    assert account.lets_in("aws-load-balancer-controller", blue, "cloudon/aws-load-balancer-controller")

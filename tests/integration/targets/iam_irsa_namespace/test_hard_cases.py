@@ -285,3 +285,17 @@ def test_late_readings_are_waited_for(account: Account) -> None:
     told = account.task(binding("lbc", B))
     assert (of(told, "lbc")["status"], of(told, "lbc")["overwritten_by_others"]) == ("changed", False)
     assert len(account.aws.calls(operation="UpdateAssumeRolePolicy")) == 1
+
+
+def test_throttling_is_waited_out(account: Account) -> None:
+    blue = account.cluster_of("blue")
+    account.role("lbc", document(blue.trust(A)))
+    account.aws.fail(
+        *(
+            Fault("error", operation=operation, status=400, code="Throttling", message="Rate exceeded", times=2)
+            for operation in ("GetRole", "UpdateAssumeRolePolicy")
+        )
+    )
+    told = account.task(binding("lbc", B))
+    assert of(told, "lbc")["status"] == "changed", told.message
+    assert account.lets_in("lbc", blue, B)

@@ -93,7 +93,7 @@ def test_real_tokens_right_and_wrong_are_answered_as_the_evaluator_says(account:
 
 
 @pytest.mark.full
-@hypothesis.settings(max_examples=10_000, deadline=None)
+@hypothesis.settings(max_examples=3000, deadline=None)
 @hypothesis.given(documents())
 def test_the_evaluator_agrees_with_sts_on_many_random_documents(told: dict[str, Any]) -> None:
     test_the_evaluator_agrees_with_sts_on_random_documents.hypothesis.inner_test(told)

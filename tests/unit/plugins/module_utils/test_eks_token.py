@@ -114,8 +114,9 @@ def test_two_clusters_by_one_client_do_not_mix() -> None:
 
 
 def test_a_partition_that_is_not_known_is_refused() -> None:
+    one = cluster("arn:aws-xy:eks:xy-1:123456789012:cluster/blue")
     with pytest.raises(ClusterError, match="partition aws-xy, whose STS is unknown"):
-        _ = cluster("arn:aws-xy:eks:xy-1:123456789012:cluster/blue").sts_endpoint
+        sts(one)
 
 
 def test_a_token_is_kept_until_three_minutes_before_its_end() -> None:

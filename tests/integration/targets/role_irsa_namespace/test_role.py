@@ -1,0 +1,178 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The playbook and its role, as a person or AWX runs them: IAM, a real cluster, real tokens."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from integration.targets.aurora_autostop.kit import Told
+from integration.targets.iam_irsa_info.kit import ANNOTATION, Fleet
+from testbed.node import wait_for
+
+PLAYBOOK = "daytwo.aws.irsa_namespace"
+EC2 = {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}
+POLICY = Path(__file__).parents[4] / "docs/iam/eks_irsa_binding_info.json"
+WAITING = ("-e", "irsa_namespace_restart_timeout=120")
+
+
+def of(told: list[Told], task: str) -> Told:
+    (one,) = [one for one in told if one.task.endswith(task)]
+    return one
+
+
+def lines(told: list[Told]) -> list[str]:
+    return list(of(told, "Show what happened").result["__irsa_namespace_lines"])
+
+
+def deployment(fleet: Fleet, namespace: str, name: str, service_account: str) -> None:
+    labels = {"app": name}
+    body = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {
+            "selector": {"matchLabels": labels},
+            # The cluster has no node: a new pod never gets ready, for which the other strategy would wait.
+            "strategy": {"type": "Recreate"},
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": {"serviceAccountName": service_account, "containers": [{"name": "main", "image": "none"}]},
+            },
+        },
+    }
+    fleet.kubernetes.kubectl("apply", "-f", "-", stdin=json.dumps(body))
+    wait_for("a pod", lambda: len(pods(fleet, namespace)) > 0, 60)
+
+
+def pods(fleet: Fleet, namespace: str) -> list[dict[str, Any]]:
+    told = fleet.kubernetes.kubectl("get", "pods", "-n", namespace, "-o", "json").stdout
+    return [one for one in json.loads(told)["items"] if "deletionTimestamp" not in one["metadata"]]
+
+
+def roles_of(fleet: Fleet, namespace: str) -> set[str | None]:
+    """What the pods of a namespace are told, by their first containers."""
+    found = set()
+    for pod in pods(fleet, namespace):
+        values = {one["name"]: one.get("value") for one in pod["spec"]["containers"][0].get("env", [])}
+        found.add(values.get("AWS_ROLE_ARN"))
+    return found
+
+
+def test_both_sides_there_and_back(fleet: Fleet) -> None:
+    shop, cloudon = fleet.namespace("shop"), fleet.namespace("cloudon")
+    arn = fleet.role("lbc", EC2, fleet.statement((shop, "other")))
+    name = arn.rpartition("/")[2]
+    before = fleet.trust(arn)
+    fleet.service_account(shop, "web")
+    deployment(fleet, shop, "web", "web")
+    assert roles_of(fleet, shop) == {None}
+    # As the answers of a survey come: text.
+    bindings = ", ".join(
+        f"role={name} namespace={namespace} service_accounts={account}"
+        for namespace, account in ((shop, "web"), (cloudon, "lbc"))
+    )
+    answers = ("-e", f"irsa_namespace_cluster={fleet.kubernetes.name}", *WAITING)
+    present = (*answers, "-e", json.dumps({"irsa_namespace_bindings": bindings}))
+
+    fleet.operations()
+    checked = fleet.play(PLAYBOOK, "--check", *present)
+    assert fleet.operations(mutating=True) == []
+    assert not any(one.failed for one in checked), [one.message for one in checked]
+    assert fleet.trust(arn) == before
+    assert roles_of(fleet, shop) == {None}
+    would = [line.removeprefix("would: ") for line in lines(checked) if line.startswith("would: ")]
+
+    ran = fleet.play(PLAYBOOK, *present)
+    assert not any(one.failed for one in ran), [one.message for one in ran if one.failed]
+    done = [line.removeprefix("done: ") for line in lines(ran) if line.startswith("done: ")]
+    assert (
+        would
+        == done
+        == [
+            f"annotate service account {shop}/web",
+            f"annotate service account {cloudon}/lbc",
+            f"restart Deployment {shop}/web",
+        ]
+    )
+    assert fleet.annotations(shop, "web") == fleet.annotations(cloudon, "lbc") == {ANNOTATION: arn}
+    assert roles_of(fleet, shop) == {arn}
+    proofs = {
+        one["name"]: one["proved"]
+        for one in of(ran, "Prove it, by a token of each service account").result["service_accounts"]
+    }
+    assert proofs == {f"{shop}/web with {name}": True, f"{cloudon}/lbc with {name}": True}
+    text = json.dumps([one.result for one in ran])
+    assert "k8s-aws-v1." not in text
+    assert "eyJhbGciOi" not in text  # no token of a service account either
+
+    again = fleet.play(PLAYBOOK, *present)
+    assert not any(one.changed or one.failed for one in again)
+
+    absent = [
+        {"role": name, "namespace": shop, "service_accounts": ["web"], "state": "absent"},
+        {"role": name, "namespace": cloudon, "service_accounts": ["lbc"], "state": "absent"},
+    ]
+    away = (*answers, "-e", json.dumps({"irsa_namespace_bindings": absent}))
+    gone = fleet.play(PLAYBOOK, *away)
+    assert not any(one.failed for one in gone), [one.message for one in gone if one.failed]
+    assert fleet.trust(arn) == before
+    assert fleet.annotations(shop, "web") == {}
+    assert roles_of(fleet, shop) == {None}
+    proof = of(gone, "Prove it, by a token of each service account").result["service_accounts"]
+    assert [one["proved"] for one in proof] == [True, True]
+    assert proof[0]["reason"] == "It may not assume the role, as STS answers to a token of it."
+    # The order: nothing is taken from the trust policy while pods still name the role.
+    tasks = [one.task for one in gone]
+    assert tasks.index("daytwo.aws.irsa_namespace : Restart what owns those pods") < tasks.index(
+        "daytwo.aws.irsa_namespace : Let service accounts that are to have no role in no longer"
+    )
+    again = fleet.play(PLAYBOOK, *away)
+    assert not any(one.changed or one.failed for one in again)
+
+
+def test_a_proof_that_fails_fails_the_role(fleet: Fleet) -> None:
+    """By a condition that the token's way cannot meet."""
+    shop = fleet.namespace("shop")
+    statement = fleet.statement((shop, "web"))
+    statement["Condition"]["IpAddress"] = {"aws:SourceIp": "192.0.2.0/24"}
+    arn = fleet.role("fenced", statement)
+    bindings = [{"role": arn, "namespace": shop, "service_accounts": ["web"]}]
+    told = fleet.play(
+        PLAYBOOK,
+        *("-e", f"irsa_namespace_cluster={fleet.kubernetes.name}"),
+        *("-e", f"irsa_namespace_kubeconfig={fleet.kubernetes.kubeconfig}"),
+        *("-e", json.dumps({"irsa_namespace_bindings": bindings})),
+    )
+    proof = of(told, "Prove it, by a token of each service account")
+    assert proof.failed
+    assert "STS answered AccessDenied: Not authorized to perform sts:AssumeRoleWithWebIdentity" in proof.message
+    assert any("failed. STS answered" in line for line in lines(told))
+    # By a kubeconfig, no token of EKS is needed.
+    assert fleet.annotations(shop, "web") == {ANNOTATION: arn}
+
+
+def test_the_policy_of_eks_irsa_binding_info_names_what_is_called_and_nothing_more(fleet: Fleet) -> None:
+    statements = json.loads(POLICY.read_text())["Statement"]
+    allowed = {one["Sid"]: {one["Action"]} for one in statements}
+    shop = fleet.namespace("shop")
+    arn = fleet.role("web", fleet.statement((shop, "web")))
+    fleet.service_account(shop, "web", arn)
+
+    def called(role: str, **options: Any) -> set[str]:
+        fleet.operations()
+        bindings = [{"role": role, "namespace": shop, "service_accounts": ["web"]}]
+        told = fleet.task("daytwo.aws.eks_irsa_binding_info", bindings=bindings, prove=True, **options)
+        assert not told.failed, told.message
+        assert told.result["service_accounts"][0]["proved"]
+        found = {call.action for call in fleet.bed.recorder.calls(client="controller")}
+        assert fleet.operations(mutating=True) == []
+        # It is not signed, so that no policy of the caller's is asked.
+        return found - {"sts:AssumeRoleWithWebIdentity"}
+
+    by_name = called(arn.rpartition("/")[2], cluster=fleet.kubernetes.name)
+    assert by_name == allowed["OnlyForCluster"] | allowed["OnlyForRolesByName"]
+    assert called(arn, kubeconfig=str(fleet.kubernetes.kubeconfig)) == set()
+    assert len(allowed) == 2
