@@ -401,10 +401,11 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
 from ..module_utils import _kubernetes
+from ..module_utils._drain.kube import KubeError, pods_on_groups
 from ..module_utils._eks_token import ClusterError
 from ..module_utils._sysctl_nodegroup import ec2, options, plan, render
 from ..module_utils._sysctl_nodegroup.aws import CLIENT_CONFIG
-from ..module_utils._sysctl_nodegroup.errors import ServiceError, SysctlError
+from ..module_utils._sysctl_nodegroup.errors import SysctlError
 from ..module_utils._sysctl_nodegroup.run import Run
 
 try:
@@ -556,8 +557,6 @@ def absent(module: AnsibleModule, run: Run) -> dict[str, Any]:
 
 
 def refuse_busy(module: Any, names: list[str]) -> None:
-    from ..module_utils._drain.kube import pods_on_groups
-
     access = {
         "cluster": None if module.params["kubeconfig"] else module.params["cluster"],
         "kubeconfig": module.params["kubeconfig"],
@@ -585,9 +584,9 @@ def main() -> None:
             module.exit_json(changed=False, **render.rendered(options.wanted_of(params), bootstrap))
         run = make_run(module)
         result = present(module, run) if params["state"] == "present" else absent(module, run)
-    except (SysctlError, ServiceError, ClusterError) as error:
+    except (SysctlError, KubeError, ClusterError) as error:
         details = dict(getattr(error, "details", {}))
-        details["changed"] = bool(run and run.done) or False
+        details["changed"] = bool(run and run.done)
         if run:
             details["progress"] = run.progress
         module.fail_json(msg=str(error), **details)
