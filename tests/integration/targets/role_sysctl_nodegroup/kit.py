@@ -193,7 +193,7 @@ class Fleet:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=150,
+            timeout=400,
             check=False,
         )
         assert record.exists(), ran.stdout
