@@ -24,7 +24,9 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: partial
-    description: Makes no pod, and so proves nothing. Says which nodes it would try.
+    description: Makes no pod, and so proves nothing.
+    details:
+      - Says which nodes it would try.
   diff_mode:
     support: none
     description: Nothing stays changed.
@@ -115,7 +117,7 @@ nodes:
       description: The image that served.
       type: str
       sample: busybox:1.36
-    values:
+    found:
       description: What the pod read.
       type: dict
       sample: {net.core.somaxconn: "2048"}
