@@ -501,7 +501,10 @@ def present(module: AnsibleModule, run: Run) -> dict[str, Any]:
     decided = plan.decide(wanted, seen)
     result: dict[str, Any] = options.told(decided)
     result["changed"] = bool(decided.steps)
-    result["retiring"] = [options.group_dict(one) for one in run.retiring(wanted, seen, decided)]
+    result["retiring"] = [
+        {**options.group_dict(one), "nodes": ec2.instances(run.ec2, wanted.cluster, one.name)}
+        for one in run.retiring(wanted, seen, decided)
+    ]
     if module._diff:
         result["diff"] = options.diff_of(decided.steps)
     for warning in decided.warnings:
@@ -535,7 +538,7 @@ def absent(module: AnsibleModule, run: Run) -> dict[str, Any]:
                 f"deleted. Its owner's command: {group.owner.command}"
             )
     if doomed and not params["force"]:
-        refuse_busy(module, [one.name for one in doomed])
+        refuse_busy(module, {one.name: ec2.instances(run.ec2, run.cluster, one.name) for one in doomed})
     orphans = [one for name, one in templates.items() if name not in kept]
     if params["generations"] == "previous" and not groups:
         orphans = []
@@ -556,13 +559,13 @@ def absent(module: AnsibleModule, run: Run) -> dict[str, Any]:
     return result
 
 
-def refuse_busy(module: Any, names: list[str]) -> None:
+def refuse_busy(module: Any, groups: dict[str, list[dict[str, str]]]) -> None:
     access = {
         "cluster": None if module.params["kubeconfig"] else module.params["cluster"],
         "kubeconfig": module.params["kubeconfig"],
         "context": module.params["context"],
     }
-    busy = pods_on_groups(_kubernetes.connect(access, module.client, module.tmpdir).api, names)
+    busy = pods_on_groups(_kubernetes.connect(access, module.client, module.tmpdir).api, groups)
     if busy:
         raise SysctlError(
             f"nothing was deleted: {len(busy)} pods are left on these nodes, which EKS would end whatever their "

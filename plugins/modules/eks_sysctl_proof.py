@@ -57,7 +57,6 @@ options:
     description: Names of nodes.
     type: list
     elements: str
-    default: []
   selector:
     description: Label selector of nodes.
     type: str
@@ -65,7 +64,6 @@ options:
     description: Names of EKS node groups, whose nodes are meant.
     type: list
     elements: str
-    default: []
   expected_nodes:
     description: Waits until so many of the nodes are Ready before it begins.
     type: int
@@ -138,9 +136,9 @@ from ..module_utils._sysctl_nodegroup.prover import Prover
 ARGUMENT_SPEC: dict[str, Any] = {
     **_kubernetes.OPTIONS,
     "sysctls": {"type": "dict", "required": True},
-    "nodes": {"type": "list", "elements": "str", "default": []},
+    "nodes": {"type": "list", "elements": "str"},
     "selector": {"type": "str"},
-    "node_groups": {"type": "list", "elements": "str", "default": []},
+    "node_groups": {"type": "list", "elements": "str"},
     "expected_nodes": {"type": "int", "default": 1},
     "namespace": {"type": "str", "default": "default"},
     "image": {"type": "str"},
@@ -156,7 +154,7 @@ def chosen(api: Any, params: dict[str, Any]) -> list[dict[str, Any]]:
     for selector in selectors:
         for one in call(api, "GET", "/api/v1/nodes", query=[("labelSelector", selector)])["items"]:
             found[one["metadata"]["name"]] = one
-    for name in params["nodes"]:
+    for name in params["nodes"] or []:
         found[name] = call(api, "GET", f"/api/v1/nodes/{name}")
     return list(found.values())
 
