@@ -58,8 +58,8 @@ options:
     type: str
   node_groups:
     description:
-      - Names of EKS node groups, whose nodes are meant, found by their label. With an AMI of one's own, nodes need not bear
-        it; name O(nodes) then.
+      - Names of EKS node groups, whose nodes are meant, found by their label. With an AMI of one's own, nodes need not
+        bear it; name O(nodes) then.
     type: list
     elements: str
   state:
