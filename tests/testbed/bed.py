@@ -53,7 +53,7 @@ class Bed:
 
     def reset_aws(self) -> None:
         """The account without anything in it, as after `up`; S3 is not touched."""
-        connection = http.client.HTTPConnection(paths.AWS, paths.AWS_PORT, timeout=30)
+        connection = http.client.HTTPConnection(paths.AWS, paths.AWS_PORT, timeout=180)
         connection.request("POST", "/moto-api/reset")
         status = connection.getresponse().status
         connection.close()
@@ -123,7 +123,8 @@ class Bed:
         net.reach_nodes()
         parts = [*registry.parts(), *s3.parts(), *services.parts()]
         self.s3.ensure()
-        for name in set(self.cloud.running()) - {*(part.name for part in parts), *control_plane.NAMES}:
+        known = {part.name for part in (*parts, *control_plane.parts())}
+        for name in set(self.cloud.running()) - known:
             self.cloud.stop(name)  # of an older bed, on an address that is another's now
         for part in parts:
             if self.cloud.start(part):

@@ -16,12 +16,13 @@ import os
 import shutil
 import ssl
 import subprocess
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from . import gate, paths, pki, programs, services
-from .node import Node, Part, wait_for
+from .node import Node, Part, port_open, wait_for
 
 FOLDER = paths.STATE / "cluster"
 BIN = paths.STATE / "cluster-bin"  # links to the programs, where this bed has them
@@ -228,13 +229,15 @@ def parts() -> list[Part]:
     return [*made, webhook]
 
 
-def start(cluster: Live) -> None:
-    """From nothing to a cluster that answers: the work behind CREATING."""
+def start(cluster: Live, access: Mapping[Path, str]) -> None:
+    """From nothing to a cluster that answers: the work behind CREATING. `access`: what the authenticator reads."""
     shutil.rmtree(FOLDER, ignore_errors=True)
     (FOLDER / "run").mkdir(parents=True)
     FOLDER.chmod(0o711)
     make_certificates(cluster)
     write_configuration(cluster)
+    for file, text in access.items():
+        file.write_text(text)
     LIVE.write_text(json.dumps(asdict(cluster)))
     cloud = Node("cloud")
     made = {part.name: part for part in parts()}
@@ -248,6 +251,12 @@ def start(cluster: Live) -> None:
     for path, body in objects():
         api.apply(path, body)
     publish_keys(cluster, api)
+    wait_for("the authenticator", authenticator_listens, 60, cloud.log("aws-iam-authenticator"))
+
+
+def authenticator_listens() -> bool:
+    """For a caller in the cloud."""
+    return port_open("127.0.0.1", AUTHENTICATOR_PORT)
 
 
 def wait(cloud: Node) -> None:
@@ -325,24 +334,6 @@ def kubeconfig(name: str, server: str, ca: str, user: dict[str, Any]) -> dict[st
         "contexts": [{"name": name, "context": {"cluster": name, "user": name}}],
         "current-context": name,
     }
-
-
-def node_kubeconfig(cluster: Live, role: dict[str, str], folder: Path) -> Path:
-    """What a node's kubelet is given: as on EKS, a token by its instance role's credentials, made anew when needed.
-
-    `role` holds the environment that the authenticator's client needs: AWS_ACCESS_KEY_ID and its like.
-    """
-    command = {
-        "apiVersion": "client.authentication.k8s.io/v1beta1",
-        "command": str(BIN / "aws-iam-authenticator"),
-        "args": ["token", "-i", cluster.name, "--region", cluster.region],
-        "env": [{"name": name, "value": value} for name, value in role.items()],
-        "interactiveMode": "Never",
-    }
-    path = folder / "kubeconfig"
-    ca = base64.b64encode(cluster.ca.encode()).decode()
-    _write(path, kubeconfig(cluster.name, cluster.endpoint, ca, {"exec": command}))
-    return path
 
 
 def publish_keys(cluster: Live, api: Api) -> None:

@@ -32,6 +32,7 @@ CLUSTER_PROGRAMS = {
     "containerd": "containerd",
     "runc": "runc",
     "/usr/lib/cni/ptp": "containernetworking-plugins",
+    "jq": "jq",  # which AL2's AMI has
 }
 BUSYBOX = Path("/bin/busybox")
 VERSITYGW = "github.com/versity/versitygw/cmd/versitygw"

@@ -34,13 +34,16 @@ def part(name: str, module: str, sources: list[str], *reads: object) -> Part:
     return Part(name, [str(python), "-m", module], env, [texts, *reads])
 
 
-AWS_READS = ("control_plane.py", "node.py", "paths.py", "programs.py")
+AWS_READS = (
+    *("aws/*.py", "control_plane.py", "node.py", "paths.py", "programs.py"),
+    *(f"nodes/{name}.py" for name in ("model", "mime", "bottlerocket", "kubelet")),
+)
 
 
 def parts() -> list[Part]:
     certificates = [(pki.FOLDER / name).read_text() for name in ("s3.pem", "names.pem")]
     return [
-        part("aws", "testbed.aws.server", [*(f"{room}/*.py" for room in ("aws", "nodes")), *AWS_READS]),
+        part("aws", "testbed.aws.server", list(AWS_READS)),
         part("gate", "testbed.gate", ["gate.py", "proxy.py", "identify.py", "paths.py"], certificates),
     ]
 

@@ -31,11 +31,9 @@ PATCH = 2
 BOTTLEROCKET_RELEASE = "1.52.0-8f2c1b9a"
 
 
-# Errors of botocore's model that moto lacks. Made by hand: its class has no types to inherit from.
-ResourceLimitExceeded: Any = type(
-    "ResourceLimitExceededException", (EKSError,), {"TYPE": "ResourceLimitExceededException", "STATUS": 400}
-)
-NotFound: Any = type("NotFoundException", (EKSError,), {"TYPE": "NotFoundException", "STATUS": 404})
+def fault(name: str, status: int, message: str) -> Any:
+    """An error of botocore's model that moto lacks. Its class is made here: moto's has no types to inherit from."""
+    return type(name, (EKSError,), {"TYPE": name, "STATUS": status})(message=message)
 
 
 def minor(version: str) -> tuple[int, int]:
@@ -391,7 +389,7 @@ def tagged(backend: EKSBackend, arn: str) -> dict[str, str]:
         if thing.arn == arn:
             tags: dict[str, str] = thing.tags
             return tags
-    raise NotFound(message="Resource was not found")
+    raise fault("NotFoundException", 404, "Resource was not found")
 
 
 @rule(EKSBackend, "tag_resource", fact=f"TagResource tags node groups as well: {FACTS}; botocore: NotFoundException")

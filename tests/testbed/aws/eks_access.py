@@ -14,9 +14,11 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+import yaml
 from moto.core.responses import ActionResult, EmptyResult
 from moto.eks.exceptions import (
     InvalidParameterException,
@@ -24,7 +26,7 @@ from moto.eks.exceptions import (
     ResourceInUseException,
     ResourceNotFoundException,
 )
-from moto.eks.models import Cluster, EKSBackend
+from moto.eks.models import Cluster, EKSBackend, Nodegroup
 from moto.eks.responses import EKSResponse
 from moto.eks.urls import response as dispatcher
 from moto.eks.urls import url_paths
@@ -144,26 +146,37 @@ def admit_nodes(cluster: Cluster, role: str) -> None:
             entry(cluster, role, "EC2_LINUX")
             tell(cluster)
         return
+    line = {"rolearn": role, "username": "system:node:{{EC2PrivateDNSName}}", "groups": NODE_GROUPS[::-1]}
+    edit_aws_auth(lambda lines: lines if any(one["rolearn"] == role for one in lines) else [*lines, line])
+
+
+def dismiss_nodes(cluster: Cluster, leaving: Nodegroup) -> None:
+    """The role's line in aws-auth goes with the last group that uses it (facts on node groups)."""
+    others = [group for group in cluster.nodegroups.values() if group is not leaving]
+    if cluster.testbed_live and mode(cluster) != "API" and leaving.node_role not in [one.node_role for one in others]:
+        edit_aws_auth(lambda lines: [one for one in lines if one["rolearn"] != leaving.node_role])
+
+
+def edit_aws_auth(change: Callable[[list[dict[str, Any]]], list[dict[str, Any]]]) -> None:
     if (found := control_plane.live()) is None:
         return
-    line = {"rolearn": role, "username": "system:node:{{EC2PrivateDNSName}}", "groups": NODE_GROUPS[::-1]}
     where = "/api/v1/namespaces/kube-system/configmaps"
     try:
-        there = found.api.get(f"{where}/aws-auth")
+        old = found.api.get(f"{where}/aws-auth").get("data") or {}
     except control_plane.ApiError as error:
         if error.status != 404:
             raise
-        there = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "aws-auth"}, "data": {}}
-    known = str((there.get("data") or {}).get("mapRoles", ""))
-    if role in known:
+        old = None
+    lines = yaml.safe_load((old or {}).get("mapRoles", "")) or []
+    changed = change(lines)
+    if changed == lines:
         return
-    # JSON is YAML: a line of it fits below whatever a person wrote as a block list.
-    lines = f"{known.rstrip()}\n- {json.dumps(line)}\n".lstrip()
-    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "aws-auth"}, "data": {"mapRoles": lines}}
-    if "resourceVersion" in there["metadata"]:
-        found.api.patch(f"{where}/aws-auth", body)
-    else:
+    data = {"mapRoles": yaml.safe_dump(changed, sort_keys=False)}
+    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "aws-auth"}, "data": data}
+    if old is None:
         found.api.post(where, body)
+    else:
+        found.api.patch(f"{where}/aws-auth", body)
 
 
 def mode(cluster: Cluster) -> str:
@@ -178,17 +191,21 @@ def tell(cluster: Cluster) -> None:
     found = control_plane.live()
     if not cluster.testbed_live or found is None or found.name != cluster.name:
         return
+    for path, text in files(cluster, found).items():
+        if not path.exists() or path.read_text() != text:
+            path.write_text(text)  # in place: the authenticator watches the file
+    bind(found.api, cluster)
+
+
+def files(cluster: Cluster, found: control_plane.Live) -> dict[Path, str]:
+    """What the authenticator reads."""
     lists: dict[str, list[dict[str, Any]]] = {"mapRoles": [], "mapUsers": []}
     for one in cluster.testbed_access.values():
         where, line = one.mapping()
         lists[where].append(line)
     # Both sources: the first that knows a principal decides, as EKS lets entries win over aws-auth.
     sources = "DynamicFile" if mode(cluster) == "API" else "DynamicFile EKSConfigMap"
-    for path, content in ((found.access_entries, lists), (found.backend_mode, {"backendMode": sources})):
-        text = json.dumps(content)
-        if not path.exists() or path.read_text() != text:
-            path.write_text(text)  # in place: the authenticator watches the file
-    bind(found.api, cluster)
+    return {found.access_entries: json.dumps(lists), found.backend_mode: json.dumps({"backendMode": sources})}
 
 
 def bind(api: control_plane.Api, cluster: Cluster) -> None:

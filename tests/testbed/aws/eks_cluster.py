@@ -39,6 +39,7 @@ url_paths["{0}/cluster-versions$"] = dispatcher.dispatch
 BUILT = programs.VERSION.rpartition(".")[0]
 MODES = ("CONFIG_MAP", "API_AND_CONFIG_MAP", "API")  # in the only direction in which they can be changed
 STARTING = threading.Lock()
+AT_WORK = threading.Lock()  # on the control plane's processes
 
 
 @dataclass(frozen=True)
@@ -191,13 +192,16 @@ def begin(backend: EKSBackend, cluster: Cluster) -> None:
         cluster.identity["oidc"]["issuer"],
         cluster.kubernetes_network_config["serviceIpv4Cidr"],
     )
-    threading.Thread(target=_come, args=(cluster, found), daemon=True).start()
+    threading.Thread(target=_come, args=(backend, cluster, found), daemon=True).start()
 
 
-def _come(cluster: Cluster, found: control_plane.Live) -> None:
+def _come(backend: EKSBackend, cluster: Cluster, found: control_plane.Live) -> None:
     try:
-        control_plane.start(found)
-        eks_access.tell(cluster)
+        with AT_WORK:
+            if backend.clusters.get(cluster.name) is not cluster:
+                return  # the account was emptied meanwhile
+            control_plane.start(found, eks_access.files(cluster, found))
+            eks_access.tell(cluster)
     except (BedError, OSError, control_plane.ApiError) as error:
         print(f"testbed: cluster {found.name} does not come up: {error}", file=sys.stderr, flush=True)
         cluster.health = {"issues": [{"code": "InternalFailure", "message": str(error), "resourceIds": [found.name]}]}
@@ -239,15 +243,20 @@ def clusters_take_time_to_go(plain: Callable[..., Any], backend: EKSBackend, nam
 
 
 def _go(plain: Callable[..., Any], backend: EKSBackend, name: str) -> None:
-    control_plane.stop()
-    forget_network(backend, plain(backend, name))
+    with AT_WORK:
+        control_plane.stop()
+        if name in backend.clusters:
+            forget_network(backend, plain(backend, name))
 
 
 @rule(EKSBackend, "reset", fact="none: an account without anything in it has no cluster that runs, either")
 def no_cluster_outlives_its_account(plain: Callable[..., Any], backend: EKSBackend) -> None:
-    if any(getattr(cluster, "testbed_live", False) for cluster in backend.clusters.values()):
+    if not any(getattr(cluster, "testbed_live", False) for cluster in backend.clusters.values()):
+        plain(backend)
+        return
+    with AT_WORK:  # one that is just coming goes when it has come
         control_plane.stop()
-    plain(backend)
+        plain(backend)
 
 
 @rule(

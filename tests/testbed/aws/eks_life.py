@@ -25,7 +25,7 @@ from moto.eks.urls import url_paths
 
 from ..nodes import bottlerocket, mime
 from ..nodes.model import BootError
-from . import eks
+from . import eks, eks_access
 from .clock import CLOCK
 from .control import command
 from .eks import FACTS, Asked, Template, minor, template_of
@@ -211,6 +211,7 @@ def updated(group: Nodegroup, error: dict[str, Any] | None = None) -> None:
 
 
 def deleted(cluster: Cluster, group: Nodegroup) -> None:
+    eks_access.dismiss_nodes(cluster, group)
     del cluster.nodegroups[group.nodegroup_name]
     cluster.nodegroup_count -= 1
 

@@ -59,7 +59,8 @@ def real_nodes_are_few(plain: Callable[..., Any], backend: EKSBackend, **params:
     real = cluster is not None and eks_life.is_live(cluster) and "WINDOWS" not in str(params.get("ami_type"))
     if real:
         asked = Asked(backend, cluster, params)
-        refuse_crowd(asked.scaling_config or {}, 0)
+        if message := crowd(asked.scaling_config or {}, 0):
+            raise eks.fault("ResourceLimitExceededException", 400, message)
     group: Nodegroup = plain(backend, **params)
     if real:
         eks_access.admit_nodes(cluster, group.node_role)
@@ -71,25 +72,24 @@ def real_nodes_stay_few(plain: Callable[..., Any], backend: EKSBackend, **params
     cluster = backend.clusters.get(params["cluster_name"])
     group = cluster.nodegroups.get(params["nodegroup_name"]) if cluster else None
     scaling = params.get("scaling_config") or {}
+    message = None
     if group and eks_life.is_real(cluster, group) and "desiredSize" in scaling:
-        try:
-            refuse_crowd(scaling, group.scaling_config["desiredSize"])
-        except eks.ResourceLimitExceeded as error:  # which UpdateNodegroupConfig does not have
-            raise InvalidParameterException(message=error.told) from None
+        message = crowd(scaling, group.scaling_config["desiredSize"])
+    if message:
+        raise InvalidParameterException(message=message)  # UpdateNodegroupConfig has no error of its own for it
     return plain(backend, **params)
 
 
-def refuse_crowd(scaling: dict[str, int], before: int) -> None:
+def crowd(scaling: dict[str, int], before: int) -> str | None:
+    """Why a group cannot have that many nodes."""
     others = sum(group.scaling_config["desiredSize"] for _backend, _cluster, group in real_groups()) - before
     wanted = scaling.get("desiredSize", 2)
-    if others + wanted > SETTINGS.max_nodes:
-        message = (
-            f"The test bed runs at most {SETTINGS.max_nodes} nodes at a time; other groups want {others} of them, and "
-            f"this one {wanted}. The command eks/settings raises max_nodes."
-        )
-        error = eks.ResourceLimitExceeded(message=message)
-        error.told = message
-        raise error
+    if others + wanted <= SETTINGS.max_nodes:
+        return None
+    return (
+        f"The test bed runs at most {SETTINGS.max_nodes} nodes at a time; other groups want {others} of them, and "
+        f"this one {wanted}. The command eks/settings raises max_nodes."
+    )
 
 
 # What is wanted
@@ -272,9 +272,10 @@ def outcome(region: str, cluster: str, group: str, status: str, outcome: str, is
         return
     if outcome in ("created", "create_failed"):
         eks_life.created(nodegroup, issue or None)
-    elif outcome in ("updated", "update_failed"):
-        names = {"errorCode": "code", "errorMessage": "message", "resourceIds": "resourceIds"}
-        error = {name: issue[key] for name, key in names.items()} if outcome == "update_failed" else None
+    elif outcome == "updated":
+        eks_life.updated(nodegroup)
+    elif outcome == "update_failed":
+        error = {"errorCode": issue["code"], "errorMessage": issue["message"], "resourceIds": issue["resourceIds"]}
         eks_life.updated(nodegroup, error)
     elif outcome == "deleted":
         eks_life.deleted(owner, nodegroup)
@@ -290,5 +291,6 @@ def scale(region: str, cluster: str, group: str, desired: int) -> None:
     sizes = nodegroup.scaling_config
     if not sizes["minSize"] <= desired <= sizes["maxSize"]:
         raise ValueError(f"{desired} is not between {sizes['minSize']} and {sizes['maxSize']}")
-    refuse_crowd({"desiredSize": desired}, sizes["desiredSize"])
+    if message := crowd({"desiredSize": desired}, sizes["desiredSize"]):
+        raise ValueError(message)
     sizes["desiredSize"] = desired

@@ -27,6 +27,7 @@ from .model import Cluster, Instance, Order
 
 AWS = f"http://{paths.AWS}:{paths.AWS_PORT}"
 UNINITIALIZED = "node.cloudprovider.kubernetes.io/uninitialized"
+OURS = "testbed.daytwo.aws/instance"  # on a node whose instance an Auto Scaling group has
 CORDONED_AT = "testbed.daytwo.aws/cordoned-at"  # on a node that this controller cordoned
 PAUSE = 0.3
 
@@ -78,13 +79,13 @@ class Controller:
             if machine.name not in known:
                 self.start(machine.name, machine.remove)
         live = control_plane.live()
-        if live is None or not work["groups"]:
+        if live is None:
             return
         api = live.api
         found = {one["metadata"]["name"]: one for one in api.get("/api/v1/nodes")["items"]}
         for group in work["groups"]:
             self.care(api, group, found, Limits(**work["limits"]))
-        self.forget(api, found, known, work["groups"])
+        self.forget(api, found, known)
 
     def finished(self, key: str, future: Future[Any]) -> bool:
         if not future.done():
@@ -197,7 +198,8 @@ class Controller:
             "node.kubernetes.io/instance-type": node["type"],
         }
         kept = [taint for taint in taints if taint["key"] != UNINITIALIZED]
-        body = {"metadata": {"labels": labels}, "spec": {"taints": kept}}
+        metadata = {"labels": labels, "annotations": {OURS: node["id"]}}
+        body = {"metadata": metadata, "spec": {"taints": kept}}
         with missing_is_fine():
             api.patch(f"/api/v1/nodes/{node['name']}", body)
 
@@ -220,11 +222,11 @@ class Controller:
         kept = {key: value for key, value in node["labels"].items() if key not in own(node["labels"])}
         ask(AWS, "eks/nodes/relabelled", **where, instance=node["id"], labels={**kept, **labels}, taints=taints)
 
-    def forget(self, api: Api, found: dict[str, Any], known: set[str], groups: list[dict[str, Any]]) -> None:
+    def forget(self, api: Api, found: dict[str, Any], known: set[str]) -> None:
         """A node whose instance is gone goes from the API, as AWS's cloud controller sees to it."""
         for name, object_ in found.items():
-            instance = object_["spec"].get("providerID", "").rpartition("/")[2]
-            if instance.startswith("i-") and instance not in known and instance not in self.busy:
+            instance = object_["metadata"].get("annotations", {}).get(OURS)
+            if instance and instance not in known:
                 api.delete(f"/api/v1/nodes/{name}")
 
 

@@ -9,12 +9,13 @@ import json
 import os
 import shlex
 import shutil
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
 from .. import hosts, net, paths, pki
 from ..control_plane import BIN
-from ..node import Node
+from ..node import BedError, Node
 from . import image
 from .booting import boot
 from .model import BootError, Order
@@ -81,13 +82,20 @@ class Machine(Node):
             hosts.make_mount_point(Path(target))
         self.up([], [["sh", "-ec", self.script(order)]], pki.bed_id())
         self.plug(order)
+        try:
+            self.run("systemctl", "start", "containerd")
+            image.load(self)
+        except (BedError, subprocess.TimeoutExpired):
+            self.down()  # the bed's own fault, not the user data's: the controller begins again
+            raise
         if order.family != "bottlerocket":  # which has none, nor a Python
             self.run("/usr/sbin/sshd", "-E", "/var/log/sshd.log")
         try:
-            return self.boot(order)
+            self.boot(order)
         except BootError as error:
             self.log("boot").write_text(f"{error}\n")
             return str(error)
+        return None
 
     def lay_out(self, order: Order, role: Mapping[str, str], pods: str) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -114,7 +122,7 @@ class Machine(Node):
             (self.own("/run") / name).mkdir()
         (self.root / PROGRAMS.lstrip("/")).mkdir(parents=True)
         (self.own("/run") / "testbed" / "role").write_text(json.dumps(dict(role)))
-        self.program("/usr/bin/systemctl", (HERE / "systemctl.py").read_text())
+        self.program("/usr/bin/systemctl", f"#!/usr/bin/python3 -IS\n{(HERE / 'systemctl.py').read_text()}")
         options = shlex.join([*BED_OPTIONS, f"--cgroup-root=/{paths.CGROUP}/{self.name}"])
         self.program("/usr/bin/kubelet", f'#!/bin/sh\nexec {PROGRAMS}/kubelet "$@" {options}\n')
         self.program("/usr/bin/aws-iam-authenticator", f'#!/bin/sh\nexec {PROGRAMS}/aws-iam-authenticator "$@"\n')
@@ -168,9 +176,7 @@ class Machine(Node):
         return "\n".join(lines)
 
     def plug(self, order: Order) -> None:
-        """A wire to the switch, with the instance's address. The way to other networks than the bed's goes by the
-        subnet's router, 10.231.80.1 or .81.1, which forwards nothing: a route out by EC2's own state (route tables,
-        security groups, endpoints) would hook in here and in net.bridge."""
+        """A wire to the switch, with the instance's address, its subnet's router, and the ways out that it has."""
         net.plug(self.cloud, self.port, LINK, order.instance.ip, self)
         router = order.instance.ip.rsplit(".", 1)[0] + ".1"
         for words in (
@@ -180,15 +186,14 @@ class Machine(Node):
         ):
             self.run("ip", "route", *words)
         self.run("sysctl", "-qw", "net.ipv4.ip_forward=1")
+        self.run("iptables-restore", "--noflush", input=fence(ways_out()).encode())
 
     # The boot
 
-    def boot(self, order: Order) -> str | None:
+    def boot(self, order: Order) -> None:
         made = boot(order)
         for path, text in made.files.items():
             self.put(path, text)
-        self.run("systemctl", "start", "containerd")
-        image.load(self)
         for number, script in enumerate(made.scripts):
             path = f"/var/lib/cloud/part-{number:03}"
             where = f"/run/testbed/part-{number:03}"
@@ -198,8 +203,9 @@ class Machine(Node):
             with self.log("cloud-init-output").open("a") as log:
                 log.write(f"== {path}\n{ran.stdout}{ran.stderr}\n== ended with {ran.returncode}\n")
         if made.starts:
-            self.run("systemctl", "start", "kubelet")
-        return None
+            started = self.run("systemctl", "start", "kubelet", check=False)
+            if started.returncode:
+                raise BootError(f"the kubelet does not start: {started.stderr}")
 
     def put(self, path: str, text: str) -> None:
         """On the running node."""
@@ -223,6 +229,35 @@ class Machine(Node):
         self.down()
         remove_groups(self.name)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def ways_out() -> list[str]:
+    """What a node in a private subnet reaches, for itself and its pods: the cluster's endpoint, its own network, and
+    S3 by the gateway endpoint.
+
+    THE PLACE FOR MORE: what a subnet's route table, the security groups and the VPC's endpoints allow, as EC2 has them,
+    turns into lines here; and a way beyond the bed into a router that forwards (net.bridge).
+    """
+    return [
+        f"-d {paths.CLUSTER}/32 -p tcp -m tcp --dport 443",
+        f"-d {paths.NODES}",
+        f"-d {paths.S3}/32 -p tcp -m tcp --dport {paths.S3_PORT}",
+    ]
+
+
+def fence(ways: list[str]) -> str:
+    """Nothing else leaves; who speaks to the node is answered."""
+    known = "-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"
+    rules = [f"-A {chain} {known}" for chain in ("OUTPUT", "FORWARD")]
+    rules += [f"-A {chain} {way} -j ACCEPT" for chain in ("OUTPUT", "FORWARD") for way in ways]
+    # A pod has its node's side of the wire as its next hop, and the node itself speaks to its pods (10.240.0.0/12).
+    local = [
+        "-A OUTPUT -o lo -j ACCEPT",
+        "-A OUTPUT -d 10.239.0.0/16 -j ACCEPT",
+        "-A OUTPUT -d 10.240.0.0/14 -j ACCEPT",
+    ]
+    chains = [":INPUT ACCEPT [0:0]", ":FORWARD DROP [0:0]", ":OUTPUT DROP [0:0]"]
+    return "\n".join(["*filter", *chains, *local, *rules, "COMMIT", ""])
 
 
 def remove_groups(name: str) -> None:

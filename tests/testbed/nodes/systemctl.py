@@ -1,4 +1,3 @@
-#!/usr/bin/python3 -IS
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """systemctl on a node of the bed: kubelet and containerd, by their unit files, started by the node's PID 1.

@@ -11,8 +11,10 @@ from testbed.eks import Cluster
 
 
 @pytest.fixture(scope="session")
-def bed() -> Bed:
-    subprocess.run([sys.executable, "-m", "testbed", "up", "--cluster"], check=True)
+def bed(pytestconfig: pytest.Config) -> Bed:
+    capture = pytestconfig.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled():  # it takes minutes where the programs are still being built: show that
+        subprocess.run([sys.executable, "-m", "testbed", "up", "--cluster"], check=True)
     return Bed.load()
 
 

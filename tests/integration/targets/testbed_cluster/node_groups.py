@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 from testbed.eks import Cluster
 from testbed.node import wait_for
@@ -20,12 +21,21 @@ def create(cluster: Cluster, name: str) -> str:
     role = cluster.role("testbed-node", "ec2")
     where = {"clusterName": cluster.name, "nodegroupName": name}
     eks.create_nodegroup(**where, nodeRole=role, subnets=cluster.subnets(), scalingConfig=ONE)
-    wait_for("the node", lambda: eks.describe_nodegroup(**where)["nodegroup"]["status"] != "CREATING", SECONDS)
-    found = eks.describe_nodegroup(**where)["nodegroup"]
+    found = wait_until_settled(cluster, name)
     assert found["status"] == "ACTIVE", found["health"]
     nodes = cluster.api.get(f"/api/v1/nodes?labelSelector=eks.amazonaws.com/nodegroup={name}")["items"]
     assert len(nodes) == 1
     return str(nodes[0]["metadata"]["name"])
+
+
+def wait_until_settled(cluster: Cluster, name: str) -> dict[str, Any]:
+    def get() -> dict[str, Any]:
+        described = cluster.client("eks").describe_nodegroup(clusterName=cluster.name, nodegroupName=name)
+        found: dict[str, Any] = described["nodegroup"]
+        return found
+
+    wait_for(f"the end of {name}'s change", lambda: get()["status"] not in ("CREATING", "UPDATING"), SECONDS)
+    return get()
 
 
 def delete(cluster: Cluster, name: str) -> None:

@@ -16,7 +16,7 @@ from integration.targets.testbed_cluster import node_groups
 from integration.targets.testbed_cluster.tokens import identity, token, url
 from testbed import Bed, control_plane, paths
 from testbed.eks import Cluster
-from testbed.node import bed_processes, port_open
+from testbed.node import bed_processes, port_open, wait_for
 from testbed.nodes import daemon
 from testbed.nodes.machine import machines
 
@@ -85,6 +85,18 @@ def test_an_emptied_account_has_no_cluster(bed: Bed, cluster: Cluster) -> None:
     assert cluster.live is None
     assert not set(bed.cloud.running()) & set(control_plane.NAMES)
     assert not control_plane.FOLDER.exists()
+
+
+def test_an_account_that_is_emptied_while_its_cluster_comes_has_none_either(bed: Bed, cluster: Cluster) -> None:
+    cluster.delete(cluster.name)
+    eks, network = cluster.client("eks"), {"subnetIds": cluster.subnets()}
+    eks.create_cluster(name="brief", roleArn=cluster.role("c"), resourcesVpcConfig=network)
+    wait_for("its first process", lambda: "kube-apiserver" in bed.cloud.running(), 60)
+    bed.reset_aws()
+    time.sleep(1)
+    up()
+    assert bed.cluster.name == "testbed"
+    works(bed)
 
 
 def test_one_cluster_runs_and_others_are_records(bed: Bed, cluster: Cluster) -> None:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -13,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from integration.targets.testbed_cluster import node_groups
 from integration.targets.testbed_cluster.tokens import HOST, ask, identity, token, url
 from testbed import Bed, paths
-from testbed.eks import Cluster
+from testbed.eks import NAME, Cluster
 from testbed.node import wait_for
 
 # The API server remembers for ten seconds whom a token stood for: what is to show a change needs a new token.
@@ -38,7 +41,11 @@ def role(cluster: Cluster) -> Iterator[tuple[str, dict[str, str]]]:
     keys = {"access_key": made["AccessKeyId"], "secret_key": made["SecretAccessKey"], "token": made["SessionToken"]}
     yield arn, keys
     eks = cluster.client("eks")
-    if cluster.live and arn in eks.list_access_entries(clusterName=cluster.name)["accessEntries"]:
+    if (
+        cluster.live
+        and cluster.name == NAME
+        and arn in eks.list_access_entries(clusterName=cluster.name)["accessEntries"]
+    ):
         eks.delete_access_entry(clusterName=cluster.name, principalArn=arn)
 
 
@@ -136,6 +143,19 @@ def test_a_stranger_of_the_account_is_nobody(cluster: Cluster, role: tuple[str, 
     assert identity(cluster, token(url(role[1], cluster.name))) is None
 
 
+@contextlib.contextmanager
+def another(cluster: Cluster, name: str) -> Iterator[None]:
+    """A cluster of the map alone, in the place of the one that runs."""
+    cluster.delete(cluster.name)
+    cluster.create(name, accessConfig={"authenticationMode": "CONFIG_MAP"})
+    try:
+        yield
+    finally:
+        for group in cluster.client("eks").list_nodegroups(clusterName=name)["nodegroups"]:
+            node_groups.delete(cluster, group)
+        cluster.delete(name)
+
+
 def username(cluster: Cluster, keys: dict[str, str]) -> str:
     """Whom a new token of these keys stands for; empty for nobody."""
     return str((identity(cluster, token(url(keys, cluster.name))) or {}).get("username", ""))
@@ -146,7 +166,7 @@ def test_an_access_entry_admits_a_role_by_its_groups(cluster: Cluster, role: tup
     eks = cluster.client("eks")
     eks.create_access_entry(clusterName=cluster.name, principalArn=arn, kubernetesGroups=["readers"])
     bearer = token(url(keys, cluster.name))
-    wait_for("the entry", lambda: identity(cluster, bearer) is not None, 15)
+    wait_for("the entry", lambda: identity(cluster, bearer) is not None, 60)
     who = identity(cluster, bearer)
     assert who
     assert who["username"] == f"arn:aws:sts::{paths.ACCOUNT}:assumed-role/visitor/her"
@@ -155,9 +175,9 @@ def test_an_access_entry_admits_a_role_by_its_groups(cluster: Cluster, role: tup
     eks.update_access_entry(
         clusterName=cluster.name, principalArn=arn, kubernetesGroups=[], username="her:{{SessionName}}"
     )
-    wait_for("the other name", lambda: username(cluster, keys) == "her:her", 15)
+    wait_for("the other name", lambda: username(cluster, keys) == "her:her", 60)
     eks.delete_access_entry(clusterName=cluster.name, principalArn=arn)
-    wait_for("the entry's end", lambda: username(cluster, keys) == "", 15)
+    wait_for("the entry's end", lambda: username(cluster, keys) == "", 60)
 
 
 def test_an_access_policy_gives_what_it_says_where_it_says(cluster: Cluster, role: tuple[str, dict[str, str]]) -> None:
@@ -169,17 +189,17 @@ def test_an_access_policy_gives_what_it_says_where_it_says(cluster: Cluster, rol
     policy = {"clusterName": cluster.name, "principalArn": arn, "policyArn": f"{POLICY}AmazonEKSViewPolicy"}
     eks.associate_access_policy(**policy, accessScope=scope)
     pods = "/api/v1/namespaces/{}/pods"
-    wait_for("the policy", lambda: ask(cluster, bearer, pods.format("default"))[0] == 200, 15)
+    wait_for("the policy", lambda: ask(cluster, bearer, pods.format("default"))[0] == 200, 60)
     assert ask(cluster, bearer, pods.format("kube-system"))[0] == 403
     assert ask(cluster, bearer, "/api/v1/namespaces/default/secrets")[0] == 403
     eks.associate_access_policy(**policy, accessScope={"type": "cluster"})
-    wait_for("the wider scope", lambda: ask(cluster, bearer, pods.format("kube-system"))[0] == 200, 15)
+    wait_for("the wider scope", lambda: ask(cluster, bearer, pods.format("kube-system"))[0] == 200, 60)
     admin = {**policy, "policyArn": f"{POLICY}AmazonEKSClusterAdminPolicy"}
     eks.associate_access_policy(**admin, accessScope={"type": "cluster"})
-    wait_for("the administrator", lambda: ask(cluster, bearer, "/api/v1/secrets")[0] == 200, 15)
+    wait_for("the administrator", lambda: ask(cluster, bearer, "/api/v1/secrets")[0] == 200, 60)
     eks.disassociate_access_policy(**admin)
     eks.disassociate_access_policy(**policy)
-    wait_for("the end of the policies", lambda: ask(cluster, bearer, pods.format("default"))[0] == 403, 15)
+    wait_for("the end of the policies", lambda: ask(cluster, bearer, pods.format("default"))[0] == 403, 60)
     left = cluster.kubectl(
         "get", "clusterrolebindings,rolebindings", "-A", "-l", "testbed.daytwo.aws/imitation", "-o", "name"
     )
@@ -192,23 +212,44 @@ def test_aws_auth_admits_a_role_too(cluster: Cluster, role: tuple[str, dict[str,
     bearer = token(url(keys, cluster.name))
     cluster.kubectl("create", "configmap", "aws-auth", "-n", "kube-system", f"--from-literal=mapRoles={line}")
     try:
-        wait_for("the map", lambda: identity(cluster, bearer) is not None, 15)
+        wait_for("the map", lambda: identity(cluster, bearer) is not None, 60)
         who = identity(cluster, bearer)
         assert who
         assert who["username"] == "from-the-map"
         assert "mapped" in who["groups"]
         # An entry wins over the map.
         cluster.client("eks").create_access_entry(clusterName=cluster.name, principalArn=arn, username="from-the-entry")
-        wait_for("the entry", lambda: username(cluster, keys) == "from-the-entry", 15)
+        wait_for("the entry", lambda: username(cluster, keys) == "from-the-entry", 60)
     finally:
         cluster.kubectl("delete", "configmap", "aws-auth", "-n", "kube-system")
+
+
+def test_node_roles_come_to_aws_auth_and_go_with_their_last_group(cluster: Cluster) -> None:
+    with another(cluster, "map"):
+        theirs = "- rolearn: arn:aws:iam::123456789012:role/theirs\n  username: her\n"
+        cluster.kubectl("create", "configmap", "aws-auth", "-n", "kube-system", f"--from-literal=mapRoles={theirs}")
+
+        def roles() -> list[str]:
+            data = cluster.api.get("/api/v1/namespaces/kube-system/configmaps/aws-auth")["data"]
+            return [line["rolearn"].rpartition("/")[2] for line in yaml.safe_load(data["mapRoles"])]
+
+        eks = cluster.client("eks")
+        group = {"clusterName": "map", "subnets": cluster.subnets(), "nodeRole": cluster.role("map-node", "ec2")}
+        for name in ("first", "second"):
+            none = {"minSize": 0, "maxSize": 1, "desiredSize": 0}
+            eks.create_nodegroup(**group, nodegroupName=name, scalingConfig=none)
+            assert roles() == ["theirs", "map-node"]
+        for name, left in (("first", ["theirs", "map-node"]), ("second", ["theirs"])):
+            node_groups.wait_until_settled(cluster, name)
+            node_groups.delete(cluster, name)
+            assert roles() == left
 
 
 def test_a_session_with_another_token_is_refused(cluster: Cluster, role: tuple[str, dict[str, str]]) -> None:
     arn, keys = role
     cluster.client("eks").create_access_entry(clusterName=cluster.name, principalArn=arn)
     good = token(url(keys, cluster.name))
-    wait_for("the entry", lambda: identity(cluster, good) is not None, 15)
+    wait_for("the entry", lambda: identity(cluster, good) is not None, 60)
     assert identity(cluster, token(url({**keys, "token": "another"}, cluster.name))) is None
 
 
@@ -216,20 +257,18 @@ def test_the_mode_decides_which_source_is_asked(
     cluster: Cluster, keys: dict[str, str], role: tuple[str, dict[str, str]]
 ) -> None:
     arn, session = role
-    cluster.delete(cluster.name)
-    cluster.create("modes", accessConfig={"authenticationMode": "CONFIG_MAP"})
-    line = f"- rolearn: {arn}\n  username: from-the-map\n"
-    cluster.kubectl("create", "configmap", "aws-auth", "-n", "kube-system", f"--from-literal=mapRoles={line}")
-    wait_for("the map", lambda: username(cluster, session) == "from-the-map", 15)
-    assert username(cluster, keys) == USER  # though no list shows it
-    eks = cluster.client("eks")
-    eks.update_cluster_config(name="modes", accessConfig={"authenticationMode": "API_AND_CONFIG_MAP"})
-    assert eks.list_access_entries(clusterName="modes")["accessEntries"] == [USER]
-    eks.create_access_entry(clusterName="modes", principalArn=arn, username="from-the-entry")
-    wait_for("the entry", lambda: username(cluster, session) == "from-the-entry", 15)
-    eks.delete_access_entry(clusterName="modes", principalArn=arn)
-    wait_for("the map again", lambda: username(cluster, session) == "from-the-map", 15)
-    eks.update_cluster_config(name="modes", accessConfig={"authenticationMode": "API"})
-    wait_for("the end of the map", lambda: username(cluster, session) == "", 15)
-    assert username(cluster, keys) == USER
-    cluster.delete("modes")
+    with another(cluster, "modes"):
+        line = f"- rolearn: {arn}\n  username: from-the-map\n"
+        cluster.kubectl("create", "configmap", "aws-auth", "-n", "kube-system", f"--from-literal=mapRoles={line}")
+        wait_for("the map", lambda: username(cluster, session) == "from-the-map", 60)
+        assert username(cluster, keys) == USER  # though no list shows it
+        eks = cluster.client("eks")
+        eks.update_cluster_config(name="modes", accessConfig={"authenticationMode": "API_AND_CONFIG_MAP"})
+        assert eks.list_access_entries(clusterName="modes")["accessEntries"] == [USER]
+        eks.create_access_entry(clusterName="modes", principalArn=arn, username="from-the-entry")
+        wait_for("the entry", lambda: username(cluster, session) == "from-the-entry", 60)
+        eks.delete_access_entry(clusterName="modes", principalArn=arn)
+        wait_for("the map again", lambda: username(cluster, session) == "from-the-map", 60)
+        eks.update_cluster_config(name="modes", accessConfig={"authenticationMode": "API"})
+        wait_for("the end of the map", lambda: username(cluster, session) == "", 60)
+        assert username(cluster, keys) == USER

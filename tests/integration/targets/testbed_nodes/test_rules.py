@@ -348,8 +348,8 @@ def test_plain_moto_fails_on_a_list_of_no_cluster() -> None:
 
 
 def test_the_bed_lists_no_groups_of_no_cluster(ruled: None) -> None:
-    act = lambda: client("eks").list_nodegroups(clusterName="nowhere")  # noqa: E731
-    assert refusal(act)[0] == "ResourceNotFoundException"
+    code, _message = refusal(lambda: client("eks").list_nodegroups(clusterName="nowhere"))
+    assert code == "ResourceNotFoundException"
 
 
 # Updates of a group's settings
@@ -383,7 +383,7 @@ def test_a_settings_update_takes_its_time(ruled: None) -> None:
     update = configure(labels={"addOrUpdateLabels": {"team": "blue"}}, scalingConfig={"desiredSize": 3})
     assert (update["type"], update["status"], group()["status"]) == ("ConfigUpdate", "InProgress", "UPDATING")
     assert {"type": "DesiredSize", "value": "3"} in update["params"]
-    for act in (lambda: configure(scalingConfig={"desiredSize": 1}), lambda: newer(), delete):
+    for act in (lambda: configure(scalingConfig={"desiredSize": 1}), newer, delete):
         assert refusal(act)[0] == "ResourceInUseException"
     CLOCK.advance(6)
     assert outcome(update)["status"] == "Successful"
@@ -439,7 +439,7 @@ def test_plain_moto_has_no_version_updates() -> None:
 def test_with_no_version_a_group_goes_to_the_clusters(ruled: None) -> None:
     """The trap: a new template version, and nothing else asked for, upgrades the kubelets."""
     cluster()
-    lt = template(UserData=base64.b64encode(b"one").decode())
+    lt = template(UserData=encoded(MIME))
     active(launchTemplate={"id": lt})
     upgrade_cluster()
     client("ec2").create_launch_template_version(LaunchTemplateId=lt, LaunchTemplateData={"KeyName": "k"})
@@ -542,8 +542,56 @@ def test_updates_are_listed_in_pages(ruled: None) -> None:
     )
     assert [page["updateIds"] for page in pages] == [made[:2], made[2:]]
     assert client("eks").list_updates(name="prod")["updateIds"] == []
-    missing = lambda: client("eks").describe_update(name="prod", updateId=made[0])  # noqa: E731
-    assert refusal(missing)[0] == "ResourceNotFoundException"
+    code, _message = refusal(lambda: client("eks").describe_update(name="prod", updateId=made[0]))
+    assert code == "ResourceNotFoundException"
+
+
+# User data that EKS cannot join its own to
+
+MIME = b'MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary="B"\n\n--B\n\n\n--B--\n'
+LINUX, BOTTLEROCKET = "AL2023_x86_64_STANDARD", "BOTTLEROCKET_x86_64"
+UNUSABLE = [
+    (LINUX, b"#!/bin/sh\n", "User data was not in the MIME multipart format."),
+    (BOTTLEROCKET, MIME, "not in the TOML format"),
+    (BOTTLEROCKET, b'[settings."kubernetes"]\n', "quoted keys"),
+    (BOTTLEROCKET, b'[settings.motd]\na = "b\\"c"\n', "escaped quotes"),
+    (BOTTLEROCKET, b'[settings.motd]\na = [1, "b"]\n', "mixed types"),
+]
+
+
+def encoded(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+@pytest.mark.parametrize(("ami_type", "data", "words"), UNUSABLE)
+def test_plain_moto_takes_any_user_data(ami_type: str, data: bytes, words: str) -> None:
+    cluster()
+    assert create(amiType=ami_type, launchTemplate={"id": template(UserData=encoded(data))})["status"] == "ACTIVE"
+
+
+@pytest.mark.parametrize(("ami_type", "data", "words"), UNUSABLE)
+def test_a_group_fails_on_user_data_that_eks_cannot_read(ruled: None, ami_type: str, data: bytes, words: str) -> None:
+    cluster()
+    create(amiType=ami_type, launchTemplate={"id": template(UserData=encoded(data))})
+    (issue,) = group()["health"]["issues"]
+    assert (group()["status"], issue["code"]) == ("CREATE_FAILED", "Ec2LaunchTemplateInvalidConfiguration")
+    assert words in issue["message"]
+
+
+def test_an_update_fails_on_it_as_well(ruled: None) -> None:
+    cluster()
+    lt = template(UserData=encoded(MIME))
+    active(launchTemplate={"id": lt})
+    update = newer(version="1.34", **second(UserData=encoded(b"#!/bin/sh\n")))
+    (error,) = outcome(update)["errors"]
+    assert (outcome(update)["status"], error["errorCode"]) == ("Failed", "Ec2LaunchTemplateInvalidConfiguration")
+    assert (group()["status"], group()["launchTemplate"]["version"]) == ("ACTIVE", "1")
+
+
+def test_an_image_of_ones_own_takes_what_it_likes(ruled: None) -> None:
+    cluster()
+    create(launchTemplate={"id": template(ImageId="ami-1", UserData=encoded(b"#!/bin/sh\n"))})
+    assert group()["status"] == "CREATING"
 
 
 # Tags
