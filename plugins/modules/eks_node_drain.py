@@ -53,15 +53,15 @@ options:
     description: Names of nodes. One that does not exist is an error.
     type: list
     elements: str
-    default: []
   selector:
     description: Label selector of nodes, as C(kubectl) takes it.
     type: str
   node_groups:
-    description: Names of EKS node groups, whose nodes are meant.
+    description:
+      - Names of EKS node groups, whose nodes are meant, found by their label. With an AMI of one's own, nodes need not
+        bear it; name O(nodes) then.
     type: list
     elements: str
-    default: []
   state:
     description:
       - V(drained) cordons and evicts. V(cordoned) only cordons. V(uncordoned) lets pods be scheduled there again.
@@ -194,9 +194,9 @@ from ..module_utils._eks_token import ClusterError
 
 ARGUMENT_SPEC: dict[str, Any] = {
     **_kubernetes.OPTIONS,
-    "nodes": {"type": "list", "elements": "str", "default": []},
+    "nodes": {"type": "list", "elements": "str"},
     "selector": {"type": "str"},
-    "node_groups": {"type": "list", "elements": "str", "default": []},
+    "node_groups": {"type": "list", "elements": "str"},
     "state": {"type": "str", "choices": ["drained", "cordoned", "uncordoned"], "default": "drained"},
     "timeout": {"type": "int", "default": 3600},
     "grace_period": {"type": "int"},

@@ -47,10 +47,13 @@ options:
     description: Context in it. Without it, the current one.
     type: str
   node_groups:
-    description: Names of the old EKS node groups.
+    description: Names of the old EKS node groups, whose nodes are found by their label.
     type: list
     elements: str
-    required: true
+  old_nodes:
+    description: Names of old nodes. With an AMI of one's own, nodes need not bear the label of their group.
+    type: list
+    elements: str
   name:
     description: Name of the planned group.
     type: str
@@ -112,7 +115,8 @@ from ..module_utils._eks_token import ClusterError
 def main() -> None:
     spec: dict[str, Any] = {
         **_kubernetes.OPTIONS,
-        "node_groups": {"type": "list", "elements": "str", "required": True},
+        "node_groups": {"type": "list", "elements": "str"},
+        "old_nodes": {"type": "list", "elements": "str"},
         "name": {"type": "str", "required": True},
         "labels": {"type": "dict", "default": {}},
         "taints": {"type": "list", "elements": "dict", "default": []},
@@ -121,6 +125,7 @@ def main() -> None:
     module = AnsibleAWSModule(
         argument_spec=spec,
         supports_check_mode=True,
+        required_one_of=[("node_groups", "old_nodes")],
         mutually_exclusive=_kubernetes.MUTUALLY_EXCLUSIVE,
         check_boto3=False,
     )
@@ -129,8 +134,12 @@ def main() -> None:
     params = module.params
     try:
         api = _kubernetes.connect(params, module.client, module.tmpdir).api
-        selector = f"{fit.GROUP_LABEL} in ({','.join(params['node_groups'])})"
-        old = listed(api, "/api/v1/nodes", [("labelSelector", selector)])
+        old = [
+            node
+            for node in listed(api, "/api/v1/nodes")
+            if node["metadata"]["name"] in (params["old_nodes"] or [])
+            or (node["metadata"].get("labels") or {}).get(fit.GROUP_LABEL) in (params["node_groups"] or [])
+        ]
         pods = []
         for node in old:
             pods += listed(api, "/api/v1/pods", [("fieldSelector", f"spec.nodeName={node['metadata']['name']}")])

@@ -401,10 +401,11 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
 from ..module_utils import _kubernetes
+from ..module_utils._drain.kube import KubeError, pods_on_groups
 from ..module_utils._eks_token import ClusterError
 from ..module_utils._sysctl_nodegroup import ec2, options, plan, render
 from ..module_utils._sysctl_nodegroup.aws import CLIENT_CONFIG
-from ..module_utils._sysctl_nodegroup.errors import ServiceError, SysctlError
+from ..module_utils._sysctl_nodegroup.errors import SysctlError
 from ..module_utils._sysctl_nodegroup.run import Run
 
 try:
@@ -500,7 +501,10 @@ def present(module: AnsibleModule, run: Run) -> dict[str, Any]:
     decided = plan.decide(wanted, seen)
     result: dict[str, Any] = options.told(decided)
     result["changed"] = bool(decided.steps)
-    result["retiring"] = [options.group_dict(one) for one in run.retiring(wanted, seen, decided)]
+    result["retiring"] = [
+        {**options.group_dict(one), "nodes": ec2.instances(run.ec2, wanted.cluster, one.name)}
+        for one in run.retiring(wanted, seen, decided)
+    ]
     if module._diff:
         result["diff"] = options.diff_of(decided.steps)
     for warning in decided.warnings:
@@ -534,7 +538,7 @@ def absent(module: AnsibleModule, run: Run) -> dict[str, Any]:
                 f"deleted. Its owner's command: {group.owner.command}"
             )
     if doomed and not params["force"]:
-        refuse_busy(module, [one.name for one in doomed])
+        refuse_busy(module, {one.name: ec2.instances(run.ec2, run.cluster, one.name) for one in doomed})
     orphans = [one for name, one in templates.items() if name not in kept]
     if params["generations"] == "previous" and not groups:
         orphans = []
@@ -555,15 +559,13 @@ def absent(module: AnsibleModule, run: Run) -> dict[str, Any]:
     return result
 
 
-def refuse_busy(module: Any, names: list[str]) -> None:
-    from ..module_utils._drain.kube import pods_on_groups
-
+def refuse_busy(module: Any, groups: dict[str, list[dict[str, str]]]) -> None:
     access = {
         "cluster": None if module.params["kubeconfig"] else module.params["cluster"],
         "kubeconfig": module.params["kubeconfig"],
         "context": module.params["context"],
     }
-    busy = pods_on_groups(_kubernetes.connect(access, module.client, module.tmpdir).api, names)
+    busy = pods_on_groups(_kubernetes.connect(access, module.client, module.tmpdir).api, groups)
     if busy:
         raise SysctlError(
             f"nothing was deleted: {len(busy)} pods are left on these nodes, which EKS would end whatever their "
@@ -585,9 +587,9 @@ def main() -> None:
             module.exit_json(changed=False, **render.rendered(options.wanted_of(params), bootstrap))
         run = make_run(module)
         result = present(module, run) if params["state"] == "present" else absent(module, run)
-    except (SysctlError, ServiceError, ClusterError) as error:
+    except (SysctlError, KubeError, ClusterError) as error:
         details = dict(getattr(error, "details", {}))
-        details["changed"] = bool(run and run.done) or False
+        details["changed"] = bool(run and run.done)
         if run:
             details["progress"] = run.progress
         module.fail_json(msg=str(error), **details)

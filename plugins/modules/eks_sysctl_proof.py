@@ -24,7 +24,9 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: partial
-    description: Makes no pod, and so proves nothing. Says which nodes it would try.
+    description: Makes no pod, and so proves nothing.
+    details:
+      - Says which nodes it would try.
   diff_mode:
     support: none
     description: Nothing stays changed.
@@ -55,15 +57,15 @@ options:
     description: Names of nodes.
     type: list
     elements: str
-    default: []
   selector:
     description: Label selector of nodes.
     type: str
   node_groups:
-    description: Names of EKS node groups, whose nodes are meant.
+    description:
+      - Names of EKS node groups, whose nodes are meant, found by their label. With an AMI of one's own, nodes need not
+        bear it; name O(nodes) then.
     type: list
     elements: str
-    default: []
   expected_nodes:
     description: Waits until so many of the nodes are Ready before it begins.
     type: int
@@ -115,7 +117,7 @@ nodes:
       description: The image that served.
       type: str
       sample: busybox:1.36
-    values:
+    found:
       description: What the pod read.
       type: dict
       sample: {net.core.somaxconn: "2048"}
@@ -136,9 +138,9 @@ from ..module_utils._sysctl_nodegroup.prover import Prover
 ARGUMENT_SPEC: dict[str, Any] = {
     **_kubernetes.OPTIONS,
     "sysctls": {"type": "dict", "required": True},
-    "nodes": {"type": "list", "elements": "str", "default": []},
+    "nodes": {"type": "list", "elements": "str"},
     "selector": {"type": "str"},
-    "node_groups": {"type": "list", "elements": "str", "default": []},
+    "node_groups": {"type": "list", "elements": "str"},
     "expected_nodes": {"type": "int", "default": 1},
     "namespace": {"type": "str", "default": "default"},
     "image": {"type": "str"},
@@ -154,7 +156,7 @@ def chosen(api: Any, params: dict[str, Any]) -> list[dict[str, Any]]:
     for selector in selectors:
         for one in call(api, "GET", "/api/v1/nodes", query=[("labelSelector", selector)])["items"]:
             found[one["metadata"]["name"]] = one
-    for name in params["nodes"]:
+    for name in params["nodes"] or []:
         found[name] = call(api, "GET", f"/api/v1/nodes/{name}")
     return list(found.values())
 

@@ -138,14 +138,35 @@ class Kube:
         call(self.api, "POST", f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}/eviction", body)
 
 
-def pods_on_groups(api: Any, groups: Sequence[str]) -> list[str]:
-    """Pods on the nodes of these node groups that are more than daemon sets and mirrors."""
+def pods_on_groups(api: Any, groups: Mapping[str, Sequence[Mapping[str, str]]]) -> list[str]:
+    """Pods on the nodes of these groups that are more than daemon sets and mirrors. C(groups): their instances.
+
+    Nodes with an AMI of one's own need not bear the group's label, so they are found by their instances as well; an
+    instance that is found by neither name nor id is an error, lest its pods be taken for none.
+    """
     kube = Kube(api)
+    there = listed(api, "/api/v1/nodes")
     found = []
-    for node in kube.nodes(f"{GROUP_LABEL} in ({','.join(groups)})"):
-        found += [
-            pod.key
-            for pod in kube.pods(node.name)
-            if not pod.mirror and pod.controller != "DaemonSet" and not pod.finished
-        ]
-    return sorted(found)
+    for group, instances in groups.items():
+        mine = [one for one in there if (one["metadata"].get("labels") or {}).get(GROUP_LABEL) == group]
+        for instance in instances:
+            fitting = [one for one in there if is_instance(one, instance)]
+            if not fitting:
+                raise KubeError(
+                    "nodes", 0, f"instance {instance['instance_id']} of {group} is no node that can be found"
+                )
+            mine += [one for one in fitting if one not in mine]
+        for node in mine:
+            found += [
+                pod.key
+                for pod in kube.pods(str(node["metadata"]["name"]))
+                if not pod.mirror and pod.controller != "DaemonSet" and not pod.finished
+            ]
+    return sorted(set(found))
+
+
+def is_instance(node: Mapping[str, Any], instance: Mapping[str, str]) -> bool:
+    provider = str((node.get("spec") or {}).get("providerID") or "")
+    if provider:
+        return provider.rpartition("/")[2] == instance["instance_id"]
+    return node["metadata"]["name"] in (instance["name"], instance["instance_id"])

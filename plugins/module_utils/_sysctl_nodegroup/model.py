@@ -28,7 +28,7 @@ class Cluster:
     @property
     def dns_ip(self) -> str:
         """EKS serves DNS at the tenth address of the service range."""
-        network = self.service_cidr.split("/")[0]
+        network = self.service_cidr.partition("/")[0]
         return network.rpartition(".")[0] + ".10" if "." in network else ""
 
 

@@ -68,7 +68,7 @@ class Prover:
     def _result(
         self, name: str, status: str, reason: str, image: str = "", values: Optional[Mapping[str, str]] = None
     ) -> ItemResult:
-        return ItemResult(name, status, reason, fields={"image": image, "values": dict(values or {})})
+        return ItemResult(name, status, reason, fields={"image": image, "found": dict(values or {})})
 
     def _path(self, name: str = "") -> str:
         return f"/api/v1/namespaces/{self.namespace}/pods" + (f"/{name}" if name else "")

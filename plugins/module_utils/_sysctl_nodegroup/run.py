@@ -249,6 +249,7 @@ class Run:
             except ServiceError as error:
                 if error.code != eks.GONE:
                     raise
+            self.done.append(Step("delete_nodegroup", group.name, "asked for"))
             self.say(f"{group.name}: its deletion has begun")
         if not self.wait:
             self.pending = True

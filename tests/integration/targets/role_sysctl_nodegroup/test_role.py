@@ -29,7 +29,7 @@ def test_from_the_old_group_to_the_new_one(fleet: Fleet) -> None:
     assert not any(one.failed for one in told), fleet.output
     assert (client.failed, client.asked > 10) == ([], True)
     proof = named(told, "Prove on each node")
-    assert {one["values"][UNSAFE] for one in proof.result["nodes"]} == {"2048"}
+    assert {one["found"][UNSAFE] for one in proof.result["nodes"]} == {"2048"}
     assert fleet.groups() == [fleet.new]
     assert fleet.templates() == [f"daytwo-{fleet.cluster.name}-{fleet.new}"]
     new_nodes = set(fleet.nodes(fleet.new))
@@ -109,5 +109,5 @@ def test_the_other_families(fleet: Fleet, family: str) -> None:
         told = fleet.play()
     assert not any(one.failed for one in told), fleet.output
     assert client.failed == []
-    assert {one["values"][UNSAFE] for one in named(told, "Prove on each node").result["nodes"]} == {"2048"}
+    assert {one["found"][UNSAFE] for one in named(told, "Prove on each node").result["nodes"]} == {"2048"}
     finished(fleet)
