@@ -107,6 +107,8 @@ class Bed:
             registry.wait(self.cloud)
             services.wait(self.cloud)
             control_plane.wait(self.cloud)
+            # A controller manager that lost its API server while it started has ended by itself.
+            started += [part.name for part in control_plane.parts() if self.cloud.start(part)]
             for name in DEFAULT:
                 self.images.ensure(name)
             self._write_facts()

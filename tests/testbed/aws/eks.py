@@ -31,9 +31,14 @@ PATCH = 2
 BOTTLEROCKET_RELEASE = "1.52.0-8f2c1b9a"
 
 
-def fault(name: str, status: int, message: str) -> Any:
-    """An error of botocore's model that moto lacks. Its class is made here: moto's has no types to inherit from."""
-    return type(name, (EKSError,), {"TYPE": name, "STATUS": status})(message=message)
+class ResourceLimitExceededError(EKSError):  # type: ignore[misc]  # moto has no types
+    TYPE = "ResourceLimitExceededException"
+    STATUS = 400
+
+
+class NotFoundError(EKSError):  # type: ignore[misc]  # moto has no types
+    TYPE = "NotFoundException"
+    STATUS = 404
 
 
 def minor(version: str) -> tuple[int, int]:
@@ -389,7 +394,7 @@ def tagged(backend: EKSBackend, arn: str) -> dict[str, str]:
         if thing.arn == arn:
             tags: dict[str, str] = thing.tags
             return tags
-    raise fault("NotFoundException", 404, "Resource was not found")
+    raise NotFoundError(message="Resource was not found")
 
 
 @rule(EKSBackend, "tag_resource", fact=f"TagResource tags node groups as well: {FACTS}; botocore: NotFoundException")

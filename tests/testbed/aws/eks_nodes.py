@@ -60,7 +60,7 @@ def real_nodes_are_few(plain: Callable[..., Any], backend: EKSBackend, **params:
     if real:
         asked = Asked(backend, cluster, params)
         if message := crowd(asked.scaling_config or {}, 0):
-            raise eks.fault("ResourceLimitExceededException", 400, message)
+            raise eks.ResourceLimitExceededError(message=message)
     group: Nodegroup = plain(backend, **params)
     if real:
         eks_access.admit_nodes(cluster, group.node_role)

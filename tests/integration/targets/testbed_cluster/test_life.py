@@ -65,7 +65,10 @@ def test_a_killed_part_comes_back_and_no_other_is_touched(bed: Bed, cluster: Clu
     assert part in up()
     after = pids(bed)
     assert after.pop(part) != before.pop(part)
-    assert after == before
+    # What needs the API server may end by itself without it: the controller manager does while it starts.
+    dependent = set(control_plane.NAMES) - set(control_plane.FIRST) if part in control_plane.FIRST else set()
+    untouched = set(before) - dependent
+    assert {name: after[name] for name in untouched} == {name: before[name] for name in untouched}
     cluster.kubectl("get", "configmap", "kept")
     works(bed)
 
