@@ -429,6 +429,26 @@ def test_somebody_elses_things_are_never_taken_over(account: Account) -> None:
     assert left(account) == before
 
 
+def test_removal_leaves_somebody_elses_function_its_queue_and_what_joins_them(account: Account) -> None:
+    queue = account.aws.client("sqs").create_queue(QueueName=NAME, Attributes={"VisibilityTimeout": "60"})["QueueUrl"]
+    trust = {"Statement": [{"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}]}
+    role = account.aws.client("iam").create_role(RoleName="theirs", AssumeRolePolicyDocument=json.dumps(trust))["Role"]
+    package = io.BytesIO()
+    with zipfile.ZipFile(package, "w") as archive:
+        archive.writestr("handler.py", "")
+    awslambda = account.aws.client("lambda")
+    awslambda.create_function(
+        FunctionName=NAME, Runtime="python3.13", Role=role["Arn"], Handler="h.h", Code={"ZipFile": package.getvalue()}
+    )
+    arn = account.aws.client("sqs").get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]
+    awslambda.create_event_source_mapping(FunctionName=NAME, EventSourceArn=arn["QueueArn"])
+    before = left(account)
+    removed = play(account, aurora_autostop_state="absent")
+    assert f"{REGION}: event source mapping {NAME} to {NAME}: skipped, not ours" in removed.lines
+    assert removed.failures == removed.writes == []
+    assert left(account) == before
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
