@@ -431,8 +431,9 @@ def test_somebody_elses_things_are_never_taken_over(account: Account) -> None:
 
 def test_removal_leaves_somebody_elses_function_its_queue_and_what_joins_them(account: Account) -> None:
     queue = account.aws.client("sqs").create_queue(QueueName=NAME, Attributes={"VisibilityTimeout": "60"})["QueueUrl"]
-    trust = {"Statement": [{"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}]}
-    role = account.aws.client("iam").create_role(RoleName="theirs", AssumeRolePolicyDocument=json.dumps(trust))["Role"]
+    statement = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    trust = json.dumps({"Statement": [statement]})
+    role = account.aws.client("iam").create_role(RoleName="theirs", AssumeRolePolicyDocument=trust)["Role"]
     package = io.BytesIO()
     with zipfile.ZipFile(package, "w") as archive:
         archive.writestr("handler.py", "")
