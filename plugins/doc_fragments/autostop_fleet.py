@@ -26,18 +26,21 @@ options:
     description:
       - Values of the tag that say so. They match exactly. Near misses, such as C(Yes) or C(true) for V(yes), are
         reported and never acted on.
+      - Quote C("yes"), which YAML else takes for V(true).
     type: list
     elements: str
     default: ["yes"]
   clusters:
     description:
       - Identifiers or ARNs. With it, nothing else is looked at, and what is named is reported even if it has no tag.
-      - The tag decides all the same. A name that nothing bears is warned about.
+      - The tag decides all the same. A name that nothing bears is warned about. A list of nothing but blanks fails,
+        since it would mean every cluster.
     type: list
     elements: str
     default: []
   exclude:
-    description: Identifiers or ARNs that are left alone, whatever their tags say.
+    description:
+      - Identifiers or ARNs that are left alone, whatever their tags say. A name that nothing bears is warned about.
     type: list
     elements: str
     default: []
@@ -49,6 +52,8 @@ options:
     description:
       - Whether tags that stand on instances of Aurora clusters, where they do nothing, move to their cluster and off
         the instance. The cluster is then stopped in the same run.
+      - A hold, C(autostop-until), on an instance moves as well, and holds. Without this option one that stands on an
+        instance is not looked for and does nothing.
       - Nothing moves where cluster and instances contradict each other; the result names both.
       - Without it, a warning names instance and cluster.
     type: bool

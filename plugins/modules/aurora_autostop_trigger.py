@@ -16,8 +16,8 @@ description:
   - M(amazon.aws.cloudwatchevent_rule) knows neither tags nor check mode, M(amazon.aws.lambda_event) knows no tags, sets
     C(function_response_types) only on a new mapping, and needs the function in check mode, and
     M(amazon.aws.cloudwatch_metric_alarm) knows no tags. Here everything bears its tag from the moment it is made.
-  - A rule or alarm of the same name without the guard's tag is somebody else's. It is left alone, and the task fails
-    before anything is written, unless it only removes.
+  - A rule, mapping or alarm of the same name without the guard's tag is somebody else's. It is left alone, and the task
+    fails before anything is written, unless it only removes.
 author:
   - The daytwo.aws authors (@daytwo-aws)
 extends_documentation_fragment:

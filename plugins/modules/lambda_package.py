@@ -158,6 +158,8 @@ def main() -> None:
     params = module.params
     dest = Path(params["dest"])
     try:
+        if not dest.parent.is_dir():
+            raise PackageError(f"Its folder {dest.parent} does not exist. Make it first.")
         wanted = [Requirement.parse(text) for text in params["distributions"]]
         installed = Installed(params["distributions_path"]).closure(wanted) if wanted else []
         found = [pair for one in params["sources"] for pair in tree(Path(one["src"]), one["dest"])]

@@ -53,10 +53,15 @@ def wanted_of(params: Mapping[str, Any]) -> Wanted:
         raise OptionError("tag_key is empty. Name the tag that says which clusters are to be off.")
     if not params["tag_values"]:
         raise OptionError("tag_values is empty, so nothing could ever match. Give at least one value.")
+    clusters = _names(params["clusters"])
+    if params["clusters"] and not clusters:
+        raise OptionError(
+            "clusters has nothing but blanks. Name clusters, or leave it out to mean every one that is tagged."
+        )
     return Wanted(
         tag_key=params["tag_key"],
         tag_values=tuple(params["tag_values"]),
-        clusters=_names(params["clusters"]),
+        clusters=clusters,
         exclude=_names(params["exclude"]),
         include_instances=params["include_instances"],
         migrate_tags=params["migrate_tags"],
@@ -127,8 +132,12 @@ def run(
 
 
 def unknown(wanted: Wanted, regions: Sequence[RegionOutcome]) -> list[str]:
-    """Names in C(clusters) that nothing bears; not told while a region could not be read, where they may be."""
+    """What to say of names that nothing bears; nothing while a region could not be read, where they may be."""
     if any(one.error for one in regions):
         return []
     databases = [outcome.database for one in regions for outcome in one.outcomes]
-    return [name for name in wanted.clusters if not any(named(database, [name]) for database in databases)]
+    lost = {
+        "clusters": [name for name in wanted.clusters if not any(named(database, [name]) for database in databases)],
+        "exclude": [name for name in wanted.exclude if all(name in one.not_excluded for one in regions)],
+    }
+    return [f"Nothing that was read is called {name!r}, which {key} names." for key in lost for name in lost[key]]

@@ -107,13 +107,19 @@ def decide(wanted: Wanted, view: View, now: datetime) -> tuple[Decision, ...]:
     """One decision per database that has something to be told about: tagged, nearly tagged, or named."""
     found = [_about_cluster(cluster, wanted, view, now) for cluster in view.clusters]
     if wanted.include_instances:
-        clusters = {cluster.name for cluster in view.clusters if _aurora(cluster)}
         found += [
-            _about_instance(instance, wanted, view, now)
-            for instance in view.instances or ()
-            if instance.cluster not in clusters  # those of Aurora clusters are told about with their cluster
+            _about_instance(database, wanted, view, now)
+            for database in on_their_own(view)
+            if isinstance(database, Instance)
         ]
     return tuple(decision for decision in found if decision)
+
+
+def on_their_own(view: View) -> tuple[Database, ...]:
+    """What can be decided about by itself: instances of Aurora clusters are told about with their cluster."""
+    clusters = {cluster.name for cluster in view.clusters if _aurora(cluster)}
+    alone = (instance for instance in view.instances or () if instance.cluster not in clusters)
+    return (*view.clusters, *alone)
 
 
 def _about_cluster(cluster: Cluster, wanted: Wanted, view: View, now: datetime) -> Optional[Decision]:
@@ -234,7 +240,10 @@ def _unwanted(database: Database, tagged: Tagged, wanted: Wanted) -> Decision:
 
 def _moved(cluster: Cluster, tagged: Tagged, wanted: Wanted, view: View) -> _Moved:
     """Tags that stand on instances of an Aurora cluster, where StopDBInstance refuses to act on them."""
-    carriers = [one for one in view.members_of(cluster) if tags.read(one.tags, wanted).says == MATCH]
+    members = view.members_of(cluster)
+    carriers = [one for one in members if tags.read(one.tags, wanted).says == MATCH]
+    if wanted.migrate_tags and (carriers or tagged.says == MATCH):
+        carriers = [one for one in members if one in carriers or tags.HOLD_KEY in one.tags]
     if not carriers:
         return _Moved()
     names = ", ".join(sorted(one.name for one in carriers))
@@ -253,7 +262,7 @@ def _moved(cluster: Cluster, tagged: Tagged, wanted: Wanted, view: View) -> _Mov
         )
     added: dict[str, str] = {}
     for key in keys:
-        values = {one.name: one.tags[key] for one in view.members_of(cluster) if key in one.tags}
+        values = {one.name: one.tags[key] for one in members if key in one.tags}
         if key in cluster.tags:
             values[cluster.name] = cluster.tags[key]
         if len(set(values.values())) > 1:

@@ -50,7 +50,7 @@ def item(outcome: Outcome, label: Optional[str] = None) -> ItemResult:
 def result(
     regions: Sequence[RegionOutcome], fail_on_pending: bool = False, diff: bool = False, unknown: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """The whole result. C(unknown): names that were asked for and found in no region."""
+    """The whole result. C(unknown): what to say of names that were given and found in no region."""
     outcomes = [outcome for one in regions for outcome in one.outcomes]
     items = [item(outcome) for outcome in outcomes]
     areas = [_area(one) for one in regions]
@@ -89,7 +89,7 @@ def result(
         },
         "warnings": [
             *(text for one in regions for text in one.warnings),
-            *(f"No region has {name!r}, which 'clusters' names." for name in unknown),
+            *unknown,
         ],
     }
 

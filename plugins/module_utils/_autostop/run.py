@@ -59,13 +59,15 @@ class Outcome:
 
 @dataclass(frozen=True)
 class RegionOutcome:
-    """Everything about one region. C(error) is set where nothing could be read at all."""
+    """Everything about one region. C(error) is set where nothing could be read at all. C(not_excluded): what of the
+    option exclude names nothing here."""
 
     region: str
     outcomes: tuple[Outcome, ...] = ()
     seen: int = 0
     seen_instances: int = 0
     untagged: int = 0
+    not_excluded: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     error: Optional[str] = None
     incomplete: Optional[str] = None
@@ -103,6 +105,11 @@ def region(
         seen_instances=len(view.instances or ()),
         untagged=sum(
             cluster.arn not in told and tags.read(cluster.tags, wanted).says == tags.NONE for cluster in view.clusters
+        ),
+        not_excluded=tuple(
+            given
+            for given in wanted.exclude
+            if not any(plan.named(database, [given]) for database in plan.on_their_own(view))
         ),
         warnings=tuple(f"{name}: {text}" for text in warnings),
         incomplete=unread if demanded else None,

@@ -95,7 +95,7 @@ def changes(
     found = []
     for kind in ORDER if present else reversed(ORDER):
         before, name = seen.get(kind), names[kind]
-        if before is not None and kind != MAPPING and before["tags"].get(OWNER_TAG) != place.prefix:
+        if before is not None and before["tags"].get(OWNER_TAG) != place.prefix:
             reason = f"It bears no tag {OWNER_TAG}={place.prefix}, so it is somebody else's, and is left alone."
             found.append(Change(kind, name, None, before, before, reason, foreign=True))
         elif not present:

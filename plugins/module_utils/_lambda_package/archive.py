@@ -59,6 +59,8 @@ def gather(found: Sequence[tuple[str, Path]], choice: Choice) -> dict[str, Path]
     for name, path in found:
         if is_compiled_cache(name) or not choice.takes(name):
             continue
+        if not name:
+            raise PackageError(f"{path} has no name in the archive. Give dest as a relative path.")
         if name.startswith("/") or ".." in PurePosixPath(name).parts:
             raise PackageError(f"{name} leads out of the archive. Give dest as a relative path.")
         if entries.get(name, path) != path:

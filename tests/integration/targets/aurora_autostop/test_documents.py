@@ -8,8 +8,10 @@ import json
 import re
 from pathlib import Path
 
+import pytest
 import yaml
-from integration.targets.aurora_autostop.kit import OTHER, YES, Account
+from integration.targets.aurora_autostop.kit import OTHER, REGION, YES, Account
+from testbed import paths
 
 ROOT = Path(__file__).parents[4]
 
@@ -57,6 +59,56 @@ def test_the_policy_names_what_is_called_and_nothing_more(account: Account) -> N
     assert called(regions=["all"]) == basic | allowed["OnlyForRegionsAll"]
     every = set().union(*allowed.values())
     assert every == basic.union(*(actions for name, actions in allowed.items() if name.startswith("OnlyFor")))
+
+
+def arn(kind: str, region: str = REGION) -> str:
+    return f"arn:aws:rds:{region}:{paths.ACCOUNT}:{kind}:orders"
+
+
+ASKED = [
+    ("rds:StopDBCluster", arn("cluster"), {"aws:ResourceTag/autostop": ["yes"]}, True),
+    ("rds:StopDBCluster", arn("cluster"), {"aws:ResourceTag/autostop": ["Yes"]}, False),
+    ("rds:StopDBCluster", arn("cluster"), {}, False),
+    ("rds:StopDBInstance", arn("db"), {"aws:ResourceTag/autostop": ["yes"]}, True),
+    ("rds:StopDBInstance", arn("db"), {"aws:ResourceTag/autostop": ["no"]}, False),
+    ("rds:AddTagsToResource", arn("cluster"), {"aws:TagKeys": ["autostop", "autostop-until"]}, True),
+    ("rds:AddTagsToResource", arn("cluster"), {"aws:TagKeys": ["autostop", "team"]}, False),
+    ("rds:AddTagsToResource", arn("snapshot"), {"aws:TagKeys": ["autostop"]}, False),
+    ("rds:RemoveTagsFromResource", arn("db"), {"aws:TagKeys": ["autostop"]}, True),
+    ("rds:RemoveTagsFromResource", arn("db"), {"aws:TagKeys": ["team"]}, False),
+    ("rds:DescribeDBClusters", "*", {}, True),
+    ("rds:DescribeEvents", "*", {}, True),
+    ("rds:StartDBCluster", arn("cluster"), {"aws:ResourceTag/autostop": ["yes"]}, False),
+    ("rds:DeleteDBCluster", arn("cluster"), {"aws:ResourceTag/autostop": ["yes"]}, False),
+]
+
+
+@pytest.mark.parametrize("document", ["aurora_autostop", "aurora_autostop_function"])
+def test_the_policies_allow_stopping_what_bears_the_tag_and_nothing_else(account: Account, document: str) -> None:
+    """Evaluated with resources and conditions, which the names of actions do not tell."""
+    text = (ROOT / f"docs/iam/{document}.json").read_text()
+    for name, value in {"REGION": REGION, "ACCOUNT": paths.ACCOUNT, "PREFIX": "daytwo-autostop"}.items():
+        text = text.replace(name, value)
+    iam = account.aws.client("iam")
+    iam.create_user(UserName="runner")
+    iam.put_user_policy(UserName="runner", PolicyName="documented", PolicyDocument=text)
+
+    def allowed(action: str, resource: str, context: dict[str, list[str]]) -> bool:
+        answer = iam.simulate_principal_policy(
+            PolicySourceArn=f"arn:aws:iam::{paths.ACCOUNT}:user/runner",
+            ActionNames=[action],
+            ResourceArns=[resource],
+            ContextEntries=[
+                {"ContextKeyName": key, "ContextKeyValues": values, "ContextKeyType": "stringList"}
+                for key, values in context.items()
+            ],
+        )
+        return bool(answer["EvaluationResults"][0]["EvalDecision"] == "allowed")
+
+    wrong = [one for one in ASKED if allowed(*one[:3]) is not one[3]]
+    assert wrong == []
+    elsewhere = allowed("rds:StopDBCluster", arn("cluster", OTHER), {"aws:ResourceTag/autostop": ["yes"]})
+    assert elsewhere is (document == "aurora_autostop")  # a function has one region
 
 
 def test_info_and_check_mode_need_no_write(account: Account) -> None:

@@ -415,10 +415,17 @@ OTHERWISE = {"iam:PutRolePermissionsBoundary", "ec2:DescribeRegions"}
 
 # Refusals
 
+TRUST = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"},
+    ],
+}
+
 
 def test_somebody_elses_things_are_never_taken_over(account: Account) -> None:
     account.aws.client("sqs").create_queue(QueueName=NAME, tags={"daytwo-aws-autostop-guard": "another"})
-    account.aws.client("iam").create_role(RoleName=f"{NAME}-{OTHER}", AssumeRolePolicyDocument="{}")
+    account.aws.client("iam").create_role(RoleName=f"{NAME}-{OTHER}", AssumeRolePolicyDocument=json.dumps(TRUST))
     before = left(account)
     refused = play(account, aurora_autostop_regions=[REGION, OTHER])
     (message,) = refused.failures
@@ -427,6 +434,68 @@ def test_somebody_elses_things_are_never_taken_over(account: Account) -> None:
     assert f"{REGION}: queue {NAME}: skipped, not ours" in removed.lines
     assert refused.writes == removed.writes == []
     assert left(account) == before
+
+
+def test_removal_leaves_somebody_elses_function_its_queue_and_what_joins_them(account: Account) -> None:
+    queue = account.aws.client("sqs").create_queue(QueueName=NAME, Attributes={"VisibilityTimeout": "60"})["QueueUrl"]
+    trust = json.dumps(TRUST)
+    role = account.aws.client("iam").create_role(RoleName="theirs", AssumeRolePolicyDocument=trust)["Role"]
+    package = io.BytesIO()
+    with zipfile.ZipFile(package, "w") as archive:
+        archive.writestr("handler.py", "")
+    awslambda = account.aws.client("lambda")
+    awslambda.create_function(
+        FunctionName=NAME, Runtime="python3.13", Role=role["Arn"], Handler="h.h", Code={"ZipFile": package.getvalue()}
+    )
+    arn = account.aws.client("sqs").get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]
+    awslambda.create_event_source_mapping(FunctionName=NAME, EventSourceArn=arn["QueueArn"])
+    before = left(account)
+    removed = play(account, aurora_autostop_state="absent")
+    assert f"{REGION}: event source mapping {NAME} to {NAME}: skipped, not ours" in removed.lines
+    assert removed.failures == removed.writes == []
+    assert left(account) == before
+
+
+def test_a_region_that_fails_ends_no_other_and_the_report_tells_what_was_done(account: Account) -> None:
+    """Tags that are numbers, as YAML reads a cost centre, are tags."""
+    options = {"aurora_autostop_regions": [REGION, OTHER], "aurora_autostop_resource_tags": {"cost-center": 7}}
+    account.aws.deny(f"lambda:CreateFunction@{REGION}")
+    made = play(account, **options)
+    assert [line for line in made.lines if not line.endswith(": changed")] == [
+        f"{REGION}: function {NAME}: failed",
+        *(f"{part}: not done" for part in PARTS[6:]),
+    ]
+    assert len(made.lines) == 2 * len(PARTS)
+    assert REGION in made.failures[-1]
+    assert "CreateFunction" in made.failures[-1]
+    assert OTHER not in made.failures[-1]
+    assert account.aws.client("lambda", OTHER).get_function(FunctionName=NAME)["Tags"]["cost-center"] == "7"
+
+    account.aws.deny(f"sqs:DeleteQueue@{OTHER}")
+    removed = play(account, **options, aurora_autostop_state="absent")
+    assert [line for line in removed.lines if line.startswith(f"{OTHER}: ") and not line.endswith(": changed")] == [
+        f"{OTHER}: queue {NAME}: failed",
+        f"{OTHER}: dead letter queue {NAME}-dlq: failed",
+        f"{OTHER}: role {NAME}-{OTHER}: not done",
+        f"{OTHER}: log group /aws/lambda/{NAME}: not done",
+    ]
+    assert f"{REGION}: log group /aws/lambda/{NAME}: changed" in removed.lines
+    assert "DeleteQueue" in removed.failures[-1]
+
+
+def test_a_botocore_that_hides_global_databases_is_refused(account: Account, tmp_path: Path) -> None:
+    (tmp_path / "botocore").mkdir()
+    (tmp_path / "botocore/__init__.py").write_text("")
+    described = tmp_path / "botocore-1.38.46.dist-info"
+    described.mkdir()
+    (described / "METADATA").write_text("Metadata-Version: 2.1\nName: botocore\nVersion: 1.38.46\n")
+    (described / "RECORD").write_text("botocore/__init__.py,,\nbotocore-1.38.46.dist-info/METADATA,,\n")
+    refused = play(
+        account, aurora_autostop_botocore="botocore>=1.30", aurora_autostop_distributions_path=[str(tmp_path)]
+    )
+    assert "1.39" in refused.failures[0]
+    assert "1.38.46" in refused.failures[0]
+    assert refused.writes == []
 
 
 @pytest.mark.parametrize(

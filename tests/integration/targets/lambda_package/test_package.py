@@ -58,6 +58,12 @@ def test_what_cannot_be_made_says_why_and_writes_nothing(account: Account) -> No
     assert not (account.folder / "guard.zip").exists()
 
 
+def test_a_folder_that_is_not_there_is_told_in_check_mode_as_well(account: Account) -> None:
+    told = play(account, True, False, dest=str(account.folder / "nowhere/guard.zip"), distributions=[])
+    assert [one.failed for one in told] == [True, True]
+    assert all("nowhere does not exist" in one.message for one in told)
+
+
 RUN = """
 import importlib.util, json, sys
 sys.path.insert(0, sys.argv[1])

@@ -201,6 +201,23 @@ def test_a_tag_moves_with_its_hold() -> None:
     assert "held running" in found.reason
 
 
+def test_a_hold_alone_moves_as_well_and_holds() -> None:
+    """The cluster has the tag, and somebody put the hold where it does nothing."""
+    held = {"autostop-until": "2030-01-01"}
+    found = decided(
+        cluster(members=("m",)), member("m", "orders", tags={**held, "team": "shop"}), wanted=Wanted(migrate_tags=True)
+    )["orders"]
+    assert [step.action for step in found.steps] == ["tag_cluster", "untag_instance"]
+    assert found.steps[0].after == found.steps[1].before == {"tags": held}
+    assert "held running" in found.reason
+
+
+def test_a_hold_alone_stays_where_the_cluster_is_not_tagged() -> None:
+    held = {"autostop-until": "2030-01-01"}
+    seen = cluster(tags={}, members=("m",)), member("m", "orders", tags=held)
+    assert decided(*seen, wanted=Wanted(migrate_tags=True)) == {}
+
+
 @pytest.mark.parametrize(
     ("on_cluster", "on_members"),
     [
@@ -208,6 +225,7 @@ def test_a_tag_moves_with_its_hold() -> None:
         ({"autostop": "Yes"}, [YES]),
         ({}, [YES, {"autostop": "no"}]),
         ({"autostop-until": "2030-01-01"}, [{**YES, "autostop-until": "2031-01-01"}]),
+        ({**YES, "autostop-until": "2030-01-01"}, [{"autostop-until": "2031-01-01"}]),
     ],
 )
 def test_contradictions_move_nothing(on_cluster: dict[str, str], on_members: list[dict[str, str]]) -> None:

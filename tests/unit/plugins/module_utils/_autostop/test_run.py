@@ -266,3 +266,26 @@ def test_waiting_without_a_pause_is_refused(given: dict[str, int]) -> None:
     with pytest.raises(fleet.OptionError, match="at least 1"):
         fleet.waiting_of({"wait": True, "wait_timeout": 10, "wait_delay": 1, **given})
     assert fleet.waiting_of({"wait": False, "wait_timeout": 10, "wait_delay": 1, **given}) is None
+
+
+def test_names_that_are_blanks_alone_do_not_mean_every_cluster() -> None:
+    """As a template makes them of a variable that is empty."""
+    defaults = {name: spec.get("default") for name, spec in fleet.OPTIONS.items()}
+    with pytest.raises(fleet.OptionError, match="clusters has nothing but blanks"):
+        fleet.wanted_of({**defaults, "clusters": ["", " "]})
+    assert fleet.wanted_of({**defaults, "clusters": ["orders", " "]}).clusters == ("orders",)
+    assert fleet.wanted_of(defaults).clusters == ()
+
+
+def test_a_name_that_nothing_bears_is_told_of() -> None:
+    """A mistyped exclude stops a cluster that was to be left alone."""
+    wanted = Wanted(clusters=("a", "nobody"), exclude=("B", "bb"))
+    seen = [run.region(Rds(a=["available"], b=["available"]), wanted, name, Clock(), act=False) for name in ("x", "y")]
+    assert fleet.unknown(wanted, seen) == [
+        "Nothing that was read is called 'nobody', which clusters names.",
+        "Nothing that was read is called 'bb', which exclude names.",
+    ]
+    one_has_it = run.region(Rds(bb=["available"]), wanted, "z", Clock(), act=False)
+    assert [text for text in fleet.unknown(wanted, [*seen, one_has_it]) if "exclude" in text] == []
+    dark = run.RegionOutcome("dark", error="denied")
+    assert fleet.unknown(wanted, [*seen, dark]) == []

@@ -35,10 +35,26 @@ CLUSTERS = {
     "update-iam-db-auth": "pending",
     "upgrading": "pending",
 }
+# Not in that list, but in answers for Multi-AZ DB clusters and Limitless.
+OTHER_CLUSTERS = {
+    "configuring-enhanced-monitoring": "pending",
+    "configuring-iam-database-auth": "pending",
+    "configuring-log-exports": "pending",
+    "failed": "skipped",
+    "incompatible-parameters": "skipped",
+    "rebooting": "pending",
+    "scaling-capacity": "pending",
+    "scaling-compute": "pending",
+    "scaling-storage": "pending",
+    "storage-config-upgrade": "pending",
+    "upgrade-failed": "skipped",
+}
 # RDS user guide, "Viewing DB instance status".
 INSTANCES = {
     "available": "changed",
     "backing-up": "pending",
+    "configuring-activity-stream": "pending",
+    "configuring-associated-roles": "pending",
     "configuring-enhanced-monitoring": "pending",
     "configuring-iam-database-auth": "pending",
     "configuring-log-exports": "pending",
@@ -85,10 +101,12 @@ ENGINES = {
 # CreateDBInstance, parameter Engine.
 STOPPABLE = (
     *("mariadb", "mysql", "postgres", "oracle-ee", "oracle-ee-cdb", "oracle-se2", "oracle-se2-cdb", "db2-ae", "db2-se"),
+    *("db2-ce", "sqlserver-dev-ee"),
     *("sqlserver-ee", "sqlserver-se", "sqlserver-ex", "sqlserver-web", "custom-sqlserver-ee", "custom-sqlserver-se"),
     *("custom-sqlserver-web", "custom-sqlserver-dev"),
 )
 OTHERS = {
+    "aurora": "aurora_member",
     "custom-oracle-ee": "rds_custom",
     "custom-oracle-ee-cdb": "rds_custom",
     "custom-oracle-se2": "rds_custom",
@@ -111,7 +129,15 @@ def of(*databases: object) -> plan.Decision:
     return decision
 
 
-@pytest.mark.parametrize(("status", "expected"), CLUSTERS.items())
+def test_no_line_stands_without_a_test() -> None:
+    unheard_of = {"dsql-of-tomorrow"}
+    assert {*CLUSTERS, *OTHER_CLUSTERS} == set(statuses.CLUSTER_STATUSES)
+    assert set(INSTANCES) == set(statuses.INSTANCE_STATUSES)
+    assert set(ENGINES) - unheard_of == set(statuses.CLUSTER_ENGINES)
+    assert {*STOPPABLE, *OTHERS} - unheard_of == set(statuses.INSTANCE_ENGINES)
+
+
+@pytest.mark.parametrize(("status", "expected"), [*CLUSTERS.items(), *OTHER_CLUSTERS.items()])
 def test_every_documented_cluster_status_has_its_line(status: str, expected: str) -> None:
     assert status in statuses.CLUSTER_STATUSES
     decision = of(cluster(status=status))

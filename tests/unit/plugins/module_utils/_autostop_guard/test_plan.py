@@ -85,8 +85,9 @@ def test_tags_that_others_have_added_stay() -> None:
 
 @pytest.mark.parametrize("present", [True, False])
 @pytest.mark.parametrize("tags", [{}, {OWNER_TAG: "another"}])
-def test_somebody_elses_thing_is_left_alone(tags: dict[str, str], present: bool) -> None:
-    change = changes(seen(alarm={"tags": tags}), present)[model.ALARM]
+@pytest.mark.parametrize("kind", plan.ORDER)
+def test_somebody_elses_thing_is_left_alone(kind: str, tags: dict[str, str], present: bool) -> None:
+    change = changes(seen(**{kind: {"tags": tags}}), present)[kind]
     assert (change.action, change.foreign) == (None, True)
 
 

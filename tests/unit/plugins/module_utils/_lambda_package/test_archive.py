@@ -67,6 +67,8 @@ def test_what_cannot_be_packaged_says_why(tmp_path: Path) -> None:
     other = folder(tmp_path / "y", a="2") / "a.py"
     with pytest.raises(PackageError, match="leads out"):
         archive.gather([("../a.py", file)], Choice())
+    with pytest.raises(PackageError, match="has no name"):
+        archive.gather([("", file)], Choice())
     with pytest.raises(PackageError, match="would both be"):
         archive.gather([("a.py", file), ("a.py", other)], Choice())
     with pytest.raises(PackageError, match="Nothing is left"):
