@@ -15,7 +15,7 @@ from typing import Any, Optional
 
 from . import policy
 from .denied import IDENTITY, PERMISSION, TRUST, Denied
-from .model import AUDIENCE, Provider, Subject, role_name
+from .model import AUDIENCE, Provider, Subject, role_account, role_name
 
 ANNOTATION = "eks.amazonaws.com/role-arn"
 ALLOWED, IMPLICIT, EXPLICIT = "allowed", "implicitDeny", "explicitDeny"
@@ -343,7 +343,7 @@ def _trusted(denied: Denied, asked: Asked, seen: Seen) -> Optional[Trusted]:
     if subject is None or seen.provider is None:
         lets_in = [_grants_of(role.trust, Provider(arn)) for arn in policy.providers(role.trust)]
         who = "; ".join(one for one in lets_in if one) or "nobody by an OIDC provider"
-        what = "No service account is named" if subject is None else f"Of which cluster {subject} is, is not said"
+        what = "No service account is named" if subject is None else f"Of which cluster {subject} is, is not known"
         return Trusted(name, subject, None, f"{what}, so that it was not checked. The role lets in: {who}.")
     verdict = policy.evaluate(role.trust, seen.provider, subject, asked.audience)
     by = tuple(map(str, verdict.by))
@@ -401,7 +401,8 @@ def _of_trust(denied: Denied, asked: Asked, seen: Seen, trusted: Optional[Truste
         )
     if seen.role_missing:
         mend = Mend(f"Create {seen.role_missing}, or mend the service account's annotation {ANNOTATION}.")
-        return f"{reason} There is no role {seen.role_missing}.", mend
+        here = "" if role_account(seen.role_missing) else " in the account of these credentials"
+        return f"{reason} There is no role {seen.role_missing}{here}.", mend
     if trusted is not None and trusted.allowed is False:
         what = f"Let {trusted.subject} into the trust policy of {trusted.role}."
         return f"{reason} {trusted.reason}", Mend(what, binding=_binding(denied, asked, trusted.role))
