@@ -373,12 +373,13 @@ def _why_not(document: Mapping[str, Any], provider: Provider, asked: Asked) -> s
     return f"Of this provider it lets in: {lets_in or f'nobody with the audience {asked.audience}'}."
 
 
-def _binding(denied: Denied, asked: Asked, role: str) -> Optional[dict[str, Any]]:
+def _binding(denied: Denied, asked: Asked, seen: Seen, role: str) -> Optional[dict[str, Any]]:
     """As iam_irsa_namespace takes it."""
     subject = subject_of(denied, asked)
     if subject is None or subject.pair is None:
         return None
-    where = {"cluster": asked.cluster} if asked.cluster else {"oidc_provider_arn": asked.provider_arn}
+    provider = asked.provider_arn or (seen.provider.arn if seen.provider else None)
+    where = {"cluster": asked.cluster} if asked.cluster else {"oidc_provider_arn": provider}
     if not any(where.values()):
         return None
     namespace, name = subject.pair
@@ -405,7 +406,7 @@ def _of_trust(denied: Denied, asked: Asked, seen: Seen, trusted: Optional[Truste
         return f"{reason} There is no role {seen.role_missing}{here}.", mend
     if trusted is not None and trusted.allowed is False:
         what = f"Let {trusted.subject} into the trust policy of {trusted.role}."
-        return f"{reason} {trusted.reason}", Mend(what, binding=_binding(denied, asked, trusted.role))
+        return f"{reason} {trusted.reason}", Mend(what, binding=_binding(denied, asked, seen, trusted.role))
     if trusted is not None and trusted.allowed:
         return f"{reason} As the trust policy stands now, it lets {trusted.subject} in.", Mend(
             "None, if the trust policy was mended since: IAM takes some seconds to follow. Otherwise the token is of "
@@ -477,7 +478,7 @@ def _of_permission(denied: Denied, asked: Asked, seen: Seen, _trusted_: Optional
         doing = "Take the Deny away" if denied.explicit else f"Allow {denied.action}"
         return f"{denied.reason}{named}", Mend(f"{doing} {_ELSEWHERE[denied.kind]}.{named}")
     if denied.caller and denied.caller.is_node:
-        return _of_node(denied, asked)
+        return _of_node(denied, asked, seen)
     if denied.explicit:
         where = denied.policy or _denying(denied, seen) or f"the {denied.kind.replace('_', ' ')} of the caller"
         return denied.reason, Mend(f"Narrow the Deny in {where}. No Allow overrides it.")
@@ -487,7 +488,7 @@ def _of_permission(denied: Denied, asked: Asked, seen: Seen, _trusted_: Optional
     return _of_missing_permission(denied, seen, seen.simulated)
 
 
-def _of_node(denied: Denied, asked: Asked) -> Judged:
+def _of_node(denied: Denied, asked: Asked, seen: Seen) -> Judged:
     reason = (
         f"{denied.reason} That session is the node's: the pod's service account has no role that works, and the SDK "
         "fell back to the node."
@@ -496,7 +497,8 @@ def _of_node(denied: Denied, asked: Asked) -> Judged:
         f"Give the service account its role{f', {asked.role}' if asked.role else ''}: trust first, then the annotation "
         f"{ANNOTATION}, then a restart of its pods. Do not widen the node's role."
     )
-    return reason, Mend(what, binding=_binding(denied, asked, role_name(asked.role)) if asked.role else None)
+    binding = _binding(denied, asked, seen, role_name(asked.role)) if asked.role else None
+    return reason, Mend(what, binding=binding)
 
 
 def _denying(denied: Denied, seen: Seen) -> Optional[str]:

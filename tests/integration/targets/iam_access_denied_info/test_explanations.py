@@ -143,8 +143,13 @@ def test_a_cloudtrail_event_needs_no_other_word(account: Account) -> None:
     assert result["side"] == "trust"
     assert result["trust"]["allowed"] is False
     assert "kube-system/aws-load-balancer-controller" in result["reason"]
-    result = account.explain(json.dumps(event), oidc_provider_arn=provider).result
-    assert result["mend"]["binding"]["oidc_provider_arn"] == provider
+    assert result["mend"]["binding"] == {
+        "role": "lbc",
+        "oidc_provider_arn": provider,
+        "namespace": SERVICE_ACCOUNT[0],
+        "service_accounts": [SERVICE_ACCOUNT[1]],
+        "state": "present",
+    }
 
 
 def test_a_role_that_is_not_there_is_told(account: Account) -> None:
