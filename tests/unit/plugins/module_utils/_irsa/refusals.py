@@ -641,6 +641,21 @@ CORPUS = [
         encoded="4GIOHlTkIaWHQD0Q0m6XSnuUMCm" * 8,
     ),
     case(
+        "implicit, with the ARN of the policy that did not allow it",
+        f"{JOHN} sts:AssumeRole on resource: arn:aws:iam::123456789012:role/x because no service control policy allows "
+        "the sts:AssumeRole action: arn:aws:organizations::111122223333:policy/o-example/service_control_policy/p-1",
+        PERMISSION,
+        "service_control_policy",
+        policy="arn:aws:organizations::111122223333:policy/o-example/service_control_policy/p-1",
+        explicit=False,
+    ),
+    case(
+        "a JSON log that escapes quotes as HTML wants them",
+        '{"level": "error", "msg": "Couldn\\u0027t retrieve verification key from your identity provider"}',
+        IDENTITY,
+        "verification_key",
+    ),
+    case(
         "a type of policy that nobody has heard of, for a role",
         f"{JOHN} sts:AssumeRole on resource: arn:aws:iam::123456789012:role/x because no lunar policy allows the "
         "sts:AssumeRole action",

@@ -378,6 +378,15 @@ def test_purge_leaves_what_is_kept_and_all_others() -> None:
     assert after["Statement"] == [kept[index] for index in (0, 1, 2, 7, 8, 9)]
 
 
+def test_statements_for_another_action_are_never_narrowed() -> None:
+    """They let nobody assume the role, so that nothing in them is this module's to change."""
+    other = {**trust(A, B), "Action": "sts:TagSession"}
+    before = document(other, trust(A, B))
+    expected = document(other, {**trust(A, B), "Condition": {"StringEquals": {AUD: STS, SUB: [B]}}})
+    assert policy.remove(before, CLUSTER, Subject(A)) == expected
+    assert policy.purge(before, CLUSTER, [Subject(B)]) == expected
+
+
 def test_squeezing_keeps_the_meaning() -> None:
     named = {**trust(A), "Sid": "Mine"}
     before = document(
