@@ -97,6 +97,8 @@ class Token:
 
 def describe(eks: Any, name: str) -> Cluster:
     """The cluster of that name: one DescribeCluster."""
+    if not name.strip():
+        raise ClusterError("The cluster's name is empty. Name one.")
     try:
         told = eks.describe_cluster(name=name)["cluster"]
     except _SERVICE_ERRORS as error:

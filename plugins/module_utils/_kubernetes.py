@@ -43,7 +43,7 @@ class Access:
 
 def connect(params: Mapping[str, Any], make_client: MakeClient, folder: str) -> Access:
     """By the options above. C(folder): where the certificate authority's file may stand while the module runs."""
-    if params.get("cluster"):
+    if params.get("cluster") is not None:  # given and empty: not the cluster of a kubeconfig
         cluster = _eks_token.describe(make_client("eks"), params["cluster"])
         return Access(for_cluster(cluster, tokens_of(cluster, make_client), folder), cluster)
     return Access(for_kubeconfig(params.get("kubeconfig"), params.get("context")))

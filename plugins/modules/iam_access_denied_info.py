@@ -252,6 +252,7 @@ from typing import Any, Optional
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
 from ..module_utils._irsa import look
+from ..module_utils._irsa.asked import check_name, check_role
 from ..module_utils._irsa.calls import CallError
 from ..module_utils._irsa.denied import parse
 from ..module_utils._irsa.explain import Asked, Seen, explain
@@ -276,10 +277,17 @@ CLIENT_CONFIG: dict[str, Any] = {"retries": {"total_max_attempts": 4}, "connect_
 def asked_of(params: dict[str, Any]) -> Asked:
     if params["oidc_provider_arn"]:
         Provider.parse(params["oidc_provider_arn"])
-    named = (params["namespace"], params["service_account"])
+    named = (params["namespace"] or "", params["service_account"] or "")
+    if any(named):  # a binding may be made of them
+        check_name("namespace", named[0])
+        check_name("service account", named[1])
+    if params["role"]:
+        check_role(params["role"])
+    if not params["audience"]:
+        raise IrsaError(f"audience is empty. Name one, or leave it out for {AUDIENCE}.")
     return Asked(
         role=params["role"] or None,
-        subject=Subject.of(*named) if all(named) else None,
+        subject=Subject.of(*named) if any(named) else None,
         cluster=params["cluster"] or None,
         provider_arn=params["oidc_provider_arn"] or None,
         audience=params["audience"],

@@ -165,7 +165,7 @@ options:
         overwritten it until then. What is missing is written again, and told in
         RV(bindings[].overwritten_by_others).
       - Let it be longer than other writers take from their reading to their write. With V(0) there is no second
-        reading.
+        reading. At most an hour.
     type: float
     default: 10
 seealso:
@@ -396,8 +396,6 @@ CLIENT_CONFIG = {
 
 
 def wanted_of(params: dict[str, Any]) -> run.Wanted:
-    if not params["bindings"]:
-        raise IrsaError("bindings is empty. Name at least one role and who may assume it.")
     return run.Wanted(
         bindings=tuple(asked(one, params["allow_wildcards"]) for one in params["bindings"]),
         wish=Wish(

@@ -281,6 +281,33 @@ def refused(bed: Bed) -> None:
     code, output = run("controller", "ansible-playbook", "daytwo.aws.access_denied", *answers, environment=ANSIBLE)
     check(code == 0 and "they allow it" in " ".join(output.split()), "the tag did not mend it.")
     proved("IAM's policy simulator allows it now. Nothing else was changed.")
+    trusted(bed)
+
+
+def trusted(bed: Bed) -> None:
+    say("The same controller in another namespace, cloudon, gets AccessDenied, too. This is CloudTrail's event:")
+    trust = demo_irsa.Trust(bed)
+    check(trust.answer("cloudon") == "AccessDenied", "STS lets cloudon in before it is trusted.")
+    answers = ("-e", json.dumps({"access_denied_message": trust.event("cloudon")}))
+    code, output = run("controller", "ansible-playbook", "daytwo.aws.access_denied", *answers, environment=ANSIBLE)
+    told = " ".join(output.split())
+    check(code == 0 and "side: trust" in told and "mend, ready: binding" in told, "it does not say trust.")
+    say("This time it is the trust policy. The binding that it offers, one service account more and nothing else:")
+    binding = {
+        "role": demo_irsa.ROLE,
+        "oidc_provider_arn": trust.provider,
+        "namespace": "cloudon",
+        "service_accounts": [demo_irsa.CONTROLLER],
+    }
+    options = json.dumps({"bindings": [binding], "settle": 1})
+    edit = ("ansible", "localhost", "-m", "daytwo.aws.iam_irsa_namespace", "-a", options)
+    code, output = run("controller", *edit, "--diff", environment=ANSIBLE)
+    check(code == 0 and "CHANGED" in output, f"ansible ends with {code}.")
+    check(trust.now() == trust.expected(), "the trust policy is not what it was with one service account more.")
+    for namespace in ("kube-system", "cloudon"):
+        check(trust.answer(namespace).endswith(f":{namespace}:{demo_irsa.CONTROLLER}"), f"STS refuses {namespace}.")
+    check(trust.answer("default") == "AccessDenied", "STS lets in a namespace that nobody named.")
+    proved("STS lets in signed tokens of kube-system and cloudon, and refuses default's. All else is as it was.")
 
 
 def summary(bed: Bed, seconds: float, v1: Image, v2: Image) -> None:

@@ -1,15 +1,21 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the demonstration needs for a load balancer controller's case: a role, its policy, a load balancer, a log."""
+"""What the demonstration needs for a load balancer controller's cases: a role, its policies, a load balancer, logs, and
+a cluster's issuer with tokens of its service accounts.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
 from typing import Any
 
 import boto3
+from botocore.exceptions import ClientError
 from testbed import Bed, paths
+from testbed.aws.control import ask
+from testbed.issuer import AUDIENCE, Issuer
 
 ROLE = "demo-lbc"
 TAG = "elbv2.k8s.aws/cluster"
@@ -60,6 +66,73 @@ def prepare(bed: Bed) -> str:
 
 def tag(bed: Bed, balancer: str) -> None:
     client(bed, "elbv2").add_tags(ResourceArns=[balancer], Tags=[{"Key": TAG, "Value": "owned"}])
+
+
+CONTROLLER = "aws-load-balancer-controller"
+
+
+class Trust:
+    """The role's other side: a cluster's issuer, its IAM OIDC provider, and a trust policy that names kube-system's
+    service account beside a statement for EC2.
+    """
+
+    def __init__(self, bed: Bed) -> None:
+        self.iam, self.sts = client(bed, "iam"), client(bed, "sts")
+        self.issuer = Issuer("https://oidc.eks.eu-central-1.amazonaws.com/id/DE300000000000000000000000000000")
+        ask(bed.env["AWS_ENDPOINT_URL"], "sts/publish", issuer=self.issuer.url, keys=self.issuer.jwks)
+        host = self.issuer.url.removeprefix("https://")
+        self.provider = f"arn:aws:iam::{paths.ACCOUNT}:oidc-provider/{host}"
+        with contextlib.suppress(self.iam.exceptions.EntityAlreadyExistsException):
+            self.iam.create_open_id_connect_provider(Url=self.issuer.url, ClientIDList=[AUDIENCE])
+        self.key = f"{host}:sub"
+        named = {f"{host}:aud": AUDIENCE, self.key: f"system:serviceaccount:kube-system:{CONTROLLER}"}
+        statement = {
+            "Effect": "Allow",
+            "Principal": {"Federated": self.provider},
+            "Action": "sts:AssumeRoleWithWebIdentity",
+            "Condition": {"StringEquals": named},
+        }
+        self.before: dict[str, Any] = {**TRUST, "Statement": [*TRUST["Statement"], statement]}
+        self.iam.update_assume_role_policy(RoleName=ROLE, PolicyDocument=json.dumps(self.before))
+
+    def expected(self) -> dict[str, Any]:
+        """The trust policy with one subject more, and nothing else."""
+        told: dict[str, Any] = copy.deepcopy(self.before)
+        subjects = told["Statement"][1]["Condition"]["StringEquals"]
+        subjects[self.key] = [subjects[self.key], f"system:serviceaccount:cloudon:{CONTROLLER}"]
+        return told
+
+    def now(self) -> dict[str, Any]:
+        return dict(self.iam.get_role(RoleName=ROLE)["Role"]["AssumeRolePolicyDocument"])
+
+    def event(self, namespace: str) -> str:
+        """As CloudTrail has it when STS refuses the controller: without words, and with everything else."""
+        identity = {
+            "type": "WebIdentityUser",
+            "userName": f"system:serviceaccount:{namespace}:{CONTROLLER}",
+            "identityProvider": self.provider,
+        }
+        told = {
+            "eventSource": "sts.amazonaws.com",
+            "eventName": "AssumeRoleWithWebIdentity",
+            "errorCode": "AccessDenied",
+            "errorMessage": "An unknown error occurred",
+            "userIdentity": identity,
+            "requestParameters": {"roleArn": f"arn:aws:iam::{paths.ACCOUNT}:role/{ROLE}"},
+        }
+        return json.dumps(told)
+
+    def answer(self, namespace: str) -> str:
+        """What STS says to a token of the controller in a namespace."""
+        try:
+            told = self.sts.assume_role_with_web_identity(
+                RoleArn=f"arn:aws:iam::{paths.ACCOUNT}:role/{ROLE}",
+                RoleSessionName="demo",
+                WebIdentityToken=self.issuer.token(namespace, CONTROLLER),
+            )
+        except ClientError as error:
+            return str(error.response["Error"]["Code"])
+        return str(told["SubjectFromWebIdentityToken"])
 
 
 def message(balancer: str) -> str:

@@ -12,8 +12,11 @@ from typing import Any, Optional
 from .model import Binding, IrsaError, Provider, Subject, has_wildcard, role_name
 
 _LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
-_NAMESPACE = re.compile(_LABEL)
-_SERVICE_ACCOUNT = re.compile(rf"{_LABEL}(\.{_LABEL})*")
+# What Kubernetes takes: labels for namespaces, subdomains for service accounts, each with its longest.
+_NAMES = {
+    "namespace": (re.compile(_LABEL), 63),
+    "service account": (re.compile(rf"{_LABEL}(\.{_LABEL})*"), 253),
+}
 _PATTERN = re.compile(r"[-a-z0-9.*?]+")
 _ROLE = re.compile(r"[\w+=,.@-]{1,64}", re.ASCII)
 _ROLE_ARN = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/(.+/)?([\w+=,.@-]{1,64})", re.ASCII)
@@ -40,19 +43,31 @@ class Asked:
         return f"{self.role}: {', '.join(f'{self.namespace}/{one}' for one in self.service_accounts)} of {where}"
 
 
+def check_role(role: str, where: str = "") -> None:
+    """C(where): what goes before the refusal, such as the option's name."""
+    if not (_ROLE_ARN if role.startswith("arn:") else _ROLE).fullmatch(role):
+        raise IrsaError(
+            f"{where}role {role!r} is neither a role's name (at most 64 of A-Z a-z 0-9 +=,.@_-) nor its ARN."
+        )
+
+
+def check_name(what: str, name: str, where: str = "", wildcards: bool = False) -> None:
+    """C(what): namespace, or service account. C(wildcards): whether it may have some."""
+    rule, longest = _NAMES[what]
+    if not (_PATTERN if wildcards and has_wildcard(name) else rule).fullmatch(name) or len(name) > longest:
+        raise IrsaError(f"{where}{name!r} is no name of a {what} that Kubernetes would take.")
+
+
 def asked(entry: Mapping[str, Any], allow_wildcards: bool) -> Asked:
     """One entry of the option; whatever is wrong with it is said with the entry's own words."""
     role = str(entry["role"])
+    check_role(role, "bindings: ")
     arn = role if role.startswith("arn:") else None
-    if not (_ROLE_ARN if arn else _ROLE).fullmatch(role):
-        raise IrsaError(
-            f"bindings: role {role!r} is neither a role's name (at most 64 of A-Z a-z 0-9 +=,.@_-) nor its ARN."
-        )
     pattern = entry.get("namespace_pattern")
     for one, other in (("cluster", "oidc_provider_arn"), ("namespace", "namespace_pattern")):
-        if entry.get(one) is None and entry.get(other) is None:  # given, and null
+        if not entry.get(one) and not entry.get(other):  # given, and null or empty
             raise IrsaError(f"bindings: {role} has neither {one} nor {other}. Give one of them.")
-    namespace = str(pattern if pattern is not None else entry["namespace"])
+    namespace = str(pattern or entry["namespace"])
     names = tuple(map(str, entry.get("service_accounts") or ()))
     if not names and not entry.get("all_service_accounts"):
         raise IrsaError(
@@ -62,7 +77,7 @@ def asked(entry: Mapping[str, Any], allow_wildcards: bool) -> Asked:
     if names and entry.get("all_service_accounts"):
         raise IrsaError(f"bindings: {role} has both service_accounts and all_service_accounts. Keep one.")
     wild = [one for one in (namespace, *names) if has_wildcard(one)]
-    if pattern is None and has_wildcard(namespace):
+    if not pattern and has_wildcard(namespace):
         raise IrsaError(
             f"bindings: namespace {namespace!r} has a wildcard. Write it as namespace_pattern, with "
             "allow_wildcards=true."
@@ -72,12 +87,8 @@ def asked(entry: Mapping[str, Any], allow_wildcards: bool) -> Asked:
             f"bindings: {', '.join(map(repr, wild))} has a wildcard, which lets in whoever creates a fitting name "
             "later. Set allow_wildcards=true if that is meant."
         )
-    for what, text, rule in (
-        ("namespace", namespace, _NAMESPACE),
-        *(("service account", one, _SERVICE_ACCOUNT) for one in names),
-    ):
-        if not (_PATTERN if has_wildcard(text) else rule).fullmatch(text) or len(text) > 253:
-            raise IrsaError(f"bindings: {text!r} is no name of a {what} that Kubernetes would take.")
+    for what, text in (("namespace", namespace), *(("service account", one) for one in names)):
+        check_name(what, text, "bindings: ", wildcards=True)
     given = entry.get("oidc_provider_arn")
     return Asked(
         role_name(role),

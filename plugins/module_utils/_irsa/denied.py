@@ -140,6 +140,22 @@ def _event_in(value: Any) -> Optional[Mapping[str, Any]]:
     return None
 
 
+def _fields(value: Any) -> Mapping[str, Any]:
+    """An object's fields; none of anything else: what is pasted need not have the shape that AWS gives it. In tables of
+    events, objects stand as text.
+    """
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            return {}
+    return value if isinstance(value, Mapping) else {}
+
+
+def _items(value: Any) -> list[Mapping[str, Any]]:
+    return [_fields(one) for one in value] if isinstance(value, list) else []
+
+
 def _flat(text: str) -> str:
     """One line with single blanks; what a log has escaped is unescaped."""
     return " ".join(re.sub(r"\\[ntr]", " ", text).replace('\\"', '"').split())
@@ -464,8 +480,12 @@ def parse(message: str) -> Denied:
     return _with_subject(told, message)
 
 
+# Names that Kubernetes takes: what has a star is nobody's, and no binding is made of it.
+_SUBJECT = r"system:serviceaccount:([a-z0-9.-]+):([a-z0-9.-]+)"
+
+
 def _with_subject(told: Denied, text: str) -> Denied:
-    found = {tuple(one) for one in re.findall(r"system:serviceaccount:([a-z0-9.-]+):([a-z0-9.-]+)", text)}
+    found = {tuple(one) for one in re.findall(_SUBJECT, text)}
     if told.side == UNKNOWN or told.subject or len(found) != 1:
         return told
     namespace, name = found.pop()
@@ -474,16 +494,16 @@ def _with_subject(told: Denied, text: str) -> Denied:
 
 def _of_event(event: Mapping[str, Any]) -> Denied:
     """A CloudTrail event: who and what stand in fields of their own; the message may say nothing."""
-    identity = event.get("userIdentity") or {}
-    asked = event.get("requestParameters") or {}
+    identity = _fields(event.get("userIdentity"))
+    asked = _fields(event.get("requestParameters"))
     name, code = str(event["eventName"]), str(event.get("errorCode") or "")
     message = _flat(str(event.get("errorMessage") or ""))
     told = _read(message) if message else Denied(UNKNOWN, "no_refusal", "")
-    if told.kind in ("no_refusal", "bare", "token_invalid"):
+    if told.kind in ("no_refusal", "bare"):
         told = _by_code(name, code, message, identity, told)
     arn = identity.get("arn")
-    subject = re.fullmatch(r"system:serviceaccount:([^:]+):([^:]+)", str(identity.get("userName") or ""))
-    resources = [one.get("ARN") for one in event.get("resources") or () if one.get("ARN")]
+    subject = re.fullmatch(_SUBJECT, str(identity.get("userName") or ""))
+    resources = [one["ARN"] for one in _items(event.get("resources")) if one.get("ARN")]
     provider = str(identity.get("identityProvider") or "").partition("oidc-provider/")[2]
     role = asked.get("roleArn") if name.startswith("AssumeRole") else None
     return replace(
@@ -527,14 +547,14 @@ def _by_code(name: str, code: str, message: str, identity: Mapping[str, Any], to
 
 def decoded(told: Mapping[str, Any]) -> Denied:
     """A decoded authorization message: STS has it as JSON, with everything that the decision went by."""
-    context = told.get("context") or {}
-    principal = str((context.get("principal") or {}).get("arn") or "")
+    context = _fields(told.get("context"))
+    principal = str(_fields(context.get("principal")).get("arn") or "")
     caller = Caller.parse(principal) if principal else None
     action, resource = context.get("action"), context.get("resource")
     explicit = bool(told.get("explicitDeny"))
     known = {
-        str(one.get("key")): tuple(str(value.get("value")) for value in ((one.get("values") or {}).get("items") or ()))
-        for one in ((context.get("conditions") or {}).get("items") or ())
+        str(one.get("key")): tuple(str(value.get("value")) for value in _items(_fields(one.get("values")).get("items")))
+        for one in _items(_fields(context.get("conditions")).get("items"))
     }
     if told.get("allowed"):
         return Denied(

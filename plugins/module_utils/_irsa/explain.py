@@ -15,7 +15,7 @@ from typing import Any, Optional
 
 from . import policy
 from .denied import IDENTITY, PERMISSION, TRUST, Denied
-from .model import AUDIENCE, Provider, Subject, role_name
+from .model import AUDIENCE, Provider, Subject, role_account, role_name
 
 ANNOTATION = "eks.amazonaws.com/role-arn"
 ALLOWED, IMPLICIT, EXPLICIT = "allowed", "implicitDeny", "explicitDeny"
@@ -343,7 +343,7 @@ def _trusted(denied: Denied, asked: Asked, seen: Seen) -> Optional[Trusted]:
     if subject is None or seen.provider is None:
         lets_in = [_grants_of(role.trust, Provider(arn)) for arn in policy.providers(role.trust)]
         who = "; ".join(one for one in lets_in if one) or "nobody by an OIDC provider"
-        what = "No service account is named" if subject is None else f"Of which cluster {subject} is, is not said"
+        what = "No service account is named" if subject is None else f"Of which cluster {subject} is, is not known"
         return Trusted(name, subject, None, f"{what}, so that it was not checked. The role lets in: {who}.")
     verdict = policy.evaluate(role.trust, seen.provider, subject, asked.audience)
     by = tuple(map(str, verdict.by))
@@ -373,12 +373,13 @@ def _why_not(document: Mapping[str, Any], provider: Provider, asked: Asked) -> s
     return f"Of this provider it lets in: {lets_in or f'nobody with the audience {asked.audience}'}."
 
 
-def _binding(denied: Denied, asked: Asked, role: str) -> Optional[dict[str, Any]]:
+def _binding(denied: Denied, asked: Asked, seen: Seen, role: str) -> Optional[dict[str, Any]]:
     """As iam_irsa_namespace takes it."""
     subject = subject_of(denied, asked)
     if subject is None or subject.pair is None:
         return None
-    where = {"cluster": asked.cluster} if asked.cluster else {"oidc_provider_arn": asked.provider_arn}
+    provider = asked.provider_arn or (seen.provider.arn if seen.provider else None)
+    where = {"cluster": asked.cluster} if asked.cluster else {"oidc_provider_arn": provider}
     if not any(where.values()):
         return None
     namespace, name = subject.pair
@@ -401,10 +402,11 @@ def _of_trust(denied: Denied, asked: Asked, seen: Seen, trusted: Optional[Truste
         )
     if seen.role_missing:
         mend = Mend(f"Create {seen.role_missing}, or mend the service account's annotation {ANNOTATION}.")
-        return f"{reason} There is no role {seen.role_missing}.", mend
+        here = "" if role_account(seen.role_missing) else " in the account of these credentials"
+        return f"{reason} There is no role {seen.role_missing}{here}.", mend
     if trusted is not None and trusted.allowed is False:
         what = f"Let {trusted.subject} into the trust policy of {trusted.role}."
-        return f"{reason} {trusted.reason}", Mend(what, binding=_binding(denied, asked, trusted.role))
+        return f"{reason} {trusted.reason}", Mend(what, binding=_binding(denied, asked, seen, trusted.role))
     if trusted is not None and trusted.allowed:
         return f"{reason} As the trust policy stands now, it lets {trusted.subject} in.", Mend(
             "None, if the trust policy was mended since: IAM takes some seconds to follow. Otherwise the token is of "
@@ -476,7 +478,7 @@ def _of_permission(denied: Denied, asked: Asked, seen: Seen, _trusted_: Optional
         doing = "Take the Deny away" if denied.explicit else f"Allow {denied.action}"
         return f"{denied.reason}{named}", Mend(f"{doing} {_ELSEWHERE[denied.kind]}.{named}")
     if denied.caller and denied.caller.is_node:
-        return _of_node(denied, asked)
+        return _of_node(denied, asked, seen)
     if denied.explicit:
         where = denied.policy or _denying(denied, seen) or f"the {denied.kind.replace('_', ' ')} of the caller"
         return denied.reason, Mend(f"Narrow the Deny in {where}. No Allow overrides it.")
@@ -486,7 +488,7 @@ def _of_permission(denied: Denied, asked: Asked, seen: Seen, _trusted_: Optional
     return _of_missing_permission(denied, seen, seen.simulated)
 
 
-def _of_node(denied: Denied, asked: Asked) -> Judged:
+def _of_node(denied: Denied, asked: Asked, seen: Seen) -> Judged:
     reason = (
         f"{denied.reason} That session is the node's: the pod's service account has no role that works, and the SDK "
         "fell back to the node."
@@ -495,7 +497,8 @@ def _of_node(denied: Denied, asked: Asked) -> Judged:
         f"Give the service account its role{f', {asked.role}' if asked.role else ''}: trust first, then the annotation "
         f"{ANNOTATION}, then a restart of its pods. Do not widen the node's role."
     )
-    return reason, Mend(what, binding=_binding(denied, asked, role_name(asked.role)) if asked.role else None)
+    binding = _binding(denied, asked, seen, role_name(asked.role)) if asked.role else None
+    return reason, Mend(what, binding=binding)
 
 
 def _denying(denied: Denied, seen: Seen) -> Optional[str]:

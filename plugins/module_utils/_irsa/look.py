@@ -18,7 +18,7 @@ from . import explain
 from .calls import CallError, call
 from .denied import Denied
 from .explain import Asked, Role, Seen, Simulation
-from .model import Provider, role_name
+from .model import Provider, role_account, role_name
 
 Client = Callable[[str, Optional[str]], Any]  # by service, and region where it matters; raises CallError where none is
 
@@ -80,12 +80,13 @@ class _Looking:
             found = call(self.client("iam", None), "GetRole", RoleName=role_name(name))["Role"]
         except CallError as error:
             if error.code == "NoSuchEntity":
-                if self._elsewhere(name):
-                    raise CallError("iam", "GetRole", error.code, self._elsewhere(name)) from error
+                elsewhere = self._elsewhere(name)
+                if elsewhere:
+                    raise CallError("iam", "GetRole", error.code, elsewhere) from error
                 return {"role_missing": name}
             raise
         arn = str(found["Arn"])
-        account = name.split(":")[4] if name.startswith("arn:") else None
+        account = role_account(name)
         if account is None and self.told.caller and self.told.caller.role == role_name(name):
             account = self.told.caller.account
         if account and account != arn.split(":")[4]:
@@ -96,6 +97,11 @@ class _Looking:
 
     def _elsewhere(self, name: str) -> str:
         """Why a role that is not found may exist all the same."""
+        account = role_account(name)
+        if account:
+            here = str(call(self.client("sts", None), "GetCallerIdentity")["Account"])
+            if account != here:
+                return f"the role is in the account {account}, and these credentials see {here}."
         if self.told.caller and self.told.caller.role == role_name(name):
             # Its session made a request: it exists, or did then.
             return (

@@ -89,6 +89,12 @@ def role_name(role: str) -> str:
     return role.rpartition("/")[2] if role.startswith("arn:") else role
 
 
+def role_account(role: str) -> Optional[str]:
+    """The account of a role that is given by its ARN."""
+    parts = role.split(":", 5)
+    return parts[4] if parts[0] == "arn" and len(parts) == 6 else None
+
+
 @dataclass(frozen=True)
 class Binding:
     """Service accounts of one namespace, and the role that they may or may not assume."""

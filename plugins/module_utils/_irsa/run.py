@@ -20,12 +20,13 @@ from typing import Any, Optional
 from . import eks, iam, plan
 from .asked import Asked
 from .calls import CallError
-from .model import Binding, IrsaError, Provider, Role, Subject, Wish
+from .model import AUDIENCE, Binding, IrsaError, Provider, Role, Subject, Wish
 from .plan import BindingPlan, RolePlan
 
 WORKERS = 8  # roles at a time: IAM throttles writes per account
 ATTEMPTS = 5  # writes of one role in a row
 ROUNDS = 5  # settle readings that find something missing
+LONGEST_SETTLE = 3600  # seconds
 SHOWS = 15.0  # seconds until a write must show: IAM is eventually consistent
 
 
@@ -48,6 +49,18 @@ class Wanted:
     new_role: iam.NewRole = field(default_factory=iam.NewRole)
     create_provider: bool = False
     settle: float = 10.0
+
+    def __post_init__(self) -> None:
+        """Refuses what would fail only once something is written."""
+        if not self.bindings:
+            raise IrsaError("bindings is empty. Name at least one role and who may assume it.")
+        if not 0 <= self.settle <= LONGEST_SETTLE:  # nor what is no number
+            raise IrsaError(f"settle is {self.settle:g}. Give seconds from 0 to {LONGEST_SETTLE}.")
+        if not self.wish.audience:
+            raise IrsaError(f"audience is empty. Name one, or leave it out for {AUDIENCE}.")
+        path = self.new_role.path
+        if not (path.startswith("/") and path.endswith("/")):
+            raise IrsaError(f"path {path!r} does not begin and end with a slash, as paths of roles do.")
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,8 @@ class Wanted:
             raise IrsaError("roles is empty. Name roles, or leave it out for every role that trusts the cluster.")
         if prefix and not (prefix.startswith("/") and prefix.endswith("/")):
             raise IrsaError(f"path_prefix {prefix!r} does not begin and end with a slash, as paths of roles do.")
+        if not params["audience"]:
+            raise IrsaError(f"audience is empty. Name one, or leave it out for {AUDIENCE}.")
         if params["service_accounts"] and not (params["cluster"] or (arn and params["kubeconfig"])):
             raise IrsaError(
                 "service_accounts needs a cluster: name it in cluster, or give oidc_provider_arn and kubeconfig."
@@ -42,8 +44,8 @@ class Wanted:
         return cls(
             roles=tuple(dict.fromkeys(params["roles"])) if params["roles"] else None,
             path_prefix=prefix or None,
-            cluster=params["cluster"] or None,
-            provider=Provider.parse(arn) if arn else None,
+            cluster=params["cluster"],
+            provider=None if arn is None else Provider.parse(arn),
             audience=params["audience"],
             join=params["service_accounts"],
         )
@@ -66,7 +68,7 @@ class Survey:
 def run(make_client: MakeClient, make_api: Callable[[], Any], wanted: Wanted) -> Survey:
     client = make_client("iam")
     provider = wanted.provider
-    if wanted.cluster:
+    if wanted.cluster is not None:
         provider = eks.provider(make_client("eks"), wanted.cluster)
     roles = _roles(client, wanted)
     listed: list[Role] = [one for one in roles.values() if isinstance(one, Role)]
@@ -94,7 +96,7 @@ def _joined(
     not_looked_at: list[str] = []
     accounts = kubernetes.service_accounts(make_api())
     associations: set[tuple[str, str]] = set()
-    if wanted.cluster:
+    if wanted.cluster is not None:
         try:
             associations = eks.associations(make_client("eks"), wanted.cluster)
         except CallError as error:

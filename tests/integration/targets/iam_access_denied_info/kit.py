@@ -63,12 +63,17 @@ class Account(Base):
         )
         return str(answer["LoadBalancers"][0]["LoadBalancerArn"])
 
-    def explain(self, message: str, _env: Mapping[str, str] | None = None, **options: Any) -> Told:
+    def explanations(self, *asked: Mapping[str, Any], env: Mapping[str, str] | None = None) -> list[Told]:
+        """One task each, in one play."""
         playbook = self.folder / f"explain-{self._runs}.yml"
-        task = {"name": "Explain", MODULE: {"error_message": message, **options}, "ignore_errors": True}
-        playbook.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": [task]}]))
-        (told,) = self.play(str(playbook), env=_env)
+        tasks = [{"name": f"Explain {n}", MODULE: one, "ignore_errors": True} for n, one in enumerate(asked)]
+        playbook.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": tasks}]))
+        told = self.play(str(playbook), env=env)
+        assert len(told) == len(asked), told
         return told
+
+    def explain(self, message: str, _env: Mapping[str, str] | None = None, **options: Any) -> Told:
+        return self.explanations({"error_message": message, **options}, env=_env)[0]
 
 
 def trust(provider: str, *subjects: tuple[str, str]) -> dict[str, Any]:

@@ -143,8 +143,13 @@ def test_a_cloudtrail_event_needs_no_other_word(account: Account) -> None:
     assert result["side"] == "trust"
     assert result["trust"]["allowed"] is False
     assert "kube-system/aws-load-balancer-controller" in result["reason"]
-    result = account.explain(json.dumps(event), oidc_provider_arn=provider).result
-    assert result["mend"]["binding"]["oidc_provider_arn"] == provider
+    assert result["mend"]["binding"] == {
+        "role": "lbc",
+        "oidc_provider_arn": provider,
+        "namespace": SERVICE_ACCOUNT[0],
+        "service_accounts": [SERVICE_ACCOUNT[1]],
+        "state": "present",
+    }
 
 
 def test_a_role_that_is_not_there_is_told(account: Account) -> None:
@@ -214,13 +219,52 @@ def test_a_role_of_the_same_name_in_another_account_is_not_mistaken(account: Acc
     assert "210987654321" in answers(told, "the role lbc", seen=False)[0]
 
 
+BAD = [
+    ({"oidc_provider_arn": "arn:aws:iam::123456789012:role/x"}, "is no ARN of an OIDC provider"),
+    ({"namespace": "shop"}, "parameters are required together"),
+    ({"namespace": "shop", "service_account": ""}, "'' is no name of a service account"),
+    # They would stand in the binding that is offered as the mend.
+    ({"namespace": "*", "service_account": "lbc"}, "'*' is no name of a namespace"),
+    ({"namespace": "shop", "service_account": "*"}, "'*' is no name of a service account"),
+    ({"namespace": "Bad:NS", "service_account": "x"}, "'Bad:NS' is no name of a namespace"),
+    ({"role": "no role"}, "role 'no role' is neither a role's name"),
+    ({"audience": ""}, "audience is empty"),
+]
+
+
 def test_bad_options_are_refused(account: Account) -> None:
-    told = account.explain("Access Denied", oidc_provider_arn="arn:aws:iam::123456789012:role/x")
-    assert told.failed
-    assert "is no ARN of an OIDC provider" in told.message
-    assert account.explain("Access Denied", namespace="shop").failed
-    told = account.explain("An error occurred (AccessDenied) when calling the GetObject operation: Access Denied")
+    bare = "An error occurred (AccessDenied) when calling the GetObject operation: Access Denied"
+    *refused, told = account.explanations(
+        *({"error_message": WEB_IDENTITY, **options} for options, _words in BAD), {"error_message": bare, "role": ""}
+    )
+    for one, (options, words) in zip(refused, BAD, strict=True):
+        assert one.failed, options
+        assert words in one.message
     assert (told.result["side"], told.result["kind"]) == ("unknown", "bare")
+
+
+def test_a_role_of_another_account_is_not_said_to_be_missing(account: Account) -> None:
+    """Nobody has looked there: the account at hand having none of that name says nothing."""
+    provider = account.cluster_provider()
+    arn = "arn:aws:iam::210987654321:role/lbc"
+    event = {
+        "eventSource": "sts.amazonaws.com",
+        "eventName": "AssumeRoleWithWebIdentity",
+        "errorCode": "AccessDenied",
+        "userIdentity": {
+            "type": "WebIdentityUser",
+            "userName": "system:serviceaccount:cloudon:lbc",
+            "identityProvider": provider,
+        },
+        "requestParameters": {"roleArn": arn},
+    }
+    for told in account.explanations(
+        {"error_message": WEB_IDENTITY, "role": arn, **NAMED}, {"error_message": json.dumps(event)}
+    ):
+        assert told.result["side"] == "trust"
+        assert "There is no role" not in told.result["reason"]
+        assert "Create" not in told.result["mend"]["what"]
+        assert "210987654321" in answers(told, "the role lbc", seen=False)[0]
 
 
 def test_the_policy_names_what_is_called_and_nothing_more(account: Account) -> None:

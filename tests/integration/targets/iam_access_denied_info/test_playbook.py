@@ -25,6 +25,7 @@ def test_the_playbook_says_it_in_lines(account: Account) -> None:
     lines = told[-1].result["msg"]
     assert lines[0] == "side: permission"
     assert any(line.startswith("mend: Tag ") and f"{TAG}=blue" in line for line in lines)
+    assert f'mend, ready: tags {{"{TAG}": "blue"}}' in lines
     assert any(line.startswith("not the mend: Adding a namespace") for line in lines)
     assert any(line.startswith("trust, apart from that: cloudon/lbc") and "denied" in line for line in lines)
     assert account.writes() == []

@@ -105,6 +105,9 @@ def test_options_that_cannot_be_followed_are_named(fleet: Fleet) -> None:
     for options, words in (
         ({"roles": []}, "roles is empty"),
         ({"path_prefix": "platform"}, "begin and end with a slash"),
+        ({"cluster": ""}, "cluster's name is empty"),  # not every cluster
+        ({"oidc_provider_arn": ""}, "no ARN of an OIDC provider"),
+        ({"cluster": "x", "audience": ""}, "audience is empty"),
         ({"roles": ["a"], "service_accounts": True}, "service_accounts needs a cluster"),
         ({"cluster": "nope"}, "DescribeCluster of nope: ResourceNotFoundException"),
         ({}, "one of the following is required"),

@@ -251,6 +251,15 @@ def test_the_authority_is_one_file_for_its_owner_alone(tmp_path: Path) -> None:
     assert Path(paths.pop()).read_text() == PEM
 
 
+def test_a_cluster_without_a_name_is_no_other_cluster(tmp_path: Path) -> None:
+    """Not the one that ~/.kube/config happens to name, on which nodes would be drained; nor EKS's list of all."""
+    for given in ({"cluster": ""}, {"cluster": " "}):
+        with pytest.raises(ClusterError, match="cluster's name is empty"):
+            _kubernetes.connect(given, lambda *_names, **_more: None, str(tmp_path))
+    with pytest.raises(ClusterError, match="cluster's name is empty"):
+        _eks_token.describe(None, "")
+
+
 def test_a_kubeconfig_that_does_not_serve_is_named(tmp_path: Path) -> None:
     pytest.importorskip("kubernetes")
     path = tmp_path / "none"

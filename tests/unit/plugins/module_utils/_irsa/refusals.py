@@ -640,6 +640,103 @@ CORPUS = [
         "encoded",
         encoded="4GIOHlTkIaWHQD0Q0m6XSnuUMCm" * 8,
     ),
+    case(
+        "implicit, with the ARN of the policy that did not allow it",
+        f"{JOHN} sts:AssumeRole on resource: arn:aws:iam::123456789012:role/x because no service control policy allows "
+        "the sts:AssumeRole action: arn:aws:organizations::111122223333:policy/o-example/service_control_policy/p-1",
+        PERMISSION,
+        "service_control_policy",
+        policy="arn:aws:organizations::111122223333:policy/o-example/service_control_policy/p-1",
+        explicit=False,
+    ),
+    case(
+        "a JSON log that escapes quotes as HTML wants them",
+        '{"level": "error", "msg": "Couldn\\u0027t retrieve verification key from your identity provider"}',
+        IDENTITY,
+        "verification_key",
+    ),
+    case(
+        "a type of policy that nobody has heard of, for a role",
+        f"{JOHN} sts:AssumeRole on resource: arn:aws:iam::123456789012:role/x because no lunar policy allows the "
+        "sts:AssumeRole action",
+        UNKNOWN,
+        "other_policy",
+    ),
+    case(
+        "web identity, with a caller: which side is not said",
+        f"{JOHN} sts:AssumeRoleWithWebIdentity on resource: arn:aws:iam::123456789012:role/x",
+        UNKNOWN,
+        "unstated",
+        more=0,
+    ),
+    case(
+        "code of a token, words of credentials",
+        "An error occurred (ExpiredTokenException) when calling the GetObject operation: "
+        "ExpiredTokenException: The provided token has expired.",
+        IDENTITY,
+        "credentials_expired",
+    ),
+    case(
+        "a call within a call: the inner one failed",
+        "operation error S3: GetObject, get identity: get credentials: operation error STS: AssumeRoleWithWebIdentity, "
+        f"AccessDenied: {WEB_IDENTITY}",
+        TRUST,
+        "web_identity",
+        operation="AssumeRoleWithWebIdentity",
+    ),
+    case(
+        "a service account beside what says nothing",
+        "system:serviceaccount:shop:web: Access Denied",
+        UNKNOWN,
+        "bare",
+        subject=None,
+    ),
+    case(
+        "a decoded message of what was allowed",
+        json.dumps({"allowed": True, "explicitDeny": False, "context": {"action": "ec2:RunInstances"}}),
+        UNKNOWN,
+        "allowed",
+    ),
+    case(
+        "CloudTrail, whose fields are text, as tables of it have them",
+        json.dumps(
+            {
+                "eventName": "GetObject",
+                "errorCode": "AccessDenied",
+                "userIdentity": "AssumedRole",
+                "requestParameters": "{}",
+                "resources": ["arn:aws:s3:::x"],
+            }
+        ),
+        UNKNOWN,
+        "bare",
+    ),
+    case(
+        "CloudTrail, with a name that no service account has",
+        event(
+            "AssumeRoleWithWebIdentity",
+            "AccessDenied",
+            "An unknown error occurred",
+            userIdentity={"type": "WebIdentityUser", "userName": "system:serviceaccount:*:*"},
+        ),
+        TRUST,
+        "web_identity",
+        subject=None,
+    ),
+    case(
+        "decoded, without the fields that STS sends",
+        json.dumps({"allowed": False, "context": "x"}),
+        PERMISSION,
+        "unstated",
+        action=None,
+    ),
+    case(
+        "decoded, with fields of other kinds",
+        json.dumps({"allowed": False, "context": {"principal": "x", "conditions": [], "action": "s3:GetObject"}}),
+        PERMISSION,
+        "unstated",
+        action="s3:GetObject",
+    ),
     case("no refusal", "Throttling: Rate exceeded", UNKNOWN, "no_refusal"),
     case("the words outside a refusal", "Request to the permissions boundary service failed", UNKNOWN, "no_refusal"),
     case("empty", "", UNKNOWN, "no_refusal"),

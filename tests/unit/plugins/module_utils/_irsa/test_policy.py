@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -233,6 +234,13 @@ def test_grants_tell_whom_each_statement_lets_in() -> None:
 def test_deleted_principals_are_found() -> None:
     gone = {"Effect": "Allow", "Principal": {"AWS": ["AROAEXAMPLEEXAMPLE123", "arn:aws:iam::123456789012:root"]}}
     assert policy.deleted_principals(document(gone)) == ["AROAEXAMPLEEXAMPLE123"]
+    user = {"Effect": "Deny", "NotPrincipal": {"AWS": "AIDAEXAMPLEEXAMPLE123"}, "Action": "*"}
+    assert policy.deleted_principals(document(gone, user, gone)) == ["AROAEXAMPLEEXAMPLE123", "AIDAEXAMPLEEXAMPLE123"]
+
+
+def test_the_size_is_of_compact_text_in_characters() -> None:
+    assert policy.compact({"Sid": "é", "Action": ["a", "b"]}) == '{"Sid":"é","Action":["a","b"]}'
+    assert policy.size({"Sid": "é", "Action": ["a", "b"]}) == 30
 
 
 # Edits
@@ -247,6 +255,19 @@ def test_a_scalar_becomes_an_array_and_nothing_else_changes() -> None:
     assert (after, index) == (expected, 1)
     assert before == kept
     assert list(after) == list(before)
+
+
+@pytest.mark.parametrize("spelling", [str.upper, str.title])
+def test_keys_in_another_case_are_the_same_keys(spelling: Callable[[str], str]) -> None:
+    """IAM knows no case in the names of condition keys (facts: irsa)."""
+
+    def spelt(subjects: Any) -> dict[str, Any]:
+        return document(SERVICE, statement({"StringEquals": {spelling(SUB): subjects}}))
+
+    assert policy.add(spelt(A), CLUSTER, Subject(B), STS) == (spelt([A, B]), 1)
+    assert policy.remove(spelt([A, B]), CLUSTER, Subject(B)) == spelt([A])
+    assert policy.purge(spelt([A, B]), CLUSTER, [Subject(A)]) == spelt([A])
+    assert policy.remove(spelt(A), CLUSTER, Subject(A)) == document(SERVICE)
 
 
 # A statement that cannot take the subject in: a new one is made.
@@ -357,6 +378,15 @@ def test_purge_leaves_what_is_kept_and_all_others() -> None:
     assert after["Statement"] == [kept[index] for index in (0, 1, 2, 7, 8, 9)]
 
 
+def test_statements_for_another_action_are_never_narrowed() -> None:
+    """They let nobody assume the role, so that nothing in them is this module's to change."""
+    other = {**trust(A, B), "Action": "sts:TagSession"}
+    before = document(other, trust(A, B))
+    expected = document(other, {**trust(A, B), "Condition": {"StringEquals": {AUD: STS, SUB: [B]}}})
+    assert policy.remove(before, CLUSTER, Subject(A)) == expected
+    assert policy.purge(before, CLUSTER, [Subject(B)]) == expected
+
+
 def test_squeezing_keeps_the_meaning() -> None:
     named = {**trust(A), "Sid": "Mine"}
     before = document(
@@ -365,6 +395,8 @@ def test_squeezing_keeps_the_meaning() -> None:
     after = policy.squeeze(before, CLUSTER)
     assert after == document(before["Statement"][0], trust(A, B, value("c", "x")), named, trust(B, aud="vault"))
     assert policy.size(after) < policy.size(before)
+    apart = document({**trust(A), "Sid": "Team"}, {**trust(B), "Sid": "Team"}, {**trust(B), "Sid": "Other"})
+    assert policy.squeeze(apart, CLUSTER) == apart  # a Sid is somebody's name for it
 
 
 def test_canonical_forms_of_one_meaning_are_equal() -> None:

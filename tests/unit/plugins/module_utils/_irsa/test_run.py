@@ -494,12 +494,36 @@ def test_contradictions_end_it_before_anything_is_read_of_roles() -> None:
         ({"service_accounts": ["a:b"]}, "no name of a service account"),
         ({"service_accounts": ["${aws:username}"]}, "no name of a service account"),
         ({"oidc_provider_arn": "arn:x"}, "no ARN of an OIDC provider"),
+        ({"oidc_provider_arn": ""}, "neither cluster nor oidc_provider_arn"),
+        ({"oidc_provider_arn": None, "cluster": ""}, "neither cluster nor oidc_provider_arn"),
+        ({"namespace": "n" * 64}, "no name of a namespace"),
     ],
 )
 def test_bindings_that_nothing_would_take(entry: dict[str, Any], words: str) -> None:
     told = {"role": "lbc", "oidc_provider_arn": CLUSTER.arn, "namespace": "b", "service_accounts": ["two"], **entry}
     with pytest.raises(IrsaError, match=words):
         asked(told, allow_wildcards=False)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"settle": float("nan")}, "settle is nan"),
+        ({"settle": float("inf")}, "settle is inf"),
+        ({"settle": -1.0}, "settle is -1"),
+        ({"wish": Wish(audience="")}, "audience is empty"),
+        ({"new_role": iam.NewRole(path="eks")}, "path 'eks' does not begin and end with a slash"),
+        ({"bindings": ()}, "bindings is empty"),
+    ],
+)
+def test_options_that_nothing_would_take(options: dict[str, Any], words: str) -> None:
+    """Before anything is written: a sleep of no length would end a run whose writes nobody is told of."""
+    good = asked(
+        {"role": "lbc", "oidc_provider_arn": CLUSTER.arn, "namespace": "b", "service_accounts": ["two"]},
+        allow_wildcards=False,
+    )
+    with pytest.raises(IrsaError, match=words):
+        run.Wanted(**{"bindings": (good,), **options})
 
 
 def test_bindings_as_they_are_told() -> None:
