@@ -1,0 +1,129 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A sysctl tried on a real kubelet: proved, and taken back byte for byte, by the role or by the node itself."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from integration.targets.eks_node_drain.kit import wait_for
+from integration.targets.role_sysctl_nodegroup.kit import UNSAFE, Fleet, named
+from integration.targets.role_sysctl_trial.kit import MARK, OWN, Trial
+
+DROP_IN = "/etc/kubernetes/kubelet/config.json.d/99-daytwo-sysctl-trial.conf"
+STATE = "/etc/daytwo-sysctl-trial"
+
+
+def untouched(trial: Trial, before: str) -> None:
+    assert trial.snapshot() == before
+    assert trial.marks() == []
+
+
+@pytest.mark.parametrize("name", ["vm.max_map_count", "net.core.*x", "kernel.sem_next_id"])
+def test_what_a_kubelet_would_not_start_with_is_refused_before_anything_is_written(trial: Trial, name: str) -> None:
+    before = trial.snapshot()
+    told = trial.run(sysctl_trial_sysctls={name: 1})
+    refused = named(told, "Refuse what the kubelet would not start with")
+    assert refused.failed
+    assert "a kubelet" in refused.message
+    assert not any(one.changed for one in told)
+    untouched(trial, before)
+
+
+def test_tried_proved_and_taken_back(trial: Trial) -> None:
+    before = trial.snapshot()
+    check = trial.run("--check")
+    assert not any(one.failed or one.changed for one in check), trial.fleet.output
+    assert f"would allow {OWN}, {UNSAFE} by {DROP_IN}" in named(check, "Show what").result["msg"][-1]
+    untouched(trial, before)
+    told = trial.run()
+    assert not any(one.failed for one in told), trial.fleet.output
+    proof = named(told, "Prove by a pod").result["nodes"]
+    assert [(one["name"], one["found"]) for one in proof] == [(trial.node, {UNSAFE: "2048"})]
+    untouched(trial, before)
+    wait_for(lambda: trial.real() == [OWN], "the kubelet with its own list")
+
+
+def test_kept_it_is_there_until_it_is_reverted(trial: Trial) -> None:
+    before = trial.snapshot()
+    told = trial.run(sysctl_trial_keep=True)
+    assert not any(one.failed for one in told), trial.fleet.output
+    assert trial.marks() == [f"taint {MARK}", MARK, f"{MARK}-before"]
+    assert json.loads(trial.ssh(f"cat {DROP_IN}"))["allowedUnsafeSysctls"] == [OWN, UNSAFE]
+    assert trial.real() == [OWN, UNSAFE]
+    assert trial.ssh("systemctl is-active daytwo-sysctl-trial.timer") == "active"
+    second = trial.run()
+    assert "a trial is under way here until" in second[-1].message
+    assert second[-1].failed
+    reverted = trial.run(sysctl_trial_mode="revert")
+    assert not any(one.failed for one in reverted), trial.fleet.output
+    assert named(reverted, "Put the kubelet's configuration back").changed
+    untouched(trial, before)
+    wait_for(lambda: trial.real() == [OWN], "the kubelet with its own list")
+    again = trial.run(sysctl_trial_mode="revert")
+    assert not any(one.failed or one.changed for one in again), trial.fleet.output
+
+
+def test_a_proof_that_fails_is_taken_back(trial: Trial) -> None:
+    before = trial.snapshot()
+    told = trial.run(sysctl_trial_sysctls={UNSAFE: "no number"}, sysctl_trial_proof_timeout=5)
+    assert named(told, "Prove by a pod").failed
+    untouched(trial, before)
+    wait_for(lambda: trial.real() == [OWN], "the kubelet with its own list")
+
+
+def test_a_kubelet_that_does_not_come_back_is_noticed_at_once(trial: Trial) -> None:
+    """Somebody has left a file there with which it will not start again."""
+    bad = "/etc/kubernetes/kubelet/config.json.d/50-bad.conf"
+    trial.ssh(f"echo '{{}}' > {bad}")
+    before = trial.snapshot()
+    told = trial.run()
+    tried = named(told, "Let the kubelet allow it")
+    assert tried.failed
+    assert "the kubelet does not stay up" in tried.result["stdout"] + tried.result["stderr"]
+    untouched(trial, before)
+    trial.ssh(f"rm {bad}; systemctl restart kubelet")
+    wait_for(lambda: trial.real() == [OWN], "the kubelet with its own list")
+
+
+def test_the_node_takes_it_back_by_itself_when_the_controller_is_killed(trial: Trial) -> None:
+    before = trial.snapshot()
+    told = trial.run(env={"IT_DIE": "Prove by a pod"}, sysctl_trial_seconds=15)
+    assert told[-1].task.endswith("Let the kubelet allow it, once the node has its way back")
+    assert told[-1].changed
+    wait_for(lambda: trial.ssh(f"ls -d {STATE} || true") == "", "the node's own timer", 60)
+    assert trial.snapshot() == before
+    wait_for(lambda: trial.real() == [OWN], "the kubelet with its own list")
+    # Its own taint a node may not take off.
+    assert trial.marks() == [f"taint {MARK}", MARK, f"{MARK}-before"]
+    told = trial.run(sysctl_trial_mode="revert")
+    assert not any(one.failed for one in told), trial.fleet.output
+    untouched(trial, before)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(
+    "task", ["Label the node", "Taint the node", "Let the kubelet", "Add the proof", "Put the", "Take the taint off"]
+)
+def test_killed_anywhere_a_revert_leaves_nothing(trial: Trial, task: str) -> None:
+    before = trial.snapshot()
+    trial.run(env={"IT_DIE": task})
+    told = trial.run(sysctl_trial_mode="revert")
+    assert not any(one.failed for one in told), trial.fleet.output
+    untouched(trial, before)
+    wait_for(lambda: trial.real() == [OWN], "the kubelet with its own list")
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("family", ["al2023 without kubelet settings", "al2"])
+def test_where_no_drop_in_is_read_the_configuration_itself_is_changed(fleet: Fleet, family: str) -> None:
+    fleet.create(fleet.new, **({"launchTemplate": fleet.al2_template()} if family == "al2" else {}))
+    trial = Trial(fleet, fleet.new)
+    before = trial.snapshot()
+    told = trial.run()
+    assert not any(one.failed for one in told), fleet.output
+    assert named(told, "Prove by a pod").result["nodes"][0]["found"] == {UNSAFE: "2048"}
+    assert named(told, "Show what").result["msg"][-1].endswith(f"config.json on {trial.node}")
+    untouched(trial, before)
+    wait_for(lambda: trial.real() == [], "the kubelet with its own list")
