@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+from collections.abc import Iterator
 
 import pytest
 from integration.targets.eks_node_drain.kit import wait_for
@@ -116,14 +118,67 @@ def test_killed_anywhere_a_revert_leaves_nothing(trial: Trial, task: str) -> Non
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("family", ["al2023 without kubelet settings", "al2"])
-def test_where_no_drop_in_is_read_the_configuration_itself_is_changed(fleet: Fleet, family: str) -> None:
-    fleet.create(fleet.new, **({"launchTemplate": fleet.al2_template()} if family == "al2" else {}))
-    trial = Trial(fleet, fleet.new)
+def test_on_al2_the_configuration_itself_is_changed(fleet: Fleet) -> None:
+    name = f"al2-{fleet.mark}"
+    fleet.create(name, launchTemplate=fleet.al2_template())
+    trial = Trial(fleet, name)
     before = trial.snapshot()
     told = trial.run()
     assert not any(one.failed for one in told), fleet.output
     assert named(told, "Prove by a pod").result["nodes"][0]["found"] == {UNSAFE: "2048"}
-    assert named(told, "Show what").result["msg"][-1].endswith(f"config.json on {trial.node}")
+    assert (
+        f"by /etc/kubernetes/kubelet/kubelet-config.json on {trial.node}" in named(told, "Show what").result["msg"][-1]
+    )
     untouched(trial, before)
     wait_for(lambda: trial.real() == [], "the kubelet with its own list")
+
+
+# An imitation, by apiclient's own documentation, on the AL2023 node: Bottlerocket's nodes in the bed have no way in.
+APICLIENT = """\
+#!/usr/bin/python3 -IS
+import json, subprocess, sys
+path = "/etc/kubernetes/kubelet/config.json.d/60-bottlerocket.conf"
+kind = {"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration"}
+name = "allowed-unsafe-sysctls"
+if sys.argv[1:] == ["get", f"settings.kubernetes.{name}"]:
+    patterns = json.load(open(path))["allowedUnsafeSysctls"]
+    print(json.dumps({"settings": {"kubernetes": {name: patterns}}}, indent=2))
+elif sys.argv[1:3] == ["set", "--json"] and len(sys.argv) == 4:
+    patterns = json.loads(sys.argv[3])["kubernetes"][name]
+    json.dump({**kind, "allowedUnsafeSysctls": patterns}, open(path, "w"))
+    subprocess.run(["systemctl", "restart", "kubelet"], check=True)
+else:
+    sys.exit(f"unknown: {sys.argv[1:]}")
+"""
+
+
+@pytest.fixture
+def bottlerocket(trial: Trial) -> Iterator[Trial]:
+    encoded = base64.b64encode(APICLIENT.encode()).decode()
+    trial.ssh(f"echo {encoded} | base64 -d > /usr/bin/apiclient && chmod 755 /usr/bin/apiclient")
+    setting = json.dumps({"kubernetes": {"allowed-unsafe-sysctls": [OWN]}})
+    trial.ssh(f"apiclient set --json '{setting}'")
+    yield trial
+    trial.ssh("rm /usr/bin/apiclient /etc/kubernetes/kubelet/config.json.d/60-bottlerocket.conf")
+    trial.ssh("systemctl restart kubelet")
+
+
+@pytest.mark.full
+def test_bottlerocket_gets_its_setting_back_from_the_controller(bottlerocket: Trial) -> None:
+    trial = bottlerocket
+    before = trial.ssh("apiclient get settings.kubernetes.allowed-unsafe-sysctls")
+    told = trial.run(sysctl_trial_node=trial.node)
+    assert not any(one.failed for one in told), trial.fleet.output
+    assert named(told, "Prove by a pod").result["nodes"][0]["found"] == {UNSAFE: "2048"}
+    assert trial.ssh("apiclient get settings.kubernetes.allowed-unsafe-sysctls") == before
+    assert trial.marks() == []
+    # No timer there: what was before stands on the node in Kubernetes.
+    trial.run(sysctl_trial_node=trial.node, env={"IT_DIE": "Prove by a pod"})
+    assert UNSAFE in trial.ssh("apiclient get settings.kubernetes.allowed-unsafe-sysctls")
+    second = trial.run(sysctl_trial_node=trial.node)
+    assert second[-1].failed
+    assert "a trial is under way here" in second[-1].message
+    reverted = trial.run(sysctl_trial_node=trial.node, sysctl_trial_mode="revert")
+    assert not any(one.failed for one in reverted), trial.fleet.output
+    assert trial.ssh("apiclient get settings.kubernetes.allowed-unsafe-sysctls") == before
+    assert trial.marks() == []
