@@ -27,28 +27,37 @@ def _openssl(*args: str) -> None:
     subprocess.run(["openssl", *args], capture_output=True, check=True, cwd=FOLDER)
 
 
+KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
 LEAF = (  # what a strict verifier (Python 3.13's default) demands of a server's certificate
     *("-addext", "basicConstraints=critical,CA:FALSE", "-addext", "keyUsage=critical,digitalSignature"),
     *("-addext", "extendedKeyUsage=serverAuth"),
 )
 
 
+def _authority(name: str) -> None:
+    if not (FOLDER / f"{name}-ca.pem").exists():
+        subject = ["-subj", f"/O=daytwo test bed/CN={name} CA", "-addext", "keyUsage=critical,keyCertSign,cRLSign"]
+        out = ["-keyout", f"{name}-ca.key", "-out", f"{name}-ca.pem", "-days", "3650"]
+        _openssl("req", "-x509", *KEY, *out, *subject)
+
+
+def _server(name: str, authority: str, common_name: str, *alternatives: str) -> None:
+    if not (FOLDER / f"{name}.pem").exists():
+        subject = ["-subj", f"/CN={common_name}", "-addext", f"subjectAltName={','.join(alternatives)}"]
+        signer = ["-CA", f"{authority}-ca.pem", "-CAkey", f"{authority}-ca.key", "-days", "3650"]
+        _openssl("req", "-x509", *KEY, "-keyout", f"{name}.key", "-out", f"{name}.pem", *subject, *LEAF, *signer)
+
+
 def ensure() -> None:
-    if BUNDLE.exists():
-        return
+    """All certificates, also those that a bed lacks which an earlier version made."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     FOLDER.chmod(0o700)
     for name, address in (("s3", paths.S3), ("registry", paths.REGISTRY_AUTH)):
-        key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-        ca = ["-subj", f"/O=daytwo test bed/CN={name} CA", "-addext", "keyUsage=critical,keyCertSign,cRLSign"]
-        _openssl("req", "-x509", *key, "-keyout", f"{name}-ca.key", "-out", f"{name}-ca.pem", "-days", "3650", *ca)
-        names = ["-subj", f"/CN={name}.testbed", "-addext", f"subjectAltName=IP:{address},DNS:{name}.testbed"]
-        signer = ["-CA", f"{name}-ca.pem", "-CAkey", f"{name}-ca.key", "-days", "3650"]
-        _openssl("req", "-x509", *key, "-keyout", f"{name}.key", "-out", f"{name}.pem", *names, *LEAF, *signer)
-    authority = ["-CA", "s3-ca.pem", "-CAkey", "s3-ca.key", "-days", "3650"]
-    names = ["-subj", "/CN=amazonaws.com", "-addext", f"subjectAltName={','.join(f'DNS:{name}' for name in NAMES)}"]
-    _openssl("req", "-x509", *key, "-keyout", "names.key", "-out", "names.pem", *names, *LEAF, *authority)
-    BUNDLE.write_text(S3_CA.read_text() + REGISTRY_CA.read_text())
+        _authority(name)
+        _server(name, name, f"{name}.testbed", f"IP:{address}", f"DNS:{name}.testbed")
+    _server("names", "s3", "amazonaws.com", *(f"DNS:{name}" for name in NAMES))
+    if not BUNDLE.exists():
+        BUNDLE.write_text(S3_CA.read_text() + REGISTRY_CA.read_text())
 
 
 def secret(name: str, made: str | None = None) -> str:

@@ -14,6 +14,7 @@ import tarfile
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import yaml
 from common import CACHE, ROOT, VENV, Counts, run, staged
@@ -75,22 +76,31 @@ def run_installed(tarball: Path) -> Counts:
             file.chmod(file.stat().st_mode & ~0o222)  # root writes nevertheless, so the content is compared below
         playbooks = sorted((collection / "playbooks").glob("*.yml"))
         for playbook in playbooks:
-            # Run for real, without its variables or with a value that is none: the role's check of arguments answers.
-            wrong = dict.fromkeys(re.findall(r"hosts: .*\{\{\s*(\w+)", playbook.read_text()), "localhost")
-            specs = collection / "roles" / playbook.stem / "meta/argument_specs.yml"
-            options = yaml.safe_load(specs.read_text())["argument_specs"]["main"]["options"]
-            if not any(option.get("required") for option in options.values()):
+            # Run for real, without its variables or with a value that is none: the role's check of arguments answers,
+            # or Ansible where a playbook has no role.
+            text = playbook.read_text()
+            wrong = dict.fromkeys(re.findall(r"hosts: .*\{\{\s*(\w+)", text), "localhost")
+            options: dict[str, Any] = {}
+            for name in re.findall(r"daytwo\.aws\.(\w+)", text):
+                if (specs := collection / "roles" / name / "meta/argument_specs.yml").exists():
+                    options.update(yaml.safe_load(specs.read_text())["argument_specs"]["main"]["options"])
+            if options and not any(option.get("required") for option in options.values()):
                 wrong[next(name for name, option in options.items() if "choices" in option)] = "neither"
             command = (f"daytwo.aws.{playbook.stem}", "-i", "localhost,", "-c", "local", "-e", json.dumps(wrong))
             ran = run(VENV / "bin/ansible-playbook", *command, cwd=elsewhere, env=env)
             refused = re.search(
-                r"missing required arguments: ([\w, ]+)|value of (\w+ must be one of: \w+), got: neither", ran.output
+                r"missing required arguments: ([\w, ]+)|value of (\w+ must be one of: [\w, ]+), got: neither"
+                r"|'(\w+)' is undefined",
+                ran.output,
             )
             if ran.returncode == 2 and refused:
-                print(f"ansible-playbook {' '.join(command)}: asks for {refused[1] or refused[2]}", flush=True)
+                print(
+                    f"ansible-playbook {' '.join(command)}: asks for {refused[1] or refused[2] or refused[3]}",
+                    flush=True,
+                )
                 counts += Counts(passed=1)
             else:
-                print(f"{ran.output}ansible-playbook {' '.join(command)}: exit {ran.returncode}, not a role's refusal")
+                print(f"{ran.output}ansible-playbook {' '.join(command)}: exit {ran.returncode}, not a refusal")
                 counts += Counts(failed=1)
         if not playbooks:
             print("the artefact holds no playbook")
