@@ -1,9 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""systemctl on a node of the bed: kubelet and containerd, by their unit files, started by the node's PID 1.
+"""systemctl on a node of the bed: services by their unit files, and timers, started by the node's PID 1.
 
-What it knows of a unit: ExecStart, Environment and EnvironmentFile of its [Service], and drop-ins. A variable without
-braces is split into words, as systemd does it; nothing is globbed.
+What it knows of a service: ExecStart, Environment and EnvironmentFile of its [Service], and drop-ins. A variable
+without braces is split into words, as systemd does it; nothing is globbed. Of a timer: OnCalendar with one moment in
+UTC, after which it starts the service of its name.
 """
 
 from __future__ import annotations
@@ -14,17 +15,23 @@ import os
 import shlex
 import socket
 import sys
+from datetime import datetime, timezone
 from typing import Any
 
-UNITS = ("kubelet", "containerd")
+UNITS = ("kubelet", "containerd")  # there whether or not their files are
+FOLDER = "/etc/systemd/system"
 SOCKET = "/run/testbed/init.sock"
 BASE = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LC_ALL": "C.UTF-8"}
 
 
-def lines(name: str) -> list[tuple[str, str]]:
-    """The settings of the unit's [Service], its drop-ins' after its own."""
+def file_of(name: str) -> str:
+    return f"{FOLDER}/{name}" if name.endswith(".timer") else f"{FOLDER}/{name}.service"
+
+
+def lines(name: str, wanted: str = "[Service]") -> list[tuple[str, str]]:
+    """The settings of that section of the unit, its drop-ins' after its own."""
     found = []
-    path = f"/etc/systemd/system/{name}.service"
+    path = file_of(name)
     for file in [path, *sorted(glob.glob(f"{path}.d/*.conf"))]:
         section = ""
         with open(file, encoding="utf-8") as text:
@@ -32,7 +39,7 @@ def lines(name: str) -> list[tuple[str, str]]:
                 line = line.strip()
                 if line.startswith("["):
                     section = line
-                elif section == "[Service]" and "=" in line and not line.startswith(("#", ";")):
+                elif section == wanted and "=" in line and not line.startswith(("#", ";")):
                     key, _equals, value = line.partition("=")
                     found.append((key.strip(), value.strip()))
     return found
@@ -42,7 +49,17 @@ def words(text: str) -> list[str]:
     return shlex.split(text)
 
 
+def timer(name: str) -> list[str]:
+    """Starts the service as a process of its own, so that stopping the timer does not stop it."""
+    moment = datetime.strptime(dict(lines(name, "[Timer]"))["OnCalendar"], "%Y-%m-%d %H:%M:%S UTC")
+    end = int(moment.replace(tzinfo=timezone.utc).timestamp())
+    service = shlex.quote(name.removesuffix(".timer"))
+    return ["sh", "-c", f'while [ "$(date +%s)" -lt {end} ]; do sleep 0.2; done; exec systemctl start {service}']
+
+
 def command(name: str) -> tuple[list[str], dict[str, str]]:
+    if name.endswith(".timer"):
+        return timer(name), {}
     start, env = "", {}
     for key, value in lines(name):
         if key == "ExecStart":
@@ -95,13 +112,13 @@ def running(name: str) -> int:
 def show(name: str) -> None:
     pid = running(name)
     state = {
-        "Id": f"{name}.service",
-        "LoadState": "loaded" if os.path.exists(f"/etc/systemd/system/{name}.service") else "not-found",
+        "Id": os.path.basename(file_of(name)),
+        "LoadState": "loaded" if os.path.exists(file_of(name)) else "not-found",
         "ActiveState": "active" if pid else "inactive",
         "SubState": "running" if pid else "dead",
         "UnitFileState": "enabled",
         "MainPID": str(pid),
-        "FragmentPath": f"/etc/systemd/system/{name}.service",
+        "FragmentPath": file_of(name),
     }
     print("\n".join(f"{key}={value}" for key, value in state.items()))
 
@@ -111,11 +128,8 @@ def main(argv: list[str]) -> int:
     verb, names = (asked or ["status"])[0], [word.removesuffix(".service") for word in asked[1:]]
     if verb in ("daemon-reload", "enable", "disable", "reset-failed", "preset"):
         return 0  # units are read anew at every start, and start with nothing but this
-    if unknown := [name for name in names if name not in UNITS]:
-        print(
-            f"Unit {unknown[0]}.service could not be found. (The test bed's nodes have {', '.join(UNITS)}.)",
-            file=sys.stderr,
-        )
+    if unknown := [name for name in names if name not in UNITS and not os.path.exists(file_of(name))]:
+        print(f"Unit {os.path.basename(file_of(unknown[0]))} could not be found.", file=sys.stderr)
         return 4 if verb in ("status", "is-active") else 5
     for name in names:
         if verb in ("stop", "restart", "try-restart", "reload-or-restart"):

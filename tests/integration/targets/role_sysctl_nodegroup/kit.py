@@ -166,8 +166,6 @@ class Fleet:
 
     def play(self, *options: str, env: dict[str, str] | None = None, **variables: Any) -> list[Told]:
         """What each task of the playbook returned, by default from the old group to the new one."""
-        self._runs += 1
-        record = self.folder / f"record-{self._runs}.jsonl"
         given = {
             "sysctl_nodegroup_cluster": self.cluster.name,
             "sysctl_nodegroup_name": self.new,
@@ -177,10 +175,16 @@ class Fleet:
             "sysctl_nodegroup_wait_delay": 1,
             **variables,
         }
+        return self.run(PLAYBOOK, given, *options, env=env)
+
+    def run(self, playbook: str, given: dict[str, Any], *options: str, env: dict[str, str] | None = None) -> list[Told]:
+        """What each task of any playbook returned."""
+        self._runs += 1
+        record = self.folder / f"record-{self._runs}.jsonl"
         (self.folder / "ansible.cfg").touch()
         kept = ("PATH", "LC_ALL", "ANSIBLE_COLLECTIONS_PATH")
         ran = subprocess.run(
-            ["ansible-playbook", PLAYBOOK, "-e", json.dumps(given), *options],
+            ["ansible-playbook", playbook, "-e", json.dumps(given), *options],
             env={
                 **{name: os.environ[name] for name in kept if name in os.environ},
                 **self.bed.env,
@@ -205,7 +209,7 @@ class Fleet:
         self.output = ran.stdout
         lines = [json.loads(line) for line in record.read_text().splitlines()]
         return [
-            Told(line["result"], line["status"] == "failed", line["task"])
+            Told(line["result"], line["status"] in ("failed", "unreachable"), line["task"])
             for line in lines
             if line["status"] != "skipped"
         ]

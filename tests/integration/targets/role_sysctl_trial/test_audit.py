@@ -1,0 +1,45 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The audit of a cluster with a real node, and a pod that its kubelet has refused."""
+
+from __future__ import annotations
+
+from integration.targets.eks_node_drain.kit import wait_for
+from integration.targets.role_sysctl_nodegroup.kit import UNSAFE, named
+from integration.targets.role_sysctl_trial.kit import OWN, Trial
+from testbed.nodes.image import BUSYBOX
+
+
+def test_it_says_what_is_allowed_and_who_is_refused(trial: Trial) -> None:
+    fleet = trial.fleet
+    path = f"/api/v1/namespaces/{fleet.namespace}/pods"
+    wait_for(
+        lambda: fleet.api.get(f"/api/v1/namespaces/{fleet.namespace}/serviceaccounts")["items"], "the service account"
+    )
+    container = {"name": "main", "image": BUSYBOX, "imagePullPolicy": "Never", "command": ["sleep", "1000"]}
+    spec = {
+        "nodeName": trial.node,
+        "securityContext": {"sysctls": [{"name": UNSAFE, "value": "2048"}]},
+        "containers": [container],
+    }
+    fleet.api.post(path, {"metadata": {"name": "wants"}, "spec": spec})
+    wait_for(lambda: fleet.api.get(f"{path}/wants")["status"].get("reason") == "SysctlForbidden", "the refusal")
+    # As the answers of a survey come: text.
+    told = fleet.run(
+        "daytwo.aws.sysctl_audit",
+        {
+            "sysctl_audit_cluster": fleet.cluster.name,
+            "sysctl_audit_node_groups": f"{fleet.old}",
+            "sysctl_audit_pods": "true",
+            "sysctl_audit_configz": "true",
+            "sysctl_audit_kubeconfig": str(fleet.cluster.kubeconfig),
+        },
+    )
+    assert not any(one.failed or one.changed for one in told), fleet.output
+    (group,) = named(told, "Look at node groups").result["groups"]
+    assert (group["name"], group["intended"], group["real"]) == (fleet.old, [OWN], {trial.node: [OWN]})
+    (allowed,) = named(told, "Show what each node group allows").result["msg"]
+    assert allowed == f"{fleet.old} ({group['version']}, al2023): {OWN}"
+    lines = named(told, "Show which pods are forbidden").result["msg"]
+    assert f"{fleet.namespace}/wants: {UNSAFE} on nodes of {fleet.old}" in "\n".join(lines)
+    assert any(line.startswith(f"{fleet.namespace}/wants on {trial.node}: ") and UNSAFE in line for line in lines)

@@ -1,0 +1,184 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A sysctl tried on a real kubelet: proved, and taken back byte for byte, by the role or by the node itself."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+
+import pytest
+from integration.targets.eks_node_drain.kit import wait_for
+from integration.targets.role_sysctl_nodegroup.kit import UNSAFE, Fleet, named
+from integration.targets.role_sysctl_trial.kit import MARK, OWN, Trial
+
+DROP_IN = "/etc/kubernetes/kubelet/config.json.d/99-daytwo-sysctl-trial.conf"
+STATE = "/etc/daytwo-sysctl-trial"
+
+
+def untouched(trial: Trial, before: str) -> None:
+    assert trial.snapshot() == before
+    assert trial.marks() == []
+
+
+@pytest.mark.parametrize("name", ["vm.max_map_count", "net.core.*x", "kernel.sem_next_id"])
+def test_what_a_kubelet_would_not_start_with_is_refused_before_anything_is_written(trial: Trial, name: str) -> None:
+    before = trial.snapshot()
+    told = trial.run(sysctl_trial_sysctls={name: 1})
+    refused = named(told, "Refuse what the kubelet would not start with")
+    assert refused.failed
+    assert "a kubelet" in refused.message
+    assert not any(one.changed for one in told)
+    untouched(trial, before)
+
+
+def test_tried_proved_and_taken_back(trial: Trial) -> None:
+    before = trial.snapshot()
+    check = trial.run("--check")
+    assert not any(one.failed or one.changed for one in check), trial.fleet.output
+    assert f"would allow {OWN}, {UNSAFE} by {DROP_IN}" in named(check, "Show what").result["msg"][-1]
+    untouched(trial, before)
+    told = trial.run()
+    assert not any(one.failed for one in told), trial.fleet.output
+    proof = named(told, "Prove by a pod").result["nodes"]
+    assert [(one["name"], one["found"]) for one in proof] == [(trial.node, {UNSAFE: "2048"})]
+    untouched(trial, before)
+    wait_for(lambda: trial.real() == [OWN], "the kubelet with its own list")
+
+
+def test_kept_it_is_there_until_it_is_reverted(trial: Trial) -> None:
+    before = trial.snapshot()
+    told = trial.run(sysctl_trial_keep=True)
+    assert not any(one.failed for one in told), trial.fleet.output
+    assert trial.marks() == [f"taint {MARK}", MARK, f"{MARK}-before"]
+    assert json.loads(trial.ssh(f"cat {DROP_IN}"))["allowedUnsafeSysctls"] == [OWN, UNSAFE]
+    assert trial.real() == [OWN, UNSAFE]
+    assert trial.ssh("systemctl is-active daytwo-sysctl-trial.timer") == "active"
+    second = trial.run()
+    assert "a trial is under way here until" in second[-1].message
+    assert second[-1].failed
+    reverted = trial.run(sysctl_trial_mode="revert")
+    assert not any(one.failed for one in reverted), trial.fleet.output
+    assert named(reverted, "Put the kubelet's configuration back").changed
+    untouched(trial, before)
+    wait_for(lambda: trial.real() == [OWN], "the kubelet with its own list")
+    again = trial.run(sysctl_trial_mode="revert")
+    assert not any(one.failed or one.changed for one in again), trial.fleet.output
+
+
+def test_a_proof_that_fails_is_taken_back(trial: Trial) -> None:
+    before = trial.snapshot()
+    told = trial.run(sysctl_trial_sysctls={UNSAFE: "no number"}, sysctl_trial_proof_timeout=5)
+    assert named(told, "Prove by a pod").failed
+    untouched(trial, before)
+    wait_for(lambda: trial.real() == [OWN], "the kubelet with its own list")
+
+
+def test_a_kubelet_that_does_not_come_back_is_noticed_at_once(trial: Trial) -> None:
+    """Somebody has left a file there with which it will not start again."""
+    bad = "/etc/kubernetes/kubelet/config.json.d/50-bad.conf"
+    trial.ssh(f"echo '{{}}' > {bad}")
+    before = trial.snapshot()
+    told = trial.run()
+    tried = named(told, "Let the kubelet allow it")
+    assert tried.failed
+    assert "the kubelet does not stay up" in tried.result["stdout"] + tried.result["stderr"]
+    untouched(trial, before)
+    trial.ssh(f"rm {bad}; systemctl restart kubelet")
+    wait_for(lambda: trial.real() == [OWN], "the kubelet with its own list")
+
+
+def test_the_node_takes_it_back_by_itself_when_the_controller_is_killed(trial: Trial) -> None:
+    before = trial.snapshot()
+    told = trial.run(env={"IT_DIE": "Prove by a pod"}, sysctl_trial_seconds=15)
+    assert told[-1].task.endswith("Let the kubelet allow it, once the node has its way back")
+    assert told[-1].changed
+    wait_for(lambda: trial.ssh(f"ls -d {STATE} || true") == "", "the node's own timer", 60)
+    assert trial.snapshot() == before
+    wait_for(lambda: trial.real() == [OWN], "the kubelet with its own list")
+    # Its own taint a node may not take off.
+    assert trial.marks() == [f"taint {MARK}", MARK, f"{MARK}-before"]
+    told = trial.run(sysctl_trial_mode="revert")
+    assert not any(one.failed for one in told), trial.fleet.output
+    untouched(trial, before)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(
+    "task", ["Label the node", "Taint the node", "Let the kubelet", "Add the proof", "Put the", "Take the taint off"]
+)
+def test_killed_anywhere_a_revert_leaves_nothing(trial: Trial, task: str) -> None:
+    before = trial.snapshot()
+    trial.run(env={"IT_DIE": task})
+    told = trial.run(sysctl_trial_mode="revert")
+    assert not any(one.failed for one in told), trial.fleet.output
+    untouched(trial, before)
+    wait_for(lambda: trial.real() == [OWN], "the kubelet with its own list")
+
+
+@pytest.mark.full
+def test_on_al2_the_configuration_itself_is_changed(fleet: Fleet) -> None:
+    name = f"al2-{fleet.mark}"
+    fleet.create(name, launchTemplate=fleet.al2_template())
+    trial = Trial(fleet, name)
+    before = trial.snapshot()
+    told = trial.run()
+    assert not any(one.failed for one in told), fleet.output
+    assert named(told, "Prove by a pod").result["nodes"][0]["found"] == {UNSAFE: "2048"}
+    assert (
+        f"by /etc/kubernetes/kubelet/kubelet-config.json on {trial.node}" in named(told, "Show what").result["msg"][-1]
+    )
+    untouched(trial, before)
+    wait_for(lambda: trial.real() == [], "the kubelet with its own list")
+
+
+# An imitation, by apiclient's own documentation, on the AL2023 node: Bottlerocket's nodes in the bed have no way in.
+APICLIENT = """\
+#!/usr/bin/python3 -IS
+import json, subprocess, sys
+path = "/etc/kubernetes/kubelet/config.json.d/60-bottlerocket.conf"
+kind = {"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration"}
+name = "allowed-unsafe-sysctls"
+if sys.argv[1:] == ["get", f"settings.kubernetes.{name}"]:
+    patterns = json.load(open(path))["allowedUnsafeSysctls"]
+    print(json.dumps({"settings": {"kubernetes": {name: patterns}}}, indent=2))
+elif sys.argv[1:3] == ["set", "--json"] and len(sys.argv) == 4:
+    patterns = json.loads(sys.argv[3])["kubernetes"][name]
+    json.dump({**kind, "allowedUnsafeSysctls": patterns}, open(path, "w"))
+    subprocess.run(["systemctl", "restart", "kubelet"], check=True)
+else:
+    sys.exit(f"unknown: {sys.argv[1:]}")
+"""
+
+
+@pytest.fixture
+def bottlerocket(trial: Trial) -> Iterator[Trial]:
+    encoded = base64.b64encode(APICLIENT.encode()).decode()
+    trial.ssh(f"echo {encoded} | base64 -d > /usr/bin/apiclient && chmod 755 /usr/bin/apiclient")
+    setting = json.dumps({"kubernetes": {"allowed-unsafe-sysctls": [OWN]}})
+    trial.ssh(f"apiclient set --json '{setting}'")
+    yield trial
+    trial.ssh("rm /usr/bin/apiclient /etc/kubernetes/kubelet/config.json.d/60-bottlerocket.conf")
+    trial.ssh("systemctl restart kubelet")
+
+
+@pytest.mark.full
+def test_bottlerocket_gets_its_setting_back_from_the_controller(bottlerocket: Trial) -> None:
+    trial = bottlerocket
+    before = trial.ssh("apiclient get settings.kubernetes.allowed-unsafe-sysctls")
+    told = trial.run(sysctl_trial_node=trial.node)
+    assert not any(one.failed for one in told), trial.fleet.output
+    assert named(told, "Prove by a pod").result["nodes"][0]["found"] == {UNSAFE: "2048"}
+    assert trial.ssh("apiclient get settings.kubernetes.allowed-unsafe-sysctls") == before
+    assert trial.marks() == []
+    # No timer there: what was before stands on the node in Kubernetes.
+    trial.run(sysctl_trial_node=trial.node, env={"IT_DIE": "Prove by a pod"})
+    assert UNSAFE in trial.ssh("apiclient get settings.kubernetes.allowed-unsafe-sysctls")
+    second = trial.run(sysctl_trial_node=trial.node)
+    assert second[-1].failed
+    assert "a trial is under way here" in second[-1].message
+    reverted = trial.run(sysctl_trial_node=trial.node, sysctl_trial_mode="revert")
+    assert not any(one.failed for one in reverted), trial.fleet.output
+    assert trial.ssh("apiclient get settings.kubernetes.allowed-unsafe-sysctls") == before
+    assert trial.marks() == []
