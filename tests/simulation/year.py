@@ -426,9 +426,8 @@ def from_role(place: Place) -> dict[str, Any]:
     variables = {**load("defaults/main.yml"), **load("vars/main.yml")}
     variables["__aurora_autostop_region"] = {"name": place.region, "names": place.names, "arns": place.arns}
     found = {}
-    for task in itertools.chain.from_iterable(
-        one.get("block", [one]) for one in load("tasks/guard_present_region.yml")
-    ):
+    tasks = load("tasks/guard_present_region.yml")
+    for task in itertools.chain.from_iterable(one.get("block", [one]) for one in tasks):
         for module, keys in GIVEN.items():
             if module in task:
                 given = {key: value for key, value in task[module].items() if key in keys}
