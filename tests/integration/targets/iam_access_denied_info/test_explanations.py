@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from integration.targets.iam_access_denied_info.kit import (
     DELETE,
     EC2,
@@ -21,6 +22,7 @@ from integration.targets.iam_access_denied_info.kit import (
     trust,
 )
 from testbed.aws.sts_decode import encode
+from testbed.own_aws import OwnAws
 
 NAMED = {"namespace": SERVICE_ACCOUNT[0], "service_account": SERVICE_ACCOUNT[1], "cluster": "blue"}
 WEB_IDENTITY = (
@@ -34,15 +36,106 @@ def answers(told: Any, looked_at: str, seen: bool = True) -> list[str]:
     return [one["answer"] for one in told.result["evidence"] if looked_at in one["looked_at"] and one["seen"] == seen]
 
 
-def test_the_classic_case_is_about_a_tag_and_not_about_a_namespace(account: Account) -> None:
-    provider = account.cluster_provider()
-    account.role("lbc", [trust(provider, ("kube-system", SERVICE_ACCOUNT[1]))], SEEING, ONLY_TAGGED)
-    balancer = account.load_balancer("shop", {"owner": "old-controller"})
-    told = account.explain(refused("lbc", DELETE, balancer), **NAMED)
-    result = told.result
-    assert not told.failed
+class Played:
+    """One account, and what everything that only looks at it was told: in one play, and in another after two mends."""
+
+    def __init__(self, account: Account) -> None:
+        self.provider = provider = account.cluster_provider()
+        elsewhere = trust(provider, ("kube-system", SERVICE_ACCOUNT[1]))
+        edge = account.aws.client("iam").create_policy(PolicyName="edge", PolicyDocument=document(SEEING))
+        self.boundary = edge["Policy"]["Arn"]
+        everything = {"Effect": "Allow", "Action": "*", "Resource": "*"}
+        account.role("lbc", [elsewhere], SEEING, ONLY_TAGGED)
+        account.role("lacking", [trust(provider, SERVICE_ACCOUNT)], SEEING)
+        account.role("edged", [EC2], everything, PermissionsBoundary=self.boundary)
+        account.role("workers", [EC2])
+        account.role("of-a-team", [elsewhere], Path="/team/")
+        self.balancer = account.load_balancer("shop", {"owner": "old-controller"})
+        self.plain = account.load_balancer("plain", {})
+        asked = self.asked()
+        account.aws.forget()
+        self.told = dict(zip(asked, account.explanations(*asked.values()), strict=True))
+        self.writes = account.writes()
+        # What was named as the mend, done.
+        account.aws.client("elbv2").add_tags(ResourceArns=[self.balancer], Tags=[{"Key": TAG, "Value": "blue"}])
+        statement = document(self.told["no action"].result["mend"]["statement"])
+        account.aws.client("iam").put_role_policy(RoleName="lacking", PolicyName="more", PolicyDocument=statement)
+        mended = ("classic", "no action")
+        self.mended = dict(zip(mended, account.explanations(*(asked[one] for one in mended)), strict=True))
+
+    def asked(self) -> dict[str, dict[str, Any]]:
+        issuer = self.provider.partition("oidc-provider/")[2]
+        missing = "InvalidIdentityToken: No OpenIDConnect provider found in your account for https://{}"
+        node = refused("workers", "elasticloadbalancing:DescribeLoadBalancers", "*", session="i-015251056f40ce440")
+        options: dict[str, dict[str, Any]] = {
+            "classic": {"error_message": refused("lbc", DELETE, self.balancer), **NAMED},
+            "no action": {"error_message": refused("lacking", DELETE, self.plain), **NAMED},
+            "boundary": {"error_message": refused("edged", DELETE, self.plain)},
+            "node": {"error_message": node, "role": "lbc", **NAMED},
+            "trust": {"error_message": WEB_IDENTITY, "role": "lbc", **NAMED},
+            "event": {"error_message": self.event("arn:aws:iam::123456789012:role/team/of-a-team")},
+            "event elsewhere": {"error_message": self.event(ELSEWHERE)},
+            "role elsewhere": {"error_message": WEB_IDENTITY, "role": ELSEWHERE, **NAMED},
+            "session elsewhere": {"error_message": refused("lbc", DELETE, "*").replace("123456789012", "210987654321")},
+            "no role": {"error_message": WEB_IDENTITY, "role": "lcb", **NAMED},
+            "no provider": {"error_message": missing.format("oidc.eks.eu-central-1.amazonaws.com/id/AB")},
+            "provider since": {"error_message": missing.format(issuer)},
+            "wrapped": {"error_message": f"{ENCODED_IN}message: {ENCODED}\n\tstatus code: 403"},
+            "encoded": {"error_message": ENCODED},
+            "undecodable": {"error_message": f"{ENCODED_IN}message: {'a' * 40}"},
+            "bare": {"error_message": BARE, "role": ""},
+        }
+        return options | {words: {"error_message": WEB_IDENTITY, **bad} for bad, words in BAD}
+
+    def event(self, role: str) -> str:
+        told = {
+            "eventSource": "sts.amazonaws.com",
+            "eventName": "AssumeRoleWithWebIdentity",
+            "errorCode": "AccessDenied",
+            "errorMessage": "An unknown error occurred",
+            "userIdentity": {
+                "type": "WebIdentityUser",
+                "userName": f"system:serviceaccount:{':'.join(SERVICE_ACCOUNT)}",
+                "identityProvider": self.provider,
+            },
+            "requestParameters": {"roleArn": role},
+        }
+        return json.dumps(told)
+
+    def __getitem__(self, name: str) -> dict[str, Any]:
+        assert not self.told[name].failed, self.told[name].message
+        return self.told[name].result
+
+
+ELSEWHERE = "arn:aws:iam::210987654321:role/lbc"
+BARE = "An error occurred (AccessDenied) when calling the GetObject operation: Access Denied"
+GROUP = "arn:aws:ec2:eu-central-1:123456789012:security-group/sg-1"
+ENCODED_IN = "UnauthorizedOperation: You are not authorized to perform this operation. Encoded authorization failure "
+ENCODED = encode(
+    "arn:aws:sts::123456789012:assumed-role/lbc/1",
+    "ec2:AuthorizeSecurityGroupIngress",
+    GROUP,
+    conditions={"ec2:Vpc": "vpc-1"},
+)
+BAD: list[tuple[dict[str, Any], str]] = [
+    ({"oidc_provider_arn": "arn:aws:iam::123456789012:role/x"}, "is no ARN of an OIDC provider"),
+    # They would stand in the binding that is offered as the mend.
+    ({"namespace": "*", "service_account": "lbc"}, "'*' is no name of a namespace"),
+    ({"namespace": "shop", "service_account": ""}, "'' is no name of a service account"),
+    ({"role": "no role"}, "role 'no role' is neither a role's name"),
+    ({"audience": ""}, "audience is empty"),
+]
+
+
+@pytest.fixture(scope="module")
+def played(aws: OwnAws, tmp_path_factory: pytest.TempPathFactory) -> Played:
+    return Played(Account(aws, Path(tmp_path_factory.mktemp("explained"))))
+
+
+def test_the_classic_case_is_about_a_tag_and_not_about_a_namespace(played: Played) -> None:
+    told, result = played.told["classic"], played["classic"]
     assert result["side"] == "permission"
-    assert (result["action"], result["resource"], result["caller"]["role"]) == (DELETE, balancer, "lbc")
+    assert (result["action"], result["resource"], result["caller"]["role"]) == (DELETE, played.balancer, "lbc")
     # The tag, in words, by the statement that asks for it, and by IAM's own answers with and without it.
     assert f"on condition that it bears the tag {TAG}" in result["reason"]
     assert "owner=old-controller" in result["reason"]
@@ -55,51 +148,34 @@ def test_the_classic_case_is_about_a_tag_and_not_about_a_namespace(account: Acco
     assert "/".join(SERVICE_ACCOUNT) in result["not_the_mend"]
     assert result["trust"]["allowed"] is False
     assert "kube-system/aws-load-balancer-controller" in result["trust"]["reason"]
-    assert account.writes() == []
-    # And it is the mend: with it, IAM allows it.
-    account.aws.client("elbv2").add_tags(ResourceArns=[balancer], Tags=[{"Key": TAG, "Value": "blue"}])
-    after = account.explain(refused("lbc", DELETE, balancer), **NAMED)
-    assert after.result["side"] == "permission"
-    assert "As the policies stand now, they allow it" in after.result["reason"]
+    # And the tag is the mend: with it, IAM allows it.
+    after = played.mended["classic"].result
+    assert after["side"] == "permission"
+    assert "As the policies stand now, they allow it" in after["reason"]
 
 
-def test_a_policy_that_lacks_the_action_is_another_mend(account: Account) -> None:
-    provider = account.cluster_provider()
-    account.role("lbc", [trust(provider, SERVICE_ACCOUNT)], SEEING)
-    balancer = account.load_balancer("shop", {})
-    result = account.explain(refused("lbc", DELETE, balancer), **NAMED).result
+def test_nothing_is_written(played: Played) -> None:
+    assert played.writes == []
+
+
+def test_a_policy_that_lacks_the_action_is_another_mend(played: Played) -> None:
+    result = played["no action"]
     assert result["side"] == "permission"
     assert result["mend"]["tags"] is None
-    statement = result["mend"]["statement"]
-    assert statement == {"Effect": "Allow", "Action": DELETE, "Resource": balancer}
+    assert result["mend"]["statement"] == {"Effect": "Allow", "Action": DELETE, "Resource": played.plain}
     assert result["trust"]["allowed"] is True
     assert result["trust"]["by"] == ["Statement[0]"]
-    account.aws.client("iam").put_role_policy(RoleName="lbc", PolicyName="more", PolicyDocument=document(statement))
-    result = account.explain(refused("lbc", DELETE, balancer), **NAMED).result
-    assert "As the policies stand now, they allow it" in result["reason"]
+    assert "As the policies stand now, they allow it" in played.mended["no action"].result["reason"]
 
 
-def test_a_boundary_is_named(account: Account) -> None:
-    boundary = account.aws.client("iam").create_policy(PolicyName="edge", PolicyDocument=document(SEEING))
-    arn = boundary["Policy"]["Arn"]
-    everything = {"Effect": "Allow", "Action": "*", "Resource": "*"}
-    account.role("lbc", [EC2], everything, PermissionsBoundary=arn)
-    balancer = account.load_balancer("shop", {})
-    result = account.explain(refused("lbc", DELETE, balancer)).result
+def test_a_boundary_is_named(played: Played) -> None:
+    result = played["boundary"]
     assert (result["side"], result["kind"]) == ("permission", "identity_policy")
-    assert f"in the permissions boundary {arn}" in result["mend"]["what"]
+    assert f"in the permissions boundary {played.boundary}" in result["mend"]["what"]
 
 
-def test_the_role_of_a_node_is_not_to_be_widened(account: Account) -> None:
-    provider = account.cluster_provider()
-    account.role("lbc", [trust(provider, ("kube-system", SERVICE_ACCOUNT[1]))], ONLY_TAGGED)
-    account.role("workers", [EC2])
-    told = account.explain(
-        refused("workers", "elasticloadbalancing:DescribeLoadBalancers", "*", session="i-015251056f40ce440"),
-        role="lbc",
-        **NAMED,
-    )
-    result = told.result
+def test_the_role_of_a_node_is_not_to_be_widened(played: Played) -> None:
+    result = played["node"]
     assert result["side"] == "permission"
     assert result["caller"]["node_role"] is True
     assert "Do not widen the node's role" in result["mend"]["what"]
@@ -113,10 +189,8 @@ def test_the_role_of_a_node_is_not_to_be_widened(account: Account) -> None:
     assert result["trust"]["role"] == "lbc"
 
 
-def test_a_refused_role_has_a_ready_binding_for_its_mend(account: Account) -> None:
-    provider = account.cluster_provider()
-    account.role("lbc", [trust(provider, ("kube-system", SERVICE_ACCOUNT[1]))], ONLY_TAGGED)
-    result = account.explain(WEB_IDENTITY, role="lbc", **NAMED).result
+def test_a_refused_role_has_a_ready_binding_for_its_mend(played: Played) -> None:
+    result = played["trust"]
     assert (result["side"], result["kind"]) == ("trust", "web_identity")
     assert "kube-system/aws-load-balancer-controller" in result["reason"]
     assert result["mend"]["binding"]["namespace"] == "cloudon"
@@ -124,66 +198,65 @@ def test_a_refused_role_has_a_ready_binding_for_its_mend(account: Account) -> No
     assert result["trust"]["allowed"] is False
 
 
-def test_a_cloudtrail_event_needs_no_other_word(account: Account) -> None:
-    provider = account.cluster_provider()
-    account.role("lbc", [trust(provider, ("kube-system", SERVICE_ACCOUNT[1]))], Path="/team/")
-    event = {
-        "eventSource": "sts.amazonaws.com",
-        "eventName": "AssumeRoleWithWebIdentity",
-        "errorCode": "AccessDenied",
-        "errorMessage": "An unknown error occurred",
-        "userIdentity": {
-            "type": "WebIdentityUser",
-            "userName": "system:serviceaccount:cloudon:aws-load-balancer-controller",
-            "identityProvider": provider,
-        },
-        "requestParameters": {"roleArn": "arn:aws:iam::123456789012:role/team/lbc"},
-    }
-    result = account.explain(json.dumps(event)).result
+def test_a_cloudtrail_event_needs_no_other_word(played: Played) -> None:
+    result = played["event"]
     assert result["side"] == "trust"
     assert result["trust"]["allowed"] is False
     assert "kube-system/aws-load-balancer-controller" in result["reason"]
     assert result["mend"]["binding"] == {
-        "role": "lbc",
-        "oidc_provider_arn": provider,
+        "role": "of-a-team",
+        "oidc_provider_arn": played.provider,
         "namespace": SERVICE_ACCOUNT[0],
         "service_accounts": [SERVICE_ACCOUNT[1]],
         "state": "present",
     }
 
 
-def test_a_role_that_is_not_there_is_told(account: Account) -> None:
-    account.cluster_provider()
-    result = account.explain(WEB_IDENTITY, role="lcb", **NAMED).result
-    assert result["side"] == "trust"
-    assert "There is no role lcb" in result["reason"]
+def test_a_role_that_is_not_there_is_told(played: Played) -> None:
+    assert played["no role"]["side"] == "trust"
+    assert "There is no role lcb in the account of these credentials" in played["no role"]["reason"]
 
 
-def test_a_provider_that_is_not_there_is_told(account: Account) -> None:
-    message = "InvalidIdentityToken: No OpenIDConnect provider found in your account for {}"
-    told = account.explain(message.format("https://oidc.eks.eu-central-1.amazonaws.com/id/AB"))
-    assert told.result["side"] == "identity"
-    assert answers(told, "OIDC provider arn") == ["There is no such provider in IAM."]
-    issuer = account.cluster_provider().partition("oidc-provider/")[2]
-    told = account.explain(message.format(f"https://{issuer}"))
-    assert told.result["side"] == "identity"
-    assert "As IAM stands now, this account has the provider" in told.result["reason"]
+@pytest.mark.parametrize("how", ["role elsewhere", "event elsewhere"])
+def test_a_role_of_another_account_is_not_said_to_be_missing(played: Played, how: str) -> None:
+    """Nobody has looked there: the account at hand having none of that name says nothing. (It has one, too.)"""
+    assert played[how]["side"] == "trust"
+    assert "There is no role" not in played[how]["reason"]
+    assert "Create" not in played[how]["mend"]["what"]
+    assert played[how]["trust"] is None
+    assert "210987654321" in answers(played.told[how], "the role lbc", seen=False)[0]
 
 
-def test_an_encoded_message_is_decoded(account: Account) -> None:
-    caller = "arn:aws:sts::123456789012:assumed-role/lbc/1"
-    group = "arn:aws:ec2:eu-central-1:123456789012:security-group/sg-1"
-    account.role("lbc", [EC2], SEEING)
-    encoded = encode(caller, "ec2:AuthorizeSecurityGroupIngress", group, conditions={"ec2:Vpc": "vpc-1"})
-    wrapped = "UnauthorizedOperation: You are not authorized to perform this operation. Encoded authorization failure "
-    for message in (f"{wrapped}message: {encoded}\n\tstatus code: 403", encoded):
-        result = account.explain(message).result
+def test_a_role_of_the_same_name_in_another_account_is_not_mistaken(played: Played) -> None:
+    assert played["session elsewhere"]["trust"] is None
+    assert "210987654321" in answers(played.told["session elsewhere"], "the role lbc", seen=False)[0]
+
+
+def test_a_provider_that_is_not_there_is_told(played: Played) -> None:
+    assert played["no provider"]["side"] == "identity"
+    assert answers(played.told["no provider"], "OIDC provider arn") == ["There is no such provider in IAM."]
+    assert played["provider since"]["side"] == "identity"
+    assert "As IAM stands now, this account has the provider" in played["provider since"]["reason"]
+
+
+def test_an_encoded_message_is_decoded(played: Played) -> None:
+    for how in ("wrapped", "encoded"):
+        result = played[how]
         assert (result["side"], result["action"]) == ("permission", "ec2:AuthorizeSecurityGroupIngress")
         assert result["caller"]["role"] == "lbc"
-        assert result["mend"]["statement"]["Resource"] == group
-    told = account.explain(f"{wrapped}message: {'a' * 40}")
-    assert told.result["side"] == "permission"
-    assert "InvalidAuthorizationMessageException" in answers(told, "encoded", seen=False)[0]
+        assert result["mend"]["statement"]["Resource"] == GROUP
+    assert played["undecodable"]["side"] == "permission"
+    assert "InvalidAuthorizationMessageException" in answers(played.told["undecodable"], "encoded", seen=False)[0]
+
+
+def test_what_says_nothing_stays_unknown(played: Played) -> None:
+    assert (played["bare"]["side"], played["bare"]["kind"]) == ("unknown", "bare")
+
+
+@pytest.mark.parametrize("words", [words for _bad, words in BAD])
+def test_bad_options_are_refused(played: Played, words: str) -> None:
+    assert played.told[words].failed
+    assert words in played.told[words].message
 
 
 def test_what_may_not_be_looked_at_is_said_and_nothing_concluded(account: Account) -> None:
@@ -209,62 +282,6 @@ def test_without_credentials_the_message_is_still_read(account: Account) -> None
     assert not told.failed
     assert told.result["side"] == "permission"
     assert answers(told, "the role lbc", seen=False)
-
-
-def test_a_role_of_the_same_name_in_another_account_is_not_mistaken(account: Account) -> None:
-    account.role("lbc", [EC2], SEEING)
-    message = refused("lbc", DELETE, "*").replace("123456789012", "210987654321")
-    told = account.explain(message)
-    assert told.result["trust"] is None
-    assert "210987654321" in answers(told, "the role lbc", seen=False)[0]
-
-
-BAD = [
-    ({"oidc_provider_arn": "arn:aws:iam::123456789012:role/x"}, "is no ARN of an OIDC provider"),
-    ({"namespace": "shop"}, "parameters are required together"),
-    ({"namespace": "shop", "service_account": ""}, "'' is no name of a service account"),
-    # They would stand in the binding that is offered as the mend.
-    ({"namespace": "*", "service_account": "lbc"}, "'*' is no name of a namespace"),
-    ({"namespace": "shop", "service_account": "*"}, "'*' is no name of a service account"),
-    ({"namespace": "Bad:NS", "service_account": "x"}, "'Bad:NS' is no name of a namespace"),
-    ({"role": "no role"}, "role 'no role' is neither a role's name"),
-    ({"audience": ""}, "audience is empty"),
-]
-
-
-def test_bad_options_are_refused(account: Account) -> None:
-    bare = "An error occurred (AccessDenied) when calling the GetObject operation: Access Denied"
-    *refused, told = account.explanations(
-        *({"error_message": WEB_IDENTITY, **options} for options, _words in BAD), {"error_message": bare, "role": ""}
-    )
-    for one, (options, words) in zip(refused, BAD, strict=True):
-        assert one.failed, options
-        assert words in one.message
-    assert (told.result["side"], told.result["kind"]) == ("unknown", "bare")
-
-
-def test_a_role_of_another_account_is_not_said_to_be_missing(account: Account) -> None:
-    """Nobody has looked there: the account at hand having none of that name says nothing."""
-    provider = account.cluster_provider()
-    arn = "arn:aws:iam::210987654321:role/lbc"
-    event = {
-        "eventSource": "sts.amazonaws.com",
-        "eventName": "AssumeRoleWithWebIdentity",
-        "errorCode": "AccessDenied",
-        "userIdentity": {
-            "type": "WebIdentityUser",
-            "userName": "system:serviceaccount:cloudon:lbc",
-            "identityProvider": provider,
-        },
-        "requestParameters": {"roleArn": arn},
-    }
-    for told in account.explanations(
-        {"error_message": WEB_IDENTITY, "role": arn, **NAMED}, {"error_message": json.dumps(event)}
-    ):
-        assert told.result["side"] == "trust"
-        assert "There is no role" not in told.result["reason"]
-        assert "Create" not in told.result["mend"]["what"]
-        assert "210987654321" in answers(told, "the role lbc", seen=False)[0]
 
 
 def test_the_policy_names_what_is_called_and_nothing_more(account: Account) -> None:

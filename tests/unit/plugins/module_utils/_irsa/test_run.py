@@ -403,6 +403,13 @@ def test_a_role_that_somebody_else_creates_first_keeps_its_trust() -> None:
     assert told["bindings"][0]["status"] == "changed"
 
 
+def test_all_pages_of_roles_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(iam, "PAGE", 5)
+    client = Iam(**{f"r{number:02}": document(SERVICE) for number in range(12)})
+    assert [one.name for one in iam.every_role(client)] == sorted(client.roles)
+    assert client.calls["ListRoles"] == 3
+
+
 def test_a_missing_provider_is_named_or_made() -> None:
     client = Iam(lbc=document(trust(A)))
     client.providers.clear()
