@@ -17,7 +17,7 @@ targets := $(shell sed -n 's/^\([a-z-]*\):.*\#\# .*/\1/p' Makefile)
 help: ## list what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 18
 
-demo: ## a real image comes to hosts without internet, Aurora clusters stay off: told step by step
+demo: ## images for hosts without internet, Aurora clusters that stay off, sysctls for pods: told step by step
 	$(enter) tests/tools/demo.sh
 
 test: ## everything that a change must pass: lint, unit, integration, molecule, build

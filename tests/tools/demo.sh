@@ -6,9 +6,10 @@ set -eu
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 # shellcheck source=env.sh
 . tests/tools/env.sh
-# Kubernetes' programs, for whatever comes after the demonstration; it does not wait for them.
+# Kubernetes' programs, for the last act, which says so where they are not there yet.
 nice python -m testbed build >"$CACHE/build-cluster.out" 2>&1 </dev/null &
 echo "The test bed comes up: three docker hosts, a registry and an S3 server (minutes on a new machine, else a moment)."
 python -m testbed up
 python tests/tools/demo.py
-exec python tests/tools/demo_autostop.py
+python tests/tools/demo_autostop.py
+exec python tests/tools/demo_sysctl.py
