@@ -7,6 +7,7 @@ from __future__ import annotations
 import threading
 import time
 
+import pytest
 from integration.targets.eks_node_drain.kit import Shop, wait_for
 
 
@@ -44,6 +45,7 @@ def test_check_run_check_run_and_never_fewer_than_the_budget_says(shop: Shop) ->
     assert (back.changed, shop.cordoned()) == (True, [])
 
 
+@pytest.mark.full
 def test_a_budget_that_never_allows_keeps_the_pods_and_gives_the_nodes_back(shop: Shop) -> None:
     shop.deploy("web", 2)
     shop.budget("never", "web", maxUnavailable=0)

@@ -111,6 +111,7 @@ def test_a_foreign_template_is_copied_and_merged_and_never_edited(account: Accou
     assert "        - kernel.sem\n        - net.core.somaxconn\n" in text
 
 
+@pytest.mark.full
 def test_an_ami_of_ones_own(account: Account) -> None:
     image = account.ec2.describe_images()["Images"][0]["ImageId"]
     script = "#!/bin/bash\n/etc/eks/bootstrap.sh prod --kubelet-extra-args '--max-pods=20'\n"
@@ -199,6 +200,7 @@ def test_an_update_that_fails_is_a_failure_though_the_group_is_active(account: A
     assert account.writes() == ["UpdateNodegroupVersion"]  # the template version was there already
 
 
+@pytest.mark.full
 def test_a_group_whose_nodes_do_not_join_is_told_with_its_instances(account: Account) -> None:
     account.create()
     issue = {"code": "NodeCreationFailure", "message": "failed to join", "resourceIds": ["i-0bad"]}
@@ -210,6 +212,7 @@ def test_a_group_whose_nodes_do_not_join_is_told_with_its_instances(account: Acc
     assert "i-0bad" in told.message
 
 
+@pytest.mark.full
 def test_a_time_that_runs_out_says_what_was_seen_and_a_re_run_goes_on(account: Account) -> None:
     account.create()
     account.settings(create_seconds=3600)
@@ -223,6 +226,7 @@ def test_a_time_that_runs_out_says_what_was_seen_and_a_re_run_goes_on(account: A
     assert account.writes() == []
 
 
+@pytest.mark.full
 def test_a_run_that_was_killed_after_the_template_leaves_no_orphan(account: Account) -> None:
     account.create()
     account.aws.deny("eks:CreateNodegroup")
@@ -240,7 +244,10 @@ def test_a_run_that_was_killed_after_the_template_leaves_no_orphan(account: Acco
 
 @pytest.mark.parametrize(
     "tags",
-    [{"alpha.eksctl.io/cluster-name": "prod", "alpha.eksctl.io/nodegroup-name": "old"}, {"managed-by": "terraform"}],
+    [
+        {"alpha.eksctl.io/cluster-name": "prod", "alpha.eksctl.io/nodegroup-name": "old"},
+        pytest.param({"managed-by": "terraform"}, marks=pytest.mark.full),
+    ],
 )
 def test_groups_of_other_tools_are_neither_shared_with_nor_deleted(account: Account, tags: dict[str, str]) -> None:
     account.create(tags=tags)
@@ -275,8 +282,7 @@ def test_absent_takes_group_and_template_and_a_second_time_nothing(account: Acco
 def test_old_template_versions_are_bounded(account: Account) -> None:
     account.create()
     account.one(**CLONE)
-    for number in range(7):
-        account.run({"name": "workers", "sysctls": [f"net.core.x{number}"]})
+    account.run(*({"name": "workers", "sysctls": [f"net.core.x{number}"]} for number in range(7)))
     found = account.ec2.describe_launch_template_versions(LaunchTemplateName=OURS)["LaunchTemplateVersions"]
     numbers = sorted(one["VersionNumber"] for one in found)
     assert numbers == [1, 4, 5, 6, 7, 8]  # the default, and the newest five
@@ -297,15 +303,18 @@ def test_the_documented_policy_is_enough_and_each_of_its_actions_is_needed(accou
     document = json.loads((Path(__file__).parents[4] / "docs/iam/eks_sysctl_nodegroup.json").read_text())
     actions = {one for statement in document["Statement"] for one in listed(statement["Action"])}
     account.create("workers")
-    account.aws.forget()
-    account.one(name="workers", sysctls=[UNSAFE])
-    account.one(name="workers", sysctls=["net.core.*"], labels={"a": "b"}, tags={"c": "d"})
-    for number in range(6):
-        account.one(name="workers", sysctls=[f"net.core.x{number}"])
-    account.one(name="workers", state="absent", force=True)
-    freeze = {"_module": "daytwo.aws.eks_nodegroup_freeze", "cluster": CLUSTER, "names": ["old"], "wait_delay": 1}
     account.create("old")
-    account.run({**freeze, "state": "frozen"}, {**freeze, "state": "thawed"})
+    account.aws.forget()
+    freeze = {"_module": "daytwo.aws.eks_nodegroup_freeze", "cluster": CLUSTER, "names": ["old"], "wait_delay": 1}
+    told = account.run(
+        {"name": "workers", "sysctls": [UNSAFE]},
+        {"name": "workers", "sysctls": ["net.core.*"], "labels": {"a": "b"}, "tags": {"c": "d"}},
+        *({"name": "workers", "sysctls": [f"net.core.x{number}"]} for number in range(6)),
+        {"name": "workers", "state": "absent", "force": True},
+        {**freeze, "state": "frozen"},
+        {**freeze, "state": "thawed"},
+    )
+    assert [one.message for one in told if one.failed] == []
     used = {call.action for call in account.aws.calls()}
     assert used <= actions, used - actions
     # What is only checked by AWS beside the call itself is named as such in docs.

@@ -83,6 +83,7 @@ def test_a_proof_that_fails_is_taken_back(trial: Trial) -> None:
     wait_for(lambda: trial.real() == [OWN], "the kubelet with its own list")
 
 
+@pytest.mark.full
 def test_a_kubelet_that_does_not_come_back_is_noticed_at_once(trial: Trial) -> None:
     """Somebody has left a file there with which it will not start again."""
     bad = "/etc/kubernetes/kubelet/config.json.d/50-bad.conf"
