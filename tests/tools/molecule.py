@@ -19,6 +19,8 @@ def main(names: list[str]) -> None:
     else:
         for number, name in enumerate(scenarios, 1):
             print(f"== scenario {number} of {len(scenarios)}: {name}", flush=True)
+            # Else it remembers that an earlier bed was prepared, and doesn't prepare this one.
+            run(VENV / "bin/molecule", "reset", "--scenario-name", name, cwd=EXTENSIONS, each=echo)
             ran = run(VENV / "bin/molecule", "test", "--scenario-name", name, cwd=EXTENSIONS, each=echo)
             total += Counts(failed=1) if ran.returncode else Counts(passed=1)
             print(f"-- {name}: {'FAILED' if ran.returncode else 'ok'} in {ran.seconds:.0f} s", flush=True)

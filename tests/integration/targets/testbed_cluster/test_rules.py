@@ -69,7 +69,9 @@ def refuses(eks: Any, call: str, code: str, words: str, **params: Any) -> None:
 
 
 def role(name: str) -> str:
-    arn: str = client("iam").create_role(RoleName=name, AssumeRolePolicyDocument="{}")["Role"]["Arn"]
+    statement = {"Effect": "Allow", "Principal": {"Service": "eks.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    trust = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    arn: str = client("iam").create_role(RoleName=name, AssumeRolePolicyDocument=trust)["Role"]["Arn"]
     return arn
 
 
