@@ -116,6 +116,13 @@ def test_what_passes_everywhere_passes(tmp_path: Path) -> None:
     assert (code, lines[-1]) == (0, "7 passed, 0 failed")
 
 
+def test_what_chooses_targets_chooses_nothing_within_them(tmp_path: Path) -> None:
+    targets = {"one": "echo $(ONLY)3 passed, 0 failed"}
+    tools = [sys.executable, ROOT / "tests/tools/all.py", "one"]
+    code, lines = run_with_make(tmp_path, targets, "env", "MAKEFLAGS= -- ONLY=wrong", *tools)
+    assert (code, lines[-1]) == (0, "3 passed, 0 failed")
+
+
 def test_a_target_that_checks_nothing_fails(tmp_path: Path) -> None:
     code, lines = make_test(tmp_path, {"one": "echo 3 passed, 0 failed", "two": "true"})
     assert (code, lines[-1]) == (1, "3 passed, 1 failed")
