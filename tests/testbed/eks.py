@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from . import control_plane, paths
+from .aws.control import ask
 from .node import ENV, BedError
 
 NAME = "testbed"
@@ -102,7 +103,8 @@ class Cluster:
         if not (control_plane.BIN / "kubelet").exists():
             raise BedError("this bed has no programs for a cluster: `python -m testbed up --cluster` brings them")
         if NAME in self.client("eks").list_clusters()["clusters"]:
-            self.delete()
+            # Broken, or its control plane was lost: then its groups cannot be deleted by EKS's own calls.
+            ask(self.env()["AWS_ENDPOINT_URL"], "eks/forget", region=paths.REGION, name=NAME)
         self.create()
         return True
 

@@ -17,6 +17,7 @@ from datetime import datetime, timezone
 from typing import Any
 from urllib.parse import unquote
 
+from moto.core import DEFAULT_ACCOUNT_ID
 from moto.core.responses import ActionResult
 from moto.ec2.exceptions import EC2ClientError
 from moto.ec2.models import ec2_backends
@@ -31,7 +32,8 @@ from ..node import BedError
 from . import eks_access
 from .caller_identity import caller
 from .clock import CLOCK
-from .eks_life import begin_update
+from .control import command
+from .eks_life import begin_update, nodes_of
 from .rules import rule
 
 url_paths["{0}/cluster-versions$"] = dispatcher.dispatch
@@ -247,6 +249,21 @@ def _go(plain: Callable[..., Any], backend: EKSBackend, name: str) -> None:
         control_plane.stop()
         if name in backend.clusters:
             forget_network(backend, plain(backend, name))
+
+
+@command("eks/forget")
+def forget(region: str, name: str) -> None:
+    """Takes a cluster away with its groups and their instances, whatever state it is in: for one whose control plane
+    was lost, so that no call could end its groups. The controller ends what runs as these instances."""
+    backend = eks_backends[DEFAULT_ACCOUNT_ID][region]
+    with AT_WORK:  # one that is just coming goes when it has come
+        cluster = backend.clusters.pop(name)
+        instances = [key for group in cluster.nodegroups.values() for key in nodes_of(group)]
+        if instances:
+            ec2_backends[backend.account_id][region].terminate_instances(instances)
+        if cluster.testbed_live:
+            control_plane.stop()
+        forget_network(backend, cluster)
 
 
 @rule(EKSBackend, "reset", fact="none: an account without anything in it has no cluster that runs, either")

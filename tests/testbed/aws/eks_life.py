@@ -83,6 +83,11 @@ def is_real(cluster: Cluster, group: Nodegroup) -> bool:
     return is_live(cluster) and not str(group.ami_type).startswith("WINDOWS")
 
 
+def nodes_of(group: Nodegroup) -> dict[str, dict[str, Any]]:
+    kept: dict[str, dict[str, Any]] = group.__dict__.setdefault("testbed_nodes", {})
+    return kept
+
+
 # Updates
 
 

@@ -20,7 +20,7 @@ from ..nodes.model import family_of
 from . import eks, eks_access, eks_life
 from .control import command
 from .eks import Asked, Template, template_of
-from .eks_life import SETTINGS
+from .eks_life import SETTINGS, nodes_of
 from .rules import rule
 
 EFFECTS = {"NO_SCHEDULE": "NoSchedule", "NO_EXECUTE": "NoExecute", "PREFER_NO_SCHEDULE": "PreferNoSchedule"}
@@ -34,11 +34,6 @@ def real_groups() -> list[tuple[EKSBackend, Cluster, Nodegroup]]:
         for group in list(cluster.nodegroups.values())
         if eks_life.is_real(cluster, group)
     ]
-
-
-def nodes_of(group: Nodegroup) -> dict[str, dict[str, Any]]:
-    kept: dict[str, dict[str, Any]] = group.__dict__.setdefault("testbed_nodes", {})
-    return kept
 
 
 def found(region: str, cluster: str, group: str) -> tuple[EKSBackend, Cluster, Nodegroup]:

@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import tarfile
+import tempfile
 from pathlib import Path
 
 from .. import packages, paths
@@ -27,8 +28,11 @@ def archive() -> Path:
             PAUSE: (_layer({"pause": BIN.joinpath("pause").read_bytes()}, ()), ["/pause"]),
             BUSYBOX: (_layer({"bin/busybox": packages.BUSYBOX.read_bytes()}, APPLETS), ["/bin/sh"]),
         }
-        new = ARCHIVE.with_suffix(".new")
-        with tarfile.open(new, "w") as tar:
+        # Nodes that start at once each write a file of their own; the last one stays.
+        with (
+            tempfile.NamedTemporaryFile(dir=ARCHIVE.parent, delete=False) as new,
+            tarfile.open(fileobj=new, mode="w") as tar,
+        ):
             manifest = []
             for name, (layer, command) in layers.items():
                 digest = hashlib.sha256(layer).hexdigest()
@@ -45,7 +49,7 @@ def archive() -> Path:
                 entry = {"Config": f"{hashlib.sha256(config).hexdigest()}.json", "RepoTags": [name]}
                 manifest.append({**entry, "Layers": [f"{digest}.tar"]})
             _add(tar, "manifest.json", json.dumps(manifest).encode())
-        new.rename(ARCHIVE)
+        Path(new.name).rename(ARCHIVE)
     return ARCHIVE
 
 

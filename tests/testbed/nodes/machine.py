@@ -9,13 +9,12 @@ import json
 import os
 import shlex
 import shutil
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
 from .. import hosts, net, paths, pki
 from ..control_plane import BIN
-from ..node import BedError, Node
+from ..node import Node
 from . import image
 from .booting import boot
 from .model import BootError, Order
@@ -80,16 +79,16 @@ class Machine(Node):
         self.lay_out(order, role, pods)
         for target in OWN:
             hosts.make_mount_point(Path(target))
-        self.up([], [["sh", "-ec", self.script(order)]], pki.bed_id())
-        self.plug(order)
         try:
+            self.up([], [["sh", "-ec", self.script(order)]], pki.bed_id())
+            self.plug(order)
             self.run("systemctl", "start", "containerd")
             image.load(self)
-        except (BedError, subprocess.TimeoutExpired):
-            self.down()  # the bed's own fault, not the user data's: the controller begins again
+            if order.family != "bottlerocket":  # which has none, nor a Python
+                self.run("/usr/sbin/sshd", "-E", "/var/log/sshd.log")
+        except Exception:
+            self.down()  # the bed's own fault, not the user data's: the controller begins again with what is down
             raise
-        if order.family != "bottlerocket":  # which has none, nor a Python
-            self.run("/usr/sbin/sshd", "-E", "/var/log/sshd.log")
         try:
             self.boot(order)
         except BootError as error:

@@ -6,7 +6,9 @@ import subprocess
 import sys
 
 import pytest
+from integration.targets.testbed_cluster import node_groups
 from testbed import Bed
+from testbed.aws.control import ask
 from testbed.eks import Cluster
 
 
@@ -20,6 +22,8 @@ def bed(pytestconfig: pytest.Config) -> Bed:
 
 @pytest.fixture
 def cluster(bed: Bed) -> Cluster:
-    """The cluster that runs; a test before may have ended it."""
+    """The cluster that runs, without node groups; a test before, of any target, may have ended it or left some."""
     bed.cluster.ensure()
+    ask(bed.env["AWS_ENDPOINT_URL"], "eks/settings")  # the defaults
+    node_groups.delete_all(bed.cluster)
     return bed.cluster

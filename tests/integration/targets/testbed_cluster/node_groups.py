@@ -9,18 +9,40 @@ from collections.abc import Iterator
 from typing import Any
 
 from testbed.eks import Cluster
-from testbed.node import wait_for
+from testbed.node import Node, wait_for
 
 SECONDS = 240  # generous: nothing here is about speed
 ONE = {"minSize": 0, "maxSize": 1, "desiredSize": 1}
 
 
-def create(cluster: Cluster, name: str) -> str:
-    """Returns the name of its node, which is Ready."""
+def begin(cluster: Cluster, name: str) -> None:
     eks = cluster.client("eks")
     role = cluster.role("testbed-node", "ec2")
     where = {"clusterName": cluster.name, "nodegroupName": name}
     eks.create_nodegroup(**where, nodeRole=role, subnets=cluster.subnets(), scalingConfig=ONE)
+
+
+def launched(cluster: Cluster, name: str) -> str:
+    """Returns the id of its instance, which has begun to run; its node need not have joined."""
+    begin(cluster, name)
+    tags = [
+        {"Name": "tag:eks:nodegroup-name", "Values": [name]},
+        {"Name": "instance-state-name", "Values": ["running"]},
+    ]
+    found: list[str] = []
+
+    def runs() -> bool:
+        reservations = cluster.client("ec2").describe_instances(Filters=tags)["Reservations"]
+        found[:] = [instance["InstanceId"] for one in reservations for instance in one["Instances"]]
+        return bool(found) and (Node(found[0]).folder).exists()
+
+    wait_for("its instance", runs, SECONDS)
+    return found[0]
+
+
+def create(cluster: Cluster, name: str) -> str:
+    """Returns the name of its node, which is Ready."""
+    begin(cluster, name)
     found = wait_until_settled(cluster, name)
     assert found["status"] == "ACTIVE", found["health"]
     nodes = cluster.api.get(f"/api/v1/nodes?labelSelector=eks.amazonaws.com/nodegroup={name}")["items"]
@@ -46,6 +68,15 @@ def delete(cluster: Cluster, name: str) -> None:
         return name not in eks.list_nodegroups(clusterName=cluster.name)["nodegroups"]
 
     wait_for("the node's end", gone, SECONDS)
+
+
+def delete_all(cluster: Cluster) -> None:
+    """Also what other tests left, in whatever state."""
+    eks = cluster.client("eks")
+    for name in eks.list_nodegroups(clusterName=cluster.name)["nodegroups"]:
+        if wait_until_settled(cluster, name)["status"] != "DELETING":
+            delete(cluster, name)
+    wait_for("the groups' end", lambda: not eks.list_nodegroups(clusterName=cluster.name)["nodegroups"], SECONDS)
 
 
 @contextlib.contextmanager

@@ -24,7 +24,9 @@ CLI = [sys.executable, "-m", "testbed"]
 
 
 def up() -> str:
-    return subprocess.run([*CLI, "up", "--cluster"], capture_output=True, text=True, check=True).stdout
+    ran = subprocess.run([*CLI, "up", "--cluster"], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout
 
 
 def pids(bed: Bed) -> dict[str, int]:
@@ -99,6 +101,20 @@ def test_an_account_that_is_emptied_while_its_cluster_comes_has_none_either(bed:
     time.sleep(1)
     up()
     assert bed.cluster.name == "testbed"
+    works(bed)
+
+
+def test_a_cluster_whose_control_plane_was_lost_gives_way_with_its_groups(bed: Bed, cluster: Cluster) -> None:
+    issuer = cluster.issuer
+    machine_ = node_groups.launched(cluster, "lost")
+    control_plane.stop()  # as if its folder had been deleted by hand: EKS knows of it still, and of its group
+    assert cluster.live is None
+    bed.cluster.ensure()
+    assert cluster.issuer != issuer
+    eks = cluster.client("eks")
+    assert eks.list_clusters()["clusters"] == [cluster.name]
+    assert eks.list_nodegroups(clusterName=cluster.name)["nodegroups"] == []
+    wait_for("the node's end", lambda: machine_ not in [one.name for one in machines(bed.cloud)], 60)
     works(bed)
 
 

@@ -20,6 +20,8 @@ from testbed.nodes.model import Cluster, Instance, Order
 
 SAMPLE = ("one list", "net*", "a second extra-args", "TOML")
 BATCH = 5  # nodes at a time: what 2 cores carry
+JOIN_SECONDS = 180
+GIVE_UP_SECONDS = 30
 
 
 def cluster(groups: Groups) -> Cluster:
@@ -50,8 +52,10 @@ def prove(groups: Groups, name: str, row: Row) -> None:
         assert (found["status"], issues[0]["code"]) == ("CREATE_FAILED", "NodeCreationFailure"), groups.told(name)
         assert issues[0]["resourceIds"] == [instance["InstanceId"]]
         assert groups.nodes(name) == []
-        assert row.why in groups.told(name)
-        assert groups.machines(name)[0].kubelet() is None
+        # EKS gives a node up by the clock. On a busy machine its kubelet may not even have started by then.
+        wait(f"{row.why!r} in what the node says", lambda: row.why in groups.told(name))
+        wait("the kubelet's end", lambda: groups.machines(name)[0].kubelet() is None)
+        assert groups.nodes(name) == []
     else:
         assert found["status"] == "ACTIVE", (issues, groups.told(name))
         (node,) = groups.nodes(name)
@@ -69,12 +73,14 @@ def prove_pod(groups: Groups, name: str, node: str, ends: str) -> None:
         assert f'forbidden sysctl: "{WANTED}" not allowlisted' in told
 
 
-def run(groups: Groups, rows: Sequence[Row], join_seconds: float) -> None:
-    """A node that joins late fails its row in either case: the words of its failure are not there."""
-    groups.settings(max_nodes=BATCH, join_seconds=join_seconds)
-    names = [begin(groups, number, row) for number, row in enumerate(rows)]
+def run(groups: Groups, rows: Sequence[Row]) -> None:
+    """Those that are to join have time for it; only then is the time cut short for those that must not."""
+    groups.settings(max_nodes=BATCH, join_seconds=JOIN_SECONDS)
+    named = [(begin(groups, number, row), row) for number, row in enumerate(rows)]
     failed = []
-    for name, row in zip(names, rows):
+    for name, row in sorted(named, key=lambda pair: pair[1].ends == NEVER):
+        if row.ends == NEVER:
+            groups.settings(max_nodes=BATCH, join_seconds=GIVE_UP_SECONDS)
         try:
             prove(groups, name, row)
         except AssertionError as error:
@@ -84,7 +90,7 @@ def run(groups: Groups, rows: Sequence[Row], join_seconds: float) -> None:
 
 def test_a_sample_of_the_table(groups: Groups) -> None:
     """One of every end, each family: the whole table takes some minutes."""
-    run(groups, [row for row in TABLE if row.name in SAMPLE], join_seconds=30)
+    run(groups, [row for row in TABLE if row.name in SAMPLE])
 
 
 BY_GROUP = [row for row in TABLE if not row.stock_al2]
@@ -95,13 +101,13 @@ FAIL = [row for row in BY_GROUP if row.ends in (NEVER, REFUSED)]
 @pytest.mark.full
 @pytest.mark.parametrize("first", range(0, len(JOIN), BATCH))
 def test_those_that_join(groups: Groups, first: int) -> None:
-    run(groups, JOIN[first : first + BATCH], join_seconds=180)
+    run(groups, JOIN[first : first + BATCH])
 
 
 @pytest.mark.full
 @pytest.mark.parametrize("first", range(0, len(FAIL), BATCH))
 def test_those_that_do_not(groups: Groups, first: int) -> None:
-    run(groups, FAIL[first : first + BATCH], join_seconds=30)
+    run(groups, FAIL[first : first + BATCH])
 
 
 # AL2's own image, which no node group on this version can have: the boot alone, on a machine that EKS knows nothing of
