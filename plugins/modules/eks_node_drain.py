@@ -19,6 +19,7 @@ description:
 author:
   - The daytwo.aws authors (@daytwo-aws)
 extends_documentation_fragment:
+  - daytwo.aws.cluster_access
   - amazon.aws.common.modules
   - amazon.aws.region.modules
   - amazon.aws.boto3
@@ -39,16 +40,6 @@ attributes:
 requirements:
   - kubernetes
 options:
-  cluster:
-    description:
-      - Name of an EKS cluster, which is reached with AWS credentials alone. Excludes O(kubeconfig) and O(context).
-    type: str
-  kubeconfig:
-    description: Path of a kubeconfig file. Without it and O(cluster), E(KUBECONFIG) or C(~/.kube/config).
-    type: path
-  context:
-    description: Context in it. Without it, the current one.
-    type: str
   nodes:
     description: Names of nodes. One that does not exist is an error.
     type: list
@@ -187,8 +178,8 @@ from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleA
 
 from ..module_utils import _kubernetes
 from ..module_utils._drain import plan
-from ..module_utils._drain.kube import GROUP_LABEL, Kube, KubeError
-from ..module_utils._drain.model import Node, Rules
+from ..module_utils._drain.kube import Kube, KubeError
+from ..module_utils._drain.model import GROUP_LABEL, Node, Rules
 from ..module_utils._drain.run import Drain
 from ..module_utils._eks_token import ClusterError
 

@@ -17,6 +17,7 @@ description:
 author:
   - The daytwo.aws authors (@daytwo-aws)
 extends_documentation_fragment:
+  - daytwo.aws.cluster_access
   - amazon.aws.common.modules
   - amazon.aws.region.modules
   - amazon.aws.boto3
@@ -37,15 +38,6 @@ attributes:
 requirements:
   - kubernetes
 options:
-  cluster:
-    description: Name of an EKS cluster, reached with AWS credentials alone. Excludes O(kubeconfig) and O(context).
-    type: str
-  kubeconfig:
-    description: Path of a kubeconfig file. Without it and O(cluster), E(KUBECONFIG) or C(~/.kube/config).
-    type: path
-  context:
-    description: Context in it. Without it, the current one.
-    type: str
   node_groups:
     description: Names of the old EKS node groups, whose nodes are found by their label.
     type: list
@@ -109,6 +101,7 @@ from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleA
 from ..module_utils import _kubernetes
 from ..module_utils._drain import fit
 from ..module_utils._drain.kube import KubeError, listed
+from ..module_utils._drain.model import GROUP_LABEL
 from ..module_utils._eks_token import ClusterError
 
 
@@ -138,7 +131,7 @@ def main() -> None:
             node
             for node in listed(api, "/api/v1/nodes")
             if node["metadata"]["name"] in (params["old_nodes"] or [])
-            or (node["metadata"].get("labels") or {}).get(fit.GROUP_LABEL) in (params["node_groups"] or [])
+            or (node["metadata"].get("labels") or {}).get(GROUP_LABEL) in (params["node_groups"] or [])
         ]
         pods = []
         for node in old:

@@ -115,6 +115,7 @@ from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleA
 
 from ..module_utils import _kubernetes
 from ..module_utils._drain.kube import KubeError, call, listed
+from ..module_utils._drain.model import GROUP_LABEL
 from ..module_utils._eks_token import ClusterError
 from ..module_utils._sysctl_nodegroup import audit, clone, eks, userdata
 from ..module_utils._sysctl_nodegroup.aws import CLIENT_CONFIG
@@ -163,7 +164,7 @@ def compared(groups: list[dict[str, Any]], nodes: list[dict[str, Any]], api: Any
     told = {one["metadata"]["name"]: real(api, one["metadata"]["name"]) for one in nodes}
     by_name = {one["name"]: one for one in groups}
     for node in nodes:
-        group = by_name.get((node["metadata"].get("labels") or {}).get(audit.GROUP_LABEL, ""))
+        group = by_name.get((node["metadata"].get("labels") or {}).get(GROUP_LABEL, ""))
         if group is not None:
             name = node["metadata"]["name"]
             group["real"][name] = told[name]

@@ -18,6 +18,7 @@ description:
 author:
   - The daytwo.aws authors (@daytwo-aws)
 extends_documentation_fragment:
+  - daytwo.aws.cluster_access
   - amazon.aws.common.modules
   - amazon.aws.region.modules
   - amazon.aws.boto3
@@ -40,15 +41,6 @@ attributes:
 requirements:
   - kubernetes
 options:
-  cluster:
-    description: Name of an EKS cluster, reached with AWS credentials alone. Excludes O(kubeconfig) and O(context).
-    type: str
-  kubeconfig:
-    description: Path of a kubeconfig file. Without it and O(cluster), E(KUBECONFIG) or C(~/.kube/config).
-    type: path
-  context:
-    description: Context in it. Without it, the current one.
-    type: str
   sysctls:
     description: Sysctls with the values that the pod sets.
     type: dict
@@ -130,7 +122,8 @@ from ansible.module_utils.basic import missing_required_lib
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
 from ..module_utils import _kubernetes
-from ..module_utils._drain.kube import GROUP_LABEL, KubeError, call
+from ..module_utils._drain.kube import KubeError, call
+from ..module_utils._drain.model import GROUP_LABEL
 from ..module_utils._eks_token import ClusterError
 from ..module_utils._result import ItemResult, summarize
 from ..module_utils._sysctl_nodegroup.prover import Prover

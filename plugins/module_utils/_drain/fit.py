@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Optional
 
-GROUP_LABEL = "eks.amazonaws.com/nodegroup"
+from .model import GROUP_LABEL
+
 ZONE_LABEL = "topology.kubernetes.io/zone"
 # Labels that belong to a node or to its group, and will not be on the nodes that come.
 OWN_LABELS = ("kubernetes.io/hostname", GROUP_LABEL)

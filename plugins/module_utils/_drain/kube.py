@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 from urllib.parse import urlencode
 
-from .model import Budget, Node, Pod, Rules
+from .model import GROUP_LABEL, Budget, Node, Pod, Rules
 
 try:
     from urllib3 import Timeout
@@ -21,7 +21,6 @@ except ImportError:  # without the kubernetes package, which needs it, there is 
     _ERRORS = ()
     TIMEOUT = None
 
-GROUP_LABEL = "eks.amazonaws.com/nodegroup"
 PAGE = 500
 
 

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
+GROUP_LABEL = "eks.amazonaws.com/nodegroup"  # EKS puts it on the nodes of a managed node group
+
 
 @dataclass(frozen=True)
 class Node:

@@ -5,12 +5,12 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Optional, Protocol
 
+from .._clock import Clock
 from . import plan
 from .kube import KubeError
 from .model import Budget, Node, Pod, Rules
@@ -27,16 +27,6 @@ class Cluster(Protocol):
     def cordon(self, node: str, unschedulable: bool) -> None: ...
     def evict(self, pod: Pod, rules: Rules) -> None: ...
     def replicas(self, namespace: str, kind: str, name: str) -> Optional[tuple[int, int]]: ...
-
-
-class Clock:
-    """The time, which tests set otherwise."""
-
-    def now(self) -> float:
-        return time.monotonic()
-
-    def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)
 
 
 @dataclass

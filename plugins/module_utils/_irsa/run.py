@@ -11,12 +11,12 @@ reading; against others it is best effort, and told (C(overwritten)).
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, Optional
 
+from .._clock import Clock
 from . import eks, iam, plan
 from .asked import Asked
 from .calls import CallError
@@ -28,16 +28,6 @@ ATTEMPTS = 5  # writes of one role in a row
 ROUNDS = 5  # settle readings that find something missing
 LONGEST_SETTLE = 3600  # seconds
 SHOWS = 15.0  # seconds until a write must show: IAM is eventually consistent
-
-
-class Clock:
-    """The time, which tests set otherwise."""
-
-    def now(self) -> float:
-        return time.monotonic()
-
-    def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
+from .._drain.model import GROUP_LABEL
 from . import sysctls
-
-GROUP_LABEL = "eks.amazonaws.com/nodegroup"
 
 
 @dataclass(frozen=True)

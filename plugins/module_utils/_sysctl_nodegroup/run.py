@@ -5,26 +5,16 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
+from .._clock import Clock
 from .._plan import Step
 from . import ec2, eks, userdata
 from .errors import ServiceError, SysctlError
 from .model import TAG_NAME, Group, Seen, Template, Wanted
 from .plan import Plan
-
-
-class Clock:
-    """The time, which tests set otherwise."""
-
-    def now(self) -> float:
-        return time.monotonic()
-
-    def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)
 
 
 @dataclass

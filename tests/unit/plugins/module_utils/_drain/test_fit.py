@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._drain import fit
+from ansible_collections.daytwo.aws.plugins.module_utils._drain.model import GROUP_LABEL
 
 ZONE = fit.ZONE_LABEL
 ROOM = {"cpu": "1930m", "memory": "7Gi", "pods": "3"}
 
 
 def node(name: str, zone: str = "a", **labels: str) -> dict[str, Any]:
-    own = {fit.GROUP_LABEL: "old", "kubernetes.io/hostname": name, ZONE: zone, "disk": "ssd", **labels}
+    own = {GROUP_LABEL: "old", "kubernetes.io/hostname": name, ZONE: zone, "disk": "ssd", **labels}
     return {"metadata": {"name": name, "labels": own}, "status": {"allocatable": ROOM}}
 
 
@@ -41,14 +42,14 @@ def wants(**requests: str) -> dict[str, Any]:
         ({}, ""),
         ({"nodeSelector": {"disk": "ssd"}}, ""),
         ({"nodeSelector": {"team": "a"}}, ""),
-        ({"nodeSelector": {fit.GROUP_LABEL: "old"}}, "node selector wants eks.amazonaws.com/nodegroup=old"),
+        ({"nodeSelector": {GROUP_LABEL: "old"}}, "node selector wants eks.amazonaws.com/nodegroup=old"),
         ({"nodeSelector": {"kubernetes.io/hostname": "n1"}}, "kubernetes.io/hostname=n1"),
         ({"nodeSelector": {"rack": "1"}}, "rack=1"),
         ({"nodeSelector": {ZONE: "b"}}, ""),
         ({"nodeSelector": {ZONE: "c"}}, "zone=c"),
         (affinity("disk", "In", "ssd", "hdd"), ""),
         (affinity("disk", "NotIn", "ssd"), "node affinity wants disk NotIn"),
-        (affinity(fit.GROUP_LABEL, "In", "old"), "node affinity wants eks.amazonaws.com/nodegroup In"),
+        (affinity(GROUP_LABEL, "In", "old"), "node affinity wants eks.amazonaws.com/nodegroup In"),
         (affinity("alpha.eksctl.io/nodegroup-name", "Exists"), "alpha.eksctl.io/nodegroup-name Exists"),
         (wants(cpu="1", memory="1Gi"), ""),
         (wants(cpu="2"), "more cpu than a node has (1930m)"),
@@ -101,9 +102,9 @@ def test_host_ports_and_the_crowd() -> None:
 
 
 def test_daemon_sets_and_finished_pods_do_not_move() -> None:
-    daemon = pod(nodeSelector={fit.GROUP_LABEL: "old"})
+    daemon = pod(nodeSelector={GROUP_LABEL: "old"})
     daemon["metadata"]["ownerReferences"] = [{"kind": "DaemonSet", "controller": True}]
-    done = {**pod(nodeSelector={fit.GROUP_LABEL: "old"}), "status": {"phase": "Succeeded"}}
+    done = {**pod(nodeSelector={GROUP_LABEL: "old"}), "status": {"phase": "Succeeded"}}
     assert fit.misfits([daemon, done], there()) == []
 
 

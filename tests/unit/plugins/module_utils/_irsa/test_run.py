@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, Optional
 
 import pytest
+from ansible_collections.daytwo.aws.plugins.module_utils._clock import Clock as RealClock
 from ansible_collections.daytwo.aws.plugins.module_utils._irsa import iam, policy, report, run
 from ansible_collections.daytwo.aws.plugins.module_utils._irsa.asked import Asked, asked
 from ansible_collections.daytwo.aws.plugins.module_utils._irsa.calls import CallError
@@ -28,7 +29,7 @@ from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._irsa.things
 A, B, C = value("a", "one"), value("b", "two"), value("c", "three")
 
 
-class Clock(run.Clock):
+class Clock(RealClock):
     """Time that passes only while somebody sleeps; C(meanwhile) is called then."""
 
     def __init__(self) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from ansible_collections.daytwo.aws.plugins.module_utils._drain.model import GROUP_LABEL
 from ansible_collections.daytwo.aws.plugins.module_utils._sysctl_nodegroup import audit
 
 
 def node(name: str, group: str = "", version: str = "v1.34.4", taints: Any = (), **labels: str) -> dict[str, Any]:
-    own = {**labels, "kubernetes.io/hostname": name, **({audit.GROUP_LABEL: group} if group else {})}
+    own = {**labels, "kubernetes.io/hostname": name, **({GROUP_LABEL: group} if group else {})}
     info = {"kubeletVersion": version, "kernelVersion": "6.1.115-126.amzn2023.x86_64"}
     return {
         "metadata": {"name": name, "labels": own},
