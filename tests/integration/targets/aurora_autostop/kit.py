@@ -7,9 +7,6 @@ The truth comes from the calls that the gate saw and from the account behind it,
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from integration.plays import play, playbook_of
 from testbed import paths
 from testbed.own_aws import OwnAws, own_aws
 
 REGION = paths.REGION
 OTHER = paths.OTHER_REGION
 MODULE = "daytwo.aws.aurora_autostop"
-CALLBACKS = Path(__file__).parents[1] / "image_offline_transfer/callbacks"
 YES = {"autostop": "yes"}
 
 
@@ -130,7 +127,6 @@ class Account:
 
     def run(self, *tasks: Mapping[str, Any], env: Mapping[str, str] | None = None) -> list[Told]:
         """The module with these options, one task each in one play; C(_check) and C(_info) are taken off."""
-        playbook = self.folder / f"playbook-{self._runs}.yml"
         steps = []
         for number, task in enumerate(tasks):
             options = {key: value for key, value in task.items() if not key.startswith("_")}
@@ -144,44 +140,16 @@ class Account:
                     "ignore_errors": True,
                 }
             )
-        playbook.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": steps}]))
-        told = self.play(str(playbook), env=env)
+        told = self.play(playbook_of(self.folder, self._runs, steps), env=env)
         assert len(told) == len(tasks), told
         return told
 
     def play(self, playbook: str, *options: str, env: Mapping[str, str] | None = None) -> list[Told]:
         """What each task of a playbook returned."""
         self._runs += 1
-        record = self.folder / f"record-{self._runs}.jsonl"
-        kept = ("PATH", "LC_ALL", "ANSIBLE_COLLECTIONS_PATH")
-        (self.folder / "ansible.cfg").touch()
-        ran = subprocess.run(
-            ["ansible-playbook", playbook, *options],
-            env={
-                **{name: os.environ[name] for name in kept if name in os.environ},
-                **self.aws.env,
-                "AWS_REGION": REGION,
-                "HOME": str(self.folder),
-                "ANSIBLE_CONFIG": str(self.folder / "ansible.cfg"),
-                "ANSIBLE_HOME": str(self.folder / "ansible"),
-                "ANSIBLE_LOCALHOST_WARNING": "false",
-                "ANSIBLE_INVENTORY_UNPARSED_WARNING": "false",
-                "ANSIBLE_CALLBACK_PLUGINS": str(CALLBACKS),
-                "ANSIBLE_CALLBACKS_ENABLED": "record",
-                "IT_RECORD": str(record),
-                **(env or {}),
-            },
-            cwd=self.folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=240,
-            check=False,
-        )
-        assert record.exists(), ran.stdout
-        lines = [json.loads(line) for line in record.read_text().splitlines()]
-        return [Told(line["result"], line["status"] == "failed", line["task"]) for line in lines]
+        given = {**self.aws.env, "AWS_REGION": REGION, "ANSIBLE_HOME": str(self.folder / "ansible"), **(env or {})}
+        tasks = play(self.folder, self._runs, playbook, *options, env=given).tasks
+        return [Told(one["result"], one["status"] == "failed", one["task"]) for one in tasks]
 
     def one(self, _env: Mapping[str, str] | None = None, **options: Any) -> Told:
         return self.run(options, env=_env)[0]

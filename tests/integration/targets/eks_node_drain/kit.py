@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import subprocess
 import sys
 import time
@@ -15,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from integration.plays import play, playbook_of
 from integration.targets.eks_node_drain.stub import Nodes
-from integration.targets.eks_sysctl_nodegroup.kit import CALLBACKS, Told
+from integration.targets.eks_sysctl_nodegroup.kit import Told
 from testbed import Bed
 from testbed.eks import Cluster
 
@@ -109,34 +108,8 @@ class Shop:
             "diff": True,
             "ignore_errors": True,
         }
-        playbook = self.folder / f"playbook-{self._runs}.yml"
-        playbook.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": [task]}]))
-        record = self.folder / f"record-{self._runs}.jsonl"
-        (self.folder / "ansible.cfg").touch()
-        kept = ("PATH", "LC_ALL", "ANSIBLE_COLLECTIONS_PATH")
-        ran = subprocess.run(
-            ["ansible-playbook", str(playbook)],
-            env={
-                **{name: os.environ[name] for name in kept if name in os.environ},
-                "HOME": str(self.folder),
-                "AWS_REGION": "eu-central-1",
-                "ANSIBLE_CONFIG": str(self.folder / "ansible.cfg"),
-                "ANSIBLE_LOCALHOST_WARNING": "false",
-                "ANSIBLE_INVENTORY_UNPARSED_WARNING": "false",
-                "ANSIBLE_CALLBACK_PLUGINS": str(CALLBACKS),
-                "ANSIBLE_CALLBACKS_ENABLED": "record",
-                "IT_RECORD": str(record),
-            },
-            cwd=self.folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=240,
-            check=False,
-        )
-        assert record.exists(), ran.stdout
-        line = json.loads(record.read_text().splitlines()[0])
+        playbook = playbook_of(self.folder, self._runs, [task])
+        line = play(self.folder, self._runs, playbook, env={"AWS_REGION": "eu-central-1"}).tasks[0]
         return Told(line["result"], line["status"] == "failed", line["task"])
 
 

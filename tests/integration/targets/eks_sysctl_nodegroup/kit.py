@@ -8,15 +8,13 @@ The truth comes from the calls that the gate saw and from the account behind it,
 from __future__ import annotations
 
 import base64
-import json
-import os
-import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from integration.plays import play, playbook_of
 from testbed import paths
 from testbed.own_aws import OwnAws, own_aws
 
@@ -24,7 +22,6 @@ REGION = paths.REGION
 CLUSTER = "prod"
 VERSION = "1.34"
 ROLE = "arn:aws:iam::123456789012:role/node"
-CALLBACKS = Path(__file__).parents[1] / "image_offline_transfer/callbacks"
 QUICK = {"create_seconds": 0.5, "config_seconds": 0.5, "version_seconds": 0.5, "delete_seconds": 0.5}
 MODULE = "daytwo.aws.eks_sysctl_nodegroup"
 
@@ -144,9 +141,7 @@ class Account:
                     "ignore_errors": True,
                 }
             )
-        playbook = self.folder / f"playbook-{self._runs}.yml"
-        playbook.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": steps}]))
-        told = self.play(str(playbook), env=env)
+        told = self.play(playbook_of(self.folder, self._runs, steps), env=env)
         assert len(told) == len(tasks), told
         return told
 
@@ -156,36 +151,9 @@ class Account:
     def play(self, playbook: str, *options: str, env: Mapping[str, str] | None = None) -> list[Told]:
         """What each task of a playbook returned."""
         self._runs += 1
-        record = self.folder / f"record-{self._runs}.jsonl"
-        kept = ("PATH", "LC_ALL", "ANSIBLE_COLLECTIONS_PATH")
-        (self.folder / "ansible.cfg").touch()
-        ran = subprocess.run(
-            ["ansible-playbook", playbook, *options],
-            env={
-                **{name: os.environ[name] for name in kept if name in os.environ},
-                **self.aws.env,
-                "AWS_REGION": REGION,
-                "HOME": str(self.folder),
-                "ANSIBLE_CONFIG": str(self.folder / "ansible.cfg"),
-                "ANSIBLE_HOME": str(self.folder / "ansible"),
-                "ANSIBLE_LOCALHOST_WARNING": "false",
-                "ANSIBLE_INVENTORY_UNPARSED_WARNING": "false",
-                "ANSIBLE_CALLBACK_PLUGINS": str(CALLBACKS),
-                "ANSIBLE_CALLBACKS_ENABLED": "record",
-                "IT_RECORD": str(record),
-                **(env or {}),
-            },
-            cwd=self.folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=240,
-            check=False,
-        )
-        assert record.exists(), ran.stdout
-        lines = [json.loads(line) for line in record.read_text().splitlines()]
-        return [Told(line["result"], line["status"] == "failed", line["task"]) for line in lines]
+        given = {**self.aws.env, "AWS_REGION": REGION, "ANSIBLE_HOME": str(self.folder / "ansible"), **(env or {})}
+        tasks = play(self.folder, self._runs, playbook, *options, env=given).tasks
+        return [Told(one["result"], one["status"] == "failed", one["task"]) for one in tasks]
 
     def writes(self) -> list[str]:
         return [call.operation for call in self.aws.calls(mutating=True)]

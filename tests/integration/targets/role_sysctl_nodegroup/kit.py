@@ -6,8 +6,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
-import subprocess
 import threading
 import uuid
 from collections.abc import Iterator
@@ -16,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from integration.plays import CALLBACKS, play
 from integration.targets.eks_node_drain.kit import wait_for
-from integration.targets.eks_sysctl_nodegroup.kit import CALLBACKS, Told
+from integration.targets.eks_sysctl_nodegroup.kit import Told
 from testbed import Bed
 from testbed.eks import Cluster
 from testbed.nodes.image import BUSYBOX
@@ -180,37 +179,17 @@ class Fleet:
     def run(self, playbook: str, given: dict[str, Any], *options: str, env: dict[str, str] | None = None) -> list[Told]:
         """What each task of any playbook returned."""
         self._runs += 1
-        record = self.folder / f"record-{self._runs}.jsonl"
-        (self.folder / "ansible.cfg").touch()
-        kept = ("PATH", "LC_ALL", "ANSIBLE_COLLECTIONS_PATH")
-        ran = subprocess.run(
-            ["ansible-playbook", playbook, "-e", json.dumps(given), *options],
-            env={
-                **{name: os.environ[name] for name in kept if name in os.environ},
-                **self.bed.env,
-                "HOME": str(self.folder),
-                "ANSIBLE_CONFIG": str(self.folder / "ansible.cfg"),
-                "ANSIBLE_LOCALHOST_WARNING": "false",
-                "ANSIBLE_INVENTORY_UNPARSED_WARNING": "false",
-                "ANSIBLE_CALLBACK_PLUGINS": f"{CALLBACKS}:{OWN_CALLBACKS}",
-                "ANSIBLE_CALLBACKS_ENABLED": "record,die",
-                "IT_RECORD": str(record),
-                **(env or {}),
-            },
-            cwd=self.folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=400,
-            check=False,
-        )
-        assert record.exists(), ran.stdout
-        self.output = ran.stdout
-        lines = [json.loads(line) for line in record.read_text().splitlines()]
+        callbacks = {
+            "ANSIBLE_CALLBACK_PLUGINS": f"{CALLBACKS}:{OWN_CALLBACKS}",
+            "ANSIBLE_CALLBACKS_ENABLED": "record,die",
+        }
+        given_env = {**self.bed.env, **callbacks, **(env or {})}
+        words = (playbook, "-e", json.dumps(given), *options)
+        ran = play(self.folder, self._runs, *words, env=given_env, timeout=400)
+        self.output = ran.output
         return [
             Told(line["result"], line["status"] in ("failed", "unreachable"), line["task"])
-            for line in lines
+            for line in ran.tasks
             if line["status"] != "skipped"
         ]
 
