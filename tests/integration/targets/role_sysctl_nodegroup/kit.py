@@ -28,7 +28,7 @@ UNSAFE = "net.core.somaxconn"
 
 @dataclass
 class Client:
-    """Asks one of the Ready pods again and again, as a load balancer would, and counts what fails."""
+    """Looks again and again how many pods are Ready, and notes when fewer than three are."""
 
     fleet: Fleet
     asked: int = 0
