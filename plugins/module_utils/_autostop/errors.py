@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
+from .._aws_call import DENIED
+
 THROTTLED = ("Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequestsException", "SlowDown")
-DENIED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation")
 
 
 class ServiceError(Exception):

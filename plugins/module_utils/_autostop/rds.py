@@ -9,33 +9,22 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, Optional
 
+from .. import _aws_call
+from .._aws_call import ApiError
 from . import plan
 from .errors import ServiceError
 from .model import Cluster, Database, Instance, Maintenance, View, Wanted
-
-try:
-    from botocore.exceptions import BotoCoreError, ClientError
-    from botocore.parsers import ResponseParserError  # an answer of something in between, such as a proxy's page
-
-    _SERVICE_ERRORS: tuple[type[Exception], ...] = (BotoCoreError, ClientError, ResponseParserError)
-except ImportError:  # without botocore there is no client that could raise anything
-    _SERVICE_ERRORS = ()
 
 PAGE = 100  # MaxRecords is 20 to 100 (facts: autostop)
 EVENT_MINUTES = 14 * 24 * 60  # as far back as RDS keeps events
 
 
 def call(client: Any, operation: str, **arguments: Any) -> Mapping[str, Any]:
-    """One call by its API name; what fails is told apart from botocore, which a reader of the error may not have."""
-    method = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in operation).lstrip("_")
+    """One call by its API name."""
     try:
-        answer: Mapping[str, Any] = getattr(client, method.replace("d_b_", "db_"))(**arguments)
-    except _SERVICE_ERRORS as error:
-        told = getattr(error, "response", {}).get("Error", {})
-        raise ServiceError(
-            operation, told.get("Code") or type(error).__name__, told.get("Message") or str(error)
-        ) from error
-    return answer
+        return _aws_call.call(client, operation, **arguments)
+    except ApiError as error:
+        raise ServiceError(operation, error.code, error.message) from error
 
 
 def pages(client: Any, operation: str, key: str, **arguments: Any) -> Iterator[Mapping[str, Any]]:

@@ -4,19 +4,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
-try:
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    _ERRORS: tuple[type[Exception], ...] = (BotoCoreError, ClientError)
-except ImportError:  # without botocore there is no client that could raise anything
-    _ERRORS = ()
-
-IAM_PREFIX = {"monitoring": "cloudwatch"}  # where a policy's name for a service is not the one it signs with
-DENIED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation")
+from .. import _aws_call
+from .._aws_call import DENIED, ApiError, action_of
 
 
 class GuardError(Exception):
@@ -25,19 +17,14 @@ class GuardError(Exception):
 
 def call(client: Any, operation: str, missing: Sequence[str] = (), **arguments: Any) -> Optional[Mapping[str, Any]]:
     """The answer, or None where the service says with a code of C(missing) that the thing is not there."""
-    method = re.sub(r"(?<!^)([A-Z])", r"_\1", operation).lower()
     try:
-        answer: Mapping[str, Any] = getattr(client, method)(**arguments)
-    except _ERRORS as error:
-        told = getattr(error, "response", {}).get("Error", {})
-        code = told.get("Code") or type(error).__name__
-        if code in missing:
+        return _aws_call.call(client, operation, **arguments)
+    except ApiError as error:
+        if error.code in missing:
             return None
-        signing = client.meta.service_model.signing_name
-        service = IAM_PREFIX.get(signing, signing)
-        way_out = f"Allow {service}:{operation} to these credentials." if code in DENIED else "Run again once mended."
-        raise GuardError(f"{operation}: {code}: {told.get('Message') or error}. {way_out}") from error
-    return answer
+        denied = error.code in DENIED
+        way_out = f"Allow {action_of(client, operation)} to these credentials." if denied else "Run again once mended."
+        raise GuardError(f"{error}. {way_out}") from error
 
 
 def tags_of(listed: Optional[Sequence[Mapping[str, str]]]) -> dict[str, str]:

@@ -4,19 +4,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
-try:
-    from botocore.exceptions import BotoCoreError, ClientError
-    from botocore.parsers import ResponseParserError  # an answer of something in between, such as a proxy's page
-
-    _SERVICE_ERRORS: tuple[type[Exception], ...] = (BotoCoreError, ClientError, ResponseParserError)
-except ImportError:  # without botocore there is no client that could raise anything
-    _SERVICE_ERRORS = ()
-
-DENIED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation")
+from .. import _aws_call
+from .._aws_call import DENIED, ApiError
 
 
 class CallError(Exception):
@@ -36,18 +28,10 @@ class CallError(Exception):
         return "Run again once that is mended."
 
 
-def _method(operation: str) -> str:
-    """As botocore names it: GetOpenIDConnectProvider is get_open_id_connect_provider."""
-    parted = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", operation)
-    return re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", parted).lower()
-
-
 def call(client: Any, operation: str, **arguments: Any) -> Mapping[str, Any]:
     """One call by its API name."""
     try:
-        answer: Mapping[str, Any] = getattr(client, _method(operation))(**arguments)
-    except _SERVICE_ERRORS as error:
-        told = getattr(error, "response", {}).get("Error", {})
-        code, message = told.get("Code") or type(error).__name__, told.get("Message") or str(error)
-        raise CallError(client.meta.service_model.service_name, operation, code, message) from error
-    return answer
+        return _aws_call.call(client, operation, **arguments)
+    except ApiError as error:
+        service = client.meta.service_model.service_name
+        raise CallError(service, operation, error.code, error.message) from error

@@ -4,32 +4,21 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from .. import _aws_call
+from .._aws_call import ApiError
 from .errors import ServiceError
-
-try:
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    _SERVICE_ERRORS: tuple[type[Exception], ...] = (BotoCoreError, ClientError)
-except ImportError:  # without botocore there is no client that could raise anything
-    _SERVICE_ERRORS = ()
 
 CLIENT_CONFIG = {"retries": {"mode": "standard", "total_max_attempts": 6}}
 
 
 def call(client: Any, operation: str, **arguments: Any) -> Mapping[str, Any]:
-    method = re.sub(r"(?<!^)(?=[A-Z])", "_", operation).lower()
     try:
-        answer: Mapping[str, Any] = getattr(client, method)(**arguments)
-    except _SERVICE_ERRORS as error:
-        told = getattr(error, "response", {}).get("Error", {})
-        raise ServiceError(
-            operation, str(told.get("Code") or type(error).__name__), str(told.get("Message") or error)
-        ) from error
-    return answer
+        return _aws_call.call(client, operation, **arguments)
+    except ApiError as error:
+        raise ServiceError(operation, error.code, error.message) from error
 
 
 def pages(client: Any, operation: str, key: str, token: str, **arguments: Any) -> Iterator[Any]:

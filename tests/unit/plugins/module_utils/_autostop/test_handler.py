@@ -10,7 +10,8 @@ from datetime import timedelta
 from typing import Any, Optional
 
 import pytest
-from ansible_collections.daytwo.aws.plugins.module_utils._autostop import fleet, handler, plan, rds, run
+from ansible_collections.daytwo.aws.plugins.module_utils import _aws_call
+from ansible_collections.daytwo.aws.plugins.module_utils._autostop import fleet, handler, plan, run
 from ansible_collections.daytwo.aws.plugins.module_utils._autostop.model import Wanted, stamp
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._autostop.things import (
     NOW,
@@ -94,7 +95,7 @@ class Rds:
 
 @pytest.fixture(autouse=True)
 def errors(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rds, "_SERVICE_ERRORS", (RefusedError,))
+    monkeypatch.setattr(_aws_call, "FAILURES", (RefusedError,))
 
 
 def arn(name: str) -> str:

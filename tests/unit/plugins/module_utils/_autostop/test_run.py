@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any, Callable, Optional
 
 import pytest
+from ansible_collections.daytwo.aws.plugins.module_utils import _aws_call
 from ansible_collections.daytwo.aws.plugins.module_utils._autostop import fleet, plan, rds, report, run
 from ansible_collections.daytwo.aws.plugins.module_utils._autostop.errors import ServiceError
 from ansible_collections.daytwo.aws.plugins.module_utils._autostop.model import View, Wanted
@@ -27,7 +28,7 @@ class RefusedError(Exception):
 
 @pytest.fixture(autouse=True)
 def errors(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rds, "_SERVICE_ERRORS", (RefusedError,))
+    monkeypatch.setattr(_aws_call, "FAILURES", (RefusedError,))
 
 
 class Rds:

@@ -8,7 +8,8 @@ import contextlib
 from typing import Any
 
 import pytest
-from ansible_collections.daytwo.aws.plugins.module_utils._autostop_guard import mapping, plan, service
+from ansible_collections.daytwo.aws.plugins.module_utils import _aws_call
+from ansible_collections.daytwo.aws.plugins.module_utils._autostop_guard import mapping, plan
 from ansible_collections.daytwo.aws.plugins.module_utils._autostop_guard.model import Place
 from ansible_collections.daytwo.aws.plugins.module_utils._autostop_guard.service import GuardError
 
@@ -40,7 +41,7 @@ class Lambda:
 
 @pytest.fixture(autouse=True)
 def errors(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service, "_ERRORS", (RefusedError,))
+    monkeypatch.setattr(_aws_call, "FAILURES", (RefusedError,))
 
 
 @pytest.mark.parametrize(

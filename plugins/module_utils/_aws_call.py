@@ -1,0 +1,56 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One call to an AWS service by its API name, by a ready botocore client; its failure told apart from botocore."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+try:
+    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.parsers import ResponseParserError  # an answer of something in between, such as a proxy's page
+
+    FAILURES: tuple[type[Exception], ...] = (BotoCoreError, ClientError, ResponseParserError)
+except ImportError:  # without botocore there is no client that could raise anything
+    FAILURES = ()
+
+DENIED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation")
+_IAM_PREFIX = {"monitoring": "cloudwatch"}  # where a policy's name for a service is not the one it signs with
+
+
+class ApiError(Exception):
+    """A call that failed: which one, with which code, and in the service's own words."""
+
+    def __init__(self, operation: str, code: str, message: str) -> None:
+        super().__init__(f"{operation}: {code}: {message}")
+        self.operation = operation
+        self.code = code
+        self.message = message
+
+
+def method_of(operation: str) -> str:
+    """As botocore names it: GetOpenIDConnectProvider is get_open_id_connect_provider."""
+    parted = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", operation)
+    return re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", parted).lower()
+
+
+def action_of(client: Any, operation: str) -> str:
+    """As an IAM policy names it."""
+    signing = client.meta.service_model.signing_name
+    return f"{_IAM_PREFIX.get(signing, signing)}:{operation}"
+
+
+def call(client: Any, operation: str, **arguments: Any) -> Mapping[str, Any]:
+    """The service's answer.
+
+    Raises: ApiError, also where nobody answered; C(code) is then the name of what the client library says.
+    """
+    try:
+        answer: Mapping[str, Any] = getattr(client, method_of(operation))(**arguments)
+    except FAILURES as error:
+        told = getattr(error, "response", {}).get("Error", {})
+        code, message = told.get("Code") or type(error).__name__, told.get("Message") or error
+        raise ApiError(operation, str(code), str(message)) from error
+    return answer

@@ -1,0 +1,109 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Operations by their API names, with and without botocore; and what each capability makes of a refusal."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ansible_collections.daytwo.aws.plugins.module_utils._autostop import errors as autostop
+from ansible_collections.daytwo.aws.plugins.module_utils._autostop import rds
+from ansible_collections.daytwo.aws.plugins.module_utils._autostop_guard import service as guard
+from ansible_collections.daytwo.aws.plugins.module_utils._aws_call import ApiError, action_of, call
+from ansible_collections.daytwo.aws.plugins.module_utils._irsa import calls as irsa
+from ansible_collections.daytwo.aws.plugins.module_utils._sysctl_nodegroup import aws as sysctl
+from ansible_collections.daytwo.aws.plugins.module_utils._sysctl_nodegroup import errors as sysctl_errors
+
+
+class Client:
+    """Answers with the name of the method that was called, or raises."""
+
+    def __init__(self, signing_name: str = "eks", raises: Exception | None = None) -> None:
+        self.meta = SimpleNamespace(service_model=SimpleNamespace(signing_name=signing_name, service_name=signing_name))
+        self.raises = raises
+
+    def __getattr__(self, method: str) -> Any:
+        def answer(**arguments: Any) -> dict[str, Any]:
+            if self.raises:
+                raise self.raises
+            return {"method": method, **arguments}
+
+        return answer
+
+
+@pytest.mark.parametrize(
+    ("operation", "method"),
+    [
+        ("GetRole", "get_role"),
+        ("GetOpenIDConnectProvider", "get_open_id_connect_provider"),
+        ("AddClientIDToOpenIDConnectProvider", "add_client_id_to_open_id_connect_provider"),
+        ("AssumeRoleWithWebIdentity", "assume_role_with_web_identity"),
+        ("DescribeDBClusters", "describe_db_clusters"),
+        ("StopDBInstance", "stop_db_instance"),
+        ("DescribeNodegroup", "describe_nodegroup"),
+        ("PutMetricAlarm", "put_metric_alarm"),
+    ],
+)
+def test_an_operation_is_called_by_botocores_name_for_it(operation: str, method: str) -> None:
+    assert call(Client(), operation, Name="x") == {"method": method, "Name": "x"}
+
+
+SERVICES = ("iam", "sts", "eks", "ec2", "rds", "resourcegroupstaggingapi", "lambda", "sqs", "events")
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_the_names_are_botocores(service: str) -> None:
+    botocore = pytest.importorskip("botocore")
+    session = pytest.importorskip("botocore.session").get_session()
+    for operation in session.get_service_model(service).operation_names:
+        assert call(Client(), operation)["method"] == botocore.xform_name(operation), operation
+
+
+def test_a_policy_names_cloudwatch_otherwise_than_its_signature_does() -> None:
+    assert action_of(Client("monitoring"), "PutMetricAlarm") == "cloudwatch:PutMetricAlarm"
+    assert action_of(Client("rds"), "StopDBCluster") == "rds:StopDBCluster"
+
+
+def failures() -> dict[str, tuple[Exception, str, str]]:
+    """What botocore raises, with the code and the words that are told of it."""
+    exceptions = pytest.importorskip("botocore.exceptions")
+    parsers = pytest.importorskip("botocore.parsers")
+    denied = {"Error": {"Code": "AccessDenied", "Message": "not authorized"}}
+    silent: dict[str, Any] = {"Error": {}}
+    return {
+        "refused": (exceptions.ClientError(denied, "GetRole"), "AccessDenied", "not authorized"),
+        "without words": (exceptions.ClientError(silent, "GetRole"), "ClientError", "An error occurred (Unknown)"),
+        "nobody there": (exceptions.EndpointConnectionError(endpoint_url="x"), "EndpointConnectionError", "x"),
+        "a proxy's page": (parsers.ResponseParserError("not XML"), "ResponseParserError", "not XML"),
+    }
+
+
+@pytest.mark.parametrize("which", ["refused", "without words", "nobody there", "a proxy's page"])
+def test_each_failure_of_a_call_is_told_apart_from_botocore(which: str) -> None:
+    error, code, words = failures()[which]
+    with pytest.raises(ApiError) as refusal:
+        call(Client(raises=error), "GetRole")
+    assert (refusal.value.operation, refusal.value.code) == ("GetRole", code)
+    assert words in refusal.value.message
+    for one, raised in (
+        (rds.call, autostop.ServiceError),
+        (guard.call, guard.GuardError),
+        (irsa.call, irsa.CallError),
+        (sysctl.call, sysctl_errors.ServiceError),
+    ):
+        with pytest.raises(raised, match=code):
+            one(Client(raises=error), "GetRole")
+
+
+def test_the_guard_takes_a_missing_thing_for_an_answer_and_names_a_denied_action() -> None:
+    error = failures()["refused"][0]
+    assert guard.call(Client(raises=error), "GetRole", missing=("AccessDenied",)) is None
+    with pytest.raises(guard.GuardError, match="Allow iam:GetRole to these credentials"):
+        guard.call(Client("iam", error), "GetRole")
+
+
+def test_a_mistake_of_ours_is_not_taken_for_a_refusal() -> None:
+    with pytest.raises(TypeError, match="ours"):
+        call(Client(raises=TypeError("ours")), "GetRole")
