@@ -116,6 +116,8 @@ class Bed:
                 started.append("cluster")
             if self.cluster.live and daemon.start():
                 started.append("nodes' controller")
+            for machine in machines(self.cloud):
+                started += machine.revive()
         return started
 
     def _cloud(self) -> list[str]:

@@ -54,15 +54,15 @@ class Init:
         return name in self.children and self.children[name].returncode is None
 
     def stop(self, name: str, grace: float = 10.0) -> None:
-        if not self.alive(name):
-            return
-        child = self.children[name]
-        os.kill(child.pid, signal.SIGTERM)
-        end = time.monotonic() + grace
-        while self.alive(name):
-            if time.monotonic() > end:
-                os.kill(child.pid, signal.SIGKILL)
-            time.sleep(0.02)
+        if self.alive(name):
+            child = self.children[name]
+            os.kill(child.pid, signal.SIGTERM)
+            end = time.monotonic() + grace
+            while self.alive(name):
+                if time.monotonic() > end:
+                    os.kill(child.pid, signal.SIGKILL)
+                time.sleep(0.02)
+        self.children.pop(name, None)  # it was to end: from now on nobody calls it killed
 
     def start(self, name: str, recipe: str, argv: list[str], env: dict[str, str], log: int) -> bool:
         if self.alive(name):
@@ -83,6 +83,7 @@ class Init:
         return {
             "recipe": self.spec["recipe"],
             "running": {name: child.pid for name, child in self.children.items() if self.alive(name)},
+            "killed": [name for name, child in self.children.items() if child.returncode == -signal.SIGKILL],
         }
 
     def serve(self, listener: socket.socket) -> None:

@@ -222,6 +222,14 @@ class Machine(Node):
         path = self.own("/var/log") / "kubelet.log"
         return path.read_text(errors="replace") if path.exists() else ""
 
+    def revive(self) -> list[str]:
+        """Starts what was killed here, as `up` does everywhere; what ended otherwise, or was stopped, stays so."""
+        state = self.state()
+        killed = [name for name in ("containerd", "kubelet") if name in (state or {}).get("killed", [])]
+        for name in killed:
+            self.run("systemctl", "start", name)
+        return [f"{self.name}/{name}" for name in killed]
+
     # Down
 
     def remove(self) -> None:

@@ -39,8 +39,14 @@ def client(service: str) -> Any:
 def test_plain_moto_decodes_nothing_and_knows_no_associations() -> None:
     with pytest.raises((ClientError, NotImplementedError)):
         client("sts").decode_authorization_message(EncodedMessage=encode(CALLER, "ec2:RunInstances", "*"))
-    with pytest.raises(Exception):  # noqa: B017, PT011 (whatever moto makes of a path that it does not know)
-        client("eks").list_pod_identity_associations(clusterName="blue")
+    one = {"clusterName": "blue"}
+    for call, more in {
+        "create_pod_identity_association": {"namespace": "shop", "serviceAccount": "a", "roleArn": ROLE},
+        "list_pod_identity_associations": {},
+        "delete_pod_identity_association": {"associationId": "a-1"},
+    }.items():
+        with pytest.raises(Exception):  # noqa: B017, PT011 (whatever moto makes of a path that it does not know)
+            getattr(client("eks"), call)(**one, **more)
 
 
 def test_a_message_is_decoded_and_another_refused(ruled: None) -> None:

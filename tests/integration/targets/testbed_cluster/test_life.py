@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import datetime, timezone
 
 import pytest
 from integration.targets.testbed.test_life import machine
@@ -44,6 +45,15 @@ def works(bed: Bed) -> None:
     described = cluster.client("eks").describe_cluster(name=cluster.name)["cluster"]
     assert described["status"] == "ACTIVE"
     assert described["endpoint"] == cluster.endpoint
+
+
+def heard(cluster: Cluster, node: str, since: datetime) -> bool:
+    """Whether the node's kubelet has renewed its lease since then, and the node is Ready."""
+    lease = cluster.api.get(f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{node}")
+    renewed = datetime.fromisoformat(lease["spec"]["renewTime"])
+    conditions = cluster.api.get(f"/api/v1/nodes/{node}")["status"]["conditions"]
+    ready = next(one["status"] == "True" for one in conditions if one["type"] == "Ready")
+    return ready and renewed > since
 
 
 def test_a_second_up_touches_nothing(bed: Bed, cluster: Cluster) -> None:
@@ -160,15 +170,22 @@ def test_down_and_up_leave_nothing_twice(bed: Bed, cluster: Cluster) -> None:
             up()
             again = Bed.load()
             works(again)
-            node_groups.create(again.cluster, "left-behind")
+            node = node_groups.create(again.cluster, "left-behind")
             (machine_,) = machines(again.cloud)
             (controller,) = [pid for pid, _recipe in daemon.running()]
-            victims = [controller, machine_.pid_of("kubelet"), again.cloud.pid_of("kube-apiserver")]
+            kubelet = machine_.pid_of("kubelet")
+            victims = [controller, kubelet, again.cloud.pid_of("kube-apiserver")]
             for pid in victims:
                 os.kill(pid, signal.SIGKILL)
-            up()
+            killed_at = datetime.now(timezone.utc)
+            said = up()
+            assert f"{machine_.name}/kubelet" in said
             works(again)  # the API server and the controller are back
             assert daemon.running()
+            assert machine_.pid_of("kubelet") != kubelet
+            wait_for("the word of the new kubelet", lambda: heard(again.cluster, node, killed_at), 120)
+            machine_.run("systemctl", "stop", "kubelet")
+            assert "nothing to do" in up()  # who stopped it meant it
             for pid in (again.cloud.pid_of("kube-apiserver"), again.cloud.pid_of("aws"), machine_.init_pid()):
                 os.kill(pid, signal.SIGKILL)
             subprocess.run([*CLI, "down"], check=True)

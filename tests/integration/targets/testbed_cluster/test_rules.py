@@ -14,12 +14,14 @@ from typing import Any
 
 import boto3
 import pytest
+import requests
 from botocore.config import Config
 from botocore.exceptions import ClientError
 from integration.targets.testbed_cluster.tokens import url
 from moto import mock_aws
 from testbed import aws as rules
 from testbed import own_aws, paths
+from testbed.aws import eks_life
 from testbed.aws.clock import CLOCK
 
 ROLE = f"arn:aws:iam::{paths.ACCOUNT}:role/cluster"
@@ -93,6 +95,12 @@ def test_plain_clusters_share_an_issuer_and_are_active_at_once(plain: Any) -> No
     assert "accessConfig" not in create(plain, "three", **MODES)
 
 
+def test_plain_clusters_are_gone_at_once_and_say_active(plain: Any) -> None:
+    create(plain)
+    assert plain.delete_cluster(name="one")["cluster"]["status"] == "ACTIVE"
+    assert plain.list_clusters()["clusters"] == []
+
+
 def test_clusters_are_creating_first_and_have_issuers_of_their_own(eks: Any) -> None:
     for name in ("one", "two"):
         made = create(eks, name, **MODES)
@@ -107,6 +115,28 @@ def test_clusters_are_creating_first_and_have_issuers_of_their_own(eks: Any) -> 
     assert described[0]["version"] == "1.34"
     assert eks.delete_cluster(name="one")["cluster"]["status"] == "DELETING"
     assert eks.list_clusters()["clusters"] == ["two"]
+
+
+def under_way(eks: Any) -> dict[str, Any]:
+    create(eks)
+    eks_life.edit(paths.REGION, "one", status="CREATING")
+    cluster: dict[str, Any] = eks.describe_cluster(name="one")["cluster"]
+    assert cluster["status"] == "CREATING"
+    return cluster
+
+
+def test_plain_clusters_under_way_show_everything(plain: Any) -> None:
+    cluster = under_way(plain)
+    assert cluster["endpoint"]
+    assert cluster["identity"]["oidc"]["issuer"]
+    assert cluster["certificateAuthority"]["data"]
+
+
+def test_clusters_under_way_show_little(eks: Any) -> None:
+    cluster = under_way(eks)
+    assert "endpoint" not in cluster
+    assert "identity" not in cluster
+    assert cluster["certificateAuthority"] == {}
 
 
 def in_subnets(eks: Any) -> dict[str, Any]:
@@ -132,12 +162,19 @@ def test_a_cluster_has_a_security_group_in_the_vpc_of_its_subnets(eks: Any) -> N
         ec2.describe_security_groups(GroupIds=[group["GroupId"]])
 
 
-def test_issuers_of_china_end_as_they_do_there() -> None:
-    with mock_aws(), rules.installed(rules.load()):
-        eks = boto3.client("eks", "cn-north-1", aws_access_key_id="testing", aws_secret_access_key="testing")
-        create(eks)
-        issuer = eks.describe_cluster(name="one")["cluster"]["identity"]["oidc"]["issuer"]
-    assert issuer.startswith("https://oidc.eks.cn-north-1.amazonaws.com.cn/id/")
+def issuer_in_china() -> str:
+    eks = boto3.client("eks", "cn-north-1", aws_access_key_id="testing", aws_secret_access_key="testing")
+    create(eks)
+    issuer: str = eks.describe_cluster(name="one")["cluster"]["identity"]["oidc"]["issuer"]
+    return issuer
+
+
+def test_plain_issuers_of_china_are_elsewhere(plain: Any) -> None:
+    assert issuer_in_china().startswith("https://oidc.eks.cn-north-1.amazonaws.com/id/")
+
+
+def test_issuers_of_china_end_as_they_do_there(eks: Any) -> None:
+    assert issuer_in_china().startswith("https://oidc.eks.cn-north-1.amazonaws.com.cn/id/")
 
 
 def test_plain_moto_knows_no_versions(plain: Any) -> None:
@@ -171,9 +208,21 @@ def test_versions_have_days_of_support(eks: Any) -> None:
 
 def test_plain_moto_has_no_access_entries(plain: Any) -> None:
     create(plain, **MODES)
-    for call, more in {"create_access_entry": {"principalArn": ROLE}, "list_access_entries": {}}.items():
+    one = {"clusterName": "one"}
+    entry = {**one, "principalArn": ROLE}
+    for call, params in {
+        "create_access_entry": entry,
+        "describe_access_entry": entry,
+        "list_access_entries": one,
+        "update_access_entry": entry,
+        "delete_access_entry": entry,
+        "associate_access_policy": {**entry, **VIEW},
+        "disassociate_access_policy": {**entry, "policyArn": VIEW["policyArn"]},
+        "list_associated_access_policies": entry,
+        "list_access_policies": {},
+    }.items():
         with pytest.raises(NotImplementedError):
-            getattr(plain, call)(clusterName="one", **more)
+            getattr(plain, call)(**params)
 
 
 def test_the_creator_has_an_entry_unless_that_is_not_wanted(eks: Any) -> None:
@@ -314,6 +363,11 @@ def test_a_session_ends(aws: own_aws.OwnAws) -> None:
 
 
 def test_plain_moto_believes_everything() -> None:
+    """A signature by no key, 16 minutes old, with another cluster's name, without the token of its session."""
+    made = url({"access_key": "x", "secret_key": "x"}, "one", timedelta(minutes=16))
     with mock_aws():
         arn = client("sts").get_caller_identity()["Arn"]
+        answer = requests.get(made, headers={"x-k8s-aws-id": "two", "Accept": "application/json"}, timeout=10)
     assert arn.endswith(":user/moto")
+    assert answer.status_code == 200
+    assert answer.text.count("<Arn>") == 1  # in XML, whatever was asked for

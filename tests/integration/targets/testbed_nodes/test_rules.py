@@ -15,6 +15,9 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 from moto import mock_aws
+from moto.core import DEFAULT_ACCOUNT_ID
+from moto.ec2.exceptions import EC2ClientError
+from moto.ec2.models import ec2_backends
 from moto.ec2.models.amis import AmiBackend
 from testbed import aws as rules
 from testbed.aws import ec2_templates, eks_life
@@ -163,6 +166,12 @@ REFUSED: dict[str, tuple[Callable[[Changes], Changes], Changes, str, str]] = {
         INVALID,
         "termination options are not supported",
     ),
+    "termination of the template's instances": (
+        by_template(DisableApiTermination=True),
+        {},
+        INVALID,
+        "termination options are not supported",
+    ),
     "another version": (PLAIN, {"version": "1.33"}, INVALID, "Allowed kubernetes version is 1.34"),
     "AL2 on 1.34": (
         PLAIN,
@@ -189,6 +198,12 @@ REFUSED: dict[str, tuple[Callable[[Changes], Changes], Changes, str, str]] = {
         INVALID,
         "desiredSize can't be greater than maxSize",
     ),
+    "min above max": (
+        PLAIN,
+        {"scalingConfig": {"minSize": 3, "maxSize": 2, "desiredSize": 2}},
+        INVALID,
+        "minSize can't be greater than maxSize",
+    ),
     "no subnets": (PLAIN, {"subnets": []}, INVALID, "Subnets are required"),
     "a subnet that is not there": (
         PLAIN,
@@ -202,11 +217,19 @@ REFUSED: dict[str, tuple[Callable[[Changes], Changes], Changes, str, str]] = {
         INVALID,
         "cannot both be specified",
     ),
+    "unavailable beyond 100": (PLAIN, {"updateConfig": {"maxUnavailable": 101}}, INVALID, "between 1 and 100"),
+    "an empty update configuration": (PLAIN, {"updateConfig": {}}, INVALID, "is required"),
     "repair twice": (
         PLAIN,
         {"nodeRepairConfig": {"maxParallelNodesRepairedCount": 1, "maxParallelNodesRepairedPercentage": 10}},
         INVALID,
-        "cannot both be specified",
+        "maxParallelNodesRepairedCount and maxParallelNodesRepairedPercentage cannot both be specified",
+    ),
+    "unhealthy twice": (
+        PLAIN,
+        {"nodeRepairConfig": {"maxUnhealthyNodeThresholdCount": 1, "maxUnhealthyNodeThresholdPercentage": 10}},
+        INVALID,
+        "maxUnhealthyNodeThresholdCount and maxUnhealthyNodeThresholdPercentage cannot both be specified",
     ),
 }
 
@@ -244,13 +267,22 @@ def test_the_bed_wants_the_network_of_the_cluster(ruled: None) -> None:
     assert "not in the same VPC" in refusal(lambda: create(subnets=[foreign_subnet()]))[1]
 
 
-def test_disk_and_access_are_told_before_the_template(ruled: None) -> None:
-    cluster()
+def told_first() -> None:
     code, message = refusal(lambda: create(diskSize=30, launchTemplate={"name": "nowhere"}))
     assert (code, message) == (INVALID, "Disk size must be specified within the launch template.")
     access = {"ec2SshKey": "k"}
     code, message = refusal(lambda: create(remoteAccess=access, launchTemplate={"name": "nowhere"}))
     assert (code, message) == (INVALID, "Remote access configuration cannot be specified with a launch template.")
+
+
+def test_plain_moto_tells_disk_and_access_as_eks_does() -> None:
+    cluster()
+    told_first()
+
+
+def test_disk_and_access_are_told_before_what_the_bed_reads_from_the_template(ruled: None) -> None:
+    cluster()
+    told_first()
 
 
 def test_a_missing_cluster_and_a_name_in_use_are_told_first(ruled: None) -> None:
@@ -315,8 +347,12 @@ def test_the_bed_tells_the_truth(ruled: None) -> None:
 def test_plain_moto_creates_and_deletes_at_once() -> None:
     cluster()
     assert create()["status"] == "ACTIVE"
-    client("eks").delete_nodegroup(clusterName="prod", nodegroupName="workers")
+    gone = client("eks").delete_nodegroup(clusterName="prod", nodegroupName="workers")["nodegroup"]
+    assert gone["status"] == "ACTIVE"
     assert client("eks").list_nodegroups(clusterName="prod")["nodegroups"] == []
+    for act in (delete, lambda: configure(scalingConfig={"desiredSize": 1})):
+        assert refusal(act)[0] == "ResourceNotFoundException"
+    client("eks").delete_cluster(name="prod")
 
 
 def test_a_group_comes_and_goes_in_its_time(ruled: None) -> None:
@@ -327,10 +363,20 @@ def test_a_group_comes_and_goes_in_its_time(ruled: None) -> None:
     assert group()["status"] == "ACTIVE"
     gone = client("eks").delete_nodegroup(clusterName="prod", nodegroupName="workers")["nodegroup"]
     assert gone["status"] == group()["status"] == "DELETING"
+    for act in (delete, lambda: configure(scalingConfig={"desiredSize": 1}), newer):
+        assert refusal(act)[0] == "ResourceInUseException"
     assert refusal(lambda: client("eks").delete_cluster(name="prod"))[0] == "ResourceInUseException"
     CLOCK.advance(21)
-    assert refusal(group)[0] == "ResourceNotFoundException"
     client("eks").delete_cluster(name="prod")
+    assert client("eks").list_clusters()["clusters"] == []
+
+
+def test_a_group_whose_time_to_go_is_up_is_gone(ruled: None) -> None:
+    cluster()
+    active()
+    delete()
+    CLOCK.advance(21)
+    assert refusal(group)[0] == "ResourceNotFoundException"
 
 
 def test_a_group_that_fails_says_why(ruled: None) -> None:
@@ -373,8 +419,11 @@ def test_plain_moto_updates_at_once_and_forgets() -> None:
     update = configure(scalingConfig={"minSize": 3, "desiredSize": 1})
     assert update["status"] == "Successful"
     assert group()["status"] == "ACTIVE"
+    configure(labels={"addOrUpdateLabels": {"team": "blue"}})  # nothing is in the way of a second one
     with pytest.raises(NotImplementedError):
         outcome(update)
+    with pytest.raises(NotImplementedError):
+        client("eks").list_updates(name="prod", nodegroupName="workers")
 
 
 def test_a_settings_update_takes_its_time(ruled: None) -> None:
@@ -398,22 +447,35 @@ def delete() -> None:
     client("eks").delete_nodegroup(clusterName="prod", nodegroupName="workers")
 
 
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"scalingConfig": {"minSize": 3}}, "Minimum capacity 3 can't be greater than desired size 2"),
-        ({"scalingConfig": {"maxSize": 1, "minSize": 0}}, "Desired capacity 2 can't be greater than max size 1"),
-        ({"updateConfig": {"maxUnavailable": 1, "maxUnavailablePercentage": 5}}, "cannot both be specified"),
-        ({"updateConfig": {"maxUnavailable": 101}}, "between 1 and 100"),
-        ({}, "At least one of the parameters"),
-    ],
-)
+OUT_OF_BOUNDS: list[tuple[Changes, str]] = [
+    ({"scalingConfig": {"minSize": 3}}, "Minimum capacity 3 can't be greater than desired size 2"),
+    ({"scalingConfig": {"maxSize": 1, "minSize": 0}}, "Desired capacity 2 can't be greater than max size 1"),
+    ({"scalingConfig": {"minSize": 2, "maxSize": 1, "desiredSize": 1}}, "minSize can't be greater than maxSize"),
+    ({"updateConfig": {"maxUnavailable": 1, "maxUnavailablePercentage": 5}}, "cannot both be specified"),
+    ({"updateConfig": {"maxUnavailable": 101}}, "between 1 and 100"),
+    (
+        {"nodeRepairConfig": {"maxParallelNodesRepairedCount": 1, "maxParallelNodesRepairedPercentage": 5}},
+        "cannot both be specified",
+    ),
+    ({}, "At least one of the parameters"),
+]
+
+
+@pytest.mark.parametrize(("change", "words"), OUT_OF_BOUNDS)
+def test_plain_moto_knows_no_bounds_of_settings(change: Changes, words: str) -> None:
+    cluster()
+    create(scalingConfig=SIZES)
+    assert configure(**change)["status"] == "Successful"
+
+
+@pytest.mark.parametrize(("change", "words"), OUT_OF_BOUNDS)
 def test_settings_have_bounds(ruled: None, change: Changes, words: str) -> None:
     cluster()
     active(scalingConfig=SIZES)
     code, message = refusal(lambda: configure(**change))
     assert code == INVALID
     assert words in message
+    assert (group()["status"], group()["scalingConfig"]) == ("ACTIVE", SIZES)
 
 
 # Updates of a group's version
@@ -484,6 +546,17 @@ def stock() -> None:
     active(launchTemplate={"id": template()})
 
 
+def al2() -> None:
+    """On a cluster that may still have it; the test upgrades that."""
+    client("eks").delete_cluster(name="prod")
+    cluster("1.32")
+    active(amiType="AL2_x86_64")
+
+
+def typed() -> None:
+    active(launchTemplate={"id": template()}, instanceTypes=["m5.large"])
+
+
 def second(**data: Any) -> Changes:
     client("ec2").create_launch_template_version(LaunchTemplateName="kubelets", LaunchTemplateData=data)
     return {"launchTemplate": {"name": "kubelets", "version": "$Latest"}}
@@ -507,6 +580,8 @@ NOT_UPDATED: dict[str, tuple[Callable[[], Any], Callable[[], Changes], str]] = {
     "a first template": (active, other, "created without one"),
     "a profile": (stock, lambda: second(IamInstanceProfile={"Name": "p"}), "IAM instance profile"),
     "a newer version than the cluster's": (stock, lambda: {"version": "1.36"}, "newer than the cluster's"),
+    "AL2 beyond 1.32": (al2, dict, "only supported for kubernetes versions 1.32 or earlier"),
+    "instance types twice": (typed, lambda: second(InstanceType="m5.large"), "Cannot specify instance types"),
     "back to an older version": (stock, lambda: {"version": "1.33"}, "cannot go back from 1.34 to 1.33"),
     "back to an older release": (
         stock,
@@ -523,7 +598,7 @@ def test_some_things_need_another_group(ruled: None, name: str) -> None:
     make()
     upgrade_cluster()
     code, message = refusal(lambda: newer(**request()))
-    assert code == INVALID
+    assert code == ("InvalidRequestException" if make is typed else INVALID)
     assert words in message
     assert group()["status"] == "ACTIVE"
 
@@ -599,8 +674,14 @@ def test_an_image_of_ones_own_takes_what_it_likes(ruled: None) -> None:
 
 def test_plain_moto_tags_no_group() -> None:
     cluster()
-    with pytest.raises(ClientError):
-        client("eks").tag_resource(resourceArn=create()["nodegroupArn"], tags={"a": "b"})
+    arn = create()["nodegroupArn"]
+    for call, more in {
+        "tag_resource": {"tags": {"a": "b"}},
+        "untag_resource": {"tagKeys": ["a"]},
+        "list_tags_for_resource": {},
+    }.items():
+        with pytest.raises(ClientError, match="Resource was not found"):
+            getattr(client("eks"), call)(resourceArn=arn, **more)
 
 
 def test_the_bed_tags_groups(ruled: None) -> None:
@@ -652,6 +733,56 @@ def test_user_data_is_base64(ruled: None, make: Callable[[str], None]) -> None:
     with pytest.raises(ClientError) as caught:
         make("#!/bin/sh")
     assert caught.value.response["Error"]["Code"] == "InvalidUserData.Malformed"
+
+
+def templates() -> int:
+    for number in range(20):
+        client("ec2").create_launch_template(LaunchTemplateName=f"t{number}", LaunchTemplateData={"KeyName": "k"})
+    pages = client("ec2").get_paginator("describe_launch_templates").paginate(PaginationConfig={"PageSize": 8})
+    return sum(len(page["LaunchTemplates"]) for page in pages)
+
+
+def test_plain_moto_shows_one_page_of_templates() -> None:
+    assert templates() == 8
+    assert len(client("ec2").describe_launch_templates()["LaunchTemplates"]) == 15
+
+
+def test_templates_are_paged(ruled: None) -> None:
+    assert templates() == 20
+    assert len(client("ec2").describe_launch_templates()["LaunchTemplates"]) == 20
+
+
+def third_is_lost() -> Any:
+    """moto's own object of a template with versions 1 and 2, of which 3 was the last and is deleted."""
+    template()
+    second(KeyName="second")
+    second(KeyName="third")
+    found = ec2_backends[DEFAULT_ACCOUNT_ID][REGION].get_launch_template_by_name("kubelets")
+    found.versions.pop()
+    return found
+
+
+def test_plain_moto_gives_a_number_twice_and_finds_versions_by_their_place() -> None:
+    found = third_is_lost()
+    assert second(KeyName="again")
+    assert versions() == [1, 2, 3]
+    assert found.get_version("0").number == 3  # the last of the list
+    del found.versions[0]
+    assert found.default_version().number == 2  # not the default, which is 1
+
+
+def test_a_number_is_given_once_and_no_other_version_is_found_by_it(ruled: None) -> None:
+    found = third_is_lost()
+    assert second(KeyName="again")
+    assert versions() == [1, 2, 4]
+    for number in ("0", "3"):
+        with pytest.raises(EC2ClientError, match=f"Could not find the specified version {number}"):
+            found.get_version(number)
+    del found.versions[1]
+    assert (found.get_version("4").number, found.default_version().number) == (4, 1)
+    del found.versions[0]
+    with pytest.raises(EC2ClientError, match="Could not find the specified version 1"):
+        found.default_version()
 
 
 def versions() -> list[int]:

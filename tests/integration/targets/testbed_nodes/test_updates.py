@@ -164,6 +164,10 @@ def test_the_bed_runs_no_more_nodes_than_it_can(groups: Groups) -> None:
     with pytest.raises(ClientError, match="at most 4 nodes at a time; other groups want 0 of them") as caught:
         groups.create("crowd", scalingConfig={"minSize": 0, "maxSize": 9, "desiredSize": 5})
     assert caught.value.response["Error"]["Code"] == "ResourceLimitExceededException"
+    groups.active("crowd", scalingConfig={"minSize": 0, "maxSize": 9, "desiredSize": 0})
+    with pytest.raises(ClientError, match="at most 4 nodes at a time") as caught:
+        groups.configure("crowd", scalingConfig={"desiredSize": 5})
+    assert caught.value.response["Error"]["Code"] == "InvalidParameterException"
 
 
 @pytest.mark.full
