@@ -81,7 +81,7 @@ class Machine(Node):
             hosts.make_mount_point(Path(target))
         try:
             self.up([], [["sh", "-ec", self.script(order)]], pki.bed_id())
-            self.plug(order)
+            self.plug(order, pods)
             self.run("systemctl", "start", "containerd")
             image.load(self)
             if order.family != "bottlerocket":  # which has none, nor a Python
@@ -174,8 +174,12 @@ class Machine(Node):
         ]
         return "\n".join(lines)
 
-    def plug(self, order: Order) -> None:
-        """A wire to the switch, with the instance's address, its subnet's router, and the ways out that it has."""
+    def plug(self, order: Order, pods: str) -> None:
+        """A wire to the switch, with the instance's address, its subnet's router, and the ways out that it has.
+
+        The cloud finds the node's pods by it, as whatever is in a VPC finds pods: a load balancer with addresses as its
+        targets, or a node's own kube-proxy.
+        """
         net.plug(self.cloud, self.port, LINK, order.instance.ip, self)
         router = order.instance.ip.rsplit(".", 1)[0] + ".1"
         for words in (
@@ -185,7 +189,8 @@ class Machine(Node):
         ):
             self.run("ip", "route", *words)
         self.run("sysctl", "-qw", "net.ipv4.ip_forward=1")
-        self.run("iptables-restore", "--noflush", input=fence(ways_out()).encode())
+        self.run("iptables-restore", "--noflush", input=fence(ways_out(), pods).encode())
+        self.cloud.run("ip", "route", "replace", pods, "via", order.instance.ip)
 
     # The boot
 
@@ -252,11 +257,12 @@ def ways_out() -> list[str]:
     ]
 
 
-def fence(ways: list[str]) -> str:
-    """Nothing else leaves; who speaks to the node is answered."""
+def fence(ways: list[str], pods: str) -> str:
+    """Nothing else leaves; who speaks to the node or to its pods is answered."""
     known = "-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"
     rules = [f"-A {chain} {known}" for chain in ("OUTPUT", "FORWARD")]
     rules += [f"-A {chain} {way} -j ACCEPT" for chain in ("OUTPUT", "FORWARD") for way in ways]
+    rules += [f"-A FORWARD -d {pods} -j ACCEPT"]
     # A pod has its node's side of the wire as its next hop, and the node itself speaks to its pods (10.240.0.0/12).
     local = [
         "-A OUTPUT -o lo -j ACCEPT",
@@ -279,7 +285,7 @@ def remove_groups(name: str) -> None:
 
 
 def cni(pods: str) -> dict[str, object]:
-    """Pods reach what their node reaches, under its address. Nothing reaches them but their node."""
+    """Pods reach what their node reaches, under its address. They are reached from their node and from the cloud."""
     ipam = {"type": "host-local", "ranges": [[{"subnet": pods}]], "routes": [{"dst": "0.0.0.0/0"}]}
     return {"cniVersion": "0.4.0", "name": "testbed", "plugins": [{"type": "ptp", "ipMasq": True, "ipam": ipam}]}
 

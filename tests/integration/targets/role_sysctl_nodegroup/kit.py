@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import base64
 import json
-import threading
+import os
+import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,40 +18,44 @@ import pytest
 from integration.plays import CALLBACKS, play
 from integration.targets.eks_node_drain.kit import wait_for
 from integration.targets.eks_sysctl_nodegroup.kit import Told
-from testbed import Bed
+from integration.targets.role_sysctl_nodegroup.client import Seen
+from testbed import Bed, paths
 from testbed.eks import Cluster
 from testbed.nodes.image import BUSYBOX
 
 PLAYBOOK = "daytwo.aws.sysctl_nodegroup"
 OWN_CALLBACKS = Path(__file__).parent / "callbacks"
 UNSAFE = "net.core.somaxconn"
+SERVICE = "web"
 
 
-@dataclass
+PORT = 8080
+
+
 class Client:
-    """Looks again and again how many pods are Ready, and notes when fewer than three are."""
+    """Requests to the service while it is entered (client.py); afterwards what became of them."""
 
-    fleet: Fleet
-    asked: int = 0
-    failed: list[str] = field(default_factory=list)
-    _stop: threading.Event = field(default_factory=threading.Event)
+    def __init__(self, fleet: Fleet) -> None:
+        self.fleet = fleet
+        self.seen = Seen()
 
     def __enter__(self) -> Client:
-        self._thread = threading.Thread(target=self._work)
-        self._thread.start()
+        cloud = self.fleet.bed.cloud.init_pid()
+        program = [sys.executable, "-m", "integration.targets.role_sysctl_nodegroup.client"]
+        self._process = subprocess.Popen(
+            ["nsenter", "-t", str(cloud), "-n", "--", *program, self.fleet.namespace, SERVICE, str(PORT)],
+            env={**os.environ, "PYTHONPATH": str(paths.TESTS)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._process.stdout is not None
+        assert self._process.stdout.readline() == "ready\n"
         return self
 
     def __exit__(self, *_dummy: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _work(self) -> None:
-        while not self._stop.is_set():
-            ready = self.fleet.ready_pods()
-            self.asked += 1
-            if len(ready) < 3:
-                self.failed.append(f"{len(ready)} of 4 pods are Ready")
-            self._stop.wait(0.1)
+        told, _nothing = self._process.communicate(timeout=30)
+        self.seen = Seen(**json.loads(told))
 
 
 class Fleet:
@@ -119,19 +124,25 @@ class Fleet:
         return [str(one["PrivateDnsName"]) for reservation in found for one in reservation["Instances"]]
 
     def deploy(self, replicas: int = 4) -> None:
+        """A service that loses no request when its pods move: Ready only when they answer, and on their end they answer
+        for some seconds more, until everybody has heard that they are no endpoints any longer."""
         labels = {"app": "web"}
         container = {
             "name": "main",
             "image": BUSYBOX,
             "imagePullPolicy": "Never",
-            "command": ["sleep", "100000"],
+            "command": ["sh", "-c", f"echo $HOSTNAME > /tmp/index.html; exec busybox httpd -f -p {PORT} -h /tmp"],
+            "readinessProbe": {"httpGet": {"path": "/", "port": PORT}, "periodSeconds": 1},
+            "lifecycle": {"preStop": {"sleep": {"seconds": 3}}},
         }
-        pod = {"terminationGracePeriodSeconds": 1, "automountServiceAccountToken": False, "containers": [container]}
+        pod = {"terminationGracePeriodSeconds": 4, "automountServiceAccountToken": False, "containers": [container]}
         template = {"metadata": {"labels": labels}, "spec": pod}
         spec = {"replicas": replicas, "selector": {"matchLabels": labels}, "template": template}
         self.api.post(
             f"/apis/apps/v1/namespaces/{self.namespace}/deployments", {"metadata": {"name": "web"}, "spec": spec}
         )
+        service = {"selector": labels, "ports": [{"port": 80, "targetPort": PORT}]}
+        self.api.post(f"/api/v1/namespaces/{self.namespace}/services", {"metadata": {"name": SERVICE}, "spec": service})
         wait_for(lambda: len(self.ready_pods()) == replicas, f"{replicas} pods", 90)
 
     def budget(self, most: int) -> None:
