@@ -47,13 +47,16 @@ def works(bed: Bed) -> None:
     assert described["endpoint"] == cluster.endpoint
 
 
-def heard(cluster: Cluster, node: str, since: datetime) -> bool:
-    """Whether the node's kubelet has renewed its lease since then, and the node is Ready."""
-    lease = cluster.api.get(f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{node}")
-    renewed = datetime.fromisoformat(lease["spec"]["renewTime"])
-    conditions = cluster.api.get(f"/api/v1/nodes/{node}")["status"]["conditions"]
-    ready = next(one["status"] == "True" for one in conditions if one["type"] == "Ready")
-    return ready and renewed > since
+def wait_until_heard(cluster: Cluster, node: str, since: datetime) -> None:
+    """Until the node's kubelet has renewed its lease after that moment, and the node is Ready."""
+
+    def heard() -> bool:
+        lease = cluster.api.get(f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{node}")
+        conditions = cluster.api.get(f"/api/v1/nodes/{node}")["status"]["conditions"]
+        ready = next(one["status"] == "True" for one in conditions if one["type"] == "Ready")
+        return ready and datetime.fromisoformat(lease["spec"]["renewTime"]) > since
+
+    wait_for("the word of the new kubelet", heard, 120)
 
 
 def test_a_second_up_touches_nothing(bed: Bed, cluster: Cluster) -> None:
@@ -183,7 +186,7 @@ def test_down_and_up_leave_nothing_twice(bed: Bed, cluster: Cluster) -> None:
             works(again)  # the API server and the controller are back
             assert daemon.running()
             assert machine_.pid_of("kubelet") != kubelet
-            wait_for("the word of the new kubelet", lambda: heard(again.cluster, node, killed_at), 120)
+            wait_until_heard(again.cluster, node, killed_at)
             machine_.run("systemctl", "stop", "kubelet")
             assert "nothing to do" in up()  # who stopped it meant it
             for pid in (again.cloud.pid_of("kube-apiserver"), again.cloud.pid_of("aws"), machine_.init_pid()):
