@@ -117,7 +117,8 @@ class _Source(_Host):
         with staging.in_use():
             job = Job(staging.folder)
             state = job.advance(self.work["token"], work, self.seconds)
-        # What comes from a registry leaves nothing in the folder but how far it is.
+        # What comes from a registry leaves nothing in the folder but how far it is. What an engine has written stays:
+        # should this answer be lost, the call that is made again needs it.
         cleaned = from_registry and state.state == "done"
         if cleaned:
             staging.remove()
@@ -136,9 +137,14 @@ class _Source(_Host):
         return {"public_key": public_key, "addresses": addresses}
 
     def push(self) -> dict[str, Any]:
-        """Tells the waiting process the grants, and how far it is; asked again until it is done."""
+        """Tells the waiting process the grants, and how far it is; asked again until it is done, which ends it."""
         waiting = PushFolder(self.root, self.work["token"])
-        return waiting.advance([Grant.parse(entry) for entry in self.work["grants"] or ()], self.seconds).to_dict()
+        grants = [Grant.parse(entry) for entry in self.work["grants"] or ()]
+        state = waiting.advance(grants, self.seconds, self.work["again"])
+        cleaned = state.state != "running"
+        if cleaned:
+            self.clean()
+        return {**state.to_dict(), "cleaned": cleaned}
 
     def clean(self) -> dict[str, Any]:
         if self.work["token"]:
@@ -167,9 +173,11 @@ class _Target(_Host):
         """Fetches what is lacking, verifies, loads, proves and tags; asked again until it is done.
 
         Where all is well it cleans up in the same call. Where C(transfers) are not all, or some must be signed anew,
-        nothing is loaded yet.
+        nothing is loaded yet. A permission to push, if there is one, is taken away before anything else.
         """
         bundle, staging = Bundle.parse(self.params["bundle"]), self.staging("loaded")
+        if self.work["public_key"]:
+            revoke(staging, self.work["public_key"])
         engine, transfers = engine_of(self.params), self.transfers()
 
         def work(progress: Progress) -> dict[str, Any]:

@@ -54,9 +54,9 @@ class PushFolder:
 
             key = EphemeralKey(self._staging.folder, run)
             try:
-                _publish(self._public, key.public)
                 # What was exported must stay until it has been read, whatever another run of the same images removes.
                 with blobs.in_use():
+                    _publish(self._public, key.public)
                     grants = self._wait()
                     pushed = push(grants, _pieces(bundle), source, key, self._staging, throttle, progress, run)
             finally:
@@ -72,9 +72,15 @@ class PushFolder:
             state = job.poll(0.1)
         return self._public.read_text()
 
-    def advance(self, grants: Sequence[Grant], seconds: float) -> JobState:
-        """Hands over the grants, once, and says how far the push is."""
+    def advance(self, grants: Sequence[Grant], seconds: float, again: bool = False) -> JobState:
+        """Hands over the grants, once, and says how far the push is.
+
+        C(again): the answer to this very call was lost. If it told the outcome, that is lost with it, and each target
+        finds out for itself what it has.
+        """
         if not self._staging.exists():
+            if again:
+                return JobState(self._token or "", "done", result={"pushed": []})
             raise ImageError(
                 f"The source waited {WAIT_SECONDS:.0f} seconds for the targets' permission and has gone. Run again; "
                 "with very many targets, in batches ('serial')."

@@ -18,7 +18,7 @@ from ...module_utils._image.model import Blob, Bundle, Target, total
 from ...module_utils._image.plan import Need, needed_blobs
 from ...module_utils._plan import Step
 from ...module_utils._result import ItemResult, summarize
-from .flow import Host, Progress, megabytes, run_job, slice_of
+from .flow import Folder, Host, Progress, megabytes, run_job, slice_of
 from .offered import SaveOptions, ask, export
 
 # The permission ends by itself after this: a run that was killed cannot take it away. A push that has begun goes on.
@@ -131,11 +131,13 @@ def push_all(
         return {"changed": bool(push and grants), "targets": [], "bytes_carried": 0, "seconds": 0.0}
     outcomes: Sequence[Mapping[str, Any]] = ()
     if push:
+        token, folder = push["token"], Folder()
         try:
             if grants:
-                outcomes = run_job(host, bundle, "push", progress.job, push["token"], grants=list(grants))["pushed"]
+                outcomes = run_job(host, bundle, "push", progress.job, token, folder, grants=list(grants))["pushed"]
         finally:
-            host({"bundle": bundle.to_dict(), "work": slice_of("clean", token=push["token"])})
+            if not folder.cleaned:
+                host({"bundle": bundle.to_dict(), "work": slice_of("clean", token=token)})
     items = [_pushed(outcome) for outcome in outcomes]
     return {
         # A target that could not be reached says so itself: it lacks blobs when it comes to load.

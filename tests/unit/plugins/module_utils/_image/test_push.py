@@ -142,6 +142,9 @@ def test_it_waits_pushes_tells_and_goes(source: Source, server: Server) -> None:
     waiting.remove()
     until(lambda: not alive(pid))
     assert not source.root.exists()
+    # The call that told the outcome ended the process; when its answer was lost, the call that is made again says so.
+    lost = waiting.advance([server.grant(digests)], 0, again=True)
+    assert (lost.state, lost.result) == ("done", {"pushed": []})
 
 
 def test_the_key_is_nowhere_but_in_its_memory(source: Source) -> None:

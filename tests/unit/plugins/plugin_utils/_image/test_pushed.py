@@ -139,6 +139,9 @@ def test_what_was_pushed_is_told_for_each_target() -> None:
     assert (result["changed"], result["bytes_carried"]) == (True, 7)
     assert "failed" not in result, "one that fails leaves the others done"
     assert host.asked[-1] == {"phase": "clean", "seconds": host.asked[-1]["seconds"], "token": "0" * 32}
+    swift = Host(push={**done(good, bad, idle), "cleaned": True})
+    assert push_all(swift, BUNDLE, PUSH, [GRANT], False, PROGRESS)["targets"] == result["targets"]
+    assert swift.phases == ["push"], "the call that tells the outcome has cleaned up"
 
 
 @pytest.mark.parametrize("push", [{"state": "died", "error": "the process was killed"}, ImageError("has gone")])
