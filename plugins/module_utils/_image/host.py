@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 from .authorize import authorize, host_keys, remove, revoke, user
 from .docker import DockerEngine
@@ -14,7 +14,7 @@ from .errors import ImageError
 from .http import Client
 from .model import Bundle, checked_digest, hex_of
 from .plan import ImagePlan, misgivings, plan_load, refusal
-from .push import PushFolder
+from .push import Export, PushFolder
 from .run import Run
 from .source import EngineSource, Login, Offer, RegistrySource, parse_wanted
 from .ssh import Grant, own_address
@@ -127,9 +127,7 @@ class _Source(_Host):
     def offer(self) -> dict[str, Any]:
         """Starts the process that holds the key and will push; it waits for the targets' permission."""
         bundle, waiting = Bundle.parse(self.params["bundle"]), PushFolder(self.root, self.work["token"])
-        source: BlobSource = (
-            self._registry() if self.params["source"] == "registry" else StagedSource(self.staging("saved"))
-        )
+        source: Union[BlobSource, Export] = self._registry() if self.params["source"] == "registry" else self._export()
         public_key = waiting.start(bundle, source, self.staging("saved"), self.throttle, self.run)
         addresses = {
             entry["host"]: own_address(entry["address"], entry["port"]) for entry in self.work["targets"] or ()
@@ -150,6 +148,10 @@ class _Source(_Host):
         if self.work["token"]:
             PushFolder(self.root, self.work["token"]).remove()
         return {"removed": self.staging("saved").remove()}
+
+    def _export(self) -> Export:
+        digests = [checked_digest(digest, "work.digests") for digest in self.work["digests"] or ()]
+        return Export(EngineSource(engine_of(self.params)), parse_wanted(self.params["images"]), digests)
 
     def _registry(self) -> RegistrySource:
         params = self.params

@@ -145,7 +145,7 @@ class _Loading:
                 if self._path
             ]
             more = len(waiting) > len(transfers)
-            work = {"transfers": transfers, "more": more, "public_key": self._public_key}
+            work: dict[str, Any] = {"transfers": transfers, "more": more, "public_key": self._public_key}
             result = run_job(self._host, self._bundle, "load", tell, folder=folder, **work)
             self.revoked = self._public_key is not None
             for outcome in (Outcome(**entry) for entry in result["outcomes"]):

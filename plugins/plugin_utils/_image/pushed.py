@@ -19,7 +19,7 @@ from ...module_utils._image.plan import Need, needed_blobs
 from ...module_utils._plan import Step
 from ...module_utils._result import ItemResult, summarize
 from .flow import Folder, Host, Progress, megabytes, run_job, slice_of
-from .offered import SaveOptions, ask, export
+from .offered import SaveOptions, ask
 
 # The permission ends by itself after this: a run that was killed cannot take it away. A push that has begun goes on.
 PERMISSION_SECONDS = 900
@@ -36,8 +36,6 @@ def offer(host: Host, options: SaveOptions, progress: Progress) -> dict[str, Any
     push: dict[str, Any] = {}
     if not options.check_mode and (needs or offered.leftover):
         try:
-            if needs and options.from_engine:
-                bundle = export(host, bundle, [need.blob.digest for need in needs], progress)
             push = _begin(host, bundle, offered.targets, needs) if needs else {}
         finally:
             if not push:
@@ -59,7 +57,7 @@ def offer(host: Host, options: SaveOptions, progress: Progress) -> dict[str, Any
         "bytes_full": total(sized.values()),
         "bytes_needed": total(sized[need.blob.digest] for need in needs),
         "bytes_carried": 0,
-        "estimated": options.check_mode and any(need.blob.size is None for need in needs),
+        "estimated": any(need.blob.size is None for need in needs),
         "refused": offered.refused,
         "path": "ssh",
         "seconds": round(time.monotonic() - began, 1),
@@ -75,7 +73,9 @@ def _begin(host: Host, bundle: Bundle, targets: Sequence[Target], needs: Sequenc
         for target in targets
         if lacking[target.host]
     ]
-    answer = host({"bundle": bundle.to_dict(), "work": slice_of("offer", token=token, targets=places)})
+    digests = [need.blob.digest for need in needs]
+    work = slice_of("offer", token=token, targets=places, digests=digests)
+    answer = host({"bundle": bundle.to_dict(), "work": work})
     return {
         "token": token,
         "public_key": answer["public_key"],
@@ -130,11 +130,13 @@ def push_all(
     if check_mode:
         return {"changed": bool(push and grants), "targets": [], "bytes_carried": 0, "seconds": 0.0}
     outcomes: Sequence[Mapping[str, Any]] = ()
+    sizes: Mapping[str, int] = {}
     if push:
         token, folder = push["token"], Folder()
         try:
             if grants:
-                outcomes = run_job(host, bundle, "push", progress.job, token, folder, grants=list(grants))["pushed"]
+                result = run_job(host, bundle, "push", progress.job, token, folder, grants=list(grants))
+                outcomes, sizes = result["pushed"], result.get("sizes", sizes)
         finally:
             if not folder.cleaned:
                 host({"bundle": bundle.to_dict(), "work": slice_of("clean", token=token)})
@@ -143,6 +145,8 @@ def push_all(
         # A target that could not be reached says so itself: it lacks blobs when it comes to load.
         "changed": any(item.status == "changed" for item in items),
         "targets": [item.to_dict() for item in items],
+        # What an engine has written meanwhile has a size now.
+        "bundle": bundle.with_sizes(sizes).to_dict(),
         "bytes_carried": sum(outcome["sent"] for outcome in outcomes),
         "seconds": round(time.monotonic() - began, 1),
     }
