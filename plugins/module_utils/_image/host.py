@@ -12,8 +12,8 @@ from .docker import DockerEngine
 from .engine import Engine, Progress
 from .errors import ImageError
 from .http import Client
-from .model import Bundle, checked_digest, hex_of
-from .plan import ImagePlan, misgivings, plan_load, refusal
+from .model import Bundle, Target, checked_digest, hex_of
+from .plan import ImagePlan, misgivings, needed_blobs, plan_load, refusal, refusals
 from .push import Export, PushFolder
 from .run import Run
 from .source import EngineSource, Login, Offer, RegistrySource, parse_wanted
@@ -125,14 +125,28 @@ class _Source(_Host):
         return {**state.to_dict(), "cleaned": cleaned}
 
     def offer(self) -> dict[str, Any]:
-        """Starts the process that holds the key and will push; it waits for the targets' permission."""
-        bundle, waiting = Bundle.parse(self.params["bundle"]), PushFolder(self.root, self.work["token"])
-        source: Union[BlobSource, Export] = self._registry() if self.params["source"] == "registry" else self._export()
-        public_key = waiting.start(bundle, source, self.staging("saved"), self.throttle, self.run)
-        addresses = {
-            entry["host"]: own_address(entry["address"], entry["port"]) for entry in self.work["targets"] or ()
-        }
-        return {"public_key": public_key, "addresses": addresses}
+        """Resolves all images and, where a target lacks something of them, starts the process that will push.
+
+        It holds the key and waits for the targets' permission. The controller plans by the same rules as this call.
+        """
+        seen = self.inspect()
+        bundle = Bundle.parse(seen["bundle"])
+        targets = [Target.parse(entry, "work.targets") for entry in self.work["targets"] or ()]
+        refused = refusals(bundle, targets)
+        able = [target for target in targets if target.host not in refused]
+        needs = needed_blobs(bundle, able) if able else ()
+        if not needs:
+            return {**seen, "public_key": None, "addresses": {}}
+        lacking = {name for need in needs for name in need.hosts}
+        addresses = {target.host: own_address(target.address, target.port) for target in able if target.host in lacking}
+        source: Union[BlobSource, Export] = (
+            self._registry()
+            if self.params["source"] == "registry"
+            else self._export([need.blob.digest for need in needs])
+        )
+        waiting = PushFolder(self.root, self.work["token"])
+        public_key = waiting.start(bundle, source, self.staging("saved", bundle), self.throttle, self.run)
+        return {**seen, "public_key": public_key, "addresses": addresses}
 
     def push(self) -> dict[str, Any]:
         """Tells the waiting process the grants, and how far it is; asked again until it is done, which ends it."""
@@ -149,8 +163,7 @@ class _Source(_Host):
             PushFolder(self.root, self.work["token"]).remove()
         return {"removed": self.staging("saved").remove()}
 
-    def _export(self) -> Export:
-        digests = [checked_digest(digest, "work.digests") for digest in self.work["digests"] or ()]
+    def _export(self, digests: Sequence[str]) -> Export:
         return Export(EngineSource(engine_of(self.params)), parse_wanted(self.params["images"]), digests)
 
     def _registry(self) -> RegistrySource:

@@ -113,6 +113,7 @@ class PushFolder:
         state = job.advance(self._token, work, 0, afterwards=lambda: self._leave(blobs))
         while not self._public.exists():
             if state.state != "running":
+                self.remove()  # it has told why, and need not wait
                 raise ImageError(f"transport: the source cannot begin: {state.error}")
             state = job.poll(0.1)
         return self._public.read_text()

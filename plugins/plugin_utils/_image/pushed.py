@@ -14,12 +14,12 @@ from typing import Any, Optional
 from uuid import uuid4
 
 from ...module_utils._image.errors import ImageError
-from ...module_utils._image.model import Blob, Bundle, Target, total
+from ...module_utils._image.model import Blob, Bundle, total
 from ...module_utils._image.plan import Need, needed_blobs
 from ...module_utils._plan import Step
 from ...module_utils._result import ItemResult, summarize
 from .flow import Folder, Host, Progress, megabytes, run_job, slice_of
-from .offered import SaveOptions, ask
+from .offered import Offered, SaveOptions, ask
 
 # The permission ends by itself after this: a run that was killed cannot take it away. A push that has begun goes on.
 PERMISSION_SECONDS = 900
@@ -30,16 +30,15 @@ def offer(host: Host, options: SaveOptions, progress: Progress) -> dict[str, Any
     began = time.monotonic()
     if not options.targets:
         raise ImageError("targets: is empty, but transport=scp goes to targets, so it must know them.")
-    offered = ask(host, options)
+    token = None if options.check_mode else uuid4().hex
+    offered = ask(host, options, token)
     bundle = offered.bundle
     needs = needed_blobs(bundle, offered.targets) if offered.targets else ()
     push: dict[str, Any] = {}
-    if not options.check_mode and (needs or offered.leftover):
-        try:
-            push = _begin(host, bundle, offered.targets, needs) if needs else {}
-        finally:
-            if not push:
-                host({"bundle": bundle.to_dict(), "work": slice_of("clean")})
+    if token and offered.public_key:
+        push = {"token": token, "public_key": offered.public_key, "targets": _places(offered, needs)}
+    elif token and offered.leftover:
+        host({"bundle": bundle.to_dict(), "work": slice_of("clean")})
     sized_bundle = offered.estimated(bundle)
     sized = {blob.digest: blob for blob in sized_bundle.blobs()}
     items = [_needed(sized[need.blob.digest], need) for need in needs]
@@ -64,25 +63,19 @@ def offer(host: Host, options: SaveOptions, progress: Progress) -> dict[str, Any
     }
 
 
-def _begin(host: Host, bundle: Bundle, targets: Sequence[Target], needs: Sequence[Need]) -> dict[str, Any]:
-    """Has the source make its key and wait; what the other two states need to know."""
-    token = uuid4().hex
-    lacking = {target.host: [need.blob.digest for need in needs if target.host in need.hosts] for target in targets}
-    places: list[dict[str, Any]] = [
-        {"host": target.host, "address": target.address, "port": target.port}
-        for target in targets
-        if lacking[target.host]
-    ]
-    digests = [need.blob.digest for need in needs]
-    work = slice_of("offer", token=token, targets=places, digests=digests)
-    answer = host({"bundle": bundle.to_dict(), "work": work})
+def _places(offered: Offered, needs: Sequence[Need]) -> dict[str, Any]:
+    """What each target that lacks something needs to know about the push."""
+    lacking = {target: [need.blob.digest for need in needs if target.host in need.hosts] for target in offered.targets}
     return {
-        "token": token,
-        "public_key": answer["public_key"],
-        "targets": {
-            place["host"]: {**place, "from": answer["addresses"][place["host"]], "digests": lacking[place["host"]]}
-            for place in places
-        },
+        target.host: {
+            "host": target.host,
+            "address": target.address,
+            "port": target.port,
+            "from": offered.addresses[target.host],
+            "digests": digests,
+        }
+        for target, digests in lacking.items()
+        if digests
     }
 
 

@@ -15,7 +15,7 @@ import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._image import host as hosts
 from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
 from ansible_collections.daytwo.aws.plugins.module_utils._image.host import PHASES, READ_ONLY_PHASES, carry_out
-from ansible_collections.daytwo.aws.plugins.module_utils._image.model import Bundle, EngineFacts
+from ansible_collections.daytwo.aws.plugins.module_utils._image.model import Bundle, EngineFacts, Target
 from ansible_collections.daytwo.aws.plugins.module_utils._image.worker import JobState
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.builders import (
     TAG,
@@ -265,3 +265,26 @@ def test_a_load_takes_the_permission_to_push_away_first(
 
 def _at_once(work: Any) -> Any:
     return JobState("", "done", result=work(lambda *_dummy: None))
+
+
+@pytest.mark.parametrize("lacks", [True, False])
+def test_a_source_waits_to_push_where_a_target_lacks_something(
+    tmp_path: Path, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch, lacks: bool
+) -> None:
+    started: list[Any] = []
+
+    def start(self: Any, bundle: Bundle, source: Any, *_dummy: object) -> str:
+        started.append(source)
+        return "ssh-ed25519 AAAA"
+
+    monkeypatch.setattr(hosts.PushFolder, "start", start)
+    engine.has(ENGINE, "app:v1")
+    has = FakeEngine() if lacks else FakeEngine().has(ENGINE, "app:v1")
+    other = Target("full", facts(staging=-1), "192.0.2.1")  # refused, so that it is not looked for
+    target = Target("a", has.facts(""), "127.0.0.1")
+    call = Calls(tmp_path / "root", state="saved", images=[{"name": "app:v1"}])
+    answer = call("offer", token="0" * 32, targets=[target.to_dict(), other.to_dict()])
+    assert (answer["public_key"], answer["addresses"]) == (
+        ("ssh-ed25519 AAAA", {"a": "127.0.0.1"}) if lacks else (None, {})
+    )
+    assert [set(source.digests) for source in started] == ([set(ENGINE.content)] if lacks else [])
