@@ -75,10 +75,7 @@ class ActionModule(ActionBase):
         own = {name: value for name, value in options.items() if name in mine and value is not None}
         # A path is the host's; validation has put this machine's home and variables into it.
         own.update({name: self._task.args[name] for name in own if HOST_OPTIONS[name]["type"] == "path"})
-        path = None
-        if options["transport"] == "s3":
-            bucket = _bucket_options(options)
-            path = S3Path(s3_client(options, bucket), bucket)
+        bucket = _bucket_options(options) if options["transport"] == "s3" else None
         name = str(variables.get("inventory_hostname") if not self._task.delegate_to else self._task.delegate_to)
         progress = Progress(lambda line: self._show(options, f"{name}: {line}"))
 
@@ -89,12 +86,18 @@ class ActionModule(ActionBase):
         if options["state"] == "saved":
             corrupt = {entry["digest"]: entry["etag"] for entry in options["corrupt"]}
             settings = SaveOptions(options["source"] != "registry", targets, corrupt, check_mode, diff)
-            return save(host, path, settings, progress) if path else offer(host, settings, progress)
+            if bucket:
+                return save(host, lambda: S3Path(s3_client(options, bucket), bucket), settings, progress)
+            return offer(host, settings, progress)
+        path = S3Path(s3_client(options, bucket), bucket) if bucket else None
         bundle = Bundle.parse(options["bundle"])
         if options["state"] == "loaded":
             mine = variables.get("inventory_hostname")
             has = next((target.facts for target in targets if target.host == mine), None)
-            return load(host, path, bundle, has, check_mode, diff, progress)
+            push = options["push"] or {}
+            # Only a target that was to permit the push is asked to take that back.
+            key = push["public_key"] if mine in push.get("targets", {}) else None
+            return load(host, path, bundle, has, check_mode, diff, progress, key)
         if path is not None:
             if options["state"] == "absent":
                 return remove(path, bundle, check_mode, diff)
@@ -120,6 +123,7 @@ class ActionModule(ActionBase):
                 self._display.warning(f"The connection dropped, trying again: {error}")
                 time.sleep(2**attempt)
                 self._connection.reset()
+                arguments = {**arguments, "work": {**arguments["work"], "again": True}}
         if answer.get("failed"):
             raise HostError(answer)
         return dict(answer)

@@ -70,8 +70,9 @@ options:
     default: s3
   push:
     description:
-      - The RV(push) of O(state=saved), for O(state=authorized), O(state=pushed) and O(state=revoked). Used on the
-        controller only.
+      - The RV(push) of O(state=saved), for O(state=authorized), O(state=pushed), O(state=revoked), and for
+        O(state=loaded), which takes the permission away before it loads.
+      - Used on the controller only.
     type: dict
   grants:
     description: The RV(grant) of each O(state=authorized), for O(state=pushed). Used on the controller only.
@@ -547,6 +548,7 @@ HOST_OPTIONS = {
             "digests": {"type": "list", "elements": "str"},
             "platform": {"type": "str"},
             "more": {"type": "bool", "default": False},
+            "again": {"type": "bool", "default": False},
             "transfers": {
                 "type": "list",
                 "elements": "dict",

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, BinaryIO, Callable, Optional
 
+from .arrivals import Arrivals
 from .errors import ImageError
 from .model import Image, hex_of
 from .staging import CHUNK, Staging, private_opener
@@ -138,17 +139,19 @@ def stage_saved(
     staging: Staging,
     wanted: Collection[str],
     progress: Callable[[int], None],
+    arrivals: Optional[Arrivals] = None,
 ) -> None:
     """Takes the wanted blobs (config and uncompressed layers, by digest) out of an engine's archive.
 
     The old format tells a layer by nothing but its content: its folder bears an id of docker's own, by which the
     members are sorted, and the list of them stands at the end. So each layer is written while its digest is computed,
-    and kept or not: that costs a fraction of having the engine make its archive a second time.
+    and kept or not: that costs a fraction of having the engine make its archive a second time. C(arrivals) is told
+    how far each is, where its name tells its digest beforehand.
     """
     missing = {digest for digest in wanted if not staging.complete(digest)}
     if missing:
         with open_archive() as stream:
-            _stage_from(stream, staging, missing, progress)
+            _stage_from(stream, staging, missing, progress, arrivals)
     if missing:
         raise ImageError(
             f"docker save gave an archive without {', '.join(sorted(missing))}: the image is not whole on this host. "
@@ -156,7 +159,13 @@ def stage_saved(
         )
 
 
-def _stage_from(stream: BinaryIO, staging: Staging, missing: set[str], progress: Callable[[int], None]) -> None:
+def _stage_from(
+    stream: BinaryIO,
+    staging: Staging,
+    missing: set[str],
+    progress: Callable[[int], None],
+    arrivals: Optional[Arrivals],
+) -> None:
     """Takes out of C(missing) what it has staged, and ends when nothing is left there."""
     done = 0
     try:
@@ -171,8 +180,17 @@ def _stage_from(stream: BinaryIO, staging: Staging, missing: set[str], progress:
                 expected = _expected_digest(member.name)
                 content = archive.extractfile(member)
                 if content is not None and (expected is None or expected in missing):
-                    for size in _take(content, staging, missing):
+                    follow = arrivals if expected else None
+                    growing = staging.incoming()
+                    if follow and expected:
+                        growing.touch(mode=0o600)
+                        follow.begin(expected, growing, member.size)
+                    for size in _take(content, staging, missing, growing):
                         progress(done + size)
+                        if follow and expected:
+                            follow.grow(expected, size)
+                    if follow and expected:
+                        follow.settle(expected)
                 done += member.size
                 progress(done)
     except (tarfile.TarError, ValueError, RecursionError) as error:
@@ -203,14 +221,16 @@ def _expected_digest(name: str) -> Optional[str]:
     return f"sha256:{last}" if folder == "blobs/sha256" else None
 
 
-def _take(content: IO[bytes], staging: Staging, missing: set[str]) -> Iterator[int]:
+def _take(content: IO[bytes], staging: Staging, missing: set[str], growing: Path) -> Iterator[int]:
     """Writes a member, and publishes it when its digest is one of those that are missing; yields the bytes so far."""
     found, size = hashlib.sha256(), 0
-    growing = staging.incoming()
-    with open(growing, "wb", opener=private_opener) as file:
+    # Without a buffer of its own: what is told to be there is there for those that read it meanwhile.
+    with open(growing, "wb", buffering=0, opener=private_opener) as file:
         while chunk := content.read(CHUNK):
             found.update(chunk)
-            file.write(chunk)
+            written = memoryview(chunk)
+            while written:
+                written = written[file.write(written) :]
             size += len(chunk)
             yield size
     digest = "sha256:" + found.hexdigest()

@@ -5,16 +5,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 from .authorize import authorize, host_keys, remove, revoke, user
 from .docker import DockerEngine
 from .engine import Engine, Progress
 from .errors import ImageError
 from .http import Client
-from .model import Bundle, checked_digest, hex_of
-from .plan import ImagePlan, misgivings, plan_load, refusal
-from .push import PushFolder
+from .model import Bundle, Target, checked_digest, hex_of
+from .plan import ImagePlan, misgivings, needed_blobs, plan_load, refusal, refusals
+from .push import Export, PushFolder
 from .run import Run
 from .source import EngineSource, Login, Offer, RegistrySource, parse_wanted
 from .ssh import Grant, own_address
@@ -117,33 +117,54 @@ class _Source(_Host):
         with staging.in_use():
             job = Job(staging.folder)
             state = job.advance(self.work["token"], work, self.seconds)
-        # What comes from a registry leaves nothing in the folder but how far it is.
+        # What comes from a registry leaves nothing in the folder but how far it is. What an engine has written stays:
+        # should this answer be lost, the call that is made again needs it.
         cleaned = from_registry and state.state == "done"
         if cleaned:
             staging.remove()
         return {**state.to_dict(), "cleaned": cleaned}
 
     def offer(self) -> dict[str, Any]:
-        """Starts the process that holds the key and will push; it waits for the targets' permission."""
-        bundle, waiting = Bundle.parse(self.params["bundle"]), PushFolder(self.root, self.work["token"])
-        source: BlobSource = (
-            self._registry() if self.params["source"] == "registry" else StagedSource(self.staging("saved"))
+        """Resolves all images and, where a target lacks something of them, starts the process that will push.
+
+        It holds the key and waits for the targets' permission. The controller plans by the same rules as this call.
+        """
+        seen = self.inspect()
+        bundle = Bundle.parse(seen["bundle"])
+        targets = [Target.parse(entry, "work.targets") for entry in self.work["targets"] or ()]
+        refused = refusals(bundle, targets)
+        able = [target for target in targets if target.host not in refused]
+        needs = needed_blobs(bundle, able) if able else ()
+        if not needs:
+            return {**seen, "public_key": None, "addresses": {}}
+        lacking = {name for need in needs for name in need.hosts}
+        addresses = {target.host: own_address(target.address, target.port) for target in able if target.host in lacking}
+        source: Union[BlobSource, Export] = (
+            self._registry()
+            if self.params["source"] == "registry"
+            else self._export([need.blob.digest for need in needs])
         )
-        public_key = waiting.start(bundle, source, self.staging("saved"), self.throttle, self.run)
-        addresses = {
-            entry["host"]: own_address(entry["address"], entry["port"]) for entry in self.work["targets"] or ()
-        }
-        return {"public_key": public_key, "addresses": addresses}
+        waiting = PushFolder(self.root, self.work["token"])
+        public_key = waiting.start(bundle, source, self.staging("saved", bundle), self.throttle, self.run)
+        return {**seen, "public_key": public_key, "addresses": addresses}
 
     def push(self) -> dict[str, Any]:
-        """Tells the waiting process the grants, and how far it is; asked again until it is done."""
+        """Tells the waiting process the grants, and how far it is; asked again until it is done, which ends it."""
         waiting = PushFolder(self.root, self.work["token"])
-        return waiting.advance([Grant.parse(entry) for entry in self.work["grants"] or ()], self.seconds).to_dict()
+        grants = [Grant.parse(entry) for entry in self.work["grants"] or ()]
+        state = waiting.advance(grants, self.seconds, self.work["again"])
+        cleaned = state.state != "running"
+        if cleaned:
+            self.clean()
+        return {**state.to_dict(), "cleaned": cleaned}
 
     def clean(self) -> dict[str, Any]:
         if self.work["token"]:
             PushFolder(self.root, self.work["token"]).remove()
         return {"removed": self.staging("saved").remove()}
+
+    def _export(self, digests: Sequence[str]) -> Export:
+        return Export(EngineSource(engine_of(self.params)), parse_wanted(self.params["images"]), digests)
 
     def _registry(self) -> RegistrySource:
         params = self.params
@@ -167,9 +188,11 @@ class _Target(_Host):
         """Fetches what is lacking, verifies, loads, proves and tags; asked again until it is done.
 
         Where all is well it cleans up in the same call. Where C(transfers) are not all, or some must be signed anew,
-        nothing is loaded yet.
+        nothing is loaded yet. A permission to push, if there is one, is taken away before anything else.
         """
         bundle, staging = Bundle.parse(self.params["bundle"]), self.staging("loaded")
+        if self.work["public_key"]:
+            revoke(staging, self.work["public_key"])
         engine, transfers = engine_of(self.params), self.transfers()
 
         def work(progress: Progress) -> dict[str, Any]:

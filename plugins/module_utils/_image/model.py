@@ -266,6 +266,9 @@ class Target:
             ) from error
         return cls(_text(entry, "host", where), facts, address, port)
 
+    def to_dict(self) -> dict[str, Any]:
+        return {"host": self.host, "address": self.address, "port": self.port, **self.facts.to_dict()}
+
 
 @dataclass(frozen=True)
 class Object:

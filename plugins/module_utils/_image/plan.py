@@ -180,6 +180,12 @@ def refusal(plans: Sequence[ImagePlan], staged: int, facts: EngineFacts) -> Opti
     return f"too little disk: {lacking} (bytes). Make room, or put staging_dir on another disk." if lacking else None
 
 
+def refusals(bundle: Bundle, targets: Iterable[Target]) -> dict[str, str]:
+    """The targets whose engines are certain not to take the images, and why."""
+    reasons = {target.host: refusal(plan_load(bundle, target.facts), 0, target.facts) for target in targets}
+    return {name: reason for name, reason in reasons.items() if reason}
+
+
 def misgivings(plans: Sequence[ImagePlan], facts: EngineFacts) -> list[str]:
     """What is done because it was asked for, and may not be what was meant."""
     return [

@@ -11,25 +11,61 @@ from __future__ import annotations
 import json
 import os
 import re
+import threading
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Callable, Optional, Union
 
+from .arrivals import Arrivals
 from .engine import Progress
 from .errors import ImageError
 from .model import Bundle
 from .run import Run
+from .source import EngineSource, WantedImage
 from .ssh import EphemeralKey, Grant, Piece, push
 from .staging import Staging, private_opener
 from .throttle import Throttle
-from .transfer import BlobSource
+from .transfer import BlobSource, disk_words
 from .worker import Job, JobState
 
 # The role asks all targets of a batch for permission in between; a minute or two is long for that.
 WAIT_SECONDS = 120.0
 _TELL_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Export:
+    """What an engine is to write, and C(digests) of that which are wanted."""
+
+    source: EngineSource
+    images: Sequence[WantedImage]
+    digests: Sequence[str]
+
+    def begin(self, staging: Staging, check: Callable[[], None], progress: Progress) -> Arrivals:
+        """Has the engine write in a thread of its own, as long as C(check) does not raise."""
+        arrivals = Arrivals(staging, self.digests, check)
+
+        def tell(doing: str, done: int, in_all: int) -> None:
+            check()
+            progress(doing, done, in_all)
+
+        def work() -> None:
+            try:
+                self.source.stage(self.images, self.digests, staging, tell, arrivals)
+                arrivals.end()
+            except ImageError as error:
+                arrivals.end(error)
+            except OSError as error:
+                arrivals.end(ImageError(disk_words(error)))
+            except Exception as error:
+                # Whoever waits must learn of a fault of ours, too.
+                arrivals.end(ImageError(f"unexpected {type(error).__name__}: {error}"))
+
+        # An engine that says nothing must not keep this process from ending.
+        threading.Thread(target=work, daemon=True).start()
+        return arrivals
 
 
 class PushFolder:
@@ -43,38 +79,54 @@ class PushFolder:
         self._public = self._staging.folder / "key.public"
         self._grants = self._staging.folder / "grants.json"
 
-    def start(self, bundle: Bundle, source: BlobSource, blobs: Staging, throttle: Throttle, run: Run) -> str:
-        """Starts the process and returns its public key."""
+    def start(
+        self,
+        bundle: Bundle,
+        source: Union[BlobSource, Export],
+        blobs: Staging,
+        throttle: Throttle,
+        run: Run,
+    ) -> str:
+        """Starts the process and returns its public key. It has an engine write at once, before there is a grant."""
 
         def work(show: Progress) -> dict[str, Any]:
             def progress(doing: str, done: int, in_all: int) -> None:
-                if self._stopped():
-                    raise ImageError("the controller has called the push off")
+                self._go_on()
                 show(doing, done, in_all)
 
             key = EphemeralKey(self._staging.folder, run)
             try:
-                _publish(self._public, key.public)
                 # What was exported must stay until it has been read, whatever another run of the same images removes.
                 with blobs.in_use():
+                    _publish(self._public, key.public)
+                    giving = source.begin(blobs, self._go_on, progress) if isinstance(source, Export) else source
                     grants = self._wait()
-                    pushed = push(grants, _pieces(bundle), source, key, self._staging, throttle, progress, run)
+                    pushed = push(grants, _pieces(bundle), giving, key, self._staging, throttle, progress, run)
+                    known = {blob.digest: blobs.size(blob.digest) for blob in bundle.blobs() if blob.size is None}
             finally:
                 key.close()
-            return {"pushed": [asdict(outcome) for outcome in pushed]}
+            sizes = {digest: size for digest, size in known.items() if blobs.complete(digest)}
+            return {"pushed": [asdict(outcome) for outcome in pushed], "sizes": sizes}
 
         self._staging.create()
         job = Job(self._staging.folder)
         state = job.advance(self._token, work, 0, afterwards=lambda: self._leave(blobs))
         while not self._public.exists():
             if state.state != "running":
+                self.remove()  # it has told why, and need not wait
                 raise ImageError(f"transport: the source cannot begin: {state.error}")
             state = job.poll(0.1)
         return self._public.read_text()
 
-    def advance(self, grants: Sequence[Grant], seconds: float) -> JobState:
-        """Hands over the grants, once, and says how far the push is."""
+    def advance(self, grants: Sequence[Grant], seconds: float, again: bool = False) -> JobState:
+        """Hands over the grants, once, and says how far the push is.
+
+        C(again): the answer to this very call was lost. If it told the outcome, that is lost with it, and each target
+        finds out for itself what it has.
+        """
         if not self._staging.exists():
+            if again:
+                return JobState(self._token or "", "done", result={"pushed": []})
             raise ImageError(
                 f"The source waited {WAIT_SECONDS:.0f} seconds for the targets' permission and has gone. Run again; "
                 "with very many targets, in batches ('serial')."
@@ -87,6 +139,10 @@ class PushFolder:
         """Ends the process at its next look; it takes the folder away."""
         if self._staging.exists():
             (self._staging.folder / "stop").touch(mode=0o600)
+
+    def _go_on(self) -> None:
+        if self._stopped():
+            raise ImageError("the controller has called the push off")
 
     def _stopped(self) -> bool:
         return (self._staging.folder / "stop").exists()
@@ -119,7 +175,7 @@ def _publish(path: Path, text: str) -> None:
 
 def _pieces(bundle: Bundle) -> dict[str, Piece]:
     return {
-        blob.digest: Piece(blob.digest, blob.size or 0, blob.media_type, image.reference)
+        blob.digest: Piece(blob.digest, blob.size, blob.media_type, image.reference)
         for image in bundle.images
         for blob in image.blobs()
     }

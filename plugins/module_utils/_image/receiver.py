@@ -6,7 +6,8 @@ It is copied to the target and run by sshd on its own, so it imports nothing of 
 do this and nothing else: the blobs that were announced, up to the announced sizes, into this folder.
 
 Both sides speak in lines of JSON. Receiver: {"have": {HEX: SIZE}}. Then for each blob, sender: {"hex", "offset",
-"length"} and that many bytes; receiver: {"hex", "size"}. The end of input ends it.
+"length"} and that many bytes; receiver: {"hex", "size"}. Empty lines in between mean that the sender waits for its own
+source. The end of input ends it.
 """
 
 from __future__ import annotations
@@ -48,6 +49,8 @@ def receive(folder: Path, granted: str, asked: str, source: BufferedReader, answ
             line = source.readline(_MAX_LINE)
             if not line:
                 return 0
+            if line == b"\n":  # nothing yet, but the sender is there
+                continue
             try:
                 head = json.loads(line)
                 name, offset, length, size = head["hex"], head["offset"], head["length"], head["size"]

@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
 from .archive import stage_saved
+from .arrivals import Arrivals
 from .engine import Engine, Progress
 from .errors import ImageError
 from .http import Client, Readable
@@ -170,19 +171,32 @@ class EngineSource:
         return Offer(Bundle(tuple(_all(image, wanted))), estimates)
 
     def stage(
-        self, wanted: Sequence[WantedImage], digests: Sequence[str], staging: Staging, progress: Progress
+        self,
+        wanted: Sequence[WantedImage],
+        digests: Collection[str],
+        staging: Staging,
+        progress: Progress,
+        arrivals: Optional[Arrivals] = None,
     ) -> None:
         """Has the engine write its archives, and keeps the blobs with these digests."""
         for entry in wanted:
-            self._stage_image(entry, digests, staging, progress)
+            self._stage_image(entry, digests, staging, progress, arrivals)
 
-    def _stage_image(self, entry: WantedImage, digests: Sequence[str], staging: Staging, progress: Progress) -> None:
+    def _stage_image(
+        self,
+        entry: WantedImage,
+        digests: Collection[str],
+        staging: Staging,
+        progress: Progress,
+        arrivals: Optional[Arrivals],
+    ) -> None:
         stored = self._stored(entry)
         stage_saved(
             lambda: self._engine.export(stored),
             staging,
             {str(stored.config_digest), *stored.diff_ids} & set(digests),
             lambda done: progress(f"reading {entry.reference} from the engine", done, max(done, stored.size)),
+            arrivals,
         )
 
     def _stored(self, entry: WantedImage) -> StoredImage:

@@ -13,7 +13,7 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO, Any, Callable, Optional
 
 from . import receiver
+from .arrivals import Arrivals
 from .engine import Progress
 from .errors import ImageError
 from .http import HttpError
@@ -60,10 +61,10 @@ class Grant:
 
 @dataclass(frozen=True)
 class Piece:
-    """A blob to push: its size, media type, and an image that has it."""
+    """A blob to push: its size (None until its source has it), media type, and an image that has it."""
 
     digest: str
-    size: int
+    size: Optional[int]
     media_type: str
     reference: str
 
@@ -150,7 +151,7 @@ def push(
     run: Run,
 ) -> list[Pushed]:
     """Pushes to several targets at once; one that fails leaves the others done. The outcome of each."""
-    in_all = sum(pieces[digest].size for grant in grants for digest in grant.digests)
+    in_all = sum(pieces[digest].size or 0 for grant in grants for digest in grant.digests)
     done, lock = 0, threading.Lock()
     ciphers = quick_ciphers(run)
 
@@ -158,7 +159,7 @@ def push(
         nonlocal done
         with lock:
             done += size
-            progress(f"pushing, now to {host}", done, in_all)
+            progress(f"pushing, now to {host}", done, max(done, in_all))
 
     def one(grant: Grant) -> Pushed:
         target = _Target(grant, pieces, source, key, throttle, count, run, ciphers)
@@ -235,14 +236,27 @@ class _Target:
                     raise ValueError
             except (KeyError, TypeError, ValueError, AttributeError):
                 raise self._strange(json.dumps(hello).encode()) from None
-            for digest, name in zip(self._grant.digests, names):
-                if name in offsets:
-                    piece = self._pieces[digest]
-                    self._send(piece, min(offsets[name], piece.size), to, answers)
+            for digest in self._order([digest for digest in self._grant.digests if hex_of(digest) in offsets]):
+                if digest is None:
+                    self._put(b"\n", to, answers)
+                    self._put(b"", to, answers)
+                else:
+                    self._send(self._pieces[digest], offsets[hex_of(digest)], to, answers)
 
-    def _send(self, piece: Piece, offset: int, to: IO[bytes], answers: IO[bytes]) -> None:
-        left = piece.size - offset
-        head = {"hex": hex_of(piece.digest), "offset": offset, "length": left, "size": piece.size}
+    def _order(self, digests: Sequence[str]) -> Iterable[Optional[str]]:
+        """What an engine still writes comes in its order, with None as long as there is nothing."""
+        return self._source.order(digests) if isinstance(self._source, Arrivals) else digests
+
+    def _size(self, piece: Piece) -> int:
+        if piece.size is None and isinstance(self._source, Arrivals):
+            return self._source.size(piece.digest)
+        return piece.size or 0
+
+    def _send(self, piece: Piece, have: int, to: IO[bytes], answers: IO[bytes]) -> None:
+        in_all = self._size(piece)
+        offset = min(have, in_all)
+        left = in_all - offset
+        head = {"hex": hex_of(piece.digest), "offset": offset, "length": left, "size": in_all}
         # A part with a number is read from its offset on; what is sent is verified on the target, before the load.
         transfer = Transfer(piece.digest, piece.media_type, 1, offset, left, "", {}, piece.reference)
         self._put(json.dumps(head).encode() + b"\n", to, answers)
@@ -266,8 +280,8 @@ class _Target:
             raise ImageError(f"{piece.digest} cannot be read on the source: {error.strerror}.") from error
         self._put(b"", to, answers)
         size = self._answer(answers).get("size")
-        if size != piece.size:
-            raise ImageError(f"{self._grant.host}: {piece.digest} arrived with {size} bytes, not {piece.size}.")
+        if size != in_all:
+            raise ImageError(f"{self._grant.host}: {piece.digest} arrived with {size} bytes, not {in_all}.")
         self.pushed.digests.append(piece.digest)
 
     def _put(self, data: bytes, to: IO[bytes], answers: IO[bytes]) -> None:

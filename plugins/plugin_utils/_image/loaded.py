@@ -28,11 +28,13 @@ def load(
     check_mode: bool,
     diff: bool,
     progress: Progress,
+    public_key: Optional[str] = None,
 ) -> dict[str, Any]:
     """Observe, plan, fetch and load, verify; in check mode only the first two.
 
     C(path): where the blobs are, None where a source has pushed them into the staging folder. C(has): what the target
     had a while ago; by it the first URLs are signed, and what is true is found out in the call that uses them.
+    C(public_key): of a push that has ended, which the target must not permit any longer.
     """
     began = time.monotonic()
     plans = plan_load(bundle, has) if has and not check_mode else ()
@@ -41,7 +43,7 @@ def load(
     if all(plan.action == "none" for plan in plans):
         seen = host({"bundle": bundle.to_dict(), "work": slice_of("inspect")})
         needed = _digests(plan["blobs"] for plan in seen["plans"])
-    loading = _Loading(host, path, bundle, progress)
+    loading = _Loading(host, path, bundle, progress, public_key)
     if seen is None or (not check_mode and any(plan["action"] != "none" for plan in seen["plans"])):
         with cleaned(host, bundle) as folder:
             first = loading.carry_out(needed, folder)
@@ -61,6 +63,7 @@ def load(
         "bytes_carried": loading.received,
         "engine": seen["engine"],
         "path": str(path or "ssh"),
+        "revoked": loading.revoked,
         "seconds": round(time.monotonic() - began, 1),
         **({"warnings": seen["warnings"]} if seen["warnings"] else {}),
     }
@@ -71,14 +74,23 @@ class _Loading:
 
     C(received): bytes that came over the network. C(etags): entity tags seen, C(errors): what could not be fetched, by
     digest. C(failures): what failed, C(seconds): how long the engine took, by image name. C(damaged): digests whose
-    object in the store is damaged.
+    object in the store is damaged. C(revoked): the target permits the push no longer.
     """
 
-    def __init__(self, host: Host, path: Optional[S3Path], bundle: Bundle, progress: Progress) -> None:
+    def __init__(
+        self,
+        host: Host,
+        path: Optional[S3Path],
+        bundle: Bundle,
+        progress: Progress,
+        public_key: Optional[str] = None,
+    ) -> None:
         self._host = host
         self._path = path
         self._bundle = bundle
         self._progress = progress
+        self._public_key = public_key
+        self.revoked = False
         self.received = 0
         self.etags: dict[str, str] = {}
         self.errors: dict[str, str] = {}
@@ -133,7 +145,9 @@ class _Loading:
                 if self._path
             ]
             more = len(waiting) > len(transfers)
-            result = run_job(self._host, self._bundle, "load", tell, folder=folder, transfers=transfers, more=more)
+            work: dict[str, Any] = {"transfers": transfers, "more": more, "public_key": self._public_key}
+            result = run_job(self._host, self._bundle, "load", tell, folder=folder, **work)
+            self.revoked = self._public_key is not None
             for outcome in (Outcome(**entry) for entry in result["outcomes"]):
                 self._record(outcome, expired)
                 if outcome.done or outcome.digest in self.errors:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Optional
 
 from ...module_utils._image.model import Bundle, Target
-from ...module_utils._image.plan import plan_load, refusal
+from ...module_utils._image.plan import refusals
 from .flow import Host, Progress, run_job, slice_of
 
 
@@ -26,13 +26,18 @@ class SaveOptions:
 
 @dataclass(frozen=True)
 class Offered:
-    """What a source offers. C(leftover): a run that was killed has left its staging folder there."""
+    """What a source offers. C(leftover): a run that was killed has left its staging folder there.
+
+    C(public_key): of the process that waits to push, with the addresses from which it reaches the targets.
+    """
 
     bundle: Bundle
     estimates: Mapping[str, int]
     leftover: bool
     refused: Mapping[str, str]
     targets: Sequence[Target]
+    public_key: Optional[str]
+    addresses: Mapping[str, str]
 
     def estimated(self, bundle: Bundle) -> Bundle:
         """The bundle with an estimated size wherever none is known."""
@@ -40,17 +45,24 @@ class Offered:
         return bundle.with_sizes({digest: size for digest, size in self.estimates.items() if digest in unknown})
 
 
-def ask(host: Host, options: SaveOptions) -> Offered:
-    """Asks the source, and leaves out the targets for which nothing is to be carried."""
+def ask(host: Host, options: SaveOptions, token: Optional[str] = None) -> Offered:
+    """Asks the source, and leaves out the targets for which nothing is to be carried.
+
+    C(token): of a push, for which the source waits after this, if some target lacks something.
+    """
     # An image of several platforms is chosen by what the targets have in common.
     platforms = {target.facts.platform for target in options.targets}
     common = platforms.pop() if len(platforms) == 1 else None
-    answer = host({"work": slice_of("inspect", platform=common)})
+    work = slice_of("inspect", platform=common)
+    if token:
+        everybody = [target.to_dict() for target in options.targets]
+        work = slice_of("offer", platform=common, token=token, targets=everybody)
+    answer = host({"work": work})
     bundle = Bundle.parse(answer["bundle"])
-    reasons = {target.host: refusal(plan_load(bundle, target.facts), 0, target.facts) for target in options.targets}
-    refused = {name: reason for name, reason in reasons.items() if reason}
+    refused = refusals(bundle, options.targets)
     targets = [target for target in options.targets if target.host not in refused]
-    return Offered(bundle, answer["estimates"], bool(answer["leftover"]), refused, targets)
+    leftover, key, addresses = bool(answer["leftover"]), answer.get("public_key"), answer.get("addresses") or {}
+    return Offered(bundle, answer["estimates"], leftover, refused, targets, key, addresses)
 
 
 def export(host: Host, bundle: Bundle, digests: Sequence[str], progress: Progress) -> Bundle:

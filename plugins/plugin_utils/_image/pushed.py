@@ -14,12 +14,12 @@ from typing import Any, Optional
 from uuid import uuid4
 
 from ...module_utils._image.errors import ImageError
-from ...module_utils._image.model import Blob, Bundle, Target, total
+from ...module_utils._image.model import Blob, Bundle, total
 from ...module_utils._image.plan import Need, needed_blobs
 from ...module_utils._plan import Step
 from ...module_utils._result import ItemResult, summarize
-from .flow import Host, Progress, megabytes, run_job, slice_of
-from .offered import SaveOptions, ask, export
+from .flow import Folder, Host, Progress, megabytes, run_job, slice_of
+from .offered import Offered, SaveOptions, ask
 
 # The permission ends by itself after this: a run that was killed cannot take it away. A push that has begun goes on.
 PERMISSION_SECONDS = 900
@@ -30,18 +30,15 @@ def offer(host: Host, options: SaveOptions, progress: Progress) -> dict[str, Any
     began = time.monotonic()
     if not options.targets:
         raise ImageError("targets: is empty, but transport=scp goes to targets, so it must know them.")
-    offered = ask(host, options)
+    token = None if options.check_mode else uuid4().hex
+    offered = ask(host, options, token)
     bundle = offered.bundle
     needs = needed_blobs(bundle, offered.targets) if offered.targets else ()
     push: dict[str, Any] = {}
-    if not options.check_mode and (needs or offered.leftover):
-        try:
-            if needs and options.from_engine:
-                bundle = export(host, bundle, [need.blob.digest for need in needs], progress)
-            push = _begin(host, bundle, offered.targets, needs) if needs else {}
-        finally:
-            if not push:
-                host({"bundle": bundle.to_dict(), "work": slice_of("clean")})
+    if token and offered.public_key:
+        push = {"token": token, "public_key": offered.public_key, "targets": _places(offered, needs)}
+    elif token and offered.leftover:
+        host({"bundle": bundle.to_dict(), "work": slice_of("clean")})
     sized_bundle = offered.estimated(bundle)
     sized = {blob.digest: blob for blob in sized_bundle.blobs()}
     items = [_needed(sized[need.blob.digest], need) for need in needs]
@@ -59,30 +56,26 @@ def offer(host: Host, options: SaveOptions, progress: Progress) -> dict[str, Any
         "bytes_full": total(sized.values()),
         "bytes_needed": total(sized[need.blob.digest] for need in needs),
         "bytes_carried": 0,
-        "estimated": options.check_mode and any(need.blob.size is None for need in needs),
+        "estimated": any(need.blob.size is None for need in needs),
         "refused": offered.refused,
         "path": "ssh",
         "seconds": round(time.monotonic() - began, 1),
     }
 
 
-def _begin(host: Host, bundle: Bundle, targets: Sequence[Target], needs: Sequence[Need]) -> dict[str, Any]:
-    """Has the source make its key and wait; what the other two states need to know."""
-    token = uuid4().hex
-    lacking = {target.host: [need.blob.digest for need in needs if target.host in need.hosts] for target in targets}
-    places: list[dict[str, Any]] = [
-        {"host": target.host, "address": target.address, "port": target.port}
-        for target in targets
-        if lacking[target.host]
-    ]
-    answer = host({"bundle": bundle.to_dict(), "work": slice_of("offer", token=token, targets=places)})
+def _places(offered: Offered, needs: Sequence[Need]) -> dict[str, Any]:
+    """What each target that lacks something needs to know about the push."""
+    lacking = {target: [need.blob.digest for need in needs if target.host in need.hosts] for target in offered.targets}
     return {
-        "token": token,
-        "public_key": answer["public_key"],
-        "targets": {
-            place["host"]: {**place, "from": answer["addresses"][place["host"]], "digests": lacking[place["host"]]}
-            for place in places
-        },
+        target.host: {
+            "host": target.host,
+            "address": target.address,
+            "port": target.port,
+            "from": offered.addresses[target.host],
+            "digests": digests,
+        }
+        for target, digests in lacking.items()
+        if digests
     }
 
 
@@ -130,17 +123,23 @@ def push_all(
     if check_mode:
         return {"changed": bool(push and grants), "targets": [], "bytes_carried": 0, "seconds": 0.0}
     outcomes: Sequence[Mapping[str, Any]] = ()
+    sizes: Mapping[str, int] = {}
     if push:
+        token, folder = push["token"], Folder()
         try:
             if grants:
-                outcomes = run_job(host, bundle, "push", progress.job, push["token"], grants=list(grants))["pushed"]
+                result = run_job(host, bundle, "push", progress.job, token, folder, grants=list(grants))
+                outcomes, sizes = result["pushed"], result.get("sizes", sizes)
         finally:
-            host({"bundle": bundle.to_dict(), "work": slice_of("clean", token=push["token"])})
+            if not folder.cleaned:
+                host({"bundle": bundle.to_dict(), "work": slice_of("clean", token=token)})
     items = [_pushed(outcome) for outcome in outcomes]
     return {
         # A target that could not be reached says so itself: it lacks blobs when it comes to load.
         "changed": any(item.status == "changed" for item in items),
         "targets": [item.to_dict() for item in items],
+        # What an engine has written meanwhile has a size now.
+        "bundle": bundle.with_sizes(sizes).to_dict(),
         "bytes_carried": sum(outcome["sent"] for outcome in outcomes),
         "seconds": round(time.monotonic() - began, 1),
     }

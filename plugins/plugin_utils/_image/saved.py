@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Optional
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Callable, Optional
 
 from ...module_utils._image.model import Blob, Bundle, Outcome, total
 from ...module_utils._image.plan import Carry, Need, needed_blobs, plan_carry
@@ -17,10 +18,16 @@ from .offered import SaveOptions, ask, export
 from .s3 import S3Path
 
 
-def save(host: Host, path: S3Path, options: SaveOptions, progress: Progress) -> dict[str, Any]:
-    """Observe, plan, carry, verify; in check mode only the first two."""
+def save(host: Host, open_path: Callable[[], S3Path], options: SaveOptions, progress: Progress) -> dict[str, Any]:
+    """Observe, plan, carry, verify; in check mode only the first two.
+
+    C(open_path) is called while the source is asked, since making a client takes as long as that.
+    """
     began = time.monotonic()
-    offered = ask(host, options)
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        opening = pool.submit(open_path)
+        offered = ask(host, options)
+        path = opening.result()
     bundle = offered.bundle
     path.check()
     # When every target is refused nothing is needed; only when none was named, everything is.

@@ -55,6 +55,15 @@ class Made:
     def bundle(self) -> Bundle:
         return Bundle((self.image,))
 
+    @property
+    def unsized(self) -> Bundle:
+        """As a source tells it whose engine knows no sizes."""
+        bundle = self.bundle.to_dict()
+        (image,) = bundle["images"]
+        for blob in (image["config"], *image["layers"]):
+            blob["size"] = None
+        return Bundle.parse(bundle)
+
     def stored(self, *names: str) -> StoredImage:
         """The image as an engine with a graph driver holds it: its id is its config digest (facts: identity)."""
         config = self.image.config.digest

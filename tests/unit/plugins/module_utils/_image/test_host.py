@@ -15,7 +15,8 @@ import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._image import host as hosts
 from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
 from ansible_collections.daytwo.aws.plugins.module_utils._image.host import PHASES, READ_ONLY_PHASES, carry_out
-from ansible_collections.daytwo.aws.plugins.module_utils._image.model import Bundle, EngineFacts
+from ansible_collections.daytwo.aws.plugins.module_utils._image.model import Bundle, EngineFacts, Target
+from ansible_collections.daytwo.aws.plugins.module_utils._image.worker import JobState
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.builders import (
     TAG,
     FakeEngine,
@@ -55,7 +56,8 @@ class Calls:
         self.params = {**defaults, "source": "docker", "plain_http": True, "staging_dir": str(root), **params}
 
     def __call__(self, phase: str, seconds: int = 20, **work: Any) -> dict[str, Any]:
-        empty = dict.fromkeys(("token", "digests", "transfers", "more", "platform", "targets", "grants", "blobs"))
+        given_by_others = ("platform", "targets", "grants", "blobs", "public_key", "again")
+        empty = dict.fromkeys(("token", "digests", "transfers", "more", *given_by_others))
         params: Mapping[str, Any] = {**self.params, "work": {**empty, "phase": phase, "seconds": seconds, **work}}
         answer: dict[str, Any] = json.loads(json.dumps(carry_out(params, lambda *_dummy: (1, "", ""))))
         return answer
@@ -245,3 +247,44 @@ def test_bad_input_is_refused_in_words(
     with pytest.raises(ImageError) as caught:
         Calls(tmp_path / "root", **given)(phase, **work)
     assert words in str(caught.value)
+
+
+def test_a_load_takes_the_permission_to_push_away_first(
+    tmp_path: Path, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+    monkeypatch.setattr(hosts, "revoke", lambda staging, key: order.append(f"revoke {key}"))
+    monkeypatch.setattr(hosts, "load_bundle", lambda *_dummy: order.append("load") or {"loaded": []})
+    monkeypatch.setattr(hosts.Job, "advance", lambda self, token, work, seconds: _at_once(work))
+    call = Calls(tmp_path / "root", state="loaded", bundle=V1.bundle.to_dict())
+    call("load", token="one", public_key="ssh-ed25519 AAAA")
+    assert order == ["revoke ssh-ed25519 AAAA", "load"]
+    call("load", token="two")
+    assert order[2:] == ["load"]
+
+
+def _at_once(work: Any) -> Any:
+    return JobState("", "done", result=work(lambda *_dummy: None))
+
+
+@pytest.mark.parametrize("lacks", [True, False])
+def test_a_source_waits_to_push_where_a_target_lacks_something(
+    tmp_path: Path, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch, lacks: bool
+) -> None:
+    started: list[Any] = []
+
+    def start(self: Any, bundle: Bundle, source: Any, *_dummy: object) -> str:
+        started.append(source)
+        return "ssh-ed25519 AAAA"
+
+    monkeypatch.setattr(hosts.PushFolder, "start", start)
+    engine.has(ENGINE, "app:v1")
+    has = FakeEngine() if lacks else FakeEngine().has(ENGINE, "app:v1")
+    other = Target("full", facts(staging=-1), "192.0.2.1")  # refused, so that it is not looked for
+    target = Target("a", has.facts(""), "127.0.0.1")
+    call = Calls(tmp_path / "root", state="saved", images=[{"name": "app:v1"}])
+    answer = call("offer", token="0" * 32, targets=[target.to_dict(), other.to_dict()])
+    assert (answer["public_key"], answer["addresses"]) == (
+        ("ssh-ed25519 AAAA", {"a": "127.0.0.1"}) if lacks else (None, {})
+    )
+    assert [set(source.digests) for source in started] == ([set(ENGINE.content)] if lacks else [])

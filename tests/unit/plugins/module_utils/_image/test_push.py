@@ -16,12 +16,21 @@ import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._image import push as push_module
 from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
 from ansible_collections.daytwo.aws.plugins.module_utils._image.model import hex_of
-from ansible_collections.daytwo.aws.plugins.module_utils._image.push import PushFolder
+from ansible_collections.daytwo.aws.plugins.module_utils._image.push import Export, PushFolder
+from ansible_collections.daytwo.aws.plugins.module_utils._image.source import EngineSource, parse_wanted
 from ansible_collections.daytwo.aws.plugins.module_utils._image.ssh import Grant
 from ansible_collections.daytwo.aws.plugins.module_utils._image.staging import Staging
 from ansible_collections.daytwo.aws.plugins.module_utils._image.throttle import NO_LIMIT, Throttle
 from ansible_collections.daytwo.aws.plugins.module_utils._image.transfer import StagedSource
-from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.builders import Made, make, stage, tree
+from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.builders import (
+    FakeEngine,
+    Made,
+    make,
+    member_of,
+    stage,
+    tar_of,
+    tree,
+)
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.sshd import (
     Server,
     needs_sshd,
@@ -56,6 +65,15 @@ class Source:
         waiting = PushFolder(str(self.root), token)
         public = waiting.start(self.made.bundle, StagedSource(self.blobs), self.blobs, throttle, run)
         return waiting, Key(public)
+
+    def export(self, saved: bytes) -> tuple[PushFolder, Any]:
+        """From an engine that gives this archive, instead of from what is staged."""
+        self.blobs.remove()
+        engine = FakeEngine(saved=saved).has(self.made, "app:v1")
+        images = parse_wanted([{"name": "app:v1"}])
+        waiting = PushFolder(str(self.root), TOKEN)
+        wanted = Export(EngineSource(engine), images, list(self.made.content))
+        return waiting, Key(waiting.start(self.made.unsized, wanted, self.blobs, NO_LIMIT, run))
 
     def process(self, token: str = TOKEN) -> int:
         """The process that holds the job's lock."""
@@ -142,6 +160,38 @@ def test_it_waits_pushes_tells_and_goes(source: Source, server: Server) -> None:
     waiting.remove()
     until(lambda: not alive(pid))
     assert not source.root.exists()
+    # The call that told the outcome ended the process; when its answer was lost, the call that is made again says so.
+    lost = waiting.advance([server.grant(digests)], 0, again=True)
+    assert (lost.state, lost.result) == ("done", {"pushed": []})
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["docker 25", "docker 20.10"])
+def test_what_an_engine_writes_is_pushed_meanwhile(source: Source, server: Server, named: bool) -> None:
+    content = source.made.content
+    names = [member_of(digest) if named else f"{number}/layer.tar" for number, digest in enumerate(content)]
+    other = [("blobs/sha256/" + "0" * 64, b"of a layer that the target has")]
+    waiting, key = source.export(tar_of([*other, *reversed(list(zip(names, content.values())))]))
+    server.permit(key, dict.fromkeys(content))
+    state = finished(waiting, [server.grant(list(content))])
+    assert (state.state, state.error) == ("done", None)
+    (outcome,) = state.result["pushed"]
+    assert (outcome["error"], outcome["sent"]) == (None, sum(map(len, content.values())))
+    assert server.held() == {hex_of(digest): data for digest, data in content.items()}
+    assert state.result["sizes"] == {digest: len(data) for digest, data in content.items()}
+    waiting.remove()
+    until(lambda: not source.root.exists())
+
+
+def test_what_an_engine_gives_wrongly_is_no_blob_on_the_target(source: Source, server: Server) -> None:
+    content = source.made.content
+    members = [(member_of(digest), data[:-1] + b"!") for digest, data in content.items()]
+    waiting, key = source.export(tar_of(members))
+    server.permit(key, dict.fromkeys(content))
+    state = finished(waiting, [server.grant(list(content))])
+    (outcome,) = state.result["pushed"]
+    assert "other content under this digest" in outcome["error"] or "is not whole on this host" in outcome["error"]
+    assert (outcome["digests"], state.result["sizes"]) == ([], {})
+    assert all(name.endswith(".part") for name in server.held())
 
 
 def test_the_key_is_nowhere_but_in_its_memory(source: Source) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
 from ansible_collections.daytwo.aws.plugins.module_utils._image.model import Target
+from ansible_collections.daytwo.aws.plugins.module_utils._image.plan import needed_blobs
 from ansible_collections.daytwo.aws.plugins.plugin_utils._image.flow import Progress
 from ansible_collections.daytwo.aws.plugins.plugin_utils._image.offered import SaveOptions
 from ansible_collections.daytwo.aws.plugins.plugin_utils._image.pushed import authorize, offer, push_all, revoke
@@ -57,13 +58,18 @@ def options(*targets: Target, check_mode: bool = False) -> SaveOptions:
 
 
 def offering(work: Mapping[str, Any]) -> Mapping[str, Any]:
-    return {"public_key": "ssh-ed25519 AAAA", "addresses": {entry["host"]: "10.0.0.9" for entry in work["targets"]}}
+    """As a host does it that plans by the same rules."""
+    targets = [Target.parse(entry, "targets") for entry in work["targets"]]
+    hosts = {name for need in needed_blobs(BUNDLE, targets) for name in need.hosts}
+    key = "ssh-ed25519 AAAA" if hosts else None
+    return {**INSPECTED, "public_key": key, "addresses": dict.fromkeys(hosts, "10.0.0.9")}
 
 
 def test_the_source_is_asked_for_a_key_for_those_that_lack_something() -> None:
-    host = Host(inspect=INSPECTED, offer=offering)
+    host = Host(offer=offering)
     result = offer(host, options(target("a"), target("bb", MADE.stored(MADE.image.tag))), PROGRESS)
-    assert host.phases == ["inspect", "offer"]
+    assert host.phases == ["offer"]
+    assert host.asked[0]["token"] == result["push"]["token"]
     assert list(result["push"]["targets"]) == ["a"]
     assert result["push"]["targets"]["a"]["digests"] == DIGESTS
     assert (result["changed"], result["bytes_carried"], result["path"]) == (True, 0, "ssh")
@@ -71,7 +77,7 @@ def test_the_source_is_asked_for_a_key_for_those_that_lack_something() -> None:
 
 
 def test_check_mode_says_the_same_and_asks_for_no_key() -> None:
-    host = Host(inspect=INSPECTED, offer=offering)
+    host = Host(offer=offering)
     run = offer(host, options(target("a")), PROGRESS)
     checked = Host(inspect=INSPECTED)
     result = offer(checked, options(target("a"), check_mode=True), PROGRESS)
@@ -80,11 +86,12 @@ def test_check_mode_says_the_same_and_asks_for_no_key() -> None:
     assert (result["steps"], result["bytes_needed"]) == (run["steps"], run["bytes_needed"])
 
 
-def test_without_a_key_the_source_is_cleaned_up() -> None:
-    host = Host(inspect=INSPECTED, offer=ImageError("no ssh-keygen"), clean={})
-    with pytest.raises(ImageError, match="no ssh-keygen"):
-        offer(host, options(target("a")), PROGRESS)
-    assert host.phases == ["inspect", "offer", "clean"]
+@pytest.mark.parametrize("leftover", [False, True])
+def test_where_nobody_lacks_anything_nothing_is_pushed(leftover: bool) -> None:
+    host = Host(offer=lambda work: {**offering(work), "leftover": leftover}, clean={})
+    result = offer(host, options(target("a", MADE.stored(MADE.image.tag))), PROGRESS)
+    assert (result["push"], result["changed"]) == ({}, False)
+    assert host.phases == ["offer", *(["clean"] if leftover else [])]
 
 
 def test_scp_needs_to_know_its_targets() -> None:
@@ -139,6 +146,9 @@ def test_what_was_pushed_is_told_for_each_target() -> None:
     assert (result["changed"], result["bytes_carried"]) == (True, 7)
     assert "failed" not in result, "one that fails leaves the others done"
     assert host.asked[-1] == {"phase": "clean", "seconds": host.asked[-1]["seconds"], "token": "0" * 32}
+    swift = Host(push={**done(good, bad, idle), "cleaned": True})
+    assert push_all(swift, BUNDLE, PUSH, [GRANT], False, PROGRESS)["targets"] == result["targets"]
+    assert swift.phases == ["push"], "the call that tells the outcome has cleaned up"
 
 
 @pytest.mark.parametrize("push", [{"state": "died", "error": "the process was killed"}, ImageError("has gone")])

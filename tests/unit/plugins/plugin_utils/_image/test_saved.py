@@ -49,7 +49,7 @@ def run(
 ) -> dict[str, Any]:
     options = SaveOptions(source.from_engine, targets, corrupt or {}, check_mode, diff)
     path = S3Path(source.s3, BucketOptions(BUCKET, part_size=5 * MIB))
-    result: dict[str, Any] = save(source, path, options, Progress(nothing))
+    result: dict[str, Any] = save(source, lambda: path, options, Progress(nothing))
     return result
 
 
@@ -337,7 +337,7 @@ def test_a_person_sees_how_far_a_part_is() -> None:
     ]
     source = Source(FakeS3(), (V1,), fault=lambda phase, _: states.pop(0) if phase == "job" and states else None)
     path = S3Path(source.s3, BucketOptions(BUCKET, part_size=5 * MIB))
-    save(source, path, SaveOptions(False, (target("a"),), {}, False, False), Progress(lines.append))
+    save(source, lambda: path, SaveOptions(False, (target("a"),), {}, False, False), Progress(lines.append))
     assert [line.partition(" of ")[0] for line in lines] == [
         "waiting for an earlier run: 0.0 kB",
         "to s3://images/: 3.0 MB",

@@ -1,0 +1,124 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Blobs that are sent on while an engine writes them: in its order, to the last byte, and not if they are wrong."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Callable
+
+import pytest
+from ansible_collections.daytwo.aws.plugins.module_utils._image import arrivals as arrivals_module
+from ansible_collections.daytwo.aws.plugins.module_utils._image.arrivals import Arrivals
+from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
+from ansible_collections.daytwo.aws.plugins.module_utils._image.staging import Staging
+from ansible_collections.daytwo.aws.plugins.module_utils._image.transfer import Transfer
+
+DATA = b"0123456789"
+DIGEST = "sha256:" + hashlib.sha256(DATA).hexdigest()
+OTHER = "sha256:" + "0" * 64
+
+
+def nothing() -> None:
+    pass
+
+
+@pytest.fixture
+def staging(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Staging]:
+    monkeypatch.setattr(arrivals_module, "_LOOK_SECONDS", 0.01)
+    made = Staging(str(tmp_path / "root"), "saved-" + "0" * 20)
+    with made.in_use():
+        yield made
+
+
+def asked(offset: int = 0) -> Transfer:
+    return Transfer(DIGEST, "layer", 1, offset, len(DATA) - offset, "", {}, "app:v1")
+
+
+def write(staging: Staging, data: bytes) -> Path:
+    path = staging.incoming()
+    path.write_bytes(data)
+    return path
+
+
+def aside(work: Callable[[], Any]) -> threading.Thread:
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    return thread
+
+
+def test_a_blob_is_read_while_it_grows_and_its_last_byte_when_it_is_proved(staging: Staging) -> None:
+    arrivals = Arrivals(staging, [DIGEST], nothing)
+    path = write(staging, DATA[:4])
+    arrivals.begin(DIGEST, path, len(DATA))
+    arrivals.grow(DIGEST, 4)
+    assert arrivals.size(DIGEST) == len(DATA)
+    with arrivals.open(asked(1)) as reader:
+        assert reader.read(100) == DATA[1:4]
+        path.write_bytes(DATA)
+        arrivals.grow(DIGEST, len(DATA))
+        assert reader.read(100) == DATA[4:-1], "all is written, but its digest is not known yet"
+        last: list[bytes] = []
+        thread = aside(lambda: last.append(reader.read(100)))
+        thread.join(0.2)
+        assert last == []
+        path.replace(staging.path(DIGEST))
+        arrivals.settle(DIGEST)
+        thread.join(10)
+        assert last == [DATA[-1:]]
+        assert reader.read(100) == b""
+    with arrivals.open(asked(8)) as reader:
+        assert reader.read(100) == DATA[8:], "what is complete is read as it stands"
+
+
+def test_what_is_not_what_its_name_says_never_ends(staging: Staging) -> None:
+    arrivals = Arrivals(staging, [DIGEST], nothing)
+    path = write(staging, b"987654321x")
+    arrivals.begin(DIGEST, path, len(DATA))
+    arrivals.grow(DIGEST, len(DATA))
+    with arrivals.open(asked()) as reader:
+        assert len(reader.read(100)) == len(DATA) - 1
+        path.unlink()
+        arrivals.settle(DIGEST)
+        with pytest.raises(ImageError, match=r"the engine gave other content under this digest"):
+            reader.read(100)
+
+
+def test_blobs_come_in_the_order_of_the_engine_and_waiting_is_told(staging: Staging) -> None:
+    arrivals = Arrivals(staging, [DIGEST, OTHER], nothing)
+    order = arrivals.order([DIGEST, OTHER])
+    assert next(order) is None
+    staging.path(OTHER).write_bytes(b"x")
+    arrivals.settle(OTHER)
+    assert next(order) == OTHER
+    assert next(order) is None
+    arrivals.begin(DIGEST, write(staging, b""), len(DATA))
+    assert next(order) == DIGEST
+    assert list(order) == []
+
+
+def test_an_engine_that_fails_fails_those_that_wait(staging: Staging) -> None:
+    arrivals = Arrivals(staging, [DIGEST, OTHER], nothing)
+    staging.path(OTHER).write_bytes(b"x")
+    arrivals.begin(DIGEST, write(staging, b""), len(DATA))
+    with arrivals.open(asked()) as reader:
+        arrivals.end(ImageError("docker broke off"))
+        with pytest.raises(ImageError, match="docker broke off"):
+            reader.read(100)
+    arrivals.settle(DIGEST)
+    order = arrivals.order([DIGEST, OTHER])
+    assert next(order) == OTHER, "what came until then is given"
+    with pytest.raises(ImageError, match="docker broke off"):
+        next(order)
+
+
+def test_whoever_waits_ends_when_it_is_called_off(staging: Staging) -> None:
+    def off() -> None:
+        raise ImageError("called off")
+
+    arrivals = Arrivals(staging, [DIGEST], off)
+    with pytest.raises(ImageError, match="called off"):
+        next(arrivals.order([DIGEST]))
