@@ -90,6 +90,7 @@ class Fleet:
         self.ec2 = cluster.client("ec2")
         self._runs = 0
         self._leftovers: list[str] = []  # in the API, outside the namespace
+        self.killed = ""  # at the start of which task the last run was
         self.acting = ""  # who runs the playbook; the administrator by certificate, where nobody is named
         self.credentials: dict[str, str] = {}
         self.api.post("/api/v1/namespaces", {"metadata": {"name": self.namespace}})
@@ -243,10 +244,11 @@ class Fleet:
         words = (playbook, "-e", json.dumps(given), *options)
         ran = play(self.folder, self._runs, *words, env=given_env, timeout=400)
         self.output = ran.output
+        self.killed = "".join(line["task"] for line in ran.tasks if line["status"] == "killed")
         return [
             Told(line["result"], line["status"] in ("failed", "unreachable"), line["task"])
             for line in ran.tasks
-            if line["status"] != "skipped"
+            if line["status"] not in ("skipped", "killed")
         ]
 
     def operator(self) -> None:

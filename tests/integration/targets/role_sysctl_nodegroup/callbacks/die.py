@@ -37,7 +37,7 @@ class CallbackModule(CallbackBase):
         self.started += 1
         words = os.environ.get("IT_DIE")
         if (words and words in task.get_name()) or os.environ.get("IT_DIE_AT") == str(self.started):
-            entry = {"status": "killed", "task": task.get_name(), "result": {"killed": True}}
+            entry = {"status": "killed", "task": task.get_name()}
             with open(os.environ["IT_RECORD"], "a", encoding="utf-8") as file:
                 file.write(json.dumps(entry) + "\n")
             os.kill(os.getpid(), signal.SIGKILL)
