@@ -320,7 +320,7 @@ def fleet(bed: Bed, cluster: Cluster, tmp_path: Path) -> Iterator[Fleet]:
 
 
 def documents(file: Path) -> list[dict[str, Any]]:
-    return [dict(one) for one in yaml.safe_load_all(file.read_text()) if one]
+    return list(yaml.safe_load(file.read_text())["items"])
 
 
 def named(told: list[Told], words: str) -> Told:
