@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from . import gate, paths, pki, programs, services
+from . import audit, gate, paths, pki, programs, services
 from .node import Node, Part, port_open, wait_for
 
 FOLDER = paths.STATE / "cluster"
@@ -51,6 +51,7 @@ class Live:
     folder = FOLDER
     kubeconfig = FOLDER / "admin.kubeconfig"  # a client certificate of the group system:masters
     access_entries = FOLDER / "access-entries.json"  # what the authenticator reads
+    audit_log = FOLDER / "run" / "audit.log"
     backend_mode = FOLDER / "authentication-mode.json"
 
     @property
@@ -192,6 +193,7 @@ def parts() -> list[Part]:
             # Short, so that a change of access is seen at once; EKS's own cache is not known.
             *("--authentication-token-webhook-version=v1beta1", "--authentication-token-webhook-cache-ttl=1s"),
             *("--allow-privileged=true", f"--cert-dir={FOLDER}/run"),
+            *(f"--audit-policy-file={FOLDER}/audit-policy.json", f"--audit-log-path={Live.audit_log}"),
         ],
         "kube-controller-manager": [
             *(f"--kubeconfig={FOLDER}/controller-manager.kubeconfig", "--leader-elect=false"),
@@ -315,6 +317,7 @@ def write_configuration(cluster: Live) -> None:
             "client-key-data": _data(certs / f"{name}.key"),
         }
         _write(FOLDER / f"{name}.kubeconfig", kubeconfig(cluster.name, cluster.endpoint, _data(certs / "ca.pem"), user))
+    _write(FOLDER / "audit-policy.json", audit.POLICY)
     webhook = f"https://127.0.0.1:{AUTHENTICATOR_PORT}/authenticate"
     _write(FOLDER / "authenticator.kubeconfig", kubeconfig("authenticator", webhook, _data(certs / "ca.pem"), {}))
     state = FOLDER / "authenticator"

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from . import control_plane, paths
+from . import audit, control_plane, paths
 from .aws.control import ask
 from .node import ENV, BedError
 
@@ -61,6 +61,10 @@ class Cluster:
     @property
     def api(self) -> control_plane.Api:
         return self._found.api
+
+    def requests(self, user: str) -> list[audit.Request]:
+        """What this user has asked of the API server, by its audit log; administrators by certificate are not in it."""
+        return audit.read(self._found.audit_log, user)
 
     def kubectl(self, *words: str, stdin: str | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:
         """kubectl as the administrator."""

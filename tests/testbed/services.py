@@ -36,7 +36,7 @@ def part(name: str, module: str, sources: list[str], *reads: object) -> Part:
 
 
 AWS_READS = (
-    *("aws/*.py", "control_plane.py", "function.py", "node.py", "paths.py", "programs.py"),
+    *("aws/*.py", "audit.py", "control_plane.py", "function.py", "node.py", "paths.py", "programs.py"),
     *(f"nodes/{name}.py" for name in ("model", "mime", "bottlerocket", "kubelet")),
 )
 

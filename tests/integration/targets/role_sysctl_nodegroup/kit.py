@@ -15,12 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from integration.plays import CALLBACKS, play
 from integration.targets.eks_node_drain.kit import wait_for
 from integration.targets.eks_sysctl_nodegroup.kit import Told
 from integration.targets.role_sysctl_nodegroup.client import Seen
+from integration.targets.testbed_cluster import tokens
 from testbed import Bed, paths
-from testbed.eks import Cluster
+from testbed.audit import Request
+from testbed.eks import TRUST, Cluster
 from testbed.nodes.image import BUSYBOX
 
 PLAYBOOK = "daytwo.aws.sysctl_nodegroup"
@@ -30,6 +33,21 @@ SERVICE = "web"
 
 
 PORT = 8080
+RBAC = paths.TESTS.parent / "docs/rbac/sysctl_nodegroup.yaml"
+
+
+def template(app: str, **more: Any) -> dict[str, Any]:
+    """Of pods that tell their name to whoever asks."""
+    container = {
+        "name": "main",
+        "image": BUSYBOX,
+        "imagePullPolicy": "Never",
+        "command": ["sh", "-c", f"echo $HOSTNAME > /tmp/index.html; exec busybox httpd -f -p {PORT} -h /tmp"],
+        "readinessProbe": {"httpGet": {"path": "/", "port": PORT}, "periodSeconds": 1},
+        "lifecycle": {"preStop": {"sleep": {"seconds": 3}}},
+    }
+    pod = {"terminationGracePeriodSeconds": 4, "automountServiceAccountToken": False, "containers": [container]}
+    return {"metadata": {"labels": {"app": app}}, "spec": {**pod, **more}}
 
 
 class Client:
@@ -71,6 +89,10 @@ class Fleet:
         self.eks = cluster.client("eks")
         self.ec2 = cluster.client("ec2")
         self._runs = 0
+        self._leftovers: list[str] = []  # in the API, outside the namespace
+        self.killed = ""  # at the start of which task the last run was
+        self.acting = ""  # who runs the playbook; the administrator by certificate, where nobody is named
+        self.credentials: dict[str, str] = {}
         self.api.post("/api/v1/namespaces", {"metadata": {"name": self.namespace}})
 
     def create(self, name: str | None = None, size: int = 1, **more: Any) -> None:
@@ -126,24 +148,48 @@ class Fleet:
     def deploy(self, replicas: int = 4) -> None:
         """A service that loses no request when its pods move: Ready only when they answer, and on their end they answer
         for some seconds more, until everybody has heard that they are no endpoints any longer."""
-        labels = {"app": "web"}
-        container = {
-            "name": "main",
-            "image": BUSYBOX,
-            "imagePullPolicy": "Never",
-            "command": ["sh", "-c", f"echo $HOSTNAME > /tmp/index.html; exec busybox httpd -f -p {PORT} -h /tmp"],
-            "readinessProbe": {"httpGet": {"path": "/", "port": PORT}, "periodSeconds": 1},
-            "lifecycle": {"preStop": {"sleep": {"seconds": 3}}},
-        }
-        pod = {"terminationGracePeriodSeconds": 4, "automountServiceAccountToken": False, "containers": [container]}
-        template = {"metadata": {"labels": labels}, "spec": pod}
-        spec = {"replicas": replicas, "selector": {"matchLabels": labels}, "template": template}
+        labels = {"app": SERVICE}
+        spec = {"replicas": replicas, "selector": {"matchLabels": labels}, "template": template(SERVICE)}
         self.api.post(
             f"/apis/apps/v1/namespaces/{self.namespace}/deployments", {"metadata": {"name": "web"}, "spec": spec}
         )
         service = {"selector": labels, "ports": [{"port": 80, "targetPort": PORT}]}
         self.api.post(f"/api/v1/namespaces/{self.namespace}/services", {"metadata": {"name": SERVICE}, "spec": service})
         wait_for(lambda: len(self.ready_pods()) == replicas, f"{replicas} pods", 90)
+
+    def keep_data(self) -> None:
+        """A pod of a stateful set with a volume, and one of a replication controller."""
+        name = f"data-{self.mark}"
+        claim = {
+            "accessModes": ["ReadWriteOnce"],
+            "storageClassName": "",
+            "resources": {"requests": {"storage": "1Mi"}},
+        }
+        volume = {
+            "accessModes": ["ReadWriteOnce"],
+            "capacity": {"storage": "1Mi"},
+            "hostPath": {"path": f"/tmp/{name}", "type": "DirectoryOrCreate"},  # noqa: S108 - of the node
+            "claimRef": {"namespace": self.namespace, "name": "data"},
+        }
+        self.api.post("/api/v1/persistentvolumes", {"metadata": {"name": name}, "spec": volume})
+        self._leftovers.append(f"/api/v1/persistentvolumes/{name}")
+        space = f"namespaces/{self.namespace}"
+        claimed = {"metadata": {"name": "data"}, "spec": {**claim, "volumeName": name}}
+        self.api.post(f"/api/v1/{space}/persistentvolumeclaims", claimed)
+        with_data = template("data", volumes=[{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}])
+        selector = {"matchLabels": {"app": "data"}}
+        stateful = {"replicas": 1, "serviceName": "data", "selector": selector, "template": with_data}
+        self.api.post(f"/apis/apps/v1/{space}/statefulsets", {"metadata": {"name": "data"}, "spec": stateful})
+        plain = {"replicas": 1, "selector": {"app": "plain"}, "template": template("plain")}
+        self.api.post(f"/api/v1/{space}/replicationcontrollers", {"metadata": {"name": "plain"}, "spec": plain})
+        for app in ("data", "plain"):
+            wait_for(lambda app=app: self.ready_pods(app), f"the pod of {app}")
+
+    def too_large(self) -> None:
+        """A pod that no node will ever have room for."""
+        container = {"name": "main", "image": BUSYBOX, "resources": {"requests": {"cpu": "1000"}}}
+        body = {"metadata": {"name": "too-large"}, "spec": {"containers": [container]}}
+        self.api.post(f"/api/v1/namespaces/{self.namespace}/pods", body)
 
     def budget(self, most: int) -> None:
         path = f"/apis/policy/v1/namespaces/{self.namespace}/poddisruptionbudgets"
@@ -163,10 +209,10 @@ class Fleet:
         calls = self.bed.recorder.calls(mutating=True)
         return [f"{one.operation} {one.path}" for one in calls if one.service in ("eks", "ec2")]
 
-    def ready_pods(self) -> list[dict[str, Any]]:
+    def ready_pods(self, app: str = SERVICE) -> list[dict[str, Any]]:
         return [
             one
-            for one in self.api.get(f"/api/v1/namespaces/{self.namespace}/pods")["items"]
+            for one in self.api.get(f"/api/v1/namespaces/{self.namespace}/pods?labelSelector=app={app}")["items"]
             if not one["metadata"].get("deletionTimestamp")
             and any(c["type"] == "Ready" and c["status"] == "True" for c in one["status"].get("conditions", []))
         ]
@@ -181,7 +227,7 @@ class Fleet:
             "sysctl_nodegroup_name": self.new,
             "sysctl_nodegroup_clone_from": self.old,
             "sysctl_nodegroup_sysctls": [UNSAFE],
-            "sysctl_nodegroup_kubeconfig": str(self.cluster.kubeconfig),
+            **({} if self.acting else {"sysctl_nodegroup_kubeconfig": str(self.cluster.kubeconfig)}),
             "sysctl_nodegroup_wait_delay": 1,
             **variables,
         }
@@ -194,18 +240,70 @@ class Fleet:
             "ANSIBLE_CALLBACK_PLUGINS": f"{CALLBACKS}:{OWN_CALLBACKS}",
             "ANSIBLE_CALLBACKS_ENABLED": "record,die",
         }
-        given_env = {**self.bed.env, **callbacks, **(env or {})}
+        given_env = {**self.bed.env, **self.credentials, **callbacks, **(env or {})}
         words = (playbook, "-e", json.dumps(given), *options)
         ran = play(self.folder, self._runs, *words, env=given_env, timeout=400)
         self.output = ran.output
+        self.killed = "".join(line["task"] for line in ran.tasks if line["status"] == "killed")
         return [
             Told(line["result"], line["status"] in ("failed", "unreachable"), line["task"])
             for line in ran.tasks
-            if line["status"] != "skipped"
+            if line["status"] not in ("skipped", "killed")
         ]
 
+    def operator(self) -> None:
+        """From here on the playbook is run by somebody who may do in the cluster what docs/rbac says, and nothing else:
+        a role with an access entry, whose requests stand in the audit log."""
+        self.acting = f"operator-{self.mark}"
+        iam = self.cluster.client("iam")
+        trust = {**TRUST, "Statement": [{**TRUST["Statement"][0], "Principal": {"AWS": "*"}}]}
+        arn = iam.create_role(RoleName=self.acting, AssumeRolePolicyDocument=json.dumps(trust))["Role"]["Arn"]
+        made = self.cluster.client("sts").assume_role(RoleArn=arn, RoleSessionName="operator")["Credentials"]
+        self.credentials = {
+            "AWS_ACCESS_KEY_ID": made["AccessKeyId"],
+            "AWS_SECRET_ACCESS_KEY": made["SecretAccessKey"],
+            "AWS_SESSION_TOKEN": made["SessionToken"],
+        }
+        self._arn = arn
+        entry = {"principalArn": arn, "username": self.acting, "kubernetesGroups": [self.acting]}
+        self.eks.create_access_entry(clusterName=self.cluster.name, **entry)
+        for role in documents(RBAC):
+            namespace = role["metadata"].get("namespace")
+            path = f"/apis/rbac.authorization.k8s.io/v1{f'/namespaces/{namespace}' if namespace else ''}"
+            kind = role["kind"]
+            self.api.apply(f"{path}/{kind.lower()}s", role)
+            binding = {
+                "apiVersion": role["apiVersion"],
+                "kind": f"{kind}Binding",
+                "metadata": {"name": self.acting},
+                "roleRef": {
+                    "kind": kind,
+                    "name": role["metadata"]["name"],
+                    "apiGroup": "rbac.authorization.k8s.io",
+                },
+                "subjects": [{"kind": "Group", "name": self.acting, "apiGroup": "rbac.authorization.k8s.io"}],
+            }
+            self.api.post(f"{path}/{kind.lower()}bindings", binding)
+            self._leftovers += [f"{path}/{kind.lower()}bindings/{self.acting}"]
+        keys = {
+            "access_key": made["AccessKeyId"],
+            "secret_key": made["SecretAccessKey"],
+            "token": made["SessionToken"],
+        }
+        bearer = tokens.token(tokens.url(keys, self.cluster.name))
+        wait_for(lambda: tokens.ask(self.cluster, bearer, "/api/v1/nodes")[0] == 200, "the operator's access")
+
+    def requests(self) -> list[Request]:
+        """Of the operator to the cluster's API, so far."""
+        return self.cluster.requests(self.acting)
+
     def close(self) -> None:
+        if self.acting:
+            self.eks.delete_access_entry(clusterName=self.cluster.name, principalArn=self._arn)
+            self.cluster.client("iam").delete_role(RoleName=self.acting)
         self.api.delete(f"/api/v1/namespaces/{self.namespace}")
+        for path in self._leftovers:
+            self.api.delete(path)
         for name in self.groups():
             self.eks.delete_nodegroup(clusterName=self.cluster.name, nodegroupName=name)
         wait_for(lambda: not self.groups(), "the groups' end", 120)
@@ -219,6 +317,10 @@ def fleet(bed: Bed, cluster: Cluster, tmp_path: Path) -> Iterator[Fleet]:
     one = Fleet(bed, cluster, tmp_path)
     yield one
     one.close()
+
+
+def documents(file: Path) -> list[dict[str, Any]]:
+    return list(yaml.safe_load(file.read_text())["items"])
 
 
 def named(told: list[Told], words: str) -> Told:

@@ -1,9 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Kills ansible, without a chance to tidy up, when the task begins whose name holds IT_DIE."""
+"""Kills ansible, without a chance to tidy up, when a task begins: the one whose name holds IT_DIE, or the one whose
+number among all that begin is IT_DIE_AT. Its name is the last line of the record."""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from typing import Any
@@ -15,7 +17,7 @@ name: die
 type: aggregate
 short_description: Kills ansible at the start of a task
 description:
-  - The one whose name holds what the variable C(IT_DIE) says.
+  - The one whose name holds what the variable C(IT_DIE) says, or whose number from 1 on is C(IT_DIE_AT).
 requirements:
   - enable in configuration
 """
@@ -27,7 +29,15 @@ class CallbackModule(CallbackBase):
     CALLBACK_NAME = "die"
     CALLBACK_NEEDS_ENABLED = True
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.started = 0
+
     def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
+        self.started += 1
         words = os.environ.get("IT_DIE")
-        if words and words in task.get_name():
+        if (words and words in task.get_name()) or os.environ.get("IT_DIE_AT") == str(self.started):
+            entry = {"status": "killed", "task": task.get_name()}
+            with open(os.environ["IT_RECORD"], "a", encoding="utf-8") as file:
+                file.write(json.dumps(entry) + "\n")
             os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,58 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What users asked of the cluster's API server, by its audit log. The bed's and Kubernetes' own parts are not in it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+MUTATING = ("create", "update", "patch", "delete", "deletecollection")
+PARTS = ["system:masters", "system:nodes", "system:serviceaccounts", "system:bootstrappers"]
+POLICY: dict[str, Any] = {
+    "apiVersion": "audit.k8s.io/v1",
+    "kind": "Policy",
+    "omitStages": ["RequestReceived", "ResponseStarted"],
+    "rules": [
+        {"level": "None", "userGroups": PARTS},
+        {"level": "None", "users": [f"system:{one}" for one in ("apiserver", "anonymous")]},
+        {"level": "None", "users": [f"system:kube-{one}" for one in ("scheduler", "controller-manager")]},
+        {"level": "Metadata"},
+    ],
+}
+
+
+@dataclass(frozen=True)
+class Request:
+    """One that was answered."""
+
+    user: str
+    verb: str  # as in RBAC: get, list, watch, create, ...
+    group: str  # of the API; empty for the core
+    resource: str  # with its subresource, as in RBAC: pods/eviction; a path where it is no resource
+    namespace: str
+    name: str
+    status: int
+
+    @property
+    def mutating(self) -> bool:
+        return self.verb in MUTATING
+
+
+def read(log: Path, user: str) -> list[Request]:
+    """Of one user, in the order of the answers."""
+    if not log.exists():  # until the first request of a user
+        return []
+    events = [json.loads(line) for line in log.read_text().splitlines()]
+    return [request_of(event) for event in events if event["user"]["username"] == user]
+
+
+def request_of(event: dict[str, Any]) -> Request:
+    asked = event.get("objectRef") or {"resource": event["requestURI"]}
+    resource = "/".join(part for part in (asked.get("resource", ""), asked.get("subresource", "")) if part)
+    return Request(
+        *(event["user"]["username"], event["verb"], asked.get("apiGroup", ""), resource),
+        *(asked.get("namespace", ""), asked.get("name", ""), event["responseStatus"]["code"]),
+    )
