@@ -35,7 +35,7 @@ unit: ## unit tests (ARGS='-k name' is passed to pytest)
 integration: ## integration tests on the test bed (TARGET=folder for one; ARGS='-k name' is passed to pytest)
 	$(enter) tests/tools/integration.sh -m "$$MARK" $(ARGS)
 
-molecule: ## every scenario in extensions/molecule on the test bed
+molecule: ## the scenarios in extensions/molecule on the test bed (MARK= for the long ones as well)
 	$(enter) python tests/tools/molecule.py
 
 matrix: ## unit and sanity on the oldest and newest ansible-core, and on Python 3.9

@@ -37,6 +37,7 @@ def test_frozen_and_thawed_and_each_a_second_time(account: Account) -> None:
     assert TAG not in after["tags"]
 
 
+@pytest.mark.full
 def test_a_freeze_that_stopped_half_way_keeps_the_originals(account: Account) -> None:
     account.create()
     account.aws.deny("eks:UpdateNodegroupConfig")
@@ -55,6 +56,7 @@ def test_one_group_that_is_not_there_does_not_stop_the_others(account: Account) 
     assert [one["status"] for one in told.result["groups"]] == ["failed", "changed"]
 
 
+@pytest.mark.full
 def test_a_clone_of_a_frozen_group_is_made_as_that_was(account: Account) -> None:
     account.create()
     account.run(FREEZE)

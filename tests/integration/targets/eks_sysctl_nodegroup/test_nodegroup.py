@@ -139,6 +139,7 @@ def test_other_sysctls_later_are_a_rolling_update_to_the_groups_own_versions(acc
     assert account.one(name="workers", sysctls=["net.core.*"]).changed is False
 
 
+@pytest.mark.full
 def test_config_changes_and_the_desired_size_is_left_to_its_autoscaler(account: Account) -> None:
     account.create()
     account.one(**CLONE)
@@ -265,6 +266,7 @@ def test_groups_of_other_tools_are_neither_shared_with_nor_deleted(account: Acco
     assert not any(key.startswith("alpha.") for key in account.group("workers")["tags"])
 
 
+@pytest.mark.full
 def test_absent_takes_group_and_template_and_a_second_time_nothing(account: Account) -> None:
     account.create()
     account.one(**CLONE)
@@ -279,6 +281,7 @@ def test_absent_takes_group_and_template_and_a_second_time_nothing(account: Acco
     assert account.one(**options).changed is False
 
 
+@pytest.mark.full
 def test_old_template_versions_are_bounded(account: Account) -> None:
     account.create()
     account.one(**CLONE)

@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+import json
+
+import pytest
 from integration.targets.eks_node_drain.kit import wait_for
 from integration.targets.role_sysctl_nodegroup.kit import UNSAFE, named
 from integration.targets.role_sysctl_trial.kit import OWN, Trial
@@ -38,8 +41,35 @@ def test_it_says_what_is_allowed_and_who_is_refused(trial: Trial) -> None:
     assert not any(one.failed or one.changed for one in told), fleet.output
     (group,) = named(told, "Look at node groups").result["groups"]
     assert (group["name"], group["intended"], group["real"]) == (fleet.old, [OWN], {trial.node: [OWN]})
+    assert group["differs"] == []
     (allowed,) = named(told, "Show what each node group allows").result["msg"]
     assert allowed == f"{fleet.old} ({group['version']}, al2023): {OWN}"
     lines = named(told, "Show which pods are forbidden").result["msg"]
     assert f"{fleet.namespace}/wants: {UNSAFE} on nodes of {fleet.old}" in "\n".join(lines)
     assert any(line.startswith(f"{fleet.namespace}/wants on {trial.node}: ") and UNSAFE in line for line in lines)
+
+
+@pytest.mark.full
+def test_a_kubelet_that_somebody_changed_by_hand_is_told(trial: Trial) -> None:
+    fleet = trial.fleet
+    kind = {"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration"}
+    text = json.dumps({**kind, "allowedUnsafeSysctls": [UNSAFE]})
+    by_hand = "/etc/kubernetes/kubelet/config.json.d/99-by-hand.conf"
+    variables = {
+        "sysctl_audit_cluster": fleet.cluster.name,
+        "sysctl_audit_node_groups": fleet.old,
+        "sysctl_audit_configz": "true",
+        "sysctl_audit_kubeconfig": str(fleet.cluster.kubeconfig),
+    }
+    try:
+        trial.ssh(f"echo '{text}' > {by_hand} && systemctl restart kubelet")
+        wait_for(lambda: trial.real() == [UNSAFE], "the kubelet to say so")
+        told = fleet.run("daytwo.aws.sysctl_audit", variables)
+    finally:
+        trial.ssh(f"rm -f {by_hand} && systemctl restart kubelet")
+        wait_for(lambda: trial.real() == [OWN], "the kubelet to be as it was")
+    assert not any(one.failed or one.changed for one in told), fleet.output
+    (group,) = named(told, "Look at node groups").result["groups"]
+    assert (group["intended"], group["real"], group["differs"]) == ([OWN], {trial.node: [UNSAFE]}, [trial.node])
+    shown = named(told, "Show what each node group allows").result["msg"]
+    assert f"{fleet.old}: {trial.node} differs, it allows {UNSAFE}" in shown
