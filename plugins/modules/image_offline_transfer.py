@@ -332,7 +332,7 @@ RETURN = r"""
 bundle:
   description:
     - The images by content. A size is null while only an engine that does not tell it has the blob.
-  returned: state=saved
+  returned: state=saved, state=pushed
   type: dict
   sample:
     version: 1
@@ -438,7 +438,9 @@ bytes_carried:
   type: int
   sample: 2411724
 estimated:
-  description: Whether sizes are estimates. Only in check mode with O(source=docker).
+  description:
+    - Whether sizes are estimates. Only with O(source=docker), in check mode or with O(transport=scp), where the engine
+      still writes. O(state=pushed) returns the RV(bundle) with the exact ones.
   returned: state=saved
   type: bool
   sample: false
@@ -454,6 +456,11 @@ uploads_aborted:
   returned: state=saved
   type: int
   sample: 0
+revoked:
+  description: Whether this target no longer permits the O(push), so that O(state=revoked) is not needed.
+  returned: state=loaded
+  type: bool
+  sample: true
 engine:
   description: The engine and its version.
   returned: state=loaded

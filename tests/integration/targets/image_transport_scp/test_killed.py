@@ -44,7 +44,7 @@ def test_in_mid_push(case: Case, ground: Ground) -> None:
 
 @pytest.mark.full
 def test_between_the_offer_and_the_push(case: Case, ground: Ground) -> None:
-    """Nobody comes back to the source: it goes by itself, and takes along what docker wrote for it."""
+    """Nobody comes back to the source: it goes by itself, and takes along what docker has written meanwhile."""
     case.bed.images.into_docker(case.bed.host("public"), case.image("it-app:v1"), V1)
     case.mark()
     run = ground.start(V1, source="docker")
@@ -53,8 +53,10 @@ def test_between_the_offer_and_the_push(case: Case, ground: Ground) -> None:
         run.until("the source has a key", lambda: any(ground.folder("public").glob("push-*/key.public")))
     finally:
         run.kill()
-    assert any(ground.folder("public").glob("saved-*/blobs/*"))
     end = began + WAIT_SECONDS + 20
+    while not any(ground.folder("public").glob("saved-*/blobs/*")):
+        assert time.monotonic() < end, "docker has written nothing"
+        time.sleep(0.1)
     while ground.folder("public").exists() or ground.processes("public"):
         assert time.monotonic() < end, list(ground.folder("public").iterdir())
         time.sleep(1)
