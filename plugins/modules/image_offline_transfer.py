@@ -229,6 +229,10 @@ options:
       token:
         description: Names one attempt of a job that outlives the call.
         type: str
+      again:
+        description: Whether the call is made once more because its answer was lost with the connection.
+        type: bool
+        default: false
       targets:
         description: Where the source reaches its targets.
         type: list
