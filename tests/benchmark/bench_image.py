@@ -6,7 +6,7 @@ Everything runs on the test bed, between the hosts public and private-a, over th
 benchmark alone, so that no layer is there by chance. By hand, the commands run on public, which has a key for
 private-a; the image is in public's engine already (a pull is not counted). Ours is the whole of ansible-playbook, with
 new connections. The bed's wires are as fast as memory; so all is measured once more with hosts that have the network of
-a small server. ROUNDS=1 and TARGETS=2 are for trying.
+a small server, and those of a line between sites. ROUNDS=1, TARGETS=2 and WIRE are for trying.
 """
 
 from __future__ import annotations
@@ -42,8 +42,6 @@ NAME = "daytwo-bench"
 FOLDER = f"/var/tmp/{NAME}"  # noqa: S108 - on the hosts, of which each has its own
 TAG = "bench/big"
 CASES = ("first", "update")
-# Of each host's wire: none but the machine's own, and what an m5.large has for good (0.75 Gbit/s).
-WIRES = {"no limit": None, "750 Mbit/s": "750mbit"}
 MEGA = 1e6
 
 # By whom the blobs are given, and how they travel.
@@ -54,6 +52,14 @@ PEERS = (FILES, STREAM, SKOPEO, SKOPEO_DAEMON)
 GOALS = {"registry": {"first": 0.75, "update": 0.25}, "docker": {"first": 1.0, "update": 0.5}}  # of FILES
 MEMORY = 64.0  # MB above a bare interpreter, all processes of one host together
 Way = Union[tuple[str, str], str]
+# Of each host's wire: none but the machine's own; what an m5.large has for good; and a line between sites, by fewer
+# ways, since all of their time is the wire's. WIRE=name measures on one of them alone.
+WIRES: Mapping[str, tuple[Union[str, None], tuple[Way, ...]]] = {
+    "no limit": (None, (*OURS, *PEERS)),
+    "750 Mbit/s": ("750mbit", (*OURS, *PEERS)),
+    "100 Mbit/s": ("100mbit", (*OURS, FILES)),
+}
+WIRE = os.environ.get("WIRE")
 Costs = Mapping[Way, Sequence[Mapping[str, "Cost"]]]  # of the rounds, by case
 
 
@@ -419,7 +425,7 @@ def compared(wire: str, costs: Costs, target: str) -> list[Figure]:
     figures = []
     for way in OURS:
         for case in CASES:
-            for peer in PEERS:
+            for peer in (peer for peer in PEERS if peer in costs):
                 goal = Goal(ratio=GOALS[way[0]][case]) if peer == FILES else None
                 measure = f"{case}, {way[0]} by {way[1]}, {wire}"
                 ours, theirs = (median(run[case].seconds for run in costs[name]) for name in (way, peer))
@@ -488,11 +494,11 @@ def prepared() -> Iterator[Bench]:
 
 def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_dummy: sys.exit("ended by SIGTERM"))  # by way of every clean-up
-    ways: tuple[Way, ...] = (*OURS, *PEERS)
+    wires = {WIRE: WIRES[WIRE]} if WIRE else WIRES
     figures: list[Figure] = []
     with prepared() as bench:
         by_wire = []
-        for wire, rate in WIRES.items():
+        for wire, (rate, ways) in wires.items():
             print(f"-- {len(ways)} ways, {ROUNDS} rounds, interleaved; hosts' wires: {wire}", flush=True)
             bench.limit(rate)
             costs = interleaved(ways, bench.one_target)
