@@ -34,8 +34,8 @@ def waiting(gate: Path, **result: Any) -> Work:
     def work(progress: Any) -> dict[str, Any]:
         with open(gate.parent / "ran", "a") as ran:
             ran.write("x")
-        (gate.parent / "pid").write_text(str(os.getpid()))
         progress("waiting", 3, 7)
+        (gate.parent / "pid").write_text(str(os.getpid()))
         while not gate.exists():
             time.sleep(0.01)
         return result
