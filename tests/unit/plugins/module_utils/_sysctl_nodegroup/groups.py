@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
+import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._sysctl_nodegroup.model import (
     TAG_CLUSTER,
     TAG_GENERATION,
@@ -16,6 +18,7 @@ from ansible_collections.daytwo.aws.plugins.module_utils._sysctl_nodegroup.model
     Wanted,
 )
 
+NEEDS_TOMLLIB = pytest.mark.skipif(sys.version_info < (3, 11), reason="tomllib is in Python 3.11 and newer")
 UNSAFE = "net.core.somaxconn"
 CLUSTER = Cluster("prod", "1.34", "https://ABC", "Q0E=", "172.20.0.0/16", "sg-cluster")
 

@@ -14,6 +14,7 @@ from ansible_collections.daytwo.aws.plugins.module_utils._sysctl_nodegroup.error
 from ansible_collections.daytwo.aws.plugins.module_utils._sysctl_nodegroup.model import Group, Seen, Template
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._sysctl_nodegroup.groups import (
     CLUSTER,
+    NEEDS_TOMLLIB,
     UNSAFE,
     description,
     generation,
@@ -114,6 +115,7 @@ def test_a_clone_of_a_group_without_a_template_is_translated() -> None:
     assert "eks-old" in found.lost[1]
 
 
+@NEEDS_TOMLLIB
 def test_bottlerockets_disk_is_its_data_volume() -> None:
     old = group("old", amiType="BOTTLEROCKET_x86_64", diskSize=80)
     found = plan.decide(wanted(clone_from="old"), seen(source=old))
@@ -351,7 +353,7 @@ def test_a_taint_whose_value_changes_and_one_that_goes() -> None:
         ({"overrides": {"nodeRole": "arn:x"}}, "nodeRole"),
         ({"overrides": {"capacityType": "SPOT"}}, "capacityType"),
         ({"overrides": {"instanceTypes": ["m7i.large"]}}, "instanceTypes"),
-        ({"ami_family": "bottlerocket", "user_data": b""}, "amiType"),
+        pytest.param({"ami_family": "bottlerocket", "user_data": b""}, "amiType", marks=NEEDS_TOMLLIB),
         ({"ami_id": "ami-1"}, "customAmi"),
     ],
 )

@@ -8,7 +8,6 @@ import base64
 import email
 import json
 import shlex
-import sys
 from typing import Any
 
 import pytest
@@ -16,8 +15,8 @@ import yaml
 from ansible_collections.daytwo.aws.plugins.module_utils._sysctl_nodegroup import userdata
 from ansible_collections.daytwo.aws.plugins.module_utils._sysctl_nodegroup.errors import SysctlError
 from ansible_collections.daytwo.aws.plugins.module_utils._sysctl_nodegroup.userdata import Bootstrap, Request, render
+from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._sysctl_nodegroup.groups import NEEDS_TOMLLIB
 
-needs_tomllib = pytest.mark.skipif(sys.version_info < (3, 11), reason="tomllib is in Python 3.11 and newer")
 WANTED = ("net.core.somaxconn", "net.ipv4.tcp_*")
 OWN_AMI = Bootstrap(
     "prod",
@@ -272,7 +271,7 @@ def test_al2_with_an_ami_of_eks_writes_the_kubelets_configuration_first() -> Non
     assert '+ ["net.core.somaxconn","net.ipv4.tcp_*"] | unique)' in scripts(data)[-1]
 
 
-@needs_tomllib
+@NEEDS_TOMLLIB
 def test_bottlerocket() -> None:
     import tomllib
 
@@ -290,7 +289,7 @@ def test_bottlerocket() -> None:
     }
 
 
-@needs_tomllib
+@NEEDS_TOMLLIB
 @pytest.mark.parametrize(
     "base",
     [
@@ -322,7 +321,7 @@ def test_bottlerocket_merges_into_one_list_and_leaves_the_rest(base: str) -> Non
     ]
 
 
-@needs_tomllib
+@NEEDS_TOMLLIB
 @pytest.mark.parametrize(
     ("base", "said"),
     [
