@@ -153,11 +153,14 @@ class Job:
             os._exit(code)
 
     def _run(self, token: str, work: Callable[[Progress], dict[str, Any]]) -> None:
-        last, lock = 0.0, threading.Lock()
+        last, lock, ended = 0.0, threading.Lock(), False
 
         def progress(doing: str, done: int, in_all: int) -> None:
             nonlocal last
             with lock:
+                if ended:
+                    # A thread that the work has left behind must not tell that it runs, nor go on.
+                    raise ImageError("the job that this is a part of has ended")
                 if time.monotonic() - last > 0.3:
                     last = time.monotonic()
                     self._write(JobState(token, "running", doing, done, in_all))
@@ -171,8 +174,10 @@ class Job:
         except Exception as error:
             # The detached process has nobody else to tell: a fault of ours must reach the result, with its kind.
             state = JobState(token, "failed", error=f"unexpected {type(error).__name__}: {error}")
-        self._reserve.unlink(missing_ok=True)
-        self._write(state)
+        with lock:
+            ended = True
+            self._reserve.unlink(missing_ok=True)
+            self._write(state)
 
     def _running(self) -> bool:
         try:
