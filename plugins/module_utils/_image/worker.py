@@ -89,9 +89,24 @@ class Job:
             # A process that is about to end still holds the staging folder, which is removed next.
             return state, state.state != "running" and (afterwards is not None or not running)
 
-        if self._read().token != token and not self._running():
+        if self._read().token != token and not self.running():
             self._start(token, work, afterwards)
         return self._watch(look, seconds)
+
+    def running(self) -> bool:
+        """Whether its process is there."""
+        try:
+            lock = os.open(self._lock, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        os.utime(lock)  # somebody has asked
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(lock)
+        return False
 
     def watched(self, progress: Progress) -> Progress:
         """The same, but it ends a job that nobody has asked for a while: one that keeps a network busy for nobody."""
@@ -113,7 +128,7 @@ class Job:
         deadline = time.monotonic() + seconds
         while True:
             # Before the state is read: a process writes its outcome before it ends.
-            state, told = look(self._running())
+            state, told = look(self.running())
             if told or time.monotonic() >= deadline:
                 return state
             time.sleep(_LOOK_SECONDS)
@@ -178,20 +193,6 @@ class Job:
             ended = True
             self._reserve.unlink(missing_ok=True)
             self._write(state)
-
-    def _running(self) -> bool:
-        try:
-            lock = os.open(self._lock, os.O_RDWR | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return False
-        os.utime(lock)  # somebody has asked
-        try:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        finally:
-            os.close(lock)
-        return False
 
     def _read(self) -> JobState:
         try:

@@ -302,10 +302,10 @@ def test_one_that_was_killed_is_told(source: Source) -> None:
     os.kill(source.process(), signal.SIGKILL)
     until(lambda: waiting.advance([], 0).state == "died")
     assert waiting.advance([], 0).error == "the process was killed"
-    waiting.remove()
     # Its folder is what a reboot of the source leaves; nothing in it is secret.
     assert "key" not in tree(source.folder())
-    Staging(str(source.root), source.folder().name).remove()
+    waiting.remove()
+    assert not source.folder().exists(), "nobody else would take it away"
 
 
 def test_what_a_reboot_leaves_goes_with_the_next_run_after_a_week(source: Source) -> None:
