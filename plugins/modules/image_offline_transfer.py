@@ -433,7 +433,7 @@ bytes_full:
   sample: 25411724
 bytes_needed:
   description: Bytes of the blobs that are lacking, on this target or on any of O(targets).
-  returned: state=saved, state=loaded
+  returned: state=saved, state=loaded, and state=pushed outside check mode
   type: int
   sample: 2411724
 bytes_carried:
@@ -444,8 +444,9 @@ bytes_carried:
 estimated:
   description:
     - Whether sizes are estimates. Only with O(source=docker), in check mode or with O(transport=scp), where the engine
-      still writes. O(state=pushed) returns the RV(bundle) with the exact ones.
-  returned: state=saved
+      still writes. O(state=pushed) returns the RV(bundle) with the exact ones; here it says whether some are not known,
+      since not everything has been pushed.
+  returned: state=saved, and state=pushed outside check mode
   type: bool
   sample: false
 refused:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Callable, Optional
@@ -88,6 +88,8 @@ class Arrivals:
         """Of one that has come."""
         with self._changed:
             growing = self._growing.get(digest)
+            if not growing and not self.staging.complete(digest):
+                raise self._wrong(digest)
         return growing.size if growing else self.staging.size(digest)
 
     @contextmanager
@@ -95,9 +97,8 @@ class Arrivals:
         """One that has come; its last byte is given when its digest has been found right."""
         with self._changed:
             growing = self._growing.get(transfer.digest)
-            path = growing.path if growing else self.staging.path(transfer.digest)
-            # Within the lock, so that the path is still the one that was told.
-            file = open(path, "rb")  # noqa: SIM115  closed below
+            # Within the lock, so that what stands at the path is still what was told.
+            file = self._file(transfer.digest, growing)
         with file:
             file.seek(transfer.offset)
             yield _Follower(self, transfer.digest, file, growing) if growing else file
@@ -111,8 +112,18 @@ class Arrivals:
                     return there
                 self._wait()
             if not self.staging.complete(digest):
-                raise self._error or ImageError(f"{digest}: the engine gave other content under this digest.")
+                raise self._wrong(digest)
         return growing.size - offset
+
+    def _file(self, digest: str, growing: Optional[_Growing]) -> IO[bytes]:
+        # One that is in its place already may not be settled yet.
+        for path in ([growing.path] if growing else []) + [self.staging.path(digest)]:
+            with suppress(FileNotFoundError):
+                return open(path, "rb")
+        raise self._wrong(digest)
+
+    def _wrong(self, digest: str) -> ImageError:
+        return self._error or ImageError(f"{digest}: the engine gave other content under this digest.")
 
     def _there(self, digest: str) -> bool:
         return digest in self._growing or self.staging.complete(digest)

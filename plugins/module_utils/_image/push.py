@@ -14,6 +14,7 @@ import re
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Callable, Optional, Union
@@ -136,9 +137,14 @@ class PushFolder:
         return Job(self._staging.folder).poll(seconds)
 
     def remove(self) -> None:
-        """Ends the process at its next look; it takes the folder away."""
-        if self._staging.exists():
-            (self._staging.folder / "stop").touch(mode=0o600)
+        """Ends the process at its next look; it takes the folder away. One that was killed cannot."""
+        if not self._staging.exists():
+            return
+        if Job(self._staging.folder).running():
+            with suppress(FileNotFoundError):  # it has just gone by itself
+                (self._staging.folder / "stop").touch(mode=0o600)
+        else:
+            self._staging.remove()
 
     def _go_on(self) -> None:
         if self._stopped():

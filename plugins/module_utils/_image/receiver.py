@@ -3,7 +3,8 @@
 """The forced command of an ephemeral key: takes blobs from the source into the folder that this file lies in.
 
 It is copied to the target and run by sshd on its own, so it imports nothing of the collection. Whoever has the key can
-do this and nothing else: the blobs that were announced, up to the announced sizes, into this folder.
+do this and nothing else: the blobs that were announced, up to the announced sizes where they were known, into this
+folder.
 
 Both sides speak in lines of JSON. Receiver: {"have": {HEX: SIZE}}. Then for each blob, sender: {"hex", "offset",
 "length"} and that many bytes; receiver: {"hex", "size"}. Empty lines in between mean that the sender waits for its own

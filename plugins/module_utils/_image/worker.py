@@ -89,9 +89,24 @@ class Job:
             # A process that is about to end still holds the staging folder, which is removed next.
             return state, state.state != "running" and (afterwards is not None or not running)
 
-        if self._read().token != token and not self._running():
+        if self._read().token != token and not self.running():
             self._start(token, work, afterwards)
         return self._watch(look, seconds)
+
+    def running(self) -> bool:
+        """Whether its process is there."""
+        try:
+            lock = os.open(self._lock, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        os.utime(lock)  # somebody has asked
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(lock)
+        return False
 
     def watched(self, progress: Progress) -> Progress:
         """The same, but it ends a job that nobody has asked for a while: one that keeps a network busy for nobody."""
@@ -113,7 +128,7 @@ class Job:
         deadline = time.monotonic() + seconds
         while True:
             # Before the state is read: a process writes its outcome before it ends.
-            state, told = look(self._running())
+            state, told = look(self.running())
             if told or time.monotonic() >= deadline:
                 return state
             time.sleep(_LOOK_SECONDS)
@@ -153,11 +168,14 @@ class Job:
             os._exit(code)
 
     def _run(self, token: str, work: Callable[[Progress], dict[str, Any]]) -> None:
-        last, lock = 0.0, threading.Lock()
+        last, lock, ended = 0.0, threading.Lock(), False
 
         def progress(doing: str, done: int, in_all: int) -> None:
             nonlocal last
             with lock:
+                if ended:
+                    # A thread that the work has left behind must not tell that it runs, nor go on.
+                    raise ImageError("the job that this is a part of has ended")
                 if time.monotonic() - last > 0.3:
                     last = time.monotonic()
                     self._write(JobState(token, "running", doing, done, in_all))
@@ -171,22 +189,10 @@ class Job:
         except Exception as error:
             # The detached process has nobody else to tell: a fault of ours must reach the result, with its kind.
             state = JobState(token, "failed", error=f"unexpected {type(error).__name__}: {error}")
-        self._reserve.unlink(missing_ok=True)
-        self._write(state)
-
-    def _running(self) -> bool:
-        try:
-            lock = os.open(self._lock, os.O_RDWR | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return False
-        os.utime(lock)  # somebody has asked
-        try:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        finally:
-            os.close(lock)
-        return False
+        with lock:
+            ended = True
+            self._reserve.unlink(missing_ok=True)
+            self._write(state)
 
     def _read(self) -> JobState:
         try:

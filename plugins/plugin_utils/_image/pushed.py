@@ -121,7 +121,8 @@ def push_all(
     """state=pushed: the waiting source pushes to every target that permitted it."""
     began = time.monotonic()
     if check_mode:
-        return {"changed": bool(push and grants), "targets": [], "bytes_carried": 0, "seconds": 0.0}
+        nothing = {"targets": [], "bytes_carried": 0, "seconds": 0.0}
+        return {"changed": bool(push and grants), "bundle": bundle.to_dict(), **nothing}
     outcomes: Sequence[Mapping[str, Any]] = ()
     sizes: Mapping[str, int] = {}
     if push:
@@ -134,12 +135,17 @@ def push_all(
             if not folder.cleaned:
                 host({"bundle": bundle.to_dict(), "work": slice_of("clean", token=token)})
     items = [_pushed(outcome) for outcome in outcomes]
+    # What an engine has written meanwhile has a size now.
+    bundle = bundle.with_sizes(sizes)
+    lacking = {digest for place in push.get("targets", {}).values() for digest in place["digests"]}
+    needed = [blob for blob in bundle.blobs() if blob.digest in lacking]
     return {
         # A target that could not be reached says so itself: it lacks blobs when it comes to load.
         "changed": any(item.status == "changed" for item in items),
         "targets": [item.to_dict() for item in items],
-        # What an engine has written meanwhile has a size now.
-        "bundle": bundle.with_sizes(sizes).to_dict(),
+        "bundle": bundle.to_dict(),
+        "bytes_needed": total(needed),
+        "estimated": any(blob.size is None for blob in needed),
         "bytes_carried": sum(outcome["sent"] for outcome in outcomes),
         "seconds": round(time.monotonic() - began, 1),
     }

@@ -9,6 +9,7 @@ import io
 import json
 import os
 import tarfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -130,6 +131,18 @@ def tar_of(members: Sequence[tuple[Any, bytes]]) -> bytes:
     return out.getvalue()
 
 
+class _Slow(io.BytesIO):
+    """Takes its time for each read."""
+
+    def __init__(self, data: bytes, seconds: float) -> None:
+        super().__init__(data)
+        self._seconds = seconds
+
+    def read(self, size: Optional[int] = -1, /) -> bytes:
+        time.sleep(self._seconds)
+        return super().read(size)
+
+
 @dataclass
 class FakeEngine:
     """An engine that keeps layers by chain id. C(spoil) changes what it believes to have been given."""
@@ -140,6 +153,7 @@ class FakeEngine:
     loads: list[dict[str, bytes]] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
     saved: bytes = b""
+    seconds: float = 0
     exports: int = 0
     sizes: Optional[list[Optional[int]]] = None
 
@@ -160,7 +174,7 @@ class FakeEngine:
     @contextmanager
     def export(self, image: StoredImage) -> Iterator[BinaryIO]:
         self.exports += 1
-        yield io.BytesIO(self.saved)
+        yield _Slow(self.saved, self.seconds)
 
     def load(self, archive: Archive, progress: Any) -> None:
         data = b"".join(archive)

@@ -87,6 +87,34 @@ def test_what_is_not_what_its_name_says_never_ends(staging: Staging) -> None:
             reader.read(100)
 
 
+def test_one_that_is_in_its_place_but_not_yet_settled_is_read(staging: Staging) -> None:
+    """A small layer is written whole between the moment it is told of and the moment it is opened."""
+    arrivals = Arrivals(staging, [DIGEST], nothing)
+    path = write(staging, DATA)
+    arrivals.begin(DIGEST, path, len(DATA))
+    arrivals.grow(DIGEST, len(DATA))
+    path.replace(staging.path(DIGEST))
+    with arrivals.open(asked()) as reader:
+        assert reader.read(100) == DATA[:-1]
+        arrivals.settle(DIGEST)
+        assert reader.read(100) == DATA[-1:]
+
+
+@pytest.mark.parametrize("settled", [False, True])
+def test_one_that_was_found_wrong_before_it_is_opened_is_told_as_that(staging: Staging, settled: bool) -> None:
+    arrivals = Arrivals(staging, [DIGEST], nothing)
+    path = write(staging, b"987654321x")
+    arrivals.begin(DIGEST, path, len(DATA))
+    path.unlink()
+    if settled:
+        arrivals.settle(DIGEST)
+        with pytest.raises(ImageError, match=r"the engine gave other content under this digest"):
+            arrivals.size(DIGEST)  # not 0 bytes, which would be a blob on the target
+    with pytest.raises(ImageError, match=r"the engine gave other content under this digest"):  # noqa: SIM117
+        with arrivals.open(asked()):
+            pass
+
+
 def test_blobs_come_in_the_order_of_the_engine_and_waiting_is_told(staging: Staging) -> None:
     arrivals = Arrivals(staging, [DIGEST, OTHER], nothing)
     order = arrivals.order([DIGEST, OTHER])

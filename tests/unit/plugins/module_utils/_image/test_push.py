@@ -9,6 +9,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Callable, Optional
 
@@ -66,10 +67,10 @@ class Source:
         public = waiting.start(self.made.bundle, StagedSource(self.blobs), self.blobs, throttle, run)
         return waiting, Key(public)
 
-    def export(self, saved: bytes) -> tuple[PushFolder, Any]:
-        """From an engine that gives this archive, instead of from what is staged."""
+    def export(self, saved: bytes, seconds: float = 0) -> tuple[PushFolder, Any]:
+        """From an engine that gives this archive, C(seconds) for each read, instead of from what is staged."""
         self.blobs.remove()
-        engine = FakeEngine(saved=saved).has(self.made, "app:v1")
+        engine = FakeEngine(saved=saved, seconds=seconds).has(self.made, "app:v1")
         images = parse_wanted([{"name": "app:v1"}])
         waiting = PushFolder(str(self.root), TOKEN)
         wanted = Export(EngineSource(engine), images, list(self.made.content))
@@ -194,6 +195,20 @@ def test_what_an_engine_gives_wrongly_is_no_blob_on_the_target(source: Source, s
     assert all(name.endswith(".part") for name in server.held())
 
 
+def test_the_outcome_stays_though_an_engine_still_writes(source: Source, server: Server) -> None:
+    """No target takes anything, so the push ends before the engine does."""
+    content = source.made.content
+    saved = tar_of([("1/layer.tar", bytes(64 * 1024**2)), *((member_of(d), content[d]) for d in content)])
+    waiting, key = source.export(saved, seconds=0.1)
+    server.permit(key, dict.fromkeys(content))
+    grant = replace(server.grant(list(content)), host_keys=(f"ssh-ed25519 {key.public.split()[1]}",))
+    waiting.advance([grant], 0)
+    time.sleep(2.5)  # the controller's next call is on its way
+    state = waiting.advance([grant], 0)
+    assert state.state == "done"
+    assert "has another host key" in state.result["pushed"][0]["error"]
+
+
 def test_the_key_is_nowhere_but_in_its_memory(source: Source) -> None:
     _waiting, key = source.start()
     pid = source.process()
@@ -287,10 +302,10 @@ def test_one_that_was_killed_is_told(source: Source) -> None:
     os.kill(source.process(), signal.SIGKILL)
     until(lambda: waiting.advance([], 0).state == "died")
     assert waiting.advance([], 0).error == "the process was killed"
-    waiting.remove()
     # Its folder is what a reboot of the source leaves; nothing in it is secret.
     assert "key" not in tree(source.folder())
-    Staging(str(source.root), source.folder().name).remove()
+    waiting.remove()
+    assert not source.folder().exists(), "nobody else would take it away"
 
 
 def test_what_a_reboot_leaves_goes_with_the_next_run_after_a_week(source: Source) -> None:

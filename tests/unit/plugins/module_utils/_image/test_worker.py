@@ -7,6 +7,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -108,6 +109,35 @@ def test_a_job_that_was_killed_has_died_and_a_new_attempt_runs(gate: Path) -> No
     assert "killed" in str(state.error)
     gate.touch()
     assert job.advance("two", waiting(gate, x=2), ENOUGH).result == {"x": 2}
+
+
+def test_what_a_thread_of_a_job_tells_after_its_end_does_not_hide_the_outcome(gate: Path) -> None:
+    """A push may end while the engine still writes, with a target that cannot be reached."""
+
+    def work(progress: Any) -> dict[str, Any]:
+        def write() -> None:
+            for number in range(1000):
+                try:
+                    progress("writing", number, 1000)
+                except ImageError as error:
+                    (gate.parent / "told").write_text(str(error))
+                    raise
+                time.sleep(0.01)
+
+        threading.Thread(target=write, daemon=True).start()
+        return {"x": 1}
+
+    def afterwards() -> None:
+        while not gate.exists():
+            time.sleep(0.01)
+
+    job = Job(gate.parent)
+    job.advance("one", work, 0, afterwards)
+    until(lambda: job.poll(0).state == "done")
+    time.sleep(0.5)
+    assert job.poll(0).result == {"x": 1}
+    until(lambda: (gate.parent / "told").exists())
+    assert "has ended" in (gate.parent / "told").read_text(), "the thread need not go on"
 
 
 def test_a_job_that_nobody_asks_for_ends_where_it_would_go_on_for_nobody(

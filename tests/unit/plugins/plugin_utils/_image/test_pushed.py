@@ -151,6 +151,22 @@ def test_what_was_pushed_is_told_for_each_target() -> None:
     assert swift.phases == ["push"], "the call that tells the outcome has cleaned up"
 
 
+def test_the_sizes_that_an_engine_told_meanwhile_are_counted() -> None:
+    outcome = {"host": "a", "sent": 5, "error": None, "digests": DIGESTS[:1]}
+    unsized = make(b"one", b"two", packed=False).unsized
+    digests = [blob.digest for blob in unsized.blobs()]
+    push = {**PUSH, "targets": {"a": {**PLACE, "digests": digests[:2]}}}
+
+    def result(sizes: Mapping[str, int]) -> Mapping[str, Any]:
+        host = Host(push={"state": "done", "result": {"pushed": [outcome], "sizes": sizes}, "cleaned": True})
+        return push_all(host, unsized, push, [GRANT], False, PROGRESS)
+
+    whole = result({digests[0]: 30, digests[1]: 12})
+    assert (whole["bytes_needed"], whole["estimated"]) == (42, False)
+    assert result({digests[0]: 30})["estimated"] is True
+    assert push_all(Host(), unsized, push, [GRANT], True, PROGRESS)["bundle"] == unsized.to_dict()
+
+
 @pytest.mark.parametrize("push", [{"state": "died", "error": "the process was killed"}, ImageError("has gone")])
 def test_the_source_is_cleaned_up_whatever_happens(push: Any) -> None:
     host = Host(push=push, clean={})

@@ -1,0 +1,141 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The role image_transfer with modules that only tell what they were asked for: what it makes of their answers."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.daytwo.aws.plugins.modules.image_offline_transfer import CONTROLLER_OPTIONS, HOST_OPTIONS
+
+ROOT = Path(__file__).parents[3]
+# A module that gives the next of its answers for a state, and notes what it was asked.
+MODULE = """
+import json, pathlib
+from ansible.module_utils.basic import AnsibleModule
+module = AnsibleModule({name: {"type": "raw"} for name in OPTIONS}, supports_check_mode=True)
+folder, state = pathlib.Path(FOLDER), module.params.get("state", "info")
+with open(folder / "asked", "a") as asked:
+    asked.write(state + (" in check mode" if module.check_mode else "") + chr(10))
+answers = json.loads((folder / "answers").read_text())
+answer = answers[state].pop(0)
+(folder / "answers").write_text(json.dumps(answers))
+module.exit_json(**answer)
+"""
+OPTIONS = {
+    "image_offline_transfer": [*CONTROLLER_OPTIONS, *HOST_OPTIONS],
+    "image_offline_transfer_info": ["docker_host", "staging_dir", "address", "port", "lockstep"],
+}
+SAVED = {
+    "changed": True,
+    "bundle": {},
+    "push": {"token": "0", "public_key": "k", "targets": {"localhost": {}}},
+    "refused": {},
+    "steps": [],
+    "bytes_full": 9_000_000,
+    "bytes_needed": 5_000_000,
+    "estimated": True,
+}
+PUSHED = {"name": "localhost", "status": "changed", "reason": "pushed", "bytes": 6_000_000, "blobs": ["a"]}
+LOADED = {
+    "changed": True,
+    "images": [{"name": "one", "status": "changed", "reason": "loaded"}],
+    "steps": [],
+    "corrupt": [],
+    "bytes_needed": 6_000_000,
+    "bytes_carried": 0,
+    "revoked": True,
+    "seconds": 1.0,
+}
+
+
+@dataclass
+class Play:
+    """Transfers of one run of Ansible. C(asked): the states, in their order. C(told): the reports' lines."""
+
+    asked: Sequence[str]
+    told: Sequence[Sequence[str]]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    collection = tmp_path / "ansible_collections" / "daytwo" / "aws"
+    (collection / "plugins" / "modules").mkdir(parents=True)
+    shutil.copytree(ROOT / "roles" / "image_transfer", collection / "roles" / "image_transfer")
+    for name, options in OPTIONS.items():
+        text = MODULE.replace("OPTIONS", repr(options)).replace("FOLDER", repr(str(tmp_path)))
+        (collection / "plugins" / "modules" / f"{name}.py").write_text(text)
+    return tmp_path
+
+
+def play(folder: Path, transfers: int, **answers: Sequence[Mapping[str, Any]]) -> Play:
+    """Runs the role as often as told, with these answers to each state."""
+    role: dict[str, Any] = {
+        "include_role": {"name": "daytwo.aws.image_transfer"},
+        "vars": {
+            "image_transfer_images": [{"name": "one:v1"}],
+            "image_transfer_source_host": "localhost",
+            "image_transfer_transport": "scp",
+        },
+    }
+    tasks = [{"block": [role], "rescue": [{"debug": {"msg": "failed"}}]}] * transfers
+    plays = [{"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": tasks}]
+    (folder / "play.yml").write_text(json.dumps(plays))
+    info = [{"target": {"host": "localhost"}}] * transfers
+    (folder / "answers").write_text(json.dumps({"info": info, "revoked": [{}] * transfers, **answers}))
+    environment = {
+        **{name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+        "ANSIBLE_COLLECTIONS_PATH": str(folder),
+        "ANSIBLE_STDOUT_CALLBACK": "json",
+    }
+    ran = subprocess.run(
+        [sys.executable, "-m", "ansible", "playbook", "play.yml"],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    done = [task for one in json.loads(ran.stdout)["plays"] for task in one["tasks"]]
+    reports = [task["hosts"]["localhost"] for task in done if task["task"]["name"].endswith(" : Report")]
+    return Play((folder / "asked").read_text().splitlines(), [report["msg"] for report in reports])
+
+
+def pushed(**more: Any) -> dict[str, Any]:
+    return {"changed": True, "bundle": {}, "targets": [{**PUSHED, **more}]}
+
+
+GRANTED = {"changed": True, "grant": {"host": "localhost"}}
+
+
+def test_a_transfer_that_fails_takes_its_own_permission_away_and_tells_nothing_of_an_earlier_one(folder: Path) -> None:
+    lacking = {**LOADED, "revoked": False}
+    ran = play(
+        folder,
+        2,
+        saved=[SAVED] * 2,
+        authorized=[GRANTED] * 2,
+        pushed=[pushed(), pushed(status="failed", reason="no way")],
+        loaded=[LOADED, lacking],
+    )
+    first = ["info", "saved", "authorized", "pushed", "loaded"]
+    assert ran.asked == [*first, *first[:4], "loaded in check mode", "revoked"]
+    assert ran.told[0][0] == "one: changed: loaded"
+    assert ran.told[1] == ["nothing was loaded: the error is above"]
+
+
+def test_what_the_push_knows_exactly_is_no_estimate(folder: Path) -> None:
+    exact = {**pushed(), "estimated": False, "bytes_needed": 6_000_000}
+    ran = play(folder, 1, saved=[SAVED], authorized=[GRANTED], pushed=[exact], loaded=[LOADED])
+    expected = "6.0 MB of 10.0 MB needed, 6.0 MB received, 1.0 s; 4.0 MB less than a full copy"
+    assert ran.told == [["one: changed: loaded", expected]]
