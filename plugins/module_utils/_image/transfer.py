@@ -211,6 +211,13 @@ def _body(source: BlobSource, transfer: Transfer) -> Iterator[bytes]:
     yield held
 
 
+def _other_size(transfer: Transfer, size: str) -> ImageError:
+    """Somebody has changed the object since the controller saw it."""
+    return ImageError(
+        f"{transfer.digest} has {size} bytes in the bucket instead of {transfer.length}: state=saved replaces it."
+    )
+
+
 def _fetch_one(
     transfer: Transfer, staging: Staging, client: Client, throttle: Throttle, tell: Callable[[int], None]
 ) -> Outcome:
@@ -230,6 +237,8 @@ def _fetch_one(
         while file.tell() < transfer.length:
             try:
                 with client.open_stream(transfer.url, transfer.headers, start=file.tell()) as reader:
+                    if reader.total not in (None, transfer.length):
+                        raise _other_size(transfer, str(reader.total))
                     etag = stored_version(reader.etag, reader.headers.get("last-modified", ""))
                     while chunk := reader.read(throttle.at_once(_PIECE)):
                         throttle.take(len(chunk))
@@ -242,6 +251,10 @@ def _fetch_one(
                 broken += 1
                 if not error.retryable or broken > _BROKEN_BODIES:
                     raise
+            except HttpError as error:
+                if error.status == 416:
+                    raise _other_size(transfer, f"at most {file.tell()}") from None
+                raise
         file.flush()
         staging.publish(transfer.digest)
     return Outcome(transfer.digest, True, transfer.length, received, etag=etag)

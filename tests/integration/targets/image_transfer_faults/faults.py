@@ -358,7 +358,8 @@ TOO_MANY = Answer(429, b'{"errors": [{"code": "TOOMANYREQUESTS", "message": "slo
 EXPIRED = "Request has expired"
 A, B = "private-a", "private-b"
 
-REFUSED = "failed their digest|bytes in s3://|were not fetched|is not in s3://"
+REFUSED = "failed their digest|bytes in s3://|bytes in the bucket|were not fetched|is not in s3://"
+NO_ROOM = "on the source public: No space left"
 
 CELLS = (
     Cell("link cut mid-blob", "s3", cut_by_gate),
@@ -395,7 +396,7 @@ CELLS = (
     Cell("connection of the controller dropped", "s3", controller_dropped),
     Cell("connection of the controller dropped", "scp", controller_dropped),
     Cell("source's disk is full", "s3", full_source, fails={A: "No space left"}, source="docker", for_all=True),
-    Cell("source's disk is full", "scp", full_source, fails={A: "No space left"}, source="docker", for_all=True),
+    Cell("source's disk is full", "scp", full_source, fails=dict.fromkeys((A, B), NO_ROOM), source="docker"),
     Cell("target's disk is small", "s3", small_target, fails={A: "too little disk"}),
     Cell("target's disk is small", "scp", small_target, fails={A: "too little disk"}),
     Cell("target's disk fills up", "s3", filling_target, fails={A: "No space left"}),

@@ -274,6 +274,39 @@ def slow(first: threading.Event, go_on: threading.Event) -> Callable[[Any], bool
     return fault
 
 
+@pytest.mark.parametrize("there", [0, CHUNK, len(DATA) - 2])
+@pytest.mark.parametrize("stored", [DATA[:-1], DATA + b"more"], ids=["shorter", "longer"])
+def test_an_object_of_another_size_than_was_seen_is_told_with_the_way_out(
+    serve: Any, staging: Staging, client: Client, there: int, stored: bytes
+) -> None:
+    """Somebody has changed it since; asking for the rest of it would be asking for bytes behind its end."""
+    if there:
+        staging.part(DIGEST).write_bytes(DATA[:there])
+    server = serve(Store(blob=stored).script)
+    (outcome,) = fetched([transfer(server)], staging, client)
+    assert (outcome.done, len(server.asked)) == (False, 1)
+    assert outcome.error == (
+        f"{DIGEST} has {len(stored)} bytes in the bucket instead of {len(DATA)}: state=saved replaces it."
+    )
+    assert not staging.complete(DIGEST)
+
+
+def test_an_object_that_ends_before_what_has_come_of_it_is_told_with_the_way_out(
+    serve: Any, staging: Staging, client: Client
+) -> None:
+    staging.part(DIGEST).write_bytes(DATA[:-1])
+
+    def behind_the_end(asked: Any) -> None:
+        asked.answer(416, XML.format("InvalidRange", "The requested range is not satisfiable").encode())
+
+    server = serve(behind_the_end)
+    (outcome,) = fetched([transfer(server)], staging, client)
+    assert (outcome.done, len(server.asked)) == (False, 1)
+    assert outcome.error == (
+        f"{DIGEST} has at most {len(DATA) - 1} bytes in the bucket instead of {len(DATA)}: state=saved replaces it."
+    )
+
+
 def test_two_fetchers_of_one_blob_do_not_write_into_one_file(serve: Any, staging: Staging, client: Client) -> None:
     first, go_on = threading.Event(), threading.Event()
     server = serve(Store(slow(first, go_on), blob=DATA).script)
