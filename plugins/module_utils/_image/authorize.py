@@ -26,6 +26,8 @@ from .run import Run
 from .staging import Staging, private_opener
 
 _MARK = "daytwo-image-transfer"
+# Whoever pushes looks for its permission with each piece that comes.
+_SENT_OFF_SECONDS = 2.0
 _PUBLIC_KEY = re.compile(r"ssh-ed25519 [A-Za-z0-9+/]+={0,2}")
 # One line of ours. "made": there was no file before.
 _LINE = re.compile(
@@ -92,7 +94,7 @@ def remove(staging: Staging, home: Optional[Path] = None, loaded: bool = False) 
     """Removes the folder, unless another run has a permission to push into it: then that run will.
 
     C(loaded): the engine has the images. Then no permission to push them serves any more, and those of runs that were
-    killed go with the folder, since nobody else will take them away.
+    killed go with the folder, since nobody else will take them away; whoever still pushes for them is sent off.
     """
     found = [_LINE.fullmatch(line) for line in _lines(authorized_keys(home))]
     name = staging.folder.name.encode()
@@ -100,7 +102,14 @@ def remove(staging: Staging, home: Optional[Path] = None, loaded: bool = False) 
         if not loaded:
             return False
         _edit(home, staging.folder.name, None)
-    return staging.remove()
+    removed = staging.remove()
+    if loaded and not removed:
+        for grant in staging.folder.glob("grant-*.json"):
+            grant.unlink(missing_ok=True)
+        end = time.monotonic() + _SENT_OFF_SECONDS
+        while staging.exists() and not (removed := staging.remove()) and time.monotonic() < end:
+            time.sleep(0.05)
+    return removed
 
 
 def host_keys(port: int, run: Run) -> list[str]:

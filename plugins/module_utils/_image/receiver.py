@@ -27,6 +27,7 @@ from typing import IO, Any
 COMMAND = "receive"
 _CHUNK = 1024 * 1024
 _MAX_LINE = 4096
+REVOKED = "this permission was taken away"
 # The sender speaks more often than this, however slow its link. A link that went dead without a word would else keep
 # this process, and the lock of the blob, until the kernel gives the connection up: for hours.
 _PATIENCE_SECONDS = 120
@@ -50,6 +51,8 @@ def receive(folder: Path, granted: str, asked: str, source: BufferedReader, answ
             line = source.readline(_MAX_LINE)
             if not line:
                 return 0
+            if not (folder / granted).exists():
+                return _refuse(answers, REVOKED)
             if line == b"\n":  # nothing yet, but the sender is there
                 continue
             try:
@@ -64,7 +67,7 @@ def receive(folder: Path, granted: str, asked: str, source: BufferedReader, answ
             if sizes[name] not in (None, size) or offset + length != size:
                 return _refuse(answers, f"{name} is announced with {sizes[name]} bytes")
             try:
-                _take(folder, name, offset, length, source)
+                _take(folder, name, offset, _chunks(source, length, folder / granted))
             except OSError as error:
                 return _refuse(answers, f"{error.strerror}: {error.filename or folder}")
             except EOFError:
@@ -72,7 +75,7 @@ def receive(folder: Path, granted: str, asked: str, source: BufferedReader, answ
             _say(answers, {"hex": name, "size": _size(folder, name)})
 
 
-def _take(folder: Path, name: str, offset: int, length: int, source: BufferedReader) -> None:
+def _take(folder: Path, name: str, offset: int, chunks: Iterator[bytes]) -> None:
     part = folder / "blobs" / f"{name}.part"
     # Another run may push this very blob: that may take its time.
     signal.alarm(0)
@@ -80,7 +83,7 @@ def _take(folder: Path, name: str, offset: int, length: int, source: BufferedRea
         if _blob(folder, name).exists():
             # And now it has come; what is sent nevertheless is the same.
             part.unlink()
-            for _chunk in _chunks(source, length):
+            for _chunk in chunks:
                 pass
             return
         size = os.fstat(file.fileno()).st_size
@@ -88,7 +91,7 @@ def _take(folder: Path, name: str, offset: int, length: int, source: BufferedRea
             raise OSError(0, f"only {size} bytes are here, not {offset}", str(part))
         file.truncate(offset)
         file.seek(offset)
-        for chunk in _chunks(source, length):
+        for chunk in chunks:
             file.write(chunk)
         file.flush()
         os.replace(part, _blob(folder, name))
@@ -108,7 +111,7 @@ def _locked(part: Path) -> IO[bytes]:
         file.close()
 
 
-def _chunks(source: BufferedReader, length: int) -> Iterator[bytes]:
+def _chunks(source: BufferedReader, length: int, grant: Path) -> Iterator[bytes]:
     while length:
         signal.alarm(_PATIENCE_SECONDS)
         # What has come, be it little: on a slow link a whole chunk takes longer than the patience lasts.
@@ -116,6 +119,9 @@ def _chunks(source: BufferedReader, length: int) -> Iterator[bytes]:
         if not chunk:
             # The connection dropped; what came is kept, and the next one goes on behind it.
             raise EOFError
+        if not grant.exists():
+            # The images have come another way, and the folder is to go.
+            raise PermissionError(0, REVOKED, str(grant.parent))
         length -= len(chunk)
         yield chunk
 

@@ -20,6 +20,8 @@ from typing import Any, Optional
 
 import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._image import receiver
+from ansible_collections.daytwo.aws.plugins.module_utils._image.authorize import remove
+from ansible_collections.daytwo.aws.plugins.module_utils._image.staging import Staging
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.builders import tree
 
 DATA = b"content of a blob"
@@ -295,8 +297,6 @@ def test_a_line_without_an_end_does_not_fill_the_memory(room: Room) -> None:
 
 
 def test_the_folder_stays_while_blobs_arrive(room: Room) -> None:
-    from ansible_collections.daytwo.aws.plugins.module_utils._image.staging import Staging
-
     staging = Staging(str(room.folder.parent), room.folder.name)
     process = room.start()
     assert process.stdin is not None
@@ -307,6 +307,27 @@ def test_the_folder_stays_while_blobs_arrive(room: Room) -> None:
     process.wait(10)
     process.stdout.close()
     assert staging.remove() is True
+
+
+@pytest.mark.parametrize("sent", [head() + DATA[:7], b""], ids=["in a blob", "between blobs"])
+def test_who_pushes_what_has_come_another_way_is_sent_off_and_the_folder_goes(room: Room, sent: bytes) -> None:
+    """As after a SIGKILL of the controller, when its source pushes on while the next run has loaded the images."""
+    staging = Staging(str(room.folder.parent), room.folder.name)
+    process = _begin(room, sent)
+    assert process.stdin is not None
+    if sent:
+        _wait_for(lambda: (room.blobs / f"{HEX}.part").exists())
+    removed: list[bool] = []
+    removing = threading.Thread(target=lambda: removed.append(remove(staging, room.top, loaded=True)))
+    removing.start()
+    _wait_for(lambda: not (room.folder / GRANT).exists())
+    process.stdin.write(DATA[7:] if sent else b"\n")
+    output, _errors = process.communicate(timeout=10)
+    removing.join(10)
+    assert process.returncode != 0
+    assert b"this permission was taken away" in output
+    assert removed == [True]
+    assert not room.folder.exists()
 
 
 def test_a_connection_that_was_cut_without_a_word_does_not_block_the_next_one(room: Room) -> None:
