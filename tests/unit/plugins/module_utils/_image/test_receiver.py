@@ -316,7 +316,7 @@ def test_who_pushes_what_has_come_another_way_is_sent_off_and_the_folder_goes(ro
     process = _begin(room, sent)
     assert process.stdin is not None
     if sent:
-        _wait_for(lambda: (room.blobs / f"{HEX}.part").exists())
+        _wait_for((room.blobs / f"{HEX}.part").exists)
     removed: list[bool] = []
     removing = threading.Thread(target=lambda: removed.append(remove(staging, room.top, loaded=True)))
     removing.start()

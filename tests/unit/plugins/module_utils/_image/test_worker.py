@@ -136,7 +136,7 @@ def test_what_a_thread_of_a_job_tells_after_its_end_does_not_hide_the_outcome(ga
     until(lambda: job.poll(0).state == "done")
     time.sleep(0.5)
     assert job.poll(0).result == {"x": 1}
-    until(lambda: (gate.parent / "told").exists())
+    until((gate.parent / "told").exists)
     assert "has ended" in (gate.parent / "told").read_text(), "the thread need not go on"
 
 
