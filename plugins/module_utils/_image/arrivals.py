@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,9 +34,8 @@ class Arrivals:
     C(check) is called while somebody waits; it raises where there is nothing to wait for any longer.
     """
 
-    def __init__(self, staging: Staging, wanted: Collection[str], check: Callable[[], None]) -> None:
+    def __init__(self, staging: Staging, check: Callable[[], None]) -> None:
         self.staging = staging
-        self.wanted = wanted
         self._check = check
         self._growing: dict[str, _Growing] = {}
         self._ended = False

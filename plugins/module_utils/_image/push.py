@@ -46,7 +46,7 @@ class Export:
 
     def begin(self, staging: Staging, check: Callable[[], None], progress: Progress) -> Arrivals:
         """Has the engine write in a thread of its own, as long as C(check) does not raise."""
-        arrivals = Arrivals(staging, self.digests, check)
+        arrivals = Arrivals(staging, check)
 
         def tell(doing: str, done: int, in_all: int) -> None:
             check()

@@ -30,8 +30,6 @@ PLAYBOOK = "daytwo.aws.sysctl_nodegroup"
 OWN_CALLBACKS = Path(__file__).parent / "callbacks"
 UNSAFE = "net.core.somaxconn"
 SERVICE = "web"
-
-
 PORT = 8080
 RBAC = paths.TESTS.parent / "docs/rbac/sysctl_nodegroup.yaml"
 

@@ -51,7 +51,7 @@ def aside(work: Callable[[], Any]) -> threading.Thread:
 
 
 def test_a_blob_is_read_while_it_grows_and_its_last_byte_when_it_is_proved(staging: Staging) -> None:
-    arrivals = Arrivals(staging, [DIGEST], nothing)
+    arrivals = Arrivals(staging, nothing)
     path = write(staging, DATA[:4])
     arrivals.begin(DIGEST, path, len(DATA))
     arrivals.grow(DIGEST, 4)
@@ -75,7 +75,7 @@ def test_a_blob_is_read_while_it_grows_and_its_last_byte_when_it_is_proved(stagi
 
 
 def test_what_is_not_what_its_name_says_never_ends(staging: Staging) -> None:
-    arrivals = Arrivals(staging, [DIGEST], nothing)
+    arrivals = Arrivals(staging, nothing)
     path = write(staging, b"987654321x")
     arrivals.begin(DIGEST, path, len(DATA))
     arrivals.grow(DIGEST, len(DATA))
@@ -89,7 +89,7 @@ def test_what_is_not_what_its_name_says_never_ends(staging: Staging) -> None:
 
 def test_one_that_is_in_its_place_but_not_yet_settled_is_read(staging: Staging) -> None:
     """A small layer is written whole between the moment it is told of and the moment it is opened."""
-    arrivals = Arrivals(staging, [DIGEST], nothing)
+    arrivals = Arrivals(staging, nothing)
     path = write(staging, DATA)
     arrivals.begin(DIGEST, path, len(DATA))
     arrivals.grow(DIGEST, len(DATA))
@@ -102,7 +102,7 @@ def test_one_that_is_in_its_place_but_not_yet_settled_is_read(staging: Staging) 
 
 @pytest.mark.parametrize("settled", [False, True])
 def test_one_that_was_found_wrong_before_it_is_opened_is_told_as_that(staging: Staging, settled: bool) -> None:
-    arrivals = Arrivals(staging, [DIGEST], nothing)
+    arrivals = Arrivals(staging, nothing)
     path = write(staging, b"987654321x")
     arrivals.begin(DIGEST, path, len(DATA))
     path.unlink()
@@ -116,7 +116,7 @@ def test_one_that_was_found_wrong_before_it_is_opened_is_told_as_that(staging: S
 
 
 def test_blobs_come_in_the_order_of_the_engine_and_waiting_is_told(staging: Staging) -> None:
-    arrivals = Arrivals(staging, [DIGEST, OTHER], nothing)
+    arrivals = Arrivals(staging, nothing)
     order = arrivals.order([DIGEST, OTHER])
     assert next(order) is None
     staging.path(OTHER).write_bytes(b"x")
@@ -129,7 +129,7 @@ def test_blobs_come_in_the_order_of_the_engine_and_waiting_is_told(staging: Stag
 
 
 def test_an_engine_that_fails_fails_those_that_wait(staging: Staging) -> None:
-    arrivals = Arrivals(staging, [DIGEST, OTHER], nothing)
+    arrivals = Arrivals(staging, nothing)
     staging.path(OTHER).write_bytes(b"x")
     arrivals.begin(DIGEST, write(staging, b""), len(DATA))
     with arrivals.open(asked()) as reader:
@@ -147,6 +147,6 @@ def test_whoever_waits_ends_when_it_is_called_off(staging: Staging) -> None:
     def off() -> None:
         raise ImageError("called off")
 
-    arrivals = Arrivals(staging, [DIGEST], off)
+    arrivals = Arrivals(staging, off)
     with pytest.raises(ImageError, match="called off"):
         next(arrivals.order([DIGEST]))
