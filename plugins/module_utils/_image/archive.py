@@ -42,9 +42,12 @@ class _Member:
 class LoadArchive:
     """An archive of one image without the layers that the engine has. It gives no name: that comes after the proof."""
 
-    def __init__(self, image: Image, blob_paths: dict[str, Path]) -> None:
-        """C(blob_paths): where the blobs that go in stand, by digest; what is missing there is left out."""
-        self._members = list(_members(image, blob_paths))
+    def __init__(self, image: Image, blob_paths: dict[str, Path], config: Optional[bytes] = None) -> None:
+        """C(blob_paths): where the blobs that go in stand, by digest; what is missing there is left out.
+
+        C(config): the image's config, where no file has it.
+        """
+        self._members = list(_members(image, blob_paths, config))
         # A member is a header and its content, filled up to 512 bytes; two empty blocks end the archive.
         self.length = sum(512 + -(-member.size // 512) * 512 for member in self._members) + 1024
 
@@ -73,7 +76,7 @@ def _exactly(path: Path, size: int) -> Iterator[bytes]:
             yield chunk
 
 
-def _members(image: Image, blob_paths: dict[str, Path]) -> Iterator[_Member]:
+def _members(image: Image, blob_paths: dict[str, Path], config: Optional[bytes]) -> Iterator[_Member]:
     def json_member(name: str, value: object) -> _Member:
         content = json.dumps(value, separators=(",", ":")).encode()
         return _Member(name, len(content), content)
@@ -99,6 +102,8 @@ def _members(image: Image, blob_paths: dict[str, Path]) -> Iterator[_Member]:
     yield json_member("manifest.json", [{"Config": path_of(image.config.digest), "RepoTags": None, "Layers": layers}])
     if image.manifest is None:
         yield _Member(path_of(str(descriptor["digest"])), len(manifest_bytes), manifest_bytes)
+    if config is not None:
+        yield _Member(path_of(image.config.digest), len(config), config)
     for blob in image.blobs():
         path = blob_paths.get(blob.digest)
         if path is not None:
@@ -168,6 +173,10 @@ def _stage_from(
 ) -> None:
     """Takes out of C(missing) what it has staged, and ends when nothing is left there."""
     done = 0
+
+    def further(size: int) -> None:
+        progress(done + size)
+
     try:
         with tarfile.open(fileobj=stream, mode="r|", bufsize=CHUNK, tarinfo=_Bounded) as archive:
             while missing and (member := archive.next()) is not None:
@@ -177,25 +186,38 @@ def _stage_from(
                 # A sparse file of some bytes would be written with all its holes; no engine saves one.
                 if not member.isreg() or member.issparse():
                     continue
-                expected = _expected_digest(member.name)
                 content = archive.extractfile(member)
-                if content is not None and (expected is None or expected in missing):
-                    follow = arrivals if expected else None
-                    growing = staging.incoming()
-                    if follow and expected:
-                        growing.touch(mode=0o600)
-                        follow.begin(expected, growing, member.size)
-                    for size in _take(content, staging, missing, growing):
-                        progress(done + size)
-                        if follow and expected:
-                            follow.grow(expected, size)
-                    if follow and expected:
-                        follow.settle(expected)
+                if content is not None:
+                    _stage_member(member, content, staging, missing, further, arrivals)
                 done += member.size
                 progress(done)
     except (tarfile.TarError, ValueError, RecursionError) as error:
         # tarfile lets int() fail on numbers that are none, and goes one call deeper with each header before a member.
         raise ImageError(f"docker save gave an archive that cannot be read: {error}.") from error
+
+
+def _stage_member(
+    member: tarfile.TarInfo,
+    content: IO[bytes],
+    staging: Staging,
+    missing: set[str],
+    progress: Callable[[int], None],
+    arrivals: Optional[Arrivals],
+) -> None:
+    """Takes a member that may be one of C(missing)."""
+    expected, growing = _expected_digest(member.name), staging.incoming()
+    if expected is not None and expected not in missing:
+        return
+    if arrivals is None or expected is None:
+        for size in _take(content, staging, missing, growing):
+            progress(size)
+        return
+    growing.touch(mode=0o600)
+    arrivals.begin(expected, growing, member.size)
+    for size in _take(content, staging, missing, growing):
+        progress(size)
+        arrivals.grow(expected, size)
+    arrivals.settle(expected)
 
 
 class _Bounded(tarfile.TarInfo):
@@ -224,18 +246,20 @@ def _expected_digest(name: str) -> Optional[str]:
 def _take(content: IO[bytes], staging: Staging, missing: set[str], growing: Path) -> Iterator[int]:
     """Writes a member, and publishes it when its digest is one of those that are missing; yields the bytes so far."""
     found, size = hashlib.sha256(), 0
-    # Without a buffer of its own: what is told to be there is there for those that read it meanwhile.
-    with open(growing, "wb", buffering=0, opener=private_opener) as file:
-        while chunk := content.read(CHUNK):
-            found.update(chunk)
-            written = memoryview(chunk)
-            while written:
-                written = written[file.write(written) :]
-            size += len(chunk)
-            yield size
-    digest = "sha256:" + found.hexdigest()
-    if digest in missing:
-        growing.replace(staging.path(digest))
-        missing.remove(digest)
-    else:
-        growing.unlink()
+    try:
+        # Without a buffer of its own: what is told to be there is there for those that read it meanwhile.
+        with open(growing, "wb", buffering=0, opener=private_opener) as file:
+            while chunk := content.read(CHUNK):
+                found.update(chunk)
+                written = memoryview(chunk)
+                while written:
+                    written = written[file.write(written) :]
+                size += len(chunk)
+                yield size
+        digest = "sha256:" + found.hexdigest()
+        if digest in missing:
+            growing.replace(staging.path(digest))
+            missing.remove(digest)
+    finally:
+        # What is not wanted, or not whole, makes room at once.
+        growing.unlink(missing_ok=True)

@@ -79,7 +79,18 @@ def revoke(staging: Staging, public_key: Optional[str], home: Optional[Path] = N
 
     Without a key, every permission for this folder. Blobs that have not all come go too, for then no load follows.
     """
-    revoked = _edit(home, staging.folder.name, public_key)
+    revoked = withdraw(staging, public_key, home)
+    forget(staging, public_key, home)
+    return revoked
+
+
+def withdraw(staging: Staging, public_key: Optional[str], home: Optional[Path] = None) -> bool:
+    """The permission alone."""
+    return _edit(home, staging.folder.name, public_key)
+
+
+def forget(staging: Staging, public_key: Optional[str], home: Optional[Path] = None) -> None:
+    """What a permission that was withdrawn has left."""
     grants = [_grant(staging, public_key)] if public_key else list(staging.folder.glob("grant-*.json"))
     for grant in grants:
         with suppress(FileNotFoundError):
@@ -87,7 +98,6 @@ def revoke(staging: Staging, public_key: Optional[str], home: Optional[Path] = N
             grant.unlink()
             if not all(staging.complete(f"sha256:{name}") for name in sizes):
                 remove(staging, home)
-    return revoked
 
 
 def remove(staging: Staging, home: Optional[Path] = None, loaded: bool = False) -> bool:

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any, BinaryIO, Callable, Optional, cast
 from urllib.parse import quote, urlencode
 
-from .engine import Archive, EngineError, Progress
+from .engine import AHEAD_LABEL, Archive, EngineError, Progress
 from .model import Disk, EngineFacts, StoredImage, chain_ids, checked_digest
 
 DEFAULT_HOST = "unix:///var/run/docker.sock"
@@ -82,9 +82,14 @@ class DockerEngine:
         version = self._json("GET", "/version")
         images: list[StoredImage] = []
         chains: set[str] = set()
+        ahead: set[str] = set()
         for entry in self._json("GET", "/images/json"):
             image = self.find(str(entry["Id"]))
-            if image is not None:
+            if image is None:
+                continue
+            if AHEAD_LABEL in (entry.get("Labels") or {}):
+                ahead.update(chain_ids(image.diff_ids))
+            else:
                 images.append(image)
                 chains.update(chain_ids(image.diff_ids))
         return EngineFacts(
@@ -97,7 +102,17 @@ class DockerEngine:
             staging=_disk_of_nearest(staging_path),
             root=_disk(str(info.get("DockerRootDir"))),
             zstd=_major(str(version.get("Version"))) >= _FIRST_WITH_ZSTD,
+            ahead=frozenset(ahead - chains),
         )
+
+    @_understood()
+    def ahead(self) -> Sequence[tuple[StoredImage, str]]:
+        query = urlencode({"filters": json.dumps({"label": [AHEAD_LABEL]}, separators=(",", ":"))})
+        labels = {
+            str(entry["Id"]): entry["Labels"][AHEAD_LABEL] for entry in self._json("GET", f"/images/json?{query}")
+        }
+        found = [(self.find(image_id), str(label)) for image_id, label in labels.items()]
+        return [(image, label) for image, label in found if image is not None]
 
     @_understood()
     def find(self, name_or_id: str) -> Optional[StoredImage]:

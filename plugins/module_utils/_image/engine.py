@@ -15,6 +15,11 @@ Progress = Callable[[str, int, int], None]
 """Called with what is being done, the bytes done and the bytes in all."""
 
 
+# Of an image without a name that holds layers until the image comes that they belong to; its value is the staging
+# folder of that transfer.
+AHEAD_LABEL = "daytwo.aws.image-transfer.loaded-ahead"
+
+
 class EngineError(ImageError):
     """The engine cannot be reached, or refused: with its own words."""
 
@@ -35,6 +40,9 @@ class Engine(Protocol):
 
     def facts(self, staging_path: str) -> EngineFacts:
         """Everything that planning needs, in bulk."""
+
+    def ahead(self) -> Sequence[tuple[StoredImage, str]]:
+        """The images with AHEAD_LABEL, which C(facts) does not count among those of the engine; and its values."""
 
     def find(self, name_or_id: str) -> Optional[StoredImage]:
         """One image, or None where the engine has none of that name or id."""

@@ -4,10 +4,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import Any, Optional, Union
 
-from .authorize import authorize, host_keys, remove, revoke, user
+from .ahead import Pushed, load_ahead, loading_ahead, remove_ahead
+from .authorize import authorize, forget, host_keys, remove, revoke, user, withdraw
 from .docker import DockerEngine
 from .engine import Engine, Progress
 from .errors import ImageError
@@ -193,14 +197,25 @@ class _Target(_Host):
         bundle, staging = Bundle.parse(self.params["bundle"]), self.staging("loaded")
         if self.work["public_key"]:
             revoke(staging, self.work["public_key"])
-        engine, transfers = engine_of(self.params), self.transfers()
+        ahead = self._ahead(staging)
+        unpacking = ahead.end(self.seconds)
+        if unpacking:
+            return {**replace(unpacking, state="running").to_dict(), "cleaned": False}
+        engine, transfers, problem = engine_of(self.params), self.transfers(), ahead.problem()
 
         def work(progress: Progress) -> dict[str, Any]:
             seen = self._compared(bundle, staging, engine)
             needed = {digest for plan in seen["plans"] for digest in plan["blobs"]}
             wanted = [transfer for transfer in transfers if transfer.digest in needed]
-            outcomes, verified = fetch(wanted, staging, self.client, self.throttle, job.watched(progress))
-            result = {**seen, "outcomes": [outcome.to_dict() for outcome in outcomes], "loaded": None}
+            verified: set[str] = set()
+            # What others have pushed was loaded ahead when it came.
+            beside: AbstractContextManager[list[str]] = nullcontext([])
+            if wanted:
+                beside = loading_ahead(bundle, engine, staging, verified, progress)
+            with beside as problems:
+                outcomes = fetch(wanted, staging, self.client, verified, self.throttle, job.watched(progress))
+            result = {**seen, "outcomes": [outcome.to_dict() for outcome in outcomes], "loaded": None, "left": None}
+            result["not_ahead"] = [problem] if problem else problems
             if self.work["more"] or any(not outcome.settled for outcome in outcomes):
                 return result
             return {**result, **load_bundle(bundle, engine, staging, progress, verified)}
@@ -218,33 +233,64 @@ class _Target(_Host):
     def _compared(self, bundle: Bundle, staging: Staging, engine: Engine) -> dict[str, Any]:
         facts = engine.facts(self.root)
         plans = plan_load(bundle, facts)
-        staged = sum({blob.digest: staging.size(blob.digest) for plan in plans for blob in plan.blobs}.values())
-        refused = refusal(plans, staged, facts)
+        # What is loaded already takes no more room.
+        left = plan_load(bundle, facts.with_ahead())
+        staged = sum({blob.digest: staging.size(blob.digest) for plan in left for blob in plan.blobs}.values())
+        refused = refusal(left, staged, facts)
         if refused:
             raise ImageError(f"The target cannot take the images: {refused}")
         return {
             "plans": [_plan_dict(plan) for plan in plans],
             "engine": f"{facts.engine} {facts.version}",
-            "warnings": misgivings(plans, facts),
+            "misgivings": misgivings(plans, facts),
         }
 
     def authorize(self) -> dict[str, Any]:
-        """Permits the source to push what is lacking here."""
-        work = self.work
-        sizes = {hex_of(checked_digest(entry["digest"], "work.blobs")): entry["size"] for entry in work["blobs"] or ()}
-        authorize(self.staging("loaded"), work["public_key"], work["addresses"] or (), sizes, work["expires"])
+        """Permits the source to push what is lacking here, and starts a process that loads it as it comes."""
+        work, staging = self.work, self.staging("loaded")
+        sizes = {checked_digest(entry["digest"], "work.blobs"): entry["size"] for entry in work["blobs"] or ()}
+        hexadecimal = {hex_of(digest): size for digest, size in sizes.items()}
+        authorize(staging, work["public_key"], work["addresses"] or (), hexadecimal, work["expires"])
+        self._load_ahead(staging, list(sizes))
         return {"user": user(), "host_keys": host_keys(work["port"], self.run)}
 
     def revoke(self) -> dict[str, Any]:
-        return {"revoked": revoke(self.staging("loaded"), self.work["public_key"])}
+        """Takes the permission away at once; what had come with it when nothing is loaded from that any more."""
+        staging, key = self.staging("loaded"), self.work["public_key"]
+        revoked = withdraw(staging, key)
+        busy = self._ahead(staging).end(self.seconds) is not None
+        left = None
+        if not busy:
+            left = remove_ahead(engine_of(self.params), staging) if staging.exists() else None
+            forget(staging, key)
+        return {"revoked": revoked, "busy": busy, "left": left}
 
     def clean(self) -> dict[str, Any]:
+        staging = self.staging("loaded")
+        busy = self._ahead(staging).end(self.seconds) is not None
+        left = None if busy else remove_ahead(engine_of(self.params), staging)
         try:
             plans = plan_load(Bundle.parse(self.params["bundle"]), engine_of(self.params).facts(self.root))
             loaded = all(plan.action == "none" for plan in plans)
         except ImageError:
             loaded = False
-        return {"removed": remove(self.staging("loaded"), loaded=loaded)}
+        return {"removed": remove(staging, loaded=loaded), "busy": busy, "left": left}
+
+    @staticmethod
+    def _ahead(staging: Staging) -> Job:
+        return Job(staging.folder, "ahead")
+
+    def _load_ahead(self, staging: Staging, digests: Sequence[str]) -> None:
+        bundle, engine, job = Bundle.parse(self.params["bundle"]), engine_of(self.params), self._ahead(staging)
+
+        def work(progress: Progress) -> dict[str, Any]:
+            load_ahead(bundle, engine, staging, Pushed(staging, digests, job.stopped), progress)
+            return {}
+
+        with staging.in_use():
+            # Another run of the same images may be at it already, or beyond.
+            if not job.running() and not Job(staging.folder).running():
+                job.advance(os.urandom(16).hex(), work, 0)
 
 
 def _plan_dict(plan: ImagePlan) -> dict[str, Any]:

@@ -204,6 +204,7 @@ class EngineFacts:
     """What a host has, read once.
 
     C(root) is None where this user may not look into the engine's folder. C(zstd): whether it unpacks zstd layers.
+    C(ahead): chain ids of layers that were loaded ahead of their images, and that go again if those never come.
     """
 
     engine: str
@@ -215,6 +216,11 @@ class EngineFacts:
     staging: Disk
     root: Optional[Disk] = None
     zstd: bool = True
+    ahead: frozenset[str] = frozenset()
+
+    def with_ahead(self) -> EngineFacts:
+        """The same where layers that were loaded ahead count as there: for the load that they were loaded for."""
+        return replace(self, chain_ids=self.chain_ids | self.ahead)
 
     def named(self, name: str) -> Optional[StoredImage]:
         """The image that holds a name now."""

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Optional
 
+from .ahead import remove_ahead
 from .archive import LoadArchive
 from .engine import Engine, EngineError, Progress
 from .errors import ImageError
@@ -41,7 +42,8 @@ def load_bundle(
 ) -> dict[str, Any]:
     """Loads image by image; one that fails leaves the others done. The outcome of each, by its name.
 
-    C(verified): blobs whose digest this very process has just found right in the staging folder.
+    C(verified): blobs whose digest this very process has just found right in the staging folder. What was loaded ahead
+    is taken into account, and then removed; C(left): where it could not be.
     """
     loaded = []
     for image in bundle.images:
@@ -53,14 +55,14 @@ def load_bundle(
         except OSError as error:
             outcome = Loaded(image.tag, False, disk_words(error))
         loaded.append(replace(outcome, seconds=round(time.monotonic() - began, 1)))
-    return {"loaded": [outcome.to_dict() for outcome in loaded]}
+    return {"loaded": [outcome.to_dict() for outcome in loaded], "left": remove_ahead(engine, staging)}
 
 
 def _load_image(
     image: Image, engine: Engine, staging: Staging, progress: Progress, verified: Collection[str]
 ) -> Loaded:
     # The engine is asked again: an earlier image of this very bundle may have brought layers, or somebody took some.
-    facts = engine.facts(str(staging.root))
+    facts = engine.facts(str(staging.root)).with_ahead()
     plan = plan_load(Bundle((image,)), facts)[0]
     if plan.action == "none":
         return Loaded(image.tag, True)

@@ -13,7 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Callable, Protocol
+from functools import partial
+from typing import Any, Callable, Optional, Protocol
 
 from .engine import Progress
 from .errors import ImageError
@@ -24,6 +25,9 @@ from .throttle import NO_LIMIT, Throttle
 
 # A store limits each connection more than the link does; more than this gains nothing on two cores.
 PARALLEL = 4
+# From this size on, blobs are fetched one after the other: the lowest layers come first, and the engine unpacks them
+# while the others are on their way. It takes longer for that than one connection takes to bring them.
+LARGE = 8 * 1024 * 1024
 SENDING, FETCHING = "sending", "fetching"
 # On a slow link a chunk takes many seconds; what is told must not wait for its end.
 _PIECE = 256 * 1024
@@ -144,30 +148,32 @@ def fetch(
     transfers: Sequence[Transfer],
     staging: Staging,
     client: Client,
+    verified: set[str],
     throttle: Throttle = NO_LIMIT,
     progress: Progress = no_progress,
-) -> tuple[list[Outcome], frozenset[str]]:
-    """GETs blobs into the staging folder, from where they are; and which of them have their digest there.
-
-    A blob is verified while others are still on their way.
-    """
+) -> list[Outcome]:
+    """GETs blobs into the staging folder, from where they are; C(verified) gets those that have their digest there."""
     passed = _Passed(FETCHING, sum(transfer.length for transfer in transfers), progress)
-    verified: set[str] = set()
 
     def one(transfer: Transfer) -> Outcome:
-        outcome = Outcome(transfer.digest, True, transfer.length)
+        outcome, intact = Outcome(transfer.digest, True, transfer.length), None
         if not staging.complete(transfer.digest):
-            outcome = _fetch_one(transfer, staging, client, throttle, lambda size: passed.set(transfer, size))
+            tell = partial(passed.set, transfer)
+            outcome, intact = _fetch_one(transfer, staging, client, throttle, tell)
         if outcome.done:
             passed.set(transfer, transfer.length)
-            if staging.matches(transfer.digest):
+            if staging.matches(transfer.digest) if intact is None else intact:
                 verified.add(transfer.digest)
         return outcome
 
-    return _each(transfers, one), frozenset(verified)
+    return _each(transfers, one, LARGE)
 
 
-def _each(transfers: Sequence[Transfer], one: Callable[[Transfer], Outcome]) -> list[Outcome]:
+def _each(
+    transfers: Sequence[Transfer], one: Callable[[Transfer], Outcome], large: Optional[int] = None
+) -> list[Outcome]:
+    """Several at once; those from C(large) bytes on one after the other."""
+
     def safely(transfer: Transfer) -> Outcome:
         try:
             return one(transfer)
@@ -178,8 +184,10 @@ def _each(transfers: Sequence[Transfer], one: Callable[[Transfer], Outcome]) -> 
         except OSError as error:
             return Outcome(transfer.digest, False, error=disk_words(error), number=transfer.number)
 
-    with ThreadPoolExecutor(max_workers=PARALLEL) as pool:
-        return list(pool.map(safely, transfers))
+    with ThreadPoolExecutor(max_workers=PARALLEL) as many, ThreadPoolExecutor(max_workers=1) as single:
+        pools = [many if large is None or transfer.length < large else single for transfer in transfers]
+        outcomes = [pool.submit(safely, transfer) for pool, transfer in zip(pools, transfers)]
+        return [outcome.result() for outcome in outcomes]
 
 
 def disk_words(error: OSError) -> str:
@@ -220,19 +228,23 @@ def _other_size(transfer: Transfer, size: str) -> ImageError:
 
 def _fetch_one(
     transfer: Transfer, staging: Staging, client: Client, throttle: Throttle, tell: Callable[[int], None]
-) -> Outcome:
-    received, etag = 0, ""
-    with open(staging.part(transfer.digest), "ab", opener=private_opener) as file:
+) -> tuple[Outcome, Optional[bool]]:
+    """What became of it, and whether it has its digest; None where somebody else has brought it."""
+    received, etag, found = 0, "", hashlib.sha256()
+    with open(staging.part(transfer.digest), "a+b", opener=private_opener) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             # Another run fetches this very blob into this very file: let it.
-            return Outcome(transfer.digest, False, staging.size(transfer.digest))
+            return Outcome(transfer.digest, False, staging.size(transfer.digest)), None
         if staging.complete(transfer.digest):
-            return Outcome(transfer.digest, True, transfer.length)
-        if file.tell() > transfer.length:
-            file.truncate(0)
-            file.seek(0)
+            return Outcome(transfer.digest, True, transfer.length), None
+        there = file.tell()
+        if there > transfer.length:
+            there = file.truncate(0)
+        file.seek(0)
+        while chunk := file.read(min(CHUNK, there - file.tell())):
+            found.update(chunk)
         broken = 0
         while file.tell() < transfer.length:
             try:
@@ -243,6 +255,7 @@ def _fetch_one(
                     while chunk := reader.read(throttle.at_once(_PIECE)):
                         throttle.take(len(chunk))
                         file.write(chunk)
+                        found.update(chunk)
                         received += len(chunk)
                         tell(file.tell())
             # Nothing else: what gave no body at all, the client has tried again by itself.
@@ -257,4 +270,5 @@ def _fetch_one(
                 raise
         file.flush()
         staging.publish(transfer.digest)
-    return Outcome(transfer.digest, True, transfer.length, received, etag=etag)
+    intact = found.hexdigest() == hex_of(transfer.digest)
+    return Outcome(transfer.digest, True, transfer.length, received, etag=etag), intact

@@ -14,6 +14,7 @@ import json
 import os
 import threading
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Callable, Optional
@@ -46,12 +47,13 @@ class JobState:
 
 
 class Job:
-    """The one job of a staging folder; two runs that start it at once share it."""
+    """The one job of a name in a staging folder; two runs that start it at once share it."""
 
-    def __init__(self, folder: Path) -> None:
-        self._state = folder / "job.json"
-        self._lock = folder / "job.lock"
-        self._reserve = folder / "job.reserve"
+    def __init__(self, folder: Path, name: str = "job") -> None:
+        self._state = folder / f"{name}.json"
+        self._lock = folder / f"{name}.lock"
+        self._reserve = folder / f"{name}.reserve"
+        self._stop = folder / f"{name}.stop"
 
     def poll(self, seconds: float) -> JobState:
         """How the job that was started last is, after up to C(seconds)."""
@@ -92,6 +94,26 @@ class Job:
         if self._read().token != token and not self.running():
             self._start(token, work, afterwards)
         return self._watch(look, seconds)
+
+    def end(self, seconds: float) -> Optional[JobState]:
+        """Asks a job that looks for C(stopped) to end; after C(seconds) at most, how far it is if it still runs."""
+        deadline = time.monotonic() + seconds
+        while self.running():
+            with suppress(FileNotFoundError):  # whose folder has just gone, with the job
+                self._stop.touch(mode=0o600)
+            if time.monotonic() >= deadline:
+                return self._read()
+            time.sleep(_LOOK_SECONDS)
+        return None
+
+    def problem(self) -> Optional[str]:
+        """Why the last one did not end well, if there was one."""
+        state = self._read()
+        return state.error if state.token and state.state != "done" else None
+
+    def stopped(self) -> bool:
+        """Whether somebody has asked this job to end."""
+        return self._stop.exists()
 
     def running(self) -> bool:
         """Whether its process is there."""
@@ -143,6 +165,7 @@ class Job:
             # Another run was faster.
             os.close(lock)
             return
+        self._stop.unlink(missing_ok=True)
         self._write(JobState(token, "running", "starting"))
         # Room for the outcome: the blobs of this very job may fill the disk.
         with open(self._reserve, "wb", opener=private_opener) as file:

@@ -50,7 +50,10 @@ def load(
         seen = seen or first
     elif not check_mode and seen["leftover"]:
         # A run that was killed after its last load has left its folder.
-        host({"bundle": bundle.to_dict(), "work": slice_of("clean")})
+        loading.left = host({"bundle": bundle.to_dict(), "work": slice_of("clean")})["left"]
+    warnings = [*seen["misgivings"], *([loading.left] if loading.left else [])]
+    if not loading.failures:
+        warnings += [f"Layers could not be unpacked while others were on their way: {words}" for words in loading.slow]
     blobs = {blob.digest: blob for blob in bundle.blobs()}
     items = [_item(plan, blobs, loading.failures, loading.seconds) for plan in seen["plans"]]
     return {
@@ -65,7 +68,7 @@ def load(
         "path": str(path or "ssh"),
         "revoked": loading.revoked,
         "seconds": round(time.monotonic() - began, 1),
-        **({"warnings": seen["warnings"]} if seen["warnings"] else {}),
+        **({"warnings": warnings} if warnings else {}),
     }
 
 
@@ -74,7 +77,8 @@ class _Loading:
 
     C(received): bytes that came over the network. C(etags): entity tags seen, C(errors): what could not be fetched, by
     digest. C(failures): what failed, C(seconds): how long the engine took, by image name. C(damaged): digests whose
-    object in the store is damaged. C(revoked): the target permits the push no longer.
+    object in the store is damaged. C(revoked): the target permits the push no longer. C(left): what could not be
+    removed, C(slow): why layers were not loaded ahead.
     """
 
     def __init__(
@@ -97,6 +101,8 @@ class _Loading:
         self.failures: dict[str, str] = {}
         self.seconds: dict[str, float] = {}
         self.damaged: set[str] = set()
+        self.left: Optional[str] = None
+        self.slow: list[str] = []
 
     def carry_out(self, needed: Sequence[str], folder: Folder) -> Mapping[str, Any]:
         """Fetches and loads; what the target said before anything was changed."""
@@ -105,7 +111,7 @@ class _Loading:
         for _attempt in range(_ATTEMPTS):
             result = self._attempt(needed, folder)
             first = first or result
-            outcomes = result["loaded"]
+            outcomes, self.left = result["loaded"], result["left"]
             for outcome in outcomes:
                 self.seconds[outcome["tag"]] = self.seconds.get(outcome["tag"], 0.0) + outcome["seconds"]
             self.failures = {outcome["tag"]: self._reason(outcome) for outcome in outcomes if not outcome["done"]}
@@ -148,6 +154,7 @@ class _Loading:
             work: dict[str, Any] = {"transfers": transfers, "more": more, "public_key": self._public_key}
             result = run_job(self._host, self._bundle, "load", tell, folder=folder, **work)
             self.revoked = self._public_key is not None
+            self.slow += result["not_ahead"]
             for outcome in (Outcome(**entry) for entry in result["outcomes"]):
                 self._record(outcome, expired)
                 if outcome.done or outcome.digest in self.errors:

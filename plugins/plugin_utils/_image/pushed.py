@@ -163,5 +163,10 @@ def revoke(host: Host, bundle: Bundle, push: Mapping[str, Any], check_mode: bool
     """state=revoked: this target permits this push no more; without C(push), none of these images."""
     if check_mode:
         return {"changed": False}
-    work = slice_of("revoke", public_key=push.get("public_key"))
-    return {"changed": bool(host({"bundle": bundle.to_dict(), "work": work})["revoked"])}
+    call = {"bundle": bundle.to_dict(), "work": slice_of("revoke", public_key=push.get("public_key"))}
+    answer = host(call)
+    revoked = answer["revoked"]
+    while answer["busy"]:
+        # The engine still unpacks what had come.
+        answer = host(call)
+    return {"changed": bool(revoked), **({"warnings": [answer["left"]]} if answer["left"] else {})}

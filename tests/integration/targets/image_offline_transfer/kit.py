@@ -25,6 +25,7 @@ from typing import IO, Any
 
 import pytest
 import yaml
+from ansible_collections.daytwo.aws.plugins.module_utils._image.engine import AHEAD_LABEL
 from ansible_collections.daytwo.aws.plugins.module_utils._image.model import Bundle
 from testbed import Bed, images, paths, registry
 from testbed.images import BASE, Image, LayerRecipe, Recipe
@@ -384,8 +385,7 @@ class Case:
     def image(self, name: str, architecture: str = "amd64") -> Image:
         return self.bed.images.get(name, architecture)
 
-    def events(self, host: str) -> list[str]:
-        """What docker says was done there to our images since the mark; reading is no event but for a save."""
+    def _events(self, host: str) -> list[dict[str, Any]]:
         until = f"{time.time():.6f}"
         argv = (
             "events",
@@ -398,14 +398,24 @@ class Case:
             "--format",
             "{{json .}}",
         )
+        return [json.loads(line) for line in self.bed.host(host).docker(*argv).stdout.splitlines()]
+
+    def events(self, host: str) -> list[str]:
+        """What docker says was done there to our images since the mark; reading is no event but for a save."""
         seen = []
-        for line in self.bed.host(host).docker(*argv).stdout.splitlines():
-            event = json.loads(line)
+        for event in self._events(host):
             actor = event["Actor"]
             name = actor["Attributes"].get("name", "")
             if actor["ID"] in _config_digests(self.bed) or "/it-" in f"/{name}" or "/it-" in actor["ID"]:
                 seen.append(f"{event['Action']} {name or actor['ID']}")
         return seen
+
+    def ahead(self, host: str) -> list[str]:
+        """What was loaded ahead there since the mark. It is gone again."""
+        events = self._events(host)
+        loaded = [e["Actor"]["ID"] for e in events if e["Action"] == "load" and AHEAD_LABEL in e["Actor"]["Attributes"]]
+        assert set(loaded) <= {event["Actor"]["ID"] for event in events if event["Action"] == "delete"}
+        return loaded
 
     def held(self, host: str, name: str) -> str | None:
         """The image id that a name holds."""
@@ -430,7 +440,8 @@ class Case:
         top = own / "root" / self.ansible.remote_tmp
         left = [path for path in (own / "vartmp").iterdir() if not path.name.startswith("daytwo-image-transfer-")]
         left += [path for key in self.staged for path in (own / "vartmp").glob(f"daytwo-image-transfer-*/*-{key}")]
-        return [str(path) for path in [*left, *top.glob("*")] if _newer(path, self.since)]
+        images = self.bed.host(host).docker("image", "ls", "--quiet", "--filter", f"label={AHEAD_LABEL}").stdout.split()
+        return [*images, *(str(path) for path in [*left, *top.glob("*")] if _newer(path, self.since))]
 
     @property
     def staged(self) -> set[str]:
@@ -484,6 +495,8 @@ def remove_images(bed: Bed, host: str) -> None:
         name, _dummy, image_id = line.partition(" ")
         if image_id in ours or "/it-" in f"/{name}":
             gone.add(image_id)
+    labelled = bed.host(host).docker("image", "ls", "--quiet", "--no-trunc", "--filter", f"label={AHEAD_LABEL}").stdout
+    gone.update(labelled.split())
     if gone:
         bed.host(host).docker("image", "rm", "--force", *sorted(gone))
 

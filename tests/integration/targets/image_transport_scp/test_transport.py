@@ -100,6 +100,19 @@ def test_from_docker(case: Case, ground: Ground) -> None:
     ground.untouched()
 
 
+@pytest.mark.parametrize("source", ["registry", "docker"])
+def test_the_engine_unpacks_while_more_is_on_its_way(case: Case, ground: Ground, source: str) -> None:
+    v1 = case.image("it-app:v1")
+    if source == "docker":
+        case.bed.images.into_docker(case.bed.host("public"), v1, V1)
+    case.mark()
+    ran = ground.transfer(V1, source=source, targets="private-a", bandwidth_limit=6_000_000).succeed()
+    assert case.ahead("private-a")
+    case.proves("private-a", V1, v1)
+    assert [image["status"] for image in ran.one(LOAD, "private-a").result["images"]] == ["changed"]
+    ground.untouched()
+
+
 def test_what_answers_is_not_the_target(case: Case, ground: Ground) -> None:
     """The source reaches another host at the address that it was given: nothing is sent there."""
     other = {"private-a": {"image_transfer_address": case.bed.host("private-b").address}}

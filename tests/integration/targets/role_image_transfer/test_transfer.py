@@ -109,6 +109,15 @@ def test_from_docker(case: Case) -> None:
     assert [case.stray(host) for host in HOSTS] == [[], [], []]
 
 
+def test_the_engine_unpacks_while_more_is_on_its_way(case: Case) -> None:
+    v1 = case.image("it-app:v1")
+    ran = case.transfer(V1, targets="private-a", bandwidth_limit=8_000_000).succeed()
+    assert case.ahead("private-a")
+    case.proves("private-a", V1, v1)
+    assert [image["status"] for image in ran.one(LOAD, "private-a").result["images"]] == ["changed"]
+    assert [case.stray(host) for host in HOSTS] == [[], [], []]
+
+
 @pytest.mark.full
 def test_the_source_sends_as_much_for_two_targets_as_for_one(case: Case) -> None:
     case.transfer(SMALL, targets="private-a").succeed()

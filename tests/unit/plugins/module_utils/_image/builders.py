@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO, Callable, Optional
 
-from ansible_collections.daytwo.aws.plugins.module_utils._image.engine import Archive, EngineError
+from ansible_collections.daytwo.aws.plugins.module_utils._image.engine import AHEAD_LABEL, Archive, EngineError
 from ansible_collections.daytwo.aws.plugins.module_utils._image.model import (
     Blob,
     Bundle,
@@ -156,13 +156,19 @@ class FakeEngine:
     seconds: float = 0
     exports: int = 0
     sizes: Optional[list[Optional[int]]] = None
+    labels: dict[str, str] = field(default_factory=dict)
 
     def has(self, made: Made, *names: str) -> FakeEngine:
         self.images[made.image.config.digest] = made.stored(*names)
         return self
 
     def facts(self, staging_path: str) -> EngineFacts:
-        return facts(*self.images.values())
+        mine = facts(*(image for key, image in self.images.items() if key not in self.labels))
+        ahead = {chain for key in self.labels for chain in chain_ids(self.images[key].diff_ids)}
+        return replace(mine, ahead=frozenset(ahead - mine.chain_ids))
+
+    def ahead(self) -> Sequence[tuple[StoredImage, str]]:
+        return [(self.images[key], label) for key, label in self.labels.items()]
 
     def find(self, name_or_id: str) -> Optional[StoredImage]:
         found = self.images.get(name_or_id)
@@ -197,6 +203,8 @@ class FakeEngine:
         stored = self.spoil(StoredImage(config, config, (), diff_ids, "linux/amd64", len(data)))
         if stored:
             self.images.setdefault(stored.engine_id, stored)
+            labels = json.loads(files[entry["Config"]]).get("config", {}).get("Labels", {})
+            self.labels.update({stored.engine_id: labels[AHEAD_LABEL]} if AHEAD_LABEL in labels else {})
 
     def tag(self, image: StoredImage, name: str) -> None:
         for key, other in self.images.items():
@@ -206,6 +214,7 @@ class FakeEngine:
     def remove(self, image: StoredImage) -> None:
         self.removed.append(image.engine_id)
         del self.images[image.engine_id]
+        self.labels.pop(image.engine_id, None)
 
 
 def stage(staging: Any, content: Mapping[str, bytes]) -> None:

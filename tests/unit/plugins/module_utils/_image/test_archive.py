@@ -4,13 +4,14 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
 import tarfile
 import tracemalloc
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -324,3 +325,19 @@ def test_the_manifest_that_is_made_for_an_engine_s_image_depends_on_content_alon
     image: Image = replace(made.image, tag="other:1", reference="other:1")
     first = files_in(archive_of(made, tmp_path))
     assert first["index.json"] == files_in(archive_of(Made(image, made.content), tmp_path))["index.json"]
+
+
+def test_a_layer_that_cannot_be_written_whole_leaves_its_room_to_others(
+    staging: Staging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is full: whoever is still at work here needs what there is."""
+    made = make(b"x" * 3 * CHUNK, packed=False)
+    archive = tar_of([(member_of(digest), data) for digest, data in made.content.items()])
+
+    def progress(done: int) -> None:
+        if done > CHUNK:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        stage_saved(lambda: nullcontext(io.BytesIO(archive)), staging, made.content, progress)
+    assert [name for name in tree(staging.folder) if "incoming" in name] == []

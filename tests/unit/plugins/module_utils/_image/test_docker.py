@@ -16,10 +16,11 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Callable, Optional
+from urllib.parse import unquote
 
 import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._image.docker import DockerEngine, split_tag
-from ansible_collections.daytwo.aws.plugins.module_utils._image.engine import EngineError
+from ansible_collections.daytwo.aws.plugins.module_utils._image.engine import AHEAD_LABEL, EngineError
 from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
 from ansible_collections.daytwo.aws.plugins.module_utils._image.model import StoredImage, chain_ids
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.builders import make, nothing
@@ -145,6 +146,29 @@ def test_facts_are_what_the_daemon_tells(docker: Any, tmp_path: Path) -> None:
     assert facts.staging.free > 0
     assert facts.root is not None
     assert facts.root.path == "/"
+
+
+def test_what_was_loaded_ahead_is_told_apart(docker: Any) -> None:
+    part = make(b"base", b"more")
+    part_id = part.image.config.digest
+    inspected = {**INSPECTED, "Id": part_id, "RepoTags": [], "RootFS": {"Layers": list(part.image.diff_ids)}}
+    answers = {
+        "GET /images/json": [{"Id": ID, "Labels": {"a": "b"}}, {"Id": part_id, "Labels": {AHEAD_LABEL: "/staging/1"}}],
+        f"GET /images/{part_id}/json": inspected,
+    }
+    engine = docker(answers)
+    facts = engine.facts("/")
+    assert [image.engine_id for image in facts.images] == [ID]
+    # The lowest layer is another image's as well.
+    assert (facts.chain_ids, facts.ahead) == (
+        frozenset(chain_ids(V1.image.diff_ids)),
+        frozenset(chain_ids(part.image.diff_ids)[1:]),
+    )
+    docker.daemon.answers["GET /images/json"] = answers["GET /images/json"][1:]
+    ((image, folder),) = engine.ahead()
+    assert (image.engine_id, image.names, folder) == (part_id, (), "/staging/1")
+    asked = next(line for line in docker.daemon.asked if "filters=" in line)
+    assert json.loads(unquote(asked.partition("filters=")[2])) == {"label": [AHEAD_LABEL]}
 
 
 @pytest.mark.parametrize(

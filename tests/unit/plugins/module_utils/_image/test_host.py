@@ -6,17 +6,24 @@ from __future__ import annotations
 
 import io
 import json
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, Callable
 
 import pytest
+from ansible_collections.daytwo.aws.plugins.module_utils._image import ahead
+from ansible_collections.daytwo.aws.plugins.module_utils._image import authorize as authorizing
 from ansible_collections.daytwo.aws.plugins.module_utils._image import host as hosts
+from ansible_collections.daytwo.aws.plugins.module_utils._image.ahead import loading_ahead
 from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
 from ansible_collections.daytwo.aws.plugins.module_utils._image.host import PHASES, READ_ONLY_PHASES, carry_out
-from ansible_collections.daytwo.aws.plugins.module_utils._image.model import Bundle, EngineFacts, Target
-from ansible_collections.daytwo.aws.plugins.module_utils._image.worker import JobState
+from ansible_collections.daytwo.aws.plugins.module_utils._image.model import Bundle, Disk, EngineFacts, Target
+from ansible_collections.daytwo.aws.plugins.module_utils._image.staging import Staging
+from ansible_collections.daytwo.aws.plugins.module_utils._image.worker import Job, JobState
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.builders import (
     TAG,
     FakeEngine,
@@ -24,10 +31,13 @@ from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.build
     facts,
     make,
     member_of,
+    nothing,
+    stage,
     tar_of,
     tree,
 )
 
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIE1h6Rxa3sq4GJXKUrXLX6OYt0J8mWdLhOJ7w1Y0bXcN"
 V1 = make(b"base" * 30, b"top")
 ENGINE = make(b"base" * 30, b"top", tag="app:v1", packed=False)
 
@@ -112,7 +122,7 @@ def test_a_target_looks_fetches_loads_and_cleans(serve: Any, tmp_path: Path, eng
     assert [outcome["received"] > 0 for outcome in loaded["result"]["outcomes"]] == [False, False, True, True]
     assert {**loaded["result"]["plans"][0], "blobs": None} == {**plan, "blobs": None}, "as it was before"
     assert (loaded["cleaned"], call.root.exists()) == (True, False)
-    assert call("clean") == {"removed": False}
+    assert call("clean")["removed"] is False
 
 
 def test_a_target_loads_nothing_while_a_url_must_be_signed_anew(serve: Any, tmp_path: Path, engine: FakeEngine) -> None:
@@ -254,13 +264,157 @@ def test_a_load_takes_the_permission_to_push_away_first(
 ) -> None:
     order: list[str] = []
     monkeypatch.setattr(hosts, "revoke", lambda staging, key: order.append(f"revoke {key}"))
-    monkeypatch.setattr(hosts, "load_bundle", lambda *_dummy: order.append("load") or {"loaded": []})
+    monkeypatch.setattr(hosts, "load_bundle", lambda *_dummy: order.append("load") or {"loaded": [], "left": None})
     monkeypatch.setattr(hosts.Job, "advance", lambda self, token, work, seconds: _at_once(work))
     call = Calls(tmp_path / "root", state="loaded", bundle=V1.bundle.to_dict())
     call("load", token="one", public_key="ssh-ed25519 AAAA")
     assert order == ["revoke ssh-ed25519 AAAA", "load"]
     call("load", token="two")
     assert order[2:] == ["load"]
+
+
+class Permitted:
+    """A target that permits a push, with a home of its own."""
+
+    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch, engine: FakeEngine, made: Made) -> None:
+        home = root.parent / "home"
+        home.mkdir()
+        monkeypatch.setattr(authorizing, "authorized_keys", lambda _home=None: home / ".ssh" / "authorized_keys")
+        monkeypatch.setattr(authorizing.pwd, "getpwuid", lambda _uid: SimpleNamespace(pw_dir=str(home), pw_name="me"))
+        monkeypatch.setattr(hosts, "host_keys", lambda port, run: ["ssh-ed25519 BBBB"])
+        monkeypatch.setattr(ahead, "LEAST", 1)
+        self.made, self.bundle = made, made.bundle.to_dict()
+        self.calls = {
+            state: Calls(root, state=state, bundle=self.bundle) for state in ("authorized", "loaded", "revoked")
+        }
+        self.staging = Staging(str(root), f"loaded-{made.bundle.key()}")
+        self.job = Job(self.staging.folder, "ahead")
+        self.keys = home / ".ssh" / "authorized_keys"
+        self.engine = engine
+
+    def authorize(self) -> dict[str, Any]:
+        blobs = [{"digest": digest, "size": len(data)} for digest, data in self.made.content.items()]
+        work = {"public_key": KEY, "addresses": ["192.0.2.1"], "port": 22, "expires": 900, "blobs": blobs}
+        return self.calls["authorized"]("authorize", **work)
+
+    def arrive(self, *numbers: int) -> None:
+        """Blobs of the image, by their place, as the receiver leaves them."""
+        for number in numbers:
+            digest = self.made.image.blobs()[number].digest
+            self.staging.part(digest).write_bytes(self.made.content[digest])
+            self.staging.publish(digest)
+
+    def until(self, condition: Callable[[], bool]) -> None:
+        end = time.monotonic() + 20
+        while not condition():
+            assert time.monotonic() < end, "it did not come about"
+            time.sleep(0.01)
+
+
+@pytest.fixture
+def permitted(tmp_path: Path, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Permitted]:
+    """Its engine writes down what it loads, since that is done by another process."""
+    log = tmp_path / "loads"
+
+    def load(archive: Any, progress: Any) -> None:
+        FakeEngine.load(engine, archive, progress)
+        with open(log, "a") as file:
+            file.write("x")
+        while (tmp_path / "slow").exists():
+            time.sleep(0.01)
+
+    monkeypatch.setattr(engine, "load", load)
+    target = Permitted(tmp_path / "root", monkeypatch, engine, V1)
+    yield target
+    (tmp_path / "slow").unlink(missing_ok=True)
+    target.job.end(20)
+
+
+def loads(target: Permitted) -> int:
+    log = target.staging.root.parent / "loads"
+    return len(log.read_text()) if log.exists() else 0
+
+
+def test_what_is_pushed_is_loaded_while_more_is_on_its_way(permitted: Permitted) -> None:
+    assert permitted.authorize() == {"user": "me", "host_keys": ["ssh-ed25519 BBBB"]}
+    assert KEY in permitted.keys.read_text()
+    permitted.arrive(0, 1, 2)
+    permitted.until(lambda: loads(permitted) == 1)
+    assert permitted.job.running()
+    permitted.arrive(3)
+    permitted.until(lambda: not permitted.job.running())
+    assert loads(permitted) == 1, "the image itself is for the load"
+    answer = permitted.calls["loaded"]("load", token="one", public_key=KEY)
+    assert (answer["result"]["loaded"][0]["done"], answer["result"]["left"], answer["cleaned"]) == (True, None, True)
+    assert not permitted.keys.exists()
+    assert not permitted.staging.root.exists()
+
+
+def test_the_load_does_not_wait_for_more_to_arrive(permitted: Permitted) -> None:
+    permitted.authorize()
+    permitted.arrive(0, 1, 2)
+    permitted.until(lambda: loads(permitted) == 1)
+    answer = permitted.calls["loaded"]("load", token="one", public_key=KEY)
+    assert answer["result"]["loaded"][0]["missing"] == [V1.image.layers[1].blob.digest]
+
+
+def test_the_load_waits_while_the_engine_unpacks_what_had_come(permitted: Permitted) -> None:
+    slow = permitted.staging.root.parent / "slow"
+    slow.touch()
+    permitted.authorize()
+    permitted.arrive(0, 1, 2)
+    permitted.until(lambda: loads(permitted) == 1)
+    permitted.arrive(3)
+    waiting = permitted.calls["loaded"]("load", seconds=0, token="one", public_key=KEY)
+    assert (waiting["state"], waiting["cleaned"]) == ("running", False)
+    assert not permitted.keys.exists(), "the permission is gone at once"
+    slow.unlink()
+    answer = permitted.calls["loaded"]("load", token="one", public_key=KEY)
+    assert answer["result"]["loaded"][0]["done"]
+
+
+def test_a_permission_that_is_taken_back_leaves_nothing(permitted: Permitted) -> None:
+    slow = permitted.staging.root.parent / "slow"
+    slow.touch()
+    permitted.authorize()
+    permitted.arrive(0, 1, 2)
+    permitted.until(lambda: loads(permitted) == 1)
+    busy = permitted.calls["revoked"]("revoke", seconds=0, public_key=KEY)
+    assert (busy["revoked"], busy["busy"], permitted.keys.exists()) == (True, True, False)
+    slow.unlink()
+    assert permitted.calls["revoked"]("revoke", public_key=KEY) == {"revoked": False, "busy": False, "left": None}
+    assert not permitted.staging.root.exists()
+
+
+def test_two_runs_of_the_same_images_load_ahead_once(permitted: Permitted) -> None:
+    permitted.authorize()
+    first = permitted.job.poll(0).token
+    permitted.authorize()
+    assert permitted.job.poll(0).token == first
+
+
+def test_room_that_what_is_loaded_ahead_has_taken_is_not_asked_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Filling(FakeEngine):
+        """Its disk had room for the image, and has none for a second one."""
+
+        def facts(self, staging_path: str) -> EngineFacts:
+            free = 5_000 if self.labels else 40_000
+            return replace(
+                super().facts(staging_path), staging=Disk("/staging", free, 1), root=Disk("/docker", free, 1)
+            )
+
+    made = make(b"base" * 3000, b"top")
+    engine, staging = Filling(), Staging(str(tmp_path / "root"), f"loaded-{made.bundle.key()}")
+    monkeypatch.setattr(hosts, "engine_of", lambda params: engine)
+    monkeypatch.setattr(ahead, "LEAST", 1)
+    stage(staging, made.content)
+    with loading_ahead(made.bundle, engine, staging, set(made.content) - {made.image.layers[1].blob.digest}, nothing):
+        pass
+    assert len(engine.loads) == 1
+    (plan,) = Calls(tmp_path / "root", state="loaded", bundle=made.bundle.to_dict())("inspect")["plans"]
+    assert set(plan["blobs"]) == set(made.content), "what is told is what was lacking"
 
 
 def _at_once(work: Any) -> Any:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Callable, Optional
 
 import pytest
+from ansible_collections.daytwo.aws.plugins.module_utils._image import transfer as transfers
 from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
 from ansible_collections.daytwo.aws.plugins.module_utils._image.http import Client
 from ansible_collections.daytwo.aws.plugins.module_utils._image.model import Outcome, hex_of
@@ -121,7 +122,7 @@ class ByDigest:
 
 
 def fetched(wanted: Sequence[Transfer], staging: Staging, client: Client) -> list[Outcome]:
-    return fetch(wanted, staging, client)[0]
+    return fetch(wanted, staging, client, set())
 
 
 def test_a_blob_arrives_and_is_published(serve: Any, staging: Staging, client: Client) -> None:
@@ -227,7 +228,8 @@ def test_what_is_fetched_is_told_while_it_comes_and_what_was_there_counts(
     told: list[tuple[str, int, int]] = []
     server = serve(Store(blob=DATA, small=SMALL).script)
     wanted = [transfer(server), transfer(server, SMALL, name="small")]
-    outcomes, verified = fetch(wanted, staging, client, progress=lambda *state: told.append(state))
+    verified: set[str] = set()
+    outcomes = fetch(wanted, staging, client, verified, progress=lambda *state: told.append(state))
     assert all(outcome.done for outcome in outcomes)
     assert verified == {DIGEST, digest_of(SMALL)}
     in_all = len(DATA) + len(SMALL)
@@ -239,9 +241,55 @@ def test_what_is_fetched_is_told_while_it_comes_and_what_was_there_counts(
 
 def test_what_has_another_digest_is_fetched_and_not_verified(serve: Any, staging: Staging, client: Client) -> None:
     server = serve(Store(blob=b"x" + DATA[1:], small=SMALL).script)
-    outcomes, verified = fetch([transfer(server), transfer(server, SMALL, name="small")], staging, client)
+    verified: set[str] = set()
+    outcomes = fetch([transfer(server), transfer(server, SMALL, name="small")], staging, client, verified)
     assert ([outcome.done for outcome in outcomes], verified) == ([True, True], {digest_of(SMALL)})
     assert staging.complete(DIGEST), "it is for the load to say that it is damaged"
+
+
+@pytest.mark.parametrize("there", [0, 1000, len(DATA) - 1])
+def test_a_blob_is_verified_with_what_had_come_of_it_before(
+    serve: Any, staging: Staging, client: Client, there: int
+) -> None:
+    server = serve(Store(blob=DATA).script)
+    for before, expected in ((DATA[:there], {DIGEST}), (b"x" * there, set() if there else {DIGEST})):
+        staging.discard(DIGEST)
+        staging.part(DIGEST).write_bytes(before)
+        verified: set[str] = set()
+        (outcome,) = fetch([transfer(server)], staging, client, verified)
+        assert (outcome.done, verified) == (True, expected)
+
+
+def test_large_blobs_come_one_after_the_other_and_small_ones_beside_them(
+    serve: Any, staging: Staging, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transfers, "LARGE", 100)
+    large, small = [bytes([number]) * 100 for number in range(6)], b"small"
+    store = Store(**{digest_of(data)[7:]: data for data in (*large, small)})
+    at_once, most, began = 0, 0, []
+    small_came, lock = threading.Event(), threading.Lock()
+
+    def script(asked: Any) -> None:
+        nonlocal at_once, most
+        name = asked.path.partition("?")[0][1:]
+        if name == digest_of(small)[7:]:
+            small_came.set()
+            return store.script(asked)
+        with lock:
+            at_once += 1
+            most = max(most, at_once)
+            began.append(name)
+        assert small_came.wait(10), "it waits for the large ones"
+        with lock:
+            at_once -= 1
+        return store.script(asked)
+
+    server = serve(script)
+    wanted = [transfer(server, data, name=digest_of(data)[7:]) for data in (*large, small)]
+    verified: set[str] = set()
+    assert all(outcome.done for outcome in fetch(wanted, staging, client, verified))
+    assert (most, began) == (1, [digest_of(data)[7:] for data in large])
+    assert verified == {digest_of(data) for data in (*large, small)}
 
 
 def test_when_nobody_asks_any_more_what_came_until_then_stays(serve: Any, staging: Staging, client: Client) -> None:
@@ -250,7 +298,7 @@ def test_when_nobody_asks_any_more_what_came_until_then_stays(serve: Any, stagin
             raise ImageError("nobody has asked")
 
     server = serve(Store(blob=DATA).script)
-    ((outcome,), _verified) = fetch([transfer(server)], staging, client, progress=progress)
+    (outcome,) = fetch([transfer(server)], staging, client, set(), progress=progress)
     assert (outcome.done, outcome.error) == (False, "nobody has asked")
     assert CHUNK <= staging.size(DIGEST) < len(DATA)
     there = staging.size(DIGEST)

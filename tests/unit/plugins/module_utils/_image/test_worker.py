@@ -338,3 +338,62 @@ def test_there_is_room_for_the_outcome_of_a_job_that_fills_the_disk(tmp_path: Pa
     assert state.result is not None
     assert state.result["kept"] >= 16 * 1024
     assert not (tmp_path / "job.reserve").exists()
+
+
+# -- a job that can be asked to end
+
+
+def test_a_job_that_looks_for_it_ends_when_it_is_asked_to(tmp_path: Path, gate: Path) -> None:
+    job = Job(tmp_path, "ahead")
+
+    def work(progress: Any) -> dict[str, Any]:
+        progress("unpacking", 3, 7)
+        while not job.stopped():
+            time.sleep(0.01)
+        return {}
+
+    assert job.advance("one", work, 0).state == "running"
+    assert job.end(ENOUGH) is None
+    assert not job.running()
+
+
+def test_a_job_that_takes_its_time_to_end_says_how_far_it_is(tmp_path: Path, gate: Path) -> None:
+    job = Job(tmp_path, "ahead")
+    job.advance("one", waiting(gate), 0)
+    child_of(gate)
+    state = job.end(0)
+    assert state is not None
+    assert (state.state, state.doing, state.bytes_done, state.bytes_total) == ("running", "waiting", 3, 7)
+    gate.touch()
+    assert job.end(ENOUGH) is None
+
+
+def test_what_one_was_asked_the_next_is_not(tmp_path: Path, gate: Path) -> None:
+    job = Job(tmp_path, "ahead")
+    job.advance("one", waiting(gate), 0)
+    job.end(0)
+    assert job.stopped()
+    gate.touch()
+    assert job.end(ENOUGH) is None
+    assert job.advance("two", lambda progress: {"stopped": job.stopped()}, ENOUGH).result == {"stopped": False}
+
+
+def test_without_a_job_or_its_folder_there_is_nothing_to_end(tmp_path: Path) -> None:
+    assert Job(tmp_path, "ahead").end(ENOUGH) is None
+    assert Job(tmp_path / "gone", "ahead").end(ENOUGH) is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_why_the_last_one_failed_can_be_asked(tmp_path: Path) -> None:
+    job = Job(tmp_path, "ahead")
+    assert job.problem() is None
+    job.advance("one", lambda progress: {}, ENOUGH)
+    assert job.problem() is None
+    job.advance("two", raising(ImageError("docker refused")), ENOUGH)
+    assert job.problem() == "docker refused"
+
+
+def test_two_jobs_of_a_folder_do_not_meet(tmp_path: Path, gate: Path) -> None:
+    Job(tmp_path, "ahead").advance("one", waiting(gate), 0)
+    assert Job(tmp_path).advance("two", lambda progress: {"other": True}, ENOUGH).result == {"other": True}
+    assert Job(tmp_path, "ahead").running()

@@ -260,6 +260,7 @@ class Target:
     root: Path
     engine: FakeEngine = field(default_factory=FakeEngine)
     warnings: list[str] = field(default_factory=list)
+    not_ahead: list[str] = field(default_factory=list)
     leftover: bool = False
     fault: Fault = no_fault
     calls: list[str] = field(default_factory=list)
@@ -276,20 +277,22 @@ class Target:
             return {
                 "plans": self._plans(bundle),
                 "engine": "docker 20",
-                "warnings": self.warnings,
+                "misgivings": self.warnings,
                 "leftover": self.leftover,
             }
         if work["phase"] == "load":
             return self._load(work, bundle, staging)
         assert work["phase"] == "clean"
-        return {"removed": staging.remove()}
+        return {"removed": staging.remove(), "left": None}
 
     def _load(self, work: Mapping[str, Any], bundle: Bundle, staging: Staging) -> dict[str, Any]:
         result: dict[str, Any] = {
             "plans": self._plans(bundle),
             "engine": "docker 20",
-            "warnings": self.warnings,
+            "misgivings": self.warnings,
             "loaded": None,
+            "left": None,
+            "not_ahead": self.not_ahead,
         }
         needed = {digest for plan in result["plans"] for digest in plan["blobs"]}
         with staging.in_use():

@@ -375,6 +375,18 @@ def test_an_image_for_another_platform_that_was_asked_for_is_warned_of(target: T
 # -- state=absent
 
 
+def test_layers_that_could_not_be_loaded_ahead_are_told_of_where_all_is_well(target: Target) -> None:
+    target.not_ahead = ["docker refused"]
+    words = "Layers could not be unpacked while others were on their way: docker refused"
+    assert run(target)["warnings"] == [words]
+
+
+def test_of_a_load_that_fails_its_own_words_are_enough(target: Target) -> None:
+    target.not_ahead, target.engine.refuse = ["docker refused"], "docker refused"
+    result = run(target)
+    assert (result["images"][0]["status"], result.get("warnings")) == ("failed", None)
+
+
 def test_blobs_are_taken_out_of_the_bucket_and_check_mode_predicts_it(s3: FakeS3) -> None:
     del s3.objects[f"blobs/sha256/{TOP.partition(':')[2]}"]
     path = S3Path(s3, BucketOptions(BUCKET))

@@ -182,8 +182,15 @@ def test_without_a_permission_the_source_is_sent_home() -> None:
 
 
 def test_a_permission_is_taken_away_by_its_key() -> None:
-    host = Host(revoke={"revoked": True})
+    host = Host(revoke={"revoked": True, "busy": False, "left": None})
     assert revoke(host, BUNDLE, PUSH, False) == {"changed": True}
     assert host.asked[-1]["public_key"] == "ssh-ed25519 AAAA"
     revoke(host, BUNDLE, {}, False)
     assert host.asked[-1]["public_key"] is None
+
+
+def test_an_engine_that_still_unpacks_what_had_come_is_waited_for() -> None:
+    answers = [(True, True, None), (False, True, None), (False, False, "Layers may be left")]
+    host = Host(revoke=lambda work: dict(zip(("revoked", "busy", "left"), answers.pop(0))))
+    assert revoke(host, BUNDLE, PUSH, False) == {"changed": True, "warnings": ["Layers may be left"]}
+    assert (answers, host.phases) == ([], ["revoke"] * 3)

@@ -1,0 +1,300 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Layers that go to the engine while others are on their way, and what is left of that: nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Callable, Optional
+
+import pytest
+from ansible_collections.daytwo.aws.plugins.module_utils._image import ahead
+from ansible_collections.daytwo.aws.plugins.module_utils._image.ahead import (
+    Pushed,
+    load_ahead,
+    loading_ahead,
+    remove_ahead,
+)
+from ansible_collections.daytwo.aws.plugins.module_utils._image.engine import AHEAD_LABEL, EngineError
+from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
+from ansible_collections.daytwo.aws.plugins.module_utils._image.model import Bundle, chain_ids
+from ansible_collections.daytwo.aws.plugins.module_utils._image.staging import Staging
+from ansible_collections.daytwo.aws.plugins.module_utils._image.target import load_bundle
+from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.builders import (
+    FakeEngine,
+    Made,
+    digest_of,
+    make,
+    member_of,
+    nothing,
+    stage,
+)
+
+LARGE = 100
+V1 = make(b"base" * LARGE, b"middle" * LARGE, b"top" * LARGE)
+V2 = make(b"base" * LARGE, b"middle" * LARGE, b"newer" * LARGE, tag="registry.test/app:v2")
+SMALL = make(b"a", b"b", tag="registry.test/small:v1")
+
+
+@pytest.fixture
+def staging(tmp_path: Path) -> Staging:
+    return Staging(str(tmp_path / "root"), "loaded-" + "0" * 20)
+
+
+@pytest.fixture(autouse=True)
+def _least(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ahead, "LEAST", LARGE)
+
+
+class Comes:
+    """Blobs that come one after the other: one whenever somebody waits, then no more."""
+
+    def __init__(self, staging: Staging, content: dict[str, bytes], order: Sequence[str]) -> None:
+        self.staging, self.content, self.order = staging, content, list(order)
+        self.here: set[str] = set()
+
+    def intact(self, digest: str) -> bool:
+        return digest in self.here
+
+    def more(self) -> bool:
+        if not self.order:
+            return False
+        digest = self.order.pop(0)
+        stage(self.staging, {digest: self.content[digest]})
+        self.here.add(digest)
+        return True
+
+
+def in_order(*made: Made) -> list[str]:
+    return list(dict.fromkeys(blob.digest for one in made for blob in one.image.blobs()))
+
+
+def bundle(*made: Made) -> Bundle:
+    return Bundle(tuple(one.image for one in made))
+
+
+def content(*made: Made) -> dict[str, bytes]:
+    return {digest: data for one in made for digest, data in one.content.items()}
+
+
+def layers_in(load: dict[str, bytes], *made: Made) -> list[int]:
+    """Which layers of the first image an archive held."""
+    return [number for number, layer in enumerate(made[0].image.layers) if member_of(layer.blob.digest) in load]
+
+
+@pytest.mark.parametrize("packed", [True, False], ids=["from a registry", "from an engine"])
+def test_each_layer_goes_when_it_has_come_and_the_image_lacks_only_the_last(staging: Staging, packed: bool) -> None:
+    made = make(b"base" * LARGE, b"middle" * LARGE, b"top" * LARGE, packed=packed)
+    engine, comes = FakeEngine(), Comes(staging, dict(made.content), in_order(made))
+    load_ahead(made.bundle, engine, staging, comes, nothing)
+    assert [layers_in(load, made) for load in engine.loads] == [[0], [1]]
+    (first, second) = (image for image, _label in engine.ahead())
+    assert (first.diff_ids, second.diff_ids) == (made.image.diff_ids[:1], made.image.diff_ids[:2])
+    assert (first.names, second.names) == ((), ())
+    (outcome,) = load_bundle(made.bundle, engine, staging, nothing)["loaded"]
+    assert (outcome["done"], layers_in(engine.loads[2], made)) == (True, [2])
+    assert list(engine.images) == [made.image.config.digest], "what was loaded ahead is gone again"
+
+
+def test_what_was_loaded_ahead_is_not_what_the_engine_has(staging: Staging) -> None:
+    """Others must not count on layers that go again if this transfer fails."""
+    engine = FakeEngine()
+    load_ahead(V1.bundle, engine, staging, Comes(staging, content(V1), in_order(V1)), nothing)
+    facts = engine.facts("")
+    assert (facts.images, facts.chain_ids) == ((), frozenset())
+    assert facts.with_ahead().chain_ids == set(chain_ids(V1.image.diff_ids[:2]))
+
+
+ORDERS: dict[str, tuple[Callable[[list[str]], list[str]], list[list[int]]]] = {
+    "all at once": (lambda order: order, [[0], [1]]),
+    "from the top": (lambda order: order[::-1], []),
+    "the lowest in the end": (lambda order: [*order[3:], *order[:3]], []),
+    "the lowest, then nothing": (lambda order: order[:3], [[0]]),
+    "the second before the lowest": (lambda order: [*order[:2], order[3], order[2], order[4]], [[0, 1]]),
+    "nothing": (lambda order: [], []),
+}
+
+
+@pytest.mark.parametrize("name", ORDERS)
+def test_only_what_lies_on_what_is_there_can_go(staging: Staging, name: str) -> None:
+    change, expected = ORDERS[name]
+    engine, order = FakeEngine(), change(in_order(V1))
+    load_ahead(V1.bundle, engine, staging, Comes(staging, content(V1), order), nothing)
+    assert [layers_in(load, V1) for load in engine.loads] == expected
+    stage(staging, content(V1))
+    assert load_bundle(V1.bundle, engine, staging, nothing)["loaded"][0]["done"]
+    assert list(engine.images) == [V1.image.config.digest]
+
+
+def test_small_layers_are_not_worth_a_load_of_their_own(staging: Staging) -> None:
+    engine = FakeEngine()
+    load_ahead(SMALL.bundle, engine, staging, Comes(staging, content(SMALL), in_order(SMALL)), nothing)
+    assert engine.loads == []
+
+
+def test_layers_that_the_engine_has_are_built_upon(staging: Staging) -> None:
+    engine = FakeEngine().has(make(b"base" * LARGE), "base:1")
+    load_ahead(V1.bundle, engine, staging, Comes(staging, content(V1), in_order(V1)), nothing)
+    assert [layers_in(load, V1) for load in engine.loads] == [[1]]
+
+
+def test_of_several_images_all_but_the_last_go_whole_and_small_ones_not_at_all(staging: Staging) -> None:
+    engine, made = FakeEngine(), (V1, SMALL, V2)
+    load_ahead(bundle(*made), engine, staging, Comes(staging, content(*made), in_order(*made)), nothing)
+    assert [layers_in(load, V1) for load in engine.loads] == [[0], [1], [2]]
+    assert [image.names for image, _label in engine.ahead()] == [(), (), ()]
+    outcomes = load_bundle(bundle(*made), engine, staging, nothing)["loaded"]
+    assert [outcome["done"] for outcome in outcomes] == [True, True, True]
+    assert set(engine.images) == {one.image.config.digest for one in made}
+
+
+def test_an_image_that_is_there_needs_nothing_ahead(staging: Staging) -> None:
+    engine = FakeEngine().has(V1, V1.image.tag)
+    load_ahead(V1.bundle, engine, staging, Comes(staging, {}, []), nothing)
+    assert engine.loads == []
+
+
+def test_the_config_says_no_more_than_the_platform_the_layers_and_whose_they_are(staging: Staging) -> None:
+    made = replace(V1.image, platform="linux/arm64/v8")
+    engine = FakeEngine()
+    load_ahead(Bundle((made,)), engine, staging, Comes(staging, content(V1), in_order(V1)), nothing)
+    files = engine.loads[0]
+    (entry,) = json.loads(files["manifest.json"])
+    assert json.loads(files[entry["Config"]]) == {
+        "os": "linux",
+        "architecture": "arm64",
+        "variant": "v8",
+        "config": {"Labels": {AHEAD_LABEL: str(staging.folder)}},
+        "rootfs": {"type": "layers", "diff_ids": [V1.image.diff_ids[0]]},
+    }
+    assert entry["RepoTags"] is None
+
+
+# -- what fails
+
+
+def test_a_load_ahead_that_fails_leaves_it_all_to_the_load_itself(staging: Staging) -> None:
+    engine, verified = FakeEngine(refuse="docker is restarting"), set(in_order(V1))
+    stage(staging, content(V1))
+    with loading_ahead(V1.bundle, engine, staging, verified - {V1.image.layers[2].blob.digest}, nothing) as problems:
+        pass
+    assert (len(engine.loads), problems) == (1, ["docker is restarting"])
+    (outcome,) = load_bundle(V1.bundle, engine, staging, nothing)["loaded"]
+    assert (outcome["done"], outcome["error"]) == (False, "docker is restarting")
+    engine.refuse = None
+    assert load_bundle(V1.bundle, engine, staging, nothing)["loaded"][0]["done"]
+
+
+def test_a_fault_of_ours_is_told_too(staging: Staging) -> None:
+    class Odd(FakeEngine):
+        def facts(self, staging_path: str) -> Any:
+            raise KeyError("x")
+
+    with loading_ahead(V1.bundle, Odd(), staging, set(), nothing) as problems:
+        pass
+    assert problems == ["KeyError: 'x'"]
+
+
+def test_layers_that_go_away_again_are_loaded_with_the_image(staging: Staging) -> None:
+    """docker image prune, between the two."""
+    engine = FakeEngine()
+    load_ahead(V1.bundle, engine, staging, Comes(staging, content(V1), in_order(V1)), nothing)
+    for image, _label in engine.ahead():
+        engine.remove(image)
+    assert load_bundle(V1.bundle, engine, staging, nothing)["loaded"][0]["done"]
+    assert layers_in(engine.loads[-1], V1) == [0, 1, 2]
+
+
+def test_nothing_stays_of_an_image_that_fails(staging: Staging) -> None:
+    engine = FakeEngine()
+    load_ahead(V1.bundle, engine, staging, Comes(staging, content(V1), in_order(V1)[:4]), nothing)
+    assert len(engine.images) == 2
+    (outcome,) = load_bundle(V1.bundle, engine, staging, nothing)["loaded"]
+    assert (outcome["done"], outcome["missing"]) == (False, (V1.image.layers[2].blob.digest,))
+    assert engine.images == {}
+
+
+def test_what_is_left_of_transfers_that_are_gone_is_removed_and_of_those_at_work_not(
+    staging: Staging, tmp_path: Path
+) -> None:
+    staging.create()
+    other, gone = (Staging(str(tmp_path / "root"), f"loaded-{digit * 20}") for digit in "12")
+    other.create()
+    engine = FakeEngine()
+    for number, folder in enumerate((staging, other, gone)):
+        made = make(b"%d" % number * LARGE, b"y")
+        load_ahead(made.bundle, engine, folder, Comes(folder, content(made), in_order(made)[:3]), nothing)
+    gone.remove()
+    assert remove_ahead(engine, staging) is None
+    assert [label for _image, label in engine.ahead()] == [str(other.folder)]
+
+
+def test_one_that_somebody_has_given_a_name_stays(staging: Staging) -> None:
+    engine = FakeEngine()
+    load_ahead(V1.bundle, engine, staging, Comes(staging, content(V1), in_order(V1)[:3]), nothing)
+    ((image, _label),) = engine.ahead()
+    engine.tag(image, "mine:1")
+    assert remove_ahead(engine, staging) is None
+    assert engine.find("mine:1") is not None
+
+
+def test_what_cannot_be_removed_is_told(staging: Staging) -> None:
+    class Gone(FakeEngine):
+        def ahead(self) -> Any:
+            raise EngineError("docker does not run")
+
+    left = load_bundle(SMALL.bundle, Gone(), staging, nothing)["left"]
+    assert AHEAD_LABEL in left
+    assert left.endswith("docker does not run")
+
+
+# -- what others push
+
+
+def pushed(staging: Staging, stopped: bool = False) -> Pushed:
+    return Pushed(staging, in_order(V1), lambda: stopped)
+
+
+def test_a_pushed_blob_counts_when_it_is_complete_and_right(staging: Staging) -> None:
+    digest = V1.image.layers[0].blob.digest
+    staging.create()
+    arriving = pushed(staging)
+    assert not arriving.intact(digest)
+    staging.part(digest).write_bytes(b"packed:")
+    assert not arriving.intact(digest)
+    stage(staging, {digest: V1.content[digest]})
+    assert arriving.intact(digest)
+
+
+def test_a_pushed_blob_that_is_damaged_ends_it_and_stays_for_the_load_to_tell(staging: Staging) -> None:
+    digest = V1.image.layers[0].blob.digest
+    stage(staging, {digest: b"other"})
+    with pytest.raises(ImageError, match="is damaged"):
+        pushed(staging).intact(digest)
+    assert staging.complete(digest)
+
+
+@pytest.mark.parametrize("stopped", [True, False])
+def test_nothing_more_is_waited_for_when_somebody_asks_to_end(
+    staging: Staging, stopped: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ahead, "_LOOK_SECONDS", 0)
+    assert pushed(staging, stopped).more() is not stopped
+
+
+def test_nothing_more_is_waited_for_when_nothing_comes(staging: Staging, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(ahead.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(ahead.time, "monotonic", lambda: clock[0])
+    staging.create()
+    arriving = pushed(staging)
+    seen: list[Optional[bool]] = []
+    for now, data in [(0, b""), (100, b""), (119, b"x"), (238, b"x"), (240, b"x")]:
+        clock[0] = now
+        staging.part(digest_of(b"any")).write_bytes(data)
+        staging.part(V1.image.config.digest).write_bytes(data)
+        seen.append(arriving.more())
+    assert seen == [True, True, True, True, False]
