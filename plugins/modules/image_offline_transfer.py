@@ -86,7 +86,8 @@ options:
       - Used on the controller only.
     type: str
   bandwidth_limit:
-    description: Bytes per second that this host sends or receives at most. Without it, there is no limit.
+    description:
+      - Bytes per second on the wire that this host sends or receives at most. Without it, there is no limit.
     type: int
   images:
     description:
@@ -119,6 +120,7 @@ options:
       - With V(registry), manifests and blobs come from the registry as they are, compressed, without any engine on the
         source.
       - With V(docker), they come out of the source's docker engine, uncompressed. For images that exist only there.
+        With O(transport=scp), they are compressed on their way where that is faster.
     type: str
     choices: [registry, docker]
     default: registry
@@ -437,8 +439,11 @@ bytes_needed:
   type: int
   sample: 2411724
 bytes_carried:
-  description: Bytes that were sent or received; with O(state=saved) in check mode, those that would be sent.
-  returned: state=saved, state=loaded
+  description:
+    - Bytes of blobs that were sent or received, as they went over the wire; with O(state=saved) in check mode, those
+      that would be sent.
+    - With O(state=pushed), layers that were compressed on their way count as what they were compressed to.
+  returned: state=saved, state=loaded, state=pushed
   type: int
   sample: 2411724
 estimated:

@@ -117,7 +117,7 @@ def alive(pid: int) -> bool:
 def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Source]:
     needs_sshd()
     monkeypatch.setattr(push_module, "WAIT_SECONDS", ENOUGH)
-    made = Source(tmp_path, make(b"layer one", b"layer two" * 100_000, packed=False))
+    made = Source(tmp_path, make(b"layer one", os.urandom(900_000), packed=False))
     yield made
     for token in (TOKEN, OTHER):
         PushFolder(str(made.root), token).remove()
