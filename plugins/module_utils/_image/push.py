@@ -25,10 +25,10 @@ from .errors import ImageError
 from .model import Bundle
 from .run import Run
 from .source import EngineSource, WantedImage
-from .ssh import EphemeralKey, Grant, Piece, push
+from .ssh import EphemeralKey, Grant, push
 from .staging import Staging, private_opener
 from .throttle import Throttle
-from .transfer import BlobSource, disk_words
+from .transfer import BlobSource, Piece, disk_words
 from .worker import Job, JobState
 
 # The role asks all targets of a batch for permission in between; a minute or two is long for that.

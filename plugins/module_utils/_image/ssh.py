@@ -13,7 +13,7 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import IO, Any, Callable, Optional
 
 from . import receiver
-from .arrivals import Arrivals
 from .deflate import Deflater
 from .engine import Progress
 from .errors import ImageError
@@ -31,7 +30,7 @@ from .program import Program
 from .run import Run
 from .staging import Staging, private_opener
 from .throttle import Throttle
-from .transfer import BlobSource, Transfer
+from .transfer import BlobSource, Piece, Transfer
 
 _TARGETS_AT_ONCE = 4
 _ATTEMPTS = 5
@@ -58,16 +57,6 @@ class Grant:
             tuple(map(str, value["host_keys"])),
             tuple(checked_digest(digest, "grants.digests") for digest in value["digests"]),
         )
-
-
-@dataclass(frozen=True)
-class Piece:
-    """A blob to push: its size (None until its source has it), media type, and an image that has it."""
-
-    digest: str
-    size: Optional[int]
-    media_type: str
-    reference: str
 
 
 @dataclass
@@ -256,24 +245,16 @@ class _Target:
                     raise ValueError
             except (KeyError, TypeError, ValueError, AttributeError):
                 raise self._strange(json.dumps(hello).encode()) from None
-            for digest in self._order([digest for digest in self._grant.digests if hex_of(digest) in offsets]):
-                if digest is None:
+            lacking = [self._pieces[digest] for digest in self._grant.digests if hex_of(digest) in offsets]
+            for piece in self._source.order(lacking):
+                if piece is None:
                     self._put(b"\n", to, answers)
                     self._put(b"", to, answers)
                 else:
-                    self._send(self._pieces[digest], offsets[hex_of(digest)], to, answers)
-
-    def _order(self, digests: Sequence[str]) -> Iterable[Optional[str]]:
-        """What an engine still writes comes in its order, with None as long as there is nothing."""
-        return self._source.order(digests) if isinstance(self._source, Arrivals) else digests
-
-    def _size(self, piece: Piece) -> int:
-        if piece.size is None and isinstance(self._source, Arrivals):
-            return self._source.size(piece.digest)
-        return piece.size or 0
+                    self._send(piece, offsets[hex_of(piece.digest)], to, answers)
 
     def _send(self, piece: Piece, have: int, to: IO[bytes], answers: IO[bytes]) -> None:
-        in_all = self._size(piece)
+        in_all = piece.size or 0
         offset = min(have, in_all)
         left = in_all - offset
         head = {"hex": hex_of(piece.digest), "offset": offset, "length": left, "size": in_all}

@@ -23,14 +23,13 @@ from ansible_collections.daytwo.aws.plugins.module_utils._image.model import DOC
 from ansible_collections.daytwo.aws.plugins.module_utils._image.ssh import (
     EphemeralKey,
     Grant,
-    Piece,
     Pushed,
     own_address,
     push,
 )
 from ansible_collections.daytwo.aws.plugins.module_utils._image.staging import Staging
 from ansible_collections.daytwo.aws.plugins.module_utils._image.throttle import NO_LIMIT, Throttle
-from ansible_collections.daytwo.aws.plugins.module_utils._image.transfer import Transfer
+from ansible_collections.daytwo.aws.plugins.module_utils._image.transfer import BlobSource, Piece, Transfer
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.builders import digest_of, nothing, tree
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.sshd import (
     Link,
@@ -44,7 +43,7 @@ SMALL, LARGE = b"a small blob", bytes(range(256)) * 4096 * 6  # 6 MiB
 SMALL_HEX = hex_of(digest_of(SMALL))
 
 
-class Blobs:
+class Blobs(BlobSource):
     """What a source has; C(opened) are the offsets from which it was read."""
 
     def __init__(self, *contents: bytes, media_type: str = "application/x") -> None:
