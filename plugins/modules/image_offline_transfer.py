@@ -53,7 +53,7 @@ options:
       - V(saved) puts the blobs of O(images) into the bucket. Run it on the source.
       - V(loaded) brings the images of O(bundle) into the engine. Run it on a target.
       - V(absent) takes the blobs of O(bundle) out of the bucket. Nothing is done on the host.
-      - V(authorized) permits the source to push to this target, for fifteen minutes at most. Run it on a target.
+      - V(authorized) permits the source to push to this target, for a day at most. Run it on a target.
       - V(pushed) pushes to the targets that permitted it. Run it on the source.
       - V(revoked) takes the permission away, and the blobs too where not all have come. Run it on a target, also after
         a failure.

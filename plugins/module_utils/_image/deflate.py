@@ -9,7 +9,7 @@ import zlib
 from typing import Callable
 
 # What compresses also takes from the processor that reads, hashes and encrypts; and there must be something to gain.
-_MARGIN, _GAIN = 1.5, 0.9
+_MARGIN, _GAIN = 2.0, 0.9
 # How much of what is known is kept with each piece: of the wire, whose buffers take pieces in gusts; and of
 # compressing, as long as nothing is compressed.
 _KEEP_OF_WIRE, _KEEP = 0.95, 0.98

@@ -90,10 +90,14 @@ class PushFolder:
     ) -> str:
         """Starts the process and returns its public key. It has an engine write at once, before there is a grant."""
 
+        job = Job(self._staging.folder)
+
         def work(show: Progress) -> dict[str, Any]:
+            watched = job.watched(show)
+
             def progress(doing: str, done: int, in_all: int) -> None:
                 self._go_on()
-                show(doing, done, in_all)
+                watched(doing, done, in_all)
 
             key = EphemeralKey(self._staging.folder, run)
             try:
@@ -110,7 +114,6 @@ class PushFolder:
             return {"pushed": [asdict(outcome) for outcome in pushed], "sizes": sizes}
 
         self._staging.create()
-        job = Job(self._staging.folder)
         state = job.advance(self._token, work, 0, afterwards=lambda: self._leave(blobs))
         while not self._public.exists():
             if state.state != "running":

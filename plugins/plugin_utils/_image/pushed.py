@@ -21,8 +21,10 @@ from ...module_utils._result import ItemResult, summarize
 from .flow import Folder, Host, Progress, megabytes, run_job, slice_of
 from .offered import Offered, SaveOptions, ask
 
-# The permission ends by itself after this: a run that was killed cannot take it away. A push that has begun goes on.
-PERMISSION_SECONDS = 900
+# The permission ends by itself after this: a run that was killed cannot take it away. Each connection needs it when it
+# begins: that to the last of many targets, which take turns, and one that follows on one that dropped. It is good for
+# nothing once the push has ended, for the private key is in the memory of the process that pushes, and nowhere else.
+PERMISSION_SECONDS = 86_400
 
 
 def offer(host: Host, options: SaveOptions, progress: Progress) -> dict[str, Any]:

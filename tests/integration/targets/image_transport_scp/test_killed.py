@@ -8,6 +8,7 @@ import time
 
 import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._image.push import WAIT_SECONDS
+from ansible_collections.daytwo.aws.plugins.plugin_utils._image.pushed import PERMISSION_SECONDS
 from integration.targets.image_offline_transfer.kit import PRIVATE, Case
 from integration.targets.image_transport_scp.ground import V1, Ground
 
@@ -29,7 +30,7 @@ def test_in_mid_push(case: Case, ground: Ground) -> None:
         run.kill()
     for host in PRIVATE:
         (line,) = ground.lines(host)
-        assert int(line.split()[-1]) - time.time() < 901
+        assert int(line.split()[-1]) - time.time() < PERMISSION_SECONDS + 1
     pushing = set(ground.processes("public"))
     assert pushing
     converges(case, ground)

@@ -111,6 +111,14 @@ def test_a_target_permits_what_it_lacks_and_nothing_else() -> None:
     assert host.asked[-1]["addresses"] == ["192.0.2.1"]
 
 
+def test_a_permission_lasts_until_the_last_of_many_targets_has_its_turn() -> None:
+    """They are pushed to some at a time, each connection begins anew after it dropped, and docker writes meanwhile."""
+    host = Host(authorize={"user": "root", "host_keys": ["k"]})
+    authorize(host, BUNDLE, PUSH, "a", None, False)
+    ten_targets, image, slow = 10, 500_000_000, 1_000_000 / 8  # bytes, and bytes per second
+    assert host.asked[0]["expires"] > ten_targets * image / slow
+
+
 def test_a_target_that_lacks_nothing_is_not_asked() -> None:
     host = Host()
     assert authorize(host, BUNDLE, PUSH, "b", None, False) == {"changed": False, "grant": None}
