@@ -53,7 +53,8 @@ options:
       - V(saved) puts the blobs of O(images) into the bucket. Run it on the source.
       - V(loaded) brings the images of O(bundle) into the engine. Run it on a target.
       - V(absent) takes the blobs of O(bundle) out of the bucket. Nothing is done on the host.
-      - V(authorized) permits the source to push to this target, for fifteen minutes at most. Run it on a target.
+      - V(authorized) permits the source to push to this target, for fifteen minutes and as long as the push would
+        take at 1 Mbit/s. Run it on a target.
       - V(pushed) pushes to the targets that permitted it. Run it on the source.
       - V(revoked) takes the permission away, and the blobs too where not all have come. Run it on a target, also after
         a failure.
@@ -86,7 +87,8 @@ options:
       - Used on the controller only.
     type: str
   bandwidth_limit:
-    description: Bytes per second that this host sends or receives at most. Without it, there is no limit.
+    description:
+      - Bytes per second on the wire that this host sends or receives at most. Without it, there is no limit.
     type: int
   images:
     description:
@@ -119,6 +121,7 @@ options:
       - With V(registry), manifests and blobs come from the registry as they are, compressed, without any engine on the
         source.
       - With V(docker), they come out of the source's docker engine, uncompressed. For images that exist only there.
+        With O(transport=scp), they are compressed on their way where that is faster.
     type: str
     choices: [registry, docker]
     default: registry
@@ -437,8 +440,11 @@ bytes_needed:
   type: int
   sample: 2411724
 bytes_carried:
-  description: Bytes that were sent or received; with O(state=saved) in check mode, those that would be sent.
-  returned: state=saved, state=loaded
+  description:
+    - Bytes of blobs that were sent or received, as they went over the wire; with O(state=saved) in check mode, those
+      that would be sent.
+    - With O(state=pushed), layers that were compressed on their way count as what they were compressed to.
+  returned: state=saved, state=loaded, state=pushed
   type: int
   sample: 2411724
 estimated:

@@ -7,14 +7,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Callable, Optional
 
 from .errors import ImageError
 from .http import Readable
 from .staging import CHUNK, Staging
-from .transfer import Transfer
+from .transfer import BlobSource, Piece, Transfer
 
 _LOOK_SECONDS = 1.0
 
@@ -28,7 +28,7 @@ class _Growing:
     done: int = 0
 
 
-class Arrivals:
+class Arrivals(BlobSource):
     """What comes into a staging folder, and how far it is. A source of blobs for as long as it lasts.
 
     C(check) is called while somebody waits; it raises where there is nothing to wait for any longer.
@@ -69,22 +69,21 @@ class Arrivals:
 
     # Those that read
 
-    def order(self, digests: Sequence[str]) -> Iterator[Optional[str]]:
-        """These digests as they come; None from time to time, as long as none does."""
-        left = list(digests)
+    def order(self, pieces: Sequence[Piece]) -> Iterator[Optional[Piece]]:
+        """These as they come."""
+        left = list(pieces)
         while left:
             with self._changed:
-                there = [digest for digest in left if self._there(digest)]
+                there = [piece for piece in left if self._there(piece.digest)]
                 if not there:
                     self._wait()
-            for digest in there:
-                left.remove(digest)
-                yield digest
+            for piece in there:
+                left.remove(piece)
+                yield replace(piece, size=self._size(piece.digest))
             if not there:
                 yield None
 
-    def size(self, digest: str) -> int:
-        """Of one that has come."""
+    def _size(self, digest: str) -> int:
         with self._changed:
             growing = self._growing.get(digest)
             if not growing and not self.staging.complete(digest):

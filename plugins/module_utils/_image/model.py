@@ -15,6 +15,8 @@ from .reference import Reference, is_digest
 
 BUNDLE_VERSION = 1
 DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar"
+# Layers that nobody has compressed.
+PLAIN_LAYERS = (DOCKER_LAYER, "application/vnd.oci.image.layer.v1.tar")
 
 
 def checked_digest(value: Any, where: str) -> str:

@@ -25,10 +25,10 @@ from .errors import ImageError
 from .model import Bundle
 from .run import Run
 from .source import EngineSource, WantedImage
-from .ssh import EphemeralKey, Grant, Piece, push
+from .ssh import EphemeralKey, Grant, push
 from .staging import Staging, private_opener
 from .throttle import Throttle
-from .transfer import BlobSource, disk_words
+from .transfer import BlobSource, Piece, disk_words
 from .worker import Job, JobState
 
 # The role asks all targets of a batch for permission in between; a minute or two is long for that.
@@ -90,10 +90,14 @@ class PushFolder:
     ) -> str:
         """Starts the process and returns its public key. It has an engine write at once, before there is a grant."""
 
+        job = Job(self._staging.folder)
+
         def work(show: Progress) -> dict[str, Any]:
+            watched = job.watched(show)
+
             def progress(doing: str, done: int, in_all: int) -> None:
                 self._go_on()
-                show(doing, done, in_all)
+                watched(doing, done, in_all)
 
             key = EphemeralKey(self._staging.folder, run)
             try:
@@ -110,7 +114,6 @@ class PushFolder:
             return {"pushed": [asdict(outcome) for outcome in pushed], "sizes": sizes}
 
         self._staging.create()
-        job = Job(self._staging.folder)
         state = job.advance(self._token, work, 0, afterwards=lambda: self._leave(blobs))
         while not self._public.exists():
             if state.state != "running":

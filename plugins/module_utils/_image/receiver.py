@@ -6,9 +6,13 @@ It is copied to the target and run by sshd on its own, so it imports nothing of 
 do this and nothing else: the blobs that were announced, up to the announced sizes where they were known, into this
 folder.
 
-Both sides speak in lines of JSON. Receiver: {"have": {HEX: SIZE}}. Then for each blob, sender: {"hex", "offset",
-"length"} and that many bytes; receiver: {"hex", "size"}. Empty lines in between mean that the sender waits for its own
-source. The end of input ends it.
+Both sides speak in lines of JSON. Receiver: {"have": {HEX: SIZE}, "complete": [HEX]}. Then for each blob, sender:
+{"hex", "offset", "length", "size"} and that many bytes, in frames; receiver: {"hex", "size"}. Empty lines in between
+mean that the sender waits for its own source. The end of input ends it.
+
+A frame is its kind (one byte, RAW or DEFLATED), its length (four bytes, the highest first), and so many bytes: of the
+blob, or of a zlib stream of its own that holds up to PIECE bytes of it. All that is told of a blob is of the blob
+itself, however it travels.
 """
 
 from __future__ import annotations
@@ -19,18 +23,31 @@ import os
 import signal
 import sys
 import time
+import zlib
 from collections.abc import Iterator
 from io import BufferedReader
 from pathlib import Path
 from typing import IO, Any
 
 COMMAND = "receive"
+RAW, DEFLATED = b"r", b"z"
+PIECE = 256 * 1024
+_FRAME_HEAD = 5
 _CHUNK = 1024 * 1024
 _MAX_LINE = 4096
 REVOKED = "this permission was taken away"
 # The sender speaks more often than this, however slow its link. A link that went dead without a word would else keep
 # this process, and the lock of the blob, until the kernel gives the connection up: for hours.
 _PATIENCE_SECONDS = 120
+
+
+class _FrameError(Exception):
+    """What cannot be a part of the blob; in words."""
+
+
+def frame_head(kind: bytes, length: int) -> bytes:
+    """What stands before so many bytes."""
+    return kind + length.to_bytes(_FRAME_HEAD - 1, "big")
 
 
 def receive(folder: Path, granted: str, asked: str, source: BufferedReader, answers: IO[bytes]) -> int:
@@ -67,7 +84,9 @@ def receive(folder: Path, granted: str, asked: str, source: BufferedReader, answ
             if sizes[name] not in (None, size) or offset + length != size:
                 return _refuse(answers, f"{name} is announced with {sizes[name]} bytes")
             try:
-                _take(folder, name, offset, _chunks(source, length, folder / granted))
+                _take(folder, name, offset, _content(source, length, folder / granted))
+            except _FrameError as error:
+                return _refuse(answers, f"{name}: {error}")
             except OSError as error:
                 return _refuse(answers, f"{error.strerror}: {error.filename or folder}")
             except EOFError:
@@ -109,6 +128,39 @@ def _locked(part: Path) -> IO[bytes]:
         except FileNotFoundError:
             pass
         file.close()
+
+
+def _content(source: BufferedReader, length: int, grant: Path) -> Iterator[bytes]:
+    """So many bytes of a blob, out of their frames."""
+    while length:
+        signal.alarm(_PATIENCE_SECONDS)
+        head = source.read(_FRAME_HEAD)
+        if len(head) < _FRAME_HEAD:
+            raise EOFError
+        kind, size = head[:1], int.from_bytes(head[1:], "big")
+        if kind not in (RAW, DEFLATED):
+            raise _FrameError(f"{kind!r} is no kind of frame")
+        most = length if kind == RAW else PIECE
+        if not 0 < size <= most:
+            raise _FrameError(f"a frame of {size} bytes, where 1 to {most} can be")
+        chunks = _chunks(source, size, grant)
+        for chunk in chunks if kind == RAW else [_inflated(b"".join(chunks), min(length, PIECE))]:
+            length -= len(chunk)
+            yield chunk
+
+
+def _inflated(data: bytes, most: int) -> bytes:
+    """What a whole zlib stream holds; never more in memory than it may."""
+    stream = zlib.decompressobj()
+    try:
+        piece = stream.decompress(data, most + 1)
+    except zlib.error as error:
+        raise _FrameError(f"a compressed frame is damaged: {error}") from None
+    if len(piece) > most:
+        raise _FrameError(f"a compressed frame holds more than the {most} bytes that it may")
+    if not stream.eof or stream.unused_data or not piece:
+        raise _FrameError("a compressed frame is damaged: its content does not end where it does")
+    return piece
 
 
 def _chunks(source: BufferedReader, length: int, grant: Path) -> Iterator[bytes]:

@@ -22,7 +22,7 @@ from .reference import Platform, Reference
 from .registry import Registry, find_credentials
 from .run import Run
 from .staging import Staging
-from .transfer import Transfer
+from .transfer import BlobSource, Transfer
 
 _DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
 _DEFAULT_LOGINS = "~/.docker/config.json"
@@ -98,7 +98,7 @@ class Offer:
     estimates: Mapping[str, int]
 
 
-class RegistrySource:
+class RegistrySource(BlobSource):
     """Images as their registries have them; no engine takes part."""
 
     def __init__(self, client: Client, login: Login, run: Optional[Run] = None) -> None:

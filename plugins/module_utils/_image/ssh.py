@@ -13,24 +13,24 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Callable, Optional
 
 from . import receiver
-from .arrivals import Arrivals
+from .deflate import Deflater
 from .engine import Progress
 from .errors import ImageError
-from .http import HttpError
-from .model import checked_digest, hex_of
+from .http import HttpError, Readable
+from .model import PLAIN_LAYERS, checked_digest, hex_of
 from .program import Program
 from .run import Run
-from .staging import CHUNK, Staging, private_opener
+from .staging import Staging, private_opener
 from .throttle import Throttle
-from .transfer import BlobSource, Transfer
+from .transfer import BlobSource, Piece, Transfer
 
 _TARGETS_AT_ONCE = 4
 _ATTEMPTS = 5
@@ -59,24 +59,23 @@ class Grant:
         )
 
 
-@dataclass(frozen=True)
-class Piece:
-    """A blob to push: its size (None until its source has it), media type, and an image that has it."""
-
-    digest: str
-    size: Optional[int]
-    media_type: str
-    reference: str
-
-
 @dataclass
 class Pushed:
-    """What the push to one target came to."""
+    """What the push to one target came to. C(sent): bytes of blobs on the wire, where some may be compressed."""
 
     host: str
     sent: int = 0
     error: Optional[str] = None
     digests: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """Some bytes of a blob as they travel: C(plain) are those of the blob."""
+
+    plain: int
+    kind: bytes
+    data: bytes
 
 
 class EphemeralKey:
@@ -186,6 +185,15 @@ def _known_hosts(staging: Staging, grant: Grant) -> Iterator[Path]:
         path.unlink(missing_ok=True)
 
 
+def _ahead(made: Iterator[_Frame]) -> Generator[_Frame, None, None]:
+    """The same; while one is used, a thread makes the next."""
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        coming = pool.submit(next, made, None)
+        while (frame := coming.result()) is not None:
+            coming = pool.submit(next, made, None)
+            yield frame
+
+
 class _DroppedError(Exception):
     """A connection ended early; what has arrived is kept on the other side."""
 
@@ -213,6 +221,7 @@ class _Target:
         self._key = key
         self._throttle = throttle
         self._count = count
+        self._deflater = Deflater()
 
     def push(self, known_hosts: Path) -> None:
         """Goes on behind what is there after a connection dropped, a bounded number of times."""
@@ -236,24 +245,16 @@ class _Target:
                     raise ValueError
             except (KeyError, TypeError, ValueError, AttributeError):
                 raise self._strange(json.dumps(hello).encode()) from None
-            for digest in self._order([digest for digest in self._grant.digests if hex_of(digest) in offsets]):
-                if digest is None:
+            lacking = [self._pieces[digest] for digest in self._grant.digests if hex_of(digest) in offsets]
+            for piece in self._source.order(lacking):
+                if piece is None:
                     self._put(b"\n", to, answers)
                     self._put(b"", to, answers)
                 else:
-                    self._send(self._pieces[digest], offsets[hex_of(digest)], to, answers)
-
-    def _order(self, digests: Sequence[str]) -> Iterable[Optional[str]]:
-        """What an engine still writes comes in its order, with None as long as there is nothing."""
-        return self._source.order(digests) if isinstance(self._source, Arrivals) else digests
-
-    def _size(self, piece: Piece) -> int:
-        if piece.size is None and isinstance(self._source, Arrivals):
-            return self._source.size(piece.digest)
-        return piece.size or 0
+                    self._send(piece, offsets[hex_of(piece.digest)], to, answers)
 
     def _send(self, piece: Piece, have: int, to: IO[bytes], answers: IO[bytes]) -> None:
-        in_all = self._size(piece)
+        in_all = piece.size or 0
         offset = min(have, in_all)
         left = in_all - offset
         head = {"hex": hex_of(piece.digest), "offset": offset, "length": left, "size": in_all}
@@ -262,16 +263,10 @@ class _Target:
         self._put(json.dumps(head).encode() + b"\n", to, answers)
         try:
             if left:
-                with self._source.open(transfer) as reader:
-                    while left:
-                        chunk = reader.read(min(self._throttle.at_once(CHUNK), left))
-                        if not chunk:
-                            raise ImageError(f"{piece.digest} ended {left} bytes early on the source.")
-                        self._throttle.take(len(chunk))
-                        self._put(chunk, to, answers)
-                        left -= len(chunk)
-                        self.pushed.sent += len(chunk)
-                        self._count(self._grant.host, len(chunk))
+                with self._source.open(transfer) as reader, closing(_ahead(self._frames(piece, reader, left))) as made:
+                    for frame in made:
+                        self._put_frame(frame, to, answers)
+                        self._count(self._grant.host, frame.plain)
         except HttpError as error:
             if error.retryable:
                 raise _DroppedError(str(error)) from error
@@ -283,6 +278,24 @@ class _Target:
         if size != in_all:
             raise ImageError(f"{self._grant.host}: {piece.digest} arrived with {size} bytes, not {in_all}.")
         self.pushed.digests.append(piece.digest)
+
+    def _frames(self, piece: Piece, reader: Readable, left: int) -> Iterator[_Frame]:
+        compressible = piece.media_type in PLAIN_LAYERS
+        while left:
+            plain = reader.read(min(self._throttle.at_once(receiver.PIECE), left))
+            if not plain:
+                raise ImageError(f"{piece.digest} ended {left} bytes early on the source.")
+            left -= len(plain)
+            data = self._deflater.deflate(plain) if compressible else plain
+            yield _Frame(len(plain), receiver.RAW if data is plain else receiver.DEFLATED, data)
+
+    def _put_frame(self, frame: _Frame, to: IO[bytes], answers: IO[bytes]) -> None:
+        began = time.monotonic()
+        self._throttle.take(len(frame.data))
+        self._put(receiver.frame_head(frame.kind, len(frame.data)), to, answers)
+        self._put(frame.data, to, answers)
+        self._deflater.wrote(len(frame.data), time.monotonic() - began)
+        self.pushed.sent += len(frame.data)
 
     def _put(self, data: bytes, to: IO[bytes], answers: IO[bytes]) -> None:
         """Sends; without data, all that is still on its way."""

@@ -9,7 +9,7 @@ import fcntl
 import hashlib
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -61,14 +61,28 @@ class Transfer:
         )
 
 
+@dataclass(frozen=True)
+class Piece:
+    """A blob to push: its size (None until its source has it), media type, and an image that has it."""
+
+    digest: str
+    size: Optional[int]
+    media_type: str
+    reference: str
+
+
 class BlobSource(Protocol):
     """Where a source host takes a blob from: its registry, or its staging folder."""
 
     def open(self, transfer: Transfer) -> AbstractContextManager[Readable]:
         """The bytes of one request: the whole blob, or the part from its offset on."""
 
+    def order(self, pieces: Sequence[Piece]) -> Iterable[Optional[Piece]]:
+        """These as they can be had, with their sizes; None from time to time, as long as none can."""
+        return pieces
 
-class StagedSource:
+
+class StagedSource(BlobSource):
     """Blobs that an engine's archive was taken apart into."""
 
     def __init__(self, staging: Staging) -> None:

@@ -21,8 +21,12 @@ from ...module_utils._result import ItemResult, summarize
 from .flow import Folder, Host, Progress, megabytes, run_job, slice_of
 from .offered import Offered, SaveOptions, ask
 
-# The permission ends by itself after this: a run that was killed cannot take it away. A push that has begun goes on.
-PERMISSION_SECONDS = 900
+# The permission ends by itself: a run that was killed cannot take it away. Each connection needs it when it begins: that
+# to the last of many targets, which take turns, and one that follows on one that dropped. So it lasts as long as all of
+# the push may take on a slow link. It is good for nothing once the push has ended, for the private key is in the memory
+# of the process that pushes, and nowhere else.
+_LEAST_SECONDS, _MOST_SECONDS = 900, 86_400
+_SLOW = 125_000  # bytes per second
 
 
 def offer(host: Host, options: SaveOptions, progress: Progress) -> dict[str, Any]:
@@ -33,14 +37,20 @@ def offer(host: Host, options: SaveOptions, progress: Progress) -> dict[str, Any
     token = None if options.check_mode else uuid4().hex
     offered = ask(host, options, token)
     bundle = offered.bundle
+    sized_bundle = offered.estimated(bundle)
+    sized = {blob.digest: blob for blob in sized_bundle.blobs()}
     needs = needed_blobs(bundle, offered.targets) if offered.targets else ()
     push: dict[str, Any] = {}
     if token and offered.public_key:
-        push = {"token": token, "public_key": offered.public_key, "targets": _places(offered, needs)}
+        in_all = sum((sized[need.blob.digest].size or 0) * len(need.hosts) for need in needs)
+        push = {
+            "token": token,
+            "public_key": offered.public_key,
+            "seconds": min(_LEAST_SECONDS + in_all // _SLOW, _MOST_SECONDS),
+            "targets": _places(offered, needs),
+        }
     elif token and offered.leftover:
         host({"bundle": bundle.to_dict(), "work": slice_of("clean")})
-    sized_bundle = offered.estimated(bundle)
-    sized = {blob.digest: blob for blob in sized_bundle.blobs()}
     items = [_needed(sized[need.blob.digest], need) for need in needs]
     return {
         **summarize(items, options.diff),
@@ -102,7 +112,7 @@ def authorize(
         public_key=push["public_key"],
         addresses=[source_address or place["from"]],
         port=place["port"],
-        expires=PERMISSION_SECONDS,
+        expires=push["seconds"],
         blobs=[{"digest": digest, "size": sizes[digest]} for digest in place["digests"]],
     )
     answer = host({"bundle": bundle.to_dict(), "work": work})

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from ansible_collections.daytwo.aws.plugins.module_utils._image.receiver import COMMAND
+from ansible_collections.daytwo.aws.plugins.module_utils._image.receiver import COMMAND, RAW, frame_head
 from integration.targets.image_offline_transfer.kit import Case
 from integration.targets.image_transport_scp.ground import Ground
 
@@ -22,7 +22,8 @@ TARGET = "private-a"
 DATA = b"a blob of the test"
 DIGEST = "sha256:" + hashlib.sha256(DATA).hexdigest()
 HEAD = {"hex": DIGEST.partition(":")[2], "offset": 0, "length": len(DATA), "size": len(DATA)}
-PUSH = json.dumps(HEAD).encode() + b"\n" + DATA
+FRAME = frame_head(RAW, len(DATA)) + DATA
+PUSH = json.dumps(HEAD).encode() + b"\n" + FRAME
 
 
 @dataclass
@@ -149,10 +150,10 @@ def test_nothing_but_the_push(case: Case, ground: Ground, thief: Thief) -> None:
 
     # Blobs that were not announced, and places that are not the folder.
     for name in ("../../../root/it-stolen", "/root/it-stolen", "..", f"{HEAD['hex']}/../../x", "ab" * 32):
-        asked = json.dumps({**HEAD, "hex": name}).encode() + b"\n" + DATA
+        asked = json.dumps({**HEAD, "hex": name}).encode() + b"\n" + FRAME
         assert b"that blob was not announced" in thief.ssh(to, COMMAND, data=asked).stdout, name
     longer = {**HEAD, "length": len(DATA) + 1, "size": len(DATA) + 1}
-    assert b"is announced with" in thief.ssh(to, COMMAND, data=json.dumps(longer).encode() + b"\n" + DATA).stdout
+    assert b"is announced with" in thief.ssh(to, COMMAND, data=json.dumps(longer).encode() + b"\n" + FRAME).stdout
     assert thief.blobs() == []
     assert not (Path(ground.bed.host(TARGET).folder) / "root" / "it-stolen").exists()
 

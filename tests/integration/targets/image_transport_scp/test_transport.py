@@ -84,7 +84,8 @@ def test_from_docker(case: Case, ground: Ground) -> None:
         case.proves(host, V1, v1)
         names = [(step["action"], step["target"]) for step in ran.report(host)["steps"]]
         assert names == [(step["action"], step["target"]) for step in planned.report(host)["steps"]] != []
-        assert ran.report(host)["bytes_carried"] == full
+        # Compressed in part, if this machine is too busy to send it all at once.
+        assert 0 < ran.report(host)["bytes_carried"] <= full == ran.report(host)["bytes_needed"]
     assert case.events("public") == [f"save {v1.config_digest}"]
     ground.untouched()
 
@@ -95,7 +96,8 @@ def test_from_docker(case: Case, ground: Ground) -> None:
     ran = ground.transfer(V2, source="docker").succeed()
     new = size([layer for layer in v2.layers if layer not in v1.layers], raw=True)
     for host in PRIVATE:
-        assert new < ran.report(host)["bytes_carried"] <= 1.02 * new
+        assert new < ran.report(host)["bytes_needed"] <= 1.02 * new
+        assert 0 < ran.report(host)["bytes_carried"] <= ran.report(host)["bytes_needed"]
         case.proves(host, V2, v2)
     ground.untouched()
 
@@ -110,6 +112,23 @@ def test_the_engine_unpacks_while_more_is_on_its_way(case: Case, ground: Ground,
     assert case.ahead("private-a")
     case.proves("private-a", V1, v1)
     assert [image["status"] for image in ran.one(LOAD, "private-a").result["images"]] == ["changed"]
+    ground.untouched()
+
+
+@pytest.mark.full
+def test_a_slow_wire_gets_the_layers_out_of_docker_compressed(case: Case, ground: Ground) -> None:
+    v1 = case.image("it-app:v1")
+    case.bed.images.into_docker(case.bed.host("public"), v1, V1)
+    full = size(v1.layers, raw=True) + len(v1.config)
+    with ground.measured("public") as wire:
+        ran = ground.transfer(V1, source="docker", targets="private-a", bandwidth_limit=full // 8).succeed()
+    case.proves("private-a", V1, v1)
+    carried = ran.report("private-a")["bytes_carried"]
+    assert [target["bytes"] for target in ran.one(PUSH).result["targets"]] == [carried]
+    # As well as a registry's gzip, nearly, but for what fills the wire's buffers at first.
+    assert 0.9 * size(v1.layers) < carried < 0.9 * full
+    assert carried < wire[0].sent < 1.1 * carried + 500_000
+    assert ran.report("private-a")["bytes_needed"] == full
     ground.untouched()
 
 

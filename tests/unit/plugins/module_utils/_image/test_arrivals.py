@@ -8,14 +8,14 @@ import hashlib
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, Optional
 
 import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._image import arrivals as arrivals_module
 from ansible_collections.daytwo.aws.plugins.module_utils._image.arrivals import Arrivals
 from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
 from ansible_collections.daytwo.aws.plugins.module_utils._image.staging import Staging
-from ansible_collections.daytwo.aws.plugins.module_utils._image.transfer import Transfer
+from ansible_collections.daytwo.aws.plugins.module_utils._image.transfer import Piece, Transfer
 
 DATA = b"0123456789"
 DIGEST = "sha256:" + hashlib.sha256(DATA).hexdigest()
@@ -38,6 +38,10 @@ def asked(offset: int = 0) -> Transfer:
     return Transfer(DIGEST, "layer", 1, offset, len(DATA) - offset, "", {}, "app:v1")
 
 
+def piece(digest: str, size: Optional[int] = None) -> Piece:
+    return Piece(digest, size, "layer", "app:v1")
+
+
 def write(staging: Staging, data: bytes) -> Path:
     path = staging.incoming()
     path.write_bytes(data)
@@ -55,7 +59,7 @@ def test_a_blob_is_read_while_it_grows_and_its_last_byte_when_it_is_proved(stagi
     path = write(staging, DATA[:4])
     arrivals.begin(DIGEST, path, len(DATA))
     arrivals.grow(DIGEST, 4)
-    assert arrivals.size(DIGEST) == len(DATA)
+    assert list(arrivals.order([piece(DIGEST)])) == [piece(DIGEST, len(DATA))]
     with arrivals.open(asked(1)) as reader:
         assert reader.read(100) == DATA[1:4]
         path.write_bytes(DATA)
@@ -106,10 +110,13 @@ def test_one_that_was_found_wrong_before_it_is_opened_is_told_as_that(staging: S
     path = write(staging, b"987654321x")
     arrivals.begin(DIGEST, path, len(DATA))
     path.unlink()
+    order = arrivals.order([piece(OTHER), piece(DIGEST)])
+    staging.path(OTHER).write_bytes(b"x")
     if settled:
+        assert next(order) == piece(OTHER, 1)
         arrivals.settle(DIGEST)
         with pytest.raises(ImageError, match=r"the engine gave other content under this digest"):
-            arrivals.size(DIGEST)  # not 0 bytes, which would be a blob on the target
+            next(order)  # not 0 bytes, which would be a blob on the target
     with pytest.raises(ImageError, match=r"the engine gave other content under this digest"):  # noqa: SIM117
         with arrivals.open(asked()):
             pass
@@ -117,14 +124,14 @@ def test_one_that_was_found_wrong_before_it_is_opened_is_told_as_that(staging: S
 
 def test_blobs_come_in_the_order_of_the_engine_and_waiting_is_told(staging: Staging) -> None:
     arrivals = Arrivals(staging, nothing)
-    order = arrivals.order([DIGEST, OTHER])
+    order = arrivals.order([piece(DIGEST), piece(OTHER)])
     assert next(order) is None
     staging.path(OTHER).write_bytes(b"x")
     arrivals.settle(OTHER)
-    assert next(order) == OTHER
+    assert next(order) == piece(OTHER, 1)
     assert next(order) is None
     arrivals.begin(DIGEST, write(staging, b""), len(DATA))
-    assert next(order) == DIGEST
+    assert next(order) == piece(DIGEST, len(DATA))
     assert list(order) == []
 
 
@@ -137,8 +144,8 @@ def test_an_engine_that_fails_fails_those_that_wait(staging: Staging) -> None:
         with pytest.raises(ImageError, match="docker broke off"):
             reader.read(100)
     arrivals.settle(DIGEST)
-    order = arrivals.order([DIGEST, OTHER])
-    assert next(order) == OTHER, "what came until then is given"
+    order = arrivals.order([piece(DIGEST), piece(OTHER)])
+    assert next(order) == piece(OTHER, 1), "what came until then is given"
     with pytest.raises(ImageError, match="docker broke off"):
         next(order)
 
@@ -149,4 +156,4 @@ def test_whoever_waits_ends_when_it_is_called_off(staging: Staging) -> None:
 
     arrivals = Arrivals(staging, off)
     with pytest.raises(ImageError, match="called off"):
-        next(arrivals.order([DIGEST]))
+        next(arrivals.order([piece(DIGEST)]))

@@ -15,6 +15,7 @@ from typing import Any, Callable, Optional
 
 import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._image import push as push_module
+from ansible_collections.daytwo.aws.plugins.module_utils._image import worker
 from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
 from ansible_collections.daytwo.aws.plugins.module_utils._image.model import hex_of
 from ansible_collections.daytwo.aws.plugins.module_utils._image.push import Export, PushFolder
@@ -117,7 +118,7 @@ def alive(pid: int) -> bool:
 def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Source]:
     needs_sshd()
     monkeypatch.setattr(push_module, "WAIT_SECONDS", ENOUGH)
-    made = Source(tmp_path, make(b"layer one", b"layer two" * 100_000, packed=False))
+    made = Source(tmp_path, make(b"layer one", os.urandom(900_000), packed=False))
     yield made
     for token in (TOKEN, OTHER):
         PushFolder(str(made.root), token).remove()
@@ -251,6 +252,20 @@ def test_it_goes_by_itself_when_nobody_asks_for_the_outcome(
     until(lambda: not alive(pid))
     assert not source.root.exists()
     assert server.held() != {}
+
+
+def test_a_push_that_nobody_asks_for_ends(source: Source, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The controller was killed: its permission would last for hours."""
+    monkeypatch.setattr(push_module, "WAIT_SECONDS", 1.0)
+    monkeypatch.setattr(worker, "PATIENCE_SECONDS", 1.0)
+    waiting, key = source.start(throttle=Throttle(100_000))
+    pid = source.process()
+    server.permit(key, sizes(source.made))
+    waiting.advance([server.grant(list(source.made.content))], 0)
+    until(lambda: not alive(pid))
+    largest = max(source.made.content, key=lambda digest: len(source.made.content[digest]))
+    assert hex_of(largest) not in server.held(), "9 seconds' worth"
+    assert not source.root.exists()
 
 
 def test_it_ends_when_it_is_told_to_while_it_waits(source: Source) -> None:

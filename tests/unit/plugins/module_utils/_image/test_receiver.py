@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,6 +36,18 @@ MIB = 1024 * 1024
 
 def head(name: Any = HEX, offset: Any = 0, length: Any = SIZE, size: Any = SIZE) -> bytes:
     return json.dumps({"hex": name, "offset": offset, "length": length, "size": size}).encode() + b"\n"
+
+
+def frame(data: bytes, kind: bytes = receiver.RAW) -> bytes:
+    return receiver.frame_head(kind, len(data)) + data
+
+
+def deflated(data: bytes) -> bytes:
+    return frame(zlib.compress(data, 1), receiver.DEFLATED)
+
+
+FRAME = frame(DATA)
+HALF = len(FRAME) - len(DATA) + 7  # of the frame: 7 bytes of the blob
 
 
 class Room:
@@ -106,7 +119,7 @@ def untouched(room: Room) -> Iterator[None]:
 
 def test_a_blob_arrives(room: Room) -> None:
     with untouched(room):
-        code, answers, errors = room.talk(head() + DATA + head(OTHER, 0, 5, 5) + b"other")
+        code, answers, errors = room.talk(head() + FRAME + head(OTHER, 0, 5, 5) + frame(b"other"))
     assert (code, errors) == (0, "")
     assert answers == [
         {"have": {HEX: 0, OTHER: 0}, "complete": []},
@@ -127,17 +140,17 @@ def test_an_empty_blob_arrives(room: Room) -> None:
 
 @pytest.mark.parametrize("kept", [0, 1, 5, len(DATA) - 1])
 def test_what_came_before_the_connection_ended_is_kept_and_gone_on_from(room: Room, kept: int) -> None:
-    code, answers, errors = room.talk(head() + DATA[:kept])
+    code, answers, errors = room.talk(head() + FRAME[: len(FRAME) - len(DATA) + kept])
     assert (code, len(answers), errors) == (1, 1, "")
     assert room.held() == {f"{HEX}.part": DATA[:kept]}
-    code, answers, _errors = room.talk(head(HEX, kept, len(DATA) - kept) + DATA[kept:])
+    code, answers, _errors = room.talk(head(HEX, kept, len(DATA) - kept) + frame(DATA[kept:]))
     assert (code, answers[0]["have"][HEX], answers[0]["complete"]) == (0, kept, [])
     assert room.held() == {HEX: DATA}
 
 
 def test_a_part_that_is_longer_than_the_offset_is_cut(room: Room) -> None:
     (room.blobs / f"{HEX}.part").write_bytes(b"content OF SOMETHING LONG, AND WRONG")
-    assert room.talk(head(HEX, 7, len(DATA) - 7) + DATA[7:])[0] == 0
+    assert room.talk(head(HEX, 7, len(DATA) - 7) + frame(DATA[7:]))[0] == 0
     assert room.held() == {HEX: DATA}
 
 
@@ -160,15 +173,106 @@ def test_a_part_that_is_longer_than_the_offset_is_cut(room: Room) -> None:
 )
 def test_any_other_command_is_refused(room: Room, asked: Optional[str]) -> None:
     with untouched(room):
-        code, answers, errors = room.talk(head() + DATA, asked)
+        code, answers, errors = room.talk(head() + FRAME, asked)
     assert (code, answers, errors) == (1, [{"error": "this key is for 'receive' only"}], "")
     assert room.held() == {}
 
 
 def test_a_grant_that_has_expired_is_refused(room: Room) -> None:
     room.grant({HEX: len(DATA)}, time.time() - 1)
-    assert room.talk(head() + DATA)[:2] == (1, [{"error": "this key has expired"}])
+    assert room.talk(head() + FRAME)[:2] == (1, [{"error": "this key has expired"}])
     assert room.held() == {}
+
+
+# Content that no compressing makes shorter, and other that it does, in pieces up to the limit.
+PIECES = (os.urandom(70_000), b"a" * receiver.PIECE, b"text " * 1000, b"x")
+
+
+@pytest.mark.parametrize("kinds", ["zzzz", "rzrz", "zrzr", "rrrr"])
+def test_compressed_frames_and_others_make_up_a_blob(room: Room, kinds: str) -> None:
+    whole = b"".join(PIECES)
+    name = hashlib.sha256(whole).hexdigest()
+    room.grant({name: len(whole)})
+    frames = [deflated(piece) if kind == "z" else frame(piece) for kind, piece in zip(kinds, PIECES)]
+    code, answers, errors = room.talk(head(name, 0, len(whole), len(whole)) + b"".join(frames))
+    assert (code, answers[1:], errors) == (0, [{"hex": name, "size": len(whole)}], "")
+    assert room.held() == {name: whole}
+
+
+@pytest.mark.parametrize("cut", [1, 4, 5, 20])
+def test_a_connection_that_ends_in_a_compressed_frame_is_gone_on_from_behind_the_last_whole_one(
+    room: Room, cut: int
+) -> None:
+    first, second = b"first " * 9, b"second" * 9
+    name = hashlib.sha256(first + second).hexdigest()
+    size = len(first + second)
+    room.grant({name: size})
+    code, answers, errors = room.talk(head(name, 0, size, size) + deflated(first) + deflated(second)[:-cut])
+    assert (code, len(answers), errors) == (1, 1, "")
+    assert room.held() == {f"{name}.part": first}
+    assert room.talk(head(name, len(first), len(second), size) + deflated(second))[0] == 0
+    assert room.held() == {name: first + second}
+
+
+def compressed(data: bytes) -> bytes:
+    return zlib.compress(data, 9)
+
+
+BOMB = frame(compressed(bytes(200 * MIB)), b"z")  # as long as a frame may be
+TOO_BIG = receiver.PIECE + 1
+MANY = 8 * MIB
+DAMAGED = "a compressed frame is damaged"
+BAD_FRAMES = {
+    # What is sent behind the announcement of MANY bytes, what is refused, and how many bytes of the blob are kept.
+    "another kind": (frame(b"x", b"q"), "b'q' is no kind of frame", 0),
+    "no bytes": (frame(b""), f"a frame of 0 bytes, where 1 to {MANY} can be", 0),
+    "no compressed bytes": (frame(b"", b"z"), f"a frame of 0 bytes, where 1 to {receiver.PIECE} can be", 0),
+    "more than the blob": (receiver.frame_head(b"r", MANY + 1), f"a frame of {MANY + 1} bytes, where 1 to {MANY}", 0),
+    "more than is left": (
+        frame(b"x") + receiver.frame_head(b"r", MANY),
+        f"a frame of {MANY} bytes, where 1 to {MANY - 1} can be",
+        1,
+    ),
+    "a compressed one over the limit": (
+        receiver.frame_head(b"z", TOO_BIG),
+        f"a frame of {TOO_BIG} bytes, where 1 to {receiver.PIECE} can be",
+        0,
+    ),
+    "a huge one": (receiver.frame_head(b"z", 2**32 - 1), f"where 1 to {receiver.PIECE} can be", 0),
+    "one byte too much in it": (deflated(b"x" * TOO_BIG), f"holds more than the {receiver.PIECE} bytes", 0),
+    "a bomb": (BOMB, f"holds more than the {receiver.PIECE} bytes", 0),
+    "a bomb at the end": (
+        frame(bytes(MANY - 5)) + BOMB,
+        "holds more than the 5 bytes that it may",
+        MANY - 5,
+    ),
+    "nothing in it": (deflated(b""), DAMAGED, 0),
+    "no zlib": (frame(b"no zlib stream", b"z"), DAMAGED, 0),
+    "a gzip stream": (frame(b"\x1f\x8b\x08\0\0\0\0\0\0\3", b"z"), DAMAGED, 0),
+    "another checksum": (frame(compressed(b"abc")[:-1] + b"!", b"z"), DAMAGED, 0),
+    "other bytes": (frame(compressed(b"abc" * 99)[:5] + b"!!" + compressed(b"abc" * 99)[7:], b"z"), DAMAGED, 0),
+    "its end is missing": (frame(compressed(b"abc")[:-1], b"z"), DAMAGED, 0),
+    "something behind its end": (frame(compressed(b"abc") + b"x", b"z"), DAMAGED, 0),
+    "two in one": (frame(compressed(b"abc") * 2, b"z"), DAMAGED, 0),
+    "a dictionary of its own": (frame(b"\x78\xbb\0\0\0\0abc", b"z"), DAMAGED, 0),
+}
+
+
+@pytest.mark.parametrize("name", BAD_FRAMES)
+def test_a_frame_that_cannot_be_a_part_of_the_blob_is_refused_in_words(room: Room, name: str) -> None:
+    data, words, kept = BAD_FRAMES[name]
+    room.grant({HEX: MANY})
+    with untouched(room):
+        process = room.start(memory=96 * MIB)
+        output, errors = process.communicate(head(HEX, 0, MANY, MANY) + data + b"more" * 9, timeout=30)
+    answers = [json.loads(line) for line in output.splitlines()]
+    assert (process.returncode, errors, len(answers)) == (1, b"", 2)
+    assert f"{HEX}: " in answers[1]["error"]
+    assert words in answers[1]["error"]
+    assert {name: len(content) for name, content in room.held().items()} == {f"{HEX}.part": kept}
+    # What came before it counts, and it still takes the rest.
+    rest = frame(bytes(MANY - kept))
+    assert room.talk(head(HEX, kept, MANY - kept, MANY) + rest)[1][-1] == {"hex": HEX, "size": MANY}
 
 
 NOT_ANNOUNCED = "that blob was not announced"
@@ -235,14 +339,14 @@ HOSTILE = {
 def test_whatever_else_is_announced_is_refused_in_words(room: Room, name: str) -> None:
     data, words = HOSTILE[name]
     with untouched(room):
-        code, answers, errors = room.talk(data + DATA)
+        code, answers, errors = room.talk(data + FRAME)
     assert (code, errors) == (1, "")
     assert len(answers) == 2
     assert words in answers[1]["error"]
     assert set(room.held()) <= {f"{HEX}.part"}
     assert b"".join(room.held().values()) == b""
     # And it still takes the blob.
-    assert room.talk(head() + DATA)[0] == 0
+    assert room.talk(head() + FRAME)[0] == 0
 
 
 @pytest.mark.parametrize("planted", ["precious", "missing", "folder"])
@@ -253,7 +357,7 @@ def test_a_planted_link_is_not_followed(room: Room, planted: str, name: str) -> 
     link = room.blobs / name
     link.symlink_to(room.top / planted)
     with untouched(room):
-        code, answers, errors = room.talk(head() + DATA)
+        code, answers, errors = room.talk(head() + FRAME)
     assert errors == ""
     assert not (room.top / "missing").exists()
     if name != HEX:
@@ -275,7 +379,7 @@ def test_a_disk_that_is_full_is_told_in_words(room: Room) -> None:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
-    output = process.communicate(head(HEX, 0, 8 * MIB, 8 * MIB) + b"x" * 8 * MIB, timeout=30)[0]
+    output = process.communicate(head(HEX, 0, 8 * MIB, 8 * MIB) + frame(b"x" * 8 * MIB), timeout=30)[0]
     assert process.returncode == 1
     assert json.loads(output.splitlines()[-1])["error"].startswith("File too large")
 
@@ -284,7 +388,7 @@ def test_memory_is_bounded_whatever_the_size(room: Room) -> None:
     size = 48 * MIB
     room.grant({HEX: size})
     process = room.start(memory=96 * MIB)  # a bare interpreter maps some 30 MiB
-    output, errors = process.communicate(head(HEX, 0, size, size) + b"\0" * size, timeout=60)
+    output, errors = process.communicate(head(HEX, 0, size, size) + frame(b"\0" * size), timeout=60)
     assert (process.returncode, errors) == (0, b"")
     assert json.loads(output.splitlines()[-1]) == {"hex": HEX, "size": size}
 
@@ -309,7 +413,7 @@ def test_the_folder_stays_while_blobs_arrive(room: Room) -> None:
     assert staging.remove() is True
 
 
-@pytest.mark.parametrize("sent", [head() + DATA[:7], b""], ids=["in a blob", "between blobs"])
+@pytest.mark.parametrize("sent", [head() + FRAME[:HALF], b""], ids=["in a blob", "between blobs"])
 def test_who_pushes_what_has_come_another_way_is_sent_off_and_the_folder_goes(room: Room, sent: bytes) -> None:
     """As after a SIGKILL of the controller, when its source pushes on while the next run has loaded the images."""
     staging = Staging(str(room.folder.parent), room.folder.name)
@@ -321,7 +425,7 @@ def test_who_pushes_what_has_come_another_way_is_sent_off_and_the_folder_goes(ro
     removing = threading.Thread(target=lambda: removed.append(remove(staging, room.top, loaded=True)))
     removing.start()
     _wait_for(lambda: not (room.folder / GRANT).exists())
-    process.stdin.write(DATA[7:] if sent else b"\n")
+    process.stdin.write(FRAME[HALF:] if sent else b"\n")
     output, _errors = process.communicate(timeout=10)
     removing.join(10)
     assert process.returncode != 0
@@ -340,12 +444,12 @@ def test_a_connection_that_was_cut_without_a_word_does_not_block_the_next_one(ro
     assert dead.stdin is not None
     assert dead.stdout is not None
     dead.stdout.readline()
-    dead.stdin.write(head() + DATA[:7])
+    dead.stdin.write(head() + FRAME[:HALF])
     dead.stdin.flush()
     _wait_for((room.blobs / f"{HEX}.part").exists)
     try:
         done: list[Any] = []
-        again = threading.Thread(target=lambda: done.append(room.talk(head() + DATA)), daemon=True)
+        again = threading.Thread(target=lambda: done.append(room.talk(head() + FRAME)), daemon=True)
         again.start()
         again.join(10)
         assert done, "the second one waits for the first"
@@ -372,11 +476,11 @@ def _begin(room: Room, data: bytes) -> subprocess.Popen[bytes]:
 
 def test_two_runs_that_push_the_same_blob_at_once_both_end_right(room: Room) -> None:
     """The second waits for the first, and what the first has published stays as it is, for a load may read it now."""
-    first = _begin(room, head() + DATA[:7])
+    first = _begin(room, head() + FRAME[:HALF])
     _wait_for((room.blobs / f"{HEX}.part").exists)
-    second = _begin(room, head() + DATA)
+    second = _begin(room, head() + FRAME)
     _wait_for(lambda: _waits(second.pid))
-    output, errors = first.communicate(DATA[7:], timeout=10)
+    output, errors = first.communicate(FRAME[HALF:], timeout=10)
     assert (first.returncode, json.loads(output), errors) == (0, {"hex": HEX, "size": len(DATA)}, b"")
     published = (room.blobs / HEX).stat()
     output, errors = second.communicate(timeout=10)
@@ -393,14 +497,16 @@ def _waits(pid: int) -> bool:
     )
 
 
-def test_a_slow_sender_is_waited_for_as_long_as_something_comes(room: Room) -> None:
+@pytest.mark.parametrize("kind", ["raw", "deflated"])
+def test_a_slow_sender_is_waited_for_as_long_as_something_comes(room: Room, kind: str) -> None:
     script = room.folder / "receive.py"
     script.write_text(script.read_text().replace("_PATIENCE_SECONDS = 120", "_PATIENCE_SECONDS = 1"))
     process = _begin(room, head())
     assert process.stdin is not None
-    for number in range(0, len(DATA), 5):
+    sent = FRAME if kind == "raw" else deflated(DATA)
+    for number in range(0, len(sent), 5):
         time.sleep(0.4)
-        process.stdin.write(DATA[number : number + 5])
+        process.stdin.write(sent[number : number + 5])
         process.stdin.flush()
     assert json.loads(process.communicate(timeout=10)[0]) == {"hex": HEX, "size": len(DATA)}
     assert room.held() == {HEX: DATA}

@@ -19,18 +19,17 @@ from ansible_collections.daytwo.aws.plugins.module_utils._image import ssh
 from ansible_collections.daytwo.aws.plugins.module_utils._image.authorize import host_keys, revoke
 from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
 from ansible_collections.daytwo.aws.plugins.module_utils._image.http import HttpError
-from ansible_collections.daytwo.aws.plugins.module_utils._image.model import hex_of
+from ansible_collections.daytwo.aws.plugins.module_utils._image.model import DOCKER_LAYER, hex_of
 from ansible_collections.daytwo.aws.plugins.module_utils._image.ssh import (
     EphemeralKey,
     Grant,
-    Piece,
     Pushed,
     own_address,
     push,
 )
 from ansible_collections.daytwo.aws.plugins.module_utils._image.staging import Staging
 from ansible_collections.daytwo.aws.plugins.module_utils._image.throttle import NO_LIMIT, Throttle
-from ansible_collections.daytwo.aws.plugins.module_utils._image.transfer import Transfer
+from ansible_collections.daytwo.aws.plugins.module_utils._image.transfer import BlobSource, Piece, Transfer
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.builders import digest_of, nothing, tree
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.sshd import (
     Link,
@@ -44,13 +43,13 @@ SMALL, LARGE = b"a small blob", bytes(range(256)) * 4096 * 6  # 6 MiB
 SMALL_HEX = hex_of(digest_of(SMALL))
 
 
-class Blobs:
+class Blobs(BlobSource):
     """What a source has; C(opened) are the offsets from which it was read."""
 
-    def __init__(self, *contents: bytes) -> None:
+    def __init__(self, *contents: bytes, media_type: str = "application/x") -> None:
         self.content = {digest_of(data): data for data in contents}
         self.pieces = {
-            digest: Piece(digest, len(data), "application/x", "registry.test/app:v1")
+            digest: Piece(digest, len(data), media_type, "registry.test/app:v1")
             for digest, data in self.content.items()
         }
         self.sizes = {digest: len(data) for digest, data in self.content.items()}
@@ -367,6 +366,60 @@ def test_the_limit_holds_for_all_targets_together(tmp_path: Path, source: Stagin
 
 
 _real_sleep = time.sleep
+TEXT = b"".join(b"line %d of a layer\n" % number for number in range(150_000))  # 3 MB
+OCI_LAYER = "application/vnd.oci.image.layer.v1.tar"
+
+
+@pytest.mark.parametrize("media_type", [DOCKER_LAYER, OCI_LAYER])
+def test_a_slow_wire_gets_layers_compressed(
+    server: Server, source: Staging, key: EphemeralKey, media_type: str
+) -> None:
+    noise = os.urandom(300_000)
+    blobs = Blobs(TEXT + noise + TEXT[:500_000], SMALL, media_type=media_type)
+    server.permit(key, blobs.sizes)
+    seen: list[int] = []
+    (outcome,) = pushed(
+        [server.grant(blobs.digests)],
+        blobs,
+        key,
+        source,
+        throttle=Throttle(2_000_000, sleep=_real_sleep),
+        progress=lambda _doing, done, in_all: seen.extend((done, in_all)),
+    )
+    assert (outcome.error, outcome.digests) == (None, blobs.digests)
+    assert server.held() == blobs.arrived
+    assert len(noise) < outcome.sent < len(TEXT) / 2, "on the wire"
+    assert set(seen[1::2]) == {sum(blobs.sizes.values())}, "of the blobs"
+    assert seen[-2] == seen[-1]
+
+
+@pytest.mark.parametrize("media_type", [f"{OCI_LAYER}+gzip", f"{OCI_LAYER}+zstd", f"{DOCKER_LAYER}.gzip", "x/config"])
+def test_nothing_else_is_compressed_however_slow_the_wire(
+    server: Server, source: Staging, key: EphemeralKey, media_type: str
+) -> None:
+    blobs = Blobs(TEXT[:1_000_000], media_type=media_type)
+    server.permit(key, blobs.sizes)
+    throttle = Throttle(2_000_000, sleep=_real_sleep)
+    (outcome,) = pushed([server.grant(blobs.digests)], blobs, key, source, throttle=throttle)
+    assert (outcome.error, outcome.sent) == (None, 1_000_000)
+    assert server.held() == blobs.arrived
+
+
+def test_a_connection_that_breaks_amid_compressed_frames_goes_on_behind_the_last_whole_one(
+    server: Server, source: Staging, key: EphemeralKey
+) -> None:
+    blobs = Blobs(TEXT * 3, media_type=DOCKER_LAYER)
+    server.permit(key, blobs.sizes)
+    link = Link(server.port, 700_000, 600_000)
+    try:
+        grant = server.grant(blobs.digests, port=link.port)
+        (outcome,) = pushed([grant], blobs, key, source, throttle=Throttle(2_000_000, sleep=_real_sleep))
+    finally:
+        link.close()
+    assert (outcome.error, link.broken) == (None, 2)
+    assert server.held() == blobs.arrived
+    offsets = [offset for _digest, offset in blobs.opened]
+    assert 0 == offsets[0] < offsets[1] < offsets[2]
 
 
 def test_the_key_is_in_memory_only(source: Staging) -> None:

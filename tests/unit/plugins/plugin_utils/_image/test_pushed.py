@@ -18,10 +18,11 @@ from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.build
 
 MADE = make(b"one", b"two")
 BUNDLE = MADE.bundle
+UNSIZED = MADE.unsized.to_dict()
 DIGESTS = [blob.digest for blob in BUNDLE.blobs()]
 PROGRESS = Progress(lambda line: None)
 PLACE = {"host": "a", "address": "10.0.0.1", "port": 22, "from": "10.0.0.9", "digests": DIGESTS[:2]}
-PUSH = {"token": "0" * 32, "public_key": "ssh-ed25519 AAAA", "targets": {"a": PLACE}}
+PUSH = {"token": "0" * 32, "public_key": "ssh-ed25519 AAAA", "seconds": 900, "targets": {"a": PLACE}}
 GRANT = {"host": "a", "address": "10.0.0.1", "port": 22, "user": "root", "host_keys": ["k"], "digests": DIGESTS[:2]}
 
 
@@ -109,6 +110,32 @@ def test_a_target_permits_what_it_lacks_and_nothing_else() -> None:
     assert result == {"changed": True, "grant": GRANT}
     authorize(host, BUNDLE, PUSH, "a", "192.0.2.1", False)
     assert host.asked[-1]["addresses"] == ["192.0.2.1"]
+
+
+@pytest.mark.parametrize(
+    ("size", "targets", "seconds"),
+    [
+        (1, 1, 900),
+        (500_000_000, 1, 900 + 4000),
+        (500_000_000, 10, 900 + 40_000),
+        (10**12, 1, 86_400),
+    ],
+)
+def test_a_permission_lasts_until_the_last_of_many_targets_has_its_turn(size: int, targets: int, seconds: int) -> None:
+    """They are pushed to some at a time, each connection begins anew after it dropped, and docker writes meanwhile."""
+    bundle = MADE.unsized
+    config = bundle.images[0].config.digest
+    bundle = bundle.with_sizes({blob.digest: size if blob.digest == config else 0 for blob in bundle.blobs()})
+
+    def large(work: Mapping[str, Any]) -> Mapping[str, Any]:
+        # As docker, which estimates.
+        return {**offering(work), "estimates": {blob.digest: blob.size for blob in bundle.blobs()}, "bundle": UNSIZED}
+
+    host = Host(offer=large, authorize={"user": "root", "host_keys": ["k"]})
+    push = offer(host, options(*(target("a" * (number + 1)) for number in range(targets))), PROGRESS)["push"]
+    assert push["seconds"] == pytest.approx(seconds, abs=1)
+    authorize(host, BUNDLE, push, "a", None, False)
+    assert host.asked[-1]["expires"] == push["seconds"]
 
 
 def test_a_target_that_lacks_nothing_is_not_asked() -> None:

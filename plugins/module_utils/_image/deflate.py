@@ -1,0 +1,55 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether it is faster to compress what goes on the wire than to send it as it is, by what both took lately."""
+
+from __future__ import annotations
+
+import time
+import zlib
+from typing import Callable
+
+# What compresses also takes from the processor that reads, hashes and encrypts; and there must be something to gain.
+_MARGIN, _GAIN = 2.0, 0.9
+# How much of what is known is kept with each piece: of the wire, whose buffers take pieces in gusts; and of
+# compressing, as long as nothing is compressed.
+_KEEP_OF_WIRE, _KEEP = 0.95, 0.98
+
+
+def worth(blocked: float, cost: float, ratio: float) -> bool:
+    """Whether a byte is away sooner when it is compressed, one piece while the wire is busy with another.
+
+    C(blocked): seconds for which the wire keeps the writer of a byte. C(cost): seconds of compressing a byte.
+    C(ratio): bytes that come of one.
+    """
+    return max(_MARGIN * cost, ratio * blocked) < _GAIN * blocked
+
+
+class Deflater:
+    """Compresses pieces for one wire, or leaves them as they are.
+
+    Another content may compress better than the last one did. So that is forgotten bit by bit while nothing is
+    compressed: until it seems worth another try, which is sooner where it would cost less.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._seconds = self._bytes = self._cost = self._ratio = 0.0
+
+    def wrote(self, size: int, seconds: float) -> None:
+        """So many bytes on the wire took so long."""
+        self._seconds = _KEEP_OF_WIRE * self._seconds + seconds
+        self._bytes = _KEEP_OF_WIRE * self._bytes + size
+
+    def deflate(self, piece: bytes) -> bytes:
+        """The piece, compressed or not: it is if it is shorter."""
+        blocked = self._seconds / self._bytes if self._bytes else 0.0
+        if not worth(blocked, self._cost, self._ratio):
+            self._cost *= _KEEP
+            self._ratio *= _KEEP
+            return piece
+        began = self._clock()
+        # The quickest; it lets other threads run.
+        packed = zlib.compress(piece, 1)
+        self._cost = (self._cost + (self._clock() - began) / len(piece)) / 2
+        self._ratio = (self._ratio + len(packed) / len(piece)) / 2
+        return packed if len(packed) < len(piece) else piece
