@@ -21,10 +21,10 @@ from ...module_utils._result import ItemResult, summarize
 from .flow import Folder, Host, Progress, megabytes, run_job, slice_of
 from .offered import Offered, SaveOptions, ask
 
-# The permission ends by itself: a run that was killed cannot take it away. Each connection needs it when it begins: that
-# to the last of many targets, which take turns, and one that follows on one that dropped. So it lasts as long as all of
-# the push may take on a slow link. It is good for nothing once the push has ended, for the private key is in the memory
-# of the process that pushes, and nowhere else.
+# The permission ends by itself: a run that was killed cannot take it away. Each connection needs it when it begins:
+# that to the last of many targets, which take turns, and one that follows on one that dropped. So it lasts as long as
+# all of the push may take on a slow link. It is good for nothing once the push has ended, for the private key is in the
+# memory of the process that pushes, and nowhere else.
 _LEAST_SECONDS, _MOST_SECONDS = 900, 86_400
 _SLOW = 125_000  # bytes per second
 
