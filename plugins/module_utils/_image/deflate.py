@@ -29,6 +29,8 @@ class Deflater:
 
     Another content may compress better than the last one did. So that is forgotten bit by bit while nothing is
     compressed: until it seems worth another try, which is sooner where it would cost less.
+
+    Two threads use it, one to write and one to compress what is next; it does no harm where one is a piece behind.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

@@ -358,7 +358,7 @@ TOO_MANY = Answer(429, b'{"errors": [{"code": "TOOMANYREQUESTS", "message": "slo
 EXPIRED = "Request has expired"
 A, B = "private-a", "private-b"
 
-REFUSED = "failed their digest|bytes in s3://|bytes in the bucket|were not fetched|is not in s3://"
+REFUSED = "failed their digest|bytes in s3://|bytes in the bucket|were not fetched|is not in s3://|arrived with"
 NO_ROOM = "on the source public: No space left"
 
 CELLS = (
