@@ -163,7 +163,7 @@ class Ground:
             }
             for host in hosts
         }
-        return {"token": "0" * 32, "public_key": public_key, "targets": targets}
+        return {"token": "0" * 32, "public_key": public_key, "seconds": 900, "targets": targets}
 
 
 def _settle(condition: Any, seconds: float = 3) -> None:

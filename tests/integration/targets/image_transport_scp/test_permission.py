@@ -85,7 +85,7 @@ def thief(ground: Ground) -> Iterator[Thief]:
     ground.call(TARGET, state="revoked", bundle=bundle, push=push).succeed()
     assert ground.read_keys() == ground.keys
     # The blobs have all come, so they stay for a load; here none follows.
-    assert [path.name for path in ground.folder(TARGET).glob("loaded-*/*.json")] == []
+    assert [path.name for path in ground.folder(TARGET).glob("loaded-*/grant-*.json")] == []
     ground.bed.host("public").run("rm", "-rf", folder)
 
 
