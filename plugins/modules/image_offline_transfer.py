@@ -485,10 +485,8 @@ seconds:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._image.docker import DEFAULT_HOST
-from ..module_utils._image.errors import ImageError
-from ..module_utils._image.host import READ_ONLY_PHASES, carry_out
-from ..module_utils._image.transfer import disk_words
+from ..module_utils._image.engine import DEFAULT_HOST
+from ..module_utils._image.errors import ImageError, disk_words
 
 # Options that only the action plugin uses. A host never gets them.
 CONTROLLER_OPTIONS = {
@@ -586,6 +584,9 @@ REQUIRED_IF = [
 
 
 def main() -> None:
+    # Not above: the controller, too, imports this file, for the options, and would compile what only a host needs.
+    from ..module_utils._image.host import READ_ONLY_PHASES, carry_out
+
     module = AnsibleModule(
         argument_spec=dict(CONTROLLER_OPTIONS, **HOST_OPTIONS),
         required_if=REQUIRED_IF,

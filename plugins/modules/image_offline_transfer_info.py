@@ -134,7 +134,8 @@ import platform
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._image.docker import DEFAULT_HOST, DockerEngine
+from ..module_utils._image.docker import DockerEngine
+from ..module_utils._image.engine import DEFAULT_HOST
 from ..module_utils._image.errors import ImageError
 from ..module_utils._image.staging import check_root, root_for
 

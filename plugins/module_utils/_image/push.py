@@ -21,19 +21,20 @@ from typing import Any, Callable, Optional, Union
 
 from .arrivals import Arrivals
 from .engine import Progress
-from .errors import ImageError
+from .errors import ImageError, disk_words
 from .model import Bundle
 from .run import Run
 from .source import EngineSource, WantedImage
 from .ssh import EphemeralKey, Grant, Piece, push
 from .staging import Staging, private_opener
 from .throttle import Throttle
-from .transfer import BlobSource, disk_words
+from .transfer import BlobSource
 from .worker import Job, JobState
 
 # The role asks all targets of a batch for permission in between; a minute or two is long for that.
 WAIT_SECONDS = 120.0
 _TELL_SECONDS = 5.0
+_LOOK_SECONDS = 0.02
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ class PushFolder:
             if state.state != "running":
                 self.remove()  # it has told why, and need not wait
                 raise ImageError(f"transport: the source cannot begin: {state.error}")
-            state = job.poll(0.1)
+            state = job.poll(_LOOK_SECONDS)
         return self._public.read_text()
 
     def advance(self, grants: Sequence[Grant], seconds: float, again: bool = False) -> JobState:
@@ -158,7 +159,7 @@ class PushFolder:
         while not self._grants.exists():
             if self._stopped() or time.monotonic() > deadline:
                 raise ImageError(f"the targets gave no permission within {WAIT_SECONDS:.0f} seconds")
-            time.sleep(0.1)
+            time.sleep(_LOOK_SECONDS)
         return [Grant.parse(entry) for entry in json.loads(self._grants.read_text())]
 
     def _leave(self, blobs: Staging) -> None:
@@ -167,7 +168,7 @@ class PushFolder:
         patience = WAIT_SECONDS if self._grants.exists() else 0.0 if self._public.exists() else _TELL_SECONDS
         deadline = time.monotonic() + patience
         while not self._stopped() and time.monotonic() < deadline:
-            time.sleep(0.1)
+            time.sleep(_LOOK_SECONDS)
         blobs.remove()
         self._staging.remove()
 

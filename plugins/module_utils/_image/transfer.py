@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import hashlib
 import threading
@@ -15,8 +14,8 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Callable, Protocol
 
-from .engine import Progress
-from .errors import ImageError
+from .engine import FETCHING, SENDING, Progress
+from .errors import ImageError, disk_words
 from .http import Client, HttpBodyError, HttpError, Readable
 from .model import Outcome, checked_digest, hex_of, stored_version
 from .staging import CHUNK, Staging, private_opener
@@ -24,7 +23,6 @@ from .throttle import NO_LIMIT, Throttle
 
 # A store limits each connection more than the link does; more than this gains nothing on two cores.
 PARALLEL = 4
-SENDING, FETCHING = "sending", "fetching"
 # On a slow link a chunk takes many seconds; what is told must not wait for its end.
 _PIECE = 256 * 1024
 _BROKEN_BODIES = 5
@@ -180,12 +178,6 @@ def _each(transfers: Sequence[Transfer], one: Callable[[Transfer], Outcome]) -> 
 
     with ThreadPoolExecutor(max_workers=PARALLEL) as pool:
         return list(pool.map(safely, transfers))
-
-
-def disk_words(error: OSError) -> str:
-    """What a fault of the staging folder's disk means to an operator."""
-    words = f"{error.strerror or error}: {error.filename or 'the staging folder'}"
-    return words + (". Make room there, or give another staging_dir." if error.errno == errno.ENOSPC else "")
 
 
 def _body(source: BlobSource, transfer: Transfer) -> Iterator[bytes]:

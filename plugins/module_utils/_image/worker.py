@@ -19,14 +19,13 @@ from pathlib import Path
 from typing import Any, Callable, Optional
 
 from .engine import Progress
-from .errors import ImageError
+from .errors import ImageError, disk_words
 from .staging import private_opener
-from .transfer import disk_words
 
 _RESERVE = 64 * 1024
 # A controller that lost its connection tries for more than a minute to be back; one that is not by then was killed.
 PATIENCE_SECONDS = 120.0
-_LOOK_SECONDS = 0.05
+_LOOK_SECONDS = 0.01
 
 
 @dataclass(frozen=True)
