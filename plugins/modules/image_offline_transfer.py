@@ -547,6 +547,7 @@ HOST_OPTIONS = {
         "options": {
             "phase": {"type": "str", "required": True},
             "seconds": {"type": "int", "required": True},
+            "host": {"type": "str"},
             "token": {"type": "str", "no_log": False},
             "targets": {"type": "list", "elements": "dict"},
             "grants": {"type": "list", "elements": "dict"},

@@ -13,23 +13,24 @@ import os
 import re
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Callable, Optional, Union
+from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 
-from .arrivals import Arrivals
-from .engine import Progress
 from .errors import ImageError, disk_words
 from .model import Bundle
-from .run import Run
-from .source import EngineSource, WantedImage
-from .ssh import EphemeralKey, Grant, Piece, push
 from .staging import Staging, private_opener
-from .throttle import Throttle
-from .transfer import BlobSource
 from .worker import Job, JobState
+
+if TYPE_CHECKING:
+    from .arrivals import Arrivals
+    from .engine import Progress
+    from .run import Run
+    from .source import EngineSource, WantedImage
+    from .throttle import Throttle
+    from .transfer import BlobSource
 
 # The role asks all targets of a batch for permission in between; a minute or two is long for that.
 WAIT_SECONDS = 120.0
@@ -47,6 +48,8 @@ class Export:
 
     def begin(self, staging: Staging, check: Callable[[], None], progress: Progress) -> Arrivals:
         """Has the engine write in a thread of its own, as long as C(check) does not raise."""
+        from .arrivals import Arrivals
+
         arrivals = Arrivals(staging, check)
 
         def tell(doing: str, done: int, in_all: int) -> None:
@@ -90,6 +93,13 @@ class PushFolder:
         run: Run,
     ) -> str:
         """Starts the process and returns its public key. It has an engine write at once, before there is a grant."""
+        from .ssh import EphemeralKey, Grant, Piece, push
+
+        pieces = {
+            blob.digest: Piece(blob.digest, blob.size, blob.media_type, image.reference)
+            for image in bundle.images
+            for blob in image.blobs()
+        }
 
         def work(show: Progress) -> dict[str, Any]:
             def progress(doing: str, done: int, in_all: int) -> None:
@@ -102,8 +112,8 @@ class PushFolder:
                 with blobs.in_use():
                     _publish(self._public, key.public)
                     giving = source.begin(blobs, self._go_on, progress) if isinstance(source, Export) else source
-                    grants = self._wait()
-                    pushed = push(grants, _pieces(bundle), giving, key, self._staging, throttle, progress, run)
+                    grants = [Grant.parse(entry) for entry in self._wait()]
+                    pushed = push(grants, pieces, giving, key, self._staging, throttle, progress, run)
                     known = {blob.digest: blobs.size(blob.digest) for blob in bundle.blobs() if blob.size is None}
             finally:
                 key.close()
@@ -120,7 +130,7 @@ class PushFolder:
             state = job.poll(_LOOK_SECONDS)
         return self._public.read_text()
 
-    def advance(self, grants: Sequence[Grant], seconds: float, again: bool = False) -> JobState:
+    def advance(self, grants: Sequence[Mapping[str, Any]], seconds: float, again: bool = False) -> JobState:
         """Hands over the grants, once, and says how far the push is.
 
         C(again): the answer to this very call was lost. If it told the outcome, that is lost with it, and each target
@@ -134,7 +144,7 @@ class PushFolder:
                 "with very many targets, in batches ('serial')."
             )
         if grants and not self._grants.exists():
-            _publish(self._grants, json.dumps([asdict(grant) for grant in grants]))
+            _publish(self._grants, json.dumps(grants))
         return Job(self._staging.folder).poll(seconds)
 
     def remove(self) -> None:
@@ -154,13 +164,14 @@ class PushFolder:
     def _stopped(self) -> bool:
         return (self._staging.folder / "stop").exists()
 
-    def _wait(self) -> list[Grant]:
+    def _wait(self) -> list[dict[str, Any]]:
         deadline = time.monotonic() + WAIT_SECONDS
         while not self._grants.exists():
             if self._stopped() or time.monotonic() > deadline:
                 raise ImageError(f"the targets gave no permission within {WAIT_SECONDS:.0f} seconds")
             time.sleep(_LOOK_SECONDS)
-        return [Grant.parse(entry) for entry in json.loads(self._grants.read_text())]
+        grants: list[dict[str, Any]] = json.loads(self._grants.read_text())
+        return grants
 
     def _leave(self, blobs: Staging) -> None:
         """Keeps the outcome until it has been read, if anybody has come back at all; then leaves nothing."""
@@ -178,11 +189,3 @@ def _publish(path: Path, text: str) -> None:
     with open(new, "w", opener=private_opener) as file:
         file.write(text)
     os.replace(new, path)
-
-
-def _pieces(bundle: Bundle) -> dict[str, Piece]:
-    return {
-        blob.digest: Piece(blob.digest, blob.size, blob.media_type, image.reference)
-        for image in bundle.images
-        for blob in image.blobs()
-    }

@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.daytwo.aws.plugins.module_utils._image import authorize
 from ansible_collections.daytwo.aws.plugins.module_utils._image import host as hosts
+from ansible_collections.daytwo.aws.plugins.module_utils._image import target as targets
 from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
 from ansible_collections.daytwo.aws.plugins.module_utils._image.host import PHASES, READ_ONLY_PHASES, carry_out
 from ansible_collections.daytwo.aws.plugins.module_utils._image.model import Bundle, EngineFacts, Target
+from ansible_collections.daytwo.aws.plugins.module_utils._image.push import PushFolder
 from ansible_collections.daytwo.aws.plugins.module_utils._image.worker import JobState
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.builders import (
     TAG,
@@ -221,7 +224,7 @@ def test_only_the_phases_of_a_state_are_done(tmp_path: Path, engine: FakeEngine,
 
 
 def test_only_looking_is_allowed_in_check_mode() -> None:
-    assert READ_ONLY_PHASES == ("inspect",)
+    assert READ_ONLY_PHASES == ("facts", "inspect")
 
 
 @pytest.mark.parametrize(
@@ -253,14 +256,28 @@ def test_a_load_takes_the_permission_to_push_away_first(
     tmp_path: Path, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     order: list[str] = []
-    monkeypatch.setattr(hosts, "revoke", lambda staging, key: order.append(f"revoke {key}"))
-    monkeypatch.setattr(hosts, "load_bundle", lambda *_dummy: order.append("load") or {"loaded": []})
+    monkeypatch.setattr(authorize, "revoke", lambda staging, key: order.append(f"revoke {key}"))
+    monkeypatch.setattr(targets, "load_bundle", lambda *_dummy: order.append("load") or {"loaded": []})
     monkeypatch.setattr(hosts.Job, "advance", lambda self, token, work, seconds: _at_once(work))
     call = Calls(tmp_path / "root", state="loaded", bundle=V1.bundle.to_dict())
     call("load", token="one", public_key="ssh-ed25519 AAAA")
     assert order == ["revoke ssh-ed25519 AAAA", "load"]
     call("load", token="two")
     assert order[2:] == ["load"]
+
+
+def test_a_host_is_asked_before_there_is_a_bundle(tmp_path: Path, engine: FakeEngine) -> None:
+    engine.has(V1, TAG)
+    call = Calls(tmp_path / "root", state="loaded", bundle={})
+    assert call("facts", host="a") == {"target": {"host": "a", **engine.facts(str(tmp_path / "root")).to_dict()}}
+    assert not call.root.exists()
+
+
+def test_a_staging_folder_that_is_not_ours_is_refused_when_a_host_is_asked(tmp_path: Path, engine: FakeEngine) -> None:
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root").chmod(0o777)
+    with pytest.raises(ImageError, match=r"staging_dir: .* is not a folder that only user id"):
+        Calls(tmp_path / "root", state="loaded", bundle={})("facts", host="a")
 
 
 def _at_once(work: Any) -> Any:
@@ -277,7 +294,7 @@ def test_a_source_waits_to_push_where_a_target_lacks_something(
         started.append(source)
         return "ssh-ed25519 AAAA"
 
-    monkeypatch.setattr(hosts.PushFolder, "start", start)
+    monkeypatch.setattr(PushFolder, "start", start)
     engine.has(ENGINE, "app:v1")
     has = FakeEngine() if lacks else FakeEngine().has(ENGINE, "app:v1")
     other = Target("full", facts(staging=-1), "192.0.2.1")  # refused, so that it is not looked for
