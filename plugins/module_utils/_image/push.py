@@ -93,7 +93,7 @@ class PushFolder:
         run: Run,
     ) -> str:
         """Starts the process and returns its public key. It has an engine write at once, before there is a grant."""
-        from .ssh import EphemeralKey, Grant, Piece, push
+        from .ssh import EphemeralKey, Grant, Piece, push, quick_ciphers
 
         pieces = {
             blob.digest: Piece(blob.digest, blob.size, blob.media_type, image.reference)
@@ -112,8 +112,9 @@ class PushFolder:
                 with blobs.in_use():
                     _publish(self._public, key.public)
                     giving = source.begin(blobs, self._go_on, progress) if isinstance(source, Export) else source
+                    ciphers = quick_ciphers(run)  # while the targets are asked for permission
                     grants = [Grant.parse(entry) for entry in self._wait()]
-                    pushed = push(grants, pieces, giving, key, self._staging, throttle, progress, run)
+                    pushed = push(grants, pieces, giving, key, self._staging, throttle, progress, run, ciphers)
                     known = {blob.digest: blobs.size(blob.digest) for blob in bundle.blobs() if blob.size is None}
             finally:
                 key.close()
