@@ -46,11 +46,8 @@ class Export:
     images: Sequence[WantedImage]
     digests: Sequence[str]
 
-    def begin(self, staging: Staging, check: Callable[[], None], progress: Progress) -> Arrivals:
+    def begin(self, arrivals: Arrivals, check: Callable[[], None], progress: Progress) -> None:
         """Has the engine write in a thread of its own, as long as C(check) does not raise."""
-        from .arrivals import Arrivals
-
-        arrivals = Arrivals(staging, check)
 
         def tell(doing: str, done: int, in_all: int) -> None:
             check()
@@ -58,7 +55,7 @@ class Export:
 
         def work() -> None:
             try:
-                self.source.stage(self.images, self.digests, staging, tell, arrivals)
+                self.source.stage(self.images, self.digests, arrivals.staging, tell, arrivals)
                 arrivals.end()
             except ImageError as error:
                 arrivals.end(error)
@@ -70,7 +67,6 @@ class Export:
 
         # An engine that says nothing must not keep this process from ending.
         threading.Thread(target=work, daemon=True).start()
-        return arrivals
 
 
 class PushFolder:
@@ -93,6 +89,7 @@ class PushFolder:
         run: Run,
     ) -> str:
         """Starts the process and returns its public key. It has an engine write at once, before there is a grant."""
+        from .arrivals import Arrivals
         from .ssh import EphemeralKey, Grant, Piece, push, quick_ciphers
 
         pieces = {
@@ -111,7 +108,10 @@ class PushFolder:
                 # What was exported must stay until it has been read, whatever another run of the same images removes.
                 with blobs.in_use():
                     _publish(self._public, key.public)
-                    giving = source.begin(blobs, self._go_on, progress) if isinstance(source, Export) else source
+                    arrivals = Arrivals(blobs, self._go_on)
+                    if isinstance(source, Export):
+                        source.begin(arrivals, self._go_on, progress)
+                    giving = arrivals if isinstance(source, Export) else source
                     ciphers = quick_ciphers(run)  # while the targets are asked for permission
                     grants = [Grant.parse(entry) for entry in self._wait()]
                     pushed = push(grants, pieces, giving, key, self._staging, throttle, progress, run, ciphers)
