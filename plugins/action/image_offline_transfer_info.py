@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Names the host by its inventory name, and refuses plays whose hosts do not stay in step where that is asked for."""
+"""Asks by the module of the transfer, so that Ansible packs one for both; refuses plays that do not stay in step."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from ansible.errors import AnsibleActionFail
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 
+from ..modules.image_offline_transfer_info import OPTIONS
 from ..plugin_utils._aws_environment import kept_from_hosts
+from ..plugin_utils._image.flow import slice_of
 
 # C(debug) is C(linear) with a debugger.
 _IN_STEP = ("linear", "debug")
@@ -23,9 +25,9 @@ class ActionModule(ActionBase):
 
     def run(self, tmp: Optional[str] = None, task_vars: Optional[dict[str, Any]] = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
-        arguments = dict(self._task.args)
+        given = self._task.args
         strategy = self._strategy()
-        if boolean(arguments.pop("lockstep", False)) and strategy.removeprefix("ansible.builtin.") not in _IN_STEP:
+        if boolean(given.get("lockstep", False)) and strategy.removeprefix("ansible.builtin.") not in _IN_STEP:
             raise AnsibleActionFail(
                 f"The play's strategy is {strategy!r}. What to carry is planned once, from what all targets lack, so "
                 "they must stay in step: use the strategy 'linear' (Ansible's default) for this play, with forks and "
@@ -33,20 +35,36 @@ class ActionModule(ActionBase):
             )
         variables = task_vars or {}
         name = variables.get("inventory_hostname")
-        address = arguments.pop("address", None) or self._templar.template(variables.get("ansible_host")) or name
-        given = arguments.pop("port", None) or self._templar.template(variables.get("ansible_port")) or 22
+        address = given.get("address") or self._templar.template(variables.get("ansible_host")) or name
+        number = given.get("port") or self._templar.template(variables.get("ansible_port")) or 22
         try:
-            port = int(given)
+            port = int(number)
         except ValueError:
-            raise AnsibleActionFail(f"port: {given!r} is no number. Give the port of this host's SSH server.") from None
-        arguments.setdefault("name", name)
+            raise AnsibleActionFail(
+                f"port: {number!r} is no number. Give the port of this host's SSH server."
+            ) from None
+        options = self.validate_argument_spec(OPTIONS)[1]
+        arguments = {
+            "state": "loaded",
+            "bundle": {},
+            "docker_host": options["docker_host"],
+            # The host's, as it stands in the task; validation has put this machine's home and variables into it.
+            "staging_dir": given.get("staging_dir"),
+            "work": slice_of("facts", host=options["name"] or name),
+        }
         # As for the transfer itself; it spares a call for each file that Ansible would put there.
         if self._connection.has_pipelining:
             self._connection.set_option("pipelining", True)
         with kept_from_hosts(self):
             result.update(
-                self._execute_module(module_args=arguments, task_vars=task_vars, wrap_async=self._task.async_val)
+                self._execute_module(
+                    module_name="daytwo.aws.image_offline_transfer",
+                    module_args=arguments,
+                    task_vars=task_vars,
+                    wrap_async=self._task.async_val,
+                )
             )
+        result["invocation"] = {"module_args": options}
         if "target" in result:
             result["target"] = {**result["target"], "address": address, "port": port}
         return result

@@ -491,10 +491,8 @@ seconds:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._image.docker import DEFAULT_HOST
-from ..module_utils._image.errors import ImageError
-from ..module_utils._image.host import READ_ONLY_PHASES, carry_out
-from ..module_utils._image.transfer import disk_words
+from ..module_utils._image.engine import DEFAULT_HOST
+from ..module_utils._image.errors import ImageError, disk_words
 
 # Options that only the action plugin uses. A host never gets them.
 CONTROLLER_OPTIONS = {
@@ -555,6 +553,7 @@ HOST_OPTIONS = {
         "options": {
             "phase": {"type": "str", "required": True},
             "seconds": {"type": "int", "required": True},
+            "host": {"type": "str"},
             "token": {"type": "str", "no_log": False},
             "targets": {"type": "list", "elements": "dict"},
             "grants": {"type": "list", "elements": "dict"},
@@ -592,6 +591,9 @@ REQUIRED_IF = [
 
 
 def main() -> None:
+    # Not above: the controller, too, imports this file, for the options, and would compile what only a host needs.
+    from ..module_utils._image.host import READ_ONLY_PHASES, carry_out
+
     module = AnsibleModule(
         argument_spec=dict(CONTROLLER_OPTIONS, **HOST_OPTIONS),
         required_if=REQUIRED_IF,

@@ -130,35 +130,23 @@ target:
       sample: {path: /var/lib/docker, free_bytes: 52000000000, device: 65024}
 """
 
-import platform
-
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._image.docker import DEFAULT_HOST, DockerEngine
-from ..module_utils._image.errors import ImageError
-from ..module_utils._image.staging import check_root, root_for
+from ..module_utils._image.engine import DEFAULT_HOST
+
+OPTIONS = {
+    "docker_host": {"type": "str", "default": DEFAULT_HOST},
+    "staging_dir": {"type": "path"},
+    "name": {"type": "str"},
+    "lockstep": {"type": "bool", "default": False},
+    "address": {"type": "str"},
+    "port": {"type": "int"},
+}
 
 
 def main() -> None:
-    module = AnsibleModule(
-        argument_spec={
-            "docker_host": {"type": "str", "default": DEFAULT_HOST},
-            "staging_dir": {"type": "path"},
-            "name": {"type": "str"},
-            "lockstep": {"type": "bool", "default": False},
-            "address": {"type": "str"},
-            "port": {"type": "int"},
-        },
-        supports_check_mode=True,
-    )
-    params = module.params
-    try:
-        root = root_for(params["staging_dir"])
-        check_root(root)
-        facts = DockerEngine(params["docker_host"]).facts(root)
-    except ImageError as error:
-        module.fail_json(msg=str(error))
-    module.exit_json(changed=False, target={"host": params["name"] or platform.node(), **facts.to_dict()})
+    module = AnsibleModule(argument_spec=OPTIONS, supports_check_mode=True)
+    module.fail_json(msg="This module is its action plugin. Run it as daytwo.aws.image_offline_transfer_info.")
 
 
 if __name__ == "__main__":

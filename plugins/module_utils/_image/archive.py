@@ -15,12 +15,14 @@ from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, BinaryIO, Callable, Optional
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, Callable, Optional
 
-from .arrivals import Arrivals
 from .errors import ImageError
 from .model import Image, hex_of
 from .staging import CHUNK, Staging, private_opener
+
+if TYPE_CHECKING:
+    from .arrivals import Arrivals
 
 # What stands before a member, instead of content: names are some hundred bytes.
 _HEADER_TYPES = (

@@ -13,10 +13,9 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any, BinaryIO, Callable, Optional, cast
 from urllib.parse import quote, urlencode
 
-from .engine import AHEAD_LABEL, Archive, EngineError, Progress
+from .engine import AHEAD_LABEL, DEFAULT_HOST, Archive, EngineError, Progress
 from .model import Disk, EngineFacts, StoredImage, chain_ids, checked_digest
 
-DEFAULT_HOST = "unix:///var/run/docker.sock"
 # An answer about one image is some kilobytes; a list of thousands of images a few megabytes.
 _MAX_ANSWER = 64 * 1024 * 1024
 _MAX_LINE = 1024 * 1024

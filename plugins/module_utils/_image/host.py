@@ -1,6 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The host's side of a transfer, cut into calls of some seconds each. The controller decides which comes next."""
+"""The host's side of a transfer, cut into calls of some seconds each. The controller decides which comes next.
+
+Each phase imports what it alone needs: a host compiles all of it anew for every call, which is a good part of a call.
+What a job does is imported before it starts.
+"""
 
 from __future__ import annotations
 
@@ -8,34 +12,31 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from typing import Any, Optional, Union
+from typing import TYPE_CHECKING, Any, Optional, Union
 
-from .ahead import Pushed, load_ahead, loading_ahead, remove_ahead
-from .authorize import authorize, forget, host_keys, remove, revoke, user, withdraw
-from .docker import DockerEngine
-from .engine import Engine, Progress
 from .errors import ImageError
-from .http import Client
 from .model import Bundle, Target, checked_digest, hex_of
-from .plan import ImagePlan, misgivings, needed_blobs, plan_load, refusal, refusals
-from .push import Export, PushFolder
 from .run import Run
-from .source import EngineSource, Login, Offer, RegistrySource, parse_wanted
-from .ssh import Grant, own_address
-from .staging import Staging, root_for
-from .target import load_bundle
+from .staging import Staging, check_root, root_for
 from .throttle import Throttle
-from .transfer import BlobSource, StagedSource, Transfer, fetch, send
 from .worker import Job
+
+if TYPE_CHECKING:
+    from .engine import Engine, Progress
+    from .http import Client
+    from .plan import ImagePlan
+    from .push import Export
+    from .source import Offer, RegistrySource
+    from .transfer import BlobSource, Transfer
 
 # A URL is good for some minutes, so the last of many must not wait for long; then it is signed anew.
 SEND_SECONDS = 60.0
-READ_ONLY_PHASES = ("inspect",)
+READ_ONLY_PHASES = ("facts", "inspect")
 PHASES = {
     "saved": ("inspect", "export", "send", "offer", "clean"),
     "pushed": ("push", "clean"),
     "authorized": ("authorize",),
-    "loaded": ("inspect", "load", "clean"),
+    "loaded": ("facts", "inspect", "load", "clean"),
     "revoked": ("revoke",),
 }
 
@@ -55,6 +56,8 @@ def carry_out(params: Mapping[str, Any], run: Run) -> dict[str, Any]:
 
 def engine_of(params: Mapping[str, Any]) -> Engine:
     """The engine that the options name."""
+    from .docker import DockerEngine
+
     return DockerEngine(params["docker_host"], float(params["timeout"]))
 
 
@@ -66,14 +69,20 @@ class _Host:
         self.run = run
         self.work: Mapping[str, Any] = params["work"]
         self.seconds = float(self.work["seconds"])
-        self.client = Client(ca_path=params["ca_path"])
         self.throttle = Throttle(params["bandwidth_limit"])
 
     @property
     def root(self) -> str:
         return root_for(self.params["staging_dir"])
 
+    def client(self) -> Client:
+        from .http import Client
+
+        return Client(ca_path=self.params["ca_path"])
+
     def transfers(self) -> Sequence[Transfer]:
+        from .transfer import Transfer
+
         return [Transfer.parse(entry) for entry in self.work["transfers"] or ()]
 
     def staging(self, role: str, bundle: Optional[Bundle] = None) -> Staging:
@@ -85,6 +94,8 @@ class _Host:
 class _Source(_Host):
     def inspect(self) -> dict[str, Any]:
         """Resolves all images without reading a layer."""
+        from .source import EngineSource, parse_wanted
+
         source: Any = self._registry() if self.params["source"] == "registry" else EngineSource(engine_of(self.params))
         offer: Offer = source.offer(parse_wanted(self.params["images"], self.work["platform"]))
         return {
@@ -95,6 +106,8 @@ class _Source(_Host):
 
     def export(self) -> dict[str, Any]:
         """Has the engine write the wanted blobs into the staging folder; asked again until it is done."""
+        from .source import EngineSource, parse_wanted
+
         staging = self.staging("saved")
         digests = [checked_digest(digest, "work.digests") for digest in self.work["digests"] or ()]
         wanted = parse_wanted(self.params["images"])
@@ -109,13 +122,15 @@ class _Source(_Host):
 
     def send(self) -> dict[str, Any]:
         """PUTs blobs to the store, from the registry or from the staging folder; asked again until it is done."""
+        from .transfer import StagedSource, send
+
         staging, transfers = self.staging("saved"), self.transfers()
         from_registry = self.params["source"] == "registry"
         source: BlobSource = self._registry() if from_registry else StagedSource(staging)
 
         def work(progress: Progress) -> dict[str, Any]:
             tell = job.watched(progress)
-            outcomes = send(transfers, source, self.client, SEND_SECONDS, self.throttle, tell)
+            outcomes = send(transfers, source, self.client(), SEND_SECONDS, self.throttle, tell)
             return {"outcomes": [outcome.to_dict() for outcome in outcomes]}
 
         with staging.in_use():
@@ -133,6 +148,10 @@ class _Source(_Host):
 
         It holds the key and waits for the targets' permission. The controller plans by the same rules as this call.
         """
+        from .plan import needed_blobs, refusals
+        from .push import PushFolder
+        from .ssh import own_address
+
         seen = self.inspect()
         bundle = Bundle.parse(seen["bundle"])
         targets = [Target.parse(entry, "work.targets") for entry in self.work["targets"] or ()]
@@ -154,9 +173,10 @@ class _Source(_Host):
 
     def push(self) -> dict[str, Any]:
         """Tells the waiting process the grants, and how far it is; asked again until it is done, which ends it."""
+        from .push import PushFolder
+
         waiting = PushFolder(self.root, self.work["token"])
-        grants = [Grant.parse(entry) for entry in self.work["grants"] or ()]
-        state = waiting.advance(grants, self.seconds, self.work["again"])
+        state = waiting.advance(self.work["grants"] or (), self.seconds, self.work["again"])
         cleaned = state.state != "running"
         if cleaned:
             self.clean()
@@ -164,13 +184,20 @@ class _Source(_Host):
 
     def clean(self) -> dict[str, Any]:
         if self.work["token"]:
+            from .push import PushFolder
+
             PushFolder(self.root, self.work["token"]).remove()
         return {"removed": self.staging("saved").remove()}
 
     def _export(self, digests: Sequence[str]) -> Export:
+        from .push import Export
+        from .source import EngineSource, parse_wanted
+
         return Export(EngineSource(engine_of(self.params)), parse_wanted(self.params["images"]), digests)
 
     def _registry(self) -> RegistrySource:
+        from .source import Login, RegistrySource
+
         params = self.params
         login = Login(
             params["registry_username"],
@@ -178,10 +205,15 @@ class _Source(_Host):
             params["registry_config_path"],
             bool(params["plain_http"]),
         )
-        return RegistrySource(self.client, login, self.run)
+        return RegistrySource(self.client(), login, self.run)
 
 
 class _Target(_Host):
+    def facts(self) -> dict[str, Any]:
+        """What the host has, before there is a bundle."""
+        check_root(self.root)
+        return {"target": {"host": self.work["host"], **engine_of(self.params).facts(self.root).to_dict()}}
+
     def inspect(self) -> dict[str, Any]:
         """Compares the bundle with what the engine has. Refuses a load that is certain not to fit."""
         bundle, staging = Bundle.parse(self.params["bundle"]), self.staging("loaded")
@@ -194,6 +226,11 @@ class _Target(_Host):
         Where all is well it cleans up in the same call. Where C(transfers) are not all, or some must be signed anew,
         nothing is loaded yet. A permission to push, if there is one, is taken away before anything else.
         """
+        from .ahead import loading_ahead
+        from .authorize import remove, revoke
+        from .target import load_bundle
+        from .transfer import fetch
+
         bundle, staging = Bundle.parse(self.params["bundle"]), self.staging("loaded")
         if self.work["public_key"]:
             revoke(staging, self.work["public_key"])
@@ -213,7 +250,7 @@ class _Target(_Host):
             if wanted:
                 beside = loading_ahead(bundle, engine, staging, verified, progress)
             with beside as problems:
-                outcomes = fetch(wanted, staging, self.client, verified, self.throttle, job.watched(progress))
+                outcomes = fetch(wanted, staging, self.client(), verified, self.throttle, job.watched(progress))
             result = {**seen, "outcomes": [outcome.to_dict() for outcome in outcomes], "loaded": None, "left": None}
             result["not_ahead"] = [problem] if problem else problems
             if self.work["more"] or any(not outcome.settled for outcome in outcomes):
@@ -231,6 +268,8 @@ class _Target(_Host):
         return {**state.to_dict(), "cleaned": cleaned}
 
     def _compared(self, bundle: Bundle, staging: Staging, engine: Engine) -> dict[str, Any]:
+        from .plan import misgivings, plan_load, refusal
+
         facts = engine.facts(self.root)
         plans = plan_load(bundle, facts)
         # What is loaded already takes no more room.
@@ -247,6 +286,8 @@ class _Target(_Host):
 
     def authorize(self) -> dict[str, Any]:
         """Permits the source to push what is lacking here, and starts a process that loads it as it comes."""
+        from .authorize import authorize, host_keys, user
+
         work, staging = self.work, self.staging("loaded")
         sizes = {checked_digest(entry["digest"], "work.blobs"): entry["size"] for entry in work["blobs"] or ()}
         hexadecimal = {hex_of(digest): size for digest, size in sizes.items()}
@@ -256,6 +297,9 @@ class _Target(_Host):
 
     def revoke(self) -> dict[str, Any]:
         """Takes the permission away at once; what had come with it when nothing is loaded from that any more."""
+        from .ahead import remove_ahead
+        from .authorize import forget, withdraw
+
         staging, key = self.staging("loaded"), self.work["public_key"]
         revoked = withdraw(staging, key)
         busy = self._ahead(staging).end(self.seconds) is not None
@@ -266,6 +310,10 @@ class _Target(_Host):
         return {"revoked": revoked, "busy": busy, "left": left}
 
     def clean(self) -> dict[str, Any]:
+        from .ahead import remove_ahead
+        from .authorize import remove
+        from .plan import plan_load
+
         staging = self.staging("loaded")
         busy = self._ahead(staging).end(self.seconds) is not None
         left = None if busy else remove_ahead(engine_of(self.params), staging)
@@ -281,6 +329,8 @@ class _Target(_Host):
         return Job(staging.folder, "ahead")
 
     def _load_ahead(self, staging: Staging, digests: Sequence[str]) -> None:
+        from .ahead import Pushed, load_ahead
+
         bundle, engine, job = Bundle.parse(self.params["bundle"]), engine_of(self.params), self._ahead(staging)
 
         def work(progress: Progress) -> dict[str, Any]:

@@ -13,27 +13,29 @@ import os
 import re
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Callable, Optional, Union
+from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 
-from .arrivals import Arrivals
-from .engine import Progress
-from .errors import ImageError
+from .errors import ImageError, disk_words
 from .model import Bundle
-from .run import Run
-from .source import EngineSource, WantedImage
-from .ssh import EphemeralKey, Grant, push
 from .staging import Staging, private_opener
-from .throttle import Throttle
-from .transfer import BlobSource, Piece, disk_words
 from .worker import Job, JobState
+
+if TYPE_CHECKING:
+    from .arrivals import Arrivals
+    from .engine import Progress
+    from .run import Run
+    from .source import EngineSource, WantedImage
+    from .throttle import Throttle
+    from .transfer import BlobSource
 
 # The role asks all targets of a batch for permission in between; a minute or two is long for that.
 WAIT_SECONDS = 120.0
 _TELL_SECONDS = 5.0
+_LOOK_SECONDS = 0.02
 
 
 @dataclass(frozen=True)
@@ -44,9 +46,8 @@ class Export:
     images: Sequence[WantedImage]
     digests: Sequence[str]
 
-    def begin(self, staging: Staging, check: Callable[[], None], progress: Progress) -> Arrivals:
+    def begin(self, arrivals: Arrivals, check: Callable[[], None], progress: Progress) -> None:
         """Has the engine write in a thread of its own, as long as C(check) does not raise."""
-        arrivals = Arrivals(staging, check)
 
         def tell(doing: str, done: int, in_all: int) -> None:
             check()
@@ -54,7 +55,7 @@ class Export:
 
         def work() -> None:
             try:
-                self.source.stage(self.images, self.digests, staging, tell, arrivals)
+                self.source.stage(self.images, self.digests, arrivals.staging, tell, arrivals)
                 arrivals.end()
             except ImageError as error:
                 arrivals.end(error)
@@ -66,7 +67,6 @@ class Export:
 
         # An engine that says nothing must not keep this process from ending.
         threading.Thread(target=work, daemon=True).start()
-        return arrivals
 
 
 class PushFolder:
@@ -89,6 +89,15 @@ class PushFolder:
         run: Run,
     ) -> str:
         """Starts the process and returns its public key. It has an engine write at once, before there is a grant."""
+        from .arrivals import Arrivals
+        from .ssh import EphemeralKey, Grant, push, quick_ciphers
+        from .transfer import Piece
+
+        pieces = {
+            blob.digest: Piece(blob.digest, blob.size, blob.media_type, image.reference)
+            for image in bundle.images
+            for blob in image.blobs()
+        }
 
         job = Job(self._staging.folder)
 
@@ -104,9 +113,13 @@ class PushFolder:
                 # What was exported must stay until it has been read, whatever another run of the same images removes.
                 with blobs.in_use():
                     _publish(self._public, key.public)
-                    giving = source.begin(blobs, self._go_on, progress) if isinstance(source, Export) else source
-                    grants = self._wait()
-                    pushed = push(grants, _pieces(bundle), giving, key, self._staging, throttle, progress, run)
+                    arrivals = Arrivals(blobs, self._go_on)
+                    if isinstance(source, Export):
+                        source.begin(arrivals, self._go_on, progress)
+                    giving = arrivals if isinstance(source, Export) else source
+                    ciphers = quick_ciphers(run)  # while the targets are asked for permission
+                    grants = [Grant.parse(entry) for entry in self._wait()]
+                    pushed = push(grants, pieces, giving, key, self._staging, throttle, progress, run, ciphers)
                     known = {blob.digest: blobs.size(blob.digest) for blob in bundle.blobs() if blob.size is None}
             finally:
                 key.close()
@@ -119,10 +132,10 @@ class PushFolder:
             if state.state != "running":
                 self.remove()  # it has told why, and need not wait
                 raise ImageError(f"transport: the source cannot begin: {state.error}")
-            state = job.poll(0.1)
+            state = job.poll(_LOOK_SECONDS)
         return self._public.read_text()
 
-    def advance(self, grants: Sequence[Grant], seconds: float, again: bool = False) -> JobState:
+    def advance(self, grants: Sequence[Mapping[str, Any]], seconds: float, again: bool = False) -> JobState:
         """Hands over the grants, once, and says how far the push is.
 
         C(again): the answer to this very call was lost. If it told the outcome, that is lost with it, and each target
@@ -136,7 +149,7 @@ class PushFolder:
                 "with very many targets, in batches ('serial')."
             )
         if grants and not self._grants.exists():
-            _publish(self._grants, json.dumps([asdict(grant) for grant in grants]))
+            _publish(self._grants, json.dumps(grants))
         return Job(self._staging.folder).poll(seconds)
 
     def remove(self) -> None:
@@ -156,13 +169,14 @@ class PushFolder:
     def _stopped(self) -> bool:
         return (self._staging.folder / "stop").exists()
 
-    def _wait(self) -> list[Grant]:
+    def _wait(self) -> list[dict[str, Any]]:
         deadline = time.monotonic() + WAIT_SECONDS
         while not self._grants.exists():
             if self._stopped() or time.monotonic() > deadline:
                 raise ImageError(f"the targets gave no permission within {WAIT_SECONDS:.0f} seconds")
-            time.sleep(0.1)
-        return [Grant.parse(entry) for entry in json.loads(self._grants.read_text())]
+            time.sleep(_LOOK_SECONDS)
+        grants: list[dict[str, Any]] = json.loads(self._grants.read_text())
+        return grants
 
     def _leave(self, blobs: Staging) -> None:
         """Keeps the outcome until it has been read, if anybody has come back at all; then leaves nothing."""
@@ -170,7 +184,7 @@ class PushFolder:
         patience = WAIT_SECONDS if self._grants.exists() else 0.0 if self._public.exists() else _TELL_SECONDS
         deadline = time.monotonic() + patience
         while not self._stopped() and time.monotonic() < deadline:
-            time.sleep(0.1)
+            time.sleep(_LOOK_SECONDS)
         blobs.remove()
         self._staging.remove()
 
@@ -180,11 +194,3 @@ def _publish(path: Path, text: str) -> None:
     with open(new, "w", opener=private_opener) as file:
         file.write(text)
     os.replace(new, path)
-
-
-def _pieces(bundle: Bundle) -> dict[str, Piece]:
-    return {
-        blob.digest: Piece(blob.digest, blob.size, blob.media_type, image.reference)
-        for image in bundle.images
-        for blob in image.blobs()
-    }

@@ -9,20 +9,23 @@ import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 from .archive import stage_saved
-from .arrivals import Arrivals
-from .engine import Engine, Progress
 from .errors import ImageError
-from .http import Client, Readable
 from .manifest import MANIFEST_TYPES
 from .model import DOCKER_LAYER, Blob, Bundle, Image, Layer, StoredImage
 from .reference import Platform, Reference
 from .registry import Registry, find_credentials
-from .run import Run
-from .staging import Staging
-from .transfer import BlobSource, Transfer
+from .transfer import BlobSource
+
+if TYPE_CHECKING:
+    from .arrivals import Arrivals
+    from .engine import Engine, Progress
+    from .http import Client, Readable
+    from .run import Run
+    from .staging import Staging
+    from .transfer import Transfer
 
 _DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
 _DEFAULT_LOGINS = "~/.docker/config.json"

@@ -148,11 +148,14 @@ def push(
     throttle: Throttle,
     progress: Progress,
     run: Run,
+    ciphers: Optional[str] = None,
 ) -> list[Pushed]:
-    """Pushes to several targets at once; one that fails leaves the others done. The outcome of each."""
+    """Pushes to several targets at once; one that fails leaves the others done. The outcome of each.
+
+    C(ciphers): those of C(quick_ciphers), or None for the client's own order.
+    """
     in_all = sum(pieces[digest].size or 0 for grant in grants for digest in grant.digests)
     done, lock = 0, threading.Lock()
-    ciphers = quick_ciphers(run)
 
     def count(host: str, size: int) -> None:
         nonlocal done

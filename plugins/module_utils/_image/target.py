@@ -13,11 +13,10 @@ from typing import Any, Optional
 from .ahead import remove_ahead
 from .archive import LoadArchive
 from .engine import Engine, EngineError, Progress
-from .errors import ImageError
+from .errors import ImageError, disk_words
 from .model import Bundle, EngineFacts, Image, StoredImage
 from .plan import plan_load
 from .staging import Staging
-from .transfer import disk_words
 
 _HASHES_AT_ONCE = 2
 

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import hashlib
 import threading
@@ -16,8 +15,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Callable, Optional, Protocol
 
-from .engine import Progress
-from .errors import ImageError
+from .engine import FETCHING, SENDING, Progress
+from .errors import ImageError, disk_words
 from .http import Client, HttpBodyError, HttpError, Readable
 from .model import Outcome, checked_digest, hex_of, stored_version
 from .staging import CHUNK, Staging, private_opener
@@ -28,7 +27,6 @@ PARALLEL = 4
 # From this size on, blobs are fetched one after the other: the lowest layers come first, and the engine unpacks them
 # while the others are on their way. It takes longer for that than one connection takes to bring them.
 LARGE = 8 * 1024 * 1024
-SENDING, FETCHING = "sending", "fetching"
 # On a slow link a chunk takes many seconds; what is told must not wait for its end.
 _PIECE = 256 * 1024
 _BROKEN_BODIES = 5
@@ -202,12 +200,6 @@ def _each(
         pools = [many if large is None or transfer.length < large else single for transfer in transfers]
         outcomes = [pool.submit(safely, transfer) for pool, transfer in zip(pools, transfers)]
         return [outcome.result() for outcome in outcomes]
-
-
-def disk_words(error: OSError) -> str:
-    """What a fault of the staging folder's disk means to an operator."""
-    words = f"{error.strerror or error}: {error.filename or 'the staging folder'}"
-    return words + (". Make room there, or give another staging_dir." if error.errno == errno.ENOSPC else "")
 
 
 def _body(source: BlobSource, transfer: Transfer) -> Iterator[bytes]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import sys
 import threading
 import time
 from contextlib import suppress
@@ -20,14 +21,13 @@ from pathlib import Path
 from typing import Any, Callable, Optional
 
 from .engine import Progress
-from .errors import ImageError
+from .errors import ImageError, disk_words
 from .staging import private_opener
-from .transfer import disk_words
 
 _RESERVE = 64 * 1024
 # A controller that lost its connection tries for more than a minute to be back; one that is not by then was killed.
 PATIENCE_SECONDS = 120.0
-_LOOK_SECONDS = 0.05
+_LOOK_SECONDS = 0.01
 
 
 @dataclass(frozen=True)
@@ -181,6 +181,7 @@ class Job:
             os.setsid()
             if not os.fork():
                 code = 1
+                sys.meta_path.insert(0, _Gone())
                 _detach()
                 self._run(token, work)
                 if afterwards is not None:
@@ -228,6 +229,17 @@ class Job:
         with open(new, "w", opener=private_opener) as file:
             json.dump(state.to_dict(), file)
         os.replace(new, self._state)
+
+
+class _Gone:
+    """Refuses to import more of the collection in a job's process.
+
+    Ansible takes the archive that the module came in away when the module ends: sooner or later than the job asks.
+    """
+
+    def find_spec(self, name: str, path: object, target: object = None) -> None:
+        if name.startswith(__package__):
+            raise ImportError(f"{name} must be imported before the job starts")
 
 
 def _detach() -> None:

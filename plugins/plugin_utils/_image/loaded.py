@@ -8,9 +8,9 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Optional
 
+from ...module_utils._image.engine import FETCHING
 from ...module_utils._image.model import Blob, Bundle, EngineFacts, Object, Outcome, total
 from ...module_utils._image.plan import plan_load
-from ...module_utils._image.transfer import FETCHING
 from ...module_utils._result import ItemResult, summarize
 from .flow import Folder, Host, Progress, cleaned, megabytes, run_job, slice_of
 from .s3 import UNITS_AT_ONCE, S3Path

@@ -16,11 +16,6 @@ from ...module_utils._image.errors import ImageError
 from ...module_utils._image.model import Blob, Object, Outcome, hex_of, stored_version
 from ...module_utils._image.plan import Carry, Part, split
 
-try:
-    from botocore.exceptions import BotoCoreError, ClientError
-except ImportError:  # the action plugin names the missing library
-    BotoCoreError = ClientError = Exception
-
 # A URL is handed out for one slice of some seconds; a single part may take longer on a slow link.
 URL_SECONDS = 900
 # Enough for several slices at any speed, and some tens of kilobytes of arguments.
@@ -128,7 +123,7 @@ class S3Path:
                 MultipartUpload={"Parts": parts},
                 **({} if replace else {"IfNoneMatch": "*"}),
             )
-        except (ClientError, BotoCoreError) as error:
+        except refusals() as error:
             # Another run put the same content there first, or took this upload away since its own was complete. Where
             # an object is to be replaced, the one that is there proves nothing.
             first = not replace and error_code(error) in ("PreconditionFailed", "NoSuchUpload", "412")
@@ -140,7 +135,7 @@ class S3Path:
     def abort(self, key: str, upload_id: str) -> None:
         try:
             self._client.abort_multipart_upload(**self._common, Key=key, UploadId=upload_id)
-        except (ClientError, BotoCoreError) as error:
+        except refusals() as error:
             if error_code(error) != "NoSuchUpload":
                 raise self._explained("abort an upload in", error) from error
 
@@ -177,7 +172,7 @@ class S3Path:
     def _head(self, digest: str) -> Optional[Object]:
         try:
             answer = self._client.head_object(**self._common, Key=self._key(digest))
-        except (ClientError, BotoCoreError) as error:
+        except refusals() as error:
             if error_code(error) in ("404", "NoSuchKey", "NotFound"):
                 return None
             raise self._explained("read", error) from error
@@ -190,18 +185,25 @@ class S3Path:
             url = self._client.generate_presigned_url(
                 method, Params={**self._common, **parameters}, ExpiresIn=URL_SECONDS
             )
-        except (ClientError, BotoCoreError) as error:
+        except refusals() as error:
             raise self._explained("sign a URL for", error) from error
         return str(url)
 
     def _call(self, doing: str, method: str, **parameters: Any) -> Any:
         try:
             return getattr(self._client, method)(**self._common, **parameters)
-        except (ClientError, BotoCoreError) as error:
+        except refusals() as error:
             raise self._explained(doing, error) from error
 
     def _explained(self, doing: str, error: Exception) -> ImageError:
         return explained(self._options, doing, error)
+
+
+def refusals() -> tuple[type[Exception], ...]:
+    """What botocore raises. Not imported above: where no bucket is the way, the controller need not wait for it."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    return BotoCoreError, ClientError
 
 
 def error_code(error: Exception) -> str:

@@ -9,9 +9,9 @@ from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Callable, Optional
 
+from ...module_utils._image.engine import SENDING
 from ...module_utils._image.model import Blob, Bundle, Outcome, total
 from ...module_utils._image.plan import Carry, Need, needed_blobs, plan_carry
-from ...module_utils._image.transfer import SENDING
 from ...module_utils._result import ItemResult, summarize
 from .flow import Folder, Host, Progress, cleaned, megabytes, run_job
 from .offered import SaveOptions, ask, export
@@ -21,15 +21,20 @@ from .s3 import S3Path
 def save(host: Host, open_path: Callable[[], S3Path], options: SaveOptions, progress: Progress) -> dict[str, Any]:
     """Observe, plan, carry, verify; in check mode only the first two.
 
-    C(open_path) is called while the source is asked, since making a client takes as long as that.
+    C(open_path) is called, and the bucket looked for, while the source is asked: that takes as long.
     """
     began = time.monotonic()
+
+    def opened() -> S3Path:
+        path = open_path()
+        path.check()
+        return path
+
     with ThreadPoolExecutor(max_workers=1) as pool:
-        opening = pool.submit(open_path)
+        opening = pool.submit(opened)
         offered = ask(host, options)
         path = opening.result()
     bundle = offered.bundle
-    path.check()
     # When every target is refused nothing is needed; only when none was named, everything is.
     needs = needed_blobs(bundle, offered.targets) if offered.targets or not options.targets else ()
     present = path.present([need.blob.digest for need in needs])

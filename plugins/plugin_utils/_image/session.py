@@ -12,16 +12,6 @@ from typing import Any, Optional
 from ...module_utils._image.errors import ImageError
 from .s3 import BucketOptions, explained
 
-try:
-    import boto3
-    from botocore.config import Config
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    HAS_BOTO3 = True
-except ImportError:
-    HAS_BOTO3 = False
-
-
 _IDENTITIES = {"AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ROLE_ARN"}
 
 
@@ -52,8 +42,14 @@ def s3_client(options: Mapping[str, Any], bucket: BucketOptions) -> Any:
 
     SigV4 is named because boto3 signs URLs with SigV2 by default for some regions and endpoints (facts: S3).
     """
-    if not HAS_BOTO3:
-        raise ImageError("The controller needs boto3 for transport=s3: install it for the Python that runs Ansible.")
+    try:
+        import boto3
+        from botocore.config import Config
+        from botocore.exceptions import BotoCoreError, ClientError
+    except ImportError as error:
+        raise ImageError(
+            "The controller needs boto3 for transport=s3: install it for the Python that runs Ansible."
+        ) from error
     if options.get("profile") and (options.get("access_key") or options.get("secret_key")):
         raise ImageError("profile: excludes access_key and secret_key. Give one or the other.")
     given = [name for name in ("access_key", "secret_key", "session_token") if options.get(name)]
@@ -103,7 +99,7 @@ def _bucket_region(client: Any, bucket: str) -> Optional[str]:
     """Where the bucket is: S3 says so in a header, also when it refuses."""
     try:
         answer = client.head_bucket(Bucket=bucket)
-    except ClientError as error:
+    except client.exceptions.ClientError as error:
         # What is refused here is refused by the calls that follow, too; their answers have words, a HEAD has none.
         answer = error.response
     headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})

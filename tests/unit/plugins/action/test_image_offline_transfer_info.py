@@ -15,6 +15,8 @@ from ansible.playbook.play import Play
 from ansible.playbook.task import Task
 from ansible.template import Templar, trust_as_template
 from ansible_collections.daytwo.aws.plugins.action.image_offline_transfer_info import ActionModule
+from ansible_collections.daytwo.aws.plugins.modules.image_offline_transfer import CONTROLLER_OPTIONS
+from ansible_collections.daytwo.aws.plugins.plugin_utils._image.flow import SLICE_SECONDS
 
 
 def run(
@@ -50,18 +52,14 @@ def run(
     )
     sent: dict[str, Any] = {}
 
-    def execute(module_args: dict[str, Any], **_dummy: Any) -> dict[str, Any]:
-        sent.update(module_args)
-        if environment:
-            sent["environment"] = task.environment
-        return {"changed": False, "target": {"host": module_args["name"]}}
+    def execute(module_name: str, module_args: dict[str, Any], **_dummy: Any) -> dict[str, Any]:
+        sent.update(module_args, module=module_name, environment=task.environment)
+        return {"changed": False, "target": {"host": module_args["work"]["host"]}}
 
     plugin._execute_module = execute
     result = plugin.run(task_vars={"inventory_hostname": "private-a", **(variables or {})})
     assert result["changed"] is False
-    if variables:
-        sent["target"] = result["target"]
-    return sent
+    return {**sent, "target": result["target"]}
 
 
 def test_the_module_goes_by_a_pipe_where_the_connection_has_one() -> None:
@@ -72,13 +70,27 @@ def test_the_module_goes_by_a_pipe_where_the_connection_has_one() -> None:
 
 @pytest.mark.parametrize(("name", "sent"), [(None, "private-a"), ("other", "other")])
 def test_a_target_is_called_by_its_inventory_name_unless_told_otherwise(name: Optional[str], sent: str) -> None:
-    assert run(None, **({"name": name} if name else {}))["name"] == sent
+    assert run(None, **({"name": name} if name else {}))["target"]["host"] == sent
+
+
+def test_the_transfer_s_own_module_is_asked_so_that_ansible_packs_one_for_both() -> None:
+    sent = run(None, docker_host="unix:///there", staging_dir="~/here", lockstep=False, address="10.0.0.9", port=2222)
+    assert sent["module"] == "daytwo.aws.image_offline_transfer"
+    # Not this machine's home, and nothing that is the controller's business.
+    assert {name: sent[name] for name in set(sent) - {"module", "environment", "target"}} == {
+        "state": "loaded",
+        "bundle": {},
+        "docker_host": "unix:///there",
+        "staging_dir": "~/here",
+        "work": {"phase": "facts", "seconds": SLICE_SECONDS, "host": "private-a"},
+    }
+    assert set(sent) & set(CONTROLLER_OPTIONS) == set()
 
 
 @pytest.mark.parametrize("strategy", ["linear", "ansible.builtin.linear", "debug", "ansible.builtin.debug", None])
 @pytest.mark.parametrize("depth", [1, 3])
-def test_the_option_lockstep_is_not_sent(strategy: Optional[str], depth: int) -> None:
-    assert run(strategy, depth, lockstep=True) == {"name": "private-a"}
+def test_a_play_in_step_is_asked(strategy: Optional[str], depth: int) -> None:
+    assert run(strategy, depth, lockstep=True)["target"]["host"] == "private-a"
 
 
 @pytest.mark.parametrize("strategy", ["free", "ansible.builtin.free", "host_pinned", "other.linear"])
@@ -87,7 +99,7 @@ def test_toolchain_under_strategy_free_there_is_no_lockstep(strategy: str, depth
     """facts: toolchain: under strategy free, run_once runs once per host."""
     with pytest.raises(AnsibleActionFail, match=f"The play's strategy is '{strategy}'.*use the strategy 'linear'"):
         run(strategy, depth, lockstep=True)
-    assert run(strategy, depth) == {"name": "private-a"}
+    assert run(strategy, depth)["target"]["host"] == "private-a"
 
 
 @pytest.mark.parametrize(
@@ -98,7 +110,7 @@ def test_lockstep_is_read_as_a_boolean(value: Any, refused: bool) -> None:
         with pytest.raises(AnsibleActionFail):
             run("free", lockstep=value)
     else:
-        assert run("free", lockstep=value) == {"name": "private-a"}
+        assert run("free", lockstep=value)["target"]["host"] == "private-a"
 
 
 def test_no_aws_variable_of_the_play_s_environment_reaches_a_host() -> None:
@@ -123,3 +135,8 @@ def test_where_a_source_reaches_the_host(variables: dict[str, Any], address: str
 def test_a_port_that_is_no_number_is_refused() -> None:
     with pytest.raises(AnsibleActionFail, match="port: 'ssh' is no number"):
         run(None, port="ssh")
+
+
+def test_an_option_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(AnsibleActionFail, match=r"Unsupported parameters.*dockerhost"):
+        run(None, dockerhost="unix:///there")

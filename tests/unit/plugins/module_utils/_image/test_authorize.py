@@ -360,19 +360,27 @@ def test_a_file_that_cannot_be_edited_is_told(staging: Staging, home: Path) -> N
 
 
 def scan(lines: str, error: Optional[OSError] = None) -> Any:
+    """A server that has these keys."""
+
     def run(command: list[str], text: str, descriptors: tuple[int, ...]) -> tuple[int, str, str]:
         if error:
             raise error
-        assert command in [["ssh-keyscan", "-T", "5", "-p", port, "127.0.0.1"] for port in ("2222", "22")]
-        return 0, lines, ""
+        asked = [word for word in command if word not in ("-t", "ed25519")]
+        assert asked in [["ssh-keyscan", "-T", "5", "-p", port, "127.0.0.1"] for port in ("2222", "22")]
+        kind = command[command.index("-t") + 1] if "-t" in command else ""
+        return 0, "".join(line for line in lines.splitlines(True) if kind in line), ""
 
     return run
 
 
 def test_the_host_s_own_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SSH_CONNECTION", raising=False)
-    lines = "# 127.0.0.1:2222 SSH-2.0-OpenSSH_9.2\n[127.0.0.1]:2222 ssh-ed25519 AAAA\n[127.0.0.1]:2222 ssh-rsa BBBB\n"
-    assert host_keys(2222, scan(lines)) == ["ssh-ed25519 AAAA", "ssh-rsa BBBB"]
+    head, port = "# 127.0.0.1:2222 SSH-2.0-OpenSSH_9.2\n", "[127.0.0.1]:2222"
+    lines = f"{head}{port} ssh-ed25519 AAAA\n{port} ssh-rsa BBBB\n"
+    assert host_keys(2222, scan(lines)) == ["ssh-ed25519 AAAA"]
+    # All that there are, where there is none of this kind.
+    lines = f"{head}{port} ecdsa-sha2-nistp256 AAAA\n{port} ssh-rsa BBBB\n"
+    assert host_keys(2222, scan(lines)) == ["ecdsa-sha2-nistp256 AAAA", "ssh-rsa BBBB"]
     with pytest.raises(ImageError, match="no SSH server answers at this host's loopback, port 2222, 22"):
         host_keys(2222, scan("# 127.0.0.1:2222\n"))
     with pytest.raises(ImageError, match=r"ssh-keyscan cannot run on this host: .* Install the OpenSSH client"):
@@ -403,4 +411,4 @@ def test_the_key_of_a_server_behind_a_forwarded_port(monkeypatch: pytest.MonkeyP
         return 0, "[127.0.0.1]:2022 ssh-ed25519 AAAA\n" if asked[-1] == "2022" else "", ""
 
     assert host_keys(45439, run) == ["ssh-ed25519 AAAA"]
-    assert asked == ["45439", "2022"]
+    assert asked == ["45439", "45439", "2022"]

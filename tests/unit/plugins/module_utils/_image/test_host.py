@@ -18,10 +18,12 @@ import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._image import ahead
 from ansible_collections.daytwo.aws.plugins.module_utils._image import authorize as authorizing
 from ansible_collections.daytwo.aws.plugins.module_utils._image import host as hosts
+from ansible_collections.daytwo.aws.plugins.module_utils._image import target as targets
 from ansible_collections.daytwo.aws.plugins.module_utils._image.ahead import loading_ahead
 from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
 from ansible_collections.daytwo.aws.plugins.module_utils._image.host import PHASES, READ_ONLY_PHASES, carry_out
 from ansible_collections.daytwo.aws.plugins.module_utils._image.model import Bundle, Disk, EngineFacts, Target
+from ansible_collections.daytwo.aws.plugins.module_utils._image.push import PushFolder
 from ansible_collections.daytwo.aws.plugins.module_utils._image.staging import Staging
 from ansible_collections.daytwo.aws.plugins.module_utils._image.worker import Job, JobState
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.builders import (
@@ -231,7 +233,7 @@ def test_only_the_phases_of_a_state_are_done(tmp_path: Path, engine: FakeEngine,
 
 
 def test_only_looking_is_allowed_in_check_mode() -> None:
-    assert READ_ONLY_PHASES == ("inspect",)
+    assert READ_ONLY_PHASES == ("facts", "inspect")
 
 
 @pytest.mark.parametrize(
@@ -263,8 +265,8 @@ def test_a_load_takes_the_permission_to_push_away_first(
     tmp_path: Path, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     order: list[str] = []
-    monkeypatch.setattr(hosts, "revoke", lambda staging, key: order.append(f"revoke {key}"))
-    monkeypatch.setattr(hosts, "load_bundle", lambda *_dummy: order.append("load") or {"loaded": [], "left": None})
+    monkeypatch.setattr(authorizing, "revoke", lambda staging, key: order.append(f"revoke {key}"))
+    monkeypatch.setattr(targets, "load_bundle", lambda *_dummy: order.append("load") or {"loaded": [], "left": None})
     monkeypatch.setattr(hosts.Job, "advance", lambda self, token, work, seconds: _at_once(work))
     call = Calls(tmp_path / "root", state="loaded", bundle=V1.bundle.to_dict())
     call("load", token="one", public_key="ssh-ed25519 AAAA")
@@ -281,7 +283,7 @@ class Permitted:
         home.mkdir()
         monkeypatch.setattr(authorizing, "authorized_keys", lambda _home=None: home / ".ssh" / "authorized_keys")
         monkeypatch.setattr(authorizing.pwd, "getpwuid", lambda _uid: SimpleNamespace(pw_dir=str(home), pw_name="me"))
-        monkeypatch.setattr(hosts, "host_keys", lambda port, run: ["ssh-ed25519 BBBB"])
+        monkeypatch.setattr(authorizing, "host_keys", lambda port, run: ["ssh-ed25519 BBBB"])
         monkeypatch.setattr(ahead, "LEAST", 1)
         self.made, self.bundle = made, made.bundle.to_dict()
         self.calls = {
@@ -417,6 +419,20 @@ def test_room_that_what_is_loaded_ahead_has_taken_is_not_asked_for_again(
     assert set(plan["blobs"]) == set(made.content), "what is told is what was lacking"
 
 
+def test_a_host_is_asked_before_there_is_a_bundle(tmp_path: Path, engine: FakeEngine) -> None:
+    engine.has(V1, TAG)
+    call = Calls(tmp_path / "root", state="loaded", bundle={})
+    assert call("facts", host="a") == {"target": {"host": "a", **engine.facts(str(tmp_path / "root")).to_dict()}}
+    assert not call.root.exists()
+
+
+def test_a_staging_folder_that_is_not_ours_is_refused_when_a_host_is_asked(tmp_path: Path, engine: FakeEngine) -> None:
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root").chmod(0o777)
+    with pytest.raises(ImageError, match=r"staging_dir: .* is not a folder that only user id"):
+        Calls(tmp_path / "root", state="loaded", bundle={})("facts", host="a")
+
+
 def _at_once(work: Any) -> Any:
     return JobState("", "done", result=work(lambda *_dummy: None))
 
@@ -431,7 +447,7 @@ def test_a_source_waits_to_push_where_a_target_lacks_something(
         started.append(source)
         return "ssh-ed25519 AAAA"
 
-    monkeypatch.setattr(hosts.PushFolder, "start", start)
+    monkeypatch.setattr(PushFolder, "start", start)
     engine.has(ENGINE, "app:v1")
     has = FakeEngine() if lacks else FakeEngine().has(ENGINE, "app:v1")
     other = Target("full", facts(staging=-1), "192.0.2.1")  # refused, so that it is not looked for

@@ -8,8 +8,8 @@ import json
 import os
 import signal
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Callable, Optional
 
@@ -20,7 +20,6 @@ from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import Im
 from ansible_collections.daytwo.aws.plugins.module_utils._image.model import hex_of
 from ansible_collections.daytwo.aws.plugins.module_utils._image.push import Export, PushFolder
 from ansible_collections.daytwo.aws.plugins.module_utils._image.source import EngineSource, parse_wanted
-from ansible_collections.daytwo.aws.plugins.module_utils._image.ssh import Grant
 from ansible_collections.daytwo.aws.plugins.module_utils._image.staging import Staging
 from ansible_collections.daytwo.aws.plugins.module_utils._image.throttle import NO_LIMIT, Throttle
 from ansible_collections.daytwo.aws.plugins.module_utils._image.transfer import StagedSource
@@ -131,7 +130,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
         yield one
 
 
-def finished(waiting: PushFolder, grants: Sequence[Grant]) -> Any:
+def finished(waiting: PushFolder, grants: Sequence[Mapping[str, Any]]) -> Any:
     end = time.monotonic() + ENOUGH
     while True:
         state = waiting.advance(grants, 1)
@@ -151,7 +150,7 @@ def test_it_waits_pushes_tells_and_goes(source: Source, server: Server) -> None:
     assert server.held() == {}
     server.permit(key, sizes(source.made))
     digests = list(source.made.content)
-    state = finished(waiting, [server.grant(digests)])
+    state = finished(waiting, [asdict(server.grant(digests))])
     assert (state.state, state.error) == ("done", None)
     (outcome,) = state.result["pushed"]
     total = sum(map(len, source.made.content.values()))
@@ -163,7 +162,7 @@ def test_it_waits_pushes_tells_and_goes(source: Source, server: Server) -> None:
     until(lambda: not alive(pid))
     assert not source.root.exists()
     # The call that told the outcome ended the process; when its answer was lost, the call that is made again says so.
-    lost = waiting.advance([server.grant(digests)], 0, again=True)
+    lost = waiting.advance([asdict(server.grant(digests))], 0, again=True)
     assert (lost.state, lost.result) == ("done", {"pushed": []})
 
 
@@ -174,7 +173,7 @@ def test_what_an_engine_writes_is_pushed_meanwhile(source: Source, server: Serve
     other = [("blobs/sha256/" + "0" * 64, b"of a layer that the target has")]
     waiting, key = source.export(tar_of([*other, *reversed(list(zip(names, content.values())))]))
     server.permit(key, dict.fromkeys(content))
-    state = finished(waiting, [server.grant(list(content))])
+    state = finished(waiting, [asdict(server.grant(list(content)))])
     assert (state.state, state.error) == ("done", None)
     (outcome,) = state.result["pushed"]
     assert (outcome["error"], outcome["sent"]) == (None, sum(map(len, content.values())))
@@ -189,7 +188,7 @@ def test_what_an_engine_gives_wrongly_is_no_blob_on_the_target(source: Source, s
     members = [(member_of(digest), data[:-1] + b"!") for digest, data in content.items()]
     waiting, key = source.export(tar_of(members))
     server.permit(key, dict.fromkeys(content))
-    state = finished(waiting, [server.grant(list(content))])
+    state = finished(waiting, [asdict(server.grant(list(content)))])
     (outcome,) = state.result["pushed"]
     assert "other content under this digest" in outcome["error"] or "is not whole on this host" in outcome["error"]
     assert (outcome["digests"], state.result["sizes"]) == ([], {})
@@ -203,9 +202,9 @@ def test_the_outcome_stays_though_an_engine_still_writes(source: Source, server:
     waiting, key = source.export(saved, seconds=0.1)
     server.permit(key, dict.fromkeys(content))
     grant = replace(server.grant(list(content)), host_keys=(f"ssh-ed25519 {key.public.split()[1]}",))
-    waiting.advance([grant], 0)
+    waiting.advance([asdict(grant)], 0)
     time.sleep(2.5)  # the controller's next call is on its way
-    state = waiting.advance([grant], 0)
+    state = waiting.advance([asdict(grant)], 0)
     assert state.state == "done"
     assert "has another host key" in state.result["pushed"][0]["error"]
 
@@ -248,7 +247,7 @@ def test_it_goes_by_itself_when_nobody_asks_for_the_outcome(
     waiting, key = source.start()
     pid = source.process()
     server.permit(key, sizes(source.made))
-    waiting.advance([server.grant(list(source.made.content))], 0)
+    waiting.advance([asdict(server.grant(list(source.made.content)))], 0)
     until(lambda: not alive(pid))
     assert not source.root.exists()
     assert server.held() != {}
@@ -261,7 +260,7 @@ def test_a_push_that_nobody_asks_for_ends(source: Source, server: Server, monkey
     waiting, key = source.start(throttle=Throttle(100_000))
     pid = source.process()
     server.permit(key, sizes(source.made))
-    waiting.advance([server.grant(list(source.made.content))], 0)
+    waiting.advance([asdict(server.grant(list(source.made.content)))], 0)
     until(lambda: not alive(pid))
     largest = max(source.made.content, key=lambda digest: len(source.made.content[digest]))
     assert hex_of(largest) not in server.held(), "9 seconds' worth"
@@ -282,7 +281,7 @@ def test_it_ends_when_it_is_told_to_while_it_pushes(source: Source, server: Serv
     waiting, key = source.start(throttle=Throttle(100_000))
     pid = source.process()
     server.permit(key, sizes(source.made))
-    waiting.advance([server.grant(list(source.made.content))], 0)
+    waiting.advance([asdict(server.grant(list(source.made.content)))], 0)
     until(lambda: any(name.endswith(".part") for name in server.held()))
     waiting.remove()
     until(lambda: not alive(pid), 4)  # of the 9 that the rest would take
@@ -298,7 +297,7 @@ def test_two_runs_from_one_source_at_once(source: Source, tmp_path: Path) -> Non
         for (_waiting, key), target in zip(started, targets):
             target.permit(key, sizes(source.made))
         for (waiting, _key), target in zip(started, targets):
-            waiting.advance([target.grant(digests)], 0)
+            waiting.advance([asdict(target.grant(digests))], 0)
         for (waiting, _key), target in zip(started, targets):
             assert finished(waiting, []).state == "done"
             assert target.held() == {hex_of(digest): data for digest, data in source.made.content.items()}
@@ -308,7 +307,7 @@ def test_what_is_to_be_pushed_stays_though_another_run_cleans_up(source: Source,
     waiting, key = source.start()
     assert source.blobs.remove() is False
     server.permit(key, sizes(source.made))
-    state = finished(waiting, [server.grant(list(source.made.content))])
+    state = finished(waiting, [asdict(server.grant(list(source.made.content)))])
     assert state.result["pushed"][0]["error"] is None
 
 
@@ -347,13 +346,13 @@ def test_the_grants_are_taken_once(source: Source, server: Server) -> None:
     waiting, key = source.start()
     server.permit(key, sizes(source.made))
     grant = server.grant(list(source.made.content))
-    waiting.advance([grant], 0)
+    waiting.advance([asdict(grant)], 0)
     handed = source.folder() / "grants.json"
     written = handed.stat().st_mtime_ns
-    waiting.advance([grant], 0)
+    waiting.advance([asdict(grant)], 0)
     assert handed.stat().st_mtime_ns == written
     assert [entry["host"] for entry in json.loads(handed.read_text())] == ["one"]
-    assert finished(waiting, [grant]).state == "done"
+    assert finished(waiting, [asdict(grant)]).state == "done"
     assert server.accepted() == 1
 
 

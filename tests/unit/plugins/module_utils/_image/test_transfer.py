@@ -16,13 +16,12 @@ from typing import Any, Callable, Optional
 
 import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._image import transfer as transfers
+from ansible_collections.daytwo.aws.plugins.module_utils._image.engine import FETCHING, SENDING
 from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
 from ansible_collections.daytwo.aws.plugins.module_utils._image.http import Client
 from ansible_collections.daytwo.aws.plugins.module_utils._image.model import Outcome, hex_of
 from ansible_collections.daytwo.aws.plugins.module_utils._image.staging import CHUNK, Staging
 from ansible_collections.daytwo.aws.plugins.module_utils._image.transfer import (
-    FETCHING,
-    SENDING,
     StagedSource,
     Transfer,
     fetch,
