@@ -229,6 +229,9 @@ options:
         description: Seconds after which the call returns what it has.
         type: int
         required: true
+      host:
+        description: What to call the host.
+        type: str
       token:
         description: Names one attempt of a job that outlives the call.
         type: str
