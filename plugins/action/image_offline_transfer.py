@@ -85,7 +85,8 @@ class ActionModule(ActionBase):
         check_mode, diff = bool(self._task.check_mode), bool(self._task.diff)
         if options["state"] == "saved":
             corrupt = {entry["digest"]: entry["etag"] for entry in options["corrupt"]}
-            settings = SaveOptions(options["source"] != "registry", targets, corrupt, check_mode, diff)
+            from_engine, limit = options["source"] != "registry", options["bandwidth_limit"]
+            settings = SaveOptions(from_engine, targets, corrupt, check_mode, diff, limit)
             if bucket:
                 return save(host, lambda: S3Path(s3_client(options, bucket), bucket), settings, progress)
             return offer(host, settings, progress)

@@ -25,12 +25,14 @@ from .engine import AHEAD_LABEL, Engine, EngineError, Progress
 from .errors import ImageError
 from .model import Blob, Bundle, Image, Layer
 from .plan import lacking_layers, plan_load
-from .staging import Staging
+from .staging import Staging, is_ours
 
 # An engine takes about a tenth of a second for an image, however small: less than this is not worth it.
 LEAST = 8 * 1024 * 1024
-# After so long without a byte, nobody sends any more, or what is sent is seen only when it is complete.
+# After so long without a byte nobody sends any more. The first may take longer: the source pushes to other targets, or
+# waits for an engine.
 PATIENCE_SECONDS = 120.0
+FIRST_SECONDS = 900.0
 _LOOK_SECONDS = 0.1
 _CONFIG = "application/vnd.docker.container.image.v1+json"
 
@@ -41,8 +43,11 @@ class Arriving(Protocol):
     def intact(self, digest: str) -> bool:
         """Whether this one is there, with its digest. Raises ImageError where it will not be."""
 
-    def more(self) -> bool:
-        """Waits a moment; whether anything may still come."""
+    def wait(self) -> None:
+        """Waits a moment for more."""
+
+    def ended(self) -> bool:
+        """Whether no more comes, or what is there is for somebody else to load."""
 
 
 class Fetched:
@@ -58,8 +63,11 @@ class Fetched:
     def intact(self, digest: str) -> bool:
         return digest in self._verified
 
-    def more(self) -> bool:
-        return not self._ended.wait(_LOOK_SECONDS)
+    def wait(self) -> None:
+        self._ended.wait(_LOOK_SECONDS)
+
+    def ended(self) -> bool:
+        return self._ended.is_set()
 
 
 class Pushed:
@@ -70,7 +78,7 @@ class Pushed:
         self._digests = digests
         self._stopped = stopped
         self._intact: set[str] = set()
-        self._last = (-1, 0.0)
+        self._size, self._waited = 0, 0.0
 
     def intact(self, digest: str) -> bool:
         if digest not in self._intact and self._staging.complete(digest):
@@ -79,28 +87,34 @@ class Pushed:
             self._intact.add(digest)
         return digest in self._intact
 
-    def more(self) -> bool:
+    def wait(self) -> None:
         time.sleep(_LOOK_SECONDS)
-        size, now = sum(map(self._staging.size, self._digests)), time.monotonic()
-        if size != self._last[0]:
-            self._last = (size, now)
-        return not self._stopped() and now - self._last[1] < PATIENCE_SECONDS
+        size = sum(map(self._staging.size, self._digests))
+        self._size, self._waited = size, 0.0 if size != self._size else self._waited + _LOOK_SECONDS
+
+    def ended(self) -> bool:
+        return self._stopped() or self.given_up()
+
+    def given_up(self) -> bool:
+        """Whether nothing has come for long."""
+        return self._waited > (PATIENCE_SECONDS if self._size else FIRST_SECONDS)
 
 
 def load_ahead(bundle: Bundle, engine: Engine, staging: Staging, arriving: Arriving, progress: Progress) -> None:
     """Loads layers as they come, until all are there or no more comes. The images themselves are C(load_bundle)'s."""
     for image in bundle.images:
-        facts = engine.facts(str(staging.root)).with_ahead()
+        facts = engine.facts(str(staging.root)).with_ahead(staging.folder.name)
         if plan_load(Bundle((image,)), facts)[0].action != "load":
             continue
         lacking = list(lacking_layers(image, facts.chain_ids))
         while lacking:
+            if arriving.ended():
+                return
             here = list(takewhile(lambda layer: arriving.intact(layer.blob.digest), lacking))
             if len(here) == len(lacking) and (image is bundle.images[-1] or _size(here, staging) < LEAST):
                 break
             if _size(here, staging) < LEAST:
-                if not arriving.more():
-                    return
+                arriving.wait()
                 continue
             engine.load(_archive(image, here, lacking, staging), progress)
             del lacking[: len(here)]
@@ -140,12 +154,13 @@ def remove_ahead(engine: Engine, staging: Staging) -> Optional[str]:
     try:
         for image, folder in engine.ahead():
             # One that somebody has given a name is theirs.
-            if not image.names and (folder == str(staging.folder) or _is_gone(folder)):
+            abandoned = is_ours(os.path.basename(folder)) and _is_gone(folder)
+            if not image.names and (abandoned or folder == str(staging.folder)):
                 engine.remove(image)
     except EngineError as error:
         return (
             f"Layers may be left that were loaded ahead (images without a name, with the label {AHEAD_LABEL}); the "
-            f"next transfer to this host removes them: {error}"
+            f"next transfer of these images to this host removes them: {error}"
         )
     return None
 

@@ -27,6 +27,7 @@ from .run import Run
 from .staging import Staging, private_opener
 
 _MARK = "daytwo-image-transfer"
+_GRANT, _WITHDRAWN = "grant-", "withdrawn-"
 # Whoever pushes looks for its permission with each piece that comes.
 _SENT_OFF_SECONDS = 2.0
 _PUBLIC_KEY = re.compile(r"ssh-ed25519 [A-Za-z0-9+/]+={0,2}")
@@ -86,14 +87,18 @@ def revoke(staging: Staging, public_key: Optional[str], home: Optional[Path] = N
 
 
 def withdraw(staging: Staging, public_key: Optional[str], home: Optional[Path] = None) -> bool:
-    """The permission alone."""
-    return _edit(home, staging.folder.name, public_key)
+    """Ends the permission, also for whoever is at it."""
+    withdrawn = _edit(home, staging.folder.name, public_key)
+    for grant in [_grant(staging, public_key)] if public_key else staging.folder.glob(f"{_GRANT}*"):
+        with suppress(FileNotFoundError):
+            grant.rename(grant.with_name(_WITHDRAWN + grant.name))
+    return withdrawn
 
 
 def forget(staging: Staging, public_key: Optional[str], home: Optional[Path] = None) -> None:
-    """What a permission that was withdrawn has left."""
-    grants = [_grant(staging, public_key)] if public_key else list(staging.folder.glob("grant-*.json"))
-    for grant in grants:
+    """Removes what a permission that was withdrawn has left."""
+    name = _grant(staging, public_key).name if public_key else f"{_GRANT}*"
+    for grant in list(staging.folder.glob(_WITHDRAWN + name)):
         with suppress(FileNotFoundError):
             sizes = json.loads(grant.read_bytes())["sizes"]
             grant.unlink()
@@ -115,7 +120,7 @@ def remove(staging: Staging, home: Optional[Path] = None, loaded: bool = False) 
         _edit(home, staging.folder.name, None)
     removed = staging.remove()
     if loaded and not removed:
-        for grant in staging.folder.glob("grant-*.json"):
+        for grant in staging.folder.glob(f"{_GRANT}*"):
             grant.unlink(missing_ok=True)
         end = time.monotonic() + _SENT_OFF_SECONDS
         while staging.exists() and not (removed := staging.remove()) and time.monotonic() < end:
@@ -164,7 +169,7 @@ def _is_address(text: str) -> bool:
 
 def _grant(staging: Staging, public_key: str) -> Path:
     """Two runs that push into one folder at once have a key each, and a permission each."""
-    return staging.folder / f"grant-{hashlib.sha256(public_key.encode()).hexdigest()[:16]}.json"
+    return staging.folder / f"{_GRANT}{hashlib.sha256(public_key.encode()).hexdigest()[:16]}.json"
 
 
 def authorized_keys(home: Optional[Path] = None) -> Path:

@@ -81,13 +81,15 @@ class DockerEngine:
         version = self._json("GET", "/version")
         images: list[StoredImage] = []
         chains: set[str] = set()
-        ahead: set[str] = set()
+        ahead: dict[str, set[str]] = {}
         for entry in self._json("GET", "/images/json"):
             image = self.find(str(entry["Id"]))
             if image is None:
                 continue
-            if AHEAD_LABEL in (entry.get("Labels") or {}):
-                ahead.update(chain_ids(image.diff_ids))
+            folder = (entry.get("Labels") or {}).get(AHEAD_LABEL)
+            # One that has a name is somebody's.
+            if folder and not image.names:
+                ahead.setdefault(os.path.basename(str(folder)), set()).update(chain_ids(image.diff_ids))
             else:
                 images.append(image)
                 chains.update(chain_ids(image.diff_ids))
@@ -101,7 +103,7 @@ class DockerEngine:
             staging=_disk_of_nearest(staging_path),
             root=_disk(str(info.get("DockerRootDir"))),
             zstd=_major(str(version.get("Version"))) >= _FIRST_WITH_ZSTD,
-            ahead=frozenset(ahead - chains),
+            ahead={folder: frozenset(found) for folder, found in ahead.items()},
         )
 
     @_understood()

@@ -88,7 +88,7 @@ class _Host:
     def staging(self, role: str, bundle: Optional[Bundle] = None) -> Staging:
         # A host may be source and target of the same images at once; the two must not clean up after each other.
         bundle = bundle or Bundle.parse(self.params["bundle"])
-        return Staging(self.root, f"{role}-{bundle.key()}")
+        return Staging(self.root, bundle.folder(role))
 
 
 class _Source(_Host):
@@ -273,7 +273,7 @@ class _Target(_Host):
         facts = engine.facts(self.root)
         plans = plan_load(bundle, facts)
         # What is loaded already takes no more room.
-        left = plan_load(bundle, facts.with_ahead())
+        left = plan_load(bundle, facts.with_ahead(staging.folder.name))
         staged = sum({blob.digest: staging.size(blob.digest) for plan in left for blob in plan.blobs}.values())
         refused = refusal(left, staged, facts)
         if refused:
@@ -297,7 +297,6 @@ class _Target(_Host):
 
     def revoke(self) -> dict[str, Any]:
         """Takes the permission away at once; what had come with it when nothing is loaded from that any more."""
-        from .ahead import remove_ahead
         from .authorize import forget, withdraw
 
         staging, key = self.staging("loaded"), self.work["public_key"]
@@ -305,18 +304,17 @@ class _Target(_Host):
         busy = self._ahead(staging).end(self.seconds) is not None
         left = None
         if not busy:
-            left = remove_ahead(engine_of(self.params), staging) if staging.exists() else None
+            left = self._remove_ahead(staging) if staging.exists() else None
             forget(staging, key)
         return {"revoked": revoked, "busy": busy, "left": left}
 
     def clean(self) -> dict[str, Any]:
-        from .ahead import remove_ahead
         from .authorize import remove
         from .plan import plan_load
 
         staging = self.staging("loaded")
         busy = self._ahead(staging).end(self.seconds) is not None
-        left = None if busy else remove_ahead(engine_of(self.params), staging)
+        left = None if busy else self._remove_ahead(staging)
         try:
             plans = plan_load(Bundle.parse(self.params["bundle"]), engine_of(self.params).facts(self.root))
             loaded = all(plan.action == "none" for plan in plans)
@@ -328,14 +326,22 @@ class _Target(_Host):
     def _ahead(staging: Staging) -> Job:
         return Job(staging.folder, "ahead")
 
+    def _remove_ahead(self, staging: Staging) -> Optional[str]:
+        from .ahead import remove_ahead
+
+        # The load of another run that is at work here counts on it, and removes it.
+        return None if Job(staging.folder).running() else remove_ahead(engine_of(self.params), staging)
+
     def _load_ahead(self, staging: Staging, digests: Sequence[str]) -> None:
-        from .ahead import Pushed, load_ahead
+        from .ahead import Pushed, load_ahead, remove_ahead
 
         bundle, engine, job = Bundle.parse(self.params["bundle"]), engine_of(self.params), self._ahead(staging)
 
         def work(progress: Progress) -> dict[str, Any]:
-            load_ahead(bundle, engine, staging, Pushed(staging, digests, job.stopped), progress)
-            return {}
+            pushed = Pushed(staging, digests, job.stopped)
+            load_ahead(bundle, engine, staging, pushed, progress)
+            # Where the run was killed, nobody else may come for it.
+            return {"left": remove_ahead(engine, staging) if pushed.given_up() else None}
 
         with staging.in_use():
             # Another run of the same images may be at it already, or beyond.

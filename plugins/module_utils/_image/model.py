@@ -7,7 +7,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Optional
 
 from .errors import ImageError
@@ -117,6 +117,10 @@ class Bundle:
         identity = json.dumps([[image.tag, image.config.digest] for image in self.images])
         return hashlib.sha256(identity.encode()).hexdigest()[:20]
 
+    def folder(self, role: str) -> str:
+        """The name of the staging folder of a host that is C(saved) (source) or C(loaded) (target)."""
+        return f"{role}-{self.key()}"
+
     def with_sizes(self, sizes: Mapping[str, int]) -> Bundle:
         """The same bundle where sizes that have become known are filled in."""
 
@@ -206,7 +210,8 @@ class EngineFacts:
     """What a host has, read once.
 
     C(root) is None where this user may not look into the engine's folder. C(zstd): whether it unpacks zstd layers.
-    C(ahead): chain ids of layers that were loaded ahead of their images, and that go again if those never come.
+    C(ahead): chain ids of layers that were loaded ahead of their images, and that go again if those never come, by the
+    name of the staging folder of the transfer that they are for.
     """
 
     engine: str
@@ -218,11 +223,11 @@ class EngineFacts:
     staging: Disk
     root: Optional[Disk] = None
     zstd: bool = True
-    ahead: frozenset[str] = frozenset()
+    ahead: Mapping[str, frozenset[str]] = field(default_factory=dict, hash=False)
 
-    def with_ahead(self) -> EngineFacts:
-        """The same where layers that were loaded ahead count as there: for the load that they were loaded for."""
-        return replace(self, chain_ids=self.chain_ids | self.ahead)
+    def with_ahead(self, folder: str) -> EngineFacts:
+        """The same where layers that were loaded ahead count as there: for the transfer that they were loaded for."""
+        return replace(self, chain_ids=self.chain_ids | self.ahead.get(folder, frozenset()))
 
     def named(self, name: str) -> Optional[StoredImage]:
         """The image that holds a name now."""
@@ -239,6 +244,7 @@ class EngineFacts:
             "staging": self.staging.to_dict(),
             "root": self.root.to_dict() if self.root else None,
             "zstd": self.zstd,
+            "ahead": {folder: sorted(chains) for folder, chains in self.ahead.items()},
         }
 
 
@@ -265,6 +271,10 @@ class Target:
                 staging=Disk.parse(entry["staging"]),
                 root=Disk.parse(entry["root"]) if entry["root"] else None,
                 zstd=bool(entry["zstd"]),
+                ahead={
+                    str(folder): frozenset(checked_digest(item, where) for item in chains)
+                    for folder, chains in entry["ahead"].items()
+                },
             )
             address, port = str(entry.get("address") or ""), int(entry.get("port") or 22)
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, ImageError) as error:

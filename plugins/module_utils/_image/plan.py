@@ -182,7 +182,11 @@ def refusal(plans: Sequence[ImagePlan], staged: int, facts: EngineFacts) -> Opti
 
 def refusals(bundle: Bundle, targets: Iterable[Target]) -> dict[str, str]:
     """The targets whose engines are certain not to take the images, and why."""
-    reasons = {target.host: refusal(plan_load(bundle, target.facts), 0, target.facts) for target in targets}
+    reasons = {
+        # What a killed run has loaded ahead takes no more room.
+        target.host: refusal(plan_load(bundle, target.facts.with_ahead(bundle.folder("loaded"))), 0, target.facts)
+        for target in targets
+    }
     return {name: reason for name, reason in reasons.items() if reason}
 
 

@@ -60,7 +60,7 @@ class Export:
             except ImageError as error:
                 arrivals.end(error)
             except OSError as error:
-                arrivals.end(ImageError(disk_words(error)))
+                arrivals.end(ImageError(f"on the source: {disk_words(error)}"))
             except Exception as error:
                 # Whoever waits must learn of a fault of ours, too.
                 arrivals.end(ImageError(f"unexpected {type(error).__name__}: {error}"))

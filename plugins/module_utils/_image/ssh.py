@@ -376,5 +376,6 @@ def _refuse_for_good(grant: Grant, words: str) -> None:
         raise ImageError(
             f"{grant.host}: sshd refused the key that was authorized for user {grant.user}. Does it read "
             "~/.ssh/authorized_keys, allow public keys for this user, and see the source at the address in 'from'? "
+            "Or has the push taken longer than the permission lasts? Then run again. "
             f"It said: {words}"
         )

@@ -32,6 +32,11 @@ _OURS = re.compile(r"((?:saved|loaded)-[0-9a-f]{20}|push-[0-9a-f]{32})(\.removed
 _TRIES = 100
 
 
+def is_ours(name: str) -> bool:
+    """Whether a staging folder has such a name."""
+    return _OURS.fullmatch(name) is not None
+
+
 def default_root() -> str:
     """The folder that holds staging folders, one per user; /var/tmp since /tmp is often small and in memory."""
     return f"/var/tmp/daytwo-image-transfer-{os.geteuid()}"  # noqa: S108  create() refuses one that is not ours

@@ -61,7 +61,20 @@ def _load_image(
     image: Image, engine: Engine, staging: Staging, progress: Progress, verified: Collection[str]
 ) -> Loaded:
     # The engine is asked again: an earlier image of this very bundle may have brought layers, or somebody took some.
-    facts = engine.facts(str(staging.root)).with_ahead()
+    facts = engine.facts(str(staging.root))
+    ahead = facts.with_ahead(staging.folder.name)
+    try:
+        return _load_lacking(image, engine, staging, progress, verified, ahead)
+    except EngineError:
+        if ahead.chain_ids == facts.chain_ids:
+            raise
+    # What was loaded ahead may have gone again: docker image prune removes images without a name.
+    return _load_lacking(image, engine, staging, progress, verified, facts)
+
+
+def _load_lacking(
+    image: Image, engine: Engine, staging: Staging, progress: Progress, verified: Collection[str], facts: EngineFacts
+) -> Loaded:
     plan = plan_load(Bundle((image,)), facts)[0]
     if plan.action == "none":
         return Loaded(image.tag, True)

@@ -31,25 +31,35 @@ def slice_of(phase: str, seconds: int = SLICE_SECONDS, **work: Any) -> dict[str,
 
 @dataclass
 class Folder:
-    """The host's staging folder; whether the host has removed it already."""
+    """The host's staging folder; whether the host has removed it already, and what could not be removed."""
 
     cleaned: bool = False
+    left: Optional[str] = None
+
+
+def clean(host: Host, bundle: Bundle) -> Optional[str]:
+    """Has the host remove its staging folder; what it could not remove."""
+    while True:
+        answer = host({"bundle": bundle.to_dict(), "work": slice_of("clean")})
+        # An engine that still unpacks is waited for.
+        if not answer.get("busy"):
+            left: Optional[str] = answer.get("left")
+            return left
 
 
 @contextmanager
 def cleaned(host: Host, bundle: Bundle) -> Iterator[Folder]:
     """Removes the host's staging folder on every way out."""
-    call = {"bundle": bundle.to_dict(), "work": slice_of("clean")}
     folder = Folder()
     try:
         yield folder
     except BaseException:
         # What went wrong first is what must be told; the next run finds the folder and removes it.
         with suppress(Exception):
-            host(call)
+            clean(host, bundle)
         raise
     if not folder.cleaned:
-        host(call)
+        folder.left = clean(host, bundle)
 
 
 @dataclass

@@ -12,7 +12,7 @@ from ...module_utils._image.engine import FETCHING
 from ...module_utils._image.model import Blob, Bundle, EngineFacts, Object, Outcome, total
 from ...module_utils._image.plan import plan_load
 from ...module_utils._result import ItemResult, summarize
-from .flow import Folder, Host, Progress, cleaned, megabytes, run_job, slice_of
+from .flow import Folder, Host, Progress, clean, cleaned, megabytes, run_job, slice_of
 from .s3 import UNITS_AT_ONCE, S3Path
 
 _EXPIRED_LIMIT = 5
@@ -47,10 +47,11 @@ def load(
     if seen is None or (not check_mode and any(plan["action"] != "none" for plan in seen["plans"])):
         with cleaned(host, bundle) as folder:
             first = loading.carry_out(needed, folder)
+        loading.left = folder.left or loading.left
         seen = seen or first
     elif not check_mode and seen["leftover"]:
         # A run that was killed after its last load has left its folder.
-        loading.left = host({"bundle": bundle.to_dict(), "work": slice_of("clean")})["left"]
+        loading.left = clean(host, bundle)
     warnings = [*seen["misgivings"], *([loading.left] if loading.left else [])]
     if not loading.failures:
         warnings += [f"Layers could not be unpacked while others were on their way: {words}" for words in loading.slow]
@@ -154,9 +155,12 @@ class _Loading:
             work: dict[str, Any] = {"transfers": transfers, "more": more, "public_key": self._public_key}
             result = run_job(self._host, self._bundle, "load", tell, folder=folder, **work)
             self.revoked = self._public_key is not None
-            self.slow += result["not_ahead"]
-            for outcome in (Outcome(**entry) for entry in result["outcomes"]):
-                self._record(outcome, expired)
+            self.slow = list(dict.fromkeys([*self.slow, *result["not_ahead"]]))
+            outcomes = [Outcome(**entry) for entry in result["outcomes"]]
+            # Large blobs come one after the other: where something has come, the URLs of others had to wait.
+            stood_still = not any(outcome.received for outcome in outcomes)
+            for outcome in outcomes:
+                self._record(outcome, expired, stood_still)
                 if outcome.done or outcome.digest in self.errors:
                     waiting.remove(outcome.digest)
             if result["outcomes"]:
@@ -179,12 +183,12 @@ class _Loading:
                 self.errors[digest] = problem
         return {digest: objects[digest] for digest in needed if digest not in self.errors}
 
-    def _record(self, outcome: Outcome, expired: dict[str, int]) -> None:
+    def _record(self, outcome: Outcome, expired: dict[str, int], stood_still: bool) -> None:
         self.received += outcome.received
         if outcome.etag:
             self.etags[outcome.digest] = outcome.etag
         if outcome.expired:
-            expired[outcome.digest] = expired.get(outcome.digest, 0) + 1
+            expired[outcome.digest] = expired.get(outcome.digest, 0) + stood_still
             if expired[outcome.digest] <= _EXPIRED_LIMIT:
                 return
         if outcome.error:

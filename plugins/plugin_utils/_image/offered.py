@@ -22,6 +22,7 @@ class SaveOptions:
     corrupt: Mapping[str, Optional[str]]
     check_mode: bool
     diff: bool
+    bandwidth_limit: Optional[int] = None
 
 
 @dataclass(frozen=True)

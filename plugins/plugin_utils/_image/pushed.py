@@ -46,7 +46,7 @@ def offer(host: Host, options: SaveOptions, progress: Progress) -> dict[str, Any
         push = {
             "token": token,
             "public_key": offered.public_key,
-            "seconds": min(_LEAST_SECONDS + in_all // _SLOW, _MOST_SECONDS),
+            "seconds": min(_LEAST_SECONDS + in_all // min(_SLOW, options.bandwidth_limit or _SLOW), _MOST_SECONDS),
             "targets": _places(offered, needs),
         }
     elif token and offered.leftover:

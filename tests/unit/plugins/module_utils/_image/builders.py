@@ -163,9 +163,12 @@ class FakeEngine:
         return self
 
     def facts(self, staging_path: str) -> EngineFacts:
-        mine = facts(*(image for key, image in self.images.items() if key not in self.labels))
-        ahead = {chain for key in self.labels for chain in chain_ids(self.images[key].diff_ids)}
-        return replace(mine, ahead=frozenset(ahead - mine.chain_ids))
+        unnamed = {key: label for key, label in self.labels.items() if not self.images[key].names}
+        ahead: dict[str, frozenset[str]] = {}
+        for key, label in unnamed.items():
+            name = os.path.basename(label)
+            ahead[name] = ahead.get(name, frozenset()) | frozenset(chain_ids(self.images[key].diff_ids))
+        return replace(facts(*(image for key, image in self.images.items() if key not in unnamed)), ahead=ahead)
 
     def ahead(self) -> Sequence[tuple[StoredImage, str]]:
         return [(self.images[key], label) for key, label in self.labels.items()]

@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import Any, Callable
 
 import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._image import ahead
@@ -55,17 +55,21 @@ class Comes:
     def __init__(self, staging: Staging, content: dict[str, bytes], order: Sequence[str]) -> None:
         self.staging, self.content, self.order = staging, content, list(order)
         self.here: set[str] = set()
+        self.over = False
 
     def intact(self, digest: str) -> bool:
         return digest in self.here
 
-    def more(self) -> bool:
+    def ended(self) -> bool:
+        return self.over
+
+    def wait(self) -> None:
         if not self.order:
-            return False
+            self.over = True
+            return
         digest = self.order.pop(0)
         stage(self.staging, {digest: self.content[digest]})
         self.here.add(digest)
-        return True
 
 
 def in_order(*made: Made) -> list[str]:
@@ -105,7 +109,8 @@ def test_what_was_loaded_ahead_is_not_what_the_engine_has(staging: Staging) -> N
     load_ahead(V1.bundle, engine, staging, Comes(staging, content(V1), in_order(V1)), nothing)
     facts = engine.facts("")
     assert (facts.images, facts.chain_ids) == ((), frozenset())
-    assert facts.with_ahead().chain_ids == set(chain_ids(V1.image.diff_ids[:2]))
+    assert facts.with_ahead(staging.folder.name).chain_ids == set(chain_ids(V1.image.diff_ids[:2]))
+    assert facts.with_ahead("loaded-" + "1" * 20).chain_ids == frozenset()
 
 
 ORDERS: dict[str, tuple[Callable[[list[str]], list[str]], list[list[int]]]] = {
@@ -278,23 +283,69 @@ def test_a_pushed_blob_that_is_damaged_ends_it_and_stays_for_the_load_to_tell(st
 
 
 @pytest.mark.parametrize("stopped", [True, False])
-def test_nothing_more_is_waited_for_when_somebody_asks_to_end(
-    staging: Staging, stopped: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ahead, "_LOOK_SECONDS", 0)
-    assert pushed(staging, stopped).more() is not stopped
+def test_it_ends_when_somebody_asks_it_to(staging: Staging, stopped: bool) -> None:
+    arriving = pushed(staging, stopped)
+    assert (arriving.ended(), arriving.given_up()) == (stopped, False)
+
+
+def test_what_has_been_asked_to_end_begins_no_load(staging: Staging) -> None:
+    stage(staging, content(V1))
+    engine = FakeEngine()
+    load_ahead(V1.bundle, engine, staging, pushed(staging, stopped=True), nothing)
+    assert engine.loads == []
 
 
 def test_nothing_more_is_waited_for_when_nothing_comes(staging: Staging, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = [0.0]
+    """The first byte may take longer; what is no blob of ours does not count."""
     monkeypatch.setattr(ahead.time, "sleep", lambda seconds: None)
-    monkeypatch.setattr(ahead.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(ahead, "_LOOK_SECONDS", 1.0)
     staging.create()
     arriving = pushed(staging)
-    seen: list[Optional[bool]] = []
-    for now, data in [(0, b""), (100, b""), (119, b"x"), (238, b"x"), (240, b"x")]:
-        clock[0] = now
-        staging.part(digest_of(b"any")).write_bytes(data)
+    waited = []
+    for data in (b"", b"x", b"xy"):
         staging.part(V1.image.config.digest).write_bytes(data)
-        seen.append(arriving.more())
-    assert seen == [True, True, True, True, False]
+        for seconds in range(2000):
+            staging.part(digest_of(b"any")).write_bytes(b"x" * seconds)
+            arriving.wait()
+            if arriving.ended():
+                break
+        waited.append(seconds)
+    assert waited == [900, 121, 121]
+
+
+# -- two at once
+
+
+def test_layers_of_another_transfer_do_not_count_and_their_going_harms_nobody(staging: Staging, tmp_path: Path) -> None:
+    other, engine = Staging(str(tmp_path / "root"), "loaded-" + "1" * 20), FakeEngine()
+    load_ahead(V1.bundle, engine, other, Comes(other, content(V1), in_order(V1)), nothing)
+    stage(staging, content(V2))
+    assert load_bundle(V2.bundle, engine, staging, nothing)["loaded"][0]["done"]
+    assert layers_in(engine.loads[-1], V2) == [0, 1, 2]
+
+
+def test_layers_that_go_away_while_they_are_counted_on_are_loaded_once_more(staging: Staging) -> None:
+    class Pruned(FakeEngine):
+        """Somebody prunes between the look and the load."""
+
+        def load(self, archive: Any, progress: Any) -> None:
+            for image, _label in self.ahead():
+                self.remove(image)
+            super().load(archive, progress)
+
+    engine = FakeEngine()
+    load_ahead(V1.bundle, engine, staging, Comes(staging, content(V1), in_order(V1)), nothing)
+    stage(staging, content(V1))
+    pruned = Pruned(images=engine.images, labels=engine.labels)
+    (outcome,) = load_bundle(V1.bundle, pruned, staging, nothing)["loaded"]
+    assert outcome["done"], outcome
+    assert [layers_in(load, V1) for load in pruned.loads] == [[2], [0, 1, 2]]
+
+
+def test_an_image_with_the_label_that_somebody_named_is_theirs(staging: Staging) -> None:
+    engine = FakeEngine()
+    load_ahead(V1.bundle, engine, staging, Comes(staging, content(V1), in_order(V1)[:3]), nothing)
+    ((image, _label),) = engine.ahead()
+    engine.tag(image, "mine:1")
+    facts = engine.facts("")
+    assert (facts.named("mine:1") is not None, facts.ahead) == (True, {})

@@ -153,20 +153,22 @@ def test_what_was_loaded_ahead_is_told_apart(docker: Any) -> None:
     part_id = part.image.config.digest
     inspected = {**INSPECTED, "Id": part_id, "RepoTags": [], "RootFS": {"Layers": list(part.image.diff_ids)}}
     answers = {
-        "GET /images/json": [{"Id": ID, "Labels": {"a": "b"}}, {"Id": part_id, "Labels": {AHEAD_LABEL: "/staging/1"}}],
+        "GET /images/json": [
+            {"Id": ID, "Labels": {"a": "b"}},
+            {"Id": part_id, "Labels": {AHEAD_LABEL: "/staging/loaded-1"}},
+        ],
         f"GET /images/{part_id}/json": inspected,
     }
     engine = docker(answers)
     facts = engine.facts("/")
     assert [image.engine_id for image in facts.images] == [ID]
-    # The lowest layer is another image's as well.
     assert (facts.chain_ids, facts.ahead) == (
         frozenset(chain_ids(V1.image.diff_ids)),
-        frozenset(chain_ids(part.image.diff_ids)[1:]),
+        {"loaded-1": frozenset(chain_ids(part.image.diff_ids))},
     )
     docker.daemon.answers["GET /images/json"] = answers["GET /images/json"][1:]
     ((image, folder),) = engine.ahead()
-    assert (image.engine_id, image.names, folder) == (part_id, (), "/staging/1")
+    assert (image.engine_id, image.names, folder) == (part_id, (), "/staging/loaded-1")
     asked = next(line for line in docker.daemon.asked if "filters=" in line)
     assert json.loads(unquote(asked.partition("filters=")[2])) == {"label": [AHEAD_LABEL]}
 

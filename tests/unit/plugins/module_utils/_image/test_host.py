@@ -383,9 +383,39 @@ def test_a_permission_that_is_taken_back_leaves_nothing(permitted: Permitted) ->
     permitted.until(lambda: loads(permitted) == 1)
     busy = permitted.calls["revoked"]("revoke", seconds=0, public_key=KEY)
     assert (busy["revoked"], busy["busy"], permitted.keys.exists()) == (True, True, False)
+    assert list(permitted.staging.folder.glob("grant-*")) == [], "who pushes is sent off at once"
     slow.unlink()
+    # Its process has an engine of its own here; this one has what that would have left in a real one.
+    left_ahead(permitted)
     assert permitted.calls["revoked"]("revoke", public_key=KEY) == {"revoked": False, "busy": False, "left": None}
     assert not permitted.staging.root.exists()
+    assert permitted.engine.images == {}
+
+
+def left_ahead(permitted: Permitted) -> None:
+    part = make(b"base" * 30).stored()
+    permitted.engine.images[part.engine_id] = part
+    permitted.engine.labels[part.engine_id] = str(permitted.staging.folder)
+
+
+def test_cleaning_takes_along_what_was_loaded_ahead_but_not_from_a_load_at_work(permitted: Permitted) -> None:
+    permitted.staging.create()
+    left_ahead(permitted)
+    job = Job(permitted.staging.folder)
+    gate = permitted.staging.root.parent / "gate"
+
+    def work(progress: Any) -> dict[str, Any]:
+        while not gate.exists():
+            time.sleep(0.01)
+        return {}
+
+    job.advance("another run's", work, 0)
+    assert permitted.calls["loaded"]("clean")["left"] is None
+    assert len(permitted.engine.images) == 1
+    gate.touch()
+    permitted.until(lambda: not job.running())
+    permitted.calls["loaded"]("clean")
+    assert permitted.engine.images == {}
 
 
 def test_two_runs_of_the_same_images_load_ahead_once(permitted: Permitted) -> None:

@@ -26,6 +26,7 @@ from ansible_collections.daytwo.aws.plugins.module_utils._image.plan import (
     plan_carry,
     plan_load,
     refusal,
+    refusals,
     shortages,
     split,
 )
@@ -361,3 +362,12 @@ def test_an_image_for_another_platform_that_is_there_is_not_refused() -> None:
     for name in (V1.image.tag, "other:1"):
         had = facts(V1.stored(name))
         assert refusal(plan_load(Bundle((image,)), had), 0, had) is None
+
+
+def test_a_rerun_is_not_refused_for_the_room_that_its_own_layers_have_taken() -> None:
+    made = make(b"x" * 10_000, b"top")
+    free = facts(staging=10**9, root=5_000)
+    assert list(refusals(made.bundle, [Target("a", free)])) == ["a"]
+    ahead = {made.bundle.folder("loaded"): frozenset(chain_ids(made.image.diff_ids)[:1])}
+    known = Target.parse(Target("a", replace(free, ahead=ahead)).to_dict(), "targets")
+    assert refusals(made.bundle, [known]) == {}

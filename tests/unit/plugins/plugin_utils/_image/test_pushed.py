@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -136,6 +137,13 @@ def test_a_permission_lasts_until_the_last_of_many_targets_has_its_turn(size: in
     assert push["seconds"] == pytest.approx(seconds, abs=1)
     authorize(host, BUNDLE, push, "a", None, False)
     assert host.asked[-1]["expires"] == push["seconds"]
+
+
+def test_a_permission_lasts_longer_where_the_rate_is_limited() -> None:
+    host = Host(offer=offering)
+    limited = replace(options(target("a")), bandwidth_limit=1)
+    in_all = sum(blob.size or 0 for blob in BUNDLE.blobs())
+    assert offer(host, limited, PROGRESS)["push"]["seconds"] == 900 + in_all
 
 
 def test_a_target_that_lacks_nothing_is_not_asked() -> None:
