@@ -299,6 +299,25 @@ def test_s3_urls_that_expired_are_signed_again_and_that_is_bounded(target: Targe
     assert again.calls.count("load") <= 10
 
 
+def test_urls_that_expire_while_others_are_used_are_signed_again_as_often_as_it_takes(
+    s3: FakeS3, target: Target
+) -> None:
+    """Large blobs come one after the other: on a slow link the last ones expire many times before it is their turn."""
+    made = make(*(b"layer %d" % number for number in range(12)), tag="registry.test/many:1")
+    s3.holds(made.content)
+    came: dict[int, str] = {}
+
+    def slow(phase: str, transfer: Mapping[str, Any]) -> Optional[dict[str, Any]]:
+        turn = target.calls.count("load")
+        if phase != "transfer" or came.setdefault(turn, transfer["digest"]) == transfer["digest"]:
+            return None
+        return {"error": "403: the URL has expired", "expired": True}
+
+    target.fault = slow
+    assert status(run(target, made)) == {made.image.tag: "changed"}
+    assert target.calls.count("load") == len(made.content)
+
+
 def test_one_blob_that_cannot_be_fetched_leaves_the_other_images(target: Target) -> None:
     target.fault = Faults("transfer", {"error": "No space left on device"}, digest=TOP)
     result = run(target, V1, OTHER)
