@@ -23,7 +23,7 @@ from typing import Callable, Optional, Protocol
 from .archive import LoadArchive
 from .engine import AHEAD_LABEL, Engine, EngineError, Progress
 from .errors import ImageError
-from .model import Blob, Bundle, Image, Layer
+from .model import DOCKER_CONFIG, Blob, Bundle, Image, Layer
 from .plan import lacking_layers, plan_load
 from .staging import Staging, is_ours
 
@@ -34,7 +34,6 @@ LEAST = 8 * 1024 * 1024
 PATIENCE_SECONDS = 120.0
 FIRST_SECONDS = 900.0
 _LOOK_SECONDS = 0.1
-_CONFIG = "application/vnd.docker.container.image.v1+json"
 
 
 class Arriving(Protocol):
@@ -111,9 +110,10 @@ def load_ahead(bundle: Bundle, engine: Engine, staging: Staging, arriving: Arriv
             if arriving.ended():
                 return
             here = list(takewhile(lambda layer: arriving.intact(layer.blob.digest), lacking))
-            if len(here) == len(lacking) and (image is bundle.images[-1] or _size(here, staging) < LEAST):
+            small = sum(staging.size(layer.blob.digest) for layer in here) < LEAST
+            if len(here) == len(lacking) and (small or image is bundle.images[-1]):
                 break
-            if _size(here, staging) < LEAST:
+            if small:
                 arriving.wait()
                 continue
             engine.load(_archive(image, here, lacking, staging), progress)
@@ -174,10 +174,6 @@ def _is_gone(folder: str) -> bool:
     return False
 
 
-def _size(layers: Sequence[Layer], staging: Staging) -> int:
-    return sum(staging.size(layer.blob.digest) for layer in layers)
-
-
 def _archive(image: Image, here: Sequence[Layer], lacking: Sequence[Layer], staging: Staging) -> LoadArchive:
     """An archive of the image that ends with the last of C(here)."""
     layers = image.layers[: len(image.layers) - len(lacking) + len(here)]
@@ -192,5 +188,5 @@ def _archive(image: Image, here: Sequence[Layer], lacking: Sequence[Layer], stag
         }
     ).encode()
     digest = "sha256:" + hashlib.sha256(config).hexdigest()
-    part = Image(image.reference, image.tag, image.platform, None, Blob(digest, len(config), _CONFIG), layers)
+    part = Image(image.reference, image.tag, image.platform, None, Blob(digest, len(config), DOCKER_CONFIG), layers)
     return LoadArchive(part, {layer.blob.digest: staging.path(layer.blob.digest) for layer in here}, config)

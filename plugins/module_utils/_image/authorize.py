@@ -89,7 +89,7 @@ def revoke(staging: Staging, public_key: Optional[str], home: Optional[Path] = N
 def withdraw(staging: Staging, public_key: Optional[str], home: Optional[Path] = None) -> bool:
     """Ends the permission, also for whoever is at it."""
     withdrawn = _edit(home, staging.folder.name, public_key)
-    for grant in [_grant(staging, public_key)] if public_key else staging.folder.glob(f"{_GRANT}*"):
+    for grant in list(staging.folder.glob(_grants(staging, public_key))):
         with suppress(FileNotFoundError):
             grant.rename(grant.with_name(_WITHDRAWN + grant.name))
     return withdrawn
@@ -97,8 +97,7 @@ def withdraw(staging: Staging, public_key: Optional[str], home: Optional[Path] =
 
 def forget(staging: Staging, public_key: Optional[str], home: Optional[Path] = None) -> None:
     """Removes what a permission that was withdrawn has left."""
-    name = _grant(staging, public_key).name if public_key else f"{_GRANT}*"
-    for grant in list(staging.folder.glob(_WITHDRAWN + name)):
+    for grant in list(staging.folder.glob(_WITHDRAWN + _grants(staging, public_key))):
         with suppress(FileNotFoundError):
             sizes = json.loads(grant.read_bytes())["sizes"]
             grant.unlink()
@@ -120,7 +119,7 @@ def remove(staging: Staging, home: Optional[Path] = None, loaded: bool = False) 
         _edit(home, staging.folder.name, None)
     removed = staging.remove()
     if loaded and not removed:
-        for grant in staging.folder.glob(f"{_GRANT}*"):
+        for grant in staging.folder.glob(_grants(staging, None)):
             grant.unlink(missing_ok=True)
         end = time.monotonic() + _SENT_OFF_SECONDS
         while staging.exists() and not (removed := staging.remove()) and time.monotonic() < end:
@@ -170,6 +169,11 @@ def _is_address(text: str) -> bool:
 def _grant(staging: Staging, public_key: str) -> Path:
     """Two runs that push into one folder at once have a key each, and a permission each."""
     return staging.folder / f"{_GRANT}{hashlib.sha256(public_key.encode()).hexdigest()[:16]}.json"
+
+
+def _grants(staging: Staging, public_key: Optional[str]) -> str:
+    """A pattern for the permission of this key, or without one for all of the folder."""
+    return _grant(staging, public_key).name if public_key else f"{_GRANT}*"
 
 
 def authorized_keys(home: Optional[Path] = None) -> Path:

@@ -16,8 +16,6 @@ Progress = Callable[[str, int, int], None]
 """Called with what is being done, the bytes done and the bytes in all."""
 # What is being done that the controller, which knows the store, tells in words of its own.
 SENDING, FETCHING = "sending", "fetching"
-
-
 # Of an image without a name that holds layers until the image comes that they belong to; its value is the staging
 # folder of that transfer.
 AHEAD_LABEL = "daytwo.aws.image-transfer.loaded-ahead"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from .errors import ImageError
-from .model import Blob
+from .model import DOCKER_CONFIG, Blob
 from .reference import Platform, is_digest
 
 MANIFEST_LIMIT = 4 * 1024 * 1024
@@ -25,7 +25,7 @@ _SCHEMA1_TYPES = (
     "application/vnd.docker.distribution.manifest.v1+json",
     "application/vnd.docker.distribution.manifest.v1+prettyjws",
 )
-_CONFIG_TYPES = ("application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json")
+_CONFIG_TYPES = ("application/vnd.oci.image.config.v1+json", DOCKER_CONFIG)
 _LAYER_TYPES = frozenset(
     {"application/vnd.docker.image.rootfs.diff.tar" + end for end in ("", ".gzip", ".zstd")}
     | {"application/vnd.oci.image.layer.v1.tar" + end for end in ("", "+gzip", "+zstd")}

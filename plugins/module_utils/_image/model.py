@@ -14,6 +14,7 @@ from .errors import ImageError
 from .reference import Reference, is_digest
 
 BUNDLE_VERSION = 1
+DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
 DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar"
 # Layers that nobody has compressed.
 PLAIN_LAYERS = (DOCKER_LAYER, "application/vnd.oci.image.layer.v1.tar")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Optional
 from .archive import stage_saved
 from .errors import ImageError
 from .manifest import MANIFEST_TYPES
-from .model import DOCKER_LAYER, Blob, Bundle, Image, Layer, StoredImage
+from .model import DOCKER_CONFIG, DOCKER_LAYER, Blob, Bundle, Image, Layer, StoredImage
 from .reference import Platform, Reference
 from .registry import Registry, find_credentials
 from .transfer import BlobSource
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from .staging import Staging
     from .transfer import Transfer
 
-_DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
 _DEFAULT_LOGINS = "~/.docker/config.json"
 
 
@@ -236,7 +235,7 @@ def _as_image(entry: WantedImage, stored: StoredImage) -> Image:
         tag=entry.tag,
         platform=stored.platform,
         manifest=None,
-        config=Blob(stored.config_digest, None, _DOCKER_CONFIG),
+        config=Blob(stored.config_digest, None, DOCKER_CONFIG),
         # What an engine saves are its own layers, not compressed: so their digest is the diffID.
         layers=tuple(Layer(Blob(diff_id, None, DOCKER_LAYER), diff_id) for diff_id in stored.diff_ids),
         platform_given=entry.platform_given,

@@ -18,7 +18,7 @@ from ...module_utils._image.model import Blob, Bundle, total
 from ...module_utils._image.plan import Need, needed_blobs
 from ...module_utils._plan import Step
 from ...module_utils._result import ItemResult, summarize
-from .flow import Folder, Host, Progress, megabytes, run_job, slice_of
+from .flow import Folder, Host, Progress, clean, megabytes, run_job, slice_of
 from .offered import Offered, SaveOptions, ask
 
 # The permission ends by itself: a run that was killed cannot take it away. Each connection needs it when it begins:
@@ -50,7 +50,7 @@ def offer(host: Host, options: SaveOptions, progress: Progress) -> dict[str, Any
             "targets": _places(offered, needs),
         }
     elif token and offered.leftover:
-        host({"bundle": bundle.to_dict(), "work": slice_of("clean")})
+        clean(host, bundle)
     items = [_needed(sized[need.blob.digest], need) for need in needs]
     return {
         **summarize(items, options.diff),

@@ -440,8 +440,10 @@ class Case:
         top = own / "root" / self.ansible.remote_tmp
         left = [path for path in (own / "vartmp").iterdir() if not path.name.startswith("daytwo-image-transfer-")]
         left += [path for key in self.staged for path in (own / "vartmp").glob(f"daytwo-image-transfer-*/*-{key}")]
-        images = self.bed.host(host).docker("image", "ls", "--quiet", "--filter", f"label={AHEAD_LABEL}").stdout.split()
-        return [*images, *(str(path) for path in [*left, *top.glob("*")] if _newer(path, self.since))]
+        return [
+            *loaded_ahead(self.bed, host),
+            *(str(path) for path in [*left, *top.glob("*")] if _newer(path, self.since)),
+        ]
 
     @property
     def staged(self) -> set[str]:
@@ -487,6 +489,11 @@ def _config_digests(bed: Bed) -> set[str]:
     return found
 
 
+def loaded_ahead(bed: Bed, host: str) -> list[str]:
+    """The images there that hold layers until another one comes."""
+    return bed.host(host).docker("image", "ls", "--quiet", "--filter", f"label={AHEAD_LABEL}").stdout.split()
+
+
 def remove_images(bed: Bed, host: str) -> None:
     listed = bed.host(host).docker("image", "ls", "--no-trunc", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}").stdout
     ours = _config_digests(bed)
@@ -495,8 +502,7 @@ def remove_images(bed: Bed, host: str) -> None:
         name, _dummy, image_id = line.partition(" ")
         if image_id in ours or "/it-" in f"/{name}":
             gone.add(image_id)
-    labelled = bed.host(host).docker("image", "ls", "--quiet", "--no-trunc", "--filter", f"label={AHEAD_LABEL}").stdout
-    gone.update(labelled.split())
+    gone.update(loaded_ahead(bed, host))
     if gone:
         bed.host(host).docker("image", "rm", "--force", *sorted(gone))
 

@@ -360,12 +360,18 @@ def test_the_load_does_not_wait_for_more_to_arrive(permitted: Permitted) -> None
     assert answer["result"]["loaded"][0]["missing"] == [V1.image.layers[1].blob.digest]
 
 
-def test_the_load_waits_while_the_engine_unpacks_what_had_come(permitted: Permitted) -> None:
+def unpacking(permitted: Permitted) -> Path:
+    """The engine is at the first layer, for as long as this file is there."""
     slow = permitted.staging.root.parent / "slow"
     slow.touch()
     permitted.authorize()
     permitted.arrive(0, 1, 2)
     permitted.until(lambda: loads(permitted) == 1)
+    return slow
+
+
+def test_the_load_waits_while_the_engine_unpacks_what_had_come(permitted: Permitted) -> None:
+    slow = unpacking(permitted)
     permitted.arrive(3)
     waiting = permitted.calls["loaded"]("load", seconds=0, token="one", public_key=KEY)
     assert (waiting["state"], waiting["cleaned"]) == ("running", False)
@@ -376,11 +382,7 @@ def test_the_load_waits_while_the_engine_unpacks_what_had_come(permitted: Permit
 
 
 def test_a_permission_that_is_taken_back_leaves_nothing(permitted: Permitted) -> None:
-    slow = permitted.staging.root.parent / "slow"
-    slow.touch()
-    permitted.authorize()
-    permitted.arrive(0, 1, 2)
-    permitted.until(lambda: loads(permitted) == 1)
+    slow = unpacking(permitted)
     busy = permitted.calls["revoked"]("revoke", seconds=0, public_key=KEY)
     assert (busy["revoked"], busy["busy"], permitted.keys.exists()) == (True, True, False)
     assert list(permitted.staging.folder.glob("grant-*")) == [], "who pushes is sent off at once"
