@@ -13,25 +13,25 @@ from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 
 from ..module_utils._image.errors import ImageError
-from ..module_utils._image.model import Bundle, Target
+from ..module_utils._image.model import Bundle, TransferTarget
 from ..module_utils._image.plan import MIN_PART
 from ..modules.image_offline_transfer import CONTROLLER_OPTIONS, HOST_OPTIONS, REQUIRED_IF
-from ..plugin_utils._aws_environment import kept_from_hosts
-from ..plugin_utils._image.absent import remove
-from ..plugin_utils._image.flow import Progress
-from ..plugin_utils._image.loaded import load
-from ..plugin_utils._image.offered import SaveOptions
-from ..plugin_utils._image.pushed import authorize, offer, push_all, revoke
-from ..plugin_utils._image.s3 import BucketOptions, S3Path
-from ..plugin_utils._image.saved import save
-from ..plugin_utils._image.session import environment, s3_client
+from ..plugin_utils._aws_environment import hide_aws_environment
+from ..plugin_utils._image.absent import delete_blobs
+from ..plugin_utils._image.flow import ProgressReporter
+from ..plugin_utils._image.loaded import load_bundle
+from ..plugin_utils._image.pushed import authorize_push, prepare_push, push_all, revoke_push
+from ..plugin_utils._image.s3 import BucketOptions, S3BlobStore
+from ..plugin_utils._image.s3_client import make_s3_client, set_environment
+from ..plugin_utils._image.saved import save_bundle
+from ..plugin_utils._image.source_inspection import SaveOptions
 
-_RECONNECTS = 5
+_CONNECTION_RETRIES = 5
 _SOURCE_OPTIONS = {"images", "source", "plain_http", "registry_username", "registry_password", "registry_config_path"}
-_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]|arn:[a-z0-9:/.-]+", re.IGNORECASE)
+_BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]|arn:[a-z0-9:/.-]+", re.IGNORECASE)
 
 
-class HostError(Exception):
+class HostModuleError(Exception):
     """The module failed on the host; holds its result."""
 
     def __init__(self, result: dict[str, Any]) -> None:
@@ -55,9 +55,9 @@ class ActionModule(ActionBase):
         if self._connection.has_pipelining:
             self._connection.set_option("pipelining", True)
         try:
-            with kept_from_hosts(self) as task_environment, environment(task_environment):
-                return {**result, **self._carry_out(options, variables)}
-        except HostError as failure:
+            with hide_aws_environment(self) as task_environment, set_environment(task_environment):
+                return {**result, **self._apply_state(options, variables)}
+        except HostModuleError as failure:
             return {**result, **failure.result}
         except ImageError as error:
             # Not raised: Ansible ignores failed_when where an action raises, and the role counts on it.
@@ -65,22 +65,22 @@ class ActionModule(ActionBase):
         finally:
             self._remove_tmp_path(self._connection._shell.tmpdir)
 
-    def _carry_out(self, options: Mapping[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
+    def _apply_state(self, options: Mapping[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
         for name in ("timeout", "bandwidth_limit"):
             if options[name] is not None and options[name] < 1:
                 raise ImageError(f"{name}: {options[name]} is below 1. Give more, or leave it out.")
-        targets = [Target.parse(entry, f"targets[{index}]") for index, entry in enumerate(options["targets"])]
+        targets = [TransferTarget.parse(entry, f"targets[{index}]") for index, entry in enumerate(options["targets"])]
         # Where to take images from, and the password for it, is the source's business alone.
         mine = set(HOST_OPTIONS) - (set() if options["state"] in ("saved", "pushed") else _SOURCE_OPTIONS)
         own = {name: value for name, value in options.items() if name in mine and value is not None}
         # A path is the host's; validation has put this machine's home and variables into it.
         own.update({name: self._task.args[name] for name in own if HOST_OPTIONS[name]["type"] == "path"})
-        bucket = _bucket_options(options) if options["transport"] == "s3" else None
+        bucket = _parse_bucket_options(options) if options["transport"] == "s3" else None
         name = str(variables.get("inventory_hostname") if not self._task.delegate_to else self._task.delegate_to)
-        progress = Progress(lambda line: self._show(options, f"{name}: {line}"))
+        progress = ProgressReporter(lambda line: self._display_progress(options, f"{name}: {line}"))
 
         def host(call: Mapping[str, Any]) -> dict[str, Any]:
-            return self._on_host({**own, **call}, variables)
+            return self._call_host({**own, **call}, variables)
 
         check_mode, diff = bool(self._task.check_mode), bool(self._task.diff)
         if options["state"] == "saved":
@@ -88,9 +88,11 @@ class ActionModule(ActionBase):
             from_engine, limit = options["source"] != "registry", options["bandwidth_limit"]
             settings = SaveOptions(from_engine, targets, corrupt, check_mode, diff, limit)
             if bucket:
-                return save(host, lambda: S3Path(s3_client(options, bucket), bucket), settings, progress)
-            return offer(host, settings, progress)
-        path = S3Path(s3_client(options, bucket), bucket) if bucket else None
+                return save_bundle(
+                    host, lambda: S3BlobStore(make_s3_client(options, bucket), bucket), settings, progress
+                )
+            return prepare_push(host, settings, progress)
+        path = S3BlobStore(make_s3_client(options, bucket), bucket) if bucket else None
         bundle = Bundle.parse(options["bundle"])
         if options["state"] == "loaded":
             mine = variables.get("inventory_hostname")
@@ -98,46 +100,46 @@ class ActionModule(ActionBase):
             push = options["push"] or {}
             # Only a target that was to permit the push is asked to take that back.
             key = push["public_key"] if mine in push.get("targets", {}) else None
-            return load(host, path, bundle, has, check_mode, diff, progress, key)
+            return load_bundle(host, path, bundle, has, check_mode, diff, progress, key)
         if path is not None:
             if options["state"] == "absent":
-                return remove(path, bundle, check_mode, diff)
+                return delete_blobs(path, bundle, check_mode, diff)
             raise ImageError(f"state: {options['state']} is for transport=scp. Leave it out, or set transport=scp.")
         if options["state"] == "authorized":
             name = variables["inventory_hostname"]
-            return authorize(host, bundle, options["push"] or {}, name, options["source_address"], check_mode)
+            return authorize_push(host, bundle, options["push"] or {}, name, options["source_address"], check_mode)
         if options["state"] == "pushed":
             return push_all(host, bundle, options["push"] or {}, options["grants"], check_mode, progress)
         if options["state"] == "revoked":
-            return revoke(host, bundle, options["push"] or {}, check_mode)
+            return revoke_push(host, bundle, options["push"] or {}, check_mode)
         raise ImageError("state: absent is for transport=s3, for with scp nothing stays on the way. Leave it out.")
 
-    def _on_host(self, arguments: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
+    def _call_host(self, arguments: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
         """One call of the module. A connection that drops is made anew; what the host has done is still there."""
-        for attempt in range(_RECONNECTS):
+        for attempt in range(_CONNECTION_RETRIES):
             try:
                 answer = self._execute_module(module_args=dict(arguments), task_vars=variables)
                 break
             except AnsibleConnectionFailure as error:
-                if attempt == _RECONNECTS - 1:
+                if attempt == _CONNECTION_RETRIES - 1:
                     raise
                 self._display.warning(f"The connection dropped, trying again: {error}")
                 time.sleep(2**attempt)
                 self._connection.reset()
                 arguments = {**arguments, "work": {**arguments["work"], "again": True}}
         if answer.get("failed"):
-            raise HostError(answer)
+            raise HostModuleError(answer)
         return dict(answer)
 
-    def _show(self, options: Mapping[str, Any], line: str) -> None:
+    def _display_progress(self, options: Mapping[str, Any], line: str) -> None:
         if options["show_progress"]:
             self._display.display(line)
 
 
-def _bucket_options(options: Mapping[str, Any]) -> BucketOptions:
+def _parse_bucket_options(options: Mapping[str, Any]) -> BucketOptions:
     if not options["bucket"]:
         raise ImageError("bucket: is needed, it is the way between the hosts. Name a bucket that exists.")
-    if not _BUCKET.fullmatch(options["bucket"]):
+    if not _BUCKET_NAME.fullmatch(options["bucket"]):
         raise ImageError(
             f"bucket: {options['bucket']!r} is no bucket's name. Give the name alone (or an access point's ARN), and "
             "what the keys begin with in 'prefix'."

@@ -11,11 +11,11 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 
 from ..modules.image_offline_transfer_info import OPTIONS
-from ..plugin_utils._aws_environment import kept_from_hosts
-from ..plugin_utils._image.flow import slice_of
+from ..plugin_utils._aws_environment import hide_aws_environment
+from ..plugin_utils._image.flow import build_work
 
 # C(debug) is C(linear) with a debugger.
-_IN_STEP = ("linear", "debug")
+_LOCKSTEP_STRATEGIES = ("linear", "debug")
 
 
 class ActionModule(ActionBase):
@@ -26,8 +26,11 @@ class ActionModule(ActionBase):
     def run(self, tmp: Optional[str] = None, task_vars: Optional[dict[str, Any]] = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
         given = self._task.args
-        strategy = self._strategy()
-        if boolean(given.get("lockstep", False)) and strategy.removeprefix("ansible.builtin.") not in _IN_STEP:
+        strategy = self._get_strategy()
+        if (
+            boolean(given.get("lockstep", False))
+            and strategy.removeprefix("ansible.builtin.") not in _LOCKSTEP_STRATEGIES
+        ):
             raise AnsibleActionFail(
                 f"The play's strategy is {strategy!r}. What to carry is planned once, from what all targets lack, so "
                 "they must stay in step: use the strategy 'linear' (Ansible's default) for this play, with forks and "
@@ -50,12 +53,12 @@ class ActionModule(ActionBase):
             "docker_host": options["docker_host"],
             # The host's, as it stands in the task; validation has put this machine's home and variables into it.
             "staging_dir": given.get("staging_dir"),
-            "work": slice_of("facts", host=options["name"] or name),
+            "work": build_work("facts", host=options["name"] or name),
         }
         # As for the transfer itself; it spares a call for each file that Ansible would put there.
         if self._connection.has_pipelining:
             self._connection.set_option("pipelining", True)
-        with kept_from_hosts(self):
+        with hide_aws_environment(self):
             result.update(
                 self._execute_module(
                     module_name="daytwo.aws.image_offline_transfer",
@@ -69,7 +72,7 @@ class ActionModule(ActionBase):
             result["target"] = {**result["target"], "address": address, "port": port}
         return result
 
-    def _strategy(self) -> str:
+    def _get_strategy(self) -> str:
         """The strategy of the play that the task stands in."""
         parent = self._task
         while parent is not None:

@@ -93,7 +93,7 @@ from ansible_collections.amazon.aws.plugins.plugin_utils.lookup import AWSLookup
 
 from ..module_utils import _eks_token
 from ..module_utils._eks_token import ClusterError
-from ..module_utils._kubernetes import ca_file, tokens_of
+from ..module_utils._kubernetes import make_token_cache, write_ca_file
 
 with contextlib.suppress(ImportError):  # AWSLookupBase says so in words
     from botocore.exceptions import BotoCoreError, ClientError
@@ -102,7 +102,7 @@ with contextlib.suppress(ImportError):  # AWSLookupBase says so in words
 class LookupModule(AWSLookupBase):  # type: ignore[misc]
     def run(self, terms: list[str], variables: Optional[dict[str, Any]] = None, **kwargs: Any) -> list[dict[str, str]]:
         super().run(terms, variables, **kwargs)
-        assumed = self._assumed()
+        assumed = self._get_role_credentials()
 
         def client(service: str, **more: Any) -> Any:
             return self.client(service, **assumed, **more)
@@ -110,16 +110,20 @@ class LookupModule(AWSLookupBase):  # type: ignore[misc]
         found = []
         for term in terms:
             try:
-                cluster = _eks_token.describe(client("eks"), term)
-                token = tokens_of(cluster, client).current()
+                cluster = _eks_token.describe_cluster(client("eks"), term)
+                token = make_token_cache(cluster, client).get_token()
             except ClusterError as error:
                 raise AnsibleLookupError(str(error)) from None
             found.append(
-                {"host": cluster.host, "api_key": token.value, "ca_cert": ca_file(cluster.ca_pem, C.DEFAULT_LOCAL_TMP)}
+                {
+                    "host": cluster.host,
+                    "api_key": token.value,
+                    "ca_cert": write_ca_file(cluster.ca_pem, C.DEFAULT_LOCAL_TMP),
+                }
             )
         return found
 
-    def _assumed(self) -> dict[str, Any]:
+    def _get_role_credentials(self) -> dict[str, Any]:
         """The keys of the role to assume, if one is named, as arguments of a client."""
         role = self.get_option("assume_role_arn")
         if not role:

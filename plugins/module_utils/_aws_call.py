@@ -12,11 +12,11 @@ try:
     from botocore.exceptions import BotoCoreError, ClientError
     from botocore.parsers import ResponseParserError  # an answer of something in between, such as a proxy's page
 
-    FAILURES: tuple[type[Exception], ...] = (BotoCoreError, ClientError, ResponseParserError)
+    CLIENT_ERRORS: tuple[type[Exception], ...] = (BotoCoreError, ClientError, ResponseParserError)
 except ImportError:  # without botocore there is no client that could raise anything
-    FAILURES = ()
+    CLIENT_ERRORS = ()
 
-DENIED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation")
+DENIED_CODES = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation")
 _IAM_PREFIX = {"monitoring": "cloudwatch"}  # where a policy's name for a service is not the one it signs with
 
 
@@ -30,26 +30,26 @@ class ApiError(Exception):
         self.message = message
 
 
-def method_of(operation: str) -> str:
+def get_method_name(operation: str) -> str:
     """As botocore names it: GetOpenIDConnectProvider is get_open_id_connect_provider."""
     parted = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", operation)
     return re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", parted).lower()
 
 
-def action_of(client: Any, operation: str) -> str:
+def get_iam_action(client: Any, operation: str) -> str:
     """As an IAM policy names it."""
     signing = client.meta.service_model.signing_name
     return f"{_IAM_PREFIX.get(signing, signing)}:{operation}"
 
 
-def call(client: Any, operation: str, **arguments: Any) -> Mapping[str, Any]:
+def call_api(client: Any, operation: str, **arguments: Any) -> Mapping[str, Any]:
     """The service's answer.
 
     Raises: ApiError, also where nobody answered; C(code) is then the name of what the client library says.
     """
     try:
-        answer: Mapping[str, Any] = getattr(client, method_of(operation))(**arguments)
-    except FAILURES as error:
+        answer: Mapping[str, Any] = getattr(client, get_method_name(operation))(**arguments)
+    except CLIENT_ERRORS as error:
         told = getattr(error, "response", {}).get("Error", {})
         code, message = told.get("Code") or type(error).__name__, told.get("Message") or error
         raise ApiError(operation, str(code), str(message)) from error

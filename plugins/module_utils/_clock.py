@@ -10,7 +10,7 @@ import time
 class Clock:
     """Seconds from a beginning of its own, which tests set otherwise."""
 
-    def now(self) -> float:
+    def monotonic(self) -> float:
         return time.monotonic()
 
     def sleep(self, seconds: float) -> None:

@@ -27,10 +27,10 @@ except ImportError:  # without botocore there is no client that could raise anyt
 
 PREFIX = "k8s-aws-v1."
 CLUSTER_HEADER = "x-k8s-aws-id"
-LIFETIME = 15 * 60  # seconds after the signature, whatever X-Amz-Expires says
+TOKEN_LIFETIME = 15 * 60  # seconds after the signature, whatever X-Amz-Expires says
 RENEW_BEFORE = 3 * 60  # seconds before its end at which a token is replaced: clocks differ, requests take time
 URL_EXPIRES = 60  # seconds; the cluster refuses a request that asks for more than 15 minutes
-SUFFIXES = {"aws": "amazonaws.com", "aws-us-gov": "amazonaws.com", "aws-cn": "amazonaws.com.cn"}
+DNS_SUFFIXES = {"aws": "amazonaws.com", "aws-us-gov": "amazonaws.com", "aws-cn": "amazonaws.com.cn"}
 
 
 class ClusterError(Exception):
@@ -38,7 +38,7 @@ class ClusterError(Exception):
 
 
 @dataclass(frozen=True)
-class Cluster:
+class EksCluster:
     """What DescribeCluster says that a client needs. A cluster that is being made has no endpoint yet."""
 
     name: str
@@ -51,20 +51,20 @@ class Cluster:
 
     @property
     def host(self) -> str:
-        return self._there(self.endpoint, "endpoint")
+        return self._require_value(self.endpoint, "endpoint")
 
     @property
     def ca_pem(self) -> str:
-        data = self._there(self.ca_data, "certificate authority")
+        data = self._require_value(self.ca_data, "certificate authority")
         try:
             return base64.b64decode(data, validate=True).decode("ascii")
         except (binascii.Error, ValueError) as error:
             raise ClusterError(f"The certificate authority of {self.name} is not what EKS sends: {error}.") from error
 
-    def _there(self, value: str, what: str) -> str:
+    def _require_value(self, value: str, label: str) -> str:
         if not value:
             raise ClusterError(
-                f"{self.name} has no {what} yet: its status is {self.status}. Run again when it is ACTIVE."
+                f"{self.name} has no {label} yet: its status is {self.status}. Run again when it is ACTIVE."
             )
         return value
 
@@ -76,15 +76,15 @@ class Cluster:
     def sts_endpoint(self) -> str:
         """STS in the cluster's own region by its public name. Clusters accept no other host, nor a VPC endpoint."""
         partition = self.arn.split(":")[1]
-        if partition not in SUFFIXES:
+        if partition not in DNS_SUFFIXES:
             raise ClusterError(
-                f"{self.arn} is in the partition {partition}, whose STS is unknown here. Known: {', '.join(SUFFIXES)}."
+                f"{self.arn} is in the partition {partition}, whose STS is unknown here. Known: {', '.join(DNS_SUFFIXES)}."
             )
-        return f"https://sts.{self.region}.{SUFFIXES[partition]}"
+        return f"https://sts.{self.region}.{DNS_SUFFIXES[partition]}"
 
 
 @dataclass(frozen=True)
-class Token:
+class EksToken:
     """A bearer token, and the second of the epoch after which a cluster refuses it."""
 
     value: str = field(repr=False)
@@ -95,7 +95,7 @@ class Token:
         return datetime.fromtimestamp(self.expires, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def describe(eks: Any, name: str) -> Cluster:
+def describe_cluster(eks: Any, name: str) -> EksCluster:
     """The cluster of that name: one DescribeCluster."""
     if not name.strip():
         raise ClusterError("The cluster's name is empty. Name one.")
@@ -109,7 +109,7 @@ def describe(eks: Any, name: str) -> Cluster:
             "AccessDeniedException": "Allow eks:DescribeCluster to these credentials.",
         }.get(code, "Run again once that is mended.")
         raise ClusterError(f"DescribeCluster of {name}: {code}: {answer.get('Message') or error}. {way_out}") from error
-    return Cluster(
+    return EksCluster(
         name=str(told["name"]),
         arn=str(told["arn"]),
         identity=str(told.get("id") or told["name"]),
@@ -120,7 +120,7 @@ def describe(eks: Any, name: str) -> Cluster:
     )
 
 
-def make_token(sts: Any, identity: str) -> Token:
+def make_token(sts: Any, identity: str) -> EksToken:
     """A new token. C(sts): a client whose endpoint is C(Cluster.sts_endpoint)."""
 
     def name_cluster(request: Any, **_dummy: Any) -> None:
@@ -135,26 +135,26 @@ def make_token(sts: Any, identity: str) -> Token:
     finally:
         sts.meta.events.unregister(event, name_cluster, unique_id=handler_id)
     signed = datetime.strptime(parse_qs(urlsplit(url).query)["X-Amz-Date"][0], "%Y%m%dT%H%M%SZ")
-    return Token(
+    return EksToken(
         PREFIX + base64.urlsafe_b64encode(url.encode()).decode().rstrip("="),
-        signed.replace(tzinfo=timezone.utc).timestamp() + LIFETIME,
+        signed.replace(tzinfo=timezone.utc).timestamp() + TOKEN_LIFETIME,
     )
 
 
-class Tokens:
+class EksTokenCache:
     """Always a token that is good for some minutes more; a new one is made only when the last one nears its end."""
 
-    def __init__(self, make: Callable[[], Token], clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, make: Callable[[], EksToken], clock: Callable[[], float] = time.time) -> None:
         self._make = make
         self._clock = clock
         self._lock = threading.Lock()
-        self._last: Optional[Token] = None
+        self._last: Optional[EksToken] = None
 
     @classmethod
-    def of(cls, sts: Any, cluster: Cluster) -> Tokens:
+    def from_cluster(cls, sts: Any, cluster: EksCluster) -> EksTokenCache:
         return cls(lambda: make_token(sts, cluster.identity))
 
-    def current(self) -> Token:
+    def get_token(self) -> EksToken:
         with self._lock:
             if self._last is None or self._clock() > self._last.expires - RENEW_BEFORE:
                 self._last = self._make()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Optional
 
 from . import _eks_token
-from ._eks_token import Cluster, ClusterError, Tokens
+from ._eks_token import ClusterError, EksCluster, EksTokenCache
 
 try:
     import kubernetes
@@ -34,40 +34,40 @@ MakeClient = Callable[..., Any]  # (service, region=..., endpoint=...), as Ansib
 
 
 @dataclass(frozen=True)
-class Access:
+class ClusterAccess:
     """A ready kubernetes.client.ApiClient, and the EKS cluster behind it where that is known."""
 
     api: Any
-    cluster: Optional[Cluster] = None
+    cluster: Optional[EksCluster] = None
 
 
-def connect(params: Mapping[str, Any], make_client: MakeClient, folder: str) -> Access:
+def connect(params: Mapping[str, Any], make_client: MakeClient, directory: str) -> ClusterAccess:
     """By the options above. C(folder): where the certificate authority's file may stand while the module runs."""
     if params.get("cluster") is not None:  # given and empty: not the cluster of a kubeconfig
-        cluster = _eks_token.describe(make_client("eks"), params["cluster"])
-        return Access(for_cluster(cluster, tokens_of(cluster, make_client), folder), cluster)
-    return Access(for_kubeconfig(params.get("kubeconfig"), params.get("context")))
+        cluster = _eks_token.describe_cluster(make_client("eks"), params["cluster"])
+        return ClusterAccess(make_cluster_client(cluster, make_token_cache(cluster, make_client), directory), cluster)
+    return ClusterAccess(make_kubeconfig_client(params.get("kubeconfig"), params.get("context")))
 
 
-def tokens_of(cluster: Cluster, make_client: MakeClient) -> Tokens:
-    return Tokens.of(make_client("sts", region=cluster.region, endpoint=cluster.sts_endpoint), cluster)
+def make_token_cache(cluster: EksCluster, make_client: MakeClient) -> EksTokenCache:
+    return EksTokenCache.from_cluster(make_client("sts", region=cluster.region, endpoint=cluster.sts_endpoint), cluster)
 
 
-def for_cluster(cluster: Cluster, tokens: Tokens, folder: str) -> Any:
+def make_cluster_client(cluster: EksCluster, tokens: EksTokenCache, directory: str) -> Any:
     """An API client whose every request bears a token that is still good, however long the module runs."""
     configuration = kubernetes.client.Configuration()
     configuration.host = cluster.host
-    configuration.ssl_ca_cert = ca_file(cluster.ca_pem, folder)
+    configuration.ssl_ca_cert = write_ca_file(cluster.ca_pem, directory)
 
     def refresh(current: Any) -> None:  # the client calls this before each request
-        current.api_key["authorization"] = f"Bearer {tokens.current().value}"
+        current.api_key["authorization"] = f"Bearer {tokens.get_token().value}"
 
     configuration.refresh_api_key_hook = refresh
     refresh(configuration)
     return kubernetes.client.ApiClient(configuration)
 
 
-def for_kubeconfig(path: Optional[str], context: Optional[str]) -> Any:
+def make_kubeconfig_client(path: Optional[str], context: Optional[str]) -> Any:
     """By a kubeconfig file; without one, by KUBECONFIG or ~/.kube/config, as kubectl does."""
     try:
         return kubernetes.config.new_client_from_config(config_file=path, context=context)
@@ -78,11 +78,11 @@ def for_kubeconfig(path: Optional[str], context: Optional[str]) -> Any:
         ) from error
 
 
-def ca_file(pem: str, folder: str) -> str:
+def write_ca_file(pem: str, directory: str) -> str:
     """The certificate authority as a file, which is the only form that Kubernetes clients take. One per authority."""
-    path = os.path.join(folder, f"eks-ca-{hashlib.sha256(pem.encode()).hexdigest()[:16]}.pem")
+    path = os.path.join(directory, f"eks-ca-{hashlib.sha256(pem.encode()).hexdigest()[:16]}.pem")
     if not os.path.exists(path):
-        handle, unfinished = tempfile.mkstemp(dir=folder, prefix="eks-ca-")
+        handle, unfinished = tempfile.mkstemp(dir=directory, prefix="eks-ca-")
         with os.fdopen(handle, "w") as file:
             file.write(pem)
         os.replace(unfinished, path)  # another thread or process may write the same one

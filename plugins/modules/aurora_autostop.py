@@ -225,7 +225,7 @@ from typing import Any
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
 from ..module_utils._autostop import fleet
-from ..module_utils._autostop.report import result
+from ..module_utils._autostop.report import build_result
 
 with contextlib.suppress(ImportError):  # AnsibleAWSModule says so in words
     from botocore.config import Config
@@ -234,7 +234,7 @@ with contextlib.suppress(ImportError):  # AnsibleAWSModule says so in words
 def main() -> None:
     module = AnsibleAWSModule(
         argument_spec={
-            **fleet.OPTIONS,
+            **fleet.ARGUMENT_SPEC,
             "wait": {"type": "bool", "default": False},
             "wait_timeout": {"type": "int", "default": 1800},
             "wait_delay": {"type": "int", "default": 30},
@@ -242,7 +242,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     module.require_botocore_at_least(
-        fleet.LOWEST_BOTOCORE, reason="to see which clusters belong to a global database: older ones hide it"
+        fleet.MINIMUM_BOTOCORE, reason="to see which clusters belong to a global database: older ones hide it"
     )
 
     def make_client(service: str, region: str) -> Any:
@@ -251,13 +251,15 @@ def main() -> None:
     params = module.params
     surrounding = [os.environ.get("AWS_REGION"), os.environ.get("AWS_DEFAULT_REGION")]
     try:
-        wanted = fleet.wanted_of(params)
-        waiting = fleet.waiting_of(params)
-        names = fleet.region_names(params, module.region, surrounding, make_client)
+        wanted = fleet.parse_options(params)
+        waiting = fleet.parse_wait_options(params)
+        names = fleet.resolve_regions(params, module.region, surrounding, make_client)
     except fleet.OptionError as error:
         module.fail_json(msg=str(error))
-    regions = fleet.run(make_client, names, wanted, act=not module.check_mode, waiting=waiting)
-    told = result(regions, params["fail_on_pending"], module._diff, fleet.unknown(wanted, regions))
+    regions = fleet.run_regions(make_client, names, wanted, act=not module.check_mode, wait_options=waiting)
+    told = build_result(
+        regions, params["fail_on_pending"], module._diff, fleet.get_unknown_name_warnings(wanted, regions)
+    )
     for warning in told.pop("warnings"):
         module.warn(warning)
     if told["failed"]:

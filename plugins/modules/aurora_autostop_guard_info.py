@@ -109,15 +109,15 @@ from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleA
 
 from ..module_utils._autostop import fleet
 from ..module_utils._autostop_guard.model import PrefixError
-from ..module_utils._autostop_guard.observe import found_in, place_of
+from ..module_utils._autostop_guard.observe import get_location, observe_guard
 from ..module_utils._autostop_guard.service import GuardError
 
-DECIDES = [name for name in fleet.OPTIONS if name not in ("regions", "fail_on_pending")]
+DECISION_OPTIONS = [name for name in fleet.ARGUMENT_SPEC if name not in ("regions", "fail_on_pending")]
 
 
 def main() -> None:
     module = AnsibleAWSModule(
-        argument_spec={**fleet.OPTIONS, "prefix": {"type": "str", "default": "daytwo-autostop"}},
+        argument_spec={**fleet.ARGUMENT_SPEC, "prefix": {"type": "str", "default": "daytwo-autostop"}},
         supports_check_mode=True,
     )
 
@@ -129,10 +129,10 @@ def main() -> None:
     regions = []
     name = ""
     try:
-        wanted = fleet.wanted_of(params)
-        for name in fleet.region_names(params, module.region, surrounding, make_client):
-            found = found_in(make_client, place_of(make_client, params["prefix"], name))
-            place = found.place
+        wanted = fleet.parse_options(params)
+        for name in fleet.resolve_regions(params, module.region, surrounding, make_client):
+            found = observe_guard(make_client, get_location(make_client, params["prefix"], name))
+            place = found.location
             regions.append(
                 {
                     "name": name,
@@ -141,14 +141,14 @@ def main() -> None:
                     "names": place.names,
                     "arns": place.arns,
                     "present": found.present,
-                    "foreign": found.foreign,
+                    "foreign": found.unmanaged,
                 }
             )
     except (fleet.OptionError, PrefixError) as error:
         module.fail_json(msg=str(error))
     except GuardError as error:
         module.fail_json(msg=f"{name} could not be read. {error}")
-    options = {option: params[option] for option in DECIDES}
+    options = {option: params[option] for option in DECISION_OPTIONS}
     options.update(clusters=list(wanted.clusters), exclude=list(wanted.exclude))
     owner_tag = place.owner_tag if regions else {}
     module.exit_json(changed=False, regions=regions, options=options, owner_tag=owner_tag)

@@ -111,7 +111,7 @@ from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleA
 
 from ..module_utils._autostop_guard import apply, plan
 from ..module_utils._autostop_guard.model import PrefixError
-from ..module_utils._autostop_guard.observe import place_of
+from ..module_utils._autostop_guard.observe import get_location
 from ..module_utils._autostop_guard.service import GuardError
 from ..module_utils._result import summarize
 
@@ -136,23 +136,23 @@ def main() -> None:
     def make_client(service: str, region: str) -> Any:
         return module.client(service, region=region)
 
-    wish = plan.Wish(
+    wish = plan.GuardOptions(
         params["sweep_schedule"],
         params["include_instances"],
         tuple(arn.strip() for arn in params["alarm_actions"] if arn.strip()),
         {str(key): str(value) for key, value in params["resource_tags"].items()},
     )
     try:
-        place = place_of(make_client, params["prefix"], module.region)
-        clients = apply.Clients(*(make_client(name, place.region) for name in ("lambda", "events", "cloudwatch")))
-        changes = plan.changes(place, wish, apply.observe(clients, place), present)
-        foreign = [f"{change.kind} {change.name}" for change in changes if change.foreign]
+        place = get_location(make_client, params["prefix"], module.region)
+        clients = apply.GuardClients(*(make_client(name, place.region) for name in ("lambda", "events", "cloudwatch")))
+        changes = plan.plan_changes(place, wish, apply.observe(clients, place), present)
+        foreign = [f"{change.kind} {change.name}" for change in changes if change.unmanaged]
         if foreign and present:
             module.fail_json(
                 msg=f"Nothing was done in {place.region}, because {', '.join(foreign)} bears no tag of this guard, and "
                 "is somebody else's. Choose another prefix, or remove it.",
             )
-        parts = apply.preview(changes) if module.check_mode else apply.carry_out(clients, place, changes)
+        parts = apply.preview(changes) if module.check_mode else apply.apply_changes(clients, place, changes)
     except (PrefixError, GuardError) as error:
         module.fail_json(msg=f"{module.region}: {error}")
     told = {**summarize(parts, diff=module._diff), "parts": [part.to_dict() for part in parts]}

@@ -195,7 +195,7 @@ from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleA
 
 from ..module_utils import _kubernetes
 from ..module_utils._eks_token import ClusterError
-from ..module_utils._irsa import bound
+from ..module_utils._irsa import binding_state
 from ..module_utils._irsa.calls import CallError
 from ..module_utils._irsa.model import AUDIENCE
 
@@ -242,16 +242,16 @@ def main() -> None:
     def unsigned_sts() -> Any:
         return module.client("sts", config=Config(signature_version=UNSIGNED, **CLIENT_CONFIG))
 
-    bounds = bound.Bound.parse(params["bindings"])
+    bounds = binding_state.ServiceAccountBinding.parse(params["bindings"])
     try:
-        roles = bound.arns(lambda: client("iam"), bounds)
-        cluster = bound.Cluster(_kubernetes.connect(params, client, module.tmpdir).api)
-        items = bound.look(cluster, bounds, roles, params["prove"], unsigned_sts, params["audience"])
+        roles = binding_state.get_role_arns(lambda: client("iam"), bounds)
+        cluster = binding_state.PodReader(_kubernetes.connect(params, client, module.tmpdir).api)
+        items = binding_state.observe(cluster, bounds, roles, params["prove"], unsigned_sts, params["audience"])
     except ClusterError as error:
         module.fail_json(msg=str(error))
     except CallError as error:
-        module.fail_json(msg=f"{error} {error.way_out}")
-    told = {**bound.report(items), "bindings": params["bindings"]}
+        module.fail_json(msg=f"{error} {error.suggestion}")
+    told = {**binding_state.build_result(items), "bindings": params["bindings"]}
     if told["failed"]:
         module.fail_json(**told)
     module.exit_json(**told)

@@ -178,8 +178,8 @@ from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleA
 
 from ..module_utils import _kubernetes
 from ..module_utils._drain import plan
-from ..module_utils._drain.kube import Kube, KubeError
-from ..module_utils._drain.model import GROUP_LABEL, Node, Rules
+from ..module_utils._drain.kube import KubeClient, KubeError
+from ..module_utils._drain.model import NODE_GROUP_LABEL, DrainRules, Node
 from ..module_utils._drain.run import Drain
 from ..module_utils._eks_token import ClusterError
 
@@ -200,35 +200,35 @@ ARGUMENT_SPEC: dict[str, Any] = {
 }
 
 
-def chosen(kube: Kube, params: dict[str, Any]) -> list[Node]:
+def find_nodes(kube: KubeClient, params: dict[str, Any]) -> list[Node]:
     """The nodes that are meant, each once."""
     found: dict[str, Node] = {}
     if params["nodes"]:
-        there = {one.name: one for one in kube.nodes()}
+        there = {one.name: one for one in kube.list_nodes()}
         missing = [name for name in params["nodes"] if name not in there]
         if missing:
             raise KubeError("nodes", 0, f"there is no node {', '.join(missing)}. Nothing was changed")
         found.update({name: there[name] for name in params["nodes"]})
     if params["selector"]:
-        found.update({one.name: one for one in kube.nodes(params["selector"])})
+        found.update({one.name: one for one in kube.list_nodes(params["selector"])})
     if params["node_groups"]:
-        selector = f"{GROUP_LABEL} in ({','.join(params['node_groups'])})"
-        found.update({one.name: one for one in kube.nodes(selector)})
+        selector = f"{NODE_GROUP_LABEL} in ({','.join(params['node_groups'])})"
+        found.update({one.name: one for one in kube.list_nodes(selector)})
     return list(found.values())
 
 
-def previewed(drain: Drain, nodes: list[Node]) -> dict[str, Any]:
+def preview_drain(drain: Drain, nodes: list[Node]) -> dict[str, Any]:
     """What a run would do, and what would be in its way now."""
-    decisions = drain.look(nodes)[0]
+    decisions = drain.plan_evictions(nodes)[0]
     pods = [
         {
             "namespace": one.pod.namespace,
             "name": one.pod.name,
             "node": one.pod.node,
             "status": {plan.EVICT: "would_evict", plan.SKIP: "skipped", plan.REFUSE: "refused"}[one.action],
-            "reason": (one.obstacle if one.action == plan.EVICT else "") or one.reason,
+            "reason": (one.blocking_reason if one.action == plan.EVICT else "") or one.reason,
             "tries": 0,
-            "waited_for": [budget.key for budget in one.budgets if one.obstacle],
+            "waited_for": [budget.key for budget in one.budgets if one.blocking_reason],
             "seconds": 0.0,
         }
         for one in decisions
@@ -241,26 +241,26 @@ def previewed(drain: Drain, nodes: list[Node]) -> dict[str, Any]:
     return {"changed": changed and not refused, "pods": pods}
 
 
-def drained(drain: Drain, nodes: list[Node], check_mode: bool) -> dict[str, Any]:
+def run_drain(drain: Drain, nodes: list[Node], check_mode: bool) -> dict[str, Any]:
     if check_mode:
-        result = previewed(drain, nodes)
+        result = preview_drain(drain, nodes)
     else:
         drain.run(nodes)
         pods = [one.to_dict() for one in drain.outcomes.values()]
         evicted = any(one["status"] == "evicted" for one in pods)
-        kept = set(drain.cordoned) - set(drain.uncordoned)
+        kept = set(drain.cordoned_nodes) - set(drain.uncordoned_nodes)
         result = {"changed": evicted or bool(kept), "pods": pods}
     waited = Counter(budget for one in result["pods"] for budget in one["waited_for"])
     result["budgets"] = dict(sorted(waited.items()))
     return result
 
 
-def node_results(drain: Drain, nodes: list[Node], state: str, check_mode: bool) -> list[dict[str, Any]]:
+def build_node_results(drain: Drain, nodes: list[Node], state: str, check_mode: bool) -> list[dict[str, Any]]:
     found = []
     for node in nodes:
         wanted = state != "uncordoned"
-        touched = node.name in drain.cordoned or node.name in drain.uncordoned
-        back = node.name in drain.cordoned and node.name in drain.uncordoned
+        touched = node.name in drain.cordoned_nodes or node.name in drain.uncordoned_nodes
+        back = node.name in drain.cordoned_nodes and node.name in drain.uncordoned_nodes
         would = check_mode and node.unschedulable != wanted
         now = node.unschedulable if back or not (touched or would) else wanted
         status = "failed" if drain.error else "changed" if now != node.unschedulable else "ok"
@@ -280,19 +280,19 @@ def main() -> None:
     if not _kubernetes.HAS_KUBERNETES:
         module.fail_json(msg=missing_required_lib("kubernetes"))
     params = module.params
-    rules = Rules(
+    rules = DrainRules(
         params["ignore_daemonsets"], params["delete_emptydir_data"], params["delete_unmanaged"], params["grace_period"]
     )
     nodes: list[Node] = []
     drain = None
     result: dict[str, Any] = {"changed": False}
     try:
-        kube = Kube(_kubernetes.connect(params, module.client, module.tmpdir).api)
+        kube = KubeClient(_kubernetes.connect(params, module.client, module.tmpdir).api)
         drain = Drain(kube, rules, params["timeout"], params["workers"], params["uncordon_on_failure"])
         drain.wait_for_replacements = params["wait_for_replacements"]
-        nodes = chosen(kube, params)
+        nodes = find_nodes(kube, params)
         if params["state"] == "drained":
-            result.update(drained(drain, nodes, module.check_mode))
+            result.update(run_drain(drain, nodes, module.check_mode))
         else:
             cordoning = params["state"] == "cordoned"
             todo = [one for one in nodes if one.unschedulable != cordoning]
@@ -300,9 +300,9 @@ def main() -> None:
             if not module.check_mode:
                 drain.cordon(nodes, cordoning)
     except (KubeError, ClusterError) as error:
-        touched = bool(drain and (drain.cordoned or drain.uncordoned))
+        touched = bool(drain and (drain.cordoned_nodes or drain.uncordoned_nodes))
         module.fail_json(msg=str(error), changed=touched, progress=drain.progress if drain else [])
-    result["nodes"] = node_results(drain, nodes, params["state"], module.check_mode)
+    result["nodes"] = build_node_results(drain, nodes, params["state"], module.check_mode)
     result["progress"] = drain.progress
     if module._diff:
         before = {one.name: {"unschedulable": one.unschedulable} for one in nodes}

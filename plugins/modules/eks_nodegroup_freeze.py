@@ -103,7 +103,7 @@ from ..module_utils._result import ItemResult, summarize
 from ..module_utils._sysctl_nodegroup import freeze, options
 from ..module_utils._sysctl_nodegroup.aws import CLIENT_CONFIG
 from ..module_utils._sysctl_nodegroup.errors import SysctlError
-from ..module_utils._sysctl_nodegroup.run import Run
+from ..module_utils._sysctl_nodegroup.run import NodeGroupRun
 
 try:
     from botocore.config import Config
@@ -111,26 +111,29 @@ except ImportError:
     Config = None  # AnsibleAWSModule says so in words
 
 
-def treated(run: Run, name: str, state: str, check_mode: bool) -> ItemResult:
+def set_freeze_state(run: NodeGroupRun, name: str, state: str, check_mode: bool) -> ItemResult:
     """One group. What fails is its own failure."""
-    began = len(run.done)
+    began = len(run.applied_steps)
     try:
-        group = run.group(name)
+        group = run.get_node_group(name)
         if group is None:
             raise SysctlError(f"there is no node group {name} in {run.cluster}")
-        steps = freeze.freezing(group) if state == "frozen" else freeze.thawing(group)
+        steps = freeze.plan_freeze(group) if state == "frozen" else freeze.plan_thaw(group)
         if not check_mode:
-            run.carry_out(steps)
+            run.apply_steps(steps)
     except SysctlError as error:
         return ItemResult(
-            name, "failed", str(error), fields={"steps": [options.step_dict(one) for one in run.done[began:]]}
+            name,
+            "failed",
+            str(error),
+            fields={"steps": [options.format_step(one) for one in run.applied_steps[began:]]},
         )
     reason = steps[-1].reason if steps else f"it is {state} already"
     fields = {
-        "steps": [options.step_dict(one) for one in steps],
+        "steps": [options.format_step(one) for one in steps],
         "desired_size": int((group.description.get("scalingConfig") or {}).get("desiredSize") or 0),
     }
-    diff = options.diff_of(steps)
+    diff = options.build_diff(steps)
     return ItemResult(name, "changed" if steps else "ok", reason, diff["before"], diff["after"], fields)
 
 
@@ -145,16 +148,16 @@ def main() -> None:
     module = AnsibleAWSModule(argument_spec=spec, supports_check_mode=True)
     params = module.params
     config = Config(**CLIENT_CONFIG)
-    run = Run(
+    run = NodeGroupRun(
         module.client("eks", config=config),
         module.client("ec2", config=config),
         params["cluster"],
         timeout=params["wait_timeout"],
         delay=params["wait_delay"],
     )
-    items = [treated(run, name, params["state"], module.check_mode) for name in dict.fromkeys(params["names"])]
+    items = [set_freeze_state(run, name, params["state"], module.check_mode) for name in dict.fromkeys(params["names"])]
     result = summarize(items, module._diff)
-    result["changed"] = result["changed"] or bool(run.done)
+    result["changed"] = result["changed"] or bool(run.applied_steps)
     result.update(groups=[one.to_dict() for one in items], progress=run.progress)
     if result.pop("failed", False):
         module.fail_json(**result)

@@ -100,8 +100,8 @@ from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleA
 
 from ..module_utils import _kubernetes
 from ..module_utils._drain import fit
-from ..module_utils._drain.kube import KubeError, listed
-from ..module_utils._drain.model import GROUP_LABEL
+from ..module_utils._drain.kube import KubeError, list_resources
+from ..module_utils._drain.model import NODE_GROUP_LABEL
 from ..module_utils._eks_token import ClusterError
 
 
@@ -129,18 +129,20 @@ def main() -> None:
         api = _kubernetes.connect(params, module.client, module.tmpdir).api
         old = [
             node
-            for node in listed(api, "/api/v1/nodes")
+            for node in list_resources(api, "/api/v1/nodes")
             if node["metadata"]["name"] in (params["old_nodes"] or [])
-            or (node["metadata"].get("labels") or {}).get(GROUP_LABEL) in (params["node_groups"] or [])
+            or (node["metadata"].get("labels") or {}).get(NODE_GROUP_LABEL) in (params["node_groups"] or [])
         ]
         pods = []
         for node in old:
-            pods += listed(api, "/api/v1/pods", [("fieldSelector", f"spec.nodeName={node['metadata']['name']}")])
+            pods += list_resources(
+                api, "/api/v1/pods", [("fieldSelector", f"spec.nodeName={node['metadata']['name']}")]
+            )
         claims = any("persistentVolumeClaim" in one for pod in pods for one in pod["spec"].get("volumes") or [])
-        volumes = listed(api, "/api/v1/persistentvolumes") if claims else []
+        volumes = list_resources(api, "/api/v1/persistentvolumes") if claims else []
         count = len(old) if params["nodes"] is None else params["nodes"]
-        there = fit.planned(old, params["name"], params["labels"], params["taints"], count)
-        found = fit.misfits(pods, there, volumes) if old else []
+        there = fit.build_planned_nodes(old, params["name"], params["labels"], params["taints"], count)
+        found = fit.find_unschedulable_pods(pods, there, volumes) if old else []
     except (KubeError, ClusterError, ValueError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=False, misfits=found, pods=len(pods))

@@ -114,13 +114,13 @@ from ansible.module_utils.basic import missing_required_lib
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
 from ..module_utils import _kubernetes
-from ..module_utils._drain.kube import KubeError, call, listed
-from ..module_utils._drain.model import GROUP_LABEL
+from ..module_utils._drain.kube import KubeError, call_kube_api, list_resources
+from ..module_utils._drain.model import NODE_GROUP_LABEL
 from ..module_utils._eks_token import ClusterError
 from ..module_utils._sysctl_nodegroup import audit, clone, eks, userdata
 from ..module_utils._sysctl_nodegroup.aws import CLIENT_CONFIG
 from ..module_utils._sysctl_nodegroup.errors import SysctlError
-from ..module_utils._sysctl_nodegroup.run import Run
+from ..module_utils._sysctl_nodegroup.run import NodeGroupRun
 
 try:
     from botocore.config import Config
@@ -128,9 +128,9 @@ except ImportError:
     Config = None  # AnsibleAWSModule says so in words
 
 
-def group_entry(run: Run, name: str) -> dict[str, Any]:
+def build_group_entry(run: NodeGroupRun, name: str) -> dict[str, Any]:
     """What a group's template tells its kubelets. User data that cannot be read is a problem of its own."""
-    group = run.group(name)
+    group = run.get_node_group(name)
     if group is None:
         raise SysctlError(f"there is no node group {name} in {run.cluster}")
     raw = bytes(group.template.data.get("UserData") or b"") if group.template else b""
@@ -138,8 +138,8 @@ def group_entry(run: Run, name: str) -> dict[str, Any]:
     intended: Optional[list[str]] = None
     problem = None
     try:
-        family = clone.family(group, "auto", clone.guessed_family(raw))
-        intended = userdata.allowed(family, raw)
+        family = clone.choose_ami_family(group, "auto", clone.detect_ami_family(raw))
+        intended = userdata.list_allowed_sysctls(family, raw)
     except SysctlError as error:
         problem = str(error)
     return {
@@ -154,17 +154,19 @@ def group_entry(run: Run, name: str) -> dict[str, Any]:
     }
 
 
-def real(api: Any, node: str) -> list[str]:
-    told = call(api, "GET", f"/api/v1/nodes/{node}/proxy/configz")
+def get_effective_sysctls(api: Any, node: str) -> list[str]:
+    told = call_kube_api(api, "GET", f"/api/v1/nodes/{node}/proxy/configz")
     return [str(one) for one in (told.get("kubeletconfig") or {}).get("allowedUnsafeSysctls") or []]
 
 
-def compared(groups: list[dict[str, Any]], nodes: list[dict[str, Any]], api: Any) -> dict[str, list[str]]:
+def compare_effective_sysctls(
+    groups: list[dict[str, Any]], nodes: list[dict[str, Any]], api: Any
+) -> dict[str, list[str]]:
     """The kubelets' own answers, by node, and in each group the nodes that differ from its template."""
-    told = {one["metadata"]["name"]: real(api, one["metadata"]["name"]) for one in nodes}
+    told = {one["metadata"]["name"]: get_effective_sysctls(api, one["metadata"]["name"]) for one in nodes}
     by_name = {one["name"]: one for one in groups}
     for node in nodes:
-        group = by_name.get((node["metadata"].get("labels") or {}).get(GROUP_LABEL, ""))
+        group = by_name.get((node["metadata"].get("labels") or {}).get(NODE_GROUP_LABEL, ""))
         if group is not None:
             name = node["metadata"]["name"]
             group["real"][name] = told[name]
@@ -188,20 +190,22 @@ def main() -> None:
     if looks and not _kubernetes.HAS_KUBERNETES:
         module.fail_json(msg=missing_required_lib("kubernetes"))
     config = Config(**CLIENT_CONFIG)
-    run = Run(module.client("eks", config=config), module.client("ec2", config=config), params["cluster"])
+    run = NodeGroupRun(module.client("eks", config=config), module.client("ec2", config=config), params["cluster"])
     result: dict[str, Any] = {"changed": False}
     try:
-        names = params["node_groups"] or eks.group_names(run.eks, params["cluster"])
-        groups = [group_entry(run, name) for name in names]
+        names = params["node_groups"] or eks.list_node_group_names(run.eks, params["cluster"])
+        groups = [build_group_entry(run, name) for name in names]
         if looks:
             access = {**params, "cluster": None if params["kubeconfig"] else params["cluster"]}
             api = _kubernetes.connect(access, module.client, module.tmpdir).api
-            nodes = listed(api, "/api/v1/nodes")
+            nodes = list_resources(api, "/api/v1/nodes")
             allowed = {one["name"]: one["intended"] for one in groups if one["intended"] is not None}
             if params["configz"]:
-                allowed.update(compared(groups, nodes, api))
+                allowed.update(compare_effective_sysctls(groups, nodes, api))
             if params["pods"]:
-                result["pods"] = audit.audited(listed(api, "/api/v1/pods"), audit.kinds(nodes, allowed))
+                result["pods"] = audit.audit_pods(
+                    list_resources(api, "/api/v1/pods"), audit.build_node_profiles(nodes, allowed)
+                )
     except (SysctlError, KubeError, ClusterError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(groups=groups, **result)

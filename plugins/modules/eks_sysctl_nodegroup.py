@@ -401,12 +401,12 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
 from ..module_utils import _kubernetes
-from ..module_utils._drain.kube import KubeError, pods_on_groups
+from ..module_utils._drain.kube import KubeError, list_node_group_pods
 from ..module_utils._eks_token import ClusterError
 from ..module_utils._sysctl_nodegroup import ec2, options, plan, render
 from ..module_utils._sysctl_nodegroup.aws import CLIENT_CONFIG
 from ..module_utils._sysctl_nodegroup.errors import SysctlError
-from ..module_utils._sysctl_nodegroup.run import Run
+from ..module_utils._sysctl_nodegroup.run import NodeGroupRun
 
 try:
     from botocore.config import Config
@@ -481,10 +481,10 @@ ARGUMENT_SPEC: dict[str, Any] = {
 }
 
 
-def make_run(module: Any) -> Run:
+def make_run(module: Any) -> NodeGroupRun:
     config = Config(**CLIENT_CONFIG)
     params = module.params
-    return Run(
+    return NodeGroupRun(
         module.client("eks", config=config),
         module.client("ec2", config=config),
         params["cluster"],
@@ -495,40 +495,40 @@ def make_run(module: Any) -> Run:
     )
 
 
-def present(module: AnsibleModule, run: Run) -> dict[str, Any]:
-    wanted = options.wanted_of(module.params)
+def ensure_present(module: AnsibleModule, run: NodeGroupRun) -> dict[str, Any]:
+    wanted = options.parse_options(module.params)
     seen = run.observe(wanted)
-    decided = plan.decide(wanted, seen)
-    result: dict[str, Any] = options.told(decided)
+    decided = plan.make_plan(wanted, seen)
+    result: dict[str, Any] = options.build_plan_result(decided)
     result["changed"] = bool(decided.steps)
     result["retiring"] = [
-        {**options.group_dict(one), "nodes": ec2.instances(run.ec2, wanted.cluster, one.name)}
-        for one in run.retiring(wanted, seen, decided)
+        {**options.format_node_group(one), "nodes": ec2.list_instances(run.ec2, wanted.cluster, one.name)}
+        for one in run.list_groups_to_drain(wanted, seen, decided)
     ]
     if module._diff:
-        result["diff"] = options.diff_of(decided.steps)
+        result["diff"] = options.build_diff(decided.steps)
     for warning in decided.warnings:
         module.warn(warning)
     group = seen.current
     result["verified"] = None
-    if decided.needed and not module.check_mode:
+    if decided.node_group_required and not module.check_mode:
         run.apply(decided, seen)
         group, result["verified"], reason = run.verify(decided)
         if result["verified"] is False:
             raise SysctlError(f"node group {decided.group_name} is not as planned: {reason}", result)
         if decided.steps and result["verified"]:
-            run.tidy([*seen.generations, *([group] if group else [])])
-    result["group"] = options.group_dict(group) if group else None
+            run.delete_old_template_versions([*seen.generations, *([group] if group else [])])
+    result["group"] = options.format_node_group(group) if group else None
     used = group.template if group else None
     result["launch_template"] = {"id": used.id, "name": used.name, "version": used.version} if used else None
-    result["nodes"] = ec2.instances(run.ec2, wanted.cluster, group.name) if group else []
+    result["nodes"] = ec2.list_instances(run.ec2, wanted.cluster, group.name) if group else []
     return result
 
 
-def absent(module: AnsibleModule, run: Run) -> dict[str, Any]:
+def ensure_absent(module: AnsibleModule, run: NodeGroupRun) -> dict[str, Any]:
     params = module.params
-    groups = run.generations(params["name"])
-    templates = ec2.owned(run.ec2, params["cluster"], params["name"])
+    groups = run.list_generations(params["name"])
+    templates = ec2.list_managed_templates(run.ec2, params["cluster"], params["name"])
     doomed = list(groups[:-1] if params["generations"] == "previous" else groups)
     kept = {one.template.name for one in groups if one not in doomed and one.template}
     for group in doomed:
@@ -538,7 +538,7 @@ def absent(module: AnsibleModule, run: Run) -> dict[str, Any]:
                 f"deleted. Its owner's command: {group.owner.command}"
             )
     if doomed and not params["force"]:
-        refuse_busy(module, {one.name: ec2.instances(run.ec2, run.cluster, one.name) for one in doomed})
+        check_pods_drained(module, {one.name: ec2.list_instances(run.ec2, run.cluster, one.name) for one in doomed})
     orphans = [one for name, one in templates.items() if name not in kept]
     if params["generations"] == "previous" and not groups:
         orphans = []
@@ -552,20 +552,20 @@ def absent(module: AnsibleModule, run: Run) -> dict[str, Any]:
         result["diff"] = {"before": {step["target"]: step["action"] for step in steps}, "after": {}}
     if not module.check_mode:
         for group in doomed:
-            run.delete(group, None)
+            run.delete_node_group(group, None)
         if not run.pending:
             for template in orphans:
                 ec2.delete_template(run.ec2, template.id)
     return result
 
 
-def refuse_busy(module: Any, groups: dict[str, list[dict[str, str]]]) -> None:
+def check_pods_drained(module: Any, groups: dict[str, list[dict[str, str]]]) -> None:
     access = {
         "cluster": None if module.params["kubeconfig"] else module.params["cluster"],
         "kubeconfig": module.params["kubeconfig"],
         "context": module.params["context"],
     }
-    busy = pods_on_groups(_kubernetes.connect(access, module.client, module.tmpdir).api, groups)
+    busy = list_node_group_pods(_kubernetes.connect(access, module.client, module.tmpdir).api, groups)
     if busy:
         raise SysctlError(
             f"nothing was deleted: {len(busy)} pods are left on these nodes, which EKS would end whatever their "
@@ -583,13 +583,13 @@ def main() -> None:
     run = None
     try:
         if params["state"] == "rendered":
-            bootstrap = options.bootstrap_of(params)
-            module.exit_json(changed=False, **render.rendered(options.wanted_of(params), bootstrap))
+            bootstrap = options.parse_bootstrap(params)
+            module.exit_json(changed=False, **render.render_result(options.parse_options(params), bootstrap))
         run = make_run(module)
-        result = present(module, run) if params["state"] == "present" else absent(module, run)
+        result = ensure_present(module, run) if params["state"] == "present" else ensure_absent(module, run)
     except (SysctlError, KubeError, ClusterError) as error:
         details = dict(getattr(error, "details", {}))
-        details["changed"] = bool(run and run.done)
+        details["changed"] = bool(run and run.applied_steps)
         if run:
             details["progress"] = run.progress
         module.fail_json(msg=str(error), **details)

@@ -122,11 +122,11 @@ from ansible.module_utils.basic import missing_required_lib
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
 from ..module_utils import _kubernetes
-from ..module_utils._drain.kube import KubeError, call
-from ..module_utils._drain.model import GROUP_LABEL
+from ..module_utils._drain.kube import KubeError, call_kube_api
+from ..module_utils._drain.model import NODE_GROUP_LABEL
 from ..module_utils._eks_token import ClusterError
 from ..module_utils._result import ItemResult, summarize
-from ..module_utils._sysctl_nodegroup.prover import Prover
+from ..module_utils._sysctl_nodegroup.proof_verifier import ProofPodVerifier
 
 ARGUMENT_SPEC: dict[str, Any] = {
     **_kubernetes.OPTIONS,
@@ -141,16 +141,16 @@ ARGUMENT_SPEC: dict[str, Any] = {
 }
 
 
-def chosen(api: Any, params: dict[str, Any]) -> list[dict[str, Any]]:
+def find_nodes(api: Any, params: dict[str, Any]) -> list[dict[str, Any]]:
     selectors = [params["selector"]] if params["selector"] else []
     if params["node_groups"]:
-        selectors.append(f"{GROUP_LABEL} in ({','.join(params['node_groups'])})")
+        selectors.append(f"{NODE_GROUP_LABEL} in ({','.join(params['node_groups'])})")
     found = {}
     for selector in selectors:
-        for one in call(api, "GET", "/api/v1/nodes", query=[("labelSelector", selector)])["items"]:
+        for one in call_kube_api(api, "GET", "/api/v1/nodes", query=[("labelSelector", selector)])["items"]:
             found[one["metadata"]["name"]] = one
     for name in params["nodes"] or []:
-        found[name] = call(api, "GET", f"/api/v1/nodes/{name}")
+        found[name] = call_kube_api(api, "GET", f"/api/v1/nodes/{name}")
     return list(found.values())
 
 
@@ -159,11 +159,11 @@ def is_ready(node: dict[str, Any]) -> bool:
     return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
 
 
-def ready(api: Any, params: dict[str, Any]) -> list[dict[str, Any]]:
+def wait_for_ready_nodes(api: Any, params: dict[str, Any]) -> list[dict[str, Any]]:
     """The nodes, once enough of them are Ready."""
     end = time.monotonic() + params["timeout"]
     while True:
-        nodes = chosen(api, params)
+        nodes = find_nodes(api, params)
         good = [one for one in nodes if is_ready(one)]
         if len(good) >= params["expected_nodes"] and len(good) == len(nodes):
             return good
@@ -193,12 +193,12 @@ def main() -> None:
     try:
         api = _kubernetes.connect(params, module.client, module.tmpdir).api
         if module.check_mode:
-            nodes = chosen(api, params)
+            nodes = find_nodes(api, params)
             items = [ItemResult(one["metadata"]["name"], "skipped", "would be proved by a pod") for one in nodes]
         else:
-            nodes = ready(api, params)
-            prover = Prover(api, params["namespace"], wanted, params["image"], params["timeout"])
-            items = prover.prove(nodes)
+            nodes = wait_for_ready_nodes(api, params)
+            prover = ProofPodVerifier(api, params["namespace"], wanted, params["image"], params["timeout"])
+            items = prover.verify(nodes)
     except (KubeError, ClusterError) as error:
         module.fail_json(msg=str(error), nodes=[])
     result = {**summarize(items), "nodes": [one.to_dict() for one in items]}

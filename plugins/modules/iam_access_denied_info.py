@@ -251,12 +251,12 @@ from typing import Any, Optional
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
-from ..module_utils._irsa import look
-from ..module_utils._irsa.asked import check_name, check_role
+from ..module_utils._irsa import observe
+from ..module_utils._irsa.binding_request import check_name, check_role
 from ..module_utils._irsa.calls import CallError
-from ..module_utils._irsa.denied import parse
-from ..module_utils._irsa.explain import Asked, Seen, explain
-from ..module_utils._irsa.model import AUDIENCE, IrsaError, Provider, Subject
+from ..module_utils._irsa.denied import parse_message
+from ..module_utils._irsa.explain import DenialEvidence, ExplainOptions, explain
+from ..module_utils._irsa.model import AUDIENCE, IrsaError, OidcProvider, Subject
 
 with contextlib.suppress(ImportError):  # AnsibleAWSModule says so in words
     from botocore.config import Config
@@ -274,9 +274,9 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
 CLIENT_CONFIG: dict[str, Any] = {"retries": {"total_max_attempts": 4}, "connect_timeout": 5, "read_timeout": 30}
 
 
-def asked_of(params: dict[str, Any]) -> Asked:
+def parse_options(params: dict[str, Any]) -> ExplainOptions:
     if params["oidc_provider_arn"]:
-        Provider.parse(params["oidc_provider_arn"])
+        OidcProvider.parse(params["oidc_provider_arn"])
     named = (params["namespace"] or "", params["service_account"] or "")
     if any(named):  # a binding may be made of them
         check_name("namespace", named[0])
@@ -285,9 +285,9 @@ def asked_of(params: dict[str, Any]) -> Asked:
         check_role(params["role"])
     if not params["audience"]:
         raise IrsaError(f"audience is empty. Name one, or leave it out for {AUDIENCE}.")
-    return Asked(
+    return ExplainOptions(
         role=params["role"] or None,
-        subject=Subject.of(*named) if any(named) else None,
+        subject=Subject.from_service_account(*named) if any(named) else None,
         cluster=params["cluster"] or None,
         provider_arn=params["oidc_provider_arn"] or None,
         audience=params["audience"],
@@ -303,7 +303,7 @@ def main() -> None:
     )
     clients: dict[tuple[str, Optional[str]], Any] = {}
 
-    def client(service: str, region: Optional[str]) -> Any:
+    def get_client(service: str, region: Optional[str]) -> Any:
         if service != "iam" and not (region or module.region):
             raise CallError(service, "", "NoRegion", "no region is given")
         if (service, region) not in clients:
@@ -312,16 +312,21 @@ def main() -> None:
         return clients[service, region]
 
     try:
-        asked = asked_of(module.params)
+        asked = parse_options(module.params)
     except IrsaError as error:
         module.fail_json(msg=str(error))
-    denied, undecoded = look.decode(client, parse(module.params["error_message"]))
-    seen: Seen = look.look(client, denied, asked)
+    denied, undecoded = observe.decode_message(get_client, parse_message(module.params["error_message"]))
+    seen: DenialEvidence = observe.read_evidence(get_client, denied, asked)
     if undecoded:
-        seen = look.noted(seen, "the encoded message", undecoded)
+        seen = observe.add_not_checked(seen, "the encoded message", undecoded)
     told = explain(denied, asked, seen)
-    trust = told.trusted
-    words = [f"{told.side}: {told.reason}", f"Mend: {told.mend.what}", told.not_the_mend, trust and trust.reason]
+    trust = told.trust
+    words = [
+        f"{told.side}: {told.reason}",
+        f"Mend: {told.remediation.description}",
+        told.ineffective_remediation,
+        trust and trust.reason,
+    ]
     module.exit_json(
         changed=False,
         side=told.side,
@@ -331,18 +336,18 @@ def main() -> None:
         action=denied.action,
         resource=denied.resource,
         operation=denied.operation,
-        explicit_deny=denied.explicit,
+        explicit_deny=denied.explicit_deny,
         policy=denied.policy,
         evidence=list(told.evidence),
-        mend=asdict(told.mend),
-        not_the_mend=told.not_the_mend,
+        mend=asdict(told.remediation),
+        not_the_mend=told.ineffective_remediation,
         trust=None
         if trust is None
         else {
             "role": trust.role,
             "service_account": str(trust.subject) if trust.subject else None,
             "allowed": trust.allowed,
-            "by": list(trust.by),
+            "by": list(trust.allowed_by),
             "reason": trust.reason,
         },
         msg=" ".join(word for word in words if word),

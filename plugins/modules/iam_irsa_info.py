@@ -195,7 +195,7 @@ from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleA
 
 from ..module_utils import _kubernetes
 from ..module_utils._eks_token import ClusterError
-from ..module_utils._irsa import survey
+from ..module_utils._irsa import audit
 from ..module_utils._irsa.calls import CallError
 from ..module_utils._irsa.model import AUDIENCE, IrsaError
 
@@ -216,7 +216,7 @@ CLIENT_CONFIG: dict[str, Any] = {
     "retries": {"mode": "adaptive", "total_max_attempts": 8},
     "connect_timeout": 5,
     "read_timeout": 60,
-    "max_pool_connections": survey.WORKERS,
+    "max_pool_connections": audit.WORKERS,
 }
 
 
@@ -240,12 +240,12 @@ def main() -> None:
         return _kubernetes.connect(by, client, module.tmpdir).api
 
     try:
-        wanted = survey.Wanted.parse(params)
-        told = survey.report(survey.run(client, api, wanted))
+        wanted = audit.AuditOptions.parse(params)
+        told = audit.build_result(audit.run(client, api, wanted))
     except (IrsaError, ClusterError) as error:
         module.fail_json(msg=str(error))
     except CallError as error:
-        module.fail_json(msg=f"{error} {error.way_out}")
+        module.fail_json(msg=f"{error} {error.suggestion}")
     for warning in told.pop("warnings"):
         module.warn(warning)
     if told["failed"]:

@@ -346,14 +346,14 @@ from typing import Any
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
 from ..module_utils._irsa import iam, run
-from ..module_utils._irsa.asked import asked
-from ..module_utils._irsa.model import IrsaError, Wish
-from ..module_utils._irsa.report import result
+from ..module_utils._irsa.binding_request import parse_request
+from ..module_utils._irsa.model import IrsaError, PolicyOptions
+from ..module_utils._irsa.report import build_result
 
 with contextlib.suppress(ImportError):  # AnsibleAWSModule says so in words
     from botocore.config import Config
 
-BINDING = {
+BINDING_SPEC = {
     "type": "list",
     "elements": "dict",
     "required": True,
@@ -370,8 +370,8 @@ BINDING = {
     "mutually_exclusive": [("cluster", "oidc_provider_arn"), ("namespace", "namespace_pattern")],
     "required_one_of": [("cluster", "oidc_provider_arn"), ("namespace", "namespace_pattern")],
 }
-SPEC = {
-    "bindings": BINDING,
+ARGUMENT_SPEC = {
+    "bindings": BINDING_SPEC,
     "allow_wildcards": {"type": "bool", "default": False},
     "explicit": {"type": "bool", "default": False},
     "audience": {"type": "str", "default": "sts.amazonaws.com"},
@@ -395,14 +395,14 @@ CLIENT_CONFIG = {
 }
 
 
-def wanted_of(params: dict[str, Any]) -> run.Wanted:
-    return run.Wanted(
-        bindings=tuple(asked(one, params["allow_wildcards"]) for one in params["bindings"]),
-        wish=Wish(
+def parse_options(params: dict[str, Any]) -> run.IrsaOptions:
+    return run.IrsaOptions(
+        bindings=tuple(parse_request(one, params["allow_wildcards"]) for one in params["bindings"]),
+        policy_options=PolicyOptions(
             audience=params["audience"],
             purge=params["purge"],
             allow_empty=params["allow_empty"],
-            explicit=params["explicit"],
+            explicit_subjects=params["explicit"],
             create_role=params["create_role"],
         ),
         new_role=iam.NewRole(
@@ -413,20 +413,20 @@ def wanted_of(params: dict[str, Any]) -> run.Wanted:
             managed_policies=tuple(params["managed_policies"]),
         ),
         create_provider=params["create_provider"],
-        settle=params["settle"],
+        recheck_delay=params["settle"],
     )
 
 
 def main() -> None:
-    module = AnsibleAWSModule(argument_spec=SPEC, supports_check_mode=True)
+    module = AnsibleAWSModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     config = Config(**CLIENT_CONFIG)
     try:
-        wanted = wanted_of(module.params)
-        clients = run.Clients(module.client("iam", config=config), lambda: module.client("eks", config=config))
-        outcome = run.run(clients, wanted, act=not module.check_mode)
+        wanted = parse_options(module.params)
+        clients = run.IrsaClients(module.client("iam", config=config), lambda: module.client("eks", config=config))
+        outcome = run.run(clients, wanted, apply=not module.check_mode)
     except IrsaError as error:
         module.fail_json(msg=str(error))
-    told = result(outcome, module._diff)
+    told = build_result(outcome, module._diff)
     for warning in told.pop("warnings"):
         module.warn(warning)
     if told["failed"]:

@@ -494,8 +494,8 @@ seconds:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._image.engine import DEFAULT_HOST
-from ..module_utils._image.errors import ImageError, disk_words
+from ..module_utils._image.engine import DEFAULT_DOCKER_HOST
+from ..module_utils._image.errors import ImageError, format_disk_error
 
 # Options that only the action plugin uses. A host never gets them.
 CONTROLLER_OPTIONS = {
@@ -548,7 +548,7 @@ HOST_OPTIONS = {
     "bundle": {"type": "dict"},
     "ca_path": {"type": "path"},
     "bandwidth_limit": {"type": "int"},
-    "docker_host": {"type": "str", "default": DEFAULT_HOST},
+    "docker_host": {"type": "str", "default": DEFAULT_DOCKER_HOST},
     "staging_dir": {"type": "path"},
     "timeout": {"type": "int", "default": 1800},
     "work": {
@@ -595,7 +595,7 @@ REQUIRED_IF = [
 
 def main() -> None:
     # Not above: the controller, too, imports this file, for the options, and would compile what only a host needs.
-    from ..module_utils._image.host import READ_ONLY_PHASES, carry_out
+    from ..module_utils._image.host import READ_ONLY_PHASES, apply_phase
 
     module = AnsibleModule(
         argument_spec=dict(CONTROLLER_OPTIONS, **HOST_OPTIONS),
@@ -616,11 +616,11 @@ def main() -> None:
         return code, output, errors
 
     try:
-        result = carry_out(module.params, run_program)
+        result = apply_phase(module.params, run_program)
     except ImageError as error:
         module.fail_json(msg=str(error))
     except OSError as error:  # a disk that is full, also for the few bytes of a lock
-        module.fail_json(msg=disk_words(error))
+        module.fail_json(msg=format_disk_error(error))
     module.exit_json(changed=False, **result)
 
 

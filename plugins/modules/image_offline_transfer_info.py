@@ -138,10 +138,10 @@ target:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._image.engine import DEFAULT_HOST
+from ..module_utils._image.engine import DEFAULT_DOCKER_HOST
 
 OPTIONS = {
-    "docker_host": {"type": "str", "default": DEFAULT_HOST},
+    "docker_host": {"type": "str", "default": DEFAULT_DOCKER_HOST},
     "staging_dir": {"type": "path"},
     "name": {"type": "str"},
     "lockstep": {"type": "bool", "default": False},

@@ -134,8 +134,12 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._lambda_package.archive import Choice, PackageError, gather, pack, tree
-from ..module_utils._lambda_package.distributions import Installed, Requirement, files
+from ..module_utils._lambda_package.archive import EntryFilter, PackageError, collect_entries, list_files, pack_archive
+from ..module_utils._lambda_package.distributions import (
+    DistributionRequirement,
+    InstalledDistributions,
+    list_distribution_files,
+)
 
 
 def main() -> None:
@@ -160,12 +164,12 @@ def main() -> None:
     try:
         if not dest.parent.is_dir():
             raise PackageError(f"Its folder {dest.parent} does not exist. Make it first.")
-        wanted = [Requirement.parse(text) for text in params["distributions"]]
-        installed = Installed(params["distributions_path"]).closure(wanted) if wanted else []
-        found = [pair for one in params["sources"] for pair in tree(Path(one["src"]), one["dest"])]
-        found += [pair for one in installed for pair in files(one)]
-        entries = gather(found, Choice(tuple(params["exclude"]), tuple(params["include"])))
-        package = pack(entries)
+        wanted = [DistributionRequirement.parse(text) for text in params["distributions"]]
+        installed = InstalledDistributions(params["distributions_path"]).resolve_requirements(wanted) if wanted else []
+        found = [pair for one in params["sources"] for pair in list_files(Path(one["src"]), one["dest"])]
+        found += [pair for one in installed for pair in list_distribution_files(one)]
+        entries = collect_entries(found, EntryFilter(tuple(params["exclude"]), tuple(params["include"])))
+        package = pack_archive(entries)
         before = hashlib.sha256(dest.read_bytes()).hexdigest() if dest.exists() else None
     except (PackageError, OSError) as error:
         module.fail_json(msg=f"{dest} was not made. {error}")

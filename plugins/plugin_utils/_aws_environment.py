@@ -10,7 +10,7 @@ from typing import Any
 
 
 @contextmanager
-def kept_from_hosts(action: Any) -> Iterator[dict[str, str]]:
+def hide_aws_environment(action: Any) -> Iterator[dict[str, str]]:
     """The task's AWS variables; while this lasts, modules that the action runs get the rest (proxies, for one)."""
     given = action._task.environment
     merged: dict[str, Any] = {}

@@ -27,7 +27,7 @@ def ours() -> Callable[[], None]:
         def make(service: str, region: str) -> object:
             return session.create_client(service, region_name=region, config=Config(**fleet.CLIENT_CONFIG))
 
-        (outcome,) = fleet.run(make, [REGION], fleet.Wanted(), act=True)
+        (outcome,) = fleet.run_regions(make, [REGION], fleet.AutostopOptions(), act=True)
         if outcome.error:
             raise RuntimeError(outcome.error)
 

@@ -28,13 +28,13 @@ import botocore.session
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 from ansible_collections.daytwo.aws.plugins.module_utils._autostop import handler, run
-from ansible_collections.daytwo.aws.plugins.module_utils._autostop.model import Wanted
+from ansible_collections.daytwo.aws.plugins.module_utils._autostop.model import AutostopOptions
 from ansible_collections.daytwo.aws.plugins.module_utils._autostop_guard import apply, plan
 from ansible_collections.daytwo.aws.plugins.module_utils._autostop_guard.model import (
     DEAD_LETTER_QUEUE,
     FUNCTION,
     QUEUE,
-    Place,
+    GuardLocation,
 )
 from moto import mock_aws
 from moto.rds.exceptions import RDSClientError
@@ -218,8 +218,8 @@ class World:
             starts = self.stopped[name] + WEEK
             rds_life.edit(REGION, name, status="stopped", testbed_due=starts, automatic_restart_time=starts)
 
-    def wanted(self) -> Wanted:
-        return Wanted(exclude=tuple(name for name, kind in self.kinds.items() if kind.excluded))
+    def wanted(self) -> AutostopOptions:
+        return AutostopOptions(exclude=tuple(name for name, kind in self.kinds.items() if kind.excluded))
 
     # What people do: the same whatever the strategy
 
@@ -294,7 +294,7 @@ class World:
     # Who stops what
 
     def install(self) -> None:
-        place = Place("daytwo-autostop", REGION, paths.ACCOUNT)
+        place = GuardLocation("daytwo-autostop", REGION, paths.ACCOUNT)
         role = self.client("iam").create_role(RoleName="guard", AssumeRolePolicyDocument=TRUST)["Role"]["Arn"]
         given = from_role(place)
         function = given[f"amazon.aws.lambda {place.names[FUNCTION]}"]
@@ -311,9 +311,11 @@ class World:
             return
         for kind in (DEAD_LETTER_QUEUE, QUEUE):
             self._make_queue(given[f"community.aws.sqs_queue {place.names[kind]}"])
-        clients = apply.Clients(*(self.client(name) for name in ("lambda", "events", "cloudwatch")))
-        changes = plan.changes(place, plan.Wish(given["schedule"]), apply.observe(clients, place), present=True)
-        for part in apply.carry_out(clients, place, changes):
+        clients = apply.GuardClients(*(self.client(name) for name in ("lambda", "events", "cloudwatch")))
+        changes = plan.plan_changes(
+            place, plan.GuardOptions(given["schedule"]), apply.observe(clients, place), should_exist=True
+        )
+        for part in apply.apply_changes(clients, place, changes):
             if part.status != "changed":
                 raise RuntimeError(f"{part.name}: {part.status}. {part.reason}")
 
@@ -332,7 +334,7 @@ class World:
         }
         self.client("sqs").create_queue(QueueName=given["name"], Attributes=attributes)
 
-    def _install_cron(self, place: Place) -> None:
+    def _install_cron(self, place: GuardLocation) -> None:
         """A schedule that invokes the function, which looks once and is done."""
         rule = self.client("events").put_rule(Name="cron", ScheduleExpression=CRONS[self.year.strategy])["RuleArn"]
         self.client("lambda").add_permission(
@@ -348,11 +350,11 @@ class World:
         self.year.runs += 1
         output = io.StringIO()
         exclude = {"exclude": list(self.wanted().exclude)}
-        env = {"AWS_REGION": REGION, handler.OPTIONS: json.dumps(exclude)}
+        env = {"AWS_REGION": REGION, handler.OPTIONS_VARIABLE: json.dumps(exclude)}
         with contextlib.redirect_stdout(output), mock.patch.dict(os.environ, env):
             if self.year.strategy in CRONS:
                 client = botocore.session.get_session().create_client("rds", REGION)
-                run.region(client, self.wanted(), REGION, BedClock())
+                run.run_region(client, self.wanted(), REGION, BedClock())
                 return "null", False, output.getvalue()
             return json.dumps(handler.handle(event)), False, output.getvalue()
 
@@ -416,7 +418,7 @@ class BedClock(run.Clock):
         CLOCK.advance(seconds)
 
 
-def from_role(place: Place) -> dict[str, Any]:
+def from_role(place: GuardLocation) -> dict[str, Any]:
     """What the role gives to its queues and its function in this place: its own tasks, templated by Ansible."""
     loader = DataLoader()
 

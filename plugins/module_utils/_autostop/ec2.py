@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from .rds import call
+from .rds import call_api
 
 
-def enabled_regions(client: Any) -> tuple[str, ...]:
+def list_enabled_regions(client: Any) -> tuple[str, ...]:
     """Every region that needs no opting in, or has been opted in to; DescribeRegions has no pages."""
-    return tuple(sorted(str(entry["RegionName"]) for entry in call(client, "DescribeRegions")["Regions"]))
+    return tuple(sorted(str(entry["RegionName"]) for entry in call_api(client, "DescribeRegions")["Regions"]))

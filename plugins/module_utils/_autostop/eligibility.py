@@ -9,89 +9,99 @@ from dataclasses import dataclass
 from typing import Optional
 
 from . import statuses
-from .model import Cluster, Instance, View
+from .model import AuroraCluster, DbInstance, RegionState
 
 
 @dataclass(frozen=True)
-class Obstacle:
+class IneligibilityReason:
     """Why a database cannot be stopped. C(code) names the kind for programs, C(mend) says what would help."""
 
     code: str
-    words: str
-    mend: str
+    text: str
+    remediation: str
 
     @property
-    def text(self) -> str:
-        return f"{self.words}. {self.mend}"
+    def message(self) -> str:
+        return f"{self.text}. {self.remediation}"
 
 
 # The limits of StopDBCluster and StopDBInstance as the Aurora and RDS user guides list them (facts: autostop).
-OBSTACLES = {
+INELIGIBILITY_REASONS = {
     one.code: one
     for one in (
-        Obstacle("neptune", "This is a Neptune cluster, not Aurora", "Stop it with Neptune's own tools."),
-        Obstacle("documentdb", "This is a DocumentDB cluster, not Aurora", "Stop it with DocumentDB's own tools."),
-        Obstacle(
+        IneligibilityReason("neptune", "This is a Neptune cluster, not Aurora", "Stop it with Neptune's own tools."),
+        IneligibilityReason(
+            "documentdb", "This is a DocumentDB cluster, not Aurora", "Stop it with DocumentDB's own tools."
+        ),
+        IneligibilityReason(
             "multi_az_cluster",
             "AWS does not stop Multi-AZ DB clusters",
             "Take the tag off, or move the data to Aurora or to a DB instance.",
         ),
-        Obstacle(
+        IneligibilityReason(
             "unknown_engine", "This version does not know the engine", "Take the tag off, or update the collection."
         ),
-        Obstacle(
+        IneligibilityReason(
             "serverless_v1",
             "AWS does not stop Aurora Serverless v1",
             "Let it pause by itself (its auto-pause), or move it to Serverless v2, which can be stopped.",
         ),
-        Obstacle("multi_master", "AWS does not stop multi-master clusters", "Move it to a provisioned cluster."),
-        Obstacle(
+        IneligibilityReason(
+            "multi_master", "AWS does not stop multi-master clusters", "Move it to a provisioned cluster."
+        ),
+        IneligibilityReason(
             "parallel_query",
             "AWS does not stop clusters with parallel query on Aurora MySQL below 1.23 and 2.09",
             "Upgrade the engine.",
         ),
-        Obstacle(
+        IneligibilityReason(
             "global_member",
             "AWS does not stop members of a global database, unless one is its only member",
             "Remove the other members, or take this one out of the global database.",
         ),
-        Obstacle(
+        IneligibilityReason(
             "cross_region_replica",
             "AWS does not stop clusters that have a replica in another region",
             "Promote or delete that replica.",
         ),
-        Obstacle(
+        IneligibilityReason(
             "replication_source", "AWS does not stop clusters that replicate to another", "Promote or delete that one."
         ),
-        Obstacle(
+        IneligibilityReason(
             "replication_target",
             "AWS does not stop clusters that replicate from another",
             "Promote or delete this one.",
         ),
-        Obstacle(
+        IneligibilityReason(
             "blue_green",
             "AWS does not stop members of a blue/green deployment",
             "Switch over and delete the deployment.",
         ),
-        Obstacle(
+        IneligibilityReason(
             "aurora_member",
             "AWS does not stop instances of an Aurora cluster one by one",
             "Put the tag on the cluster; migrate_tags: true does it.",
         ),
-        Obstacle("cluster_member", "AWS does not stop instances of a DB cluster one by one", "Take the tag off."),
-        Obstacle("read_replica", "AWS does not stop read replicas", "Promote or delete it."),
-        Obstacle(
+        IneligibilityReason(
+            "cluster_member", "AWS does not stop instances of a DB cluster one by one", "Take the tag off."
+        ),
+        IneligibilityReason("read_replica", "AWS does not stop read replicas", "Promote or delete it."),
+        IneligibilityReason(
             "read_replica_source", "AWS does not stop instances that have read replicas", "Promote or delete those."
         ),
-        Obstacle("sqlserver_multi_az", "AWS does not stop SQL Server with Multi-AZ", "Make it Single-AZ."),
-        Obstacle("rds_custom", "AWS does not stop RDS Custom for Oracle", "Take the tag off."),
-        Obstacle("limitless", "AWS does not stop this Limitless database now", "See its shard group's state."),
-        Obstacle("not_eligible", "AWS says that it cannot be stopped", "Take the tag off, or mend what AWS names."),
+        IneligibilityReason("sqlserver_multi_az", "AWS does not stop SQL Server with Multi-AZ", "Make it Single-AZ."),
+        IneligibilityReason("rds_custom", "AWS does not stop RDS Custom for Oracle", "Take the tag off."),
+        IneligibilityReason(
+            "limitless", "AWS does not stop this Limitless database now", "See its shard group's state."
+        ),
+        IneligibilityReason(
+            "not_eligible", "AWS says that it cannot be stopped", "Take the tag off, or mend what AWS names."
+        ),
     )
 }
 
 
-def of_cluster(cluster: Cluster, view: View) -> Optional[Obstacle]:
+def get_cluster_ineligibility_reason(cluster: AuroraCluster, current: RegionState) -> Optional[IneligibilityReason]:
     """What keeps a cluster from being stopped, as far as the readings say. Where they say nothing, AWS will."""
     engine = statuses.CLUSTER_ENGINES.get(cluster.engine)
     elsewhere = {statuses.NEPTUNE: "neptune", statuses.DOCUMENTDB: "documentdb", statuses.MULTI_AZ: "multi_az_cluster"}
@@ -102,22 +112,22 @@ def of_cluster(cluster: Cluster, view: View) -> Optional[Obstacle]:
         code = "serverless_v1"
     elif cluster.engine_mode == "multimaster":
         code = "multi_master"
-    elif cluster.engine_mode == "parallelquery" and _below(cluster.engine_version, {1: 23, 2: 9}):
+    elif cluster.engine_mode == "parallelquery" and _is_version_below(cluster.engine_version, {1: 23, 2: 9}):
         code = "parallel_query"
-    elif cluster.global_cluster and (view.global_members or {}).get(cluster.global_cluster, 0) > 1:
+    elif cluster.global_cluster and (current.global_members or {}).get(cluster.global_cluster, 0) > 1:
         code = "global_member"
-    elif cluster.replica_of:
+    elif cluster.replication_source:
         code = "replication_target"
-    elif any(_region(replica) not in ("", cluster.region) for replica in cluster.replicas):
+    elif any(_parse_region(replica) not in ("", cluster.region) for replica in cluster.replicas):
         code = "cross_region_replica"
     elif cluster.replicas:
         code = "replication_source"
-    elif cluster.arn in (view.blue_green or ()):
+    elif cluster.arn in (current.blue_green or ()):
         code = "blue_green"
-    return OBSTACLES[code] if code else None
+    return INELIGIBILITY_REASONS[code] if code else None
 
 
-def of_instance(instance: Instance, view: View) -> Optional[Obstacle]:
+def get_instance_ineligibility_reason(instance: DbInstance, current: RegionState) -> Optional[IneligibilityReason]:
     """The same for a DB instance that is not Aurora's."""
     engine = statuses.INSTANCE_ENGINES.get(instance.engine)
     sql_server = engine in (statuses.SQL_SERVER, statuses.CUSTOM_SQL_SERVER)
@@ -130,23 +140,23 @@ def of_instance(instance: Instance, view: View) -> Optional[Obstacle]:
         code = "cluster_member"
     elif engine == statuses.CUSTOM:
         code = "rds_custom"
-    elif instance.replica_of:
+    elif instance.replication_source:
         code = "read_replica"
     elif instance.replicas:
         code = "read_replica_source"
     elif sql_server and instance.multi_az:
         code = "sqlserver_multi_az"
-    elif instance.arn in (view.blue_green or ()):
+    elif instance.arn in (current.blue_green or ()):
         code = "blue_green"
-    return OBSTACLES[code] if code else None
+    return INELIGIBILITY_REASONS[code] if code else None
 
 
-def _region(replica: str) -> str:
+def _parse_region(replica: str) -> str:
     """The region of a replica that is named by its ARN; empty for one named by identifier, which is of this region."""
     return replica.split(":")[3] if replica.startswith("arn:") else ""
 
 
-def _below(version: str, lowest: dict[int, int]) -> bool:
+def _is_version_below(version: str, lowest: dict[int, int]) -> bool:
     """Whether an Aurora MySQL version (5.6.10a, 5.7.mysql_aurora.2.08.1) is below the lowest of its major version."""
     found = re.search(r"aurora\.(\d+)\.(\d+)", version)
     major, minor = (int(found.group(1)), int(found.group(2))) if found else (1, 0)

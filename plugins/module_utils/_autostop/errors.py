@@ -4,12 +4,12 @@
 
 from __future__ import annotations
 
-from .._aws_call import DENIED
+from .._aws_call import DENIED_CODES
 
-THROTTLED = ("Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequestsException", "SlowDown")
+THROTTLING_CODES = ("Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequestsException", "SlowDown")
 
 
-class ServiceError(Exception):
+class AutostopApiError(Exception):
     """A call that failed: which one, with which code, and in the service's own words."""
 
     def __init__(self, operation: str, code: str, message: str) -> None:
@@ -19,10 +19,10 @@ class ServiceError(Exception):
         self.message = message
 
     @property
-    def way_out(self) -> str:
+    def suggestion(self) -> str:
         """What an operator can do about it, as far as the code tells."""
-        if self.code in DENIED:
+        if self.code in DENIED_CODES:
             return f"Allow rds:{self.operation} to these credentials."
-        if self.code in THROTTLED:
+        if self.code in THROTTLING_CODES:
             return "It stayed throttled through all retries. Run again later."
         return "Run again once that is mended."

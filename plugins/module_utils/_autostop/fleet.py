@@ -9,17 +9,17 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Optional
 
 from . import ec2
-from .errors import ServiceError
-from .model import SWEEP_POLICIES, Wanted
-from .plan import named
-from .run import Clock, RegionOutcome, Waiting, region
+from .errors import AutostopApiError
+from .model import SWEEP_POLICIES, AutostopOptions
+from .plan import is_named
+from .run import Clock, RegionOutcome, WaitOptions, run_region
 
 # Older ones drop GlobalClusterIdentifier from answers without a word (facts: autostop).
-LOWEST_BOTOCORE = "1.39.0"
+MINIMUM_BOTOCORE = "1.39.0"
 WORKERS = 8
-ALL = "all"
+ALL_REGIONS = "all"
 
-OPTIONS: dict[str, dict[str, Any]] = {
+ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "regions": {"type": "list", "elements": "str"},
     "tag_key": {"type": "str", "default": "autostop", "no_log": False},
     "tag_values": {"type": "list", "elements": "str", "default": ["yes"]},
@@ -40,29 +40,29 @@ CLIENT_CONFIG: dict[str, Any] = {
     "read_timeout": 60,
 }
 
-MakeClient = Callable[[str, str], Any]
+ClientFactory = Callable[[str, str], Any]
 
 
 class OptionError(Exception):
     """Options that cannot be followed: which, why, and what to write instead."""
 
 
-def wanted_of(params: Mapping[str, Any]) -> Wanted:
+def parse_options(params: Mapping[str, Any]) -> AutostopOptions:
     """The wish that the options express."""
     if not params["tag_key"]:
         raise OptionError("tag_key is empty. Name the tag that says which clusters are to be off.")
     if not params["tag_values"]:
         raise OptionError("tag_values is empty, so nothing could ever match. Give at least one value.")
-    clusters = _names(params["clusters"])
+    clusters = _strip_names(params["clusters"])
     if params["clusters"] and not clusters:
         raise OptionError(
             "clusters has nothing but blanks. Name clusters, or leave it out to mean every one that is tagged."
         )
-    return Wanted(
+    return AutostopOptions(
         tag_key=params["tag_key"],
         tag_values=tuple(params["tag_values"]),
         clusters=clusters,
-        exclude=_names(params["exclude"]),
+        exclude=_strip_names(params["exclude"]),
         include_instances=params["include_instances"],
         migrate_tags=params["migrate_tags"],
         sweep_policy=params["sweep_policy"],
@@ -71,22 +71,25 @@ def wanted_of(params: Mapping[str, Any]) -> Wanted:
     )
 
 
-def waiting_of(params: Mapping[str, Any]) -> Optional[Waiting]:
+def parse_wait_options(params: Mapping[str, Any]) -> Optional[WaitOptions]:
     """How to wait, if at all."""
     if not params["wait"]:
         return None
     if params["wait_timeout"] < 1 or params["wait_delay"] < 1:
         raise OptionError("wait_timeout and wait_delay are seconds, and at least 1.")
-    return Waiting(params["wait_timeout"], params["wait_delay"])
+    return WaitOptions(params["wait_timeout"], params["wait_delay"])
 
 
-def _names(listed: Sequence[str]) -> tuple[str, ...]:
+def _strip_names(names: Sequence[str]) -> tuple[str, ...]:
     """Names without the blanks that stand around commas in a survey's answer. Tag values keep theirs: they count."""
-    return tuple(name.strip() for name in listed if name.strip())
+    return tuple(name.strip() for name in names if name.strip())
 
 
-def region_names(
-    params: Mapping[str, Any], default: Optional[str], surrounding: Sequence[Optional[str]], make_client: MakeClient
+def resolve_regions(
+    params: Mapping[str, Any],
+    default_region: Optional[str],
+    environment_regions: Sequence[Optional[str]],
+    make_client: ClientFactory,
 ) -> list[str]:
     """The regions to work in. C(default): the connection's own. C(surrounding): what the environment says.
 
@@ -95,49 +98,55 @@ def region_names(
     """
     regions, region_ = params["regions"], params["region"]
     if regions is None:
-        if not default:
+        if not default_region:
             raise OptionError("No region. Give regions, or region, or set AWS_REGION.")
-        return [default]
-    if region_ and region_ not in surrounding:
+        return [default_region]
+    if region_ and region_ not in environment_regions:
         raise OptionError(f"regions and region exclude each other: put {region_} into regions, and leave region out.")
-    regions = _names(regions)
+    regions = _strip_names(regions)
     if not regions:
         raise OptionError("regions is empty. Name regions, or 'all' for every region that the account has enabled.")
-    if ALL not in regions:
+    if ALL_REGIONS not in regions:
         return list(dict.fromkeys(regions))
     if len(regions) > 1:
         raise OptionError("regions: 'all' stands alone. Name regions, or 'all'.")
     try:
-        return list(ec2.enabled_regions(make_client("ec2", default or "us-east-1")))
-    except ServiceError as error:
+        return list(ec2.list_enabled_regions(make_client("ec2", default_region or "us-east-1")))
+    except AutostopApiError as error:
         raise OptionError(
             f"regions: 'all' asks the account for its regions, and that failed. {error}. Allow ec2:DescribeRegions, "
             "or name the regions."
         ) from error
 
 
-def run(
-    make_client: MakeClient,
-    names: Sequence[str],
-    wanted: Wanted,
+def run_regions(
+    make_client: ClientFactory,
+    region_names: Sequence[str],
+    options: AutostopOptions,
     act: bool,
-    waiting: Optional[Waiting] = None,
+    wait_options: Optional[WaitOptions] = None,
     clock: Optional[Clock] = None,
 ) -> list[RegionOutcome]:
     """All regions, some at a time. One that fails is its own result."""
     clock = clock or Clock()
-    clients = {name: make_client("rds", name) for name in names}  # not in threads: making one may end the process
-    with ThreadPoolExecutor(min(WORKERS, len(names))) as pool:
-        return list(pool.map(lambda name: region(clients[name], wanted, name, clock, act, waiting), names))
+    clients = {
+        name: make_client("rds", name) for name in region_names
+    }  # not in threads: making one may end the process
+    with ThreadPoolExecutor(min(WORKERS, len(region_names))) as pool:
+        return list(
+            pool.map(lambda name: run_region(clients[name], options, name, clock, act, wait_options), region_names)
+        )
 
 
-def unknown(wanted: Wanted, regions: Sequence[RegionOutcome]) -> list[str]:
+def get_unknown_name_warnings(options: AutostopOptions, region_outcomes: Sequence[RegionOutcome]) -> list[str]:
     """What to say of names that nothing bears; nothing while a region could not be read, where they may be."""
-    if any(one.error for one in regions):
+    if any(one.error for one in region_outcomes):
         return []
-    databases = [outcome.database for one in regions for outcome in one.outcomes]
+    databases = [outcome.database for one in region_outcomes for outcome in one.outcomes]
     lost = {
-        "clusters": [name for name in wanted.clusters if not any(named(database, [name]) for database in databases)],
-        "exclude": [name for name in wanted.exclude if all(name in one.not_excluded for one in regions)],
+        "clusters": [
+            name for name in options.clusters if not any(is_named(database, [name]) for database in databases)
+        ],
+        "exclude": [name for name in options.exclude if all(name in one.unmatched_excludes for one in region_outcomes)],
     }
     return [f"Nothing that was read is called {name!r}, which {key} names." for key in lost for name in lost[key]]

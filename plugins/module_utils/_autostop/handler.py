@@ -45,9 +45,9 @@ from datetime import datetime, timedelta
 from typing import Any, Optional
 
 from . import fleet, plan, report, statuses
-from .model import Cluster, Wanted
-from .run import Clock, Outcome, RegionOutcome, region
-from .tags import parse_moment
+from .model import AuroraCluster, AutostopOptions
+from .run import Clock, DatabaseOutcome, RegionOutcome, run_region
+from .tags import parse_timestamp
 
 try:
     import botocore.session
@@ -55,7 +55,7 @@ try:
 except ImportError:  # only its package needs them
     pass
 
-OPTIONS = "AUTOSTOP_OPTIONS"
+OPTIONS_VARIABLE = "AUTOSTOP_OPTIONS"
 
 # What a call may take at most leaves room for others within the function's time-out of a minute; a batch that is cut
 # off all the same comes again.
@@ -66,70 +66,74 @@ CLIENT_CONFIG: dict[str, Any] = {
 }
 
 # AWS restarts seven days after the stop, so a restart time further ahead than this belongs to a stop after the event.
-RESTART_AHEAD = timedelta(days=6)
+MINIMUM_RESTART_DELAY = timedelta(days=6)
 # A reading that shows no restart time is believed once no reading can be stale any more.
-STALE_AT_MOST = timedelta(hours=1)
+MAX_STALENESS = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
-class Message:
+class GuardMessage:
     """What one record asks for. C(database): an ARN, or empty for the sweep. C(at): when its event happened."""
 
     id: str
-    database: str = ""
-    at: Optional[datetime] = None
+    database_arn: str = ""
+    event_time: Optional[datetime] = None
 
 
 def handle(event: Mapping[str, Any], context: Any = None) -> dict[str, Any]:
     """Lambda's entry point."""
     name = os.environ["AWS_REGION"]
     client = botocore.session.get_session().create_client("rds", region_name=name, config=Config(**CLIENT_CONFIG))
-    return answer(event, wanted_of(os.environ.get(OPTIONS) or "{}"), client, name, Clock(), _line)
+    return handle_batch(
+        event, parse_options(os.environ.get(OPTIONS_VARIABLE) or "{}"), client, name, Clock(), _log_entry
+    )
 
 
-def wanted_of(options: str) -> Wanted:
+def parse_options(options_json: str) -> AutostopOptions:
     """The wish in the environment. A name that is no option is a mistake that must not pass for the default."""
-    given = json.loads(options)
-    unknown = sorted(set(given) - set(fleet.OPTIONS))
+    given = json.loads(options_json)
+    unknown = sorted(set(given) - set(fleet.ARGUMENT_SPEC))
     if unknown:
-        raise fleet.OptionError(f"{OPTIONS} has {', '.join(unknown)}, which is no option. Install the guard again.")
-    return fleet.wanted_of({**{name: spec.get("default") for name, spec in fleet.OPTIONS.items()}, **given})
+        raise fleet.OptionError(
+            f"{OPTIONS_VARIABLE} has {', '.join(unknown)}, which is no option. Install the guard again."
+        )
+    return fleet.parse_options({**{name: spec.get("default") for name, spec in fleet.ARGUMENT_SPEC.items()}, **given})
 
 
-def answer(
+def handle_batch(
     event: Mapping[str, Any],
-    wanted: Wanted,
+    options: AutostopOptions,
     client: Any,
-    name: str,
+    region_name: str,
     clock: Clock,
-    tell: Callable[[Mapping[str, Any]], None],
+    log_entry: Callable[[Mapping[str, Any]], None],
 ) -> dict[str, Any]:
     """One batch: read, decide and act once for all of its messages, then say which of them stay."""
-    messages: list[Message] = []
+    messages: list[GuardMessage] = []
     kept: set[str] = set()
     for record in event["Records"]:
         try:
-            messages.append(parse(record))
+            messages.append(parse_record(record))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             kept.add(record["messageId"])
-            tell({"message": record["messageId"], "status": "failed", "reason": f"No event of ours: {error!r}."})
-    narrowed = narrow(wanted, messages)
-    outcome = region(client, narrowed, name, clock) if narrowed else RegionOutcome(name)
+            log_entry({"message": record["messageId"], "status": "failed", "reason": f"No event of ours: {error!r}."})
+    narrowed = narrow_options(options, messages)
+    outcome = run_region(client, narrowed, region_name, clock) if narrowed else RegionOutcome(region_name)
     for text in outcome.warnings:
-        tell({"region": name, "warning": text})
-    trouble = outcome.error or outcome.incomplete
+        log_entry({"region": region_name, "warning": text})
+    trouble = outcome.error or outcome.instances_error
     if trouble:
         kept.update(message.id for message in messages)
     for one in outcome.outcomes:
-        about = [message for message in messages if message.database in ("", one.database.arn)]
-        stays = [message.id for message in about if not settled(one, message.at, clock.now())]
+        about = [message for message in messages if message.database_arn in ("", one.database.arn)]
+        stays = [message.id for message in about if not can_delete_message(one, message.event_time, clock.now())]
         kept.update(stays)
-        tell({**report.item(one).to_dict(), "kept": stays})
-    tell(
+        log_entry({**report.build_item(one).to_dict(), "kept": stays})
+    log_entry(
         {
-            "region": name,
+            "region": region_name,
             "status": "failed" if trouble else "ok",
-            "reason": trouble or f"{outcome.seen} clusters seen.",
+            "reason": trouble or f"{outcome.clusters_checked} clusters seen.",
             "messages": len(event["Records"]),
             "kept": sorted(kept),
         }
@@ -137,47 +141,55 @@ def answer(
     return {"batchItemFailures": [{"itemIdentifier": one} for one in sorted(kept)]}
 
 
-def parse(record: Mapping[str, Any]) -> Message:
+def parse_record(record: Mapping[str, Any]) -> GuardMessage:
     """What a record asks for; raises ValueError, KeyError and the like for what is no event of ours."""
     body = json.loads(record["body"])
     if body["source"] == "aws.events":
-        return Message(record["messageId"])
+        return GuardMessage(record["messageId"])
     if body["source"] != "aws.rds":
         raise ValueError(f"source {body['source']!r}")
-    arn, at = str(body["detail"]["SourceArn"]), parse_moment(body["time"])
+    arn, at = str(body["detail"]["SourceArn"]), parse_timestamp(body["time"])
     if len(arn.split(":")) < 7 or at is None:
         raise ValueError(f"ARN {arn!r}, time {body['time']!r}")
-    return Message(record["messageId"], arn, at)
+    return GuardMessage(record["messageId"], arn, at)
 
 
-def narrow(wanted: Wanted, messages: Sequence[Message]) -> Optional[Wanted]:
+def narrow_options(options: AutostopOptions, messages: Sequence[GuardMessage]) -> Optional[AutostopOptions]:
     """The wish, narrowed to the databases of the messages unless one is a sweep. None: nothing is in scope."""
-    if any(not message.database for message in messages):
-        return wanted
-    arns = sorted({message.database for message in messages if plan.in_scope(_named(message.database), wanted)})
-    return replace(wanted, clusters=tuple(arns)) if arns else None
+    if any(not message.database_arn for message in messages):
+        return options
+    arns = sorted(
+        {
+            message.database_arn
+            for message in messages
+            if plan.is_in_scope(_build_database(message.database_arn), options)
+        }
+    )
+    return replace(options, clusters=tuple(arns)) if arns else None
 
 
-def _named(arn: str) -> Cluster:
+def _build_database(arn: str) -> AuroraCluster:
     """A database of which only the name is known."""
-    return Cluster(arn, arn.split(":")[6], "", "")
+    return AuroraCluster(arn, arn.split(":")[6], "", "")
 
 
-def settled(outcome: Outcome, at: Optional[datetime], now: datetime) -> bool:
+def can_delete_message(outcome: DatabaseOutcome, event_time: Optional[datetime], now: datetime) -> bool:
     """Whether a message about this database may go. C(at): when its event happened, None for a sweep."""
     decision, database = outcome.decision, outcome.database
     if outcome.status == "skipped":
         return True
     if decision.status == "pending":
-        return statuses.line_of(database.kind, database.status).group == statuses.RUNNING  # waits for maintenance
-    if outcome.status not in ("ok", "changed") or outcome.after != "stopped":
+        return (
+            statuses.get_status_meaning(database.kind, database.status).group == statuses.RUNNING
+        )  # waits for maintenance
+    if outcome.status not in ("ok", "changed") or outcome.status_after != "stopped":
         return False
-    if at is None:
+    if event_time is None:
         return True
     restart = outcome.automatic_restart_time
-    return restart > at + RESTART_AHEAD if restart else now > at + STALE_AT_MOST
+    return restart > event_time + MINIMUM_RESTART_DELAY if restart else now > event_time + MAX_STALENESS
 
 
-def _line(told: Mapping[str, Any]) -> None:
-    sys.stdout.write(json.dumps(told, sort_keys=True) + "\n")
+def _log_entry(entry: Mapping[str, Any]) -> None:
+    sys.stdout.write(json.dumps(entry, sort_keys=True) + "\n")
     sys.stdout.flush()

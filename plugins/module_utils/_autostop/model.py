@@ -13,7 +13,7 @@ SWEEP_POLICIES = ("all", "auto_started_only")
 
 
 @dataclass(frozen=True)
-class Wanted:
+class AutostopOptions:
     """Which clusters are to be off. C(clusters) and C(exclude) hold identifiers or ARNs."""
 
     tag_key: str = "autostop"
@@ -28,7 +28,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Cluster:
+class AuroraCluster:
     """A cluster as DescribeDBClusters shows it, Neptune's and DocumentDB's among them."""
 
     arn: str
@@ -41,7 +41,7 @@ class Cluster:
     members: tuple[str, ...] = ()
     global_cluster: str = ""
     replicas: tuple[str, ...] = ()
-    replica_of: str = ""
+    replication_source: str = ""
     automatic_restart_time: Optional[datetime] = None
 
     kind = "cluster"
@@ -54,30 +54,30 @@ class Cluster:
     def account(self) -> str:
         return self.arn.split(":")[4]
 
-    def member_arn(self, member: str) -> str:
+    def get_member_arn(self, member: str) -> str:
         """The ARN of one of its instances: always of the cluster's own partition, region and account."""
         return ":".join([*self.arn.split(":")[:5], "db", member])
 
     @classmethod
-    def parse(cls, answer: Mapping[str, Any]) -> Cluster:
+    def parse(cls, response: Mapping[str, Any]) -> AuroraCluster:
         return cls(
-            arn=str(answer["DBClusterArn"]),
-            name=str(answer["DBClusterIdentifier"]),
-            engine=str(answer.get("Engine", "")),
-            status=str(answer.get("Status", "")),
-            tags=_tags(answer.get("TagList")),
-            engine_version=str(answer.get("EngineVersion") or ""),
-            engine_mode=str(answer.get("EngineMode") or "provisioned"),
-            members=tuple(str(member["DBInstanceIdentifier"]) for member in answer.get("DBClusterMembers") or ()),
-            global_cluster=str(answer.get("GlobalClusterIdentifier") or ""),
-            replicas=tuple(map(str, answer.get("ReadReplicaIdentifiers") or ())),
-            replica_of=str(answer.get("ReplicationSourceIdentifier") or ""),
-            automatic_restart_time=answer.get("AutomaticRestartTime"),
+            arn=str(response["DBClusterArn"]),
+            name=str(response["DBClusterIdentifier"]),
+            engine=str(response.get("Engine", "")),
+            status=str(response.get("Status", "")),
+            tags=_parse_tags(response.get("TagList")),
+            engine_version=str(response.get("EngineVersion") or ""),
+            engine_mode=str(response.get("EngineMode") or "provisioned"),
+            members=tuple(str(member["DBInstanceIdentifier"]) for member in response.get("DBClusterMembers") or ()),
+            global_cluster=str(response.get("GlobalClusterIdentifier") or ""),
+            replicas=tuple(map(str, response.get("ReadReplicaIdentifiers") or ())),
+            replication_source=str(response.get("ReplicationSourceIdentifier") or ""),
+            automatic_restart_time=response.get("AutomaticRestartTime"),
         )
 
 
 @dataclass(frozen=True)
-class Instance:
+class DbInstance:
     """A DB instance as DescribeDBInstances shows it. C(cluster) is empty for one that stands alone."""
 
     arn: str
@@ -88,7 +88,7 @@ class Instance:
     engine_version: str = ""
     cluster: str = ""
     replicas: tuple[str, ...] = ()
-    replica_of: str = ""
+    replication_source: str = ""
     multi_az: bool = False
     automatic_restart_time: Optional[datetime] = None
 
@@ -99,62 +99,62 @@ class Instance:
         return self.arn.split(":")[3]
 
     @classmethod
-    def parse(cls, answer: Mapping[str, Any]) -> Instance:
+    def parse(cls, response: Mapping[str, Any]) -> DbInstance:
         return cls(
-            arn=str(answer["DBInstanceArn"]),
-            name=str(answer["DBInstanceIdentifier"]),
-            engine=str(answer.get("Engine", "")),
-            status=str(answer.get("DBInstanceStatus", "")),
-            tags=_tags(answer.get("TagList")),
-            engine_version=str(answer.get("EngineVersion") or ""),
-            cluster=str(answer.get("DBClusterIdentifier") or ""),
+            arn=str(response["DBInstanceArn"]),
+            name=str(response["DBInstanceIdentifier"]),
+            engine=str(response.get("Engine", "")),
+            status=str(response.get("DBInstanceStatus", "")),
+            tags=_parse_tags(response.get("TagList")),
+            engine_version=str(response.get("EngineVersion") or ""),
+            cluster=str(response.get("DBClusterIdentifier") or ""),
             replicas=tuple(
                 str(name)
                 for key in ("ReadReplicaDBInstanceIdentifiers", "ReadReplicaDBClusterIdentifiers")
-                for name in answer.get(key) or ()
+                for name in response.get(key) or ()
             ),
-            replica_of=str(
-                answer.get("ReadReplicaSourceDBInstanceIdentifier")
-                or answer.get("ReadReplicaSourceDBClusterIdentifier")
+            replication_source=str(
+                response.get("ReadReplicaSourceDBInstanceIdentifier")
+                or response.get("ReadReplicaSourceDBClusterIdentifier")
                 or ""
             ),
-            multi_az=bool(answer.get("MultiAZ")),
-            automatic_restart_time=answer.get("AutomaticRestartTime"),
+            multi_az=bool(response.get("MultiAZ")),
+            automatic_restart_time=response.get("AutomaticRestartTime"),
         )
 
 
-Database = Union[Cluster, Instance]
+Database = Union[AuroraCluster, DbInstance]
 
 
 @dataclass(frozen=True)
-class Maintenance:
+class MaintenanceAction:
     """A pending maintenance action. C(applies) is when AWS will carry it out, None while nothing says that it will."""
 
     action: str
     description: str
-    applies: Optional[datetime]
-    opt_in: str = ""
+    apply_date: Optional[datetime]
+    opt_in_status: str = ""
 
     @classmethod
-    def parse(cls, answer: Mapping[str, Any]) -> Maintenance:
+    def parse(cls, response: Mapping[str, Any]) -> MaintenanceAction:
         return cls(
-            action=str(answer.get("Action", "")),
-            description=str(answer.get("Description") or ""),
-            applies=answer.get("CurrentApplyDate"),
-            opt_in=str(answer.get("OptInStatus") or ""),
+            action=str(response.get("Action", "")),
+            description=str(response.get("Description") or ""),
+            apply_date=response.get("CurrentApplyDate"),
+            opt_in_status=str(response.get("OptInStatus") or ""),
         )
 
     def to_dict(self) -> dict[str, Any]:
         return {
             "action": self.action,
             "description": self.description,
-            "applies": stamp(self.applies),
-            "opt_in": self.opt_in or None,
+            "applies": format_timestamp(self.apply_date),
+            "opt_in": self.opt_in_status or None,
         }
 
 
 @dataclass(frozen=True)
-class View:
+class RegionState:
     """What was read of one region. None stands for what was not asked, since no candidate needed it.
 
     C(global_members): how many clusters each global cluster has. C(blue_green): ARNs of all members of blue/green
@@ -163,23 +163,23 @@ class View:
     """
 
     region: str
-    clusters: tuple[Cluster, ...] = ()
-    instances: Optional[tuple[Instance, ...]] = None
+    clusters: tuple[AuroraCluster, ...] = ()
+    instances: Optional[tuple[DbInstance, ...]] = None
     global_members: Optional[Mapping[str, int]] = None
     blue_green: Optional[frozenset[str]] = None
-    maintenance: Optional[Mapping[str, tuple[Maintenance, ...]]] = None
-    starts: Optional[Mapping[str, str]] = None
-    unread: Mapping[str, str] = field(default_factory=dict)
+    maintenance: Optional[Mapping[str, tuple[MaintenanceAction, ...]]] = None
+    start_types: Optional[Mapping[str, str]] = None
+    read_errors: Mapping[str, str] = field(default_factory=dict)
 
-    def members_of(self, cluster: Cluster) -> tuple[Instance, ...]:
+    def list_members(self, cluster: AuroraCluster) -> tuple[DbInstance, ...]:
         """The instances of a cluster, as far as instances were read."""
         return tuple(instance for instance in self.instances or () if instance.cluster == cluster.name)
 
 
-def stamp(moment: Optional[datetime]) -> Optional[str]:
+def format_timestamp(timestamp: Optional[datetime]) -> Optional[str]:
     """A moment as results show it: ISO 8601 in seconds, with its offset."""
-    return moment.isoformat(timespec="seconds").replace("+00:00", "Z") if moment else None
+    return timestamp.isoformat(timespec="seconds").replace("+00:00", "Z") if timestamp else None
 
 
-def _tags(listed: Optional[Sequence[Mapping[str, str]]]) -> dict[str, str]:
-    return {tag["Key"]: tag.get("Value", "") for tag in listed or ()}
+def _parse_tags(tag_list: Optional[Sequence[Mapping[str, str]]]) -> dict[str, str]:
+    return {tag["Key"]: tag.get("Value", "") for tag in tag_list or ()}

@@ -12,105 +12,105 @@ from typing import Any, Optional
 from .. import _aws_call
 from .._aws_call import ApiError
 from . import plan
-from .errors import ServiceError
-from .model import Cluster, Database, Instance, Maintenance, View, Wanted
+from .errors import AutostopApiError
+from .model import AuroraCluster, AutostopOptions, Database, DbInstance, MaintenanceAction, RegionState
 
-PAGE = 100  # MaxRecords is 20 to 100 (facts: autostop)
+PAGE_SIZE = 100  # MaxRecords is 20 to 100 (facts: autostop)
 EVENT_MINUTES = 14 * 24 * 60  # as far back as RDS keeps events
 
 
-def call(client: Any, operation: str, **arguments: Any) -> Mapping[str, Any]:
+def call_api(client: Any, operation: str, **arguments: Any) -> Mapping[str, Any]:
     """One call by its API name."""
     try:
-        return _aws_call.call(client, operation, **arguments)
+        return _aws_call.call_api(client, operation, **arguments)
     except ApiError as error:
-        raise ServiceError(operation, error.code, error.message) from error
+        raise AutostopApiError(operation, error.code, error.message) from error
 
 
-def pages(client: Any, operation: str, key: str, **arguments: Any) -> Iterator[Mapping[str, Any]]:
+def iterate_entries(client: Any, operation: str, key: str, **arguments: Any) -> Iterator[Mapping[str, Any]]:
     """Every entry of every page. A marker that comes back twice would go round for ever."""
     markers: list[str] = []
     while True:
         more = {"Marker": markers[-1]} if markers else {}
-        answer = call(client, operation, MaxRecords=PAGE, **arguments, **more)
+        answer = call_api(client, operation, MaxRecords=PAGE_SIZE, **arguments, **more)
         yield from answer.get(key) or ()
         marker = answer.get("Marker")
         if not marker:
             return
         if marker in markers:
-            raise ServiceError(operation, "RepeatedMarker", "the service returned the same page twice")
+            raise AutostopApiError(operation, "RepeatedMarker", "the service returned the same page twice")
         markers.append(marker)
 
 
-def clusters(client: Any) -> tuple[Cluster, ...]:
+def list_clusters(client: Any) -> tuple[AuroraCluster, ...]:
     """All clusters of the region, with their tags: that is one call per 100, and none per cluster."""
-    found = (Cluster.parse(entry) for entry in pages(client, "DescribeDBClusters", "DBClusters"))
+    found = (AuroraCluster.parse(entry) for entry in iterate_entries(client, "DescribeDBClusters", "DBClusters"))
     return tuple({cluster.arn: cluster for cluster in found}.values())
 
 
-def instances(client: Any) -> tuple[Instance, ...]:
-    found = (Instance.parse(entry) for entry in pages(client, "DescribeDBInstances", "DBInstances"))
+def list_instances(client: Any) -> tuple[DbInstance, ...]:
+    found = (DbInstance.parse(entry) for entry in iterate_entries(client, "DescribeDBInstances", "DBInstances"))
     return tuple({instance.arn: instance for instance in found}.values())
 
 
-def observe(client: Any, wanted: Wanted, region: str, now: datetime) -> View:
+def observe(client: Any, options: AutostopOptions, region: str, now: datetime) -> RegionState:
     """Reads what the decision needs, in bulk. Readings beside the clusters are made only if a candidate needs them.
 
     One of those that fails does not end the region: it is noted, and the service's own refusal takes its place.
     """
-    view = View(region, clusters(client))
-    if plan.needs_instances(wanted, view.clusters):
-        view = _read(view, "instances", lambda: instances(client))
-    lacking = plan.needs(wanted, view, now)
+    view = RegionState(region, list_clusters(client))
+    if plan.needs_instances(options, view.clusters):
+        view = _read_field(view, "instances", lambda: list_instances(client))
+    lacking = plan.find_missing_readings(options, view, now)
     if lacking.global_members:
-        view = _read(view, "global_members", lambda: _global_members(client))
+        view = _read_field(view, "global_members", lambda: _count_global_members(client))
     if lacking.blue_green:
-        view = _read(view, "blue_green", lambda: _blue_green(client))
+        view = _read_field(view, "blue_green", lambda: _list_blue_green_members(client))
     if lacking.maintenance:
-        view = _read(view, "maintenance", lambda: _maintenance(client))
-    if lacking.starts:
-        view = _read(view, "starts", lambda: _starts(client, lacking.starts))
+        view = _read_field(view, "maintenance", lambda: _list_maintenance(client))
+    if lacking.start_type_kinds:
+        view = _read_field(view, "starts", lambda: _list_start_types(client, lacking.start_type_kinds))
     return view
 
 
-def _read(view: View, field: str, read: Callable[[], Any]) -> View:
+def _read_field(current: RegionState, field_name: str, read: Callable[[], Any]) -> RegionState:
     try:
-        return replace(view, **{field: read()})
-    except ServiceError as error:
-        return replace(view, unread={**view.unread, error.operation: f"{error}. {error.way_out}"})
+        return replace(current, **{field_name: read()})
+    except AutostopApiError as error:
+        return replace(current, read_errors={**current.read_errors, error.operation: f"{error}. {error.suggestion}"})
 
 
-def _global_members(client: Any) -> dict[str, int]:
+def _count_global_members(client: Any) -> dict[str, int]:
     return {
         str(entry["GlobalClusterIdentifier"]): len(entry.get("GlobalClusterMembers") or ())
-        for entry in pages(client, "DescribeGlobalClusters", "GlobalClusters")
+        for entry in iterate_entries(client, "DescribeGlobalClusters", "GlobalClusters")
     }
 
 
-def _blue_green(client: Any) -> frozenset[str]:
+def _list_blue_green_members(client: Any) -> frozenset[str]:
     members: set[str] = set()
-    for entry in pages(client, "DescribeBlueGreenDeployments", "BlueGreenDeployments"):
+    for entry in iterate_entries(client, "DescribeBlueGreenDeployments", "BlueGreenDeployments"):
         members.update(str(entry.get(side) or "") for side in ("Source", "Target"))
         for detail in entry.get("SwitchoverDetails") or ():
             members.update(str(detail.get(side) or "") for side in ("SourceMember", "TargetMember"))
     return frozenset(members - {""})
 
 
-def _maintenance(client: Any) -> dict[str, tuple[Maintenance, ...]]:
+def _list_maintenance(client: Any) -> dict[str, tuple[MaintenanceAction, ...]]:
     operation, key = "DescribePendingMaintenanceActions", "PendingMaintenanceActions"
     return {
         str(entry["ResourceIdentifier"]): tuple(
-            Maintenance.parse(one) for one in entry.get("PendingMaintenanceActionDetails") or ()
+            MaintenanceAction.parse(one) for one in entry.get("PendingMaintenanceActionDetails") or ()
         )
-        for entry in pages(client, operation, key)
+        for entry in iterate_entries(client, operation, key)
     }
 
 
-def _starts(client: Any, kinds: Sequence[str]) -> dict[str, str]:
+def _list_start_types(client: Any, kinds: Sequence[str]) -> dict[str, str]:
     """Who started what, by the events in their order. DescribeEvents has no event ids: only the words tell."""
     starts: dict[str, Optional[str]] = {}
     for kind in kinds:
-        found = pages(
+        found = iterate_entries(
             client,
             "DescribeEvents",
             "Events",
@@ -129,19 +129,19 @@ def _starts(client: Any, kinds: Sequence[str]) -> dict[str, str]:
     return {arn: how for arn, how in starts.items() if how}
 
 
-def stop(client: Any, database: Database) -> str:
+def stop_database(client: Any, database: Database) -> str:
     """Asks for the stop; returns the status that the answer shows, which can be the one before."""
-    if isinstance(database, Cluster):
-        answer = call(client, "StopDBCluster", DBClusterIdentifier=database.name)
+    if isinstance(database, AuroraCluster):
+        answer = call_api(client, "StopDBCluster", DBClusterIdentifier=database.name)
         return str(answer.get("DBCluster", {}).get("Status") or "")
-    answer = call(client, "StopDBInstance", DBInstanceIdentifier=database.name)
+    answer = call_api(client, "StopDBInstance", DBInstanceIdentifier=database.name)
     return str(answer.get("DBInstance", {}).get("DBInstanceStatus") or "")
 
 
-def tag(client: Any, arn: str, tags: Mapping[str, str]) -> None:
+def add_tags(client: Any, arn: str, tags: Mapping[str, str]) -> None:
     listed = [{"Key": key, "Value": value} for key, value in tags.items()]
-    call(client, "AddTagsToResource", ResourceName=arn, Tags=listed)
+    call_api(client, "AddTagsToResource", ResourceName=arn, Tags=listed)
 
 
-def untag(client: Any, arn: str, keys: Sequence[str]) -> None:
-    call(client, "RemoveTagsFromResource", ResourceName=arn, TagKeys=list(keys))
+def remove_tags(client: Any, arn: str, keys: Sequence[str]) -> None:
+    call_api(client, "RemoveTagsFromResource", ResourceName=arn, TagKeys=list(keys))

@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from typing import Any, Optional
 
-from . import plan, rds, refusal, statuses, tags
-from .errors import ServiceError
-from .model import Database, Wanted
-from .plan import STOP, TAG, Decision, Progress
+from . import plan, rds, rejection, statuses, tags
+from .errors import AutostopApiError
+from .model import AutostopOptions, Database
+from .plan import STOP, TAG, AutostopDecision, StopProgress
 
 # Stops of one region at a time: RDS throttles control calls per account and region.
 WORKERS = 4
@@ -31,7 +31,7 @@ class Clock:
 
 
 @dataclass(frozen=True)
-class Waiting:
+class WaitOptions:
     """How long to wait for C(stopped), and how long between two readings, in seconds."""
 
     timeout: float
@@ -39,17 +39,17 @@ class Waiting:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class DatabaseOutcome:
     """What became of one decision. C(wrote): something was changed, also where the whole failed."""
 
-    decision: Decision
+    decision: AutostopDecision
     status: str
     reason: str
-    after: str
-    wrote: bool = False
+    status_after: str
+    has_changes: bool = False
     stop_accepted: bool = False
     verified: Optional[bool] = None
-    obstacle: Optional[str] = None
+    ineligibility_reason: Optional[str] = None
     automatic_restart_time: Optional[datetime] = None
 
     @property
@@ -63,95 +63,98 @@ class RegionOutcome:
     option exclude names nothing here."""
 
     region: str
-    outcomes: tuple[Outcome, ...] = ()
-    seen: int = 0
-    seen_instances: int = 0
+    outcomes: tuple[DatabaseOutcome, ...] = ()
+    clusters_checked: int = 0
+    instances_checked: int = 0
     untagged: int = 0
-    not_excluded: tuple[str, ...] = ()
+    unmatched_excludes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     error: Optional[str] = None
-    incomplete: Optional[str] = None
+    instances_error: Optional[str] = None
 
 
-def region(
+def run_region(
     client: Any,
-    wanted: Wanted,
-    name: str,
+    options: AutostopOptions,
+    region_name: str,
     clock: Clock,
     act: bool = True,
-    waiting: Optional[Waiting] = None,
+    wait_options: Optional[WaitOptions] = None,
 ) -> RegionOutcome:
     """Brings the region's databases to rest; with C(act=False), says what would be done."""
     now = clock.now()
     try:
-        view = rds.observe(client, wanted, name, now)
-    except ServiceError as error:
-        return RegionOutcome(name, error=f"{error}. {error.way_out}")
-    decisions = plan.decide(wanted, view, now)
+        view = rds.observe(client, options, region_name, now)
+    except AutostopApiError as error:
+        return RegionOutcome(region_name, error=f"{error}. {error.suggestion}")
+    decisions = plan.decide(options, view, now)
     outcomes = tuple(preview(decision) for decision in decisions)
     if act:
         with ThreadPoolExecutor(WORKERS) as pool:
-            outcomes = tuple(pool.map(lambda decision: carry_out(client, decision), decisions))
-        outcomes = _verified(client, outcomes, clock, waiting)
-    unread = view.unread.get("DescribeDBInstances")
-    demanded = unread and (wanted.include_instances or wanted.migrate_tags)
-    warnings = [f"not read, AWS's own refusals stand in: {text}" for text in view.unread.values()]
+            outcomes = tuple(pool.map(lambda decision: apply(client, decision), decisions))
+        outcomes = _verify(client, outcomes, clock, wait_options)
+    unread = view.read_errors.get("DescribeDBInstances")
+    demanded = unread and (options.include_instances or options.migrate_tags)
+    warnings = [f"not read, AWS's own refusals stand in: {text}" for text in view.read_errors.values()]
     warnings += [text for decision in decisions for text in decision.warnings]
     told = {decision.database.arn for decision in decisions}
     return RegionOutcome(
-        name,
+        region_name,
         outcomes,
-        seen=len(view.clusters),
-        seen_instances=len(view.instances or ()),
+        clusters_checked=len(view.clusters),
+        instances_checked=len(view.instances or ()),
         untagged=sum(
-            cluster.arn not in told and tags.read(cluster.tags, wanted).says == tags.NONE for cluster in view.clusters
+            cluster.arn not in told and tags.match_tags(cluster.tags, options).kind == tags.NONE
+            for cluster in view.clusters
         ),
-        not_excluded=tuple(
+        unmatched_excludes=tuple(
             given
-            for given in wanted.exclude
-            if not any(plan.named(database, [given]) for database in plan.on_their_own(view))
+            for given in options.exclude
+            if not any(plan.is_named(database, [given]) for database in plan.list_standalone_databases(view))
         ),
-        warnings=tuple(f"{name}: {text}" for text in warnings),
-        incomplete=unread if demanded else None,
+        warnings=tuple(f"{region_name}: {text}" for text in warnings),
+        instances_error=unread if demanded else None,
     )
 
 
-def preview(decision: Decision) -> Outcome:
+def preview(decision: AutostopDecision) -> DatabaseOutcome:
     """As if every step had been carried out: what check mode shows."""
     after = decision.database.status
     for step in decision.steps:
         if step.action == STOP:
             after = step.after["status"] if step.after else after
-    return Outcome(
+    return DatabaseOutcome(
         decision,
         decision.status,
         decision.reason,
         after,
         automatic_restart_time=decision.database.automatic_restart_time,
-        obstacle=decision.obstacle,
+        ineligibility_reason=decision.ineligibility_reason,
     )
 
 
-def carry_out(client: Any, decision: Decision) -> Outcome:
+def apply(client: Any, decision: AutostopDecision) -> DatabaseOutcome:
     """The steps of one database in their order. One that fails is its own failure, and ends none of the others."""
-    outcome = replace(preview(decision), after=decision.database.status)
+    outcome = replace(preview(decision), status_after=decision.database.status)
     troubles = []
     for step in decision.steps:
         try:
             if step.action == STOP:
-                answered = rds.stop(client, decision.database)
-                outcome = replace(outcome, stop_accepted=True, wrote=True, after=answered or outcome.after)
+                answered = rds.stop_database(client, decision.database)
+                outcome = replace(
+                    outcome, stop_accepted=True, has_changes=True, status_after=answered or outcome.status_after
+                )
             elif step.action == TAG:
-                rds.tag(client, step.target, step.after["tags"] if step.after else {})
-                outcome = replace(outcome, wrote=True)
+                rds.add_tags(client, step.target, step.after["tags"] if step.after else {})
+                outcome = replace(outcome, has_changes=True)
             else:
-                rds.untag(client, step.target, list(step.before["tags"]) if step.before else [])
-                outcome = replace(outcome, wrote=True)
-        except ServiceError as error:
+                rds.remove_tags(client, step.target, list(step.before["tags"]) if step.before else [])
+                outcome = replace(outcome, has_changes=True)
+        except AutostopApiError as error:
             if step.action == STOP:
-                outcome = _refused(outcome, error)
+                outcome = _apply_rejection(outcome, error)
             else:
-                troubles.append(f"{step.action} of {step.target} failed: {error}. {error.way_out}")
+                troubles.append(f"{step.action} of {step.target} failed: {error}. {error.suggestion}")
                 if step.action == TAG:
                     break  # without the tag on the cluster, taking it off the instance would lose it
     if troubles:
@@ -159,57 +162,57 @@ def carry_out(client: Any, decision: Decision) -> Outcome:
     return outcome
 
 
-def _refused(outcome: Outcome, error: ServiceError) -> Outcome:
-    verdict = refusal.judge(error, outcome.database)
+def _apply_rejection(outcome: DatabaseOutcome, error: AutostopApiError) -> DatabaseOutcome:
+    verdict = rejection.classify_error(error, outcome.database)
     status = verdict.status
-    if outcome.wrote and status in ("ok", "skipped", "pending"):
+    if outcome.has_changes and status in ("ok", "skipped", "pending"):
         status = "changed"  # a tag has moved
     return replace(
         outcome,
         status=status,
         reason=verdict.reason,
-        after=verdict.state or outcome.after,
-        obstacle=verdict.obstacle or outcome.obstacle,
+        status_after=verdict.database_status or outcome.status_after,
+        ineligibility_reason=verdict.ineligibility_reason or outcome.ineligibility_reason,
     )
 
 
-def _read(client: Any, outcomes: Sequence[Outcome]) -> dict[str, Database]:
+def _read_databases(client: Any, outcomes: Sequence[DatabaseOutcome]) -> dict[str, Database]:
     """The same bulk readings once more: of clusters, and of instances where one was stopped."""
     kinds = {outcome.database.kind for outcome in outcomes}
     found: dict[str, Database] = {}
     if "cluster" in kinds:
-        found.update({cluster.arn: cluster for cluster in rds.clusters(client)})
+        found.update({cluster.arn: cluster for cluster in rds.list_clusters(client)})
     if "instance" in kinds:
-        found.update({instance.arn: instance for instance in rds.instances(client)})
+        found.update({instance.arn: instance for instance in rds.list_instances(client)})
     return found
 
 
-def _verified(
-    client: Any, outcomes: tuple[Outcome, ...], clock: Clock, waiting: Optional[Waiting]
-) -> tuple[Outcome, ...]:
+def _verify(
+    client: Any, outcomes: tuple[DatabaseOutcome, ...], clock: Clock, wait_options: Optional[WaitOptions]
+) -> tuple[DatabaseOutcome, ...]:
     """Reads back what was stopped. Without waiting once, with it until everything has been seen stopped."""
-    watched = [one for one in outcomes if one.stop_accepted or (waiting and one.after == "stopping")]
+    watched = [one for one in outcomes if one.stop_accepted or (wait_options and one.status_after == "stopping")]
     if not watched:
         return outcomes
-    if waiting:
-        proved = _awaited(client, watched, clock, waiting)
+    if wait_options:
+        proved = _wait_until_stopped(client, watched, clock, wait_options)
     else:
         try:
-            now = _read(client, watched)
-        except ServiceError as error:
+            now = _read_databases(client, watched)
+        except AutostopApiError as error:
             reason = f"AWS took the stop; what came of it could not be read: {error}."
             proved = [replace(one, reason=f"{one.reason} {reason}", verified=False) for one in watched]
         else:
-            proved = [_checked(one, now.get(one.database.arn)) for one in watched]
+            proved = [_verify_once(one, now.get(one.database.arn)) for one in watched]
     by_arn = {one.database.arn: one for one in proved}
     return tuple(by_arn.get(one.database.arn, one) for one in outcomes)
 
 
-def _checked(outcome: Outcome, database: Optional[Database]) -> Outcome:
-    if database and statuses.line_of(database.kind, database.status).group == statuses.AT_REST:
+def _verify_once(outcome: DatabaseOutcome, database: Optional[Database]) -> DatabaseOutcome:
+    if database and statuses.get_status_meaning(database.kind, database.status).group == statuses.OFF:
         return replace(
             outcome,
-            after=database.status,
+            status_after=database.status,
             verified=True,
             automatic_restart_time=database.automatic_restart_time,
         )
@@ -218,51 +221,56 @@ def _checked(outcome: Outcome, database: Optional[Database]) -> Outcome:
     return replace(outcome, reason=f"{outcome.reason} {reason}", verified=False)
 
 
-def _awaited(client: Any, watched: Sequence[Outcome], clock: Clock, waiting: Waiting) -> list[Outcome]:
+def _wait_until_stopped(
+    client: Any, watched: Sequence[DatabaseOutcome], clock: Clock, wait_options: WaitOptions
+) -> list[DatabaseOutcome]:
     """Bulk readings until every database has been seen stopped after stopping, or the time is up."""
     began = clock.now()
-    deadline = began + timedelta(seconds=waiting.timeout)
+    deadline = began + timedelta(seconds=wait_options.timeout)
     open_ = {one.database.arn: one for one in watched}
-    progress = {one.database.arn: Progress(began, ("stopping",) if one.after == "stopping" else ()) for one in watched}
-    done: list[Outcome] = []
+    progress = {
+        one.database.arn: StopProgress(began, ("stopping",) if one.status_after == "stopping" else ())
+        for one in watched
+    }
+    done: list[DatabaseOutcome] = []
     trouble = ""
     while True:
         now: dict[str, Database] = {}
         try:
-            now = _read(client, list(open_.values()))
+            now = _read_databases(client, list(open_.values()))
             trouble = ""
-        except ServiceError as error:  # one failed reading of many is no reason to give up
+        except AutostopApiError as error:  # one failed reading of many is no reason to give up
             trouble = f" The last reading failed: {error}."
         for arn in [arn for arn in open_ if arn in now]:
-            progress[arn] = progress[arn].after(now[arn].status, now[arn].automatic_restart_time)
-            if progress[arn].verdict:
-                done.append(_settled(open_.pop(arn), progress[arn], now[arn]))
+            progress[arn] = progress[arn].add_status(now[arn].status, now[arn].automatic_restart_time)
+            if progress[arn].result:
+                done.append(_build_final_outcome(open_.pop(arn), progress[arn], now[arn]))
         if not open_:
             return done
         if clock.now() >= deadline:
             break
-        clock.sleep(min(waiting.delay, max(0.0, (deadline - clock.now()).total_seconds())))
+        clock.sleep(min(wait_options.delay, max(0.0, (deadline - clock.now()).total_seconds())))
     for arn, one in open_.items():
-        seen = ", ".join(progress[arn].seen) or "nothing"
+        seen = ", ".join(progress[arn].observed_statuses) or "nothing"
         reason = (
-            f"It was not seen stopped within {waiting.timeout:g} seconds (seen: {seen}).{trouble} The stop goes on in "
+            f"It was not seen stopped within {wait_options.timeout:g} seconds (seen: {seen}).{trouble} The stop goes on in "
             "AWS; run again to see, or raise wait_timeout."
         )
-        after = progress[arn].seen[-1] if progress[arn].seen else one.after
-        done.append(replace(one, status="failed", reason=reason, after=after, verified=False))
+        after = progress[arn].observed_statuses[-1] if progress[arn].observed_statuses else one.status_after
+        done.append(replace(one, status="failed", reason=reason, status_after=after, verified=False))
     return done
 
 
-def _settled(outcome: Outcome, progress: Progress, database: Database) -> Outcome:
-    if progress.verdict == "stopped":
+def _build_final_outcome(outcome: DatabaseOutcome, progress: StopProgress, database: Database) -> DatabaseOutcome:
+    if progress.result == "stopped":
         return replace(
             outcome,
-            after=database.status,
+            status_after=database.status,
             verified=True,
             automatic_restart_time=database.automatic_restart_time,
         )
     reason = (
-        f"It came back: seen {', '.join(progress.seen)}. The stop failed in AWS, or somebody started it. "
+        f"It came back: seen {', '.join(progress.observed_statuses)}. The stop failed in AWS, or somebody started it. "
         "See the cluster's events (RDS-EVENT-0152), and run again."
     )
-    return replace(outcome, status="failed", reason=reason, after=database.status, verified=False)
+    return replace(outcome, status="failed", reason=reason, status_after=database.status, verified=False)

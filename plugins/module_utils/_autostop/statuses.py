@@ -7,97 +7,101 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 RUNNING = "running"  # can be stopped
-AT_REST = "at rest"  # is off, or on its way there
-PASSING = "passing"  # becomes something else by itself
-LEAVING = "leaving"  # is going away for good
-STUCK = "stuck"  # stays as it is until somebody does something
+OFF = "at rest"  # is off, or on its way there
+TRANSITIONAL = "passing"  # becomes something else by itself
+DELETING = "leaving"  # is going away for good
+BROKEN = "stuck"  # stays as it is until somebody does something
 
 
 @dataclass(frozen=True)
-class Line:
+class StatusMeaning:
     """What a status means for stopping, in words that complete "is ..."."""
 
     group: str
-    words: str
+    text: str
 
 
 # "Viewing DB cluster status" in the Aurora user guide; the last block is not listed there, but occurs in answers for
 # Multi-AZ DB clusters and Limitless. StopDBCluster takes "available" only (facts: autostop).
 CLUSTER_STATUSES = {
-    "available": Line(RUNNING, "running"),
-    "stopped": Line(AT_REST, "stopped already"),
-    "stopping": Line(AT_REST, "being stopped already"),
-    "starting": Line(PASSING, "starting"),
-    "backing-up": Line(PASSING, "being backed up"),
-    "backtracking": Line(PASSING, "being backtracked"),
-    "creating": Line(PASSING, "being created"),
-    "failing-over": Line(PASSING, "failing over"),
-    "maintenance": Line(PASSING, "under maintenance"),
-    "migrating": Line(PASSING, "being restored from a snapshot"),
-    "modifying": Line(PASSING, "being modified"),
-    "preparing-data-migration": Line(PASSING, "being prepared for a data migration"),
-    "promoting": Line(PASSING, "being promoted"),
-    "renaming": Line(PASSING, "being renamed"),
-    "resetting-master-credentials": Line(PASSING, "getting new master credentials"),
-    "storage-optimization": Line(PASSING, "having its storage optimized, which can take a day"),
-    "update-iam-db-auth": Line(PASSING, "having its IAM authentication updated"),
-    "upgrading": Line(PASSING, "being upgraded"),
-    "deleting": Line(LEAVING, "being deleted"),
-    "cloning-failed": Line(STUCK, "the remains of a clone that failed"),
-    "migration-failed": Line(STUCK, "the remains of a migration that failed"),
-    "inaccessible-encryption-credentials": Line(STUCK, "cut off from its KMS key"),
-    "inaccessible-encryption-credentials-recoverable": Line(STUCK, "off until its KMS key is back and it is started"),
-    "configuring-enhanced-monitoring": Line(PASSING, "having its monitoring configured"),
-    "configuring-iam-database-auth": Line(PASSING, "having its IAM authentication configured"),
-    "configuring-log-exports": Line(PASSING, "having its log exports configured"),
-    "rebooting": Line(PASSING, "rebooting"),
-    "scaling-capacity": Line(PASSING, "being scaled"),
-    "scaling-compute": Line(PASSING, "being scaled"),
-    "scaling-storage": Line(PASSING, "being scaled"),
-    "storage-config-upgrade": Line(PASSING, "having its storage upgraded"),
-    "failed": Line(STUCK, "failed"),
-    "incompatible-parameters": Line(STUCK, "down, since its parameters do not fit"),
-    "upgrade-failed": Line(STUCK, "the remains of an upgrade that failed"),
+    "available": StatusMeaning(RUNNING, "running"),
+    "stopped": StatusMeaning(OFF, "stopped already"),
+    "stopping": StatusMeaning(OFF, "being stopped already"),
+    "starting": StatusMeaning(TRANSITIONAL, "starting"),
+    "backing-up": StatusMeaning(TRANSITIONAL, "being backed up"),
+    "backtracking": StatusMeaning(TRANSITIONAL, "being backtracked"),
+    "creating": StatusMeaning(TRANSITIONAL, "being created"),
+    "failing-over": StatusMeaning(TRANSITIONAL, "failing over"),
+    "maintenance": StatusMeaning(TRANSITIONAL, "under maintenance"),
+    "migrating": StatusMeaning(TRANSITIONAL, "being restored from a snapshot"),
+    "modifying": StatusMeaning(TRANSITIONAL, "being modified"),
+    "preparing-data-migration": StatusMeaning(TRANSITIONAL, "being prepared for a data migration"),
+    "promoting": StatusMeaning(TRANSITIONAL, "being promoted"),
+    "renaming": StatusMeaning(TRANSITIONAL, "being renamed"),
+    "resetting-master-credentials": StatusMeaning(TRANSITIONAL, "getting new master credentials"),
+    "storage-optimization": StatusMeaning(TRANSITIONAL, "having its storage optimized, which can take a day"),
+    "update-iam-db-auth": StatusMeaning(TRANSITIONAL, "having its IAM authentication updated"),
+    "upgrading": StatusMeaning(TRANSITIONAL, "being upgraded"),
+    "deleting": StatusMeaning(DELETING, "being deleted"),
+    "cloning-failed": StatusMeaning(BROKEN, "the remains of a clone that failed"),
+    "migration-failed": StatusMeaning(BROKEN, "the remains of a migration that failed"),
+    "inaccessible-encryption-credentials": StatusMeaning(BROKEN, "cut off from its KMS key"),
+    "inaccessible-encryption-credentials-recoverable": StatusMeaning(
+        BROKEN, "off until its KMS key is back and it is started"
+    ),
+    "configuring-enhanced-monitoring": StatusMeaning(TRANSITIONAL, "having its monitoring configured"),
+    "configuring-iam-database-auth": StatusMeaning(TRANSITIONAL, "having its IAM authentication configured"),
+    "configuring-log-exports": StatusMeaning(TRANSITIONAL, "having its log exports configured"),
+    "rebooting": StatusMeaning(TRANSITIONAL, "rebooting"),
+    "scaling-capacity": StatusMeaning(TRANSITIONAL, "being scaled"),
+    "scaling-compute": StatusMeaning(TRANSITIONAL, "being scaled"),
+    "scaling-storage": StatusMeaning(TRANSITIONAL, "being scaled"),
+    "storage-config-upgrade": StatusMeaning(TRANSITIONAL, "having its storage upgraded"),
+    "failed": StatusMeaning(BROKEN, "failed"),
+    "incompatible-parameters": StatusMeaning(BROKEN, "down, since its parameters do not fit"),
+    "upgrade-failed": StatusMeaning(BROKEN, "the remains of an upgrade that failed"),
 }
 
 # "Viewing DB instance status" in the RDS user guide. StopDBInstance takes "available" only.
 INSTANCE_STATUSES = {
-    "available": Line(RUNNING, "running"),
-    "stopped": Line(AT_REST, "stopped already"),
-    "stopping": Line(AT_REST, "being stopped already"),
-    "starting": Line(PASSING, "starting"),
-    "backing-up": Line(PASSING, "being backed up"),
-    "configuring-activity-stream": Line(PASSING, "having its activity stream configured"),
-    "configuring-associated-roles": Line(PASSING, "having its roles configured"),
-    "configuring-enhanced-monitoring": Line(PASSING, "having its monitoring configured"),
-    "configuring-iam-database-auth": Line(PASSING, "having its IAM authentication configured"),
-    "configuring-log-exports": Line(PASSING, "having its log exports configured"),
-    "converting-to-vpc": Line(PASSING, "being moved into a VPC"),
-    "creating": Line(PASSING, "being created"),
-    "maintenance": Line(PASSING, "under maintenance"),
-    "modifying": Line(PASSING, "being modified"),
-    "moving-to-vpc": Line(PASSING, "being moved to another VPC"),
-    "rebooting": Line(PASSING, "rebooting"),
-    "renaming": Line(PASSING, "being renamed"),
-    "resetting-master-credentials": Line(PASSING, "getting new master credentials"),
-    "storage-config-upgrade": Line(PASSING, "having its storage upgraded"),
-    "storage-initialization": Line(PASSING, "loading its storage from a snapshot"),
-    "storage-optimization": Line(PASSING, "having its storage optimized, which can take a day"),
-    "upgrading": Line(PASSING, "being upgraded"),
-    "delete-precheck": Line(LEAVING, "being checked before its deletion"),
-    "deleting": Line(LEAVING, "being deleted"),
-    "failed": Line(STUCK, "failed"),
-    "inaccessible-encryption-credentials": Line(STUCK, "cut off from its KMS key"),
-    "inaccessible-encryption-credentials-recoverable": Line(STUCK, "off until its KMS key is back and it is started"),
-    "incompatible-create": Line(STUCK, "the remains of a creation that failed"),
-    "incompatible-network": Line(STUCK, "down, since its VPC lacks what it needs"),
-    "incompatible-option-group": Line(STUCK, "stuck with an option group that does not fit"),
-    "incompatible-parameters": Line(STUCK, "down, since its parameters do not fit"),
-    "incompatible-restore": Line(STUCK, "the remains of a restore that failed"),
-    "insufficient-capacity": Line(STUCK, "not created, for lack of capacity"),
-    "restore-error": Line(STUCK, "the remains of a restore that failed"),
-    "storage-full": Line(STUCK, "out of storage"),
-    "upgrade-failed": Line(STUCK, "the remains of an upgrade that failed"),
+    "available": StatusMeaning(RUNNING, "running"),
+    "stopped": StatusMeaning(OFF, "stopped already"),
+    "stopping": StatusMeaning(OFF, "being stopped already"),
+    "starting": StatusMeaning(TRANSITIONAL, "starting"),
+    "backing-up": StatusMeaning(TRANSITIONAL, "being backed up"),
+    "configuring-activity-stream": StatusMeaning(TRANSITIONAL, "having its activity stream configured"),
+    "configuring-associated-roles": StatusMeaning(TRANSITIONAL, "having its roles configured"),
+    "configuring-enhanced-monitoring": StatusMeaning(TRANSITIONAL, "having its monitoring configured"),
+    "configuring-iam-database-auth": StatusMeaning(TRANSITIONAL, "having its IAM authentication configured"),
+    "configuring-log-exports": StatusMeaning(TRANSITIONAL, "having its log exports configured"),
+    "converting-to-vpc": StatusMeaning(TRANSITIONAL, "being moved into a VPC"),
+    "creating": StatusMeaning(TRANSITIONAL, "being created"),
+    "maintenance": StatusMeaning(TRANSITIONAL, "under maintenance"),
+    "modifying": StatusMeaning(TRANSITIONAL, "being modified"),
+    "moving-to-vpc": StatusMeaning(TRANSITIONAL, "being moved to another VPC"),
+    "rebooting": StatusMeaning(TRANSITIONAL, "rebooting"),
+    "renaming": StatusMeaning(TRANSITIONAL, "being renamed"),
+    "resetting-master-credentials": StatusMeaning(TRANSITIONAL, "getting new master credentials"),
+    "storage-config-upgrade": StatusMeaning(TRANSITIONAL, "having its storage upgraded"),
+    "storage-initialization": StatusMeaning(TRANSITIONAL, "loading its storage from a snapshot"),
+    "storage-optimization": StatusMeaning(TRANSITIONAL, "having its storage optimized, which can take a day"),
+    "upgrading": StatusMeaning(TRANSITIONAL, "being upgraded"),
+    "delete-precheck": StatusMeaning(DELETING, "being checked before its deletion"),
+    "deleting": StatusMeaning(DELETING, "being deleted"),
+    "failed": StatusMeaning(BROKEN, "failed"),
+    "inaccessible-encryption-credentials": StatusMeaning(BROKEN, "cut off from its KMS key"),
+    "inaccessible-encryption-credentials-recoverable": StatusMeaning(
+        BROKEN, "off until its KMS key is back and it is started"
+    ),
+    "incompatible-create": StatusMeaning(BROKEN, "the remains of a creation that failed"),
+    "incompatible-network": StatusMeaning(BROKEN, "down, since its VPC lacks what it needs"),
+    "incompatible-option-group": StatusMeaning(BROKEN, "stuck with an option group that does not fit"),
+    "incompatible-parameters": StatusMeaning(BROKEN, "down, since its parameters do not fit"),
+    "incompatible-restore": StatusMeaning(BROKEN, "the remains of a restore that failed"),
+    "insufficient-capacity": StatusMeaning(BROKEN, "not created, for lack of capacity"),
+    "restore-error": StatusMeaning(BROKEN, "the remains of a restore that failed"),
+    "storage-full": StatusMeaning(BROKEN, "out of storage"),
+    "upgrade-failed": StatusMeaning(BROKEN, "the remains of an upgrade that failed"),
 }
 
 AURORA = "aurora"
@@ -153,7 +157,7 @@ INSTANCE_ENGINES = {
 }
 
 
-def line_of(kind: str, status: str) -> Line:
+def get_status_meaning(kind: str, status: str) -> StatusMeaning:
     """A status that no table has passes for one that passes: it is reported as it is, and nothing is done about it."""
     table = CLUSTER_STATUSES if kind == "cluster" else INSTANCE_STATUSES
-    return table.get(status, Line(PASSING, f"in status {status!r}, which this version does not know"))
+    return table.get(status, StatusMeaning(TRANSITIONAL, f"in status {status!r}, which this version does not know"))

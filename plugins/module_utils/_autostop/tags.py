@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Optional
 
-from .model import Wanted, stamp
+from .model import AutostopOptions, format_timestamp
 
 HOLD_KEY = "autostop-until"
 
 MATCH = "match"
-NEAR = "near"  # probably meant, but not said: reported, never acted on
+MISMATCH = "near"  # probably meant, but not said: reported, never acted on
 OTHER = "other"  # the key with another value, such as "no"
 NONE = "none"
 
@@ -23,10 +23,10 @@ _AFFIRMATIVE = ("yes", "y", "true", "on", "1", "enabled")
 
 
 @dataclass(frozen=True)
-class Tagged:
+class TagMatch:
     """What a set of tags says. C(key) and C(value) are the tag that says it."""
 
-    says: str
+    kind: str
     key: str = ""
     value: str = ""
 
@@ -35,25 +35,27 @@ class Tagged:
         return f"{self.key}={self.value}"
 
 
-def read(tags: Mapping[str, str], wanted: Wanted) -> Tagged:
+def match_tags(tags: Mapping[str, str], options: AutostopOptions) -> TagMatch:
     """Keys and values match exactly. A near miss is one that differs in case, blanks, or the word for yes."""
-    if wanted.tag_key in tags:
-        value = tags[wanted.tag_key]
-        if value in wanted.tag_values:
-            return Tagged(MATCH, wanted.tag_key, value)
-        return Tagged(NEAR if _nearly(value, wanted) else OTHER, wanted.tag_key, value)
+    if options.tag_key in tags:
+        value = tags[options.tag_key]
+        if value in options.tag_values:
+            return TagMatch(MATCH, options.tag_key, value)
+        return TagMatch(MISMATCH if _is_similar_value(value, options) else OTHER, options.tag_key, value)
     for key, value in tags.items():
-        if _plain(key) == _plain(wanted.tag_key) and (value in wanted.tag_values or _nearly(value, wanted)):
-            return Tagged(NEAR, key, value)
-    return Tagged(NONE)
+        if _normalize_key(key) == _normalize_key(options.tag_key) and (
+            value in options.tag_values or _is_similar_value(value, options)
+        ):
+            return TagMatch(MISMATCH, key, value)
+    return TagMatch(NONE)
 
 
-def _nearly(value: str, wanted: Wanted) -> bool:
+def _is_similar_value(value: str, options: AutostopOptions) -> bool:
     plain = value.strip().casefold()
-    return plain in _AFFIRMATIVE or plain in [one.strip().casefold() for one in wanted.tag_values]
+    return plain in _AFFIRMATIVE or plain in [one.strip().casefold() for one in options.tag_values]
 
 
-def _plain(key: str) -> str:
+def _normalize_key(key: str) -> str:
     return re.sub(r"[\s_.:-]", "", key.casefold())
 
 
@@ -66,20 +68,20 @@ class Hold:
     until: Optional[datetime]
     warning: Optional[str] = None
 
-    def holds(self, now: datetime) -> bool:
+    def is_active(self, now: datetime) -> bool:
         return self.until is None or now < self.until
 
     @property
-    def words(self) -> str:
-        return f"held running until {stamp(self.until)}" if self.until else "held running without an end"
+    def text(self) -> str:
+        return f"held running until {format_timestamp(self.until)}" if self.until else "held running without an end"
 
 
-def hold_of(tags: Mapping[str, str]) -> Optional[Hold]:
+def find_hold(tags: Mapping[str, str]) -> Optional[Hold]:
     """The hold of a cluster. What is meant for one and is malformed holds and warns: a database may be in use."""
     for key, value in tags.items():
-        if _plain(key) != _plain(HOLD_KEY):
+        if _normalize_key(key) != _normalize_key(HOLD_KEY):
             continue
-        until = parse_moment(value)
+        until = parse_timestamp(value)
         warning = None
         if key != HOLD_KEY:
             warning = f"tag {key}={value} is taken for {HOLD_KEY}: rename it."
@@ -92,28 +94,34 @@ def hold_of(tags: Mapping[str, str]) -> Optional[Hold]:
     return None
 
 
-_MOMENT = re.compile(
+_TIMESTAMP = re.compile(
     r"(\d{4})-?(\d{2})-?(\d{2})(?:[T ](\d{2}):?(\d{2})(?::?(\d{2})(?:[.,]\d+)?)?\s*(Z|[+-]\d{2}(?::?\d{2})?)?)?",
     re.IGNORECASE,
 )
 
 
-def parse_moment(text: str) -> Optional[datetime]:
+def parse_timestamp(text: str) -> Optional[datetime]:
     """ISO 8601, by hand, since Python 3.9 reads little of it. Without offset it is UTC; a day lasts until its end."""
-    found = _MOMENT.fullmatch(text.strip())
+    found = _TIMESTAMP.fullmatch(text.strip())
     if not found:
         return None
     year, month, day, hour, minute, second, offset = found.groups()
     try:
         moment = datetime(
-            int(year), int(month), int(day), int(hour or 0), int(minute or 0), int(second or 0), tzinfo=_zone(offset)
+            int(year),
+            int(month),
+            int(day),
+            int(hour or 0),
+            int(minute or 0),
+            int(second or 0),
+            tzinfo=_parse_offset(offset),
         )
         return moment if hour else moment + timedelta(days=1)
     except (ValueError, OverflowError):
         return None
 
 
-def _zone(offset: Optional[str]) -> timezone:
+def _parse_offset(offset: Optional[str]) -> timezone:
     if not offset or offset in "Zz":
         return timezone.utc
     digits = offset[1:].replace(":", "").ljust(4, "0")

@@ -10,48 +10,48 @@ from typing import Any, Optional
 
 from .._result import ItemResult
 from . import cloudwatch, events, mapping
-from .model import ALARM, EVENT_RULE, FUNCTION, QUEUE, SWEEP_RULE, Place
-from .plan import MAPPING, Change
+from .model import ALARM, EVENT_RULE, FUNCTION, QUEUE, SWEEP_RULE, GuardLocation
+from .plan import MAPPING, GuardChange
 from .service import GuardError
 
 
 @dataclass(frozen=True)
-class Clients:
+class GuardClients:
     awslambda: Any
     events: Any
     cloudwatch: Any
 
 
-def observe(clients: Clients, place: Place) -> dict[str, Optional[Mapping[str, Any]]]:
-    names, arns = place.names, place.arns
+def observe(clients: GuardClients, location: GuardLocation) -> dict[str, Optional[Mapping[str, Any]]]:
+    names, arns = location.names, location.arns
     return {
-        MAPPING: mapping.read(clients.awslambda, names[FUNCTION], arns[QUEUE]),
-        **{kind: events.read(clients.events, names[kind], arns[kind]) for kind in (EVENT_RULE, SWEEP_RULE)},
-        ALARM: cloudwatch.read(clients.cloudwatch, names[ALARM]),
+        MAPPING: mapping.read_mapping(clients.awslambda, names[FUNCTION], arns[QUEUE]),
+        **{kind: events.read_rule(clients.events, names[kind], arns[kind]) for kind in (EVENT_RULE, SWEEP_RULE)},
+        ALARM: cloudwatch.read_alarm(clients.cloudwatch, names[ALARM]),
     }
 
 
-def carry_out(clients: Clients, place: Place, changes: Sequence[Change]) -> list[ItemResult]:
+def apply_changes(clients: GuardClients, location: GuardLocation, changes: Sequence[GuardChange]) -> list[ItemResult]:
     """Writes, then reads everything back: what that does not show is told as not verified."""
     troubles: dict[str, str] = {}
     for change in changes:
         if change.action:
             try:
-                _write(clients, place, change)
+                _write_change(clients, location, change)
             except GuardError as error:
                 troubles[change.kind] = str(error)
     if not any(change.action for change in changes):
         return preview(changes)
-    seen = observe(clients, place)
-    return [_result(change, seen.get(change.kind), troubles.get(change.kind)) for change in changes]
+    seen = observe(clients, location)
+    return [_build_result(change, seen.get(change.kind), troubles.get(change.kind)) for change in changes]
 
 
-def preview(changes: Sequence[Change]) -> list[ItemResult]:
+def preview(changes: Sequence[GuardChange]) -> list[ItemResult]:
     """As if every change had been carried out: what check mode shows."""
     return [
         ItemResult(
             change.name,
-            "skipped" if change.foreign else "changed" if change.action else "ok",
+            "skipped" if change.unmanaged else "changed" if change.action else "ok",
             change.reason,
             change.before,
             change.after,
@@ -61,40 +61,42 @@ def preview(changes: Sequence[Change]) -> list[ItemResult]:
     ]
 
 
-def _result(change: Change, seen: Optional[Mapping[str, Any]], trouble: Optional[str]) -> ItemResult:
+def _build_result(change: GuardChange, current: Optional[Mapping[str, Any]], error: Optional[str]) -> ItemResult:
     (told,) = preview([change])
     if not change.action:
         return told
-    if trouble:
-        reason = f"{change.reason} {trouble}"
+    if error:
+        reason = f"{change.reason} {error}"
         fields = {"kind": change.kind, "verified": False}
-        return replace(told, status="failed", reason=reason, after=seen, fields=fields)
-    proved = seen is None if change.after is None else seen is not None and _shows(seen, change.after)
+        return replace(told, status="failed", reason=reason, after=current, fields=fields)
+    proved = (
+        current is None if change.after is None else current is not None and _matches_desired(current, change.after)
+    )
     reason = told.reason if proved else f"{told.reason} AWS took it, but a reading does not show it yet: not verified."
     return replace(told, reason=reason, fields={"kind": change.kind, "verified": proved})
 
 
-def _shows(seen: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    return all(seen.get(key) == value for key, value in wanted.items())
+def _matches_desired(current: Mapping[str, Any], desired: Mapping[str, Any]) -> bool:
+    return all(current.get(key) == value for key, value in desired.items())
 
 
-def _write(clients: Clients, place: Place, change: Change) -> None:
+def _write_change(clients: GuardClients, location: GuardLocation, change: GuardChange) -> None:
     before, after = change.before, change.after
     if change.kind == MAPPING:
         if after is None:
-            mapping.delete(clients.awslambda, before or {})
+            mapping.delete_mapping(clients.awslambda, before or {})
         elif before is None:
-            mapping.create(clients.awslambda, place.names[FUNCTION], place.arns[QUEUE], after)
+            mapping.create_mapping(clients.awslambda, location.names[FUNCTION], location.arns[QUEUE], after)
         else:
-            mapping.update(clients.awslambda, before, after)
+            mapping.update_mapping(clients.awslambda, before, after)
     elif change.kind == ALARM:
         if after is None:
-            cloudwatch.delete(clients.cloudwatch, change.name)
+            cloudwatch.delete_alarm(clients.cloudwatch, change.name)
         else:
-            cloudwatch.put(clients.cloudwatch, change.name, place.arns[ALARM], before, after)
+            cloudwatch.put_alarm(clients.cloudwatch, change.name, location.arns[ALARM], before, after)
     elif after is None:
-        events.delete(clients.events, change.name, before or {})
+        events.delete_rule(clients.events, change.name, before or {})
     elif before is None:
-        events.create(clients.events, change.name, after)
+        events.create_rule(clients.events, change.name, after)
     else:
-        events.update(clients.events, change.name, place.arns[change.kind], before, after)
+        events.update_rule(clients.events, change.name, location.arns[change.kind], before, after)

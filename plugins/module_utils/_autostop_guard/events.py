@@ -8,68 +8,68 @@ import json
 from collections.abc import Mapping
 from typing import Any, Optional
 
-from .service import GuardError, call, tag_list, tags_of
+from .service import GuardError, call_api, parse_tags, to_tag_list
 
-MISSING = ("ResourceNotFoundException",)
+NOT_FOUND_CODES = ("ResourceNotFoundException",)
 
 
-def tags(client: Any, arn: str) -> Optional[dict[str, str]]:
+def get_tags(client: Any, arn: str) -> Optional[dict[str, str]]:
     """The tags of a rule; None where there is no such rule."""
-    answer = call(client, "ListTagsForResource", MISSING, ResourceARN=arn)
-    return None if answer is None else tags_of(answer.get("Tags"))
+    answer = call_api(client, "ListTagsForResource", NOT_FOUND_CODES, ResourceARN=arn)
+    return None if answer is None else parse_tags(answer.get("Tags"))
 
 
-def read(client: Any, name: str, arn: str) -> Optional[dict[str, Any]]:
+def read_rule(client: Any, name: str, arn: str) -> Optional[dict[str, Any]]:
     """A rule as the plan compares it."""
-    answer = call(client, "DescribeRule", MISSING, Name=name)
+    answer = call_api(client, "DescribeRule", NOT_FOUND_CODES, Name=name)
     if answer is None:
         return None
-    targets = call(client, "ListTargetsByRule", Rule=name) or {}
+    targets = call_api(client, "ListTargetsByRule", Rule=name) or {}
     return {
         "description": answer.get("Description", ""),
         "pattern": json.loads(answer["EventPattern"]) if answer.get("EventPattern") else None,
         "schedule": answer.get("ScheduleExpression"),
         "state": answer.get("State"),
         "targets": {target["Id"]: target["Arn"] for target in targets.get("Targets") or ()},
-        "tags": tags(client, arn) or {},
+        "tags": get_tags(client, arn) or {},
     }
 
 
-def create(client: Any, name: str, wanted: Mapping[str, Any]) -> None:
-    call(client, "PutRule", **_rule(name, wanted), Tags=tag_list(wanted["tags"]))
-    _put_targets(client, name, wanted)
+def create_rule(client: Any, name: str, desired: Mapping[str, Any]) -> None:
+    call_api(client, "PutRule", **_build_rule_arguments(name, desired), Tags=to_tag_list(desired["tags"]))
+    _put_targets(client, name, desired)
 
 
-def update(client: Any, name: str, arn: str, before: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+def update_rule(client: Any, name: str, arn: str, before: Mapping[str, Any], desired: Mapping[str, Any]) -> None:
     own = ("description", "pattern", "schedule", "state")
-    if any(before[key] != wanted[key] for key in own):
-        call(client, "PutRule", **_rule(name, wanted))
-    if before["tags"] != wanted["tags"]:
-        call(client, "TagResource", ResourceARN=arn, Tags=tag_list(wanted["tags"]))
-    if before["targets"] != wanted["targets"]:
-        extra = sorted(set(before["targets"]) - set(wanted["targets"]))
+    if any(before[key] != desired[key] for key in own):
+        call_api(client, "PutRule", **_build_rule_arguments(name, desired))
+    if before["tags"] != desired["tags"]:
+        call_api(client, "TagResource", ResourceARN=arn, Tags=to_tag_list(desired["tags"]))
+    if before["targets"] != desired["targets"]:
+        extra = sorted(set(before["targets"]) - set(desired["targets"]))
         if extra:
-            call(client, "RemoveTargets", Rule=name, Ids=extra)
-        _put_targets(client, name, wanted)
+            call_api(client, "RemoveTargets", Rule=name, Ids=extra)
+        _put_targets(client, name, desired)
 
 
-def delete(client: Any, name: str, before: Mapping[str, Any]) -> None:
+def delete_rule(client: Any, name: str, before: Mapping[str, Any]) -> None:
     if before["targets"]:
-        call(client, "RemoveTargets", Rule=name, Ids=sorted(before["targets"]))
-    call(client, "DeleteRule", Name=name)
+        call_api(client, "RemoveTargets", Rule=name, Ids=sorted(before["targets"]))
+    call_api(client, "DeleteRule", Name=name)
 
 
-def _rule(name: str, wanted: Mapping[str, Any]) -> dict[str, Any]:
+def _build_rule_arguments(name: str, desired: Mapping[str, Any]) -> dict[str, Any]:
     what = (
-        {"ScheduleExpression": wanted["schedule"]}
-        if wanted["schedule"]
-        else {"EventPattern": json.dumps(wanted["pattern"], sort_keys=True)}
+        {"ScheduleExpression": desired["schedule"]}
+        if desired["schedule"]
+        else {"EventPattern": json.dumps(desired["pattern"], sort_keys=True)}
     )
-    return {"Name": name, "Description": wanted["description"], "State": wanted["state"], **what}
+    return {"Name": name, "Description": desired["description"], "State": desired["state"], **what}
 
 
-def _put_targets(client: Any, name: str, wanted: Mapping[str, Any]) -> None:
-    targets = [{"Id": key, "Arn": arn} for key, arn in sorted(wanted["targets"].items())]
-    answer = call(client, "PutTargets", Rule=name, Targets=targets) or {}
+def _put_targets(client: Any, name: str, desired: Mapping[str, Any]) -> None:
+    targets = [{"Id": key, "Arn": arn} for key, arn in sorted(desired["targets"].items())]
+    answer = call_api(client, "PutTargets", Rule=name, Targets=targets) or {}
     if answer.get("FailedEntryCount"):
         raise GuardError(f"PutTargets of rule {name}: {answer.get('FailedEntries')}. Run again once mended.")

@@ -8,20 +8,23 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Optional
 
-from .service import GuardError, call
+from .service import GuardError, call_api
 
-MISSING = ("ResourceNotFoundException",)
-GOING = "Deleting"
-ATTEMPTS, PAUSE = 12, 5.0  # together a minute
+NOT_FOUND_CODES = ("ResourceNotFoundException",)
+DELETING_STATE = "Deleting"
+RETRY_ATTEMPTS, RETRY_DELAY = 12, 5.0  # together a minute
 
 
-def read(client: Any, function: str, queue_arn: str) -> Optional[dict[str, Any]]:
+def read_mapping(client: Any, function: str, queue_arn: str) -> Optional[dict[str, Any]]:
     """The mapping as the plan compares it; None where there is none, or one that is going away."""
-    answer = call(client, "ListEventSourceMappings", MISSING, FunctionName=function, EventSourceArn=queue_arn) or {}
+    answer = (
+        call_api(client, "ListEventSourceMappings", NOT_FOUND_CODES, FunctionName=function, EventSourceArn=queue_arn)
+        or {}
+    )
     for one in answer.get("EventSourceMappings") or ():
-        if one.get("State") == GOING:
+        if one.get("State") == DELETING_STATE:
             continue
-        told = call(client, "ListTags", MISSING, Resource=one["EventSourceMappingArn"]) or {}
+        told = call_api(client, "ListTags", NOT_FOUND_CODES, Resource=one["EventSourceMappingArn"]) or {}
         return {
             "uuid": one["UUID"],
             "arn": one["EventSourceMappingArn"],
@@ -34,40 +37,40 @@ def read(client: Any, function: str, queue_arn: str) -> Optional[dict[str, Any]]
     return None
 
 
-def create(
+def create_mapping(
     client: Any,
     function: str,
     queue_arn: str,
-    wanted: Mapping[str, Any],
-    pause: Callable[[float], None] = time.sleep,
+    desired: Mapping[str, Any],
+    sleep: Callable[[float], None] = time.sleep,
 ) -> None:
     """Lambda refuses while the function's role may not read the queue, and IAM takes a while to show a new policy."""
-    arguments: dict[str, Any] = {"FunctionName": function, "EventSourceArn": queue_arn, "Tags": dict(wanted["tags"])}
-    for left in reversed(range(ATTEMPTS)):
+    arguments: dict[str, Any] = {"FunctionName": function, "EventSourceArn": queue_arn, "Tags": dict(desired["tags"])}
+    for left in reversed(range(RETRY_ATTEMPTS)):
         try:
-            call(client, "CreateEventSourceMapping", **arguments, **_settings(wanted))
+            call_api(client, "CreateEventSourceMapping", **arguments, **_build_settings(desired))
             return
         except GuardError as error:
             if not left or "does not have permissions to call" not in str(error):
                 raise
-        pause(PAUSE)
+        sleep(RETRY_DELAY)
 
 
-def update(client: Any, before: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    if any(before[key] != wanted[key] for key in wanted if key != "tags"):
-        call(client, "UpdateEventSourceMapping", UUID=before["uuid"], **_settings(wanted))
-    if before["tags"] != wanted["tags"]:
-        call(client, "TagResource", Resource=before["arn"], Tags=dict(wanted["tags"]))
+def update_mapping(client: Any, before: Mapping[str, Any], desired: Mapping[str, Any]) -> None:
+    if any(before[key] != desired[key] for key in desired if key != "tags"):
+        call_api(client, "UpdateEventSourceMapping", UUID=before["uuid"], **_build_settings(desired))
+    if before["tags"] != desired["tags"]:
+        call_api(client, "TagResource", Resource=before["arn"], Tags=dict(desired["tags"]))
 
 
-def delete(client: Any, before: Mapping[str, Any]) -> None:
-    call(client, "DeleteEventSourceMapping", UUID=before["uuid"])
+def delete_mapping(client: Any, before: Mapping[str, Any]) -> None:
+    call_api(client, "DeleteEventSourceMapping", UUID=before["uuid"])
 
 
-def _settings(wanted: Mapping[str, Any]) -> dict[str, Any]:
+def _build_settings(desired: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "BatchSize": wanted["BatchSize"],
-        "Enabled": wanted["Enabled"],
-        "FunctionResponseTypes": wanted["FunctionResponseTypes"],
-        "ScalingConfig": {"MaximumConcurrency": wanted["MaximumConcurrency"]},
+        "BatchSize": desired["BatchSize"],
+        "Enabled": desired["Enabled"],
+        "FunctionResponseTypes": desired["FunctionResponseTypes"],
+        "ScalingConfig": {"MaximumConcurrency": desired["MaximumConcurrency"]},
     }

@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from typing import Optional
 
 OWNER_TAG = "daytwo-aws-autostop-guard"  # its value is the prefix
-PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")  # leaves room for a region in a role's name of 64 characters
+PREFIX_PATTERN = re.compile(
+    r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}"
+)  # leaves room for a region in a role's name of 64 characters
 
 LOG_GROUP = "log_group"
 DEAD_LETTER_QUEUE = "dead_letter_queue"
@@ -27,7 +29,7 @@ class PrefixError(ValueError):
 
 
 @dataclass(frozen=True)
-class Place:
+class GuardLocation:
     """Where a guard stands."""
 
     prefix: str
@@ -36,7 +38,7 @@ class Place:
     partition: str = "aws"
 
     def __post_init__(self) -> None:
-        if not PREFIX.fullmatch(self.prefix):
+        if not PREFIX_PATTERN.fullmatch(self.prefix):
             raise PrefixError(
                 f"prefix {self.prefix!r} cannot begin names: give 1 to 40 letters, digits, hyphens and underscores, "
                 "beginning with a letter or digit."
@@ -79,21 +81,21 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Found:
+class GuardState:
     """The tags of what bears each name; None where nothing does."""
 
-    place: Place
+    location: GuardLocation
     tags: Mapping[str, Optional[Mapping[str, str]]] = field(default_factory=dict)
 
-    def owned(self, kind: str) -> bool:
-        return (self.tags.get(kind) or {}).get(OWNER_TAG) == self.place.prefix
+    def is_owned(self, kind: str) -> bool:
+        return (self.tags.get(kind) or {}).get(OWNER_TAG) == self.location.prefix
 
     @property
     def present(self) -> list[str]:
         """The kinds that are there and are ours."""
-        return [kind for kind in self.place.names if self.owned(kind)]
+        return [kind for kind in self.location.names if self.is_owned(kind)]
 
     @property
-    def foreign(self) -> list[str]:
+    def unmanaged(self) -> list[str]:
         """The kinds whose name somebody else's thing bears."""
-        return [kind for kind in self.place.names if self.tags.get(kind) is not None and not self.owned(kind)]
+        return [kind for kind in self.location.names if self.tags.get(kind) is not None and not self.is_owned(kind)]

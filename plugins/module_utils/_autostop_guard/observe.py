@@ -8,64 +8,75 @@ from collections.abc import Callable, Mapping
 from typing import Any, Optional
 
 from . import cloudwatch, events
-from .model import ALARM, DEAD_LETTER_QUEUE, EVENT_RULE, FUNCTION, LOG_GROUP, QUEUE, ROLE, SWEEP_RULE, Found, Place
-from .service import call, tags_of
+from .model import (
+    ALARM,
+    DEAD_LETTER_QUEUE,
+    EVENT_RULE,
+    FUNCTION,
+    LOG_GROUP,
+    QUEUE,
+    ROLE,
+    SWEEP_RULE,
+    GuardLocation,
+    GuardState,
+)
+from .service import call_api, parse_tags
 
-MakeClient = Callable[[str, str], Any]
-Tags = Optional[Mapping[str, str]]
+GuardClientFactory = Callable[[str, str], Any]
+OptionalTags = Optional[Mapping[str, str]]
 
-NO_QUEUE = ("AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist")
+QUEUE_NOT_FOUND_CODES = ("AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist")
 
 
-def place_of(make_client: MakeClient, prefix: str, region: str) -> Place:
+def get_location(make_client: GuardClientFactory, prefix: str, region: str) -> GuardLocation:
     """Account and partition, from the caller's own ARN."""
-    answer = call(make_client("sts", region), "GetCallerIdentity") or {}
+    answer = call_api(make_client("sts", region), "GetCallerIdentity") or {}
     arn = str(answer["Arn"])
-    return Place(prefix, region, str(answer["Account"]), arn.split(":")[1])
+    return GuardLocation(prefix, region, str(answer["Account"]), arn.split(":")[1])
 
 
-def found_in(make_client: MakeClient, place: Place) -> Found:
-    names, arns, region = place.names, place.arns, place.region
+def observe_guard(make_client: GuardClientFactory, location: GuardLocation) -> GuardState:
+    names, arns, region = location.names, location.arns, location.region
     logs, sqs = make_client("logs", region), make_client("sqs", region)
     rules = make_client("events", region)
-    return Found(
-        place,
+    return GuardState(
+        location,
         {
-            LOG_GROUP: _log_group(logs, names[LOG_GROUP]),
-            DEAD_LETTER_QUEUE: _queue(sqs, names[DEAD_LETTER_QUEUE]),
-            QUEUE: _queue(sqs, names[QUEUE]),
-            ROLE: _role(make_client("iam", region), names[ROLE]),
-            FUNCTION: _function(make_client("lambda", region), names[FUNCTION]),
-            EVENT_RULE: events.tags(rules, arns[EVENT_RULE]),
-            SWEEP_RULE: events.tags(rules, arns[SWEEP_RULE]),
-            ALARM: cloudwatch.tags(make_client("cloudwatch", region), names[ALARM]),
+            LOG_GROUP: _get_log_group_tags(logs, names[LOG_GROUP]),
+            DEAD_LETTER_QUEUE: _get_queue_tags(sqs, names[DEAD_LETTER_QUEUE]),
+            QUEUE: _get_queue_tags(sqs, names[QUEUE]),
+            ROLE: _get_role_tags(make_client("iam", region), names[ROLE]),
+            FUNCTION: _get_function_tags(make_client("lambda", region), names[FUNCTION]),
+            EVENT_RULE: events.get_tags(rules, arns[EVENT_RULE]),
+            SWEEP_RULE: events.get_tags(rules, arns[SWEEP_RULE]),
+            ALARM: cloudwatch.get_tags(make_client("cloudwatch", region), names[ALARM]),
         },
     )
 
 
-def _log_group(client: Any, name: str) -> Tags:
-    answer = call(client, "DescribeLogGroups", logGroupNamePrefix=name) or {}
+def _get_log_group_tags(client: Any, name: str) -> OptionalTags:
+    answer = call_api(client, "DescribeLogGroups", logGroupNamePrefix=name) or {}
     for group in answer.get("logGroups") or ():
         if group["logGroupName"] == name:
             arn = str(group["arn"]).removesuffix(":*")  # which this call does not take
-            told = call(client, "ListTagsForResource", ("ResourceNotFoundException",), resourceArn=arn) or {}
+            told = call_api(client, "ListTagsForResource", ("ResourceNotFoundException",), resourceArn=arn) or {}
             return dict(told.get("tags") or {})
     return None
 
 
-def _queue(client: Any, name: str) -> Tags:
-    url = call(client, "GetQueueUrl", NO_QUEUE, QueueName=name)
+def _get_queue_tags(client: Any, name: str) -> OptionalTags:
+    url = call_api(client, "GetQueueUrl", QUEUE_NOT_FOUND_CODES, QueueName=name)
     if url is None:
         return None
-    told = call(client, "ListQueueTags", NO_QUEUE, QueueUrl=url["QueueUrl"])
+    told = call_api(client, "ListQueueTags", QUEUE_NOT_FOUND_CODES, QueueUrl=url["QueueUrl"])
     return None if told is None else dict(told.get("Tags") or {})
 
 
-def _role(client: Any, name: str) -> Tags:
-    answer = call(client, "GetRole", ("NoSuchEntity", "NoSuchEntityException"), RoleName=name)
-    return None if answer is None else tags_of(answer["Role"].get("Tags"))
+def _get_role_tags(client: Any, name: str) -> OptionalTags:
+    answer = call_api(client, "GetRole", ("NoSuchEntity", "NoSuchEntityException"), RoleName=name)
+    return None if answer is None else parse_tags(answer["Role"].get("Tags"))
 
 
-def _function(client: Any, name: str) -> Tags:
-    answer = call(client, "GetFunction", ("ResourceNotFoundException",), FunctionName=name)
+def _get_function_tags(client: Any, name: str) -> OptionalTags:
+    answer = call_api(client, "GetFunction", ("ResourceNotFoundException",), FunctionName=name)
     return None if answer is None else dict(answer.get("Tags") or {})

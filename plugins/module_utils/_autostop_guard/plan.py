@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
-from .model import ALARM, DEAD_LETTER_QUEUE, EVENT_RULE, OWNER_TAG, QUEUE, SWEEP_RULE, Place
+from .model import ALARM, DEAD_LETTER_QUEUE, EVENT_RULE, OWNER_TAG, QUEUE, SWEEP_RULE, GuardLocation
 
 MAPPING = "event_source_mapping"
-ORDER = (MAPPING, EVENT_RULE, SWEEP_RULE, ALARM)  # events may come once somebody listens
+CREATE_ORDER = (MAPPING, EVENT_RULE, SWEEP_RULE, ALARM)  # events may come once somebody listens
 
 # Started by AWS after seven days, started; of clusters and of instances (RDS event messages; facts: autostop).
 CLUSTER_EVENTS = ("RDS-EVENT-0153", "RDS-EVENT-0151")
@@ -19,7 +19,7 @@ INSTANCE_EVENTS = ("RDS-EVENT-0154", "RDS-EVENT-0088")
 
 
 @dataclass(frozen=True)
-class Wish:
+class GuardOptions:
     """C(alarm_actions): ARNs. C(tags): beside the one that tells whose it is."""
 
     sweep_schedule: str = "rate(1 day)"
@@ -29,7 +29,7 @@ class Wish:
 
 
 @dataclass(frozen=True)
-class Change:
+class GuardChange:
     """One thing: before, after, and what that takes. C(action): create, update, delete, or None."""
 
     kind: str
@@ -38,14 +38,14 @@ class Change:
     before: Optional[Mapping[str, Any]]
     after: Optional[Mapping[str, Any]]
     reason: str
-    foreign: bool = False
+    unmanaged: bool = False
 
 
-def wanted(place: Place, wish: Wish) -> dict[str, dict[str, Any]]:
-    tags = {**wish.tags, **place.owner_tag}
-    rule = {"state": "ENABLED", "targets": {"queue": place.arns[QUEUE]}, "tags": tags}
+def build_desired(location: GuardLocation, options: GuardOptions) -> dict[str, dict[str, Any]]:
+    tags = {**options.tags, **location.owner_tag}
+    rule = {"state": "ENABLED", "targets": {"queue": location.arns[QUEUE]}, "tags": tags}
     kinds, events = ["RDS DB Cluster Event"], list(CLUSTER_EVENTS)
-    if wish.include_instances:
+    if options.include_instances:
         kinds.append("RDS DB Instance Event")
         events += INSTANCE_EVENTS
     return {
@@ -66,7 +66,7 @@ def wanted(place: Place, wish: Wish) -> dict[str, dict[str, Any]]:
             **rule,
             "description": "A look at every database, since events can be lost",
             "pattern": None,
-            "schedule": wish.sweep_schedule,
+            "schedule": options.sweep_schedule,
         },
         ALARM: {
             "AlarmDescription": "The autostop guard gave up on something: see the messages in the dead-letter queue",
@@ -79,34 +79,37 @@ def wanted(place: Place, wish: Wish) -> dict[str, dict[str, Any]]:
             "ComparisonOperator": "GreaterThanThreshold",
             "TreatMissingData": "notBreaching",
             "ActionsEnabled": True,
-            "Dimensions": {"QueueName": place.names[DEAD_LETTER_QUEUE]},
-            "AlarmActions": sorted(wish.alarm_actions),
+            "Dimensions": {"QueueName": location.names[DEAD_LETTER_QUEUE]},
+            "AlarmActions": sorted(options.alarm_actions),
             "tags": tags,
         },
     }
 
 
-def changes(
-    place: Place, wish: Wish, seen: Mapping[str, Optional[Mapping[str, Any]]], present: bool
-) -> Sequence[Change]:
+def plan_changes(
+    location: GuardLocation,
+    options: GuardOptions,
+    current: Mapping[str, Optional[Mapping[str, Any]]],
+    should_exist: bool,
+) -> Sequence[GuardChange]:
     """One per thing, in the order in which they are made, or the reverse. Tags that others have added stay."""
-    names = {**place.names, MAPPING: f"{place.names[QUEUE]} to {place.prefix}"}
-    target = wanted(place, wish)
+    names = {**location.names, MAPPING: f"{location.names[QUEUE]} to {location.prefix}"}
+    target = build_desired(location, options)
     found = []
-    for kind in ORDER if present else reversed(ORDER):
-        before, name = seen.get(kind), names[kind]
-        if before is not None and before["tags"].get(OWNER_TAG) != place.prefix:
-            reason = f"It bears no tag {OWNER_TAG}={place.prefix}, so it is somebody else's, and is left alone."
-            found.append(Change(kind, name, None, before, before, reason, foreign=True))
-        elif not present:
+    for kind in CREATE_ORDER if should_exist else reversed(CREATE_ORDER):
+        before, name = current.get(kind), names[kind]
+        if before is not None and before["tags"].get(OWNER_TAG) != location.prefix:
+            reason = f"It bears no tag {OWNER_TAG}={location.prefix}, so it is somebody else's, and is left alone."
+            found.append(GuardChange(kind, name, None, before, before, reason, unmanaged=True))
+        elif not should_exist:
             action = None if before is None else "delete"
             reason = "It is not there." if before is None else "It is to be removed."
-            found.append(Change(kind, name, action, before, None, reason))
+            found.append(GuardChange(kind, name, action, before, None, reason))
         elif before is None:
-            found.append(Change(kind, name, "create", None, target[kind], "It is not there yet."))
+            found.append(GuardChange(kind, name, "create", None, target[kind], "It is not there yet."))
         else:
             after = {**before, **target[kind], "tags": {**before["tags"], **target[kind]["tags"]}}
             differs = sorted(key for key in after if after[key] != before[key])
             reason = f"It differs in {', '.join(differs)}." if differs else "It is as it should be."
-            found.append(Change(kind, name, "update" if differs else None, before, after, reason))
+            found.append(GuardChange(kind, name, "update" if differs else None, before, after, reason))
     return found

@@ -8,28 +8,32 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
 from .. import _aws_call
-from .._aws_call import DENIED, ApiError, action_of
+from .._aws_call import DENIED_CODES, ApiError, get_iam_action
 
 
 class GuardError(Exception):
     """A call that failed: which one, in the service's own words, and what to do."""
 
 
-def call(client: Any, operation: str, missing: Sequence[str] = (), **arguments: Any) -> Optional[Mapping[str, Any]]:
+def call_api(
+    client: Any, operation: str, not_found_codes: Sequence[str] = (), **arguments: Any
+) -> Optional[Mapping[str, Any]]:
     """The answer, or None where the service says with a code of C(missing) that the thing is not there."""
     try:
-        return _aws_call.call(client, operation, **arguments)
+        return _aws_call.call_api(client, operation, **arguments)
     except ApiError as error:
-        if error.code in missing:
+        if error.code in not_found_codes:
             return None
-        denied = error.code in DENIED
-        way_out = f"Allow {action_of(client, operation)} to these credentials." if denied else "Run again once mended."
+        denied = error.code in DENIED_CODES
+        way_out = (
+            f"Allow {get_iam_action(client, operation)} to these credentials." if denied else "Run again once mended."
+        )
         raise GuardError(f"{error}. {way_out}") from error
 
 
-def tags_of(listed: Optional[Sequence[Mapping[str, str]]]) -> dict[str, str]:
-    return {tag["Key"]: tag.get("Value", "") for tag in listed or ()}
+def parse_tags(tag_entries: Optional[Sequence[Mapping[str, str]]]) -> dict[str, str]:
+    return {tag["Key"]: tag.get("Value", "") for tag in tag_entries or ()}
 
 
-def tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
+def to_tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
     return [{"Key": key, "Value": value} for key, value in sorted(tags.items())]

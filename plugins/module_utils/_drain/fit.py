@@ -9,104 +9,117 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Optional
 
-from .model import GROUP_LABEL
+from .model import NODE_GROUP_LABEL
 
 ZONE_LABEL = "topology.kubernetes.io/zone"
 # Labels that belong to a node or to its group, and will not be on the nodes that come.
-OWN_LABELS = ("kubernetes.io/hostname", GROUP_LABEL)
-OWN_PREFIXES = ("alpha.eksctl.io/", "eks.amazonaws.com/sourceLaunchTemplate", "eks.amazonaws.com/nodegroup-image")
+NODE_SPECIFIC_LABELS = ("kubernetes.io/hostname", NODE_GROUP_LABEL)
+NODE_SPECIFIC_PREFIXES = (
+    "alpha.eksctl.io/",
+    "eks.amazonaws.com/sourceLaunchTemplate",
+    "eks.amazonaws.com/nodegroup-image",
+)
 _UNITS = {"": 1, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "m": 1e-3}
 
 
 @dataclass(frozen=True)
-class Planned:
+class PlannedNodes:
     """The nodes that come: C(nodes) of them, each of these labels, taints and this room; C(zones) they may be in."""
 
     labels: Mapping[str, str]
     zones: tuple[str, ...]
     taints: tuple[Mapping[str, Any], ...]
     allocatable: Mapping[str, str]
-    nodes: int
+    node_count: int
 
 
-def planned(
-    old: Sequence[Mapping[str, Any]],
+def build_planned_nodes(
+    old_nodes: Sequence[Mapping[str, Any]],
     name: str,
     labels: Mapping[str, str],
     taints: Sequence[Mapping[str, Any]],
-    nodes: int,
-) -> Planned:
+    node_count: int,
+) -> PlannedNodes:
     """As the old nodes, under another group's name. Only labels that all old nodes share are counted on."""
-    every = [dict(one["metadata"].get("labels") or {}) for one in old]
+    every = [dict(one["metadata"].get("labels") or {}) for one in old_nodes]
     shared = {
         key: value
         for key, value in (every[0] if every else {}).items()
         if all(one.get(key) == value for one in every)
-        and key not in (*OWN_LABELS, ZONE_LABEL)
-        and not key.startswith(OWN_PREFIXES)
+        and key not in (*NODE_SPECIFIC_LABELS, ZONE_LABEL)
+        and not key.startswith(NODE_SPECIFIC_PREFIXES)
     }
     zones = tuple(sorted({one[ZONE_LABEL] for one in every if ZONE_LABEL in one}))
     least: dict[str, str] = {}
-    for one in old:
+    for one in old_nodes:
         for key, value in ((one.get("status") or {}).get("allocatable") or {}).items():
-            if key not in least or quantity(value) < quantity(least[key]):
+            if key not in least or parse_quantity(value) < parse_quantity(least[key]):
                 least[key] = str(value)
-    return Planned({**shared, GROUP_LABEL: name, **labels}, zones, tuple(taints), least, nodes)
+    return PlannedNodes({**shared, NODE_GROUP_LABEL: name, **labels}, zones, tuple(taints), least, node_count)
 
 
-def quantity(value: Any) -> float:
+def parse_quantity(value: Any) -> float:
     found = re.fullmatch(r"([0-9.]+(?:e[0-9]+)?)([A-Za-z]*)", str(value))
     if not found or found.group(2) not in _UNITS:
         raise ValueError(f"{value!r} is no Kubernetes quantity")
     return float(found.group(1)) * _UNITS[found.group(2)]
 
 
-def requests(pod: Mapping[str, Any]) -> dict[str, float]:
+def sum_requests(pod: Mapping[str, Any]) -> dict[str, float]:
     """Of all containers together."""
     total: dict[str, float] = {}
     for one in (pod.get("spec") or {}).get("containers") or []:
         for key, value in ((one.get("resources") or {}).get("requests") or {}).items():
-            total[key] = total.get(key, 0.0) + quantity(value)
+            total[key] = total.get(key, 0.0) + parse_quantity(value)
     return total
 
 
-def misfits(
-    pods: Iterable[Mapping[str, Any]], there: Planned, volumes: Sequence[Mapping[str, Any]] = ()
+def find_unschedulable_pods(
+    pods: Iterable[Mapping[str, Any]], planned: PlannedNodes, volumes: Sequence[Mapping[str, Any]] = ()
 ) -> list[dict[str, Any]]:
     """Pods that will not find a place, each with the reasons. C(volumes): persistent volumes."""
-    everyone = [pod for pod in pods if not _stays(pod)]
+    everyone = [pod for pod in pods if not _is_exempt(pod)]
     found = []
     ports: dict[tuple[int, str], int] = {}
     for pod in everyone:
-        reasons = [*_labels(pod, there), *_taints(pod, there), *_zones(pod, there, volumes), *_size(pod, there)]
-        for port in _host_ports(pod):
+        reasons = [
+            *_get_label_reasons(pod, planned),
+            *_get_taint_reasons(pod, planned),
+            *_get_zone_reasons(pod, planned, volumes),
+            *_get_request_reasons(pod, planned),
+        ]
+        for port in _list_host_ports(pod):
             ports[port] = ports.get(port, 0) + 1
-            if ports[port] > there.nodes:
-                reasons.append(f"host port {port[0]} is wanted by more pods than there will be nodes ({there.nodes})")
+            if ports[port] > planned.node_count:
+                reasons.append(
+                    f"host port {port[0]} is wanted by more pods than there will be nodes ({planned.node_count})"
+                )
         if reasons:
             meta = pod["metadata"]
             found.append({"namespace": meta["namespace"], "name": meta["name"], "reasons": reasons})
-    return found + _crowd(everyone, there)
+    return found + _check_total_capacity(everyone, planned)
 
 
-def _stays(pod: Mapping[str, Any]) -> bool:
+def _is_exempt(pod: Mapping[str, Any]) -> bool:
     meta = pod["metadata"]
     owners = [one.get("kind") for one in meta.get("ownerReferences") or [] if one.get("controller")]
     mirror = "kubernetes.io/config.mirror" in (meta.get("annotations") or {})
     return mirror or "DaemonSet" in owners or (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
 
 
-def _labels(pod: Mapping[str, Any], there: Planned) -> list[str]:
+def _get_label_reasons(pod: Mapping[str, Any], planned: PlannedNodes) -> list[str]:
     spec = pod.get("spec") or {}
     reasons = []
     for key, value in (spec.get("nodeSelector") or {}).items():
-        if not _fits({"key": key, "operator": "In", "values": [value]}, there):
+        if not _matches_expression({"key": key, "operator": "In", "values": [value]}, planned):
             reasons.append(f"its node selector wants {key}={value}")
     required = ((spec.get("affinity") or {}).get("nodeAffinity") or {}).get(
         "requiredDuringSchedulingIgnoredDuringExecution"
     ) or {}
     terms = required.get("nodeSelectorTerms") or []
-    if terms and not any(all(_fits(one, there) for one in term.get("matchExpressions") or []) for term in terms):
+    if terms and not any(
+        all(_matches_expression(one, planned) for one in term.get("matchExpressions") or []) for term in terms
+    ):
         wanted = " or ".join(
             " and ".join(f"{one['key']} {one['operator']} {one.get('values') or ''}".strip() for one in exprs)
             for exprs in (term.get("matchExpressions") or [] for term in terms)
@@ -115,14 +128,14 @@ def _labels(pod: Mapping[str, Any], there: Planned) -> list[str]:
     return reasons
 
 
-def _fits(one: Mapping[str, Any], there: Planned) -> bool:
+def _matches_expression(expression: Mapping[str, Any], planned: PlannedNodes) -> bool:
     """One expression. Zones: where any of the zones does."""
-    key, values = one["key"], one.get("values") or []
-    candidates: Sequence[Optional[str]] = there.zones if key == ZONE_LABEL else [there.labels.get(key)]
-    return any(_holds(str(one["operator"]), value, values) for value in candidates)
+    key, values = expression["key"], expression.get("values") or []
+    candidates: Sequence[Optional[str]] = planned.zones if key == ZONE_LABEL else [planned.labels.get(key)]
+    return any(_matches_operator(str(expression["operator"]), value, values) for value in candidates)
 
 
-def _holds(operator: str, value: Optional[str], values: Sequence[str]) -> bool:
+def _matches_operator(operator: str, value: Optional[str], values: Sequence[str]) -> bool:
     if operator == "In":
         return value in values
     if operator == "NotIn":
@@ -136,16 +149,17 @@ def _holds(operator: str, value: Optional[str], values: Sequence[str]) -> bool:
     return int(value) > int(values[0]) if operator == "Gt" else int(value) < int(values[0])
 
 
-def _taints(pod: Mapping[str, Any], there: Planned) -> list[str]:
+def _get_taint_reasons(pod: Mapping[str, Any], planned: PlannedNodes) -> list[str]:
     tolerations = (pod.get("spec") or {}).get("tolerations") or []
     return [
         f"it does not tolerate the taint {taint['key']}={taint.get('value') or ''}:{taint['effect']}"
-        for taint in there.taints
-        if taint["effect"] in ("NoSchedule", "NoExecute") and not any(_tolerates(one, taint) for one in tolerations)
+        for taint in planned.taints
+        if taint["effect"] in ("NoSchedule", "NoExecute")
+        and not any(_tolerates_taint(one, taint) for one in tolerations)
     ]
 
 
-def _tolerates(toleration: Mapping[str, Any], taint: Mapping[str, Any]) -> bool:
+def _tolerates_taint(toleration: Mapping[str, Any], taint: Mapping[str, Any]) -> bool:
     if toleration.get("effect") not in (None, "", taint["effect"]):
         return False
     if not toleration.get("key"):
@@ -155,7 +169,7 @@ def _tolerates(toleration: Mapping[str, Any], taint: Mapping[str, Any]) -> bool:
     return toleration.get("operator") == "Exists" or (toleration.get("value") or "") == (taint.get("value") or "")
 
 
-def _zones(pod: Mapping[str, Any], there: Planned, volumes: Sequence[Mapping[str, Any]]) -> list[str]:
+def _get_zone_reasons(pod: Mapping[str, Any], planned: PlannedNodes, volumes: Sequence[Mapping[str, Any]]) -> list[str]:
     spec = pod.get("spec") or {}
     claims = {
         (one.get("persistentVolumeClaim") or {}).get("claimName")
@@ -169,7 +183,7 @@ def _zones(pod: Mapping[str, Any], there: Planned, volumes: Sequence[Mapping[str
             continue
         required = ((volume["spec"].get("nodeAffinity") or {}).get("required") or {}).get("nodeSelectorTerms") or []
         if required and not any(
-            all(_fits(one, there) for one in term.get("matchExpressions") or []) for term in required
+            all(_matches_expression(one, planned) for one in term.get("matchExpressions") or []) for term in required
         ):
             zones = [
                 v for term in required for one in term.get("matchExpressions") or [] for v in one.get("values") or []
@@ -178,15 +192,15 @@ def _zones(pod: Mapping[str, Any], there: Planned, volumes: Sequence[Mapping[str
     return reasons
 
 
-def _size(pod: Mapping[str, Any], there: Planned) -> list[str]:
+def _get_request_reasons(pod: Mapping[str, Any], planned: PlannedNodes) -> list[str]:
     return [
-        f"it requests more {key} than a node has ({there.allocatable[key]})"
-        for key, value in requests(pod).items()
-        if key in there.allocatable and value > quantity(there.allocatable[key])
+        f"it requests more {key} than a node has ({planned.allocatable[key]})"
+        for key, value in sum_requests(pod).items()
+        if key in planned.allocatable and value > parse_quantity(planned.allocatable[key])
     ]
 
 
-def _host_ports(pod: Mapping[str, Any]) -> list[tuple[int, str]]:
+def _list_host_ports(pod: Mapping[str, Any]) -> list[tuple[int, str]]:
     return [
         (int(port["hostPort"]), str(port.get("protocol") or "TCP"))
         for one in (pod.get("spec") or {}).get("containers") or []
@@ -195,15 +209,15 @@ def _host_ports(pod: Mapping[str, Any]) -> list[tuple[int, str]]:
     ]
 
 
-def _crowd(pods: Sequence[Mapping[str, Any]], there: Planned) -> list[dict[str, Any]]:
+def _check_total_capacity(pods: Sequence[Mapping[str, Any]], planned: PlannedNodes) -> list[dict[str, Any]]:
     """What fits pod by pod, but not all together. Room that daemon sets take is not counted."""
     reasons = []
-    if "pods" in there.allocatable and len(pods) > quantity(there.allocatable["pods"]) * there.nodes:
-        reasons.append(f"{len(pods)} pods, and {there.nodes} nodes of {there.allocatable['pods']} each")
+    if "pods" in planned.allocatable and len(pods) > parse_quantity(planned.allocatable["pods"]) * planned.node_count:
+        reasons.append(f"{len(pods)} pods, and {planned.node_count} nodes of {planned.allocatable['pods']} each")
     for key in ("cpu", "memory"):
-        total = sum(requests(pod).get(key, 0.0) for pod in pods)
-        if key in there.allocatable and total > quantity(there.allocatable[key]) * there.nodes:
+        total = sum(sum_requests(pod).get(key, 0.0) for pod in pods)
+        if key in planned.allocatable and total > parse_quantity(planned.allocatable[key]) * planned.node_count:
             reasons.append(
-                f"together they request more {key} than {there.nodes} nodes of {there.allocatable[key]} have"
+                f"together they request more {key} than {planned.node_count} nodes of {planned.allocatable[key]} have"
             )
     return [{"namespace": "", "name": "(all pods together)", "reasons": reasons}] if reasons else []

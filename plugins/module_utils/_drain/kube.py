@@ -9,32 +9,32 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 from urllib.parse import urlencode
 
-from .model import GROUP_LABEL, Budget, Node, Pod, Rules
+from .model import NODE_GROUP_LABEL, DrainRules, Node, Pod, PodDisruptionBudget
 
 try:
     from urllib3 import Timeout
     from urllib3.exceptions import HTTPError
 
-    _ERRORS: tuple[type[Exception], ...] = (HTTPError,)
+    _HTTP_ERRORS: tuple[type[Exception], ...] = (HTTPError,)
     TIMEOUT: Any = Timeout(connect=10, read=60)  # seconds
 except ImportError:  # without the kubernetes package, which needs it, there is no client either
-    _ERRORS = ()
+    _HTTP_ERRORS = ()
     TIMEOUT = None
 
-PAGE = 500
+PAGE_SIZE = 500
 
 
 class KubeError(Exception):
     """What the API server answered instead. C(status) 0: nothing was answered."""
 
-    def __init__(self, what: str, status: int, message: str, retry_after: float = 0.0) -> None:
-        super().__init__(f"{what}: {f'HTTP {status}: ' if status else ''}{message}")
+    def __init__(self, operation: str, status: int, message: str, retry_after: float = 0.0) -> None:
+        super().__init__(f"{operation}: {f'HTTP {status}: ' if status else ''}{message}")
         self.status = status
         self.message = message
         self.retry_after = retry_after
 
 
-def call(
+def call_kube_api(
     api: Any,
     method: str,
     path: str,
@@ -61,7 +61,7 @@ def call(
             timeout=TIMEOUT,
             retries=False,
         )
-    except _ERRORS as error:
+    except _HTTP_ERRORS as error:
         raise KubeError(what, 0, str(error)) from error
     try:
         told = json.loads(answer.data or b"{}")
@@ -76,46 +76,48 @@ def call(
     return found
 
 
-def listed(api: Any, path: str, query: Sequence[tuple[str, str]] = ()) -> list[dict[str, Any]]:
+def list_resources(api: Any, path: str, query: Sequence[tuple[str, str]] = ()) -> list[dict[str, Any]]:
     items: list[dict[str, Any]] = []
     more = ""
     while True:
-        page = [("limit", str(PAGE)), *([("continue", more)] if more else [])]
-        answer = call(api, "GET", path, query=[*query, *page])
+        page = [("limit", str(PAGE_SIZE)), *([("continue", more)] if more else [])]
+        answer = call_kube_api(api, "GET", path, query=[*query, *page])
         items += answer.get("items") or []
         more = str((answer.get("metadata") or {}).get("continue") or "")
         if not more:
             return items
 
 
-class Kube:
+class KubeClient:
     """The calls that a drain makes."""
 
     def __init__(self, api: Any) -> None:
         self.api = api
 
-    def nodes(self, selector: str = "") -> list[Node]:
+    def list_nodes(self, selector: str = "") -> list[Node]:
         query = [("labelSelector", selector)] if selector else []
-        return [Node.parse(one) for one in listed(self.api, "/api/v1/nodes", query)]
+        return [Node.parse(one) for one in list_resources(self.api, "/api/v1/nodes", query)]
 
-    def pods(self, node: str) -> list[Pod]:
+    def list_pods(self, node: str) -> list[Pod]:
         query = [("fieldSelector", f"spec.nodeName={node}")]
-        return [Pod.parse(one) for one in listed(self.api, "/api/v1/pods", query)]
+        return [Pod.parse(one) for one in list_resources(self.api, "/api/v1/pods", query)]
 
-    def budgets(self) -> list[Budget]:
-        return [Budget.parse(one) for one in listed(self.api, "/apis/policy/v1/poddisruptionbudgets")]
+    def list_budgets(self) -> list[PodDisruptionBudget]:
+        return [
+            PodDisruptionBudget.parse(one) for one in list_resources(self.api, "/apis/policy/v1/poddisruptionbudgets")
+        ]
 
     def cordon(self, node: str, unschedulable: bool) -> None:
         body = {"spec": {"unschedulable": unschedulable or None}}
-        call(self.api, "PATCH", f"/api/v1/nodes/{node}", body, content_type="application/merge-patch+json")
+        call_kube_api(self.api, "PATCH", f"/api/v1/nodes/{node}", body, content_type="application/merge-patch+json")
 
-    def replicas(self, namespace: str, kind: str, name: str) -> Optional[tuple[int, int]]:
+    def get_replicas(self, namespace: str, kind: str, name: str) -> Optional[tuple[int, int]]:
         """How many are Ready and how many there are to be; None where that is not known, or it is gone."""
         kinds = {"ReplicaSet": "apis/apps/v1", "StatefulSet": "apis/apps/v1", "ReplicationController": "api/v1"}
         if kind not in kinds:
             return None
         try:
-            told = call(self.api, "GET", f"/{kinds[kind]}/namespaces/{namespace}/{kind.lower()}s/{name}")
+            told = call_kube_api(self.api, "GET", f"/{kinds[kind]}/namespaces/{namespace}/{kind.lower()}s/{name}")
         except KubeError as error:
             if error.status == 404:
                 return None
@@ -123,7 +125,7 @@ class Kube:
         ready = int((told.get("status") or {}).get("readyReplicas") or 0)
         return ready, int((told.get("spec") or {}).get("replicas") or 0)
 
-    def evict(self, pod: Pod, rules: Rules) -> None:
+    def evict(self, pod: Pod, rules: DrainRules) -> None:
         """Of this very pod: one that has taken its name since is left alone."""
         options: dict[str, Any] = {"preconditions": {"uid": pod.uid}}
         if rules.grace_period is not None:
@@ -134,22 +136,22 @@ class Kube:
             "metadata": {"name": pod.name, "namespace": pod.namespace},
             "deleteOptions": options,
         }
-        call(self.api, "POST", f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}/eviction", body)
+        call_kube_api(self.api, "POST", f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}/eviction", body)
 
 
-def pods_on_groups(api: Any, groups: Mapping[str, Sequence[Mapping[str, str]]]) -> list[str]:
+def list_node_group_pods(api: Any, groups: Mapping[str, Sequence[Mapping[str, str]]]) -> list[str]:
     """Pods on the nodes of these groups that are more than daemon sets and mirrors. C(groups): their instances.
 
     Nodes with an AMI of one's own need not bear the group's label, so they are found by their instances as well; an
     instance that is found by neither name nor id is an error, lest its pods be taken for none.
     """
-    kube = Kube(api)
-    there = listed(api, "/api/v1/nodes")
+    kube = KubeClient(api)
+    there = list_resources(api, "/api/v1/nodes")
     found = []
     for group, instances in groups.items():
-        mine = [one for one in there if (one["metadata"].get("labels") or {}).get(GROUP_LABEL) == group]
+        mine = [one for one in there if (one["metadata"].get("labels") or {}).get(NODE_GROUP_LABEL) == group]
         for instance in instances:
-            fitting = [one for one in there if is_instance(one, instance)]
+            fitting = [one for one in there if matches_instance(one, instance)]
             if not fitting:
                 raise KubeError(
                     "nodes", 0, f"instance {instance['instance_id']} of {group} is no node that can be found"
@@ -158,13 +160,13 @@ def pods_on_groups(api: Any, groups: Mapping[str, Sequence[Mapping[str, str]]]) 
         for node in mine:
             found += [
                 pod.key
-                for pod in kube.pods(str(node["metadata"]["name"]))
-                if not pod.mirror and pod.controller != "DaemonSet" and not pod.finished
+                for pod in kube.list_pods(str(node["metadata"]["name"]))
+                if not pod.is_mirror and pod.controller_kind != "DaemonSet" and not pod.is_finished
             ]
     return sorted(set(found))
 
 
-def is_instance(node: Mapping[str, Any], instance: Mapping[str, str]) -> bool:
+def matches_instance(node: Mapping[str, Any], instance: Mapping[str, str]) -> bool:
     provider = str((node.get("spec") or {}).get("providerID") or "")
     if provider:
         return provider.rpartition("/")[2] == instance["instance_id"]

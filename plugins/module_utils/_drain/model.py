@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
-GROUP_LABEL = "eks.amazonaws.com/nodegroup"  # EKS puts it on the nodes of a managed node group
+NODE_GROUP_LABEL = "eks.amazonaws.com/nodegroup"  # EKS puts it on the nodes of a managed node group
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,12 @@ class Pod:
     uid: str
     node: str
     labels: Mapping[str, str] = field(default_factory=dict)
-    controller: Optional[str] = None  # kind of the owner that would make it again
-    owner: str = ""  # that controller's name
-    mirror: bool = False
+    controller_kind: Optional[str] = None  # kind of the owner that would make it again
+    controller_name: str = ""  # that controller's name
+    is_mirror: bool = False
     empty_dirs: tuple[str, ...] = ()
-    finished: bool = False
-    terminating: bool = False
+    is_finished: bool = False
+    is_terminating: bool = False
 
     @property
     def key(self) -> str:
@@ -51,30 +51,30 @@ class Pod:
             uid=str(meta.get("uid") or ""),
             node=str(spec.get("nodeName") or ""),
             labels=dict(meta.get("labels") or {}),
-            controller=str(owner["kind"]) if owner else None,
-            owner=str(owner["name"]) if owner else "",
-            mirror="kubernetes.io/config.mirror" in (meta.get("annotations") or {}),
+            controller_kind=str(owner["kind"]) if owner else None,
+            controller_name=str(owner["name"]) if owner else "",
+            is_mirror="kubernetes.io/config.mirror" in (meta.get("annotations") or {}),
             empty_dirs=tuple(str(one["name"]) for one in spec.get("volumes") or [] if "emptyDir" in one),
-            finished=(entry.get("status") or {}).get("phase") in ("Succeeded", "Failed"),
-            terminating=bool(meta.get("deletionTimestamp")),
+            is_finished=(entry.get("status") or {}).get("phase") in ("Succeeded", "Failed"),
+            is_terminating=bool(meta.get("deletionTimestamp")),
         )
 
 
 @dataclass(frozen=True)
-class Budget:
+class PodDisruptionBudget:
     """A PodDisruptionBudget. C(allowed): how many pods may go now."""
 
     namespace: str
     name: str
     selector: Optional[Mapping[str, Any]]
-    allowed: int = 0
+    disruptions_allowed: int = 0
 
     @property
     def key(self) -> str:
         return f"{self.namespace}/{self.name}"
 
     @classmethod
-    def parse(cls, entry: Mapping[str, Any]) -> Budget:
+    def parse(cls, entry: Mapping[str, Any]) -> PodDisruptionBudget:
         meta = entry.get("metadata") or {}
         return cls(
             str(meta["namespace"]),
@@ -83,11 +83,11 @@ class Budget:
             int((entry.get("status") or {}).get("disruptionsAllowed") or 0),
         )
 
-    def covers(self, pod: Pod) -> bool:
-        return pod.namespace == self.namespace and selects(self.selector, pod.labels)
+    def matches_pod(self, pod: Pod) -> bool:
+        return pod.namespace == self.namespace and matches_selector(self.selector, pod.labels)
 
 
-def selects(selector: Optional[Mapping[str, Any]], labels: Mapping[str, str]) -> bool:
+def matches_selector(selector: Optional[Mapping[str, Any]], labels: Mapping[str, str]) -> bool:
     """A label selector, as policy/v1 reads it: an empty one selects everything, none selects nothing."""
     if selector is None:
         return False
@@ -107,7 +107,7 @@ def selects(selector: Optional[Mapping[str, Any]], labels: Mapping[str, str]) ->
 
 
 @dataclass(frozen=True)
-class Rules:
+class DrainRules:
     """What may happen to which pods."""
 
     ignore_daemonsets: bool = True

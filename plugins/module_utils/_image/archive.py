@@ -18,18 +18,18 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, Callable, Optional
 
 from .errors import ImageError
-from .model import Image, hex_of
-from .staging import CHUNK, Staging, private_opener
+from .model import BundleImage, get_digest_hex
+from .staging import CHUNK, Staging, open_private
 
 if TYPE_CHECKING:
-    from .arrivals import Arrivals
+    from .growing_blobs import GrowingBlobs
 
 # What stands before a member, instead of content: names are some hundred bytes.
 _HEADER_TYPES = (
     *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
     *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
 )
-_MAX_HEADER = 64 * 1024
+_MAX_HEADER_BYTES = 64 * 1024
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 
 
@@ -41,15 +41,15 @@ class _Member:
     path: Optional[Path] = None
 
 
-class LoadArchive:
+class ImageArchive:
     """An archive of one image without the layers that the engine has. It gives no name: that comes after the proof."""
 
-    def __init__(self, image: Image, blob_paths: dict[str, Path], config: Optional[bytes] = None) -> None:
+    def __init__(self, image: BundleImage, blob_paths: dict[str, Path], config: Optional[bytes] = None) -> None:
         """C(blob_paths): where the blobs that go in stand, by digest; what is missing there is left out.
 
         C(config): the image's config, where no file has it.
         """
-        self._members = list(_members(image, blob_paths, config))
+        self._members = list(_build_members(image, blob_paths, config))
         # A member is a header and its content, filled up to 512 bytes; two empty blocks end the archive.
         self.length = sum(512 + -(-member.size // 512) * 512 for member in self._members) + 1024
 
@@ -60,14 +60,14 @@ class LoadArchive:
             info.mode = 0o644
             yield info.tobuf(tarfile.GNU_FORMAT)
             if member.path is not None:
-                yield from _exactly(member.path, member.size)
+                yield from _read_exactly(member.path, member.size)
             else:
                 yield member.content or b""
             yield b"\0" * (-member.size % 512)
         yield b"\0" * 1024
 
 
-def _exactly(path: Path, size: int) -> Iterator[bytes]:
+def _read_exactly(path: Path, size: int) -> Iterator[bytes]:
     left = size
     with open(path, "rb") as file:
         while left:
@@ -78,18 +78,18 @@ def _exactly(path: Path, size: int) -> Iterator[bytes]:
             yield chunk
 
 
-def _members(image: Image, blob_paths: dict[str, Path], config: Optional[bytes]) -> Iterator[_Member]:
+def _build_members(image: BundleImage, blob_paths: dict[str, Path], config: Optional[bytes]) -> Iterator[_Member]:
     def json_member(name: str, value: object) -> _Member:
         content = json.dumps(value, separators=(",", ":")).encode()
         return _Member(name, len(content), content)
 
     def path_of(digest: str) -> str:
-        return f"blobs/sha256/{hex_of(digest)}"
+        return f"blobs/sha256/{get_digest_hex(digest)}"
 
     manifest_bytes = b""
     if image.manifest is None:
         # The engine that had the image knows no manifest, so there is no digest to keep: this one is ours.
-        manifest_bytes = synthesized_manifest(image, blob_paths)
+        manifest_bytes = synthesize_manifest(image, blob_paths)
         digest = "sha256:" + hashlib.sha256(manifest_bytes).hexdigest()
         descriptor = {"mediaType": OCI_MANIFEST, "digest": digest, "size": len(manifest_bytes)}
     else:
@@ -106,13 +106,13 @@ def _members(image: Image, blob_paths: dict[str, Path], config: Optional[bytes])
         yield _Member(path_of(str(descriptor["digest"])), len(manifest_bytes), manifest_bytes)
     if config is not None:
         yield _Member(path_of(image.config.digest), len(config), config)
-    for blob in image.blobs():
+    for blob in image.list_blobs():
         path = blob_paths.get(blob.digest)
         if path is not None:
             yield _Member(path_of(blob.digest), path.stat().st_size, path=path)
 
 
-def synthesized_manifest(image: Image, blob_paths: dict[str, Path]) -> bytes:
+def synthesize_manifest(image: BundleImage, blob_paths: dict[str, Path]) -> bytes:
     """An OCI manifest for an image whose source knew none."""
 
     def size(digest: str, known: Optional[int]) -> int:
@@ -141,12 +141,12 @@ def synthesized_manifest(image: Image, blob_paths: dict[str, Path]) -> bytes:
     ).encode()
 
 
-def stage_saved(
+def stage_from_archive(
     open_archive: Callable[[], AbstractContextManager[BinaryIO]],
     staging: Staging,
-    wanted: Collection[str],
+    digests: Collection[str],
     progress: Callable[[int], None],
-    arrivals: Optional[Arrivals] = None,
+    growing_blobs: Optional[GrowingBlobs] = None,
 ) -> None:
     """Takes the wanted blobs (config and uncompressed layers, by digest) out of an engine's archive.
 
@@ -155,10 +155,10 @@ def stage_saved(
     and kept or not: that costs a fraction of having the engine make its archive a second time. C(arrivals) is told
     how far each is, where its name tells its digest beforehand.
     """
-    missing = {digest for digest in wanted if not staging.complete(digest)}
+    missing = {digest for digest in digests if not staging.is_complete(digest)}
     if missing:
         with open_archive() as stream:
-            _stage_from(stream, staging, missing, progress, arrivals)
+            _stage_from_stream(stream, staging, missing, progress, growing_blobs)
     if missing:
         raise ImageError(
             f"docker save gave an archive without {', '.join(sorted(missing))}: the image is not whole on this host. "
@@ -166,12 +166,12 @@ def stage_saved(
         )
 
 
-def _stage_from(
+def _stage_from_stream(
     stream: BinaryIO,
     staging: Staging,
     missing: set[str],
     progress: Callable[[int], None],
-    arrivals: Optional[Arrivals],
+    growing_blobs: Optional[GrowingBlobs],
 ) -> None:
     """Takes out of C(missing) what it has staged, and ends when nothing is left there."""
     done = 0
@@ -180,7 +180,7 @@ def _stage_from(
         progress(done + size)
 
     try:
-        with tarfile.open(fileobj=stream, mode="r|", bufsize=CHUNK, tarinfo=_Bounded) as archive:
+        with tarfile.open(fileobj=stream, mode="r|", bufsize=CHUNK, tarinfo=_BoundedTarInfo) as archive:
             while missing and (member := archive.next()) is not None:
                 # tarfile remembers every member it has passed; an archive of millions would fill the memory.
                 archive.members = []  # type: ignore[attr-defined]
@@ -190,7 +190,7 @@ def _stage_from(
                     continue
                 content = archive.extractfile(member)
                 if content is not None:
-                    _stage_member(member, content, staging, missing, further, arrivals)
+                    _stage_member(member, content, staging, missing, further, growing_blobs)
                 done += member.size
                 progress(done)
     except (tarfile.TarError, ValueError, RecursionError) as error:
@@ -204,29 +204,29 @@ def _stage_member(
     staging: Staging,
     missing: set[str],
     progress: Callable[[int], None],
-    arrivals: Optional[Arrivals],
+    growing_blobs: Optional[GrowingBlobs],
 ) -> None:
     """Takes a member that may be one of C(missing)."""
-    expected, growing = _expected_digest(member.name), staging.incoming()
+    expected, growing = _parse_member_digest(member.name), staging.get_incoming_path()
     if expected is not None and expected not in missing:
         return
-    if arrivals is None or expected is None:
-        for size in _take(content, staging, missing, growing):
+    if growing_blobs is None or expected is None:
+        for size in _stage_content(content, staging, missing, growing):
             progress(size)
         return
     growing.touch(mode=0o600)
-    arrivals.begin(expected, growing, member.size)
-    for size in _take(content, staging, missing, growing):
+    growing_blobs.begin_blob(expected, growing, member.size)
+    for size in _stage_content(content, staging, missing, growing):
         progress(size)
-        arrivals.grow(expected, size)
-    arrivals.settle(expected)
+        growing_blobs.grow_blob(expected, size)
+    growing_blobs.finish_blob(expected)
 
 
-class _Bounded(tarfile.TarInfo):
+class _BoundedTarInfo(tarfile.TarInfo):
     """A member whose headers are read into memory only up to a size, since an archive may claim any."""
 
     def _proc_member(self, *arguments: Any) -> tarfile.TarInfo:
-        if self.type in _HEADER_TYPES and self.size > _MAX_HEADER:
+        if self.type in _HEADER_TYPES and self.size > _MAX_HEADER_BYTES:
             raise tarfile.ReadError(f"a header of {self.size} bytes")
         # The map of a sparse file may go on for ever; no engine saves one.
         if self.type == tarfile.GNUTYPE_SPARSE and self._sparse_structs[1]:  # type: ignore[attr-defined]
@@ -239,18 +239,18 @@ class _Bounded(tarfile.TarInfo):
         member.sparse = []
 
 
-def _expected_digest(name: str) -> Optional[str]:
+def _parse_member_digest(name: str) -> Optional[str]:
     """What a member claims to hold: docker 25 writes blobs/sha256/HEX; docker 20.10, ID/layer.tar, does not say."""
     folder, _slash, last = name.rpartition("/")
     return f"sha256:{last}" if folder == "blobs/sha256" else None
 
 
-def _take(content: IO[bytes], staging: Staging, missing: set[str], growing: Path) -> Iterator[int]:
+def _stage_content(content: IO[bytes], staging: Staging, missing: set[str], incoming_path: Path) -> Iterator[int]:
     """Writes a member, and publishes it when its digest is one of those that are missing; yields the bytes so far."""
     found, size = hashlib.sha256(), 0
     try:
         # Without a buffer of its own: what is told to be there is there for those that read it meanwhile.
-        with open(growing, "wb", buffering=0, opener=private_opener) as file:
+        with open(incoming_path, "wb", buffering=0, opener=open_private) as file:
             while chunk := content.read(CHUNK):
                 found.update(chunk)
                 written = memoryview(chunk)
@@ -260,8 +260,8 @@ def _take(content: IO[bytes], staging: Staging, missing: set[str], growing: Path
                 yield size
         digest = "sha256:" + found.hexdigest()
         if digest in missing:
-            growing.replace(staging.path(digest))
+            incoming_path.replace(staging.get_path(digest))
             missing.remove(digest)
     finally:
         # What is not wanted, or not whole, makes room at once.
-        growing.unlink(missing_ok=True)
+        incoming_path.unlink(missing_ok=True)

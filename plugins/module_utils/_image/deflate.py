@@ -9,19 +9,19 @@ import zlib
 from typing import Callable
 
 # What compresses also takes from the processor that reads, hashes and encrypts; and there must be something to gain.
-_MARGIN, _GAIN = 2.0, 0.9
+_CPU_MARGIN, _MIN_GAIN = 2.0, 0.9
 # How much of what is known is kept with each piece: of the wire, whose buffers take pieces in gusts; and of
 # compressing, as long as nothing is compressed.
-_KEEP_OF_WIRE, _KEEP = 0.95, 0.98
+_WIRE_DECAY, _COMPRESSION_DECAY = 0.95, 0.98
 
 
-def worth(blocked: float, cost: float, ratio: float) -> bool:
+def is_compression_faster(blocked: float, cost: float, ratio: float) -> bool:
     """Whether a byte is away sooner when it is compressed, one piece while the wire is busy with another.
 
     C(blocked): seconds for which the wire keeps the writer of a byte. C(cost): seconds of compressing a byte.
     C(ratio): bytes that come of one.
     """
-    return max(_MARGIN * cost, ratio * blocked) < _GAIN * blocked
+    return max(_CPU_MARGIN * cost, ratio * blocked) < _MIN_GAIN * blocked
 
 
 class Deflater:
@@ -37,21 +37,21 @@ class Deflater:
         self._clock = clock
         self._seconds = self._bytes = self._cost = self._ratio = 0.0
 
-    def wrote(self, size: int, seconds: float) -> None:
+    def record_write(self, size: int, seconds: float) -> None:
         """So many bytes on the wire took so long."""
-        self._seconds = _KEEP_OF_WIRE * self._seconds + seconds
-        self._bytes = _KEEP_OF_WIRE * self._bytes + size
+        self._seconds = _WIRE_DECAY * self._seconds + seconds
+        self._bytes = _WIRE_DECAY * self._bytes + size
 
-    def deflate(self, piece: bytes) -> bytes:
+    def deflate(self, chunk: bytes) -> bytes:
         """The piece, compressed or not: it is if it is shorter."""
         blocked = self._seconds / self._bytes if self._bytes else 0.0
-        if not worth(blocked, self._cost, self._ratio):
-            self._cost *= _KEEP
-            self._ratio *= _KEEP
-            return piece
+        if not is_compression_faster(blocked, self._cost, self._ratio):
+            self._cost *= _COMPRESSION_DECAY
+            self._ratio *= _COMPRESSION_DECAY
+            return chunk
         began = self._clock()
         # The quickest; it lets other threads run.
-        packed = zlib.compress(piece, 1)
-        self._cost = (self._cost + (self._clock() - began) / len(piece)) / 2
-        self._ratio = (self._ratio + len(packed) / len(piece)) / 2
-        return packed if len(packed) < len(piece) else piece
+        packed = zlib.compress(chunk, 1)
+        self._cost = (self._cost + (self._clock() - began) / len(chunk)) / 2
+        self._ratio = (self._ratio + len(packed) / len(chunk)) / 2
+        return packed if len(packed) < len(chunk) else chunk

@@ -13,20 +13,20 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any, BinaryIO, Callable, Optional, cast
 from urllib.parse import quote, urlencode
 
-from .engine import AHEAD_LABEL, DEFAULT_HOST, Archive, EngineError, Progress
-from .model import Disk, EngineFacts, StoredImage, chain_ids, checked_digest
+from .engine import DEFAULT_DOCKER_HOST, PRELOADED_LABEL, EngineError, LoadableArchive, ProgressCallback
+from .model import DiskSpace, EngineFacts, StoredImage, compute_chain_ids, parse_digest
 
 # An answer about one image is some kilobytes; a list of thousands of images a few megabytes.
-_MAX_ANSWER = 64 * 1024 * 1024
+_MAX_RESPONSE = 64 * 1024 * 1024
 _MAX_LINE = 1024 * 1024
-_PIECE = 64 * 1024
+_CHUNK = 64 * 1024
 _SHORT_TIMEOUT = 60.0
 # Docker 20.10 refuses zstd (facts: archive formats); its successor, 23, takes it.
-_FIRST_WITH_ZSTD = 23
+_MIN_ZSTD_VERSION = 23
 
 
 @contextmanager
-def _understood() -> Iterator[None]:
+def _translate_response_errors() -> Iterator[None]:
     """An answer of another shape than the API's is told as that; it is no fault of ours to fall over."""
     try:
         yield
@@ -50,22 +50,24 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
-class _Export:
+class _ExportStream:
     """The body of an answer as a file to read."""
 
-    def __init__(self, response: http.client.HTTPResponse, reached: Callable[[], AbstractContextManager[None]]) -> None:
+    def __init__(
+        self, response: http.client.HTTPResponse, translate_errors: Callable[[], AbstractContextManager[None]]
+    ) -> None:
         self._response = response
-        self._reached = reached
+        self._translate_errors = translate_errors
 
     def read(self, size: int) -> bytes:
-        with self._reached():
+        with self._translate_errors():
             return self._response.read(size)
 
 
 class DockerEngine:
     """An Engine. C(host) is a C(unix://) address, C(timeout) the seconds for which a load or save may be silent."""
 
-    def __init__(self, host: str = DEFAULT_HOST, timeout: float = 1800.0) -> None:
+    def __init__(self, host: str = DEFAULT_DOCKER_HOST, timeout: float = 1800.0) -> None:
         if not host.startswith("unix:///"):
             raise EngineError(
                 f"docker_host: {host!r} is no Unix socket. The module talks to the docker of the host that it runs on: "
@@ -73,26 +75,26 @@ class DockerEngine:
             )
         self._path = host[len("unix://") :]
         self._timeout = timeout
-        self._supported = False
+        self._is_supported = False
 
-    @_understood()
-    def facts(self, staging_path: str) -> EngineFacts:
-        info = self._supported_info()
-        version = self._json("GET", "/version")
+    @_translate_response_errors()
+    def read_facts(self, staging_path: str) -> EngineFacts:
+        info = self._read_supported_info()
+        version = self._request_json("GET", "/version")
         images: list[StoredImage] = []
         chains: set[str] = set()
         ahead: dict[str, set[str]] = {}
-        for entry in self._json("GET", "/images/json"):
+        for entry in self._request_json("GET", "/images/json"):
             image = self.find(str(entry["Id"]))
             if image is None:
                 continue
-            folder = (entry.get("Labels") or {}).get(AHEAD_LABEL)
+            folder = (entry.get("Labels") or {}).get(PRELOADED_LABEL)
             # One that has a name is somebody's.
             if folder and not image.names:
-                ahead.setdefault(os.path.basename(str(folder)), set()).update(chain_ids(image.diff_ids))
+                ahead.setdefault(os.path.basename(str(folder)), set()).update(compute_chain_ids(image.diff_ids))
             else:
                 images.append(image)
-                chains.update(chain_ids(image.diff_ids))
+                chains.update(compute_chain_ids(image.diff_ids))
         return EngineFacts(
             engine="docker",
             version=str(version.get("Version")),
@@ -100,101 +102,102 @@ class DockerEngine:
             platform=f"{version.get('Os')}/{version.get('Arch')}",
             images=tuple(images),
             chain_ids=frozenset(chains),
-            staging=_disk_of_nearest(staging_path),
-            root=_disk(str(info.get("DockerRootDir"))),
-            zstd=_major(str(version.get("Version"))) >= _FIRST_WITH_ZSTD,
-            ahead={folder: frozenset(found) for folder, found in ahead.items()},
+            staging=_read_nearest_disk_space(staging_path),
+            root=_read_disk_space(str(info.get("DockerRootDir"))),
+            zstd=_parse_major_version(str(version.get("Version"))) >= _MIN_ZSTD_VERSION,
+            preloaded={folder: frozenset(found) for folder, found in ahead.items()},
         )
 
-    @_understood()
-    def ahead(self) -> Sequence[tuple[StoredImage, str]]:
-        query = urlencode({"filters": json.dumps({"label": [AHEAD_LABEL]}, separators=(",", ":"))})
+    @_translate_response_errors()
+    def list_preloaded(self) -> Sequence[tuple[StoredImage, str]]:
+        query = urlencode({"filters": json.dumps({"label": [PRELOADED_LABEL]}, separators=(",", ":"))})
         labels = {
-            str(entry["Id"]): entry["Labels"][AHEAD_LABEL] for entry in self._json("GET", f"/images/json?{query}")
+            str(entry["Id"]): entry["Labels"][PRELOADED_LABEL]
+            for entry in self._request_json("GET", f"/images/json?{query}")
         }
         found = [(self.find(image_id), str(label)) for image_id, label in labels.items()]
         return [(image, label) for image, label in found if image is not None]
 
-    @_understood()
+    @_translate_response_errors()
     def find(self, name_or_id: str) -> Optional[StoredImage]:
-        if not self._supported:
-            self._supported_info()
-        answer = self._json("GET", f"/images/{quote(name_or_id, safe='/:@')}/json", absent_ok=True)
+        if not self._is_supported:
+            self._read_supported_info()
+        answer = self._request_json("GET", f"/images/{quote(name_or_id, safe='/:@')}/json", absent_ok=True)
         if answer is None:
             return None
         variant = answer.get("Variant")
         platform = f"{answer.get('Os')}/{answer.get('Architecture')}" + (f"/{variant}" if variant else "")
-        image_id = checked_digest(answer.get("Id"), "docker: image id")
+        image_id = parse_digest(answer.get("Id"), "docker: image id")
         return StoredImage(
             engine_id=image_id,
             # With a graph driver the id is the digest of the config (facts: identity).
             config_digest=image_id,
             names=tuple(map(str, answer.get("RepoTags") or ())),
-            diff_ids=tuple(checked_digest(item, "docker: diffID") for item in answer["RootFS"].get("Layers") or ()),
+            diff_ids=tuple(parse_digest(item, "docker: diffID") for item in answer["RootFS"].get("Layers") or ()),
             platform=platform,
             size=int(answer.get("Size") or 0),
         )
 
-    @_understood()
-    def layer_sizes(self, image: StoredImage) -> Sequence[Optional[int]]:
-        history = self._json("GET", f"/images/{image.engine_id}/history")
+    @_translate_response_errors()
+    def estimate_layer_sizes(self, image: StoredImage) -> Sequence[Optional[int]]:
+        history = self._request_json("GET", f"/images/{image.engine_id}/history")
         sizes = [int(entry["Size"]) for entry in reversed(history) if entry.get("Size")]
         # The history does not say which of its empty entries are layers, so it is believed only where it is plain.
         return sizes if len(sizes) == len(image.diff_ids) else [None] * len(image.diff_ids)
 
     @contextmanager
     def export(self, image: StoredImage) -> Iterator[BinaryIO]:
-        with self._answer("GET", f"/images/{image.engine_id}/get", self._timeout) as response:
-            yield cast(BinaryIO, _Export(response, self._reached))
+        with self._open_response("GET", f"/images/{image.engine_id}/get", self._timeout) as response:
+            yield cast(BinaryIO, _ExportStream(response, self._translate_connection_errors))
 
-    def load(self, archive: Archive, progress: Progress) -> None:
+    def load(self, archive: LoadableArchive, progress: ProgressCallback) -> None:
         connection = _UnixConnection(self._path, self._timeout)
         try:
-            with self._reached():
+            with self._translate_connection_errors():
                 connection.putrequest("POST", "/images/load?quiet=0")
                 connection.putheader("Content-Type", "application/x-tar")
                 connection.putheader("Content-Length", str(archive.length))
                 connection.endheaders()
             sent = 0
             for chunk in archive:
-                with self._reached():
+                with self._translate_connection_errors():
                     try:
                         connection.send(chunk)
                     except (BrokenPipeError, ConnectionResetError):
                         break  # the daemon stopped reading: what it says is the reason, so read on
                 sent += len(chunk)
                 progress("sending to docker", sent, archive.length)
-            with self._reached():
+            with self._translate_connection_errors():
                 response = connection.getresponse()
-                _refuse_error(response, "load an image")
-                _follow(response, progress)
+                _raise_for_status(response, "load an image")
+                _follow_load(response, progress)
         finally:
             connection.close()
 
     def tag(self, image: StoredImage, name: str) -> None:
         repository, tag = split_tag(name)
         query = urlencode({"repo": repository, "tag": tag})
-        self._json("POST", f"/images/{image.engine_id}/tag?{query}")
+        self._request_json("POST", f"/images/{image.engine_id}/tag?{query}")
 
     def remove(self, image: StoredImage) -> None:
-        self._json("DELETE", f"/images/{image.engine_id}?force=0&noprune=0", absent_ok=True)
+        self._request_json("DELETE", f"/images/{image.engine_id}?force=0&noprune=0", absent_ok=True)
 
-    @_understood()
-    def _supported_info(self) -> Any:
-        info = self._json("GET", "/info")
+    @_translate_response_errors()
+    def _read_supported_info(self) -> Any:
+        info = self._request_json("GET", "/info")
         if ["driver-type", "io.containerd.snapshotter.v1"] in (info.get("DriverStatus") or []):
             raise EngineError(
                 f"docker {info.get('ServerVersion')} on this host keeps images in the containerd image store, which "
                 "reports success for broken loads and is not supported yet. Use a docker with a graph driver "
                 '("features": {"containerd-snapshotter": false} in daemon.json), or source=registry for a source.'
             )
-        self._supported = True
+        self._is_supported = True
         return info
 
-    def _json(self, method: str, path: str, absent_ok: bool = False) -> Any:
-        with self._answer(method, path, _SHORT_TIMEOUT, absent_ok) as response:
-            with self._reached():
-                body = _whole(response)
+    def _request_json(self, method: str, path: str, absent_ok: bool = False) -> Any:
+        with self._open_response(method, path, _SHORT_TIMEOUT, absent_ok) as response:
+            with self._translate_connection_errors():
+                body = _read_body(response)
             if response.status == 404:
                 return None
             if not body or response.status == 204:
@@ -206,29 +209,29 @@ class DockerEngine:
                 raise EngineError(f"docker answered {method} {path.split('?')[0]} with what is no JSON.") from None
 
     @contextmanager
-    def _answer(
+    def _open_response(
         self, method: str, path: str, timeout: float, absent_ok: bool = False
     ) -> Iterator[http.client.HTTPResponse]:
         connection = _UnixConnection(self._path, timeout)
         try:
-            with self._reached():
+            with self._translate_connection_errors():
                 connection.request(method, path)
                 response = connection.getresponse()
                 if not (absent_ok and response.status == 404):
-                    _refuse_error(response, f"{method} {path.split('?')[0]}")
+                    _raise_for_status(response, f"{method} {path.split('?')[0]}")
             yield response
         finally:
             connection.close()
 
     @contextmanager
-    def _reached(self) -> Iterator[None]:
+    def _translate_connection_errors(self) -> Iterator[None]:
         """Puts into words what goes wrong with the connection; files that fail meanwhile are not docker's fault."""
         try:
             yield
         except (OSError, http.client.HTTPException) as error:
-            raise self._unreachable(error) from error
+            raise self._make_unreachable_error(error) from error
 
-    def _unreachable(self, error: Exception) -> EngineError:
+    def _make_unreachable_error(self, error: Exception) -> EngineError:
         if isinstance(error, FileNotFoundError):
             return EngineError(
                 f"docker is not there: {self._path} does not exist. Start docker on this host, or set docker_host."
@@ -251,13 +254,13 @@ def split_tag(name: str) -> tuple[str, str]:
     return repository, tag
 
 
-def _major(version: str) -> int:
+def _parse_major_version(version: str) -> int:
     """The first number of a version; 0 where there is none."""
     first = version.partition(".")[0]
     return int(first) if first.isdigit() else 0
 
 
-def _refuse_error(response: http.client.HTTPResponse, doing: str) -> None:
+def _raise_for_status(response: http.client.HTTPResponse, action: str) -> None:
     if response.status < 400:
         return
     body = response.read(_MAX_LINE)
@@ -265,20 +268,20 @@ def _refuse_error(response: http.client.HTTPResponse, doing: str) -> None:
         message = str(json.loads(body)["message"])
     except (ValueError, KeyError, TypeError):
         message = body.decode("utf-8", "replace").strip()
-    raise EngineError(f"docker refused to {doing}: {response.status} {message}")
+    raise EngineError(f"docker refused to {action}: {response.status} {message}")
 
 
-def _whole(response: http.client.HTTPResponse) -> bytes:
+def _read_body(response: http.client.HTTPResponse) -> bytes:
     """An answer's body in pieces: Python 3.9 takes as much memory as it is asked to read, though little comes."""
     pieces: list[bytes] = []
-    left = _MAX_ANSWER
-    while piece := response.read(min(left, _PIECE)):
+    left = _MAX_RESPONSE
+    while piece := response.read(min(left, _CHUNK)):
         pieces.append(piece)
         left -= len(piece)
     return b"".join(pieces)
 
 
-def _follow(response: http.client.HTTPResponse, progress: Progress) -> None:
+def _follow_load(response: http.client.HTTPResponse, progress: ProgressCallback) -> None:
     """Reads the answer to a load to its end: lines of JSON, of which one may say that it failed."""
     while True:
         line = response.readline(_MAX_LINE)
@@ -299,19 +302,19 @@ def _follow(response: http.client.HTTPResponse, progress: Progress) -> None:
             progress(f"docker unpacks layer {message.get('id', '')}", detail["current"], in_all)
 
 
-def _disk(path: str) -> Optional[Disk]:
+def _read_disk_space(path: str) -> Optional[DiskSpace]:
     try:
         usage, device = os.statvfs(path), os.stat(path).st_dev
     except OSError:
         # An engine's folder is often closed to its users; then nothing is known about its disk.
         return None
-    return Disk(path, usage.f_bavail * usage.f_frsize, device)
+    return DiskSpace(path, usage.f_bavail * usage.f_frsize, device)
 
 
-def _disk_of_nearest(path: str) -> Disk:
+def _read_nearest_disk_space(path: str) -> DiskSpace:
     """The disk of a folder that may not exist yet: that of its nearest parent."""
     while True:
-        disk = _disk(path)
+        disk = _read_disk_space(path)
         if disk is not None:
             return disk
         parent = os.path.dirname(path)

@@ -11,7 +11,7 @@ class ImageError(Exception):
     """An image cannot be carried: what was being done to which thing, what was answered, and what can be done."""
 
 
-def disk_words(error: OSError) -> str:
+def format_disk_error(error: OSError) -> str:
     """What a fault of the staging folder's disk means to an operator."""
     words = f"{error.strerror or error}: {error.filename or 'the staging folder'}"
     return words + (". Make room there, or give another staging_dir." if error.errno == errno.ENOSPC else "")

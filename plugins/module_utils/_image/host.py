@@ -15,19 +15,19 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Optional, Union
 
 from .errors import ImageError
-from .model import Bundle, Target, checked_digest, hex_of
-from .run import Run
-from .staging import Staging, check_root, root_for
+from .model import Bundle, TransferTarget, get_digest_hex, parse_digest
+from .run_command import RunCommand
+from .staging import Staging, check_root, get_root
 from .throttle import Throttle
-from .worker import Job
+from .worker import BackgroundJob
 
 if TYPE_CHECKING:
-    from .engine import Engine, Progress
-    from .http import Client
+    from .engine import Engine, ProgressCallback
+    from .http import HttpClient
     from .plan import ImagePlan
-    from .push import Export
-    from .source import Offer, RegistrySource
-    from .transfer import BlobSource, Transfer
+    from .push import EngineExport
+    from .source import RegistrySource, SourceOffer
+    from .transfer import BlobSource, TransferRequest
 
 # A URL is good for some minutes, so the last of many must not wait for long; then it is signed anew.
 SEND_SECONDS = 60.0
@@ -41,7 +41,7 @@ PHASES = {
 }
 
 
-def carry_out(params: Mapping[str, Any], run: Run) -> dict[str, Any]:
+def apply_phase(params: Mapping[str, Any], run: RunCommand) -> dict[str, Any]:
     """Does one phase of one state, as the option C(work) says, and returns what the controller needs then."""
     state, phase = params["state"], params["work"]["phase"]
     phases = PHASES.get(state, ())
@@ -49,22 +49,22 @@ def carry_out(params: Mapping[str, Any], run: Run) -> dict[str, Any]:
         raise ImageError(
             f"work.phase: {phase!r} is none of the phases ({', '.join(phases)}) of state={state} on a host."
         )
-    host: Any = _Source(params, run) if state in ("saved", "pushed") else _Target(params, run)
+    host: Any = _SourcePhases(params, run) if state in ("saved", "pushed") else _TargetPhases(params, run)
     result: dict[str, Any] = getattr(host, phase)()
     return result
 
 
-def engine_of(params: Mapping[str, Any]) -> Engine:
+def make_engine(params: Mapping[str, Any]) -> Engine:
     """The engine that the options name."""
     from .docker import DockerEngine
 
     return DockerEngine(params["docker_host"], float(params["timeout"]))
 
 
-class _Host:
+class _HostPhases:
     """What source and target share: options, staging folder, HTTP."""
 
-    def __init__(self, params: Mapping[str, Any], run: Run) -> None:
+    def __init__(self, params: Mapping[str, Any], run: RunCommand) -> None:
         self.params = params
         self.run = run
         self.work: Mapping[str, Any] = params["work"]
@@ -73,152 +73,160 @@ class _Host:
 
     @property
     def root(self) -> str:
-        return root_for(self.params["staging_dir"])
+        return get_root(self.params["staging_dir"])
 
-    def client(self) -> Client:
-        from .http import Client
+    def make_client(self) -> HttpClient:
+        from .http import HttpClient
 
-        return Client(ca_path=self.params["ca_path"])
+        return HttpClient(ca_path=self.params["ca_path"])
 
-    def transfers(self) -> Sequence[Transfer]:
-        from .transfer import Transfer
+    def parse_transfers(self) -> Sequence[TransferRequest]:
+        from .transfer import TransferRequest
 
-        return [Transfer.parse(entry) for entry in self.work["transfers"] or ()]
+        return [TransferRequest.parse(entry) for entry in self.work["transfers"] or ()]
 
-    def staging(self, role: str, bundle: Optional[Bundle] = None) -> Staging:
+    def make_staging(self, role: str, bundle: Optional[Bundle] = None) -> Staging:
         # A host may be source and target of the same images at once; the two must not clean up after each other.
         bundle = bundle or Bundle.parse(self.params["bundle"])
-        return Staging(self.root, bundle.folder(role))
+        return Staging(self.root, bundle.get_directory_name(role))
 
 
-class _Source(_Host):
+class _SourcePhases(_HostPhases):
     def inspect(self) -> dict[str, Any]:
         """Resolves all images without reading a layer."""
-        from .source import EngineSource, parse_wanted
+        from .source import EngineSource, parse_requested_images
 
-        source: Any = self._registry() if self.params["source"] == "registry" else EngineSource(engine_of(self.params))
-        offer: Offer = source.offer(parse_wanted(self.params["images"], self.work["platform"]))
+        source: Any = (
+            self._make_registry_source()
+            if self.params["source"] == "registry"
+            else EngineSource(make_engine(self.params))
+        )
+        offer: SourceOffer = source.offer(parse_requested_images(self.params["images"], self.work["platform"]))
         return {
             "bundle": offer.bundle.to_dict(),
             "estimates": dict(offer.estimates),
-            "leftover": self.staging("saved", offer.bundle).exists(),
+            "leftover": self.make_staging("saved", offer.bundle).exists(),
         }
 
     def export(self) -> dict[str, Any]:
         """Has the engine write the wanted blobs into the staging folder; asked again until it is done."""
-        from .source import EngineSource, parse_wanted
+        from .source import EngineSource, parse_requested_images
 
-        staging = self.staging("saved")
-        digests = [checked_digest(digest, "work.digests") for digest in self.work["digests"] or ()]
-        wanted = parse_wanted(self.params["images"])
-        source = EngineSource(engine_of(self.params))
+        staging = self.make_staging("saved")
+        digests = [parse_digest(digest, "work.digests") for digest in self.work["digests"] or ()]
+        wanted = parse_requested_images(self.params["images"])
+        source = EngineSource(make_engine(self.params))
 
         def stage(progress: Any) -> dict[str, Any]:
             source.stage(wanted, digests, staging, progress)
-            return {"sizes": {digest: staging.size(digest) for digest in digests}}
+            return {"sizes": {digest: staging.get_size(digest) for digest in digests}}
 
-        with staging.in_use():
-            return Job(staging.folder).advance(self.work["token"], stage, self.seconds).to_dict()
+        with staging.hold_lock():
+            return BackgroundJob(staging.directory).advance(self.work["token"], stage, self.seconds).to_dict()
 
     def send(self) -> dict[str, Any]:
         """PUTs blobs to the store, from the registry or from the staging folder; asked again until it is done."""
-        from .transfer import StagedSource, send
+        from .transfer import StagedBlobSource, send
 
-        staging, transfers = self.staging("saved"), self.transfers()
+        staging, transfers = self.make_staging("saved"), self.parse_transfers()
         from_registry = self.params["source"] == "registry"
-        source: BlobSource = self._registry() if from_registry else StagedSource(staging)
+        source: BlobSource = self._make_registry_source() if from_registry else StagedBlobSource(staging)
 
-        def work(progress: Progress) -> dict[str, Any]:
-            tell = job.watched(progress)
-            outcomes = send(transfers, source, self.client(), SEND_SECONDS, self.throttle, tell)
+        def work(progress: ProgressCallback) -> dict[str, Any]:
+            tell = job.add_idle_timeout(progress)
+            outcomes = send(transfers, source, self.make_client(), SEND_SECONDS, self.throttle, tell)
             return {"outcomes": [outcome.to_dict() for outcome in outcomes]}
 
-        with staging.in_use():
-            job = Job(staging.folder)
+        with staging.hold_lock():
+            job = BackgroundJob(staging.directory)
             state = job.advance(self.work["token"], work, self.seconds)
         # What comes from a registry leaves nothing in the folder but how far it is. What an engine has written stays:
         # should this answer be lost, the call that is made again needs it.
-        cleaned = from_registry and state.state == "done"
+        cleaned = from_registry and state.status == "done"
         if cleaned:
             staging.remove()
         return {**state.to_dict(), "cleaned": cleaned}
 
-    def offer(self) -> dict[str, Any]:
+    def prepare_push(self) -> dict[str, Any]:
         """Resolves all images and, where a target lacks something of them, starts the process that will push.
 
         It holds the key and waits for the targets' permission. The controller plans by the same rules as this call.
         """
-        from .plan import needed_blobs, refusals
-        from .push import PushFolder
-        from .ssh import own_address
+        from .plan import get_rejection_reasons, list_blob_needs
+        from .push import PushSession
+        from .ssh import get_own_address
 
         seen = self.inspect()
         bundle = Bundle.parse(seen["bundle"])
-        targets = [Target.parse(entry, "work.targets") for entry in self.work["targets"] or ()]
-        refused = refusals(bundle, targets)
+        targets = [TransferTarget.parse(entry, "work.targets") for entry in self.work["targets"] or ()]
+        refused = get_rejection_reasons(bundle, targets)
         able = [target for target in targets if target.host not in refused]
-        needs = needed_blobs(bundle, able) if able else ()
+        needs = list_blob_needs(bundle, able) if able else ()
         if not needs:
             return {**seen, "public_key": None, "addresses": {}}
         lacking = {name for need in needs for name in need.hosts}
-        addresses = {target.host: own_address(target.address, target.port) for target in able if target.host in lacking}
-        source: Union[BlobSource, Export] = (
-            self._registry()
+        addresses = {
+            target.host: get_own_address(target.address, target.port) for target in able if target.host in lacking
+        }
+        source: Union[BlobSource, EngineExport] = (
+            self._make_registry_source()
             if self.params["source"] == "registry"
-            else self._export([need.blob.digest for need in needs])
+            else self._make_export([need.blob.digest for need in needs])
         )
-        waiting = PushFolder(self.root, self.work["token"])
-        public_key = waiting.start(bundle, source, self.staging("saved", bundle), self.throttle, self.run)
+        waiting = PushSession(self.root, self.work["token"])
+        public_key = waiting.start(bundle, source, self.make_staging("saved", bundle), self.throttle, self.run)
         return {**seen, "public_key": public_key, "addresses": addresses}
 
     def push(self) -> dict[str, Any]:
         """Tells the waiting process the grants, and how far it is; asked again until it is done, which ends it."""
-        from .push import PushFolder
+        from .push import PushSession
 
-        waiting = PushFolder(self.root, self.work["token"])
+        waiting = PushSession(self.root, self.work["token"])
         state = waiting.advance(self.work["grants"] or (), self.seconds, self.work["again"])
-        cleaned = state.state != "running"
+        cleaned = state.status != "running"
         if cleaned:
             self.clean()
         return {**state.to_dict(), "cleaned": cleaned}
 
     def clean(self) -> dict[str, Any]:
         if self.work["token"]:
-            from .push import PushFolder
+            from .push import PushSession
 
-            PushFolder(self.root, self.work["token"]).remove()
-        return {"removed": self.staging("saved").remove()}
+            PushSession(self.root, self.work["token"]).remove()
+        return {"removed": self.make_staging("saved").remove()}
 
-    def _export(self, digests: Sequence[str]) -> Export:
-        from .push import Export
-        from .source import EngineSource, parse_wanted
+    def _make_export(self, digests: Sequence[str]) -> EngineExport:
+        from .push import EngineExport
+        from .source import EngineSource, parse_requested_images
 
-        return Export(EngineSource(engine_of(self.params)), parse_wanted(self.params["images"]), digests)
+        return EngineExport(
+            EngineSource(make_engine(self.params)), parse_requested_images(self.params["images"]), digests
+        )
 
-    def _registry(self) -> RegistrySource:
-        from .source import Login, RegistrySource
+    def _make_registry_source(self) -> RegistrySource:
+        from .source import RegistryLogin, RegistrySource
 
         params = self.params
-        login = Login(
+        login = RegistryLogin(
             params["registry_username"],
             params["registry_password"],
             params["registry_config_path"],
             bool(params["plain_http"]),
         )
-        return RegistrySource(self.client(), login, self.run)
+        return RegistrySource(self.make_client(), login, self.run)
 
 
-class _Target(_Host):
-    def facts(self) -> dict[str, Any]:
+class _TargetPhases(_HostPhases):
+    def gather_facts(self) -> dict[str, Any]:
         """What the host has, before there is a bundle."""
         check_root(self.root)
-        return {"target": {"host": self.work["host"], **engine_of(self.params).facts(self.root).to_dict()}}
+        return {"target": {"host": self.work["host"], **make_engine(self.params).read_facts(self.root).to_dict()}}
 
     def inspect(self) -> dict[str, Any]:
         """Compares the bundle with what the engine has. Refuses a load that is certain not to fit."""
-        bundle, staging = Bundle.parse(self.params["bundle"]), self.staging("loaded")
+        bundle, staging = Bundle.parse(self.params["bundle"]), self.make_staging("loaded")
         leftover = staging.exists()
-        return {**self._compared(bundle, staging, engine_of(self.params)), "leftover": leftover}
+        return {**self._compare_bundle(bundle, staging, make_engine(self.params)), "leftover": leftover}
 
     def load(self) -> dict[str, Any]:
         """Fetches what is lacking, verifies, loads, proves and tags; asked again until it is done.
@@ -226,131 +234,141 @@ class _Target(_Host):
         Where all is well it cleans up in the same call. Where C(transfers) are not all, or some must be signed anew,
         nothing is loaded yet. A permission to push, if there is one, is taken away before anything else.
         """
-        from .ahead import loading_ahead
-        from .authorize import remove, revoke
+        from .authorized_keys import remove_staging, revoke_key
+        from .preload import preload_in_background
         from .target import load_bundle
         from .transfer import fetch
 
-        bundle, staging = Bundle.parse(self.params["bundle"]), self.staging("loaded")
+        bundle, staging = Bundle.parse(self.params["bundle"]), self.make_staging("loaded")
         if self.work["public_key"]:
-            revoke(staging, self.work["public_key"])
-        ahead = self._ahead(staging)
-        unpacking = ahead.end(self.seconds)
+            revoke_key(staging, self.work["public_key"])
+        ahead = self._get_preload_job(staging)
+        unpacking = ahead.stop(self.seconds)
         if unpacking:
-            return {**replace(unpacking, state="running").to_dict(), "cleaned": False}
-        engine, transfers, problem = engine_of(self.params), self.transfers(), ahead.problem()
+            return {**replace(unpacking, status="running").to_dict(), "cleaned": False}
+        engine, transfers, problem = make_engine(self.params), self.parse_transfers(), ahead.get_error()
 
-        def work(progress: Progress) -> dict[str, Any]:
-            seen = self._compared(bundle, staging, engine)
+        def work(progress: ProgressCallback) -> dict[str, Any]:
+            seen = self._compare_bundle(bundle, staging, engine)
             needed = {digest for plan in seen["plans"] for digest in plan["blobs"]}
             wanted = [transfer for transfer in transfers if transfer.digest in needed]
             verified: set[str] = set()
             # What others have pushed was loaded ahead when it came.
             beside: AbstractContextManager[list[str]] = nullcontext([])
             if wanted:
-                beside = loading_ahead(bundle, engine, staging, verified, progress)
+                beside = preload_in_background(bundle, engine, staging, verified, progress)
             with beside as problems:
-                outcomes = fetch(wanted, staging, self.client(), verified, self.throttle, job.watched(progress))
+                outcomes = fetch(
+                    wanted, staging, self.make_client(), verified, self.throttle, job.add_idle_timeout(progress)
+                )
             result = {**seen, "outcomes": [outcome.to_dict() for outcome in outcomes], "loaded": None, "left": None}
             result["not_ahead"] = [problem] if problem else problems
-            if self.work["more"] or any(not outcome.settled for outcome in outcomes):
+            if self.work["more"] or any(not outcome.is_final for outcome in outcomes):
                 return result
             return {**result, **load_bundle(bundle, engine, staging, progress, verified)}
 
-        with staging.in_use():
-            job = Job(staging.folder)
+        with staging.hold_lock():
+            job = BackgroundJob(staging.directory)
             state = job.advance(self.work["token"], work, self.seconds)
         loaded = (state.result or {}).get("loaded") or []
         # Should this answer be lost, the call that is made again finds the images there.
         cleaned = bool(loaded) and all(outcome["done"] for outcome in loaded)
         if cleaned:
-            remove(staging, loaded=True)
+            remove_staging(staging, loaded=True)
         return {**state.to_dict(), "cleaned": cleaned}
 
-    def _compared(self, bundle: Bundle, staging: Staging, engine: Engine) -> dict[str, Any]:
-        from .plan import misgivings, plan_load, refusal
+    def _compare_bundle(self, bundle: Bundle, staging: Staging, engine: Engine) -> dict[str, Any]:
+        from .plan import get_load_warnings, get_rejection_reason, plan_load
 
-        facts = engine.facts(self.root)
+        facts = engine.read_facts(self.root)
         plans = plan_load(bundle, facts)
         # What is loaded already takes no more room.
-        left = plan_load(bundle, facts.with_ahead(staging.folder.name))
-        staged = sum({blob.digest: staging.size(blob.digest) for plan in left for blob in plan.blobs}.values())
-        refused = refusal(left, staged, facts)
+        left = plan_load(bundle, facts.include_preloaded(staging.directory.name))
+        staged = sum({blob.digest: staging.get_size(blob.digest) for plan in left for blob in plan.blobs}.values())
+        refused = get_rejection_reason(left, staged, facts)
         if refused:
             raise ImageError(f"The target cannot take the images: {refused}")
         return {
-            "plans": [_plan_dict(plan) for plan in plans],
+            "plans": [_plan_to_dict(plan) for plan in plans],
             "engine": f"{facts.engine} {facts.version}",
-            "misgivings": misgivings(plans, facts),
+            "misgivings": get_load_warnings(plans, facts),
         }
 
     def authorize(self) -> dict[str, Any]:
         """Permits the source to push what is lacking here, and starts a process that loads it as it comes."""
-        from .authorize import authorize, host_keys, user
+        from .authorized_keys import authorize_key, get_user, scan_host_keys
 
-        work, staging = self.work, self.staging("loaded")
-        sizes = {checked_digest(entry["digest"], "work.blobs"): entry["size"] for entry in work["blobs"] or ()}
-        hexadecimal = {hex_of(digest): size for digest, size in sizes.items()}
-        authorize(staging, work["public_key"], work["addresses"] or (), hexadecimal, work["expires"])
-        self._load_ahead(staging, list(sizes))
-        return {"user": user(), "host_keys": host_keys(work["port"], self.run)}
+        work, staging = self.work, self.make_staging("loaded")
+        sizes = {parse_digest(entry["digest"], "work.blobs"): entry["size"] for entry in work["blobs"] or ()}
+        hexadecimal = {get_digest_hex(digest): size for digest, size in sizes.items()}
+        authorize_key(staging, work["public_key"], work["addresses"] or (), hexadecimal, work["expires"])
+        self._start_preload(staging, list(sizes))
+        return {"user": get_user(), "host_keys": scan_host_keys(work["port"], self.run)}
 
     def revoke(self) -> dict[str, Any]:
         """Takes the permission away at once; what had come with it when nothing is loaded from that any more."""
-        from .authorize import forget, withdraw
+        from .authorized_keys import remove_withdrawn, withdraw_key
 
-        staging, key = self.staging("loaded"), self.work["public_key"]
-        revoked = withdraw(staging, key)
-        busy = self._ahead(staging).end(self.seconds) is not None
+        staging, key = self.make_staging("loaded"), self.work["public_key"]
+        revoked = withdraw_key(staging, key)
+        busy = self._get_preload_job(staging).stop(self.seconds) is not None
         left = None
         if not busy:
-            left = self._remove_ahead(staging) if staging.exists() else None
-            forget(staging, key)
+            left = self._remove_preloaded(staging) if staging.exists() else None
+            remove_withdrawn(staging, key)
         return {"revoked": revoked, "busy": busy, "left": left}
 
     def clean(self) -> dict[str, Any]:
-        from .authorize import remove
+        from .authorized_keys import remove_staging
         from .plan import plan_load
 
-        staging = self.staging("loaded")
-        busy = self._ahead(staging).end(self.seconds) is not None
-        left = None if busy else self._remove_ahead(staging)
+        staging = self.make_staging("loaded")
+        busy = self._get_preload_job(staging).stop(self.seconds) is not None
+        left = None if busy else self._remove_preloaded(staging)
         try:
-            plans = plan_load(Bundle.parse(self.params["bundle"]), engine_of(self.params).facts(self.root))
+            plans = plan_load(Bundle.parse(self.params["bundle"]), make_engine(self.params).read_facts(self.root))
             loaded = all(plan.action == "none" for plan in plans)
         except ImageError:
             loaded = False
-        return {"removed": remove(staging, loaded=loaded), "busy": busy, "left": left}
+        return {"removed": remove_staging(staging, loaded=loaded), "busy": busy, "left": left}
 
     @staticmethod
-    def _ahead(staging: Staging) -> Job:
-        return Job(staging.folder, "ahead")
+    def _get_preload_job(staging: Staging) -> BackgroundJob:
+        return BackgroundJob(staging.directory, "ahead")
 
-    def _remove_ahead(self, staging: Staging) -> Optional[str]:
-        from .ahead import remove_ahead
+    def _remove_preloaded(self, staging: Staging) -> Optional[str]:
+        from .preload import remove_preloaded
 
         # The load of another run that is at work here counts on it, and removes it.
-        return None if Job(staging.folder).running() else remove_ahead(engine_of(self.params), staging)
+        return (
+            None
+            if BackgroundJob(staging.directory).is_running()
+            else remove_preloaded(make_engine(self.params), staging)
+        )
 
-    def _load_ahead(self, staging: Staging, digests: Sequence[str]) -> None:
-        from .ahead import Pushed, load_ahead, remove_ahead
+    def _start_preload(self, staging: Staging, digests: Sequence[str]) -> None:
+        from .preload import PushedBlobs, preload_layers, remove_preloaded
 
-        bundle, engine, job = Bundle.parse(self.params["bundle"]), engine_of(self.params), self._ahead(staging)
+        bundle, engine, job = (
+            Bundle.parse(self.params["bundle"]),
+            make_engine(self.params),
+            self._get_preload_job(staging),
+        )
 
-        def work(progress: Progress) -> dict[str, Any]:
-            pushed = Pushed(staging, digests, job.stopped)
-            load_ahead(bundle, engine, staging, pushed, progress)
+        def work(progress: ProgressCallback) -> dict[str, Any]:
+            pushed = PushedBlobs(staging, digests, job.should_stop)
+            preload_layers(bundle, engine, staging, pushed, progress)
             # Where the run was killed, nobody else may come for it.
-            return {"left": remove_ahead(engine, staging) if pushed.given_up() else None}
+            return {"left": remove_preloaded(engine, staging) if pushed.has_timed_out() else None}
 
-        with staging.in_use():
+        with staging.hold_lock():
             # Another run of the same images may be at it already, or beyond.
-            if not job.running() and not Job(staging.folder).running():
+            if not job.is_running() and not BackgroundJob(staging.directory).is_running():
                 job.advance(os.urandom(16).hex(), work, 0)
 
 
-def _plan_dict(plan: ImagePlan) -> dict[str, Any]:
-    step = plan.step()
+def _plan_to_dict(plan: ImagePlan) -> dict[str, Any]:
+    step = plan.to_step()
     return {
         "name": plan.image.tag,
         "action": plan.action,

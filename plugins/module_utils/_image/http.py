@@ -31,25 +31,25 @@ from urllib.parse import unquote, urljoin, urlsplit
 from .errors import ImageError
 
 CHUNK = 1024 * 1024
-SMALL_BODY = 8 * CHUNK
-_READ_PIECE = 256 * 1024
-_ERROR_BODY = 64 * 1024
+SMALL_BODY_LIMIT = 8 * CHUNK
+_READ_CHUNK = 256 * 1024
+_ERROR_BODY_LIMIT = 64 * 1024
 _MAX_REDIRECTS = 5
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
 # Long enough for three lost packets; a missing route or a firewall must not take minutes to show.
-CONNECT_SECONDS = 10.0
-_FIRST_PAUSE = 0.5
-_LONGEST_PAUSE = 20.0
-_LONGEST_RETRY_AFTER = 60.0
-_IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE"})
-_BOUND_TO_ORIGIN = frozenset({"authorization", "cookie"})
+CONNECT_TIMEOUT_SECONDS = 10.0
+_FIRST_RETRY_DELAY = 0.5
+_MAX_RETRY_DELAY = 20.0
+_MAX_RETRY_AFTER = 60.0
+_IDEMPOTENT_METHODS = frozenset({"GET", "HEAD", "PUT", "DELETE"})
+_ORIGIN_BOUND_HEADERS = frozenset({"authorization", "cookie"})
 
 _RETRYABLE_STATUSES = frozenset({408, 425, 429}) | (frozenset(range(500, 600)) - {501, 505, 511})
 # S3 answers these with 400 and 409, and means: again.
 _RETRYABLE_CODES = frozenset({"RequestTimeout", "SlowDown", "OperationAborted", "ConditionalRequestConflict"})
 _EXPIRED_CODES = frozenset({"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"})
 
-_HINTS = {
+_SUGGESTIONS = {
     "RequestTimeTooSkewed": "The clock of this host is wrong; set it.",
     "SignatureDoesNotMatch": "The signature does not fit: check the secret key, and that no proxy rewrites requests.",
     "InvalidAccessKeyId": "The key that signed this is unknown there: check the credentials of the controller.",
@@ -76,28 +76,28 @@ class HttpError(ImageError):
         *,
         status: int | None = None,
         code: str = "",
-        answer: str = "",
+        service_error: str = "",
         headers: Mapping[str, str] | None = None,
         retryable: bool = False,
         expired: bool = False,
-        hint: str = "",
+        suggestion: str = "",
     ) -> None:
         self.method = method
-        self.url = redacted(url)
+        self.url = redact_url(url)
         self.problem = problem
         self.status = status
         self.code = code
-        self.answer = answer
+        self.service_error = service_error
         self.headers: Mapping[str, str] = headers or {}
         self.retryable = retryable
         self.expired = expired
-        self.hint = hint
+        self.suggestion = suggestion
         self.attempts = 1
         super().__init__(problem)
 
     def __str__(self) -> str:
         tries = f" ({self.attempts} attempts)" if self.attempts > 1 else ""
-        return f"{self.method} {self.url}: {self.problem}{tries}." + (f" {self.hint}" if self.hint else "")
+        return f"{self.method} {self.url}: {self.problem}{tries}." + (f" {self.suggestion}" if self.suggestion else "")
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self)!r})"
@@ -116,7 +116,7 @@ class HttpBodyError(HttpError):
 
 
 @dataclass(frozen=True)
-class Response:
+class HttpResponse:
     """A whole answer with a small body. Header names are lower-case."""
 
     status: int
@@ -134,7 +134,7 @@ class Readable(Protocol):
     def read(self, n: int, /) -> bytes: ...
 
 
-Body = Union[Iterable[bytes], Readable]
+RequestBody = Union[Iterable[bytes], Readable]
 """What put_stream sends: pieces of bytes, or something to read them from."""
 
 
@@ -183,18 +183,18 @@ class _Address:
 _PORTS = {"http": 80, "https": 443}
 
 
-def redacted(url: str) -> str:
+def redact_url(url: str) -> str:
     """The URL without user, password, query string and fragment: what may be shown."""
     bare, mark, query = url.partition("?")
     bare = re.sub(r"//[^/]*@", "//", bare.partition("#")[0])
     return bare + ("?..." if mark and query else "")
 
 
-def _scrubbed(text: str, address: _Address, headers: Mapping[str, str]) -> str:
+def _redact_text(text: str, address: _Address, headers: Mapping[str, str]) -> str:
     """A service's words, short and without the secrets that we sent: some servers repeat the request in the answer."""
     secrets = [value.partition("=")[2] for value in address.target.partition("?")[2].split("&")]
     for name, value in headers.items():
-        if name.lower() in _BOUND_TO_ORIGIN:
+        if name.lower() in _ORIGIN_BOUND_HEADERS:
             secrets += [value, value.partition(" ")[2]]
     for secret in secrets:
         for form in (secret, unquote(secret)):
@@ -205,12 +205,12 @@ def _scrubbed(text: str, address: _Address, headers: Mapping[str, str]) -> str:
     return text if len(text) <= 300 else text[:297] + "..."
 
 
-def _service_words(body: bytes) -> tuple[str, str]:
+def _parse_error_body(body: bytes) -> tuple[str, str]:
     """Code and message of an S3 error (XML), of a registry or token server (JSON), or the beginning of other text."""
     text = body.decode("utf-8", "replace").strip()
     if text.startswith("{"):
         with suppress(ValueError, RecursionError):
-            return _json_words(json.loads(text))
+            return _parse_json_error(json.loads(text))
     # Not an XML parser: two fields are wanted, and entities of a hostile document must not be expanded.
     code = re.search(r"<Code>([^<]{1,100})</Code>", text)
     message = re.search(r"<Message>([^<]*)</Message>", text)
@@ -222,7 +222,7 @@ def _service_words(body: bytes) -> tuple[str, str]:
     return "", html.unescape(re.sub(r"<[^>]{0,500}>", " ", text[:2000]))
 
 
-def _json_words(document: dict[str, Any]) -> tuple[str, str]:
+def _parse_json_error(document: dict[str, Any]) -> tuple[str, str]:
     errors = document.get("errors")
     first = errors[0] if isinstance(errors, list) and errors and isinstance(errors[0], dict) else document
     code = first.get("code") or first.get("error") or ""
@@ -230,7 +230,7 @@ def _json_words(document: dict[str, Any]) -> tuple[str, str]:
     return str(code)[:100], str(message)
 
 
-class Reader:
+class HttpBodyReader:
     """The body of an answer, read piece by piece.
 
     C(length) is what read() yields in all (None: unknown until the end), C(total) the whole object's size if known.
@@ -246,15 +246,15 @@ class Reader:
         total: int | None,
     ) -> None:
         self.status = response.status
-        self.headers: Mapping[str, str] = _lower(response)
+        self.headers: Mapping[str, str] = _read_headers(response)
         self.length = length
         self.total = total
-        self.done = 0
+        self.bytes_read = 0
         self._address = address
         self._response = response
         self._skip = skip
         self._limit = length if limit is None else limit
-        self._broken: HttpBodyError | None = None
+        self._body_error: HttpBodyError | None = None
 
     @property
     def etag(self) -> str:
@@ -264,45 +264,49 @@ class Reader:
         """At most n bytes, b"" at the end. Raises HttpBodyError (retryable) where the body ends before its length;
         every byte returned until then is good, so the next attempt may start behind it."""
         while self._skip:
-            piece = self._piece(self._skip)
+            piece = self._read_chunk(self._skip)
             if not piece:
-                raise self._error("the answer ended before the wanted range begins")
+                raise self._make_error("the answer ended before the wanted range begins")
             self._skip -= len(piece)
         pieces: list[bytes] = []
         got = 0
-        while got < n and not self._at_end():
+        while got < n and not self._is_at_end():
             try:
-                piece = self._piece(n - got if self._limit is None else min(n - got, self._limit - self.done))
+                piece = self._read_chunk(
+                    n - got if self._limit is None else min(n - got, self._limit - self.bytes_read)
+                )
             except HttpBodyError:
                 if not pieces:
                     raise
                 break  # raised again by the next read: what came until now is delivered first
             if not piece:
                 if self.length is None:
-                    self._limit = self.done
+                    self._limit = self.bytes_read
                 elif not pieces:
-                    raise self._error(f"the answer ended after {self.done} of {self.length} bytes")
+                    raise self._make_error(f"the answer ended after {self.bytes_read} of {self.length} bytes")
                 break
             pieces.append(piece)
             got += len(piece)
-            self.done += len(piece)
-        if self._at_end():
-            self.length = self.done
+            self.bytes_read += len(piece)
+        if self._is_at_end():
+            self.length = self.bytes_read
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
-    def _at_end(self) -> bool:
-        return self._limit is not None and self.done == self._limit
+    def _is_at_end(self) -> bool:
+        return self._limit is not None and self.bytes_read == self._limit
 
-    def _piece(self, n: int) -> bytes:
-        if self._broken is not None:
-            raise self._broken
+    def _read_chunk(self, n: int) -> bytes:
+        if self._body_error is not None:
+            raise self._body_error
         try:
-            return self._response.read1(min(n, _READ_PIECE))
+            return self._response.read1(min(n, _READ_CHUNK))
         except (OSError, http.client.HTTPException) as error:
-            self._broken = self._error(f"the answer broke off after {self.done} bytes: {_os_words(error)}")
-            raise self._broken from None
+            self._body_error = self._make_error(
+                f"the answer broke off after {self.bytes_read} bytes: {_describe_os_error(error)}"
+            )
+            raise self._body_error from None
 
-    def _error(self, problem: str) -> HttpBodyError:
+    def _make_error(self, problem: str) -> HttpBodyError:
         return HttpBodyError("GET", self._address.url, problem, status=self.status, retryable=True)
 
 
@@ -313,7 +317,7 @@ class _Proxy:
     authorization: str = field(repr=False)
 
 
-class _Proxies:
+class _ProxySettings:
     """The proxy variables, read as curl reads them; the lower-case name wins."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
@@ -321,11 +325,11 @@ class _Proxies:
             return environ.get(name) or environ.get(name.upper()) or ""
 
         self._urls = {scheme: value(f"{scheme}_proxy") for scheme in _PORTS}
-        self._direct = [entry.strip().lower() for entry in value("no_proxy").split(",") if entry.strip()]
+        self._no_proxy = [entry.strip().lower() for entry in value("no_proxy").split(",") if entry.strip()]
 
-    def proxy_for(self, address: _Address) -> _Proxy | None:
+    def find_proxy(self, address: _Address) -> _Proxy | None:
         url = self._urls[address.scheme]
-        if not url or any(self._matches(entry, address) for entry in self._direct):
+        if not url or any(self._matches(entry, address) for entry in self._no_proxy):
             return None
         name = f"{address.scheme}_proxy"
         try:
@@ -339,7 +343,7 @@ class _Proxies:
             )
         authorization = ""
         if parts.username is not None:
-            authorization = basic(unquote(parts.username), unquote(parts.password or ""))
+            authorization = format_basic_auth(unquote(parts.username), unquote(parts.password or ""))
         return _Proxy(host, port, authorization)
 
     @staticmethod
@@ -358,7 +362,7 @@ class _Proxies:
         return address.host == name or (not is_ip and address.host.endswith(f".{name}"))
 
 
-def basic(username: str, password: str) -> str:
+def format_basic_auth(username: str, password: str) -> str:
     """The value of an Authorization header for a user name and a password."""
     return "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()
 
@@ -375,7 +379,7 @@ class _Exchange:
     reusable: bool = True
 
 
-class Client:
+class HttpClient:
     """One for a whole run; threads may share it. Each exchange has a connection of its own while it lasts."""
 
     def __init__(
@@ -397,11 +401,11 @@ class Client:
         self._sleep = sleep
         self._clock = clock
         self._jitter = jitter
-        self._proxies = _Proxies(os.environ if environ is None else environ)
+        self._proxies = _ProxySettings(os.environ if environ is None else environ)
         self._lock = threading.Lock()
         self._idle: dict[tuple[str, str, int], list[http.client.HTTPConnection]] = {}
         # Loading the system's trust takes milliseconds that plain HTTP needn't spend; a wrong path must show at once.
-        self._trust: ssl.SSLContext | None = _trust(ca_path) if ca_path else None
+        self._tls_context: ssl.SSLContext | None = _create_tls_context(ca_path) if ca_path else None
 
     def close(self) -> None:
         """Closes the connections that wait for reuse."""
@@ -418,20 +422,20 @@ class Client:
         headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
         ok: Collection[int] = (200, 201, 202, 204),
-        limit: int = SMALL_BODY,
-    ) -> Response:
+        limit: int = SMALL_BODY_LIMIT,
+    ) -> HttpResponse:
         """A request with a small answer; one larger than C(limit) bytes is an error. GET and HEAD follow redirects."""
 
-        def attempt() -> Response:
-            exchange = self._exchange(method, url, headers or {}, body, ok)
+        def attempt() -> HttpResponse:
+            exchange = self._send_request(method, url, headers or {}, body, ok)
             return self._finish(exchange, limit)
 
-        return self._persist(attempt)
+        return self._retry(attempt)
 
     @contextmanager
     def open_stream(
         self, url: str, headers: Mapping[str, str] | None = None, start: int = 0, end: int | None = None
-    ) -> Iterator[Reader]:
+    ) -> Iterator[HttpBodyReader]:
         """GET as a stream, from byte C(start) to before byte C(end), as in a slice. Follows redirects.
 
         Opening is tried again as usual; a body that breaks off is the reader's retryable error, so that the caller
@@ -444,42 +448,44 @@ class Client:
         if ranged:
             wanted["Range"] = f"bytes={start}-{'' if end is None else end - 1}"
 
-        def attempt() -> tuple[_Exchange, Reader]:
-            exchange = self._exchange("GET", url, wanted, None, (200, 206) if ranged else (200,))
+        def attempt() -> tuple[_Exchange, HttpBodyReader]:
+            exchange = self._send_request("GET", url, wanted, None, (200, 206) if ranged else (200,))
             try:
-                return exchange, _reader(exchange, start, end)
+                return exchange, _make_reader(exchange, start, end)
             except HttpError:
                 exchange.connection.close()
                 raise
 
-        exchange, reader = self._persist(attempt)
+        exchange, reader = self._retry(attempt)
         try:
             yield reader
         finally:
-            self._give_back(exchange, whole=exchange.response.length == 0 or exchange.response.isclosed())
+            self._release_connection(
+                exchange, is_complete=exchange.response.length == 0 or exchange.response.isclosed()
+            )
 
     def put_stream(
         self,
         url: str,
         headers: Mapping[str, str] | None,
-        make_body: Callable[[], Body],
+        make_body: Callable[[], RequestBody],
         length: int,
         ok: Collection[int] = (200, 201, 204),
-    ) -> Response:
+    ) -> HttpResponse:
         """PUT of exactly C(length) bytes, never chunked. Another attempt calls C(make_body) again.
 
         With If-None-Match, a 412 after a lost answer may be the object of our own first attempt: look, then decide.
         An error that C(make_body) raises passes unchanged; it is tried again where it is a retryable HttpError.
         """
 
-        def attempt() -> Response:
-            return self._finish(self._upload(url, headers or {}, make_body, length, ok), SMALL_BODY)
+        def attempt() -> HttpResponse:
+            return self._finish(self._upload(url, headers or {}, make_body, length, ok), SMALL_BODY_LIMIT)
 
-        return self._persist(attempt)
+        return self._retry(attempt)
 
     # -- attempts
 
-    def _persist(self, attempt: Callable[[], _T]) -> _T:
+    def _retry(self, attempt: Callable[[], _T]) -> _T:
         for number in range(self.retries + 1):
             try:
                 return attempt()
@@ -487,67 +493,72 @@ class Client:
                 if not error.retryable or number == self.retries:
                     error.attempts = number + 1
                     raise
-                self._sleep(self._pause(number, error.headers.get("retry-after", "")))
+                self._sleep(self._get_retry_delay(number, error.headers.get("retry-after", "")))
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    def _pause(self, number: int, retry_after: str) -> float:
+    def _get_retry_delay(self, number: int, retry_after: str) -> float:
         """Full jitter, so that hosts that failed together do not come back together; a server's wish is a minimum."""
-        pause = self._jitter() * min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0**number)
+        pause = self._jitter() * min(_MAX_RETRY_DELAY, _FIRST_RETRY_DELAY * 2.0**number)
         wish = 0.0
         if re.fullmatch(r"[0-9]{1,9}", retry_after.strip()):
             wish = float(retry_after)
         elif retry_after:
             with suppress(TypeError, ValueError, OverflowError):  # 3.9 raises TypeError for what is no date
                 wish = email.utils.parsedate_to_datetime(retry_after).timestamp() - self._clock()
-        return max(pause, min(wish, _LONGEST_RETRY_AFTER))
+        return max(pause, min(wish, _MAX_RETRY_AFTER))
 
     # -- one exchange
 
-    def _exchange(
+    def _send_request(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, ok: Collection[int]
     ) -> _Exchange:
         """Sends, follows redirects, and returns with the head of an answer whose status is one of C(ok)."""
         address = _Address.parse(method, url)
         for remaining in range(_MAX_REDIRECTS, -1, -1):
-            connection = self._begin(method, address, headers, None if body is None else len(body))
+            connection = self._begin_request(method, address, headers, None if body is None else len(body))
             try:
                 if body is not None:
                     connection.send(body)
                 response = connection.getresponse()
             except (OSError, http.client.HTTPException) as error:
                 connection.close()
-                raise self._no_answer(method, address, error) from None
+                raise self._make_no_response_error(method, address, error) from None
             exchange = _Exchange(method, address, headers, connection, response)
             if response.status in ok:
                 return exchange
-            if response.status not in _REDIRECTS or method not in ("GET", "HEAD"):
-                raise self._refusal(exchange)
+            if response.status not in _REDIRECT_STATUSES or method not in ("GET", "HEAD"):
+                raise self._make_status_error(exchange)
             if not remaining:
                 connection.close()
                 break
-            following = _redirect(exchange)
-            self._finish(exchange, _ERROR_BODY)
+            following = _get_redirect_address(exchange)
+            self._finish(exchange, _ERROR_BODY_LIMIT)
             if following.origin != address.origin:
-                headers = {name: value for name, value in headers.items() if name.lower() not in _BOUND_TO_ORIGIN}
+                headers = {name: value for name, value in headers.items() if name.lower() not in _ORIGIN_BOUND_HEADERS}
             address = following
         raise HttpError(method, url, f"more than {_MAX_REDIRECTS} redirects")
 
     def _upload(
-        self, url: str, headers: Mapping[str, str], make_body: Callable[[], Body], length: int, ok: Collection[int]
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        make_body: Callable[[], RequestBody],
+        length: int,
+        ok: Collection[int],
     ) -> _Exchange:
         address = _Address.parse("PUT", url)
         source = make_body()
         connection = None
         try:
-            pieces = _exactly(source, length, url)
-            connection = self._begin("PUT", address, headers, length)
-            response = self._send(connection, address, pieces)
+            pieces = _iter_exact_body(source, length, url)
+            connection = self._begin_request("PUT", address, headers, length)
+            response = self._send_chunks(connection, address, pieces)
             early = response is not None
             if response is None:
                 try:
                     response = connection.getresponse()
                 except (OSError, http.client.HTTPException) as error:
-                    raise self._no_answer("PUT", address, error) from None
+                    raise self._make_no_response_error("PUT", address, error) from None
         except BaseException:  # also an interrupt: half a request must not be left on a connection for reuse
             if connection is not None:
                 connection.close()
@@ -558,7 +569,7 @@ class Client:
                 close()
         exchange = _Exchange("PUT", address, headers, connection, response, reusable=not early)
         if response.status not in ok:
-            raise self._refusal(exchange)
+            raise self._make_status_error(exchange)
         if early and response.status < 300:
             connection.close()
             raise HttpBodyError(
@@ -566,33 +577,33 @@ class Client:
             )
         return exchange
 
-    def _send(
-        self, connection: http.client.HTTPConnection, address: _Address, pieces: Iterator[bytes]
+    def _send_chunks(
+        self, connection: http.client.HTTPConnection, address: _Address, chunks: Iterator[bytes]
     ) -> http.client.HTTPResponse | None:
         """Sends the pieces; returns an answer that came before the last of them, which ends the sending."""
-        for piece in pieces:
+        for piece in chunks:
             try:
-                answer = _push(connection, memoryview(piece))
+                answer = _send_chunk(connection, memoryview(piece))
             except (OSError, http.client.HTTPException) as error:
                 # A server that refuses and closes can make the sending fail before its answer is looked for.
                 answer = None
                 with suppress(OSError, http.client.HTTPException):
-                    answer = _early_answer(connection)
+                    answer = _read_early_response(connection)
                 if answer is None:
-                    raise self._no_answer("PUT", address, error) from None
+                    raise self._make_no_response_error("PUT", address, error) from None
             if answer is not None:
                 return answer
         return None
 
-    def _begin(
+    def _begin_request(
         self, method: str, address: _Address, headers: Mapping[str, str], length: int | None
     ) -> http.client.HTTPConnection:
         """A connection on which the head of the request has been sent."""
         for name, value in headers.items():
             if not re.fullmatch(r"[!-9;-~]+", name) or not re.fullmatch(r"[\t -~\u00a0-\u00ff]*", value):
                 raise HttpError(method, address.url, f"the header {name!r} holds a character that no header may hold")
-        proxy = self._proxies.proxy_for(address)
-        connection = self._idle_connection(address) or self._connect(method, address, proxy)
+        proxy = self._proxies.find_proxy(address)
+        connection = self._take_idle_connection(address) or self._connect(method, address, proxy)
         absolute = proxy is not None and address.scheme == "http"
         try:
             connection.putrequest(method, address.url if absolute else address.target)
@@ -607,10 +618,10 @@ class Client:
             connection.endheaders()
         except (OSError, http.client.HTTPException) as error:
             connection.close()
-            raise self._no_answer(method, address, error) from None
+            raise self._make_no_response_error(method, address, error) from None
         return connection
 
-    def _idle_connection(self, address: _Address) -> http.client.HTTPConnection | None:
+    def _take_idle_connection(self, address: _Address) -> http.client.HTTPConnection | None:
         while True:
             with self._lock:
                 idle = self._idle.get(address.origin)
@@ -618,7 +629,7 @@ class Client:
             if connection is None:
                 return None
             # Readable without a question means closed by the server (or out of step): neither can be used.
-            if connection.sock is not None and not _ready(connection.sock, select.POLLIN):
+            if connection.sock is not None and not _is_ready(connection.sock, select.POLLIN):
                 return connection
             connection.close()
 
@@ -626,9 +637,9 @@ class Client:
         host, port = (proxy.host, proxy.port) if proxy else (address.host, address.port)
         connection: http.client.HTTPConnection
         try:
-            patience = min(self.timeout, CONNECT_SECONDS)
+            patience = min(self.timeout, CONNECT_TIMEOUT_SECONDS)
             if address.scheme == "https":
-                connection = http.client.HTTPSConnection(host, port, timeout=patience, context=self._tls())
+                connection = http.client.HTTPSConnection(host, port, timeout=patience, context=self._get_tls_context())
                 if proxy:
                     headers = {"Proxy-Authorization": proxy.authorization} if proxy.authorization else {}
                     connection.set_tunnel(address.host, address.port, headers)
@@ -643,41 +654,41 @@ class Client:
                 connection.close()
                 raise
         except (OSError, http.client.HTTPException) as error:
-            raise self._no_connection(method, address, proxy, error) from None
+            raise self._make_connection_error(method, address, proxy, error) from None
         return connection
 
-    def _tls(self) -> ssl.SSLContext:
+    def _get_tls_context(self) -> ssl.SSLContext:
         with self._lock:
-            if self._trust is None:
-                self._trust = _trust(None)
-            return self._trust
+            if self._tls_context is None:
+                self._tls_context = _create_tls_context(None)
+            return self._tls_context
 
-    def _finish(self, exchange: _Exchange, limit: int) -> Response:
+    def _finish(self, exchange: _Exchange, limit: int) -> HttpResponse:
         """Reads a small body to its end and lets the connection be used again."""
         response = exchange.response
         announced = response.length
         try:
-            body = _bounded(response, limit + 1)
+            body = _read_bounded(response, limit + 1)
         except (OSError, http.client.HTTPException) as error:
             exchange.connection.close()
-            problem = f"the answer broke off: {_os_words(error)}"
-            raise self._broken(exchange, problem, retryable=exchange.method in _IDEMPOTENT) from None
+            problem = f"the answer broke off: {_describe_os_error(error)}"
+            raise self._make_body_error(exchange, problem, retryable=exchange.method in _IDEMPOTENT_METHODS) from None
         if len(body) > limit:
             exchange.connection.close()
-            raise self._broken(
+            raise self._make_body_error(
                 exchange, f"the answer is larger than {limit} bytes, which no such answer needs", retryable=False
             )
         if announced is not None and len(body) < announced:
             exchange.connection.close()
             problem = f"the answer ended after {len(body)} of {announced} bytes"
-            raise self._broken(exchange, problem, retryable=exchange.method in _IDEMPOTENT)
-        self._give_back(exchange, whole=True)
-        return Response(response.status, _lower(response), body)
+            raise self._make_body_error(exchange, problem, retryable=exchange.method in _IDEMPOTENT_METHODS)
+        self._release_connection(exchange, is_complete=True)
+        return HttpResponse(response.status, _read_headers(response), body)
 
-    def _give_back(self, exchange: _Exchange, whole: bool) -> None:
+    def _release_connection(self, exchange: _Exchange, is_complete: bool) -> None:
         connection, response = exchange.connection, exchange.response
         reusable = (
-            exchange.reusable and whole and connection.sock is not None
+            exchange.reusable and is_complete and connection.sock is not None
         )  # http.client drops it after Connection: close
         response.close()
         if not reusable:
@@ -689,44 +700,46 @@ class Client:
     # -- errors
 
     @staticmethod
-    def _broken(exchange: _Exchange, problem: str, retryable: bool) -> HttpBodyError:
+    def _make_body_error(exchange: _Exchange, problem: str, retryable: bool) -> HttpBodyError:
         return HttpBodyError(
             exchange.method, exchange.address.url, problem, status=exchange.response.status, retryable=retryable
         )
 
     @staticmethod
-    def _refusal(exchange: _Exchange) -> HttpStatusError:
+    def _make_status_error(exchange: _Exchange) -> HttpStatusError:
         """The service's own words for a status that was not asked for. Its connection is not used again."""
         body = b""
         with suppress(OSError, http.client.HTTPException):
-            body = _bounded(exchange.response, _ERROR_BODY)
+            body = _read_bounded(exchange.response, _ERROR_BODY_LIMIT)
         exchange.connection.close()
-        address, status, headers = exchange.address, exchange.response.status, _lower(exchange.response)
-        code, message = (_scrubbed(word, address, exchange.headers) for word in _service_words(body))
+        address, status, headers = exchange.address, exchange.response.status, _read_headers(exchange.response)
+        code, message = (_redact_text(word, address, exchange.headers) for word in _parse_error_body(body))
         answer = ": ".join(word for word in (code, message.rstrip(".")) if word)
         expired = code in _EXPIRED_CODES or (status in (400, 401, 403) and "expired" in message.lower())
         retryable = not expired and (status in _RETRYABLE_STATUSES or code in _RETRYABLE_CODES)
-        reason = _scrubbed(exchange.response.reason or "", address, exchange.headers)
+        reason = _redact_text(exchange.response.reason or "", address, exchange.headers)
         return HttpStatusError(
             exchange.method,
             address.url,
             f"{status} {reason}".strip() + (f", {answer}" if answer else ""),
             status=status,
             code=code,
-            answer=answer,
+            service_error=answer,
             headers=headers,
-            retryable=retryable and exchange.method in _IDEMPOTENT,
+            retryable=retryable and exchange.method in _IDEMPOTENT_METHODS,
             expired=expired,
-            hint=_hint(status, code, expired, headers),
+            suggestion=_get_suggestion(status, code, expired, headers),
         )
 
     @staticmethod
-    def _no_answer(method: str, address: _Address, error: Exception) -> HttpConnectError:
-        problem = f"no answer: {_os_words(error)}"
-        return HttpConnectError(method, address.url, problem, retryable=method in _IDEMPOTENT)
+    def _make_no_response_error(method: str, address: _Address, error: Exception) -> HttpConnectError:
+        problem = f"no answer: {_describe_os_error(error)}"
+        return HttpConnectError(method, address.url, problem, retryable=method in _IDEMPOTENT_METHODS)
 
     @staticmethod
-    def _no_connection(method: str, address: _Address, proxy: _Proxy | None, error: Exception) -> HttpConnectError:
+    def _make_connection_error(
+        method: str, address: _Address, proxy: _Proxy | None, error: Exception
+    ) -> HttpConnectError:
         """Nothing was sent yet, so every method may try again, unless trying again can't help."""
         peer = f"the proxy {proxy.host}:{proxy.port}" if proxy else address.netloc
         retryable, hint = True, ""
@@ -749,11 +762,15 @@ class Client:
         elif isinstance(error, socket.timeout):
             hint = "Does this host reach it? Check routes and firewalls, or set a proxy for it."
         return HttpConnectError(
-            method, address.url, f"no connection to {peer}: {_os_words(error)}", retryable=retryable, hint=hint
+            method,
+            address.url,
+            f"no connection to {peer}: {_describe_os_error(error)}",
+            retryable=retryable,
+            suggestion=hint,
         )
 
 
-def _trust(ca_path: str | None) -> ssl.SSLContext:
+def _create_tls_context(ca_path: str | None) -> ssl.SSLContext:
     context = ssl.create_default_context()
     # Python 3.13 turns on strictness that many private authorities' certificates do not meet; hosts with an older
     # Python and the engines accept them, and the same ca_path must work on all hosts.
@@ -768,14 +785,14 @@ def _trust(ca_path: str | None) -> ssl.SSLContext:
             context.load_verify_locations(cafile=str(file))
     except OSError as error:  # SSLError is one
         raise ImageError(
-            f"ca_path {ca_path}: {_os_words(error)}. It is a PEM file, or a folder of .pem or .crt files."
+            f"ca_path {ca_path}: {_describe_os_error(error)}. It is a PEM file, or a folder of .pem or .crt files."
         ) from None
     if not files:
         raise ImageError(f"ca_path {ca_path}: no .pem, .crt or .cer file in this folder.")
     return context
 
 
-def _lower(response: http.client.HTTPResponse) -> dict[str, str]:
+def _read_headers(response: http.client.HTTPResponse) -> dict[str, str]:
     headers: dict[str, str] = {}
     for name, value in response.getheaders():
         name = name.lower()
@@ -783,12 +800,12 @@ def _lower(response: http.client.HTTPResponse) -> dict[str, str]:
     return headers
 
 
-def _bounded(response: http.client.HTTPResponse, limit: int) -> bytes:
+def _read_bounded(response: http.client.HTTPResponse, limit: int) -> bytes:
     # In pieces: read(limit) of older Pythons reserves that much, for the smallest answer.
     left = limit if response.length is None else min(limit, response.length)
     pieces = []
     while left:
-        piece = response.read1(min(left, _READ_PIECE))
+        piece = response.read1(min(left, _READ_CHUNK))
         if not piece:
             break
         pieces.append(piece)
@@ -796,20 +813,20 @@ def _bounded(response: http.client.HTTPResponse, limit: int) -> bytes:
     return b"".join(pieces)
 
 
-def _ready(sock: socket.socket, events: int, timeout: float = 0.0) -> bool:
+def _is_ready(sock: socket.socket, events: int, timeout: float = 0.0) -> bool:
     poll = select.poll()  # not select(): it fails on descriptors above 1023
     poll.register(sock, events)
     return bool(poll.poll(timeout * 1000))
 
 
-def _push(connection: http.client.HTTPConnection, view: memoryview) -> http.client.HTTPResponse | None:
+def _send_chunk(connection: http.client.HTTPConnection, view: memoryview) -> http.client.HTTPResponse | None:
     """Sends one piece, or returns the answer that came before it was sent.
 
     Not sendall(): while that waits for a server that no longer reads, the answer is not seen, and its time-out is for
     the whole piece however well the sending goes on.
     """
     sock, timeout = connection.sock, connection.timeout or 0.0
-    answer = _early_answer(connection)
+    answer = _read_early_response(connection)
     while answer is None and view:
         sock.settimeout(0)
         try:
@@ -820,19 +837,19 @@ def _push(connection: http.client.HTTPConnection, view: memoryview) -> http.clie
         finally:
             sock.settimeout(timeout)
         if view:
-            if not _ready(sock, select.POLLIN | select.POLLOUT, timeout):
+            if not _is_ready(sock, select.POLLIN | select.POLLOUT, timeout):
                 raise socket.timeout
-            answer = _early_answer(connection)
+            answer = _read_early_response(connection)
     return answer
 
 
-def _early_answer(connection: http.client.HTTPConnection) -> http.client.HTTPResponse | None:
+def _read_early_response(connection: http.client.HTTPConnection) -> http.client.HTTPResponse | None:
     """The answer, if one has begun to arrive while we still send.
 
     With TLS a readable socket may hold nothing but a session ticket, so only a byte of plain text counts.
     """
     sock = connection.sock
-    if sock is None or not _ready(sock, select.POLLIN):
+    if sock is None or not _is_ready(sock, select.POLLIN):
         return None
     response = http.client.HTTPResponse(sock, method="PUT")
     sock.settimeout(0)
@@ -849,7 +866,7 @@ def _early_answer(connection: http.client.HTTPConnection) -> http.client.HTTPRes
     return response
 
 
-def _exactly(source: Body, length: int, url: str) -> Iterator[bytes]:
+def _iter_exact_body(source: RequestBody, length: int, url: str) -> Iterator[bytes]:
     """The pieces of a body, checked against the length that the request announces."""
     sent = 0
     if hasattr(source, "read"):
@@ -866,18 +883,18 @@ def _exactly(source: Body, length: int, url: str) -> Iterator[bytes]:
         raise HttpBodyError("PUT", url, f"the source ended after {sent} of {length} bytes")
 
 
-def _reader(exchange: _Exchange, start: int, end: int | None) -> Reader:
+def _make_reader(exchange: _Exchange, start: int, end: int | None) -> HttpBodyReader:
     """A reader of what was asked, whether the server sent the range or, as it may, the whole."""
     response, address = exchange.response, exchange.address
     announced = response.length
     if response.status == 200:
         limit = None if end is None else end - start
         if announced is None:
-            return Reader(address, response, start, limit, None, None)
+            return HttpBodyReader(address, response, start, limit, None, None)
         if announced < start:
             raise HttpBodyError("GET", address.url, f"byte {start} was wanted, the object has {announced}", status=200)
         length = announced - start if limit is None else min(limit, announced - start)
-        return Reader(address, response, start, length, length, announced)
+        return HttpBodyReader(address, response, start, length, length, announced)
     text = response.getheader("Content-Range") or ""
     found = re.fullmatch(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)", text.strip())
     problem = f"the answer holds the range {text[:80]!r}, asked was from {start} to before {end or 'the end'}"
@@ -892,10 +909,10 @@ def _reader(exchange: _Exchange, start: int, end: int | None) -> Reader:
     if announced is not None and announced != last + 1 - first:
         raise HttpBodyError("GET", address.url, f"{problem}, and announces {announced} bytes", status=206)
     length = last + 1 - first
-    return Reader(address, response, 0, length, length, total)
+    return HttpBodyReader(address, response, 0, length, length, total)
 
 
-def _redirect(exchange: _Exchange) -> _Address:
+def _get_redirect_address(exchange: _Exchange) -> _Address:
     location = exchange.response.getheader("Location") or ""
     method, address = exchange.method, exchange.address
     if not location:
@@ -905,13 +922,13 @@ def _redirect(exchange: _Exchange) -> _Address:
         raise HttpError(
             method,
             address.url,
-            f"redirected from TLS to {redacted(following.url)} without TLS",
-            hint="That would give up what TLS protects: mend the address that the service gives out.",
+            f"redirected from TLS to {redact_url(following.url)} without TLS",
+            suggestion="That would give up what TLS protects: mend the address that the service gives out.",
         )
     return following
 
 
-def _hint(status: int, code: str, expired: bool, headers: Mapping[str, str]) -> str:
+def _get_suggestion(status: int, code: str, expired: bool, headers: Mapping[str, str]) -> str:
     if expired:
         return "The signed URL, or the credentials that signed it, expired: sign again with valid ones."
     region = headers.get("x-amz-bucket-region", "")
@@ -919,10 +936,10 @@ def _hint(status: int, code: str, expired: bool, headers: Mapping[str, str]) -> 
         return f"The bucket lives in the region {region[:40]}."
     if status == 407:
         return "The proxy wants a user and a password: set them in the proxy variable of this host."
-    return _HINTS.get(code, "")
+    return _SUGGESTIONS.get(code, "")
 
 
-def _os_words(error: BaseException) -> str:
+def _describe_os_error(error: BaseException) -> str:
     """What the system says about a failure, without anything that the request held."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted ({error.verify_message})"

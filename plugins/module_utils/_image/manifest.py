@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from .errors import ImageError
 from .model import DOCKER_CONFIG, Blob
-from .reference import Platform, is_digest
+from .reference import ImagePlatform, is_digest
 
 MANIFEST_LIMIT = 4 * 1024 * 1024
 CONFIG_LIMIT = 8 * 1024 * 1024
@@ -30,13 +30,13 @@ _LAYER_TYPES = frozenset(
     {"application/vnd.docker.image.rootfs.diff.tar" + end for end in ("", ".gzip", ".zstd")}
     | {"application/vnd.oci.image.layer.v1.tar" + end for end in ("", "+gzip", "+zstd")}
 )
-_FOREIGN_WORDS = ("nondistributable", "foreign")
-_MOST_BYTES = 2**63 - 1
-_UNKNOWN = "unknown"
+_FOREIGN_LAYER_MARKERS = ("nondistributable", "foreign")
+_MAX_BYTES = 2**63 - 1
+_UNKNOWN_ARCHITECTURE = "unknown"
 
 
 @dataclass(frozen=True)
-class Manifest:
+class ImageManifest:
     """One image of one platform: its config, and its layers from the lowest up."""
 
     media_type: str
@@ -49,21 +49,21 @@ class IndexEntry:
     """A manifest that an index names; its platform is None where the index does not tell."""
 
     blob: Blob
-    platform: Platform | None
+    platform: ImagePlatform | None
 
 
 @dataclass(frozen=True)
-class Index:
+class ImageIndex:
     """An image of several platforms. Entries that are no images (attestations) are left out."""
 
     media_type: str
     entries: tuple[IndexEntry, ...]
 
 
-class Config(NamedTuple):
+class ImageConfig(NamedTuple):
     """What a config says about the image: its platform, and the digest of each layer's uncompressed tar."""
 
-    platform: Platform
+    platform: ImagePlatform
     diff_ids: tuple[str, ...]
 
 
@@ -72,13 +72,13 @@ def is_zstd(media_type: str) -> bool:
     return media_type.endswith(("+zstd", ".zstd"))
 
 
-def document_type(data: bytes, content_type: str = "", where: str = "the manifest") -> str:
+def detect_media_type(data: bytes, content_type: str = "", where: str = "the manifest") -> str:
     """Which of the four media types this is. Anything else, and anything that could be read in two ways, is refused.
 
     A manifest says its type itself, in the answer's Content-Type, or both; a document with the fields of an image and
     of an index would be one to us and the other to an engine (OCI image specification 1.0.2).
     """
-    document = _object(load_json(data, MANIFEST_LIMIT, where), where)
+    document = _check_object(load_json(data, MANIFEST_LIMIT, where), where)
     announced = content_type.partition(";")[0].strip().lower()
     own = document.get("mediaType", "")
     if own and not isinstance(own, str):
@@ -102,56 +102,56 @@ def document_type(data: bytes, content_type: str = "", where: str = "the manifes
     return kind
 
 
-def parse_manifest(data: bytes, content_type: str = "", where: str = "the manifest") -> Manifest:
+def parse_manifest(data: bytes, content_type: str = "", where: str = "the manifest") -> ImageManifest:
     """An image's manifest. Raises ImageError for all that is not one, or that cannot be carried."""
-    kind = document_type(data, content_type, where)
+    kind = detect_media_type(data, content_type, where)
     if kind not in MANIFEST_TYPES:
         raise ImageError(f"{where} is an index, where an image was expected.")
-    document = _object(load_json(data, MANIFEST_LIMIT, where), where)
-    config = _blob(document.get("config"), f"{where}: config")
+    document = _check_object(load_json(data, MANIFEST_LIMIT, where), where)
+    config = _parse_blob(document.get("config"), f"{where}: config")
     if config.media_type not in _CONFIG_TYPES:
         raise ImageError(f"{where} is an artifact of type {config.media_type[:100]!r}, no container image.")
     if (config.size or 0) > CONFIG_LIMIT:
         raise ImageError(f"{where}: its config has {config.size} bytes, more than {CONFIG_LIMIT}.")
     layers = tuple(
-        _layer(entry, f"{where}: layer {number}")
-        for number, entry in enumerate(_list(document.get("layers"), f"{where}: layers"), 1)
+        _parse_layer(entry, f"{where}: layer {number}")
+        for number, entry in enumerate(_check_list(document.get("layers"), f"{where}: layers"), 1)
     )
-    return Manifest(kind, config, layers)
+    return ImageManifest(kind, config, layers)
 
 
-def parse_index(data: bytes, content_type: str = "", where: str = "the index") -> Index:
+def parse_index(data: bytes, content_type: str = "", where: str = "the index") -> ImageIndex:
     """An index of images by platform. Raises ImageError for all that is not one."""
-    kind = document_type(data, content_type, where)
+    kind = detect_media_type(data, content_type, where)
     if kind not in INDEX_TYPES:
         raise ImageError(f"{where} is one image, where an index was expected.")
-    document = _object(load_json(data, MANIFEST_LIMIT, where), where)
+    document = _check_object(load_json(data, MANIFEST_LIMIT, where), where)
     entries = []
-    for number, item in enumerate(_list(document.get("manifests"), f"{where}: manifests"), 1):
+    for number, item in enumerate(_check_list(document.get("manifests"), f"{where}: manifests"), 1):
         place = f"{where}: manifest {number}"
-        blob, platform = _blob(item, place), None
+        blob, platform = _parse_blob(item, place), None
         if item.get("platform") is not None:
-            platform = _platform(_object(item["platform"], f"{place}: platform"), f"{place}: platform")
+            platform = _parse_platform(_check_object(item["platform"], f"{place}: platform"), f"{place}: platform")
         # Builders hang attestations beside the images and give them this platform.
-        if platform is None or platform.architecture != _UNKNOWN:
+        if platform is None or platform.architecture != _UNKNOWN_ARCHITECTURE:
             entries.append(IndexEntry(blob, platform))
-    return Index(kind, tuple(entries))
+    return ImageIndex(kind, tuple(entries))
 
 
-def parse_config(data: bytes, where: str = "the config") -> Config:
+def parse_config(data: bytes, where: str = "the config") -> ImageConfig:
     """An image's config. Raises ImageError for all that is not one."""
-    document = _object(load_json(data, CONFIG_LIMIT, where), where)
-    rootfs = _object(document.get("rootfs"), f"{where}: rootfs")
+    document = _check_object(load_json(data, CONFIG_LIMIT, where), where)
+    rootfs = _check_object(document.get("rootfs"), f"{where}: rootfs")
     if rootfs.get("type") != "layers":
         raise ImageError(f"{where}: rootfs is not of type 'layers'.")
     diff_ids = tuple(
-        _digest(diff_id, f"{where}: diffID {number}")
-        for number, diff_id in enumerate(_list(rootfs.get("diff_ids") or [], f"{where}: diff_ids"), 1)
+        _parse_digest(diff_id, f"{where}: diffID {number}")
+        for number, diff_id in enumerate(_check_list(rootfs.get("diff_ids") or [], f"{where}: diff_ids"), 1)
     )
-    return Config(_platform(document, where), diff_ids)
+    return ImageConfig(_parse_platform(document, where), diff_ids)
 
 
-def check_layers(manifest: Manifest, config: Config, where: str = "the image") -> None:
+def check_layers(manifest: ImageManifest, config: ImageConfig, where: str = "the image") -> None:
     """Every layer needs its diffID, or what the engine unpacks could not be verified."""
     if len(manifest.layers) != len(config.diff_ids):
         raise ImageError(
@@ -165,43 +165,43 @@ def load_json(data: bytes, limit: int, where: str) -> Any:
     if len(data) > limit:
         raise ImageError(f"{where} has {len(data)} bytes, more than {limit}.")
     try:
-        return json.loads(data.decode("utf-8"), parse_int=_bounded_int, parse_constant=_no_constant)
+        return json.loads(data.decode("utf-8"), parse_int=_parse_bounded_int, parse_constant=_reject_constant)
     except RecursionError:
         raise ImageError(f"{where} is nested too deeply.") from None
     except ValueError as error:  # also JSONDecodeError and UnicodeDecodeError
         raise ImageError(f"{where} is no JSON: {str(error)[:100]}.") from None
 
 
-def _bounded_int(digits: str) -> int:
+def _parse_bounded_int(digits: str) -> int:
     # Python before 3.11 converts millions of digits, in quadratic time.
     if len(digits) > 20:
         raise ValueError("a number of more than 20 digits")
     return int(digits)
 
 
-def _no_constant(name: str) -> Any:
+def _reject_constant(name: str) -> Any:
     raise ValueError(f"{name} is no number")
 
 
-def _object(value: Any, where: str) -> dict[str, Any]:
+def _check_object(value: Any, where: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ImageError(f"{where} is no JSON object.")
     return value
 
 
-def _list(value: Any, where: str) -> list[Any]:
+def _check_list(value: Any, where: str) -> list[Any]:
     if not isinstance(value, list):
         raise ImageError(f"{where} is no JSON list.")
     return value
 
 
-def _text(value: Any, where: str) -> str:
+def _check_text(value: Any, where: str) -> str:
     if not isinstance(value, str):
         raise ImageError(f"{where} is no text.")
     return value
 
 
-def _shown(value: Any) -> str:
+def _format_value(value: Any) -> str:
     # Showing a container could nest as deeply as the document does.
     return (
         repr(value[:80] if isinstance(value, str) else value)
@@ -210,27 +210,27 @@ def _shown(value: Any) -> str:
     )
 
 
-def _digest(value: Any, where: str) -> str:
+def _parse_digest(value: Any, where: str) -> str:
     if not is_digest(value):
-        raise ImageError(f"{where}: {_shown(value)} is no sha256 digest, and others are not carried.")
+        raise ImageError(f"{where}: {_format_value(value)} is no sha256 digest, and others are not carried.")
     return str(value)
 
 
-def _blob(value: Any, where: str) -> Blob:
-    descriptor = _object(value, where)
+def _parse_blob(value: Any, where: str) -> Blob:
+    descriptor = _check_object(value, where)
     size = descriptor.get("size")
-    if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= _MOST_BYTES:
-        raise ImageError(f"{where}: {_shown(size)} is no size in bytes.")
+    if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= _MAX_BYTES:
+        raise ImageError(f"{where}: {_format_value(size)} is no size in bytes.")
     return Blob(
-        digest=_digest(descriptor.get("digest"), where),
+        digest=_parse_digest(descriptor.get("digest"), where),
         size=size,
-        media_type=_text(descriptor.get("mediaType"), f"{where}: its mediaType"),
+        media_type=_check_text(descriptor.get("mediaType"), f"{where}: its mediaType"),
     )
 
 
-def _layer(value: Any, where: str) -> Blob:
-    blob = _blob(value, where)
-    if value.get("urls") or any(word in blob.media_type for word in _FOREIGN_WORDS):
+def _parse_layer(value: Any, where: str) -> Blob:
+    blob = _parse_blob(value, where)
+    if value.get("urls") or any(word in blob.media_type for word in _FOREIGN_LAYER_MARKERS):
         raise ImageError(
             f"{where} ({blob.digest}) is a foreign layer, which is not in the registry and may not be distributed. "
             "Such images cannot be carried."
@@ -240,11 +240,11 @@ def _layer(value: Any, where: str) -> Blob:
     return blob
 
 
-def _platform(value: dict[str, Any], where: str) -> Platform:
-    os = _text(value.get("os"), f"{where}: its os")
-    architecture = _text(value.get("architecture"), f"{where}: its architecture")
+def _parse_platform(value: dict[str, Any], where: str) -> ImagePlatform:
+    os = _check_text(value.get("os"), f"{where}: its os")
+    architecture = _check_text(value.get("architecture"), f"{where}: its architecture")
     if not os or not architecture:
         raise ImageError(f"{where} names no os and architecture.")
-    variant = _text(value.get("variant", ""), f"{where}: its variant")
+    variant = _check_text(value.get("variant", ""), f"{where}: its variant")
     # Through parse, so that what is shown later is short and printable.
-    return Platform.parse("/".join((os, architecture, variant) if variant else (os, architecture)))
+    return ImagePlatform.parse("/".join((os, architecture, variant) if variant else (os, architecture)))

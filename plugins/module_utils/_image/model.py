@@ -11,28 +11,28 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Optional
 
 from .errors import ImageError
-from .reference import Reference, is_digest
+from .reference import ImageReference, is_digest
 
 BUNDLE_VERSION = 1
 DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
 DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar"
 # Layers that nobody has compressed.
-PLAIN_LAYERS = (DOCKER_LAYER, "application/vnd.oci.image.layer.v1.tar")
+UNCOMPRESSED_LAYER_TYPES = (DOCKER_LAYER, "application/vnd.oci.image.layer.v1.tar")
 
 
-def checked_digest(value: Any, where: str) -> str:
+def parse_digest(value: Any, where: str) -> str:
     """The value when it is a sha256 digest; it becomes a file name and an object key, so nothing else passes."""
     if is_digest(value):
         return str(value)
     raise ImageError(f"{where}: {value!r} is no digest. A digest is 'sha256:' and 64 lower-case hexadecimal digits.")
 
 
-def hex_of(digest: str) -> str:
+def get_digest_hex(digest: str) -> str:
     """The hexadecimal part of a digest."""
     return digest.split(":", 1)[1]
 
 
-def chain_ids(diff_ids: Sequence[str]) -> tuple[str, ...]:
+def compute_chain_ids(diff_ids: Sequence[str]) -> tuple[str, ...]:
     """The chain id of each layer: it names the layer together with everything below it (OCI image specification)."""
     chain: list[str] = []
     for diff_id in diff_ids:
@@ -67,7 +67,7 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Image:
+class BundleImage:
     """One image of one platform. C(tag) is the name it gets on targets, C(manifest) the registry's own or None.
 
     C(platform_given): somebody asked for this platform by name, so that it may be another one than the targets'.
@@ -85,7 +85,7 @@ class Image:
     def diff_ids(self) -> tuple[str, ...]:
         return tuple(layer.diff_id for layer in self.layers)
 
-    def blobs(self) -> tuple[Blob, ...]:
+    def list_blobs(self) -> tuple[Blob, ...]:
         """Everything the image consists of, small things first, each once."""
         manifest = [self.manifest] if self.manifest else []
         every = [*manifest, self.config, *(layer.blob for layer in self.layers)]
@@ -107,22 +107,22 @@ class Image:
 class Bundle:
     """The images of one transfer: what joins C(state=saved) on a source to C(state=loaded) on a target."""
 
-    images: tuple[Image, ...]
+    images: tuple[BundleImage, ...]
 
-    def blobs(self) -> tuple[Blob, ...]:
+    def list_blobs(self) -> tuple[Blob, ...]:
         """The blobs of all images, each once."""
-        return tuple({blob.digest: blob for image in self.images for blob in image.blobs()}.values())
+        return tuple({blob.digest: blob for image in self.images for blob in image.list_blobs()}.values())
 
-    def key(self) -> str:
+    def compute_key(self) -> str:
         """Names the staging folder: the same images give the same folder, so that a re-run finds what was there."""
         identity = json.dumps([[image.tag, image.config.digest] for image in self.images])
         return hashlib.sha256(identity.encode()).hexdigest()[:20]
 
-    def folder(self, role: str) -> str:
+    def get_directory_name(self, role: str) -> str:
         """The name of the staging folder of a host that is C(saved) (source) or C(loaded) (target)."""
-        return f"{role}-{self.key()}"
+        return f"{role}-{self.compute_key()}"
 
-    def with_sizes(self, sizes: Mapping[str, int]) -> Bundle:
+    def fill_sizes(self, sizes: Mapping[str, int]) -> Bundle:
         """The same bundle where sizes that have become known are filled in."""
 
         def filled(blob: Blob) -> Blob:
@@ -146,7 +146,7 @@ class Bundle:
     @classmethod
     def parse(cls, value: Any) -> Bundle:
         """A bundle from the result of C(state=saved); whatever else is refused with the place that is wrong."""
-        top = _mapping(value, "bundle")
+        top = _parse_mapping(value, "bundle")
         if top.get("version") != BUNDLE_VERSION:
             raise ImageError(
                 f"bundle: version {top.get('version')!r} is not {BUNDLE_VERSION}. Pass the 'bundle' that state=saved "
@@ -155,7 +155,7 @@ class Bundle:
         images = top.get("images")
         if not isinstance(images, Sequence) or isinstance(images, str) or not images:
             raise ImageError("bundle: 'images' must be a list of at least one image, as state=saved returns it.")
-        parsed = tuple(_image(entry, f"bundle.images[{index}]") for index, entry in enumerate(images))
+        parsed = tuple(_parse_image(entry, f"bundle.images[{index}]") for index, entry in enumerate(images))
         tags = [image.tag for image in parsed]
         for tag in tags:
             if tags.count(tag) > 1:
@@ -191,19 +191,19 @@ class StoredImage:
 
 
 @dataclass(frozen=True)
-class Disk:
+class DiskSpace:
     """Free bytes of the file system of a path, as this user may use them."""
 
     path: str
-    free: int
+    free_bytes: int
     device: int
 
     @classmethod
-    def parse(cls, value: Mapping[str, Any]) -> Disk:
+    def parse(cls, value: Mapping[str, Any]) -> DiskSpace:
         return cls(str(value["path"]), int(value["free_bytes"]), int(value["device"]))
 
     def to_dict(self) -> dict[str, Any]:
-        return {"path": self.path, "free_bytes": self.free, "device": self.device}
+        return {"path": self.path, "free_bytes": self.free_bytes, "device": self.device}
 
 
 @dataclass(frozen=True)
@@ -221,16 +221,16 @@ class EngineFacts:
     platform: str
     images: tuple[StoredImage, ...]
     chain_ids: frozenset[str]
-    staging: Disk
-    root: Optional[Disk] = None
+    staging: DiskSpace
+    root: Optional[DiskSpace] = None
     zstd: bool = True
-    ahead: Mapping[str, frozenset[str]] = field(default_factory=dict, hash=False)
+    preloaded: Mapping[str, frozenset[str]] = field(default_factory=dict, hash=False)
 
-    def with_ahead(self, folder: str) -> EngineFacts:
+    def include_preloaded(self, directory: str) -> EngineFacts:
         """The same where layers that were loaded ahead count as there: for the transfer that they were loaded for."""
-        return replace(self, chain_ids=self.chain_ids | self.ahead.get(folder, frozenset()))
+        return replace(self, chain_ids=self.chain_ids | self.preloaded.get(directory, frozenset()))
 
-    def named(self, name: str) -> Optional[StoredImage]:
+    def find_image(self, name: str) -> Optional[StoredImage]:
         """The image that holds a name now."""
         return next((image for image in self.images if name in image.names), None)
 
@@ -245,12 +245,12 @@ class EngineFacts:
             "staging": self.staging.to_dict(),
             "root": self.root.to_dict() if self.root else None,
             "zstd": self.zstd,
-            "ahead": {folder: sorted(chains) for folder, chains in self.ahead.items()},
+            "ahead": {folder: sorted(chains) for folder, chains in self.preloaded.items()},
         }
 
 
 @dataclass(frozen=True)
-class Target:
+class TransferTarget:
     """One target: what its engine has, and where a source reaches it; the C(target) that the info module returned."""
 
     host: str
@@ -259,21 +259,21 @@ class Target:
     port: int = 22
 
     @classmethod
-    def parse(cls, value: Any, where: str) -> Target:
-        entry = _mapping(value, where)
+    def parse(cls, value: Any, where: str) -> TransferTarget:
+        entry = _parse_mapping(value, where)
         try:
             facts = EngineFacts(
-                engine=_text(entry, "engine", where),
-                version=_text(entry, "version", where),
-                storage=_text(entry, "storage", where),
-                platform=_text(entry, "platform", where),
+                engine=_parse_text(entry, "engine", where),
+                version=_parse_text(entry, "version", where),
+                storage=_parse_text(entry, "storage", where),
+                platform=_parse_text(entry, "platform", where),
                 images=tuple(StoredImage.parse(image) for image in entry["images"]),
-                chain_ids=frozenset(checked_digest(item, where) for item in entry["chain_ids"]),
-                staging=Disk.parse(entry["staging"]),
-                root=Disk.parse(entry["root"]) if entry["root"] else None,
+                chain_ids=frozenset(parse_digest(item, where) for item in entry["chain_ids"]),
+                staging=DiskSpace.parse(entry["staging"]),
+                root=DiskSpace.parse(entry["root"]) if entry["root"] else None,
                 zstd=bool(entry["zstd"]),
-                ahead={
-                    str(folder): frozenset(checked_digest(item, where) for item in chains)
+                preloaded={
+                    str(folder): frozenset(parse_digest(item, where) for item in chains)
                     for folder, chains in entry["ahead"].items()
                 },
             )
@@ -283,14 +283,14 @@ class Target:
                 f"{where}: is not what image_offline_transfer_info returns as 'target' "
                 f"({type(error).__name__}: {error}). Pass that, unchanged."
             ) from error
-        return cls(_text(entry, "host", where), facts, address, port)
+        return cls(_parse_text(entry, "host", where), facts, address, port)
 
     def to_dict(self) -> dict[str, Any]:
         return {"host": self.host, "address": self.address, "port": self.port, **self.facts.to_dict()}
 
 
 @dataclass(frozen=True)
-class Object:
+class StoredObject:
     """An object of the store as its HEAD tells it; C(sha256) is the checksum recorded by whoever put it there."""
 
     size: int
@@ -298,7 +298,7 @@ class Object:
     etag: str
 
 
-def stored_version(etag: str, last_modified: str) -> str:
+def format_object_version(etag: str, last_modified: str) -> str:
     """Names an object as it was stored at one time.
 
     The entity tag says what was sent: an object that was damaged in the store and its replacement have the same.
@@ -307,7 +307,7 @@ def stored_version(etag: str, last_modified: str) -> str:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class BlobOutcome:
     """What one request for a blob came to on a host. C(size): bytes of the blob that are there; C(received): now."""
 
     digest: str
@@ -320,7 +320,7 @@ class Outcome:
     number: int = 0
 
     @property
-    def settled(self) -> bool:
+    def is_final(self) -> bool:
         """Whether nothing would come of asking again: neither a new URL nor waiting for another run would help."""
         return self.done or bool(self.error and not self.expired)
 
@@ -328,7 +328,7 @@ class Outcome:
         return asdict(self)
 
 
-def total(blobs: Iterable[Blob]) -> int:
+def sum_blob_sizes(blobs: Iterable[Blob]) -> int:
     """The bytes of the blobs whose size is known."""
     return sum(blob.size or 0 for blob in blobs)
 
@@ -337,63 +337,63 @@ def _is_list(value: Any) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, (str, bytes))
 
 
-def _mapping(value: Any, where: str) -> Mapping[str, Any]:
+def _parse_mapping(value: Any, where: str) -> Mapping[str, Any]:
     if isinstance(value, Mapping):
         return value
     raise ImageError(f"{where}: must be a dictionary, not {type(value).__name__}.")
 
 
-def _text(entry: Mapping[str, Any], name: str, where: str) -> str:
+def _parse_text(entry: Mapping[str, Any], name: str, where: str) -> str:
     value = entry.get(name)
     if isinstance(value, str) and value:
         return value
     raise ImageError(f"{where}.{name}: must be text that is not empty, not {value!r}.")
 
 
-def _flag(entry: Mapping[str, Any], name: str, where: str) -> bool:
+def _parse_flag(entry: Mapping[str, Any], name: str, where: str) -> bool:
     value = entry.get(name, False)
     if isinstance(value, bool):
         return value
     raise ImageError(f"{where}.{name}: must be true or false, not {value!r}.")
 
 
-def _tag(entry: Mapping[str, Any], where: str) -> str:
+def _parse_tag(entry: Mapping[str, Any], where: str) -> str:
     """The name for the engine: one that C(state=saved) makes, since it becomes part of calls to the engine."""
-    tag = _text(entry, "tag", where)
+    tag = _parse_text(entry, "tag", where)
     try:
-        if Reference.parse(tag).familiar == tag and "@" not in tag:
+        if ImageReference.parse(tag).familiar_string == tag and "@" not in tag:
             return tag
     except ImageError as error:
         raise ImageError(f"{where}.tag: {error}") from error
     raise ImageError(f"{where}.tag: {tag!r} is no name and tag as docker shows them.")
 
 
-def _blob(value: Any, where: str) -> Blob:
-    entry = _mapping(value, where)
+def _parse_blob(value: Any, where: str) -> Blob:
+    entry = _parse_mapping(value, where)
     size = entry.get("size")
     if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 0):
         raise ImageError(f"{where}.size: {size!r} is neither null nor a number of bytes.")
-    return Blob(checked_digest(entry.get("digest"), f"{where}.digest"), size, _text(entry, "media_type", where))
+    return Blob(parse_digest(entry.get("digest"), f"{where}.digest"), size, _parse_text(entry, "media_type", where))
 
 
-def _image(value: Any, where: str) -> Image:
-    entry = _mapping(value, where)
+def _parse_image(value: Any, where: str) -> BundleImage:
+    entry = _parse_mapping(value, where)
     layers = entry.get("layers")
     if not _is_list(layers):
         raise ImageError(f"{where}.layers: must be a list, not {type(layers).__name__}.")
     manifest = entry.get("manifest")
-    return Image(
-        _text(entry, "reference", where),
-        _tag(entry, where),
-        _text(entry, "platform", where),
-        None if manifest is None else _blob(manifest, f"{where}.manifest"),
-        _blob(entry.get("config"), f"{where}.config"),
+    return BundleImage(
+        _parse_text(entry, "reference", where),
+        _parse_tag(entry, where),
+        _parse_text(entry, "platform", where),
+        None if manifest is None else _parse_blob(manifest, f"{where}.manifest"),
+        _parse_blob(entry.get("config"), f"{where}.config"),
         tuple(
             Layer(
-                _blob(layer, f"{where}.layers[{index}]"),
-                checked_digest(_mapping(layer, where).get("diff_id"), f"{where}.layers[{index}].diff_id"),
+                _parse_blob(layer, f"{where}.layers[{index}]"),
+                parse_digest(_parse_mapping(layer, where).get("diff_id"), f"{where}.layers[{index}].diff_id"),
             )
             for index, layer in enumerate(layers or [])
         ),
-        _flag(entry, "platform_given", where),
+        _parse_flag(entry, "platform_given", where),
     )

@@ -9,28 +9,28 @@ import threading
 from contextlib import suppress
 
 from .errors import ImageError
-from .run import Run
+from .run_command import RunCommand
 
-_PATIENCE = 60.0
+_EXIT_TIMEOUT_SECONDS = 60.0
 
 
-class Program:
+class PipedProgram:
     """A program with a pipe to it and a pipe from it."""
 
-    def __init__(self, run: Run, command: list[str]) -> None:
+    def __init__(self, run: RunCommand, command: list[str]) -> None:
         their_input, our_output = os.pipe()
         our_input, their_output = os.pipe()
-        self.to = os.fdopen(our_output, "wb")
-        self.answers = os.fdopen(our_input, "rb")
-        self._last_words = ""
+        self.stdin = os.fdopen(our_output, "wb")
+        self.stdout = os.fdopen(our_input, "rb")
+        self._stderr = ""
 
         def work() -> None:
             # Not "<&12": a shell need not know descriptors above 9.
             script = f'exec "$@" </proc/self/fd/{their_input} >/proc/self/fd/{their_output}'
             try:
-                self._last_words = run(["/bin/sh", "-c", script, "sh", *command], "", (their_input, their_output))[2]
+                self._stderr = run(["/bin/sh", "-c", script, "sh", *command], "", (their_input, their_output))[2]
             except (OSError, ImageError) as error:
-                self._last_words = str(error)
+                self._stderr = str(error)
             finally:
                 os.close(their_input)
                 os.close(their_output)
@@ -42,8 +42,8 @@ class Program:
     def end(self) -> str:
         """Ends its input, waits for its end, and returns what it wrote to its error stream."""
         with suppress(OSError):
-            self.to.close()
-        self._thread.join(_PATIENCE)
+            self.stdin.close()
+        self._thread.join(_EXIT_TIMEOUT_SECONDS)
         with suppress(OSError):
-            self.answers.close()
-        return self._last_words.strip()
+            self.stdout.close()
+        return self._stderr.strip()

@@ -19,57 +19,59 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 
-from .errors import ImageError, disk_words
+from .errors import ImageError, format_disk_error
 from .model import Bundle
-from .staging import Staging, private_opener
-from .worker import Job, JobState
+from .staging import Staging, open_private
+from .worker import BackgroundJob, JobState
 
 if TYPE_CHECKING:
-    from .arrivals import Arrivals
-    from .engine import Progress
-    from .run import Run
-    from .source import EngineSource, WantedImage
+    from .engine import ProgressCallback
+    from .growing_blobs import GrowingBlobs
+    from .run_command import RunCommand
+    from .source import EngineSource, RequestedImage
     from .throttle import Throttle
     from .transfer import BlobSource
 
 # The role asks all targets of a batch for permission in between; a minute or two is long for that.
-WAIT_SECONDS = 120.0
-_TELL_SECONDS = 5.0
-_LOOK_SECONDS = 0.02
+AUTHORIZATION_TIMEOUT_SECONDS = 120.0
+_ERROR_READ_SECONDS = 5.0
+_POLL_SECONDS = 0.02
 
 
 @dataclass(frozen=True)
-class Export:
+class EngineExport:
     """What an engine is to write, and C(digests) of that which are wanted."""
 
     source: EngineSource
-    images: Sequence[WantedImage]
+    images: Sequence[RequestedImage]
     digests: Sequence[str]
 
-    def begin(self, arrivals: Arrivals, check: Callable[[], None], progress: Progress) -> None:
+    def begin(
+        self, growing_blobs: GrowingBlobs, raise_if_stopped: Callable[[], None], progress: ProgressCallback
+    ) -> None:
         """Has the engine write in a thread of its own, as long as C(check) does not raise."""
 
         def tell(doing: str, done: int, in_all: int) -> None:
-            check()
+            raise_if_stopped()
             progress(doing, done, in_all)
 
         def work() -> None:
             try:
-                self.source.stage(self.images, self.digests, arrivals.staging, tell, arrivals)
-                arrivals.end()
+                self.source.stage(self.images, self.digests, growing_blobs.staging, tell, growing_blobs)
+                growing_blobs.end()
             except ImageError as error:
-                arrivals.end(error)
+                growing_blobs.end(error)
             except OSError as error:
-                arrivals.end(ImageError(f"on the source: {disk_words(error)}"))
+                growing_blobs.end(ImageError(f"on the source: {format_disk_error(error)}"))
             except Exception as error:
                 # Whoever waits must learn of a fault of ours, too.
-                arrivals.end(ImageError(f"unexpected {type(error).__name__}: {error}"))
+                growing_blobs.end(ImageError(f"unexpected {type(error).__name__}: {error}"))
 
         # An engine that says nothing must not keep this process from ending.
         threading.Thread(target=work, daemon=True).start()
 
 
-class PushFolder:
+class PushSession:
     """One run's push, named by its token; two runs from one source do not meet."""
 
     def __init__(self, root: str, token: Optional[str]) -> None:
@@ -77,120 +79,130 @@ class PushFolder:
             raise ImageError("work.token: is missing.")
         self._token = token
         self._staging = Staging(root, f"push-{token}")
-        self._public = self._staging.folder / "key.public"
-        self._grants = self._staging.folder / "grants.json"
+        self._public_key_path = self._staging.directory / "key.public"
+        self._authorizations_path = self._staging.directory / "grants.json"
 
     def start(
         self,
         bundle: Bundle,
-        source: Union[BlobSource, Export],
-        blobs: Staging,
+        source: Union[BlobSource, EngineExport],
+        blob_staging: Staging,
         throttle: Throttle,
-        run: Run,
+        run: RunCommand,
     ) -> str:
         """Starts the process and returns its public key. It has an engine write at once, before there is a grant."""
-        from .arrivals import Arrivals
-        from .ssh import EphemeralKey, Grant, push, quick_ciphers
-        from .transfer import Piece
+        from .growing_blobs import GrowingBlobs
+        from .ssh import EphemeralKey, PushAuthorization, choose_fast_ciphers, push
+        from .transfer import BlobDescriptor
 
         pieces = {
-            blob.digest: Piece(blob.digest, blob.size, blob.media_type, image.reference)
+            blob.digest: BlobDescriptor(blob.digest, blob.size, blob.media_type, image.reference)
             for image in bundle.images
-            for blob in image.blobs()
+            for blob in image.list_blobs()
         }
 
-        job = Job(self._staging.folder)
+        job = BackgroundJob(self._staging.directory)
 
-        def work(show: Progress) -> dict[str, Any]:
-            watched = job.watched(show)
+        def work(show: ProgressCallback) -> dict[str, Any]:
+            watched = job.add_idle_timeout(show)
 
             def progress(doing: str, done: int, in_all: int) -> None:
-                self._go_on()
+                self._raise_if_stopped()
                 watched(doing, done, in_all)
 
-            key = EphemeralKey(self._staging.folder, run)
+            key = EphemeralKey(self._staging.directory, run)
             try:
                 # What was exported must stay until it has been read, whatever another run of the same images removes.
-                with blobs.in_use():
-                    _publish(self._public, key.public)
-                    arrivals = Arrivals(blobs, self._go_on)
-                    if isinstance(source, Export):
-                        source.begin(arrivals, self._go_on, progress)
-                    giving = arrivals if isinstance(source, Export) else source
-                    ciphers = quick_ciphers(run)  # while the targets are asked for permission
-                    grants = [Grant.parse(entry) for entry in self._wait()]
+                with blob_staging.hold_lock():
+                    _write_atomically(self._public_key_path, key.public_key)
+                    arrivals = GrowingBlobs(blob_staging, self._raise_if_stopped)
+                    if isinstance(source, EngineExport):
+                        source.begin(arrivals, self._raise_if_stopped, progress)
+                    giving = arrivals if isinstance(source, EngineExport) else source
+                    ciphers = choose_fast_ciphers(run)  # while the targets are asked for permission
+                    grants = [PushAuthorization.parse(entry) for entry in self._wait_for_authorizations()]
                     pushed = push(grants, pieces, giving, key, self._staging, throttle, progress, run, ciphers)
-                    known = {blob.digest: blobs.size(blob.digest) for blob in bundle.blobs() if blob.size is None}
+                    known = {
+                        blob.digest: blob_staging.get_size(blob.digest)
+                        for blob in bundle.list_blobs()
+                        if blob.size is None
+                    }
             finally:
                 key.close()
-            sizes = {digest: size for digest, size in known.items() if blobs.complete(digest)}
+            sizes = {digest: size for digest, size in known.items() if blob_staging.is_complete(digest)}
             return {"pushed": [asdict(outcome) for outcome in pushed], "sizes": sizes}
 
         self._staging.create()
-        state = job.advance(self._token, work, 0, afterwards=lambda: self._leave(blobs))
-        while not self._public.exists():
-            if state.state != "running":
+        state = job.advance(self._token, work, 0, on_finish=lambda: self._clean_up(blob_staging))
+        while not self._public_key_path.exists():
+            if state.status != "running":
                 self.remove()  # it has told why, and need not wait
                 raise ImageError(f"transport: the source cannot begin: {state.error}")
-            state = job.poll(_LOOK_SECONDS)
-        return self._public.read_text()
+            state = job.poll(_POLL_SECONDS)
+        return self._public_key_path.read_text()
 
-    def advance(self, grants: Sequence[Mapping[str, Any]], seconds: float, again: bool = False) -> JobState:
+    def advance(self, authorizations: Sequence[Mapping[str, Any]], seconds: float, retry: bool = False) -> JobState:
         """Hands over the grants, once, and says how far the push is.
 
         C(again): the answer to this very call was lost. If it told the outcome, that is lost with it, and each target
         finds out for itself what it has.
         """
         if not self._staging.exists():
-            if again:
+            if retry:
                 return JobState(self._token or "", "done", result={"pushed": []})
             raise ImageError(
-                f"The source waited {WAIT_SECONDS:.0f} seconds for the targets' permission and has gone. Run again; "
+                f"The source waited {AUTHORIZATION_TIMEOUT_SECONDS:.0f} seconds for the targets' permission and has gone. Run again; "
                 "with very many targets, in batches ('serial')."
             )
-        if grants and not self._grants.exists():
-            _publish(self._grants, json.dumps(grants))
-        return Job(self._staging.folder).poll(seconds)
+        if authorizations and not self._authorizations_path.exists():
+            _write_atomically(self._authorizations_path, json.dumps(authorizations))
+        return BackgroundJob(self._staging.directory).poll(seconds)
 
     def remove(self) -> None:
         """Ends the process at its next look; it takes the folder away. One that was killed cannot."""
         if not self._staging.exists():
             return
-        if Job(self._staging.folder).running():
+        if BackgroundJob(self._staging.directory).is_running():
             with suppress(FileNotFoundError):  # it has just gone by itself
-                (self._staging.folder / "stop").touch(mode=0o600)
+                (self._staging.directory / "stop").touch(mode=0o600)
         else:
             self._staging.remove()
 
-    def _go_on(self) -> None:
-        if self._stopped():
+    def _raise_if_stopped(self) -> None:
+        if self._is_stopped():
             raise ImageError("the controller has called the push off")
 
-    def _stopped(self) -> bool:
-        return (self._staging.folder / "stop").exists()
+    def _is_stopped(self) -> bool:
+        return (self._staging.directory / "stop").exists()
 
-    def _wait(self) -> list[dict[str, Any]]:
-        deadline = time.monotonic() + WAIT_SECONDS
-        while not self._grants.exists():
-            if self._stopped() or time.monotonic() > deadline:
-                raise ImageError(f"the targets gave no permission within {WAIT_SECONDS:.0f} seconds")
-            time.sleep(_LOOK_SECONDS)
-        grants: list[dict[str, Any]] = json.loads(self._grants.read_text())
+    def _wait_for_authorizations(self) -> list[dict[str, Any]]:
+        deadline = time.monotonic() + AUTHORIZATION_TIMEOUT_SECONDS
+        while not self._authorizations_path.exists():
+            if self._is_stopped() or time.monotonic() > deadline:
+                raise ImageError(f"the targets gave no permission within {AUTHORIZATION_TIMEOUT_SECONDS:.0f} seconds")
+            time.sleep(_POLL_SECONDS)
+        grants: list[dict[str, Any]] = json.loads(self._authorizations_path.read_text())
         return grants
 
-    def _leave(self, blobs: Staging) -> None:
+    def _clean_up(self, blob_staging: Staging) -> None:
         """Keeps the outcome until it has been read, if anybody has come back at all; then leaves nothing."""
         # Without a key, the call that started this process is still to read why.
-        patience = WAIT_SECONDS if self._grants.exists() else 0.0 if self._public.exists() else _TELL_SECONDS
+        patience = (
+            AUTHORIZATION_TIMEOUT_SECONDS
+            if self._authorizations_path.exists()
+            else 0.0
+            if self._public_key_path.exists()
+            else _ERROR_READ_SECONDS
+        )
         deadline = time.monotonic() + patience
-        while not self._stopped() and time.monotonic() < deadline:
-            time.sleep(_LOOK_SECONDS)
-        blobs.remove()
+        while not self._is_stopped() and time.monotonic() < deadline:
+            time.sleep(_POLL_SECONDS)
+        blob_staging.remove()
         self._staging.remove()
 
 
-def _publish(path: Path, text: str) -> None:
+def _write_atomically(path: Path, text: str) -> None:
     new = path.with_suffix(".new")
-    with open(new, "w", opener=private_opener) as file:
+    with open(new, "w", opener=open_private) as file:
         file.write(text)
     os.replace(new, path)

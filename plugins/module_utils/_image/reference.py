@@ -19,8 +19,8 @@ _COMPONENT = re.compile(r"[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _IMAGE_ID = re.compile(r"[0-9a-f]{64}")
-_LONGEST_NAME = 255
-_LONGEST = _LONGEST_NAME + 1 + 128 + len("@sha256:") + 64
+_MAX_NAME_LENGTH = 255
+_MAX_REFERENCE_LENGTH = _MAX_NAME_LENGTH + 1 + 128 + len("@sha256:") + 64
 
 
 def is_digest(value: object) -> bool:
@@ -29,7 +29,7 @@ def is_digest(value: object) -> bool:
 
 
 @dataclass(frozen=True)
-class Reference:
+class ImageReference:
     """C([host[:port]/]path[:tag][@sha256:hex]), normalised as docker does.
 
     C(tag) is None only beside a digest; a reference without either means the tag C(latest).
@@ -41,47 +41,53 @@ class Reference:
     digest: str | None
 
     @classmethod
-    def parse(cls, text: str) -> Reference:
+    def parse(cls, text: str) -> ImageReference:
         """Raises ImageError that names the value, the rule and the way out."""
         if not isinstance(text, str) or not text:
-            raise _malformed(text, "it is empty", "Write it as [host[:port]/]path[:tag][@sha256:digest]")
-        if len(text) > _LONGEST:
-            raise _malformed(
-                text[:40] + "...", f"it has {len(text)} characters, at most {_LONGEST} are possible", "Shorten it"
+            raise _make_malformed_error(text, "it is empty", "Write it as [host[:port]/]path[:tag][@sha256:digest]")
+        if len(text) > _MAX_REFERENCE_LENGTH:
+            raise _make_malformed_error(
+                text[:40] + "...",
+                f"it has {len(text)} characters, at most {_MAX_REFERENCE_LENGTH} are possible",
+                "Shorten it",
             )
         if "://" in text:
-            raise _malformed(text, "it is a URL", f"Leave out {text.partition('://')[0]}://")
+            raise _make_malformed_error(text, "it is a URL", f"Leave out {text.partition('://')[0]}://")
         name, at, digest = text.partition("@")
         if at and not is_digest(digest):
-            raise _malformed(
+            raise _make_malformed_error(
                 text, f"{digest!r} is no digest", "A digest is sha256: and 64 lower-case hexadecimal characters"
             )
         # A colon before the last slash belongs to the host's port.
         name, colon, tag = _split_tag(name)
         if colon and not _TAG.fullmatch(tag):
-            raise _malformed(
+            raise _make_malformed_error(
                 text,
                 f"{tag!r} is no tag",
                 "A tag has 1 to 128 letters, digits, '_', '.' and '-', and does not begin with '.' or '-'",
             )
         if not name:
-            raise _malformed(text, "it has no name", "Write it as [host[:port]/]path[:tag][@sha256:digest]")
+            raise _make_malformed_error(text, "it has no name", "Write it as [host[:port]/]path[:tag][@sha256:digest]")
         if _IMAGE_ID.fullmatch(name):
-            raise _malformed(
+            raise _make_malformed_error(
                 text, "it is an image id, which names nothing elsewhere", "Give the image a tag and use that"
             )
         host, path = _split_host(name)
         if not _HOST.fullmatch(host):
-            raise _malformed(text, f"{host!r} is no host", "A host is a name or an address, and :port if need be")
+            raise _make_malformed_error(
+                text, f"{host!r} is no host", "A host is a name or an address, and :port if need be"
+            )
         for component in path.split("/"):
             if not _COMPONENT.fullmatch(component):
-                raise _malformed(
+                raise _make_malformed_error(
                     text,
                     f"{component!r} is no part of a path",
                     "Each part between slashes has lower-case letters and digits, joined by '.', '_', '__' or '-'",
                 )
-        if len(host) + 1 + len(path) > _LONGEST_NAME:
-            raise _malformed(text, f"host and path have more than {_LONGEST_NAME} characters", "Shorten the path")
+        if len(host) + 1 + len(path) > _MAX_NAME_LENGTH:
+            raise _make_malformed_error(
+                text, f"host and path have more than {_MAX_NAME_LENGTH} characters", "Shorten the path"
+            )
         return cls(host, path, tag if colon else (None if at else DEFAULT_TAG), digest or None)
 
     @property
@@ -97,24 +103,24 @@ class Reference:
         return self.path[len("library/") :] if _is_official(self.path) else self.path
 
     @property
-    def familiar(self) -> str:
+    def familiar_string(self) -> str:
         """The reference as docker shows it: C(busybox:latest)."""
-        return self.familiar_name + self._suffix()
+        return self.familiar_name + self._format_suffix()
 
     @property
-    def tagged(self) -> str | None:
+    def tagged_name(self) -> str | None:
         """The familiar name and tag, which an engine can give an image; None where only a digest is known."""
         return f"{self.familiar_name}:{self.tag}" if self.tag else None
 
     def __str__(self) -> str:
-        return self.familiar
+        return self.familiar_string
 
-    def _suffix(self) -> str:
+    def _format_suffix(self) -> str:
         return (f":{self.tag}" if self.tag else "") + (f"@{self.digest}" if self.digest else "")
 
 
-def _malformed(text: object, problem: str, way_out: str) -> ImageError:
-    return ImageError(f"The image reference {text!r} is malformed: {problem}. {way_out}.")
+def _make_malformed_error(text: object, problem: str, suggestion: str) -> ImageError:
+    return ImageError(f"The image reference {text!r} is malformed: {problem}. {suggestion}.")
 
 
 def _split_tag(name: str) -> tuple[str, str, str]:
@@ -143,11 +149,11 @@ _ARCHITECTURES = {"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64", "i38
 _ARM_MACHINES = {"armhf": "v7", "armv7l": "v7", "armel": "v6", "armv6l": "v6", "armv8l": "v7"}
 # The variant that an architecture has when none is written.
 _DEFAULT_VARIANTS = {"arm": "v7", "arm64": "v8", "amd64": "v1"}
-_PART = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_PLATFORM_PART = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
 @dataclass(frozen=True)
-class Platform:
+class ImagePlatform:
     """C(os/architecture[/variant]). Compare with C(matches): C(linux/arm64) and C(linux/arm64/v8) are the same."""
 
     os: str
@@ -155,18 +161,18 @@ class Platform:
     variant: str = ""
 
     @classmethod
-    def parse(cls, text: str) -> Platform:
+    def parse(cls, text: str) -> ImagePlatform:
         """Raises ImageError that names the value and the rule."""
         parts = text.split("/") if isinstance(text, str) else []
-        if len(parts) not in (2, 3) or not all(_PART.fullmatch(part) for part in parts):
+        if len(parts) not in (2, 3) or not all(_PLATFORM_PART.fullmatch(part) for part in parts):
             raise ImageError(
                 f"The platform {text!r} is malformed. Write it as os/architecture or os/architecture/variant, "
                 "such as linux/amd64 or linux/arm/v7."
             )
-        return cls.of(*parts)
+        return cls.from_parts(*parts)
 
     @classmethod
-    def known(cls, text: str) -> Platform | None:
+    def parse_or_none(cls, text: str) -> ImagePlatform | None:
         """What an engine or a config says; None where that is no platform."""
         try:
             return cls.parse(text)
@@ -174,7 +180,7 @@ class Platform:
             return None
 
     @classmethod
-    def of(cls, os: str, architecture: str, variant: str = "") -> Platform:
+    def from_parts(cls, os: str, architecture: str, variant: str = "") -> ImagePlatform:
         """With the architecture's usual name: C(x86_64) is C(amd64), C(aarch64) is C(arm64)."""
         os, architecture, variant = os.lower(), architecture.lower(), variant.lower()
         if architecture in _ARM_MACHINES:
@@ -184,21 +190,21 @@ class Platform:
         return cls(os, _ARCHITECTURES.get(architecture, architecture), variant)
 
     @classmethod
-    def of_this_host(cls) -> Platform:
+    def detect_host(cls) -> ImagePlatform:
         """What an engine on this host runs."""
-        return cls.of("linux", platform.machine())
+        return cls.from_parts("linux", platform.machine())
 
-    def matches(self, other: Platform) -> bool:
+    def matches(self, other: ImagePlatform) -> bool:
         """Whether both are the same platform, a missing variant standing for the architecture's default."""
-        return self._normalised() == other._normalised()
+        return self._get_comparison_key() == other._get_comparison_key()
 
-    def contradicts(self, other: Platform) -> bool:
+    def contradicts(self, other: ImagePlatform) -> bool:
         """Whether they cannot be the same platform. Many configs leave the variant out, which contradicts nothing."""
         if not self.variant or not other.variant:
             return (self.os, self.architecture) != (other.os, other.architecture)
         return not self.matches(other)
 
-    def _normalised(self) -> tuple[str, str, str]:
+    def _get_comparison_key(self) -> tuple[str, str, str]:
         return self.os, self.architecture, self.variant or _DEFAULT_VARIANTS.get(self.architecture, "")
 
     def __str__(self) -> str:

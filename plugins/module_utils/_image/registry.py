@@ -18,35 +18,35 @@ from typing import Any, Callable, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 from .errors import ImageError
-from .http import Client, HttpStatusError, Reader, Response, basic, redacted
+from .http import HttpBodyReader, HttpClient, HttpResponse, HttpStatusError, format_basic_auth, redact_url
 from .manifest import (
     CONFIG_LIMIT,
     INDEX_TYPES,
     MANIFEST_LIMIT,
     MANIFEST_TYPES,
-    Config,
-    Index,
+    ImageConfig,
+    ImageIndex,
+    ImageManifest,
     IndexEntry,
-    Manifest,
     check_layers,
-    document_type,
+    detect_media_type,
     load_json,
     parse_config,
     parse_index,
     parse_manifest,
 )
 from .model import Blob
-from .reference import DOCKER_HUB, Platform, Reference
-from .run import Run
+from .reference import DOCKER_HUB, ImagePlatform, ImageReference
+from .run_command import RunCommand
 
 _DOCKER_HUB_API = "registry-1.docker.io"
 # Docker keeps the login to its hub under the address of the registry protocol before last.
-_DOCKER_HUB_LOGIN = "https://index.docker.io/v1/"
+_DOCKER_HUB_LOGIN_KEY = "https://index.docker.io/v1/"
 _TOKEN_LIMIT = 1024 * 1024
 _TOKEN_USER = "<token>"  # noqa: S105  the user name that helpers give for an identity token
 _CLIENT_ID = "daytwo.aws"
 _ANONYMOUS = ""
-_LOGIN_HINT = (
+_LOGIN_SUGGESTION = (
     "Set the user name and password of an account that may pull it, or the docker config file that holds its login. "
     "Some registries answer so for what does not exist: check the name, too."
 )
@@ -55,7 +55,7 @@ _T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
-class Credentials:
+class RegistryCredentials:
     """A user name with a password, or an identity token, which a token server exchanges for others."""
 
     username: str
@@ -64,7 +64,7 @@ class Credentials:
 
 
 @dataclass(frozen=True)
-class Resolved:
+class ResolvedImage:
     """One image of one platform, as the registry has it; every digest was computed from the bytes.
 
     C(manifest) and C(config) are the registry's own bytes. C(index_digest) is the digest of the index that the
@@ -78,7 +78,7 @@ class Resolved:
     config_blob: Blob
     layers: tuple[Blob, ...]
     diff_ids: tuple[str, ...]
-    platform: Platform
+    platform: ImagePlatform
     index_digest: str | None
 
     @property
@@ -91,7 +91,7 @@ class Resolved:
 
 
 @dataclass(frozen=True)
-class _Document:
+class _ManifestDocument:
     """A manifest or an index as it was fetched."""
 
     data: bytes = field(repr=False)
@@ -104,16 +104,18 @@ class Registry:
     """One registry. Threads may share it; a token is fetched once per repository and renewed when it is refused."""
 
     def __init__(
-        self, client: Client, host: str, plain_http: bool = False, credentials: Credentials | None = None
+        self, client: HttpClient, host: str, plain_http: bool = False, credentials: RegistryCredentials | None = None
     ) -> None:
         self.host = host
         self._client = client
         self._credentials = credentials
         self._base = f"{'http' if plain_http else 'https'}://{_DOCKER_HUB_API if host == DOCKER_HUB else host}/"
         self._lock = threading.Lock()
-        self._authorization: dict[str, str] = {}
+        self._authorizations: dict[str, str] = {}
 
-    def resolve(self, reference: Reference, platform: Platform | None = None, must_match: bool = True) -> Resolved:
+    def resolve(
+        self, reference: ImageReference, platform: ImagePlatform | None = None, must_match: bool = True
+    ) -> ResolvedImage:
         """The image that a reference names. An index needs a platform; without one it is that of this host.
 
         C(must_match): also what is no index must be for the platform; else that only chooses in an index.
@@ -121,20 +123,22 @@ class Registry:
         """
         if reference.host != self.host:
             raise ImageError(f"{reference} is not in the registry {self.host}.")
-        named = self._named(reference)
+        named = self._fetch_referenced(reference)
         document, index_digest = named, None
-        if document_type(named.data, named.content_type, named.where) in INDEX_TYPES:
-            entry = _choose(
-                parse_index(named.data, named.content_type, named.where), platform or Platform.of_this_host(), reference
+        if detect_media_type(named.data, named.content_type, named.where) in INDEX_TYPES:
+            entry = _choose_entry(
+                parse_index(named.data, named.content_type, named.where),
+                platform or ImagePlatform.detect_host(),
+                reference,
             )
-            document, index_digest = self._manifest(reference, entry.blob.digest), named.digest
+            document, index_digest = self._fetch_manifest(reference, entry.blob.digest), named.digest
             if entry.blob.size != len(document.data):
                 raise ImageError(
                     f"{document.where} has {len(document.data)} bytes, the index says {entry.blob.size}; it is damaged."
                 )
-            platform = platform or entry.platform or Platform.of_this_host()
+            platform = platform or entry.platform or ImagePlatform.detect_host()
         manifest = parse_manifest(document.data, document.content_type, document.where)
-        data, config = self._config(reference, manifest)
+        data, config = self._fetch_config(reference, manifest)
         check_layers(manifest, config, str(reference))
         must_match = must_match or index_digest is not None
         if must_match and platform is not None and config.platform.contradicts(platform):
@@ -142,7 +146,7 @@ class Registry:
                 f"{reference} is for {config.platform}, wanted was {platform}. "
                 f"Leave the platform out, or name an image for {platform}."
             )
-        return Resolved(
+        return ResolvedImage(
             manifest=document.data,
             media_type=manifest.media_type,
             digest=document.digest,
@@ -155,35 +159,37 @@ class Registry:
         )
 
     @contextmanager
-    def open_blob(self, repository: str, digest: str, start: int = 0, end: int | None = None) -> Iterator[Reader]:
+    def open_blob(
+        self, repository: str, digest: str, start: int = 0, end: int | None = None
+    ) -> Iterator[HttpBodyReader]:
         """A blob as a stream, from byte C(start) to before byte C(end). C(repository) is a reference's C(path).
 
         The redirect to the registry's storage is followed, without the registry's authorization. What is read is not
         verified: the caller computes the digest.
         """
-        url = self.blob_url(repository, digest)
+        url = self.get_blob_url(repository, digest)
         with ExitStack() as stack:
 
-            def open_with(headers: Mapping[str, str]) -> Reader:
+            def open_with(headers: Mapping[str, str]) -> HttpBodyReader:
                 return stack.enter_context(self._client.open_stream(url, headers, start, end))
 
-            yield self._authorised(repository, f"blob {digest} of {repository}", open_with)
+            yield self._request_authorized(repository, f"blob {digest} of {repository}", open_with)
 
-    def blob_url(self, repository: str, digest: str) -> str:
+    def get_blob_url(self, repository: str, digest: str) -> str:
         """Where a blob is; it is no secret, and usually needs authorization."""
         return f"{self._base}v2/{repository}/blobs/{digest}"
 
     # -- documents
 
-    def _named(self, reference: Reference) -> _Document:
+    def _fetch_referenced(self, reference: ImageReference) -> _ManifestDocument:
         """What the reference names. A tag beside a digest must agree with it, or one of them is not meant."""
         if reference.tag is None:
-            return self._manifest(reference, reference.digest or "")
-        document = self._manifest(reference, reference.tag)
+            return self._fetch_manifest(reference, reference.digest or "")
+        document = self._fetch_manifest(reference, reference.tag)
         if reference.digest is None or document.digest == reference.digest:
             return document
         hint = f"Leave out the one that you do not mean: :{reference.tag} or @{reference.digest}."
-        if document_type(document.data, document.content_type, document.where) in INDEX_TYPES:
+        if detect_media_type(document.data, document.content_type, document.where) in INDEX_TYPES:
             entries = parse_index(document.data, document.content_type, document.where).entries
             for entry in (entry for entry in entries if entry.blob.digest == reference.digest):
                 hint = f"The tag names an index, and the digest its image for {entry.platform}: leave out the tag."
@@ -192,12 +198,12 @@ class Registry:
             f"is {document.digest}, wanted was {reference.digest}. {hint}"
         )
 
-    def _manifest(self, reference: Reference, tag_or_digest: str) -> _Document:
+    def _fetch_manifest(self, reference: ImageReference, tag_or_digest: str) -> _ManifestDocument:
         where = f"the manifest {tag_or_digest} of {reference.name}"
         url = f"{self._base}v2/{reference.path}/manifests/{tag_or_digest}"
         accept = {"Accept": ", ".join(MANIFEST_TYPES + INDEX_TYPES)}
         answer = self._get(reference.path, where, url, accept, MANIFEST_LIMIT)
-        digest = _digest_of(answer.body)
+        digest = _compute_digest(answer.body)
         if ":" in tag_or_digest and digest != tag_or_digest:
             raise ImageError(f"{where}: the bytes that the registry sent have the digest {digest}; they are damaged.")
         announced = answer.headers.get("docker-content-digest", "").strip()
@@ -206,65 +212,65 @@ class Registry:
                 f"{where}: the registry announces {announced[:80]}, the bytes that it sent have the digest {digest}; "
                 "they are damaged."
             )
-        return _Document(answer.body, answer.headers.get("content-type", ""), digest, where)
+        return _ManifestDocument(answer.body, answer.headers.get("content-type", ""), digest, where)
 
-    def _config(self, reference: Reference, manifest: Manifest) -> tuple[bytes, Config]:
+    def _fetch_config(self, reference: ImageReference, manifest: ImageManifest) -> tuple[bytes, ImageConfig]:
         digest = manifest.config.digest
         where = f"the config {digest} of {reference.name}"
-        data = self._get(reference.path, where, self.blob_url(reference.path, digest), {}, CONFIG_LIMIT).body
-        if len(data) != manifest.config.size or _digest_of(data) != digest:
+        data = self._get(reference.path, where, self.get_blob_url(reference.path, digest), {}, CONFIG_LIMIT).body
+        if len(data) != manifest.config.size or _compute_digest(data) != digest:
             raise ImageError(
-                f"{where}: the registry sent {len(data)} bytes with the digest {_digest_of(data)}, "
+                f"{where}: the registry sent {len(data)} bytes with the digest {_compute_digest(data)}, "
                 f"the manifest says {manifest.config.size} bytes; they are damaged."
             )
         return data, parse_config(data, where)
 
-    def _get(self, repository: str, what: str, url: str, headers: Mapping[str, str], limit: int) -> Response:
-        def get(authorization: Mapping[str, str]) -> Response:
+    def _get(self, repository: str, what: str, url: str, headers: Mapping[str, str], limit: int) -> HttpResponse:
+        def get(authorization: Mapping[str, str]) -> HttpResponse:
             return self._client.request("GET", url, {**headers, **authorization}, ok=(200,), limit=limit)
 
-        return self._authorised(repository, what, get)
+        return self._request_authorized(repository, what, get)
 
     # -- authorization
 
-    def _authorised(self, repository: str, what: str, ask: Callable[[Mapping[str, str]], _T]) -> _T:
+    def _request_authorized(self, repository: str, what: str, send_request: Callable[[Mapping[str, str]], _T]) -> _T:
         """Asks with what was granted before; a refusal is answered once, with new authorization."""
-        used = self._authorization.get(repository, _ANONYMOUS)
+        used = self._authorizations.get(repository, _ANONYMOUS)
         try:
             try:
-                return ask(_header(used))
+                return send_request(_build_auth_header(used))
             except HttpStatusError as error:
                 # Storage that the registry redirects to may answer 401 too; it gets no credentials.
                 if error.status != 401 or not error.url.startswith(self._base):
                     raise
                 challenge = error
-            return ask(_header(self._authorise(repository, challenge, used)))
+            return send_request(_build_auth_header(self._authorize(repository, challenge, used)))
         except HttpStatusError as error:
-            raise self._explained(error, what) from None
+            raise self._explain_error(error, what) from None
 
-    def _authorise(self, repository: str, challenge: HttpStatusError, refused: str) -> str:
+    def _authorize(self, repository: str, challenge: HttpStatusError, rejected: str) -> str:
         with self._lock:
-            known = self._authorization.get(repository, _ANONYMOUS)
-            if known == refused:
-                known = self._new_authorization(repository, challenge)
-                self._authorization[repository] = known
+            known = self._authorizations.get(repository, _ANONYMOUS)
+            if known == rejected:
+                known = self._create_authorization(repository, challenge)
+                self._authorizations[repository] = known
             return known
 
-    def _new_authorization(self, repository: str, refusal: HttpStatusError) -> str:
-        challenges = parse_challenges(refusal.headers.get("www-authenticate", ""))
+    def _create_authorization(self, repository: str, rejection: HttpStatusError) -> str:
+        challenges = parse_challenges(rejection.headers.get("www-authenticate", ""))
         if "bearer" in challenges:
-            return "Bearer " + self._token(repository, challenges["bearer"])
+            return "Bearer " + self._fetch_token(repository, challenges["bearer"])
         if "basic" in challenges and self._credentials is not None and not self._credentials.identity_token:
-            return basic(self._credentials.username, self._credentials.password)
-        raise refusal
+            return format_basic_auth(self._credentials.username, self._credentials.password)
+        raise rejection
 
-    def _token(self, repository: str, challenge: Mapping[str, str]) -> str:
+    def _fetch_token(self, repository: str, challenge: Mapping[str, str]) -> str:
         realm = challenge.get("realm", "")
         if urlsplit(realm).scheme not in ("http", "https"):
             raise ImageError(f"The registry {self.host} asks for a token, but does not say where it is to be had.")
         if self._base.startswith("https:") and not realm.startswith("https:"):
             raise ImageError(
-                f"The registry {self.host} asks for a token from {redacted(realm)}, without TLS. "
+                f"The registry {self.host} asks for a token from {redact_url(realm)}, without TLS. "
                 "The password is not sent there: mend the registry's settings."
             )
         query = {
@@ -273,21 +279,21 @@ class Registry:
         }
         query = {name: value for name, value in query.items() if value}
         try:
-            answer = self._ask_token_server(realm, query)
+            answer = self._request_token(realm, query)
         except HttpStatusError as error:
             if error.status not in (400, 401, 403, 404):
                 raise
             raise ImageError(
-                f"The token server {redacted(realm)} of the registry {self.host} refuses {self._who()} a token: "
-                f"{error.answer or error.status}. {_LOGIN_HINT}"
+                f"The token server {redact_url(realm)} of the registry {self.host} refuses {self._describe_login()} a token: "
+                f"{error.service_error or error.status}. {_LOGIN_SUGGESTION}"
             ) from None
-        document = load_json(answer.body, _TOKEN_LIMIT, f"the answer of the token server {redacted(realm)}")
+        document = load_json(answer.body, _TOKEN_LIMIT, f"the answer of the token server {redact_url(realm)}")
         token = (document.get("token") or document.get("access_token")) if isinstance(document, dict) else None
         if not isinstance(token, str) or not re.fullmatch(r"[!-~]+", token):
-            raise ImageError(f"The token server {redacted(realm)} gave no token.")
+            raise ImageError(f"The token server {redact_url(realm)} gave no token.")
         return token
 
-    def _ask_token_server(self, realm: str, query: Mapping[str, str]) -> Response:
+    def _request_token(self, realm: str, query: Mapping[str, str]) -> HttpResponse:
         credentials = self._credentials
         if credentials is not None and credentials.identity_token:
             form = {"grant_type": "refresh_token", "client_id": _CLIENT_ID, "refresh_token": credentials.identity_token}
@@ -299,38 +305,40 @@ class Registry:
                 ok=(200,),
                 limit=_TOKEN_LIMIT,
             )
-        headers = _header(basic(credentials.username, credentials.password) if credentials else _ANONYMOUS)
+        headers = _build_auth_header(
+            format_basic_auth(credentials.username, credentials.password) if credentials else _ANONYMOUS
+        )
         url = realm + ("&" if "?" in realm else "?") + urlencode(query)
         return self._client.request("GET", url, headers, ok=(200,), limit=_TOKEN_LIMIT)
 
-    def _who(self) -> str:
+    def _describe_login(self) -> str:
         if self._credentials is None:
             return "a request without login"
         return f"the user {self._credentials.username!r}" if self._credentials.username else "the identity token"
 
-    def _explained(self, error: HttpStatusError, what: str) -> ImageError:
+    def _explain_error(self, error: HttpStatusError, what: str) -> ImageError:
         """What an operator can do about the registry's refusal."""
         if error.status == 404:
             return ImageError(
-                f"The registry {self.host} does not have {what}: {error.answer or error.status}. "
+                f"The registry {self.host} does not have {what}: {error.service_error or error.status}. "
                 "Check the name and the tag."
             )
         if error.status in (401, 403) and error.url.startswith(self._base):
             return ImageError(
-                f"The registry {self.host} denies {self._who()} {what}: {error.answer or error.status}. {_LOGIN_HINT}"
+                f"The registry {self.host} denies {self._describe_login()} {what}: {error.service_error or error.status}. {_LOGIN_SUGGESTION}"
             )
         return error
 
 
-def _header(authorization: str) -> dict[str, str]:
+def _build_auth_header(authorization: str) -> dict[str, str]:
     return {"Authorization": authorization} if authorization else {}
 
 
-def _digest_of(data: bytes) -> str:
+def _compute_digest(data: bytes) -> str:
     return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
-def _choose(index: Index, platform: Platform, reference: Reference) -> IndexEntry:
+def _choose_entry(index: ImageIndex, platform: ImagePlatform, reference: ImageReference) -> IndexEntry:
     """The entry for a platform. One without a platform counts where it is the only one: its config decides."""
     for entry in index.entries:
         if entry.platform is not None and entry.platform.matches(platform):
@@ -366,15 +374,15 @@ def find_credentials(
     username: str | None = None,
     password: str | None = None,
     docker_config: str | None = None,
-    run: Run | None = None,
-) -> Credentials | None:
+    run: RunCommand | None = None,
+) -> RegistryCredentials | None:
     """The login for a registry: user name and password, else what the docker config file holds or its helpers know.
 
     C(docker_config) is a file, or a folder with C(config.json) in it. C(run) runs a credential helper. None where
     nobody has a login.
     """
     if username:
-        return Credentials(username, password or "")
+        return RegistryCredentials(username, password or "")
     if not docker_config:
         return None
     path = Path(docker_config).expanduser()
@@ -388,19 +396,19 @@ def find_credentials(
     auths, helpers, store = (
         document.get(key) if isinstance(document, dict) else None for key in ("auths", "credHelpers", "credsStore")
     )
-    server = _DOCKER_HUB_LOGIN if host == DOCKER_HUB else host
+    server = _DOCKER_HUB_LOGIN_KEY if host == DOCKER_HUB else host
     helper = helpers.get(server) or helpers.get(host) if isinstance(helpers, dict) else None
     helper = helper or store
     if helper:
-        found = _ask_helper(helper, server, where, run)
+        found = _run_credential_helper(helper, server, where, run)
         if found is not None:
             return found
-    return _stored(auths, server, where) if isinstance(auths, dict) else None
+    return _find_stored_credentials(auths, server, where) if isinstance(auths, dict) else None
 
 
-def _stored(auths: Mapping[str, Any], server: str, where: str) -> Credentials | None:
+def _find_stored_credentials(auths: Mapping[str, Any], server: str, where: str) -> RegistryCredentials | None:
     """A login in the file itself. Keys are hosts, or the URLs of older logins."""
-    for key in [server, *(key for key in auths if key != server and _host_of(key) == _host_of(server))]:
+    for key in [server, *(key for key in auths if key != server and _parse_host(key) == _parse_host(server))]:
         entry = auths.get(key)
         if not isinstance(entry, dict) or not entry:
             continue
@@ -417,15 +425,15 @@ def _stored(auths: Mapping[str, Any], server: str, where: str) -> Credentials | 
         if not all(isinstance(value, str) for value in (username, password, token)):
             raise ImageError(f"{where}: the login for {key} is no text. Log in again with docker login.")
         if username or token:
-            return Credentials(username, password, token)
+            return RegistryCredentials(username, password, token)
     return None
 
 
-def _host_of(key: str) -> str:
+def _parse_host(key: str) -> str:
     return re.sub(r"^https?://", "", key).partition("/")[0]
 
 
-def _ask_helper(name: Any, server: str, where: str, run: Run | None) -> Credentials | None:
+def _run_credential_helper(name: Any, server: str, where: str, run: RunCommand | None) -> RegistryCredentials | None:
     """Runs docker-credential-NAME get, which reads the registry from its input and writes JSON."""
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
         raise ImageError(f"{where}: it names a credential helper that cannot be a program's name.")
@@ -454,4 +462,8 @@ def _ask_helper(name: Any, server: str, where: str, run: Run | None) -> Credenti
         raise ImageError(f"The credential helper {program} gave no login for {server}.") from None
     if not isinstance(username, str) or not isinstance(secret, str):
         raise ImageError(f"The credential helper {program} gave no login for {server}.")
-    return Credentials("", identity_token=secret) if username == _TOKEN_USER else Credentials(username, secret)
+    return (
+        RegistryCredentials("", identity_token=secret)
+        if username == _TOKEN_USER
+        else RegistryCredentials(username, secret)
+    )

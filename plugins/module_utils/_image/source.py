@@ -11,43 +11,43 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Optional
 
-from .archive import stage_saved
+from .archive import stage_from_archive
 from .errors import ImageError
 from .manifest import MANIFEST_TYPES
-from .model import DOCKER_CONFIG, DOCKER_LAYER, Blob, Bundle, Image, Layer, StoredImage
-from .reference import Platform, Reference
+from .model import DOCKER_CONFIG, DOCKER_LAYER, Blob, Bundle, BundleImage, Layer, StoredImage
+from .reference import ImagePlatform, ImageReference
 from .registry import Registry, find_credentials
 from .transfer import BlobSource
 
 if TYPE_CHECKING:
-    from .arrivals import Arrivals
-    from .engine import Engine, Progress
-    from .http import Client, Readable
-    from .run import Run
+    from .engine import Engine, ProgressCallback
+    from .growing_blobs import GrowingBlobs
+    from .http import HttpClient, Readable
+    from .run_command import RunCommand
     from .staging import Staging
-    from .transfer import Transfer
+    from .transfer import TransferRequest
 
-_DEFAULT_LOGINS = "~/.docker/config.json"
+_DEFAULT_DOCKER_CONFIG = "~/.docker/config.json"
 
 
 @dataclass(frozen=True)
-class WantedImage:
+class RequestedImage:
     """One entry of the option C(images). C(tag) is the name that the image gets on targets.
 
     C(platform_given): the entry names its platform; else C(platform) only chooses among several.
     """
 
-    reference: Reference
-    platform: Optional[Platform]
+    reference: ImageReference
+    platform: Optional[ImagePlatform]
     tag: str
     platform_given: bool = False
 
     @classmethod
-    def parse(cls, entry: Mapping[str, Any], default: Optional[str] = None) -> WantedImage:
-        reference = Reference.parse(str(entry["name"]))
+    def parse(cls, entry: Mapping[str, Any], default: Optional[str] = None) -> RequestedImage:
+        reference = ImageReference.parse(str(entry["name"]))
         tag_as = entry.get("tag_as")
-        given = Reference.parse(str(tag_as)) if tag_as else reference
-        if given.tagged is None:
+        given = ImageReference.parse(str(tag_as)) if tag_as else reference
+        if given.tagged_name is None:
             raise ImageError(
                 f"images: {reference} names a digest only, and an engine that loads an image keeps no registry digest. "
                 "Give tag_as, the name that the image shall have on the targets."
@@ -56,19 +56,19 @@ class WantedImage:
             raise ImageError(f"images: tag_as {tag_as!r} must be a name and a tag, without a digest.")
         asked = entry.get("platform")
         platform = asked or default
-        return cls(reference, Platform.parse(str(platform)) if platform else None, given.tagged, bool(asked))
+        return cls(reference, ImagePlatform.parse(str(platform)) if platform else None, given.tagged_name, bool(asked))
 
 
-def parse_wanted(
+def parse_requested_images(
     entries: Sequence[Mapping[str, Any]], default_platform: Optional[str] = None
-) -> tuple[WantedImage, ...]:
+) -> tuple[RequestedImage, ...]:
     """All entries, or one error that names every bad one. C(default_platform): of entries that name none."""
     if not entries:
         raise ImageError("images: is empty. Name at least one image.")
     wanted, problems = [], []
     for entry in entries:
         try:
-            wanted.append(WantedImage.parse(entry, default_platform))
+            wanted.append(RequestedImage.parse(entry, default_platform))
         except ImageError as error:
             problems.append(str(error))
     tags = [image.tag for image in wanted]
@@ -83,7 +83,7 @@ def parse_wanted(
 
 
 @dataclass(frozen=True)
-class Login:
+class RegistryLogin:
     """How to reach registries: the options of the module that say so."""
 
     username: Optional[str] = None
@@ -93,7 +93,7 @@ class Login:
 
 
 @dataclass(frozen=True)
-class Offer:
+class SourceOffer:
     """What a source can give: the bundle, and estimated bytes of blobs whose size it cannot know beforehand."""
 
     bundle: Bundle
@@ -103,54 +103,54 @@ class Offer:
 class RegistrySource(BlobSource):
     """Images as their registries have them; no engine takes part."""
 
-    def __init__(self, client: Client, login: Login, run: Optional[Run] = None) -> None:
+    def __init__(self, client: HttpClient, login: RegistryLogin, run: Optional[RunCommand] = None) -> None:
         """C(run) runs the credential helpers that a login may name."""
         self._client = client
         self._login = login
         self._run = run
         self._registries: dict[str, Registry] = {}
 
-    def offer(self, wanted: Sequence[WantedImage]) -> Offer:
-        hosts = sorted({image.reference.host for image in wanted})
+    def make_offer(self, requested: Sequence[RequestedImage]) -> SourceOffer:
+        hosts = sorted({image.reference.host for image in requested})
         if self._login.username and len(hosts) > 1:
             raise ImageError(
                 f"registry_username: would be offered to {' and '.join(hosts)}. Use registry_config_path, which has a "
                 "login for each registry, or name the images of one registry at a time."
             )
-        return Offer(Bundle(tuple(_all(self._image, wanted))), {})
+        return SourceOffer(Bundle(tuple(_collect_images(self._resolve_image, requested))), {})
 
     @contextmanager
-    def open(self, transfer: Transfer) -> Iterator[Readable]:
-        reference = Reference.parse(transfer.reference)
-        registry = self._registry(reference.host)
+    def open(self, transfer: TransferRequest) -> Iterator[Readable]:
+        reference = ImageReference.parse(transfer.reference)
+        registry = self._get_registry(reference.host)
         if transfer.media_type in MANIFEST_TYPES:
-            manifest = registry.resolve(Reference(reference.host, reference.path, None, transfer.digest)).manifest
+            manifest = registry.resolve(ImageReference(reference.host, reference.path, None, transfer.digest)).manifest
             yield io.BytesIO(manifest)
             return
         end = transfer.offset + transfer.length if transfer.number else None
         with registry.open_blob(reference.path, transfer.digest, transfer.offset, end) as reader:
             yield reader
 
-    def _registry(self, host: str) -> Registry:
+    def _get_registry(self, host: str) -> Registry:
         if host not in self._registries:
             path = self._login.config_path
-            if path is None and os.path.exists(os.path.expanduser(_DEFAULT_LOGINS)):
-                path = _DEFAULT_LOGINS
+            if path is None and os.path.exists(os.path.expanduser(_DEFAULT_DOCKER_CONFIG)):
+                path = _DEFAULT_DOCKER_CONFIG
             credentials = find_credentials(host, self._login.username, self._login.password, path, self._run)
             self._registries[host] = Registry(self._client, host, self._login.plain_http, credentials)
         return self._registries[host]
 
-    def _image(self, wanted: WantedImage) -> Image:
-        registry = self._registry(wanted.reference.host)
-        resolved = registry.resolve(wanted.reference, wanted.platform, must_match=wanted.platform_given)
-        return Image(
-            reference=wanted.reference.familiar,
-            tag=wanted.tag,
+    def _resolve_image(self, requested: RequestedImage) -> BundleImage:
+        registry = self._get_registry(requested.reference.host)
+        resolved = registry.resolve(requested.reference, requested.platform, must_match=requested.platform_given)
+        return BundleImage(
+            reference=requested.reference.familiar_string,
+            tag=requested.tag,
             platform=str(resolved.platform),
             manifest=resolved.manifest_blob,
             config=resolved.config_blob,
             layers=tuple(Layer(blob, diff_id) for blob, diff_id in zip(resolved.layers, resolved.diff_ids)),
-            platform_given=wanted.platform_given,
+            platform_given=requested.platform_given,
         )
 
 
@@ -160,64 +160,64 @@ class EngineSource:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def offer(self, wanted: Sequence[WantedImage]) -> Offer:
+    def make_offer(self, requested: Sequence[RequestedImage]) -> SourceOffer:
         estimates: dict[str, int] = {}
 
-        def image(entry: WantedImage) -> Image:
-            stored = self._stored(entry)
-            for diff_id, size in zip(stored.diff_ids, self._engine.layer_sizes(stored)):
+        def image(entry: RequestedImage) -> BundleImage:
+            stored = self._find_stored_image(entry)
+            for diff_id, size in zip(stored.diff_ids, self._engine.estimate_layer_sizes(stored)):
                 # Where the engine tells no layer's size, an equal share of the whole is the nearest guess.
                 estimates[diff_id] = size if size is not None else stored.size // len(stored.diff_ids)
-            return _as_image(entry, stored)
+            return _to_bundle_image(entry, stored)
 
-        return Offer(Bundle(tuple(_all(image, wanted))), estimates)
+        return SourceOffer(Bundle(tuple(_collect_images(image, requested))), estimates)
 
     def stage(
         self,
-        wanted: Sequence[WantedImage],
+        requested: Sequence[RequestedImage],
         digests: Collection[str],
         staging: Staging,
-        progress: Progress,
-        arrivals: Optional[Arrivals] = None,
+        progress: ProgressCallback,
+        growing_blobs: Optional[GrowingBlobs] = None,
     ) -> None:
         """Has the engine write its archives, and keeps the blobs with these digests."""
-        for entry in wanted:
-            self._stage_image(entry, digests, staging, progress, arrivals)
+        for entry in requested:
+            self._stage_image(entry, digests, staging, progress, growing_blobs)
 
     def _stage_image(
         self,
-        entry: WantedImage,
+        entry: RequestedImage,
         digests: Collection[str],
         staging: Staging,
-        progress: Progress,
-        arrivals: Optional[Arrivals],
+        progress: ProgressCallback,
+        growing_blobs: Optional[GrowingBlobs],
     ) -> None:
-        stored = self._stored(entry)
-        stage_saved(
+        stored = self._find_stored_image(entry)
+        stage_from_archive(
             lambda: self._engine.export(stored),
             staging,
             {str(stored.config_digest), *stored.diff_ids} & set(digests),
             lambda done: progress(f"reading {entry.reference} from the engine", done, max(done, stored.size)),
-            arrivals,
+            growing_blobs,
         )
 
-    def _stored(self, entry: WantedImage) -> StoredImage:
+    def _find_stored_image(self, entry: RequestedImage) -> StoredImage:
         reference = entry.reference
-        stored = self._engine.find(reference.familiar)
+        stored = self._engine.find(reference.familiar_string)
         if stored is None:
             raise ImageError(
                 f"images: the engine on the source has no {reference}. See its images there, or use source=registry."
             )
         if reference.tag and reference.digest:
             # An engine resolves such a reference by its digest alone.
-            tagged = self._engine.find(str(reference.tagged))
+            tagged = self._engine.find(str(reference.tagged_name))
             if tagged is None or tagged.engine_id != stored.engine_id:
                 raise ImageError(
                     f"images: {reference} names two images: the engine on the source has {reference.digest}, but "
-                    f"{reference.tagged} is {'another one' if tagged else 'not there'}. Leave out the one that you do "
+                    f"{reference.tagged_name} is {'another one' if tagged else 'not there'}. Leave out the one that you do "
                     "not mean."
                 )
-        if entry.platform_given and entry.platform and Platform.parse(stored.platform).contradicts(entry.platform):
+        if entry.platform_given and entry.platform and ImagePlatform.parse(stored.platform).contradicts(entry.platform):
             raise ImageError(
                 f"images: {reference} is there for {stored.platform}, not for {entry.platform}. Leave platform out, or "
                 "use source=registry."
@@ -225,13 +225,13 @@ class EngineSource:
         return stored
 
 
-def _as_image(entry: WantedImage, stored: StoredImage) -> Image:
+def _to_bundle_image(entry: RequestedImage, stored: StoredImage) -> BundleImage:
     if stored.config_digest is None:
         raise ImageError(
             f"images: the engine does not tell the config digest of {entry.reference}; use source=registry."
         )
-    return Image(
-        reference=entry.reference.familiar,
+    return BundleImage(
+        reference=entry.reference.familiar_string,
         tag=entry.tag,
         platform=stored.platform,
         manifest=None,
@@ -242,12 +242,12 @@ def _as_image(entry: WantedImage, stored: StoredImage) -> Image:
     )
 
 
-def _all(make: Any, wanted: Sequence[WantedImage]) -> list[Image]:
+def _collect_images(resolve_image: Any, requested: Sequence[RequestedImage]) -> list[BundleImage]:
     """All images, or one error that names every one that is not to be had: before anything is written."""
     images, problems = [], []
-    for entry in wanted:
+    for entry in requested:
         try:
-            images.append(make(entry))
+            images.append(resolve_image(entry))
         except ImageError as error:
             problems.append(str(error))
     if problems:

@@ -22,22 +22,22 @@ from typing import IO, Any, Callable, Optional
 
 from . import receiver
 from .deflate import Deflater
-from .engine import Progress
+from .engine import ProgressCallback
 from .errors import ImageError
 from .http import HttpError, Readable
-from .model import PLAIN_LAYERS, checked_digest, hex_of
-from .program import Program
-from .run import Run
-from .staging import Staging, private_opener
+from .model import UNCOMPRESSED_LAYER_TYPES, get_digest_hex, parse_digest
+from .program import PipedProgram
+from .run_command import RunCommand
+from .staging import Staging, open_private
 from .throttle import Throttle
-from .transfer import BlobSource, Piece, Transfer
+from .transfer import BlobDescriptor, BlobSource, TransferRequest
 
-_TARGETS_AT_ONCE = 4
-_ATTEMPTS = 5
+_MAX_PARALLEL_TARGETS = 4
+_MAX_ATTEMPTS = 5
 
 
 @dataclass(frozen=True)
-class Grant:
+class PushAuthorization:
     """One target that permits the push: how the source reaches it, its host keys, and what it lacks."""
 
     host: str
@@ -48,23 +48,23 @@ class Grant:
     digests: tuple[str, ...]
 
     @classmethod
-    def parse(cls, value: Mapping[str, Any]) -> Grant:
+    def parse(cls, value: Mapping[str, Any]) -> PushAuthorization:
         return cls(
             str(value["host"]),
             str(value["address"]),
             int(value["port"]),
             str(value["user"]),
             tuple(map(str, value["host_keys"])),
-            tuple(checked_digest(digest, "grants.digests") for digest in value["digests"]),
+            tuple(parse_digest(digest, "grants.digests") for digest in value["digests"]),
         )
 
 
 @dataclass
-class Pushed:
+class PushOutcome:
     """What the push to one target came to. C(sent): bytes of blobs on the wire, where some may be compressed."""
 
     host: str
-    sent: int = 0
+    bytes_sent: int = 0
     error: Optional[str] = None
     digests: list[str] = field(default_factory=list)
 
@@ -73,7 +73,7 @@ class Pushed:
 class _Frame:
     """Some bytes of a blob as they travel: C(plain) are those of the blob."""
 
-    plain: int
+    plain_size: int
     kind: bytes
     data: bytes
 
@@ -81,8 +81,8 @@ class _Frame:
 class EphemeralKey:
     """A private key in memory. Its path works for child processes of this process for as long as this lives."""
 
-    def __init__(self, folder: Path, run: Run) -> None:
-        path = folder / "key"
+    def __init__(self, directory: Path, run: RunCommand) -> None:
+        path = directory / "key"
         public = path.with_suffix(".pub")
         try:
             path.unlink(missing_ok=True)
@@ -91,7 +91,7 @@ class EphemeralKey:
             )
             if code:
                 raise ImageError(f"transport: ssh-keygen makes no key on the source: {words.strip()}")
-            self.public = " ".join(public.read_text().split()[:2])
+            self.public_key = " ".join(public.read_text().split()[:2])
             self._memory = os.memfd_create("key", os.MFD_CLOEXEC)
             os.fchmod(self._memory, 0o600)
             os.write(self._memory, path.read_bytes())
@@ -109,7 +109,7 @@ class EphemeralKey:
         os.close(self._memory)
 
 
-def own_address(address: str, port: int) -> str:
+def get_own_address(address: str, port: int) -> str:
     """The address from which this host reaches another one; nothing is sent."""
     try:
         family, kind, protocol, _name, target = socket.getaddrinfo(address, port, type=socket.SOCK_DGRAM)[0]
@@ -123,7 +123,7 @@ def own_address(address: str, port: int) -> str:
         ) from error
 
 
-def quick_ciphers(run: Run, cpu: Path = Path("/proc/cpuinfo")) -> Optional[str]:
+def choose_fast_ciphers(run: RunCommand, cpu: Path = Path("/proc/cpuinfo")) -> Optional[str]:
     """The client's own ciphers, those first that the processor computes itself; None to leave it to the client.
 
     OpenSSH prefers ChaCha20, which no processor has; with AES instructions, AES-GCM takes about a third of the time.
@@ -140,21 +140,21 @@ def quick_ciphers(run: Run, cpu: Path = Path("/proc/cpuinfo")) -> Optional[str]:
 
 
 def push(
-    grants: Sequence[Grant],
-    pieces: Mapping[str, Piece],
+    authorizations: Sequence[PushAuthorization],
+    blobs: Mapping[str, BlobDescriptor],
     source: BlobSource,
     key: EphemeralKey,
     staging: Staging,
     throttle: Throttle,
-    progress: Progress,
-    run: Run,
+    progress: ProgressCallback,
+    run: RunCommand,
     ciphers: Optional[str] = None,
-) -> list[Pushed]:
+) -> list[PushOutcome]:
     """Pushes to several targets at once; one that fails leaves the others done. The outcome of each.
 
     C(ciphers): those of C(quick_ciphers), or None for the client's own order.
     """
-    in_all = sum(pieces[digest].size or 0 for grant in grants for digest in grant.digests)
+    in_all = sum(blobs[digest].size or 0 for grant in authorizations for digest in grant.digests)
     done, lock = 0, threading.Lock()
 
     def count(host: str, size: int) -> None:
@@ -163,176 +163,181 @@ def push(
             done += size
             progress(f"pushing, now to {host}", done, max(done, in_all))
 
-    def one(grant: Grant) -> Pushed:
-        target = _Target(grant, pieces, source, key, throttle, count, run, ciphers)
+    def one(grant: PushAuthorization) -> PushOutcome:
+        target = _TargetPush(grant, blobs, source, key, throttle, count, run, ciphers)
         try:
-            with _known_hosts(staging, grant) as known_hosts:
+            with _write_known_hosts(staging, grant) as known_hosts:
                 target.push(known_hosts)
         except ImageError as error:
-            target.pushed.error = str(error)
-        return target.pushed
+            target.outcome.error = str(error)
+        return target.outcome
 
-    with ThreadPoolExecutor(max_workers=_TARGETS_AT_ONCE) as pool:
-        return list(pool.map(one, grants))
+    with ThreadPoolExecutor(max_workers=_MAX_PARALLEL_TARGETS) as pool:
+        return list(pool.map(one, authorizations))
 
 
 @contextmanager
-def _known_hosts(staging: Staging, grant: Grant) -> Iterator[Path]:
-    path = staging.folder / f"known_hosts-{threading.get_ident()}"
-    name = grant.address if grant.port == 22 else f"[{grant.address}]:{grant.port}"
-    with open(path, "w", opener=private_opener) as file:
-        file.writelines(f"{name} {host_key}\n" for host_key in grant.host_keys)
+def _write_known_hosts(staging: Staging, authorization: PushAuthorization) -> Iterator[Path]:
+    path = staging.directory / f"known_hosts-{threading.get_ident()}"
+    name = authorization.address if authorization.port == 22 else f"[{authorization.address}]:{authorization.port}"
+    with open(path, "w", opener=open_private) as file:
+        file.writelines(f"{name} {host_key}\n" for host_key in authorization.host_keys)
     try:
         yield path
     finally:
         path.unlink(missing_ok=True)
 
 
-def _ahead(made: Iterator[_Frame]) -> Generator[_Frame, None, None]:
+def _prefetch_frames(frames: Iterator[_Frame]) -> Generator[_Frame, None, None]:
     """The same; while one is used, a thread makes the next."""
     with ThreadPoolExecutor(max_workers=1) as pool:
-        coming = pool.submit(next, made, None)
+        coming = pool.submit(next, frames, None)
         while (frame := coming.result()) is not None:
-            coming = pool.submit(next, made, None)
+            coming = pool.submit(next, frames, None)
             yield frame
 
 
-class _DroppedError(Exception):
+class _ConnectionDroppedError(Exception):
     """A connection ended early; what has arrived is kept on the other side."""
 
 
-class _Target:
+class _TargetPush:
     """The push to one target."""
 
     def __init__(
         self,
-        grant: Grant,
-        pieces: Mapping[str, Piece],
+        authorization: PushAuthorization,
+        blobs: Mapping[str, BlobDescriptor],
         source: BlobSource,
         key: EphemeralKey,
         throttle: Throttle,
-        count: Callable[[str, int], None],
-        run: Run,
+        report_sent: Callable[[str, int], None],
+        run: RunCommand,
         ciphers: Optional[str],
     ) -> None:
-        self.pushed = Pushed(grant.host)
+        self.outcome = PushOutcome(authorization.host)
         self._run = run
         self._ciphers = ciphers
-        self._grant = grant
-        self._pieces = pieces
+        self._authorization = authorization
+        self._blobs = blobs
         self._source = source
         self._key = key
         self._throttle = throttle
-        self._count = count
+        self._report_sent = report_sent
         self._deflater = Deflater()
 
     def push(self, known_hosts: Path) -> None:
         """Goes on behind what is there after a connection dropped, a bounded number of times."""
-        for attempt in range(_ATTEMPTS):
+        for attempt in range(_MAX_ATTEMPTS):
             try:
                 self._push_once(known_hosts)
                 return
-            except _DroppedError as error:
-                if attempt == _ATTEMPTS - 1:
-                    raise ImageError(f"{self._grant.host}: {error}") from error
+            except _ConnectionDroppedError as error:
+                if attempt == _MAX_ATTEMPTS - 1:
+                    raise ImageError(f"{self._authorization.host}: {error}") from error
                 time.sleep(min(8.0, 0.5 * 2**attempt))
 
     def _push_once(self, known_hosts: Path) -> None:
-        with self._connection(known_hosts) as (to, answers):
-            hello = self._answer(answers)
+        with self._connect(known_hosts) as (to, answers):
+            hello = self._read_response(answers)
             try:
                 complete, have = set(hello["complete"]), {str(name): int(size) for name, size in hello["have"].items()}
-                names = [hex_of(digest) for digest in self._grant.digests]
+                names = [get_digest_hex(digest) for digest in self._authorization.digests]
                 offsets = {name: have[name] for name in names if name not in complete}
                 if min(offsets.values(), default=0) < 0:
                     raise ValueError
             except (KeyError, TypeError, ValueError, AttributeError):
-                raise self._strange(json.dumps(hello).encode()) from None
-            lacking = [self._pieces[digest] for digest in self._grant.digests if hex_of(digest) in offsets]
-            for piece in self._source.order(lacking):
+                raise self._make_response_error(json.dumps(hello).encode()) from None
+            lacking = [
+                self._blobs[digest] for digest in self._authorization.digests if get_digest_hex(digest) in offsets
+            ]
+            for piece in self._source.iter_available(lacking):
                 if piece is None:
-                    self._put(b"\n", to, answers)
-                    self._put(b"", to, answers)
+                    self._send_data(b"\n", to, answers)
+                    self._send_data(b"", to, answers)
                 else:
-                    self._send(piece, offsets[hex_of(piece.digest)], to, answers)
+                    self._send_blob(piece, offsets[get_digest_hex(piece.digest)], to, answers)
 
-    def _send(self, piece: Piece, have: int, to: IO[bytes], answers: IO[bytes]) -> None:
-        in_all = piece.size or 0
-        offset = min(have, in_all)
+    def _send_blob(self, blob: BlobDescriptor, existing_size: int, stdin: IO[bytes], stdout: IO[bytes]) -> None:
+        in_all = blob.size or 0
+        offset = min(existing_size, in_all)
         left = in_all - offset
-        head = {"hex": hex_of(piece.digest), "offset": offset, "length": left, "size": in_all}
+        head = {"hex": get_digest_hex(blob.digest), "offset": offset, "length": left, "size": in_all}
         # A part with a number is read from its offset on; what is sent is verified on the target, before the load.
-        transfer = Transfer(piece.digest, piece.media_type, 1, offset, left, "", {}, piece.reference)
-        self._put(json.dumps(head).encode() + b"\n", to, answers)
+        transfer = TransferRequest(blob.digest, blob.media_type, 1, offset, left, "", {}, blob.reference)
+        self._send_data(json.dumps(head).encode() + b"\n", stdin, stdout)
         try:
             if left:
-                with self._source.open(transfer) as reader, closing(_ahead(self._frames(piece, reader, left))) as made:
+                with (
+                    self._source.open(transfer) as reader,
+                    closing(_prefetch_frames(self._make_frames(blob, reader, left))) as made,
+                ):
                     for frame in made:
-                        self._put_frame(frame, to, answers)
-                        self._count(self._grant.host, frame.plain)
+                        self._send_frame(frame, stdin, stdout)
+                        self._report_sent(self._authorization.host, frame.plain_size)
         except HttpError as error:
             if error.retryable:
-                raise _DroppedError(str(error)) from error
+                raise _ConnectionDroppedError(str(error)) from error
             raise
         except OSError as error:
-            raise ImageError(f"{piece.digest} cannot be read on the source: {error.strerror}.") from error
-        self._put(b"", to, answers)
-        size = self._answer(answers).get("size")
+            raise ImageError(f"{blob.digest} cannot be read on the source: {error.strerror}.") from error
+        self._send_data(b"", stdin, stdout)
+        size = self._read_response(stdout).get("size")
         if size != in_all:
-            raise ImageError(f"{self._grant.host}: {piece.digest} arrived with {size} bytes, not {in_all}.")
-        self.pushed.digests.append(piece.digest)
+            raise ImageError(f"{self._authorization.host}: {blob.digest} arrived with {size} bytes, not {in_all}.")
+        self.outcome.digests.append(blob.digest)
 
-    def _frames(self, piece: Piece, reader: Readable, left: int) -> Iterator[_Frame]:
-        compressible = piece.media_type in PLAIN_LAYERS
+    def _make_frames(self, blob: BlobDescriptor, reader: Readable, left: int) -> Iterator[_Frame]:
+        compressible = blob.media_type in UNCOMPRESSED_LAYER_TYPES
         while left:
-            plain = reader.read(min(self._throttle.at_once(receiver.PIECE), left))
+            plain = reader.read(min(self._throttle.limit_size(receiver.MAX_FRAME_BYTES), left))
             if not plain:
-                raise ImageError(f"{piece.digest} ended {left} bytes early on the source.")
+                raise ImageError(f"{blob.digest} ended {left} bytes early on the source.")
             left -= len(plain)
             data = self._deflater.deflate(plain) if compressible else plain
             yield _Frame(len(plain), receiver.RAW if data is plain else receiver.DEFLATED, data)
 
-    def _put_frame(self, frame: _Frame, to: IO[bytes], answers: IO[bytes]) -> None:
+    def _send_frame(self, frame: _Frame, stdin: IO[bytes], stdout: IO[bytes]) -> None:
         began = time.monotonic()
         self._throttle.take(len(frame.data))
-        self._put(receiver.frame_head(frame.kind, len(frame.data)), to, answers)
-        self._put(frame.data, to, answers)
-        self._deflater.wrote(len(frame.data), time.monotonic() - began)
-        self.pushed.sent += len(frame.data)
+        self._send_data(receiver.build_frame_head(frame.kind, len(frame.data)), stdin, stdout)
+        self._send_data(frame.data, stdin, stdout)
+        self._deflater.record_write(len(frame.data), time.monotonic() - began)
+        self.outcome.bytes_sent += len(frame.data)
 
-    def _put(self, data: bytes, to: IO[bytes], answers: IO[bytes]) -> None:
+    def _send_data(self, data: bytes, stdin: IO[bytes], stdout: IO[bytes]) -> None:
         """Sends; without data, all that is still on its way."""
         try:
             if data:
-                to.write(data)
+                stdin.write(data)
             else:
-                to.flush()
+                stdin.flush()
         except OSError as error:
             # The receiver may have said why before it went.
-            with suppress(_DroppedError):
-                self._answer(answers)
-            raise _DroppedError(f"the connection broke: {error.strerror}") from error
+            with suppress(_ConnectionDroppedError):
+                self._read_response(stdout)
+            raise _ConnectionDroppedError(f"the connection broke: {error.strerror}") from error
 
-    def _answer(self, answers: IO[bytes]) -> dict[str, Any]:
-        line = answers.readline(1024 * 1024)
+    def _read_response(self, stdout: IO[bytes]) -> dict[str, Any]:
+        line = stdout.readline(1024 * 1024)
         if not line:
-            raise _DroppedError("the connection ended")
+            raise _ConnectionDroppedError("the connection ended")
         try:
             answer = json.loads(line)
         except (ValueError, RecursionError):
             answer = None
         if not isinstance(answer, dict):
-            raise self._strange(line)
+            raise self._make_response_error(line)
         if "error" in answer:
-            raise ImageError(f"{self._grant.host}: the receiver refused: {answer['error']}.")
+            raise ImageError(f"{self._authorization.host}: the receiver refused: {answer['error']}.")
         return answer
 
-    def _strange(self, line: bytes) -> ImageError:
-        return ImageError(f"{self._grant.host}: something else than the receiver answers: {line[:80]!r}.")
+    def _make_response_error(self, line: bytes) -> ImageError:
+        return ImageError(f"{self._authorization.host}: something else than the receiver answers: {line[:80]!r}.")
 
     @contextmanager
-    def _connection(self, known_hosts: Path) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
-        grant = self._grant
+    def _connect(self, known_hosts: Path) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
+        grant = self._authorization
         settings = {
             "IdentityFile": self._key.path,
             "IdentitiesOnly": "yes",
@@ -353,29 +358,29 @@ class _Target:
         }
         options = [word for name, value in settings.items() for word in ("-o", f"{name}={value}")]
         command = ["ssh", "-F", "/dev/null", *options, "-p", str(grant.port), "-l", grant.user, "--", grant.address]
-        ssh = Program(self._run, [*command, receiver.COMMAND])
+        ssh = PipedProgram(self._run, [*command, receiver.COMMAND])
         try:
-            yield ssh.to, ssh.answers
-        except _DroppedError as error:
+            yield ssh.stdin, ssh.stdout
+        except _ConnectionDroppedError as error:
             words = ssh.end()
-            _refuse_for_good(grant, words)
-            raise _DroppedError(f"{error}. {words}") from error
+            _raise_permanent_error(grant, words)
+            raise _ConnectionDroppedError(f"{error}. {words}") from error
         finally:
             ssh.end()
 
 
-def _refuse_for_good(grant: Grant, words: str) -> None:
+def _raise_permanent_error(authorization: PushAuthorization, output: str) -> None:
     """Raises for what another attempt cannot mend."""
-    if "Host key verification failed" in words or "HOST IDENTIFICATION HAS CHANGED" in words:
+    if "Host key verification failed" in output or "HOST IDENTIFICATION HAS CHANGED" in output:
         raise ImageError(
-            f"{grant.host}: what answers at {grant.address} port {grant.port} has another host key than the target "
+            f"{authorization.host}: what answers at {authorization.address} port {authorization.port} has another host key than the target "
             "told over the controller's connection. Nothing was sent. Set image_transfer_address and "
             "image_transfer_port to where the source reaches the target itself."
         )
-    if "Permission denied" in words:
+    if "Permission denied" in output:
         raise ImageError(
-            f"{grant.host}: sshd refused the key that was authorized for user {grant.user}. Does it read "
+            f"{authorization.host}: sshd refused the key that was authorized for user {authorization.user}. Does it read "
             "~/.ssh/authorized_keys, allow public keys for this user, and see the source at the address in 'from'? "
             "Or has the push taken longer than the permission lasts? Then run again. "
-            f"It said: {words}"
+            f"It said: {output}"
         )

@@ -10,19 +10,19 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Optional
 
-from .ahead import remove_ahead
-from .archive import LoadArchive
-from .engine import Engine, EngineError, Progress
-from .errors import ImageError, disk_words
-from .model import Bundle, EngineFacts, Image, StoredImage
+from .archive import ImageArchive
+from .engine import Engine, EngineError, ProgressCallback
+from .errors import ImageError, format_disk_error
+from .model import Bundle, BundleImage, EngineFacts, StoredImage
 from .plan import plan_load
+from .preload import remove_preloaded
 from .staging import Staging
 
-_HASHES_AT_ONCE = 2
+_PARALLEL_HASHES = 2
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadOutcome:
     """What became of one image: C(done), or what failed. C(corrupt) and C(missing) are digests of blobs."""
 
     tag: str
@@ -37,7 +37,7 @@ class Loaded:
 
 
 def load_bundle(
-    bundle: Bundle, engine: Engine, staging: Staging, progress: Progress, verified: Collection[str] = ()
+    bundle: Bundle, engine: Engine, staging: Staging, progress: ProgressCallback, verified: Collection[str] = ()
 ) -> dict[str, Any]:
     """Loads image by image; one that fails leaves the others done. The outcome of each, by its name.
 
@@ -50,57 +50,66 @@ def load_bundle(
         try:
             outcome = _load_image(image, engine, staging, progress, verified)
         except ImageError as error:
-            outcome = Loaded(image.tag, False, str(error))
+            outcome = LoadOutcome(image.tag, False, str(error))
         except OSError as error:
-            outcome = Loaded(image.tag, False, disk_words(error))
+            outcome = LoadOutcome(image.tag, False, format_disk_error(error))
         loaded.append(replace(outcome, seconds=round(time.monotonic() - began, 1)))
-    return {"loaded": [outcome.to_dict() for outcome in loaded], "left": remove_ahead(engine, staging)}
+    return {"loaded": [outcome.to_dict() for outcome in loaded], "left": remove_preloaded(engine, staging)}
 
 
 def _load_image(
-    image: Image, engine: Engine, staging: Staging, progress: Progress, verified: Collection[str]
-) -> Loaded:
+    image: BundleImage, engine: Engine, staging: Staging, progress: ProgressCallback, verified: Collection[str]
+) -> LoadOutcome:
     # The engine is asked again: an earlier image of this very bundle may have brought layers, or somebody took some.
-    facts = engine.facts(str(staging.root))
-    ahead = facts.with_ahead(staging.folder.name)
+    facts = engine.read_facts(str(staging.root))
+    ahead = facts.include_preloaded(staging.directory.name)
     try:
-        return _load_lacking(image, engine, staging, progress, verified, ahead)
+        return _load_missing(image, engine, staging, progress, verified, ahead)
     except EngineError:
         if ahead.chain_ids == facts.chain_ids:
             raise
     # What was loaded ahead may have gone again: docker image prune removes images without a name.
-    return _load_lacking(image, engine, staging, progress, verified, facts)
+    return _load_missing(image, engine, staging, progress, verified, facts)
 
 
-def _load_lacking(
-    image: Image, engine: Engine, staging: Staging, progress: Progress, verified: Collection[str], facts: EngineFacts
-) -> Loaded:
+def _load_missing(
+    image: BundleImage,
+    engine: Engine,
+    staging: Staging,
+    progress: ProgressCallback,
+    verified: Collection[str],
+    facts: EngineFacts,
+) -> LoadOutcome:
     plan = plan_load(Bundle((image,)), facts)[0]
     if plan.action == "none":
-        return Loaded(image.tag, True)
+        return LoadOutcome(image.tag, True)
     if plan.action == "load":
-        missing = tuple(blob.digest for blob in plan.blobs if not staging.complete(blob.digest))
+        missing = tuple(blob.digest for blob in plan.blobs if not staging.is_complete(blob.digest))
         if missing:
-            return Loaded(image.tag, False, f"{len(missing)} blobs are needed that were not fetched", missing=missing)
-        corrupt = _verify([blob.digest for blob in plan.blobs if blob.digest not in verified], staging, progress)
+            return LoadOutcome(
+                image.tag, False, f"{len(missing)} blobs are needed that were not fetched", missing=missing
+            )
+        corrupt = _verify_blobs([blob.digest for blob in plan.blobs if blob.digest not in verified], staging, progress)
         if corrupt:
-            return Loaded(image.tag, False, f"{len(corrupt)} blobs failed their digest, nothing was loaded", corrupt)
-        engine.load(LoadArchive(image, {blob.digest: staging.path(blob.digest) for blob in plan.blobs}), progress)
+            return LoadOutcome(
+                image.tag, False, f"{len(corrupt)} blobs failed their digest, nothing was loaded", corrupt
+            )
+        engine.load(ImageArchive(image, {blob.digest: staging.get_path(blob.digest) for blob in plan.blobs}), progress)
     stored = engine.find(image.config.digest)
-    problem = disproof(image, stored)
+    problem = get_mismatch_reason(image, stored)
     if problem or stored is None:
         try:
-            _remove_unproved(engine, facts, stored)
+            _remove_unverified(engine, facts, stored)
         except EngineError as error:
             problem = f"{problem}. It stays there without a name: {error}"
-        return Loaded(image.tag, False, problem)
+        return LoadOutcome(image.tag, False, problem)
     engine.tag(stored, image.tag)
     named = engine.find(image.tag)
-    problem = disproof(image, named)
-    return Loaded(image.tag, problem is None, problem)
+    problem = get_mismatch_reason(image, named)
+    return LoadOutcome(image.tag, problem is None, problem)
 
 
-def disproof(image: Image, stored: Optional[StoredImage]) -> Optional[str]:
+def get_mismatch_reason(image: BundleImage, stored: Optional[StoredImage]) -> Optional[str]:
     """Why what the engine has is not the image, or None where it is: config digest and every diffID."""
     if stored is None:
         return f"the engine said nothing was wrong, but has no image {image.config.digest}"
@@ -111,11 +120,11 @@ def disproof(image: Image, stored: Optional[StoredImage]) -> Optional[str]:
     return None
 
 
-def _verify(digests: Sequence[str], staging: Staging, progress: Progress) -> tuple[str, ...]:
+def _verify_blobs(digests: Sequence[str], staging: Staging, progress: ProgressCallback) -> tuple[str, ...]:
     """The digests of the blobs that are not what they should be; those are taken away."""
-    sizes = [staging.size(digest) for digest in digests]
+    sizes = [staging.get_size(digest) for digest in digests]
     done, corrupt = 0, []
-    with ThreadPoolExecutor(max_workers=_HASHES_AT_ONCE) as pool:
+    with ThreadPoolExecutor(max_workers=_PARALLEL_HASHES) as pool:
         for digest, size, intact in zip(digests, sizes, pool.map(staging.verify, digests)):
             if not intact:
                 corrupt.append(digest)
@@ -124,7 +133,7 @@ def _verify(digests: Sequence[str], staging: Staging, progress: Progress) -> tup
     return tuple(corrupt)
 
 
-def _remove_unproved(engine: Engine, before: EngineFacts, stored: Optional[StoredImage]) -> None:
+def _remove_unverified(engine: Engine, before: EngineFacts, stored: Optional[StoredImage]) -> None:
     """Takes away what the load left, unless it was there before or has got a name from somebody."""
     if stored is None or stored.names:
         return

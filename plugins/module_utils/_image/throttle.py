@@ -40,14 +40,14 @@ class Throttle:
         if begin > now:
             self._sleep(begin - now)
 
-    def at_once(self, most: int) -> int:
+    def limit_size(self, max_size: int) -> int:
         """How much to take at a time, so that nobody who waits for bytes takes the pause for the end."""
-        return min(most, self._rate) if self._rate else most
+        return min(max_size, self._rate) if self._rate else max_size
 
-    def over(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+    def limit_chunks(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
         """The chunks, no faster than the limit."""
         for chunk in chunks:
-            size = self.at_once(len(chunk))
+            size = self.limit_size(len(chunk))
             for begin in range(0, len(chunk), size or 1):
                 piece = chunk[begin : begin + size]
                 self.take(len(piece))

@@ -15,25 +15,25 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Callable, Optional, Protocol
 
-from .engine import FETCHING, SENDING, Progress
-from .errors import ImageError, disk_words
-from .http import Client, HttpBodyError, HttpError, Readable
-from .model import Outcome, checked_digest, hex_of, stored_version
-from .staging import CHUNK, Staging, private_opener
+from .engine import FETCHING, SENDING, ProgressCallback
+from .errors import ImageError, format_disk_error
+from .http import HttpBodyError, HttpClient, HttpError, Readable
+from .model import BlobOutcome, format_object_version, get_digest_hex, parse_digest
+from .staging import CHUNK, Staging, open_private
 from .throttle import NO_LIMIT, Throttle
 
 # A store limits each connection more than the link does; more than this gains nothing on two cores.
-PARALLEL = 4
+MAX_PARALLEL = 4
 # From this size on, blobs are fetched one after the other: the lowest layers come first, and the engine unpacks them
 # while the others are on their way. It takes longer for that than one connection takes to bring them.
-LARGE = 8 * 1024 * 1024
+LARGE_BLOB_BYTES = 8 * 1024 * 1024
 # On a slow link a chunk takes many seconds; what is told must not wait for its end.
-_PIECE = 256 * 1024
-_BROKEN_BODIES = 5
+_PROGRESS_CHUNK = 256 * 1024
+_MAX_BODY_RETRIES = 5
 
 
 @dataclass(frozen=True)
-class Transfer:
+class TransferRequest:
     """One request to be made: a whole blob (C(number) 0) or one part of an upload, and the URL that permits it."""
 
     digest: str
@@ -46,9 +46,9 @@ class Transfer:
     reference: str
 
     @classmethod
-    def parse(cls, value: Mapping[str, Any]) -> Transfer:
+    def parse(cls, value: Mapping[str, Any]) -> TransferRequest:
         return cls(
-            checked_digest(value["digest"], "work.transfers.digest"),
+            parse_digest(value["digest"], "work.transfers.digest"),
             str(value["media_type"]),
             int(value["number"]),
             int(value["offset"]),
@@ -60,7 +60,7 @@ class Transfer:
 
 
 @dataclass(frozen=True)
-class Piece:
+class BlobDescriptor:
     """A blob to push: its size (None until its source has it), media type, and an image that has it."""
 
     digest: str
@@ -72,75 +72,75 @@ class Piece:
 class BlobSource(Protocol):
     """Where a source host takes a blob from: its registry, or its staging folder."""
 
-    def open(self, transfer: Transfer) -> AbstractContextManager[Readable]:
+    def open(self, transfer: TransferRequest) -> AbstractContextManager[Readable]:
         """The bytes of one request: the whole blob, or the part from its offset on."""
 
-    def order(self, pieces: Sequence[Piece]) -> Iterable[Optional[Piece]]:
+    def iter_available(self, blobs: Sequence[BlobDescriptor]) -> Iterable[Optional[BlobDescriptor]]:
         """These as they can be had, with their sizes; None from time to time, as long as none can."""
-        return pieces
+        return blobs
 
 
-class StagedSource(BlobSource):
+class StagedBlobSource(BlobSource):
     """Blobs that an engine's archive was taken apart into."""
 
     def __init__(self, staging: Staging) -> None:
         self._staging = staging
 
     @contextmanager
-    def open(self, transfer: Transfer) -> Iterator[Readable]:
-        with open(self._staging.path(transfer.digest), "rb") as file:
+    def open(self, transfer: TransferRequest) -> Iterator[Readable]:
+        with open(self._staging.get_path(transfer.digest), "rb") as file:
             file.seek(transfer.offset)
             yield file
 
 
-def no_progress(doing: str, done: int, in_all: int) -> None:
+def ignore_progress(activity: str, bytes_done: int, bytes_total: int) -> None:
     """For those who do not ask."""
 
 
-class _Passed:
+class _ProgressCounter:
     """The bytes of several requests at once, told while they pass."""
 
-    def __init__(self, doing: str, in_all: int, progress: Progress) -> None:
-        self._doing, self._in_all, self._progress = doing, in_all, progress
-        self._done: dict[tuple[str, int], int] = {}
-        self._sum = 0
+    def __init__(self, activity: str, bytes_total: int, progress: ProgressCallback) -> None:
+        self._activity, self._bytes_total, self._progress = activity, bytes_total, progress
+        self._done_by_request: dict[tuple[str, int], int] = {}
+        self._bytes_done = 0
         self._lock = threading.Lock()
 
-    def set(self, transfer: Transfer, done: int) -> None:
+    def update(self, transfer: TransferRequest, bytes_done: int) -> None:
         """So many bytes of this request have passed; fewer than before where it began anew."""
         key = (transfer.digest, transfer.number)
         with self._lock:
-            self._sum += done - self._done.get(key, 0)
-            self._done[key] = done
-            self._progress(self._doing, self._sum, self._in_all)
+            self._bytes_done += bytes_done - self._done_by_request.get(key, 0)
+            self._done_by_request[key] = bytes_done
+            self._progress(self._activity, self._bytes_done, self._bytes_total)
 
 
 def send(
-    transfers: Sequence[Transfer],
+    transfers: Sequence[TransferRequest],
     source: BlobSource,
-    client: Client,
+    client: HttpClient,
     seconds: float,
     throttle: Throttle = NO_LIMIT,
-    progress: Progress = no_progress,
-) -> list[Outcome]:
+    progress: ProgressCallback = ignore_progress,
+) -> list[BlobOutcome]:
     """PUTs what it can begin within C(seconds). What is left comes back as not done."""
     deadline = time.monotonic() + seconds
-    passed = _Passed(SENDING, sum(transfer.length for transfer in transfers), progress)
+    passed = _ProgressCounter(SENDING, sum(transfer.length for transfer in transfers), progress)
 
-    def body(transfer: Transfer) -> Iterator[bytes]:
+    def body(transfer: TransferRequest) -> Iterator[bytes]:
         done = 0
-        passed.set(transfer, done)
-        for chunk in throttle.over(_body(source, transfer)):
-            for begin in range(0, len(chunk), _PIECE):
-                piece = chunk[begin : begin + _PIECE]
+        passed.update(transfer, done)
+        for chunk in throttle.limit_chunks(_read_body(source, transfer)):
+            for begin in range(0, len(chunk), _PROGRESS_CHUNK):
+                piece = chunk[begin : begin + _PROGRESS_CHUNK]
                 yield piece
                 # It is asked for the next one, so the socket has taken this one.
                 done += len(piece)
-                passed.set(transfer, done)
+                passed.update(transfer, done)
 
-    def one(transfer: Transfer) -> Outcome:
+    def one(transfer: TransferRequest) -> BlobOutcome:
         if time.monotonic() >= deadline:
-            return Outcome(transfer.digest, done=False)
+            return BlobOutcome(transfer.digest, done=False)
         response = client.put_stream(
             transfer.url,
             transfer.headers,
@@ -149,60 +149,64 @@ def send(
             # 412: somebody else has put the same content there in the meantime; the controller looks.
             ok=(200, 201, 204, 412),
         )
-        return Outcome(
+        return BlobOutcome(
             transfer.digest, True, transfer.length, transfer.length, etag=response.etag, number=transfer.number
         )
 
-    return _each(transfers, one)
+    return _transfer_parallel(transfers, one)
 
 
 def fetch(
-    transfers: Sequence[Transfer],
+    transfers: Sequence[TransferRequest],
     staging: Staging,
-    client: Client,
+    client: HttpClient,
     verified: set[str],
     throttle: Throttle = NO_LIMIT,
-    progress: Progress = no_progress,
-) -> list[Outcome]:
+    progress: ProgressCallback = ignore_progress,
+) -> list[BlobOutcome]:
     """GETs blobs into the staging folder, from where they are; C(verified) gets those that have their digest there."""
-    passed = _Passed(FETCHING, sum(transfer.length for transfer in transfers), progress)
+    passed = _ProgressCounter(FETCHING, sum(transfer.length for transfer in transfers), progress)
 
-    def one(transfer: Transfer) -> Outcome:
-        outcome, intact = Outcome(transfer.digest, True, transfer.length), None
-        if not staging.complete(transfer.digest):
-            tell = partial(passed.set, transfer)
-            outcome, intact = _fetch_one(transfer, staging, client, throttle, tell)
+    def one(transfer: TransferRequest) -> BlobOutcome:
+        outcome, intact = BlobOutcome(transfer.digest, True, transfer.length), None
+        if not staging.is_complete(transfer.digest):
+            tell = partial(passed.update, transfer)
+            outcome, intact = _fetch_blob(transfer, staging, client, throttle, tell)
         if outcome.done:
-            passed.set(transfer, transfer.length)
-            if staging.matches(transfer.digest) if intact is None else intact:
+            passed.update(transfer, transfer.length)
+            if staging.matches_digest(transfer.digest) if intact is None else intact:
                 verified.add(transfer.digest)
         return outcome
 
-    return _each(transfers, one, LARGE)
+    return _transfer_parallel(transfers, one, LARGE_BLOB_BYTES)
 
 
-def _each(
-    transfers: Sequence[Transfer], one: Callable[[Transfer], Outcome], large: Optional[int] = None
-) -> list[Outcome]:
+def _transfer_parallel(
+    transfers: Sequence[TransferRequest],
+    transfer_blob: Callable[[TransferRequest], BlobOutcome],
+    sequential_from: Optional[int] = None,
+) -> list[BlobOutcome]:
     """Several at once; those from C(large) bytes on one after the other."""
 
-    def safely(transfer: Transfer) -> Outcome:
+    def safely(transfer: TransferRequest) -> BlobOutcome:
         try:
-            return one(transfer)
+            return transfer_blob(transfer)
         except HttpError as error:
-            return Outcome(transfer.digest, False, error=str(error), expired=error.expired, number=transfer.number)
+            return BlobOutcome(transfer.digest, False, error=str(error), expired=error.expired, number=transfer.number)
         except ImageError as error:
-            return Outcome(transfer.digest, False, error=str(error), number=transfer.number)
+            return BlobOutcome(transfer.digest, False, error=str(error), number=transfer.number)
         except OSError as error:
-            return Outcome(transfer.digest, False, error=disk_words(error), number=transfer.number)
+            return BlobOutcome(transfer.digest, False, error=format_disk_error(error), number=transfer.number)
 
-    with ThreadPoolExecutor(max_workers=PARALLEL) as many, ThreadPoolExecutor(max_workers=1) as single:
-        pools = [many if large is None or transfer.length < large else single for transfer in transfers]
+    with ThreadPoolExecutor(max_workers=MAX_PARALLEL) as many, ThreadPoolExecutor(max_workers=1) as single:
+        pools = [
+            many if sequential_from is None or transfer.length < sequential_from else single for transfer in transfers
+        ]
         outcomes = [pool.submit(safely, transfer) for pool, transfer in zip(pools, transfers)]
         return [outcome.result() for outcome in outcomes]
 
 
-def _body(source: BlobSource, transfer: Transfer) -> Iterator[bytes]:
+def _read_body(source: BlobSource, transfer: TransferRequest) -> Iterator[bytes]:
     """The bytes of one request. The last chunk of a whole blob leaves only when the digest is right."""
     # A part has no digest of its own; the whole blob is verified on the target, before the load.
     found, left, held = hashlib.sha256() if transfer.number == 0 else None, transfer.length, b""
@@ -217,7 +221,7 @@ def _body(source: BlobSource, transfer: Transfer) -> Iterator[bytes]:
             if held:
                 yield held
             held = chunk
-    if found and found.hexdigest() != hex_of(transfer.digest):
+    if found and found.hexdigest() != get_digest_hex(transfer.digest):
         raise ImageError(
             f"{transfer.digest}: the source gave other content, sha256:{found.hexdigest()}. Nothing was stored. The "
             "registry, or something between it and this host, is damaged."
@@ -225,26 +229,30 @@ def _body(source: BlobSource, transfer: Transfer) -> Iterator[bytes]:
     yield held
 
 
-def _other_size(transfer: Transfer, size: str) -> ImageError:
+def _make_size_error(transfer: TransferRequest, size: str) -> ImageError:
     """Somebody has changed the object since the controller saw it."""
     return ImageError(
         f"{transfer.digest} has {size} bytes in the bucket instead of {transfer.length}: state=saved replaces it."
     )
 
 
-def _fetch_one(
-    transfer: Transfer, staging: Staging, client: Client, throttle: Throttle, tell: Callable[[int], None]
-) -> tuple[Outcome, Optional[bool]]:
+def _fetch_blob(
+    transfer: TransferRequest,
+    staging: Staging,
+    client: HttpClient,
+    throttle: Throttle,
+    report_progress: Callable[[int], None],
+) -> tuple[BlobOutcome, Optional[bool]]:
     """What became of it, and whether it has its digest; None where somebody else has brought it."""
     received, etag, found = 0, "", hashlib.sha256()
-    with open(staging.part(transfer.digest), "a+b", opener=private_opener) as file:
+    with open(staging.get_partial_path(transfer.digest), "a+b", opener=open_private) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             # Another run fetches this very blob into this very file: let it.
-            return Outcome(transfer.digest, False, staging.size(transfer.digest)), None
-        if staging.complete(transfer.digest):
-            return Outcome(transfer.digest, True, transfer.length), None
+            return BlobOutcome(transfer.digest, False, staging.get_size(transfer.digest)), None
+        if staging.is_complete(transfer.digest):
+            return BlobOutcome(transfer.digest, True, transfer.length), None
         there = file.tell()
         if there > transfer.length:
             there = file.truncate(0)
@@ -256,25 +264,25 @@ def _fetch_one(
             try:
                 with client.open_stream(transfer.url, transfer.headers, start=file.tell()) as reader:
                     if reader.total not in (None, transfer.length):
-                        raise _other_size(transfer, str(reader.total))
-                    etag = stored_version(reader.etag, reader.headers.get("last-modified", ""))
-                    while chunk := reader.read(throttle.at_once(_PIECE)):
+                        raise _make_size_error(transfer, str(reader.total))
+                    etag = format_object_version(reader.etag, reader.headers.get("last-modified", ""))
+                    while chunk := reader.read(throttle.limit_size(_PROGRESS_CHUNK)):
                         throttle.take(len(chunk))
                         file.write(chunk)
                         found.update(chunk)
                         received += len(chunk)
-                        tell(file.tell())
+                        report_progress(file.tell())
             # Nothing else: what gave no body at all, the client has tried again by itself.
             except HttpBodyError as error:
                 file.flush()
                 broken += 1
-                if not error.retryable or broken > _BROKEN_BODIES:
+                if not error.retryable or broken > _MAX_BODY_RETRIES:
                     raise
             except HttpError as error:
                 if error.status == 416:
-                    raise _other_size(transfer, f"at most {file.tell()}") from None
+                    raise _make_size_error(transfer, f"at most {file.tell()}") from None
                 raise
         file.flush()
         staging.publish(transfer.digest)
-    intact = found.hexdigest() == hex_of(transfer.digest)
-    return Outcome(transfer.digest, True, transfer.length, received, etag=etag), intact
+    intact = found.hexdigest() == get_digest_hex(transfer.digest)
+    return BlobOutcome(transfer.digest, True, transfer.length, received, etag=etag), intact

@@ -20,14 +20,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Callable, Optional
 
-from .engine import Progress
-from .errors import ImageError, disk_words
-from .staging import private_opener
+from .engine import ProgressCallback
+from .errors import ImageError, format_disk_error
+from .staging import open_private
 
-_RESERVE = 64 * 1024
+_RESERVED_BYTES = 64 * 1024
 # A controller that lost its connection tries for more than a minute to be back; one that is not by then was killed.
-PATIENCE_SECONDS = 120.0
-_LOOK_SECONDS = 0.01
+IDLE_TIMEOUT_SECONDS = 120.0
+_POLL_SECONDS = 0.01
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class JobState:
     """How far a job is. C(state) is C(running), C(done), C(failed) or C(died) (killed, or the host went down)."""
 
     token: str
-    state: str
-    doing: str = ""
+    status: str
+    activity: str = ""
     bytes_done: int = 0
     bytes_total: int = 0
     result: Optional[dict[str, Any]] = None
@@ -46,32 +46,32 @@ class JobState:
         return asdict(self)
 
 
-class Job:
+class BackgroundJob:
     """The one job of a name in a staging folder; two runs that start it at once share it."""
 
-    def __init__(self, folder: Path, name: str = "job") -> None:
-        self._state = folder / f"{name}.json"
-        self._lock = folder / f"{name}.lock"
-        self._reserve = folder / f"{name}.reserve"
-        self._stop = folder / f"{name}.stop"
+    def __init__(self, directory: Path, name: str = "job") -> None:
+        self._state_path = directory / f"{name}.json"
+        self._lock_path = directory / f"{name}.lock"
+        self._reserve_path = directory / f"{name}.reserve"
+        self._stop_path = directory / f"{name}.stop"
 
     def poll(self, seconds: float) -> JobState:
         """How the job that was started last is, after up to C(seconds)."""
 
         def look(running: bool) -> tuple[JobState, bool]:
             state = self._read()
-            if state.state == "running" and not running:
-                return replace(state, state="died", error="the process was killed"), True
-            return state, state.state != "running"
+            if state.status == "running" and not running:
+                return replace(state, status="died", error="the process was killed"), True
+            return state, state.status != "running"
 
-        return self._watch(look, seconds)
+        return self._poll_until_done(look, seconds)
 
     def advance(
         self,
         token: str,
-        work: Callable[[Progress], dict[str, Any]],
+        work: Callable[[ProgressCallback], dict[str, Any]],
         seconds: float,
-        afterwards: Optional[Callable[[], None]] = None,
+        on_finish: Optional[Callable[[], None]] = None,
     ) -> JobState:
         """Starts the job of this token unless it is there, waits up to C(seconds) and returns how far it is.
 
@@ -84,41 +84,41 @@ class Job:
             state = self._read()
             if state.token != token:
                 if not running:
-                    self._start(token, work, afterwards)
+                    self._start(token, work, on_finish)
                 return JobState(token, "running", "waiting for an earlier run of the same transfer on this host"), False
-            if state.state == "running" and not running:
-                return replace(state, state="died", error="the process that did it was killed"), True
+            if state.status == "running" and not running:
+                return replace(state, status="died", error="the process that did it was killed"), True
             # A process that is about to end still holds the staging folder, which is removed next.
-            return state, state.state != "running" and (afterwards is not None or not running)
+            return state, state.status != "running" and (on_finish is not None or not running)
 
-        if self._read().token != token and not self.running():
-            self._start(token, work, afterwards)
-        return self._watch(look, seconds)
+        if self._read().token != token and not self.is_running():
+            self._start(token, work, on_finish)
+        return self._poll_until_done(look, seconds)
 
-    def end(self, seconds: float) -> Optional[JobState]:
+    def stop(self, seconds: float) -> Optional[JobState]:
         """Asks a job that looks for C(stopped) to end; after C(seconds) at most, how far it is if it still runs."""
         deadline = time.monotonic() + seconds
-        while self.running():
+        while self.is_running():
             with suppress(FileNotFoundError):  # whose folder has just gone, with the job
-                self._stop.touch(mode=0o600)
+                self._stop_path.touch(mode=0o600)
             if time.monotonic() >= deadline:
                 return self._read()
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(_POLL_SECONDS)
         return None
 
-    def problem(self) -> Optional[str]:
+    def get_error(self) -> Optional[str]:
         """Why the last one did not end well, if there was one."""
         state = self._read()
-        return state.error if state.token and state.state != "done" else None
+        return state.error if state.token and state.status != "done" else None
 
-    def stopped(self) -> bool:
+    def should_stop(self) -> bool:
         """Whether somebody has asked this job to end."""
-        return self._stop.exists()
+        return self._stop_path.exists()
 
-    def running(self) -> bool:
+    def is_running(self) -> bool:
         """Whether its process is there."""
         try:
-            lock = os.open(self._lock, os.O_RDWR | os.O_CLOEXEC)
+            lock = os.open(self._lock_path, os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
             return False
         os.utime(lock)  # somebody has asked
@@ -130,46 +130,46 @@ class Job:
             os.close(lock)
         return False
 
-    def watched(self, progress: Progress) -> Progress:
+    def add_idle_timeout(self, progress: ProgressCallback) -> ProgressCallback:
         """The same, but it ends a job that nobody has asked for a while: one that keeps a network busy for nobody."""
         asked = [0, 0.0]
 
         def tell(doing: str, done: int, in_all: int) -> None:
-            now, last = time.monotonic(), os.stat(self._lock).st_mtime_ns
+            now, last = time.monotonic(), os.stat(self._lock_path).st_mtime_ns
             # Not by the hosts' clock, which may be set meanwhile.
             if last != asked[0]:
                 asked[:] = last, now
-            elif now - asked[1] > PATIENCE_SECONDS:
-                raise ImageError(f"nobody has asked for {PATIENCE_SECONDS:.0f} seconds how far it is")
+            elif now - asked[1] > IDLE_TIMEOUT_SECONDS:
+                raise ImageError(f"nobody has asked for {IDLE_TIMEOUT_SECONDS:.0f} seconds how far it is")
             progress(doing, done, in_all)
 
         return tell
 
-    def _watch(self, look: Callable[[bool], tuple[JobState, bool]], seconds: float) -> JobState:
+    def _poll_until_done(self, read_state: Callable[[bool], tuple[JobState, bool]], seconds: float) -> JobState:
         """Looks until there is something to tell, or the time is over. C(look) is told whether the process runs."""
         deadline = time.monotonic() + seconds
         while True:
             # Before the state is read: a process writes its outcome before it ends.
-            state, told = look(self.running())
+            state, told = read_state(self.is_running())
             if told or time.monotonic() >= deadline:
                 return state
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(_POLL_SECONDS)
 
     def _start(
-        self, token: str, work: Callable[[Progress], dict[str, Any]], afterwards: Optional[Callable[[], None]]
+        self, token: str, work: Callable[[ProgressCallback], dict[str, Any]], on_finish: Optional[Callable[[], None]]
     ) -> None:
-        lock = os.open(self._lock, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        lock = os.open(self._lock_path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             # Another run was faster.
             os.close(lock)
             return
-        self._stop.unlink(missing_ok=True)
+        self._stop_path.unlink(missing_ok=True)
         self._write(JobState(token, "running", "starting"))
         # Room for the outcome: the blobs of this very job may fill the disk.
-        with open(self._reserve, "wb", opener=private_opener) as file:
-            file.write(bytes(_RESERVE))
+        with open(self._reserve_path, "wb", opener=open_private) as file:
+            file.write(bytes(_RESERVED_BYTES))
         child = os.fork()
         if child:
             # The child's copy of the descriptor holds the lock for as long as it lives.
@@ -181,17 +181,17 @@ class Job:
             os.setsid()
             if not os.fork():
                 code = 1
-                sys.meta_path.insert(0, _Gone())
+                sys.meta_path.insert(0, _ImportBlocker())
                 _detach()
                 self._run(token, work)
-                if afterwards is not None:
-                    afterwards()
+                if on_finish is not None:
+                    on_finish()
                 code = 0
         finally:
             # Whatever happened: a child that went on from here would be a second module.
             os._exit(code)
 
-    def _run(self, token: str, work: Callable[[Progress], dict[str, Any]]) -> None:
+    def _run(self, token: str, work: Callable[[ProgressCallback], dict[str, Any]]) -> None:
         last, lock, ended = 0.0, threading.Lock(), False
 
         def progress(doing: str, done: int, in_all: int) -> None:
@@ -209,29 +209,29 @@ class Job:
         except ImageError as error:
             state = JobState(token, "failed", error=str(error))
         except OSError as error:
-            state = JobState(token, "failed", error=disk_words(error))
+            state = JobState(token, "failed", error=format_disk_error(error))
         except Exception as error:
             # The detached process has nobody else to tell: a fault of ours must reach the result, with its kind.
             state = JobState(token, "failed", error=f"unexpected {type(error).__name__}: {error}")
         with lock:
             ended = True
-            self._reserve.unlink(missing_ok=True)
+            self._reserve_path.unlink(missing_ok=True)
             self._write(state)
 
     def _read(self) -> JobState:
         try:
-            return JobState(**json.loads(self._state.read_text()))
+            return JobState(**json.loads(self._state_path.read_text()))
         except (FileNotFoundError, ValueError, TypeError):
             return JobState("", "died", error="the process has left nothing to read: its folder was taken away")
 
     def _write(self, state: JobState) -> None:
-        new = self._state.with_suffix(".new")
-        with open(new, "w", opener=private_opener) as file:
+        new = self._state_path.with_suffix(".new")
+        with open(new, "w", opener=open_private) as file:
             json.dump(state.to_dict(), file)
-        os.replace(new, self._state)
+        os.replace(new, self._state_path)
 
 
-class _Gone:
+class _ImportBlocker:
     """Refuses to import more of the collection in a job's process.
 
     Ansible takes the archive that the module came in away when the module ends: sooner or later than the job asks.

@@ -1,206 +1,210 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who may assume which role, and how that goes with what a cluster has. Pure."""
+"""Reads roles, and a cluster where that is asked for, and reports who may assume what. Knows no Ansible."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from typing import Any, Optional
 
-from . import policy
-from .model import AUDIENCE, Provider, Role, Subject
+from .._result import ItemResult, summarize
+from . import eks, findings, iam, kubernetes
+from .calls import CallError
+from .findings import IrsaFinding, RoleGrant
+from .model import AUDIENCE, IamRole, IrsaError, OidcProvider, get_role_name
 
-ANNOTATION = "eks.amazonaws.com/role-arn"
-_EKS_ISSUER = re.compile(r"oidc\.eks[.-]")
-_ROLE_ARN = re.compile(r"arn:aws[a-z-]*:iam::(\d{12}):role/(?:.+/)?[\w+=,.@-]{1,64}", re.ASCII)
-
-NOT_TRUSTED = "annotated_not_trusted"
-NOT_THERE = "trusted_not_there"
-ROLE_MISSING = "role_missing"
-OVERRIDDEN = "association_overridden"
+WORKERS = 8
+MakeClient = Callable[..., Any]
 
 
 @dataclass(frozen=True)
-class ServiceAccount:
-    namespace: str
-    name: str
-    annotations: Mapping[str, str] = field(default_factory=dict)
+class AuditOptions:
+    roles: Optional[tuple[str, ...]] = None
+    path_prefix: Optional[str] = None
+    cluster: Optional[str] = None
+    provider: Optional[OidcProvider] = None
+    audience: str = AUDIENCE
+    join_service_accounts: bool = False
 
-    @property
-    def subject(self) -> Subject:
-        return Subject.of(self.namespace, self.name)
-
-    @property
-    def role(self) -> Optional[str]:
-        return self.annotations.get(ANNOTATION) or None
-
-    def __str__(self) -> str:
-        return f"{self.namespace}/{self.name}"
-
-
-@dataclass(frozen=True)
-class Entry:
-    """Somebody whom a statement lets into a role. C(subject) is None where it lets in everybody."""
-
-    provider: Provider
-    subject: Optional[Subject]
-    match: policy.Match
-    denied_by: tuple[str, ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        namespace, name = (self.subject.pair if self.subject else None) or (None, None)
-        return {
-            "provider": self.provider.arn,
-            "subject": self.subject.value if self.subject else None,
-            "namespace": namespace,
-            "service_account": name,
-            "wildcard": bool(self.subject and self.subject.pattern),
-            "open_to_all": self.subject is None,
-            "statement": str(self.match),
-            "conditions": list(self.match.conditions),
-            "checks_audience": self.match.checks_audience,
-            "denied_by": list(self.denied_by),
-        }
-
-
-def trusts(role: Role, provider: Optional[Provider]) -> bool:
-    """Whether the role lets in anybody of that provider, or of any EKS cluster's."""
-    return bool(providers(role, provider))
-
-
-def providers(role: Role, provider: Optional[Provider]) -> list[Provider]:
-    """Of which providers to tell: the one that is asked about, or every EKS cluster's that the role names.
-
-    A statement for every principal names none, and lets in the one that is asked about all the same.
-    """
-    if provider is not None:
-        return [provider] if policy.grants(role.document, provider) else []
-    named = [Provider(arn) for arn in policy.providers(role.document)]
-    return [one for one in named if _EKS_ISSUER.match(one.issuer)]
-
-
-def entries(role: Role, provider: Optional[Provider], audience: str = AUDIENCE) -> list[Entry]:
-    found = []
-    for one in providers(role, provider):
-        for grant in policy.grants(role.document, one, audience):
-            denied = policy.evaluate(role.document, one, grant.subject, audience).denied_by if grant.subject else ()
-            found.append(Entry(one, grant.subject, grant.match, tuple(map(str, denied))))
-    return found
-
-
-def warnings(role: Role, told: Sequence[Entry]) -> Iterator[str]:
-    for one in told:
-        if one.subject is None:
-            yield (
-                f"{role.name}: {one.match} lets in every service account of {one.provider.issuer}: it demands no "
-                "subject."
+    @classmethod
+    def parse(cls, params: Mapping[str, Any]) -> AuditOptions:
+        arn, prefix = params["oidc_provider_arn"], params["path_prefix"]
+        if params["roles"] is not None and not params["roles"]:
+            raise IrsaError("roles is empty. Name roles, or leave it out for every role that trusts the cluster.")
+        if prefix and not (prefix.startswith("/") and prefix.endswith("/")):
+            raise IrsaError(f"path_prefix {prefix!r} does not begin and end with a slash, as paths of roles do.")
+        if not params["audience"]:
+            raise IrsaError(f"audience is empty. Name one, or leave it out for {AUDIENCE}.")
+        if params["service_accounts"] and not (params["cluster"] or (arn and params["kubeconfig"])):
+            raise IrsaError(
+                "service_accounts needs a cluster: name it in cluster, or give oidc_provider_arn and kubeconfig."
             )
-        elif not one.match.checks_audience:
-            yield f"{role.name}: {one.match} does not look at the audience of {one.subject}'s tokens."
-        if one.match.loose:
-            yield f"{role.name}: {one.match} passes tokens without a subject (ForAllValues or IfExists)."
-    deleted = policy.deleted_principals(role.document)
-    if deleted:
-        yield (
-            f"{role.name}: it names deleted principals ({', '.join(deleted)}), with which IAM refuses the next write "
-            "of "
-            "its trust policy."
+        return cls(
+            roles=tuple(dict.fromkeys(params["roles"])) if params["roles"] else None,
+            path_prefix=prefix or None,
+            cluster=params["cluster"],
+            provider=None if arn is None else OidcProvider.parse(arn),
+            audience=params["audience"],
+            join_service_accounts=params["service_accounts"],
         )
 
 
-def reason(role: Role, told: Sequence[Entry]) -> str:
-    """In one sentence."""
-    if not told:
-        return "It lets in no service account."
-    names = [str(one.subject) if one.subject else f"everybody of {one.provider.issuer}" for one in told]
-    shown = ", ".join(dict.fromkeys(names[:10]))
-    return f"It lets in {shown}{f' and {len(names) - 10} more' if len(names) > 10 else ''}."
-
-
-# --- Together with a cluster.
-
-
 @dataclass(frozen=True)
-class Finding:
-    """Something that does not go together."""
+class RoleAudit:
+    """What was read. C(roles): each role that was asked about, by the name that it was asked by, or why it lacks."""
 
-    kind: str
-    namespace: str
-    service_account: str
-    role: Optional[str]
-    reason: str
+    options: AuditOptions
+    provider: Optional[OidcProvider]
+    roles: Mapping[str, Any]
+    roles_checked: int
+    findings: tuple[IrsaFinding, ...] = ()
+    service_accounts: Optional[int] = None
+    not_checked: tuple[str, ...] = ()
+    grants: Mapping[str, tuple[RoleGrant, ...]] = field(default_factory=dict)
 
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            "kind": self.kind,
-            "namespace": self.namespace,
-            "service_account": self.service_account,
-            "role": self.role,
-            "reason": self.reason,
+
+def run(make_client: MakeClient, make_api: Callable[[], Any], options: AuditOptions) -> RoleAudit:
+    client = make_client("iam")
+    provider = options.provider
+    if options.cluster is not None:
+        provider = eks.get_provider(make_client("eks"), options.cluster)
+    roles = _read_roles(client, options)
+    listed: list[IamRole] = [one for one in roles.values() if isinstance(one, IamRole)]
+    survey = RoleAudit(
+        options,
+        provider,
+        roles,
+        len(roles),
+        grants={one.arn: tuple(findings.list_role_grants(one, provider, options.audience)) for one in listed},
+    )
+    if not options.join_service_accounts or provider is None:
+        return survey
+    return _join_cluster(survey, provider, listed, client, make_client, make_api)
+
+
+def _join_cluster(
+    role_audit: RoleAudit,
+    provider: OidcProvider,
+    listed: list[IamRole],
+    client: Any,
+    make_client: MakeClient,
+    make_api: Callable[[], Any],
+) -> RoleAudit:
+    wanted = role_audit.options
+    not_looked_at: list[str] = []
+    accounts = kubernetes.list_service_accounts(make_api())
+    associations: set[tuple[str, str]] = set()
+    if wanted.cluster is not None:
+        try:
+            associations = eks.list_pod_identity_associations(make_client("eks"), wanted.cluster)
+        except CallError as error:
+            not_looked_at.append(f"Pod identity associations: {error} {error.suggestion}")
+    else:
+        not_looked_at.append("Pod identity associations: cluster is not named.")
+    annotated = _read_annotated_roles(
+        client, wanted, listed, findings.list_annotated_roles(accounts, provider), not_looked_at
+    )
+    elsewhere = findings.list_cross_account(accounts, provider)
+    if elsewhere:
+        not_looked_at.append(f"Roles of other accounts, which these are annotated with: {', '.join(elsewhere)}.")
+    found = findings.list_findings(provider, listed, annotated, accounts, associations, wanted.audience)
+    return replace(role_audit, findings=tuple(found), service_accounts=len(accounts), not_checked=tuple(not_looked_at))
+
+
+def _read_annotated_roles(
+    client: Any, options: AuditOptions, listed: Sequence[IamRole], arns: Sequence[str], not_checked: list[str]
+) -> dict[str, Optional[IamRole]]:
+    """The roles that annotations name, by ARN; None for one that is not there. What cannot be read is noted."""
+    known: dict[str, Optional[IamRole]] = {one.arn: one for one in listed}
+    lacking = [arn for arn in arns if arn not in known]
+    if options.roles is None and not options.path_prefix:  # then every role of the account has been read
+        return {**known, **dict.fromkeys(lacking)}
+    for arn, found in zip(lacking, _read_roles_by_name(client, [get_role_name(arn) for arn in lacking]).values()):
+        if isinstance(found, CallError):
+            not_checked.append(f"The role {arn}: {found} {found.suggestion}")
+        else:
+            known[arn] = found if found is not None and found.arn == arn else None
+    return known
+
+
+def _read_roles(client: Any, options: AuditOptions) -> dict[str, Any]:
+    """By name: the role, None where there is none of that name, or the error that its reading ended with."""
+    if options.roles is None:
+        return {one.name: one for one in iam.list_roles(client, options.path_prefix or "/")}
+    names = {name: get_role_name(name) for name in options.roles}
+    found: dict[str, Any]
+    if len(names) > iam.PAGE_COST and iam.is_listing_cheaper(names, iam.get_account_summary(client).role_count):
+        everybody = {one.name: one for one in iam.list_roles(client)}
+        found = {plain: everybody.get(plain) for plain in names.values()}
+    else:
+        found = _read_roles_by_name(client, list(names.values()))
+    told: dict[str, Any] = {}
+    for name, plain in names.items():
+        one = found[plain]
+        other = isinstance(one, IamRole) and name.startswith("arn:") and one.arn != name
+        told[name] = IrsaError(f"The role of that name is {one.arn}.") if other else one
+    return told
+
+
+def _read_roles_by_name(client: Any, names: Sequence[str]) -> dict[str, Any]:
+    def read(name: str) -> Any:
+        try:
+            return iam.get_role(client, name)
+        except CallError as error:
+            return error
+
+    with ThreadPoolExecutor(WORKERS) as pool:
+        return dict(zip(names, pool.map(read, names)))
+
+
+def build_result(role_audit: RoleAudit) -> dict[str, Any]:
+    """The module's result."""
+    items: list[ItemResult] = []
+    warnings: list[str] = []
+    for name, role in role_audit.roles.items():
+        if not isinstance(role, IamRole):
+            way_out = f" {role.suggestion}" if isinstance(role, CallError) else ""
+            items.append(ItemResult(name, "failed", f"{role}{way_out}" if role else "There is no such role."))
+            continue
+        entries = role_audit.grants[role.arn]
+        if role_audit.options.roles is None and not entries:
+            continue
+        warnings += findings.list_warnings(role, entries)
+        fields = {
+            "arn": role.arn,
+            "open_to_all": any(one.subject is None for one in entries),
+            "wildcards": any(one.subject is not None and one.subject.is_pattern for one in entries),
+            "grants": [one.to_dict() for one in entries],
         }
-
-
-def annotated_roles(accounts: Sequence[ServiceAccount], provider: Provider) -> list[str]:
-    """The ARNs of the roles of the provider's account that annotations name."""
-    named = dict.fromkeys(one.role for one in accounts if one.role)
-    return [arn for arn in named if arn and _account_of(arn) == provider.account]
-
-
-def _account_of(arn: str) -> Optional[str]:
-    """The account of a role; None where the text is no ARN of one."""
-    match = _ROLE_ARN.fullmatch(arn)
-    return match[1] if match else None
-
-
-def elsewhere(accounts: Sequence[ServiceAccount], provider: Provider) -> list[str]:
-    """Service accounts whose roles are another account's. Those trust a provider of that account; neither is seen."""
-    return [str(one) for one in accounts if one.role and _account_of(one.role) not in (None, provider.account)]
-
-
-def findings(
-    provider: Provider,
-    roles: Sequence[Role],
-    annotated: Mapping[str, Optional[Role]],
-    accounts: Sequence[ServiceAccount],
-    associations: Collection[tuple[str, str]],
-    audience: str = AUDIENCE,
-) -> list[Finding]:
-    """C(roles): those that the audit is of. C(annotated): by ARN, the roles that annotations name, None where there is
-    none; one that could not be read is not among them. C(associations): whose pod identity associations there are.
-    """
-    found: list[Finding] = []
-    for one in accounts:
-        if one.role:
-            found += _of_annotation(one, one.role, provider, annotated, audience)
-            if (one.namespace, one.name) in associations:
-                words = "It has a pod identity association, too. The annotation comes before it: SDKs use that first."
-                found.append(_finding(OVERRIDDEN, one, words))
-    there = {(one.namespace, one.name) for one in accounts}
-    for role in roles:
-        for subject in dict.fromkeys(grant.subject for grant in policy.grants(role.document, provider, audience)):
-            if subject is None or subject.pattern or subject.pair is None or subject.pair in there:
-                continue
-            words = f"{role.name} trusts it, and the cluster does not have it."
-            found.append(Finding(NOT_THERE, *subject.pair, role.arn, words))
-    return found
-
-
-def _finding(kind: str, one: ServiceAccount, words: str) -> Finding:
-    return Finding(kind, one.namespace, one.name, one.role, words)
-
-
-def _of_annotation(
-    one: ServiceAccount, arn: str, provider: Provider, annotated: Mapping[str, Optional[Role]], audience: str
-) -> Iterator[Finding]:
-    if _account_of(arn) is None:
-        yield _finding(ROLE_MISSING, one, f"Its annotation is no ARN of a role: {arn}.")
-    elif arn in annotated:
-        role = annotated[arn]
-        if role is None:
-            yield _finding(ROLE_MISSING, one, f"There is no role {arn}.")
-            return
-        verdict = policy.evaluate(role.document, provider, one.subject, audience)
-        if not verdict.allowed:
-            yield _finding(NOT_TRUSTED, one, f"{role.name}: {verdict}.")
+        items.append(ItemResult(name, "ok", findings.format_reason(role, entries), fields=fields))
+    shown = [item for item in items if item.status == "ok"]
+    grants = [grant for item in shown for grant in item.fields["grants"]]
+    totals = {
+        "roles_seen": role_audit.roles_checked,
+        "roles": len([item for item in shown if item.fields["grants"]]),
+        "failed": len(items) - len(shown),
+        "grants": len(grants),
+        "wildcards": sum(grant["wildcard"] for grant in grants),
+        "open_to_all": sum(grant["open_to_all"] for grant in grants),
+        "service_accounts": role_audit.service_accounts,
+        "findings": len(role_audit.findings),
+    }
+    words = (
+        f"{totals['roles']} of {role_audit.roles_checked} roles let in service accounts, by {len(grants)} grants, "
+        f"{totals['wildcards']} by wildcard, {totals['open_to_all']} open to all."
+    )
+    if role_audit.service_accounts is not None:
+        words += f" {role_audit.service_accounts} service accounts, {len(role_audit.findings)} findings."
+    told = summarize(items)
+    return {
+        "changed": False,
+        "failed": bool(told.get("failed")),
+        "msg": f"{words} {told['msg']}" if "msg" in told else words,
+        "roles": [item.to_dict() for item in items],
+        "findings": [one.to_dict() for one in role_audit.findings],
+        "not_looked_at": list(role_audit.not_checked),
+        "totals": totals,
+        "warnings": warnings,
+    }

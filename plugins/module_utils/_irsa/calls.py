@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .. import _aws_call
-from .._aws_call import DENIED, ApiError
+from .._aws_call import DENIED_CODES, ApiError
 
 
 class CallError(Exception):
@@ -22,16 +22,16 @@ class CallError(Exception):
         self.message = message
 
     @property
-    def way_out(self) -> str:
-        if self.code in DENIED:
+    def suggestion(self) -> str:
+        if self.code in DENIED_CODES:
             return f"Allow {self.service}:{self.operation} to these credentials."
         return "Run again once that is mended."
 
 
-def call(client: Any, operation: str, **arguments: Any) -> Mapping[str, Any]:
+def call_api(client: Any, operation: str, **arguments: Any) -> Mapping[str, Any]:
     """One call by its API name."""
     try:
-        return _aws_call.call(client, operation, **arguments)
+        return _aws_call.call_api(client, operation, **arguments)
     except ApiError as error:
         service = client.meta.service_model.service_name
         raise CallError(service, operation, error.code, error.message) from error

@@ -29,7 +29,7 @@ POLICY_TYPES = {
     "vpc endpoint policy": "vpc_endpoint_policy",
     "role trust policy": "trust_policy",
 }
-ASSUMING = ("sts:assumerole", "sts:tagsession", "sts:setsourceidentity")  # what a trust policy decides on
+ASSUME_ROLE_ACTIONS = ("sts:assumerole", "sts:tagsession", "sts:setsourceidentity")  # what a trust policy decides on
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Caller:
 
 
 @dataclass(frozen=True)
-class Denied:
+class AccessDenial:
     """What a message says. C(kind): the type of policy, or what is wrong with the identity. C(words): what decided.
 
     C(role), C(subject), C(issuer): who was to assume which role, with whose token, where the message says so.
@@ -76,37 +76,37 @@ class Denied:
     side: str
     kind: str
     reason: str
-    words: str = ""
+    message: str = ""
     caller: Optional[Caller] = None
     action: Optional[str] = None
     resource: Optional[str] = None
     operation: Optional[str] = None
-    explicit: bool = False
+    explicit_deny: bool = False
     policy: Optional[str] = None
-    through: Optional[str] = None
+    transitive_policy_type: Optional[str] = None
     role: Optional[str] = None
     subject: Optional[tuple[str, str]] = None
     issuer: Optional[str] = None
-    encoded: Optional[str] = None
+    encoded_message: Optional[str] = None
     context: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    more: int = 0
+    other_denials: int = 0
 
 
 # --- Taking the text out of what it is wrapped in.
 
 
-def _leaves(value: Any) -> Iterator[str]:
+def _list_strings(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
         for one in value.values():
-            yield from _leaves(one)
+            yield from _list_strings(one)
     elif isinstance(value, list):
         for one in value:
-            yield from _leaves(one)
+            yield from _list_strings(one)
 
 
-def _json_in(text: str) -> Optional[Any]:
+def _find_json(text: str) -> Optional[Any]:
     """The JSON object in a text: all of it, or what follows a log's own prefix."""
     for start in (match.start() for match in re.finditer(r"[{\[]", text)):
         try:
@@ -119,10 +119,10 @@ def _json_in(text: str) -> Optional[Any]:
     return None
 
 
-def _event_in(value: Any) -> Optional[Mapping[str, Any]]:
+def _find_event(value: Any) -> Optional[Mapping[str, Any]]:
     """A CloudTrail event: bare, as LookupEvents or EventBridge wrap it, or the first of a log file."""
     if isinstance(value, list):
-        return _event_in(value[0]) if value else None
+        return _find_event(value[0]) if value else None
     if not isinstance(value, Mapping):
         return None
     if "eventName" in value and ("errorCode" in value or "errorMessage" in value):
@@ -134,13 +134,13 @@ def _event_in(value: Any) -> Optional[Mapping[str, Any]]:
                 inner = json.loads(inner)
             except ValueError:
                 continue
-        found = _event_in(inner)
+        found = _find_event(inner)
         if found is not None:
             return found
     return None
 
 
-def _fields(value: Any) -> Mapping[str, Any]:
+def _to_mapping(value: Any) -> Mapping[str, Any]:
     """An object's fields; none of anything else: what is pasted need not have the shape that AWS gives it. In tables of
     events, objects stand as text.
     """
@@ -152,19 +152,19 @@ def _fields(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _items(value: Any) -> list[Mapping[str, Any]]:
-    return [_fields(one) for one in value] if isinstance(value, list) else []
+def _to_mappings(value: Any) -> list[Mapping[str, Any]]:
+    return [_to_mapping(one) for one in value] if isinstance(value, list) else []
 
 
-def _flat(text: str) -> str:
+def _flatten_text(text: str) -> str:
     """One line with single blanks; what a log has escaped is unescaped."""
     return " ".join(re.sub(r"\\[ntr]", " ", text).replace('\\"', '"').split())
 
 
 # --- The words.
 
-_PHRASE = "|".join(re.escape(one) for one in sorted(POLICY_TYPES, key=len, reverse=True))
-_USER = re.compile(
+_POLICY_TYPE_PATTERN = "|".join(re.escape(one) for one in sorted(POLICY_TYPES, key=len, reverse=True))
+_USER_NOT_AUTHORIZED = re.compile(
     r"(?:User:?\s+)?(?P<caller>arn:aws[\w-]*:(?:iam|sts)::\d{12}:[^\s\"]+|anonymous)?\s*is not authorized to "
     r"perform:?\s+"
     r"(?P<action>[\w-]+:\w+)"
@@ -172,28 +172,32 @@ _USER = re.compile(
     re.IGNORECASE,
 )
 _REASON = re.compile(
-    rf"\s*[,.]?\s*(?:because no (?P<implicit>{_PHRASE}|[\w -]{{3,40}}?) allows? the(?: [\w:*-]+ action)?|"
-    rf"with an explicit deny in (?:an?|the) (?P<explicit>{_PHRASE}|[\w -]{{3,40}}? policy)"
-    rf"(?: transitively through an? (?P<through>{_PHRASE}))?(?:: (?P<policy>arn:[^\s\"]+))?)",
+    rf"\s*[,.]?\s*(?:because no (?P<implicit>{_POLICY_TYPE_PATTERN}|[\w -]{{3,40}}?) allows? the(?: [\w:*-]+ action)?|"
+    rf"with an explicit deny in (?:an?|the) (?P<explicit>{_POLICY_TYPE_PATTERN}|[\w -]{{3,40}}? policy)"
+    rf"(?: transitively through an? (?P<through>{_POLICY_TYPE_PATTERN}))?(?:: (?P<policy>arn:[^\s\"]+))?)",
     re.IGNORECASE,
 )
 # KMS and others, where they may not tell what of it is so.
-_ONE_OF = re.compile(r"\s*because the resource does not exist in this Region, no resource-based polic", re.IGNORECASE)
+_AMBIGUOUS_RESOURCE_POLICY = re.compile(
+    r"\s*because the resource does not exist in this Region, no resource-based polic", re.IGNORECASE
+)
 _POLICY_ARN = re.compile(r"[^\n]{0,120}?allows? the \S+ action(?:: (?P<policy>arn:[^\s\"]+))", re.IGNORECASE)
 _WEB_IDENTITY = re.compile(r"(?<!is )\bNot authorized to perform:? sts:AssumeRoleWithWebIdentity", re.IGNORECASE)
 _POD_IDENTITY = re.compile(r"EKS does not have permissions to assume the associated role", re.IGNORECASE)
-_EC2 = re.compile(r"You are not authorized to perform this operation\.?", re.IGNORECASE)
-_ENCODED = re.compile(r"Encoded authorization failure message:\s*(?P<encoded>[\w+/=-]{20,})", re.IGNORECASE)
-_RBAC = re.compile(r"is forbidden: User \"[^\"]*\" cannot", re.IGNORECASE)
-_UNREACHED = re.compile(
+_EC2_NOT_AUTHORIZED = re.compile(r"You are not authorized to perform this operation\.?", re.IGNORECASE)
+_ENCODED_MESSAGE = re.compile(r"Encoded authorization failure message:\s*(?P<encoded>[\w+/=-]{20,})", re.IGNORECASE)
+_KUBERNETES_RBAC = re.compile(r"is forbidden: User \"[^\"]*\" cannot", re.IGNORECASE)
+_CONNECTION_ERROR = re.compile(
     r"(?:RequestError: send request failed|dial tcp|Could not connect to the endpoint URL|Connect timeout on endpoint|"
     r"no such host|i/o timeout)",
     re.IGNORECASE,
 )
-_BARE = re.compile(r"\bAccess ?Denied(?:Exception)?\b|\bUnauthorizedOperation\b|\bUnauthorizedAccess\b|\b403\b")
+_BARE_ERROR_CODE = re.compile(
+    r"\bAccess ?Denied(?:Exception)?\b|\bUnauthorizedOperation\b|\bUnauthorizedAccess\b|\b403\b"
+)
 
 # What is wrong with the token, the provider or the role's address, by the words of STS and of the SDKs.
-_IDENTITY: tuple[tuple[str, str, str], ...] = (
+_IDENTITY_ERRORS: tuple[tuple[str, str, str], ...] = (
     (
         "no_provider",
         r"No OpenIDConnect provider found in your account(?: for (?P<issuer>https://[^\s\"',]+))?",
@@ -256,32 +260,34 @@ _IDENTITY: tuple[tuple[str, str, str], ...] = (
 )
 
 
-def _find_user(text: str) -> Iterator[tuple[int, Denied]]:
-    for match in _USER.finditer(text):
-        yield match.start(), _judged_user(match, text)
+def _find_user_denials(text: str) -> Iterator[tuple[int, AccessDenial]]:
+    for match in _USER_NOT_AUTHORIZED.finditer(text):
+        yield match.start(), _classify_user_denial(match, text)
 
 
-def _judged_user(match: re.Match[str], text: str) -> Denied:
+def _classify_user_denial(match: re.Match[str], text: str) -> AccessDenial:
     named, action = match["caller"], match["action"]
     resource = match["resource"].rstrip(".,;)") if match["resource"] else None
     caller = Caller.parse(named) if named and named.lower() != "anonymous" else None
-    told = Denied(UNKNOWN, "unstated", "", match[0], caller, action, resource, role=_role_in(action, resource))
+    told = AccessDenial(
+        UNKNOWN, "unstated", "", match[0], caller, action, resource, role=_get_target_role(action, resource)
+    )
     reason = _REASON.match(text, match.end())
     if reason is None:
-        return _unstated(told, bool(_ONE_OF.match(text, match.end())))
+        return _classify_unstated_denial(told, bool(_AMBIGUOUS_RESOURCE_POLICY.match(text, match.end())))
     phrase = " ".join((reason["implicit"] or reason["explicit"]).lower().split())
     explicit = reason["explicit"] is not None
     later = _POLICY_ARN.match(text, match.end())
     policy = reason["policy"] or (later["policy"] if later and not explicit else None)
     told = replace(
         told,
-        words=text[match.start() : (later or reason).end() if not explicit else reason.end()],
+        message=text[match.start() : (later or reason).end() if not explicit else reason.end()],
         kind=POLICY_TYPES.get(phrase, "other_policy"),
-        explicit=explicit,
+        explicit_deny=explicit,
         policy=policy.rstrip(".,;") if policy else None,
-        through=POLICY_TYPES[reason["through"].lower()] if reason["through"] else None,
+        transitive_policy_type=POLICY_TYPES[reason["through"].lower()] if reason["through"] else None,
     )
-    assuming = action.lower().startswith(ASSUMING)
+    assuming = action.lower().startswith(ASSUME_ROLE_ACTIONS)
     # The only policy that a role, as a resource, has is its trust policy.
     if told.kind == "trust_policy" or (told.kind == "resource_policy" and assuming):
         how = "denies it explicitly" if explicit else "does not allow it"
@@ -289,10 +295,10 @@ def _judged_user(match: re.Match[str], text: str) -> Denied:
     if told.kind == "other_policy" and (assuming or caller is None):
         return replace(told, reason=f"AWS names a type of policy that is not known here: {phrase}.")
     how = f"names an explicit Deny in a {phrase}" if explicit else f"says that no {phrase} allows it"
-    return replace(told, side=PERMISSION, reason=f"AWS {how}. {_session(caller)}")
+    return replace(told, side=PERMISSION, reason=f"AWS {how}. {_describe_session(caller)}")
 
 
-def _session(caller: Optional[Caller]) -> str:
+def _describe_session(caller: Optional[Caller]) -> str:
     if caller is None or caller.role is None or caller.session is None:
         return "That is about permissions, not about who may assume a role."
     return (
@@ -301,65 +307,68 @@ def _session(caller: Optional[Caller]) -> str:
     )
 
 
-def _unstated(told: Denied, one_of: bool) -> Denied:
+def _classify_unstated_denial(denial: AccessDenial, is_ambiguous: bool) -> AccessDenial:
     """No type of policy is named."""
-    action = str(told.action)
-    if action.lower().startswith(ASSUMING):
+    action = str(denial.action)
+    if action.lower().startswith(ASSUME_ROLE_ACTIONS):
         return replace(
-            told,
+            denial,
             reason=f"AWS does not say which side refused {action}: the caller's own policies or the trust policy of "
             "the role that it wanted.",
         )
-    if told.caller is None:
-        return replace(told, reason=f"Neither the caller nor the policy that refused {action} is named.")
+    if denial.caller is None:
+        return replace(denial, reason=f"Neither the caller nor the policy that refused {action} is named.")
     why = (
         "AWS says that the resource is not in this region, or that its own policy does not allow it, or denies it"
-        if one_of
+        if is_ambiguous
         else "AWS does not say which policy refused it"
     )
     return replace(
-        told,
+        denial,
         side=PERMISSION,
-        kind="resource_policy" if one_of else "unstated",
-        reason=f"{why}. {_session(told.caller)}",
+        kind="resource_policy" if is_ambiguous else "unstated",
+        reason=f"{why}. {_describe_session(denial.caller)}",
     )
 
 
-def _role_in(action: Optional[str], resource: Optional[str]) -> Optional[str]:
+def _get_target_role(action: Optional[str], resource: Optional[str]) -> Optional[str]:
     """The role that was to be assumed."""
-    if action and action.lower().startswith(ASSUMING) and resource and ":role/" in resource:
+    if action and action.lower().startswith(ASSUME_ROLE_ACTIONS) and resource and ":role/" in resource:
         return resource
     return None
 
 
-def _find_identity(text: str) -> Iterator[tuple[int, Denied]]:
-    for kind, words, reason in _IDENTITY:
+def _find_identity_errors(text: str) -> Iterator[tuple[int, AccessDenial]]:
+    for kind, words, reason in _IDENTITY_ERRORS:
         for match in re.finditer(words, text, re.IGNORECASE):
             issuer = match.groupdict().get("issuer")
-            yield match.start(), Denied(IDENTITY, kind, reason, match[0], issuer=issuer.rstrip(".") if issuer else None)
+            yield (
+                match.start(),
+                AccessDenial(IDENTITY, kind, reason, match[0], issuer=issuer.rstrip(".") if issuer else None),
+            )
 
 
-def _find_web_identity(text: str) -> Iterator[tuple[int, Denied]]:
+def _find_web_identity_denials(text: str) -> Iterator[tuple[int, AccessDenial]]:
     for match in _WEB_IDENTITY.finditer(text):
-        yield match.start(), _web_identity(match[0])
+        yield match.start(), _build_web_identity_denial(match[0])
 
 
-def _web_identity(words: str) -> Denied:
-    return Denied(
+def _build_web_identity_denial(message: str) -> AccessDenial:
+    return AccessDenial(
         TRUST,
         "web_identity",
         "STS took the token and refused the role: its trust policy does not let this token in, or there is no such "
         "role.",
-        words,
+        message,
         action="sts:AssumeRoleWithWebIdentity",
     )
 
 
-def _find_pod_identity(text: str) -> Iterator[tuple[int, Denied]]:
+def _find_pod_identity_denials(text: str) -> Iterator[tuple[int, AccessDenial]]:
     for match in _POD_IDENTITY.finditer(text):
         yield (
             match.start(),
-            Denied(
+            AccessDenial(
                 TRUST,
                 "pod_identity",
                 "EKS Pod Identity may not assume the role of the association: its trust policy has to allow "
@@ -369,11 +378,11 @@ def _find_pod_identity(text: str) -> Iterator[tuple[int, Denied]]:
         )
 
 
-def _find_ec2(text: str) -> Iterator[tuple[int, Denied]]:
-    for match in _EC2.finditer(text):
+def _find_ec2_denials(text: str) -> Iterator[tuple[int, AccessDenial]]:
+    for match in _EC2_NOT_AUTHORIZED.finditer(text):
         yield (
             match.start(),
-            Denied(
+            AccessDenial(
                 PERMISSION,
                 "unstated",
                 "EC2 knew the caller and refused the operation: that is about permissions. Who and what it was stands "
@@ -383,11 +392,11 @@ def _find_ec2(text: str) -> Iterator[tuple[int, Denied]]:
         )
 
 
-def _find_rbac(text: str) -> Iterator[tuple[int, Denied]]:
-    for match in _RBAC.finditer(text):
+def _find_rbac_denials(text: str) -> Iterator[tuple[int, AccessDenial]]:
+    for match in _KUBERNETES_RBAC.finditer(text):
         yield (
             match.start(),
-            Denied(
+            AccessDenial(
                 UNKNOWN,
                 "kubernetes_rbac",
                 "This is a refusal of Kubernetes, by its own roles (RBAC). AWS has no part in it.",
@@ -396,35 +405,37 @@ def _find_rbac(text: str) -> Iterator[tuple[int, Denied]]:
         )
 
 
-_FINDERS: tuple[Callable[[str], Iterator[tuple[int, Denied]]], ...] = (
-    _find_user,
-    _find_identity,
-    _find_web_identity,
-    _find_pod_identity,
-    _find_ec2,
-    _find_rbac,
+_DENIAL_FINDERS: tuple[Callable[[str], Iterator[tuple[int, AccessDenial]]], ...] = (
+    _find_user_denials,
+    _find_identity_errors,
+    _find_web_identity_denials,
+    _find_pod_identity_denials,
+    _find_ec2_denials,
+    _find_rbac_denials,
 )
 
 
-def _read(text: str) -> Denied:
+def _read_denial(text: str) -> AccessDenial:
     """The first refusal in a text that says what it is."""
-    found = sorted((one for finder in _FINDERS for one in finder(text)), key=lambda one: one[0])
+    found = sorted((one for finder in _DENIAL_FINDERS for one in finder(text)), key=lambda one: one[0])
     # Codes stand before their message: "InvalidIdentityToken: Incorrect token audience" is the latter.
     told = [one for position, one in found if not _is_preface(one, position, found)]
-    encoded = _ENCODED.search(text)
+    encoded = _ENCODED_MESSAGE.search(text)
     if told:
         first = told[0]
         others = {(one.side, one.kind, one.action, one.resource) for one in told}
-        first = replace(first, more=len(others) - 1, operation=_operation(text))
-        return replace(first, encoded=encoded["encoded"]) if encoded else first
-    operation = _operation(text)
+        first = replace(first, other_denials=len(others) - 1, operation=_find_operation(text))
+        return replace(first, encoded_message=encoded["encoded"]) if encoded else first
+    operation = _find_operation(text)
     if encoded:
-        return Denied(PERMISSION, "unstated", "", encoded[0][:60], operation=operation, encoded=encoded["encoded"])
+        return AccessDenial(
+            PERMISSION, "unstated", "", encoded[0][:60], operation=operation, encoded_message=encoded["encoded"]
+        )
     if re.fullmatch(r"[\w+/=-]{100,}", text):
-        return Denied(UNKNOWN, "encoded", "The message is encoded.", text[:60], encoded=text)
-    unreached, bare = _UNREACHED.search(text), _BARE.search(text)
+        return AccessDenial(UNKNOWN, "encoded", "The message is encoded.", text[:60], encoded_message=text)
+    unreached, bare = _CONNECTION_ERROR.search(text), _BARE_ERROR_CODE.search(text)
     if unreached:
-        return Denied(
+        return AccessDenial(
             UNKNOWN,
             "unreached",
             "AWS was not reached, so that neither side was asked: look at DNS, routes and endpoints.",
@@ -432,7 +443,7 @@ def _read(text: str) -> Denied:
             operation=operation,
         )
     if bare:
-        return Denied(
+        return AccessDenial(
             UNKNOWN,
             "bare",
             "Access was denied, and the message says neither to whom nor by what. AWS answers so across organizations, "
@@ -440,18 +451,18 @@ def _read(text: str) -> Denied:
             bare[0],
             operation=operation,
         )
-    return Denied(UNKNOWN, "no_refusal", "Nothing in the message is a refusal of AWS that is known here.")
+    return AccessDenial(UNKNOWN, "no_refusal", "Nothing in the message is a refusal of AWS that is known here.")
 
 
-def _is_preface(one: Denied, position: int, found: list[tuple[int, Denied]]) -> bool:
+def _is_preface(denial: AccessDenial, position: int, found: list[tuple[int, AccessDenial]]) -> bool:
     """Error codes, and EC2's opening words, stand before what says more."""
-    following = [other for at, other in found if 0 <= at - position <= 120 and other is not one]
-    if one.kind in ("token_invalid", "token_expired"):
-        return any(other.side == IDENTITY and other.kind not in (one.kind, "token_invalid") for other in following)
-    return bool(_EC2.fullmatch(one.words)) and any(other.action for other in following)
+    following = [other for at, other in found if 0 <= at - position <= 120 and other is not denial]
+    if denial.kind in ("token_invalid", "token_expired"):
+        return any(other.side == IDENTITY and other.kind not in (denial.kind, "token_invalid") for other in following)
+    return bool(_EC2_NOT_AUTHORIZED.fullmatch(denial.message)) and any(other.action for other in following)
 
 
-def _operation(text: str) -> Optional[str]:
+def _find_operation(text: str) -> Optional[str]:
     """The API operation, where the SDK's wrapping names it."""
     for words in (r"when calling the (\w+) operation", r"operation error [^:]{1,60}: (\w+)"):
         found = re.findall(words, text)
@@ -463,47 +474,47 @@ def _operation(text: str) -> Optional[str]:
 # --- Whole messages.
 
 
-def parse(message: str) -> Denied:
+def parse_message(message: str) -> AccessDenial:
     """What a log line, a controller's JSON log, a CloudTrail event, an error of a command or a decoded authorization
     message says.
     """
-    value = _json_in(message)
-    event = _event_in(value)
+    value = _find_json(message)
+    event = _find_event(value)
     if event is not None:
-        return _of_event(event)
+        return _parse_event(event)
     if isinstance(value, Mapping) and "allowed" in value and "context" in value:
-        return decoded(value)
-    told = _read(_flat(message))
+        return parse_decoded_message(value)
+    told = _read_denial(_flatten_text(message))
     if told.kind in ("no_refusal", "bare") and value is not None:
-        inner = _read(_flat(" \n".join(_leaves(value))))
+        inner = _read_denial(_flatten_text(" \n".join(_list_strings(value))))
         told = inner if inner.kind != "no_refusal" else told
-    return _with_subject(told, message)
+    return _add_subject(told, message)
 
 
 # Names that Kubernetes takes: what has a star is nobody's, and no binding is made of it.
-_SUBJECT = r"system:serviceaccount:([a-z0-9.-]+):([a-z0-9.-]+)"
+_SUBJECT_PATTERN = r"system:serviceaccount:([a-z0-9.-]+):([a-z0-9.-]+)"
 
 
-def _with_subject(told: Denied, text: str) -> Denied:
-    found = {tuple(one) for one in re.findall(_SUBJECT, text)}
-    if told.side == UNKNOWN or told.subject or len(found) != 1:
-        return told
+def _add_subject(denial: AccessDenial, text: str) -> AccessDenial:
+    found = {tuple(one) for one in re.findall(_SUBJECT_PATTERN, text)}
+    if denial.side == UNKNOWN or denial.subject or len(found) != 1:
+        return denial
     namespace, name = found.pop()
-    return replace(told, subject=(namespace, name))
+    return replace(denial, subject=(namespace, name))
 
 
-def _of_event(event: Mapping[str, Any]) -> Denied:
+def _parse_event(event: Mapping[str, Any]) -> AccessDenial:
     """A CloudTrail event: who and what stand in fields of their own; the message may say nothing."""
-    identity = _fields(event.get("userIdentity"))
-    asked = _fields(event.get("requestParameters"))
+    identity = _to_mapping(event.get("userIdentity"))
+    asked = _to_mapping(event.get("requestParameters"))
     name, code = str(event["eventName"]), str(event.get("errorCode") or "")
-    message = _flat(str(event.get("errorMessage") or ""))
-    told = _read(message) if message else Denied(UNKNOWN, "no_refusal", "")
+    message = _flatten_text(str(event.get("errorMessage") or ""))
+    told = _read_denial(message) if message else AccessDenial(UNKNOWN, "no_refusal", "")
     if told.kind in ("no_refusal", "bare"):
-        told = _by_code(name, code, message, identity, told)
+        told = _classify_event(name, code, message, identity, told)
     arn = identity.get("arn")
-    subject = re.fullmatch(_SUBJECT, str(identity.get("userName") or ""))
-    resources = [one["ARN"] for one in _items(event.get("resources")) if one.get("ARN")]
+    subject = re.fullmatch(_SUBJECT_PATTERN, str(identity.get("userName") or ""))
+    resources = [one["ARN"] for one in _to_mappings(event.get("resources")) if one.get("ARN")]
     provider = str(identity.get("identityProvider") or "").partition("oidc-provider/")[2]
     role = asked.get("roleArn") if name.startswith("AssumeRole") else None
     return replace(
@@ -514,61 +525,65 @@ def _of_event(event: Mapping[str, Any]) -> Denied:
         role=told.role or (str(role) if role else None),
         subject=told.subject or ((subject[1], subject[2]) if subject else None),
         issuer=told.issuer or (f"https://{provider}" if provider else None),
-        words=told.words or f"{code} {message}".strip(),
+        message=told.message or f"{code} {message}".strip(),
     )
 
 
-_REFUSALS = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "Client.UnauthorizedOperation")
+_DENIAL_CODES = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "Client.UnauthorizedOperation")
 
 
-def _by_code(name: str, code: str, message: str, identity: Mapping[str, Any], told: Denied) -> Denied:
-    words = f"{code} {message}".strip()
-    if name == "AssumeRoleWithWebIdentity" and code in ("AccessDenied", "AccessDeniedException"):
-        return _web_identity(words)
-    if name == "AssumeRoleWithWebIdentity" and code:
-        return replace(_read(f"{code}: {message}"), words=words)
-    if code not in _REFUSALS:
-        return replace(told, words=words)
-    if name in ("AssumeRole", "AssumeRoleForPodIdentity"):
-        return Denied(
+def _classify_event(
+    event_name: str, error_code: str, message: str, identity: Mapping[str, Any], denial: AccessDenial
+) -> AccessDenial:
+    words = f"{error_code} {message}".strip()
+    if event_name == "AssumeRoleWithWebIdentity" and error_code in ("AccessDenied", "AccessDeniedException"):
+        return _build_web_identity_denial(words)
+    if event_name == "AssumeRoleWithWebIdentity" and error_code:
+        return replace(_read_denial(f"{error_code}: {message}"), message=words)
+    if error_code not in _DENIAL_CODES:
+        return replace(denial, message=words)
+    if event_name in ("AssumeRole", "AssumeRoleForPodIdentity"):
+        return AccessDenial(
             UNKNOWN,
             "unstated",
-            f"CloudTrail does not say which side refused {name}: the caller's own policies or the role's trust policy.",
+            f"CloudTrail does not say which side refused {event_name}: the caller's own policies or the role's trust policy.",
             words,
         )
     if identity.get("type") in ("AssumedRole", "IAMUser", "FederatedUser", "Root") and identity.get("arn"):
         caller = Caller.parse(str(identity["arn"]))
-        reason = f"The event does not say which policy refused it. {_session(caller)}"
-        return Denied(PERMISSION, "unstated", reason, words, caller)
+        reason = f"The event does not say which policy refused it. {_describe_session(caller)}"
+        return AccessDenial(PERMISSION, "unstated", reason, words, caller)
     return replace(
-        told, kind="bare", reason="The event says neither to whom nor by what access was denied.", words=words
+        denial, kind="bare", reason="The event says neither to whom nor by what access was denied.", message=words
     )
 
 
-def decoded(told: Mapping[str, Any]) -> Denied:
+def parse_decoded_message(document: Mapping[str, Any]) -> AccessDenial:
     """A decoded authorization message: STS has it as JSON, with everything that the decision went by."""
-    context = _fields(told.get("context"))
-    principal = str(_fields(context.get("principal")).get("arn") or "")
+    context = _to_mapping(document.get("context"))
+    principal = str(_to_mapping(context.get("principal")).get("arn") or "")
     caller = Caller.parse(principal) if principal else None
     action, resource = context.get("action"), context.get("resource")
-    explicit = bool(told.get("explicitDeny"))
+    explicit = bool(document.get("explicitDeny"))
     known = {
-        str(one.get("key")): tuple(str(value.get("value")) for value in _items(_fields(one.get("values")).get("items")))
-        for one in _items(_fields(context.get("conditions")).get("items"))
+        str(one.get("key")): tuple(
+            str(value.get("value")) for value in _to_mappings(_to_mapping(one.get("values")).get("items"))
+        )
+        for one in _to_mappings(_to_mapping(context.get("conditions")).get("items"))
     }
-    if told.get("allowed"):
-        return Denied(
+    if document.get("allowed"):
+        return AccessDenial(
             UNKNOWN, "allowed", "The authorization message says that the request was allowed.", "allowed", caller
         )
     how = "A policy denies it explicitly" if explicit else "No policy allows it"
-    return Denied(
+    return AccessDenial(
         PERMISSION,
         "unstated",
-        f"{how}, says the authorization message. {_session(caller)}",
+        f"{how}, says the authorization message. {_describe_session(caller)}",
         f"explicitDeny: {str(explicit).lower()}",
         caller,
         str(action) if action else None,
         str(resource) if resource else None,
-        explicit=explicit,
+        explicit_deny=explicit,
         context=known,
     )

@@ -6,15 +6,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._eks_token import ClusterError, describe
-from .calls import call
-from .model import IrsaError, Provider
+from .._eks_token import ClusterError, describe_cluster
+from .calls import call_api
+from .model import IrsaError, OidcProvider
 
 
-def provider(client: Any, cluster: str) -> Provider:
+def get_provider(client: Any, cluster: str) -> OidcProvider:
     """By one DescribeCluster, whose issuer is taken to the letter (facts: irsa)."""
     try:
-        told = describe(client, cluster)
+        told = describe_cluster(client, cluster)
     except ClusterError as error:
         raise IrsaError(str(error)) from error
     if not told.issuer:
@@ -22,15 +22,15 @@ def provider(client: Any, cluster: str) -> Provider:
             f"Cluster {cluster} has no OIDC issuer, so that its service accounts cannot assume roles by web identity. "
             "EKS gives every cluster one; a registered cluster has none."
         )
-    return Provider.of_cluster(told.arn, told.issuer)
+    return OidcProvider.from_cluster(told.arn, told.issuer)
 
 
-def associations(client: Any, cluster: str) -> set[tuple[str, str]]:
+def list_pod_identity_associations(client: Any, cluster: str) -> set[tuple[str, str]]:
     """Namespace and service account of each pod identity association."""
     found: set[tuple[str, str]] = set()
     more: dict[str, str] = {}
     while True:
-        answer = call(client, "ListPodIdentityAssociations", clusterName=cluster, **more)
+        answer = call_api(client, "ListPodIdentityAssociations", clusterName=cluster, **more)
         found.update((str(one["namespace"]), str(one["serviceAccount"])) for one in answer.get("associations") or ())
         if not answer.get("nextToken"):
             return found

@@ -11,19 +11,19 @@ from typing import Any, Optional
 from urllib.parse import unquote
 
 from . import policy
-from .calls import CallError, call
-from .model import Provider, Role
+from .calls import CallError, call_api
+from .model import IamRole, OidcProvider
 
-PAGE = 1000  # the most that ListRoles gives at once
-PAGE_WORTH = 10  # a page of trust documents takes about as long as so many single roles
+PAGE_SIZE = 1000  # the most that ListRoles gives at once
+PAGE_COST = 10  # a page of trust documents takes about as long as so many single roles
 
 
 @dataclass(frozen=True)
-class Account:
+class AccountSummary:
     """What GetAccountSummary tells: the quota of a trust policy in characters, and how many roles there are."""
 
-    quota: Optional[int] = None
-    roles: Optional[int] = None
+    trust_policy_quota: Optional[int] = None
+    role_count: Optional[int] = None
 
 
 @dataclass(frozen=True)
@@ -37,70 +37,70 @@ class NewRole:
     managed_policies: tuple[str, ...] = ()
 
 
-def account(client: Any) -> Account:
-    told = call(client, "GetAccountSummary").get("SummaryMap", {})
-    return Account(told.get("AssumeRolePolicySizeQuota"), told.get("Roles"))
+def get_account_summary(client: Any) -> AccountSummary:
+    told = call_api(client, "GetAccountSummary").get("SummaryMap", {})
+    return AccountSummary(told.get("AssumeRolePolicySizeQuota"), told.get("Roles"))
 
 
-def _role(answer: Mapping[str, Any]) -> Role:
-    document = answer.get("AssumeRolePolicyDocument") or {}
+def _parse_role(response: Mapping[str, Any]) -> IamRole:
+    document = response.get("AssumeRolePolicyDocument") or {}
     if isinstance(document, str):  # botocore decodes it; a client whose handlers were taken off does not
         document = json.loads(unquote(document))
-    return Role(str(answer["RoleName"]), str(answer["Arn"]), document)
+    return IamRole(str(response["RoleName"]), str(response["Arn"]), document)
 
 
-def role(client: Any, name: str) -> Optional[Role]:
+def get_role(client: Any, name: str) -> Optional[IamRole]:
     """One role; None where there is none of that name."""
     try:
-        return _role(call(client, "GetRole", RoleName=name)["Role"])
+        return _parse_role(call_api(client, "GetRole", RoleName=name)["Role"])
     except CallError as error:
         if error.code == "NoSuchEntity":
             return None
         raise
 
 
-def every_role(client: Any, path_prefix: str = "/") -> Iterator[Role]:
+def list_roles(client: Any, path_prefix: str = "/") -> Iterator[IamRole]:
     """All roles with their trust documents, 1,000 a call."""
     more: dict[str, str] = {}
     while True:
-        answer = call(client, "ListRoles", PathPrefix=path_prefix, MaxItems=PAGE, **more)
+        answer = call_api(client, "ListRoles", PathPrefix=path_prefix, MaxItems=PAGE_SIZE, **more)
         for one in answer.get("Roles") or ():
-            yield _role(one)
+            yield _parse_role(one)
         if not answer.get("IsTruncated"):
             return
         more = {"Marker": str(answer["Marker"])}
 
 
-def listing_pays(names: Collection[str], total: Optional[int]) -> bool:
+def is_listing_cheaper(names: Collection[str], total: Optional[int]) -> bool:
     """Whether so many roles are had sooner from the list of all. Without knowing how many there are: one by one."""
-    return total is not None and len(names) > PAGE_WORTH * -(-total // PAGE)
+    return total is not None and len(names) > PAGE_COST * -(-total // PAGE_SIZE)
 
 
-def update(client: Any, name: str, document: Mapping[str, Any]) -> None:
-    call(client, "UpdateAssumeRolePolicy", RoleName=name, PolicyDocument=policy.compact(document))
+def update_trust_policy(client: Any, name: str, document: Mapping[str, Any]) -> None:
+    call_api(client, "UpdateAssumeRolePolicy", RoleName=name, PolicyDocument=policy.render_compact(document))
 
 
-def create(client: Any, name: str, document: Mapping[str, Any], new: NewRole) -> Role:
+def create_role(client: Any, name: str, document: Mapping[str, Any], new_role: NewRole) -> IamRole:
     arguments: dict[str, Any] = {
         "RoleName": name,
-        "AssumeRolePolicyDocument": policy.compact(document),
-        "Path": new.path,
-        "Description": new.description,
-        "PermissionsBoundary": new.permissions_boundary,
-        "Tags": [{"Key": key, "Value": value} for key, value in new.tags] or None,
+        "AssumeRolePolicyDocument": policy.render_compact(document),
+        "Path": new_role.path,
+        "Description": new_role.description,
+        "PermissionsBoundary": new_role.permissions_boundary,
+        "Tags": [{"Key": key, "Value": value} for key, value in new_role.tags] or None,
     }
     given = {key: value for key, value in arguments.items() if value is not None}
-    return _role(call(client, "CreateRole", **given)["Role"])
+    return _parse_role(call_api(client, "CreateRole", **given)["Role"])
 
 
-def attach(client: Any, name: str, policy_arn: str) -> None:
-    call(client, "AttachRolePolicy", RoleName=name, PolicyArn=policy_arn)
+def attach_policy(client: Any, name: str, policy_arn: str) -> None:
+    call_api(client, "AttachRolePolicy", RoleName=name, PolicyArn=policy_arn)
 
 
-def audiences(client: Any, provider: Provider) -> Optional[tuple[str, ...]]:
+def get_audiences(client: Any, provider: OidcProvider) -> Optional[tuple[str, ...]]:
     """The client ids that a provider knows; None where the account has no such provider."""
     try:
-        answer = call(client, "GetOpenIDConnectProvider", OpenIDConnectProviderArn=provider.arn)
+        answer = call_api(client, "GetOpenIDConnectProvider", OpenIDConnectProviderArn=provider.arn)
     except CallError as error:
         if error.code == "NoSuchEntity":
             return None
@@ -108,11 +108,13 @@ def audiences(client: Any, provider: Provider) -> Optional[tuple[str, ...]]:
     return tuple(map(str, answer.get("ClientIDList") or ()))
 
 
-def create_provider(client: Any, provider: Provider, listed: Sequence[str]) -> str:
+def create_provider(client: Any, provider: OidcProvider, audiences: Sequence[str]) -> str:
     """Without thumbprints: IAM trusts the issuer's certificate by its own authorities (facts: irsa)."""
-    answer = call(client, "CreateOpenIDConnectProvider", Url=f"https://{provider.issuer}", ClientIDList=list(listed))
+    answer = call_api(
+        client, "CreateOpenIDConnectProvider", Url=f"https://{provider.issuer}", ClientIDList=list(audiences)
+    )
     return str(answer["OpenIDConnectProviderArn"])
 
 
-def add_audience(client: Any, provider: Provider, audience: str) -> None:
-    call(client, "AddClientIDToOpenIDConnectProvider", OpenIDConnectProviderArn=provider.arn, ClientID=audience)
+def add_audience(client: Any, provider: OidcProvider, audience: str) -> None:
+    call_api(client, "AddClientIDToOpenIDConnectProvider", OpenIDConnectProviderArn=provider.arn, ClientID=audience)

@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable
 from typing import Any, Optional
 
-from .audit import ServiceAccount
+from .findings import ServiceAccount
 from .model import IrsaError
 
 try:
@@ -20,19 +20,19 @@ try:
 except ImportError:  # without the client there is nothing that could raise anything
     _SERVICE_ERRORS = ()
 
-PAGE = 500
+PAGE_SIZE = 500
 
 
-def service_accounts(api: Any) -> list[ServiceAccount]:
+def list_service_accounts(api: Any) -> list[ServiceAccount]:
     """All of the cluster, 500 a call, with their annotations."""
     found: list[ServiceAccount] = []
     more: dict[str, Any] = {}
     while True:
         try:
-            answer = CoreV1Api(api).list_service_account_for_all_namespaces(limit=PAGE, **more)
+            answer = CoreV1Api(api).list_service_account_for_all_namespaces(limit=PAGE_SIZE, **more)
         except _SERVICE_ERRORS as error:
             raise IrsaError(
-                f"The cluster's service accounts could not be listed: {_words(error)}. Let these credentials list "
+                f"The cluster's service accounts could not be listed: {_get_error_message(error)}. Let these credentials list "
                 "serviceaccounts in all namespaces (an access entry with AmazonEKSViewPolicy does)."
             ) from error
         for one in answer.items:
@@ -43,7 +43,7 @@ def service_accounts(api: Any) -> list[ServiceAccount]:
         more = {"_continue": answer.metadata._continue}
 
 
-def _words(error: Exception) -> str:
+def _get_error_message(error: Exception) -> str:
     """What the API server says, rather than what the client makes of it."""
     try:
         return f"{getattr(error, 'status', '')} {json.loads(getattr(error, 'body', None) or '')['message']}"
@@ -51,50 +51,54 @@ def _words(error: Exception) -> str:
         return str(error).splitlines()[0]
 
 
-def service_account(api: Any, namespace: str, name: str) -> Optional[ServiceAccount]:
+def get_service_account(api: Any, namespace: str, name: str) -> Optional[ServiceAccount]:
     """One; None where there is none of that name."""
     try:
         found = CoreV1Api(api).read_namespaced_service_account(name, namespace)
     except _SERVICE_ERRORS as error:
         if getattr(error, "status", None) == 404:
             return None
-        raise IrsaError(f"Service account {namespace}/{name} could not be read: {_words(error)}.") from error
+        raise IrsaError(
+            f"Service account {namespace}/{name} could not be read: {_get_error_message(error)}."
+        ) from error
     return ServiceAccount(namespace, name, dict(found.metadata.annotations or {}))
 
 
-def pods(api: Any, namespace: str) -> list[dict[str, Any]]:
+def list_pods(api: Any, namespace: str) -> list[dict[str, Any]]:
     """The pods of a namespace, as the API has them."""
-    return _all(api, CoreV1Api(api).list_namespaced_pod, namespace, "pods")
+    return _list_all(api, CoreV1Api(api).list_namespaced_pod, namespace, "pods")
 
 
-def replica_sets(api: Any, namespace: str) -> dict[str, dict[str, Any]]:
+def list_replica_sets(api: Any, namespace: str) -> dict[str, dict[str, Any]]:
     """By name."""
-    found = _all(api, AppsV1Api(api).list_namespaced_replica_set, namespace, "replicasets")
+    found = _list_all(api, AppsV1Api(api).list_namespaced_replica_set, namespace, "replicasets")
     return {one["metadata"]["name"]: one for one in found}
 
 
-def _all(api: Any, ask: Callable[..., Any], namespace: str, what: str) -> list[dict[str, Any]]:
+def _list_all(api: Any, list_page: Callable[..., Any], namespace: str, resource: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     more: dict[str, Any] = {}
     while True:
         try:
-            answer = ask(namespace, limit=PAGE, **more)
+            answer = list_page(namespace, limit=PAGE_SIZE, **more)
         except _SERVICE_ERRORS as error:
-            raise IrsaError(f"The {what} of {namespace} could not be listed: {_words(error)}.") from error
+            raise IrsaError(
+                f"The {resource} of {namespace} could not be listed: {_get_error_message(error)}."
+            ) from error
         found += [api.sanitize_for_serialization(one) for one in answer.items]
         if not answer.metadata._continue:
             return found
         more = {"_continue": answer.metadata._continue}
 
 
-def token(api: Any, namespace: str, name: str, audience: str) -> str:
+def create_token(api: Any, namespace: str, name: str, audience: str) -> str:
     """A token of the service account, as the kubelet would get it for a pod. Ten minutes is the least."""
     request = AuthenticationV1TokenRequest(spec=V1TokenRequestSpec(audiences=[audience], expiration_seconds=600))
     try:
         answer = CoreV1Api(api).create_namespaced_service_account_token(name, namespace, request)
     except _SERVICE_ERRORS as error:
         raise IrsaError(
-            f"No token could be made for {namespace}/{name}: {_words(error)}. Let these credentials create "
+            f"No token could be made for {namespace}/{name}: {_get_error_message(error)}. Let these credentials create "
             "serviceaccounts/token in that namespace (an access entry with AmazonEKSClusterAdminPolicy does)."
         ) from error
     return str(answer.status.token)

@@ -24,13 +24,13 @@ class IrsaError(Exception):
 
 
 @dataclass(frozen=True)
-class Provider:
+class OidcProvider:
     """An IAM OIDC provider. Its issuer, without scheme, is the prefix of its condition keys."""
 
     arn: str
 
     @classmethod
-    def parse(cls, arn: str) -> Provider:
+    def parse(cls, arn: str) -> OidcProvider:
         if not _PROVIDER.fullmatch(arn):
             raise IrsaError(
                 f"{arn!r} is no ARN of an OIDC provider. Write arn:PARTITION:iam::ACCOUNT:oidc-provider/ISSUER, as "
@@ -39,7 +39,7 @@ class Provider:
         return cls(arn)
 
     @classmethod
-    def of_cluster(cls, cluster_arn: str, issuer: str) -> Provider:
+    def from_cluster(cls, cluster_arn: str, issuer: str) -> OidcProvider:
         """The provider that a cluster's tokens need: of its own partition and account, its issuer to the letter."""
         parts = cluster_arn.split(":")
         return cls(f"arn:{parts[1]}:iam::{parts[4]}:oidc-provider/{issuer.partition('://')[2] or issuer}")
@@ -52,7 +52,7 @@ class Provider:
     def account(self) -> str:
         return self.arn.split(":")[4]
 
-    def key(self, claim: str) -> str:
+    def get_condition_key(self, claim: str) -> str:
         """The condition key of one of its claims."""
         return f"{self.issuer}:{claim}"
 
@@ -62,34 +62,34 @@ class Subject:
     """The C(sub) of service accounts' tokens. C(pattern): C(*) and C(?) in it stand for any characters, for any one."""
 
     value: str
-    pattern: bool = False
+    is_pattern: bool = False
 
     @classmethod
-    def of(cls, namespace: str, service_account: str) -> Subject:
+    def from_service_account(cls, namespace: str, service_account: str) -> Subject:
         value = f"{_SERVICE_ACCOUNT}:{namespace}:{service_account}"
         return cls(value, has_wildcard(value))
 
     @property
-    def pair(self) -> Optional[tuple[str, str]]:
+    def namespaced_name(self) -> Optional[tuple[str, str]]:
         """Namespace and service account; None where it is no service account's."""
         head, _dummy, rest = self.value.partition(f"{_SERVICE_ACCOUNT}:")
         namespace, colon, name = rest.partition(":")
         return (namespace, name) if not head and colon else None
 
     def __str__(self) -> str:
-        return "/".join(self.pair) if self.pair else self.value
+        return "/".join(self.namespaced_name) if self.namespaced_name else self.value
 
 
 # Every service account of a cluster: what a statement allows that names no subject.
-ANYBODY = Subject.of("*", "*")
+ANY_SUBJECT = Subject.from_service_account("*", "*")
 
 
-def role_name(role: str) -> str:
+def get_role_name(role: str) -> str:
     """The name of a role that is given by name or by ARN: IAM's calls take names, whose paths play no part."""
     return role.rpartition("/")[2] if role.startswith("arn:") else role
 
 
-def role_account(role: str) -> Optional[str]:
+def get_role_account(role: str) -> Optional[str]:
     """The account of a role that is given by its ARN."""
     parts = role.split(":", 5)
     return parts[4] if parts[0] == "arn" and len(parts) == 6 else None
@@ -100,27 +100,27 @@ class Binding:
     """Service accounts of one namespace, and the role that they may or may not assume."""
 
     role: str
-    provider: Provider
+    provider: OidcProvider
     subjects: tuple[Subject, ...]
-    present: bool = True
+    is_present: bool = True
 
     def __str__(self) -> str:
         return f"{self.role}: {', '.join(map(str, self.subjects))}"
 
 
 @dataclass(frozen=True)
-class Wish:
+class PolicyOptions:
     """How bindings are to be made true: what the plan needs besides them."""
 
     audience: str = AUDIENCE
     purge: bool = False
     allow_empty: bool = False
-    explicit: bool = False
+    explicit_subjects: bool = False
     create_role: bool = False
 
 
 @dataclass(frozen=True)
-class Role:
+class IamRole:
     """A role as IAM shows it. C(document): its trust document."""
 
     name: str

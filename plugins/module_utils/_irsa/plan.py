@@ -10,12 +10,12 @@ from typing import Any, Optional
 
 from .._plan import Step
 from . import policy
-from .model import Binding, IrsaError, Provider, Subject, Wish
-from .policy import Match, Verdict
+from .model import Binding, IrsaError, OidcProvider, PolicyOptions, Subject
+from .policy import StatementMatch, Verdict
 
-UPDATE, CREATE = "update trust policy", "create role"
-EMPTY: Mapping[str, Any] = {"Version": "2012-10-17", "Statement": []}
-WAYS_OUT = (
+UPDATE_TRUST_POLICY, CREATE_ROLE = "update trust policy", "create role"
+EMPTY_DOCUMENT: Mapping[str, Any] = {"Version": "2012-10-17", "Statement": []}
+QUOTA_SUGGESTION = (
     "Ways out: have the quota raised (role trust policy length, at most 4096), split the role into several, or move "
     "service accounts to EKS Pod Identity, which needs no subject here."
 )
@@ -32,10 +32,10 @@ class BindingPlan:
     removed: tuple[Subject, ...] = ()
     verdicts: tuple[tuple[Subject, Verdict], ...] = ()
     warnings: tuple[str, ...] = ()
-    still_allowed_by: tuple[Match, ...] = ()
+    still_allowed_by: tuple[StatementMatch, ...] = ()
 
     @property
-    def changes(self) -> bool:
+    def has_changes(self) -> bool:
         return bool(self.added or self.removed)
 
 
@@ -48,92 +48,94 @@ class RolePlan:
     after: Optional[Mapping[str, Any]]
     bindings: tuple[BindingPlan, ...]
     purged: tuple[Subject, ...] = ()
-    squeezed: bool = False
-    refusal: Optional[str] = None
+    is_shortened: bool = False
+    rejection_reason: Optional[str] = None
     warnings: tuple[str, ...] = ()
 
     @property
-    def writes(self) -> bool:
+    def has_changes(self) -> bool:
         return self.after != self.before
 
     @property
     def sizes(self) -> tuple[Optional[int], Optional[int]]:
         """Before and after, in the characters that count against the quota."""
-        sized = [None if one is None else policy.size(one) for one in (self.before, self.after)]
+        sized = [None if one is None else policy.count_characters(one) for one in (self.before, self.after)]
         return sized[0], sized[1]
 
     @property
     def steps(self) -> list[Step]:
-        if not self.writes:
+        if not self.has_changes:
             return []
         changed = [f"+ {one}" for plan in self.bindings for one in plan.added]
         changed += [f"- {one}" for plan in self.bindings for one in plan.removed]
         changed += [f"- {one} (purge)" for one in self.purged]
-        before = None if self.before is None else policy.canonical(self.before)
-        after = None if self.after is None else policy.canonical(self.after)
-        return [Step(CREATE if before is None else UPDATE, self.role, "; ".join(changed), before, after)]
+        before = None if self.before is None else policy.to_canonical(self.before)
+        after = None if self.after is None else policy.to_canonical(self.after)
+        return [
+            Step(CREATE_ROLE if before is None else UPDATE_TRUST_POLICY, self.role, "; ".join(changed), before, after)
+        ]
 
 
-def contradictions(bindings: Sequence[Binding]) -> None:
+def check_contradictions(bindings: Sequence[Binding]) -> None:
     """A subject that is to be present and absent at once can be made neither."""
     wanted: dict[tuple[str, str, str], bool] = {}
     for binding in bindings:
         for subject in binding.subjects:
             key = (binding.role, binding.provider.arn, subject.value)
-            if wanted.setdefault(key, binding.present) != binding.present:
+            if wanted.setdefault(key, binding.is_present) != binding.is_present:
                 raise IrsaError(f"bindings: {subject} is both present and absent for role {binding.role}. Keep one.")
 
 
-def decide(
+def make_plan(
     role: str,
     document: Optional[Mapping[str, Any]],
     bindings: Sequence[Binding],
-    wish: Wish,
+    options: PolicyOptions,
     quota: Optional[int] = None,
 ) -> RolePlan:
     """What makes the bindings of one role true, by the smallest change of its trust document."""
-    if document is None and not (wish.create_role and any(one.present for one in bindings)):
-        return RolePlan(role, None, None, tuple(_no_role(one) for one in bindings))
-    edit = _Edit(document if document is not None else EMPTY, wish)
+    if document is None and not (options.create_role and any(one.is_present for one in bindings)):
+        return RolePlan(role, None, None, tuple(_plan_missing_role(one) for one in bindings))
+    edit = _TrustPolicyEdit(document if document is not None else EMPTY_DOCUMENT, options)
     try:
         for index, binding in enumerate(bindings):
-            if not binding.present:
+            if not binding.is_present:
                 edit.remove(index, binding)
-        if wish.purge:
+        if options.purge:
             edit.purge(bindings)
         for index, binding in enumerate(bindings):
-            if binding.present:
+            if binding.is_present:
                 edit.add(index, binding)
-        written, squeezed = edit.written(bindings, quota)
-    except RefusedError as error:
-        plans = tuple(_refused(one, document, wish, str(error)) for one in bindings)
-        return RolePlan(role, document, document, plans, refusal=str(error))
-    plans = tuple(_planned(one, index, edit, written, wish) for index, one in enumerate(bindings))
-    return RolePlan(role, document, written, plans, edit.purged, squeezed, warnings=_warnings(written))
+        written, squeezed = edit.build_document(bindings, quota)
+    except RejectedEditError as error:
+        plans = tuple(_plan_rejected(one, document, options, str(error)) for one in bindings)
+        return RolePlan(role, document, document, plans, rejection_reason=str(error))
+    plans = tuple(_plan_binding(one, index, edit, written, options) for index, one in enumerate(bindings))
+    return RolePlan(role, document, written, plans, edit.purged, squeezed, warnings=_list_policy_warnings(written))
 
 
-class RefusedError(Exception):
+class RejectedEditError(Exception):
     """The role stays as it is: why, and what to do."""
 
 
-class _Edit:
+class _TrustPolicyEdit:
     """A document on its way, with what each binding did to it."""
 
-    def __init__(self, document: Mapping[str, Any], wish: Wish) -> None:
+    def __init__(self, document: Mapping[str, Any], options: PolicyOptions) -> None:
         self.before = document
         self.document = document
-        self.wish = wish
+        self.options = options
         self.added: dict[int, list[Subject]] = {}
         self.removed: dict[int, list[Subject]] = {}
-        self.stuck: dict[int, str] = {}
+        self.blocking_reasons: dict[int, str] = {}
         self.purged: tuple[Subject, ...] = ()
 
     def remove(self, index: int, binding: Binding) -> None:
         for subject in binding.subjects:
             try:
                 after = policy.remove(self.document, binding.provider, subject)
-            except policy.StuckError as error:
-                self.stuck[index] = f"{subject} cannot be removed from {error}."
+            except policy.SharedStatementError as error:
+                self.blocking_reasons[index] = f"{subject} cannot be removed from {error}."
                 continue
             if after != self.document:
                 self.removed.setdefault(index, []).append(subject)
@@ -141,106 +143,116 @@ class _Edit:
 
     def purge(self, bindings: Sequence[Binding]) -> None:
         for provider in dict.fromkeys(one.provider for one in bindings):
-            keep = [subject for one in bindings if one.present and one.provider == provider for subject in one.subjects]
-            if not keep and not self.wish.allow_empty:
-                raise RefusedError(
+            keep = [
+                subject for one in bindings if one.is_present and one.provider == provider for subject in one.subjects
+            ]
+            if not keep and not self.options.allow_empty:
+                raise RejectedEditError(
                     f"purge would leave no service account of {provider.issuer}, because no binding of it is present. "
                     "Set allow_empty=true if that is what you want."
                 )
-            before = _named(self.document, provider)
+            before = _list_trusted_subjects(self.document, provider)
             try:
                 self.document = policy.purge(self.document, provider, keep)
-            except policy.StuckError as error:
-                raise RefusedError(f"purge cannot be carried out. {error}.") from error
-            left = set(_named(self.document, provider))
+            except policy.SharedStatementError as error:
+                raise RejectedEditError(f"purge cannot be carried out. {error}.") from error
+            left = set(_list_trusted_subjects(self.document, provider))
             self.purged += tuple(one for one in before if one not in left and one not in keep)
 
     def add(self, index: int, binding: Binding) -> None:
         for subject in binding.subjects:
-            verdict = policy.evaluate(self.document, binding.provider, subject, self.wish.audience)
-            if verdict.denied_by or _trusted(verdict, self.wish):
+            verdict = policy.evaluate(self.document, binding.provider, subject, self.options.audience)
+            if verdict.denied_by or _is_trusted(verdict, self.options):
                 continue
-            self.document, _dummy = policy.add(self.document, binding.provider, subject, self.wish.audience)
+            self.document, _dummy = policy.add(self.document, binding.provider, subject, self.options.audience)
             self.added.setdefault(index, []).append(subject)
 
-    def written(self, bindings: Sequence[Binding], quota: Optional[int]) -> tuple[Mapping[str, Any], bool]:
+    def build_document(self, bindings: Sequence[Binding], quota: Optional[int]) -> tuple[Mapping[str, Any], bool]:
         """The document as it would be written, and whether it had to be made shorter; or why it cannot be."""
         if self.document == self.before:
             return self.before, False
-        if not policy.statements(self.document):
-            raise RefusedError(
+        if not policy.list_statements(self.document):
+            raise RejectedEditError(
                 "its trust policy would be left without a statement, which IAM does not take. Delete the role if "
                 "nobody is to assume it, or add in the same task whoever is."
             )
-        deleted = policy.deleted_principals(self.document)
+        deleted = policy.list_deleted_principals(self.document)
         if deleted:
-            raise RefusedError(
+            raise RejectedEditError(
                 f"its trust policy names principals that have been deleted ({', '.join(deleted)}), and IAM refuses "
                 "every write of it (Invalid principal in policy). Take them out, or put their successors in, and run "
                 "again."
             )
         after, squeezed = self.document, False
-        if quota is not None and policy.size(after) > max(quota, policy.size(self.before)):
+        if quota is not None and policy.count_characters(after) > max(quota, policy.count_characters(self.before)):
             for provider in dict.fromkeys(one.provider for one in bindings):
-                after = policy.squeeze(after, provider)
+                after = policy.shorten(after, provider)
             squeezed = True
-            if policy.size(after) > quota:
-                raise RefusedError(too_long(policy.size(after), quota))
+            if policy.count_characters(after) > quota:
+                raise RejectedEditError(get_quota_reason(policy.count_characters(after), quota))
         return after, squeezed
 
 
-def too_long(size: int, quota: Optional[int]) -> str:
+def get_quota_reason(size: int, quota: Optional[int]) -> str:
     allowed = "more than this account's quota" if quota is None else f"and this account's quota is {quota}"
-    return f"its trust policy would have {size} characters, {allowed}. {WAYS_OUT}"
+    return f"its trust policy would have {size} characters, {allowed}. {QUOTA_SUGGESTION}"
 
 
-def _named(document: Mapping[str, Any], provider: Provider) -> list[Subject]:
+def _list_trusted_subjects(document: Mapping[str, Any], provider: OidcProvider) -> list[Subject]:
     """Whom the statements of a provider let in, everybody included, whatever the audience."""
-    found = policy.grants(document, provider, None)
+    found = policy.list_grants(document, provider, None)
     return list(dict.fromkeys(grant.subject or Subject("*", True) for grant in found))
 
 
-def _trusted(verdict: Verdict, wish: Wish) -> bool:
+def _is_trusted(verdict: Verdict, options: PolicyOptions) -> bool:
     """Whether nothing is to be added. What passes without a subject, too, is no trust (facts: irsa, case 9)."""
-    proper = [match for match in verdict.by if not match.loose]
-    return any(match.how == policy.NAME for match in proper) or (bool(proper) and not wish.explicit)
+    proper = [match for match in verdict.allowed_by if not match.is_loose]
+    return any(match.how == policy.NAME for match in proper) or (bool(proper) and not options.explicit_subjects)
 
 
-def _no_role(binding: Binding) -> BindingPlan:
-    if not binding.present:
+def _plan_missing_role(binding: Binding) -> BindingPlan:
+    if not binding.is_present:
         return BindingPlan(binding, "ok", "The role does not exist, so that nobody can assume it.")
     reason = "The role does not exist. Name one that does, or set create_role=true to create it."
     return BindingPlan(binding, "failed", reason)
 
 
-def _refused(binding: Binding, document: Optional[Mapping[str, Any]], wish: Wish, why: str) -> BindingPlan:
+def _plan_rejected(
+    binding: Binding, document: Optional[Mapping[str, Any]], options: PolicyOptions, rejection_reason: str
+) -> BindingPlan:
     """What a refusal means for one binding: nothing, where it is true already."""
-    plan = BindingPlan(binding, "ok", "Already so.", verdicts=_verdicts(binding, document or EMPTY, wish))
-    if not lacking(document or EMPTY, [plan], wish):
+    plan = BindingPlan(
+        binding, "ok", "Already so.", verdicts=_evaluate_subjects(binding, document or EMPTY_DOCUMENT, options)
+    )
+    if not list_missing(document or EMPTY_DOCUMENT, [plan], options):
         return plan
-    return replace(plan, status="failed", reason=f"Nothing was changed in role {binding.role}: {why}")
+    return replace(plan, status="failed", reason=f"Nothing was changed in role {binding.role}: {rejection_reason}")
 
 
-def _verdicts(binding: Binding, document: Mapping[str, Any], wish: Wish) -> tuple[tuple[Subject, Verdict], ...]:
+def _evaluate_subjects(
+    binding: Binding, document: Mapping[str, Any], options: PolicyOptions
+) -> tuple[tuple[Subject, Verdict], ...]:
     """Of absent ones, with whatever audience: an audience of another kind would let them in as well."""
-    audience = wish.audience if binding.present else None
+    audience = options.audience if binding.is_present else None
     return tuple((one, policy.evaluate(document, binding.provider, one, audience)) for one in binding.subjects)
 
 
-def _planned(binding: Binding, index: int, edit: _Edit, document: Mapping[str, Any], wish: Wish) -> BindingPlan:
-    verdicts = _verdicts(binding, document, wish)
+def _plan_binding(
+    binding: Binding, index: int, edit: _TrustPolicyEdit, document: Mapping[str, Any], options: PolicyOptions
+) -> BindingPlan:
+    verdicts = _evaluate_subjects(binding, document, options)
     added, removed = tuple(edit.added.get(index, ())), tuple(edit.removed.get(index, ()))
     plan = BindingPlan(binding, "changed" if added or removed else "ok", "", added, removed, verdicts)
-    if binding.present:
-        return _present(plan, wish)
-    return _absent(plan, edit.stuck.get(index), document)
+    if binding.is_present:
+        return _complete_present_plan(plan, options)
+    return _complete_absent_plan(plan, edit.blocking_reasons.get(index), document)
 
 
-def _present(plan: BindingPlan, wish: Wish) -> BindingPlan:
+def _complete_present_plan(plan: BindingPlan, options: PolicyOptions) -> BindingPlan:
     denied = {str(subject): verdict for subject, verdict in plan.verdicts if verdict.denied_by}
     warnings = []
     for subject, verdict in plan.verdicts:
-        warnings += [f"{subject}: {one}" for one in _doubts(verdict, subject in plan.added, wish)]
+        warnings += [f"{subject}: {one}" for one in _list_subject_warnings(verdict, subject in plan.added, options)]
     if denied:
         reason = " ".join(
             f"{name} is denied by {', '.join(map(str, one.denied_by))}, which overrules whatever allows it. Change "
@@ -255,21 +267,21 @@ def _present(plan: BindingPlan, wish: Wish) -> BindingPlan:
     return replace(plan, reason=told, warnings=tuple(warnings))
 
 
-def _doubts(verdict: Verdict, added: bool, wish: Wish) -> list[str]:
+def _list_subject_warnings(verdict: Verdict, added: bool, options: PolicyOptions) -> list[str]:
     doubts = []
     if verdict.denied_by:
         doubts.append(f"a Deny overrules it: {', '.join(map(str, verdict.denied_by))}.")
-    for match in verdict.perhaps_denied_by:
+    for match in verdict.possibly_denied_by:
         doubts.append(f"{match} may deny it, which depends on {'; '.join(match.conditions)}.")
-    proper = [match for match in verdict.by if not match.loose]
-    for match in verdict.by:
-        if match.loose:
+    proper = [match for match in verdict.allowed_by if not match.is_loose]
+    for match in verdict.allowed_by:
+        if match.is_loose:
             doubts.append(
                 f"{match} allows it by a condition that also passes without a subject (ForAllValues or IfExists), "
                 "which does not count as trust. Write it as StringEquals."
             )
         elif not match.checks_audience:
-            doubts.append(f"{match} does not check the audience. Add {wish.audience} as the provider's aud to it.")
+            doubts.append(f"{match} does not check the audience. Add {options.audience} as the provider's aud to it.")
         if match.how == policy.OPEN:
             doubts.append(f"{match} is open to every service account of the cluster.")
     carrying = [match for match in proper if match.how == policy.NAME] or proper
@@ -283,36 +295,38 @@ def _doubts(verdict: Verdict, added: bool, wish: Wish) -> list[str]:
     return doubts
 
 
-def _absent(plan: BindingPlan, stuck: Optional[str], document: Mapping[str, Any]) -> BindingPlan:
-    still = tuple(match for _dummy, verdict in plan.verdicts if verdict.allowed for match in verdict.by)
+def _complete_absent_plan(
+    plan: BindingPlan, blocking_reason: Optional[str], document: Mapping[str, Any]
+) -> BindingPlan:
+    still = tuple(match for _dummy, verdict in plan.verdicts if verdict.is_allowed for match in verdict.allowed_by)
     still = tuple(dict.fromkeys(still))
     done = f"Removed {', '.join(map(str, plan.removed))}. " if plan.removed else ""
     if still:
-        names = ", ".join(str(subject) for subject, verdict in plan.verdicts if verdict.allowed)
+        names = ", ".join(str(subject) for subject, verdict in plan.verdicts if verdict.is_allowed)
         why = " ".join(
             f"{match} still allows it, "
             + ("being open to every service account." if match.how == policy.OPEN else "by a wildcard.")
             for match in still
             if match.how != policy.NAME
         )
-        told = stuck or f"{why} Narrow that, or purge."
+        told = blocking_reason or f"{why} Narrow that, or purge."
         return replace(plan, status="failed", reason=f"{done}{names}: {told}", still_allowed_by=still)
-    if stuck:
-        return replace(plan, status="failed", reason=f"{done}{stuck}")
+    if blocking_reason:
+        return replace(plan, status="failed", reason=f"{done}{blocking_reason}")
     warnings = []
-    for pattern in (subject for subject in plan.binding.subjects if subject.pattern):
+    for pattern in (subject for subject in plan.binding.subjects if subject.is_pattern):
         named = [
             str(one)
-            for one in _named(document, plan.binding.provider)
-            if one != pattern and policy.overlap(pattern.value, one.value)
+            for one in _list_trusted_subjects(document, plan.binding.provider)
+            if one != pattern and policy.has_overlap(pattern.value, one.value)
         ]
         if named:
             warnings.append(f"{pattern} is gone, and {', '.join(named)} under it can still assume the role.")
     return replace(plan, reason=done.strip() or "Already so: no statement allows it.", warnings=tuple(warnings))
 
 
-def _warnings(document: Mapping[str, Any]) -> tuple[str, ...]:
-    deleted = policy.deleted_principals(document)
+def _list_policy_warnings(document: Mapping[str, Any]) -> tuple[str, ...]:
+    deleted = policy.list_deleted_principals(document)
     if not deleted:
         return ()
     return (
@@ -321,13 +335,15 @@ def _warnings(document: Mapping[str, Any]) -> tuple[str, ...]:
     )
 
 
-def lacking(document: Mapping[str, Any], plans: Sequence[BindingPlan], wish: Wish) -> list[str]:
+def list_missing(document: Mapping[str, Any], plans: Sequence[BindingPlan], options: PolicyOptions) -> list[str]:
     """What a document that was read back does not show, of what the plan promised."""
     found = []
     for plan in plans:
         if plan.status == "failed":
             continue
-        for subject, verdict in _verdicts(plan.binding, document, wish):
-            if plan.binding.present != (verdict.allowed and (not plan.binding.present or _trusted(verdict, wish))):
+        for subject, verdict in _evaluate_subjects(plan.binding, document, options):
+            if plan.binding.is_present != (
+                verdict.is_allowed and (not plan.binding.is_present or _is_trusted(verdict, options))
+            ):
                 found.append(f"{subject} is {verdict}")
     return found

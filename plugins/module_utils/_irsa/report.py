@@ -9,90 +9,92 @@ from typing import Any
 
 from .._result import ItemResult, summarize
 from . import policy
-from .policy import Match
-from .run import BindingOutcome, Outcome, ProviderOutcome, RoleOutcome
+from .policy import StatementMatch
+from .run import BindingOutcome, IrsaOutcome, ProviderOutcome, RoleOutcome
 
 
-def binding(one: BindingOutcome) -> ItemResult:
-    verdicts = one.plan.verdicts if one.plan else ()
-    warnings = list(one.plan.warnings) if one.plan else []
-    if one.overwritten:
+def build_binding_result(outcome: BindingOutcome) -> ItemResult:
+    verdicts = outcome.plan.verdicts if outcome.plan else ()
+    warnings = list(outcome.plan.warnings) if outcome.plan else []
+    if outcome.overwritten_externally:
         warnings.append("another writer overwrote it meanwhile, and it was written again.")
     return ItemResult(
-        str(one.asked),
-        one.status,
-        one.reason,
+        str(outcome.request),
+        outcome.status,
+        outcome.reason,
         fields={
-            "role": one.asked.role,
-            "cluster": one.asked.cluster,
-            "oidc_provider_arn": one.provider.arn if one.provider else None,
-            "namespace": one.asked.namespace,
-            "service_accounts": list(one.asked.service_accounts),
-            "state": "present" if one.asked.present else "absent",
-            "added": [subject.value for subject in one.added],
-            "removed": [subject.value for subject in one.removed],
+            "role": outcome.request.role,
+            "cluster": outcome.request.cluster,
+            "oidc_provider_arn": outcome.provider.arn if outcome.provider else None,
+            "namespace": outcome.request.namespace,
+            "service_accounts": list(outcome.request.service_accounts),
+            "state": "present" if outcome.request.is_present else "absent",
+            "added": [subject.value for subject in outcome.added],
+            "removed": [subject.value for subject in outcome.removed],
             "statements": [
-                {**match.to_dict(), "subject": subject.value} for subject, verdict in verdicts for match in verdict.by
+                {**match.to_dict(), "subject": subject.value}
+                for subject, verdict in verdicts
+                for match in verdict.allowed_by
             ],
             "conditions": list(
                 dict.fromkeys(
                     condition
                     for _subject, verdict in verdicts
-                    for match in verdict.by
+                    for match in verdict.allowed_by
                     for condition in match.conditions
                 )
             ),
-            "still_allowed_by": _matches(one.plan.still_allowed_by if one.plan else ()),
-            "overwritten_by_others": one.overwritten,
-            "verified": one.verified,
+            "still_allowed_by": _format_matches(outcome.plan.still_allowed_by if outcome.plan else ()),
+            "overwritten_by_others": outcome.overwritten_externally,
+            "verified": outcome.verified,
             "warnings": warnings,
         },
     )
 
 
-def _matches(matches: Sequence[Match]) -> list[dict[str, Any]]:
+def _format_matches(matches: Sequence[StatementMatch]) -> list[dict[str, Any]]:
     return [match.to_dict() for match in matches]
 
 
-def role(one: RoleOutcome, outcome: Outcome) -> ItemResult:
-    before, after = one.planned.before, one.after
+def build_role_result(role_outcome: RoleOutcome, outcome: IrsaOutcome) -> ItemResult:
+    before, after = role_outcome.plan.before, role_outcome.after
     return ItemResult(
-        one.role,
-        one.status,
-        one.reason,
-        None if before is None else policy.canonical(before),
-        None if after is None else policy.canonical(after),
+        role_outcome.role,
+        role_outcome.status,
+        role_outcome.reason,
+        None if before is None else policy.to_canonical(before),
+        None if after is None else policy.to_canonical(after),
         {
-            "arn": one.arn or None,
-            "size_before": None if before is None else policy.size(before),
-            "size_after": None if after is None else policy.size(after),
-            "quota": outcome.account.quota,
-            "shortened": one.planned.squeezed,
-            "purged": [subject.value for subject in one.planned.purged],
-            "overwritten_by_others": one.overwritten,
-            "steps": [step.to_dict() for step in one.planned.steps],
+            "arn": role_outcome.arn or None,
+            "size_before": None if before is None else policy.count_characters(before),
+            "size_after": None if after is None else policy.count_characters(after),
+            "quota": outcome.account.trust_policy_quota,
+            "shortened": role_outcome.plan.is_shortened,
+            "purged": [subject.value for subject in role_outcome.plan.purged],
+            "overwritten_by_others": role_outcome.overwritten_externally,
+            "steps": [step.to_dict() for step in role_outcome.plan.steps],
         },
     )
 
 
-def provider(one: ProviderOutcome) -> ItemResult:
-    return ItemResult(one.provider.arn, one.status, one.reason)
+def build_provider_result(outcome: ProviderOutcome) -> ItemResult:
+    return ItemResult(outcome.provider.arn, outcome.status, outcome.reason)
 
 
-def result(outcome: Outcome, diff: bool = False) -> dict[str, Any]:
+def build_result(outcome: IrsaOutcome, diff: bool = False) -> dict[str, Any]:
     """The whole result. C(changed): something was written, also where the whole failed."""
-    bindings = [binding(one) for one in outcome.bindings]
-    roles = [role(one, outcome) for one in outcome.roles]
-    providers = [provider(one) for one in outcome.providers]
+    bindings = [build_binding_result(one) for one in outcome.bindings]
+    roles = [build_role_result(one, outcome) for one in outcome.roles]
+    providers = [build_provider_result(one) for one in outcome.providers]
     count = {status: sum(one.status == status for one in bindings) for status in ("changed", "ok", "failed")}
     # A role that cannot be written fails where its bindings do; on its own only where none of them does.
     told = [*providers, *bindings]
-    silent = {one.asked.role for one in outcome.bindings if one.status == "failed"}
+    silent = {one.request.role for one in outcome.bindings if one.status == "failed"}
     told += [one for one in roles if one.name not in silent]
     failed = [one for one in told if one.status == "failed"]
     summary = f"{count['changed']} changed, {count['ok']} already so, {count['failed']} failed."
     return {
-        "changed": any(one.wrote for one in outcome.roles) or any(one.status == "changed" for one in providers),
+        "changed": any(one.is_written for one in outcome.roles) or any(one.status == "changed" for one in providers),
         "failed": bool(failed),
         "msg": " ".join([summary, *(f"{one.name}: {one.reason}" for one in failed)]),
         **({"diff": summarize(roles, diff=True)["diff"]} if diff else {}),
@@ -103,7 +105,7 @@ def result(outcome: Outcome, diff: bool = False) -> dict[str, Any]:
             dict.fromkeys(
                 [
                     *outcome.warnings,
-                    *(f"{one.role}: {text}" for one in outcome.roles for text in one.planned.warnings),
+                    *(f"{one.role}: {text}" for one in outcome.roles for text in one.plan.warnings),
                     *(f"{one.fields['role']}: {text}" for one in bindings for text in one.fields["warnings"]),
                 ]
             )

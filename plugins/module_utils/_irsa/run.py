@@ -18,35 +18,35 @@ from typing import Any, Optional
 
 from .._clock import Clock
 from . import eks, iam, plan
-from .asked import Asked
+from .binding_request import BindingRequest
 from .calls import CallError
-from .model import AUDIENCE, Binding, IrsaError, Provider, Role, Subject, Wish
+from .model import AUDIENCE, Binding, IamRole, IrsaError, OidcProvider, PolicyOptions, Subject
 from .plan import BindingPlan, RolePlan
 
 WORKERS = 8  # roles at a time: IAM throttles writes per account
-ATTEMPTS = 5  # writes of one role in a row
-ROUNDS = 5  # settle readings that find something missing
-LONGEST_SETTLE = 3600  # seconds
-SHOWS = 15.0  # seconds until a write must show: IAM is eventually consistent
+MAX_WRITE_ATTEMPTS = 5  # writes of one role in a row
+MAX_RECHECKS = 5  # settle readings that find something missing
+MAX_RECHECK_DELAY = 3600  # seconds
+VISIBILITY_TIMEOUT = 15.0  # seconds until a write must show: IAM is eventually consistent
 
 
 @dataclass(frozen=True)
-class Wanted:
+class IrsaOptions:
     """Everything that a task asks for."""
 
-    bindings: tuple[Asked, ...]
-    wish: Wish = field(default_factory=Wish)
+    bindings: tuple[BindingRequest, ...]
+    policy_options: PolicyOptions = field(default_factory=PolicyOptions)
     new_role: iam.NewRole = field(default_factory=iam.NewRole)
     create_provider: bool = False
-    settle: float = 10.0
+    recheck_delay: float = 10.0
 
     def __post_init__(self) -> None:
         """Refuses what would fail only once something is written."""
         if not self.bindings:
             raise IrsaError("bindings is empty. Name at least one role and who may assume it.")
-        if not 0 <= self.settle <= LONGEST_SETTLE:  # nor what is no number
-            raise IrsaError(f"settle is {self.settle:g}. Give seconds from 0 to {LONGEST_SETTLE}.")
-        if not self.wish.audience:
+        if not 0 <= self.recheck_delay <= MAX_RECHECK_DELAY:  # nor what is no number
+            raise IrsaError(f"settle is {self.recheck_delay:g}. Give seconds from 0 to {MAX_RECHECK_DELAY}.")
+        if not self.policy_options.audience:
             raise IrsaError(f"audience is empty. Name one, or leave it out for {AUDIENCE}.")
         path = self.new_role.path
         if not (path.startswith("/") and path.endswith("/")):
@@ -57,24 +57,24 @@ class Wanted:
 class ProviderOutcome:
     """An OIDC provider that present bindings need. C(trouble): why they cannot be made."""
 
-    provider: Provider
+    provider: OidcProvider
     status: str
     reason: str
-    trouble: Optional[str] = None
+    error: Optional[str] = None
 
 
 @dataclass(frozen=True)
 class BindingOutcome:
     """What became of one entry of the bindings."""
 
-    asked: Asked
+    request: BindingRequest
     status: str
     reason: str
-    provider: Optional[Provider] = None
+    provider: Optional[OidcProvider] = None
     plan: Optional[BindingPlan] = None
     added: tuple[Subject, ...] = ()
     removed: tuple[Subject, ...] = ()
-    overwritten: bool = False
+    overwritten_externally: bool = False
     verified: Optional[bool] = None
 
 
@@ -85,24 +85,24 @@ class RoleOutcome:
     role: str
     status: str
     reason: str
-    planned: RolePlan
+    plan: RolePlan
     arn: str = ""
     after: Optional[Mapping[str, Any]] = None
-    wrote: bool = False
-    overwritten: bool = False
+    is_written: bool = False
+    overwritten_externally: bool = False
 
 
 @dataclass(frozen=True)
-class Outcome:
+class IrsaOutcome:
     bindings: tuple[BindingOutcome, ...]
     roles: tuple[RoleOutcome, ...]
     providers: tuple[ProviderOutcome, ...]
-    account: iam.Account
+    account: iam.AccountSummary
     warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
-class Clients:
+class IrsaClients:
     """C(eks) makes its client only where a cluster is named."""
 
     iam: Any
@@ -113,68 +113,68 @@ class Clients:
 
 
 @dataclass(frozen=True)
-class View:
+class IrsaState:
     """What was seen. Troubles are told by what they concern: ("cluster", name), a provider, ("role", name)."""
 
-    clusters: Mapping[str, Provider]
-    audiences: Mapping[Provider, Optional[tuple[str, ...]]]
-    roles: Mapping[str, Optional[Role]]
-    account: iam.Account
-    troubles: Mapping[Any, str]
+    clusters: Mapping[str, OidcProvider]
+    audiences: Mapping[OidcProvider, Optional[tuple[str, ...]]]
+    roles: Mapping[str, Optional[IamRole]]
+    account: iam.AccountSummary
+    errors: Mapping[Any, str]
     warnings: tuple[str, ...] = ()
 
-    def provider(self, one: Asked) -> Optional[Provider]:
-        return one.provider or self.clusters.get(one.cluster or "")
+    def find_provider(self, request: BindingRequest) -> Optional[OidcProvider]:
+        return request.provider or self.clusters.get(request.cluster or "")
 
 
-def observe(clients: Clients, wanted: Wanted) -> View:
+def observe(clients: IrsaClients, options: IrsaOptions) -> IrsaState:
     """Each cluster, provider and role once; roles from the list of all where that takes fewer calls."""
     troubles: dict[Any, str] = {}
-    clusters: dict[str, Provider] = {}
-    for name in dict.fromkeys(one.cluster for one in wanted.bindings if one.cluster):
+    clusters: dict[str, OidcProvider] = {}
+    for name in dict.fromkeys(one.cluster for one in options.bindings if one.cluster):
         try:
-            clusters[name] = eks.provider(clients.eks(), name)
+            clusters[name] = eks.get_provider(clients.eks(), name)
         except IrsaError as error:
             troubles["cluster", name] = str(error)
-    needed = [one.provider or clusters.get(one.cluster or "") for one in wanted.bindings if one.present]
-    audiences: dict[Provider, Optional[tuple[str, ...]]] = {}
+    needed = [one.provider or clusters.get(one.cluster or "") for one in options.bindings if one.is_present]
+    audiences: dict[OidcProvider, Optional[tuple[str, ...]]] = {}
     for provider in dict.fromkeys(one for one in needed if one):
         try:
-            audiences[provider] = iam.audiences(clients.iam, provider)
+            audiences[provider] = iam.get_audiences(clients.iam, provider)
         except CallError as error:
-            troubles[provider] = f"{error}. {error.way_out}"
-    account, warnings = iam.Account(), []
+            troubles[provider] = f"{error}. {error.suggestion}"
+    account, warnings = iam.AccountSummary(), []
     try:
-        account = iam.account(clients.iam)
+        account = iam.get_account_summary(clients.iam)
     except CallError as error:
         warnings.append(
-            f"The quota of trust policies is not known here, IAM alone will judge: {error}. {error.way_out}"
+            f"The quota of trust policies is not known here, IAM alone will judge: {error}. {error.suggestion}"
         )
-    names = list(dict.fromkeys(one.role for one in wanted.bindings))
-    roles, unread = read_roles(clients.iam, names, account.roles)
+    names = list(dict.fromkeys(one.role for one in options.bindings))
+    roles, unread = read_roles(clients.iam, names, account.role_count)
     troubles.update({("role", name): told for name, told in unread.items()})
-    return View(clusters, audiences, roles, account, troubles, tuple(warnings))
+    return IrsaState(clusters, audiences, roles, account, troubles, tuple(warnings))
 
 
 def read_roles(
     client: Any, names: Sequence[str], total: Optional[int]
-) -> tuple[dict[str, Optional[Role]], dict[str, str]]:
+) -> tuple[dict[str, Optional[IamRole]], dict[str, str]]:
     """Roles by name, None for one that is not there, and what could not be read."""
-    if iam.listing_pays(names, total):
+    if iam.is_listing_cheaper(names, total):
         try:
-            found = {one.name: one for one in iam.every_role(client)}
+            found = {one.name: one for one in iam.list_roles(client)}
             return {name: found.get(name) for name in names}, {}
         except CallError as error:
             if error.code not in ("AccessDenied", "AccessDeniedException"):
-                return {}, dict.fromkeys(names, f"{error}. {error.way_out}")
-    roles: dict[str, Optional[Role]] = {}
+                return {}, dict.fromkeys(names, f"{error}. {error.suggestion}")
+    roles: dict[str, Optional[IamRole]] = {}
     troubles: dict[str, str] = {}
 
     def read(name: str) -> None:
         try:
-            roles[name] = iam.role(client, name)
+            roles[name] = iam.get_role(client, name)
         except CallError as error:
-            troubles[name] = f"{error}. {error.way_out}"
+            troubles[name] = f"{error}. {error.suggestion}"
 
     with ThreadPoolExecutor(WORKERS) as pool:
         list(pool.map(read, names))
@@ -184,12 +184,12 @@ def read_roles(
 # --- Plan.
 
 
-def providers(view: View, wanted: Wanted) -> list[ProviderOutcome]:
+def plan_providers(state: IrsaState, options: IrsaOptions) -> list[ProviderOutcome]:
     """Which providers are to be made or told another audience, and which stand in the way."""
     outcomes = []
-    audience = wanted.wish.audience
-    accounts = {role.arn.split(":")[4] for role in view.roles.values() if role}
-    for provider, known in view.audiences.items():
+    audience = options.policy_options.audience
+    accounts = {role.arn.split(":")[4] for role in state.roles.values() if role}
+    for provider, known in state.audiences.items():
         if accounts and provider.account not in accounts:
             trouble = (
                 f"{provider.arn} is of account {provider.account}, and the role of {', '.join(accounts)}: a role "
@@ -206,7 +206,7 @@ def providers(view: View, wanted: Wanted) -> list[ProviderOutcome]:
         else:
             others = ", ".join(known) or "none"
             what = f"The OIDC provider {provider.arn} does not know the audience {audience} (it knows {others})"
-        if wanted.create_provider:
+        if options.create_provider:
             told = "It is created" if known is None else "It is told"
             outcomes.append(ProviderOutcome(provider, "changed", f"{told} for the audience {audience}."))
         else:
@@ -215,117 +215,132 @@ def providers(view: View, wanted: Wanted) -> list[ProviderOutcome]:
     return outcomes
 
 
-def _trouble(one: Asked, view: View, made: Mapping[Provider, ProviderOutcome], wanted: Wanted) -> Optional[str]:
+def _get_blocking_reason(
+    request: BindingRequest,
+    state: IrsaState,
+    provider_outcomes: Mapping[OidcProvider, ProviderOutcome],
+    options: IrsaOptions,
+) -> Optional[str]:
     """Why a binding cannot even be planned."""
-    provider = view.provider(one)
+    provider = state.find_provider(request)
     if provider is None:
-        return view.troubles["cluster", one.cluster]
-    if one.present and provider in view.troubles:
-        return view.troubles[provider]
-    if one.present and made[provider].trouble:
-        return made[provider].trouble
-    if ("role", one.role) in view.troubles:
-        return view.troubles["role", one.role]
-    seen = view.roles[one.role]
-    if one.role_arn and seen and seen.arn != one.role_arn:
-        return f"The role {one.role} of this account is {seen.arn}, not {one.role_arn}."
-    if one.role_arn and not seen and wanted.wish.create_role:
-        return f"{one.role_arn} does not exist. Give a role that is to be created by its name, and its path as path."
+        return state.errors["cluster", request.cluster]
+    if request.is_present and provider in state.errors:
+        return state.errors[provider]
+    if request.is_present and provider_outcomes[provider].error:
+        return provider_outcomes[provider].error
+    if ("role", request.role) in state.errors:
+        return state.errors["role", request.role]
+    seen = state.roles[request.role]
+    if request.role_arn and seen and seen.arn != request.role_arn:
+        return f"The role {request.role} of this account is {seen.arn}, not {request.role_arn}."
+    if request.role_arn and not seen and options.policy_options.create_role:
+        return (
+            f"{request.role_arn} does not exist. Give a role that is to be created by its name, and its path as path."
+        )
     return None
 
 
 # --- Apply and verify.
 
 
-class _Work:
+class _RoleUpdate:
     """One role on its way."""
 
     def __init__(
-        self, client: Any, planned: RolePlan, role: Optional[Role], wanted: Wanted, view: View, clock: Clock
+        self,
+        client: Any,
+        role_plan: RolePlan,
+        role: Optional[IamRole],
+        options: IrsaOptions,
+        state: IrsaState,
+        clock: Clock,
     ) -> None:
         self.client = client
-        self.first = self.plan = planned
-        self.wanted = wanted
-        self.quota = view.account.quota
+        self.first_plan = self.plan = role_plan
+        self.options = options
+        self.quota = state.account.trust_policy_quota
         self.clock = clock
-        self.fresh_provider = False
+        self.has_new_provider = False
         self.arn = role.arn if role else ""
-        self.document = planned.before
-        self.added: list[dict[Subject, None]] = [{} for _dummy in planned.bindings]
-        self.removed: list[dict[Subject, None]] = [{} for _dummy in planned.bindings]
-        self.wrote = self.overwritten = False
-        self.trouble: Optional[str] = None
+        self.document = role_plan.before
+        self.added: list[dict[Subject, None]] = [{} for _dummy in role_plan.bindings]
+        self.removed: list[dict[Subject, None]] = [{} for _dummy in role_plan.bindings]
+        self.is_written = self.overwritten_externally = False
+        self.error: Optional[str] = None
         self.verified: Optional[bool] = None
 
-    def again(self, document: Optional[Mapping[str, Any]]) -> None:
-        self.plan = self._decide(document)
+    def replan(self, document: Optional[Mapping[str, Any]]) -> None:
+        self.plan = self._plan_role(document)
         self.document = document
 
-    def write(self) -> None:
+    def write_with_retry(self) -> None:
         """Until a reading shows all of it, or something stands in the way."""
         try:
-            for _dummy in range(ATTEMPTS):
-                if not self._write():
+            for _dummy in range(MAX_WRITE_ATTEMPTS):
+                if not self._write_once():
                     return
-            self.trouble = (
-                f"Other writers overwrote it {ATTEMPTS} times in a row. Find out who writes this role's trust policy "
+            self.error = (
+                f"Other writers overwrote it {MAX_WRITE_ATTEMPTS} times in a row. Find out who writes this role's trust policy "
                 "(CloudTrail: UpdateAssumeRolePolicy), and run again."
             )
         except CallError as error:
-            self.trouble = self._told(error)
+            self.error = self._format_error(error)
 
-    def _write(self) -> bool:
+    def _write_once(self) -> bool:
         """One write. Whether another is needed."""
-        if self.plan.before is not None or self.wrote:
-            role = iam.role(self.client, self.plan.role)
+        if self.plan.before is not None or self.is_written:
+            role = iam.get_role(self.client, self.plan.role)
             if role is None:
-                self.trouble = "The role was deleted meanwhile. Run again if it is to be there."
+                self.error = "The role was deleted meanwhile. Run again if it is to be there."
                 return False
             if role.document != self.plan.before:
-                self.again(role.document)
-        if not self.plan.writes:
-            self.verified = not self._lacks(self.plan.before)
+                self.replan(role.document)
+        if not self.plan.has_changes:
+            self.verified = not self._has_missing(self.plan.before)
             return False
         if self.plan.after is None:
             return False
         if self.plan.before is None:
-            if not self._create(self.plan.after):
+            if not self._create_role(self.plan.after):
                 return True
         else:
             after = self.plan.after
-            self._put(lambda: iam.update(self.client, self.plan.role, after))
-            self._count()
+            self._put_with_retry(lambda: iam.update_trust_policy(self.client, self.plan.role, after))
+            self._record_changes()
         return self._read_back()
 
-    def _put(self, write: Callable[[], Any]) -> Any:
+    def _put_with_retry(self, write: Callable[[], Any]) -> Any:
         """Once; more often while a provider is so new that IAM may not yet know it everywhere."""
-        end = self.clock.now() + (SHOWS if self.fresh_provider else 0)
+        end = self.clock.monotonic() + (VISIBILITY_TIMEOUT if self.has_new_provider else 0)
         while True:
             try:
                 return write()
             except CallError as error:
-                if error.code != "MalformedPolicyDocument" or self.clock.now() >= end:
+                if error.code != "MalformedPolicyDocument" or self.clock.monotonic() >= end:
                     raise
             self.clock.sleep(1)
 
-    def _create(self, document: Mapping[str, Any]) -> bool:
+    def _create_role(self, document: Mapping[str, Any]) -> bool:
         """Whether the role is this one's; somebody else can have been faster."""
         try:
-            made = self._put(lambda: iam.create(self.client, self.plan.role, document, self.wanted.new_role))
+            made = self._put_with_retry(
+                lambda: iam.create_role(self.client, self.plan.role, document, self.options.new_role)
+            )
             self.arn = made.arn
         except CallError as error:
             if error.code != "EntityAlreadyExists":
                 raise
-            role = iam.role(self.client, self.plan.role)
-            self.first = replace(self.first, before=role.document if role else None)
-            self.again(role.document if role else None)
+            role = iam.get_role(self.client, self.plan.role)
+            self.first_plan = replace(self.first_plan, before=role.document if role else None)
+            self.replan(role.document if role else None)
             return False
-        self._count()
-        for number, arn in enumerate(self.wanted.new_role.managed_policies):
+        self._record_changes()
+        for number, arn in enumerate(self.options.new_role.managed_policies):
             try:
-                iam.attach(self.client, self.plan.role, arn)
+                iam.attach_policy(self.client, self.plan.role, arn)
             except CallError as error:
-                left = ", ".join(self.wanted.new_role.managed_policies[number:])
+                left = ", ".join(self.options.new_role.managed_policies[number:])
                 raise CallError(
                     error.service,
                     error.operation,
@@ -335,156 +350,158 @@ class _Work:
                 ) from error
         return True
 
-    def _count(self) -> None:
-        self.wrote = True
+    def _record_changes(self) -> None:
+        self.is_written = True
         for index, one in enumerate(self.plan.bindings):
             self.added[index].update(dict.fromkeys(one.added))
             self.removed[index].update(dict.fromkeys(one.removed))
 
     def _read_back(self) -> bool:
         """Waits until the write shows. Whether it was overwritten."""
-        end, delay = self.clock.now() + SHOWS, 0.1
+        end, delay = self.clock.monotonic() + VISIBILITY_TIMEOUT, 0.1
         before = self.plan.before
         while True:
-            role = iam.role(self.client, self.plan.role)
+            role = iam.get_role(self.client, self.plan.role)
             seen = role.document if role else None
-            if seen is not None and not self._lacks(seen):
+            if seen is not None and not self._has_missing(seen):
                 self.document, self.verified = seen, True
                 return False
             if seen not in (before, None):
-                self.overwritten = True
-                self.again(seen)
+                self.overwritten_externally = True
+                self.replan(seen)
                 return True
-            if self.clock.now() >= end:
+            if self.clock.monotonic() >= end:
                 self.verified = False
-                self.trouble = (
-                    f"IAM took the write, and has not shown it within {SHOWS:g} seconds: either its readings are "
+                self.error = (
+                    f"IAM took the write, and has not shown it within {VISIBILITY_TIMEOUT:g} seconds: either its readings are "
                     "late, or somebody put back what was there. Run again to see."
                 )
                 return False
             self.clock.sleep(delay)
             delay = min(delay * 2, 2.0)
 
-    def _decide(self, document: Optional[Mapping[str, Any]]) -> RolePlan:
+    def _plan_role(self, document: Optional[Mapping[str, Any]]) -> RolePlan:
         bindings = [one.binding for one in self.plan.bindings]
-        return plan.decide(self.plan.role, document, bindings, self.wanted.wish, self.quota)
+        return plan.make_plan(self.plan.role, document, bindings, self.options.policy_options, self.quota)
 
-    def _lacks(self, document: Optional[Mapping[str, Any]]) -> bool:
+    def _has_missing(self, document: Optional[Mapping[str, Any]]) -> bool:
         """Whether a document that was read lacks anything of what was written: then there would be something to do."""
         if document is None:
             return True
-        now = self._decide(document)
+        now = self._plan_role(document)
         worse = any(one.status == "failed" != before.status for one, before in zip(now.bindings, self.plan.bindings))
-        return now.writes or worse or bool(now.refusal) != bool(self.plan.refusal)
+        return now.has_changes or worse or bool(now.rejection_reason) != bool(self.plan.rejection_reason)
 
-    def settle(self, role: Optional[Role]) -> bool:
+    def recheck(self, role: Optional[IamRole]) -> bool:
         """Holds the second reading against the plan. Whether something has to be written again."""
-        if role is None or self._lacks(role.document):
-            role = iam.role(self.client, self.plan.role)  # a list can be a late one
-        if role is not None and not self._lacks(role.document):
+        if role is None or self._has_missing(role.document):
+            role = iam.get_role(self.client, self.plan.role)  # a list can be a late one
+        if role is not None and not self._has_missing(role.document):
             self.document = role.document
             return False
-        self.overwritten, self.verified = True, False
+        self.overwritten_externally, self.verified = True, False
         return True
 
-    def _told(self, error: CallError) -> str:
+    def _format_error(self, error: CallError) -> str:
         if error.code == "LimitExceeded" and self.plan.after is not None:
             size = self.plan.sizes[1] or 0
-            return f"{error}. Unchanged: {plan.too_long(size, self.quota)}"
+            return f"{error}. Unchanged: {plan.get_quota_reason(size, self.quota)}"
         if error.code == "MalformedPolicyDocument":
             return (
                 f"{error}. IAM refused the trust policy, so that it stayed as it was. If it says 'Invalid principal', "
                 "a principal or an OIDC provider that the policy names does not exist any more."
             )
-        return f"{error}. {error.way_out}"
+        return f"{error}. {error.suggestion}"
 
-    def _since(self, index: int, reason: str) -> str:
+    def _format_reason(self, index: int, reason: str) -> str:
         """What an earlier write of this run did: the last plan had nothing left to do."""
         done = [f"Added {', '.join(map(str, self.added[index]))}."] if self.added[index] else []
         done += [f"Removed {', '.join(map(str, self.removed[index]))}."] if self.removed[index] else []
         return " ".join([*done, reason.replace("Already so.", "").strip()]).strip()
 
-    def outcomes(self) -> tuple[RoleOutcome, list[tuple[BindingPlan, str, str, bool, Optional[bool]]]]:
+    def build_outcomes(self) -> tuple[RoleOutcome, list[tuple[BindingPlan, str, str, bool, Optional[bool]]]]:
         told = []
         for index, one in enumerate(self.plan.bindings):
             changed = bool(self.added[index] or self.removed[index])
             status, reason = one.status, one.reason
             if status == "ok" and changed:
-                status, reason = "changed", self._since(index, reason)
-            if status != "failed" and self.trouble and (one.changes or changed):
-                status, reason = "failed", self.trouble
+                status, reason = "changed", self._format_reason(index, reason)
+            if status != "failed" and self.error and (one.has_changes or changed):
+                status, reason = "failed", self.error
             told.append((one, status, reason, changed, None if status == "failed" else self.verified))
-        refused = self.plan.refusal or self.trouble
-        status = "failed" if refused else ("changed" if self.wrote else "ok")
+        refused = self.plan.rejection_reason or self.error
+        status = "failed" if refused else ("changed" if self.is_written else "ok")
         return (
             RoleOutcome(
                 self.plan.role,
                 status,
-                refused or ("Its trust policy was written." if self.wrote else "Nothing was to be written."),
-                self.first,
+                refused or ("Its trust policy was written." if self.is_written else "Nothing was to be written."),
+                self.first_plan,
                 self.arn,
                 self.document,
-                self.wrote,
-                self.overwritten,
+                self.is_written,
+                self.overwritten_externally,
             ),
             told,
         )
 
 
-def _make_providers(client: Any, made: Sequence[ProviderOutcome], wanted: Wanted, view: View) -> list[ProviderOutcome]:
+def _make_providers(
+    client: Any, provider_outcomes: Sequence[ProviderOutcome], options: IrsaOptions, state: IrsaState
+) -> list[ProviderOutcome]:
     done = []
-    for one in made:
+    for one in provider_outcomes:
         if one.status != "changed":
             done.append(one)
             continue
         try:
-            if view.audiences[one.provider] is None:
-                iam.create_provider(client, one.provider, [wanted.wish.audience])
+            if state.audiences[one.provider] is None:
+                iam.create_provider(client, one.provider, [options.policy_options.audience])
             else:
-                iam.add_audience(client, one.provider, wanted.wish.audience)
+                iam.add_audience(client, one.provider, options.policy_options.audience)
             done.append(one)
         except CallError as error:
-            trouble = f"{error}. {error.way_out}"
-            done.append(replace(one, status="failed", reason=trouble, trouble=trouble))
+            trouble = f"{error}. {error.suggestion}"
+            done.append(replace(one, status="failed", reason=trouble, error=trouble))
     return done
 
 
-def run(clients: Clients, wanted: Wanted, act: bool = True, clock: Optional[Clock] = None) -> Outcome:
+def run(clients: IrsaClients, options: IrsaOptions, apply: bool = True, clock: Optional[Clock] = None) -> IrsaOutcome:
     """Everything; with C(act=False), only what would be done."""
     clock = clock or Clock()
-    view = observe(clients, wanted)
-    resolved = [one.bound(provider) for one in wanted.bindings if (provider := view.provider(one))]
-    plan.contradictions(resolved)
-    made = providers(view, wanted)
-    if act:
-        made = _make_providers(clients.iam, made, wanted, view)
+    view = observe(clients, options)
+    resolved = [one.to_binding(provider) for one in options.bindings if (provider := view.find_provider(one))]
+    plan.check_contradictions(resolved)
+    made = plan_providers(view, options)
+    if apply:
+        made = _make_providers(clients.iam, made, options, view)
     by_provider = {one.provider: one for one in made}
-    troubles = {one: _trouble(one, view, by_provider, wanted) for one in wanted.bindings}
-    work: dict[str, _Work] = {}
-    entries: dict[str, list[Asked]] = {}
-    for one in wanted.bindings:
+    troubles = {one: _get_blocking_reason(one, view, by_provider, options) for one in options.bindings}
+    work: dict[str, _RoleUpdate] = {}
+    entries: dict[str, list[BindingRequest]] = {}
+    for one in options.bindings:
         entries.setdefault(one.role, []).append(one)
     for name, listed in entries.items():
         broken = next((troubles[one] for one in listed if troubles[one]), None)
-        if broken and wanted.wish.purge:
+        if broken and options.policy_options.purge:
             for one in listed:
                 troubles[one] = troubles[one] or (
                     f"Another binding of this role cannot be made, so that purge would take too much away. {broken}"
                 )
-        bindings = [_bound(one, view) for one in listed if not troubles[one]]
+        bindings = [_to_binding(one, view) for one in listed if not troubles[one]]
         if bindings:
             seen = view.roles[name]
             document = seen.document if seen else None
-            decided = plan.decide(name, document, bindings, wanted.wish, view.account.quota)
-            work[name] = _Work(clients.iam, decided, seen, wanted, view, clock)
-            work[name].fresh_provider = any(
+            decided = plan.make_plan(name, document, bindings, options.policy_options, view.account.trust_policy_quota)
+            work[name] = _RoleUpdate(clients.iam, decided, seen, options, view, clock)
+            work[name].has_new_provider = any(
                 by_provider[one.provider].status == "changed" for one in bindings if one.provider in by_provider
             )
-    if act:
-        _apply(clients.iam, [one for one in work.values() if one.plan.writes], wanted, view, clock)
+    if apply:
+        _apply(clients.iam, [one for one in work.values() if one.plan.has_changes], options, view, clock)
     roles, outcomes = [], {}
     for name, one_work in work.items():
-        role, told = one_work.outcomes() if act else _preview(one_work)
+        role, told = one_work.build_outcomes() if apply else _preview(one_work)
         roles.append(role)
         planned = [one for one in entries[name] if not troubles[one]]
         for index, (one, (binding, status, reason, changed, verified)) in enumerate(zip(planned, told)):
@@ -494,63 +511,65 @@ def run(clients: Clients, wanted: Wanted, act: bool = True, clock: Optional[Cloc
                 reason,
                 binding.binding.provider,
                 binding,
-                tuple(one_work.added[index]) if act else binding.added,
-                tuple(one_work.removed[index]) if act else binding.removed,
-                role.overwritten and changed,
+                tuple(one_work.added[index]) if apply else binding.added,
+                tuple(one_work.removed[index]) if apply else binding.removed,
+                role.overwritten_externally and changed,
                 verified,
             )
     bindings_told = tuple(
-        outcomes.get(id(one)) or BindingOutcome(one, "failed", troubles[one] or "", view.provider(one))
-        for one in wanted.bindings
+        outcomes.get(id(one)) or BindingOutcome(one, "failed", troubles[one] or "", view.find_provider(one))
+        for one in options.bindings
     )
-    return Outcome(bindings_told, tuple(roles), tuple(made), view.account, view.warnings)
+    return IrsaOutcome(bindings_told, tuple(roles), tuple(made), view.account, view.warnings)
 
 
-def _bound(one: Asked, view: View) -> Binding:
-    provider = view.provider(one)
+def _to_binding(request: BindingRequest, state: IrsaState) -> Binding:
+    provider = state.find_provider(request)
     if provider is None:
-        raise ValueError(f"{one} has no provider")
-    return one.bound(provider)
+        raise ValueError(f"{request} has no provider")
+    return request.to_binding(provider)
 
 
-def _preview(work: _Work) -> tuple[RoleOutcome, list[tuple[BindingPlan, str, str, bool, Optional[bool]]]]:
-    decided = work.first
-    status = "failed" if decided.refusal else ("changed" if decided.writes else "ok")
-    reason = decided.refusal or (
-        "Its trust policy is to be written." if decided.writes else "Nothing is to be written."
+def _preview(role_update: _RoleUpdate) -> tuple[RoleOutcome, list[tuple[BindingPlan, str, str, bool, Optional[bool]]]]:
+    decided = role_update.first_plan
+    status = "failed" if decided.rejection_reason else ("changed" if decided.has_changes else "ok")
+    reason = decided.rejection_reason or (
+        "Its trust policy is to be written." if decided.has_changes else "Nothing is to be written."
     )
     told: list[tuple[BindingPlan, str, str, bool, Optional[bool]]] = [
-        (one, one.status, one.reason, one.changes, None) for one in decided.bindings
+        (one, one.status, one.reason, one.has_changes, None) for one in decided.bindings
     ]
-    return RoleOutcome(decided.role, status, reason, decided, work.arn, decided.after, decided.writes), told
+    return RoleOutcome(decided.role, status, reason, decided, role_update.arn, decided.after, decided.has_changes), told
 
 
-def _apply(client: Any, works: Sequence[_Work], wanted: Wanted, view: View, clock: Clock) -> None:
+def _apply(
+    client: Any, role_updates: Sequence[_RoleUpdate], options: IrsaOptions, state: IrsaState, clock: Clock
+) -> None:
     """Writes role by role, some at a time; then reads them all again, once they have had time to be overwritten."""
-    waiting = list(works)
-    for number in range(ROUNDS + 1):
+    waiting = list(role_updates)
+    for number in range(MAX_RECHECKS + 1):
         with ThreadPoolExecutor(WORKERS) as pool:
-            list(pool.map(_Work.write, waiting))
-        written = [one for one in works if one.wrote and not one.trouble]
-        if not written or wanted.settle <= 0:
+            list(pool.map(_RoleUpdate.write_with_retry, waiting))
+        written = [one for one in role_updates if one.is_written and not one.error]
+        if not written or options.recheck_delay <= 0:
             return
-        clock.sleep(wanted.settle)
-        found, unread = read_roles(client, [one.plan.role for one in written], view.account.roles)
+        clock.sleep(options.recheck_delay)
+        found, unread = read_roles(client, [one.plan.role for one in written], state.account.role_count)
         waiting = []
         for one in written:
             name = one.plan.role
             try:
                 if name in unread:
-                    one.verified, one.trouble = False, f"Written, and not read again: {unread[name]}"
-                elif one.settle(found[name]):
+                    one.verified, one.error = False, f"Written, and not read again: {unread[name]}"
+                elif one.recheck(found[name]):
                     waiting.append(one)
             except CallError as error:
-                one.verified, one.trouble = False, f"Written, and not read again: {error}. {error.way_out}"
+                one.verified, one.error = False, f"Written, and not read again: {error}. {error.suggestion}"
         if not waiting:
             return
-        if number == ROUNDS:
+        if number == MAX_RECHECKS:
             for one in waiting:
-                one.trouble = (
-                    f"Other writers overwrote it, also after {ROUNDS} repairs. Find out who writes this role's trust "
+                one.error = (
+                    f"Other writers overwrote it, also after {MAX_RECHECKS} repairs. Find out who writes this role's trust "
                     "policy (CloudTrail: UpdateAssumeRolePolicy), and run again."
                 )

@@ -6,21 +6,21 @@ from __future__ import annotations
 
 from typing import Any, Optional
 
-from .calls import CallError, call
+from .calls import CallError, call_api
 
-SHORTEST = 900  # seconds; nobody uses the session
+SESSION_SECONDS = 900  # seconds; nobody uses the session
 
 
-def assume(client: Any, role_arn: str, token: str) -> Optional[CallError]:
+def assume_role(client: Any, role_arn: str, token: str) -> Optional[CallError]:
     """None where STS issues a session, or else its refusal. The session itself is dropped."""
     try:
-        call(
+        call_api(
             client,
             "AssumeRoleWithWebIdentity",
             RoleArn=role_arn,
             RoleSessionName="daytwo-irsa-proof",
             WebIdentityToken=token,
-            DurationSeconds=SHORTEST,
+            DurationSeconds=SESSION_SECONDS,
         )
     except CallError as error:
         return error

@@ -8,13 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Optional
 
-Object = Mapping[str, Any]
+KubernetesObject = Mapping[str, Any]
 # Whose pods a new template replaces, one after the other and within their budgets.
-RESTARTABLE = {"Deployment": "apps/v1", "StatefulSet": "apps/v1", "DaemonSet": "apps/v1"}
+RESTARTABLE_KINDS = {"Deployment": "apps/v1", "StatefulSet": "apps/v1", "DaemonSet": "apps/v1"}
 
 
 @dataclass(frozen=True)
-class Owner:
+class PodOwner:
     """Whoever makes a pod. C(restartable): a changed annotation of its template replaces its pods."""
 
     kind: str
@@ -22,27 +22,32 @@ class Owner:
     api_version: str
 
     @property
-    def restartable(self) -> bool:
-        return RESTARTABLE.get(self.kind) == self.api_version
+    def is_restartable(self) -> bool:
+        return RESTARTABLE_KINDS.get(self.kind) == self.api_version
 
     def to_dict(self) -> dict[str, Any]:
-        return {"kind": self.kind, "name": self.name, "api_version": self.api_version, "restartable": self.restartable}
+        return {
+            "kind": self.kind,
+            "name": self.name,
+            "api_version": self.api_version,
+            "restartable": self.is_restartable,
+        }
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name}"
 
 
-def uses(pod: Object, service_account: str) -> bool:
+def uses_service_account(pod: KubernetesObject, service_account: str) -> bool:
     return str((pod.get("spec") or {}).get("serviceAccountName") or "default") == service_account
 
 
-def ends(pod: Object) -> bool:
+def is_ending(pod: KubernetesObject) -> bool:
     """Whether it is on its way out, or has come to its end."""
     status = pod.get("status") or {}
     return bool(pod["metadata"].get("deletionTimestamp")) or status.get("phase") in ("Succeeded", "Failed")
 
 
-def carries(pod: Object, role_arn: str) -> bool:
+def has_role(pod: KubernetesObject, role_arn: str) -> bool:
     """Whether some container of it is told the role and where its token is, and the pod has that token."""
     spec = pod.get("spec") or {}
     projected = [
@@ -53,39 +58,41 @@ def carries(pod: Object, role_arn: str) -> bool:
     ]
     # The pod's own token of the API server has no audience; the one for STS has.
     token = any(source.get("audience") for source in projected)
-    return token and any(_told(container, role_arn) for container in spec.get("containers") or ())
+    return token and any(_has_role_environment(container, role_arn) for container in spec.get("containers") or ())
 
 
-def _told(container: Object, role_arn: str) -> bool:
+def _has_role_environment(container: KubernetesObject, role_arn: str) -> bool:
     values = {one.get("name"): one.get("value") for one in container.get("env") or ()}
     return values.get("AWS_ROLE_ARN") == role_arn and bool(values.get("AWS_WEB_IDENTITY_TOKEN_FILE"))
 
 
-def mentions(pod: Object, role_arn: str) -> bool:
+def references_role(pod: KubernetesObject, role_arn: str) -> bool:
     """Whether any container of it still names the role."""
     containers = (pod.get("spec") or {}).get("containers") or ()
     return any(one.get("value") == role_arn for container in containers for one in container.get("env") or ())
 
 
-def amiss(pods: Sequence[Object], service_account: str, role_arn: str, present: bool) -> Iterator[Object]:
+def list_stale_pods(
+    pods: Sequence[KubernetesObject], service_account: str, role_arn: str, present: bool
+) -> Iterator[KubernetesObject]:
     """Its pods that run without the role that they should have, or with the one that they should not."""
     for pod in pods:
-        if uses(pod, service_account) and not ends(pod):
-            wrong = not carries(pod, role_arn) if present else mentions(pod, role_arn)
+        if uses_service_account(pod, service_account) and not is_ending(pod):
+            wrong = not has_role(pod, role_arn) if present else references_role(pod, role_arn)
             if wrong:
                 yield pod
 
 
-def _controller(thing: Object) -> Optional[Object]:
-    owners = thing["metadata"].get("ownerReferences") or ()
+def _get_controller(resource: KubernetesObject) -> Optional[KubernetesObject]:
+    owners = resource["metadata"].get("ownerReferences") or ()
     return next((one for one in owners if one.get("controller")), None)
 
 
-def owner(pod: Object, replica_sets: Mapping[str, Object]) -> Optional[Owner]:
+def find_owner(pod: KubernetesObject, replica_sets: Mapping[str, KubernetesObject]) -> Optional[PodOwner]:
     """Who makes the pod: of a ReplicaSet, the Deployment that makes that. C(replica_sets): by name."""
-    found = _controller(pod)
+    found = _get_controller(pod)
     if found is not None and found["kind"] == "ReplicaSet" and found["name"] in replica_sets:
-        found = _controller(replica_sets[found["name"]]) or found
+        found = _get_controller(replica_sets[found["name"]]) or found
     if found is None:
         return None
-    return Owner(str(found["kind"]), str(found["name"]), str(found["apiVersion"]))
+    return PodOwner(str(found["kind"]), str(found["name"]), str(found["apiVersion"]))

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can hold
-MODE = 0o100644
-MAX_BYTES = 50 * 1024 * 1024  # of a package that is uploaded directly (Lambda quotas)
+FILE_MODE = 0o100644
+MAX_PACKAGE_BYTES = 50 * 1024 * 1024  # of a package that is uploaded directly (Lambda quotas)
 
 
 class PackageError(Exception):
@@ -21,19 +21,19 @@ class PackageError(Exception):
 
 
 @dataclass(frozen=True)
-class Choice:
+class EntryFilter:
     """Which entries go in: what C(include) matches always, else what C(exclude) does not."""
 
     exclude: tuple[str, ...] = ()
     include: tuple[str, ...] = ()
 
-    def takes(self, name: str) -> bool:
-        if _matches(name, self.include):
+    def allows(self, name: str) -> bool:
+        if _matches_pattern(name, self.include):
             return True
-        return not _matches(name, self.exclude)
+        return not _matches_pattern(name, self.exclude)
 
 
-def _matches(name: str, patterns: Sequence[str]) -> bool:
+def _matches_pattern(name: str, patterns: Sequence[str]) -> bool:
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
 
@@ -41,7 +41,7 @@ def is_compiled_cache(name: str) -> bool:
     return name.endswith((".pyc", ".pyo")) or "__pycache__" in PurePosixPath(name).parts
 
 
-def tree(source: Path, dest: str) -> Iterator[tuple[str, Path]]:
+def list_files(source: Path, dest: str) -> Iterator[tuple[str, Path]]:
     """The files at or below a path, by their names in the archive. C(dest) is the name of the path itself there."""
     if source.is_file():
         yield dest, source
@@ -53,11 +53,11 @@ def tree(source: Path, dest: str) -> Iterator[tuple[str, Path]]:
         raise PackageError(f"{source} does not exist. Name a file or a folder on the host where this runs.")
 
 
-def gather(found: Sequence[tuple[str, Path]], choice: Choice) -> dict[str, Path]:
+def collect_entries(files: Sequence[tuple[str, Path]], entry_filter: EntryFilter) -> dict[str, Path]:
     """One file per name; two that would share a name are a mistake, since only one could win."""
     entries: dict[str, Path] = {}
-    for name, path in found:
-        if is_compiled_cache(name) or not choice.takes(name):
+    for name, path in files:
+        if is_compiled_cache(name) or not entry_filter.allows(name):
             continue
         if not name:
             raise PackageError(f"{path} has no name in the archive. Give dest as a relative path.")
@@ -71,19 +71,19 @@ def gather(found: Sequence[tuple[str, Path]], choice: Choice) -> dict[str, Path]
     return entries
 
 
-def pack(entries: Mapping[str, Path]) -> bytes:
+def pack_archive(entries: Mapping[str, Path]) -> bytes:
     """The archive. Stored, because compressed bytes differ between versions of zlib."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name in sorted(entries):
             info = zipfile.ZipInfo(name, EPOCH)
             info.create_system = 3  # Unix, wherever this runs
-            info.external_attr = MODE << 16
+            info.external_attr = FILE_MODE << 16
             archive.writestr(info, entries[name].read_bytes())
     packed = buffer.getvalue()
-    if len(packed) > MAX_BYTES:
+    if len(packed) > MAX_PACKAGE_BYTES:
         raise PackageError(
-            f"The package has {len(packed)} bytes, and Lambda takes at most {MAX_BYTES} in an upload. "
+            f"The package has {len(packed)} bytes, and Lambda takes at most {MAX_PACKAGE_BYTES} in an upload. "
             "Leave out more with exclude."
         )
     return packed

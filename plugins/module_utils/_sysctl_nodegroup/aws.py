@@ -9,29 +9,29 @@ from typing import Any
 
 from .. import _aws_call
 from .._aws_call import ApiError
-from .errors import ServiceError
+from .errors import SysctlServiceError
 
 CLIENT_CONFIG = {"retries": {"mode": "standard", "total_max_attempts": 6}}
 
 
-def call(client: Any, operation: str, **arguments: Any) -> Mapping[str, Any]:
+def call_api(client: Any, operation: str, **arguments: Any) -> Mapping[str, Any]:
     try:
-        return _aws_call.call(client, operation, **arguments)
+        return _aws_call.call_api(client, operation, **arguments)
     except ApiError as error:
-        raise ServiceError(operation, error.code, error.message) from error
+        raise SysctlServiceError(operation, error.code, error.message) from error
 
 
-def pages(client: Any, operation: str, key: str, token: str, **arguments: Any) -> Iterator[Any]:
+def paginate(client: Any, operation: str, key: str, token: str, **arguments: Any) -> Iterator[Any]:
     """Every entry of every page; C(token) is the parameter's name, the answer's is the same."""
     seen: set[str] = set()
     more: dict[str, Any] = {}
     while True:
-        answer = call(client, operation, **arguments, **more)
+        answer = call_api(client, operation, **arguments, **more)
         yield from answer.get(key) or ()
         following = answer.get(token)
         if not following:
             return
         if following in seen:
-            raise ServiceError(operation, "RepeatedToken", "the service returned the same page twice")
+            raise SysctlServiceError(operation, "RepeatedToken", "the service returned the same page twice")
         seen.add(following)
         more = {token: following}

@@ -10,7 +10,7 @@ from typing import Any, Optional
 
 from . import freeze, model
 from .errors import SysctlError
-from .model import CUSTOM, Cluster, Group
+from .model import CUSTOM_AMI_TYPE, ClusterConfig, NodeGroup
 
 COPIED, TRANSLATED, DROPPED = "copied", "translated", "dropped"
 
@@ -67,10 +67,10 @@ FIELDS: Mapping[str, tuple[str, str]] = {
     "warmPoolConfig.poolState": (COPIED, ""),
     "warmPoolConfig.reuseOnScaleIn": (COPIED, ""),
 }
-_FREE = ("labels", "tags")  # mappings whose keys are the user's
-_PLAIN = ("subnets", "capacityType", "updateConfig", "nodeRepairConfig", "warmPoolConfig", "nodeRole")
+_USER_KEYED_FIELDS = ("labels", "tags")  # mappings whose keys are the user's
+_COPIED_FIELDS = ("subnets", "capacityType", "updateConfig", "nodeRepairConfig", "warmPoolConfig", "nodeRole")
 # What EKS refuses in a template of a managed group.
-REFUSED_IN_TEMPLATE = (
+UNSUPPORTED_IN_TEMPLATE = (
     "IamInstanceProfile",
     "InstanceMarketOptions",
     "HibernationOptions",
@@ -80,11 +80,11 @@ REFUSED_IN_TEMPLATE = (
 # Read-only, or not accepted back by CreateLaunchTemplate.
 _READ_ONLY = ("Operator", "UserData")
 # The volume that diskSize sizes: Bottlerocket keeps its data apart from its system.
-_DEVICE = {"al2023": "/dev/xvda", "al2": "/dev/xvda", "bottlerocket": "/dev/xvdb"}
+_DISK_DEVICES = {"al2023": "/dev/xvda", "al2": "/dev/xvda", "bottlerocket": "/dev/xvdb"}
 
 
 @dataclass(frozen=True)
-class Spec:
+class NodeGroupSpec:
     """A group as it is to be: C(group) in CreateNodegroup's words, C(template) without user data."""
 
     group: Mapping[str, Any]
@@ -92,35 +92,35 @@ class Spec:
     family: str
     custom_ami: bool
     user_data: bytes = b""
-    lost: tuple[str, ...] = ()
-    table: Mapping[str, str] = field(default_factory=dict)
+    not_cloned: tuple[str, ...] = ()
+    clone_table: Mapping[str, str] = field(default_factory=dict)
 
 
-def unknown_fields(description: Mapping[str, Any]) -> list[str]:
+def list_unknown_fields(description: Mapping[str, Any]) -> list[str]:
     found = []
     for key, value in description.items():
         if key not in FIELDS:
             found.append(key)
-        elif isinstance(value, Mapping) and key not in _FREE:
+        elif isinstance(value, Mapping) and key not in _USER_KEYED_FIELDS:
             found += [f"{key}.{inner}" for inner in value if f"{key}.{inner}" not in FIELDS]
     return found
 
 
-def is_foreign(key: str) -> bool:
+def is_reserved_key(key: str) -> bool:
     """Tags and labels that belong to AWS, eksctl, or to our own bookkeeping."""
     return key.startswith(("aws:", "alpha.eksctl.io/", "eks:", "daytwo.aws/", "kubernetes.io/cluster/"))
 
 
-def family(group: Group, wanted: str, guessed: Optional[str]) -> str:
+def choose_ami_family(group: NodeGroup, requested: str, detected: Optional[str]) -> str:
     """Its AMI family, for which user data is to be written."""
-    known = model.family_of(group.ami_type)
+    known = model.get_ami_family(group.ami_type)
     if known == "windows":
         raise SysctlError(
             f"node group {group.name} runs Windows ({group.ami_type}), which has no sysctls: leave it out"
         )
-    if wanted != "auto":
-        return wanted
-    found = known or guessed
+    if requested != "auto":
+        return requested
+    found = known or detected
     if not found:
         raise SysctlError(
             f"node group {group.name} has AMI type {group.ami_type or 'unknown'}, and its user data does not show "
@@ -129,7 +129,7 @@ def family(group: Group, wanted: str, guessed: Optional[str]) -> str:
     return found
 
 
-def guessed_family(user_data: bytes) -> Optional[str]:
+def detect_ami_family(user_data: bytes) -> Optional[str]:
     """The family that user data is written for; None where it does not show."""
     if b"node.eks.aws" in user_data:
         return "al2023"
@@ -140,21 +140,21 @@ def guessed_family(user_data: bytes) -> Optional[str]:
     return None
 
 
-def spec_of(group: Group, chosen_family: str, user_data: bytes, cluster: Cluster) -> Spec:
+def build_spec(group: NodeGroup, chosen_family: str, user_data: bytes, cluster: ClusterConfig) -> NodeGroupSpec:
     """The same group again, in a template of our own."""
-    strange = unknown_fields(group.description)
+    strange = list_unknown_fields(group.description)
     if strange:
         raise SysctlError(
             f"node group {group.name} has {', '.join(strange)}, which this version does not know how to take over: "
             "nothing was changed. Update the collection, or give every field yourself without clone_from"
         )
     description = group.description
-    result: dict[str, Any] = {key: description[key] for key in _PLAIN if description.get(key)}
-    result["labels"] = {key: value for key, value in group.labels.items() if not is_foreign(key)}
-    result["tags"] = {key: value for key, value in group.tags.items() if not is_foreign(key)}
-    result["scalingConfig"] = freeze.scaling(group)
-    result["taints"] = freeze.taints(group)
-    template, lost = _template(group, chosen_family, cluster)
+    result: dict[str, Any] = {key: description[key] for key in _COPIED_FIELDS if description.get(key)}
+    result["labels"] = {key: value for key, value in group.labels.items() if not is_reserved_key(key)}
+    result["tags"] = {key: value for key, value in group.tags.items() if not is_reserved_key(key)}
+    result["scalingConfig"] = freeze.get_original_scaling(group)
+    result["taints"] = freeze.get_original_taints(group)
+    template, lost = _build_template(group, chosen_family, cluster)
     if not template.get("InstanceType") and not template.get("InstanceRequirements"):
         result["instanceTypes"] = list(description.get("instanceTypes") or [])
     custom = group.custom_ami
@@ -169,12 +169,12 @@ def spec_of(group: Group, chosen_family: str, user_data: bytes, cluster: Cluster
         for key in description
         if key in FIELDS
     }
-    return Spec(result, template, chosen_family, custom, user_data, tuple(lost), table)
+    return NodeGroupSpec(result, template, chosen_family, custom, user_data, tuple(lost), table)
 
 
-def _template(group: Group, chosen_family: str, cluster: Cluster) -> tuple[dict[str, Any], list[str]]:
+def _build_template(group: NodeGroup, chosen_family: str, cluster: ClusterConfig) -> tuple[dict[str, Any], list[str]]:
     if group.template:
-        return _copied(group, group.template.data)
+        return _copy_template(group, group.template.data)
     lost = []
     data: dict[str, Any] = {}
     access = group.description.get("remoteAccess") or {}
@@ -188,7 +188,7 @@ def _template(group: Group, chosen_family: str, cluster: Cluster) -> tuple[dict[
             "in security_groups"
         )
     if group.description.get("diskSize"):
-        data["BlockDeviceMappings"] = disk(chosen_family, int(group.description["diskSize"]))
+        data["BlockDeviceMappings"] = build_block_devices(chosen_family, int(group.description["diskSize"]))
     # What EKS sets in its own template, and EC2 does not: two hops, so that containers reach IMDSv2.
     data["MetadataOptions"] = {
         "HttpTokens": "optional" if chosen_family == "al2" else "required",
@@ -197,26 +197,26 @@ def _template(group: Group, chosen_family: str, cluster: Cluster) -> tuple[dict[
     return data, lost
 
 
-def _copied(group: Group, source: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    lost = [f"{key} of its template, which EKS refuses" for key in REFUSED_IN_TEMPLATE if source.get(key)]
+def _copy_template(group: NodeGroup, source: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    lost = [f"{key} of its template, which EKS refuses" for key in UNSUPPORTED_IN_TEMPLATE if source.get(key)]
     if any("SubnetId" in one for one in source.get("NetworkInterfaces") or []):
         lost.append("SubnetId of its template's network interfaces, which EKS refuses")
-    data = cleaned(source)
-    if group.ami_type != CUSTOM and not group.custom_ami:
+    data = clean_template_data(source)
+    if group.ami_type != CUSTOM_AMI_TYPE and not group.custom_ami:
         data.pop("ImageId", None)
     return data, lost
 
 
-def cleaned(source: Mapping[str, Any]) -> dict[str, Any]:
+def clean_template_data(source: Mapping[str, Any]) -> dict[str, Any]:
     """A template's content without what EKS refuses or sets, without foreign tags, and without user data."""
-    data = {key: value for key, value in source.items() if key not in (*REFUSED_IN_TEMPLATE, *_READ_ONLY) and value}
+    data = {key: value for key, value in source.items() if key not in (*UNSUPPORTED_IN_TEMPLATE, *_READ_ONLY) and value}
     if data.get("NetworkInterfaces"):
         data["NetworkInterfaces"] = [
             {key: value for key, value in one.items() if key != "SubnetId"} for one in data["NetworkInterfaces"]
         ]
     kept = []
     for one in data.get("TagSpecifications") or []:
-        tags = [tag for tag in one.get("Tags") or [] if not is_foreign(str(tag.get("Key")))]
+        tags = [tag for tag in one.get("Tags") or [] if not is_reserved_key(str(tag.get("Key")))]
         if tags:
             kept.append({**one, "Tags": tags})
     data.pop("TagSpecifications", None)
@@ -228,6 +228,6 @@ def cleaned(source: Mapping[str, Any]) -> dict[str, Any]:
     return data
 
 
-def disk(chosen_family: str, size: int) -> list[dict[str, Any]]:
+def build_block_devices(chosen_family: str, size: int) -> list[dict[str, Any]]:
     """Only the size: everything else stays as the AMI has it."""
-    return [{"DeviceName": _DEVICE[chosen_family], "Ebs": {"VolumeSize": size}}]
+    return [{"DeviceName": _DISK_DEVICES[chosen_family], "Ebs": {"VolumeSize": size}}]

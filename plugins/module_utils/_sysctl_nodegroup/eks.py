@@ -7,16 +7,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
-from .aws import call, pages
-from .errors import ServiceError
-from .model import Cluster
+from .aws import call_api, paginate
+from .errors import SysctlServiceError
+from .model import ClusterConfig
 
-GONE = "ResourceNotFoundException"
+NOT_FOUND_CODE = "ResourceNotFoundException"
 
 
-def cluster(client: Any, name: str) -> Cluster:
-    told = call(client, "DescribeCluster", name=name)["cluster"]
-    return Cluster(
+def get_cluster(client: Any, name: str) -> ClusterConfig:
+    told = call_api(client, "DescribeCluster", name=name)["cluster"]
+    return ClusterConfig(
         name=str(told["name"]),
         version=str(told.get("version") or ""),
         endpoint=str(told.get("endpoint") or ""),
@@ -27,49 +27,51 @@ def cluster(client: Any, name: str) -> Cluster:
     )
 
 
-def group_names(client: Any, cluster_name: str) -> list[str]:
-    return [str(one) for one in pages(client, "ListNodegroups", "nodegroups", "nextToken", clusterName=cluster_name)]
+def list_node_group_names(client: Any, cluster_name: str) -> list[str]:
+    return [str(one) for one in paginate(client, "ListNodegroups", "nodegroups", "nextToken", clusterName=cluster_name)]
 
 
-def group(client: Any, cluster_name: str, name: str) -> Optional[dict[str, Any]]:
+def get_node_group(client: Any, cluster_name: str, name: str) -> Optional[dict[str, Any]]:
     """As DescribeNodegroup tells it; None where there is none."""
     try:
-        told = call(client, "DescribeNodegroup", clusterName=cluster_name, nodegroupName=name)["nodegroup"]
-    except ServiceError as error:
-        if error.code == GONE:
+        told = call_api(client, "DescribeNodegroup", clusterName=cluster_name, nodegroupName=name)["nodegroup"]
+    except SysctlServiceError as error:
+        if error.code == NOT_FOUND_CODE:
             return None
         raise
     return dict(told)
 
 
-def create_group(client: Any, cluster_name: str, params: Mapping[str, Any]) -> None:
-    call(client, "CreateNodegroup", clusterName=cluster_name, **params)
+def create_node_group(client: Any, cluster_name: str, params: Mapping[str, Any]) -> None:
+    call_api(client, "CreateNodegroup", clusterName=cluster_name, **params)
 
 
-def update_config(client: Any, cluster_name: str, name: str, changes: Mapping[str, Any]) -> str:
-    answer = call(client, "UpdateNodegroupConfig", clusterName=cluster_name, nodegroupName=name, **changes)
+def update_node_group_config(client: Any, cluster_name: str, name: str, changes: Mapping[str, Any]) -> str:
+    answer = call_api(client, "UpdateNodegroupConfig", clusterName=cluster_name, nodegroupName=name, **changes)
     return str(answer["update"]["id"])
 
 
-def update_version(client: Any, cluster_name: str, name: str, changes: Mapping[str, Any], force: bool) -> str:
-    answer = call(
+def update_node_group_version(
+    client: Any, cluster_name: str, name: str, changes: Mapping[str, Any], force: bool
+) -> str:
+    answer = call_api(
         client, "UpdateNodegroupVersion", clusterName=cluster_name, nodegroupName=name, force=force, **changes
     )
     return str(answer["update"]["id"])
 
 
-def update(client: Any, cluster_name: str, name: str, update_id: str) -> dict[str, Any]:
-    answer = call(client, "DescribeUpdate", name=cluster_name, nodegroupName=name, updateId=update_id)
+def get_update(client: Any, cluster_name: str, name: str, update_id: str) -> dict[str, Any]:
+    answer = call_api(client, "DescribeUpdate", name=cluster_name, nodegroupName=name, updateId=update_id)
     return dict(answer["update"])
 
 
-def delete_group(client: Any, cluster_name: str, name: str) -> None:
-    call(client, "DeleteNodegroup", clusterName=cluster_name, nodegroupName=name)
+def delete_node_group(client: Any, cluster_name: str, name: str) -> None:
+    call_api(client, "DeleteNodegroup", clusterName=cluster_name, nodegroupName=name)
 
 
-def tag(client: Any, arn: str, tags: Mapping[str, str]) -> None:
-    call(client, "TagResource", resourceArn=arn, tags=dict(tags))
+def tag_resource(client: Any, arn: str, tags: Mapping[str, str]) -> None:
+    call_api(client, "TagResource", resourceArn=arn, tags=dict(tags))
 
 
-def untag(client: Any, arn: str, keys: Sequence[str]) -> None:
-    call(client, "UntagResource", resourceArn=arn, tagKeys=list(keys))
+def untag_resource(client: Any, arn: str, keys: Sequence[str]) -> None:
+    call_api(client, "UntagResource", resourceArn=arn, tagKeys=list(keys))

@@ -16,7 +16,7 @@ class SysctlError(Exception):
         self.details = dict(details or {})
 
 
-class ServiceError(SysctlError):
+class SysctlServiceError(SysctlError):
     """AWS or Kubernetes has refused a call."""
 
     def __init__(self, operation: str, code: str, message: str, status: int = 0) -> None:

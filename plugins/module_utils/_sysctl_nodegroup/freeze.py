@@ -8,18 +8,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
 from .._plan import Step
-from .model import Group
+from .model import NodeGroup
 
 # Cordoning stops neither Cluster Autoscaler nor the ASG from adding nodes (facts: sysctl_nodegroup).
 TAG_SCALING = "daytwo.aws/frozen-scaling"
-TAINT = {"key": "daytwo.aws/frozen", "value": "true", "effect": "NO_SCHEDULE"}
+FROZEN_TAINT = {"key": "daytwo.aws/frozen", "value": "true", "effect": "NO_SCHEDULE"}
 
 
-def is_frozen(group: Group) -> bool:
+def is_frozen(group: NodeGroup) -> bool:
     return TAG_SCALING in group.tags
 
 
-def scaling(group: Group) -> dict[str, int]:
+def get_original_scaling(group: NodeGroup) -> dict[str, int]:
     """Its scaling when it is not frozen."""
     kept = group.tags.get(TAG_SCALING)
     if kept:
@@ -28,13 +28,13 @@ def scaling(group: Group) -> dict[str, int]:
     return {key: int(value) for key, value in (group.description.get("scalingConfig") or {}).items()}
 
 
-def taints(group: Group) -> list[dict[str, Any]]:
+def get_original_taints(group: NodeGroup) -> list[dict[str, Any]]:
     """Its taints when it is not frozen."""
     found: Sequence[Mapping[str, Any]] = group.description.get("taints") or []
-    return [dict(one) for one in found if one.get("key") != TAINT["key"]]
+    return [dict(one) for one in found if one.get("key") != FROZEN_TAINT["key"]]
 
 
-def freezing(group: Group) -> list[Step]:
+def plan_freeze(group: NodeGroup) -> list[Step]:
     """First the tag, then the change: whatever stops in between, the originals are known."""
     now = {key: int(value) for key, value in (group.description.get("scalingConfig") or {}).items()}
     steps = []
@@ -49,29 +49,29 @@ def freezing(group: Group) -> list[Step]:
         # minSize may not be above the maximum; it stays otherwise, so that nothing is added to reach it.
         wanted = {"minSize": min(now.get("minSize", 0), size), "maxSize": most, "desiredSize": size}
         before["scalingConfig"], after["scalingConfig"] = now, wanted
-    if not any(one.get("key") == TAINT["key"] for one in group.description.get("taints") or []):
-        before["taints"], after["taints"] = {"addOrUpdateTaints": []}, {"addOrUpdateTaints": [TAINT]}
+    if not any(one.get("key") == FROZEN_TAINT["key"] for one in group.description.get("taints") or []):
+        before["taints"], after["taints"] = {"addOrUpdateTaints": []}, {"addOrUpdateTaints": [FROZEN_TAINT]}
     if after:
         reason = "so that no autoscaler adds nodes to it, and no pod lands on it while it is drained"
         steps.append(Step("update_config", group.name, reason, before, after))
     return steps
 
 
-def thawing(group: Group) -> list[Step]:
+def plan_thaw(group: NodeGroup) -> list[Step]:
     """Back to what the tag says. The tag goes last."""
     steps = []
     before: dict[str, Any] = {}
     after: dict[str, Any] = {}
     now = {key: int(value) for key, value in (group.description.get("scalingConfig") or {}).items()}
     if is_frozen(group):
-        kept = scaling(group)
+        kept = get_original_scaling(group)
         # An autoscaler owns the desired size: what it is now stays, within the old bounds.
         desired = min(max(now.get("desiredSize", 0), kept["minSize"]), kept["maxSize"])
         wanted = {**kept, "desiredSize": desired}
         if now != wanted:
             before["scalingConfig"], after["scalingConfig"] = now, wanted
     tainted: Optional[Mapping[str, Any]] = next(
-        (one for one in group.description.get("taints") or [] if one.get("key") == TAINT["key"]), None
+        (one for one in group.description.get("taints") or [] if one.get("key") == FROZEN_TAINT["key"]), None
     )
     if tainted:
         before["taints"], after["taints"] = {"removeTaints": []}, {"removeTaints": [dict(tainted)]}

@@ -18,13 +18,13 @@ _HEADER = re.compile(rb"^([!-9;-~]+):[ \t]*(.*(?:\r?\n[ \t]+.*)*)", re.MULTILINE
 
 
 @dataclass(frozen=True)
-class Part:
+class MimePart:
     """One part: its header lines and body as they stand."""
 
     head: bytes
     body: bytes
 
-    def header(self, name: str) -> str:
+    def get_header(self, name: str) -> str:
         for found in _HEADER.finditer(self.head):
             if found.group(1).decode("ascii").lower() == name:
                 return re.sub(r"\s+", " ", found.group(2).decode("utf-8", "replace")).strip()
@@ -32,33 +32,33 @@ class Part:
 
     @property
     def media_type(self) -> str:
-        return self.header("content-type").split(";")[0].strip().lower()
+        return self.get_header("content-type").split(";")[0].strip().lower()
 
     @property
-    def _base64(self) -> bool:
-        return self.header("content-transfer-encoding").lower() == "base64"
+    def _is_base64(self) -> bool:
+        return self.get_header("content-transfer-encoding").lower() == "base64"
 
     @property
     def content(self) -> bytes:
         """The body, decoded."""
-        if not self._base64:
+        if not self._is_base64:
             return self.body
         try:
             return base64.b64decode(self.body)
         except binascii.Error as error:
             raise SysctlError(f"the user data has a part that claims to be base64 and is not: {error}") from error
 
-    def with_content(self, content: bytes) -> Part:
-        return replace(self, body=base64.encodebytes(content).strip() if self._base64 else content)
+    def replace_content(self, content: bytes) -> MimePart:
+        return replace(self, body=base64.encodebytes(content).strip() if self._is_base64 else content)
 
 
 @dataclass(frozen=True)
-class Document:
+class MimeDocument:
     """A multipart document: C(head) goes up to the first boundary line."""
 
     head: bytes
     boundary: bytes
-    parts: tuple[Part, ...]
+    parts: tuple[MimePart, ...]
     tail: bytes = b""
     newline: bytes = b"\n"
 
@@ -74,11 +74,11 @@ def is_multipart(data: bytes) -> bool:
     return bool(re.match(rb"(?i)(mime-version:|content-type:\s*multipart/)", data))
 
 
-def parse(data: bytes) -> Document:
+def parse(data: bytes) -> MimeDocument:
     """Refuses what the parsers at boot refuse."""
     found = re.search(rb"\r?\n\r?\n", data)
-    headers = Part(data[: found.start()] + b"\n" if found else data, b"")
-    boundary = re.search(r'(?i)boundary\s*=\s*(?:"([^"]+)"|([^\s;]+))', headers.header("content-type"))
+    headers = MimePart(data[: found.start()] + b"\n" if found else data, b"")
+    boundary = re.search(r'(?i)boundary\s*=\s*(?:"([^"]+)"|([^\s;]+))', headers.get_header("content-type"))
     if not found or not headers.media_type.startswith("multipart/") or not boundary:
         raise SysctlError(
             "the user data begins like MIME but has no 'Content-Type: multipart/mixed; boundary=...' header with a "
@@ -100,21 +100,21 @@ def parse(data: bytes) -> Document:
         if not blank:
             raise SysctlError("a part of the user data has no blank line between its headers and its content")
         rest = re.sub(rb"\A\r?\n", b"", raw[blank.end() :])
-        parts.append(Part(raw[: blank.end()], rest))
+        parts.append(MimePart(raw[: blank.end()], rest))
     end = lines[-1]
     tail = data[end.start() + len(b"--" + name + b"--") :]
-    return Document(data[: lines[0].start()], name, tuple(parts), tail, newline)
+    return MimeDocument(data[: lines[0].start()], name, tuple(parts), tail, newline)
 
 
-def compose(parts: Sequence[Part]) -> Document:
+def compose(parts: Sequence[MimePart]) -> MimeDocument:
     """A new document around parts; its boundary is the shortest of its kind that no part holds."""
     boundary = b"//"
     while any(b"--" + boundary in part.head + part.body for part in parts):
         boundary += b"/"
     head = b'MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary="' + boundary + b'"\n\n'
-    return Document(head, boundary, tuple(parts), b"\n")
+    return MimeDocument(head, boundary, tuple(parts), b"\n")
 
 
-def part(media_type: str, text: str) -> Part:
+def make_part(media_type: str, text: str) -> MimePart:
     charset = '; charset="us-ascii"' if media_type == SHELL else ""
-    return Part(f"Content-Type: {media_type}{charset}\n".encode(), text.encode())
+    return MimePart(f"Content-Type: {media_type}{charset}\n".encode(), text.encode())

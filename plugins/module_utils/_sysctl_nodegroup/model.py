@@ -11,12 +11,17 @@ from typing import Any, Optional
 TAG_NAME = "daytwo.aws/nodegroup"
 TAG_GENERATION = "daytwo.aws/generation"
 TAG_CLUSTER = "daytwo.aws/cluster"
-CUSTOM = "CUSTOM"
-FAMILY_OF = (("AL2023_", "al2023"), ("BOTTLEROCKET_", "bottlerocket"), ("AL2_", "al2"), ("WINDOWS_", "windows"))
+CUSTOM_AMI_TYPE = "CUSTOM"
+AMI_FAMILY_PREFIXES = (
+    ("AL2023_", "al2023"),
+    ("BOTTLEROCKET_", "bottlerocket"),
+    ("AL2_", "al2"),
+    ("WINDOWS_", "windows"),
+)
 
 
 @dataclass(frozen=True)
-class Cluster:
+class ClusterConfig:
     name: str
     version: str
     endpoint: str = ""
@@ -33,7 +38,7 @@ class Cluster:
 
 
 @dataclass(frozen=True)
-class Template:
+class LaunchTemplate:
     """One version of a launch template. C(latest): the highest version there is."""
 
     id: str
@@ -44,48 +49,48 @@ class Template:
     default_version: str = ""
 
     @property
-    def image(self) -> Optional[str]:
+    def image_id(self) -> Optional[str]:
         found = self.data.get("ImageId")
         return str(found) if found else None
 
 
 @dataclass(frozen=True)
-class Group:
+class NodeGroup:
     """A node group as DescribeNodegroup tells it, with the template version that it uses."""
 
     description: Mapping[str, Any]
-    template: Optional[Template] = None
+    template: Optional[LaunchTemplate] = None
 
-    def _text(self, key: str) -> str:
+    def _get_text(self, key: str) -> str:
         return str(self.description.get(key) or "")
 
     @property
     def name(self) -> str:
-        return self._text("nodegroupName")
+        return self._get_text("nodegroupName")
 
     @property
     def arn(self) -> str:
-        return self._text("nodegroupArn")
+        return self._get_text("nodegroupArn")
 
     @property
     def status(self) -> str:
-        return self._text("status")
+        return self._get_text("status")
 
     @property
     def version(self) -> str:
-        return self._text("version")
+        return self._get_text("version")
 
     @property
     def release_version(self) -> str:
-        return self._text("releaseVersion")
+        return self._get_text("releaseVersion")
 
     @property
     def ami_type(self) -> str:
-        return self._text("amiType")
+        return self._get_text("amiType")
 
     @property
     def custom_ami(self) -> bool:
-        return self.ami_type == CUSTOM or bool(self.template and self.template.image)
+        return self.ami_type == CUSTOM_AMI_TYPE or bool(self.template and self.template.image_id)
 
     @property
     def tags(self) -> Mapping[str, str]:
@@ -105,12 +110,12 @@ class Group:
         return int(found) if found.isdigit() else 0
 
     @property
-    def owner(self) -> Optional[Owner]:
-        return owner_of(self.tags, self.name)
+    def owner(self) -> Optional[NodeGroupOwner]:
+        return find_owner(self.tags, self.name)
 
 
 @dataclass(frozen=True)
-class Owner:
+class NodeGroupOwner:
     """A tool that owns a resource by way of its tags."""
 
     tool: str
@@ -121,15 +126,17 @@ class Owner:
         return f"{self.tool} {self.name}".strip()
 
 
-def owner_of(tags: Mapping[str, str], group: str) -> Optional[Owner]:
+def find_owner(tags: Mapping[str, str], group: str) -> Optional[NodeGroupOwner]:
     """eksctl before CloudFormation: its groups live in stacks that eksctl alone should delete."""
     if any(key.startswith("alpha.eksctl.io/") for key in tags):
         cluster = tags.get("alpha.eksctl.io/cluster-name", "CLUSTER")
         name = tags.get("alpha.eksctl.io/nodegroup-name", group)
-        return Owner("eksctl", name, f"eksctl delete nodegroup --cluster {cluster} --name {name} --drain=false")
+        return NodeGroupOwner(
+            "eksctl", name, f"eksctl delete nodegroup --cluster {cluster} --name {name} --drain=false"
+        )
     stack = tags.get("aws:cloudformation:stack-name")
     if stack:
-        return Owner("CloudFormation", stack, f"aws cloudformation delete-stack --stack-name {stack}")
+        return NodeGroupOwner("CloudFormation", stack, f"aws cloudformation delete-stack --stack-name {stack}")
     for key, value in tags.items():
         if key.lower() in ("terraform", "managed-by", "managedby", "managed_by") and value.lower() in (
             "true",
@@ -137,12 +144,12 @@ def owner_of(tags: Mapping[str, str], group: str) -> Optional[Owner]:
             "yes",
             "opentofu",
         ):
-            return Owner("Terraform", group, f"terraform destroy -target=ADDRESS_OF_{group}")
+            return NodeGroupOwner("Terraform", group, f"terraform destroy -target=ADDRESS_OF_{group}")
     return None
 
 
 @dataclass(frozen=True)
-class Wanted:
+class SysctlNodegroupOptions:
     """The module's options. C(overrides): those of the group's fields that were given, by EKS's own names."""
 
     cluster: str
@@ -166,19 +173,19 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Seen:
+class NodeGroupState:
     """What was read. C(generations): the groups of this logical name, the newest last."""
 
-    cluster: Cluster
-    generations: tuple[Group, ...] = ()
-    source: Optional[Group] = None
-    templates: Mapping[str, Template] = field(default_factory=dict)  # ours, by name, in their latest version
+    cluster: ClusterConfig
+    generations: tuple[NodeGroup, ...] = ()
+    source: Optional[NodeGroup] = None
+    templates: Mapping[str, LaunchTemplate] = field(default_factory=dict)  # ours, by name, in their latest version
 
     @property
-    def current(self) -> Optional[Group]:
+    def current(self) -> Optional[NodeGroup]:
         return self.generations[-1] if self.generations else None
 
 
-def family_of(ami_type: str) -> Optional[str]:
+def get_ami_family(ami_type: str) -> Optional[str]:
     """The family of an EKS AMI type; None for C(CUSTOM) and types unknown here."""
-    return next((family for prefix, family in FAMILY_OF if ami_type.startswith(prefix)), None)
+    return next((family for prefix, family in AMI_FAMILY_PREFIXES if ami_type.startswith(prefix)), None)

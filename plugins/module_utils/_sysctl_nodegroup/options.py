@@ -10,8 +10,8 @@ from typing import Any, Optional
 from .._plan import Step
 from . import userdata
 from .errors import SysctlError
-from .model import Group, Wanted
-from .plan import Plan
+from .model import NodeGroup, SysctlNodegroupOptions
+from .plan import NodeGroupPlan
 
 # Options that stand for one field of the group each.
 FIELDS = {
@@ -35,11 +35,11 @@ _CAMEL = {
 }
 
 
-def camel(value: Optional[Mapping[str, Any]]) -> dict[str, Any]:
+def to_camel_case(value: Optional[Mapping[str, Any]]) -> dict[str, Any]:
     return {_CAMEL[key]: one for key, one in (value or {}).items() if one is not None}
 
 
-def wanted_of(params: Mapping[str, Any]) -> Wanted:
+def parse_options(params: Mapping[str, Any]) -> SysctlNodegroupOptions:
     overrides: dict[str, Any] = {}
     for option, key in FIELDS.items():
         if params.get(option) is not None:
@@ -59,11 +59,11 @@ def wanted_of(params: Mapping[str, Any]) -> Wanted:
         ("node_repair_config", "nodeRepairConfig"),
     ):
         if params.get(option):
-            overrides[key] = camel(params[option])
+            overrides[key] = to_camel_case(params[option])
     if not params.get("sysctls") and params.get("state") != "absent":
         raise SysctlError("sysctls: at least one pattern is needed")
     given = params.get("user_data")
-    return Wanted(
+    return SysctlNodegroupOptions(
         cluster=params.get("cluster") or "",
         name=params["name"],
         sysctls=tuple(dict.fromkeys(params.get("sysctls") or ())),
@@ -85,7 +85,7 @@ def wanted_of(params: Mapping[str, Any]) -> Wanted:
     )
 
 
-def bootstrap_of(params: Mapping[str, Any]) -> Optional[userdata.Bootstrap]:
+def parse_bootstrap(params: Mapping[str, Any]) -> Optional[userdata.BootstrapSettings]:
     given = params.get("bootstrap")
     if not params.get("ami_id"):
         return None
@@ -94,46 +94,46 @@ def bootstrap_of(params: Mapping[str, Any]) -> Optional[userdata.Bootstrap]:
             "state=rendered with ami_id: nodes with an AMI of one's own must be told the cluster: give cluster "
             "and bootstrap"
         )
-    return userdata.Bootstrap(
+    return userdata.BootstrapSettings(
         params["cluster"],
         given["endpoint"],
         given["certificate_authority"],
         given["service_cidr"],
         given.get("dns_ip") or "",
         params.get("labels") or {},
-        wanted_of(params).overrides.get("taints") or (),
+        parse_options(params).overrides.get("taints") or (),
     )
 
 
-def readable(value: Any) -> Any:
+def decode_bytes(value: Any) -> Any:
     """User data as text, everywhere in a structure."""
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
     if isinstance(value, Mapping):
-        return {key: readable(one) for key, one in value.items()}
+        return {key: decode_bytes(one) for key, one in value.items()}
     if isinstance(value, (list, tuple)):
-        return [readable(one) for one in value]
+        return [decode_bytes(one) for one in value]
     return value
 
 
-def step_dict(step: Step) -> dict[str, Any]:
-    return dict(readable(step.to_dict()))
+def format_step(step: Step) -> dict[str, Any]:
+    return dict(decode_bytes(step.to_dict()))
 
 
-def plan_dict(plan: Plan) -> dict[str, Any]:
-    return {"change": plan.change, "reason": plan.reason, "steps": [step_dict(step) for step in plan.steps]}
+def format_plan(plan: NodeGroupPlan) -> dict[str, Any]:
+    return {"change": plan.change, "reason": plan.reason, "steps": [format_step(step) for step in plan.steps]}
 
 
-def told(plan: Plan) -> dict[str, Any]:
+def build_plan_result(plan: NodeGroupPlan) -> dict[str, Any]:
     """What is the same in check mode and in the run."""
     return {
-        "needed": plan.needed,
+        "needed": plan.node_group_required,
         "classification": [one.to_dict() for one in plan.classification],
         "classified_for": dict(plan.classified_for),
-        "plan": plan_dict(plan),
+        "plan": format_plan(plan),
         "previous": list(plan.previous),
         "target": plan.group_name,
-        "lost": list(plan.lost),
+        "lost": list(plan.not_cloned),
         "clone_table": dict(plan.clone_table),
         "node_selector": dict(plan.node_selector),
         "tolerations": [dict(one) for one in plan.tolerations],
@@ -142,13 +142,13 @@ def told(plan: Plan) -> dict[str, Any]:
     }
 
 
-def diff_of(steps: Sequence[Step]) -> dict[str, Any]:
-    before = {f"{step.action} {step.target}": readable(step.before) for step in steps}
-    after = {f"{step.action} {step.target}": readable(step.after) for step in steps}
+def build_diff(steps: Sequence[Step]) -> dict[str, Any]:
+    before = {f"{step.action} {step.target}": decode_bytes(step.before) for step in steps}
+    after = {f"{step.action} {step.target}": decode_bytes(step.after) for step in steps}
     return {"before": before, "after": after}
 
 
-def group_dict(group: Group) -> dict[str, Any]:
+def format_node_group(group: NodeGroup) -> dict[str, Any]:
     return {
         "name": group.name,
         "arn": group.arn,
@@ -161,5 +161,5 @@ def group_dict(group: Group) -> dict[str, Any]:
         "labels": dict(group.labels),
         "tags": dict(group.tags),
         "scaling": dict(group.description.get("scalingConfig") or {}),
-        "issues": readable(group.issues),
+        "issues": decode_bytes(group.issues),
     }

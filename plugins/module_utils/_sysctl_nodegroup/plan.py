@@ -12,12 +12,22 @@ from typing import Any, Optional
 
 from .._plan import Step
 from . import clone, freeze, sysctls, userdata
-from .clone import Spec
+from .clone import NodeGroupSpec
 from .errors import SysctlError
-from .model import CUSTOM, TAG_CLUSTER, TAG_GENERATION, TAG_NAME, Cluster, Group, Seen, Wanted, family_of
-from .sysctls import Classification
+from .model import (
+    CUSTOM_AMI_TYPE,
+    TAG_CLUSTER,
+    TAG_GENERATION,
+    TAG_NAME,
+    ClusterConfig,
+    NodeGroup,
+    NodeGroupState,
+    SysctlNodegroupOptions,
+    get_ami_family,
+)
+from .sysctls import SysctlClassification
 
-NOTHING, NOT_NEEDED, CREATE, CONFIG, TEMPLATE, REPLACE = (
+NOTHING, NOT_REQUIRED, CREATE, CONFIG, TEMPLATE, BLUE_GREEN = (
     "nothing",
     "not_needed",
     "create",
@@ -27,7 +37,7 @@ NOTHING, NOT_NEEDED, CREATE, CONFIG, TEMPLATE, REPLACE = (
 )
 # Where each field can change: on the group only by a new group, in the template by a new version of it, or by
 # UpdateNodegroupConfig.
-COLUMNS: Mapping[str, str] = {
+FIELD_SCOPES: Mapping[str, str] = {
     "subnets": "group",
     "nodeRole": "group",
     "amiType": "group",
@@ -55,94 +65,100 @@ COLUMNS: Mapping[str, str] = {
 }
 _UNORDERED = ("subnets",)
 _NAME_LENGTH = 63
-AL2_ENDS = 32  # the last minor with AL2 AMIs
-DEDICATED = "daytwo.aws/sysctls"
+AL2_LAST_MINOR = 32  # the last minor with AL2 AMIs
+DEDICATED_KEY = "daytwo.aws/sysctls"
 
 
 @dataclass(frozen=True)
-class Plan:
+class NodeGroupPlan:
     """C(group_name): the group that has the sysctls at the end. C(data): its template's content, user data raw."""
 
     change: str
     reason: str
     steps: tuple[Step, ...] = ()
-    classification: tuple[Classification, ...] = ()
+    classification: tuple[SysctlClassification, ...] = ()
     classified_for: Mapping[str, Any] = field(default_factory=dict)
     group_name: str = ""
     template_name: str = ""
-    data: Mapping[str, Any] = field(default_factory=dict)
+    template_data: Mapping[str, Any] = field(default_factory=dict)
     user_data: bytes = b""
     family: str = ""
     previous: tuple[str, ...] = ()
-    lost: tuple[str, ...] = ()
+    not_cloned: tuple[str, ...] = ()
     clone_table: Mapping[str, str] = field(default_factory=dict)
     node_selector: Mapping[str, str] = field(default_factory=dict)
     tolerations: tuple[Mapping[str, str], ...] = ()
     warnings: tuple[str, ...] = ()
 
     @property
-    def needed(self) -> bool:
-        return self.change != NOT_NEEDED
+    def node_group_required(self) -> bool:
+        return self.change != NOT_REQUIRED
 
 
-def decide(wanted: Wanted, seen: Seen) -> Plan:
+def make_plan(options: SysctlNodegroupOptions, state: NodeGroupState) -> NodeGroupPlan:
     """Refuses by C(SysctlError), with everything that is wrong named."""
-    if seen.cluster.auto_mode and not seen.generations and not seen.source:
+    if state.cluster.auto_mode and not state.generations and not state.source:
         raise SysctlError(
-            f"cluster {wanted.cluster} runs in EKS Auto Mode, whose nodes have no such setting: only safe sysctls work "
+            f"cluster {options.cluster} runs in EKS Auto Mode, whose nodes have no such setting: only safe sysctls work "
             "there. Add a managed node group to it and give that in clone_from, or node_role and subnets"
         )
-    origin = seen.current or seen.source
-    minor, version = _planned_minor(wanted, seen)
-    classification = tuple(sysctls.classify(wanted.sysctls, minor))
+    origin = state.current or state.source
+    minor, version = _get_planned_version(options, state)
+    classification = tuple(sysctls.classify_sysctls(options.sysctls, minor))
     impossible = [one for one in classification if one.verdict == "impossible"]
     if impossible:
         raise SysctlError(
             "nothing was changed: " + " ".join(f"{one.name}: {one.reason}" for one in impossible),
             {"classification": [one.to_dict() for one in classification]},
         )
-    about = {"group": origin.name if origin else wanted.name, "kubelet": version, "kernel": None}
-    previous = tuple(one.name for one in seen.generations[:-1])
-    if all(one.verdict == "safe" for one in classification) and not wanted.force:
+    about = {"group": origin.name if origin else options.name, "kubelet": version, "kernel": None}
+    previous = tuple(one.name for one in state.generations[:-1])
+    if all(one.verdict == "safe" for one in classification) and not options.force:
         said = "; ".join(f"{one.name}: {one.reason.rstrip('.')}" for one in classification)
-        return Plan(
-            NOT_NEEDED,
+        return NodeGroupPlan(
+            NOT_REQUIRED,
             f"No node group is needed: every pod may set these as it is, without any kubelet setting. {said}.",
             classification=classification,
             classified_for=about,
             group_name=origin.name if origin else "",
             previous=previous,
         )
-    made = _changed(wanted, seen) if seen.current else _created(wanted, seen, seen.source, wanted.name, 1, CREATE)
-    data_list = sysctls.merged(wanted.sysctls, userdata.allowed(made.family, made.user_data))
-    selector, tolerations, warnings = _scheduling(wanted)
+    made = (
+        _plan_change(options, state)
+        if state.current
+        else _plan_creation(options, state, state.source, options.name, 1, CREATE)
+    )
+    data_list = sysctls.merge_lists(options.sysctls, userdata.list_allowed_sysctls(made.family, made.user_data))
+    selector, tolerations, warnings = _build_scheduling(options)
     return replace(
         made,
-        classification=tuple(sysctls.classify(wanted.sysctls, minor, allowed=data_list)),
+        classification=tuple(sysctls.classify_sysctls(options.sysctls, minor, allowed=data_list)),
         classified_for=about,
-        previous=previous if made.change != REPLACE else tuple(one.name for one in seen.generations),
+        previous=previous if made.change != BLUE_GREEN else tuple(one.name for one in state.generations),
         node_selector=selector,
         tolerations=tolerations,
         warnings=(*made.warnings, *warnings),
     )
 
 
-def _planned_minor(wanted: Wanted, seen: Seen) -> tuple[int, str]:
+def _get_planned_version(options: SysctlNodegroupOptions, state: NodeGroupState) -> tuple[int, str]:
     """The kubelets of the planned group: its own version, not the control plane's."""
-    origin = seen.current or seen.source
-    version = wanted.version or (origin.version if origin else "") or seen.cluster.version
-    if origin and not seen.current and wanted.allow_version_change and not origin.custom_ami:
-        version = seen.cluster.version
+    origin = state.current or state.source
+    version = options.version or (origin.version if origin else "") or state.cluster.version
+    if origin and not state.current and options.allow_version_change and not origin.custom_ami:
+        version = state.cluster.version
     try:
-        return sysctls.minor_of(version), version
+        return sysctls.parse_minor(version), version
     except ValueError as error:
         raise SysctlError(f"the Kubernetes version of the nodes is not known ({error}): give version") from error
 
 
-def _scheduling(wanted: Wanted) -> tuple[dict[str, str], tuple[dict[str, str], ...], tuple[str, ...]]:
-    if wanted.dedicated:
-        toleration = {"key": DEDICATED, "operator": "Equal", "value": wanted.name, "effect": "NoSchedule"}
-        return {DEDICATED: wanted.name}, (toleration,), ()
+def _build_scheduling(
+    options: SysctlNodegroupOptions,
+) -> tuple[dict[str, str], tuple[dict[str, str], ...], tuple[str, ...]]:
+    if options.dedicated:
+        toleration = {"key": DEDICATED_KEY, "operator": "Equal", "value": options.name, "effect": "NoSchedule"}
+        return {DEDICATED_KEY: options.name}, (toleration,), ()
     return (
         {},
         (),
@@ -156,46 +172,52 @@ def _scheduling(wanted: Wanted) -> tuple[dict[str, str], tuple[dict[str, str], .
 # A new group
 
 
-def _created(
-    wanted: Wanted, seen: Seen, source: Optional[Group], name: str, generation: int, change: str, why: str = ""
-) -> Plan:
-    spec = _wanted_spec(wanted, seen.cluster, source)
+def _plan_creation(
+    options: SysctlNodegroupOptions,
+    state: NodeGroupState,
+    source: Optional[NodeGroup],
+    name: str,
+    generation: int,
+    change: str,
+    why: str = "",
+) -> NodeGroupPlan:
+    spec = _build_desired_spec(options, state.cluster, source)
     if change == CREATE and source is None:
         missing = [key for key in ("nodeRole", "subnets") if not spec.group.get(key)]
         if missing:
-            options = {"nodeRole": "node_role", "subnets": "subnets"}
-            raise SysctlError(f"without clone_from, {' and '.join(options[one] for one in missing)} must be given")
-    _check_owner(wanted, source)
-    version = _new_version(wanted, seen.cluster, source, spec)
-    group = _with_dedication(wanted, {key: value for key, value in spec.group.items() if value not in (None, [], {})})
-    data, text = _template_data(wanted, seen.cluster, spec, group)
-    tags = {**group.get("tags", {}), TAG_NAME: wanted.name, TAG_GENERATION: str(generation)}
+            names = {"nodeRole": "node_role", "subnets": "subnets"}
+            raise SysctlError(f"without clone_from, {' and '.join(names[one] for one in missing)} must be given")
+    _check_owner(options, source)
+    version = _choose_version(options, state.cluster, source, spec)
+    group = _add_dedication(options, {key: value for key, value in spec.group.items() if value not in (None, [], {})})
+    data, text = _build_template_data(options, state.cluster, spec, group)
+    tags = {**group.get("tags", {}), TAG_NAME: options.name, TAG_GENERATION: str(generation)}
     params = {**group, **version, "nodegroupName": name, "tags": tags}
     if data.get("InstanceType"):
         params.pop("instanceTypes", None)
-    template_name = template_name_of(wanted.cluster, name)
-    steps = _template_steps(wanted, seen, template_name, data, spec.family)
+    template_name = build_template_name(options.cluster, name)
+    steps = _plan_template_steps(options, state, template_name, data, spec.family)
     reason = why or (
         f"A new group {name}" + (f", as {source.name} but with the sysctls allowed" if source else "") + "."
     )
     steps.append(Step("create_nodegroup", name, reason, None, {**params, "launchTemplate": {"name": template_name}}))
-    return Plan(
+    return NodeGroupPlan(
         change,
         reason,
         tuple(steps),
         group_name=name,
         template_name=template_name,
-        data=data,
+        template_data=data,
         user_data=text,
         family=spec.family,
-        lost=spec.lost,
-        clone_table=spec.table,
+        not_cloned=spec.not_cloned,
+        clone_table=spec.clone_table,
     )
 
 
-def _check_owner(wanted: Wanted, source: Optional[Group]) -> None:
+def _check_owner(options: SysctlNodegroupOptions, source: Optional[NodeGroup]) -> None:
     owner = source.owner if source else None
-    if source and owner and "nodeRole" not in wanted.overrides and not wanted.accept_shared_role:
+    if source and owner and "nodeRole" not in options.overrides and not options.accept_shared_role:
         raise SysctlError(
             f"node group {source.name} belongs to {owner}, which usually owns its node role "
             f"{source.description.get('nodeRole')} too: nodes of a group that shares the role break when {owner.tool} "
@@ -203,51 +225,59 @@ def _check_owner(wanted: Wanted, source: Optional[Group]) -> None:
         )
 
 
-def _new_version(wanted: Wanted, cluster: Cluster, source: Optional[Group], spec: Spec) -> dict[str, str]:
+def _choose_version(
+    options: SysctlNodegroupOptions, cluster: ClusterConfig, source: Optional[NodeGroup], spec: NodeGroupSpec
+) -> dict[str, str]:
     """Version and AMI release to send: the source's own. CreateNodegroup takes no version but the cluster's."""
     if spec.custom_ami:
         return {}
     own = source.version if source else cluster.version
-    planned = wanted.version or own
-    release = wanted.release_version or (source.release_version if source and planned == own else "")
-    changed = [f"version {own} to {wanted.version}"] if wanted.version and wanted.version != own else []
-    if source and wanted.release_version and wanted.release_version != source.release_version:
-        changed.append(f"AMI release {source.release_version} to {wanted.release_version}")
+    planned = options.version or own
+    release = options.release_version or (source.release_version if source and planned == own else "")
+    changed = [f"version {own} to {options.version}"] if options.version and options.version != own else []
+    if source and options.release_version and options.release_version != source.release_version:
+        changed.append(f"AMI release {source.release_version} to {options.release_version}")
     if planned != cluster.version:
         changed = [f"version {planned} to {cluster.version}, which is the only one that EKS makes new groups with"]
-        planned, release = cluster.version, wanted.release_version or ""
-    if changed and not wanted.allow_version_change:
-        named = source.name if source else wanted.name
+        planned, release = cluster.version, options.release_version or ""
+    if changed and not options.allow_version_change:
+        named = source.name if source else options.name
         raise SysctlError(
             f"the new group for {named} would go from {' and '.join(changed)}: nothing was changed. Set "
             "allow_version_change=true if its pods may run there",
             {"before": {"version": own}, "after": {"version": planned, "releaseVersion": release or "latest"}},
         )
-    if spec.family == "al2" and sysctls.minor_of(planned) > AL2_ENDS:
+    if spec.family == "al2" and sysctls.parse_minor(planned) > AL2_LAST_MINOR:
         raise SysctlError(
-            f"there are no AL2 AMIs for Kubernetes {planned} (they end with 1.{AL2_ENDS}): set ami_family=al2023 with "
+            f"there are no AL2 AMIs for Kubernetes {planned} (they end with 1.{AL2_LAST_MINOR}): set ami_family=al2023 with "
             "user_data of that family, or an ami_id of your own"
         )
     return {"version": planned, **({"releaseVersion": release} if release else {})}
 
 
-def _wanted_spec(wanted: Wanted, cluster: Cluster, source: Optional[Group]) -> Spec:
+def _build_desired_spec(
+    options: SysctlNodegroupOptions, cluster: ClusterConfig, source: Optional[NodeGroup]
+) -> NodeGroupSpec:
     """The source's specification with every option that was given in its place."""
     if source is None:
-        family = wanted.ami_family if wanted.ami_family != "auto" else "al2023"
-        spec = Spec({"scalingConfig": {"minSize": 1, "maxSize": 2, "desiredSize": 1}}, {}, family, bool(wanted.ami_id))
-        if not wanted.ami_id:
-            spec = replace(spec, group={**spec.group, "amiType": _ami_type(family, "AL2023_x86_64_STANDARD")})
+        family = options.ami_family if options.ami_family != "auto" else "al2023"
+        spec = NodeGroupSpec(
+            {"scalingConfig": {"minSize": 1, "maxSize": 2, "desiredSize": 1}}, {}, family, bool(options.ami_id)
+        )
+        if not options.ami_id:
+            spec = replace(spec, group={**spec.group, "amiType": _get_ami_type(family, "AL2023_x86_64_STANDARD")})
         hops = {"HttpTokens": "required", "HttpPutResponseHopLimit": 2}
         spec = replace(spec, template={"MetadataOptions": hops})
     else:
         raw = bytes(source.template.data.get("UserData") or b"") if source.template else b""
-        family = clone.family(source, "auto" if family_of(source.ami_type) else wanted.ami_family, _guess(raw, wanted))
-        spec = clone.spec_of(source, family, raw, cluster)
-        if wanted.ami_family not in ("auto", family):
-            spec = _other_family(wanted, spec, source, raw)
+        family = clone.choose_ami_family(
+            source, "auto" if get_ami_family(source.ami_type) else options.ami_family, _detect_family(raw, options)
+        )
+        spec = clone.build_spec(source, family, raw, cluster)
+        if options.ami_family not in ("auto", family):
+            spec = _switch_family(options, spec, source, raw)
     group, template = dict(spec.group), dict(spec.template)
-    for key, value in wanted.overrides.items():
+    for key, value in options.overrides.items():
         if key in ("labels", "tags", "scalingConfig"):
             group[key] = {**(group.get(key) or {}), **value}
         elif key == "instanceTypes" and template.get("InstanceType"):
@@ -258,25 +288,25 @@ def _wanted_spec(wanted: Wanted, cluster: Cluster, source: Optional[Group]) -> S
                 group[key] = list(value)
         else:
             group[key] = value
-    if wanted.ami_id:
-        template["ImageId"] = wanted.ami_id
+    if options.ami_id:
+        template["ImageId"] = options.ami_id
         group.pop("amiType", None)
-    if wanted.disk_size:
-        template["BlockDeviceMappings"] = _resized(template, spec.family, wanted.disk_size)
-    if wanted.security_groups is not None:
+    if options.disk_size:
+        template["BlockDeviceMappings"] = _resize_disk(template, spec.family, options.disk_size)
+    if options.security_groups is not None:
         # Groups of one's own in the template take the cluster's away (facts: sysctl_nodegroup).
         own = [cluster.security_group] if cluster.security_group else []
-        template["SecurityGroupIds"] = sysctls.merged(wanted.security_groups, own)
-    custom = bool(wanted.ami_id) or spec.custom_ami
+        template["SecurityGroupIds"] = sysctls.merge_lists(options.security_groups, own)
+    custom = bool(options.ami_id) or spec.custom_ami
     return replace(spec, group=group, template=template, custom_ami=custom)
 
 
-def _guess(raw: bytes, wanted: Wanted) -> Optional[str]:
-    return clone.guessed_family(raw) or clone.guessed_family(wanted.user_data or b"")
+def _detect_family(raw: bytes, options: SysctlNodegroupOptions) -> Optional[str]:
+    return clone.detect_ami_family(raw) or clone.detect_ami_family(options.user_data or b"")
 
 
-def _ami_type(family: str, like: str) -> str:
-    arm = "ARM_64" in like
+def _get_ami_type(family: str, similar_type: str) -> str:
+    arm = "ARM_64" in similar_type
     return {
         "al2023": f"AL2023_{'ARM_64' if arm else 'x86_64'}_STANDARD",
         "bottlerocket": f"BOTTLEROCKET_{'ARM_64' if arm else 'x86_64'}",
@@ -284,21 +314,23 @@ def _ami_type(family: str, like: str) -> str:
     }[family]
 
 
-def _other_family(wanted: Wanted, spec: Spec, source: Group, raw: bytes) -> Spec:
-    if raw.strip() and wanted.user_data is None:
+def _switch_family(
+    options: SysctlNodegroupOptions, spec: NodeGroupSpec, source: NodeGroup, raw: bytes
+) -> NodeGroupSpec:
+    if raw.strip() and options.user_data is None:
         raise SysctlError(
-            f"the user data of {source.name} is written for {spec.family}: give user_data for {wanted.ami_family}"
+            f"the user data of {source.name} is written for {spec.family}: give user_data for {options.ami_family}"
         )
     if any(word in source.ami_type for word in ("GPU", "NVIDIA", "NEURON", "FIPS")):
         raise SysctlError(f"{source.name} runs {source.ami_type}: which AMI type follows it is not for us to guess")
     group = dict(spec.group)
     if not spec.custom_ami:
-        group["amiType"] = _ami_type(wanted.ami_family, source.ami_type)
-    return replace(spec, group=group, family=wanted.ami_family)
+        group["amiType"] = _get_ami_type(options.ami_family, source.ami_type)
+    return replace(spec, group=group, family=options.ami_family)
 
 
-def _resized(template: Mapping[str, Any], family: str, size: int) -> list[dict[str, Any]]:
-    ours = clone.disk(family, size)[0]
+def _resize_disk(template: Mapping[str, Any], family: str, size: int) -> list[dict[str, Any]]:
+    ours = clone.build_block_devices(family, size)[0]
     devices = [dict(one) for one in template.get("BlockDeviceMappings") or []]
     for one in devices:
         if one.get("DeviceName") == ours["DeviceName"]:
@@ -307,22 +339,22 @@ def _resized(template: Mapping[str, Any], family: str, size: int) -> list[dict[s
     return [*devices, ours]
 
 
-def _with_dedication(wanted: Wanted, group: Mapping[str, Any]) -> dict[str, Any]:
-    if not wanted.dedicated:
+def _add_dedication(options: SysctlNodegroupOptions, group: Mapping[str, Any]) -> dict[str, Any]:
+    if not options.dedicated:
         return dict(group)
-    taint = {"key": DEDICATED, "value": wanted.name, "effect": "NO_SCHEDULE"}
-    taints = [one for one in group.get("taints") or [] if one.get("key") != DEDICATED]
-    labels = {**(group.get("labels") or {}), DEDICATED: wanted.name}
+    taint = {"key": DEDICATED_KEY, "value": options.name, "effect": "NO_SCHEDULE"}
+    taints = [one for one in group.get("taints") or [] if one.get("key") != DEDICATED_KEY]
+    labels = {**(group.get("labels") or {}), DEDICATED_KEY: options.name}
     return {**group, "labels": labels, "taints": [*taints, taint]}
 
 
-def _template_data(
-    wanted: Wanted, cluster: Cluster, spec: Spec, group: Mapping[str, Any]
+def _build_template_data(
+    options: SysctlNodegroupOptions, cluster: ClusterConfig, spec: NodeGroupSpec, group: Mapping[str, Any]
 ) -> tuple[dict[str, Any], bytes]:
-    base = spec.user_data if wanted.user_data is None else wanted.user_data
+    base = spec.user_data if options.user_data is None else options.user_data
     bootstrap = None
     if spec.custom_ami:
-        bootstrap = userdata.Bootstrap(
+        bootstrap = userdata.BootstrapSettings(
             cluster.name,
             cluster.endpoint,
             cluster.certificate_authority,
@@ -332,99 +364,101 @@ def _template_data(
             group.get("taints") or (),
         )
     text = userdata.render(
-        userdata.Request(spec.family, wanted.sysctls, base, bootstrap, wanted.kubelet_config),
+        userdata.UserDataRequest(spec.family, options.sysctls, base, bootstrap, options.kubelet_config),
     )
     return {**spec.template, "UserData": text}, text
 
 
-def template_name_of(cluster: str, group: str) -> str:
+def build_template_name(cluster: str, group: str) -> str:
     """At most 128 characters, by EC2's rule."""
     name = f"daytwo-{cluster}-{group}"
-    return name if len(name) <= 128 else name[:119] + "-" + _hash(name)
+    return name if len(name) <= 128 else name[:119] + "-" + _hash_values(name)
 
 
-def _hash(*what: Any) -> str:
-    return hashlib.sha256(json.dumps(what, sort_keys=True, default=str).encode()).hexdigest()[:8]
+def _hash_values(*values: Any) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()[:8]
 
 
-def _template_steps(wanted: Wanted, seen: Seen, name: str, data: Mapping[str, Any], family: str) -> list[Step]:
+def _plan_template_steps(
+    options: SysctlNodegroupOptions, state: NodeGroupState, name: str, data: Mapping[str, Any], family: str
+) -> list[Step]:
     """Nothing where our template's latest version says the same: a run that was stopped goes on."""
-    found = seen.templates.get(name)
+    found = state.templates.get(name)
     if found is None:
-        tags = {TAG_NAME: wanted.name, TAG_CLUSTER: wanted.cluster}
+        tags = {TAG_NAME: options.name, TAG_CLUSTER: options.cluster}
         after = {"data": data, "tags": tags}
         return [Step("create_template", name, "the group's template holds the user data", None, after)]
-    if found.tags.get(TAG_NAME) != wanted.name or found.tags.get(TAG_CLUSTER) != wanted.cluster:
+    if found.tags.get(TAG_NAME) != options.name or found.tags.get(TAG_CLUSTER) != options.cluster:
         raise SysctlError(
-            f"there is a launch template {name} that is not ours (no tag {TAG_NAME}={wanted.name}): rename or delete it"
+            f"there is a launch template {name} that is not ours (no tag {TAG_NAME}={options.name}): rename or delete it"
         )
-    if same_template(found.data, data, family):
+    if is_same_template(found.data, data, family):
         return []
     return [Step("create_template_version", name, "its content differs", {"data": found.data}, {"data": data})]
 
 
-def same_template(one: Mapping[str, Any], other: Mapping[str, Any], family: str) -> bool:
-    return not template_differences(one, other, family)
+def is_same_template(before: Mapping[str, Any], after: Mapping[str, Any], family: str) -> bool:
+    return not list_template_differences(before, after, family)
 
 
-def template_differences(before: Mapping[str, Any], after: Mapping[str, Any], family: str) -> list[str]:
+def list_template_differences(before: Mapping[str, Any], after: Mapping[str, Any], family: str) -> list[str]:
     """The fields that differ by meaning: empty ones count as absent, MIME boundaries do not count."""
-    left, right = clone.cleaned(before), clone.cleaned(after)
+    left, right = clone.clean_template_data(before), clone.clean_template_data(after)
     found = [key for key in sorted({*left, *right}) if left.get(key) != right.get(key)]
     texts = (before.get("UserData"), after.get("UserData"))
-    meanings = [userdata.meaning(family, bytes(one)) if one else None for one in texts]
+    meanings = [userdata.normalize_user_data(family, bytes(one)) if one else None for one in texts]
     return [*found, "UserData"] if meanings[0] != meanings[1] else found
 
 
 # A group that is there
 
 
-def _changed(wanted: Wanted, seen: Seen) -> Plan:
-    current = seen.current
+def _plan_change(options: SysctlNodegroupOptions, state: NodeGroupState) -> NodeGroupPlan:
+    current = state.current
     if current is None:
-        raise SysctlError(f"there is no node group {wanted.name}")
+        raise SysctlError(f"there is no node group {options.name}")
     if current.status in ("CREATE_FAILED", "DELETE_FAILED", "DELETING"):
         said = "; ".join(f"{one.get('code')}: {one.get('message')}" for one in current.issues)
         raise SysctlError(
             f"node group {current.name} is {current.status} ({said or 'EKS gives no reason'}): mend the cause, delete "
             "it (state=absent, force=true) and run again"
         )
-    spec = _wanted_spec(wanted, seen.cluster, current)
-    group = _with_dedication(wanted, spec.group)
-    ours = current.template is not None and current.template.tags.get(TAG_NAME) == wanted.name
-    immutable = _immutable_differences(current, group, spec)
-    data, text = _template_data(wanted, seen.cluster, spec, group)
+    spec = _build_desired_spec(options, state.cluster, current)
+    group = _add_dedication(options, spec.group)
+    ours = current.template is not None and current.template.tags.get(TAG_NAME) == options.name
+    immutable = _list_immutable_differences(current, group, spec)
+    data, text = _build_template_data(options, state.cluster, spec, group)
     before_data: Mapping[str, Any] = current.template.data if current.template else {}
     in_template = (
-        template_differences(before_data, data, spec.family)
+        list_template_differences(before_data, data, spec.family)
         if ours
-        else _foreign_differences(wanted, current, spec, data)
+        else _list_unmanaged_differences(options, current, spec, data)
     )
     if in_template and not ours:
         where = f"its template {current.template.name} is not ours" if current.template else "it has no launch template"
         immutable.append(f"launchTemplate ({where}, and {', '.join(in_template)} must change)")
-    version_step = _version_change(wanted, current)
-    replacing = bool(immutable) or (wanted.strategy == "replace" and bool(in_template))
+    version_step = _describe_version_change(options, current)
+    replacing = bool(immutable) or (options.strategy == "replace" and bool(in_template))
     if replacing:
-        if wanted.strategy == "in_place":
+        if options.strategy == "in_place":
             raise SysctlError(
                 f"node group {current.name} cannot be changed in place, only replaced: {', '.join(immutable)}. "
                 "Set strategy=auto or replace"
             )
         why = ", ".join(immutable) if immutable else f"strategy=replace, and {', '.join(in_template)} must change"
-        name = replacement_name(wanted, seen, group, data)
+        name = build_blue_green_name(options, state, group, data)
         reason = f"A new group {name} replaces {current.name}: {why}."
-        return _created(wanted, seen, current, name, current.generation + 1, REPLACE, reason)
+        return _plan_creation(options, state, current, name, current.generation + 1, BLUE_GREEN, reason)
     steps: list[Step] = []
-    config = config_step(wanted, current, group)
-    tag_step = _tag_step(wanted, current)
+    config = plan_config_update(options, current, group)
+    tag_step = _plan_tag_update(options, current)
     steps += [one for one in (tag_step, config) if one]
-    base = Plan(
+    base = NodeGroupPlan(
         NOTHING,
         f"Node group {current.name} allows the sysctls already.",
         group_name=current.name,
         template_name=current.template.name if current.template else "",
-        data=data if ours else before_data,
+        template_data=data if ours else before_data,
         user_data=text if ours else bytes(before_data.get("UserData") or b""),
         family=spec.family,
     )
@@ -437,34 +471,36 @@ def _changed(wanted: Wanted, seen: Seen) -> Plan:
         if in_template:
             reasons.append(f"{', '.join(in_template)} differ in the launch template")
             name = current.template.name if current.template else ""
-            steps += _template_steps(wanted, seen, name, data, spec.family)
+            steps += _plan_template_steps(options, state, name, data, spec.family)
         reasons += [version_step] if version_step else []
-        steps.append(_rolling(wanted, current, bool(in_template)))
+        steps.append(_plan_rolling_update(options, current, bool(in_template)))
     if change == NOTHING:
         return base
     return replace(base, change=change, steps=tuple(steps), reason=f"Node group {current.name}: {'; '.join(reasons)}.")
 
 
-def _foreign_differences(wanted: Wanted, current: Group, spec: Spec, data: Mapping[str, Any]) -> list[str]:
+def _list_unmanaged_differences(
+    options: SysctlNodegroupOptions, current: NodeGroup, spec: NodeGroupSpec, data: Mapping[str, Any]
+) -> list[str]:
     """Of a template that is not ours, only what was asked for counts: it may allow the sysctls already."""
     before: Mapping[str, Any] = current.template.data if current.template else {}
     found = []
     raw = bytes(before.get("UserData") or b"")
-    allowed = userdata.allowed(spec.family, raw)
-    lacking = any(sysctls.allowing(allowed, one) is None for one in wanted.sysctls)
-    given = wanted.user_data is not None or wanted.kubelet_config
-    if lacking or (given and template_differences({"UserData": raw}, {"UserData": data["UserData"]}, spec.family)):
+    allowed = userdata.list_allowed_sysctls(spec.family, raw)
+    lacking = any(sysctls.find_allowing_pattern(allowed, one) is None for one in options.sysctls)
+    given = options.user_data is not None or options.kubelet_config
+    if lacking or (given and list_template_differences({"UserData": raw}, {"UserData": data["UserData"]}, spec.family)):
         found.append("UserData")
     asked = {
-        "ImageId": wanted.ami_id,
-        "BlockDeviceMappings": wanted.disk_size,
-        "SecurityGroupIds": wanted.security_groups,
+        "ImageId": options.ami_id,
+        "BlockDeviceMappings": options.disk_size,
+        "SecurityGroupIds": options.security_groups,
     }
     found += [key for key, option in asked.items() if option and before.get(key) != data.get(key)]
     return found
 
 
-def _immutable_differences(current: Group, group: Mapping[str, Any], spec: Spec) -> list[str]:
+def _list_immutable_differences(current: NodeGroup, group: Mapping[str, Any], spec: NodeGroupSpec) -> list[str]:
     found = []
     for key in ("subnets", "nodeRole", "capacityType", "instanceTypes", "amiType"):
         before, after = current.description.get(key), group.get(key)
@@ -472,41 +508,43 @@ def _immutable_differences(current: Group, group: Mapping[str, Any], spec: Spec)
             continue
         if key == "instanceTypes" and current.template and current.template.data.get("InstanceType") and not after:
             continue
-        if after is not None and _plain(key, before) != _plain(key, after):
+        if after is not None and _sort_unordered(key, before) != _sort_unordered(key, after):
             found.append(f"{key} ({before} to {after})")
     if spec.custom_ami != current.custom_ami:
         found.append(f"customAmi ({'with' if current.custom_ami else 'without'} an AMI of one's own so far)")
     return found
 
 
-def _plain(key: str, value: Any) -> Any:
+def _sort_unordered(key: str, value: Any) -> Any:
     return sorted(value or []) if key in _UNORDERED else value
 
 
-def replacement_name(wanted: Wanted, seen: Seen, group: Mapping[str, Any], data: Mapping[str, Any]) -> str:
+def build_blue_green_name(
+    options: SysctlNodegroupOptions, state: NodeGroupState, group: Mapping[str, Any], data: Mapping[str, Any]
+) -> str:
     """The logical name and a hash of what makes it another group, which no generation bears yet."""
-    fields = {key: _plain(key, group.get(key)) for key, column in COLUMNS.items() if column == "group"}
-    taken = {one.name for one in seen.generations}
-    stem = wanted.name[: _NAME_LENGTH - 9]
-    name = f"{stem}-{_hash(wanted.cluster, fields)}"
+    fields = {key: _sort_unordered(key, group.get(key)) for key, column in FIELD_SCOPES.items() if column == "group"}
+    taken = {one.name for one in state.generations}
+    stem = options.name[: _NAME_LENGTH - 9]
+    name = f"{stem}-{_hash_values(options.cluster, fields)}"
     salt = 0
     while name in taken:
         salt += 1
-        name = f"{stem}-{_hash(wanted.cluster, fields, data, salt)}"
+        name = f"{stem}-{_hash_values(options.cluster, fields, data, salt)}"
     return name
 
 
-def _version_change(wanted: Wanted, current: Group) -> Optional[str]:
-    if current.custom_ami and current.ami_type == CUSTOM:
+def _describe_version_change(options: SysctlNodegroupOptions, current: NodeGroup) -> Optional[str]:
+    if current.custom_ami and current.ami_type == CUSTOM_AMI_TYPE:
         return None
     said = []
-    if wanted.version and wanted.version != current.version:
-        said.append(f"version {current.version} to {wanted.version}")
-    if wanted.release_version and wanted.release_version != current.release_version:
-        said.append(f"AMI release {current.release_version} to {wanted.release_version}")
+    if options.version and options.version != current.version:
+        said.append(f"version {current.version} to {options.version}")
+    if options.release_version and options.release_version != current.release_version:
+        said.append(f"AMI release {current.release_version} to {options.release_version}")
     if not said:
         return None
-    if not wanted.allow_version_change:
+    if not options.allow_version_change:
         raise SysctlError(
             f"node group {current.name} would go from {' and '.join(said)}, and there is no way back: nothing was "
             "changed. Set allow_version_change=true"
@@ -514,14 +552,14 @@ def _version_change(wanted: Wanted, current: Group) -> Optional[str]:
     return " and ".join(said)
 
 
-def _rolling(wanted: Wanted, current: Group, new_template: bool) -> Step:
+def _plan_rolling_update(options: SysctlNodegroupOptions, current: NodeGroup, new_template: bool) -> Step:
     """Version and release always sent: without them EKS goes to the cluster's version and its latest AMI."""
     before: dict[str, Any] = {}
     after: dict[str, Any] = {}
     if not current.custom_ami:
         before = {"version": current.version, "releaseVersion": current.release_version}
-        after = {"version": wanted.version or current.version}
-        release = wanted.release_version or (current.release_version if not wanted.version else "")
+        after = {"version": options.version or current.version}
+        release = options.release_version or (current.release_version if not options.version else "")
         if release:
             after["releaseVersion"] = release
     if current.template:
@@ -531,26 +569,26 @@ def _rolling(wanted: Wanted, current: Group, new_template: bool) -> Step:
     return Step("update_version", current.name, "EKS replaces its nodes one after another", before, after)
 
 
-def config_step(wanted: Wanted, current: Group, group: Mapping[str, Any]) -> Optional[Step]:
+def plan_config_update(options: SysctlNodegroupOptions, current: NodeGroup, group: Mapping[str, Any]) -> Optional[Step]:
     """What UpdateNodegroupConfig does. The desired size is an autoscaler's, and is never reset."""
     before: dict[str, Any] = {}
     after: dict[str, Any] = {}
-    labels = {**wanted.overrides.get("labels", {}), **({DEDICATED: wanted.name} if wanted.dedicated else {})}
+    labels = {**options.overrides.get("labels", {}), **({DEDICATED_KEY: options.name} if options.dedicated else {})}
     added = {key: value for key, value in labels.items() if current.labels.get(key) != value}
     if added:
         before["labels"] = {"addOrUpdateLabels": {key: current.labels.get(key) for key in added}}
         after["labels"] = {"addOrUpdateLabels": added}
-    if "taints" in wanted.overrides or wanted.dedicated:
-        _taints(current, group, before, after)
-    if "scalingConfig" in wanted.overrides and not freeze.is_frozen(current):
+    if "taints" in options.overrides or options.dedicated:
+        _plan_taint_changes(current, group, before, after)
+    if "scalingConfig" in options.overrides and not freeze.is_frozen(current):
         now = {key: int(value) for key, value in (current.description.get("scalingConfig") or {}).items()}
-        asked = {key: value for key, value in wanted.overrides["scalingConfig"].items() if key != "desiredSize"}
+        asked = {key: value for key, value in options.overrides["scalingConfig"].items() if key != "desiredSize"}
         then = {**now, **asked}
         then["desiredSize"] = min(max(now.get("desiredSize", 0), then["minSize"]), then["maxSize"])
         if then != now:
             before["scalingConfig"], after["scalingConfig"] = now, then
     for key in ("updateConfig", "nodeRepairConfig", "warmPoolConfig"):
-        asked_for, now_ = wanted.overrides.get(key), current.description.get(key) or {}
+        asked_for, now_ = options.overrides.get(key), current.description.get(key) or {}
         if asked_for and any(now_.get(inner) != value for inner, value in asked_for.items()):
             before[key], after[key] = now_, asked_for
     if not after:
@@ -558,11 +596,15 @@ def config_step(wanted: Wanted, current: Group, group: Mapping[str, Any]) -> Opt
     return Step("update_config", current.name, "these can change in place", before, after)
 
 
-def _taints(current: Group, group: Mapping[str, Any], before: dict[str, Any], after: dict[str, Any]) -> None:
+def _plan_taint_changes(
+    current: NodeGroup, group: Mapping[str, Any], before: dict[str, Any], after: dict[str, Any]
+) -> None:
     def by_key(taints: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
         return {(str(one["key"]), str(one["effect"])): dict(one) for one in taints}
 
-    now = by_key([one for one in current.description.get("taints") or [] if one.get("key") != freeze.TAINT["key"]])
+    now = by_key(
+        [one for one in current.description.get("taints") or [] if one.get("key") != freeze.FROZEN_TAINT["key"]]
+    )
     then = by_key(group.get("taints") or [])
     added = [
         one
@@ -578,8 +620,8 @@ def _taints(current: Group, group: Mapping[str, Any], before: dict[str, Any], af
         }
 
 
-def _tag_step(wanted: Wanted, current: Group) -> Optional[Step]:
-    asked = {key: value for key, value in wanted.overrides.get("tags", {}).items() if current.tags.get(key) != value}
+def _plan_tag_update(options: SysctlNodegroupOptions, current: NodeGroup) -> Optional[Step]:
+    asked = {key: value for key, value in options.overrides.get("tags", {}).items() if current.tags.get(key) != value}
     if not asked:
         return None
     return Step("tag", current.name, "tags differ", {key: current.tags.get(key) for key in asked}, asked)

@@ -11,20 +11,20 @@ from typing import Any
 
 from . import sysctls, userdata
 from .errors import SysctlError
-from .model import Wanted
+from .model import SysctlNodegroupOptions
 
 EKSCTL_FAMILY = {"al2023": "AmazonLinux2023", "al2": "AmazonLinux2", "bottlerocket": "Bottlerocket"}
 KARPENTER_FAMILY = {"al2023": "AL2023", "al2": "AL2", "bottlerocket": "Bottlerocket"}
 
 
-def rendered(wanted: Wanted, bootstrap: Any = None) -> dict[str, Any]:
-    family = wanted.ami_family if wanted.ami_family != "auto" else "al2023"
-    version = wanted.version or f"1.{sysctls.NEWEST_MINOR}"
+def render_result(options: SysctlNodegroupOptions, bootstrap: Any = None) -> dict[str, Any]:
+    family = options.ami_family if options.ami_family != "auto" else "al2023"
+    version = options.version or f"1.{sysctls.NEWEST_MINOR}"
     try:
-        minor = sysctls.minor_of(version)
+        minor = sysctls.parse_minor(version)
     except ValueError as error:
         raise SysctlError(f"version: {error}") from error
-    classification = sysctls.classify(wanted.sysctls, minor)
+    classification = sysctls.classify_sysctls(options.sysctls, minor)
     impossible = [one for one in classification if one.verdict == "impossible"]
     if impossible:
         raise SysctlError(
@@ -32,7 +32,7 @@ def rendered(wanted: Wanted, bootstrap: Any = None) -> dict[str, Any]:
             {"classification": [one.to_dict() for one in classification]},
         )
     data = userdata.render(
-        userdata.Request(family, wanted.sysctls, wanted.user_data or b"", bootstrap, wanted.kubelet_config)
+        userdata.UserDataRequest(family, options.sysctls, options.user_data or b"", bootstrap, options.kubelet_config)
     )
     text = data.decode()
     return {
@@ -40,13 +40,13 @@ def rendered(wanted: Wanted, bootstrap: Any = None) -> dict[str, Any]:
         "needed": any(one.verdict != "safe" for one in classification),
         "family": family,
         "user_data": text,
-        "eksctl_cluster_config": eksctl(wanted, family, data),
-        "karpenter_ec2nodeclass": karpenter(wanted, family, text),
+        "eksctl_cluster_config": render_eksctl(options, family, data),
+        "karpenter_ec2nodeclass": render_karpenter(options, family, text),
         "terraform_user_data": base64.b64encode(data).decode(),
     }
 
 
-def _block(key: str, text: str, depth: int) -> list[str]:
+def _format_block(key: str, text: str, depth: int) -> list[str]:
     """A literal block, or a quoted string where a block would not keep every byte."""
     pad = "  " * depth
     plain = "\r" not in text and "\t" not in text and text.endswith("\n") and not text.startswith((" ", "\n"))
@@ -55,53 +55,53 @@ def _block(key: str, text: str, depth: int) -> list[str]:
     return [f"{pad}{key}: |", *[f"{pad}  {line}" if line else "" for line in text[:-1].split("\n")]]
 
 
-def eksctl(wanted: Wanted, family: str, data: bytes) -> str:
+def render_eksctl(options: SysctlNodegroupOptions, family: str, data: bytes) -> str:
     """A managed group of an eksctl ClusterConfig: eksctl has no field for it but its ways into the boot."""
-    listed = userdata.allowed(family, data)
+    listed = userdata.list_allowed_sysctls(family, data)
     lines = [
         "apiVersion: eksctl.io/v1alpha5",
         "kind: ClusterConfig",
         "metadata:",
-        f"  name: {json.dumps(wanted.cluster)}",
+        f"  name: {json.dumps(options.cluster)}",
         "  region: REGION",
         "managedNodeGroups:",
-        f"  - name: {json.dumps(wanted.name)}",
+        f"  - name: {json.dumps(options.name)}",
         f"    amiFamily: {EKSCTL_FAMILY[family]}",
     ]
     if family == "bottlerocket":
-        lines += ["    bottlerocket:", "      settings:", "        kubernetes:", *_listed(listed, 5)]
+        lines += ["    bottlerocket:", "      settings:", "        kubernetes:", *_format_sysctl_list(listed, 5)]
     elif family == "al2023":
-        config = userdata.render(userdata.Request(family, listed, b"", None, wanted.kubelet_config)).decode()
-        lines += _block("overrideBootstrapCommand", _node_config(config), 2)
+        config = userdata.render(userdata.UserDataRequest(family, listed, b"", None, options.kubelet_config)).decode()
+        lines += _format_block("overrideBootstrapCommand", _extract_node_config(config), 2)
     else:
-        script = userdata.render(userdata.Request(family, listed)).decode()
-        lines += ["    preBootstrapCommands:", *[f"      - {json.dumps(one)}" for one in _commands(script)]]
+        script = userdata.render(userdata.UserDataRequest(family, listed)).decode()
+        lines += ["    preBootstrapCommands:", *[f"      - {json.dumps(one)}" for one in _extract_commands(script)]]
     return "\n".join(lines) + "\n"
 
 
-def _listed(patterns: Sequence[str], depth: int) -> list[str]:
+def _format_sysctl_list(patterns: Sequence[str], depth: int) -> list[str]:
     pad = "  " * depth
     return [f"{pad}allowed-unsafe-sysctls:", *[f"{pad}  - {json.dumps(one)}" for one in patterns]]
 
 
-def _node_config(document: str) -> str:
+def _extract_node_config(document: str) -> str:
     """The NodeConfig out of our own MIME document."""
     return document[document.index("apiVersion:") : document.rindex("\n--")]
 
 
-def _commands(document: str) -> list[str]:
+def _extract_commands(document: str) -> list[str]:
     script = document[document.index("#!/bin/bash") : document.rindex("\n--")]
     return [line for line in script.splitlines() if line and not line.startswith(("#", "set "))]
 
 
-def karpenter(wanted: Wanted, family: str, text: str) -> str:
+def render_karpenter(options: SysctlNodegroupOptions, family: str, text: str) -> str:
     lines = [
         "apiVersion: karpenter.k8s.aws/v1",
         "kind: EC2NodeClass",
         "metadata:",
-        f"  name: {json.dumps(wanted.name)}",
+        f"  name: {json.dumps(options.name)}",
         "spec:",
         f"  amiFamily: {KARPENTER_FAMILY[family]}",
-        *_block("userData", text, 1),
+        *_format_block("userData", text, 1),
     ]
     return "\n".join(lines) + "\n"

@@ -10,17 +10,17 @@ from dataclasses import dataclass
 from typing import Optional
 
 from .errors import SysctlError
-from .sysctls import merged
+from .sysctls import merge_lists
 
-BOOTSTRAP = "/etc/eks/bootstrap.sh"
-EXTRA = "--kubelet-extra-args"
+BOOTSTRAP_SCRIPT = "/etc/eks/bootstrap.sh"
+EXTRA_ARGS_FLAG = "--kubelet-extra-args"
 _FLAG = re.compile(r"(?<!\S)--allowed-unsafe-sysctls(?:=|[ \t]+)(\S*)")
 _LIST = re.compile(r"[a-z0-9._*/,-]*")
-_WAY_OUT = f"write it as one argument in single quotes: {EXTRA} '...'"
+_SUGGESTION = f"write it as one argument in single quotes: {EXTRA_ARGS_FLAG} '...'"
 
 
 @dataclass(frozen=True)
-class Word:
+class ShellWord:
     """One word of a command as it stands, from C(start) to C(end) of the script."""
 
     raw: str
@@ -39,9 +39,9 @@ class Word:
         return None
 
 
-def _words(script: str, at: int) -> list[Word]:
+def _split_words(script: str, at: int) -> list[ShellWord]:
     """The words of the command whose name ends at C(at): up to an unquoted end of line or operator."""
-    words: list[Word] = []
+    words: list[ShellWord] = []
     start: Optional[int] = None
     quote = ""
     while at < len(script):
@@ -55,14 +55,14 @@ def _words(script: str, at: int) -> list[Word]:
             at += 1
             if script[at : at + 1] == "\n":  # the line goes on
                 if start is not None:
-                    words.append(Word(script[start : at - 1], start, at - 1))
+                    words.append(ShellWord(script[start : at - 1], start, at - 1))
                     start = None
                 at += 1
                 continue
             start = at - 1 if start is None else start
         elif sign in " \t\r":
             if start is not None:
-                words.append(Word(script[start:at], start, at))
+                words.append(ShellWord(script[start:at], start, at))
                 start = None
         elif sign in "\n;|&)" or (sign == "#" and start is None):
             break
@@ -71,73 +71,77 @@ def _words(script: str, at: int) -> list[Word]:
             start = at if start is None else start
         at += 1
     if quote:
-        raise SysctlError(f"the call of {BOOTSTRAP} has a quote that does not end")
+        raise SysctlError(f"the call of {BOOTSTRAP_SCRIPT} has a quote that does not end")
     if start is not None:
-        words.append(Word(script[start:at], start, at))
+        words.append(ShellWord(script[start:at], start, at))
     return words
 
 
-def calls(script: str) -> list[list[Word]]:
+def find_bootstrap_calls(script: str) -> list[list[ShellWord]]:
     """The arguments of each call, comments left out."""
     found = re.finditer(r"(?m)^[^#\n]*?(/etc/eks/bootstrap\.sh)(?![\w.-])", script)
-    return [_words(script, one.end(1)) for one in found]
+    return [_split_words(script, one.end(1)) for one in found]
 
 
-def _argument(words: Sequence[Word]) -> Optional[Word]:
+def _find_extra_args(words: Sequence[ShellWord]) -> Optional[ShellWord]:
     """The one extra-args argument; refuses what bootstrap.sh would take in silence and drop."""
     for word in words:
-        if word.raw.startswith(EXTRA + "="):
-            raise SysctlError(f"the user data calls {BOOTSTRAP} with {EXTRA}=..., which it ignores: {_WAY_OUT}")
-    at = [number for number, word in enumerate(words) if word.literal == EXTRA]
+        if word.raw.startswith(EXTRA_ARGS_FLAG + "="):
+            raise SysctlError(
+                f"the user data calls {BOOTSTRAP_SCRIPT} with {EXTRA_ARGS_FLAG}=..., which it ignores: {_SUGGESTION}"
+            )
+    at = [number for number, word in enumerate(words) if word.literal == EXTRA_ARGS_FLAG]
     if len(at) > 1:
         raise SysctlError(
-            f"the user data calls {BOOTSTRAP} with {EXTRA} {len(at)} times, and only the last counts: {_WAY_OUT}"
+            f"the user data calls {BOOTSTRAP_SCRIPT} with {EXTRA_ARGS_FLAG} {len(at)} times, and only the last counts: {_SUGGESTION}"
         )
     if not at:
         return None
     if at[0] + 1 == len(words):
-        raise SysctlError(f"the user data calls {BOOTSTRAP} with {EXTRA} and nothing after it: {_WAY_OUT}")
+        raise SysctlError(
+            f"the user data calls {BOOTSTRAP_SCRIPT} with {EXTRA_ARGS_FLAG} and nothing after it: {_SUGGESTION}"
+        )
     return words[at[0] + 1]
 
 
-def _content(word: Word) -> str:
+def _read_content(word: ShellWord) -> str:
     """What stands between the quotes; variables in double quotes stay as they are."""
     if word.literal is not None:
         return word.literal
     if re.fullmatch(r'"(?:[^"\\`]|\\[$\\])*"', word.raw):
         return word.raw[1:-1]
-    raise SysctlError(f"the user data's {EXTRA} {word.raw} cannot be read safely: {_WAY_OUT}")
+    raise SysctlError(f"the user data's {EXTRA_ARGS_FLAG} {word.raw} cannot be read safely: {_SUGGESTION}")
 
 
-def _listed(text: str) -> list[str]:
+def _parse_flags(text: str) -> list[str]:
     values = _FLAG.findall(text)
     for value in values:
         if not _LIST.fullmatch(value):
             raise SysctlError(
                 f"the user data's --allowed-unsafe-sysctls={value} cannot be read: write A,B without quotes"
             )
-    return merged([one for value in values for one in value.split(",") if one])
+    return merge_lists([one for value in values for one in value.split(",") if one])
 
 
-def allowed(script: str) -> list[str]:
+def list_allowed_sysctls(script: str) -> list[str]:
     """What the kubelet is allowed by these calls; of several calls, what any of them allows."""
     result: list[str] = []
-    for words in calls(script):
-        word = _argument(words)
-        result = merged(result, _listed(_content(word)) if word else [])
+    for words in find_bootstrap_calls(script):
+        word = _find_extra_args(words)
+        result = merge_lists(result, _parse_flags(_read_content(word)) if word else [])
     return result
 
 
-def edited(script: str, patterns: Sequence[str]) -> str:
+def set_allowed_sysctls(script: str, patterns: Sequence[str]) -> str:
     """Every call with these patterns, and no others, allowed. Without patterns, the flag goes."""
-    for words in reversed(calls(script)):
-        word = _argument(words)
+    for words in reversed(find_bootstrap_calls(script)):
+        word = _find_extra_args(words)
         flag = f"--allowed-unsafe-sysctls={','.join(patterns)}" if patterns else ""
         if word is None:
-            end = words[-1].end if words else script.index(BOOTSTRAP) + len(BOOTSTRAP)
-            script = script[:end] + (f" {EXTRA} '{flag}'" if flag else "") + script[end:]
+            end = words[-1].end if words else script.index(BOOTSTRAP_SCRIPT) + len(BOOTSTRAP_SCRIPT)
+            script = script[:end] + (f" {EXTRA_ARGS_FLAG} '{flag}'" if flag else "") + script[end:]
             continue
-        text = _content(word)
+        text = _read_content(word)
         first = _FLAG.search(text)
         if first:
             before = text[: first.start()] + flag

@@ -36,44 +36,44 @@ _GROUPS_UNTIL_1_28 = {**_GROUPS, "kernel.shm": "ipc", "kernel.msg": "ipc"}
 LISTED_SINCE = 29
 
 # Valid patterns by what a refused one seems to mean.
-_NEAR = (
+_SIMILAR_PATTERNS = (
     ("net", ("net.*", "net.core.*", "net.ipv4.*")),
     ("fs.mqueue", ("fs.mqueue.*",)),
     ("kernel.shm", ("kernel.shm*", "kernel.shmall", "kernel.shmmax", "kernel.shmmni", "kernel.shm_rmid_forced")),
     ("kernel.msg", ("kernel.msg*", "kernel.msgmax", "kernel.msgmnb", "kernel.msgmni")),
     ("kernel.sem", ("kernel.sem*", "kernel.sem")),
 )
-_GENERAL = ("net.*", "kernel.shm*", "kernel.msg*", "kernel.sem", "fs.mqueue.*")
+_COMMON_PATTERNS = ("net.*", "kernel.shm*", "kernel.msg*", "kernel.sem", "fs.mqueue.*")
 
 
 @dataclass(frozen=True)
-class Safe:
+class SafeSysctl:
     """A sysctl that pods may set without any kubelet setting, from this minor and this kernel on."""
 
     name: str
-    since: int
-    kernel: tuple[int, int] = (0, 0)
+    since_minor: int
+    min_kernel: tuple[int, int] = (0, 0)
 
 
-SAFE = (
-    Safe("kernel.shm_rmid_forced", 0),
-    Safe("net.ipv4.ip_local_port_range", 0),
-    Safe("net.ipv4.tcp_syncookies", 0),
-    Safe("net.ipv4.ping_group_range", 18),
-    Safe("net.ipv4.ip_unprivileged_port_start", 22),
-    Safe("net.ipv4.ip_local_reserved_ports", 27, (3, 16)),
-    Safe("net.ipv4.tcp_keepalive_time", 29, (4, 5)),
-    Safe("net.ipv4.tcp_keepalive_intvl", 29, (4, 5)),
-    Safe("net.ipv4.tcp_keepalive_probes", 29, (4, 5)),
-    Safe("net.ipv4.tcp_fin_timeout", 29, (4, 6)),
-    Safe("net.ipv4.tcp_rmem", 32, (4, 15)),
-    Safe("net.ipv4.tcp_wmem", 32, (4, 15)),
-    Safe("net.ipv4.tcp_slow_start_after_idle", 37, (4, 15)),
-    Safe("net.ipv4.tcp_notsent_lowat", 37, (4, 6)),
+SAFE_SYSCTLS = (
+    SafeSysctl("kernel.shm_rmid_forced", 0),
+    SafeSysctl("net.ipv4.ip_local_port_range", 0),
+    SafeSysctl("net.ipv4.tcp_syncookies", 0),
+    SafeSysctl("net.ipv4.ping_group_range", 18),
+    SafeSysctl("net.ipv4.ip_unprivileged_port_start", 22),
+    SafeSysctl("net.ipv4.ip_local_reserved_ports", 27, (3, 16)),
+    SafeSysctl("net.ipv4.tcp_keepalive_time", 29, (4, 5)),
+    SafeSysctl("net.ipv4.tcp_keepalive_intvl", 29, (4, 5)),
+    SafeSysctl("net.ipv4.tcp_keepalive_probes", 29, (4, 5)),
+    SafeSysctl("net.ipv4.tcp_fin_timeout", 29, (4, 6)),
+    SafeSysctl("net.ipv4.tcp_rmem", 32, (4, 15)),
+    SafeSysctl("net.ipv4.tcp_wmem", 32, (4, 15)),
+    SafeSysctl("net.ipv4.tcp_slow_start_after_idle", 37, (4, 15)),
+    SafeSysctl("net.ipv4.tcp_notsent_lowat", 37, (4, 6)),
 )
-_SAFE_BY_NAME = {one.name: one for one in SAFE}
+_SAFE_BY_NAME = {one.name: one for one in SAFE_SYSCTLS}
 # Patterns of which Linux has no other members than these, so that they can be called safe as a whole.
-_CLOSED = {
+_CLOSED_PATTERNS = {
     "net.ipv4.tcp_keepalive_*": (
         "net.ipv4.tcp_keepalive_intvl",
         "net.ipv4.tcp_keepalive_probes",
@@ -83,7 +83,7 @@ _CLOSED = {
 
 
 @dataclass(frozen=True)
-class Classification:
+class SysctlClassification:
     """What one wanted sysctl (or pattern) is on nodes of one kind: V(safe), V(unsafe) or V(impossible)."""
 
     name: str
@@ -91,7 +91,7 @@ class Classification:
     reason: str
     safe_since: Optional[str] = None
     allowed_by: Optional[str] = None
-    near: tuple[str, ...] = ()
+    similar: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -100,11 +100,11 @@ class Classification:
             "reason": self.reason,
             "safe_since": self.safe_since,
             "allowed_by": self.allowed_by,
-            "near": list(self.near),
+            "near": list(self.similar),
         }
 
 
-def minor_of(version: str) -> int:
+def parse_minor(version: str) -> int:
     """The minor of C(1.34), C(v1.34.2-eks-...) or an AMI release C(1.34.1-20261101)."""
     found = re.match(r"v?1\.(\d+)", version)
     if not found:
@@ -112,14 +112,14 @@ def minor_of(version: str) -> int:
     return int(found.group(1))
 
 
-def kernel_of(version: str) -> tuple[int, int]:
+def parse_kernel(version: str) -> tuple[int, int]:
     found = re.match(r"(\d+)\.(\d+)", version)
     if not found:
         raise ValueError(f"{version!r} is no kernel version")
     return int(found.group(1)), int(found.group(2))
 
 
-def normalized(name: str) -> str:
+def normalize_name(name: str) -> str:
     """With dots: the kubelet swaps both separators where the first of them is a slash."""
     first = re.search(r"[./]", name)
     if first and first.group() == "/":
@@ -127,7 +127,7 @@ def normalized(name: str) -> str:
     return name
 
 
-def namespace(name: str, minor: int) -> Optional[str]:
+def get_namespace(name: str, minor: int) -> Optional[str]:
     """V(network), V(ipc), or None for what no pod has of its own."""
     if minor >= LISTED_SINCE:
         if name in _LISTED:
@@ -140,90 +140,92 @@ def namespace(name: str, minor: int) -> Optional[str]:
     return next((kind for prefix, kind in groups.items() if name.startswith(prefix)), None)
 
 
-def refusal(pattern: str, minor: int) -> Optional[str]:
+def get_rejection_reason(pattern: str, minor: int) -> Optional[str]:
     """Why a kubelet of this minor would not start with this pattern; None where it takes it."""
     if len(pattern) > MAX_LENGTH or not _PATTERN.fullmatch(pattern):
         return (
             f'a kubelet refuses to start with it: sysctl "{pattern}" must have at most {MAX_LENGTH} characters, be '
             "lower case, with segments between dots or slashes, and have a * only as its last character"
         )
-    name = normalized(pattern).split("*")[0]
-    if namespace(name, minor) is None:
+    name = normalize_name(pattern).split("*")[0]
+    if get_namespace(name, minor) is None:
         return f'a kubelet 1.{minor} refuses to start with it: the sysctls "{name}" are not known to be namespaced'
     return None
 
 
-def near(pattern: str, minor: int) -> tuple[str, ...]:
+def list_similar_patterns(pattern: str, minor: int) -> tuple[str, ...]:
     """Valid patterns that a refused one may have meant."""
-    wanted = normalized(pattern.strip().lower().split("=")[0].strip())
-    if wanted != pattern and wanted.strip("*") and refusal(wanted, minor) is None:
+    wanted = normalize_name(pattern.strip().lower().split("=")[0].strip())
+    if wanted != pattern and wanted.strip("*") and get_rejection_reason(wanted, minor) is None:
         return (wanted,)
-    for prefix, patterns in _NEAR:
+    for prefix, patterns in _SIMILAR_PATTERNS:
         if wanted.startswith(prefix):
-            return tuple(one for one in patterns if refusal(one, minor) is None)
-    return _GENERAL
+            return tuple(one for one in patterns if get_rejection_reason(one, minor) is None)
+    return _COMMON_PATTERNS
 
 
-def matches(pattern: str, name: str) -> bool:
+def matches_pattern(pattern: str, name: str) -> bool:
     """Whether a kubelet that has the pattern lets a pod set the sysctl (or everything that a pattern names)."""
-    allowed, wanted = normalized(pattern), normalized(name)
+    allowed, wanted = normalize_name(pattern), normalize_name(name)
     if allowed.endswith("*"):
         return wanted.split("*")[0].startswith(allowed[:-1])
     return allowed == wanted
 
 
-def allowing(patterns: Iterable[str], name: str) -> Optional[str]:
-    return next((pattern for pattern in patterns if matches(pattern, name)), None)
+def find_allowing_pattern(patterns: Iterable[str], name: str) -> Optional[str]:
+    return next((pattern for pattern in patterns if matches_pattern(pattern, name)), None)
 
 
-def safe_reason(name: str, minor: int, kernel: Optional[tuple[int, int]]) -> tuple[bool, str, Optional[str]]:
+def check_safe(name: str, minor: int, kernel: Optional[tuple[int, int]]) -> tuple[bool, str, Optional[str]]:
     """Whether it is safe there, why, and since which version. An unknown kernel counts as new enough: EKS's all are."""
-    wanted = normalized(name)
-    members = _CLOSED.get(wanted, (wanted,))
+    wanted = normalize_name(name)
+    members = _CLOSED_PATTERNS.get(wanted, (wanted,))
     entries = [_SAFE_BY_NAME[one] for one in members if one in _SAFE_BY_NAME]
     if len(entries) < len(members):
         return False, "no Kubernetes version lists it as safe", None
-    newest = max(entries, key=lambda one: one.since)
-    since = f"1.{newest.since}" if newest.since else "always"
-    said = "safe in every version" if not newest.since else f"safe since Kubernetes {since}"
-    least = max(one.kernel for one in entries)
+    newest = max(entries, key=lambda one: one.since_minor)
+    since = f"1.{newest.since_minor}" if newest.since_minor else "always"
+    said = "safe in every version" if not newest.since_minor else f"safe since Kubernetes {since}"
+    least = max(one.min_kernel for one in entries)
     if least > (0, 0):
         said += f" (kernel {least[0]}.{least[1]})"
-    if newest.since > minor:
+    if newest.since_minor > minor:
         return False, f"{said}; the kubelet is 1.{minor}", since
     if kernel is not None and kernel < least:
         return False, f"{said}; the nodes' kernel is {kernel[0]}.{kernel[1]}", since
     return True, f"{said}: pods may set it as they are", since
 
 
-def classify(
-    wanted: Sequence[str],
+def classify_sysctls(
+    names: Sequence[str],
     minor: int,
     kernel: Optional[tuple[int, int]] = None,
     allowed: Sequence[str] = (),
-) -> list[Classification]:
+) -> list[SysctlClassification]:
     """Each wanted sysctl on kubelets of this minor and kernel that allow these patterns."""
     result = []
-    for name in wanted:
-        bricks = refusal(name, minor)
+    for name in names:
+        bricks = get_rejection_reason(name, minor)
         if bricks:
-            close = near(name, minor)
+            close = list_similar_patterns(name, minor)
             result.append(
-                Classification(name, "impossible", f"{bricks}. Valid near it: {', '.join(close)}.", near=close)
+                SysctlClassification(name, "impossible", f"{bricks}. Valid near it: {', '.join(close)}.", similar=close)
             )
             continue
-        safe, reason, since = safe_reason(name, minor, kernel)
-        by = allowing(allowed, name)
+        safe, reason, since = check_safe(name, minor, kernel)
+        by = find_allowing_pattern(allowed, name)
         if safe:
-            result.append(Classification(name, "safe", f"{reason}.", since, by))
+            result.append(SysctlClassification(name, "safe", f"{reason}.", since, by))
         elif by:
-            result.append(Classification(name, "unsafe", f"{reason}; allowed there by {by}.", since, by))
+            result.append(SysctlClassification(name, "unsafe", f"{reason}; allowed there by {by}.", since, by))
         else:
-            result.append(Classification(name, "unsafe", f"{reason}; the kubelet must be told to allow it.", since))
+            result.append(
+                SysctlClassification(name, "unsafe", f"{reason}; the kubelet must be told to allow it.", since)
+            )
     return result
 
 
-def pod_refusal(
+def get_pod_rejection_reason(
     name: str,
     minor: int,
     kernel: Optional[tuple[int, int]],
@@ -232,12 +234,12 @@ def pod_refusal(
     host_ipc: bool = False,
 ) -> Optional[str]:
     """Why a pod that sets the sysctl ends C(SysctlForbidden) on such a node; None where it runs."""
-    plain = normalized(name)
+    plain = normalize_name(name)
     if len(name) > MAX_LENGTH or not _NAME.fullmatch(name):
         return f'"{name}" is no sysctl name'
-    if not safe_reason(plain, minor, kernel)[0] and not allowing(allowed, plain):
+    if not check_safe(plain, minor, kernel)[0] and not find_allowing_pattern(allowed, plain):
         return f'"{plain}" not allowlisted'
-    kind = namespace(plain, minor)
+    kind = get_namespace(plain, minor)
     if host_network and kind == "network":
         return f'"{plain}" not allowed with host Net enabled'
     if host_ipc and kind == "ipc":
@@ -245,6 +247,6 @@ def pod_refusal(
     return None
 
 
-def merged(*lists: Iterable[str]) -> list[str]:
+def merge_lists(*lists: Iterable[str]) -> list[str]:
     """One list without repetitions, in the order of first mention."""
     return list(dict.fromkeys(pattern for patterns in lists for pattern in patterns))

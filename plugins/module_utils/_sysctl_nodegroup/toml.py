@@ -19,13 +19,13 @@ try:
 except ImportError:  # Python before 3.11
     HAS_TOML = False
 
-KEY = "allowed-unsafe-sysctls"
+SYSCTLS_KEY = "allowed-unsafe-sysctls"
 _TABLE = re.compile(r"(?m)^[ \t]*\[[ \t]*settings[ \t]*\.[ \t]*kubernetes[ \t]*\][ \t]*(?:#[^\r\n]*)?\r?$")
 _SUB_TABLE = re.compile(r"(?m)^[ \t]*\[[ \t]*settings[ \t]*\.[ \t]*kubernetes[ \t]*\.")
 _HEADER = re.compile(r"(?m)^[ \t]*\[")
 
 
-def loads(text: str) -> dict[str, Any]:
+def parse(text: str) -> dict[str, Any]:
     if not text.strip():
         return {}
     if not HAS_TOML:
@@ -36,36 +36,36 @@ def loads(text: str) -> dict[str, Any]:
         raise SysctlError(f"the user data is no TOML, which Bottlerocket wants (never MIME): {error}") from error
 
 
-def refuse_what_eks_refuses(text: str) -> None:
+def check_eks_restrictions(text: str) -> None:
     if re.search(r"(?m)^[ \t]*\[[^\]\r\n]*[\"']", text):
         raise SysctlError("EKS does not take Bottlerocket user data with quoted keys in a bracketed header")
     if '\\"' in text:
         raise SysctlError('EKS does not take Bottlerocket user data with escaped quotes (\\") in values')
 
-    def look(value: Any) -> None:
+    def check_value(value: Any) -> None:
         if isinstance(value, dict):
             for one in value.values():
-                look(one)
+                check_value(one)
         elif isinstance(value, list):
             if len({type(one) for one in value}) > 1:
                 raise SysctlError("EKS does not take Bottlerocket user data with arrays of mixed types")
             for one in value:
-                look(one)
+                check_value(one)
 
-    look(loads(text))
+    check_value(parse(text))
 
 
-def table(tree: dict[str, Any]) -> dict[str, Any]:
+def get_kubernetes_table(tree: dict[str, Any]) -> dict[str, Any]:
     found = tree.get("settings", {})
     found = found.get("kubernetes", {}) if isinstance(found, dict) else {}
     return found if isinstance(found, dict) else {}
 
 
-def allowed(text: str) -> list[str]:
-    return [str(one) for one in table(loads(text)).get(KEY, [])]
+def list_allowed_sysctls(text: str) -> list[str]:
+    return [str(one) for one in get_kubernetes_table(parse(text)).get(SYSCTLS_KEY, [])]
 
 
-def _array_end(text: str, at: int) -> int:
+def _find_array_end(text: str, at: int) -> int:
     """Behind the array that begins at C(at)."""
     depth, quote = 0, ""
     while at < len(text):
@@ -91,19 +91,19 @@ def _array_end(text: str, at: int) -> int:
     return len(text)
 
 
-def edited(text: str, patterns: Sequence[str]) -> str:
+def set_allowed_sysctls(text: str, patterns: Sequence[str]) -> str:
     """The text with this list at settings.kubernetes.allowed-unsafe-sysctls, and nothing else changed."""
-    return with_value(text, KEY, list(patterns))
+    return set_value(text, SYSCTLS_KEY, list(patterns))
 
 
-def with_value(text: str, key: str, value: Any) -> str:
+def set_value(text: str, key: str, value: Any) -> str:
     """The text with this value at a key of settings.kubernetes; read back, because the edit is one of text."""
-    wanted = copy.deepcopy(loads(text))
+    wanted = copy.deepcopy(parse(text))
     wanted.setdefault("settings", {}).setdefault("kubernetes", {})[key] = value
     shown = json.dumps(value)
     try:
-        result = _edit(text, key, shown)
-        right = not HAS_TOML or loads(result) == wanted
+        result = _edit_text(text, key, shown)
+        right = not HAS_TOML or parse(result) == wanted
     except SysctlError:
         right = False
     if not right:
@@ -114,11 +114,11 @@ def with_value(text: str, key: str, value: Any) -> str:
     return result
 
 
-def _edit(text: str, name: str, value: str) -> str:
+def _edit_text(text: str, name: str, value: str) -> str:
     newline = "\r\n" if "\r\n" in text else "\n"
     dotted = re.search(rf"(?m)^[ \t]*settings[ \t]*\.[ \t]*kubernetes[ \t]*\.[ \t]*{name}[ \t]*=[ \t]*", text)
     if dotted:
-        return text[: dotted.end()] + value + text[_array_end(text, dotted.end()) :]
+        return text[: dotted.end()] + value + text[_find_array_end(text, dotted.end()) :]
     line = f"{name} = {value}"
     header = _TABLE.search(text)
     if header:
@@ -126,7 +126,7 @@ def _edit(text: str, name: str, value: str) -> str:
         plain = re.compile(rf"(?m)^[ \t]*{name}[ \t]*=[ \t]*")
         key = plain.search(text, header.end(), following.start() if following else len(text))
         if key:
-            return text[: key.end()] + value + text[_array_end(text, key.end()) :]
+            return text[: key.end()] + value + text[_find_array_end(text, key.end()) :]
         at = text.find("\n", header.end() - 1)
         if at < 0:
             return text + newline + line + newline

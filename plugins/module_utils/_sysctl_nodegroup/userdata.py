@@ -13,7 +13,7 @@ from typing import Any, Optional
 
 from . import mime, shell, toml
 from .errors import SysctlError
-from .sysctls import merged
+from .sysctls import merge_lists
 
 try:
     import yaml
@@ -24,16 +24,16 @@ except ImportError:
 
 AL2023, BOTTLEROCKET, AL2 = "al2023", "bottlerocket", "al2"
 FAMILIES = (AL2023, BOTTLEROCKET, AL2)
-LIMIT = 16384  # EC2: raw bytes, before base64
-BY = "daytwo.aws.eks_sysctl_nodegroup"
-MARK = f"# Written by {BY}."
-_ADDED = re.compile(rf"(?m)^# {re.escape(BY)} added: ([^\r\n]*)\r?\n")
+USER_DATA_LIMIT = 16384  # EC2: raw bytes, before base64
+WRITER_NAME = "daytwo.aws.eks_sysctl_nodegroup"
+WRITER_MARK = f"# Written by {WRITER_NAME}."
+_ADDED_NOTE = re.compile(rf"(?m)^# {re.escape(WRITER_NAME)} added: ([^\r\n]*)\r?\n")
 API_VERSION, KIND = "node.eks.aws/v1alpha1", "NodeConfig"
-LIST = "allowedUnsafeSysctls"
+SYSCTLS_KEY = "allowedUnsafeSysctls"
 
 
 @dataclass(frozen=True)
-class Bootstrap:
+class BootstrapSettings:
     """What a node must be told where EKS does not: with an AMI of one's own."""
 
     cluster: str
@@ -46,123 +46,131 @@ class Bootstrap:
 
 
 @dataclass(frozen=True)
-class Request:
+class UserDataRequest:
     """C(base): the user's own user data, raw. C(bootstrap): only with an AMI of one's own."""
 
     family: str
     sysctls: Sequence[str]
     base: bytes = b""
-    bootstrap: Optional[Bootstrap] = None
+    bootstrap: Optional[BootstrapSettings] = None
     kubelet_config: Mapping[str, Any] = field(default_factory=dict)
 
 
-def render(request: Request) -> bytes:
+def render(request: UserDataRequest) -> bytes:
     """The user data. Rendering what was rendered gives the same again."""
     if request.family not in FAMILIES:
         raise SysctlError(f"no user data can be written for the AMI family {request.family}")
     if request.base[:2] == b"\x1f\x8b":
         raise SysctlError("the user data is compressed (gzip): give it as it is before compression")
-    base = own(request.family, request.base)
+    base = remove_own_changes(request.family, request.base)
     if request.kubelet_config and request.family != AL2023:
         raise SysctlError(
             f"kubelet_config reaches nodeadm only, that is AL2023, not {request.family}: put the setting into user_data"
         )
-    renderer = {AL2023: _al2023, BOTTLEROCKET: _bottlerocket, AL2: _al2}[request.family]
+    renderer = {AL2023: _render_al2023, BOTTLEROCKET: _render_bottlerocket, AL2: _render_al2}[request.family]
     data = renderer(base, request)
-    lacking = [one for one in request.sysctls if one not in allowed(request.family, data)]
+    lacking = [one for one in request.sysctls if one not in list_allowed_sysctls(request.family, data)]
     if lacking:
         raise SysctlError(f"the user data that came out does not allow {', '.join(lacking)}: this is a mistake of ours")
     _check_size(request.family, data)
     return data
 
 
-def allowed(family: str, data: bytes) -> list[str]:
+def list_allowed_sysctls(family: str, data: bytes) -> list[str]:
     """The list that a node boots with, merged as the node merges it."""
     if not data.strip():
         return []
     if family == BOTTLEROCKET:
-        return toml.allowed(_text(data))
-    parts = _parts(family, data)
+        return toml.list_allowed_sysctls(_decode_text(data))
+    parts = _split_parts(family, data)
     if family == AL2023:
-        return [str(one) for one in _kubelet(parts).get(LIST) or []]
-    scripts = [_text(one.content) for one in parts if _is_script(one)]
-    return merged(*[shell.allowed(one) for one in scripts], *[_jq_list(one) for one in scripts])
+        return [str(one) for one in _get_kubelet_config(parts).get(SYSCTLS_KEY) or []]
+    scripts = [_decode_text(one.content) for one in parts if _is_script(one)]
+    return merge_lists(*[shell.list_allowed_sysctls(one) for one in scripts], *[_parse_jq_list(one) for one in scripts])
 
 
-def own(family: str, data: bytes) -> bytes:
+def remove_own_changes(family: str, data: bytes) -> bytes:
     """The user's part of it: without what an earlier rendering added."""
     if not data.strip():
         return b""
     if family == BOTTLEROCKET:
-        text = _text(data)
-        taken, text = _take_note(text)
-        return (toml.edited(text, [one for one in toml.allowed(text) if one not in taken]) if taken else text).encode()
-    parts = _parts(family, data)
-    kept = [_unedited(one) if _is_script(one) else one for one in parts if MARK.encode() not in one.content]
+        text = _decode_text(data)
+        taken, text = _extract_note(text)
+        return (
+            toml.set_allowed_sysctls(text, [one for one in toml.list_allowed_sysctls(text) if one not in taken])
+            if taken
+            else text
+        ).encode()
+    parts = _split_parts(family, data)
+    kept = [
+        _remove_own_edit(one) if _is_script(one) else one for one in parts if WRITER_MARK.encode() not in one.content
+    ]
     if kept == parts:
         return data
     if not mime.is_multipart(data):
         return kept[0].content if kept else b""
-    return _joined(data, kept)
+    return _join_parts(data, kept)
 
 
-def _unedited(part: mime.Part) -> mime.Part:
-    text = _text(part.content)
-    taken, text = _take_note(text)
+def _remove_own_edit(part: mime.MimePart) -> mime.MimePart:
+    text = _decode_text(part.content)
+    taken, text = _extract_note(text)
     if not taken:
         return part
-    return part.with_content(shell.edited(text, [one for one in shell.allowed(text) if one not in taken]).encode())
+    return part.replace_content(
+        shell.set_allowed_sysctls(text, [one for one in shell.list_allowed_sysctls(text) if one not in taken]).encode()
+    )
 
 
-def meaning(family: str, data: bytes) -> Any:
+def normalize_user_data(family: str, data: bytes) -> Any:
     """What two user data have in common where they mean the same: MIME boundaries and YAML layout left out."""
     if not data.strip():
         return None
     try:
         if family == BOTTLEROCKET:
-            return toml.loads(_text(data))
+            return toml.parse(_decode_text(data))
         return [
-            (one.media_type, _node_config(one) if one.media_type == mime.NODE_CONFIG else one.content)
-            for one in _parts(family, data)
+            (one.media_type, _parse_node_config(one) if one.media_type == mime.NODE_CONFIG else one.content)
+            for one in _split_parts(family, data)
         ]
     except SysctlError:  # of foreign making: only equal bytes mean the same
         return data
 
 
-def sizes(family: str, data: bytes) -> list[tuple[str, int]]:
+def list_part_sizes(family: str, data: bytes) -> list[tuple[str, int]]:
     """What takes the room, the largest first."""
     if family == BOTTLEROCKET:
-        tables = re.split(r"(?m)^(?=[ \t]*\[)", _text(data))
+        tables = re.split(r"(?m)^(?=[ \t]*\[)", _decode_text(data))
         found = [((one.strip().splitlines() or ["(top)"])[0], len(one.encode())) for one in tables if one]
     else:
         found = [
             (f"part {number} ({one.media_type})", len(one.head) + len(one.body))
-            for number, one in enumerate(_parts(family, data), 1)
+            for number, one in enumerate(_split_parts(family, data), 1)
         ]
     return sorted(found, key=lambda one: -one[1])
 
 
 def _check_size(family: str, data: bytes) -> None:
-    if len(data) > LIMIT:
-        said = "; ".join(f"{name}: {size} bytes" for name, size in sizes(family, data))
-        raise SysctlError(f"the user data has {len(data)} bytes, and EC2 takes {LIMIT} before base64. {said}")
+    if len(data) > USER_DATA_LIMIT:
+        said = "; ".join(f"{name}: {size} bytes" for name, size in list_part_sizes(family, data))
+        raise SysctlError(f"the user data has {len(data)} bytes, and EC2 takes {USER_DATA_LIMIT} before base64. {said}")
 
 
 # Reading
 
 
-def _text(data: bytes) -> str:
+def _decode_text(data: bytes) -> str:
     try:
         return data.decode()
     except UnicodeDecodeError as error:
         raise SysctlError(f"the user data is no UTF-8 text: {error}") from error
 
 
-def _is_script(part: mime.Part) -> bool:
+def _is_script(part: mime.MimePart) -> bool:
     return part.media_type == mime.SHELL
 
 
-def _parts(family: str, data: bytes) -> list[mime.Part]:
+def _split_parts(family: str, data: bytes) -> list[mime.MimePart]:
     """Its parts; a script or NodeConfig that stands alone is one part."""
     if not data.strip():
         return []
@@ -176,9 +184,9 @@ def _parts(family: str, data: bytes) -> list[mime.Part]:
                 )
         return parts
     if data.startswith(b"#!"):
-        return [mime.Part(f'Content-Type: {mime.SHELL}; charset="us-ascii"\n'.encode(), data)]
+        return [mime.MimePart(f'Content-Type: {mime.SHELL}; charset="us-ascii"\n'.encode(), data)]
     if family == AL2023 and re.search(rb"(?m)^apiVersion:", data):
-        return [mime.Part(f"Content-Type: {mime.NODE_CONFIG}\n".encode(), data)]
+        return [mime.MimePart(f"Content-Type: {mime.NODE_CONFIG}\n".encode(), data)]
     raise SysctlError(
         "the user data is neither MIME multipart (MIME-Version: 1.0), nor a script (#!)"
         + (", nor a NodeConfig (apiVersion:)" if family == AL2023 else "")
@@ -186,7 +194,7 @@ def _parts(family: str, data: bytes) -> list[mime.Part]:
     )
 
 
-def _loader() -> Any:
+def _make_loader() -> Any:
     class Loader(yaml.SafeLoader):
         """As nodeadm reads: no dates, and no key twice."""
 
@@ -203,15 +211,15 @@ def _loader() -> Any:
     return Loader
 
 
-def _node_config(part: mime.Part) -> dict[str, Any]:
+def _parse_node_config(part: mime.MimePart) -> dict[str, Any]:
     """A NodeConfig as nodeadm takes it; refuses what it refuses or drops in silence."""
     if not HAS_YAML:
         raise SysctlError("to read a NodeConfig in user data, PyYAML is needed where the module runs")
-    text = _text(part.content)
+    text = _decode_text(part.content)
     if re.match(r"\s*\n|[ \t]", text):
         raise SysctlError("a NodeConfig in the user data begins with a blank or indented line: nodeadm refuses it")
     try:
-        config = _loader()(text).get_single_data()
+        config = _make_loader()(text).get_single_data()
     except (yaml.YAMLError, ValueError) as error:
         raise SysctlError(f"a NodeConfig in the user data is no YAML: {error}") from error
     if not isinstance(config, dict) or (config.get("apiVersion"), config.get("kind")) != (API_VERSION, KIND):
@@ -232,37 +240,39 @@ def _node_config(part: mime.Part) -> dict[str, Any]:
     if any(str(flag).startswith("--allowed-unsafe-sysctls") for flag in flags):
         raise SysctlError(
             "a NodeConfig in the user data has the flag --allowed-unsafe-sysctls, which overrides the lists in config: "
-            f"move its sysctls to spec.kubelet.config.{LIST} in your user data"
+            f"move its sysctls to spec.kubelet.config.{SYSCTLS_KEY} in your user data"
         )
-    listed = (kubelet.get("config") or {}).get(LIST)
+    listed = (kubelet.get("config") or {}).get(SYSCTLS_KEY)
     if listed is not None and (not isinstance(listed, list) or any(not isinstance(one, str) for one in listed)):
-        raise SysctlError(f"spec.kubelet.config.{LIST} of a NodeConfig in the user data must be a list of strings")
+        raise SysctlError(
+            f"spec.kubelet.config.{SYSCTLS_KEY} of a NodeConfig in the user data must be a list of strings"
+        )
     return config
 
 
-def _overlaid(below: Any, above: Any) -> Any:
+def _merge_values(base: Any, override: Any) -> Any:
     """As nodeadm merges config: mappings by key, everything else, lists included, replaced by the later part's."""
-    if isinstance(below, dict) and isinstance(above, dict):
-        return {key: _overlaid(below.get(key), above.get(key, below.get(key))) for key in {**below, **above}}
-    return copy.deepcopy(above)
+    if isinstance(base, dict) and isinstance(override, dict):
+        return {key: _merge_values(base.get(key), override.get(key, base.get(key))) for key in {**base, **override}}
+    return copy.deepcopy(override)
 
 
-def _spec(parts: Sequence[mime.Part]) -> dict[str, Any]:
+def _merge_specs(parts: Sequence[mime.MimePart]) -> dict[str, Any]:
     result: Any = {}
     for one in parts:
         if one.media_type == mime.NODE_CONFIG:
-            result = _overlaid(result, _node_config(one).get("spec") or {})
+            result = _merge_values(result, _parse_node_config(one).get("spec") or {})
     return dict(result)
 
 
-def _kubelet(parts: Sequence[mime.Part]) -> dict[str, Any]:
-    return dict((_spec(parts).get("kubelet") or {}).get("config") or {})
+def _get_kubelet_config(parts: Sequence[mime.MimePart]) -> dict[str, Any]:
+    return dict((_merge_specs(parts).get("kubelet") or {}).get("config") or {})
 
 
 # Writing
 
 
-def _joined(base: bytes, parts: Sequence[mime.Part]) -> bytes:
+def _join_parts(base: bytes, parts: Sequence[mime.MimePart]) -> bytes:
     """The parts in the base's own envelope, or in a new one."""
     if not parts:
         return b""
@@ -270,27 +280,29 @@ def _joined(base: bytes, parts: Sequence[mime.Part]) -> bytes:
         document = mime.parse(base)
         if any(b"--" + document.boundary in one.head + one.body for one in parts if one not in document.parts):
             return mime.compose(parts).to_bytes()
-        return mime.Document(document.head, document.boundary, tuple(parts), document.tail, document.newline).to_bytes()
+        return mime.MimeDocument(
+            document.head, document.boundary, tuple(parts), document.tail, document.newline
+        ).to_bytes()
     return mime.compose(parts).to_bytes()
 
 
-def _al2023(base: bytes, request: Request) -> bytes:
-    parts = _parts(AL2023, base)
-    spec = _spec(parts)
-    before = [str(one) for one in ((spec.get("kubelet") or {}).get("config") or {}).get(LIST) or []]
-    config = {key: value for key, value in request.kubelet_config.items() if key != LIST}
-    config[LIST] = merged(before, request.kubelet_config.get(LIST) or [], request.sysctls)
+def _render_al2023(base: bytes, request: UserDataRequest) -> bytes:
+    parts = _split_parts(AL2023, base)
+    spec = _merge_specs(parts)
+    before = [str(one) for one in ((spec.get("kubelet") or {}).get("config") or {}).get(SYSCTLS_KEY) or []]
+    config = {key: value for key, value in request.kubelet_config.items() if key != SYSCTLS_KEY}
+    config[SYSCTLS_KEY] = merge_lists(before, request.kubelet_config.get(SYSCTLS_KEY) or [], request.sysctls)
     ours: dict[str, Any] = {"kubelet": {"config": config}}
     if request.bootstrap:
-        ours = {**_cluster_spec(spec, request.bootstrap), **ours}
-        flags = _node_flags(request.bootstrap, ((spec.get("kubelet") or {}).get("flags")) or [])
+        ours = {**_build_cluster_spec(spec, request.bootstrap), **ours}
+        flags = _build_node_flags(request.bootstrap, ((spec.get("kubelet") or {}).get("flags")) or [])
         if flags:
             ours["kubelet"]["flags"] = flags
-    document = [f"apiVersion: {API_VERSION}", f"kind: {KIND}", MARK, "spec:", *_yaml(ours, 1)]
-    return _joined(base, [*parts, mime.part(mime.NODE_CONFIG, "\n".join(document) + "\n")])
+    document = [f"apiVersion: {API_VERSION}", f"kind: {KIND}", WRITER_MARK, "spec:", *_format_yaml(ours, 1)]
+    return _join_parts(base, [*parts, mime.make_part(mime.NODE_CONFIG, "\n".join(document) + "\n")])
 
 
-def _cluster_spec(spec: Mapping[str, Any], bootstrap: Bootstrap) -> dict[str, Any]:
+def _build_cluster_spec(spec: Mapping[str, Any], bootstrap: BootstrapSettings) -> dict[str, Any]:
     """With an AMI of one's own, EKS adds nothing, and nodeadm must know the cluster."""
     known = spec.get("cluster") or {}
     wanted = {
@@ -303,7 +315,7 @@ def _cluster_spec(spec: Mapping[str, Any], bootstrap: Bootstrap) -> dict[str, An
     return {"cluster": missing} if missing else {}
 
 
-def _node_flags(bootstrap: Bootstrap, known: Sequence[Any]) -> list[str]:
+def _build_node_flags(bootstrap: BootstrapSettings, known: Sequence[Any]) -> list[str]:
     """Labels and taints as kubelet flags, unless the user's own flags name them already."""
     flags = []
     labels = ",".join(f"{key}={value}" for key, value in sorted(bootstrap.labels.items()))
@@ -318,27 +330,27 @@ def _node_flags(bootstrap: Bootstrap, known: Sequence[Any]) -> list[str]:
     return flags
 
 
-def _yaml(value: Any, depth: int) -> list[str]:
+def _format_yaml(value: Any, depth: int) -> list[str]:
     """YAML in block style, in the order given."""
     pad = "  " * depth
     lines: list[str] = []
     if isinstance(value, Mapping):
         for key, one in value.items():
             if isinstance(one, (Mapping, list, tuple)) and one:
-                lines += [f"{pad}{_scalar(key)}:", *_yaml(one, depth + 1)]
+                lines += [f"{pad}{_format_scalar(key)}:", *_format_yaml(one, depth + 1)]
             else:
-                lines.append(f"{pad}{_scalar(key)}: {_scalar(one)}")
+                lines.append(f"{pad}{_format_scalar(key)}: {_format_scalar(one)}")
         return lines
     for one in value:
         if isinstance(one, (Mapping, list, tuple)) and one:
-            nested = _yaml(one, depth + 1)
+            nested = _format_yaml(one, depth + 1)
             lines += [f"{pad}- {nested[0].strip()}", *nested[1:]]
         else:
-            lines.append(f"{pad}- {_scalar(one)}")
+            lines.append(f"{pad}- {_format_scalar(one)}")
     return lines
 
 
-def _scalar(value: Any) -> str:
+def _format_scalar(value: Any) -> str:
     if isinstance(value, (Mapping, list, tuple)):
         return "{}" if isinstance(value, Mapping) else "[]"
     words = ("true", "false", "yes", "no", "on", "off", "null", "y", "n")
@@ -347,39 +359,39 @@ def _scalar(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _note(added: Sequence[str]) -> str:
-    return f"# {BY} added: {' '.join(added)}\n"
+def _format_note(added: Sequence[str]) -> str:
+    return f"# {WRITER_NAME} added: {' '.join(added)}\n"
 
 
-def _take_note(text: str) -> tuple[list[str], str]:
+def _extract_note(text: str) -> tuple[list[str], str]:
     """What an earlier rendering added to a list that it shares with the user, and the text without that note."""
-    found = [one for note in _ADDED.findall(text) for one in note.split()]
-    return found, _ADDED.sub("", text)
+    found = [one for note in _ADDED_NOTE.findall(text) for one in note.split()]
+    return found, _ADDED_NOTE.sub("", text)
 
 
-def _bottlerocket(base: bytes, request: Request) -> bytes:
-    text = _text(base)
+def _render_bottlerocket(base: bytes, request: UserDataRequest) -> bytes:
+    text = _decode_text(base)
     if mime.is_multipart(base):
         raise SysctlError("Bottlerocket's user data is TOML, never MIME")
-    toml.refuse_what_eks_refuses(text)
-    before = toml.allowed(text)
-    after = merged(before, request.sysctls)
+    toml.check_eks_restrictions(text)
+    before = toml.list_allowed_sysctls(text)
+    after = merge_lists(before, request.sysctls)
     if request.bootstrap:
-        text = _bottlerocket_cluster(text, request.bootstrap)
+        text = _add_bottlerocket_cluster(text, request.bootstrap)
     added = [one for one in after if one not in before]
     if not added:
         return text.encode()
-    text = toml.edited(text, after)
-    header = re.search(rf"(?m)^(?=[^\n#]*{toml.KEY}[ \t]*=)", text)
+    text = toml.set_allowed_sysctls(text, after)
+    header = re.search(rf"(?m)^(?=[^\n#]*{toml.SYSCTLS_KEY}[ \t]*=)", text)
     at = header.start() if header else 0
-    result = text[:at] + _note(added) + text[at:]
-    if toml.loads(result) != toml.loads(text):
+    result = text[:at] + _format_note(added) + text[at:]
+    if toml.parse(result) != toml.parse(text):
         raise SysctlError("the user data's TOML cannot be edited safely: write the list in it yourself")
     return result.encode()
 
 
-def _bottlerocket_cluster(text: str, bootstrap: Bootstrap) -> str:
-    known = toml.table(toml.loads(text))
+def _add_bottlerocket_cluster(text: str, bootstrap: BootstrapSettings) -> str:
+    known = toml.get_kubernetes_table(toml.parse(text))
     wanted = {
         "cluster-name": bootstrap.cluster,
         "api-server": bootstrap.endpoint,
@@ -388,89 +400,93 @@ def _bottlerocket_cluster(text: str, bootstrap: Bootstrap) -> str:
     }
     missing = {key: value for key, value in wanted.items() if value and key not in known}
     for key, value in reversed(list(missing.items())):
-        text = toml.with_value(text, key, value)
+        text = toml.set_value(text, key, value)
     if bootstrap.labels and "node-labels" not in known:
-        text = _with_table(text, "node-labels", dict(sorted(bootstrap.labels.items())))
+        text = _append_table(text, "node-labels", dict(sorted(bootstrap.labels.items())))
     if bootstrap.taints and "node-taints" not in known:
         effects = {"NO_SCHEDULE": "NoSchedule", "NO_EXECUTE": "NoExecute", "PREFER_NO_SCHEDULE": "PreferNoSchedule"}
         taints: dict[str, Any] = {}
         for one in bootstrap.taints:
             said = f"{one.get('value', '')}:{effects.get(one['effect'], one['effect'])}"
             taints.setdefault(one["key"], []).append(said)
-        text = _with_table(text, "node-taints", taints)
+        text = _append_table(text, "node-taints", taints)
     return text
 
 
-def _with_table(text: str, name: str, values: Mapping[str, Any]) -> str:
+def _append_table(text: str, name: str, values: Mapping[str, Any]) -> str:
     lines = [f"{json.dumps(key)} = {json.dumps(value)}" for key, value in values.items()]
     return text.rstrip("\n") + f"\n\n[settings.kubernetes.{name}]\n" + "\n".join(lines) + "\n"
 
 
-def _al2(base: bytes, request: Request) -> bytes:
-    return _al2_own_ami(base, request, request.bootstrap) if request.bootstrap else _al2_eks_ami(base, request)
+def _render_al2(base: bytes, request: UserDataRequest) -> bytes:
+    return (
+        _render_al2_custom_ami(base, request, request.bootstrap)
+        if request.bootstrap
+        else _render_al2_eks_ami(base, request)
+    )
 
 
-def _al2_own_ami(base: bytes, request: Request, bootstrap: Bootstrap) -> bytes:
+def _render_al2_custom_ami(base: bytes, request: UserDataRequest, bootstrap: BootstrapSettings) -> bytes:
     """The user's call of bootstrap.sh with the list in its one extra-args argument, or a call of our own."""
-    parts = _parts(AL2, base)
-    calling = [one for one in parts if _is_script(one) and shell.calls(_text(one.content))]
+    parts = _split_parts(AL2, base)
+    calling = [one for one in parts if _is_script(one) and shell.find_bootstrap_calls(_decode_text(one.content))]
     if not calling:
-        return _joined(base, [*parts, mime.part(mime.SHELL, _al2_call(request.sysctls, bootstrap))])
-    edited = [_al2_edited(one, request.sysctls) if one in calling else one for one in parts]
+        return _join_parts(base, [*parts, mime.make_part(mime.SHELL, _format_al2_call(request.sysctls, bootstrap))])
+    edited = [_edit_al2_script(one, request.sysctls) if one in calling else one for one in parts]
     if edited == parts:
         return base
     if not mime.is_multipart(base):
         return edited[0].content
-    return _joined(base, edited)
+    return _join_parts(base, edited)
 
 
-def _al2_edited(part: mime.Part, sysctls: Sequence[str]) -> mime.Part:
-    text = _text(part.content)
-    before = shell.allowed(text)
+def _edit_al2_script(part: mime.MimePart, sysctls: Sequence[str]) -> mime.MimePart:
+    text = _decode_text(part.content)
+    before = shell.list_allowed_sysctls(text)
     added = [one for one in sysctls if one not in before]
     if not added:
         return part
-    text = shell.edited(text, merged(before, sysctls))
+    text = shell.set_allowed_sysctls(text, merge_lists(before, sysctls))
     lines = text.split("\n", 1)
     if lines[0].startswith("#!") and len(lines) == 2:
-        return part.with_content((lines[0] + "\n" + _note(added) + lines[1]).encode())
-    return part.with_content((_note(added) + text).encode())
+        return part.replace_content((lines[0] + "\n" + _format_note(added) + lines[1]).encode())
+    return part.replace_content((_format_note(added) + text).encode())
 
 
-def _al2_call(sysctls: Sequence[str], bootstrap: Bootstrap) -> str:
-    flags = [f"--allowed-unsafe-sysctls={','.join(sysctls)}", *_node_flags(bootstrap, ())]
+def _format_al2_call(sysctls: Sequence[str], bootstrap: BootstrapSettings) -> str:
+    flags = [f"--allowed-unsafe-sysctls={','.join(sysctls)}", *_build_node_flags(bootstrap, ())]
     lines = [
         "#!/bin/bash",
-        MARK,
+        WRITER_MARK,
         "set -e",
-        f"{shell.BOOTSTRAP} {bootstrap.cluster} \\",
+        f"{shell.BOOTSTRAP_SCRIPT} {bootstrap.cluster} \\",
         f"  --apiserver-endpoint '{bootstrap.endpoint}' \\",
         f"  --b64-cluster-ca '{bootstrap.certificate_authority}' \\",
         *([f"  --dns-cluster-ip '{bootstrap.dns_ip}' \\"] if bootstrap.dns_ip else []),
-        f"  {shell.EXTRA} '{' '.join(flags)}'",
+        f"  {shell.EXTRA_ARGS_FLAG} '{' '.join(flags)}'",
     ]
     return "\n".join(lines) + "\n"
 
 
-def _al2_eks_ami(base: bytes, request: Request) -> bytes:
+def _render_al2_eks_ami(base: bytes, request: UserDataRequest) -> bytes:
     """EKS appends its own call of bootstrap.sh: the list goes into the kubelet's configuration before that runs."""
-    parts = _parts(AL2, base)
-    listed = json.dumps(list(merged(request.sysctls)), separators=(",", ":"))
+    parts = _split_parts(AL2, base)
+    listed = json.dumps(list(merge_lists(request.sysctls)), separators=(",", ":"))
     lines = [
         "#!/bin/bash",
-        MARK,
+        WRITER_MARK,
         "set -e",
         "config=/etc/kubernetes/kubelet/kubelet-config.json",
-        f'jq \'.{LIST} = ((.{LIST} // []) + {listed} | unique)\' "$config" > "$config.daytwo"',
+        f'jq \'.{SYSCTLS_KEY} = ((.{SYSCTLS_KEY} // []) + {listed} | unique)\' "$config" > "$config.daytwo"',
         'cat "$config.daytwo" > "$config"',
         'rm "$config.daytwo"',
     ]
-    return _joined(base, [*parts, mime.part(mime.SHELL, "\n".join(lines) + "\n")])
+    return _join_parts(base, [*parts, mime.make_part(mime.SHELL, "\n".join(lines) + "\n")])
 
 
-def _jq_list(script: str) -> list[str]:
+def _parse_jq_list(script: str) -> list[str]:
     """What a script part of ours adds to the kubelet's configuration."""
-    if MARK not in script:
+    if WRITER_MARK not in script:
         return []
-    found = re.search(rf"jq '\.{LIST} = \(\(\.{LIST} // \[\]\) \+ (\[[^\]]*\])", script)
+    found = re.search(rf"jq '\.{SYSCTLS_KEY} = \(\(\.{SYSCTLS_KEY} // \[\]\) \+ (\[[^\]]*\])", script)
     return [str(one) for one in json.loads(found.group(1))] if found else []

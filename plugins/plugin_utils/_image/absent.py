@@ -10,14 +10,14 @@ from ...module_utils._image.errors import ImageError
 from ...module_utils._image.model import Bundle
 from ...module_utils._plan import Step
 from ...module_utils._result import ItemResult, summarize
-from .s3 import S3Path
+from .s3 import S3BlobStore
 
 
-def remove(path: S3Path, bundle: Bundle, check_mode: bool, diff: bool) -> dict[str, Any]:
+def delete_blobs(store: S3BlobStore, bundle: Bundle, check_mode: bool, diff: bool) -> dict[str, Any]:
     """Observe and delete; one blob that cannot be deleted leaves the others deleted."""
-    path.check()
-    digests = [blob.digest for blob in bundle.blobs()]
-    present = path.present(digests)
+    store.check()
+    digests = [blob.digest for blob in bundle.list_blobs()]
+    present = store.find_objects(digests)
     items, steps = [], []
     for digest in digests:
         if digest not in present:
@@ -26,7 +26,7 @@ def remove(path: S3Path, bundle: Bundle, check_mode: bool, diff: bool) -> dict[s
         before = {"size": present[digest].size}
         try:
             if not check_mode:
-                path.delete([digest])
+                store.delete([digest])
             steps.append(Step("delete", digest, "the blobs are not to be kept", before=before))
             items.append(ItemResult(digest, "changed", "deleted from the store", before=before))
         except ImageError as error:
@@ -35,5 +35,5 @@ def remove(path: S3Path, bundle: Bundle, check_mode: bool, diff: bool) -> dict[s
         **summarize(items, diff),
         "blobs": [item.to_dict() for item in items],
         "steps": [step.to_dict() for step in steps],
-        "path": str(path),
+        "path": str(store),
     }

@@ -14,33 +14,33 @@ from uuid import uuid4
 from ...module_utils._image.errors import ImageError
 from ...module_utils._image.model import Bundle
 
-Host = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+CallHost = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 """Runs the module on the host with these options beside the task's own: C(work), and the C(bundle) once it is known."""
 
 # Long enough that starting the module (half a second to a second) costs little, short enough to see something move.
 SLICE_SECONDS = 5
 # Where hosts are busy, starting the module takes longer, and takes from the work that is waited for: then less often.
-_LONGEST_SLICE = 15
-_SHARE = 4
+_MAX_SLICE_SECONDS = 15
+_OVERHEAD_FACTOR = 4
 
 
-def slice_of(phase: str, seconds: int = SLICE_SECONDS, **work: Any) -> dict[str, Any]:
+def build_work(phase: str, seconds: int = SLICE_SECONDS, **work: Any) -> dict[str, Any]:
     """The option C(work) for one call."""
     return {"phase": phase, "seconds": seconds, **work}
 
 
 @dataclass
-class Folder:
+class StagingState:
     """The host's staging folder; whether the host has removed it already, and what could not be removed."""
 
     cleaned: bool = False
-    left: Optional[str] = None
+    cleanup_error: Optional[str] = None
 
 
-def clean(host: Host, bundle: Bundle) -> Optional[str]:
+def clean_staging(host: CallHost, bundle: Bundle) -> Optional[str]:
     """Has the host remove its staging folder; what it could not remove."""
     while True:
-        answer = host({"bundle": bundle.to_dict(), "work": slice_of("clean")})
+        answer = host({"bundle": bundle.to_dict(), "work": build_work("clean")})
         # An engine that still unpacks is waited for.
         if not answer.get("busy"):
             left: Optional[str] = answer.get("left")
@@ -48,51 +48,53 @@ def clean(host: Host, bundle: Bundle) -> Optional[str]:
 
 
 @contextmanager
-def cleaned(host: Host, bundle: Bundle) -> Iterator[Folder]:
+def clean_staging_on_exit(host: CallHost, bundle: Bundle) -> Iterator[StagingState]:
     """Removes the host's staging folder on every way out."""
-    folder = Folder()
+    folder = StagingState()
     try:
         yield folder
     except BaseException:
         # What went wrong first is what must be told; the next run finds the folder and removes it.
         with suppress(Exception):
-            clean(host, bundle)
+            clean_staging(host, bundle)
         raise
     if not folder.cleaned:
-        folder.left = clean(host, bundle)
+        folder.cleanup_error = clean_staging(host, bundle)
 
 
 @dataclass
-class Progress:
+class ProgressReporter:
     """Lines for a person: what is done, how fast, how long it will take."""
 
-    show: Callable[[str], None]
+    display_line: Callable[[str], None]
     started: float = field(default_factory=time.monotonic)
 
-    def job(self, state: Mapping[str, Any]) -> None:
+    def report_job(self, state: Mapping[str, Any]) -> None:
         """How far a job is."""
-        self.line(state["doing"], state["bytes_done"], state["bytes_total"])
+        self.report_bytes(state["doing"], state["bytes_done"], state["bytes_total"])
 
-    def line(self, doing: str, done: int, in_all: int) -> None:
+    def report_bytes(self, activity: str, bytes_done: int, bytes_total: int) -> None:
         seconds = max(time.monotonic() - self.started, 0.001)
-        rate = done / seconds
-        left = f", {(in_all - done) / rate:.0f} s left" if rate and in_all > done else ""
-        amount = f"{megabytes(done)} of {megabytes(in_all)}" if in_all else megabytes(done)
-        self.show(f"{doing}: {amount}, {rate / 1e6:.1f} MB/s{left}")
+        rate = bytes_done / seconds
+        left = f", {(bytes_total - bytes_done) / rate:.0f} s left" if rate and bytes_total > bytes_done else ""
+        amount = (
+            f"{format_bytes(bytes_done)} of {format_bytes(bytes_total)}" if bytes_total else format_bytes(bytes_done)
+        )
+        self.display_line(f"{activity}: {amount}, {rate / 1e6:.1f} MB/s{left}")
 
 
-def megabytes(count: int) -> str:
+def format_bytes(count: int) -> str:
     """A number of bytes for people."""
     return f"{count / 1e6:.1f} MB" if count >= 100_000 else f"{count / 1e3:.1f} kB"
 
 
 def run_job(
-    host: Host,
+    host: CallHost,
     bundle: Bundle,
     phase: str,
-    tell: Callable[[Mapping[str, Any]], None],
+    report_progress: Callable[[Mapping[str, Any]], None],
     token: Optional[str] = None,
-    folder: Optional[Folder] = None,
+    staging_state: Optional[StagingState] = None,
     **work: Any,
 ) -> Mapping[str, Any]:
     """Has the host do a job that outlives a call, asks every few seconds, and returns its result.
@@ -104,14 +106,14 @@ def run_job(
     seconds = SLICE_SECONDS
     while True:
         began = time.monotonic()
-        state = host({"bundle": bundle.to_dict(), "work": slice_of(phase, seconds, token=token, **work)})
+        state = host({"bundle": bundle.to_dict(), "work": build_work(phase, seconds, token=token, **work)})
         to_start = int(time.monotonic() - began) - seconds
-        seconds = min(max(SLICE_SECONDS, _SHARE * to_start), _LONGEST_SLICE)
-        if folder is not None:
-            folder.cleaned = bool(state.get("cleaned"))
+        seconds = min(max(SLICE_SECONDS, _OVERHEAD_FACTOR * to_start), _MAX_SLICE_SECONDS)
+        if staging_state is not None:
+            staging_state.cleaned = bool(state.get("cleaned"))
         if state["state"] == "done":
             result: Optional[Mapping[str, Any]] = state["result"]
             return result or {}
         if state["state"] != "running":
             raise ImageError(f"{phase}: {state['error']}")
-        tell(state)
+        report_progress(state)

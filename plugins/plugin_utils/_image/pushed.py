@@ -14,44 +14,47 @@ from typing import Any, Optional
 from uuid import uuid4
 
 from ...module_utils._image.errors import ImageError
-from ...module_utils._image.model import Blob, Bundle, total
-from ...module_utils._image.plan import Need, needed_blobs
+from ...module_utils._image.model import Blob, Bundle, sum_blob_sizes
+from ...module_utils._image.plan import BlobNeed, list_blob_needs
 from ...module_utils._plan import Step
 from ...module_utils._result import ItemResult, summarize
-from .flow import Folder, Host, Progress, clean, megabytes, run_job, slice_of
-from .offered import Offered, SaveOptions, ask
+from .flow import CallHost, ProgressReporter, StagingState, build_work, clean_staging, format_bytes, run_job
+from .source_inspection import SaveOptions, SourceInspection, inspect_source
 
 # The permission ends by itself: a run that was killed cannot take it away. Each connection needs it when it begins:
 # that to the last of many targets, which take turns, and one that follows on one that dropped. So it lasts as long as
 # all of the push may take on a slow link. It is good for nothing once the push has ended, for the private key is in the
 # memory of the process that pushes, and nowhere else.
-_LEAST_SECONDS, _MOST_SECONDS = 900, 86_400
-_SLOW = 125_000  # bytes per second
+_MIN_KEY_SECONDS, _MAX_KEY_SECONDS = 900, 86_400
+_SLOW_LINK_RATE = 125_000  # bytes per second
 
 
-def offer(host: Host, options: SaveOptions, progress: Progress) -> dict[str, Any]:
+def prepare_push(host: CallHost, options: SaveOptions, progress: ProgressReporter) -> dict[str, Any]:
     """state=saved: what the source has and each target lacks. Outside check mode the source then waits to push."""
     began = time.monotonic()
     if not options.targets:
         raise ImageError("targets: is empty, but transport=scp goes to targets, so it must know them.")
     token = None if options.check_mode else uuid4().hex
-    offered = ask(host, options, token)
+    offered = inspect_source(host, options, token)
     bundle = offered.bundle
-    sized_bundle = offered.estimated(bundle)
-    sized = {blob.digest: blob for blob in sized_bundle.blobs()}
-    needs = needed_blobs(bundle, offered.targets) if offered.targets else ()
+    sized_bundle = offered.estimate_sizes(bundle)
+    sized = {blob.digest: blob for blob in sized_bundle.list_blobs()}
+    needs = list_blob_needs(bundle, offered.targets) if offered.targets else ()
     push: dict[str, Any] = {}
     if token and offered.public_key:
         in_all = sum((sized[need.blob.digest].size or 0) * len(need.hosts) for need in needs)
         push = {
             "token": token,
             "public_key": offered.public_key,
-            "seconds": min(_LEAST_SECONDS + in_all // min(_SLOW, options.bandwidth_limit or _SLOW), _MOST_SECONDS),
-            "targets": _places(offered, needs),
+            "seconds": min(
+                _MIN_KEY_SECONDS + in_all // min(_SLOW_LINK_RATE, options.bandwidth_limit or _SLOW_LINK_RATE),
+                _MAX_KEY_SECONDS,
+            ),
+            "targets": _build_push_targets(offered, needs),
         }
     elif token and offered.leftover:
-        clean(host, bundle)
-    items = [_needed(sized[need.blob.digest], need) for need in needs]
+        clean_staging(host, bundle)
+    items = [_make_blob_item(sized[need.blob.digest], need) for need in needs]
     return {
         **summarize(items, options.diff),
         # The check of the loads that follow has nothing better than estimates; the run has the sizes.
@@ -63,25 +66,27 @@ def offer(host: Host, options: SaveOptions, progress: Progress) -> dict[str, Any
             for need in needs
             for name in need.hosts
         ],
-        "bytes_full": total(sized.values()),
-        "bytes_needed": total(sized[need.blob.digest] for need in needs),
+        "bytes_full": sum_blob_sizes(sized.values()),
+        "bytes_needed": sum_blob_sizes(sized[need.blob.digest] for need in needs),
         "bytes_carried": 0,
         "estimated": any(need.blob.size is None for need in needs),
-        "refused": offered.refused,
+        "refused": offered.rejected,
         "path": "ssh",
         "seconds": round(time.monotonic() - began, 1),
     }
 
 
-def _places(offered: Offered, needs: Sequence[Need]) -> dict[str, Any]:
+def _build_push_targets(inspection: SourceInspection, needs: Sequence[BlobNeed]) -> dict[str, Any]:
     """What each target that lacks something needs to know about the push."""
-    lacking = {target: [need.blob.digest for need in needs if target.host in need.hosts] for target in offered.targets}
+    lacking = {
+        target: [need.blob.digest for need in needs if target.host in need.hosts] for target in inspection.targets
+    }
     return {
         target.host: {
             "host": target.host,
             "address": target.address,
             "port": target.port,
-            "from": offered.addresses[target.host],
+            "from": inspection.addresses[target.host],
             "digests": digests,
         }
         for target, digests in lacking.items()
@@ -89,13 +94,13 @@ def _places(offered: Offered, needs: Sequence[Need]) -> dict[str, Any]:
     }
 
 
-def _needed(blob: Blob, need: Need) -> ItemResult:
-    reason = f"missing on {', '.join(need.hosts)} ({megabytes(blob.size or 0)})"
+def _make_blob_item(blob: Blob, need: BlobNeed) -> ItemResult:
+    reason = f"missing on {', '.join(need.hosts)} ({format_bytes(blob.size or 0)})"
     return ItemResult(blob.digest, "changed", reason, fields={"size": blob.size, "media_type": blob.media_type})
 
 
-def authorize(
-    host: Host, bundle: Bundle, push: Mapping[str, Any], name: str, source_address: Optional[str], check_mode: bool
+def authorize_push(
+    host: CallHost, bundle: Bundle, push: Mapping[str, Any], name: str, source_address: Optional[str], check_mode: bool
 ) -> dict[str, Any]:
     """state=authorized: this target permits the source to push what it lacks; its answer is the grant.
 
@@ -106,8 +111,8 @@ def authorize(
         return {"changed": False, "grant": None}
     if check_mode:
         return {"changed": True, "grant": None}
-    sizes = {blob.digest: blob.size for blob in bundle.blobs()}
-    work = slice_of(
+    sizes = {blob.digest: blob.size for blob in bundle.list_blobs()}
+    work = build_work(
         "authorize",
         public_key=push["public_key"],
         addresses=[source_address or place["from"]],
@@ -121,59 +126,59 @@ def authorize(
 
 
 def push_all(
-    host: Host,
+    host: CallHost,
     bundle: Bundle,
     push: Mapping[str, Any],
-    grants: Sequence[Mapping[str, Any]],
+    authorizations: Sequence[Mapping[str, Any]],
     check_mode: bool,
-    progress: Progress,
+    progress: ProgressReporter,
 ) -> dict[str, Any]:
     """state=pushed: the waiting source pushes to every target that permitted it."""
     began = time.monotonic()
     if check_mode:
         nothing = {"targets": [], "bytes_carried": 0, "seconds": 0.0}
-        return {"changed": bool(push and grants), "bundle": bundle.to_dict(), **nothing}
+        return {"changed": bool(push and authorizations), "bundle": bundle.to_dict(), **nothing}
     outcomes: Sequence[Mapping[str, Any]] = ()
     sizes: Mapping[str, int] = {}
     if push:
-        token, folder = push["token"], Folder()
+        token, folder = push["token"], StagingState()
         try:
-            if grants:
-                result = run_job(host, bundle, "push", progress.job, token, folder, grants=list(grants))
+            if authorizations:
+                result = run_job(host, bundle, "push", progress.report_job, token, folder, grants=list(authorizations))
                 outcomes, sizes = result["pushed"], result.get("sizes", sizes)
         finally:
             if not folder.cleaned:
-                host({"bundle": bundle.to_dict(), "work": slice_of("clean", token=token)})
-    items = [_pushed(outcome) for outcome in outcomes]
+                host({"bundle": bundle.to_dict(), "work": build_work("clean", token=token)})
+    items = [_make_target_item(outcome) for outcome in outcomes]
     # What an engine has written meanwhile has a size now.
-    bundle = bundle.with_sizes(sizes)
+    bundle = bundle.fill_sizes(sizes)
     lacking = {digest for place in push.get("targets", {}).values() for digest in place["digests"]}
-    needed = [blob for blob in bundle.blobs() if blob.digest in lacking]
+    needed = [blob for blob in bundle.list_blobs() if blob.digest in lacking]
     return {
         # A target that could not be reached says so itself: it lacks blobs when it comes to load.
         "changed": any(item.status == "changed" for item in items),
         "targets": [item.to_dict() for item in items],
         "bundle": bundle.to_dict(),
-        "bytes_needed": total(needed),
+        "bytes_needed": sum_blob_sizes(needed),
         "estimated": any(blob.size is None for blob in needed),
         "bytes_carried": sum(outcome["sent"] for outcome in outcomes),
         "seconds": round(time.monotonic() - began, 1),
     }
 
 
-def _pushed(outcome: Mapping[str, Any]) -> ItemResult:
+def _make_target_item(outcome: Mapping[str, Any]) -> ItemResult:
     fields = {"bytes": outcome["sent"], "blobs": outcome["digests"]}
     if outcome["error"]:
         return ItemResult(outcome["host"], "failed", outcome["error"], fields=fields)
-    reason = f"{len(outcome['digests'])} blobs pushed ({megabytes(outcome['sent'])})"
+    reason = f"{len(outcome['digests'])} blobs pushed ({format_bytes(outcome['sent'])})"
     return ItemResult(outcome["host"], "changed" if outcome["digests"] else "ok", reason, fields=fields)
 
 
-def revoke(host: Host, bundle: Bundle, push: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
+def revoke_push(host: CallHost, bundle: Bundle, push: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     """state=revoked: this target permits this push no more; without C(push), none of these images."""
     if check_mode:
         return {"changed": False}
-    call = {"bundle": bundle.to_dict(), "work": slice_of("revoke", public_key=push.get("public_key"))}
+    call = {"bundle": bundle.to_dict(), "work": build_work("revoke", public_key=push.get("public_key"))}
     answer = host(call)
     revoked = answer["revoked"]
     while answer["busy"]:

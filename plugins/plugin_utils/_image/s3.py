@@ -13,16 +13,16 @@ from email.utils import format_datetime
 from typing import Any, Optional
 
 from ...module_utils._image.errors import ImageError
-from ...module_utils._image.model import Blob, Object, Outcome, hex_of, stored_version
-from ...module_utils._image.plan import Carry, Part, split
+from ...module_utils._image.model import Blob, BlobOutcome, StoredObject, format_object_version, get_digest_hex
+from ...module_utils._image.plan import BlobTransfer, UploadPart, split_into_parts
 
 # A URL is handed out for one slice of some seconds; a single part may take longer on a slow link.
 URL_SECONDS = 900
 # Enough for several slices at any speed, and some tens of kilobytes of arguments.
-UNITS_AT_ONCE = 64
-_EXPIRED_URL_LIMIT = 5
-_HEADS_AT_ONCE = 16
-_UNREACHED = ("EndpointConnectionError", "ConnectTimeoutError", "ReadTimeoutError", "ConnectionClosedError")
+REQUESTS_PER_CALL = 64
+_MAX_URL_EXPIRIES = 5
+_MAX_PARALLEL_HEADS = 16
+_UNREACHABLE_CODES = ("EndpointConnectionError", "ConnectTimeoutError", "ReadTimeoutError", "ConnectionClosedError")
 _CREDENTIAL_CODES = ("ExpiredToken", "ExpiredTokenException", "InvalidAccessKeyId", "InvalidToken", "RequestExpired")
 
 
@@ -38,7 +38,7 @@ class BucketOptions:
     part_size: int = 16 * 1024 * 1024
 
 
-class S3Path:
+class S3BlobStore:
     """A bucket as the path between hosts. C(client): a botocore S3 client that signs SigV4 for the bucket's region."""
 
     def __init__(self, client: Any, options: BucketOptions) -> None:
@@ -52,111 +52,113 @@ class S3Path:
 
     def check(self) -> None:
         """Refuses a bucket that is missing, denied, somebody else's, or credentials that are no more good."""
-        self._call("list", "list_objects_v2", Prefix=self._key(""), MaxKeys=1)
+        self._call_api("list", "list_objects_v2", Prefix=self._make_key(""), MaxKeys=1)
 
-    def present(self, digests: Collection[str]) -> dict[str, Object]:
+    def find_objects(self, digests: Collection[str]) -> dict[str, StoredObject]:
         """What the bucket holds under the keys of these digests; a HEAD each, several at once."""
-        with ThreadPoolExecutor(max_workers=_HEADS_AT_ONCE) as pool:
+        with ThreadPoolExecutor(max_workers=_MAX_PARALLEL_HEADS) as pool:
             found = pool.map(self._head, digests)
         return {digest: seen for digest, seen in zip(digests, found) if seen is not None}
 
-    def download(self, blob: Blob, size: int, reference: str) -> dict[str, Any]:
+    def sign_download(self, blob: Blob, size: int, reference: str) -> dict[str, Any]:
         """The request by which a host gets a blob."""
-        url = self._sign("get_object", Key=self._key(blob.digest))
-        return _transfer(blob, Part(0, 0, size), url, self._sent_headers({}), reference)
+        url = self._sign("get_object", Key=self._make_key(blob.digest))
+        return _build_transfer(blob, UploadPart(0, 0, size), url, self._get_signed_headers({}), reference)
 
-    def upload(self, carries: Sequence[Carry], references: Mapping[str, str]) -> S3Upload:
+    def make_upload(self, blob_transfers: Sequence[BlobTransfer], references: Mapping[str, str]) -> S3Upload:
         """The session that puts blobs there."""
-        return S3Upload(self, carries, references, self._options.part_size)
+        return S3Upload(self, blob_transfers, references, self._options.part_size)
 
     def delete(self, digests: Iterable[str]) -> None:
         """Takes the blobs away again."""
         for digest in digests:
-            self._call("delete", "delete_object", Key=self._key(digest))
+            self._call_api("delete", "delete_object", Key=self._make_key(digest))
 
     def abort_superseded(self, digests: Collection[str]) -> int:
         """Aborts incomplete uploads of blobs that are there: left by killed runs, they cost and serve nobody."""
-        digest_of = {self._key(digest): digest for digest in digests}
+        digest_of = {self._make_key(digest): digest for digest in digests}
         found: list[tuple[str, str]] = []
         marker: dict[str, str] = {}
         while True:
-            answer = self._call("list uploads in", "list_multipart_uploads", Prefix=self._key(""), **marker)
+            answer = self._call_api("list uploads in", "list_multipart_uploads", Prefix=self._make_key(""), **marker)
             uploads = answer.get("Uploads") or ()
             found += [(upload["Key"], upload["UploadId"]) for upload in uploads if upload["Key"] in digest_of]
             if not answer.get("IsTruncated"):
                 break
             marker = {"KeyMarker": answer["NextKeyMarker"], "UploadIdMarker": answer["NextUploadIdMarker"]}
         # One whose blob is not there may be another run's that is at work.
-        present = self.present({digest_of[key] for key, _id in found})
+        present = self.find_objects({digest_of[key] for key, _id in found})
         superseded = [(key, upload_id) for key, upload_id in found if digest_of[key] in present]
         for key, upload_id in superseded:
-            self.abort(key, upload_id)
+            self.abort_multipart_upload(key, upload_id)
         return len(superseded)
 
     # -- what an upload session needs
 
     def sign_put(self, blob: Blob, replace: bool) -> tuple[str, dict[str, str]]:
         parameters = {
-            **self._kept_as(blob),
+            **self._get_storage_parameters(blob),
             # The store itself refuses a body with another digest.
-            "ChecksumSHA256": base64.b64encode(bytes.fromhex(hex_of(blob.digest))).decode(),
+            "ChecksumSHA256": base64.b64encode(bytes.fromhex(get_digest_hex(blob.digest))).decode(),
             **({} if replace else {"IfNoneMatch": "*"}),
         }
-        url = self._sign("put_object", Key=self._key(blob.digest), **parameters)
-        return url, self._sent_headers(parameters)
+        url = self._sign("put_object", Key=self._make_key(blob.digest), **parameters)
+        return url, self._get_signed_headers(parameters)
 
-    def begin(self, blob: Blob) -> str:
-        answer = self._call("write", "create_multipart_upload", Key=self._key(blob.digest), **self._kept_as(blob))
+    def create_multipart_upload(self, blob: Blob) -> str:
+        answer = self._call_api(
+            "write", "create_multipart_upload", Key=self._make_key(blob.digest), **self._get_storage_parameters(blob)
+        )
         return str(answer["UploadId"])
 
     def sign_part(self, blob: Blob, upload_id: str, number: int) -> tuple[str, dict[str, str]]:
-        url = self._sign("upload_part", Key=self._key(blob.digest), UploadId=upload_id, PartNumber=number)
-        return url, self._sent_headers({})
+        url = self._sign("upload_part", Key=self._make_key(blob.digest), UploadId=upload_id, PartNumber=number)
+        return url, self._get_signed_headers({})
 
-    def complete(self, blob: Blob, upload_id: str, etags: Mapping[int, str], replace: bool) -> None:
+    def complete_multipart_upload(self, blob: Blob, upload_id: str, etags: Mapping[int, str], replace: bool) -> None:
         parts = [{"PartNumber": number, "ETag": etags[number]} for number in sorted(etags)]
         try:
             self._client.complete_multipart_upload(
                 **self._common,
-                Key=self._key(blob.digest),
+                Key=self._make_key(blob.digest),
                 UploadId=upload_id,
                 MultipartUpload={"Parts": parts},
                 **({} if replace else {"IfNoneMatch": "*"}),
             )
-        except refusals() as error:
+        except get_botocore_errors() as error:
             # Another run put the same content there first, or took this upload away since its own was complete. Where
             # an object is to be replaced, the one that is there proves nothing.
-            first = not replace and error_code(error) in ("PreconditionFailed", "NoSuchUpload", "412")
+            first = not replace and get_error_code(error) in ("PreconditionFailed", "NoSuchUpload", "412")
             if first and self._head(blob.digest):
-                self.abort(self._key(blob.digest), upload_id)
+                self.abort_multipart_upload(self._make_key(blob.digest), upload_id)
                 return
-            raise self._explained("write", error) from error
+            raise self._explain_error("write", error) from error
 
-    def abort(self, key: str, upload_id: str) -> None:
+    def abort_multipart_upload(self, key: str, upload_id: str) -> None:
         try:
             self._client.abort_multipart_upload(**self._common, Key=key, UploadId=upload_id)
-        except refusals() as error:
-            if error_code(error) != "NoSuchUpload":
-                raise self._explained("abort an upload in", error) from error
+        except get_botocore_errors() as error:
+            if get_error_code(error) != "NoSuchUpload":
+                raise self._explain_error("abort an upload in", error) from error
 
-    def key_of(self, blob: Blob) -> str:
-        return self._key(blob.digest)
+    def get_key(self, blob: Blob) -> str:
+        return self._make_key(blob.digest)
 
     # -- details
 
-    def _key(self, digest: str) -> str:
+    def _make_key(self, digest: str) -> str:
         prefix = self._options.prefix.strip("/")
-        return (f"{prefix}/" if prefix else "") + "blobs/sha256/" + (hex_of(digest) if digest else "")
+        return (f"{prefix}/" if prefix else "") + "blobs/sha256/" + (get_digest_hex(digest) if digest else "")
 
-    def _kept_as(self, blob: Blob) -> dict[str, Any]:
+    def _get_storage_parameters(self, blob: Blob) -> dict[str, Any]:
         options = self._options
         return {
-            "Metadata": {"sha256": hex_of(blob.digest)},
+            "Metadata": {"sha256": get_digest_hex(blob.digest)},
             **({"ServerSideEncryption": options.sse} if options.sse else {}),
             **({"SSEKMSKeyId": options.kms_key_id} if options.kms_key_id else {}),
         }
 
-    def _sent_headers(self, parameters: Mapping[str, Any]) -> dict[str, str]:
+    def _get_signed_headers(self, parameters: Mapping[str, Any]) -> dict[str, str]:
         """The headers that are part of a URL's signature, which the host must send as they were signed."""
         names = {
             "ServerSideEncryption": "x-amz-server-side-encryption",
@@ -169,52 +171,52 @@ class S3Path:
         headers.update({f"x-amz-meta-{name}": value for name, value in (parameters.get("Metadata") or {}).items()})
         return headers
 
-    def _head(self, digest: str) -> Optional[Object]:
+    def _head(self, digest: str) -> Optional[StoredObject]:
         try:
-            answer = self._client.head_object(**self._common, Key=self._key(digest))
-        except refusals() as error:
-            if error_code(error) in ("404", "NoSuchKey", "NotFound"):
+            answer = self._client.head_object(**self._common, Key=self._make_key(digest))
+        except get_botocore_errors() as error:
+            if get_error_code(error) in ("404", "NoSuchKey", "NotFound"):
                 return None
-            raise self._explained("read", error) from error
+            raise self._explain_error("read", error) from error
         modified = format_datetime(answer["LastModified"].astimezone(timezone.utc), usegmt=True)
-        version = stored_version(answer["ETag"], modified)
-        return Object(answer["ContentLength"], (answer.get("Metadata") or {}).get("sha256"), version)
+        version = format_object_version(answer["ETag"], modified)
+        return StoredObject(answer["ContentLength"], (answer.get("Metadata") or {}).get("sha256"), version)
 
     def _sign(self, method: str, **parameters: Any) -> str:
         try:
             url = self._client.generate_presigned_url(
                 method, Params={**self._common, **parameters}, ExpiresIn=URL_SECONDS
             )
-        except refusals() as error:
-            raise self._explained("sign a URL for", error) from error
+        except get_botocore_errors() as error:
+            raise self._explain_error("sign a URL for", error) from error
         return str(url)
 
-    def _call(self, doing: str, method: str, **parameters: Any) -> Any:
+    def _call_api(self, activity: str, method: str, **parameters: Any) -> Any:
         try:
             return getattr(self._client, method)(**self._common, **parameters)
-        except refusals() as error:
-            raise self._explained(doing, error) from error
+        except get_botocore_errors() as error:
+            raise self._explain_error(activity, error) from error
 
-    def _explained(self, doing: str, error: Exception) -> ImageError:
-        return explained(self._options, doing, error)
+    def _explain_error(self, activity: str, error: Exception) -> ImageError:
+        return explain_error(self._options, activity, error)
 
 
-def refusals() -> tuple[type[Exception], ...]:
+def get_botocore_errors() -> tuple[type[Exception], ...]:
     """What botocore raises. Not imported above: where no bucket is the way, the controller need not wait for it."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     return BotoCoreError, ClientError
 
 
-def error_code(error: Exception) -> str:
+def get_error_code(error: Exception) -> str:
     """The service's code, or the name of the exception where no service answered."""
     response = getattr(error, "response", None) or {}
     return str(response.get("Error", {}).get("Code") or type(error).__name__)
 
 
-def explained(options: BucketOptions, doing: str, error: Exception) -> ImageError:
+def explain_error(options: BucketOptions, activity: str, error: Exception) -> ImageError:
     """What an operator can do about what the service, or the way to it, said."""
-    code = error_code(error)
+    code = get_error_code(error)
     hint = "Look at the service's answer."
     if code in ("NoSuchBucket", "404"):
         hint = "The bucket does not exist: check 'bucket', or make it first."
@@ -229,19 +231,19 @@ def explained(options: BucketOptions, doing: str, error: Exception) -> ImageErro
         hint = "The bucket is in another region: set 'region' to it."
     elif code == "SignatureDoesNotMatch":
         hint = "The secret key does not belong to the access key: check secret_key, or where the credentials come from."
-    elif code in _UNREACHED:
+    elif code in _UNREACHABLE_CODES:
         hint = "The controller cannot reach the S3 service: check endpoint_url, region, and the network or proxy."
     elif code == "SSLError":
         hint = "The controller does not trust the S3 service's certificate: check aws_ca_bundle and endpoint_url."
-    return ImageError(f"bucket: cannot {doing} s3://{options.bucket}: {str(error).rstrip('.')}. {hint}")
+    return ImageError(f"bucket: cannot {activity} s3://{options.bucket}: {str(error).rstrip('.')}. {hint}")
 
 
 @dataclass
-class _Sending:
+class _BlobUpload:
     """How far one blob is."""
 
-    carry: Carry
-    parts: Sequence[Part]
+    blob_transfer: BlobTransfer
+    parts: Sequence[UploadPart]
     upload_id: Optional[str] = None
     etags: dict[int, str] = field(default_factory=dict)
     expired: dict[int, int] = field(default_factory=dict)
@@ -249,43 +251,46 @@ class _Sending:
     stored: bool = False
 
     @property
-    def pending(self) -> list[Part]:
+    def pending(self) -> list[UploadPart]:
         return [] if self.error or self.stored else [part for part in self.parts if part.number not in self.etags]
 
 
 class S3Upload:
     """Blobs on their way into the bucket. URLs are signed when they are handed out, so again after they expire."""
 
-    def __init__(self, path: S3Path, carries: Sequence[Carry], references: Mapping[str, str], part_size: int) -> None:
-        self._path = path
+    def __init__(
+        self, store: S3BlobStore, blob_transfers: Sequence[BlobTransfer], references: Mapping[str, str], part_size: int
+    ) -> None:
+        self._store = store
         self._references = references
-        self._sending = {
-            carry.blob.digest: _Sending(carry, split(carry.blob.size or 0, part_size)) for carry in carries
+        self._uploads = {
+            carry.blob.digest: _BlobUpload(carry, split_into_parts(carry.blob.size or 0, part_size))
+            for carry in blob_transfers
         }
 
-    def next(self) -> list[dict[str, Any]]:
+    def sign_next(self) -> list[dict[str, Any]]:
         """The requests to make next; empty when nothing is left to do."""
         units: list[dict[str, Any]] = []
-        for sending in self._sending.values():
-            blob = sending.carry.blob
+        for sending in self._uploads.values():
+            blob = sending.blob_transfer.blob
             for part in sending.pending:
-                if len(units) == UNITS_AT_ONCE:
+                if len(units) == REQUESTS_PER_CALL:
                     return units
                 if part.number == 0:
-                    url, headers = self._path.sign_put(blob, sending.carry.action == "replace")
+                    url, headers = self._store.sign_put(blob, sending.blob_transfer.action == "replace")
                 else:
-                    sending.upload_id = sending.upload_id or self._path.begin(blob)
-                    url, headers = self._path.sign_part(blob, sending.upload_id, part.number)
-                units.append(_transfer(blob, part, url, headers, self._references[blob.digest]))
+                    sending.upload_id = sending.upload_id or self._store.create_multipart_upload(blob)
+                    url, headers = self._store.sign_part(blob, sending.upload_id, part.number)
+                units.append(_build_transfer(blob, part, url, headers, self._references[blob.digest]))
         return units
 
-    def record(self, outcome: Outcome) -> None:
+    def record(self, outcome: BlobOutcome) -> None:
         """Takes down what became of a request; the last part of a blob completes it."""
-        sending = self._sending[outcome.digest]
+        sending = self._uploads[outcome.digest]
         if outcome.expired:
             # Counted per request: all URLs of one slice may have expired at once.
             sending.expired[outcome.number] = sending.expired.get(outcome.number, 0) + 1
-            if sending.expired[outcome.number] > _EXPIRED_URL_LIMIT:
+            if sending.expired[outcome.number] > _MAX_URL_EXPIRIES:
                 sending.error = outcome.error
         elif outcome.error:
             sending.error = outcome.error
@@ -295,38 +300,42 @@ class S3Upload:
             if not sending.error and not sending.pending:
                 self._complete(sending)
 
-    def _complete(self, sending: _Sending) -> None:
+    def _complete(self, blob_upload: _BlobUpload) -> None:
         try:
-            if sending.upload_id:
-                replace = sending.carry.action == "replace"
-                self._path.complete(sending.carry.blob, sending.upload_id, sending.etags, replace)
-            sending.stored = True
+            if blob_upload.upload_id:
+                replace = blob_upload.blob_transfer.action == "replace"
+                self._store.complete_multipart_upload(
+                    blob_upload.blob_transfer.blob, blob_upload.upload_id, blob_upload.etags, replace
+                )
+            blob_upload.stored = True
         except ImageError as error:
-            sending.error = str(error)
+            blob_upload.error = str(error)
 
     @property
     def bytes_done(self) -> int:
         return sum(
-            part.length for sending in self._sending.values() for part in sending.parts if part.number in sending.etags
+            part.length for sending in self._uploads.values() for part in sending.parts if part.number in sending.etags
         )
 
     @property
     def errors(self) -> dict[str, str]:
         """What failed, by digest."""
-        return {digest: sending.error for digest, sending in self._sending.items() if sending.error}
+        return {digest: sending.error for digest, sending in self._uploads.items() if sending.error}
 
     @property
     def stored(self) -> list[str]:
         """The digests of the blobs that are in the bucket by this session."""
-        return [digest for digest, sending in self._sending.items() if sending.stored]
+        return [digest for digest, sending in self._uploads.items() if sending.stored]
 
     def close(self) -> None:
         """Aborts what was begun and is not complete; one that cannot be aborted leaves the others aborted."""
         failed: list[ImageError] = []
-        for sending in self._sending.values():
+        for sending in self._uploads.values():
             if sending.upload_id and not sending.stored:
                 try:
-                    self._path.abort(self._path.key_of(sending.carry.blob), sending.upload_id)
+                    self._store.abort_multipart_upload(
+                        self._store.get_key(sending.blob_transfer.blob), sending.upload_id
+                    )
                 except ImageError as error:
                     failed.append(error)
         if failed:
@@ -344,7 +353,9 @@ class S3Upload:
                 raise
 
 
-def _transfer(blob: Blob, part: Part, url: str, headers: Mapping[str, str], reference: str) -> dict[str, Any]:
+def _build_transfer(
+    blob: Blob, part: UploadPart, url: str, headers: Mapping[str, str], reference: str
+) -> dict[str, Any]:
     return {
         "digest": blob.digest,
         "media_type": blob.media_type,

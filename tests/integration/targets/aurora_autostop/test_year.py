@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from ansible_collections.daytwo.aws.plugins.module_utils._autostop.model import Cluster
+from ansible_collections.daytwo.aws.plugins.module_utils._autostop.model import AuroraCluster
 from simulation import year
 from simulation.year import DAILY, DEAF, GUARD, WEEKLY, Scenario, broken, simulate
 
@@ -43,7 +43,7 @@ def test_crons_do_not(strategy: str, longest: timedelta) -> None:
 
 def test_a_guard_without_its_retry_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     """The handler says of every message that it is settled: a cluster that is still starting runs until the sweep."""
-    monkeypatch.setattr(year.handler, "settled", lambda *args: True)
+    monkeypatch.setattr(year.handler, "can_delete_message", lambda *args: True)
     assert any("from an event to the stop" in one for one in broken(simulate(SHORT, GUARD)))
 
 
@@ -62,7 +62,7 @@ def test_a_queue_that_gives_up_too_early_fails(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_guard_that_disregards_tags_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(year.run.plan.tags, "hold_of", lambda tags: None)
+    monkeypatch.setattr(year.run.plan.tags, "find_hold", lambda tags: None)
     seen = simulate(replace(SHORT, days=2), GUARD)
     assert any(one.startswith("stopped without being wanted: held-0") for one in broken(seen))
 
@@ -93,9 +93,9 @@ def test_the_short_cut_reads_what_the_wire_does() -> None:
         session = year.botocore.session.get_session()
         short = session.create_client("rds", region_name=year.REGION).describe_db_clusters()["DBClusters"]
     assert len(told[0]) > len(short[0])  # or it was no wire
-    assert [Cluster.parse(one) for one in short] == [Cluster.parse(one) for one in told]
+    assert [AuroraCluster.parse(one) for one in short] == [AuroraCluster.parse(one) for one in told]
     assert {one["Status"] for one in told} == {"available"}
-    assert ("member",) in {Cluster.parse(one).members for one in told}
+    assert ("member",) in {AuroraCluster.parse(one).members for one in told}
 
 
 @pytest.mark.full

@@ -17,7 +17,7 @@ import boto3
 import kubernetes
 import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils import _eks_token, _kubernetes
-from ansible_collections.daytwo.aws.plugins.module_utils._eks_token import Token, Tokens
+from ansible_collections.daytwo.aws.plugins.module_utils._eks_token import EksToken, EksTokenCache
 from integration.targets.testbed_cluster.tokens import ask, identity
 from testbed import Bed, paths
 from testbed.eks import Cluster
@@ -157,7 +157,7 @@ def test_what_fails_is_told_without_a_trace(cluster: Cluster, ansible: Ansible) 
     assert "Traceback" not in told
 
 
-def aged(cluster: _eks_token.Cluster, sts: Any, age: timedelta) -> Token:
+def aged(cluster: _eks_token.EksCluster, sts: Any, age: timedelta) -> EksToken:
     with mock.patch("botocore.auth.get_current_datetime", return_value=datetime.now(timezone.utc) - age):
         return _eks_token.make_token(sts, cluster.identity)
 
@@ -172,17 +172,17 @@ def test_a_client_of_our_modules_works_past_an_expiry(bed: Bed, cluster: Cluster
             aws_secret_access_key=bed.env["AWS_SECRET_ACCESS_KEY"],
         )
 
-    described = _eks_token.describe(client("eks"), cluster.name)
+    described = _eks_token.describe_cluster(client("eks"), cluster.name)
     sts = client("sts", described.region, described.sts_endpoint)
-    made: list[Token] = []
+    made: list[EksToken] = []
 
-    def make() -> Token:
+    def make() -> EksToken:
         # The first one has some seconds left, as after a quarter of an hour's work.
         age = timedelta(minutes=14, seconds=50) if not made else timedelta()
         made.append(aged(described, sts, age))
         return made[-1]
 
-    api = kubernetes.client.CoreV1Api(_kubernetes.for_cluster(described, Tokens(make), str(tmp_path)))
+    api = kubernetes.client.CoreV1Api(_kubernetes.make_cluster_client(described, EksTokenCache(make), str(tmp_path)))
     first = made[0]
     wait_for("the end of the first token", lambda: ask(cluster, first.value, NODES)[0] == 401, 60)
     assert api.list_namespace().items

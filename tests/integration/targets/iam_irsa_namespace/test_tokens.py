@@ -12,7 +12,7 @@ from typing import Any
 import hypothesis
 import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._irsa import policy
-from ansible_collections.daytwo.aws.plugins.module_utils._irsa.model import Provider, Subject
+from ansible_collections.daytwo.aws.plugins.module_utils._irsa.model import OidcProvider, Subject
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._irsa.documents import UNIVERSE, documents
 from integration.targets.iam_irsa_namespace.kit import SERVICE, Account, Cluster, document, value
 from testbed.aws import sts
@@ -28,7 +28,7 @@ def test_the_evaluator_agrees_with_sts_on_random_documents(told: dict[str, Any])
         known: Any = SimpleNamespace(url=provider.issuer, arn=provider.arn)
         token = sts.Token({}, {"sub": subject.value, "aud": [audience]}, b"", b"")
         expected = sts.allows(role, known, token, "it")
-        assert policy.evaluate(told, provider, subject, audience).allowed is expected, f"{subject} for {audience}"
+        assert policy.evaluate(told, provider, subject, audience).is_allowed is expected, f"{subject} for {audience}"
 
 
 def trusts(blue: Cluster, green: Cluster) -> dict[str, dict[str, Any]]:
@@ -71,16 +71,16 @@ def test_real_tokens_right_and_wrong_are_answered_as_the_evaluator_says(account:
     ):
         namespace, service_account = subject.split("/")
         answer = account.answer(name, cluster.issuer.token(namespace, service_account, audience))
-        verdict = policy.evaluate(told[name], Provider(cluster.arn), Subject(value(subject)), audience)
+        verdict = policy.evaluate(told[name], OidcProvider(cluster.arn), Subject(value(subject)), audience)
         if cluster is green and audience == "vault":  # whatever the trust says: the provider does not know it
             assert answer == "InvalidIdentityToken: Incorrect token audience"
-        elif verdict.allowed:
+        elif verdict.is_allowed:
             assert answer == value(subject), f"{name} {subject} of {cluster.name} for {audience}: {verdict}"
         else:
             assert answer == "AccessDenied: Not authorized to perform sts:AssumeRoleWithWebIdentity", (
                 f"{name} {subject} of {cluster.name} for {audience}: {verdict}"
             )
-        answers.add((verdict.allowed, answer.partition(":")[0]))
+        answers.add((verdict.is_allowed, answer.partition(":")[0]))
     assert {allowed for allowed, _answer in answers} == {True, False}
     for token, words in (
         (blue.issuer.token("a", "one", seconds=-1), "ExpiredTokenException"),

@@ -10,7 +10,7 @@ import sys
 
 import boto3
 from ansible_collections.daytwo.aws.plugins.module_utils._irsa import report, run
-from ansible_collections.daytwo.aws.plugins.module_utils._irsa.asked import asked
+from ansible_collections.daytwo.aws.plugins.module_utils._irsa.binding_request import parse_request
 
 
 def main() -> None:
@@ -25,9 +25,9 @@ def main() -> None:
             "namespace": namespace,
             "service_accounts": [name],
         }
-        wanted = run.Wanted((asked(entry, False),), settle=settle)
-        outcome = run.run(run.Clients(client, lambda: None), wanted)
-        print(json.dumps(report.result(outcome)["bindings"][0]), flush=True)
+        wanted = run.IrsaOptions((parse_request(entry, False),), recheck_delay=settle)
+        outcome = run.run(run.IrsaClients(client, lambda: None), wanted)
+        print(json.dumps(report.build_result(outcome)["bindings"][0]), flush=True)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from typing import IO, Any
 
 import pytest
 import yaml
-from ansible_collections.daytwo.aws.plugins.module_utils._image.engine import AHEAD_LABEL
+from ansible_collections.daytwo.aws.plugins.module_utils._image.engine import PRELOADED_LABEL
 from ansible_collections.daytwo.aws.plugins.module_utils._image.model import Bundle
 from testbed import Bed, images, paths, registry
 from testbed.images import BASE, Image, LayerRecipe, Recipe
@@ -413,7 +413,9 @@ class Case:
     def ahead(self, host: str) -> list[str]:
         """What was loaded ahead there since the mark. It is gone again."""
         events = self._events(host)
-        loaded = [e["Actor"]["ID"] for e in events if e["Action"] == "load" and AHEAD_LABEL in e["Actor"]["Attributes"]]
+        loaded = [
+            e["Actor"]["ID"] for e in events if e["Action"] == "load" and PRELOADED_LABEL in e["Actor"]["Attributes"]
+        ]
         assert set(loaded) <= {event["Actor"]["ID"] for event in events if event["Action"] == "delete"}
         return loaded
 
@@ -449,7 +451,7 @@ class Case:
     def staged(self) -> set[str]:
         """The names of our staging folders, by the bundles that our runs have returned."""
         bundles = [t.result["bundle"] for ran in self.runs for t in ran.tasks if t.result.get("bundle")]
-        return {Bundle.parse(bundle).key() for bundle in bundles}
+        return {Bundle.parse(bundle).compute_key() for bundle in bundles}
 
     def staging_key(self, images: Sequence[tuple[str, str]]) -> str:
         """The name of the staging folder for images by tag and config digest, also of a run that was killed."""
@@ -458,7 +460,7 @@ class Case:
             {"reference": tag, "tag": tag, "platform": "linux/amd64", "manifest": None, "config": config, "layers": []}
             for (tag, _dummy), config in zip(images, parts, strict=True)
         ]
-        return str(Bundle.parse({"version": 1, "images": entries}).key())
+        return str(Bundle.parse({"version": 1, "images": entries}).compute_key())
 
     def clean(self) -> None:
         """No image, object or upload of ours is left."""
@@ -491,7 +493,7 @@ def _config_digests(bed: Bed) -> set[str]:
 
 def loaded_ahead(bed: Bed, host: str) -> list[str]:
     """The images there that hold layers until another one comes."""
-    return bed.host(host).docker("image", "ls", "--quiet", "--filter", f"label={AHEAD_LABEL}").stdout.split()
+    return bed.host(host).docker("image", "ls", "--quiet", "--filter", f"label={PRELOADED_LABEL}").stdout.split()
 
 
 def remove_images(bed: Bed, host: str) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from ansible_collections.daytwo.aws.plugins.module_utils._image.push import WAIT_SECONDS
+from ansible_collections.daytwo.aws.plugins.module_utils._image.push import AUTHORIZATION_TIMEOUT_SECONDS
 from integration.targets.image_offline_transfer.kit import PRIVATE, Case
 from integration.targets.image_transport_scp.ground import V1, Ground
 
@@ -35,7 +35,7 @@ def test_in_mid_push(case: Case, ground: Ground) -> None:
     converges(case, ground)
     assert [ground.lines(host) for host in PRIVATE] == [[], []]
     # The source's process has nobody left to tell: it goes when it has waited for them.
-    end = time.monotonic() + WAIT_SECONDS + 30
+    end = time.monotonic() + AUTHORIZATION_TIMEOUT_SECONDS + 30
     while pushing & set(ground.processes("public")):
         assert time.monotonic() < end
         time.sleep(1)
@@ -53,13 +53,13 @@ def test_between_the_offer_and_the_push(case: Case, ground: Ground) -> None:
         run.until("the source has a key", lambda: any(ground.folder("public").glob("push-*/key.public")))
     finally:
         run.kill()
-    end = began + WAIT_SECONDS + 20
+    end = began + AUTHORIZATION_TIMEOUT_SECONDS + 20
     while not any(ground.folder("public").glob("saved-*/blobs/*")):
         assert time.monotonic() < end, "docker has written nothing"
         time.sleep(0.1)
     while ground.folder("public").exists() or ground.processes("public"):
         assert time.monotonic() < end, list(ground.folder("public").iterdir())
         time.sleep(1)
-    assert time.monotonic() - began > WAIT_SECONDS / 2, "it has waited"
+    assert time.monotonic() - began > AUTHORIZATION_TIMEOUT_SECONDS / 2, "it has waited"
     converges(case, ground)
     assert ground.stray() == []

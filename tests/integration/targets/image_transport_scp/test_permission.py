@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from ansible_collections.daytwo.aws.plugins.module_utils._image.receiver import COMMAND, RAW, frame_head
+from ansible_collections.daytwo.aws.plugins.module_utils._image.receiver import COMMAND, RAW, build_frame_head
 from integration.targets.image_offline_transfer.kit import Case
 from integration.targets.image_transport_scp.ground import Ground
 
@@ -22,7 +22,7 @@ TARGET = "private-a"
 DATA = b"a blob of the test"
 DIGEST = "sha256:" + hashlib.sha256(DATA).hexdigest()
 HEAD = {"hex": DIGEST.partition(":")[2], "offset": 0, "length": len(DATA), "size": len(DATA)}
-FRAME = frame_head(RAW, len(DATA)) + DATA
+FRAME = build_frame_head(RAW, len(DATA)) + DATA
 PUSH = json.dumps(HEAD).encode() + b"\n" + FRAME
 
 

@@ -11,7 +11,7 @@ import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._autostop import errors as autostop
 from ansible_collections.daytwo.aws.plugins.module_utils._autostop import rds
 from ansible_collections.daytwo.aws.plugins.module_utils._autostop_guard import service as guard
-from ansible_collections.daytwo.aws.plugins.module_utils._aws_call import ApiError, action_of, call
+from ansible_collections.daytwo.aws.plugins.module_utils._aws_call import ApiError, call_api, get_iam_action
 from ansible_collections.daytwo.aws.plugins.module_utils._irsa import calls as irsa
 from ansible_collections.daytwo.aws.plugins.module_utils._sysctl_nodegroup import aws as sysctl
 from ansible_collections.daytwo.aws.plugins.module_utils._sysctl_nodegroup import errors as sysctl_errors
@@ -47,7 +47,7 @@ class Client:
     ],
 )
 def test_an_operation_is_called_by_botocores_name_for_it(operation: str, method: str) -> None:
-    assert call(Client(), operation, Name="x") == {"method": method, "Name": "x"}
+    assert call_api(Client(), operation, Name="x") == {"method": method, "Name": "x"}
 
 
 SERVICES = ("iam", "sts", "eks", "ec2", "rds", "resourcegroupstaggingapi", "lambda", "sqs", "events")
@@ -58,12 +58,12 @@ def test_the_names_are_botocores(service: str) -> None:
     botocore = pytest.importorskip("botocore")
     session = pytest.importorskip("botocore.session").get_session()
     for operation in session.get_service_model(service).operation_names:
-        assert call(Client(), operation)["method"] == botocore.xform_name(operation), operation
+        assert call_api(Client(), operation)["method"] == botocore.xform_name(operation), operation
 
 
 def test_a_policy_names_cloudwatch_otherwise_than_its_signature_does() -> None:
-    assert action_of(Client("monitoring"), "PutMetricAlarm") == "cloudwatch:PutMetricAlarm"
-    assert action_of(Client("rds"), "StopDBCluster") == "rds:StopDBCluster"
+    assert get_iam_action(Client("monitoring"), "PutMetricAlarm") == "cloudwatch:PutMetricAlarm"
+    assert get_iam_action(Client("rds"), "StopDBCluster") == "rds:StopDBCluster"
 
 
 def failures() -> dict[str, tuple[Exception, str, str]]:
@@ -84,14 +84,14 @@ def failures() -> dict[str, tuple[Exception, str, str]]:
 def test_each_failure_of_a_call_is_told_apart_from_botocore(which: str) -> None:
     error, code, words = failures()[which]
     with pytest.raises(ApiError) as refusal:
-        call(Client(raises=error), "GetRole")
+        call_api(Client(raises=error), "GetRole")
     assert (refusal.value.operation, refusal.value.code) == ("GetRole", code)
     assert words in refusal.value.message
     for one, raised in (
-        (rds.call, autostop.ServiceError),
-        (guard.call, guard.GuardError),
-        (irsa.call, irsa.CallError),
-        (sysctl.call, sysctl_errors.ServiceError),
+        (rds.call_api, autostop.AutostopApiError),
+        (guard.call_api, guard.GuardError),
+        (irsa.call_api, irsa.CallError),
+        (sysctl.call_api, sysctl_errors.SysctlServiceError),
     ):
         with pytest.raises(raised, match=code):
             one(Client(raises=error), "GetRole")
@@ -99,11 +99,11 @@ def test_each_failure_of_a_call_is_told_apart_from_botocore(which: str) -> None:
 
 def test_the_guard_takes_a_missing_thing_for_an_answer_and_names_a_denied_action() -> None:
     error = failures()["refused"][0]
-    assert guard.call(Client(raises=error), "GetRole", missing=("AccessDenied",)) is None
+    assert guard.call_api(Client(raises=error), "GetRole", not_found_codes=("AccessDenied",)) is None
     with pytest.raises(guard.GuardError, match="Allow iam:GetRole to these credentials"):
-        guard.call(Client("iam", error), "GetRole")
+        guard.call_api(Client("iam", error), "GetRole")
 
 
 def test_a_mistake_of_ours_is_not_taken_for_a_refusal() -> None:
     with pytest.raises(TypeError, match="ours"):
-        call(Client(raises=TypeError("ours")), "GetRole")
+        call_api(Client(raises=TypeError("ours")), "GetRole")

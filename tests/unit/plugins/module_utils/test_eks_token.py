@@ -17,7 +17,12 @@ from urllib.parse import parse_qsl, quote, urlsplit
 
 import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils import _eks_token, _kubernetes
-from ansible_collections.daytwo.aws.plugins.module_utils._eks_token import Cluster, ClusterError, Token, Tokens
+from ansible_collections.daytwo.aws.plugins.module_utils._eks_token import (
+    ClusterError,
+    EksCluster,
+    EksToken,
+    EksTokenCache,
+)
 
 boto3 = pytest.importorskip("boto3")
 
@@ -26,11 +31,11 @@ ARN = "arn:aws:eks:eu-central-1:123456789012:cluster/blue"
 PEM = "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n"
 
 
-def cluster(arn: str = ARN, identity: str = "blue", host: str = "https://blue.example.org") -> Cluster:
-    return Cluster(arn.rsplit("/", 1)[1], arn, identity, host, base64.b64encode(PEM.encode()).decode())
+def cluster(arn: str = ARN, identity: str = "blue", host: str = "https://blue.example.org") -> EksCluster:
+    return EksCluster(arn.rsplit("/", 1)[1], arn, identity, host, base64.b64encode(PEM.encode()).decode())
 
 
-def sts(one: Cluster, session: str | None = None) -> Any:
+def sts(one: EksCluster, session: str | None = None) -> Any:
     return boto3.client(
         "sts",
         region_name=one.region,
@@ -41,7 +46,7 @@ def sts(one: Cluster, session: str | None = None) -> Any:
     )
 
 
-def url_of(token: Token) -> str:
+def url_of(token: EksToken) -> str:
     assert token.value.startswith("k8s-aws-v1.")
     coded = token.value.removeprefix("k8s-aws-v1.")
     assert not coded.endswith("=")
@@ -122,14 +127,14 @@ def test_a_partition_that_is_not_known_is_refused() -> None:
 def test_a_token_is_kept_until_three_minutes_before_its_end() -> None:
     now, made = [1000.0], []
 
-    def make() -> Token:
+    def make() -> EksToken:
         made.append(now[0])
-        return Token(f"token-{len(made)}", now[0] + 900)
+        return EksToken(f"token-{len(made)}", now[0] + 900)
 
-    tokens = Tokens(make, clock=lambda: now[0])
+    tokens = EksTokenCache(make, clock=lambda: now[0])
     values = []
     for now[0] in (1000.0, 1700.0, 1720.0, 1721.0, 2440.0, 9000.0):
-        values.append(tokens.current().value)
+        values.append(tokens.get_token().value)
     assert values == ["token-1", "token-1", "token-1", "token-2", "token-2", "token-3"]
     assert made == [1000.0, 1721.0, 9000.0]
 
@@ -153,7 +158,7 @@ class Eks:
 
 
 def test_a_cluster_is_described() -> None:
-    one = _eks_token.describe(Eks(), "blue")
+    one = _eks_token.describe_cluster(Eks(), "blue")
     assert (one.name, one.arn, one.identity, one.host, one.ca_pem) == (
         "blue",
         ARN,
@@ -162,7 +167,7 @@ def test_a_cluster_is_described() -> None:
         PEM,
     )
     assert one.issuer == "https://oidc.eks.eu-central-1.amazonaws.com/id/AB"
-    assert _eks_token.describe(Eks(id="11-22"), "blue").identity == "11-22"  # a local cluster on an Outpost
+    assert _eks_token.describe_cluster(Eks(id="11-22"), "blue").identity == "11-22"  # a local cluster on an Outpost
 
 
 @pytest.mark.parametrize(
@@ -175,10 +180,10 @@ def test_a_cluster_is_described() -> None:
 )
 def test_what_is_not_there_yet_is_named(told: dict[str, Any], words: str, tmp_path: Path) -> None:
     pytest.importorskip("kubernetes")
-    one = _eks_token.describe(Eks(**told), "blue")
+    one = _eks_token.describe_cluster(Eks(**told), "blue")
     assert one.issuer  # which is all that some need
     with pytest.raises(ClusterError, match=words):
-        _kubernetes.for_cluster(one, Tokens(lambda: Token("token", 0)), str(tmp_path))
+        _kubernetes.make_cluster_client(one, EksTokenCache(lambda: EksToken("token", 0)), str(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -197,7 +202,7 @@ def test_a_refusal_is_told_with_its_way_out(code: str, words: str) -> None:
             raise ClientError({"Error": {"Code": code, "Message": "no"}}, "DescribeCluster")
 
     with pytest.raises(ClusterError, match=f"DescribeCluster of blue: {code}: no. {words}"):
-        _eks_token.describe(Refusing(), "blue")
+        _eks_token.describe_cluster(Refusing(), "blue")
 
 
 @pytest.fixture
@@ -232,13 +237,13 @@ def test_a_client_works_past_an_expiry(server: tuple[str, set[str], list[str]], 
     host, good, asked = server
     now, made = [0.0], []
 
-    def make() -> Token:
+    def make() -> EksToken:
         made.append(f"token-{len(made)}")
         good.clear()
         good.add(made[-1])  # the one before has expired
-        return Token(made[-1], now[0] + 900)
+        return EksToken(made[-1], now[0] + 900)
 
-    api = _kubernetes.for_cluster(cluster(host=host), Tokens(make, clock=lambda: now[0]), str(tmp_path))
+    api = _kubernetes.make_cluster_client(cluster(host=host), EksTokenCache(make, clock=lambda: now[0]), str(tmp_path))
     version = kubernetes.client.VersionApi(api)
     for now[0] in (0.0, 600.0, 899.0, 1700.0, 90000.0):
         assert version.get_code().git_version == "v1.34.4"
@@ -246,7 +251,7 @@ def test_a_client_works_past_an_expiry(server: tuple[str, set[str], list[str]], 
 
 
 def test_the_authority_is_one_file_for_its_owner_alone(tmp_path: Path) -> None:
-    paths = {_kubernetes.ca_file(PEM, str(tmp_path)) for _time in range(2)}
+    paths = {_kubernetes.write_ca_file(PEM, str(tmp_path)) for _time in range(2)}
     assert [str(path) for path in tmp_path.iterdir()] == list(paths)
     assert Path(paths.pop()).read_text() == PEM
 
@@ -257,11 +262,11 @@ def test_a_cluster_without_a_name_is_no_other_cluster(tmp_path: Path) -> None:
         with pytest.raises(ClusterError, match="cluster's name is empty"):
             _kubernetes.connect(given, lambda *_names, **_more: None, str(tmp_path))
     with pytest.raises(ClusterError, match="cluster's name is empty"):
-        _eks_token.describe(None, "")
+        _eks_token.describe_cluster(None, "")
 
 
 def test_a_kubeconfig_that_does_not_serve_is_named(tmp_path: Path) -> None:
     pytest.importorskip("kubernetes")
     path = tmp_path / "none"
     with pytest.raises(ClusterError, match=f"No cluster by kubeconfig {path}, context c: "):
-        _kubernetes.for_kubeconfig(str(path), "c")
+        _kubernetes.make_kubeconfig_client(str(path), "c")

@@ -9,7 +9,7 @@ from typing import Any, Callable
 
 import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._autostop import rds
-from ansible_collections.daytwo.aws.plugins.module_utils._autostop.model import Wanted
+from ansible_collections.daytwo.aws.plugins.module_utils._autostop.model import AutostopOptions
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._autostop.things import NOW, PREFIX, YES
 
 CLUSTERS, INSTANCES, EVENTS = "describe_db_clusters", "describe_db_instances", "describe_events"
@@ -51,30 +51,42 @@ MEMBERS = {"DBClusterMembers": [{"DBInstanceIdentifier": "orders-1"}]}
 @pytest.mark.parametrize(
     ("found", "wanted", "calls"),
     [
-        (None, Wanted(), {CLUSTERS: 1}),
-        (cluster(tags={}), Wanted(), {CLUSTERS: 1}),
+        (None, AutostopOptions(), {CLUSTERS: 1}),
+        (cluster(tags={}), AutostopOptions(), {CLUSTERS: 1}),
         # Off already, held, not stoppable, not available yet: nothing else could change that.
-        (cluster(Status="stopped"), Wanted(finish_maintenance=True, sweep_policy="auto_started_only"), {CLUSTERS: 1}),
-        (cluster(Status="starting"), Wanted(finish_maintenance=True, sweep_policy="auto_started_only"), {CLUSTERS: 1}),
-        (cluster(EngineMode="serverless"), Wanted(sweep_policy="auto_started_only"), {CLUSTERS: 1}),
-        (cluster(tags={**YES, "autostop-until": "2040-01-01"}), Wanted(finish_maintenance=True), {CLUSTERS: 1}),
-        (cluster(), Wanted(exclude=("orders",)), {CLUSTERS: 1}),
-        (cluster(Status="stopped", GlobalClusterIdentifier="g"), Wanted(), {CLUSTERS: 1}),
+        (
+            cluster(Status="stopped"),
+            AutostopOptions(finish_maintenance=True, sweep_policy="auto_started_only"),
+            {CLUSTERS: 1},
+        ),
+        (
+            cluster(Status="starting"),
+            AutostopOptions(finish_maintenance=True, sweep_policy="auto_started_only"),
+            {CLUSTERS: 1},
+        ),
+        (cluster(EngineMode="serverless"), AutostopOptions(sweep_policy="auto_started_only"), {CLUSTERS: 1}),
+        (
+            cluster(tags={**YES, "autostop-until": "2040-01-01"}),
+            AutostopOptions(finish_maintenance=True),
+            {CLUSTERS: 1},
+        ),
+        (cluster(), AutostopOptions(exclude=("orders",)), {CLUSTERS: 1}),
+        (cluster(Status="stopped", GlobalClusterIdentifier="g"), AutostopOptions(), {CLUSTERS: 1}),
         # It would be stopped.
-        (cluster(), Wanted(), CANDIDATE),
-        (cluster(), Wanted(sweep_policy="auto_started_only"), {**CANDIDATE, EVENTS: 1}),
-        (cluster(GlobalClusterIdentifier="g"), Wanted(), {**CANDIDATE, GLOBAL: 1}),
+        (cluster(), AutostopOptions(), CANDIDATE),
+        (cluster(), AutostopOptions(sweep_policy="auto_started_only"), {**CANDIDATE, EVENTS: 1}),
+        (cluster(GlobalClusterIdentifier="g"), AutostopOptions(), {**CANDIDATE, GLOBAL: 1}),
         # A tag may stand on an instance only where there is one, and the cluster does not say it already.
-        (cluster(**MEMBERS), Wanted(), CANDIDATE),
-        (cluster(Status="stopped", **MEMBERS), Wanted(), {CLUSTERS: 1}),
-        (cluster(tags={}, **MEMBERS), Wanted(), {CLUSTERS: 1, INSTANCES: 1}),
-        (cluster(tags={}, **MEMBERS), Wanted(exclude=("orders",)), {CLUSTERS: 1}),
-        (cluster(tags={}, **MEMBERS), Wanted(clusters=("other",)), {CLUSTERS: 1}),
-        (cluster(Status="stopped", **MEMBERS), Wanted(migrate_tags=True), {CLUSTERS: 1, INSTANCES: 1}),
-        (cluster(Status="stopped"), Wanted(include_instances=True), {CLUSTERS: 1, INSTANCES: 1}),
+        (cluster(**MEMBERS), AutostopOptions(), CANDIDATE),
+        (cluster(Status="stopped", **MEMBERS), AutostopOptions(), {CLUSTERS: 1}),
+        (cluster(tags={}, **MEMBERS), AutostopOptions(), {CLUSTERS: 1, INSTANCES: 1}),
+        (cluster(tags={}, **MEMBERS), AutostopOptions(exclude=("orders",)), {CLUSTERS: 1}),
+        (cluster(tags={}, **MEMBERS), AutostopOptions(clusters=("other",)), {CLUSTERS: 1}),
+        (cluster(Status="stopped", **MEMBERS), AutostopOptions(migrate_tags=True), {CLUSTERS: 1, INSTANCES: 1}),
+        (cluster(Status="stopped"), AutostopOptions(include_instances=True), {CLUSTERS: 1, INSTANCES: 1}),
     ],
 )
-def test_what_is_read(found: Any, wanted: Wanted, calls: dict[str, int]) -> None:
+def test_what_is_read(found: Any, wanted: AutostopOptions, calls: dict[str, int]) -> None:
     client = Client([found] if found else [])
     rds.observe(client, wanted, "eu-central-1", NOW)
     assert client.calls == calls

@@ -12,7 +12,7 @@ from typing import Any, Optional
 import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils import _aws_call
 from ansible_collections.daytwo.aws.plugins.module_utils._autostop import fleet, handler, plan, run
-from ansible_collections.daytwo.aws.plugins.module_utils._autostop.model import Wanted, stamp
+from ansible_collections.daytwo.aws.plugins.module_utils._autostop.model import AutostopOptions, format_timestamp
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._autostop.things import (
     NOW,
     PREFIX,
@@ -24,12 +24,12 @@ from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._autostop.th
 REGION = "eu-central-1"
 HOUR = timedelta(hours=1)
 WEEK = timedelta(days=7)
-SWEEP = {"source": "aws.events", "detail-type": "Scheduled Event", "time": stamp(NOW), "detail": {}}
+SWEEP = {"source": "aws.events", "detail-type": "Scheduled Event", "time": format_timestamp(NOW), "detail": {}}
 
 
 def started(arn: str, event_id: str = "RDS-EVENT-0153", ago: timedelta = timedelta()) -> dict[str, Any]:
     detail = {"EventID": event_id, "SourceArn": arn, "SourceType": "CLUSTER"}
-    return {"source": "aws.rds", "time": stamp(NOW - ago), "detail": detail}
+    return {"source": "aws.rds", "time": format_timestamp(NOW - ago), "detail": detail}
 
 
 def batch(*bodies: Any) -> dict[str, Any]:
@@ -95,17 +95,19 @@ class Rds:
 
 @pytest.fixture(autouse=True)
 def errors(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_aws_call, "FAILURES", (RefusedError,))
+    monkeypatch.setattr(_aws_call, "CLIENT_ERRORS", (RefusedError,))
 
 
 def arn(name: str) -> str:
     return f"{PREFIX}:cluster:{name}"
 
 
-def kept(client: Rds, *bodies: Any, wanted: Optional[Wanted] = None, told: Optional[list[Any]] = None) -> list[str]:
+def kept(
+    client: Rds, *bodies: Any, wanted: Optional[AutostopOptions] = None, told: Optional[list[Any]] = None
+) -> list[str]:
     """The messages that stay of a batch."""
     lines: list[Any] = [] if told is None else told
-    answer = handler.answer(batch(*bodies), wanted or Wanted(), client, REGION, Clock(), lines.append)
+    answer = handler.handle_batch(batch(*bodies), wanted or AutostopOptions(), client, REGION, Clock(), lines.append)
     json.dumps(lines)
     return [one["itemIdentifier"] for one in answer["batchItemFailures"]]
 
@@ -177,8 +179,8 @@ def test_a_batch_reads_once_and_settles_each_message_by_its_own() -> None:
     assert by_name["off"]["kept"] == []
 
 
-@pytest.mark.parametrize("wanted", [Wanted(exclude=("orders",)), Wanted(clusters=("other",))])
-def test_events_about_what_is_out_of_scope_take_no_call(wanted: Wanted) -> None:
+@pytest.mark.parametrize("wanted", [AutostopOptions(exclude=("orders",)), AutostopOptions(clusters=("other",))])
+def test_events_about_what_is_out_of_scope_take_no_call(wanted: AutostopOptions) -> None:
     client = Rds(orders={})
     assert kept(client, started(arn("orders")), wanted=wanted) == []
     assert client.calls == {}
@@ -204,7 +206,7 @@ def test_a_stop_that_is_refused_keeps_its_message() -> None:
         "no JSON",
         "{}",
         "[]",
-        {"source": "aws.ec2", "time": stamp(NOW), "detail": {}},
+        {"source": "aws.ec2", "time": format_timestamp(NOW), "detail": {}},
         {**started(arn("orders")), "time": "today"},
         started("orders"),
     ],
@@ -217,8 +219,8 @@ def test_what_is_no_event_of_ours_is_kept_and_told(body: Any) -> None:
     assert client.clusters["orders"]["status"] == "stopping"
 
 
-def outcome(status: str, found: str, after: str, planned: str = "changed") -> run.Outcome:
-    return run.Outcome(plan.Decision(cluster(status=found), planned, ""), status, "", after)
+def outcome(status: str, found: str, after: str, planned: str = "changed") -> run.DatabaseOutcome:
+    return run.DatabaseOutcome(plan.AutostopDecision(cluster(status=found), planned, ""), status, "", after)
 
 
 @pytest.mark.parametrize(
@@ -235,19 +237,21 @@ def outcome(status: str, found: str, after: str, planned: str = "changed") -> ru
     ],
 )
 def test_what_settles_a_sweep(status: str, found: str, after: str, planned: str, gone: bool) -> None:
-    assert handler.settled(outcome(status, found, after, planned), None, NOW) is gone
+    assert handler.can_delete_message(outcome(status, found, after, planned), None, NOW) is gone
 
 
 def test_an_event_of_an_instance_is_about_that_instance() -> None:
-    message = handler.parse({"messageId": "m", "body": json.dumps(started(instance("alone").arn))})
-    narrowed = handler.narrow(Wanted(include_instances=True), [message])
+    message = handler.parse_record({"messageId": "m", "body": json.dumps(started(instance("alone").arn))})
+    narrowed = handler.narrow_options(AutostopOptions(include_instances=True), [message])
     assert narrowed
     assert narrowed.clusters == (f"{PREFIX}:db:alone",)
 
 
 def test_the_options_are_the_modules_own() -> None:
-    assert handler.wanted_of("{}") == Wanted()
+    assert handler.parse_options("{}") == AutostopOptions()
     given = '{"tag_key": "off", "tag_values": ["x"], "sweep_policy": "auto_started_only", "exclude": ["a"]}'
-    assert handler.wanted_of(given) == Wanted("off", ("x",), exclude=("a",), sweep_policy="auto_started_only")
+    assert handler.parse_options(given) == AutostopOptions(
+        "off", ("x",), exclude=("a",), sweep_policy="auto_started_only"
+    )
     with pytest.raises(fleet.OptionError, match="tag_keys"):
-        handler.wanted_of('{"tag_keys": "off"}')
+        handler.parse_options('{"tag_keys": "off"}')

@@ -8,13 +8,13 @@ from typing import Any, Optional
 import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._autostop import eligibility, plan, tags
 from ansible_collections.daytwo.aws.plugins.module_utils._autostop.model import (
-    Cluster,
-    Instance,
-    Maintenance,
-    View,
-    Wanted,
+    AuroraCluster,
+    AutostopOptions,
+    DbInstance,
+    MaintenanceAction,
+    RegionState,
 )
-from ansible_collections.daytwo.aws.plugins.module_utils._autostop.plan import Progress
+from ansible_collections.daytwo.aws.plugins.module_utils._autostop.plan import StopProgress
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._autostop.things import (
     NOW,
     PREFIX,
@@ -27,14 +27,14 @@ from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._autostop.th
 ELSEWHERE = "arn:aws:rds:us-west-2:123456789012:cluster:copy"
 
 
-def view(*databases: Any, **more: Any) -> View:
-    instances = tuple(one for one in databases if isinstance(one, Instance))
-    clusters = tuple(one for one in databases if isinstance(one, Cluster))
-    return View("eu-central-1", clusters, instances or None, **more)
+def view(*databases: Any, **more: Any) -> RegionState:
+    instances = tuple(one for one in databases if isinstance(one, DbInstance))
+    clusters = tuple(one for one in databases if isinstance(one, AuroraCluster))
+    return RegionState("eu-central-1", clusters, instances or None, **more)
 
 
-def decided(*databases: Any, wanted: Optional[Wanted] = None, **more: Any) -> dict[str, plan.Decision]:
-    found = plan.decide(wanted or Wanted(), view(*databases, **more), NOW)
+def decided(*databases: Any, wanted: Optional[AutostopOptions] = None, **more: Any) -> dict[str, plan.AutostopDecision]:
+    found = plan.decide(wanted or AutostopOptions(), view(*databases, **more), NOW)
     return {decision.database.name: decision for decision in found}
 
 
@@ -64,7 +64,7 @@ def test_kinds_of_clusters_that_are_never_stopped(
     changes: dict[str, Any], seen: dict[str, Any], kind: Optional[str]
 ) -> None:
     decision = decided(cluster(**changes), **seen)["orders"]
-    assert decision.obstacle == kind
+    assert decision.ineligibility_reason == kind
     assert decision.status == ("skipped" if kind else "changed")
 
 
@@ -81,13 +81,15 @@ def test_kinds_of_clusters_that_are_never_stopped(
     ],
 )
 def test_kinds_of_instances_that_are_never_stopped(changes: dict[str, Any], kind: Optional[str]) -> None:
-    decision = decided(instance(**changes), wanted=Wanted(include_instances=True))["alone"]
-    assert decision.obstacle == kind
+    decision = decided(instance(**changes), wanted=AutostopOptions(include_instances=True))["alone"]
+    assert decision.ineligibility_reason == kind
 
 
 def test_each_kind_has_words_and_a_way_out_of_its_own() -> None:
-    assert len({one.words for one in eligibility.OBSTACLES.values()}) == len(eligibility.OBSTACLES)
-    assert all(one.mend.endswith(".") for one in eligibility.OBSTACLES.values())
+    assert len({one.text for one in eligibility.INELIGIBILITY_REASONS.values()}) == len(
+        eligibility.INELIGIBILITY_REASONS
+    )
+    assert all(one.remediation.endswith(".") for one in eligibility.INELIGIBILITY_REASONS.values())
 
 
 def test_an_ineligible_cluster_that_is_off_needs_no_excuse() -> None:
@@ -102,19 +104,19 @@ def test_untagged_clusters_are_not_even_mentioned() -> None:
 
 
 def test_names_narrow_by_identifier_or_arn_and_tags_still_decide() -> None:
-    wanted = Wanted(clusters=("ORDERS", f"{PREFIX}:cluster:plain"))
+    wanted = AutostopOptions(clusters=("ORDERS", f"{PREFIX}:cluster:plain"))
     found = decided(cluster(), cluster("plain", tags={}), cluster("billing"), wanted=wanted)
     assert {name: one.status for name, one in found.items()} == {"orders": "changed", "plain": "skipped"}
 
 
 def test_an_arn_of_another_region_names_nothing_here() -> None:
     arn = f"{PREFIX}:cluster:orders".replace("eu-central-1", "us-west-2")
-    assert decided(cluster(), wanted=Wanted(clusters=(arn,))) == {}
-    assert decided(cluster(), wanted=Wanted(exclude=(arn,)))["orders"].stops
+    assert decided(cluster(), wanted=AutostopOptions(clusters=(arn,))) == {}
+    assert decided(cluster(), wanted=AutostopOptions(exclude=(arn,)))["orders"].has_stop_step
 
 
 def test_excluded_wins_over_everything() -> None:
-    wanted = Wanted(clusters=("orders",), exclude=("orders",), migrate_tags=True)
+    wanted = AutostopOptions(clusters=("orders",), exclude=("orders",), migrate_tags=True)
     decision = decided(cluster(tags={}, members=("m",)), member("m", "orders"), wanted=wanted)["orders"]
     assert (decision.status, decision.steps) == ("skipped", ())
 
@@ -139,8 +141,8 @@ def test_excluded_wins_over_everything() -> None:
 )
 def test_a_hold_keeps_a_cluster_running(value: str, held: bool) -> None:
     decision = decided(cluster(tags={**YES, "autostop-until": value}))["orders"]
-    assert decision.stops is not held
-    assert bool(decision.warnings) is (tags.parse_moment(value) is None)
+    assert decision.has_stop_step is not held
+    assert bool(decision.warnings) is (tags.parse_timestamp(value) is None)
 
 
 def test_a_hold_by_another_spelling_holds_and_warns() -> None:
@@ -161,21 +163,21 @@ def test_a_held_cluster_that_starts_is_held_and_not_pending() -> None:
     ("tagged", "says"),
     [
         ({"autostop": "yes"}, tags.MATCH),
-        ({"autostop": "Yes"}, tags.NEAR),
-        ({"autostop": " yes"}, tags.NEAR),
-        ({"autostop": "true"}, tags.NEAR),
+        ({"autostop": "Yes"}, tags.MISMATCH),
+        ({"autostop": " yes"}, tags.MISMATCH),
+        ({"autostop": "true"}, tags.MISMATCH),
         ({"autostop": "no"}, tags.OTHER),
         ({"autostop": ""}, tags.OTHER),
-        ({"AutoStop": "yes"}, tags.NEAR),
-        ({"auto-stop": "yes"}, tags.NEAR),
+        ({"AutoStop": "yes"}, tags.MISMATCH),
+        ({"auto-stop": "yes"}, tags.MISMATCH),
         ({"auto-stop": "no"}, tags.NONE),
         ({"autostop-until": "2030-01-01"}, tags.NONE),
         ({}, tags.NONE),
     ],
 )
 def test_tags_match_exactly_and_near_misses_are_seen(tagged: dict[str, str], says: str) -> None:
-    assert tags.read(tagged, Wanted()).says == says
-    assert any(one.stops for one in decided(cluster(tags=tagged)).values()) is (says == tags.MATCH)
+    assert tags.match_tags(tagged, AutostopOptions()).kind == says
+    assert any(one.has_stop_step for one in decided(cluster(tags=tagged)).values()) is (says == tags.MATCH)
 
 
 # Tags on members
@@ -193,7 +195,7 @@ def test_a_tag_moves_with_its_hold() -> None:
     """Else the move would stop a database that is held."""
     held = {**YES, "autostop-until": "2030-01-01"}
     found = decided(
-        cluster(tags={}, members=("m",)), member("m", "orders", tags=held), wanted=Wanted(migrate_tags=True)
+        cluster(tags={}, members=("m",)), member("m", "orders", tags=held), wanted=AutostopOptions(migrate_tags=True)
     )["orders"]
     assert [step.action for step in found.steps] == ["tag_cluster", "untag_instance"]
     assert found.steps[0].after == {"tags": held}
@@ -205,7 +207,9 @@ def test_a_hold_alone_moves_as_well_and_holds() -> None:
     """The cluster has the tag, and somebody put the hold where it does nothing."""
     held = {"autostop-until": "2030-01-01"}
     found = decided(
-        cluster(members=("m",)), member("m", "orders", tags={**held, "team": "shop"}), wanted=Wanted(migrate_tags=True)
+        cluster(members=("m",)),
+        member("m", "orders", tags={**held, "team": "shop"}),
+        wanted=AutostopOptions(migrate_tags=True),
     )["orders"]
     assert [step.action for step in found.steps] == ["tag_cluster", "untag_instance"]
     assert found.steps[0].after == found.steps[1].before == {"tags": held}
@@ -215,7 +219,7 @@ def test_a_hold_alone_moves_as_well_and_holds() -> None:
 def test_a_hold_alone_stays_where_the_cluster_is_not_tagged() -> None:
     held = {"autostop-until": "2030-01-01"}
     seen = cluster(tags={}, members=("m",)), member("m", "orders", tags=held)
-    assert decided(*seen, wanted=Wanted(migrate_tags=True)) == {}
+    assert decided(*seen, wanted=AutostopOptions(migrate_tags=True)) == {}
 
 
 @pytest.mark.parametrize(
@@ -231,21 +235,21 @@ def test_a_hold_alone_stays_where_the_cluster_is_not_tagged() -> None:
 def test_contradictions_move_nothing(on_cluster: dict[str, str], on_members: list[dict[str, str]]) -> None:
     names = [f"m{number}" for number in range(len(on_members))]
     members = [member(name, "orders", tags=tagged) for name, tagged in zip(names, on_members)]
-    found = decided(cluster(tags=on_cluster, members=tuple(names)), *members, wanted=Wanted(migrate_tags=True))[
-        "orders"
-    ]
+    found = decided(
+        cluster(tags=on_cluster, members=tuple(names)), *members, wanted=AutostopOptions(migrate_tags=True)
+    )["orders"]
     assert (found.status, found.steps) == ("skipped", ())
     assert "contradict" in found.reason
     assert "m0 says" in found.reason
 
 
 def test_what_the_cluster_says_too_only_comes_off_the_member() -> None:
-    found = decided(cluster(members=("m",)), member("m", "orders"), wanted=Wanted(migrate_tags=True))["orders"]
+    found = decided(cluster(members=("m",)), member("m", "orders"), wanted=AutostopOptions(migrate_tags=True))["orders"]
     assert [step.action for step in found.steps] == ["untag_instance", "stop"]
 
 
 def test_members_are_told_about_with_their_cluster_only() -> None:
-    found = decided(cluster(members=("m",)), member("m", "orders"), wanted=Wanted(include_instances=True))
+    found = decided(cluster(members=("m",)), member("m", "orders"), wanted=AutostopOptions(include_instances=True))
     assert list(found) == ["orders"]
 
 
@@ -255,19 +259,19 @@ def test_members_are_told_about_with_their_cluster_only() -> None:
 @pytest.mark.parametrize(
     ("databases", "wanted", "expected"),
     [
-        ([cluster()], Wanted(), False),
-        ([cluster(members=("m",))], Wanted(), False),
-        ([cluster(tags={})], Wanted(), False),
-        ([cluster(tags={}, members=("m",))], Wanted(), True),
-        ([cluster(tags={}, members=("m",), engine="neptune")], Wanted(), False),
-        ([cluster(tags={}, members=("m",))], Wanted(exclude=("orders",)), False),
-        ([cluster(tags={}, members=("m",))], Wanted(clusters=("other",)), False),
-        ([cluster(members=("m",))], Wanted(migrate_tags=True), True),
-        ([], Wanted(include_instances=True), True),
+        ([cluster()], AutostopOptions(), False),
+        ([cluster(members=("m",))], AutostopOptions(), False),
+        ([cluster(tags={})], AutostopOptions(), False),
+        ([cluster(tags={}, members=("m",))], AutostopOptions(), True),
+        ([cluster(tags={}, members=("m",), engine="neptune")], AutostopOptions(), False),
+        ([cluster(tags={}, members=("m",))], AutostopOptions(exclude=("orders",)), False),
+        ([cluster(tags={}, members=("m",))], AutostopOptions(clusters=("other",)), False),
+        ([cluster(members=("m",))], AutostopOptions(migrate_tags=True), True),
+        ([], AutostopOptions(include_instances=True), True),
     ],
 )
 def test_instances_are_read_only_where_a_tag_may_stand_on_one(
-    databases: list[Cluster], wanted: Wanted, expected: bool
+    databases: list[AuroraCluster], wanted: AutostopOptions, expected: bool
 ) -> None:
     assert plan.needs_instances(wanted, databases) is expected
 
@@ -279,17 +283,21 @@ def test_nothing_more_is_read_where_nothing_would_be_stopped() -> None:
         cluster("plain", tags={}, global_cluster="world"),
         cluster("held", tags={**YES, "autostop-until": "2030-01-01"}),
     ]
-    strict = Wanted(sweep_policy="auto_started_only", finish_maintenance=True)
-    assert plan.needs(strict, view(*everything), NOW) == plan.Needs()
+    strict = AutostopOptions(sweep_policy="auto_started_only", finish_maintenance=True)
+    assert plan.find_missing_readings(strict, view(*everything), NOW) == plan.MissingReadings()
 
 
 def test_what_a_candidate_needs_is_read_once() -> None:
-    strict = Wanted(sweep_policy="auto_started_only", include_instances=True)
+    strict = AutostopOptions(sweep_policy="auto_started_only", include_instances=True)
     first = view(cluster(global_cluster="world"), instance())
-    assert plan.needs(strict, first, NOW) == plan.Needs(True, True, True, ("cluster", "instance"))
-    assert plan.needs(Wanted(), view(cluster()), NOW) == plan.Needs(False, True, True, ())
+    assert plan.find_missing_readings(strict, first, NOW) == plan.MissingReadings(
+        True, True, True, ("cluster", "instance")
+    )
+    assert plan.find_missing_readings(AutostopOptions(), view(cluster()), NOW) == plan.MissingReadings(
+        False, True, True, ()
+    )
     read = view(cluster(), blue_green=frozenset(), maintenance={}, starts={})
-    assert plan.needs(strict, read, NOW) == plan.Needs()
+    assert plan.find_missing_readings(strict, read, NOW) == plan.MissingReadings()
 
 
 # Policies
@@ -300,13 +308,13 @@ def test_what_a_candidate_needs_is_read_once() -> None:
 )
 def test_only_what_aws_started_is_swept(starts: dict[str, str], status: str) -> None:
     by_arn = {f"{PREFIX}:cluster:{name}": how for name, how in starts.items()}
-    wanted = Wanted(sweep_policy="auto_started_only")
+    wanted = AutostopOptions(sweep_policy="auto_started_only")
     assert decided(cluster(), wanted=wanted, starts=by_arn)["orders"].status == status
 
 
 def test_what_could_not_be_read_is_not_taken_for_permission() -> None:
     unread = {"DescribeEvents": "denied", "DescribePendingMaintenanceActions": "denied"}
-    for wanted in (Wanted(sweep_policy="auto_started_only"), Wanted(finish_maintenance=True)):
+    for wanted in (AutostopOptions(sweep_policy="auto_started_only"), AutostopOptions(finish_maintenance=True)):
         assert decided(cluster(), wanted=wanted, unread=unread)["orders"].status == "failed"
     assert decided(cluster(), unread=unread)["orders"].status == "changed"
 
@@ -321,9 +329,12 @@ def test_what_could_not_be_read_is_not_taken_for_permission() -> None:
     ],
 )
 def test_maintenance_that_is_due_runs_first(applies: Optional[datetime], status: str) -> None:
-    maintenance = {f"{PREFIX}:db:m": (Maintenance("system-update", "", applies),)}
+    maintenance = {f"{PREFIX}:db:m": (MaintenanceAction("system-update", "", applies),)}
     aurora = cluster(members=("m",))
-    assert decided(aurora, wanted=Wanted(finish_maintenance=True), maintenance=maintenance)["orders"].status == status
+    assert (
+        decided(aurora, wanted=AutostopOptions(finish_maintenance=True), maintenance=maintenance)["orders"].status
+        == status
+    )
     reported = decided(aurora, maintenance=maintenance)["orders"]
     assert reported.status == "changed"
     assert reported.maintenance[0].action == "system-update"
@@ -345,16 +356,16 @@ def test_maintenance_that_is_due_runs_first(applies: Optional[datetime], status:
     ],
 )
 def test_stopped_counts_after_stopping_alone(readings: list[str], verdict: Optional[str]) -> None:
-    progress = Progress(NOW)
+    progress = StopProgress(NOW)
     for status in readings:
-        assert progress.verdict is None
-        progress = progress.after(status, None)
-    assert progress.verdict == verdict
+        assert progress.result is None
+        progress = progress.add_status(status, None)
+    assert progress.result == verdict
 
 
 def test_a_restart_time_of_this_stop_proves_it_too() -> None:
-    assert Progress(NOW).after("stopped", NOW + timedelta(days=7)).verdict == "stopped"
-    assert Progress(NOW).after("stopped", NOW + timedelta(days=1)).verdict is None
+    assert StopProgress(NOW).add_status("stopped", NOW + timedelta(days=7)).result == "stopped"
+    assert StopProgress(NOW).add_status("stopped", NOW + timedelta(days=1)).result is None
 
 
 # Answers of AWS
@@ -362,7 +373,7 @@ def test_a_restart_time_of_this_stop_proves_it_too() -> None:
 
 def test_clusters_are_read_from_an_answer_with_and_without_its_optional_fields() -> None:
     restart = datetime(2026, 12, 1, tzinfo=timezone.utc)
-    full = Cluster.parse(
+    full = AuroraCluster.parse(
         {
             "DBClusterArn": f"{PREFIX}:cluster:orders",
             "DBClusterIdentifier": "orders",
@@ -385,6 +396,6 @@ def test_clusters_are_read_from_an_answer_with_and_without_its_optional_fields()
         replicas=(ELSEWHERE,),
         automatic_restart_time=restart,
     )
-    bare = Cluster.parse({"DBClusterArn": f"{PREFIX}:cluster:orders", "DBClusterIdentifier": "orders"})
+    bare = AuroraCluster.parse({"DBClusterArn": f"{PREFIX}:cluster:orders", "DBClusterIdentifier": "orders"})
     assert bare == cluster(engine="", status="", tags={})
-    assert full.member_arn("m") == f"{PREFIX}:db:m"
+    assert full.get_member_arn("m") == f"{PREFIX}:db:m"

@@ -11,8 +11,8 @@ from typing import Any, Callable, Optional
 import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils import _aws_call
 from ansible_collections.daytwo.aws.plugins.module_utils._autostop import fleet, plan, rds, report, run
-from ansible_collections.daytwo.aws.plugins.module_utils._autostop.errors import ServiceError
-from ansible_collections.daytwo.aws.plugins.module_utils._autostop.model import View, Wanted
+from ansible_collections.daytwo.aws.plugins.module_utils._autostop.errors import AutostopApiError
+from ansible_collections.daytwo.aws.plugins.module_utils._autostop.model import AutostopOptions, RegionState
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._autostop.things import NOW, PREFIX, cluster, member
 
 REGION = "eu-central-1"
@@ -28,7 +28,7 @@ class RefusedError(Exception):
 
 @pytest.fixture(autouse=True)
 def errors(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_aws_call, "FAILURES", (RefusedError,))
+    monkeypatch.setattr(_aws_call, "CLIENT_ERRORS", (RefusedError,))
 
 
 class Rds:
@@ -85,8 +85,8 @@ class Clock(run.Clock):
         self.time += timedelta(seconds=seconds)
 
 
-def outcome(client: Any, waiting: Optional[run.Waiting] = None, act: bool = True) -> run.RegionOutcome:
-    return run.region(client, Wanted(wait=bool(waiting)), REGION, Clock(), act, waiting)
+def outcome(client: Any, waiting: Optional[run.WaitOptions] = None, act: bool = True) -> run.RegionOutcome:
+    return run.run_region(client, AutostopOptions(wait=bool(waiting)), REGION, Clock(), act, waiting)
 
 
 def statuses(one: run.RegionOutcome) -> dict[str, str]:
@@ -97,7 +97,7 @@ def test_one_that_raises_ends_none_of_the_others() -> None:
     client = Rds(a=["available", "stopping"], b=["available"], c=["available", "stopping"])
     client.refusals["b"] = RefusedError("InternalFailure", "try later")
     seen = outcome(client)
-    told = report.result([seen])
+    told = report.build_result([seen])
     assert statuses(seen) == {"a": "changed", "b": "failed", "c": "changed"}
     assert (told["failed"], told["changed"]) == (True, True)
     assert "b (eu-central-1) failed: AWS answered InternalFailure: try later" in told["msg"]
@@ -120,7 +120,7 @@ def test_an_unreadable_aftermath_is_told_as_not_verified() -> None:
 def test_a_wait_polls_in_bulk_and_survives_a_failed_reading() -> None:
     client = Rds(a=["available", "available", "stopping", "stopping", "stopped"], b=["stopping", "stopped"])
     client.broken = lambda number: RefusedError("Throttling") if number == 3 else None
-    seen = outcome(client, run.Waiting(600, 30))
+    seen = outcome(client, run.WaitOptions(600, 30))
     assert statuses(seen) == {"a": "changed", "b": "ok"}
     assert all(one.verified for one in seen.outcomes)
     assert client.calls["DescribeDBClusters"] == 5
@@ -128,22 +128,22 @@ def test_a_wait_polls_in_bulk_and_survives_a_failed_reading() -> None:
 
 def test_a_wait_ends_in_time_and_tells_what_it_saw() -> None:
     client = Rds(a=["available", "stopping"], b=["available", "stopping", "stopped"])
-    seen = outcome(client, run.Waiting(100, 30))
+    seen = outcome(client, run.WaitOptions(100, 30))
     assert statuses(seen) == {"a": "failed", "b": "changed"}
-    told = report.result([seen])
+    told = report.build_result([seen])
     assert told["changed"]
     assert "within 100 seconds (seen: stopping)" in told["msg"]
 
 
 def test_one_that_comes_back_has_failed() -> None:
-    seen = outcome(Rds(a=["available", "stopping", "available"]), run.Waiting(600, 30))
+    seen = outcome(Rds(a=["available", "stopping", "available"]), run.WaitOptions(600, 30))
     assert statuses(seen) == {"a": "failed"}
-    assert report.result([seen])["changed"], "the stop was taken all the same"
+    assert report.build_result([seen])["changed"], "the stop was taken all the same"
 
 
 def test_without_acting_nothing_is_asked_of_aws_but_readings() -> None:
     client = Rds(a=["available"])
-    told = report.result([outcome(client, act=False)], diff=True)
+    told = report.build_result([outcome(client, act=False)], diff=True)
     assert told["changed"]
     assert told["diff"][0]["after"] == {"status": "stopping"}
     assert client.calls == {"DescribeDBClusters": 1}
@@ -152,7 +152,7 @@ def test_without_acting_nothing_is_asked_of_aws_but_readings() -> None:
 def test_a_region_that_cannot_be_read_is_its_own_failure() -> None:
     client = Rds()
     client.broken = lambda number: RefusedError("AccessDenied", "not authorized")
-    told = report.result([outcome(client), outcome(Rds(a=["stopped"]))])
+    told = report.build_result([outcome(client), outcome(Rds(a=["stopped"]))])
     assert told["failed"]
     assert [one["status"] for one in told["regions"]] == ["failed", "ok"]
     assert "Allow rds:DescribeDBClusters" in told["msg"]
@@ -163,12 +163,12 @@ def test_a_marker_that_comes_back_is_no_endless_loop() -> None:
         def describe_db_clusters(self, **asked: Any) -> dict[str, Any]:
             return {"DBClusters": [], "Marker": "again"}
 
-    with pytest.raises(ServiceError, match="RepeatedMarker"):
-        rds.clusters(Round())
+    with pytest.raises(AutostopApiError, match="RepeatedMarker"):
+        rds.list_clusters(Round())
 
 
 def test_the_items_of_two_regions_add_up() -> None:
-    told = report.result(
+    told = report.build_result(
         [outcome(Rds(a=["available", "stopping"])), outcome(Rds(a=["starting"]))], fail_on_pending=True
     )
     assert told["failed"]
@@ -203,14 +203,14 @@ class Tagging(Rds):
     ],
 )
 def test_a_tag_that_cannot_move_is_not_lost(refuses: str, calls: list[str]) -> None:
-    seen = View(REGION, (cluster(tags={}, members=("m",)),), (member("m", "orders"),))
-    (decision,) = plan.decide(Wanted(migrate_tags=True), seen, NOW)
+    seen = RegionState(REGION, (cluster(tags={}, members=("m",)),), (member("m", "orders"),))
+    (decision,) = plan.decide(AutostopOptions(migrate_tags=True), seen, NOW)
     client = Tagging(refuses)
-    one = run.carry_out(client, decision)
+    one = run.apply(client, decision)
     assert one.status == "failed"
     assert f"Allow rds:{refuses}" in one.reason
     assert list(client.calls) == calls
-    assert one.wrote is (len(calls) > 1)
+    assert one.has_changes is (len(calls) > 1)
 
 
 # Which regions
@@ -235,7 +235,7 @@ class Ec2:
     ],
 )
 def test_regions(given: dict[str, Any], expected: list[str]) -> None:
-    assert fleet.region_names(params(**given), REGION, [REGION, None], lambda *_asked: Ec2()) == expected
+    assert fleet.resolve_regions(params(**given), REGION, [REGION, None], lambda *_asked: Ec2()) == expected
 
 
 @pytest.mark.parametrize(
@@ -248,45 +248,49 @@ def test_regions(given: dict[str, Any], expected: list[str]) -> None:
 )
 def test_regions_that_cannot_be_meant(given: dict[str, Any], words: str) -> None:
     with pytest.raises(fleet.OptionError, match=words):
-        fleet.region_names(params(**given), REGION, [REGION], lambda *_asked: Ec2())
+        fleet.resolve_regions(params(**given), REGION, [REGION], lambda *_asked: Ec2())
 
 
 def test_no_region_at_all() -> None:
     with pytest.raises(fleet.OptionError, match="No region"):
-        fleet.region_names(params(), None, [], lambda *_asked: Ec2())
+        fleet.resolve_regions(params(), None, [], lambda *_asked: Ec2())
 
 
 def test_what_is_out_of_scope_is_not_called_untagged() -> None:
-    seen = run.region(Rds(a=["available"], b=["available"]), Wanted(clusters=("a",)), REGION, Clock(), act=False)
+    seen = run.run_region(
+        Rds(a=["available"], b=["available"]), AutostopOptions(clusters=("a",)), REGION, Clock(), act=False
+    )
     assert statuses(seen) == {"a": "changed"}
-    assert (seen.seen, seen.untagged) == (2, 0)
+    assert (seen.clusters_checked, seen.untagged) == (2, 0)
 
 
 @pytest.mark.parametrize("given", [{"wait_delay": 0}, {"wait_timeout": 0}])
 def test_waiting_without_a_pause_is_refused(given: dict[str, int]) -> None:
     with pytest.raises(fleet.OptionError, match="at least 1"):
-        fleet.waiting_of({"wait": True, "wait_timeout": 10, "wait_delay": 1, **given})
-    assert fleet.waiting_of({"wait": False, "wait_timeout": 10, "wait_delay": 1, **given}) is None
+        fleet.parse_wait_options({"wait": True, "wait_timeout": 10, "wait_delay": 1, **given})
+    assert fleet.parse_wait_options({"wait": False, "wait_timeout": 10, "wait_delay": 1, **given}) is None
 
 
 def test_names_that_are_blanks_alone_do_not_mean_every_cluster() -> None:
     """As a template makes them of a variable that is empty."""
-    defaults = {name: spec.get("default") for name, spec in fleet.OPTIONS.items()}
+    defaults = {name: spec.get("default") for name, spec in fleet.ARGUMENT_SPEC.items()}
     with pytest.raises(fleet.OptionError, match="clusters has nothing but blanks"):
-        fleet.wanted_of({**defaults, "clusters": ["", " "]})
-    assert fleet.wanted_of({**defaults, "clusters": ["orders", " "]}).clusters == ("orders",)
-    assert fleet.wanted_of(defaults).clusters == ()
+        fleet.parse_options({**defaults, "clusters": ["", " "]})
+    assert fleet.parse_options({**defaults, "clusters": ["orders", " "]}).clusters == ("orders",)
+    assert fleet.parse_options(defaults).clusters == ()
 
 
 def test_a_name_that_nothing_bears_is_told_of() -> None:
     """A mistyped exclude stops a cluster that was to be left alone."""
-    wanted = Wanted(clusters=("a", "nobody"), exclude=("B", "bb"))
-    seen = [run.region(Rds(a=["available"], b=["available"]), wanted, name, Clock(), act=False) for name in ("x", "y")]
-    assert fleet.unknown(wanted, seen) == [
+    wanted = AutostopOptions(clusters=("a", "nobody"), exclude=("B", "bb"))
+    seen = [
+        run.run_region(Rds(a=["available"], b=["available"]), wanted, name, Clock(), act=False) for name in ("x", "y")
+    ]
+    assert fleet.get_unknown_name_warnings(wanted, seen) == [
         "Nothing that was read is called 'nobody', which clusters names.",
         "Nothing that was read is called 'bb', which exclude names.",
     ]
-    one_has_it = run.region(Rds(bb=["available"]), wanted, "z", Clock(), act=False)
-    assert [text for text in fleet.unknown(wanted, [*seen, one_has_it]) if "exclude" in text] == []
+    one_has_it = run.run_region(Rds(bb=["available"]), wanted, "z", Clock(), act=False)
+    assert [text for text in fleet.get_unknown_name_warnings(wanted, [*seen, one_has_it]) if "exclude" in text] == []
     dark = run.RegionOutcome("dark", error="denied")
-    assert fleet.unknown(wanted, [*seen, dark]) == []
+    assert fleet.get_unknown_name_warnings(wanted, [*seen, dark]) == []

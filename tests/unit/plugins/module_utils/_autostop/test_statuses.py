@@ -6,7 +6,12 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._autostop import plan, statuses
-from ansible_collections.daytwo.aws.plugins.module_utils._autostop.model import Cluster, Instance, View, Wanted
+from ansible_collections.daytwo.aws.plugins.module_utils._autostop.model import (
+    AuroraCluster,
+    AutostopOptions,
+    DbInstance,
+    RegionState,
+)
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._autostop.things import NOW, cluster, instance
 
 # Aurora user guide, "Viewing DB cluster status".
@@ -119,13 +124,13 @@ OTHERS = {
 }
 
 
-def of(*databases: object) -> plan.Decision:
-    view = View(
+def of(*databases: object) -> plan.AutostopDecision:
+    view = RegionState(
         "eu-central-1",
-        tuple(one for one in databases if isinstance(one, Cluster)),
-        tuple(one for one in databases if isinstance(one, Instance)),
+        tuple(one for one in databases if isinstance(one, AuroraCluster)),
+        tuple(one for one in databases if isinstance(one, DbInstance)),
     )
-    (decision,) = plan.decide(Wanted(include_instances=True), view, NOW)
+    (decision,) = plan.decide(AutostopOptions(include_instances=True), view, NOW)
     return decision
 
 
@@ -142,8 +147,8 @@ def test_every_documented_cluster_status_has_its_line(status: str, expected: str
     assert status in statuses.CLUSTER_STATUSES
     decision = of(cluster(status=status))
     assert decision.status == expected
-    assert decision.stops is (status == "available")
-    assert statuses.CLUSTER_STATUSES[status].words in decision.reason
+    assert decision.has_stop_step is (status == "available")
+    assert statuses.CLUSTER_STATUSES[status].text in decision.reason
 
 
 @pytest.mark.parametrize(("status", "expected"), INSTANCES.items())
@@ -151,13 +156,13 @@ def test_every_documented_instance_status_has_its_line(status: str, expected: st
     assert status in statuses.INSTANCE_STATUSES
     decision = of(instance(status=status))
     assert decision.status == expected
-    assert decision.stops is (status == "available")
+    assert decision.has_stop_step is (status == "available")
 
 
 @pytest.mark.parametrize("table", [statuses.CLUSTER_STATUSES, statuses.INSTANCE_STATUSES])
-def test_only_available_can_be_stopped(table: dict[str, statuses.Line]) -> None:
+def test_only_available_can_be_stopped(table: dict[str, statuses.StatusMeaning]) -> None:
     assert [status for status, line in table.items() if line.group == statuses.RUNNING] == ["available"]
-    assert [status for status, line in table.items() if line.group == statuses.AT_REST] == ["stopped", "stopping"]
+    assert [status for status, line in table.items() if line.group == statuses.OFF] == ["stopped", "stopping"]
 
 
 @pytest.mark.parametrize("status", ["hibernating", "", "Available"])
@@ -170,7 +175,7 @@ def test_an_unknown_status_is_reported_as_it_is(status: str) -> None:
 @pytest.mark.parametrize(("engine", "expected"), ENGINES.items())
 def test_every_cluster_engine_has_its_line(engine: str, expected: str) -> None:
     decision = of(cluster(engine=engine))
-    assert (decision.obstacle or decision.status) == expected
+    assert (decision.ineligibility_reason or decision.status) == expected
 
 
 @pytest.mark.parametrize("engine", STOPPABLE)
@@ -181,4 +186,4 @@ def test_instances_of_every_rds_engine_are_stopped(engine: str) -> None:
 @pytest.mark.parametrize(("engine", "expected"), OTHERS.items())
 def test_instances_of_other_engines_are_not(engine: str, expected: str) -> None:
     decision = of(instance(engine=engine))
-    assert (decision.status, decision.obstacle) == ("skipped", expected)
+    assert (decision.status, decision.ineligibility_reason) == ("skipped", expected)

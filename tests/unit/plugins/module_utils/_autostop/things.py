@@ -8,23 +8,23 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
 
-from ansible_collections.daytwo.aws.plugins.module_utils._autostop.model import Cluster, Instance
+from ansible_collections.daytwo.aws.plugins.module_utils._autostop.model import AuroraCluster, DbInstance
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=timezone.utc)
 YES = {"autostop": "yes"}
 PREFIX = "arn:aws:rds:eu-central-1:123456789012"
 
 
-def cluster(name: str = "orders", **changes: Any) -> Cluster:
+def cluster(name: str = "orders", **changes: Any) -> AuroraCluster:
     """Aurora, available, tagged."""
-    plain = Cluster(f"{PREFIX}:cluster:{name}", name, "aurora-mysql", "available", YES)
+    plain = AuroraCluster(f"{PREFIX}:cluster:{name}", name, "aurora-mysql", "available", YES)
     return replace(plain, **changes)
 
 
-def instance(name: str = "alone", **changes: Any) -> Instance:
+def instance(name: str = "alone", **changes: Any) -> DbInstance:
     """PostgreSQL, available, tagged, of no cluster."""
-    return replace(Instance(f"{PREFIX}:db:{name}", name, "postgres", "available", YES), **changes)
+    return replace(DbInstance(f"{PREFIX}:db:{name}", name, "postgres", "available", YES), **changes)
 
 
-def member(name: str, of: str, **changes: Any) -> Instance:
+def member(name: str, of: str, **changes: Any) -> DbInstance:
     return instance(name, cluster=of, engine="aurora-mysql", **changes)

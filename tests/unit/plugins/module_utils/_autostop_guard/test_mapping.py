@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils import _aws_call
 from ansible_collections.daytwo.aws.plugins.module_utils._autostop_guard import mapping, plan
-from ansible_collections.daytwo.aws.plugins.module_utils._autostop_guard.model import Place
+from ansible_collections.daytwo.aws.plugins.module_utils._autostop_guard.model import GuardLocation
 from ansible_collections.daytwo.aws.plugins.module_utils._autostop_guard.service import GuardError
 
-PLACE = Place("guard", "eu-central-1", "123456789012")
+PLACE = GuardLocation("guard", "eu-central-1", "123456789012")
 SLOW = "The function execution role does not have permissions to call ReceiveMessage on SQS"
 
 
@@ -41,7 +41,7 @@ class Lambda:
 
 @pytest.fixture(autouse=True)
 def errors(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_aws_call, "FAILURES", (RefusedError,))
+    monkeypatch.setattr(_aws_call, "CLIENT_ERRORS", (RefusedError,))
 
 
 @pytest.mark.parametrize(
@@ -49,14 +49,14 @@ def errors(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (0, "", 1, True),
         (3, SLOW, 4, True),
-        (99, SLOW, mapping.ATTEMPTS, False),
+        (99, SLOW, mapping.RETRY_ATTEMPTS, False),
         (1, "Queue visibility timeout is less than function timeout", 1, False),
     ],
 )
 def test_creation(refusals: int, message: str, calls: int, made: bool) -> None:
     client, slept = Lambda(refusals, message), []
-    wanted = plan.wanted(PLACE, plan.Wish())[plan.MAPPING]
+    wanted = plan.build_desired(PLACE, plan.GuardOptions())[plan.MAPPING]
     with contextlib.nullcontext() if made else pytest.raises(GuardError, match=message):
-        mapping.create(client, "guard", "arn", wanted, slept.append)
+        mapping.create_mapping(client, "guard", "arn", wanted, slept.append)
     assert client.calls == calls
     assert len(slept) == calls - 1

@@ -11,7 +11,13 @@ from typing import Any
 import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._drain import plan
 from ansible_collections.daytwo.aws.plugins.module_utils._drain.kube import KubeError
-from ansible_collections.daytwo.aws.plugins.module_utils._drain.model import Budget, Node, Pod, Rules, selects
+from ansible_collections.daytwo.aws.plugins.module_utils._drain.model import (
+    DrainRules,
+    Node,
+    Pod,
+    PodDisruptionBudget,
+    matches_selector,
+)
 from ansible_collections.daytwo.aws.plugins.module_utils._drain.run import Drain
 
 WEB = {"matchLabels": {"app": "web"}}
@@ -39,7 +45,7 @@ class FakeClock:
 class FakeCluster:
     """Evicted pods are gone at the next look; a budget allows again C(recovers) seconds after an eviction."""
 
-    def __init__(self, clock: FakeClock, pods: list[Pod], budgets: list[Budget] | None = None) -> None:
+    def __init__(self, clock: FakeClock, pods: list[Pod], budgets: list[PodDisruptionBudget] | None = None) -> None:
         self.clock = clock
         self.all = {one.uid: one for one in pods}
         self.own = budgets or []
@@ -51,32 +57,32 @@ class FakeCluster:
         self.failures: dict[str, list[KubeError]] = {}
         self.stuck: set[str] = set()
 
-    def nodes(self, selector: str = "") -> list[Node]:
+    def list_nodes(self, selector: str = "") -> list[Node]:
         return [Node("n1"), Node("n2")]
 
-    def pods(self, node: str) -> list[Pod]:
+    def list_pods(self, node: str) -> list[Pod]:
         return [one for one in self.all.values() if one.node == node]
 
-    def _allowed(self, budget: Budget) -> int:
+    def _allowed(self, budget: PodDisruptionBudget) -> int:
         since = self.clock.now() - self.taken.get(budget.key, -1e9)
-        return budget.allowed if since >= self.recovers else 0
+        return budget.disruptions_allowed if since >= self.recovers else 0
 
-    def budgets(self) -> list[Budget]:
+    def list_budgets(self) -> list[PodDisruptionBudget]:
         return [replace(one, allowed=self._allowed(one)) for one in self.own]
 
     def cordon(self, node: str, unschedulable: bool) -> None:
         self.log.append(("cordon" if unschedulable else "uncordon", node))
 
-    def replicas(self, namespace: str, kind: str, name: str) -> tuple[int, int] | None:
+    def get_replicas(self, namespace: str, kind: str, name: str) -> tuple[int, int] | None:
         return (2 if self.clock.now() > 20 else 1, 2) if kind == "ReplicaSet" else None
 
-    def evict(self, pod: Pod, rules: Rules) -> None:
+    def evict(self, pod: Pod, rules: DrainRules) -> None:
         with self.lock:
             self.log.append(("evict", pod.name))
             self.graces.append(rules.grace_period)
             if self.failures.get(pod.name):
                 raise self.failures[pod.name].pop(0)
-            mine = [one for one in self.own if one.covers(pod)]
+            mine = [one for one in self.own if one.matches_pod(pod)]
             if len(mine) > 1:
                 message = (
                     "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support."
@@ -95,15 +101,17 @@ class FakeCluster:
                 del self.all[pod.uid]
 
 
-def drained(pods: list[Pod], budgets: list[Budget] | None = None, **more: Any) -> tuple[Drain, FakeCluster]:
+def drained(
+    pods: list[Pod], budgets: list[PodDisruptionBudget] | None = None, **more: Any
+) -> tuple[Drain, FakeCluster]:
     clock = FakeClock()
     cluster = FakeCluster(clock, pods, budgets)
     for key in ("stuck", "failures"):
         if key in more:
             setattr(cluster, key, more.pop(key))
-    rules = more.pop("rules", Rules())
+    rules = more.pop("rules", DrainRules())
     drain = Drain(cluster, rules, clock=clock, **{"timeout": 60, **more})
-    drain.run(cluster.nodes())
+    drain.run(cluster.list_nodes())
     return drain, cluster
 
 
@@ -119,28 +127,30 @@ def test_all_nodes_are_cordoned_before_the_first_eviction() -> None:
 
 
 def test_a_budget_is_waited_for_and_named_and_retried_as_soon_as_it_allows() -> None:
-    budgets = [Budget("d", "web", WEB, 1)]
+    budgets = [PodDisruptionBudget("d", "web", WEB, 1)]
     drain, cluster = drained([web("a"), web("b"), web("c", "n2")], budgets)
     assert not drain.error
     assert set(statuses(drain).values()) == {"evicted"}
-    waited = [one for one in drain.outcomes.values() if one.blocked_by]
-    assert {one.blocked_by for one in waited} == {("d/web",)}
+    waited = [one for one in drain.outcomes.values() if one.blocking_budgets]
+    assert {one.blocking_budgets for one in waited} == {("d/web",)}
     assert any("wait for budget d/web" in line for line in drain.progress)
     assert cluster.clock.now() < 10  # three pods, three seconds apart, not one per hint of ten
 
 
 def test_a_budget_that_never_allows_ends_the_drain_and_gives_the_nodes_back() -> None:
-    drain, cluster = drained([web("a"), pod("b", "n2")], [Budget("d", "web", WEB, 0)])
+    drain, cluster = drained([web("a"), pod("b", "n2")], [PodDisruptionBudget("d", "web", WEB, 0)])
     assert "d/a on n1: waits for budget d/web" in drain.error
     assert statuses(drain) == {"a": "failed", "b": "evicted"}
     assert [one for one in cluster.log if one[0] == "uncordon"] == [("uncordon", "n1"), ("uncordon", "n2")]
-    kept, still = drained([web("a")], [Budget("d", "web", WEB, 0)], uncordon_on_failure=False)
+    kept, still = drained([web("a")], [PodDisruptionBudget("d", "web", WEB, 0)], uncordon_on_failure=False)
     assert kept.error
     assert not [one for one in still.log if one[0] == "uncordon"]
 
 
 def test_a_pod_under_two_budgets_is_named_as_such_and_the_others_go_on() -> None:
-    drain, _cluster = drained([web("a"), pod("b")], [Budget("d", "x", WEB, 1), Budget("d", "y", {}, 1)])
+    drain, _cluster = drained(
+        [web("a"), pod("b")], [PodDisruptionBudget("d", "x", WEB, 1), PodDisruptionBudget("d", "y", {}, 1)]
+    )
     assert "d/x, d/y" in drain.error
     assert statuses(drain) == {"a": "failed", "b": "evicted"}
 
@@ -148,16 +158,18 @@ def test_a_pod_under_two_budgets_is_named_as_such_and_the_others_go_on() -> None
 @pytest.mark.parametrize(
     ("one", "rules", "said"),
     [
-        (pod("a", controller=None), Rules(), "delete_unmanaged"),
-        (pod("a", empty_dirs=("cache",)), Rules(), "delete_emptydir_data"),
-        (pod("a", controller="DaemonSet"), Rules(ignore_daemonsets=False), "ignore_daemonsets"),
+        (pod("a", controller=None), DrainRules(), "delete_unmanaged"),
+        (pod("a", empty_dirs=("cache",)), DrainRules(), "delete_emptydir_data"),
+        (pod("a", controller="DaemonSet"), DrainRules(ignore_daemonsets=False), "ignore_daemonsets"),
     ],
 )
-def test_what_would_lose_something_is_refused_before_anything_is_touched(one: Pod, rules: Rules, said: str) -> None:
+def test_what_would_lose_something_is_refused_before_anything_is_touched(
+    one: Pod, rules: DrainRules, said: str
+) -> None:
     drain, cluster = drained([one, pod("b")], rules=rules)
     assert said in drain.error
     assert cluster.log == []
-    asked = Rules(delete_emptydir_data=True, delete_unmanaged=True)
+    asked = DrainRules(delete_emptydir_data=True, delete_unmanaged=True)
     assert not drained([one, pod("b")], rules=asked)[0].error
 
 
@@ -178,7 +190,7 @@ def test_daemon_sets_and_mirrors_stay() -> None:
 
 
 def test_a_grace_period_of_zero_is_sent_and_none_is_not() -> None:
-    assert drained([pod("a")], rules=Rules(grace_period=0))[1].graces == [0]
+    assert drained([pod("a")], rules=DrainRules(grace_period=0))[1].graces == [0]
     assert drained([pod("a")])[1].graces == [None]
 
 
@@ -198,8 +210,8 @@ def test_a_pod_that_is_gone_already_is_no_trouble_and_a_stumbling_server_is_aske
 
 def test_a_node_that_was_cordoned_before_stays_so() -> None:
     clock = FakeClock()
-    cluster = FakeCluster(clock, [web("a")], [Budget("d", "web", WEB, 0)])
-    drain = Drain(cluster, Rules(), timeout=5, clock=clock)
+    cluster = FakeCluster(clock, [web("a")], [PodDisruptionBudget("d", "web", WEB, 0)])
+    drain = Drain(cluster, DrainRules(), timeout=5, clock=clock)
     drain.run([Node("n1", unschedulable=True), Node("n2")])
     assert drain.error
     assert [one for one in cluster.log if "cordon" in one[0]] == [("cordon", "n2"), ("uncordon", "n2")]
@@ -220,10 +232,10 @@ def test_a_node_that_was_cordoned_before_stays_so() -> None:
     ],
 )
 def test_selectors(selector: dict[str, Any] | None, fits: bool) -> None:
-    assert selects(selector, {"a": "1"}) is fits
+    assert matches_selector(selector, {"a": "1"}) is fits
 
 
 def test_what_is_in_the_way_now_is_known_without_trying() -> None:
-    blocked = plan.decide([web("a")], [Budget("d", "web", WEB, 0)], Rules())[0]
-    assert blocked.obstacle == "budget d/web allows no disruption now"
-    assert plan.decide([web("a")], [Budget("d", "web", WEB, 1)], Rules())[0].obstacle == ""
+    blocked = plan.make_plan([web("a")], [PodDisruptionBudget("d", "web", WEB, 0)], DrainRules())[0]
+    assert blocked.blocking_reason == "budget d/web allows no disruption now"
+    assert plan.make_plan([web("a")], [PodDisruptionBudget("d", "web", WEB, 1)], DrainRules())[0].blocking_reason == ""

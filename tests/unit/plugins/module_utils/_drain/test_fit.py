@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._drain import fit
-from ansible_collections.daytwo.aws.plugins.module_utils._drain.model import GROUP_LABEL
+from ansible_collections.daytwo.aws.plugins.module_utils._drain.model import NODE_GROUP_LABEL
 
 ZONE = fit.ZONE_LABEL
 ROOM = {"cpu": "1930m", "memory": "7Gi", "pods": "3"}
 
 
 def node(name: str, zone: str = "a", **labels: str) -> dict[str, Any]:
-    own = {GROUP_LABEL: "old", "kubernetes.io/hostname": name, ZONE: zone, "disk": "ssd", **labels}
+    own = {NODE_GROUP_LABEL: "old", "kubernetes.io/hostname": name, ZONE: zone, "disk": "ssd", **labels}
     return {"metadata": {"name": name, "labels": own}, "status": {"allocatable": ROOM}}
 
 
@@ -21,9 +21,11 @@ def pod(name: str = "p", **spec: Any) -> dict[str, Any]:
     return {"metadata": {"namespace": "d", "name": name}, "spec": {"containers": [{}], **spec}, "status": {}}
 
 
-def there(nodes: int = 2, **more: Any) -> fit.Planned:
+def there(nodes: int = 2, **more: Any) -> fit.PlannedNodes:
     given = {"labels": {}, "taints": (), **more}
-    return fit.planned([node("n1", "a", rack="1"), node("n2", "b", rack="2")], "new", nodes=nodes, **given)
+    return fit.build_planned_nodes(
+        [node("n1", "a", rack="1"), node("n2", "b", rack="2")], "new", node_count=nodes, **given
+    )
 
 
 def affinity(key: str, operator: str, *values: str) -> dict[str, Any]:
@@ -42,14 +44,14 @@ def wants(**requests: str) -> dict[str, Any]:
         ({}, ""),
         ({"nodeSelector": {"disk": "ssd"}}, ""),
         ({"nodeSelector": {"team": "a"}}, ""),
-        ({"nodeSelector": {GROUP_LABEL: "old"}}, "node selector wants eks.amazonaws.com/nodegroup=old"),
+        ({"nodeSelector": {NODE_GROUP_LABEL: "old"}}, "node selector wants eks.amazonaws.com/nodegroup=old"),
         ({"nodeSelector": {"kubernetes.io/hostname": "n1"}}, "kubernetes.io/hostname=n1"),
         ({"nodeSelector": {"rack": "1"}}, "rack=1"),
         ({"nodeSelector": {ZONE: "b"}}, ""),
         ({"nodeSelector": {ZONE: "c"}}, "zone=c"),
         (affinity("disk", "In", "ssd", "hdd"), ""),
         (affinity("disk", "NotIn", "ssd"), "node affinity wants disk NotIn"),
-        (affinity(GROUP_LABEL, "In", "old"), "node affinity wants eks.amazonaws.com/nodegroup In"),
+        (affinity(NODE_GROUP_LABEL, "In", "old"), "node affinity wants eks.amazonaws.com/nodegroup In"),
         (affinity("alpha.eksctl.io/nodegroup-name", "Exists"), "alpha.eksctl.io/nodegroup-name Exists"),
         (wants(cpu="1", memory="1Gi"), ""),
         (wants(cpu="2"), "more cpu than a node has (1930m)"),
@@ -57,7 +59,7 @@ def wants(**requests: str) -> dict[str, Any]:
     ],
 )
 def test_a_pod_fits_or_says_why_not(spec: dict[str, Any], reason: str) -> None:
-    found = fit.misfits([pod(**spec)], there(labels={"team": "a"}))
+    found = fit.find_unschedulable_pods([pod(**spec)], there(labels={"team": "a"}))
     assert bool(found) is bool(reason)
     if reason:
         assert reason in found[0]["reasons"][0]
@@ -65,10 +67,13 @@ def test_a_pod_fits_or_says_why_not(spec: dict[str, Any], reason: str) -> None:
 
 def test_taints_of_the_planned_group() -> None:
     taint = {"key": "k", "value": "v", "effect": "NoSchedule"}
-    assert "does not tolerate the taint k=v" in fit.misfits([pod()], there(taints=[taint]))[0]["reasons"][0]
+    assert (
+        "does not tolerate the taint k=v"
+        in fit.find_unschedulable_pods([pod()], there(taints=[taint]))[0]["reasons"][0]
+    )
     tolerant = pod(tolerations=[{"key": "k", "operator": "Equal", "value": "v", "effect": "NoSchedule"}])
-    assert fit.misfits([tolerant], there(taints=[taint])) == []
-    assert fit.misfits([pod()], there(taints=[{**taint, "effect": "PreferNoSchedule"}])) == []
+    assert fit.find_unschedulable_pods([tolerant], there(taints=[taint])) == []
+    assert fit.find_unschedulable_pods([pod()], there(taints=[{**taint, "effect": "PreferNoSchedule"}])) == []
 
 
 @pytest.mark.parametrize(("zone", "fits"), [("a", True), ("c", False)])
@@ -82,35 +87,35 @@ def test_zonal_volumes(zone: str, fits: bool) -> None:
         },
     }
     one = pod(volumes=[{"name": "x", "persistentVolumeClaim": {"claimName": "data"}}])
-    found = fit.misfits([one], there(), [volume])
+    found = fit.find_unschedulable_pods([one], there(), [volume])
     assert (found == []) is fits
     if not fits:
         assert found[0]["reasons"] == ["its volume pv-1 is bound to c"]
-    assert fit.misfits([pod()], there(), [volume]) == []
+    assert fit.find_unschedulable_pods([pod()], there(), [volume]) == []
 
 
 def test_host_ports_and_the_crowd() -> None:
     ports = {"containers": [{"ports": [{"hostPort": 80}]}]}
     three = [pod(f"p{number}", **ports) for number in range(3)]
-    assert fit.misfits(three[:2], there()) == []
-    assert "host port 80" in fit.misfits(three, there())[0]["reasons"][0]
+    assert fit.find_unschedulable_pods(three[:2], there()) == []
+    assert "host port 80" in fit.find_unschedulable_pods(three, there())[0]["reasons"][0]
     many = [pod(f"p{number}") for number in range(7)]
-    assert fit.misfits(many[:6], there()) == []
-    assert fit.misfits(many, there())[0]["reasons"] == ["7 pods, and 2 nodes of 3 each"]
+    assert fit.find_unschedulable_pods(many[:6], there()) == []
+    assert fit.find_unschedulable_pods(many, there())[0]["reasons"] == ["7 pods, and 2 nodes of 3 each"]
     greedy = [pod(f"p{number}", **wants(cpu="1500m")) for number in range(3)]
-    assert "together they request more cpu" in fit.misfits(greedy, there())[0]["reasons"][0]
+    assert "together they request more cpu" in fit.find_unschedulable_pods(greedy, there())[0]["reasons"][0]
 
 
 def test_daemon_sets_and_finished_pods_do_not_move() -> None:
-    daemon = pod(nodeSelector={GROUP_LABEL: "old"})
+    daemon = pod(nodeSelector={NODE_GROUP_LABEL: "old"})
     daemon["metadata"]["ownerReferences"] = [{"kind": "DaemonSet", "controller": True}]
-    done = {**pod(nodeSelector={GROUP_LABEL: "old"}), "status": {"phase": "Succeeded"}}
-    assert fit.misfits([daemon, done], there()) == []
+    done = {**pod(nodeSelector={NODE_GROUP_LABEL: "old"}), "status": {"phase": "Succeeded"}}
+    assert fit.find_unschedulable_pods([daemon, done], there()) == []
 
 
 def test_quantities() -> None:
-    assert fit.quantity("100m") == 0.1
-    assert fit.quantity("1Ki") == 1024
-    assert fit.quantity("2") == 2
+    assert fit.parse_quantity("100m") == 0.1
+    assert fit.parse_quantity("1Ki") == 1024
+    assert fit.parse_quantity("2") == 2
     with pytest.raises(ValueError, match="no Kubernetes quantity"):
-        fit.quantity("many")
+        fit.parse_quantity("many")

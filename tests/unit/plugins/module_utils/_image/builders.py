@@ -15,17 +15,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO, Callable, Optional
 
-from ansible_collections.daytwo.aws.plugins.module_utils._image.engine import AHEAD_LABEL, Archive, EngineError
+from ansible_collections.daytwo.aws.plugins.module_utils._image.engine import (
+    PRELOADED_LABEL,
+    EngineError,
+    LoadableArchive,
+)
 from ansible_collections.daytwo.aws.plugins.module_utils._image.model import (
     Blob,
     Bundle,
-    Disk,
+    BundleImage,
+    DiskSpace,
     EngineFacts,
-    Image,
     Layer,
     StoredImage,
-    chain_ids,
-    hex_of,
+    compute_chain_ids,
+    get_digest_hex,
 )
 
 TAG = "registry.test/app:v1"
@@ -49,7 +53,7 @@ def nothing(*_dummy: Any) -> None:
 class Made:
     """An image, and the content of its blobs by digest."""
 
-    image: Image
+    image: BundleImage
     content: Mapping[str, bytes]
 
     @property
@@ -96,7 +100,7 @@ def make(*layers: bytes, tag: str = TAG, packed: bool = True, media_type: str = 
         "layers": [_descriptor(layer.blob) for layer in made],
     }
     manifest_blob = blob(json.dumps(manifest).encode(), MANIFEST) if packed else None
-    return Made(Image(tag, tag, "linux/amd64", manifest_blob, config_blob, made), content)
+    return Made(BundleImage(tag, tag, "linux/amd64", manifest_blob, config_blob, made), content)
 
 
 def _descriptor(blob: Blob) -> dict[str, Any]:
@@ -113,9 +117,9 @@ def facts(
         storage="overlay2",
         platform="linux/amd64",
         images=images,
-        chain_ids=frozenset(chain for image in images for chain in chain_ids(image.diff_ids)),
-        staging=Disk("/staging", staging, 1),
-        root=None if root is None else Disk("/var/lib/docker", root, device),
+        chain_ids=frozenset(chain for image in images for chain in compute_chain_ids(image.diff_ids)),
+        staging=DiskSpace("/staging", staging, 1),
+        root=None if root is None else DiskSpace("/var/lib/docker", root, device),
         zstd=zstd,
     )
 
@@ -167,7 +171,7 @@ class FakeEngine:
         ahead: dict[str, frozenset[str]] = {}
         for key, label in unnamed.items():
             name = os.path.basename(label)
-            ahead[name] = ahead.get(name, frozenset()) | frozenset(chain_ids(self.images[key].diff_ids))
+            ahead[name] = ahead.get(name, frozenset()) | frozenset(compute_chain_ids(self.images[key].diff_ids))
         return replace(facts(*(image for key, image in self.images.items() if key not in unnamed)), ahead=ahead)
 
     def ahead(self) -> Sequence[tuple[StoredImage, str]]:
@@ -185,7 +189,7 @@ class FakeEngine:
         self.exports += 1
         yield _Slow(self.saved, self.seconds)
 
-    def load(self, archive: Archive, progress: Any) -> None:
+    def load(self, archive: LoadableArchive, progress: Any) -> None:
         data = b"".join(archive)
         assert len(data) == archive.length
         with tarfile.open(fileobj=io.BytesIO(data)) as opened:
@@ -196,8 +200,8 @@ class FakeEngine:
         entry = json.loads(files["manifest.json"])[0]
         config = digest_of(files[entry["Config"]])
         diff_ids = tuple(json.loads(files[entry["Config"]])["rootfs"]["diff_ids"])
-        known = {chain for image in self.images.values() for chain in chain_ids(image.diff_ids)}
-        for path, diff_id, chain in zip(entry["Layers"], diff_ids, chain_ids(diff_ids)):
+        known = {chain for image in self.images.values() for chain in compute_chain_ids(image.diff_ids)}
+        for path, diff_id, chain in zip(entry["Layers"], diff_ids, compute_chain_ids(diff_ids)):
             if path in files:
                 data = files[path]
                 assert digest_of(data[len(_PACKED) :] if data.startswith(_PACKED) else data) == diff_id
@@ -207,7 +211,7 @@ class FakeEngine:
         if stored:
             self.images.setdefault(stored.engine_id, stored)
             labels = json.loads(files[entry["Config"]]).get("config", {}).get("Labels", {})
-            self.labels.update({stored.engine_id: labels[AHEAD_LABEL]} if AHEAD_LABEL in labels else {})
+            self.labels.update({stored.engine_id: labels[PRELOADED_LABEL]} if PRELOADED_LABEL in labels else {})
 
     def tag(self, image: StoredImage, name: str) -> None:
         for key, other in self.images.items():
@@ -238,4 +242,4 @@ def tree(folder: Any) -> list[str]:
 
 def member_of(blob: str) -> str:
     """Where an archive keeps a blob."""
-    return f"blobs/sha256/{hex_of(blob)}"
+    return f"blobs/sha256/{get_digest_hex(blob)}"

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Optional
 
 import pytest
-from ansible_collections.daytwo.aws.plugins.module_utils._image.authorize import authorize
-from ansible_collections.daytwo.aws.plugins.module_utils._image.model import hex_of
-from ansible_collections.daytwo.aws.plugins.module_utils._image.ssh import EphemeralKey, Grant
+from ansible_collections.daytwo.aws.plugins.module_utils._image.authorized_keys import authorize_key
+from ansible_collections.daytwo.aws.plugins.module_utils._image.model import get_digest_hex
+from ansible_collections.daytwo.aws.plugins.module_utils._image.ssh import EphemeralKey, PushAuthorization
 from ansible_collections.daytwo.aws.plugins.module_utils._image.staging import Staging
 
 SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
@@ -78,15 +78,17 @@ class Server:
         self._process.wait(10)
 
     def permit(self, key: EphemeralKey, sizes: Mapping[str, Optional[int]]) -> None:
-        named = {hex_of(digest): size for digest, size in sizes.items()}
-        authorize(self.staging, key.public, ["127.0.0.1"], named, 60, self.home)
+        named = {get_digest_hex(digest): size for digest, size in sizes.items()}
+        authorize_key(self.staging, key.public_key, ["127.0.0.1"], named, 60, self.home)
 
-    def grant(self, digests: Sequence[str], host: str = "one", port: int = 0, host_keys: Sequence[str] = ()) -> Grant:
+    def grant(
+        self, digests: Sequence[str], host: str = "one", port: int = 0, host_keys: Sequence[str] = ()
+    ) -> PushAuthorization:
         keys = tuple(host_keys) or (self.host_key,)
-        return Grant(host, "127.0.0.1", port or self.port, getpass.getuser(), keys, tuple(digests))
+        return PushAuthorization(host, "127.0.0.1", port or self.port, getpass.getuser(), keys, tuple(digests))
 
     def held(self) -> dict[str, bytes]:
-        folder = self.staging.folder / "blobs"
+        folder = self.staging.directory / "blobs"
         return {path.name: path.read_bytes() for path in folder.iterdir()} if folder.exists() else {}
 
     def accepted(self) -> int:

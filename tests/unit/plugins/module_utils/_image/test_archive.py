@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import pytest
-from ansible_collections.daytwo.aws.plugins.module_utils._image.archive import LoadArchive, stage_saved
+from ansible_collections.daytwo.aws.plugins.module_utils._image.archive import ImageArchive, stage_from_archive
 from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
-from ansible_collections.daytwo.aws.plugins.module_utils._image.model import Image, hex_of
+from ansible_collections.daytwo.aws.plugins.module_utils._image.model import BundleImage, get_digest_hex
 from ansible_collections.daytwo.aws.plugins.module_utils._image.staging import CHUNK, Staging
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.builders import (
     Made,
@@ -44,16 +44,16 @@ def staging(tmp_path: Path) -> Staging:
 # -- written
 
 
-def archive_of(made: Made, folder: Path, left_out: Sequence[str] = ()) -> LoadArchive:
+def archive_of(made: Made, folder: Path, left_out: Sequence[str] = ()) -> ImageArchive:
     paths = {}
     for digest, data in made.content.items():
         if digest not in left_out:
-            paths[digest] = folder / hex_of(digest)
+            paths[digest] = folder / get_digest_hex(digest)
             paths[digest].write_bytes(data)
-    return LoadArchive(made.image, paths)
+    return ImageArchive(made.image, paths)
 
 
-def files_in(archive: LoadArchive) -> dict[str, bytes]:
+def files_in(archive: ImageArchive) -> dict[str, bytes]:
     data = b"".join(archive)
     assert len(data) == archive.length
     with tarfile.open(fileobj=io.BytesIO(data)) as opened:
@@ -123,8 +123,8 @@ def test_a_layer_of_more_than_8_gib_has_its_size_in_the_header(tmp_path: Path) -
     made = make(b"huge", packed=False)
     archive = archive_of(made, tmp_path)
     before = archive.length
-    os.truncate(tmp_path / hex_of(made.image.layers[0].blob.digest), size)  # sparse
-    archive = LoadArchive(made.image, {digest: tmp_path / hex_of(digest) for digest in made.content})
+    os.truncate(tmp_path / get_digest_hex(made.image.layers[0].blob.digest), size)  # sparse
+    archive = ImageArchive(made.image, {digest: tmp_path / get_digest_hex(digest) for digest in made.content})
     assert archive.length - before == size - 512
     for piece in archive:
         if len(piece) == 512 and member_of(made.image.layers[0].blob.digest).encode() in piece:
@@ -136,7 +136,7 @@ def test_a_layer_of_more_than_8_gib_has_its_size_in_the_header(tmp_path: Path) -
 def test_a_blob_that_becomes_shorter_while_it_is_loaded_is_an_error(tmp_path: Path) -> None:
     made = make(*LAYERS)
     archive = archive_of(made, tmp_path)
-    (tmp_path / hex_of(made.image.layers[0].blob.digest)).write_bytes(b"base")
+    (tmp_path / get_digest_hex(made.image.layers[0].blob.digest)).write_bytes(b"base")
     with pytest.raises(ImageError, match="became shorter while it was loaded; run again"):
         list(archive)
 
@@ -181,7 +181,7 @@ def docker_20(made: Made, order: Sequence[int]) -> bytes:
         else:
             members.append((f"{name}/layer.tar", made.content[digest]))
             at[digest] = name
-    config = f"{hex_of(image.config.digest)}.json"
+    config = f"{get_digest_hex(image.config.digest)}.json"
     manifest = [{"Config": config, "RepoTags": [image.tag], "Layers": []}]
     members += [(config, made.content[image.config.digest]), ("manifest.json", json.dumps(manifest).encode())]
     return tar_of(members)
@@ -210,10 +210,10 @@ def test_archive_formats_of_docker_save(
     """facts: archive formats. Exactly what is wanted is staged, whatever the order of the layers."""
     digests = {made.image.layers[number].diff_id for number in wanted} | {made.image.config.digest}
     saved = Saved(write(made, order))
-    stage_saved(saved.open, staging, sorted(digests), nothing)
-    assert {name: (staging.folder / "blobs" / name).read_bytes() for name in os.listdir(staging.folder / "blobs")} == {
-        hex_of(digest): made.content[digest] for digest in digests
-    }
+    stage_from_archive(saved.open, staging, sorted(digests), nothing)
+    assert {
+        name: (staging.directory / "blobs" / name).read_bytes() for name in os.listdir(staging.directory / "blobs")
+    } == {get_digest_hex(digest): made.content[digest] for digest in digests}
     assert saved.opened == 1
 
 
@@ -221,22 +221,22 @@ def test_what_follows_the_last_wanted_blob_is_not_read(staging: Staging) -> None
     first, second, _third = (layer.diff_id for layer in THREE.image.layers)
     data = docker_20(THREE, (0, 1, 2))
     saved = Saved(data[: data.index(THREE.content[second])])
-    stage_saved(saved.open, staging, [first], nothing)
+    stage_from_archive(saved.open, staging, [first], nothing)
     assert staging.verify(first)
     with pytest.raises(ImageError, match="cannot be read"):
-        stage_saved(saved.open, staging, [second], nothing)
+        stage_from_archive(saved.open, staging, [second], nothing)
 
 
 def test_what_is_staged_already_is_not_read_again(staging: Staging) -> None:
     saved = Saved(docker_20(THREE, (0, 1, 2)))
     for _attempt in range(2):
-        stage_saved(saved.open, staging, [THREE.image.config.digest], nothing)
+        stage_from_archive(saved.open, staging, [THREE.image.config.digest], nothing)
     assert saved.opened == 1
 
 
 def test_progress_tells_bytes_and_grows(staging: Staging) -> None:
     told: list[int] = []
-    stage_saved(Saved(docker_25(THREE, (0, 1, 2))).open, staging, list(THREE.content), told.append)
+    stage_from_archive(Saved(docker_25(THREE, (0, 1, 2))).open, staging, list(THREE.content), told.append)
     assert told == sorted(told)
     assert told[-1] >= sum(map(len, THREE.content.values()))
 
@@ -274,13 +274,13 @@ def test_hostile_members_are_never_paths(tmp_path: Path, staging: Staging, name:
     data = tar_of([*HOSTILE[name], *([(member_of(CONFIG), DATA)] if there else [])])
     outside, told = set(tree(tmp_path)), [0]
     if there:
-        stage_saved(Saved(data).open, staging, [CONFIG], nothing)
-        assert staging.path(CONFIG).read_bytes() == DATA
+        stage_from_archive(Saved(data).open, staging, [CONFIG], nothing)
+        assert staging.get_path(CONFIG).read_bytes() == DATA
     else:
         with pytest.raises(ImageError, match=f"an archive without {CONFIG}: the image is not whole on this host"):
-            stage_saved(Saved(data).open, staging, [CONFIG], nothing)
+            stage_from_archive(Saved(data).open, staging, [CONFIG], nothing)
     new = {entry for entry in tree(tmp_path) if entry not in outside}
-    assert new == ({os.path.relpath(staging.path(CONFIG), tmp_path)} if there else set())
+    assert new == ({os.path.relpath(staging.get_path(CONFIG), tmp_path)} if there else set())
     assert not os.path.lexists("/tmp/daytwo-hostile")  # noqa: S108
     assert max(told) <= len(data)  # and no more than what came
 
@@ -289,9 +289,9 @@ def test_hostile_members_are_never_paths(tmp_path: Path, staging: Staging, name:
 def test_a_stream_that_is_cut_off_publishes_nothing_that_is_not_whole(staging: Staging, keep: int) -> None:
     data = docker_25(THREE, (0, 1, 2))[:keep]
     with pytest.raises(ImageError, match="docker save gave an archive"):
-        stage_saved(Saved(data).open, staging, list(THREE.content), nothing)
+        stage_from_archive(Saved(data).open, staging, list(THREE.content), nothing)
     for digest in THREE.content:
-        assert not staging.complete(digest) or staging.verify(digest)
+        assert not staging.is_complete(digest) or staging.verify(digest)
 
 
 @pytest.mark.parametrize(
@@ -306,14 +306,14 @@ def test_a_stream_that_is_cut_off_publishes_nothing_that_is_not_whole(staging: S
 )
 def test_what_is_no_archive_is_refused_in_words(staging: Staging, data: bytes) -> None:
     with pytest.raises(ImageError, match="docker save gave an archive"):
-        stage_saved(Saved(data).open, staging, [CONFIG], nothing)
+        stage_from_archive(Saved(data).open, staging, [CONFIG], nothing)
 
 
 def test_an_image_of_many_members_does_not_fill_the_memory(staging: Staging) -> None:
     data = tar_of([*(folder(f"{number}/") for number in range(10_000)), (member_of(CONFIG), DATA)])
     tracemalloc.start()
     try:
-        stage_saved(Saved(data).open, staging, [CONFIG], nothing)
+        stage_from_archive(Saved(data).open, staging, [CONFIG], nothing)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -322,7 +322,7 @@ def test_an_image_of_many_members_does_not_fill_the_memory(staging: Staging) -> 
 
 def test_the_manifest_that_is_made_for_an_engine_s_image_depends_on_content_alone(tmp_path: Path) -> None:
     made = make(*LAYERS, packed=False)
-    image: Image = replace(made.image, tag="other:1", reference="other:1")
+    image: BundleImage = replace(made.image, tag="other:1", reference="other:1")
     first = files_in(archive_of(made, tmp_path))
     assert first["index.json"] == files_in(archive_of(Made(image, made.content), tmp_path))["index.json"]
 
@@ -339,5 +339,5 @@ def test_a_layer_that_cannot_be_written_whole_leaves_its_room_to_others(
             raise OSError(errno.ENOSPC, "No space left on device")
 
     with pytest.raises(OSError, match="No space left"):
-        stage_saved(lambda: nullcontext(io.BytesIO(archive)), staging, made.content, progress)
-    assert [name for name in tree(staging.folder) if "incoming" in name] == []
+        stage_from_archive(lambda: nullcontext(io.BytesIO(archive)), staging, made.content, progress)
+    assert [name for name in tree(staging.directory) if "incoming" in name] == []

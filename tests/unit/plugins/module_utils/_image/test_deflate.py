@@ -9,7 +9,7 @@ import zlib
 from dataclasses import dataclass, field
 
 import pytest
-from ansible_collections.daytwo.aws.plugins.module_utils._image.deflate import Deflater, worth
+from ansible_collections.daytwo.aws.plugins.module_utils._image.deflate import Deflater, is_compression_faster
 
 NS = 1e-9
 PIECE = 256 * 1024
@@ -53,7 +53,7 @@ def test_compressing_is_worth_it_where_the_byte_is_away_sooner(
     blocked: float, cost: float, ratio: float, expected: bool
 ) -> None:
     """Seconds per byte in nanoseconds."""
-    assert worth(blocked * NS, cost * NS, ratio) is expected
+    assert is_compression_faster(blocked * NS, cost * NS, ratio) is expected
 
 
 @dataclass
@@ -82,7 +82,7 @@ class Wire:
             data = self.deflater.deflate(piece)
             done.append(data is not piece)
             assert data is piece or zlib.decompress(data) == piece
-            self.deflater.wrote(len(data), self.blocked * NS * len(data))
+            self.deflater.record_write(len(data), self.blocked * NS * len(data))
         return done
 
 

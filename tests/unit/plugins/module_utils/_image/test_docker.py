@@ -20,9 +20,9 @@ from urllib.parse import unquote
 
 import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._image.docker import DockerEngine, split_tag
-from ansible_collections.daytwo.aws.plugins.module_utils._image.engine import AHEAD_LABEL, EngineError
+from ansible_collections.daytwo.aws.plugins.module_utils._image.engine import PRELOADED_LABEL, EngineError
 from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
-from ansible_collections.daytwo.aws.plugins.module_utils._image.model import StoredImage, chain_ids
+from ansible_collections.daytwo.aws.plugins.module_utils._image.model import StoredImage, compute_chain_ids
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.builders import make, nothing
 
 V1 = make(b"base", b"middle", b"top")
@@ -141,7 +141,7 @@ def test_facts_are_what_the_daemon_tells(docker: Any, tmp_path: Path) -> None:
         "linux/amd64",
     )
     assert facts.images == (StoredImage(ID, ID, ("registry.test/app:v1",), V1.image.diff_ids, "linux/amd64", 300),)
-    assert facts.chain_ids == frozenset(chain_ids(V1.image.diff_ids))
+    assert facts.chain_ids == frozenset(compute_chain_ids(V1.image.diff_ids))
     assert (facts.staging.path, facts.staging.device) == (str(tmp_path), tmp_path.stat().st_dev)
     assert facts.staging.free > 0
     assert facts.root is not None
@@ -155,7 +155,7 @@ def test_what_was_loaded_ahead_is_told_apart(docker: Any) -> None:
     answers = {
         "GET /images/json": [
             {"Id": ID, "Labels": {"a": "b"}},
-            {"Id": part_id, "Labels": {AHEAD_LABEL: "/staging/loaded-1"}},
+            {"Id": part_id, "Labels": {PRELOADED_LABEL: "/staging/loaded-1"}},
         ],
         f"GET /images/{part_id}/json": inspected,
     }
@@ -163,14 +163,14 @@ def test_what_was_loaded_ahead_is_told_apart(docker: Any) -> None:
     facts = engine.facts("/")
     assert [image.engine_id for image in facts.images] == [ID]
     assert (facts.chain_ids, facts.ahead) == (
-        frozenset(chain_ids(V1.image.diff_ids)),
-        {"loaded-1": frozenset(chain_ids(part.image.diff_ids))},
+        frozenset(compute_chain_ids(V1.image.diff_ids)),
+        {"loaded-1": frozenset(compute_chain_ids(part.image.diff_ids))},
     )
     docker.daemon.answers["GET /images/json"] = answers["GET /images/json"][1:]
     ((image, folder),) = engine.ahead()
     assert (image.engine_id, image.names, folder) == (part_id, (), "/staging/loaded-1")
     asked = next(line for line in docker.daemon.asked if "filters=" in line)
-    assert json.loads(unquote(asked.partition("filters=")[2])) == {"label": [AHEAD_LABEL]}
+    assert json.loads(unquote(asked.partition("filters=")[2])) == {"label": [PRELOADED_LABEL]}
 
 
 @pytest.mark.parametrize(

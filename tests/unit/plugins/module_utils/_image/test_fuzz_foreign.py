@@ -30,16 +30,16 @@ from typing import Any, Callable
 
 import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._image import receiver
-from ansible_collections.daytwo.aws.plugins.module_utils._image.archive import stage_saved
+from ansible_collections.daytwo.aws.plugins.module_utils._image.archive import stage_from_archive
 from ansible_collections.daytwo.aws.plugins.module_utils._image.docker import DockerEngine
 from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
 from ansible_collections.daytwo.aws.plugins.module_utils._image.manifest import (
-    document_type,
+    detect_media_type,
     parse_config,
     parse_index,
     parse_manifest,
 )
-from ansible_collections.daytwo.aws.plugins.module_utils._image.model import Bundle, Target
+from ansible_collections.daytwo.aws.plugins.module_utils._image.model import Bundle, TransferTarget
 from ansible_collections.daytwo.aws.plugins.module_utils._image.staging import CHUNK, Staging
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.builders import (
     digest_of,
@@ -149,11 +149,11 @@ class Room:
         self.before = set(tree(top))
 
     def stage(self, opened: Callable[[], Any]) -> None:
-        stage_saved(opened, self.staging, WANTED, nothing)
+        stage_from_archive(opened, self.staging, WANTED, nothing)
 
     def check(self) -> None:
         """What is new are whole blobs, and what was being written when an archive ended."""
-        blobs = self.staging.path(CONFIG).parent
+        blobs = self.staging.get_path(CONFIG).parent
         for name in set(tree(self.top)) - self.before:
             path = self.top / name
             assert path.parent == blobs, name
@@ -304,15 +304,15 @@ def test_nothing_is_inflated(tmp_path: Path) -> None:
     data = tar_of([(member_of(digest), bomb)])
     tracemalloc.start()
     try:
-        stage_saved(lambda: opened(data), here.staging, [digest], nothing)
+        stage_from_archive(lambda: opened(data), here.staging, [digest], nothing)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert here.staging.path(digest).read_bytes() == bomb
+    assert here.staging.get_path(digest).read_bytes() == bomb
     assert peak < BOUND
     # And an archive that is itself compressed is none.
     with pytest.raises(ImageError, match="docker save gave an archive that cannot be read"):
-        stage_saved(lambda: opened(gzip.compress(data)), here.staging, [CONFIG], nothing)
+        stage_from_archive(lambda: opened(gzip.compress(data)), here.staging, [CONFIG], nothing)
 
 
 def test_no_code_of_ours_can_inflate_but_for_the_frames_of_a_push() -> None:
@@ -405,7 +405,7 @@ _CONFIG_DOCUMENT = {
     "rootfs": {"type": "layers", "diff_ids": [CONFIG]},
 }
 DEEP = b"[" * 200_000
-READERS = {"type": document_type, "manifest": parse_manifest, "index": parse_index, "config": parse_config}
+READERS = {"type": detect_media_type, "manifest": parse_manifest, "index": parse_index, "config": parse_config}
 
 
 @hypothesis.given(
@@ -444,7 +444,7 @@ def test_bundles(value: Any) -> None:
 @hypothesis.given(st.one_of(_JSON, _mutated(TARGET)))
 @bounded
 def test_what_a_target_says_of_itself(value: Any) -> None:
-    refuses_in_words(lambda: Target.parse(value, "targets[0]"))
+    refuses_in_words(lambda: TransferTarget.parse(value, "targets[0]"))
 
 
 # Docker's answers
@@ -532,10 +532,10 @@ def test_what_docker_answers(daemon: tuple[Daemon, DockerEngine], answers: dict[
         def __iter__(self) -> Iterator[bytes]:
             return iter(())
 
-    refuses_in_words(lambda: engine.facts("/"))
+    refuses_in_words(lambda: engine.read_facts("/"))
     stored = refuses_in_words(lambda: engine.find("a:1"))
     if stored is not None:
-        refuses_in_words(lambda: engine.layer_sizes(stored))
+        refuses_in_words(lambda: engine.estimate_layer_sizes(stored))
     refuses_in_words(lambda: engine.load(Nothing(), nothing))
 
 
@@ -559,7 +559,7 @@ _HEADS = st.one_of(
 
 
 _FRAMES = st.builds(
-    lambda kind, data, more: receiver.frame_head(kind, max(0, len(data) + more)) + data,
+    lambda kind, data, more: receiver.build_frame_head(kind, max(0, len(data) + more)) + data,
     st.sampled_from([receiver.RAW, receiver.DEFLATED, b"?"]),
     st.one_of(st.binary(max_size=25), st.binary(max_size=25).map(zlib.compress)),
     st.sampled_from([0, 0, 0, -1, 1, 2**31]),
@@ -570,10 +570,10 @@ _SENT = st.one_of(st.binary(max_size=25), st.lists(_FRAMES, max_size=4).map(b"".
 @hypothesis.given(st.lists(st.tuples(_HEADS, _SENT), max_size=5))
 @bounded
 def test_what_a_receiver_is_sent(conversation: list[tuple[bytes, bytes]]) -> None:
-    patience, receiver._PATIENCE_SECONDS = receiver._PATIENCE_SECONDS, 0
+    patience, receiver._IDLE_TIMEOUT_SECONDS = receiver._IDLE_TIMEOUT_SECONDS, 0
     try:
         with room() as here:
-            folder = here.staging.folder
+            folder = here.staging.directory
             (folder / "grant-0.json").write_text(json.dumps({"expires": 2**40, "sizes": {_HEX: 20}}))
             here.before = {*tree(here.top), os.path.relpath(folder / "in_use", here.top)}
             sent = b"".join(line + b"\n" + content for line, content in conversation)
@@ -584,10 +584,10 @@ def test_what_a_receiver_is_sent(conversation: list[tuple[bytes, bytes]]) -> Non
                 assert isinstance(json.loads(line), dict)
             for name in set(tree(here.top)) - here.before:
                 path = here.top / name
-                assert path in (here.staging.path(CONFIG), here.staging.part(CONFIG)), name
+                assert path in (here.staging.get_path(CONFIG), here.staging.get_partial_path(CONFIG)), name
                 assert path.stat().st_size <= 20
     finally:
-        receiver._PATIENCE_SECONDS = patience
+        receiver._IDLE_TIMEOUT_SECONDS = patience
 
 
 def test_the_limit_of_memory_is_one() -> None:

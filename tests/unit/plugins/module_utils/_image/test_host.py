@@ -15,17 +15,22 @@ from types import SimpleNamespace
 from typing import Any, Callable
 
 import pytest
-from ansible_collections.daytwo.aws.plugins.module_utils._image import ahead
-from ansible_collections.daytwo.aws.plugins.module_utils._image import authorize as authorizing
+from ansible_collections.daytwo.aws.plugins.module_utils._image import authorized_keys as authorizing
 from ansible_collections.daytwo.aws.plugins.module_utils._image import host as hosts
+from ansible_collections.daytwo.aws.plugins.module_utils._image import preload
 from ansible_collections.daytwo.aws.plugins.module_utils._image import target as targets
-from ansible_collections.daytwo.aws.plugins.module_utils._image.ahead import loading_ahead
 from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
-from ansible_collections.daytwo.aws.plugins.module_utils._image.host import PHASES, READ_ONLY_PHASES, carry_out
-from ansible_collections.daytwo.aws.plugins.module_utils._image.model import Bundle, Disk, EngineFacts, Target
-from ansible_collections.daytwo.aws.plugins.module_utils._image.push import PushFolder
+from ansible_collections.daytwo.aws.plugins.module_utils._image.host import PHASES, READ_ONLY_PHASES, apply_phase
+from ansible_collections.daytwo.aws.plugins.module_utils._image.model import (
+    Bundle,
+    DiskSpace,
+    EngineFacts,
+    TransferTarget,
+)
+from ansible_collections.daytwo.aws.plugins.module_utils._image.preload import preload_in_background
+from ansible_collections.daytwo.aws.plugins.module_utils._image.push import PushSession
 from ansible_collections.daytwo.aws.plugins.module_utils._image.staging import Staging
-from ansible_collections.daytwo.aws.plugins.module_utils._image.worker import Job, JobState
+from ansible_collections.daytwo.aws.plugins.module_utils._image.worker import BackgroundJob, JobState
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.builders import (
     TAG,
     FakeEngine,
@@ -54,7 +59,7 @@ class Small(FakeEngine):
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
     made = FakeEngine()
-    monkeypatch.setattr(hosts, "engine_of", lambda params: made)
+    monkeypatch.setattr(hosts, "make_engine", lambda params: made)
     return made
 
 
@@ -71,7 +76,7 @@ class Calls:
         given_by_others = ("platform", "targets", "grants", "blobs", "public_key", "again")
         empty = dict.fromkeys(("token", "digests", "transfers", "more", *given_by_others))
         params: Mapping[str, Any] = {**self.params, "work": {**empty, "phase": phase, "seconds": seconds, **work}}
-        answer: dict[str, Any] = json.loads(json.dumps(carry_out(params, lambda *_dummy: (1, "", ""))))
+        answer: dict[str, Any] = json.loads(json.dumps(apply_phase(params, lambda *_dummy: (1, "", ""))))
         return answer
 
 
@@ -98,7 +103,7 @@ def transfers(server: Any, made: Made) -> list[dict[str, Any]]:
             "headers": {},
             "reference": made.image.reference,
         }
-        for blob in made.image.blobs()
+        for blob in made.image.list_blobs()
     ]
 
 
@@ -164,7 +169,7 @@ def test_a_load_without_blobs_names_them(tmp_path: Path, engine: FakeEngine) -> 
 def test_too_little_disk_is_refused_when_the_target_is_looked_at(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hosts, "engine_of", lambda params: Small())
+    monkeypatch.setattr(hosts, "make_engine", lambda params: Small())
     with pytest.raises(ImageError, match=r"The target cannot take the images: too little disk: .* has 10 bytes free"):
         Calls(tmp_path / "root", state="loaded", bundle=V1.bundle.to_dict())("inspect")
 
@@ -182,7 +187,7 @@ def test_a_source_looks_exports_sends_and_cleans(serve: Any, tmp_path: Path, eng
     call = Calls(tmp_path / "root", state="saved", images=[{"name": "app:v1"}])
     seen = call("inspect")
     bundle = Bundle.parse(seen["bundle"])
-    assert [blob.digest for blob in bundle.blobs()] == [blob.digest for blob in ENGINE.bundle.blobs()]
+    assert [blob.digest for blob in bundle.list_blobs()] == [blob.digest for blob in ENGINE.bundle.list_blobs()]
     assert (set(seen["estimates"]), seen["leftover"]) == (set(ENGINE.image.diff_ids), False)
     assert not call.root.exists()
 
@@ -202,7 +207,7 @@ def test_a_registry_source_sends_and_cleans_up_in_one_call(
     serve: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = serve(lambda asked: asked.answer(200, ETag=f'"{len(asked.body())}"'))
-    monkeypatch.setattr(hosts._Source, "_registry", lambda self: Gives(V1.content))
+    monkeypatch.setattr(hosts._SourcePhases, "_registry", lambda self: Gives(V1.content))
     call = Calls(tmp_path / "root", state="saved", source="registry", bundle=V1.bundle.to_dict())
     sent = call("send", token="one", transfers=transfers(store, V1))
     assert {outcome["digest"]: outcome["etag"] for outcome in sent["result"]["outcomes"]} == {
@@ -265,9 +270,9 @@ def test_a_load_takes_the_permission_to_push_away_first(
     tmp_path: Path, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     order: list[str] = []
-    monkeypatch.setattr(authorizing, "revoke", lambda staging, key: order.append(f"revoke {key}"))
+    monkeypatch.setattr(authorizing, "revoke_key", lambda staging, key: order.append(f"revoke {key}"))
     monkeypatch.setattr(targets, "load_bundle", lambda *_dummy: order.append("load") or {"loaded": [], "left": None})
-    monkeypatch.setattr(hosts.Job, "advance", lambda self, token, work, seconds: _at_once(work))
+    monkeypatch.setattr(hosts.BackgroundJob, "advance", lambda self, token, work, seconds: _at_once(work))
     call = Calls(tmp_path / "root", state="loaded", bundle=V1.bundle.to_dict())
     call("load", token="one", public_key="ssh-ed25519 AAAA")
     assert order == ["revoke ssh-ed25519 AAAA", "load"]
@@ -281,16 +286,18 @@ class Permitted:
     def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch, engine: FakeEngine, made: Made) -> None:
         home = root.parent / "home"
         home.mkdir()
-        monkeypatch.setattr(authorizing, "authorized_keys", lambda _home=None: home / ".ssh" / "authorized_keys")
+        monkeypatch.setattr(
+            authorizing, "get_authorized_keys_path", lambda _home=None: home / ".ssh" / "authorized_keys"
+        )
         monkeypatch.setattr(authorizing.pwd, "getpwuid", lambda _uid: SimpleNamespace(pw_dir=str(home), pw_name="me"))
-        monkeypatch.setattr(authorizing, "host_keys", lambda port, run: ["ssh-ed25519 BBBB"])
-        monkeypatch.setattr(ahead, "LEAST", 1)
+        monkeypatch.setattr(authorizing, "scan_host_keys", lambda port, run: ["ssh-ed25519 BBBB"])
+        monkeypatch.setattr(preload, "MIN_PRELOAD_BYTES", 1)
         self.made, self.bundle = made, made.bundle.to_dict()
         self.calls = {
             state: Calls(root, state=state, bundle=self.bundle) for state in ("authorized", "loaded", "revoked")
         }
-        self.staging = Staging(str(root), f"loaded-{made.bundle.key()}")
-        self.job = Job(self.staging.folder, "ahead")
+        self.staging = Staging(str(root), f"loaded-{made.bundle.compute_key()}")
+        self.job = BackgroundJob(self.staging.directory, "ahead")
         self.keys = home / ".ssh" / "authorized_keys"
         self.engine = engine
 
@@ -302,8 +309,8 @@ class Permitted:
     def arrive(self, *numbers: int) -> None:
         """Blobs of the image, by their place, as the receiver leaves them."""
         for number in numbers:
-            digest = self.made.image.blobs()[number].digest
-            self.staging.part(digest).write_bytes(self.made.content[digest])
+            digest = self.made.image.list_blobs()[number].digest
+            self.staging.get_partial_path(digest).write_bytes(self.made.content[digest])
             self.staging.publish(digest)
 
     def until(self, condition: Callable[[], bool]) -> None:
@@ -325,11 +332,11 @@ def permitted(tmp_path: Path, engine: FakeEngine, monkeypatch: pytest.MonkeyPatc
         while (tmp_path / "slow").exists():
             time.sleep(0.01)
 
-    monkeypatch.setattr(engine, "load", load)
+    monkeypatch.setattr(engine, "load_bundle", load)
     target = Permitted(tmp_path / "root", monkeypatch, engine, V1)
     yield target
     (tmp_path / "slow").unlink(missing_ok=True)
-    target.job.end(20)
+    target.job.stop(20)
 
 
 def loads(target: Permitted) -> int:
@@ -342,9 +349,9 @@ def test_what_is_pushed_is_loaded_while_more_is_on_its_way(permitted: Permitted)
     assert KEY in permitted.keys.read_text()
     permitted.arrive(0, 1, 2)
     permitted.until(lambda: loads(permitted) == 1)
-    assert permitted.job.running()
+    assert permitted.job.is_running()
     permitted.arrive(3)
-    permitted.until(lambda: not permitted.job.running())
+    permitted.until(lambda: not permitted.job.is_running())
     assert loads(permitted) == 1, "the image itself is for the load"
     answer = permitted.calls["loaded"]("load", token="one", public_key=KEY)
     assert (answer["result"]["loaded"][0]["done"], answer["result"]["left"], answer["cleaned"]) == (True, None, True)
@@ -385,7 +392,7 @@ def test_a_permission_that_is_taken_back_leaves_nothing(permitted: Permitted) ->
     slow = unpacking(permitted)
     busy = permitted.calls["revoked"]("revoke", seconds=0, public_key=KEY)
     assert (busy["revoked"], busy["busy"], permitted.keys.exists()) == (True, True, False)
-    assert list(permitted.staging.folder.glob("grant-*")) == [], "who pushes is sent off at once"
+    assert list(permitted.staging.directory.glob("grant-*")) == [], "who pushes is sent off at once"
     slow.unlink()
     # Its process has an engine of its own here; this one has what that would have left in a real one.
     left_ahead(permitted)
@@ -397,13 +404,13 @@ def test_a_permission_that_is_taken_back_leaves_nothing(permitted: Permitted) ->
 def left_ahead(permitted: Permitted) -> None:
     part = make(b"base" * 30).stored()
     permitted.engine.images[part.engine_id] = part
-    permitted.engine.labels[part.engine_id] = str(permitted.staging.folder)
+    permitted.engine.labels[part.engine_id] = str(permitted.staging.directory)
 
 
 def test_cleaning_takes_along_what_was_loaded_ahead_but_not_from_a_load_at_work(permitted: Permitted) -> None:
     permitted.staging.create()
     left_ahead(permitted)
-    job = Job(permitted.staging.folder)
+    job = BackgroundJob(permitted.staging.directory)
     gate = permitted.staging.root.parent / "gate"
 
     def work(progress: Any) -> dict[str, Any]:
@@ -415,7 +422,7 @@ def test_cleaning_takes_along_what_was_loaded_ahead_but_not_from_a_load_at_work(
     assert permitted.calls["loaded"]("clean")["left"] is None
     assert len(permitted.engine.images) == 1
     gate.touch()
-    permitted.until(lambda: not job.running())
+    permitted.until(lambda: not job.is_running())
     permitted.calls["loaded"]("clean")
     assert permitted.engine.images == {}
 
@@ -436,15 +443,17 @@ def test_room_that_what_is_loaded_ahead_has_taken_is_not_asked_for_again(
         def facts(self, staging_path: str) -> EngineFacts:
             free = 5_000 if self.labels else 40_000
             return replace(
-                super().facts(staging_path), staging=Disk("/staging", free, 1), root=Disk("/docker", free, 1)
+                super().facts(staging_path), staging=DiskSpace("/staging", free, 1), root=DiskSpace("/docker", free, 1)
             )
 
     made = make(b"base" * 3000, b"top")
-    engine, staging = Filling(), Staging(str(tmp_path / "root"), f"loaded-{made.bundle.key()}")
-    monkeypatch.setattr(hosts, "engine_of", lambda params: engine)
-    monkeypatch.setattr(ahead, "LEAST", 1)
+    engine, staging = Filling(), Staging(str(tmp_path / "root"), f"loaded-{made.bundle.compute_key()}")
+    monkeypatch.setattr(hosts, "make_engine", lambda params: engine)
+    monkeypatch.setattr(preload, "MIN_PRELOAD_BYTES", 1)
     stage(staging, made.content)
-    with loading_ahead(made.bundle, engine, staging, set(made.content) - {made.image.layers[1].blob.digest}, nothing):
+    with preload_in_background(
+        made.bundle, engine, staging, set(made.content) - {made.image.layers[1].blob.digest}, nothing
+    ):
         pass
     assert len(engine.loads) == 1
     (plan,) = Calls(tmp_path / "root", state="loaded", bundle=made.bundle.to_dict())("inspect")["plans"]
@@ -479,11 +488,11 @@ def test_a_source_waits_to_push_where_a_target_lacks_something(
         started.append(source)
         return "ssh-ed25519 AAAA"
 
-    monkeypatch.setattr(PushFolder, "start", start)
+    monkeypatch.setattr(PushSession, "start", start)
     engine.has(ENGINE, "app:v1")
     has = FakeEngine() if lacks else FakeEngine().has(ENGINE, "app:v1")
-    other = Target("full", facts(staging=-1), "192.0.2.1")  # refused, so that it is not looked for
-    target = Target("a", has.facts(""), "127.0.0.1")
+    other = TransferTarget("full", facts(staging=-1), "192.0.2.1")  # refused, so that it is not looked for
+    target = TransferTarget("a", has.facts(""), "127.0.0.1")
     call = Calls(tmp_path / "root", state="saved", images=[{"name": "app:v1"}])
     answer = call("offer", token="0" * 32, targets=[target.to_dict(), other.to_dict()])
     assert (answer["public_key"], answer["addresses"]) == (

@@ -21,12 +21,12 @@ import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._image import http
 from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
 from ansible_collections.daytwo.aws.plugins.module_utils._image.http import (
-    Client,
     HttpBodyError,
+    HttpClient,
     HttpConnectError,
     HttpError,
     HttpStatusError,
-    redacted,
+    redact_url,
 )
 
 DATA = bytes(range(256)) * 4096  # 1 MiB
@@ -49,12 +49,12 @@ def patience() -> Patience:
 
 
 @pytest.fixture
-def make(patience: Patience) -> Iterator[Callable[..., Client]]:
+def make(patience: Patience) -> Iterator[Callable[..., HttpClient]]:
     """Makes clients that know no proxy and do not really sleep."""
-    clients: list[Client] = []
+    clients: list[HttpClient] = []
 
-    def client(**options: Any) -> Client:
-        clients.append(Client(**{"environ": {}, "sleep": patience, "timeout": 2.0, **options}))
+    def client(**options: Any) -> HttpClient:
+        clients.append(HttpClient(**{"environ": {}, "sleep": patience, "timeout": 2.0, **options}))
         return clients[-1]
 
     yield client
@@ -144,7 +144,7 @@ def test_urls_that_are_none(make: Any, url: str, problem: str) -> None:
     ],
 )
 def test_redacted(url: str, shown: str) -> None:
-    assert redacted(url) == shown
+    assert redact_url(url) == shown
 
 
 @pytest.mark.parametrize(("name", "value"), [("X-A", "b\r\nX: y"), ("X\n", "b"), ("X-A", "b\x00"), ("A b", "c")])
@@ -219,11 +219,11 @@ def test_a_refusal_says_what_the_service_said(
         make(retries=0).request("GET", f"{server.url}/key")
     error = caught.value
     assert (error.status, error.code, error.retryable, error.expired) == (status, code, retryable, expired)
-    assert answer in error.answer
+    assert answer in error.service_error
     assert str(error).startswith(f"GET {server.url}/key: {status} ")
     assert answer in str(error)
     assert ".." not in str(error).replace("...", "")
-    assert hint in error.hint
+    assert hint in error.suggestion
     assert "\x1b" not in str(error)
     assert len(str(error)) < 700
 
@@ -315,7 +315,7 @@ def nobody_accepts() -> Iterator[str]:
 
 
 def test_a_connection_that_cannot_be_made_is_given_up_soon(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr(http, "CONNECT_TIMEOUT_SECONDS", 0.2)
     began = time.monotonic()
     with nobody_accepts() as url, pytest.raises(HttpConnectError, match=r"no connection to .*: timed out") as caught:
         make(timeout=60.0, retries=1).request("GET", url)
@@ -326,7 +326,7 @@ def test_a_connection_that_cannot_be_made_is_given_up_soon(make: Any, monkeypatc
 def test_a_connection_that_was_made_may_be_silent_for_longer(
     serve: Any, make: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http, "CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr(http, "CONNECT_TIMEOUT_SECONDS", 0.2)
 
     def late(c: Any) -> None:
         time.sleep(0.6)
@@ -1063,7 +1063,7 @@ def test_the_lower_case_name_wins_and_the_environment_is_read(serve: Any, monkey
     proxy = serve(lambda c: c.answer(200, b"proxy"))
     monkeypatch.setenv("http_proxy", proxy.url)
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
-    assert Client(retries=0).request("GET", "http://bucket.test/").body == b"proxy"
+    assert HttpClient(retries=0).request("GET", "http://bucket.test/").body == b"proxy"
 
 
 @pytest.mark.parametrize("value", ["socks5://u:SECRET@h:1", "https://u:SECRET@h", "http://u:SECRET@h:port", "http://"])

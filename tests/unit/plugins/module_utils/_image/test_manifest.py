@@ -11,7 +11,7 @@ import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._image import manifest as m
 from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
 from ansible_collections.daytwo.aws.plugins.module_utils._image.model import Blob
-from ansible_collections.daytwo.aws.plugins.module_utils._image.reference import Platform
+from ansible_collections.daytwo.aws.plugins.module_utils._image.reference import ImagePlatform
 
 A, B, C = (f"sha256:{letter * 64}" for letter in "abc")
 GZIP = "application/vnd.docker.image.rootfs.diff.tar.gzip"
@@ -62,7 +62,7 @@ def dump(document: Any) -> bytes:
     ],
 )
 def test_document_type(document: Any, content_type: str, expected: str) -> None:
-    assert m.document_type(dump(document), content_type) == expected
+    assert m.detect_media_type(dump(document), content_type) == expected
 
 
 @pytest.mark.parametrize(
@@ -84,12 +84,12 @@ def test_document_type(document: Any, content_type: str, expected: str) -> None:
 )
 def test_document_type_refused(document: Any, content_type: str, problem: str) -> None:
     with pytest.raises(ImageError, match=problem):
-        m.document_type(dump(document), content_type)
+        m.detect_media_type(dump(document), content_type)
 
 
 def test_manifest() -> None:
     read = m.parse_manifest(dump(image()))
-    assert read == m.Manifest(m.DOCKER_MANIFEST, Blob(C, 9, DOCKER_CONFIG), (Blob(A, 7, GZIP), Blob(B, 8, GZIP)))
+    assert read == m.ImageManifest(m.DOCKER_MANIFEST, Blob(C, 9, DOCKER_CONFIG), (Blob(A, 7, GZIP), Blob(B, 8, GZIP)))
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_index_leaves_attestations_out() -> None:
         )
     )
     assert read.entries == (
-        m.IndexEntry(Blob(A, 5, m.OCI_MANIFEST), Platform("linux", "arm", "v7")),
+        m.IndexEntry(Blob(A, 5, m.OCI_MANIFEST), ImagePlatform("linux", "arm", "v7")),
         m.IndexEntry(Blob(C, 7, m.OCI_MANIFEST), None),
     )
 
@@ -195,7 +195,7 @@ def test_index_refused(entry: Any, problem: str) -> None:
 
 def test_config() -> None:
     platform, diff_ids = m.parse_config(dump(config(variant="v8", architecture="arm64")))
-    assert platform == Platform("linux", "arm64", "v8")
+    assert platform == ImagePlatform("linux", "arm64", "v8")
     assert diff_ids == (A, B)
     assert m.parse_config(dump(config(rootfs={"type": "layers", "diff_ids": None}))).diff_ids == ()
 
@@ -218,7 +218,7 @@ def test_config_refused(changes: Any, problem: str) -> None:
 
 
 def test_layers_and_diff_ids_must_be_as_many() -> None:
-    one = m.Config(Platform("linux", "amd64"), (A,))
+    one = m.ImageConfig(ImagePlatform("linux", "amd64"), (A,))
     with pytest.raises(ImageError, match="2 layers, the config 1 diffIDs"):
         m.check_layers(m.parse_manifest(dump(image())), one, "app:v1")
     m.check_layers(m.parse_manifest(dump(image(layers=[descriptor()]))), one)

@@ -15,9 +15,9 @@ import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
 from ansible_collections.daytwo.aws.plugins.module_utils._image.model import (
     Bundle,
-    Target,
-    chain_ids,
-    checked_digest,
+    TransferTarget,
+    compute_chain_ids,
+    parse_digest,
 )
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.builders import facts, make
 
@@ -48,11 +48,11 @@ GOOD = Bundle((V1.image, OTHER.image)).to_dict()
 )
 def test_only_a_digest_becomes_a_file_name_and_an_object_key(value: Any) -> None:
     with pytest.raises(ImageError, match=r"here: .* is no digest\. A digest is 'sha256:' and 64"):
-        checked_digest(value, "here")
+        parse_digest(value, "here")
 
 
 def test_a_digest_passes() -> None:
-    assert checked_digest(f"sha256:{HEX}", "here") == f"sha256:{HEX}"
+    assert parse_digest(f"sha256:{HEX}", "here") == f"sha256:{HEX}"
 
 
 def test_chain_id_names_a_layer_with_all_below_it() -> None:
@@ -60,8 +60,8 @@ def test_chain_id_names_a_layer_with_all_below_it() -> None:
     one, two, three = ("sha256:" + letter * 64 for letter in "123")
     second = "sha256:" + hashlib.sha256(f"{one} {two}".encode()).hexdigest()
     third = "sha256:" + hashlib.sha256(f"{second} {three}".encode()).hexdigest()
-    assert chain_ids([one, two, three]) == (one, second, third)
-    assert chain_ids([]) == ()
+    assert compute_chain_ids([one, two, three]) == (one, second, third)
+    assert compute_chain_ids([]) == ()
 
 
 def test_a_bundle_survives_its_way_through_json() -> None:
@@ -70,14 +70,14 @@ def test_a_bundle_survives_its_way_through_json() -> None:
 
 def test_sizes_that_become_known_are_filled_in_and_others_stay() -> None:
     config = V1.image.config
-    filled = V1.bundle.with_sizes({config.digest: 7}).images[0]
+    filled = V1.bundle.fill_sizes({config.digest: 7}).images[0]
     assert filled.config.size == 7
     assert (filled.layers, filled.manifest) == (V1.image.layers, V1.image.manifest)
 
 
 def test_the_staging_key_depends_on_the_images_and_not_on_sizes() -> None:
-    assert V1.bundle.key() == V1.bundle.with_sizes({V1.image.config.digest: 7}).key()
-    assert V1.bundle.key() != OTHER.bundle.key()
+    assert V1.bundle.compute_key() == V1.bundle.fill_sizes({V1.image.config.digest: 7}).compute_key()
+    assert V1.bundle.compute_key() != OTHER.bundle.compute_key()
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -129,7 +129,7 @@ def test_whatever_stands_at_any_place_of_a_bundle_is_taken_or_refused_in_words(p
             # What is taken is whole: it can be planned, compared and sent on.
             assert Bundle.parse(parsed.to_dict()) == parsed
             assert parsed.key()
-            assert all(checked_digest(blob.digest, "") for blob in parsed.blobs())
+            assert all(parse_digest(blob.digest, "") for blob in parsed.blobs())
             assert all(image.tag and image.reference for image in parsed.images)
     assert refused
 
@@ -187,12 +187,12 @@ TARGET = json.loads(json.dumps({"host": "private-a", **facts(V1.stored(V1.image.
 
 
 def test_a_target_knows_what_its_host_told() -> None:
-    parsed = Target.parse(TARGET, "targets[0]")
+    parsed = TransferTarget.parse(TARGET, "targets[0]")
     assert (parsed.host, parsed.facts.platform, parsed.facts.zstd) == ("private-a", "linux/amd64", True)
-    assert parsed.facts.chain_ids == frozenset(chain_ids(V1.image.diff_ids))
-    held = parsed.facts.named(V1.image.tag)
+    assert parsed.facts.chain_ids == frozenset(compute_chain_ids(V1.image.diff_ids))
+    held = parsed.facts.find_image(V1.image.tag)
     assert held is not None
-    assert (held.config_digest, parsed.facts.root and parsed.facts.root.free) == (V1.image.config.digest, 5)
+    assert (held.config_digest, parsed.facts.root and parsed.facts.root.free_bytes) == (V1.image.config.digest, 5)
 
 
 @pytest.mark.parametrize("path", list(places(TARGET)), ids=lambda path: ".".join(map(str, path)) or "all")
@@ -200,14 +200,14 @@ def test_whatever_stands_at_any_place_of_a_target_is_taken_or_refused_in_words(p
     for wrong in WRONG:
         if wrong is ... and not path:
             continue
-        parsed, words = tried(lambda value: Target.parse(value, "targets[0]"), put(TARGET, path, wrong))
+        parsed, words = tried(lambda value: TransferTarget.parse(value, "targets[0]"), put(TARGET, path, wrong))
         if parsed is None:
             assert "targets[0]" in words
         else:
-            assert all(checked_digest(chain, "") for chain in parsed.facts.chain_ids)
+            assert all(parse_digest(chain, "") for chain in parsed.facts.chain_ids)
 
 
 @pytest.mark.parametrize("name", ["host", "engine", "images", "chain_ids", "staging", "root", "zstd"])
 def test_a_target_without_one_of_its_parts_is_refused(name: str) -> None:
     with pytest.raises(ImageError, match=r"targets\[0\]"):
-        Target.parse(put(TARGET, (name,), ...), "targets[0]")
+        TransferTarget.parse(put(TARGET, (name,), ...), "targets[0]")

@@ -11,24 +11,24 @@ import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._image.model import (
     Blob,
     Bundle,
-    Object,
-    Target,
-    chain_ids,
-    hex_of,
+    StoredObject,
+    TransferTarget,
+    compute_chain_ids,
+    get_digest_hex,
 )
 from ansible_collections.daytwo.aws.plugins.module_utils._image.plan import (
     MAX_PARTS,
     MIN_PART,
-    Need,
-    lacking_layers,
-    misgivings,
-    needed_blobs,
-    plan_carry,
+    BlobNeed,
+    find_insufficient_space,
+    get_load_warnings,
+    get_rejection_reason,
+    get_rejection_reasons,
+    list_blob_needs,
+    list_missing_layers,
     plan_load,
-    refusal,
-    refusals,
-    shortages,
-    split,
+    plan_transfers,
+    split_into_parts,
 )
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.builders import ZSTD, Made, facts, make
 
@@ -69,11 +69,11 @@ def test_chain_match_a_layer_counts_only_if_every_lower_layer_matches_too(
 ) -> None:
     there = make(*present).image.diff_ids
     wanted = [layer.diff_id for layer in make(*lacking).image.layers]
-    assert [layer.diff_id for layer in lacking_layers(V1.image, frozenset(chain_ids(there)))] == wanted
+    assert [layer.diff_id for layer in list_missing_layers(V1.image, frozenset(compute_chain_ids(there)))] == wanted
 
 
 def test_chain_match_an_upper_chain_id_without_the_lower_ones_counts_nothing() -> None:
-    assert lacking_layers(V1.image, frozenset(chain_ids(V1.image.diff_ids)[1:])) == V1.image.layers
+    assert list_missing_layers(V1.image, frozenset(compute_chain_ids(V1.image.diff_ids)[1:])) == V1.image.layers
 
 
 def test_a_layer_that_occurs_twice_is_carried_when_one_of_its_places_is_lacking() -> None:
@@ -85,8 +85,8 @@ def test_a_layer_that_occurs_twice_is_carried_when_one_of_its_places_is_lacking(
 # -- the union over targets
 
 
-def target(host: str, *has: Made) -> Target:
-    return Target(host, facts(*(made.stored(made.image.tag) for made in has)))
+def target(host: str, *has: Made) -> TransferTarget:
+    return TransferTarget(host, facts(*(made.stored(made.image.tag) for made in has)))
 
 
 @pytest.mark.parametrize(
@@ -107,22 +107,22 @@ def target(host: str, *has: Made) -> Target:
     ids=["targets not known", "all there", "one lacks v2", "each lacks another", "one is empty"],
 )
 def test_the_union_of_what_targets_lack_each_blob_once(
-    targets: list[Target], expected: dict[str, tuple[str, ...]]
+    targets: list[TransferTarget], expected: dict[str, tuple[str, ...]]
 ) -> None:
-    needs = needed_blobs(Bundle((V1.image, V2.image)), targets)
+    needs = list_blob_needs(Bundle((V1.image, V2.image)), targets)
     assert {need.blob.digest: need.hosts for need in needs} == expected
     assert len(needs) == len(expected)
 
 
 def test_two_targets_need_no_byte_more_than_one() -> None:
-    one, two = needed_blobs(V1.bundle, [target("a")]), needed_blobs(V1.bundle, [target("a"), target("b")])
+    one, two = list_blob_needs(V1.bundle, [target("a")]), list_blob_needs(V1.bundle, [target("a"), target("b")])
     assert [need.blob for need in one] == [need.blob for need in two]
 
 
 # -- put, replace, none
 
 BLOB = V1.image.layers[0].blob
-GOOD = Object(BLOB.size or 0, hex_of(BLOB.digest), '"etag"')
+GOOD = StoredObject(BLOB.size or 0, get_digest_hex(BLOB.digest), '"etag"')
 
 
 @pytest.mark.parametrize(
@@ -155,12 +155,12 @@ GOOD = Object(BLOB.size or 0, hex_of(BLOB.digest), '"etag"')
     ],
 )
 def test_present_means_size_and_checksum_and_a_corrupt_object_is_replaced_once(
-    blob: Blob, seen: Optional[Object], corrupt: dict[str, Optional[str]], action: str, reason: str
+    blob: Blob, seen: Optional[StoredObject], corrupt: dict[str, Optional[str]], action: str, reason: str
 ) -> None:
-    carry = plan_carry([Need(blob, ("a",))], {blob.digest: seen} if seen else {}, corrupt)[0]
+    carry = plan_transfers([BlobNeed(blob, ("a",))], {blob.digest: seen} if seen else {}, corrupt)[0]
     assert carry.action == action
     assert reason in carry.reason
-    step = carry.step()
+    step = carry.to_step()
     assert (step is None) == (action == "none")
     if step:
         assert (step.action, step.target, step.reason) == (action, blob.digest, carry.reason)
@@ -189,7 +189,7 @@ TIB = 1024**4
     ],
 )
 def test_s3_limits_of_parts(size: int, part_size: int, count: int, length: int) -> None:
-    parts = split(size, part_size)
+    parts = split_into_parts(size, part_size)
     assert (len(parts), parts[0].length) == (count, length)
     assert sum(part.length for part in parts) == size
     assert [part.number for part in parts] == ([0] if count == 1 else list(range(1, count + 1)))
@@ -217,7 +217,7 @@ def test_a_target_loads_tags_or_does_nothing(
     held = previous.image.config.digest if previous else None
     assert (plan.action, plan.previous) == (action, held)
     assert {blob.digest for blob in plan.blobs} == (carried(V1, *layers) if action == "load" else set())
-    step = plan.step()
+    step = plan.to_step()
     if action == "none":
         assert step is None
     else:
@@ -252,7 +252,7 @@ def short(
     """Megabytes that are needed where there are too few; staging and root are free megabytes."""
     had = facts(staging=staging * MIB, root=None if root is None else root * MIB, device=device)
     plans = plan_load(Bundle(tuple(made.image for made in images)), had)
-    return [(found.path, found.needed // MIB) for found in shortages(plans, staged * MIB, had)]
+    return [(found.path, found.required_bytes // MIB) for found in find_insufficient_space(plans, staged * MIB, had)]
 
 
 A100 = sized(60, 40)
@@ -304,12 +304,12 @@ def test_docker_load_needs_about_twice_the_image_for_a_while(
 
 def test_nothing_is_refused_for_want_of_disk_when_nothing_is_loaded() -> None:
     had = facts(V1.stored(V1.image.tag), V2.stored("other:1"), staging=0, root=0)
-    assert refusal(plan_load(Bundle((V1.image, V2.image)), had), 0, had) is None
+    assert get_rejection_reason(plan_load(Bundle((V1.image, V2.image)), had), 0, had) is None
 
 
 def test_a_refusal_names_path_free_and_needed_bytes_and_the_way_out() -> None:
     had = facts(staging=1, root=1)
-    words = refusal(plan_load(A100.bundle, had), 0, had)
+    words = get_rejection_reason(plan_load(A100.bundle, had), 0, had)
     assert words is not None
     assert f"/staging has 1 bytes free, staging needs at least {100 * MIB}" in words
     assert f"/var/lib/docker has 1 bytes free, the engine needs at least {200 * MIB}" in words
@@ -321,7 +321,7 @@ def test_archive_formats_zstd_is_refused_by_docker_20_10(zstd: bool, has: bool, 
     """facts: archive formats: docker 20.10 refuses zstd. An image that is there already needs no unpacking."""
     made = make(b"base", media_type=ZSTD)
     had = replace(facts(*([made.stored("other:1")] if has else [])), zstd=zstd)
-    words = refusal(plan_load(made.bundle, had), 0, had)
+    words = get_rejection_reason(plan_load(made.bundle, had), 0, had)
     assert (words is not None) == refused
     if words:
         assert "docker 20.10.24 cannot unpack" in words
@@ -346,13 +346,13 @@ def test_an_image_for_another_platform_is_refused_unless_it_was_asked_for(
     image = replace(V1.image, platform=platform, platform_given=given)
     had = replace(facts(), platform=engine)
     plans = plan_load(Bundle((image, V2.image)), had) if engine == "linux/amd64" else plan_load(Bundle((image,)), had)
-    words = refusal(plans, 0, had)
+    words = get_rejection_reason(plans, 0, had)
     assert (words is not None) == refused
     if words:
         assert f"{V1.image.reference} is for {platform}, and docker on this host runs {engine}." in words
         assert "set its 'platform'" in words
         assert V2.image.reference not in words
-    told = misgivings(plans, had)
+    told = get_load_warnings(plans, had)
     assert [f"is for {platform}" in line and f"runs {engine}" in line for line in told] == [True] * warned
 
 
@@ -361,13 +361,13 @@ def test_an_image_for_another_platform_that_is_there_is_not_refused() -> None:
     image = replace(V1.image, platform="linux/arm64")
     for name in (V1.image.tag, "other:1"):
         had = facts(V1.stored(name))
-        assert refusal(plan_load(Bundle((image,)), had), 0, had) is None
+        assert get_rejection_reason(plan_load(Bundle((image,)), had), 0, had) is None
 
 
 def test_a_rerun_is_not_refused_for_the_room_that_its_own_layers_have_taken() -> None:
     made = make(b"x" * 10_000, b"top")
     free = facts(staging=10**9, root=5_000)
-    assert list(refusals(made.bundle, [Target("a", free)])) == ["a"]
-    ahead = {made.bundle.folder("loaded"): frozenset(chain_ids(made.image.diff_ids)[:1])}
-    known = Target.parse(Target("a", replace(free, ahead=ahead)).to_dict(), "targets")
-    assert refusals(made.bundle, [known]) == {}
+    assert list(get_rejection_reasons(made.bundle, [TransferTarget("a", free)])) == ["a"]
+    ahead = {made.bundle.get_directory_name("loaded"): frozenset(compute_chain_ids(made.image.diff_ids)[:1])}
+    known = TransferTarget.parse(TransferTarget("a", replace(free, ahead=ahead)).to_dict(), "targets")
+    assert get_rejection_reasons(made.bundle, [known]) == {}

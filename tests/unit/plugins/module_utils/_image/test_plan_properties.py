@@ -8,14 +8,14 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from ansible_collections.daytwo.aws.plugins.module_utils._image.model import Bundle, Target
+from ansible_collections.daytwo.aws.plugins.module_utils._image.model import Bundle, TransferTarget
 from ansible_collections.daytwo.aws.plugins.module_utils._image.plan import (
     MAX_PARTS,
     MAX_SINGLE_PUT,
     MIN_PART,
-    needed_blobs,
+    list_blob_needs,
     plan_load,
-    split,
+    split_into_parts,
 )
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.builders import (
     FakeEngine,
@@ -41,7 +41,7 @@ _LAYERS = st.lists(st.sampled_from([b"a", b"b", b"c"]), min_size=1, max_size=4)
 @hypothesis.settings(deadline=None, max_examples=60)
 def test_s3_limits_hold_for_every_size_and_part_size(size: int, part_size: int) -> None:
     """facts: S3: at most 10,000 parts of 5 MiB to 5 GiB, the last may be smaller; they cover the blob without gaps."""
-    parts = split(size, part_size)
+    parts = split_into_parts(size, part_size)
     assert 1 <= len(parts) <= MAX_PARTS
     assert all(MIN_PART <= part.length <= MAX_SINGLE_PUT for part in parts[:-1])
     assert parts[-1].length <= MAX_SINGLE_PUT
@@ -71,10 +71,10 @@ def test_the_union_holds_for_each_target_exactly_what_its_own_plan_asks_for(
 ) -> None:
     bundle = Bundle((make(*one, tag="one:1").image, make(*two, tag="two:1").image))
     had = [
-        Target(str(number), facts(*(make(*layers).stored(f"x:{index}") for index, layers in enumerate(images))))
+        TransferTarget(str(number), facts(*(make(*layers).stored(f"x:{index}") for index, layers in enumerate(images))))
         for number, images in enumerate(targets)
     ]
-    needs = needed_blobs(bundle, had)
+    needs = list_blob_needs(bundle, had)
     assert len({need.blob.digest for need in needs}) == len(needs)
     for target in had:
         asked = {blob.digest for plan in plan_load(bundle, target.facts) for blob in plan.blobs}

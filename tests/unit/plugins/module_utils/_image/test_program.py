@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._image import program
 from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
-from ansible_collections.daytwo.aws.plugins.module_utils._image.program import Program
+from ansible_collections.daytwo.aws.plugins.module_utils._image.program import PipedProgram
 
 
 def run(command: list[str], text: str, descriptors: tuple[int, ...]) -> tuple[int, str, str]:
@@ -28,48 +28,48 @@ def descriptors() -> int:
 
 def test_it_answers_while_it_runs() -> None:
     before = descriptors()
-    talking = Program(run, ["cat"])
+    talking = PipedProgram(run, ["cat"])
     for number in range(3):
-        talking.to.write(b"%d\n" % number)
-        talking.to.flush()
-        assert talking.answers.readline() == b"%d\n" % number
+        talking.stdin.write(b"%d\n" % number)
+        talking.stdin.flush()
+        assert talking.stdout.readline() == b"%d\n" % number
     assert talking.end() == ""
     assert descriptors() == before
 
 
 def test_megabytes_go_both_ways() -> None:
-    talking = Program(run, [sys.executable, "-c", "import sys; print(len(sys.stdin.buffer.read()))"])
-    talking.to.write(b"x" * 20_000_000)
-    talking.to.close()
-    assert talking.answers.read() == b"20000000\n"
+    talking = PipedProgram(run, [sys.executable, "-c", "import sys; print(len(sys.stdin.buffer.read()))"])
+    talking.stdin.write(b"x" * 20_000_000)
+    talking.stdin.close()
+    assert talking.stdout.read() == b"20000000\n"
     talking.end()
 
 
 def test_what_it_says_at_the_end_is_told() -> None:
-    talking = Program(run, ["sh", "-c", "echo hello; echo no route to host >&2; exit 3"])
-    assert talking.answers.read() == b"hello\n"
+    talking = PipedProgram(run, ["sh", "-c", "echo hello; echo no route to host >&2; exit 3"])
+    assert talking.stdout.read() == b"hello\n"
     assert talking.end() == "no route to host"
 
 
 def test_words_are_not_read_by_a_shell(tmp_path: Path) -> None:
-    talking = Program(run, ["printf", "%s", f"$(touch {tmp_path}/x); `id` \" ' \\"])
-    assert talking.answers.read() == f"$(touch {tmp_path}/x); `id` \" ' \\".encode()
+    talking = PipedProgram(run, ["printf", "%s", f"$(touch {tmp_path}/x); `id` \" ' \\"])
+    assert talking.stdout.read() == f"$(touch {tmp_path}/x); `id` \" ' \\".encode()
     talking.end()
     assert list(tmp_path.iterdir()) == []
 
 
 def test_one_that_ends_at_once_breaks_the_pipe_and_blocks_nobody() -> None:
-    talking = Program(run, ["false"])
+    talking = PipedProgram(run, ["false"])
     with pytest.raises(BrokenPipeError):
         _write_on(talking)
-    assert talking.answers.read() == b""
+    assert talking.stdout.read() == b""
     assert talking.end() == ""
 
 
-def _write_on(talking: Program) -> None:
+def _write_on(talking: PipedProgram) -> None:
     for _number in range(1000):
-        talking.to.write(b"x" * 100_000)
-        talking.to.flush()
+        talking.stdin.write(b"x" * 100_000)
+        talking.stdin.flush()
 
 
 @pytest.mark.parametrize("error", [FileNotFoundError(2, "No such file or directory"), ImageError("not allowed")])
@@ -77,21 +77,21 @@ def test_one_that_cannot_run_is_told(error: Exception) -> None:
     def fails(command: list[str], text: str, passed: tuple[int, ...]) -> tuple[int, str, str]:
         raise error
 
-    talking = Program(fails, ["ssh"])
-    assert talking.answers.read() == b""
+    talking = PipedProgram(fails, ["ssh"])
+    assert talking.stdout.read() == b""
     assert talking.end() == str(error)
 
 
 def test_one_that_is_not_there_says_so() -> None:
-    talking = Program(run, ["no-such-program-anywhere"])
-    assert talking.answers.read() == b""
+    talking = PipedProgram(run, ["no-such-program-anywhere"])
+    assert talking.stdout.read() == b""
     assert "no-such-program-anywhere: not found" in talking.end()
 
 
 def test_one_that_does_not_end_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(program, "_PATIENCE", 0.3)
+    monkeypatch.setattr(program, "_EXIT_TIMEOUT_SECONDS", 0.3)
     began = time.monotonic()
-    talking = Program(run, ["sleep", "3"])
+    talking = PipedProgram(run, ["sleep", "3"])
     assert talking.end() == ""
     assert time.monotonic() - began < 2
 
@@ -100,10 +100,10 @@ def test_many_descriptors_are_no_trouble(tmp_path: Path) -> None:
     """A shell need not know descriptors above 9."""
     open_files = [open(os.devnull, "rb") for _number in range(50)]  # noqa: SIM115
     try:
-        talking = Program(run, ["cat"])
-        talking.to.write(b"hello")
-        talking.to.close()
-        assert talking.answers.read() == b"hello"
+        talking = PipedProgram(run, ["cat"])
+        talking.stdin.write(b"hello")
+        talking.stdin.close()
+        assert talking.stdout.read() == b"hello"
         talking.end()
     finally:
         for file in open_files:

@@ -17,12 +17,12 @@ import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._image import push as push_module
 from ansible_collections.daytwo.aws.plugins.module_utils._image import worker
 from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
-from ansible_collections.daytwo.aws.plugins.module_utils._image.model import hex_of
-from ansible_collections.daytwo.aws.plugins.module_utils._image.push import Export, PushFolder
-from ansible_collections.daytwo.aws.plugins.module_utils._image.source import EngineSource, parse_wanted
+from ansible_collections.daytwo.aws.plugins.module_utils._image.model import get_digest_hex
+from ansible_collections.daytwo.aws.plugins.module_utils._image.push import EngineExport, PushSession
+from ansible_collections.daytwo.aws.plugins.module_utils._image.source import EngineSource, parse_requested_images
 from ansible_collections.daytwo.aws.plugins.module_utils._image.staging import Staging
 from ansible_collections.daytwo.aws.plugins.module_utils._image.throttle import NO_LIMIT, Throttle
-from ansible_collections.daytwo.aws.plugins.module_utils._image.transfer import StagedSource
+from ansible_collections.daytwo.aws.plugins.module_utils._image.transfer import StagedBlobSource
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.builders import (
     FakeEngine,
     Made,
@@ -62,18 +62,18 @@ class Source:
     def folder(self, token: str = TOKEN) -> Path:
         return self.root / f"push-{token}"
 
-    def start(self, token: str = TOKEN, throttle: Throttle = NO_LIMIT) -> tuple[PushFolder, Any]:
-        waiting = PushFolder(str(self.root), token)
-        public = waiting.start(self.made.bundle, StagedSource(self.blobs), self.blobs, throttle, run)
+    def start(self, token: str = TOKEN, throttle: Throttle = NO_LIMIT) -> tuple[PushSession, Any]:
+        waiting = PushSession(str(self.root), token)
+        public = waiting.start(self.made.bundle, StagedBlobSource(self.blobs), self.blobs, throttle, run)
         return waiting, Key(public)
 
-    def export(self, saved: bytes, seconds: float = 0) -> tuple[PushFolder, Any]:
+    def export(self, saved: bytes, seconds: float = 0) -> tuple[PushSession, Any]:
         """From an engine that gives this archive, C(seconds) for each read, instead of from what is staged."""
         self.blobs.remove()
         engine = FakeEngine(saved=saved, seconds=seconds).has(self.made, "app:v1")
-        images = parse_wanted([{"name": "app:v1"}])
-        waiting = PushFolder(str(self.root), TOKEN)
-        wanted = Export(EngineSource(engine), images, list(self.made.content))
+        images = parse_requested_images([{"name": "app:v1"}])
+        waiting = PushSession(str(self.root), TOKEN)
+        wanted = EngineExport(EngineSource(engine), images, list(self.made.content))
         return waiting, Key(waiting.start(self.made.unsized, wanted, self.blobs, NO_LIMIT, run))
 
     def process(self, token: str = TOKEN) -> int:
@@ -116,11 +116,11 @@ def alive(pid: int) -> bool:
 @pytest.fixture
 def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Source]:
     needs_sshd()
-    monkeypatch.setattr(push_module, "WAIT_SECONDS", ENOUGH)
+    monkeypatch.setattr(push_module, "AUTHORIZATION_TIMEOUT_SECONDS", ENOUGH)
     made = Source(tmp_path, make(b"layer one", os.urandom(900_000), packed=False))
     yield made
     for token in (TOKEN, OTHER):
-        PushFolder(str(made.root), token).remove()
+        PushSession(str(made.root), token).remove()
         until(lambda token=token: not made.folder(token).exists())  # type: ignore[misc]
 
 
@@ -130,11 +130,11 @@ def server(tmp_path: Path) -> Iterator[Server]:
         yield one
 
 
-def finished(waiting: PushFolder, grants: Sequence[Mapping[str, Any]]) -> Any:
+def finished(waiting: PushSession, grants: Sequence[Mapping[str, Any]]) -> Any:
     end = time.monotonic() + ENOUGH
     while True:
         state = waiting.advance(grants, 1)
-        if state.state != "running":
+        if state.status != "running":
             return state
         assert time.monotonic() < end
 
@@ -146,7 +146,7 @@ def sizes(made: Made) -> dict[str, Optional[int]]:
 def test_it_waits_pushes_tells_and_goes(source: Source, server: Server) -> None:
     waiting, key = source.start()
     pid = source.process()
-    assert waiting.advance([], 0).state == "running"
+    assert waiting.advance([], 0).status == "running"
     assert server.held() == {}
     server.permit(key, sizes(source.made))
     digests = list(source.made.content)
@@ -155,15 +155,15 @@ def test_it_waits_pushes_tells_and_goes(source: Source, server: Server) -> None:
     (outcome,) = state.result["pushed"]
     total = sum(map(len, source.made.content.values()))
     assert outcome == {"host": "one", "sent": total, "error": None, "digests": digests}
-    assert server.held() == {hex_of(digest): data for digest, data in source.made.content.items()}
+    assert server.held() == {get_digest_hex(digest): data for digest, data in source.made.content.items()}
     # The outcome can be read again, as after a connection that dropped.
     assert waiting.advance([], 0) == state
     waiting.remove()
     until(lambda: not alive(pid))
     assert not source.root.exists()
     # The call that told the outcome ended the process; when its answer was lost, the call that is made again says so.
-    lost = waiting.advance([asdict(server.grant(digests))], 0, again=True)
-    assert (lost.state, lost.result) == ("done", {"pushed": []})
+    lost = waiting.advance([asdict(server.grant(digests))], 0, retry=True)
+    assert (lost.status, lost.result) == ("done", {"pushed": []})
 
 
 @pytest.mark.parametrize("named", [True, False], ids=["docker 25", "docker 20.10"])
@@ -177,7 +177,7 @@ def test_what_an_engine_writes_is_pushed_meanwhile(source: Source, server: Serve
     assert (state.state, state.error) == ("done", None)
     (outcome,) = state.result["pushed"]
     assert (outcome["error"], outcome["sent"]) == (None, sum(map(len, content.values())))
-    assert server.held() == {hex_of(digest): data for digest, data in content.items()}
+    assert server.held() == {get_digest_hex(digest): data for digest, data in content.items()}
     assert state.result["sizes"] == {digest: len(data) for digest, data in content.items()}
     waiting.remove()
     until(lambda: not source.root.exists())
@@ -205,7 +205,7 @@ def test_the_outcome_stays_though_an_engine_still_writes(source: Source, server:
     waiting.advance([asdict(grant)], 0)
     time.sleep(2.5)  # the controller's next call is on its way
     state = waiting.advance([asdict(grant)], 0)
-    assert state.state == "done"
+    assert state.status == "done"
     assert "has another host key" in state.result["pushed"][0]["error"]
 
 
@@ -228,7 +228,7 @@ def test_the_key_is_nowhere_but_in_its_memory(source: Source) -> None:
 
 def test_it_goes_by_itself_when_nobody_comes_back(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
     """The controller was killed between the offer and the push."""
-    monkeypatch.setattr(push_module, "WAIT_SECONDS", 1.0)
+    monkeypatch.setattr(push_module, "AUTHORIZATION_TIMEOUT_SECONDS", 1.0)
     began = time.monotonic()
     waiting, _key = source.start()
     pid = source.process()
@@ -243,7 +243,7 @@ def test_it_goes_by_itself_when_nobody_asks_for_the_outcome(
     source: Source, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The controller was killed during the push."""
-    monkeypatch.setattr(push_module, "WAIT_SECONDS", 1.5)
+    monkeypatch.setattr(push_module, "AUTHORIZATION_TIMEOUT_SECONDS", 1.5)
     waiting, key = source.start()
     pid = source.process()
     server.permit(key, sizes(source.made))
@@ -255,15 +255,15 @@ def test_it_goes_by_itself_when_nobody_asks_for_the_outcome(
 
 def test_a_push_that_nobody_asks_for_ends(source: Source, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """The controller was killed: its permission would last for hours."""
-    monkeypatch.setattr(push_module, "WAIT_SECONDS", 1.0)
-    monkeypatch.setattr(worker, "PATIENCE_SECONDS", 1.0)
+    monkeypatch.setattr(push_module, "AUTHORIZATION_TIMEOUT_SECONDS", 1.0)
+    monkeypatch.setattr(worker, "IDLE_TIMEOUT_SECONDS", 1.0)
     waiting, key = source.start(throttle=Throttle(100_000))
     pid = source.process()
     server.permit(key, sizes(source.made))
     waiting.advance([asdict(server.grant(list(source.made.content)))], 0)
     until(lambda: not alive(pid))
     largest = max(source.made.content, key=lambda digest: len(source.made.content[digest]))
-    assert hex_of(largest) not in server.held(), "9 seconds' worth"
+    assert get_digest_hex(largest) not in server.held(), "9 seconds' worth"
     assert not source.root.exists()
 
 
@@ -300,7 +300,7 @@ def test_two_runs_from_one_source_at_once(source: Source, tmp_path: Path) -> Non
             waiting.advance([asdict(target.grant(digests))], 0)
         for (waiting, _key), target in zip(started, targets):
             assert finished(waiting, []).state == "done"
-            assert target.held() == {hex_of(digest): data for digest, data in source.made.content.items()}
+            assert target.held() == {get_digest_hex(digest): data for digest, data in source.made.content.items()}
 
 
 def test_what_is_to_be_pushed_stays_though_another_run_cleans_up(source: Source, server: Server) -> None:
@@ -314,7 +314,7 @@ def test_what_is_to_be_pushed_stays_though_another_run_cleans_up(source: Source,
 def test_one_that_was_killed_is_told(source: Source) -> None:
     waiting, _key = source.start()
     os.kill(source.process(), signal.SIGKILL)
-    until(lambda: waiting.advance([], 0).state == "died")
+    until(lambda: waiting.advance([], 0).status == "died")
     assert waiting.advance([], 0).error == "the process was killed"
     # Its folder is what a reboot of the source leaves; nothing in it is secret.
     assert "key" not in tree(source.folder())
@@ -336,9 +336,9 @@ def test_a_source_that_can_make_no_key_says_so(source: Source) -> None:
     def missing(command: list[str], text: str, descriptors: tuple[int, ...]) -> tuple[int, str, str]:
         raise FileNotFoundError(2, "No such file or directory", command[0])
 
-    waiting = PushFolder(str(source.root), TOKEN)
+    waiting = PushSession(str(source.root), TOKEN)
     with pytest.raises(ImageError, match=r"transport: the source cannot begin: .*Is OpenSSH's client there"):
-        waiting.start(source.made.bundle, StagedSource(source.blobs), source.blobs, NO_LIMIT, missing)
+        waiting.start(source.made.bundle, StagedBlobSource(source.blobs), source.blobs, NO_LIMIT, missing)
 
 
 def test_the_grants_are_taken_once(source: Source, server: Server) -> None:
@@ -361,5 +361,5 @@ def test_the_grants_are_taken_once(source: Source, server: Server) -> None:
 )
 def test_only_a_token_names_a_folder(tmp_path: Path, token: Optional[str]) -> None:
     with pytest.raises(ImageError, match=r"work\.token"):
-        PushFolder(str(tmp_path), token)
+        PushSession(str(tmp_path), token)
     assert tree(tmp_path) == []

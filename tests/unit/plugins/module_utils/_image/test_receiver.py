@@ -21,7 +21,7 @@ from typing import Any, Optional
 
 import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._image import receiver
-from ansible_collections.daytwo.aws.plugins.module_utils._image.authorize import remove
+from ansible_collections.daytwo.aws.plugins.module_utils._image.authorized_keys import remove_staging
 from ansible_collections.daytwo.aws.plugins.module_utils._image.staging import Staging
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.builders import tree
 
@@ -39,7 +39,7 @@ def head(name: Any = HEX, offset: Any = 0, length: Any = SIZE, size: Any = SIZE)
 
 
 def frame(data: bytes, kind: bytes = receiver.RAW) -> bytes:
-    return receiver.frame_head(kind, len(data)) + data
+    return receiver.build_frame_head(kind, len(data)) + data
 
 
 def deflated(data: bytes) -> bytes:
@@ -185,7 +185,7 @@ def test_a_grant_that_has_expired_is_refused(room: Room) -> None:
 
 
 # Content that no compressing makes shorter, and other that it does, in pieces up to the limit.
-PIECES = (os.urandom(70_000), b"a" * receiver.PIECE, b"text " * 1000, b"x")
+PIECES = (os.urandom(70_000), b"a" * receiver.MAX_FRAME_BYTES, b"text " * 1000, b"x")
 
 
 @pytest.mark.parametrize("kinds", ["zzzz", "rzrz", "zrzr", "rrrr"])
@@ -219,28 +219,32 @@ def compressed(data: bytes) -> bytes:
 
 
 BOMB = frame(compressed(bytes(200 * MIB)), b"z")  # as long as a frame may be
-TOO_BIG = receiver.PIECE + 1
+TOO_BIG = receiver.MAX_FRAME_BYTES + 1
 MANY = 8 * MIB
 DAMAGED = "a compressed frame is damaged"
 BAD_FRAMES = {
     # What is sent behind the announcement of MANY bytes, what is refused, and how many bytes of the blob are kept.
     "another kind": (frame(b"x", b"q"), "b'q' is no kind of frame", 0),
     "no bytes": (frame(b""), f"a frame of 0 bytes, where 1 to {MANY} can be", 0),
-    "no compressed bytes": (frame(b"", b"z"), f"a frame of 0 bytes, where 1 to {receiver.PIECE} can be", 0),
-    "more than the blob": (receiver.frame_head(b"r", MANY + 1), f"a frame of {MANY + 1} bytes, where 1 to {MANY}", 0),
+    "no compressed bytes": (frame(b"", b"z"), f"a frame of 0 bytes, where 1 to {receiver.MAX_FRAME_BYTES} can be", 0),
+    "more than the blob": (
+        receiver.build_frame_head(b"r", MANY + 1),
+        f"a frame of {MANY + 1} bytes, where 1 to {MANY}",
+        0,
+    ),
     "more than is left": (
-        frame(b"x") + receiver.frame_head(b"r", MANY),
+        frame(b"x") + receiver.build_frame_head(b"r", MANY),
         f"a frame of {MANY} bytes, where 1 to {MANY - 1} can be",
         1,
     ),
     "a compressed one over the limit": (
-        receiver.frame_head(b"z", TOO_BIG),
-        f"a frame of {TOO_BIG} bytes, where 1 to {receiver.PIECE} can be",
+        receiver.build_frame_head(b"z", TOO_BIG),
+        f"a frame of {TOO_BIG} bytes, where 1 to {receiver.MAX_FRAME_BYTES} can be",
         0,
     ),
-    "a huge one": (receiver.frame_head(b"z", 2**32 - 1), f"where 1 to {receiver.PIECE} can be", 0),
-    "one byte too much in it": (deflated(b"x" * TOO_BIG), f"holds more than the {receiver.PIECE} bytes", 0),
-    "a bomb": (BOMB, f"holds more than the {receiver.PIECE} bytes", 0),
+    "a huge one": (receiver.build_frame_head(b"z", 2**32 - 1), f"where 1 to {receiver.MAX_FRAME_BYTES} can be", 0),
+    "one byte too much in it": (deflated(b"x" * TOO_BIG), f"holds more than the {receiver.MAX_FRAME_BYTES} bytes", 0),
+    "a bomb": (BOMB, f"holds more than the {receiver.MAX_FRAME_BYTES} bytes", 0),
     "a bomb at the end": (
         frame(bytes(MANY - 5)) + BOMB,
         "holds more than the 5 bytes that it may",
@@ -422,7 +426,7 @@ def test_who_pushes_what_has_come_another_way_is_sent_off_and_the_folder_goes(ro
     if sent:
         _wait_for((room.blobs / f"{HEX}.part").exists)
     removed: list[bool] = []
-    removing = threading.Thread(target=lambda: removed.append(remove(staging, room.top, loaded=True)))
+    removing = threading.Thread(target=lambda: removed.append(remove_staging(staging, room.top, loaded=True)))
     removing.start()
     _wait_for(lambda: not (room.folder / GRANT).exists())
     process.stdin.write(FRAME[HALF:] if sent else b"\n")

@@ -6,7 +6,11 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
-from ansible_collections.daytwo.aws.plugins.module_utils._image.reference import Platform, Reference, is_digest
+from ansible_collections.daytwo.aws.plugins.module_utils._image.reference import (
+    ImagePlatform,
+    ImageReference,
+    is_digest,
+)
 
 HEX = "0123456789abcdef" * 4
 D = f"sha256:{HEX}"
@@ -56,10 +60,10 @@ D = f"sha256:{HEX}"
     ],
 )
 def test_parse(text: str, host: str, path: str, tag: str | None, digest: str | None, familiar: str) -> None:
-    reference = Reference.parse(text)
-    assert reference == Reference(host, path, tag, digest)
-    assert str(reference) == reference.familiar == familiar
-    assert Reference.parse(reference.familiar) == reference
+    reference = ImageReference.parse(text)
+    assert reference == ImageReference(host, path, tag, digest)
+    assert str(reference) == reference.familiar_string == familiar
+    assert ImageReference.parse(reference.familiar_string) == reference
 
 
 @pytest.mark.parametrize(
@@ -100,7 +104,7 @@ def test_parse(text: str, host: str, path: str, tag: str | None, digest: str | N
 )
 def test_malformed_names_value_rule_and_way_out(text: str, problem: str) -> None:
     with pytest.raises(ImageError) as caught:
-        Reference.parse(text)
+        ImageReference.parse(text)
     message = str(caught.value)
     assert repr(text[:20])[:-1] in message
     assert problem in message
@@ -109,13 +113,13 @@ def test_malformed_names_value_rule_and_way_out(text: str, problem: str) -> None
 
 def test_a_long_value_that_almost_matches_is_refused_at_once() -> None:
     with pytest.raises(ImageError):
-        Reference.parse("a" + "-a" * 120 + "_-")
+        ImageReference.parse("a" + "-a" * 120 + "_-")
 
 
 def test_tagged_is_what_an_engine_can_give() -> None:
-    assert Reference.parse("r.test/app:v1").tagged == "r.test/app:v1"
-    assert Reference.parse(f"app:v1@{D}").tagged == "app:v1"
-    assert Reference.parse(f"app@{D}").tagged is None
+    assert ImageReference.parse("r.test/app:v1").tagged_name == "r.test/app:v1"
+    assert ImageReference.parse(f"app:v1@{D}").tagged_name == "app:v1"
+    assert ImageReference.parse(f"app@{D}").tagged_name is None
 
 
 @pytest.mark.parametrize("value", [D + "\n", D[:-1], "sha256:" + "A" * 64, None, 7, "sha256:" + "\u0661" * 64])
@@ -126,19 +130,19 @@ def test_no_digest(value: object) -> None:
 @pytest.mark.parametrize(
     ("text", "platform"),
     [
-        ("linux/amd64", Platform("linux", "amd64")),
-        ("Linux/x86_64", Platform("linux", "amd64")),
-        ("linux/aarch64", Platform("linux", "arm64")),
-        ("linux/arm64/v8", Platform("linux", "arm64", "v8")),
-        ("linux/arm64/8", Platform("linux", "arm64", "v8")),
-        ("linux/armhf", Platform("linux", "arm", "v7")),
-        ("linux/armv6l", Platform("linux", "arm", "v6")),
-        ("linux/i686", Platform("linux", "386")),
-        ("windows/amd64", Platform("windows", "amd64")),
+        ("linux/amd64", ImagePlatform("linux", "amd64")),
+        ("Linux/x86_64", ImagePlatform("linux", "amd64")),
+        ("linux/aarch64", ImagePlatform("linux", "arm64")),
+        ("linux/arm64/v8", ImagePlatform("linux", "arm64", "v8")),
+        ("linux/arm64/8", ImagePlatform("linux", "arm64", "v8")),
+        ("linux/armhf", ImagePlatform("linux", "arm", "v7")),
+        ("linux/armv6l", ImagePlatform("linux", "arm", "v6")),
+        ("linux/i686", ImagePlatform("linux", "386")),
+        ("windows/amd64", ImagePlatform("windows", "amd64")),
     ],
 )
-def test_platform_parse(text: str, platform: Platform) -> None:
-    assert Platform.parse(text) == platform
+def test_platform_parse(text: str, platform: ImagePlatform) -> None:
+    assert ImagePlatform.parse(text) == platform
 
 
 @pytest.mark.parametrize(
@@ -146,7 +150,7 @@ def test_platform_parse(text: str, platform: Platform) -> None:
 )
 def test_platform_malformed(text: str) -> None:
     with pytest.raises(ImageError, match="Write it as os/architecture"):
-        Platform.parse(text)
+        ImagePlatform.parse(text)
 
 
 @pytest.mark.parametrize(
@@ -165,11 +169,11 @@ def test_platform_malformed(text: str) -> None:
 )
 def test_platform_compared(one: str, other: str, matches: bool, contradicts: bool) -> None:
     for left, right in ((one, other), (other, one)):
-        assert Platform.parse(left).matches(Platform.parse(right)) is matches
-        assert Platform.parse(left).contradicts(Platform.parse(right)) is contradicts
+        assert ImagePlatform.parse(left).matches(ImagePlatform.parse(right)) is matches
+        assert ImagePlatform.parse(left).contradicts(ImagePlatform.parse(right)) is contradicts
 
 
 def test_platform_shown() -> None:
-    assert str(Platform.parse("linux/arm/v7")) == "linux/arm/v7"
-    assert str(Platform.parse("linux/x86_64")) == "linux/amd64"
-    assert Platform.of_this_host().os == "linux"
+    assert str(ImagePlatform.parse("linux/arm/v7")) == "linux/arm/v7"
+    assert str(ImagePlatform.parse("linux/x86_64")) == "linux/amd64"
+    assert ImagePlatform.detect_host().os == "linux"

@@ -21,19 +21,19 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._image import manifest as m
 from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
-from ansible_collections.daytwo.aws.plugins.module_utils._image.http import Client, HttpError, HttpStatusError
+from ansible_collections.daytwo.aws.plugins.module_utils._image.http import HttpClient, HttpError, HttpStatusError
 from ansible_collections.daytwo.aws.plugins.module_utils._image.model import Blob
-from ansible_collections.daytwo.aws.plugins.module_utils._image.reference import Platform, Reference
+from ansible_collections.daytwo.aws.plugins.module_utils._image.reference import ImagePlatform, ImageReference
 from ansible_collections.daytwo.aws.plugins.module_utils._image.registry import (
-    Credentials,
     Registry,
-    Resolved,
+    RegistryCredentials,
+    ResolvedImage,
     find_credentials,
     parse_challenges,
 )
 
 SECRET = "5ec4e7-pa55w04d"
-AMD, ARM = Platform("linux", "amd64"), Platform("linux", "arm64")
+AMD, ARM = ImagePlatform("linux", "amd64"), ImagePlatform("linux", "arm64")
 OCI_LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
 ALL_TYPES = {m.OCI_MANIFEST, m.OCI_INDEX, m.DOCKER_MANIFEST, m.DOCKER_LIST}
@@ -71,7 +71,7 @@ class Shelf:
             self.tags[tag] = digest_of(data)
         return {"mediaType": media_type, "digest": digest_of(data), "size": len(data)}
 
-    def image(self, tag: str = "", platform: Platform = AMD, count: int = 2, **changes: Any) -> dict[str, Any]:
+    def image(self, tag: str = "", platform: ImagePlatform = AMD, count: int = 2, **changes: Any) -> dict[str, Any]:
         tars = [f"{platform} layer {number}".encode() * 100 for number in range(count)]
         config = {
             "os": platform.os,
@@ -135,8 +135,8 @@ def shelf() -> Shelf:
 
 
 @pytest.fixture
-def client() -> Iterator[Client]:
-    made = Client(timeout=2, retries=1, environ={}, sleep=lambda seconds: None)
+def client() -> Iterator[HttpClient]:
+    made = HttpClient(timeout=2, retries=1, environ={}, sleep=lambda seconds: None)
     yield made
     made.close()
 
@@ -144,17 +144,17 @@ def client() -> Iterator[Client]:
 class Place:
     """A running registry and a Registry that talks to it."""
 
-    def __init__(self, server: Any, client: Client, credentials: Credentials | None = None) -> None:
+    def __init__(self, server: Any, client: HttpClient, credentials: RegistryCredentials | None = None) -> None:
         self.server = server
         self.registry = Registry(client, server.netloc, plain_http=True, credentials=credentials)
 
-    def reference(self, rest: str) -> Reference:
-        return Reference.parse(f"{self.server.netloc}/{rest}")
+    def reference(self, rest: str) -> ImageReference:
+        return ImageReference.parse(f"{self.server.netloc}/{rest}")
 
-    def resolve(self, rest: str, platform: Platform | None = None) -> Resolved:
+    def resolve(self, rest: str, platform: ImagePlatform | None = None) -> ResolvedImage:
         return self.registry.resolve(self.reference(rest), platform)
 
-    def refused(self, rest: str, platform: Platform | None = None) -> str:
+    def refused(self, rest: str, platform: ImagePlatform | None = None) -> str:
         with pytest.raises(ImageError) as caught:
             self.resolve(rest, platform)
         assert SECRET not in everything(caught.value)
@@ -163,7 +163,7 @@ class Place:
 
 
 @pytest.fixture
-def place(serve: Any, shelf: Shelf, client: Client) -> Place:
+def place(serve: Any, shelf: Shelf, client: HttpClient) -> Place:
     return Place(serve(shelf), client)
 
 
@@ -171,7 +171,7 @@ def place(serve: Any, shelf: Shelf, client: Client) -> Place:
 
 
 @pytest.mark.parametrize("platform", [None, AMD])
-def test_one_image(place: Place, shelf: Shelf, platform: Platform | None) -> None:
+def test_one_image(place: Place, shelf: Shelf, platform: ImagePlatform | None) -> None:
     made = shelf.image("v1")
     got = place.resolve("team/app:v1", platform)
     data = shelf.manifests[made["digest"]][0]
@@ -201,10 +201,10 @@ def two_platforms(shelf: Shelf, tag: str = "v1") -> dict[str, dict[str, Any]]:
 def test_an_index_gives_the_platform(place: Place, shelf: Shelf, wanted: str, key: str) -> None:
     made = two_platforms(shelf)
     for name in ("team/app:v1", f"team/app@{made['index']['digest']}", f"team/app:v1@{made['index']['digest']}"):
-        got = place.resolve(name, Platform.parse(wanted))
+        got = place.resolve(name, ImagePlatform.parse(wanted))
         assert got.digest == made[key]["digest"]
         assert got.index_digest == made["index"]["digest"]
-        assert got.platform.matches(Platform.parse(wanted))
+        assert got.platform.matches(ImagePlatform.parse(wanted))
 
 
 def test_without_a_platform_an_index_gives_this_hosts(place: Place, shelf: Shelf, monkeypatch: Any) -> None:
@@ -216,7 +216,7 @@ def test_without_a_platform_an_index_gives_this_hosts(place: Place, shelf: Shelf
 
 def test_an_absent_platform_lists_those_there(place: Place, shelf: Shelf) -> None:
     two_platforms(shelf)
-    message = place.refused("team/app:v1", Platform.parse("linux/s390x"))
+    message = place.refused("team/app:v1", ImagePlatform.parse("linux/s390x"))
     assert "has no image for linux/s390x. There are: linux/amd64, linux/arm64/v8." in message
     assert "unknown" not in message
 
@@ -242,15 +242,15 @@ def test_an_index_that_lies_about_the_platform(place: Place, shelf: Shelf) -> No
 
 
 def test_a_config_without_the_variant_contradicts_nothing(place: Place, shelf: Shelf) -> None:
-    arm = Platform("linux", "arm", "v6")
+    arm = ImagePlatform("linux", "arm", "v6")
     shelf.index(
         "v1",
         {
-            **shelf.image(platform=Platform("linux", "arm")),
+            **shelf.image(platform=ImagePlatform("linux", "arm")),
             "platform": {"os": "linux", "architecture": "arm", "variant": "v6"},
         },
     )
-    assert place.resolve("team/app:v1", arm).platform == Platform("linux", "arm")
+    assert place.resolve("team/app:v1", arm).platform == ImagePlatform("linux", "arm")
 
 
 def test_an_index_without_platforms_counts_where_it_is_clear(place: Place, shelf: Shelf) -> None:
@@ -292,7 +292,7 @@ def test_a_missing_config_is_named(place: Place, shelf: Shelf) -> None:
 
 def test_another_registry_is_a_mistake(place: Place) -> None:
     with pytest.raises(ImageError, match="is not in the registry"):
-        place.registry.resolve(Reference.parse("app:v1"))
+        place.registry.resolve(ImageReference.parse("app:v1"))
 
 
 # -- what is damaged or foul
@@ -392,12 +392,12 @@ def test_blobs_come_as_streams(place: Place, shelf: Shelf) -> None:
         place.registry.open_blob("team/app", "sha256:" + "0" * 64).__enter__()
 
 
-def test_storage_gets_no_authorization(serve: Any, shelf: Shelf, client: Client) -> None:
+def test_storage_gets_no_authorization(serve: Any, shelf: Shelf, client: HttpClient) -> None:
     storage = serve(lambda c: serve_blob(c, shelf.blobs[urlsplit(c.path).path[1:]]))
     shelf.storage = storage.url
     shelf.wanted = lambda c: c.headers["Authorization"] == "Basic " + base64.b64encode(f"me:{SECRET}".encode()).decode()
     shelf.challenge = 'Basic realm="r"'
-    place = Place(serve(shelf), client, Credentials("me", SECRET))
+    place = Place(serve(shelf), client, RegistryCredentials("me", SECRET))
     shelf.image("v1")
     got = place.resolve("team/app:v1")
     with place.registry.open_blob("team/app", got.layers[0].digest, 3) as reader:
@@ -407,11 +407,11 @@ def test_storage_gets_no_authorization(serve: Any, shelf: Shelf, client: Client)
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_storage_that_refuses_gets_no_password(serve: Any, shelf: Shelf, client: Client, status: int) -> None:
+def test_storage_that_refuses_gets_no_password(serve: Any, shelf: Shelf, client: HttpClient, status: int) -> None:
     body = b"<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>"
     storage = serve(lambda c: c.answer(status, body, WWW_Authenticate='Basic realm="give"'))
     shelf.storage = storage.url
-    place = Place(serve(shelf), client, Credentials("me", SECRET))
+    place = Place(serve(shelf), client, RegistryCredentials("me", SECRET))
     digest = shelf.blob(b"x", OCI_LAYER)["digest"]
     with pytest.raises(HttpStatusError) as caught:
         place.registry.open_blob("team/app", digest).__enter__()
@@ -424,21 +424,21 @@ def test_storage_that_refuses_gets_no_password(serve: Any, shelf: Shelf, client:
 # -- logging in
 
 
-def test_basic(serve: Any, shelf: Shelf, client: Client) -> None:
+def test_basic(serve: Any, shelf: Shelf, client: HttpClient) -> None:
     shelf.image("v1")
     shelf.challenge = 'Basic realm="Registry", charset="UTF-8"'
     shelf.wanted = lambda c: (
         c.headers["Authorization"] == "Basic " + base64.b64encode(f"m\u00e9:{SECRET}".encode()).decode()
     )
     server = serve(shelf)
-    assert Place(server, client, Credentials("m\u00e9", SECRET)).resolve("team/app:v1").platform == AMD
+    assert Place(server, client, RegistryCredentials("m\u00e9", SECRET)).resolve("team/app:v1").platform == AMD
     assert len(server.asked) == 3  # only the first question is asked without
 
     message = Place(server, client).refused("team/app:v1")
     assert "denies a request without login the manifest v1" in message
     assert "UNAUTHORIZED: authentication required" in message
     assert "Set the user name and password" in message
-    message = Place(server, client, Credentials("other", SECRET)).refused("team/app:v1")
+    message = Place(server, client, RegistryCredentials("other", SECRET)).refused("team/app:v1")
     assert "denies the user 'other' the manifest v1" in message
 
 
@@ -480,10 +480,10 @@ class TokenServer:
         )
 
 
-def test_token(serve: Any, shelf: Shelf, client: Client) -> None:
+def test_token(serve: Any, shelf: Shelf, client: HttpClient) -> None:
     tokens = TokenServer(shelf, serve)
     shelf.image("v1")
-    place = Place(serve(shelf), client, Credentials("me", SECRET))
+    place = Place(serve(shelf), client, RegistryCredentials("me", SECRET))
     for _dummy in range(3):
         place.resolve("team/app:v1")
     assert tokens.given == 1  # kept for the repository
@@ -492,16 +492,16 @@ def test_token(serve: Any, shelf: Shelf, client: Client) -> None:
     ]
 
 
-def test_token_for_everybody(serve: Any, shelf: Shelf, client: Client) -> None:
+def test_token_for_everybody(serve: Any, shelf: Shelf, client: HttpClient) -> None:
     TokenServer(shelf, serve, password=None)
     shelf.image("v1")
     assert Place(serve(shelf), client).resolve("team/app:v1").platform == AMD
 
 
-def test_a_token_is_renewed(serve: Any, shelf: Shelf, client: Client) -> None:
+def test_a_token_is_renewed(serve: Any, shelf: Shelf, client: HttpClient) -> None:
     tokens = TokenServer(shelf, serve, uses=1)
     shelf.image("v1")
-    place = Place(serve(shelf), client, Credentials("me", SECRET))
+    place = Place(serve(shelf), client, RegistryCredentials("me", SECRET))
     place.resolve("team/app:v1")
     assert tokens.given == 2  # the manifest and the config
     digest = shelf.blob(b"abc", OCI_LAYER)["digest"]
@@ -510,37 +510,37 @@ def test_a_token_is_renewed(serve: Any, shelf: Shelf, client: Client) -> None:
     assert tokens.given == 3
 
 
-def test_a_token_that_does_not_help_ends_it(serve: Any, shelf: Shelf, client: Client) -> None:
+def test_a_token_that_does_not_help_ends_it(serve: Any, shelf: Shelf, client: HttpClient) -> None:
     tokens = TokenServer(shelf, serve, uses=0)
-    place = Place(serve(shelf), client, Credentials("me", SECRET))
+    place = Place(serve(shelf), client, RegistryCredentials("me", SECRET))
     assert "denies the user 'me' the manifest v1" in place.refused("team/app:v1")
     assert tokens.given == 1
     assert len(place.server.asked) == 2
 
 
-def test_threads_share_a_token(serve: Any, shelf: Shelf, client: Client) -> None:
+def test_threads_share_a_token(serve: Any, shelf: Shelf, client: HttpClient) -> None:
     tokens = TokenServer(shelf, serve)
     shelf.image("v1")
-    place = Place(serve(shelf), client, Credentials("me", SECRET))
+    place = Place(serve(shelf), client, RegistryCredentials("me", SECRET))
     with ThreadPoolExecutor(6) as pool:
         assert len(list(pool.map(lambda number: place.resolve("team/app:v1"), range(12)))) == 12
     assert tokens.given == 1
 
 
-def test_a_wrong_password(serve: Any, shelf: Shelf, client: Client) -> None:
+def test_a_wrong_password(serve: Any, shelf: Shelf, client: HttpClient) -> None:
     tokens = TokenServer(shelf, serve)
-    place = Place(serve(shelf), client, Credentials("me", SECRET + "x"))
+    place = Place(serve(shelf), client, RegistryCredentials("me", SECRET + "x"))
     message = place.refused("team/app:v1")
     assert f"The token server {tokens.server.url}/token?... of the registry {place.server.netloc}" in message
     assert "refuses the user 'me' a token: incorrect username or password. Set the user name" in message
     assert SECRET + "x" not in message
 
 
-def test_an_identity_token(serve: Any, shelf: Shelf, client: Client) -> None:
+def test_an_identity_token(serve: Any, shelf: Shelf, client: HttpClient) -> None:
     tokens = TokenServer(shelf, serve)
     tokens.answers = [b'{"access_token":"%s-token-1"}' % SECRET.encode()]
     shelf.image("v1")
-    Place(serve(shelf), client, Credentials("", identity_token=SECRET)).resolve("team/app:v1")
+    Place(serve(shelf), client, RegistryCredentials("", identity_token=SECRET)).resolve("team/app:v1")
     (form,) = tokens.forms
     assert form["grant_type"] == ["refresh_token"]
     assert form["refresh_token"] == [SECRET]
@@ -550,15 +550,15 @@ def test_an_identity_token(serve: Any, shelf: Shelf, client: Client) -> None:
 @pytest.mark.parametrize(
     "answer", [b"{}", b"[]", b'{"token":7}', b'{"token":"a b"}', b'{"token":"a\\r\\nX: y"}', b"nonsense"]
 )
-def test_a_token_server_without_a_token(serve: Any, shelf: Shelf, client: Client, answer: bytes) -> None:
+def test_a_token_server_without_a_token(serve: Any, shelf: Shelf, client: HttpClient, answer: bytes) -> None:
     tokens = TokenServer(shelf, serve)
     tokens.answers = [answer]
-    message = Place(serve(shelf), client, Credentials("me", SECRET)).refused("team/app:v1")
+    message = Place(serve(shelf), client, RegistryCredentials("me", SECRET)).refused("team/app:v1")
     assert "gave no token" in message or "is no JSON" in message
 
 
 @pytest.mark.parametrize("challenge", ['Bearer service="x"', 'Bearer realm="file:///etc/passwd"', "Bearer"])
-def test_a_challenge_without_a_place(serve: Any, shelf: Shelf, client: Client, challenge: str) -> None:
+def test_a_challenge_without_a_place(serve: Any, shelf: Shelf, client: HttpClient, challenge: str) -> None:
     shelf.wanted, shelf.challenge = lambda c: False, challenge
     assert "does not say where" in Place(serve(shelf), client).refused("team/app:v1")
 
@@ -566,10 +566,10 @@ def test_a_challenge_without_a_place(serve: Any, shelf: Shelf, client: Client, c
 def test_the_password_does_not_leave_tls(serve: Any, shelf: Shelf) -> None:
     tokens = TokenServer(shelf, serve)
     server = serve(shelf, tls=True)
-    client = Client(str(serve.authority), environ={}, retries=0)
-    registry = Registry(client, server.netloc, credentials=Credentials("me", SECRET))
+    client = HttpClient(str(serve.authority), environ={}, retries=0)
+    registry = Registry(client, server.netloc, credentials=RegistryCredentials("me", SECRET))
     with pytest.raises(ImageError, match=r"without TLS\. The password is not sent there") as caught:
-        registry.resolve(Reference.parse(f"{server.netloc}/team/app:v1"))
+        registry.resolve(ImageReference.parse(f"{server.netloc}/team/app:v1"))
     assert tokens.server.asked == []
     assert SECRET not in everything(caught.value)
 
@@ -577,14 +577,14 @@ def test_the_password_does_not_leave_tls(serve: Any, shelf: Shelf) -> None:
 def test_a_registry_with_tls(serve: Any, shelf: Shelf) -> None:
     shelf.image("v1")
     server = serve(shelf, tls=True)
-    reference = Reference.parse(f"{server.netloc}/team/app:v1")
-    assert Registry(Client(str(serve.authority), environ={}), server.netloc).resolve(reference).platform == AMD
+    reference = ImageReference.parse(f"{server.netloc}/team/app:v1")
+    assert Registry(HttpClient(str(serve.authority), environ={}), server.netloc).resolve(reference).platform == AMD
     with pytest.raises(HttpError, match="set ca_path"):
-        Registry(Client(environ={}), server.netloc).resolve(reference)
+        Registry(HttpClient(environ={}), server.netloc).resolve(reference)
 
 
 def test_docker_hub_is_asked_at_its_own_address() -> None:
-    url = Registry(Client(environ={}), "docker.io").blob_url("library/app", "sha256:x")
+    url = Registry(HttpClient(environ={}), "docker.io").get_blob_url("library/app", "sha256:x")
     assert url == "https://registry-1.docker.io/v2/library/app/blobs/sha256:x"
 
 
@@ -628,14 +628,14 @@ def auth(text: str) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("document", "host", "expected"),
     [
-        ({"auths": {"r.test": auth(f"me:{SECRET}")}}, "r.test", Credentials("me", SECRET)),
-        ({"auths": {"r.test": auth("me:a:b")}}, "r.test", Credentials("me", "a:b")),
-        ({"auths": {"r.test": {"username": "me", "password": SECRET}}}, "r.test", Credentials("me", SECRET)),
-        ({"auths": {"r.test": {**auth("me:"), "identitytoken": "t"}}}, "r.test", Credentials("me", "", "t")),
-        ({"auths": {"https://r.test:5000/v2/": auth("me:x")}}, "r.test:5000", Credentials("me", "x")),
-        ({"auths": {"https://index.docker.io/v1/": auth("me:x")}}, "docker.io", Credentials("me", "x")),
-        ({"auths": {"index.docker.io": auth("me:x")}}, "docker.io", Credentials("me", "x")),
-        ({"auths": {"https://r.test": auth("no:x"), "r.test": auth("me:x")}}, "r.test", Credentials("me", "x")),
+        ({"auths": {"r.test": auth(f"me:{SECRET}")}}, "r.test", RegistryCredentials("me", SECRET)),
+        ({"auths": {"r.test": auth("me:a:b")}}, "r.test", RegistryCredentials("me", "a:b")),
+        ({"auths": {"r.test": {"username": "me", "password": SECRET}}}, "r.test", RegistryCredentials("me", SECRET)),
+        ({"auths": {"r.test": {**auth("me:"), "identitytoken": "t"}}}, "r.test", RegistryCredentials("me", "", "t")),
+        ({"auths": {"https://r.test:5000/v2/": auth("me:x")}}, "r.test:5000", RegistryCredentials("me", "x")),
+        ({"auths": {"https://index.docker.io/v1/": auth("me:x")}}, "docker.io", RegistryCredentials("me", "x")),
+        ({"auths": {"index.docker.io": auth("me:x")}}, "docker.io", RegistryCredentials("me", "x")),
+        ({"auths": {"https://r.test": auth("no:x"), "r.test": auth("me:x")}}, "r.test", RegistryCredentials("me", "x")),
         ({"auths": {"other.test": auth("me:x")}}, "r.test", None),
         ({"auths": {"r.test": {}}}, "r.test", None),
         ({"auths": {"r.test:5000": auth("me:x")}}, "r.test", None),
@@ -645,7 +645,7 @@ def auth(text: str) -> dict[str, str]:
         ([], "r.test", None),
     ],
 )
-def test_docker_config(tmp_path: Path, document: Any, host: str, expected: Credentials | None) -> None:
+def test_docker_config(tmp_path: Path, document: Any, host: str, expected: RegistryCredentials | None) -> None:
     path = write(tmp_path / "config.json", document)
     assert find_credentials(host, docker_config=path) == expected
     assert find_credentials(host, docker_config=str(tmp_path)) == expected
@@ -675,9 +675,9 @@ def test_docker_config_refused(tmp_path: Path, document: Any, problem: str) -> N
 
 def test_user_and_password_come_first(tmp_path: Path) -> None:
     path = write(tmp_path / "config.json", {"auths": {"r.test": auth("file:x")}})
-    assert find_credentials("r.test", "me", SECRET, path) == Credentials("me", SECRET)
+    assert find_credentials("r.test", "me", SECRET, path) == RegistryCredentials("me", SECRET)
     assert find_credentials("r.test") is None
-    for credentials in (Credentials("me", SECRET), Credentials("me", "", SECRET)):
+    for credentials in (RegistryCredentials("me", SECRET), RegistryCredentials("me", "", SECRET)):
         assert SECRET not in repr(credentials)
         assert SECRET not in str(credentials)
 
@@ -715,18 +715,26 @@ printf '{"ServerURL":"%s","Username":"%s","Secret":"at-%s"}' "$server" NAME "$se
 @pytest.mark.parametrize(
     ("document", "host", "expected"),
     [
-        ({"credsStore": "one"}, "r.test:5000", Credentials("one", "at-r.test:5000")),
-        ({"credsStore": "one"}, "docker.io", Credentials("one", "at-https://index.docker.io/v1/")),
-        ({"credsStore": "one", "credHelpers": {"r.test": "two"}}, "r.test", Credentials("two", "at-r.test")),
-        ({"credsStore": "one", "credHelpers": {"r.test": "two"}}, "s.test", Credentials("one", "at-s.test")),
-        ({"credHelpers": {"docker.io": "two"}}, "docker.io", Credentials("two", "at-https://index.docker.io/v1/")),
-        ({"credHelpers": {"r.test": "two"}, "auths": {"s.test": auth("me:x")}}, "s.test", Credentials("me", "x")),
-        ({"credHelpers": {"r.test": "token"}}, "r.test", Credentials("", "", "at-r.test")),
-        ({"credsStore": "none", "auths": {"r.test": auth("me:x")}}, "r.test", Credentials("me", "x")),
+        ({"credsStore": "one"}, "r.test:5000", RegistryCredentials("one", "at-r.test:5000")),
+        ({"credsStore": "one"}, "docker.io", RegistryCredentials("one", "at-https://index.docker.io/v1/")),
+        ({"credsStore": "one", "credHelpers": {"r.test": "two"}}, "r.test", RegistryCredentials("two", "at-r.test")),
+        ({"credsStore": "one", "credHelpers": {"r.test": "two"}}, "s.test", RegistryCredentials("one", "at-s.test")),
+        (
+            {"credHelpers": {"docker.io": "two"}},
+            "docker.io",
+            RegistryCredentials("two", "at-https://index.docker.io/v1/"),
+        ),
+        (
+            {"credHelpers": {"r.test": "two"}, "auths": {"s.test": auth("me:x")}},
+            "s.test",
+            RegistryCredentials("me", "x"),
+        ),
+        ({"credHelpers": {"r.test": "token"}}, "r.test", RegistryCredentials("", "", "at-r.test")),
+        ({"credsStore": "none", "auths": {"r.test": auth("me:x")}}, "r.test", RegistryCredentials("me", "x")),
         ({"credsStore": "none"}, "r.test", None),
     ],
 )
-def test_helpers(tmp_path: Path, helper: Any, document: Any, host: str, expected: Credentials | None) -> None:
+def test_helpers(tmp_path: Path, helper: Any, document: Any, host: str, expected: RegistryCredentials | None) -> None:
     helper("one", ANSWER.replace("NAME", "one"))
     helper("two", ANSWER.replace("NAME", "two"))
     helper("token", ANSWER.replace("NAME", "'<token>'"))

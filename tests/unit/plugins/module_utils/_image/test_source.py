@@ -9,15 +9,15 @@ from typing import Any, Optional
 
 import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
-from ansible_collections.daytwo.aws.plugins.module_utils._image.http import Client
+from ansible_collections.daytwo.aws.plugins.module_utils._image.http import HttpClient
 from ansible_collections.daytwo.aws.plugins.module_utils._image.source import (
     EngineSource,
-    Login,
+    RegistryLogin,
     RegistrySource,
-    parse_wanted,
+    parse_requested_images,
 )
 from ansible_collections.daytwo.aws.plugins.module_utils._image.staging import Staging
-from ansible_collections.daytwo.aws.plugins.module_utils._image.transfer import Transfer
+from ansible_collections.daytwo.aws.plugins.module_utils._image.transfer import TransferRequest
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.builders import (
     FakeEngine,
     digest_of,
@@ -47,7 +47,7 @@ V2 = make(b"base" * 10, b"newer" * 10, tag="app:v2", packed=False)
     ids=["plain", "latest", "full", "tag and digest", "digest", "renamed", "platform", "empty platform"],
 )
 def test_what_is_wanted(entry: dict[str, str], name: str, tag: str, platform: Optional[str]) -> None:
-    (wanted,) = parse_wanted([entry])
+    (wanted,) = parse_requested_images([entry])
     assert (str(wanted.reference), wanted.tag) == (name, tag)
     assert (str(wanted.platform) if wanted.platform else None) == platform
 
@@ -68,13 +68,13 @@ def test_what_is_wanted(entry: dict[str, str], name: str, tag: str, platform: Op
 )
 def test_bad_images_are_refused_before_anything_is_asked(entries: list[dict[str, str]], words: str) -> None:
     with pytest.raises(ImageError) as caught:
-        parse_wanted(entries)
+        parse_requested_images(entries)
     assert words in str(caught.value)
 
 
 def test_one_error_names_every_entry_that_is_bad() -> None:
     with pytest.raises(ImageError, match=r"'X' is malformed.*'Y' is malformed"):
-        parse_wanted([{"name": "X"}, {"name": "good:1"}, {"name": "Y"}])
+        parse_requested_images([{"name": "X"}, {"name": "good:1"}, {"name": "Y"}])
 
 
 # -- from an engine
@@ -88,7 +88,7 @@ def engine() -> FakeEngine:
 
 def test_identity_an_engine_s_image_has_no_registry_digest_and_its_layers_are_diff_ids() -> None:
     """facts: identity and names: docker save/load loses the registry digest."""
-    (image,) = EngineSource(engine()).offer(parse_wanted([{"name": "app:v1"}])).bundle.images
+    (image,) = EngineSource(engine()).make_offer(parse_requested_images([{"name": "app:v1"}])).bundle.images
     assert (image.reference, image.tag, image.platform, image.manifest) == ("app:v1", "app:v1", "linux/amd64", None)
     assert (image.config.digest, image.config.size) == (V1.image.config.digest, None)
     assert [layer.blob.digest for layer in image.layers] == [layer.diff_id for layer in image.layers]
@@ -100,24 +100,26 @@ def test_identity_an_engine_s_image_has_no_registry_digest_and_its_layers_are_di
 def test_sizes_are_estimated_from_what_the_engine_tells(told: Any, expected: list[int]) -> None:
     had = engine()
     had.sizes = told
-    offer = EngineSource(had).offer(parse_wanted([{"name": "app:v1"}]))
+    offer = EngineSource(had).make_offer(parse_requested_images([{"name": "app:v1"}]))
     assert [offer.estimates[diff_id] for diff_id in V1.image.diff_ids] == expected
 
 
 def test_one_error_names_every_image_that_is_not_there() -> None:
-    wanted = parse_wanted([{"name": "gone:1"}, {"name": "app:v1"}, {"name": "gone:2", "platform": "linux/amd64"}])
+    wanted = parse_requested_images(
+        [{"name": "gone:1"}, {"name": "app:v1"}, {"name": "gone:2", "platform": "linux/amd64"}]
+    )
     with pytest.raises(ImageError, match=r"has no gone:1\..*has no gone:2\."):
-        EngineSource(engine()).offer(wanted)
+        EngineSource(engine()).make_offer(wanted)
 
 
 def test_what_the_targets_have_in_common_is_no_demand_on_an_image_that_has_one_platform() -> None:
     """It chooses among several; a target that runs another platform says so itself."""
-    (entry,) = parse_wanted([{"name": "app:v1"}], "linux/arm64")
+    (entry,) = parse_requested_images([{"name": "app:v1"}], "linux/arm64")
     assert (str(entry.platform), entry.platform_given) == ("linux/arm64", False)
-    (image,) = EngineSource(engine()).offer((entry,)).bundle.images
+    (image,) = EngineSource(engine()).make_offer((entry,)).bundle.images
     assert (image.platform, image.platform_given) == ("linux/amd64", False)
-    asked = parse_wanted([{"name": "app:v1", "platform": "linux/amd64"}], "linux/arm64")
-    (image,) = EngineSource(engine()).offer(asked).bundle.images
+    asked = parse_requested_images([{"name": "app:v1", "platform": "linux/amd64"}], "linux/arm64")
+    (image,) = EngineSource(engine()).make_offer(asked).bundle.images
     assert (image.platform, image.platform_given) == ("linux/amd64", True)
 
 
@@ -125,12 +127,12 @@ def test_what_the_targets_have_in_common_is_no_demand_on_an_image_that_has_one_p
     ("platform", "fits"), [("linux/amd64", True), ("linux/amd64/v1", True), ("linux/arm64", False)]
 )
 def test_an_image_for_another_platform_is_refused_with_the_one_that_is_there(platform: str, fits: bool) -> None:
-    wanted = parse_wanted([{"name": "app:v1", "platform": platform}])
+    wanted = parse_requested_images([{"name": "app:v1", "platform": platform}])
     if fits:
-        assert EngineSource(engine()).offer(wanted).bundle.images
+        assert EngineSource(engine()).make_offer(wanted).bundle.images
     else:
         with pytest.raises(ImageError, match="app:v1 is there for linux/amd64, not for linux/arm64"):
-            EngineSource(engine()).offer(wanted)
+            EngineSource(engine()).make_offer(wanted)
 
 
 @pytest.mark.parametrize(("held", "words"), [((), "is not there"), (("app:v2",), "is another one")])
@@ -141,22 +143,22 @@ def test_a_tag_beside_a_digest_must_agree_also_in_an_engine(held: tuple[str, ...
     for name in held:
         had.has(V2, name)
     with pytest.raises(ImageError, match=f"names two images.*app:v2 {words}"):
-        EngineSource(had).offer(parse_wanted([{"name": reference}]))
+        EngineSource(had).make_offer(parse_requested_images([{"name": reference}]))
 
 
 def test_a_password_is_offered_to_one_registry_only() -> None:
-    wanted = parse_wanted([{"name": "one.test/a:1"}, {"name": "two.test/b:1"}])
+    wanted = parse_requested_images([{"name": "one.test/a:1"}, {"name": "two.test/b:1"}])
     with pytest.raises(ImageError, match=r"registry_username: would be offered to one\.test and two\.test"):
-        RegistrySource(Client(), Login("me", "secret")).offer(wanted)
+        RegistrySource(HttpClient(), RegistryLogin("me", "secret")).make_offer(wanted)
 
 
 def test_only_what_is_asked_for_is_staged(tmp_path: Path) -> None:
     staging = Staging(str(tmp_path / "root"), "saved-" + "0" * 20)
     staging.create()
     had, top = engine(), V1.image.layers[1].diff_id
-    EngineSource(had).stage(parse_wanted([{"name": "app:v1"}]), [top, "sha256:" + HEX], staging, nothing)
-    assert (staging.verify(top), staging.complete(V1.image.config.digest)) == (True, False)
-    EngineSource(had).stage(parse_wanted([{"name": "app:v1"}]), ["sha256:" + HEX], staging, nothing)
+    EngineSource(had).stage(parse_requested_images([{"name": "app:v1"}]), [top, "sha256:" + HEX], staging, nothing)
+    assert (staging.verify(top), staging.is_complete(V1.image.config.digest)) == (True, False)
+    EngineSource(had).stage(parse_requested_images([{"name": "app:v1"}]), ["sha256:" + HEX], staging, nothing)
     assert had.exports == 1  # an image of which nothing is wanted is not written by the engine
 
 
@@ -179,8 +181,8 @@ def registry(serve: Any, made: Any, asked_for: str = "v1") -> Any:
 
 
 def source() -> RegistrySource:
-    client = Client(environ={}, timeout=5.0, retries=0, sleep=nothing)
-    return RegistrySource(client, Login(username="u", password="p", plain_http=True))
+    client = HttpClient(environ={}, timeout=5.0, retries=0, sleep=nothing)
+    return RegistrySource(client, RegistryLogin(username="u", password="p", plain_http=True))
 
 
 def test_identity_a_registry_s_image_keeps_its_manifest_and_its_compressed_layers(serve: Any) -> None:
@@ -188,7 +190,7 @@ def test_identity_a_registry_s_image_keeps_its_manifest_and_its_compressed_layer
     made = make(b"base", b"top")
     server = registry(serve, made)
     name = f"{server.netloc}/app:v1"
-    offer = source().offer(parse_wanted([{"name": name, "platform": "linux/amd64", "tag_as": "app:v1"}]))
+    offer = source().make_offer(parse_requested_images([{"name": name, "platform": "linux/amd64", "tag_as": "app:v1"}]))
     (image,) = offer.bundle.images
     assert (image.reference, image.tag, image.platform) == (name, "app:v1", "linux/amd64")
     assert (image.manifest, image.config, image.layers) == (made.image.manifest, made.image.config, made.image.layers)
@@ -200,7 +202,7 @@ def test_one_error_names_every_image_that_the_registry_does_not_have(serve: Any)
     server = registry(serve, make(b"base"))
     names = [f"{server.netloc}/app:{tag}" for tag in ("gone", "v1", "lost")]
     with pytest.raises(ImageError, match=r"gone.*manifest unknown.*lost.*manifest unknown"):
-        source().offer(parse_wanted([{"name": name, "platform": "linux/amd64"} for name in names]))
+        source().make_offer(parse_requested_images([{"name": name, "platform": "linux/amd64"} for name in names]))
 
 
 @pytest.mark.parametrize(
@@ -224,7 +226,7 @@ def test_the_bytes_of_a_request_come_straight_from_the_registry(
 
     server = serve(script)
     reference = f"{server.netloc}/team/app:v1"
-    transfer = Transfer(blob.digest, blob.media_type, number, offset, length, "http://unused", {}, reference)
+    transfer = TransferRequest(blob.digest, blob.media_type, number, offset, length, "http://unused", {}, reference)
     with source().open(transfer) as reader:
         assert reader.read(100) == made.content[blob.digest][expected]
     assert server.asked[0].path == f"/v2/team/app/blobs/{blob.digest}"
@@ -235,7 +237,7 @@ def test_a_manifest_is_asked_for_as_one(serve: Any) -> None:
     manifest = made.image.manifest
     assert manifest is not None
     server = registry(serve, made)
-    transfer = Transfer(
+    transfer = TransferRequest(
         manifest.digest, manifest.media_type, 0, 0, manifest.size or 0, "", {}, f"{server.netloc}/app:v1"
     )
     with source().open(transfer) as reader:
@@ -244,4 +246,4 @@ def test_a_manifest_is_asked_for_as_one(serve: Any) -> None:
 
 
 def test_the_password_is_not_shown() -> None:
-    assert "p4ssw0rd" not in repr(Login("user", "p4ssw0rd"))
+    assert "p4ssw0rd" not in repr(RegistryLogin("user", "p4ssw0rd"))

@@ -16,20 +16,24 @@ from typing import Any, Callable, Optional
 
 import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._image import ssh
-from ansible_collections.daytwo.aws.plugins.module_utils._image.authorize import host_keys, revoke
+from ansible_collections.daytwo.aws.plugins.module_utils._image.authorized_keys import revoke_key, scan_host_keys
 from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
 from ansible_collections.daytwo.aws.plugins.module_utils._image.http import HttpError
-from ansible_collections.daytwo.aws.plugins.module_utils._image.model import DOCKER_LAYER, hex_of
+from ansible_collections.daytwo.aws.plugins.module_utils._image.model import DOCKER_LAYER, get_digest_hex
 from ansible_collections.daytwo.aws.plugins.module_utils._image.ssh import (
     EphemeralKey,
-    Grant,
-    Pushed,
-    own_address,
+    PushAuthorization,
+    PushOutcome,
+    get_own_address,
     push,
 )
 from ansible_collections.daytwo.aws.plugins.module_utils._image.staging import Staging
 from ansible_collections.daytwo.aws.plugins.module_utils._image.throttle import NO_LIMIT, Throttle
-from ansible_collections.daytwo.aws.plugins.module_utils._image.transfer import BlobSource, Piece, Transfer
+from ansible_collections.daytwo.aws.plugins.module_utils._image.transfer import (
+    BlobDescriptor,
+    BlobSource,
+    TransferRequest,
+)
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.builders import digest_of, nothing, tree
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.sshd import (
     Link,
@@ -40,7 +44,7 @@ from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.sshd 
 )
 
 SMALL, LARGE = b"a small blob", bytes(range(256)) * 4096 * 6  # 6 MiB
-SMALL_HEX = hex_of(digest_of(SMALL))
+SMALL_HEX = get_digest_hex(digest_of(SMALL))
 
 
 class Blobs(BlobSource):
@@ -49,7 +53,7 @@ class Blobs(BlobSource):
     def __init__(self, *contents: bytes, media_type: str = "application/x") -> None:
         self.content = {digest_of(data): data for data in contents}
         self.pieces = {
-            digest: Piece(digest, len(data), media_type, "registry.test/app:v1")
+            digest: BlobDescriptor(digest, len(data), media_type, "registry.test/app:v1")
             for digest, data in self.content.items()
         }
         self.sizes = {digest: len(data) for digest, data in self.content.items()}
@@ -62,10 +66,10 @@ class Blobs(BlobSource):
 
     @property
     def arrived(self) -> dict[str, bytes]:
-        return {hex_of(digest): data for digest, data in self.content.items()}
+        return {get_digest_hex(digest): data for digest, data in self.content.items()}
 
     @contextmanager
-    def open(self, transfer: Transfer) -> Iterator[Any]:
+    def open(self, transfer: TransferRequest) -> Iterator[Any]:
         self.opened.append((transfer.digest, transfer.offset))
         yield self.fail(self.content[transfer.digest][transfer.offset :])
 
@@ -86,7 +90,7 @@ def source(tmp_path: Path) -> Staging:
 @pytest.fixture
 def key(source: Staging) -> Iterator[EphemeralKey]:
     needs_sshd()
-    made = EphemeralKey(source.folder, run)
+    made = EphemeralKey(source.directory, run)
     yield made
     made.close()
 
@@ -98,7 +102,9 @@ def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ssh.time, "sleep", lambda seconds: sleep(min(seconds, 0.01)))
 
 
-def pushed(grants: Sequence[Grant], blobs: Blobs, key: EphemeralKey, source: Staging, **more: Any) -> list[Pushed]:
+def pushed(
+    grants: Sequence[PushAuthorization], blobs: Blobs, key: EphemeralKey, source: Staging, **more: Any
+) -> list[PushOutcome]:
     throttle, progress = more.get("throttle", NO_LIMIT), more.get("progress", nothing)
     return push(grants, blobs.pieces, blobs, key, source, throttle, progress, run)
 
@@ -123,7 +129,7 @@ def test_the_client_s_own_ciphers_are_asked_for_in_the_order_of_the_processor(
     tmp_path: Path, cpu: str, said: tuple[int, str, str], ciphers: Optional[str]
 ) -> None:
     (tmp_path / "cpuinfo").write_text(cpu)
-    assert ssh.quick_ciphers(lambda *_dummy: said, tmp_path / "cpuinfo") == ciphers
+    assert ssh.choose_fast_ciphers(lambda *_dummy: said, tmp_path / "cpuinfo") == ciphers
 
 
 def test_a_host_without_ssh_has_no_ciphers_to_order(tmp_path: Path) -> None:
@@ -131,8 +137,8 @@ def test_a_host_without_ssh_has_no_ciphers_to_order(tmp_path: Path) -> None:
         raise FileNotFoundError("ssh")
 
     (tmp_path / "cpuinfo").write_text("flags\t: aes\n")
-    assert ssh.quick_ciphers(run, tmp_path / "cpuinfo") is None
-    assert ssh.quick_ciphers(run, tmp_path / "none") is None
+    assert ssh.choose_fast_ciphers(run, tmp_path / "cpuinfo") is None
+    assert ssh.choose_fast_ciphers(run, tmp_path / "none") is None
 
 
 def test_blobs_arrive_and_only_once(server: Server, source: Staging, key: EphemeralKey) -> None:
@@ -141,23 +147,23 @@ def test_blobs_arrive_and_only_once(server: Server, source: Staging, key: Epheme
     seen: list[tuple[str, int, int]] = []
     grant = server.grant(blobs.digests)
     (outcome,) = pushed([grant], blobs, key, source, progress=lambda *words: seen.append(words))
-    assert outcome == Pushed("one", len(SMALL) + len(LARGE), None, blobs.digests)
+    assert outcome == PushOutcome("one", len(SMALL) + len(LARGE), None, blobs.digests)
     assert server.held() == blobs.arrived
-    assert seen[-1] == ("pushing, now to one", outcome.sent, outcome.sent)
+    assert seen[-1] == ("pushing, now to one", outcome.bytes_sent, outcome.bytes_sent)
     assert [done for _doing, done, _all in seen] == sorted(done for _doing, done, _all in seen)
 
     blobs.opened.clear()
-    assert pushed([grant], blobs, key, source) == [Pushed("one", 0, None, [])]
+    assert pushed([grant], blobs, key, source) == [PushOutcome("one", 0, None, [])]
     assert blobs.opened == []
-    assert tree(source.folder) == ["blobs"], "no key, no known_hosts"
+    assert tree(source.directory) == ["blobs"], "no key, no known_hosts"
 
 
 def test_what_is_there_in_part_is_gone_on_from(server: Server, source: Staging, key: EphemeralKey) -> None:
     blobs = Blobs(LARGE)
     server.permit(key, blobs.sizes)
-    (server.staging.folder / "blobs" / f"{hex_of(digest_of(LARGE))}.part").write_bytes(LARGE[:5_000_000])
+    (server.staging.directory / "blobs" / f"{get_digest_hex(digest_of(LARGE))}.part").write_bytes(LARGE[:5_000_000])
     (outcome,) = pushed([server.grant(blobs.digests)], blobs, key, source)
-    assert (outcome.sent, outcome.error) == (len(LARGE) - 5_000_000, None)
+    assert (outcome.bytes_sent, outcome.error) == (len(LARGE) - 5_000_000, None)
     assert blobs.opened == [(digest_of(LARGE), 5_000_000)]
     assert server.held() == blobs.arrived
 
@@ -200,7 +206,7 @@ def test_another_host_key_is_refused_and_nothing_is_sent(server: Server, source:
     server.permit(key, blobs.sizes)
     wrong = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIE1h6Rxa3sq4GJXKUrXLX6OYt0J8mWdLhOJ7w1Y0bXcN"
     (outcome,) = pushed([server.grant(blobs.digests, host_keys=[wrong])], blobs, key, source)
-    assert outcome.sent == 0
+    assert outcome.bytes_sent == 0
     assert f"what answers at 127.0.0.1 port {server.port} has another host key than the target told" in str(
         outcome.error
     )
@@ -209,13 +215,13 @@ def test_another_host_key_is_refused_and_nothing_is_sent(server: Server, source:
 
 
 def test_the_host_key_that_the_target_tells_is_the_one_that_answers(server: Server) -> None:
-    assert host_keys(server.port, run) == [server.host_key]
+    assert scan_host_keys(server.port, run) == [server.host_key]
 
 
 def test_a_key_that_is_not_permitted_is_told(server: Server, source: Staging, key: EphemeralKey) -> None:
     blobs = Blobs(SMALL)
     server.permit(key, blobs.sizes)
-    assert revoke(server.staging, key.public, server.home) is True
+    assert revoke_key(server.staging, key.public_key, server.home) is True
     (outcome,) = pushed([server.grant(blobs.digests)], blobs, key, source)
     assert "sshd refused the key that was authorized for user" in str(outcome.error)
     assert "Permission denied (publickey)" in str(outcome.error)
@@ -233,8 +239,8 @@ def test_what_the_receiver_refuses_is_told_in_its_words(server: Server, source: 
     blobs = Blobs(SMALL, LARGE)
     server.permit(key, {**blobs.sizes, digest_of(LARGE): 5})
     (outcome,) = pushed([server.grant(blobs.digests)], blobs, key, source)
-    assert outcome.error == f"one: the receiver refused: {hex_of(digest_of(LARGE))} is announced with 5 bytes."
-    assert server.held() == {hex_of(digest_of(SMALL)): SMALL}
+    assert outcome.error == f"one: the receiver refused: {get_digest_hex(digest_of(LARGE))} is announced with 5 bytes."
+    assert server.held() == {get_digest_hex(digest_of(SMALL)): SMALL}
     assert outcome.digests == [digest_of(SMALL)]
 
 
@@ -264,12 +270,12 @@ def test_something_else_that_answers_costs_only_that_target(
     with servers(tmp_path, 2) as (strange, good):
         good.permit(key, blobs.sizes)
         (tmp_path / "answer").write_text(answer + "\n" if answer else "")
-        strange.keys.write_text(f'command="cat {tmp_path}/answer",restrict {key.public}\n')
+        strange.keys.write_text(f'command="cat {tmp_path}/answer",restrict {key.public_key}\n')
         grants = [strange.grant(blobs.digests, "strange"), good.grant(blobs.digests, "good")]
         one, two = pushed(grants, blobs, key, source)
         assert one.error is not None
         assert one.error.startswith("strange: ")
-        assert two == Pushed("good", len(SMALL), None, blobs.digests)
+        assert two == PushOutcome("good", len(SMALL), None, blobs.digests)
         assert good.held() == blobs.arrived
 
 
@@ -332,12 +338,12 @@ def test_a_source_whose_blob_became_shorter_is_told(server: Server, source: Stag
 def test_two_runs_to_one_target_at_once_both_end_right(tmp_path: Path, server: Server) -> None:
     """Each with its own key and its own permission, for the same blobs in the same folder."""
     blobs = Blobs(SMALL, LARGE)
-    outcomes: list[Pushed] = []
+    outcomes: list[PushOutcome] = []
 
     def one(number: int) -> None:
         staging = Staging(str(tmp_path / "source"), f"push-{number:032}")
         staging.create()
-        key = EphemeralKey(staging.folder, run)
+        key = EphemeralKey(staging.directory, run)
         server.permit(key, blobs.sizes)
         outcomes.extend(pushed([server.grant(blobs.digests)], blobs, key, staging))
         key.close()
@@ -388,7 +394,7 @@ def test_a_slow_wire_gets_layers_compressed(
     )
     assert (outcome.error, outcome.digests) == (None, blobs.digests)
     assert server.held() == blobs.arrived
-    assert len(noise) < outcome.sent < len(TEXT) / 2, "on the wire"
+    assert len(noise) < outcome.bytes_sent < len(TEXT) / 2, "on the wire"
     assert set(seen[1::2]) == {sum(blobs.sizes.values())}, "of the blobs"
     assert seen[-2] == seen[-1]
 
@@ -401,7 +407,7 @@ def test_nothing_else_is_compressed_however_slow_the_wire(
     server.permit(key, blobs.sizes)
     throttle = Throttle(2_000_000, sleep=_real_sleep)
     (outcome,) = pushed([server.grant(blobs.digests)], blobs, key, source, throttle=throttle)
-    assert (outcome.error, outcome.sent) == (None, 1_000_000)
+    assert (outcome.error, outcome.bytes_sent) == (None, 1_000_000)
     assert server.held() == blobs.arrived
 
 
@@ -434,12 +440,12 @@ def test_the_key_is_in_memory_only(source: Staging) -> None:
         finally:
             os.umask(before)
         # For this moment it is a file, for its owner alone.
-        assert stat.S_IMODE((source.folder / "key").stat().st_mode) == 0o600
+        assert stat.S_IMODE((source.directory / "key").stat().st_mode) == 0o600
         return answer
 
-    key = EphemeralKey(source.folder, watching)
-    assert tree(source.folder) == ["blobs"]
-    assert key.public.startswith("ssh-ed25519 AAAA")
+    key = EphemeralKey(source.directory, watching)
+    assert tree(source.directory) == ["blobs"]
+    assert key.public_key.startswith("ssh-ed25519 AAAA")
     private = Path(key.path)
     assert stat.S_IMODE(private.stat().st_mode) == 0o600
     assert private.read_bytes().startswith(b"-----BEGIN OPENSSH PRIVATE KEY-----")
@@ -451,11 +457,11 @@ def test_the_key_is_in_memory_only(source: Staging) -> None:
 
 def test_a_key_that_a_killed_run_has_left_is_replaced(source: Staging) -> None:
     needs_sshd()
-    (source.folder / "key").write_text("old")
-    key = EphemeralKey(source.folder, run)
+    (source.directory / "key").write_text("old")
+    key = EphemeralKey(source.directory, run)
     assert "old" not in Path(key.path).read_text()
     key.close()
-    assert tree(source.folder) == ["blobs"]
+    assert tree(source.directory) == ["blobs"]
 
 
 def test_a_source_without_openssh_is_told(source: Staging) -> None:
@@ -466,15 +472,15 @@ def test_a_source_without_openssh_is_told(source: Staging) -> None:
         return 1, "", "unknown key type ed25519\n"
 
     with pytest.raises(ImageError, match=r"no key can be made on the source: .*ssh-keygen.*Is OpenSSH's client there"):
-        EphemeralKey(source.folder, missing)
+        EphemeralKey(source.directory, missing)
     with pytest.raises(ImageError, match="ssh-keygen makes no key on the source: unknown key type"):
-        EphemeralKey(source.folder, failing)
-    assert tree(source.folder) == ["blobs"]
+        EphemeralKey(source.directory, failing)
+    assert tree(source.directory) == ["blobs"]
 
 
 def test_the_address_as_a_target_sees_it() -> None:
-    assert own_address("127.0.0.1", 22) == "127.0.0.1"
+    assert get_own_address("127.0.0.1", 22) == "127.0.0.1"
     with pytest.raises(
         ImageError, match=r"the source has no way to no-such-host.invalid: .*Set image_transfer_address"
     ):
-        own_address("no-such-host.invalid", 22)
+        get_own_address("no-such-host.invalid", 22)

@@ -15,8 +15,8 @@ from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import Im
 from ansible_collections.daytwo.aws.plugins.module_utils._image.staging import (
     Staging,
     check_root,
-    default_root,
-    root_for,
+    get_default_root,
+    get_root,
 )
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.builders import digest_of, stage, tree
 
@@ -40,19 +40,19 @@ def mode(path: Path) -> int:
 def test_only_this_user_can_read_what_is_staged(staging: Staging, umask: int) -> None:
     before = os.umask(umask)
     try:
-        with staging.in_use():
+        with staging.hold_lock():
             pass
     finally:
         os.umask(before)
-    assert [mode(path) for path in (staging.root, staging.folder, staging.path(DIGEST).parent)] == [0o700] * 3
-    assert mode(staging.folder / "in_use") == 0o600
+    assert [mode(path) for path in (staging.root, staging.directory, staging.get_path(DIGEST).parent)] == [0o700] * 3
+    assert mode(staging.directory / "in_use") == 0o600
 
 
 @pytest.mark.parametrize("bits", [0o720, 0o702, 0o777, 0o1777])
 @pytest.mark.parametrize("inner", [False, True], ids=["root", "folder"])
 def test_a_folder_that_others_may_write_to_is_refused(staging: Staging, bits: int, inner: bool) -> None:
     staging.create()
-    folder = staging.folder if inner else staging.root
+    folder = staging.directory if inner else staging.root
     folder.chmod(bits)
     with pytest.raises(ImageError, match=f"mode {bits:04o}.*Remove it, or give another staging_dir"):
         staging.create()
@@ -64,7 +64,7 @@ def test_a_symlink_is_refused_and_nothing_is_made_behind_it(tmp_path: Path, stag
     (elsewhere / "blobs").mkdir(parents=True)
     if inner:
         staging.root.mkdir(mode=0o700)
-        staging.folder.symlink_to(elsewhere)
+        staging.directory.symlink_to(elsewhere)
     else:
         staging.root.symlink_to(elsewhere)
     with pytest.raises(ImageError, match="is not a folder that only user id"):
@@ -76,7 +76,7 @@ def test_a_symlink_is_refused_and_nothing_is_made_behind_it(tmp_path: Path, stag
 @pytest.mark.parametrize("inner", [False, True], ids=["root", "folder"])
 def test_a_folder_of_somebody_else_is_refused(staging: Staging, inner: bool) -> None:
     staging.create()
-    os.chown(staging.folder if inner else staging.root, 65534, 65534)
+    os.chown(staging.directory if inner else staging.root, 65534, 65534)
     with pytest.raises(ImageError, match=r"only user id 0 can write to \(owner 65534"):
         staging.create()
 
@@ -88,32 +88,32 @@ def test_a_file_in_the_way_is_refused_in_words(staging: Staging) -> None:
 
 
 def test_the_default_root_is_this_user_s_own() -> None:
-    assert default_root() == f"/var/tmp/daytwo-image-transfer-{os.geteuid()}"  # noqa: S108
+    assert get_default_root() == f"/var/tmp/daytwo-image-transfer-{os.geteuid()}"  # noqa: S108
 
 
 def test_a_staging_dir_counts_from_the_root_of_the_file_system() -> None:
-    assert root_for(None) == root_for("") == default_root()
-    assert root_for("/srv/staging") == "/srv/staging"
+    assert get_root(None) == get_root("") == get_default_root()
+    assert get_root("/srv/staging") == "/srv/staging"
     with pytest.raises(ImageError, match="staging_dir: 'srv/staging' is not absolute"):
-        root_for("srv/staging")
+        get_root("srv/staging")
 
 
 def test_a_blob_grows_beside_its_place_and_is_published_by_rename(staging: Staging) -> None:
     staging.create()
-    assert (staging.size(DIGEST), staging.complete(DIGEST)) == (0, False)
-    staging.part(DIGEST).write_bytes(DATA[:3])
-    assert (staging.size(DIGEST), staging.complete(DIGEST)) == (3, False)
-    staging.part(DIGEST).write_bytes(DATA)
+    assert (staging.get_size(DIGEST), staging.is_complete(DIGEST)) == (0, False)
+    staging.get_partial_path(DIGEST).write_bytes(DATA[:3])
+    assert (staging.get_size(DIGEST), staging.is_complete(DIGEST)) == (3, False)
+    staging.get_partial_path(DIGEST).write_bytes(DATA)
     staging.publish(DIGEST)
-    assert (staging.size(DIGEST), staging.complete(DIGEST), staging.verify(DIGEST)) == (len(DATA), True, True)
-    assert not staging.part(DIGEST).exists()
+    assert (staging.get_size(DIGEST), staging.is_complete(DIGEST), staging.verify(DIGEST)) == (len(DATA), True, True)
+    assert not staging.get_partial_path(DIGEST).exists()
 
 
 def test_a_blob_with_other_content_is_taken_away_with_what_grows_beside_it(staging: Staging) -> None:
     stage(staging, {DIGEST: b"Content"})
-    staging.part(DIGEST).write_bytes(b"C")
+    staging.get_partial_path(DIGEST).write_bytes(b"C")
     assert not staging.verify(DIGEST)
-    assert (staging.size(DIGEST), staging.complete(DIGEST)) == (0, False)
+    assert (staging.get_size(DIGEST), staging.is_complete(DIGEST)) == (0, False)
 
 
 def test_discarding_what_is_not_there_is_no_error(staging: Staging) -> None:
@@ -125,8 +125,8 @@ def test_discarding_what_is_not_there_is_no_error(staging: Staging) -> None:
 
 
 def _killed_in_the_middle(staging: Staging) -> None:
-    with staging.in_use():
-        staging.part(DIGEST).write_bytes(DATA[:3])
+    with staging.hold_lock():
+        staging.get_partial_path(DIGEST).write_bytes(DATA[:3])
         os.kill(os.getpid(), 9)
 
 
@@ -136,24 +136,24 @@ def test_a_run_finds_what_a_killed_one_left_and_removes_it(staging: Staging) -> 
     killed.join(10)
     assert killed.exitcode == -9
     assert staging.exists()
-    with staging.in_use():
-        assert staging.size(DIGEST) == 3
+    with staging.hold_lock():
+        assert staging.get_size(DIGEST) == 3
     assert staging.remove()
     assert not staging.root.exists()
 
 
 def test_nobody_removes_a_folder_that_is_in_use(staging: Staging) -> None:
-    with staging.in_use():
+    with staging.hold_lock():
         stage(staging, {DIGEST: DATA})
-        with staging.in_use():
+        with staging.hold_lock():
             assert not staging.remove()
         assert not Staging(str(staging.root), KEY).remove()
-        assert staging.complete(DIGEST)
+        assert staging.is_complete(DIGEST)
     assert staging.remove()
 
 
 def _hold(staging: Staging, held: multiprocessing.synchronize.Event, end: multiprocessing.synchronize.Event) -> None:
-    with staging.in_use():
+    with staging.hold_lock():
         held.set()
         end.wait(10)
 
@@ -190,8 +190,8 @@ def test_removing_what_is_not_there_is_no_error(staging: Staging) -> None:
 def _churn(staging: Staging, rounds: int) -> None:
     mine = digest_of(str(os.getpid()).encode())
     for _number in range(rounds):
-        with staging.in_use():
-            staging.part(mine).write_bytes(DATA)
+        with staging.hold_lock():
+            staging.get_partial_path(mine).write_bytes(DATA)
             staging.publish(mine)
             staging.discard(mine)
         staging.remove()
@@ -214,11 +214,11 @@ def test_a_folder_that_another_run_has_only_begun_to_make_is_whole_when_it_is_in
 
     class Begun(Staging):
         def create(self) -> None:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     staging = Begun(str(tmp_path / "root"), KEY)
-    with staging.in_use():
-        staging.part(DIGEST).write_bytes(DATA)
+    with staging.hold_lock():
+        staging.get_partial_path(DIGEST).write_bytes(DATA)
 
 
 # -- what was given up
@@ -233,11 +233,11 @@ def test_a_transfer_that_nobody_came_back_to_is_removed_by_the_next(staging: Sta
     old, recent, used = (Staging(str(staging.root), f"saved-{number:020x}") for number in (1, 2, 3))
     for one in (old, recent, used):
         stage(one, {DIGEST: DATA})
-        (one.folder / "in_use").touch()
-    with used.in_use():
-        aged(old.folder, WEEK + 60)
-        aged(recent.folder, WEEK - 60)
-        aged(used.folder, WEEK + 60)
+        (one.directory / "in_use").touch()
+    with used.hold_lock():
+        aged(old.directory, WEEK + 60)
+        aged(recent.directory, WEEK - 60)
+        aged(used.directory, WEEK + 60)
         staging.create()
         assert [one.exists() for one in (old, recent, used)] == [False, True, True]
 
@@ -253,7 +253,7 @@ def test_what_a_run_that_was_killed_while_it_cleaned_has_left_is_removed(staging
 
 def test_coming_back_to_a_transfer_keeps_it(staging: Staging) -> None:
     staging.create()
-    aged(staging.folder, WEEK + 60)
+    aged(staging.directory, WEEK + 60)
     staging.create()
     Staging(str(staging.root), OTHER).create()
     assert staging.exists()

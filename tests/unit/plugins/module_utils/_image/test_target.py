@@ -12,7 +12,7 @@ import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._image.engine import EngineError
 from ansible_collections.daytwo.aws.plugins.module_utils._image.model import Bundle, StoredImage
 from ansible_collections.daytwo.aws.plugins.module_utils._image.staging import Staging
-from ansible_collections.daytwo.aws.plugins.module_utils._image.target import disproof, load_bundle
+from ansible_collections.daytwo.aws.plugins.module_utils._image.target import get_mismatch_reason, load_bundle
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.builders import (
     TAG,
     FakeEngine,
@@ -69,8 +69,8 @@ def test_archive_formats_layers_that_the_engine_has_are_left_out(staging: Stagin
 def test_one_byte_in_any_blob_is_found_before_the_load(staging: Staging, number: int) -> None:
     """facts: an exit code is not evidence: every blob's sha256 is verified before the load."""
     engine = FakeEngine().has(SAME_TAG, TAG)
-    damaged = V1.image.blobs()[number].digest
-    needed = {blob.digest for blob in V1.image.blobs()} - {layer.blob.digest for layer in V1.image.layers[:2]}
+    damaged = V1.image.list_blobs()[number].digest
+    needed = {blob.digest for blob in V1.image.list_blobs()} - {layer.blob.digest for layer in V1.image.layers[:2]}
     stage(staging, {**V1.content, damaged: V1.content[damaged][:-1] + b"\0"})
     (outcome,) = load(engine, staging, V1)
     if damaged not in needed:
@@ -78,7 +78,7 @@ def test_one_byte_in_any_blob_is_found_before_the_load(staging: Staging, number:
         return
     assert (outcome["done"], outcome["corrupt"], engine.loads) == (False, (damaged,), [])
     assert "failed their digest, nothing was loaded" in outcome["error"]
-    assert not staging.complete(damaged)
+    assert not staging.is_complete(damaged)
     held = engine.find(TAG)
     assert held is not None
     assert held.engine_id == SAME_TAG.image.config.digest
@@ -178,7 +178,7 @@ def test_one_image_whose_blob_cannot_be_read_leaves_the_others_done(staging: Sta
     bad, good = make(b"base", b"bad", tag="registry.test/bad:v1"), make(b"other", b"good")
     for made in (bad, good):
         stage(staging, made.content)
-    unreadable = staging.path(bad.image.layers[1].blob.digest)
+    unreadable = staging.get_path(bad.image.layers[1].blob.digest)
     unreadable.unlink()
     unreadable.mkdir()
     first, second = load(FakeEngine(), staging, bad, good)
@@ -219,5 +219,5 @@ def test_a_layer_that_goes_away_between_probe_and_load_is_asked_for(staging: Sta
 )
 def test_identity_the_engine_s_id_proves_nothing(stored: Optional[StoredImage], words: Optional[str]) -> None:
     """facts: identity: .Id is the config digest on overlay2 and the manifest digest on the containerd store."""
-    found = disproof(V1.image, stored)
+    found = get_mismatch_reason(V1.image, stored)
     assert (found is None) if words is None else (found is not None and words in found)

@@ -77,16 +77,16 @@ def test_a_negative_limit_is_refused() -> None:
 
 def test_the_bytes_stay_what_they_are(clock: Clock) -> None:
     chunks = [b"abcdefghij", b"", b"klmnopqrstuvwxyz"]
-    assert b"".join(Throttle(7, clock, clock.sleep).over(iter(chunks))) == b"".join(chunks)
+    assert b"".join(Throttle(7, clock, clock.sleep).limit_chunks(iter(chunks))) == b"".join(chunks)
     assert clock.latest == pytest.approx(24 / 7)
-    assert [len(chunk) for chunk in NO_LIMIT.over(chunks) if chunk] == [10, 16]
+    assert [len(chunk) for chunk in NO_LIMIT.limit_chunks(chunks) if chunk] == [10, 16]
 
 
 def test_one_pause_is_never_long(clock: Clock) -> None:
     """A connection that is silent for long is taken for dead, by the receiver as by S3."""
-    assert Throttle(10_000, clock, clock.sleep).at_once(1024 * 1024) == 10_000
-    assert Throttle(10**9, clock, clock.sleep).at_once(1024 * 1024) == 1024 * 1024
-    assert Throttle(None).at_once(1024 * 1024) == 1024 * 1024
+    assert Throttle(10_000, clock, clock.sleep).limit_size(1024 * 1024) == 10_000
+    assert Throttle(10**9, clock, clock.sleep).limit_size(1024 * 1024) == 1024 * 1024
+    assert Throttle(None).limit_size(1024 * 1024) == 1024 * 1024
     throttle = Throttle(1000, clock, clock.sleep)
-    for chunk in throttle.over([b"x" * 10_000]):
+    for chunk in throttle.limit_chunks([b"x" * 10_000]):
         assert len(chunk) <= 1000

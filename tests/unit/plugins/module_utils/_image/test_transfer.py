@@ -18,12 +18,12 @@ import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._image import transfer as transfers
 from ansible_collections.daytwo.aws.plugins.module_utils._image.engine import FETCHING, SENDING
 from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
-from ansible_collections.daytwo.aws.plugins.module_utils._image.http import Client
-from ansible_collections.daytwo.aws.plugins.module_utils._image.model import Outcome, hex_of
+from ansible_collections.daytwo.aws.plugins.module_utils._image.http import HttpClient
+from ansible_collections.daytwo.aws.plugins.module_utils._image.model import BlobOutcome, get_digest_hex
 from ansible_collections.daytwo.aws.plugins.module_utils._image.staging import CHUNK, Staging
 from ansible_collections.daytwo.aws.plugins.module_utils._image.transfer import (
-    StagedSource,
-    Transfer,
+    StagedBlobSource,
+    TransferRequest,
     fetch,
     send,
 )
@@ -45,8 +45,8 @@ def staging(tmp_path: Path) -> Staging:
 
 
 @pytest.fixture
-def client() -> Iterator[Client]:
-    made = Client(environ={}, timeout=5.0, retries=2, sleep=nothing)
+def client() -> Iterator[HttpClient]:
+    made = HttpClient(environ={}, timeout=5.0, retries=2, sleep=nothing)
     yield made
     made.close()
 
@@ -82,8 +82,8 @@ class Store:
 
 def transfer(
     server: Any, data: bytes = DATA, number: int = 0, offset: int = 0, name: str = "blob", **headers: str
-) -> Transfer:
-    return Transfer(
+) -> TransferRequest:
+    return TransferRequest(
         digest_of(data),
         "application/octet-stream",
         number,
@@ -102,7 +102,7 @@ class Gives:
         self.data = data
 
     @contextmanager
-    def open(self, transfer: Transfer) -> Iterator[io.BytesIO]:
+    def open(self, transfer: TransferRequest) -> Iterator[io.BytesIO]:
         yield io.BytesIO(self.data[transfer.offset :])
 
 
@@ -113,29 +113,29 @@ class ByDigest:
         self.blobs = {digest_of(data): data for data in blobs}
 
     @contextmanager
-    def open(self, transfer: Transfer) -> Iterator[io.BytesIO]:
+    def open(self, transfer: TransferRequest) -> Iterator[io.BytesIO]:
         yield io.BytesIO(self.blobs[transfer.digest][transfer.offset :])
 
 
 # -- fetched
 
 
-def fetched(wanted: Sequence[Transfer], staging: Staging, client: Client) -> list[Outcome]:
+def fetched(wanted: Sequence[TransferRequest], staging: Staging, client: HttpClient) -> list[BlobOutcome]:
     return fetch(wanted, staging, client, set())
 
 
-def test_a_blob_arrives_and_is_published(serve: Any, staging: Staging, client: Client) -> None:
+def test_a_blob_arrives_and_is_published(serve: Any, staging: Staging, client: HttpClient) -> None:
     server = serve(Store(blob=DATA).script)
     (outcome,) = fetched([transfer(server)], staging, client)
     assert (outcome.done, outcome.size, outcome.received, outcome.error) == (True, len(DATA), len(DATA), None)
     assert outcome.etag.startswith('"got"')
     assert staging.verify(DIGEST)
-    assert not staging.part(DIGEST).exists()
-    assert staging.path(DIGEST).stat().st_mode & 0o777 == 0o600
+    assert not staging.get_partial_path(DIGEST).exists()
+    assert staging.get_path(DIGEST).stat().st_mode & 0o777 == 0o600
     assert "range" not in server.asked[0].headers
 
 
-def test_an_empty_blob_needs_no_request(serve: Any, staging: Staging, client: Client) -> None:
+def test_an_empty_blob_needs_no_request(serve: Any, staging: Staging, client: HttpClient) -> None:
     server = serve(Store().script)
     (outcome,) = fetched([transfer(server, b"")], staging, client)
     assert outcome.done
@@ -143,7 +143,7 @@ def test_an_empty_blob_needs_no_request(serve: Any, staging: Staging, client: Cl
     assert not server.asked
 
 
-def test_what_is_complete_is_not_fetched_again(serve: Any, staging: Staging, client: Client) -> None:
+def test_what_is_complete_is_not_fetched_again(serve: Any, staging: Staging, client: HttpClient) -> None:
     stage(staging, {DIGEST: DATA})
     server = serve(Store(blob=DATA).script)
     (outcome,) = fetched([transfer(server)], staging, client)
@@ -152,8 +152,8 @@ def test_what_is_complete_is_not_fetched_again(serve: Any, staging: Staging, cli
 
 
 @pytest.mark.parametrize("there", [1, CHUNK, len(DATA) - 1])
-def test_a_partial_file_is_gone_on_with_by_range(serve: Any, staging: Staging, client: Client, there: int) -> None:
-    staging.part(DIGEST).write_bytes(DATA[:there])
+def test_a_partial_file_is_gone_on_with_by_range(serve: Any, staging: Staging, client: HttpClient, there: int) -> None:
+    staging.get_partial_path(DIGEST).write_bytes(DATA[:there])
     server = serve(Store(blob=DATA).script)
     (outcome,) = fetched([transfer(server)], staging, client)
     assert server.asked[0].headers["range"] == f"bytes={there}-"
@@ -162,17 +162,19 @@ def test_a_partial_file_is_gone_on_with_by_range(serve: Any, staging: Staging, c
 
 
 def test_a_partial_file_that_is_too_long_is_fetched_from_the_start(
-    serve: Any, staging: Staging, client: Client
+    serve: Any, staging: Staging, client: HttpClient
 ) -> None:
-    staging.part(DIGEST).write_bytes(DATA + b"more")
+    staging.get_partial_path(DIGEST).write_bytes(DATA + b"more")
     server = serve(Store(blob=DATA).script)
     (outcome,) = fetched([transfer(server)], staging, client)
     assert (outcome.done, outcome.received) == (True, len(DATA))
     assert staging.verify(DIGEST)
 
 
-def test_a_partial_file_of_other_bytes_does_not_pass_for_the_blob(serve: Any, staging: Staging, client: Client) -> None:
-    staging.part(DIGEST).write_bytes(b"x" * 1000)
+def test_a_partial_file_of_other_bytes_does_not_pass_for_the_blob(
+    serve: Any, staging: Staging, client: HttpClient
+) -> None:
+    staging.get_partial_path(DIGEST).write_bytes(b"x" * 1000)
     server = serve(Store(blob=DATA).script)
     assert fetched([transfer(server)], staging, client)[0].done
     assert not staging.verify(DIGEST)
@@ -180,7 +182,7 @@ def test_a_partial_file_of_other_bytes_does_not_pass_for_the_blob(serve: Any, st
     assert staging.verify(DIGEST)
 
 
-def test_an_answer_that_breaks_off_is_gone_on_with(serve: Any, staging: Staging, client: Client) -> None:
+def test_an_answer_that_breaks_off_is_gone_on_with(serve: Any, staging: Staging, client: HttpClient) -> None:
     def fault(asked: Any) -> bool:
         if asked.number == 0:
             asked.answer(200, DATA[:1000], length=len(DATA))
@@ -194,7 +196,7 @@ def test_an_answer_that_breaks_off_is_gone_on_with(serve: Any, staging: Staging,
 
 
 def test_answers_that_always_break_off_end_as_an_error_that_keeps_what_came(
-    serve: Any, staging: Staging, client: Client
+    serve: Any, staging: Staging, client: HttpClient
 ) -> None:
     def fault(asked: Any) -> bool:
         start = int(asked.headers.get("Range", "bytes=0-")[len("bytes=") : -1])
@@ -207,13 +209,13 @@ def test_answers_that_always_break_off_end_as_an_error_that_keeps_what_came(
     assert not outcome.done
     assert "ended after 10 of" in str(outcome.error)
     assert 2 <= len(server.asked) <= 10
-    assert staging.size(DIGEST) == 10 * len(server.asked)
+    assert staging.get_size(DIGEST) == 10 * len(server.asked)
 
 
 def test_a_store_that_is_out_of_reach_is_not_asked_over_and_over(serve: Any, staging: Staging) -> None:
     server = serve(lambda asked: asked.reset())
     pauses: list[float] = []
-    client = Client(environ={}, timeout=5.0, retries=2, sleep=pauses.append)
+    client = HttpClient(environ={}, timeout=5.0, retries=2, sleep=pauses.append)
     (outcome,) = fetched([transfer(server)], staging, client)
     assert not outcome.done
     assert "no answer" in str(outcome.error)
@@ -221,9 +223,9 @@ def test_a_store_that_is_out_of_reach_is_not_asked_over_and_over(serve: Any, sta
 
 
 def test_what_is_fetched_is_told_while_it_comes_and_what_was_there_counts(
-    serve: Any, staging: Staging, client: Client
+    serve: Any, staging: Staging, client: HttpClient
 ) -> None:
-    staging.part(DIGEST).write_bytes(DATA[:CHUNK])
+    staging.get_partial_path(DIGEST).write_bytes(DATA[:CHUNK])
     told: list[tuple[str, int, int]] = []
     server = serve(Store(blob=DATA, small=SMALL).script)
     wanted = [transfer(server), transfer(server, SMALL, name="small")]
@@ -238,31 +240,31 @@ def test_what_is_fetched_is_told_while_it_comes_and_what_was_there_counts(
     assert len(done) > 4
 
 
-def test_what_has_another_digest_is_fetched_and_not_verified(serve: Any, staging: Staging, client: Client) -> None:
+def test_what_has_another_digest_is_fetched_and_not_verified(serve: Any, staging: Staging, client: HttpClient) -> None:
     server = serve(Store(blob=b"x" + DATA[1:], small=SMALL).script)
     verified: set[str] = set()
     outcomes = fetch([transfer(server), transfer(server, SMALL, name="small")], staging, client, verified)
     assert ([outcome.done for outcome in outcomes], verified) == ([True, True], {digest_of(SMALL)})
-    assert staging.complete(DIGEST), "it is for the load to say that it is damaged"
+    assert staging.is_complete(DIGEST), "it is for the load to say that it is damaged"
 
 
 @pytest.mark.parametrize("there", [0, 1000, len(DATA) - 1])
 def test_a_blob_is_verified_with_what_had_come_of_it_before(
-    serve: Any, staging: Staging, client: Client, there: int
+    serve: Any, staging: Staging, client: HttpClient, there: int
 ) -> None:
     server = serve(Store(blob=DATA).script)
     for before, expected in ((DATA[:there], {DIGEST}), (b"x" * there, set() if there else {DIGEST})):
         staging.discard(DIGEST)
-        staging.part(DIGEST).write_bytes(before)
+        staging.get_partial_path(DIGEST).write_bytes(before)
         verified: set[str] = set()
         (outcome,) = fetch([transfer(server)], staging, client, verified)
         assert (outcome.done, verified) == (True, expected)
 
 
 def test_large_blobs_come_one_after_the_other_and_small_ones_beside_them(
-    serve: Any, staging: Staging, client: Client, monkeypatch: pytest.MonkeyPatch
+    serve: Any, staging: Staging, client: HttpClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transfers, "LARGE", 100)
+    monkeypatch.setattr(transfers, "LARGE_BLOB_BYTES", 100)
     large, small = [bytes([number]) * 100 for number in range(6)], b"small"
     store = Store(**{digest_of(data)[7:]: data for data in (*large, small)})
     at_once, most, began = 0, 0, []
@@ -291,7 +293,7 @@ def test_large_blobs_come_one_after_the_other_and_small_ones_beside_them(
     assert verified == {digest_of(data) for data in (*large, small)}
 
 
-def test_when_nobody_asks_any_more_what_came_until_then_stays(serve: Any, staging: Staging, client: Client) -> None:
+def test_when_nobody_asks_any_more_what_came_until_then_stays(serve: Any, staging: Staging, client: HttpClient) -> None:
     def progress(doing: str, done: int, in_all: int) -> None:
         if done >= CHUNK:
             raise ImageError("nobody has asked")
@@ -299,8 +301,8 @@ def test_when_nobody_asks_any_more_what_came_until_then_stays(serve: Any, stagin
     server = serve(Store(blob=DATA).script)
     (outcome,) = fetch([transfer(server)], staging, client, set(), progress=progress)
     assert (outcome.done, outcome.error) == (False, "nobody has asked")
-    assert CHUNK <= staging.size(DIGEST) < len(DATA)
-    there = staging.size(DIGEST)
+    assert CHUNK <= staging.get_size(DIGEST) < len(DATA)
+    there = staging.get_size(DIGEST)
     (outcome,) = fetched([transfer(server)], staging, client)
     assert (outcome.done, outcome.received) == (True, len(DATA) - there)
 
@@ -324,24 +326,24 @@ def slow(first: threading.Event, go_on: threading.Event) -> Callable[[Any], bool
 @pytest.mark.parametrize("there", [0, CHUNK, len(DATA) - 2])
 @pytest.mark.parametrize("stored", [DATA[:-1], DATA + b"more"], ids=["shorter", "longer"])
 def test_an_object_of_another_size_than_was_seen_is_told_with_the_way_out(
-    serve: Any, staging: Staging, client: Client, there: int, stored: bytes
+    serve: Any, staging: Staging, client: HttpClient, there: int, stored: bytes
 ) -> None:
     """Somebody has changed it since; asking for the rest of it would be asking for bytes behind its end."""
     if there:
-        staging.part(DIGEST).write_bytes(DATA[:there])
+        staging.get_partial_path(DIGEST).write_bytes(DATA[:there])
     server = serve(Store(blob=stored).script)
     (outcome,) = fetched([transfer(server)], staging, client)
     assert (outcome.done, len(server.asked)) == (False, 1)
     assert outcome.error == (
         f"{DIGEST} has {len(stored)} bytes in the bucket instead of {len(DATA)}: state=saved replaces it."
     )
-    assert not staging.complete(DIGEST)
+    assert not staging.is_complete(DIGEST)
 
 
 def test_an_object_that_ends_before_what_has_come_of_it_is_told_with_the_way_out(
-    serve: Any, staging: Staging, client: Client
+    serve: Any, staging: Staging, client: HttpClient
 ) -> None:
-    staging.part(DIGEST).write_bytes(DATA[:-1])
+    staging.get_partial_path(DIGEST).write_bytes(DATA[:-1])
 
     def behind_the_end(asked: Any) -> None:
         asked.answer(416, XML.format("InvalidRange", "The requested range is not satisfiable").encode())
@@ -354,7 +356,7 @@ def test_an_object_that_ends_before_what_has_come_of_it_is_told_with_the_way_out
     )
 
 
-def test_two_fetchers_of_one_blob_do_not_write_into_one_file(serve: Any, staging: Staging, client: Client) -> None:
+def test_two_fetchers_of_one_blob_do_not_write_into_one_file(serve: Any, staging: Staging, client: HttpClient) -> None:
     first, go_on = threading.Event(), threading.Event()
     server = serve(Store(slow(first, go_on), blob=DATA).script)
     with ThreadPoolExecutor() as pool:
@@ -369,10 +371,10 @@ def test_two_fetchers_of_one_blob_do_not_write_into_one_file(serve: Any, staging
     assert staging.verify(DIGEST)
 
 
-def test_a_fetcher_that_waits_for_the_file_finds_it_published(serve: Any, staging: Staging, client: Client) -> None:
+def test_a_fetcher_that_waits_for_the_file_finds_it_published(serve: Any, staging: Staging, client: HttpClient) -> None:
     """The part becomes the blob by rename, so a lock on the part may be one on the blob."""
-    staging.part(DIGEST).write_bytes(DATA)
-    with open(staging.part(DIGEST), "ab") as held:
+    staging.get_partial_path(DIGEST).write_bytes(DATA)
+    with open(staging.get_partial_path(DIGEST), "ab") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         server = serve(Store(blob=DATA).script)
         assert not fetched([transfer(server)], staging, client)[0].done
@@ -382,7 +384,7 @@ def test_a_fetcher_that_waits_for_the_file_finds_it_published(serve: Any, stagin
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full here")
-def test_a_full_disk_is_told_with_the_way_out(serve: Any, staging: Staging, client: Client) -> None:
+def test_a_full_disk_is_told_with_the_way_out(serve: Any, staging: Staging, client: HttpClient) -> None:
     class Full(Staging):
         def part(self, digest: str) -> Path:
             return Path("/dev/full")
@@ -415,7 +417,7 @@ def refusing(status: int, code: str, message: str) -> Callable[[Any], bool]:
     ],
 )
 def test_s3_a_url_that_expired_is_told_from_one_that_is_refused(
-    serve: Any, staging: Staging, client: Client, status: int, code: str, message: str, expired: bool
+    serve: Any, staging: Staging, client: HttpClient, status: int, code: str, message: str, expired: bool
 ) -> None:
     """facts: S3: a presigned URL dies with its time or with the credentials that signed it; it is a secret."""
     server = serve(Store(refusing(status, code, message)).script)
@@ -429,7 +431,7 @@ def test_s3_a_url_that_expired_is_told_from_one_that_is_refused(
         assert "0123456789abcdef" not in str(outcome.error)
 
 
-def test_one_blob_that_fails_leaves_the_others(serve: Any, staging: Staging, client: Client) -> None:
+def test_one_blob_that_fails_leaves_the_others(serve: Any, staging: Staging, client: HttpClient) -> None:
     blobs = {f"b{number}": bytes([number]) * 100 for number in range(8)}
     gone = blobs.pop("b3")
     server = serve(Store(**blobs).script)
@@ -443,7 +445,7 @@ def test_one_blob_that_fails_leaves_the_others(serve: Any, staging: Staging, cli
 # -- sent
 
 
-def test_blobs_and_parts_reach_their_urls_with_their_headers(serve: Any, staging: Staging, client: Client) -> None:
+def test_blobs_and_parts_reach_their_urls_with_their_headers(serve: Any, staging: Staging, client: HttpClient) -> None:
     stage(staging, {DIGEST: DATA, digest_of(SMALL): SMALL})
     store = Store()
     server = serve(store.script)
@@ -452,7 +454,7 @@ def test_blobs_and_parts_reach_their_urls_with_their_headers(serve: Any, staging
         transfer(server, number=1, name="part1"),
         transfer(server, number=2, offset=2 * CHUNK, name="part2"),
     ]
-    outcomes = send(wanted, StagedSource(staging), client, LONG)
+    outcomes = send(wanted, StagedBlobSource(staging), client, LONG)
     assert store.objects == {"/small": SMALL, "/part1": DATA[: 2 * CHUNK], "/part2": DATA[2 * CHUNK :]}
     assert [(one.digest, one.number, one.done, one.etag) for one in outcomes] == [
         (digest_of(SMALL), 0, True, '"put"'),
@@ -464,7 +466,7 @@ def test_blobs_and_parts_reach_their_urls_with_their_headers(serve: Any, staging
     assert headers["content-length"] == str(len(SMALL))
 
 
-def test_what_passes_is_told_within_a_request_and_counted_once(serve: Any, client: Client) -> None:
+def test_what_passes_is_told_within_a_request_and_counted_once(serve: Any, client: HttpClient) -> None:
     """A request on a slow link is silent for minutes, were it told at its end. One that begins anew counts anew."""
     refused: list[str] = []
 
@@ -488,7 +490,7 @@ def test_what_passes_is_told_within_a_request_and_counted_once(serve: Any, clien
     assert any(after < before for before, after in zip(done, done[1:])), "the second attempt is counted from 0"
 
 
-def test_s3_somebody_who_put_the_same_blob_first_is_no_error(serve: Any, client: Client) -> None:
+def test_s3_somebody_who_put_the_same_blob_first_is_no_error(serve: Any, client: HttpClient) -> None:
     """facts: S3: a conditional PUT (If-None-Match) answers 412."""
     server = serve(Store(blob=DATA).script)
     (outcome,) = send([transfer(server, **{"If-None-Match": "*"})], Gives(DATA), client, LONG)
@@ -506,7 +508,7 @@ def test_s3_somebody_who_put_the_same_blob_first_is_no_error(serve: Any, client:
     ids=["first byte", "last byte", "cut off", "empty"],
 )
 def test_a_blob_with_another_digest_never_leaves_the_source_whole(
-    serve: Any, client: Client, given: bytes, words: str
+    serve: Any, client: HttpClient, given: bytes, words: str
 ) -> None:
     """facts: the ETag is not a content hash: the source itself compares, before the last chunk leaves."""
     arrived: list[int] = []
@@ -532,26 +534,26 @@ def test_a_blob_with_another_digest_never_leaves_the_source_whole(
     assert store.objects == {}
 
 
-def test_a_small_blob_with_another_digest_is_not_sent_at_all(serve: Any, client: Client) -> None:
+def test_a_small_blob_with_another_digest_is_not_sent_at_all(serve: Any, client: HttpClient) -> None:
     store = Store()
     (outcome,) = send([transfer(serve(store.script), SMALL)], Gives(b"Small"), client, LONG)
     assert not outcome.done
     assert store.objects == {}
 
 
-def test_when_the_time_is_over_nothing_more_is_begun(serve: Any, client: Client) -> None:
+def test_when_the_time_is_over_nothing_more_is_begun(serve: Any, client: HttpClient) -> None:
     server = serve(Store().script)
     (outcome,) = send([transfer(server)], Gives(DATA), client, -1)
     assert (outcome.done, outcome.error, server.asked) == (False, None, [])
 
 
-def test_a_source_that_fails_is_told_for_its_blob_only(serve: Any, staging: Staging, client: Client) -> None:
+def test_a_source_that_fails_is_told_for_its_blob_only(serve: Any, staging: Staging, client: HttpClient) -> None:
     stage(staging, {digest_of(SMALL): SMALL})
     server = serve(Store().script)
-    outcomes = send([transfer(server), transfer(server, SMALL)], StagedSource(staging), client, LONG)
+    outcomes = send([transfer(server), transfer(server, SMALL)], StagedBlobSource(staging), client, LONG)
     assert [outcome.done for outcome in outcomes] == [False, True]
     assert "No such file or directory" in str(outcomes[0].error)
-    assert hex_of(DIGEST) in str(outcomes[0].error)
+    assert get_digest_hex(DIGEST) in str(outcomes[0].error)
 
 
 # -- from the option
@@ -566,9 +568,9 @@ def test_a_transfer_is_read_from_the_option_and_hides_its_url() -> None:
         "length": "7",
         "url": "https://s/secret",
     }
-    parsed = Transfer.parse({**value, "headers": {"x": 1}, "reference": "r"})
+    parsed = TransferRequest.parse({**value, "headers": {"x": 1}, "reference": "r"})
     assert (parsed.number, parsed.offset, parsed.length, parsed.headers) == (2, 5, 7, {"x": "1"})
     assert "secret" not in repr(parsed)
-    assert Transfer.parse({**value, "headers": None, "reference": "r"}).headers == {}
+    assert TransferRequest.parse({**value, "headers": None, "reference": "r"}).headers == {}
     with pytest.raises(ImageError, match=r"work\.transfers\.digest"):
-        Transfer.parse({**value, "digest": "../x", "headers": {}, "reference": "r"})
+        TransferRequest.parse({**value, "digest": "../x", "headers": {}, "reference": "r"})

@@ -16,7 +16,7 @@ from typing import Any, Callable
 import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._image import worker
 from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
-from ansible_collections.daytwo.aws.plugins.module_utils._image.worker import Job
+from ansible_collections.daytwo.aws.plugins.module_utils._image.worker import BackgroundJob
 
 Work = Callable[[Any], dict[str, Any]]
 ENOUGH = 20.0
@@ -68,9 +68,9 @@ def raising(error: BaseException) -> Work:
 
 
 def test_a_job_that_is_done_gives_its_result_as_often_as_it_is_asked(tmp_path: Path) -> None:
-    state = Job(tmp_path).advance("one", lambda progress: {"answer": 42}, ENOUGH)
-    assert (state.token, state.state, state.result, state.error) == ("one", "done", {"answer": 42}, None)
-    again = Job(tmp_path).advance("one", raising(AssertionError("it ran again")), ENOUGH)
+    state = BackgroundJob(tmp_path).advance("one", lambda progress: {"answer": 42}, ENOUGH)
+    assert (state.token, state.status, state.result, state.error) == ("one", "done", {"answer": 42}, None)
+    again = BackgroundJob(tmp_path).advance("one", raising(AssertionError("it ran again")), ENOUGH)
     assert again == state
 
 
@@ -85,27 +85,27 @@ def test_a_job_that_is_done_gives_its_result_as_often_as_it_is_asked(tmp_path: P
     ],
 )
 def test_a_job_that_fails_tells_why(tmp_path: Path, error: BaseException, words: str) -> None:
-    state = Job(tmp_path).advance("one", raising(error), ENOUGH)
-    assert (state.state, state.result) == ("failed", None)
+    state = BackgroundJob(tmp_path).advance("one", raising(error), ENOUGH)
+    assert (state.status, state.result) == ("failed", None)
     assert words in str(state.error)
 
 
 def test_a_call_returns_in_time_with_what_is_done_until_then(gate: Path) -> None:
-    job, began = Job(gate.parent), time.monotonic()
+    job, began = BackgroundJob(gate.parent), time.monotonic()
     state = job.advance("one", waiting(gate, x=1), 0.4)
     assert time.monotonic() - began < 5
-    assert (state.state, state.doing, state.bytes_done, state.bytes_total) == ("running", "waiting", 3, 7)
+    assert (state.status, state.activity, state.bytes_done, state.bytes_total) == ("running", "waiting", 3, 7)
     gate.touch()
     assert job.advance("one", waiting(gate), ENOUGH).result == {"x": 1}
     assert runs(gate) == 1
 
 
 def test_a_job_that_was_killed_has_died_and_a_new_attempt_runs(gate: Path) -> None:
-    job = Job(gate.parent)
+    job = BackgroundJob(gate.parent)
     job.advance("one", waiting(gate), 0)
     os.kill(child_of(gate), signal.SIGKILL)
     state = job.advance("one", waiting(gate), ENOUGH)
-    assert (state.state, state.doing) == ("died", "waiting")
+    assert (state.status, state.activity) == ("died", "waiting")
     assert "killed" in str(state.error)
     gate.touch()
     assert job.advance("two", waiting(gate, x=2), ENOUGH).result == {"x": 2}
@@ -131,9 +131,9 @@ def test_what_a_thread_of_a_job_tells_after_its_end_does_not_hide_the_outcome(ga
         while not gate.exists():
             time.sleep(0.01)
 
-    job = Job(gate.parent)
+    job = BackgroundJob(gate.parent)
     job.advance("one", work, 0, afterwards)
-    until(lambda: job.poll(0).state == "done")
+    until(lambda: job.poll(0).status == "done")
     time.sleep(0.5)
     assert job.poll(0).result == {"x": 1}
     until((gate.parent / "told").exists)
@@ -143,50 +143,50 @@ def test_what_a_thread_of_a_job_tells_after_its_end_does_not_hide_the_outcome(ga
 def test_a_job_that_nobody_asks_for_ends_where_it_would_go_on_for_nobody(
     gate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker, "PATIENCE_SECONDS", 0.6)
-    job = Job(gate.parent)
+    monkeypatch.setattr(worker, "IDLE_TIMEOUT_SECONDS", 0.6)
+    job = BackgroundJob(gate.parent)
 
     def work(progress: Any) -> dict[str, Any]:
-        tell = job.watched(progress)
+        tell = job.add_idle_timeout(progress)
         (gate.parent / "pid").write_text(str(os.getpid()))
         while not gate.exists():
             tell("sending", 1, 2)
             time.sleep(0.01)
         return {}
 
-    asked = [job.advance("one", work, 0.3).state for _time in range(5)]
+    asked = [job.advance("one", work, 0.3).status for _time in range(5)]
     assert asked == ["running"] * 5, "it is asked often enough"
     child = child_of(gate)
     until(lambda: not Path(f"/proc/{child}").exists())
     state = job.advance("one", work, ENOUGH)
-    assert (state.state, state.error) == ("failed", "nobody has asked for 1 seconds how far it is")
+    assert (state.status, state.error) == ("failed", "nobody has asked for 1 seconds how far it is")
 
 
 def test_a_job_whose_folder_was_taken_away_says_so(tmp_path: Path) -> None:
-    state = Job(tmp_path).poll(0)
-    assert (state.state, state.error) == ("died", "the process has left nothing to read: its folder was taken away")
+    state = BackgroundJob(tmp_path).poll(0)
+    assert (state.status, state.error) == ("died", "the process has left nothing to read: its folder was taken away")
 
 
 @pytest.mark.parametrize("error", [SystemExit(0), KeyboardInterrupt()])
 def test_a_job_that_ends_without_an_outcome_has_died(tmp_path: Path, error: BaseException) -> None:
-    assert Job(tmp_path).advance("one", raising(error), ENOUGH).state == "died"
+    assert BackgroundJob(tmp_path).advance("one", raising(error), ENOUGH).status == "died"
 
 
 def test_the_outcome_of_an_earlier_attempt_is_not_taken_for_this_one_s(tmp_path: Path) -> None:
-    Job(tmp_path).advance("one", raising(ImageError("no disk")), ENOUGH)
-    state = Job(tmp_path).advance("two", lambda progress: {"x": 2}, ENOUGH)
-    assert (state.token, state.state, state.result) == ("two", "done", {"x": 2})
+    BackgroundJob(tmp_path).advance("one", raising(ImageError("no disk")), ENOUGH)
+    state = BackgroundJob(tmp_path).advance("two", lambda progress: {"x": 2}, ENOUGH)
+    assert (state.token, state.status, state.result) == ("two", "done", {"x": 2})
 
 
 def test_an_earlier_attempt_that_still_runs_is_waited_for(gate: Path) -> None:
-    Job(gate.parent).advance("one", waiting(gate, x=1), 0)
+    BackgroundJob(gate.parent).advance("one", waiting(gate, x=1), 0)
     child_of(gate)
-    state = Job(gate.parent).advance("two", waiting(gate, x=2), 0.2)
-    assert (state.token, state.state) == ("two", "running")
-    assert "earlier run" in state.doing
+    state = BackgroundJob(gate.parent).advance("two", waiting(gate, x=2), 0.2)
+    assert (state.token, state.status) == ("two", "running")
+    assert "earlier run" in state.activity
     assert runs(gate) == 1
     gate.touch()
-    assert Job(gate.parent).advance("two", waiting(gate, x=2), ENOUGH).result == {"x": 2}
+    assert BackgroundJob(gate.parent).advance("two", waiting(gate, x=2), ENOUGH).result == {"x": 2}
     assert runs(gate) == 2
 
 
@@ -195,12 +195,12 @@ def test_an_earlier_attempt_that_still_runs_is_waited_for(gate: Path) -> None:
 )
 def test_a_state_file_that_says_nothing_does_not_keep_a_job_from_running(tmp_path: Path, left: str) -> None:
     (tmp_path / "job.json").write_text(left)
-    assert Job(tmp_path).advance("one", lambda progress: {"x": 1}, ENOUGH).result == {"x": 1}
+    assert BackgroundJob(tmp_path).advance("one", lambda progress: {"x": 1}, ENOUGH).result == {"x": 1}
 
 
 def _start(gate: Path, begin: Any, answers: Any) -> None:
     begin.wait(ENOUGH)
-    answers.put(Job(gate.parent).advance("one", waiting(gate, x=1), ENOUGH).state)
+    answers.put(BackgroundJob(gate.parent).advance("one", waiting(gate, x=1), ENOUGH).status)
 
 
 def test_starters_at_once_run_it_once(gate: Path) -> None:
@@ -228,7 +228,7 @@ def test_a_job_survives_its_starter_and_keeps_no_stream_of_it_open(gate: Path) -
             for stream in (0, 1, 2):
                 os.dup2(writing, stream)
             os.close(writing)
-            Job(gate.parent).advance("one", waiting(gate, x=1), 0)
+            BackgroundJob(gate.parent).advance("one", waiting(gate, x=1), 0)
         finally:
             os._exit(0)
     os.close(writing)
@@ -243,7 +243,7 @@ def test_a_job_survives_its_starter_and_keeps_no_stream_of_it_open(gate: Path) -
     with pytest.raises(ChildProcessError):
         os.waitpid(child, os.WNOHANG)  # it is nobody's zombie
     gate.touch()
-    assert Job(gate.parent).advance("one", waiting(gate), ENOUGH).result == {"x": 1}
+    assert BackgroundJob(gate.parent).advance("one", waiting(gate), ENOUGH).result == {"x": 1}
 
 
 def test_a_host_that_has_no_process_left_does_not_run_the_module_twice(
@@ -259,12 +259,12 @@ def test_a_host_that_has_no_process_left_does_not_run_the_module_twice(
 
     monkeypatch.setattr(os, "fork", fork)
     try:
-        state = Job(tmp_path).advance("one", lambda progress: {}, ENOUGH)
+        state = BackgroundJob(tmp_path).advance("one", lambda progress: {}, ENOUGH)
     finally:
         if os.getpid() != test:
             (tmp_path / "went on").touch()
             os._exit(1)
-    assert state.state == "died"
+    assert state.status == "died"
     assert not (tmp_path / "went on").exists()
 
 
@@ -279,7 +279,7 @@ def test_when_the_outcome_is_told_the_process_has_gone(tmp_path: Path, monkeypat
     monkeypatch.setattr(os, "_exit", slow)
     reading, writing = os.pipe()
     try:
-        assert Job(tmp_path).advance("one", lambda progress: {}, ENOUGH).state == "done"
+        assert BackgroundJob(tmp_path).advance("one", lambda progress: {}, ENOUGH).status == "done"
     finally:
         os.close(writing)
     os.set_blocking(reading, False)
@@ -291,21 +291,21 @@ def test_what_is_done_afterwards_follows_the_outcome_and_keeps_the_process(gate:
     def linger() -> None:
         waiting(gate)(lambda *_dummy: None)
 
-    job = Job(gate.parent)
-    assert job.advance("one", lambda progress: {"x": 1}, ENOUGH, afterwards=linger).result == {"x": 1}
+    job = BackgroundJob(gate.parent)
+    assert job.advance("one", lambda progress: {"x": 1}, ENOUGH, on_finish=linger).result == {"x": 1}
     os.kill(child_of(gate), 0)
     assert job.poll(0).result == {"x": 1}
     gate.touch()
 
 
 def test_polling_tells_how_the_last_job_is_and_starts_none(gate: Path) -> None:
-    job = Job(gate.parent)
-    assert job.poll(0).state == "died"
+    job = BackgroundJob(gate.parent)
+    assert job.poll(0).status == "died"
     job.advance("one", waiting(gate, x=1), 0)
     child = child_of(gate)
-    until(lambda: job.poll(0).doing == "waiting")
+    until(lambda: job.poll(0).activity == "waiting")
     os.kill(child, signal.SIGKILL)
-    assert job.poll(ENOUGH).state == "died"
+    assert job.poll(ENOUGH).status == "died"
     assert runs(gate) == 1
 
 
@@ -319,7 +319,7 @@ def _at_end(reading: int) -> bool:
 def test_its_files_are_for_this_user_only(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
-        Job(tmp_path).advance("one", lambda progress: {}, ENOUGH)
+        BackgroundJob(tmp_path).advance("one", lambda progress: {}, ENOUGH)
     finally:
         os.umask(before)
     assert {path.name: oct(path.stat().st_mode & 0o777) for path in tmp_path.iterdir()} == {
@@ -334,7 +334,7 @@ def test_there_is_room_for_the_outcome_of_a_job_that_fills_the_disk(tmp_path: Pa
     def work(progress: Any) -> dict[str, Any]:
         return {"kept": (tmp_path / "job.reserve").stat().st_blocks * 512}
 
-    state = Job(tmp_path).advance("one", work, ENOUGH)
+    state = BackgroundJob(tmp_path).advance("one", work, ENOUGH)
     assert state.result is not None
     assert state.result["kept"] >= 16 * 1024
     assert not (tmp_path / "job.reserve").exists()
@@ -344,56 +344,56 @@ def test_there_is_room_for_the_outcome_of_a_job_that_fills_the_disk(tmp_path: Pa
 
 
 def test_a_job_that_looks_for_it_ends_when_it_is_asked_to(tmp_path: Path, gate: Path) -> None:
-    job = Job(tmp_path, "ahead")
+    job = BackgroundJob(tmp_path, "ahead")
 
     def work(progress: Any) -> dict[str, Any]:
         progress("unpacking", 3, 7)
-        while not job.stopped():
+        while not job.should_stop():
             time.sleep(0.01)
         return {}
 
-    assert job.advance("one", work, 0).state == "running"
-    assert job.end(ENOUGH) is None
-    assert not job.running()
+    assert job.advance("one", work, 0).status == "running"
+    assert job.stop(ENOUGH) is None
+    assert not job.is_running()
 
 
 def test_a_job_that_takes_its_time_to_end_says_how_far_it_is(tmp_path: Path, gate: Path) -> None:
-    job = Job(tmp_path, "ahead")
+    job = BackgroundJob(tmp_path, "ahead")
     job.advance("one", waiting(gate), 0)
     child_of(gate)
-    state = job.end(0)
+    state = job.stop(0)
     assert state is not None
-    assert (state.state, state.doing, state.bytes_done, state.bytes_total) == ("running", "waiting", 3, 7)
+    assert (state.status, state.activity, state.bytes_done, state.bytes_total) == ("running", "waiting", 3, 7)
     gate.touch()
-    assert job.end(ENOUGH) is None
+    assert job.stop(ENOUGH) is None
 
 
 def test_what_one_was_asked_the_next_is_not(tmp_path: Path, gate: Path) -> None:
-    job = Job(tmp_path, "ahead")
+    job = BackgroundJob(tmp_path, "ahead")
     job.advance("one", waiting(gate), 0)
-    job.end(0)
-    assert job.stopped()
+    job.stop(0)
+    assert job.should_stop()
     gate.touch()
-    assert job.end(ENOUGH) is None
-    assert job.advance("two", lambda progress: {"stopped": job.stopped()}, ENOUGH).result == {"stopped": False}
+    assert job.stop(ENOUGH) is None
+    assert job.advance("two", lambda progress: {"stopped": job.should_stop()}, ENOUGH).result == {"stopped": False}
 
 
 def test_without_a_job_or_its_folder_there_is_nothing_to_end(tmp_path: Path) -> None:
-    assert Job(tmp_path, "ahead").end(ENOUGH) is None
-    assert Job(tmp_path / "gone", "ahead").end(ENOUGH) is None
+    assert BackgroundJob(tmp_path, "ahead").stop(ENOUGH) is None
+    assert BackgroundJob(tmp_path / "gone", "ahead").stop(ENOUGH) is None
     assert list(tmp_path.iterdir()) == []
 
 
 def test_why_the_last_one_failed_can_be_asked(tmp_path: Path) -> None:
-    job = Job(tmp_path, "ahead")
-    assert job.problem() is None
+    job = BackgroundJob(tmp_path, "ahead")
+    assert job.get_error() is None
     job.advance("one", lambda progress: {}, ENOUGH)
-    assert job.problem() is None
+    assert job.get_error() is None
     job.advance("two", raising(ImageError("docker refused")), ENOUGH)
-    assert job.problem() == "docker refused"
+    assert job.get_error() == "docker refused"
 
 
 def test_two_jobs_of_a_folder_do_not_meet(tmp_path: Path, gate: Path) -> None:
-    Job(tmp_path, "ahead").advance("one", waiting(gate), 0)
-    assert Job(tmp_path).advance("two", lambda progress: {"other": True}, ENOUGH).result == {"other": True}
-    assert Job(tmp_path, "ahead").running()
+    BackgroundJob(tmp_path, "ahead").advance("one", waiting(gate), 0)
+    assert BackgroundJob(tmp_path).advance("two", lambda progress: {"other": True}, ENOUGH).result == {"other": True}
+    assert BackgroundJob(tmp_path, "ahead").is_running()

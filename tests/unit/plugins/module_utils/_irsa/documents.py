@@ -49,7 +49,7 @@ def conditions(draw: Any, provider: Any) -> dict[str, dict[str, Any]]:
         key = draw(st.sampled_from(SPELLINGS))(provider.key("aud"))
         block.setdefault(operator, {})[key] = draw(one_or_more(st.sampled_from(AUDIENCES)))
     if draw(st.sampled_from((False, False, False, True))):
-        block.setdefault("StringNotEquals", {})[OTHER.key("aud")] = "x"
+        block.setdefault("StringNotEquals", {})[OTHER.get_condition_key("aud")] = "x"
     return block
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._irsa import plan, policy
-from ansible_collections.daytwo.aws.plugins.module_utils._irsa.model import Binding, IrsaError, Subject, Wish
+from ansible_collections.daytwo.aws.plugins.module_utils._irsa.model import Binding, IrsaError, PolicyOptions, Subject
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._irsa.things import (
     CLUSTER,
     GITHUB_STATEMENT,
@@ -24,7 +24,7 @@ from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._irsa.things
 
 A, B = sub("a", "one"), sub("b", "two")
 ALL_OF_B = sub("b", "*")
-SUB, AUD = CLUSTER.key("sub"), CLUSTER.key("aud")
+SUB, AUD = CLUSTER.get_condition_key("sub"), CLUSTER.get_condition_key("aud")
 FENCE = {"IpAddress": {"aws:SourceIp": "192.0.2.0/24"}}
 
 
@@ -33,17 +33,21 @@ def present(*subjects: Subject, provider: Any = CLUSTER) -> Binding:
 
 
 def absent(*subjects: Subject, provider: Any = CLUSTER) -> Binding:
-    return Binding("lbc", provider, subjects or (B,), present=False)
+    return Binding("lbc", provider, subjects or (B,), is_present=False)
 
 
 def decide(told: Any, *bindings: Binding, quota: int | None = 2048, **wish: Any) -> plan.RolePlan:
     before = copy.deepcopy(told)
-    decided = plan.decide("lbc", told, bindings, Wish(**wish), quota)
+    decided = plan.make_plan("lbc", told, bindings, PolicyOptions(**wish), quota)
     assert told == before
-    if decided.writes and decided.after is not None and not any(one.status == "failed" for one in decided.bindings):
-        again = plan.decide("lbc", decided.after, bindings, Wish(**wish), quota)
-        assert not again.writes, "a second run would write"
-        assert plan.lacking(decided.after, decided.bindings, Wish(**wish)) == []
+    if (
+        decided.has_changes
+        and decided.after is not None
+        and not any(one.status == "failed" for one in decided.bindings)
+    ):
+        again = plan.make_plan("lbc", decided.after, bindings, PolicyOptions(**wish), quota)
+        assert not again.has_changes, "a second run would write"
+        assert plan.list_missing(decided.after, decided.bindings, PolicyOptions(**wish)) == []
     return decided
 
 
@@ -69,8 +73,8 @@ def test_case_2_a_wildcard_gets_a_statement_of_its_own() -> None:
     decided = decide(document(trust(A.value)), present(ALL_OF_B))
     assert decided.after == document(trust(A.value), trust(ALL_OF_B.value, operator="StringLike"))
     for subject in (A, B, sub("b", "any")):
-        assert policy.evaluate(decided.after, CLUSTER, subject).allowed
-    assert not policy.evaluate(decided.after, CLUSTER, sub("c", "any")).allowed
+        assert policy.evaluate(decided.after, CLUSTER, subject).is_allowed
+    assert not policy.evaluate(decided.after, CLUSTER, sub("c", "any")).is_allowed
 
 
 # 3. sub under both operators: never only one edited; a statement is added.
@@ -96,7 +100,7 @@ def test_case_5_a_foreign_condition_stays_and_is_inherited() -> None:
     expected = trust(A.value, B.value)
     expected["Condition"].update(FENCE)
     assert decided.after == document(expected)
-    assert only(decided).verdicts[0][1].by[0].conditions == ('IpAddress aws:SourceIp: "192.0.2.0/24"',)
+    assert only(decided).verdicts[0][1].allowed_by[0].conditions == ('IpAddress aws:SourceIp: "192.0.2.0/24"',)
     assert only(decided).warnings == ('b/two: Statement[0] also demands IpAddress aws:SourceIp: "192.0.2.0/24".',)
 
 
@@ -116,7 +120,7 @@ def test_case_6_everything_else_stays_and_a_deny_is_told() -> None:
     assert only(decided).status == "failed"
     assert "b/two is denied by Statement[2] (No), which overrules" in only(decided).reason
     assert "b/two: a Deny overrules it: Statement[2] (No)." in only(decided).warnings
-    assert not decided.writes
+    assert not decided.has_changes
 
     before["Statement"][2]["Condition"].update(FENCE)
     decided = decide(before, present())
@@ -131,7 +135,7 @@ def test_case_7_the_last_subject_takes_its_statement_along() -> None:
     assert only(decided).removed == (B,)
 
     refused = decide(document(trust(B.value)), absent())
-    assert not refused.writes
+    assert not refused.has_changes
     assert only(refused).status == "failed"
     assert "would be left without a statement" in only(refused).reason
     assert "Delete the role" in only(refused).reason
@@ -145,14 +149,14 @@ def test_case_8_over_the_quota() -> None:
     many = [sub("namespace", f"service-account-{number:03}") for number in range(40)]
     before = document(trust(A.value))
     decided = decide(before, present(*many))
-    size = policy.size(document(trust(A.value, *(one.value for one in many))))
+    size = policy.count_characters(document(trust(A.value, *(one.value for one in many))))
     assert size > 2048
-    assert not decided.writes
+    assert not decided.has_changes
     assert only(decided).status == "failed"
     for told in (f"{size} characters", "quota is 2048", "raised", "split the role", "Pod Identity"):
         assert told in only(decided).reason
-    assert decide(before, present(*many), quota=4096).writes
-    assert decide(before, present(*many), quota=None).writes  # not known here: IAM decides
+    assert decide(before, present(*many), quota=4096).has_changes
+    assert decide(before, present(*many), quota=None).has_changes  # not known here: IAM decides
 
 
 # 9. A missing aud: a warning, nothing added silently; a custom aud stays; ForAllValues is no trust.
@@ -179,18 +183,18 @@ def test_case_9_audiences_and_set_operators() -> None:
 def test_a_wildcard_covers_what_is_wanted() -> None:
     told = document(trust(ALL_OF_B.value, operator="StringLike"))
     decided = decide(told, present())
-    assert not decided.writes
+    assert not decided.has_changes
     assert only(decided).status == "ok"
     assert "a wildcard covers it: Statement[0]" in only(decided).warnings[0]
     explicit = decide(told, present(), explicit=True)
     assert explicit.after is not None
-    assert B.value in policy.compact(explicit.after)
+    assert B.value in policy.render_compact(explicit.after)
     assert not only(explicit).warnings
 
 
 def test_open_to_all_is_told() -> None:
     decided = decide(document(trust()), present())
-    assert not decided.writes
+    assert not decided.has_changes
     assert "open to every service account" in only(decided).warnings[0]
     assert decide(document(trust()), present(), explicit=True).after == document(trust(), trust(B.value))
 
@@ -242,13 +246,13 @@ def test_purge() -> None:
 def test_purge_of_everything_needs_allow_empty() -> None:
     told = document(SERVICE, trust(A.value, B.value))
     refused = decide(told, absent(), purge=True)
-    assert not refused.writes
-    assert refused.refusal is not None
-    assert "allow_empty=true" in refused.refusal
+    assert not refused.has_changes
+    assert refused.rejection_reason is not None
+    assert "allow_empty=true" in refused.rejection_reason
     assert decide(told, absent(), purge=True, allow_empty=True).after == document(SERVICE)
     still = decide(document(trust(A.value, B.value)), absent(), purge=True, allow_empty=True)
-    assert not still.writes
-    assert "without a statement" in str(still.refusal)
+    assert not still.has_changes
+    assert "without a statement" in str(still.rejection_reason)
 
 
 def test_purge_gives_a_wildcards_place_to_what_is_named() -> None:
@@ -260,8 +264,8 @@ def test_purge_gives_a_wildcards_place_to_what_is_named() -> None:
 def test_purge_does_not_narrow_a_statement_for_everybody() -> None:
     told = document({**trust(A.value), "Principal": "*"}, trust(B.value))
     refused = decide(told, present(), purge=True)
-    assert "Statement[0]: it trusts every principal" in str(refused.refusal)
-    assert not refused.writes
+    assert "Statement[0]: it trusts every principal" in str(refused.rejection_reason)
+    assert not refused.has_changes
     assert only(refused).status == "ok"  # that binding is true all the same; the role's own result fails
 
 
@@ -269,13 +273,13 @@ def test_a_statement_for_everybody_keeps_its_last_subject() -> None:
     decided = decide(document({**trust(B.value), "Principal": "*"}, SERVICE), absent())
     assert only(decided).status == "failed"
     assert "trusts every principal" in only(decided).reason
-    assert not decided.writes
+    assert not decided.has_changes
 
 
 def test_deleted_principals_are_told_and_never_dropped() -> None:
     gone = {"Effect": "Allow", "Principal": {"AWS": "AROAEXAMPLEEXAMPLE123"}, "Action": "sts:AssumeRole"}
     refused = decide(document(gone, trust(A.value)), present())
-    assert not refused.writes
+    assert not refused.has_changes
     assert "AROAEXAMPLEEXAMPLE123" in only(refused).reason
     unchanged = decide(document(gone, trust(A.value)), present(A))
     assert only(unchanged).status == "ok"
@@ -284,16 +288,16 @@ def test_deleted_principals_are_told_and_never_dropped() -> None:
 
 def test_over_the_quota_a_shorter_form_of_the_same_meaning_is_taken() -> None:
     told = document(trust(A.value), trust(sub("c", "x").value), trust(sub("d", "x").value))
-    short = policy.size(policy.squeeze(policy.add(told, CLUSTER, B, STS)[0], CLUSTER))
+    short = policy.count_characters(policy.shorten(policy.add(told, CLUSTER, B, STS)[0], CLUSTER))
     decided = decide(told, present(), quota=short)
-    assert decided.squeezed
+    assert decided.is_shortened
     assert decided.after == document(trust(A.value, B.value, sub("c", "x").value, sub("d", "x").value))
-    assert not decide(told, present()).squeezed
+    assert not decide(told, present()).is_shortened
     assert "quota is" in only(decide(told, present(), quota=short - 1)).reason
 
 
 def test_what_shrinks_is_written_though_it_stays_over_the_quota() -> None:
-    assert decide(document(trust(A.value, B.value)), absent(), quota=10).writes
+    assert decide(document(trust(A.value, B.value)), absent(), quota=10).has_changes
 
 
 def test_a_role_that_is_not_there() -> None:
@@ -304,32 +308,32 @@ def test_a_role_that_is_not_there() -> None:
     created = decide(None, present(), absent(A), create_role=True)
     assert created.after == document(trust(B.value))
     assert created.before is None
-    assert created.steps[0].action == plan.CREATE
+    assert created.steps[0].action == plan.CREATE_ROLE
     assert [one.status for one in created.bindings] == ["changed", "ok"]
     nobody = decide(None, absent(), create_role=True)
-    assert not nobody.writes
+    assert not nobody.has_changes
 
 
 def test_sizes() -> None:
     decided = decide(document(trust(A.value)), present())
     before, after = decided.sizes
-    assert before == policy.size(document(trust(A.value)))
-    assert after == policy.size(document(trust(A.value, B.value)))
+    assert before == policy.count_characters(document(trust(A.value)))
+    assert after == policy.count_characters(document(trust(A.value, B.value)))
 
 
 def test_a_subject_cannot_be_both() -> None:
-    plan.contradictions([present(), absent(A), absent(provider=OTHER)])
+    plan.check_contradictions([present(), absent(A), absent(provider=OTHER)])
     with pytest.raises(IrsaError, match="b/two is both present and absent for role lbc"):
-        plan.contradictions([present(A, B), absent()])
+        plan.check_contradictions([present(A, B), absent()])
 
 
 def test_what_was_read_back_is_held_against_the_plan() -> None:
     decided = decide(document(trust(A.value)), present())
-    assert plan.lacking(document(trust(A.value)), decided.bindings, Wish()) == [
+    assert plan.list_missing(document(trust(A.value)), decided.bindings, PolicyOptions()) == [
         "b/two is denied: no statement allows it"
     ]
     removed = decide(document(trust(A.value, B.value)), absent())
-    assert plan.lacking(document(trust(A.value, B.value)), removed.bindings, Wish()) == [
+    assert plan.list_missing(document(trust(A.value, B.value)), removed.bindings, PolicyOptions()) == [
         "b/two is allowed, by Statement[0]"
     ]
     assert value("a", "one") == A.value

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._irsa import plan, policy
-from ansible_collections.daytwo.aws.plugins.module_utils._irsa.model import Binding, IrsaError, Subject, Wish
+from ansible_collections.daytwo.aws.plugins.module_utils._irsa.model import Binding, IrsaError, PolicyOptions, Subject
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._irsa.documents import (
     PATTERNS,
     SUBJECTS,
@@ -39,12 +39,12 @@ def allowed(document: Mapping[str, Any]) -> set[Any]:
     return {
         (provider, subject, audience)
         for provider, subject, audience in UNIVERSE
-        if policy.evaluate(document, provider, subject, audience).allowed
+        if policy.evaluate(document, provider, subject, audience).is_allowed
     }
 
 
 def under(subject: Subject, asked: Sequence[Subject]) -> bool:
-    return any(one == subject or (one.pattern and policy.glob(one.value, subject.value)) for one in asked)
+    return any(one == subject or (one.is_pattern and policy.matches_glob(one.value, subject.value)) for one in asked)
 
 
 def blanked(statement: Mapping[str, Any]) -> Any:
@@ -54,26 +54,29 @@ def blanked(statement: Mapping[str, Any]) -> Any:
     told: Any = copy.deepcopy(dict(statement))
     for name, keys in told.get("Condition", {}).items():
         for key in keys:
-            if key.lower() == CLUSTER.key("sub").lower() and policy.Operator.parse(name).names_values:
+            if (
+                key.lower() == CLUSTER.get_condition_key("sub").lower()
+                and policy.ConditionOperator.parse(name).is_allowlist
+            ):
                 keys[key] = "..."
     if isinstance(told["Principal"], dict):
-        listed = [one for one in policy.values(told["Principal"].get("Federated", [])) if one != CLUSTER.arn]
+        listed = [one for one in policy.to_list(told["Principal"].get("Federated", [])) if one != CLUSTER.arn]
         told["Principal"]["Federated"] = listed
     return told
 
 
 def ours(statement: Mapping[str, Any]) -> bool:
     return statement["Effect"] == "Allow" and (
-        CLUSTER.arn in policy.federated(statement) or statement["Principal"] in ("*", {"AWS": "*"})
+        CLUSTER.arn in policy.list_federated_principals(statement) or statement["Principal"] in ("*", {"AWS": "*"})
     )
 
 
 def check_nothing_else_changed(
-    before: Mapping[str, Any], after: Mapping[str, Any], bindings: Sequence[Binding], wish: Wish
+    before: Mapping[str, Any], after: Mapping[str, Any], bindings: Sequence[Binding], wish: PolicyOptions
 ) -> None:
     assert {**before, "Statement": 0} == {**after, "Statement": 0}
-    old, new = policy.statements(before), policy.statements(after)
-    asked = {subject.value for one in bindings if one.present for subject in one.subjects}
+    old, new = policy.list_statements(before), policy.list_statements(after)
+    asked = {subject.value for one in bindings if one.is_present for subject in one.subjects}
     kept = []
     rest = list(old)
     for place, statement in enumerate(new):
@@ -81,7 +84,7 @@ def check_nothing_else_changed(
             gone = rest.pop(0)
             # What is gone was of this provider, and not of this one only for nothing.
             assert ours(gone), f"{gone} is gone"
-            assert policy.federated(gone) == [CLUSTER.arn], f"{gone} is gone"
+            assert policy.list_federated_principals(gone) == [CLUSTER.arn], f"{gone} is gone"
         if not rest:
             kept = new[:place]
             break
@@ -90,16 +93,16 @@ def check_nothing_else_changed(
         kept = new[: place + 1]
     for gone in rest:
         assert ours(gone), f"{gone} is gone"
-        assert policy.federated(gone) == [CLUSTER.arn], f"{gone} is gone"
+        assert policy.list_federated_principals(gone) == [CLUSTER.arn], f"{gone} is gone"
     for made in new[len(kept) :]:  # nothing but new statements, each with audience and subject
         operator = "StringEquals" if "StringLike" not in made["Condition"] else "StringLike"
-        subjects = policy.values(made["Condition"][operator][CLUSTER.key("sub")])
+        subjects = policy.to_list(made["Condition"][operator][CLUSTER.get_condition_key("sub")])
         assert set(subjects) <= asked
         assert made == {
-            **policy.new_statement(CLUSTER, Subject(subjects[0], operator == "StringLike"), wish.audience),
+            **policy.build_statement(CLUSTER, Subject(subjects[0], operator == "StringLike"), wish.audience),
             "Condition": made["Condition"],
         }
-        assert made["Condition"]["StringEquals"][CLUSTER.key("aud")] == wish.audience
+        assert made["Condition"]["StringEquals"][CLUSTER.get_condition_key("aud")] == wish.audience
     check_never_wider(old, new, asked)
 
 
@@ -108,7 +111,7 @@ def check_never_wider(old: Sequence[Mapping[str, Any]], new: Sequence[Mapping[st
     for statement in new:
         assert _open(statement) is None or _open(statement) in known, "an audience-only condition"
     assert _wildcards(new) <= _wildcards(old) | asked, "a wildcard that nobody asked for"
-    for _name, _key, value in (one for statement in new for one in policy.conditions(statement)):
+    for _name, _key, value in (one for statement in new for one in policy.iterate_conditions(statement)):
         assert value != [], "a condition without a value"
 
 
@@ -116,8 +119,8 @@ def _open(statement: Mapping[str, Any]) -> Any:
     """What a statement of this provider looks like that names no subject; None for any other."""
     if not ours(statement):
         return None
-    keys = [key.lower() for _name, key, _value in policy.conditions(statement)]
-    return None if CLUSTER.key("sub").lower() in keys else json.dumps(blanked(statement), sort_keys=True)
+    keys = [key.lower() for _name, key, _value in policy.iterate_conditions(statement)]
+    return None if CLUSTER.get_condition_key("sub").lower() in keys else json.dumps(blanked(statement), sort_keys=True)
 
 
 def _wildcards(statements: Sequence[Mapping[str, Any]]) -> set[str]:
@@ -125,8 +128,8 @@ def _wildcards(statements: Sequence[Mapping[str, Any]]) -> set[str]:
         value
         for statement in statements
         if ours(statement)
-        for subject in policy.named_subjects(statement, CLUSTER)
-        if subject.pattern
+        for subject in policy.list_named_subjects(statement, CLUSTER)
+        if subject.is_pattern
         for value in [subject.value]
     }
 
@@ -137,23 +140,23 @@ def test_exactly_what_was_asked_changes(
     document: dict[str, Any], bindings: list[Binding], explicit: bool, purge: bool
 ) -> None:
     try:
-        plan.contradictions(bindings)
+        plan.check_contradictions(bindings)
     except IrsaError:
         hypothesis.reject()
-    wish = Wish(explicit=explicit, purge=purge, allow_empty=True)
+    wish = PolicyOptions(explicit_subjects=explicit, purge=purge, allow_empty=True)
     untouched = copy.deepcopy(document)
-    decided = plan.decide("role", document, bindings, wish, None)
+    decided = plan.make_plan("role", document, bindings, wish, None)
     assert document == untouched
     assert decided.after is not None
-    again = plan.decide("role", decided.after, bindings, wish, None)
-    assert not again.writes, "a second run would write"
-    if decided.refusal:
-        assert not decided.writes
+    again = plan.make_plan("role", decided.after, bindings, wish, None)
+    assert not again.has_changes, "a second run would write"
+    if decided.rejection_reason:
+        assert not decided.has_changes
         return
 
     before, after = allowed(document), allowed(decided.after)
-    wanted = [subject for one in bindings if one.present for subject in one.subjects]
-    dropped = [subject for one in bindings if not one.present for subject in one.subjects]
+    wanted = [subject for one in bindings if one.is_present for subject in one.subjects]
+    dropped = [subject for one in bindings if not one.is_present for subject in one.subjects]
     for provider, subject, audience in UNIVERSE:
         was, now = ((provider, subject, audience) in one for one in (before, after))
         told = f"{subject} of {provider.issuer} for {audience}: {was} -> {now}"
@@ -169,11 +172,11 @@ def test_exactly_what_was_asked_changes(
             assert under(subject, wanted), told
     for one in decided.bindings:
         for subject in one.binding.subjects:
-            verdict = policy.evaluate(decided.after, CLUSTER, subject, STS if one.binding.present else None)
+            verdict = policy.evaluate(decided.after, CLUSTER, subject, STS if one.binding.is_present else None)
             if one.status != "failed":
-                assert verdict.allowed == one.binding.present
-            elif one.binding.present:
-                assert not all(one.allowed for _dummy, one in one.verdicts)  # a Deny overrules
+                assert verdict.is_allowed == one.binding.is_present
+            elif one.binding.is_present:
+                assert not all(one.is_allowed for _dummy, one in one.verdicts)  # a Deny overrules
             else:
                 # What names it to the letter is narrowed, or said to be stuck: only what is wider may be left.
                 named = any(match.how == policy.NAME for match in one.still_allowed_by)
@@ -181,7 +184,7 @@ def test_exactly_what_was_asked_changes(
     if not purge:
         check_nothing_else_changed(document, decided.after, bindings, wish)
     else:
-        old, new = policy.statements(document), policy.statements(decided.after)
+        old, new = policy.list_statements(document), policy.list_statements(decided.after)
         asked = {subject.value for subject in wanted}
         check_never_wider(old, new, asked)
         left = iter(new)
@@ -191,7 +194,7 @@ def test_exactly_what_was_asked_changes(
 @hypothesis.settings(max_examples=200, deadline=None)
 @hypothesis.given(documents())
 def test_squeezing_keeps_the_meaning_of_every_document(document: dict[str, Any]) -> None:
-    squeezed = policy.squeeze(document, CLUSTER)
+    squeezed = policy.shorten(document, CLUSTER)
     assert allowed(squeezed) == allowed(document)
-    assert policy.size(squeezed) <= policy.size(document)
-    assert policy.squeeze(squeezed, CLUSTER) == squeezed
+    assert policy.count_characters(squeezed) <= policy.count_characters(document)
+    assert policy.shorten(squeezed, CLUSTER) == squeezed

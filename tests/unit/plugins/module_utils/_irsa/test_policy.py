@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._irsa import policy
-from ansible_collections.daytwo.aws.plugins.module_utils._irsa.model import IrsaError, Provider, Subject
+from ansible_collections.daytwo.aws.plugins.module_utils._irsa.model import IrsaError, OidcProvider, Subject
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._irsa.things import (
     CLUSTER,
     GITHUB,
@@ -26,7 +26,7 @@ from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._irsa.things
 )
 
 A, B = value("a", "one"), value("b", "two")
-SUB, AUD = CLUSTER.key("sub"), CLUSTER.key("aud")
+SUB, AUD = CLUSTER.get_condition_key("sub"), CLUSTER.get_condition_key("aud")
 
 
 def statement(condition: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -69,10 +69,18 @@ ANSWERS: list[tuple[str, dict[str, Any], bool]] = [
     ("Null says that there is none", document(statement({"Null": {SUB: "true"}})), False),
     ("Null says that there is one", document(statement({"Null": {SUB: "false"}})), True),
     ("Null as a boolean", document(statement({"Null": {SUB: True}})), False),
-    ("a claim of another issuer", document(statement({"StringEquals": {OTHER.key("sub"): A}})), False),
-    ("another issuer's, if it exists", document(statement({"StringEqualsIfExists": {OTHER.key("sub"): A}})), True),
-    ("another issuer's, for all", document(statement({"ForAllValues:StringLike": {OTHER.key("sub"): A}})), True),
-    ("another issuer's, negated", document(statement({"StringNotEquals": {OTHER.key("sub"): A}})), True),
+    ("a claim of another issuer", document(statement({"StringEquals": {OTHER.get_condition_key("sub"): A}})), False),
+    (
+        "another issuer's, if it exists",
+        document(statement({"StringEqualsIfExists": {OTHER.get_condition_key("sub"): A}})),
+        True,
+    ),
+    (
+        "another issuer's, for all",
+        document(statement({"ForAllValues:StringLike": {OTHER.get_condition_key("sub"): A}})),
+        True,
+    ),
+    ("another issuer's, negated", document(statement({"StringNotEquals": {OTHER.get_condition_key("sub"): A}})), True),
     ("an external id", document(statement({"StringEquals": {"sts:ExternalId": "x", SUB: A}})), False),
     ("this provider", document(statement({"ArnLike": {"aws:FederatedProvider": CLUSTER.arn}})), True),
     ("not this provider", document(statement({"StringEquals": {"aws:FederatedProvider": OTHER.arn}})), False),
@@ -97,13 +105,13 @@ ANSWERS: list[tuple[str, dict[str, Any], bool]] = [
 
 @pytest.mark.parametrize(("told", "expected"), [one[1:] for one in ANSWERS], ids=[one[0] for one in ANSWERS])
 def test_answers(told: dict[str, Any], expected: bool) -> None:
-    assert policy.evaluate(told, CLUSTER, Subject(A)).allowed is expected
+    assert policy.evaluate(told, CLUSTER, Subject(A)).is_allowed is expected
 
 
 def test_not_action_allows_the_rest() -> None:
     told = trust(A)
     del told["Action"]
-    assert policy.evaluate(document({**told, "NotAction": "sts:TagSession"}), CLUSTER, Subject(A)).allowed
+    assert policy.evaluate(document({**told, "NotAction": "sts:TagSession"}), CLUSTER, Subject(A)).is_allowed
 
 
 def test_a_verdict_names_the_statements() -> None:
@@ -117,7 +125,7 @@ def test_a_verdict_names_the_statements() -> None:
 
 def test_what_cannot_be_judged_is_named() -> None:
     told = document(statement({"StringEquals": {SUB: A}, "IpAddress": {"aws:SourceIp": "192.0.2.0/24"}}))
-    (match,) = policy.evaluate(told, CLUSTER, Subject(A)).by
+    (match,) = policy.evaluate(told, CLUSTER, Subject(A)).allowed_by
     assert match.conditions == ('IpAddress aws:SourceIp: "192.0.2.0/24"',)
     assert not match.checks_audience
     perhaps = policy.evaluate(
@@ -133,15 +141,15 @@ def test_what_cannot_be_judged_is_named() -> None:
         CLUSTER,
         Subject(A),
     )
-    assert perhaps.allowed
-    assert [one.index for one in perhaps.perhaps_denied_by] == [1]
+    assert perhaps.is_allowed
+    assert [one.index for one in perhaps.possibly_denied_by] == [1]
 
 
 def test_policy_variables_cannot_be_judged_and_are_letters_in_old_versions() -> None:
     told = trust("system:serviceaccount:a:${aws:username}", operator="StringLike")
-    (match,) = policy.evaluate(document(told), CLUSTER, Subject(A)).by
+    (match,) = policy.evaluate(document(told), CLUSTER, Subject(A)).allowed_by
     assert match.conditions
-    assert not policy.evaluate({"Version": "2008-10-17", "Statement": told}, CLUSTER, Subject(A)).allowed
+    assert not policy.evaluate({"Version": "2008-10-17", "Statement": told}, CLUSTER, Subject(A)).is_allowed
 
 
 @pytest.mark.parametrize(
@@ -155,7 +163,7 @@ def test_policy_variables_cannot_be_judged_and_are_letters_in_old_versions() -> 
     ],
 )
 def test_how(told: dict[str, Any], how: str) -> None:
-    assert policy.evaluate(document(told), CLUSTER, Subject(A)).by[0].how == how
+    assert policy.evaluate(document(told), CLUSTER, Subject(A)).allowed_by[0].how == how
 
 
 @pytest.mark.parametrize(
@@ -168,7 +176,7 @@ def test_how(told: dict[str, Any], how: str) -> None:
     ],
 )
 def test_loose(told: dict[str, Any], loose: bool) -> None:
-    assert policy.evaluate(document(told), CLUSTER, Subject(A)).by[0].loose is loose
+    assert policy.evaluate(document(told), CLUSTER, Subject(A)).allowed_by[0].is_loose is loose
 
 
 PATTERN = sub("a", "*")
@@ -193,7 +201,7 @@ PATTERN = sub("a", "*")
 )
 def test_patterns(told: dict[str, Any], allowed: bool, denied: int, perhaps: int) -> None:
     verdict = policy.evaluate(told, CLUSTER, PATTERN)
-    assert (verdict.allowed, len(verdict.denied_by), len(verdict.perhaps_denied_by)) == (allowed, denied, perhaps)
+    assert (verdict.is_allowed, len(verdict.denied_by), len(verdict.possibly_denied_by)) == (allowed, denied, perhaps)
 
 
 @pytest.mark.parametrize(
@@ -211,7 +219,7 @@ def test_patterns(told: dict[str, Any], allowed: bool, denied: int, perhaps: int
 )
 def test_overlap(one: str, other: str, expected: bool) -> None:
     for pair in ((one, other), (other, one)):
-        assert policy.overlap(*pair) is expected
+        assert policy.has_overlap(*pair) is expected
 
 
 def test_grants_tell_whom_each_statement_lets_in() -> None:
@@ -226,21 +234,24 @@ def test_grants_tell_whom_each_statement_lets_in() -> None:
         statement({"StringEquals": {SUB: [A, B]}, "StringLike": {SUB: "system:serviceaccount:b:*"}}),
         trust("*", operator="StringLike"),
     )
-    found = [(grant.match.index, grant.subject and str(grant.subject)) for grant in policy.grants(told, CLUSTER)]
+    found = [(grant.match.index, grant.subject and str(grant.subject)) for grant in policy.list_grants(told, CLUSTER)]
     assert found == [(2, "a/one"), (2, "b/two"), (3, "c/*"), (4, None), (7, "b/two"), (8, None)]
-    assert policy.providers(told) == [GITHUB.arn, CLUSTER.arn, OTHER.arn]
+    assert policy.list_provider_arns(told) == [GITHUB.arn, CLUSTER.arn, OTHER.arn]
 
 
 def test_deleted_principals_are_found() -> None:
     gone = {"Effect": "Allow", "Principal": {"AWS": ["AROAEXAMPLEEXAMPLE123", "arn:aws:iam::123456789012:root"]}}
-    assert policy.deleted_principals(document(gone)) == ["AROAEXAMPLEEXAMPLE123"]
+    assert policy.list_deleted_principals(document(gone)) == ["AROAEXAMPLEEXAMPLE123"]
     user = {"Effect": "Deny", "NotPrincipal": {"AWS": "AIDAEXAMPLEEXAMPLE123"}, "Action": "*"}
-    assert policy.deleted_principals(document(gone, user, gone)) == ["AROAEXAMPLEEXAMPLE123", "AIDAEXAMPLEEXAMPLE123"]
+    assert policy.list_deleted_principals(document(gone, user, gone)) == [
+        "AROAEXAMPLEEXAMPLE123",
+        "AIDAEXAMPLEEXAMPLE123",
+    ]
 
 
 def test_the_size_is_of_compact_text_in_characters() -> None:
-    assert policy.compact({"Sid": "é", "Action": ["a", "b"]}) == '{"Sid":"é","Action":["a","b"]}'
-    assert policy.size({"Sid": "é", "Action": ["a", "b"]}) == 30
+    assert policy.render_compact({"Sid": "é", "Action": ["a", "b"]}) == '{"Sid":"é","Action":["a","b"]}'
+    assert policy.count_characters({"Sid": "é", "Action": ["a", "b"]}) == 30
 
 
 # Edits
@@ -284,7 +295,7 @@ CLOSED = [
     ("if it exists", trust(A, operator="StringEqualsIfExists")),
     ("another audience", trust(A, aud="vault")),
     ("another provider", trust(A, provider=OTHER)),
-    ("another issuer's claim", statement({"StringEquals": {SUB: A, OTHER.key("aud"): STS}})),
+    ("another issuer's claim", statement({"StringEquals": {SUB: A, OTHER.get_condition_key("aud"): STS}})),
     ("a Deny", {**trust(A), "Effect": "Deny"}),
     ("another action", {**trust(A), "Action": "sts:TagSession"}),
 ]
@@ -352,7 +363,7 @@ def test_a_statement_of_two_providers_loses_this_one_with_its_last_subject() -> 
 
 
 def test_the_last_subject_of_a_statement_for_everybody_cannot_go() -> None:
-    with pytest.raises(policy.StuckError, match=r"Statement\[0\]: it trusts every principal"):
+    with pytest.raises(policy.SharedStatementError, match=r"Statement\[0\]: it trusts every principal"):
         policy.remove(document({**trust(A), "Principal": "*"}), CLUSTER, Subject(A))
     after = policy.remove(document({**trust(A, B), "Principal": "*"}), CLUSTER, Subject(A))
     assert after["Statement"][0]["Condition"]["StringEquals"][SUB] == [B]
@@ -392,27 +403,29 @@ def test_squeezing_keeps_the_meaning() -> None:
     before = document(
         {**SERVICE, "Action": ["sts:AssumeRole"]}, trust(A, A, B), named, trust(value("c", "x")), trust(B, aud="vault")
     )
-    after = policy.squeeze(before, CLUSTER)
+    after = policy.shorten(before, CLUSTER)
     assert after == document(before["Statement"][0], trust(A, B, value("c", "x")), named, trust(B, aud="vault"))
-    assert policy.size(after) < policy.size(before)
+    assert policy.count_characters(after) < policy.count_characters(before)
     apart = document({**trust(A), "Sid": "Team"}, {**trust(B), "Sid": "Team"}, {**trust(B), "Sid": "Other"})
-    assert policy.squeeze(apart, CLUSTER) == apart  # a Sid is somebody's name for it
+    assert policy.shorten(apart, CLUSTER) == apart  # a Sid is somebody's name for it
 
 
 def test_canonical_forms_of_one_meaning_are_equal() -> None:
     one = {"Version": "2012-10-17", "Statement": {**trust(A, B), "Action": ["sts:AssumeRoleWithWebIdentity"]}}
-    assert policy.canonical(one) == policy.canonical(document(trust(B, A)))
-    assert policy.canonical(one) != policy.canonical(document(trust(B)))
+    assert policy.to_canonical(one) == policy.to_canonical(document(trust(B, A)))
+    assert policy.to_canonical(one) != policy.to_canonical(document(trust(B)))
 
 
 def test_providers_and_subjects() -> None:
-    assert Provider.of_cluster("arn:aws:eks:eu-central-1:123456789012:cluster/one", f"https://{ISSUER}") == CLUSTER
-    china = Provider.of_cluster(
+    assert (
+        OidcProvider.from_cluster("arn:aws:eks:eu-central-1:123456789012:cluster/one", f"https://{ISSUER}") == CLUSTER
+    )
+    china = OidcProvider.from_cluster(
         "arn:aws-cn:eks:cn-north-1:123456789012:cluster/one",
         "https://oidc.eks.cn-north-1.amazonaws.com.cn/id/AB",
     )
     assert china.arn == "arn:aws-cn:iam::123456789012:oidc-provider/oidc.eks.cn-north-1.amazonaws.com.cn/id/AB"
     with pytest.raises(IrsaError, match="no ARN of an OIDC provider"):
-        Provider.parse("arn:aws:iam::123456789012:saml-provider/x")
-    assert sub("a", "one").pair == ("a", "one")
+        OidcProvider.parse("arn:aws:iam::123456789012:saml-provider/x")
+    assert sub("a", "one").namespaced_name == ("a", "one")
     assert str(Subject("repo:example/app")) == "repo:example/app"

@@ -13,9 +13,14 @@ from typing import Any, Optional
 import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._clock import Clock as RealClock
 from ansible_collections.daytwo.aws.plugins.module_utils._irsa import iam, policy, report, run
-from ansible_collections.daytwo.aws.plugins.module_utils._irsa.asked import Asked, asked
+from ansible_collections.daytwo.aws.plugins.module_utils._irsa.binding_request import BindingRequest, parse_request
 from ansible_collections.daytwo.aws.plugins.module_utils._irsa.calls import CallError
-from ansible_collections.daytwo.aws.plugins.module_utils._irsa.model import IrsaError, Provider, Subject, Wish
+from ansible_collections.daytwo.aws.plugins.module_utils._irsa.model import (
+    IrsaError,
+    OidcProvider,
+    PolicyOptions,
+    Subject,
+)
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._irsa.things import (
     CLUSTER,
     OTHER,
@@ -131,7 +136,9 @@ class Iam:
         return sum(count for name, count in self.calls.items() if not name.startswith(("Get", "List")))
 
 
-def binding(role: str = "lbc", namespace: str = "b", name: str = "two", provider: Any = CLUSTER, **more: Any) -> Asked:
+def binding(
+    role: str = "lbc", namespace: str = "b", name: str = "two", provider: Any = CLUSTER, **more: Any
+) -> BindingRequest:
     entry = {
         "role": role,
         "oidc_provider_arn": provider.arn,
@@ -139,20 +146,25 @@ def binding(role: str = "lbc", namespace: str = "b", name: str = "two", provider
         "service_accounts": [name],
         **more,
     }
-    return asked(entry, allow_wildcards=True)
+    return parse_request(entry, allow_wildcards=True)
 
 
 def go(
-    client: Iam, *bindings: Asked, act: bool = True, clock: Optional[Clock] = None, settle: float = 10, **more: Any
+    client: Iam,
+    *bindings: BindingRequest,
+    act: bool = True,
+    clock: Optional[Clock] = None,
+    settle: float = 10,
+    **more: Any,
 ) -> Any:
     options = {key: more.pop(key) for key in ("create_provider", "new_role") if key in more}
-    wanted = run.Wanted(bindings or (binding(),), Wish(**more), settle=settle, **options)
-    outcome = run.run(run.Clients(client, lambda: None), wanted, act, clock or Clock())
-    return report.result(outcome, diff=True)
+    wanted = run.IrsaOptions(bindings or (binding(),), PolicyOptions(**more), recheck_delay=settle, **options)
+    outcome = run.run(run.IrsaClients(client, lambda: None), wanted, act, clock or Clock())
+    return report.build_result(outcome, diff=True)
 
 
 def allowed(told: Any, subject: str) -> bool:
-    return policy.evaluate(told, CLUSTER, Subject(subject)).allowed
+    return policy.evaluate(told, CLUSTER, Subject(subject)).is_allowed
 
 
 def test_a_changed_role_costs_what_is_stated() -> None:
@@ -170,8 +182,8 @@ def test_a_changed_role_costs_what_is_stated() -> None:
         "GetRole": 4,
         "UpdateAssumeRolePolicy": 1,
     }
-    assert told["diff"][0]["before"] == policy.canonical(document(trust(A)))
-    assert told["diff"][0]["after"] == policy.canonical(document(trust(A, B)))
+    assert told["diff"][0]["before"] == policy.to_canonical(document(trust(A)))
+    assert told["diff"][0]["after"] == policy.to_canonical(document(trust(A, B)))
     client.calls.clear()
     again = go(client, clock=clock)
     assert (again["changed"], again["bindings"][0]["status"], again["diff"]) == (False, "ok", [])
@@ -207,7 +219,7 @@ def test_case_10_a_write_between_read_and_write_is_kept() -> None:
     told = go(client)
     assert client.roles["lbc"] == document(trust(A, C, B))
     assert not told["bindings"][0]["overwritten_by_others"]
-    assert told["diff"][0]["before"] == policy.canonical(document(trust(A)))
+    assert told["diff"][0]["before"] == policy.to_canonical(document(trust(A)))
 
 
 def test_somebody_else_does_the_same_meanwhile() -> None:
@@ -299,7 +311,7 @@ def test_a_deny_that_comes_meanwhile_is_told() -> None:
 
 def test_a_provider_of_another_account_is_not_made_here() -> None:
     client = Iam(lbc=document(trust(A)))
-    foreign = Provider(CLUSTER.arn.replace("123456789012", "210987654321"))
+    foreign = OidcProvider(CLUSTER.arn.replace("123456789012", "210987654321"))
     told = go(client, binding(provider=foreign), create_provider=True)
     assert "is of account 210987654321, and the role of 123456789012" in told["msg"]
     assert client.writes() == 0
@@ -405,9 +417,9 @@ def test_a_role_that_somebody_else_creates_first_keeps_its_trust() -> None:
 
 
 def test_all_pages_of_roles_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(iam, "PAGE", 5)
+    monkeypatch.setattr(iam, "PAGE_SIZE", 5)
     client = Iam(**{f"r{number:02}": document(SERVICE) for number in range(12)})
-    assert [one.name for one in iam.every_role(client)] == sorted(client.roles)
+    assert [one.name for one in iam.list_roles(client)] == sorted(client.roles)
     assert client.calls["ListRoles"] == 3
 
 
@@ -510,7 +522,7 @@ def test_contradictions_end_it_before_anything_is_read_of_roles() -> None:
 def test_bindings_that_nothing_would_take(entry: dict[str, Any], words: str) -> None:
     told = {"role": "lbc", "oidc_provider_arn": CLUSTER.arn, "namespace": "b", "service_accounts": ["two"], **entry}
     with pytest.raises(IrsaError, match=words):
-        asked(told, allow_wildcards=False)
+        parse_request(told, allow_wildcards=False)
 
 
 @pytest.mark.parametrize(
@@ -519,24 +531,24 @@ def test_bindings_that_nothing_would_take(entry: dict[str, Any], words: str) -> 
         ({"settle": float("nan")}, "settle is nan"),
         ({"settle": float("inf")}, "settle is inf"),
         ({"settle": -1.0}, "settle is -1"),
-        ({"wish": Wish(audience="")}, "audience is empty"),
+        ({"wish": PolicyOptions(audience="")}, "audience is empty"),
         ({"new_role": iam.NewRole(path="eks")}, "path 'eks' does not begin and end with a slash"),
         ({"bindings": ()}, "bindings is empty"),
     ],
 )
 def test_options_that_nothing_would_take(options: dict[str, Any], words: str) -> None:
     """Before anything is written: a sleep of no length would end a run whose writes nobody is told of."""
-    good = asked(
+    good = parse_request(
         {"role": "lbc", "oidc_provider_arn": CLUSTER.arn, "namespace": "b", "service_accounts": ["two"]},
         allow_wildcards=False,
     )
     with pytest.raises(IrsaError, match=words):
-        run.Wanted(**{"bindings": (good,), **options})
+        run.IrsaOptions(**{"bindings": (good,), **options})
 
 
 def test_bindings_as_they_are_told() -> None:
-    every = asked(
+    every = parse_request(
         {"role": "lbc", "cluster": "one", "namespace": "b", "all_service_accounts": True}, allow_wildcards=False
     )
     assert str(every) == "lbc: b/* of one"
-    assert every.bound(CLUSTER).subjects == (Subject("system:serviceaccount:b:*", True),)
+    assert every.to_binding(CLUSTER).subjects == (Subject("system:serviceaccount:b:*", True),)

@@ -39,18 +39,18 @@ def owned(kind: str, name: str, version: str = "apps/v1") -> dict[str, Any]:
     ],
 )
 def test_a_pod_carries_a_role(one: dict[str, Any], carries: bool, mentions: bool) -> None:
-    assert workload.carries(one, ROLE) is carries
-    assert workload.mentions(one, ROLE) is mentions
-    assert (list(workload.amiss([one], "web", ROLE, True)) == []) is carries
-    assert (list(workload.amiss([one], "web", ROLE, False)) == []) is not mentions
-    assert list(workload.amiss([one], "other", ROLE, True)) == []
+    assert workload.has_role(one, ROLE) is carries
+    assert workload.references_role(one, ROLE) is mentions
+    assert (list(workload.list_stale_pods([one], "web", ROLE, True)) == []) is carries
+    assert (list(workload.list_stale_pods([one], "web", ROLE, False)) == []) is not mentions
+    assert list(workload.list_stale_pods([one], "other", ROLE, True)) == []
 
 
 def test_pods_that_end_are_not_amiss() -> None:
     ending = pod()
     ending["metadata"]["deletionTimestamp"] = "2026-11-24T10:00:00Z"
     done = pod(phase="Succeeded")
-    assert list(workload.amiss([ending, done, pod("left")], "web", ROLE, True)) == [pod("left")]
+    assert list(workload.list_stale_pods([ending, done, pod("left")], "web", ROLE, True)) == [pod("left")]
 
 
 @pytest.mark.parametrize(
@@ -66,10 +66,10 @@ def test_pods_that_end_are_not_amiss() -> None:
 )
 def test_whoever_makes_a_pod_is_found(owner: dict[str, Any], expected: str, restartable: bool) -> None:
     sets = {"web-1": {"metadata": {"ownerReferences": [owned("Deployment", "web")]}}, "alone": {"metadata": {}}}
-    found = workload.owner(pod(owner=owner), sets)
+    found = workload.find_owner(pod(owner=owner), sets)
     assert found is not None
-    assert (str(found), found.restartable) == (expected, restartable)
+    assert (str(found), found.is_restartable) == (expected, restartable)
 
 
 def test_a_bare_pod_has_no_owner() -> None:
-    assert workload.owner(pod(), {}) is None
+    assert workload.find_owner(pod(), {}) is None

@@ -6,18 +6,18 @@ from __future__ import annotations
 
 from typing import Any, Union
 
-from ansible_collections.daytwo.aws.plugins.module_utils._irsa.model import Provider, Subject
+from ansible_collections.daytwo.aws.plugins.module_utils._irsa.model import OidcProvider, Subject
 
 ISSUER = "oidc.eks.eu-central-1.amazonaws.com/id/0123456789ABCDEF0123456789ABCDEF"
 OTHER_ISSUER = "oidc.eks.eu-central-1.amazonaws.com/id/FEDCBA9876543210FEDCBA9876543210"
-CLUSTER = Provider(f"arn:aws:iam::123456789012:oidc-provider/{ISSUER}")
-OTHER = Provider(f"arn:aws:iam::123456789012:oidc-provider/{OTHER_ISSUER}")
-GITHUB = Provider("arn:aws:iam::123456789012:oidc-provider/token.actions.githubusercontent.com")
+CLUSTER = OidcProvider(f"arn:aws:iam::123456789012:oidc-provider/{ISSUER}")
+OTHER = OidcProvider(f"arn:aws:iam::123456789012:oidc-provider/{OTHER_ISSUER}")
+GITHUB = OidcProvider("arn:aws:iam::123456789012:oidc-provider/token.actions.githubusercontent.com")
 STS = "sts.amazonaws.com"
 
 
 def sub(namespace: str, name: str) -> Subject:
-    return Subject.of(namespace, name)
+    return Subject.from_service_account(namespace, name)
 
 
 def value(namespace: str, name: str) -> str:
@@ -25,14 +25,16 @@ def value(namespace: str, name: str) -> str:
 
 
 def trust(
-    *subjects: str, provider: Provider = CLUSTER, operator: str = "StringEquals", aud: Union[str, None] = STS
+    *subjects: str, provider: OidcProvider = CLUSTER, operator: str = "StringEquals", aud: Union[str, None] = STS
 ) -> dict[str, Any]:
     """A statement as people write it: one subject as a scalar, several as an array, none as no condition at all."""
     condition: dict[str, dict[str, Any]] = {}
     if aud:
-        condition.setdefault("StringEquals", {})[provider.key("aud")] = aud
+        condition.setdefault("StringEquals", {})[provider.get_condition_key("aud")] = aud
     if subjects:
-        condition.setdefault(operator, {})[provider.key("sub")] = subjects[0] if len(subjects) == 1 else list(subjects)
+        condition.setdefault(operator, {})[provider.get_condition_key("sub")] = (
+            subjects[0] if len(subjects) == 1 else list(subjects)
+        )
     return {
         "Effect": "Allow",
         "Principal": {"Federated": provider.arn},
@@ -57,7 +59,7 @@ GITHUB_STATEMENT = {
     "Principal": {"Federated": GITHUB.arn},
     "Action": "sts:AssumeRoleWithWebIdentity",
     "Condition": {
-        "StringEquals": {GITHUB.key("aud"): STS},
-        "StringLike": {GITHUB.key("sub"): "repo:example/app:*"},
+        "StringEquals": {GITHUB.get_condition_key("aud"): STS},
+        "StringLike": {GITHUB.get_condition_key("sub"): "repo:example/app:*"},
     },
 }

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._lambda_package import archive
-from ansible_collections.daytwo.aws.plugins.module_utils._lambda_package.archive import Choice, PackageError
+from ansible_collections.daytwo.aws.plugins.module_utils._lambda_package.archive import EntryFilter, PackageError
 
 
 def folder(path: Path, **contents: str) -> Path:
@@ -23,7 +23,7 @@ def folder(path: Path, **contents: str) -> Path:
 
 
 def packed(path: Path) -> bytes:
-    return archive.pack(archive.gather(list(archive.tree(path, "code")), Choice()))
+    return archive.pack_archive(archive.collect_entries(list(archive.list_files(path, "code")), EntryFilter()))
 
 
 def test_the_same_sources_make_the_same_bytes(tmp_path: Path) -> None:
@@ -57,25 +57,25 @@ def test_what_the_archive_holds(tmp_path: Path) -> None:
     ],
 )
 def test_include_wins_over_exclude(name: str, goes_in: bool) -> None:
-    assert Choice(("botocore/data/*/*",), ("botocore/data/rds/*",)).takes(name) is goes_in
+    assert EntryFilter(("botocore/data/*/*",), ("botocore/data/rds/*",)).allows(name) is goes_in
 
 
 def test_what_cannot_be_packaged_says_why(tmp_path: Path) -> None:
     with pytest.raises(PackageError, match="does not exist"):
-        list(archive.tree(tmp_path / "gone", "code"))
+        list(archive.list_files(tmp_path / "gone", "code"))
     file = folder(tmp_path / "x", a="1") / "a.py"
     other = folder(tmp_path / "y", a="2") / "a.py"
     with pytest.raises(PackageError, match="leads out"):
-        archive.gather([("../a.py", file)], Choice())
+        archive.collect_entries([("../a.py", file)], EntryFilter())
     with pytest.raises(PackageError, match="has no name"):
-        archive.gather([("", file)], Choice())
+        archive.collect_entries([("", file)], EntryFilter())
     with pytest.raises(PackageError, match="would both be"):
-        archive.gather([("a.py", file), ("a.py", other)], Choice())
+        archive.collect_entries([("a.py", file), ("a.py", other)], EntryFilter())
     with pytest.raises(PackageError, match="Nothing is left"):
-        archive.gather([("a.py", file)], Choice(("*",)))
+        archive.collect_entries([("a.py", file)], EntryFilter(("*",)))
 
 
 def test_a_package_beyond_lambdas_limit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archive, "MAX_BYTES", 100)
+    monkeypatch.setattr(archive, "MAX_PACKAGE_BYTES", 100)
     with pytest.raises(PackageError, match="at most 100"):
         packed(folder(tmp_path / "x", a="1" * 200))

@@ -10,9 +10,9 @@ from typing import Optional
 import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._lambda_package.archive import PackageError
 from ansible_collections.daytwo.aws.plugins.module_utils._lambda_package.distributions import (
-    Installed,
-    Requirement,
-    files,
+    DistributionRequirement,
+    InstalledDistributions,
+    list_distribution_files,
 )
 
 
@@ -31,7 +31,9 @@ def install(
 
 
 def names(site: Path, *wanted: str) -> list[str]:
-    closure = Installed([str(site)]).closure([Requirement.parse(one) for one in wanted])
+    closure = InstalledDistributions([str(site)]).resolve_requirements(
+        [DistributionRequirement.parse(one) for one in wanted]
+    )
     return [one.metadata["Name"] for one in closure]
 
 
@@ -89,13 +91,13 @@ def test_versions(tmp_path: Path, wanted: str, installed: str, admitted: bool) -
 @pytest.mark.parametrize("text", ["", "x<2", "x==", "x ~= 1", "../x", "x; y"])
 def test_what_is_no_requirement_is_refused(text: str) -> None:
     with pytest.raises(PackageError, match="no requirement of ours"):
-        Requirement.parse(text)
+        DistributionRequirement.parse(text)
 
 
 def of(site: Path, record: Optional[list[str]]) -> list[str]:
     install(site, "x", record=record)
-    (one,) = Installed([str(site)]).closure([Requirement("x")])
-    return [name for name, _dummy in files(one)]
+    (one,) = InstalledDistributions([str(site)]).resolve_requirements([DistributionRequirement("x")])
+    return [name for name, _dummy in list_distribution_files(one)]
 
 
 def test_what_differs_from_machine_to_machine_stays_out(tmp_path: Path) -> None:

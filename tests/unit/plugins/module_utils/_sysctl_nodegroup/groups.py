@@ -12,19 +12,19 @@ from ansible_collections.daytwo.aws.plugins.module_utils._sysctl_nodegroup.model
     TAG_CLUSTER,
     TAG_GENERATION,
     TAG_NAME,
-    Cluster,
-    Group,
-    Template,
-    Wanted,
+    ClusterConfig,
+    LaunchTemplate,
+    NodeGroup,
+    SysctlNodegroupOptions,
 )
 
 NEEDS_TOMLLIB = pytest.mark.skipif(sys.version_info < (3, 11), reason="tomllib is in Python 3.11 and newer")
 UNSAFE = "net.core.somaxconn"
-CLUSTER = Cluster("prod", "1.34", "https://ABC", "Q0E=", "172.20.0.0/16", "sg-cluster")
+CLUSTER = ClusterConfig("prod", "1.34", "https://ABC", "Q0E=", "172.20.0.0/16", "sg-cluster")
 
 
-def wanted(*sysctls: str, **more: Any) -> Wanted:
-    return Wanted(**{"cluster": "prod", "name": "workers", "sysctls": sysctls or (UNSAFE,), **more})
+def wanted(*sysctls: str, **more: Any) -> SysctlNodegroupOptions:
+    return SysctlNodegroupOptions(**{"cluster": "prod", "name": "workers", "sysctls": sysctls or (UNSAFE,), **more})
 
 
 def description(name: str = "workers", **more: Any) -> dict[str, Any]:
@@ -54,19 +54,19 @@ def description(name: str = "workers", **more: Any) -> dict[str, Any]:
     }
 
 
-def group(name: str = "workers", template: Template | None = None, **more: Any) -> Group:
+def group(name: str = "workers", template: LaunchTemplate | None = None, **more: Any) -> NodeGroup:
     if template:
         more.setdefault("launchTemplate", {"id": template.id, "name": template.name, "version": template.version})
     else:
         more.setdefault("diskSize", 20)
-    return Group(description(name, **more), template)
+    return NodeGroup(description(name, **more), template)
 
 
-def template(name: str = "theirs", ours: bool = False, version: str = "1", **data: Any) -> Template:
+def template(name: str = "theirs", ours: bool = False, version: str = "1", **data: Any) -> LaunchTemplate:
     tags = {TAG_NAME: "workers", TAG_CLUSTER: "prod"} if ours else {}
-    return Template("lt-1", name, version, data, tags, "1")
+    return LaunchTemplate("lt-1", name, version, data, tags, "1")
 
 
-def generation(name: str, number: int, made: Template, **more: Any) -> Group:
+def generation(name: str, number: int, made: LaunchTemplate, **more: Any) -> NodeGroup:
     tags = {TAG_NAME: "workers", TAG_GENERATION: str(number), "cost": "1"}
     return group(name, made, tags=tags, **more)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.daytwo.aws.plugins.module_utils._drain.model import GROUP_LABEL
+from ansible_collections.daytwo.aws.plugins.module_utils._drain.model import NODE_GROUP_LABEL
 from ansible_collections.daytwo.aws.plugins.module_utils._sysctl_nodegroup import audit
 
 
 def node(name: str, group: str = "", version: str = "v1.34.4", taints: Any = (), **labels: str) -> dict[str, Any]:
-    own = {**labels, "kubernetes.io/hostname": name, **({GROUP_LABEL: group} if group else {})}
+    own = {**labels, "kubernetes.io/hostname": name, **({NODE_GROUP_LABEL: group} if group else {})}
     info = {"kubeletVersion": version, "kernelVersion": "6.1.115-126.amzn2023.x86_64"}
     return {
         "metadata": {"name": name, "labels": own},
@@ -24,7 +24,7 @@ def pod(sysctl: str, **spec: Any) -> dict[str, Any]:
 
 
 def forbidden(one: dict[str, Any], *nodes: dict[str, Any], **allowed: list[str]) -> list[str]:
-    (found,) = audit.audited([one], audit.kinds(nodes, allowed))
+    (found,) = audit.audit_pods([one], audit.build_node_profiles(nodes, allowed))
     return sorted(name for entry in found["forbidden"] for name in entry["nodes"])
 
 
@@ -57,12 +57,12 @@ def test_the_host_network_forbids_even_what_is_allowed() -> None:
 
 
 def test_nodes_of_which_nothing_is_known_are_said_to_be_unknown() -> None:
-    (found,) = audit.audited([pod(UNSAFE)], audit.kinds([node("n1")], {}))
+    (found,) = audit.audit_pods([pod(UNSAFE)], audit.build_node_profiles([node("n1")], {}))
     assert (found["forbidden"], found["unknown"]) == ([], [{"nodes": ["n1"], "sysctl": UNSAFE}])
 
 
 def test_pods_without_sysctls_are_left_out_and_refused_ones_are_marked() -> None:
     refused = {**pod(UNSAFE), "status": {"reason": "SysctlForbidden", "phase": "Failed", "message": "forbidden sysctl"}}
     plain = {"metadata": {"namespace": "d", "name": "q"}, "spec": {}, "status": {}}
-    (found,) = audit.audited([plain, refused], [])
+    (found,) = audit.audit_pods([plain, refused], [])
     assert (found["refused"], found["message"]) == (True, "forbidden sysctl")

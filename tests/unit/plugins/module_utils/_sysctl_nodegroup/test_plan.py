@@ -11,7 +11,11 @@ import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._plan import Step
 from ansible_collections.daytwo.aws.plugins.module_utils._sysctl_nodegroup import clone, freeze, plan, userdata
 from ansible_collections.daytwo.aws.plugins.module_utils._sysctl_nodegroup.errors import SysctlError
-from ansible_collections.daytwo.aws.plugins.module_utils._sysctl_nodegroup.model import Group, Seen, Template
+from ansible_collections.daytwo.aws.plugins.module_utils._sysctl_nodegroup.model import (
+    LaunchTemplate,
+    NodeGroup,
+    NodeGroupState,
+)
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._sysctl_nodegroup.groups import (
     CLUSTER,
     NEEDS_TOMLLIB,
@@ -27,19 +31,21 @@ KEEPALIVE = ("net.ipv4.tcp_keepalive_time", "net.ipv4.tcp_keepalive_intvl")
 HOPS = {"HttpTokens": "required", "HttpPutResponseHopLimit": 2}
 
 
-def made(name: str = "workers", sysctls: tuple[str, ...] = (UNSAFE,), **data: Any) -> Template:
+def made(name: str = "workers", sysctls: tuple[str, ...] = (UNSAFE,), **data: Any) -> LaunchTemplate:
     """Our template for a group, as an earlier run has left it."""
-    text = userdata.render(userdata.Request("al2023", sysctls))
+    text = userdata.render(userdata.UserDataRequest("al2023", sysctls))
     full = {"MetadataOptions": HOPS, "UserData": text, **data}
-    return template(plan.template_name_of("prod", name), True, **full)
+    return template(plan.build_template_name("prod", name), True, **full)
 
 
-def seen(*generations: Group, source: Group | None = None, templates: tuple[Template, ...] = (), **more: Any) -> Seen:
+def seen(
+    *generations: NodeGroup, source: NodeGroup | None = None, templates: tuple[LaunchTemplate, ...] = (), **more: Any
+) -> NodeGroupState:
     known = [*templates, *(one.template for one in generations if one.template)]
-    return Seen(replace(CLUSTER, **more), generations, source, {one.name: one for one in known if one.tags})
+    return NodeGroupState(replace(CLUSTER, **more), generations, source, {one.name: one for one in known if one.tags})
 
 
-def create_of(found: plan.Plan) -> dict[str, Any]:
+def create_of(found: plan.NodeGroupPlan) -> dict[str, Any]:
     return dict(next(step.after for step in found.steps if step.action == "create_nodegroup" and step.after))
 
 
@@ -48,7 +54,7 @@ def after(step: Step) -> dict[str, Any]:
     return dict(step.after)
 
 
-def actions(found: plan.Plan) -> list[str]:
+def actions(found: plan.NodeGroupPlan) -> list[str]:
     return [step.action for step in found.steps]
 
 
@@ -57,25 +63,25 @@ def actions(found: plan.Plan) -> list[str]:
 
 @pytest.mark.parametrize("version", ["1.29", "1.34", "1.37"])
 def test_keep_alive_needs_no_group(version: str) -> None:
-    found = plan.decide(wanted(*KEEPALIVE, clone_from="old"), seen(source=group("old", version=version)))
-    assert (found.change, found.needed, found.steps) == (plan.NOT_NEEDED, False, ())
+    found = plan.make_plan(wanted(*KEEPALIVE, clone_from="old"), seen(source=group("old", version=version)))
+    assert (found.change, found.node_group_required, found.steps) == (plan.NOT_REQUIRED, False, ())
     assert "safe since Kubernetes 1.29" in found.reason
 
 
 def test_the_kubelets_version_decides_not_the_control_planes() -> None:
     lagging = group("old", version="1.28")
     with pytest.raises(SysctlError, match="allow_version_change"):
-        plan.decide(wanted(*KEEPALIVE, clone_from="old"), seen(source=lagging, version="1.31"))
+        plan.make_plan(wanted(*KEEPALIVE, clone_from="old"), seen(source=lagging, version="1.31"))
 
 
 def test_force_builds_it_anyway() -> None:
-    found = plan.decide(wanted(*KEEPALIVE, clone_from="old", force=True), seen(source=group("old")))
+    found = plan.make_plan(wanted(*KEEPALIVE, clone_from="old", force=True), seen(source=group("old")))
     assert found.change == plan.CREATE
 
 
 def test_what_bricks_a_kubelet_is_refused_before_anything_else() -> None:
     with pytest.raises(SysctlError, match=r"net\*: a kubelet 1.34 refuses to start.*Valid near it: net\.\*") as caught:
-        plan.decide(wanted("net*"), seen(source=group("old")))
+        plan.make_plan(wanted("net*"), seen(source=group("old")))
     assert caught.value.details["classification"][0]["verdict"] == "impossible"
 
 
@@ -84,7 +90,7 @@ def test_what_bricks_a_kubelet_is_refused_before_anything_else() -> None:
 
 def test_a_clone_of_a_group_without_a_template_is_translated() -> None:
     old = group("old", remoteAccess={"ec2SshKey": "key", "sourceSecurityGroups": ["sg-1"]}, diskSize=50)
-    found = plan.decide(wanted(clone_from="old"), seen(source=old))
+    found = plan.make_plan(wanted(clone_from="old"), seen(source=old))
     assert actions(found) == ["create_template", "create_nodegroup"]
     created = create_of(found)
     assert created == {
@@ -103,23 +109,23 @@ def test_a_clone_of_a_group_without_a_template_is_translated() -> None:
         "releaseVersion": "1.34.1-20261101",
         "launchTemplate": {"name": "daytwo-prod-workers"},
     }
-    data = {key: value for key, value in found.data.items() if key != "UserData"}
+    data = {key: value for key, value in found.template_data.items() if key != "UserData"}
     assert data == {
         "KeyName": "key",
         "SecurityGroupIds": ["sg-cluster"],
         "BlockDeviceMappings": [{"DeviceName": "/dev/xvda", "Ebs": {"VolumeSize": 50}}],
         "MetadataOptions": HOPS,
     }
-    assert userdata.allowed("al2023", found.user_data) == [UNSAFE]
-    assert "SSH access from sg-1" in found.lost[0]
-    assert "eks-old" in found.lost[1]
+    assert userdata.list_allowed_sysctls("al2023", found.user_data) == [UNSAFE]
+    assert "SSH access from sg-1" in found.not_cloned[0]
+    assert "eks-old" in found.not_cloned[1]
 
 
 @NEEDS_TOMLLIB
 def test_bottlerockets_disk_is_its_data_volume() -> None:
     old = group("old", amiType="BOTTLEROCKET_x86_64", diskSize=80)
-    found = plan.decide(wanted(clone_from="old"), seen(source=old))
-    assert found.data["BlockDeviceMappings"] == [{"DeviceName": "/dev/xvdb", "Ebs": {"VolumeSize": 80}}]
+    found = plan.make_plan(wanted(clone_from="old"), seen(source=old))
+    assert found.template_data["BlockDeviceMappings"] == [{"DeviceName": "/dev/xvdb", "Ebs": {"VolumeSize": 80}}]
     assert found.family == "bottlerocket"
 
 
@@ -131,26 +137,26 @@ def test_a_template_is_copied_without_what_eks_refuses() -> None:
         NetworkInterfaces=[{"DeviceIndex": 0, "SubnetId": "subnet-a", "Groups": ["sg-1"]}],
         TagSpecifications=[{"ResourceType": "instance", "Tags": [{"Key": "aws:x", "Value": "1"}]}],
     )
-    found = plan.decide(wanted(clone_from="old"), seen(source=group("old", theirs)))
-    data = {key: value for key, value in found.data.items() if key != "UserData"}
+    found = plan.make_plan(wanted(clone_from="old"), seen(source=group("old", theirs)))
+    data = {key: value for key, value in found.template_data.items() if key != "UserData"}
     assert data == {"InstanceType": "m5.large", "NetworkInterfaces": [{"DeviceIndex": 0, "Groups": ["sg-1"]}]}
     assert "instanceTypes" not in create_of(found)
-    assert sum("EKS refuses" in one for one in found.lost) == 3
+    assert sum("EKS refuses" in one for one in found.not_cloned) == 3
 
 
 def test_with_an_ami_of_ones_own_no_type_and_no_version_is_sent() -> None:
     theirs = template(ImageId="ami-1", UserData=b"#!/bin/bash\n/etc/eks/bootstrap.sh prod\n")
     old = group("old", theirs, amiType="CUSTOM", version="1.34", releaseVersion="ami-1")
-    found = plan.decide(wanted(clone_from="old"), seen(source=old))
+    found = plan.make_plan(wanted(clone_from="old"), seen(source=old))
     assert {"amiType", "version", "releaseVersion"}.isdisjoint(create_of(found))
     assert found.family == "al2"
-    assert userdata.allowed("al2", found.user_data) == [UNSAFE]
+    assert userdata.list_allowed_sysctls("al2", found.user_data) == [UNSAFE]
 
 
 def test_an_ami_of_unknown_family_is_asked_for() -> None:
     old = group("old", template(ImageId="ami-1"), amiType="CUSTOM")
     with pytest.raises(SysctlError, match="give ami_family"):
-        plan.decide(wanted(clone_from="old"), seen(source=old))
+        plan.make_plan(wanted(clone_from="old"), seen(source=old))
 
 
 def test_options_override_the_clone() -> None:
@@ -163,7 +169,7 @@ def test_options_override_the_clone() -> None:
         "capacityType": "SPOT",
         "nodeRole": "arn:aws:iam::123456789012:role/other",
     }
-    found = plan.decide(
+    found = plan.make_plan(
         wanted(clone_from="old", overrides=options, disk_size=99, security_groups=["sg-9"]),
         seen(source=group("old", template(KeyName="k"))),
     )
@@ -173,31 +179,31 @@ def test_options_override_the_clone() -> None:
     assert {key: created[key] for key in options if key not in ("labels", "scalingConfig")} == {
         key: value for key, value in options.items() if key not in ("labels", "scalingConfig")
     }
-    assert found.data["SecurityGroupIds"] == ["sg-9", "sg-cluster"]
-    assert found.data["BlockDeviceMappings"] == [{"DeviceName": "/dev/xvda", "Ebs": {"VolumeSize": 99}}]
-    assert found.data["KeyName"] == "k"
+    assert found.template_data["SecurityGroupIds"] == ["sg-9", "sg-cluster"]
+    assert found.template_data["BlockDeviceMappings"] == [{"DeviceName": "/dev/xvda", "Ebs": {"VolumeSize": 99}}]
+    assert found.template_data["KeyName"] == "k"
 
 
 def test_a_frozen_source_is_cloned_as_it_was() -> None:
     frozen = group(
         "old",
         scalingConfig={"minSize": 1, "maxSize": 3, "desiredSize": 3},
-        taints=[freeze.TAINT],
+        taints=[freeze.FROZEN_TAINT],
         tags={freeze.TAG_SCALING: "1/5/3"},
     )
-    created = create_of(plan.decide(wanted(clone_from="old"), seen(source=frozen)))
+    created = create_of(plan.make_plan(wanted(clone_from="old"), seen(source=frozen)))
     assert created["scalingConfig"] == {"minSize": 1, "maxSize": 5, "desiredSize": 3}
     assert "taints" not in created
 
 
 def test_dedicated_adds_label_taint_selector_and_toleration() -> None:
-    found = plan.decide(wanted(clone_from="old", dedicated=True), seen(source=group("old")))
+    found = plan.make_plan(wanted(clone_from="old", dedicated=True), seen(source=group("old")))
     created = create_of(found)
     assert created["labels"]["daytwo.aws/sysctls"] == "workers"
     assert created["taints"] == [{"key": "daytwo.aws/sysctls", "value": "workers", "effect": "NO_SCHEDULE"}]
     assert found.node_selector == {"daytwo.aws/sysctls": "workers"}
     assert found.tolerations[0]["value"] == "workers"
-    plain = plan.decide(wanted(clone_from="old"), seen(source=group("old")))
+    plain = plan.make_plan(wanted(clone_from="old"), seen(source=group("old")))
     assert "SysctlForbidden" in plain.warnings[0]
 
 
@@ -212,9 +218,9 @@ def test_every_field_of_botocore_has_its_line() -> None:
 
 def test_an_unknown_field_is_an_error() -> None:
     with pytest.raises(SysctlError, match="newThing"):
-        plan.decide(wanted(clone_from="old"), seen(source=group("old", newThing={"a": 1})))
+        plan.make_plan(wanted(clone_from="old"), seen(source=group("old", newThing={"a": 1})))
     with pytest.raises(SysctlError, match=r"updateConfig\.speed"):
-        plan.decide(wanted(clone_from="old"), seen(source=group("old", updateConfig={"speed": 1})))
+        plan.make_plan(wanted(clone_from="old"), seen(source=group("old", updateConfig={"speed": 1})))
 
 
 @pytest.mark.parametrize(
@@ -228,11 +234,11 @@ def test_an_unknown_field_is_an_error() -> None:
 def test_a_role_that_may_die_with_a_stack_is_not_shared(tags: dict[str, str]) -> None:
     old = group("old", tags=tags, labels={"alpha.eksctl.io/nodegroup-name": "old", "team": "a"})
     with pytest.raises(SysctlError, match="accept_shared_role"):
-        plan.decide(wanted(clone_from="old"), seen(source=old))
-    accepted = create_of(plan.decide(wanted(clone_from="old", accept_shared_role=True), seen(source=old)))
+        plan.make_plan(wanted(clone_from="old"), seen(source=old))
+    accepted = create_of(plan.make_plan(wanted(clone_from="old", accept_shared_role=True), seen(source=old)))
     assert accepted["labels"] == {"team": "a"}
     assert not any(key.startswith(("alpha.", "aws:")) for key in accepted["tags"])
-    given = plan.decide(wanted(clone_from="old", overrides={"nodeRole": "arn:r"}), seen(source=old))
+    given = plan.make_plan(wanted(clone_from="old", overrides={"nodeRole": "arn:r"}), seen(source=old))
     assert create_of(given)["nodeRole"] == "arn:r"
     assert old.owner
     assert old.owner.command
@@ -240,9 +246,9 @@ def test_a_role_that_may_die_with_a_stack_is_not_shared(tags: dict[str, str]) ->
 
 def test_windows_and_auto_mode_are_refused_with_a_way_out() -> None:
     with pytest.raises(SysctlError, match="Windows"):
-        plan.decide(wanted(clone_from="old"), seen(source=group("old", amiType="WINDOWS_CORE_2022_x86_64")))
+        plan.make_plan(wanted(clone_from="old"), seen(source=group("old", amiType="WINDOWS_CORE_2022_x86_64")))
     with pytest.raises(SysctlError, match="Auto Mode"):
-        plan.decide(wanted(), seen(auto_mode=True))
+        plan.make_plan(wanted(), seen(auto_mode=True))
 
 
 # Versions
@@ -251,9 +257,9 @@ def test_windows_and_auto_mode_are_refused_with_a_way_out() -> None:
 def test_a_lagging_group_is_shown_before_and_after_and_refused() -> None:
     lagging = group("old", version="1.32", releaseVersion="1.32.1-1")
     with pytest.raises(SysctlError, match=r"version 1\.32 to 1\.34") as caught:
-        plan.decide(wanted(clone_from="old"), seen(source=lagging))
+        plan.make_plan(wanted(clone_from="old"), seen(source=lagging))
     assert caught.value.details["before"] == {"version": "1.32"}
-    created = create_of(plan.decide(wanted(clone_from="old", allow_version_change=True), seen(source=lagging)))
+    created = create_of(plan.make_plan(wanted(clone_from="old", allow_version_change=True), seen(source=lagging)))
     assert created["version"] == "1.34"
     assert "releaseVersion" not in created
 
@@ -261,39 +267,39 @@ def test_a_lagging_group_is_shown_before_and_after_and_refused() -> None:
 def test_al2_ends_with_1_32() -> None:
     al2 = group("old", amiType="AL2_x86_64", version="1.32")
     with pytest.raises(SysctlError, match="no AL2 AMIs"):
-        plan.decide(wanted(clone_from="old", allow_version_change=True), seen(source=al2))
+        plan.make_plan(wanted(clone_from="old", allow_version_change=True), seen(source=al2))
     newer = wanted(clone_from="old", allow_version_change=True, ami_family="al2023")
-    assert create_of(plan.decide(newer, seen(source=al2)))["amiType"] == "AL2023_x86_64_STANDARD"
+    assert create_of(plan.make_plan(newer, seen(source=al2)))["amiType"] == "AL2023_x86_64_STANDARD"
 
 
 # A group that is there
 
 
 def test_a_second_run_changes_nothing() -> None:
-    first = plan.decide(wanted(clone_from="old"), seen(source=group("old")))
-    ours = template(first.template_name, True, **first.data)
+    first = plan.make_plan(wanted(clone_from="old"), seen(source=group("old")))
+    ours = template(first.template_name, True, **first.template_data)
     there = generation("workers", 1, ours)
-    again = plan.decide(wanted(clone_from="old"), seen(there, source=group("old")))
+    again = plan.make_plan(wanted(clone_from="old"), seen(there, source=group("old")))
     assert (again.change, again.steps) == (plan.NOTHING, ())
-    assert again.needed
+    assert again.node_group_required
 
 
 def test_a_run_that_was_stopped_after_the_template_goes_on() -> None:
-    first = plan.decide(wanted(clone_from="old"), seen(source=group("old")))
-    left = template(first.template_name, True, **first.data)
-    again = plan.decide(wanted(clone_from="old"), seen(source=group("old"), templates=(left,)))
+    first = plan.make_plan(wanted(clone_from="old"), seen(source=group("old")))
+    left = template(first.template_name, True, **first.template_data)
+    again = plan.make_plan(wanted(clone_from="old"), seen(source=group("old"), templates=(left,)))
     assert actions(again) == ["create_nodegroup"]
 
 
 def test_a_template_of_the_same_name_that_is_not_ours_is_not_touched() -> None:
     foreign = replace(template("daytwo-prod-workers", True), tags={"other": "x"})
     with pytest.raises(SysctlError, match="not ours"):
-        plan.decide(wanted(clone_from="old"), seen(source=group("old"), templates=(foreign,)))
+        plan.make_plan(wanted(clone_from="old"), seen(source=group("old"), templates=(foreign,)))
 
 
 def test_other_sysctls_are_a_new_template_version_and_a_rolling_update_to_the_groups_own_versions() -> None:
     there = generation("workers", 1, made(), version="1.32", releaseVersion="1.32.5-1")
-    found = plan.decide(wanted("net.core.*"), seen(there))
+    found = plan.make_plan(wanted("net.core.*"), seen(there))
     assert found.change == plan.TEMPLATE
     assert actions(found) == ["create_template_version", "update_version"]
     assert after(found.steps[-1]) == {
@@ -301,7 +307,7 @@ def test_other_sysctls_are_a_new_template_version_and_a_rolling_update_to_the_gr
         "releaseVersion": "1.32.5-1",
         "launchTemplate": {"name": "daytwo-prod-workers", "version": "new"},
     }
-    assert userdata.allowed("al2023", found.user_data) == ["net.core.*"]
+    assert userdata.list_allowed_sysctls("al2023", found.user_data) == ["net.core.*"]
 
 
 def test_labels_taints_and_scaling_are_a_config_update_and_desired_size_stays() -> None:
@@ -311,21 +317,21 @@ def test_labels_taints_and_scaling_are_a_config_update_and_desired_size_stays() 
         "taints": [{"key": "k", "value": "v", "effect": "NO_SCHEDULE"}],
         "scalingConfig": {"minSize": 2, "desiredSize": 2},
     }
-    found = plan.decide(wanted(overrides=options), seen(there))
+    found = plan.make_plan(wanted(overrides=options), seen(there))
     assert (found.change, actions(found)) == (plan.CONFIG, ["update_config"])
     assert after(found.steps[0]) == {
         "labels": {"addOrUpdateLabels": {"team": "b"}},
         "taints": {"addOrUpdateTaints": [{"key": "k", "value": "v", "effect": "NO_SCHEDULE"}]},
         "scalingConfig": {"minSize": 2, "maxSize": 5, "desiredSize": 4},
     }
-    desired = plan.decide(wanted(overrides={"scalingConfig": {"desiredSize": 1}}), seen(there))
+    desired = plan.make_plan(wanted(overrides={"scalingConfig": {"desiredSize": 1}}), seen(there))
     assert desired.change == plan.NOTHING
 
 
 def test_omitted_labels_stay_and_reordered_subnets_are_the_same() -> None:
     there = generation("workers", 1, made())
     options = {"labels": {"team": "a"}, "subnets": ["subnet-b", "subnet-a"]}
-    assert plan.decide(wanted(overrides=options), seen(there)).change == plan.NOTHING
+    assert plan.make_plan(wanted(overrides=options), seen(there)).change == plan.NOTHING
 
 
 def test_a_taint_whose_value_changes_and_one_that_goes() -> None:
@@ -335,7 +341,7 @@ def test_a_taint_whose_value_changes_and_one_that_goes() -> None:
         made(),
         taints=[{"key": "a", "value": "1", "effect": "NO_SCHEDULE"}, {"key": "b", "effect": "NO_EXECUTE"}],
     )
-    found = plan.decide(
+    found = plan.make_plan(
         wanted(overrides={"taints": [{"key": "a", "value": "2", "effect": "NO_SCHEDULE"}]}), seen(there)
     )
     assert after(found.steps[0]) == {
@@ -359,14 +365,14 @@ def test_a_taint_whose_value_changes_and_one_that_goes() -> None:
 )
 def test_what_is_set_on_the_group_needs_a_new_one(options: dict[str, Any], why: str) -> None:
     there = generation("workers", 1, made())
-    found = plan.decide(wanted(**options), seen(there))
-    assert found.change == plan.REPLACE
+    found = plan.make_plan(wanted(**options), seen(there))
+    assert found.change == plan.BLUE_GREEN
     assert why in found.reason
     assert found.group_name.startswith("workers-")
     assert found.previous == ("workers",)
     assert create_of(found)["tags"]["daytwo.aws/generation"] == "2"
     with pytest.raises(SysctlError, match="only replaced"):
-        plan.decide(wanted(strategy="in_place", **options), seen(there))
+        plan.make_plan(wanted(strategy="in_place", **options), seen(there))
 
 
 @pytest.mark.parametrize(
@@ -380,45 +386,45 @@ def test_what_is_set_on_the_group_needs_a_new_one(options: dict[str, Any], why: 
 )
 def test_what_is_set_in_the_template_needs_none(options: dict[str, Any], field: str) -> None:
     there = generation("workers", 1, made())
-    found = plan.decide(wanted(**options), seen(there))
+    found = plan.make_plan(wanted(**options), seen(there))
     assert found.change == plan.TEMPLATE
     assert field in found.reason
-    replaced = plan.decide(wanted(strategy="replace", **options), seen(there))
-    assert replaced.change == plan.REPLACE
+    replaced = plan.make_plan(wanted(strategy="replace", **options), seen(there))
+    assert replaced.change == plan.BLUE_GREEN
 
 
 def test_an_instance_type_that_stands_in_the_template_changes_there() -> None:
     there = generation("workers", 1, made(InstanceType="m5.large"), instanceTypes=[])
-    found = plan.decide(wanted(overrides={"instanceTypes": ["m7i.large"]}), seen(there))
-    assert (found.change, found.data["InstanceType"]) == (plan.TEMPLATE, "m7i.large")
+    found = plan.make_plan(wanted(overrides={"instanceTypes": ["m7i.large"]}), seen(there))
+    assert (found.change, found.template_data["InstanceType"]) == (plan.TEMPLATE, "m7i.large")
 
 
 def test_a_group_without_a_template_or_with_a_foreign_one_is_replaced() -> None:
     for there in (group(), group(template=template(KeyName="k"))):
-        found = plan.decide(wanted(), seen(there))
-        assert found.change == plan.REPLACE
+        found = plan.make_plan(wanted(), seen(there))
+        assert found.change == plan.BLUE_GREEN
         assert "launchTemplate" in found.reason
         assert actions(found)[0] == "create_template"  # theirs is copied, never edited
 
 
 def test_a_foreign_template_that_allows_it_already_is_left_alone() -> None:
-    theirs = template(UserData=userdata.render(userdata.Request("al2023", ["net.core.*"])))
-    assert plan.decide(wanted(), seen(group(template=theirs))).change == plan.NOTHING
+    theirs = template(UserData=userdata.render(userdata.UserDataRequest("al2023", ["net.core.*"])))
+    assert plan.make_plan(wanted(), seen(group(template=theirs))).change == plan.NOTHING
 
 
 def test_the_replacement_is_found_again_and_the_old_one_is_named() -> None:
-    first = plan.decide(wanted(), seen(group()))
-    new = generation(first.group_name, 2, template(first.template_name, True, **first.data))
-    again = plan.decide(wanted(), seen(group(), new))
+    first = plan.make_plan(wanted(), seen(group()))
+    new = generation(first.group_name, 2, template(first.template_name, True, **first.template_data))
+    again = plan.make_plan(wanted(), seen(group(), new))
     assert (again.change, again.previous, again.group_name) == (plan.NOTHING, ("workers",), first.group_name)
 
 
 def test_replacement_names_fit_and_differ() -> None:
     long = "w" * 63
-    found = plan.decide(wanted(name=long), seen(group(long)))
+    found = plan.make_plan(wanted(name=long), seen(group(long)))
     assert len(found.group_name) == 63
     there = generation(found.group_name, 2, made(found.group_name), subnets=["subnet-a", "subnet-b"])
-    other = plan.decide(wanted(name=long, strategy="replace", disk_size=70), seen(group(long), there))
+    other = plan.make_plan(wanted(name=long, strategy="replace", disk_size=70), seen(group(long), there))
     assert other.group_name not in (long, found.group_name)
 
 
@@ -426,8 +432,8 @@ def test_replacement_names_fit_and_differ() -> None:
 def test_a_version_change_in_place_must_be_allowed(options: dict[str, Any]) -> None:
     there = generation("workers", 1, made())
     with pytest.raises(SysctlError, match="no way back"):
-        plan.decide(wanted(**options), seen(there))
-    found = plan.decide(wanted(allow_version_change=True, **options), seen(there))
+        plan.make_plan(wanted(**options), seen(there))
+    found = plan.make_plan(wanted(allow_version_change=True, **options), seen(there))
     assert actions(found) == ["update_version"]
     assert after(found.steps[0])["version"] == options.get("version", "1.34")
 
@@ -436,11 +442,11 @@ def test_a_failed_group_is_told_with_eks_own_issue() -> None:
     issue = {"code": "NodeCreationFailure", "message": "did not join", "resourceIds": ["i-1"]}
     there = generation("workers", 1, made(), status="CREATE_FAILED", health={"issues": [issue]})
     with pytest.raises(SysctlError, match="NodeCreationFailure: did not join"):
-        plan.decide(wanted(), seen(there))
+        plan.make_plan(wanted(), seen(there))
 
 
 def test_the_same_input_gives_the_same_plan() -> None:
-    assert plan.decide(wanted(), seen(group())) == plan.decide(wanted(), seen(group()))
+    assert plan.make_plan(wanted(), seen(group())) == plan.make_plan(wanted(), seen(group()))
 
 
 # Freezing
@@ -448,31 +454,31 @@ def test_the_same_input_gives_the_same_plan() -> None:
 
 def test_freezing_keeps_the_originals_first_and_thawing_brings_them_back() -> None:
     there = group("old")
-    steps = freeze.freezing(there)
+    steps = freeze.plan_freeze(there)
     assert [step.action for step in steps] == ["tag", "update_config"]
     assert steps[0].after == {freeze.TAG_SCALING: "1/5/3"}
     assert after(steps[1])["scalingConfig"] == {"minSize": 1, "maxSize": 3, "desiredSize": 3}
-    frozen = Group(
+    frozen = NodeGroup(
         description(
             "old",
             scalingConfig={"minSize": 1, "maxSize": 3, "desiredSize": 3},
-            taints=[freeze.TAINT],
+            taints=[freeze.FROZEN_TAINT],
             tags={freeze.TAG_SCALING: "1/5/3"},
         )
     )
-    assert freeze.freezing(frozen) == []
-    back = freeze.thawing(frozen)
+    assert freeze.plan_freeze(frozen) == []
+    back = freeze.plan_thaw(frozen)
     assert [step.action for step in back] == ["update_config", "untag"]
     assert after(back[0]) == {
         "scalingConfig": {"minSize": 1, "maxSize": 5, "desiredSize": 3},
-        "taints": {"removeTaints": [freeze.TAINT]},
+        "taints": {"removeTaints": [freeze.FROZEN_TAINT]},
     }
-    assert freeze.thawing(there) == []
+    assert freeze.plan_thaw(there) == []
 
 
 def test_freezing_an_empty_group_keeps_eks_lower_bound_of_the_maximum() -> None:
     empty = group("old", scalingConfig={"minSize": 0, "maxSize": 5, "desiredSize": 0})
-    assert after(freeze.freezing(empty)[1])["scalingConfig"] == {
+    assert after(freeze.plan_freeze(empty)[1])["scalingConfig"] == {
         "minSize": 0,
         "maxSize": 1,
         "desiredSize": 0,

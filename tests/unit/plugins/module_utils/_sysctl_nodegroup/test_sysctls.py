@@ -27,13 +27,13 @@ def test_the_record_covers_the_generated_patterns() -> None:
 @pytest.mark.parametrize("minor", [minor for minor in MINORS if minor >= sysctls.LISTED_SINCE])
 def test_a_pattern_is_taken_exactly_where_the_kubelet_takes_it(minor: int) -> None:
     """The kubelet's file of namespaced sysctls is the same from 1.29 on (component-helpers 0.29.0 to 0.35.0)."""
-    ours = {pattern: sysctls.refusal(pattern, minor) for pattern in RECORD}
+    ours = {pattern: sysctls.get_rejection_reason(pattern, minor) for pattern in RECORD}
     assert {pattern for pattern, said in ours.items() if said is None} == {p for p, said in RECORD.items() if not said}
 
 
 def test_the_reason_is_the_kubelets_own() -> None:
     for pattern, said in RECORD.items():
-        ours = sysctls.refusal(pattern, 34)
+        ours = sysctls.get_rejection_reason(pattern, 34)
         if said.startswith("the sysctls"):
             assert ours
             assert said in ours
@@ -73,7 +73,7 @@ def test_the_reason_is_the_kubelets_own() -> None:
     ],
 )
 def test_patterns_by_version(pattern: str, takes_until_28: bool, takes_from_29: bool, minor: int) -> None:
-    assert (sysctls.refusal(pattern, minor) is None) is (takes_until_28 if minor <= 28 else takes_from_29)
+    assert (sysctls.get_rejection_reason(pattern, minor) is None) is (takes_until_28 if minor <= 28 else takes_from_29)
 
 
 @pytest.mark.parametrize(
@@ -98,30 +98,30 @@ def test_patterns_by_version(pattern: str, takes_until_28: bool, takes_from_29: 
 )
 def test_safe_from_a_version_and_a_kernel_on(name: str, minor: int, kernel: tuple[int, int] | None) -> None:
     for here in MINORS:
-        found = sysctls.classify([name], here, kernel)[0]
+        found = sysctls.classify_sysctls([name], here, kernel)[0]
         assert found.verdict == ("safe" if here >= minor else "unsafe"), found
     if kernel:
         older = (kernel[0], kernel[1] - 1)
-        found = sysctls.classify([name], sysctls.NEWEST_MINOR, older)[0]
+        found = sysctls.classify_sysctls([name], sysctls.NEWEST_MINOR, older)[0]
         assert found.verdict == "unsafe"
         assert f"the nodes' kernel is {older[0]}.{older[1]}" in found.reason
 
 
 def test_every_safe_sysctl_of_the_recorded_kubelet_is_namespaced() -> None:
-    for one in sysctls.SAFE:
-        assert sysctls.refusal(one.name, 34) is None
+    for one in sysctls.SAFE_SYSCTLS:
+        assert sysctls.get_rejection_reason(one.name, 34) is None
 
 
 def test_unsafe_says_which_pattern_allows_it() -> None:
-    found = sysctls.classify(["net.core.somaxconn"], 34, (6, 1), ["kernel.msg*", "net.core.*"])[0]
+    found = sysctls.classify_sysctls(["net.core.somaxconn"], 34, (6, 1), ["kernel.msg*", "net.core.*"])[0]
     assert (found.verdict, found.allowed_by) == ("unsafe", "net.core.*")
-    found = sysctls.classify(["net.core.somaxconn"], 34, (6, 1), [])[0]
+    found = sysctls.classify_sysctls(["net.core.somaxconn"], 34, (6, 1), [])[0]
     assert (found.verdict, found.allowed_by) == ("unsafe", None)
     assert "must be told to allow it" in found.reason
 
 
 def test_a_broad_pattern_is_unsafe_though_some_of_its_members_are_safe() -> None:
-    assert sysctls.classify(["net.ipv4.*"], 37, (6, 12))[0].verdict == "unsafe"
+    assert sysctls.classify_sysctls(["net.ipv4.*"], 37, (6, 12))[0].verdict == "unsafe"
 
 
 @pytest.mark.parametrize(
@@ -136,11 +136,11 @@ def test_a_broad_pattern_is_unsafe_though_some_of_its_members_are_safe() -> None
     ],
 )
 def test_what_bricks_a_kubelet_is_refused_with_valid_ones_near_it(wrong: str, valid: str) -> None:
-    found = sysctls.classify([wrong], 34)[0]
+    found = sysctls.classify_sysctls([wrong], 34)[0]
     assert found.verdict == "impossible"
-    assert valid in found.near
+    assert valid in found.similar
     assert valid in found.reason
-    assert all(sysctls.refusal(one, 34) is None for one in found.near)
+    assert all(sysctls.get_rejection_reason(one, 34) is None for one in found.similar)
 
 
 @pytest.mark.parametrize(
@@ -157,26 +157,28 @@ def test_what_bricks_a_kubelet_is_refused_with_valid_ones_near_it(wrong: str, va
     ],
 )
 def test_what_a_pattern_covers(allowed: str, name: str, fits: bool) -> None:
-    assert sysctls.matches(allowed, name) is fits
+    assert sysctls.matches_pattern(allowed, name) is fits
 
 
 def test_why_a_pod_is_forbidden() -> None:
-    assert sysctls.pod_refusal("net.core.somaxconn", 34, (6, 1), ["net.core.*"]) is None
-    assert sysctls.pod_refusal("net.ipv4.tcp_syncookies", 34, (6, 1), []) is None
-    assert "not allowlisted" in str(sysctls.pod_refusal("net.ipv4.tcp_mem", 34, (6, 1), []))
-    assert "host Net" in str(sysctls.pod_refusal("net.ipv4.tcp_syncookies", 34, (6, 1), [], host_network=True))
-    assert "host IPC" in str(sysctls.pod_refusal("kernel.shm_rmid_forced", 34, (6, 1), [], host_ipc=True))
-    assert sysctls.pod_refusal("kernel.shm_rmid_forced", 34, (6, 1), [], host_network=True) is None
+    assert sysctls.get_pod_rejection_reason("net.core.somaxconn", 34, (6, 1), ["net.core.*"]) is None
+    assert sysctls.get_pod_rejection_reason("net.ipv4.tcp_syncookies", 34, (6, 1), []) is None
+    assert "not allowlisted" in str(sysctls.get_pod_rejection_reason("net.ipv4.tcp_mem", 34, (6, 1), []))
+    assert "host Net" in str(
+        sysctls.get_pod_rejection_reason("net.ipv4.tcp_syncookies", 34, (6, 1), [], host_network=True)
+    )
+    assert "host IPC" in str(sysctls.get_pod_rejection_reason("kernel.shm_rmid_forced", 34, (6, 1), [], host_ipc=True))
+    assert sysctls.get_pod_rejection_reason("kernel.shm_rmid_forced", 34, (6, 1), [], host_network=True) is None
 
 
 def test_versions() -> None:
-    assert sysctls.minor_of("1.34") == 34
-    assert sysctls.minor_of("v1.29.3-eks-ae9a62a") == 29
-    assert sysctls.minor_of("1.34.1-20261101") == 34
-    assert sysctls.kernel_of("6.1.115-126.197.amzn2023.x86_64") == (6, 1)
+    assert sysctls.parse_minor("1.34") == 34
+    assert sysctls.parse_minor("v1.29.3-eks-ae9a62a") == 29
+    assert sysctls.parse_minor("1.34.1-20261101") == 34
+    assert sysctls.parse_kernel("6.1.115-126.197.amzn2023.x86_64") == (6, 1)
     with pytest.raises(ValueError, match="no Kubernetes version"):
-        sysctls.minor_of("latest")
+        sysctls.parse_minor("latest")
 
 
 def test_lists_merge_in_order_and_once() -> None:
-    assert sysctls.merged(["b", "a"], ["a", "c"], []) == ["b", "a", "c"]
+    assert sysctls.merge_lists(["b", "a"], ["a", "c"], []) == ["b", "a", "c"]

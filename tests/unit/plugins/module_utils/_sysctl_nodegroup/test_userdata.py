@@ -14,11 +14,15 @@ import pytest
 import yaml
 from ansible_collections.daytwo.aws.plugins.module_utils._sysctl_nodegroup import userdata
 from ansible_collections.daytwo.aws.plugins.module_utils._sysctl_nodegroup.errors import SysctlError
-from ansible_collections.daytwo.aws.plugins.module_utils._sysctl_nodegroup.userdata import Bootstrap, Request, render
+from ansible_collections.daytwo.aws.plugins.module_utils._sysctl_nodegroup.userdata import (
+    BootstrapSettings,
+    UserDataRequest,
+    render,
+)
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._sysctl_nodegroup.groups import NEEDS_TOMLLIB
 
 WANTED = ("net.core.somaxconn", "net.ipv4.tcp_*")
-OWN_AMI = Bootstrap(
+OWN_AMI = BootstrapSettings(
     "prod",
     "https://ABC.eks.amazonaws.com",
     "Q0E=",
@@ -64,7 +68,7 @@ def booted(data: bytes) -> dict[str, Any]:
 
 
 def test_al2023_with_an_ami_of_eks_has_the_kubelet_part_only() -> None:
-    data = render(Request("al2023", WANTED))
+    data = render(UserDataRequest("al2023", WANTED))
     assert data.decode() == (
         'MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary="//"\n\n'
         "--//\nContent-Type: application/node.eks.aws\n\n"
@@ -76,7 +80,7 @@ def test_al2023_with_an_ami_of_eks_has_the_kubelet_part_only() -> None:
 
 
 def test_al2023_with_an_ami_of_ones_own_has_cluster_labels_and_taints() -> None:
-    spec = booted(render(Request("al2023", WANTED, bootstrap=OWN_AMI)))
+    spec = booted(render(UserDataRequest("al2023", WANTED, bootstrap=OWN_AMI)))
     assert spec["cluster"] == {
         "name": "prod",
         "apiServerEndpoint": "https://ABC.eks.amazonaws.com",
@@ -88,7 +92,7 @@ def test_al2023_with_an_ami_of_ones_own_has_cluster_labels_and_taints() -> None:
 
 def test_al2023_keeps_the_users_cluster_and_flags() -> None:
     theirs = {"cluster": {"name": "mine"}, "kubelet": {"flags": ["--node-labels=own=1"]}}
-    spec = booted(render(Request("al2023", WANTED, mime(node_config(theirs)), OWN_AMI)))
+    spec = booted(render(UserDataRequest("al2023", WANTED, mime(node_config(theirs)), OWN_AMI)))
     assert spec["cluster"]["name"] == "mine"
     assert spec["cluster"]["cidr"] == "172.20.0.0/16"
     assert spec["kubelet"]["flags"] == ["--node-labels=own=1", "--register-with-taints=dedicated=x:NoSchedule"]
@@ -100,15 +104,15 @@ def test_al2023_a_later_list_replaces_an_earlier_one_so_ours_holds_both() -> Non
         ("Content-Type: text/x-shellscript", "#!/bin/sh\necho hello"),
         node_config({"kubelet": {"config": {"allowedUnsafeSysctls": ["kernel.msg*"]}}}),
     )
-    data = render(Request("al2023", WANTED, base))
+    data = render(UserDataRequest("al2023", WANTED, base))
     config = booted(data)["kubelet"]["config"]
     assert config == {"allowedUnsafeSysctls": ["kernel.msg*", *WANTED], "maxPods": 20}
     assert data.startswith(base.removesuffix(b"--B--\n"))  # what was there keeps its bytes
-    assert userdata.allowed("al2023", data) == ["kernel.msg*", *WANTED]
+    assert userdata.list_allowed_sysctls("al2023", data) == ["kernel.msg*", *WANTED]
 
 
 def test_kubelet_config_goes_into_the_same_part() -> None:
-    request = Request("al2023", WANTED, kubelet_config={"maxPods": 30, "allowedUnsafeSysctls": ["kernel.sem"]})
+    request = UserDataRequest("al2023", WANTED, kubelet_config={"maxPods": 30, "allowedUnsafeSysctls": ["kernel.sem"]})
     data = render(request)
     assert booted(data)["kubelet"]["config"] == {
         "maxPods": 30,
@@ -116,16 +120,16 @@ def test_kubelet_config_goes_into_the_same_part() -> None:
     }
     assert data.count(b"Content-Type: application/node.eks.aws") == 1
     with pytest.raises(SysctlError, match="AL2023"):
-        render(Request("bottlerocket", WANTED, kubelet_config={"maxPods": 30}))
+        render(UserDataRequest("bottlerocket", WANTED, kubelet_config={"maxPods": 30}))
 
 
 @pytest.mark.parametrize("family", ["al2023", "al2"])
 def test_fewer_sysctls_later_leave_nothing_of_ours(family: str) -> None:
     base = mime(("Content-Type: text/x-shellscript", "#!/bin/sh\necho hello"))
-    first = render(Request(family, WANTED, base))
-    second = render(Request(family, ["kernel.sem"], first))
-    assert userdata.allowed(family, second) == ["kernel.sem"]
-    assert userdata.own(family, second) == base
+    first = render(UserDataRequest(family, WANTED, base))
+    second = render(UserDataRequest(family, ["kernel.sem"], first))
+    assert userdata.list_allowed_sysctls(family, second) == ["kernel.sem"]
+    assert userdata.remove_own_changes(family, second) == base
 
 
 @pytest.mark.parametrize(
@@ -146,9 +150,9 @@ def test_fewer_sysctls_later_leave_nothing_of_ours(family: str) -> None:
     ids=["CRLF", "swapped-headers", "charset", "base64", "yaml-alone", "script-alone"],
 )
 def test_al2023_takes_what_nodeadm_takes(base: bytes) -> None:
-    data = render(Request("al2023", WANTED, base))
+    data = render(UserDataRequest("al2023", WANTED, base))
     assert booted(data)["kubelet"]["config"]["allowedUnsafeSysctls"] == list(WANTED)
-    assert render(Request("al2023", WANTED, data)) == data
+    assert render(UserDataRequest("al2023", WANTED, data)) == data
 
 
 @pytest.mark.parametrize(
@@ -175,7 +179,7 @@ def test_al2023_takes_what_nodeadm_takes(base: bytes) -> None:
 )
 def test_al2023_refuses_what_nodeadm_refuses_or_drops(base: bytes, said: str) -> None:
     with pytest.raises(SysctlError, match=said):
-        render(Request("al2023", WANTED, base))
+        render(UserDataRequest("al2023", WANTED, base))
 
 
 def extra_args(script: str) -> list[str]:
@@ -197,7 +201,7 @@ def scripts(data: bytes) -> list[str]:
 
 
 def test_al2_with_an_ami_of_ones_own_gets_a_call_with_one_quoted_argument() -> None:
-    data = render(Request("al2", WANTED, bootstrap=OWN_AMI))
+    data = render(UserDataRequest("al2", WANTED, bootstrap=OWN_AMI))
     assert extra_args(scripts(data)[-1]) == [
         "--allowed-unsafe-sysctls=net.core.somaxconn,net.ipv4.tcp_*",
         "--node-labels=team=a",
@@ -237,14 +241,14 @@ def test_al2_with_an_ami_of_ones_own_gets_a_call_with_one_quoted_argument() -> N
 def test_al2_edits_the_users_own_call(call: str, expected: list[str], wrapped: bool) -> None:
     script = f"#!/bin/bash\necho before\n# /etc/eks/bootstrap.sh in a comment\n{call}\necho after\n"
     base = mime(("Content-Type: text/x-shellscript", script)) if wrapped else script.encode()
-    data = render(Request("al2", WANTED, base, OWN_AMI))
+    data = render(UserDataRequest("al2", WANTED, base, OWN_AMI))
     (edited,) = scripts(data)
     assert extra_args(edited) == expected
     kept = [line for line in script.splitlines() if "bootstrap.sh prod" not in line and "--kubelet" not in line]
     assert [line for line in kept if line in edited.splitlines()] == kept
-    assert render(Request("al2", WANTED, data, OWN_AMI)) == data
-    fewer = render(Request("al2", ["net.core.somaxconn"], data, OWN_AMI))
-    assert "net.ipv4.tcp_*" not in userdata.allowed("al2", fewer)
+    assert render(UserDataRequest("al2", WANTED, data, OWN_AMI)) == data
+    fewer = render(UserDataRequest("al2", ["net.core.somaxconn"], data, OWN_AMI))
+    assert "net.ipv4.tcp_*" not in userdata.list_allowed_sysctls("al2", fewer)
 
 
 @pytest.mark.parametrize(
@@ -260,12 +264,12 @@ def test_al2_edits_the_users_own_call(call: str, expected: list[str], wrapped: b
 )
 def test_al2_refuses_what_boots_without_the_flag(call: str, said: str) -> None:
     with pytest.raises(SysctlError, match=said):
-        render(Request("al2", WANTED, f"#!/bin/bash\n{call}\n".encode(), OWN_AMI))
+        render(UserDataRequest("al2", WANTED, f"#!/bin/bash\n{call}\n".encode(), OWN_AMI))
 
 
 def test_al2_with_an_ami_of_eks_writes_the_kubelets_configuration_first() -> None:
     base = mime(("Content-Type: text/x-shellscript", "#!/bin/bash\necho theirs"))
-    data = render(Request("al2", WANTED, base))
+    data = render(UserDataRequest("al2", WANTED, base))
     assert data.startswith(base.removesuffix(b"--B--\n"))
     assert "bootstrap.sh" not in data.decode()
     assert '+ ["net.core.somaxconn","net.ipv4.tcp_*"] | unique)' in scripts(data)[-1]
@@ -275,9 +279,9 @@ def test_al2_with_an_ami_of_eks_writes_the_kubelets_configuration_first() -> Non
 def test_bottlerocket() -> None:
     import tomllib
 
-    data = render(Request("bottlerocket", WANTED)).decode()
+    data = render(UserDataRequest("bottlerocket", WANTED)).decode()
     assert tomllib.loads(data) == {"settings": {"kubernetes": {"allowed-unsafe-sysctls": list(WANTED)}}}
-    own_ami = tomllib.loads(render(Request("bottlerocket", WANTED, bootstrap=OWN_AMI)).decode())
+    own_ami = tomllib.loads(render(UserDataRequest("bottlerocket", WANTED, bootstrap=OWN_AMI)).decode())
     assert own_ami["settings"]["kubernetes"] == {
         "allowed-unsafe-sysctls": list(WANTED),
         "cluster-name": "prod",
@@ -308,14 +312,16 @@ def test_bottlerocket_merges_into_one_list_and_leaves_the_rest(base: str) -> Non
     import tomllib
 
     before = tomllib.loads(base)
-    data = render(Request("bottlerocket", WANTED, base.encode()))
+    data = render(UserDataRequest("bottlerocket", WANTED, base.encode()))
     after = tomllib.loads(data.decode())
     theirs = before.get("settings", {}).get("kubernetes", {}).pop("allowed-unsafe-sysctls", [])
     assert after["settings"]["kubernetes"].pop("allowed-unsafe-sysctls") == [*theirs, *WANTED]
     before.setdefault("settings", {}).setdefault("kubernetes", {})
     assert after == before
-    assert render(Request("bottlerocket", WANTED, data)) == data
-    assert userdata.allowed("bottlerocket", render(Request("bottlerocket", ["kernel.msg*"], data))) == [
+    assert render(UserDataRequest("bottlerocket", WANTED, data)) == data
+    assert userdata.list_allowed_sysctls(
+        "bottlerocket", render(UserDataRequest("bottlerocket", ["kernel.msg*"], data))
+    ) == [
         *theirs,
         "kernel.msg*",
     ]
@@ -335,28 +341,28 @@ def test_bottlerocket_merges_into_one_list_and_leaves_the_rest(base: str) -> Non
 )
 def test_bottlerocket_refuses(base: str, said: str) -> None:
     with pytest.raises(SysctlError, match=said):
-        render(Request("bottlerocket", WANTED, base.encode()))
+        render(UserDataRequest("bottlerocket", WANTED, base.encode()))
 
 
 def test_more_than_16384_raw_bytes_are_refused_with_what_takes_the_room() -> None:
     fits = mime(("Content-Type: text/x-shellscript", "#!/bin/sh\n#" + "x" * 15000))
-    assert len(render(Request("al2023", WANTED, fits))) <= 16384
+    assert len(render(UserDataRequest("al2023", WANTED, fits))) <= 16384
     big = mime(("Content-Type: text/x-shellscript", "#!/bin/sh\n#" + "x" * 16300))
     with pytest.raises(SysctlError, match=r"EC2 takes 16384 before base64\. part 1 \(text/x-shellscript\): 163"):
-        render(Request("al2023", WANTED, big))
+        render(UserDataRequest("al2023", WANTED, big))
 
 
 def test_the_same_meaning_in_other_bytes_is_no_difference() -> None:
-    one = render(Request("al2023", WANTED))
+    one = render(UserDataRequest("al2023", WANTED))
     other = mime(node_config({"kubelet": {"config": {"allowedUnsafeSysctls": list(WANTED)}}}), boundary="OTHER")
     assert one != other
-    assert userdata.meaning("al2023", one) == userdata.meaning("al2023", other)
+    assert userdata.normalize_user_data("al2023", one) == userdata.normalize_user_data("al2023", other)
     third = mime(node_config({"kubelet": {"config": {"allowedUnsafeSysctls": ["net.*"]}}}))
-    assert userdata.meaning("al2023", one) != userdata.meaning("al2023", third)
+    assert userdata.normalize_user_data("al2023", one) != userdata.normalize_user_data("al2023", third)
 
 
 def test_our_yaml_is_what_yaml_reads() -> None:
     config = {"a": {"b": [1, "on", "*x", "", {"c": ["d", {}], "e": None}], "f": 1.5, "g": [], "h: i": True, "ü": "é\n"}}
-    data = render(Request("al2023", WANTED, kubelet_config=config))
+    data = render(UserDataRequest("al2023", WANTED, kubelet_config=config))
     assert booted(data)["kubelet"]["config"]["a"] == config["a"]
     assert json.dumps(booted(data))

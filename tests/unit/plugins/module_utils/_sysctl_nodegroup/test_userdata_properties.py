@@ -14,7 +14,7 @@ import pytest
 import yaml
 from ansible_collections.daytwo.aws.plugins.module_utils._sysctl_nodegroup import mime as envelope
 from ansible_collections.daytwo.aws.plugins.module_utils._sysctl_nodegroup import sysctls, userdata
-from ansible_collections.daytwo.aws.plugins.module_utils._sysctl_nodegroup.userdata import Request, render
+from ansible_collections.daytwo.aws.plugins.module_utils._sysctl_nodegroup.userdata import UserDataRequest, render
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._sysctl_nodegroup.test_userdata import (
     OWN_AMI,
     booted,
@@ -35,7 +35,7 @@ KNOWN = (
 )
 PATTERNS = st.one_of(
     st.sampled_from(KNOWN), st.from_regex(r"net\.[a-z0-9]{1,8}(\.[a-z0-9_]{0,6}[a-z0-9])?(\.\*)?", fullmatch=True)
-).filter(lambda one: sysctls.refusal(one, 34) is None)
+).filter(lambda one: sysctls.get_rejection_reason(one, 34) is None)
 LISTS = st.lists(PATTERNS, min_size=1, max_size=5, unique=True)
 WORDS = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs", "Zl", "Zp")), max_size=12)
 KEYS = st.from_regex(r"[a-z][A-Za-z0-9-]{0,10}", fullmatch=True)
@@ -94,12 +94,12 @@ def contents(data: bytes) -> list[tuple[bytes, bytes]]:
 @given(multiparts(with_node_configs=True), LISTS, LISTS, CONFIGS)
 def test_al2023(base: bytes, wanted: list[str], others: list[str], kubelet: dict[str, Any]) -> None:
     before = booted(base)
-    data = render(Request("al2023", wanted, base, kubelet_config=kubelet))
+    data = render(UserDataRequest("al2023", wanted, base, kubelet_config=kubelet))
     after = booted(data)
     config = dict(before.get("kubelet", {}).get("config", {}))
     theirs = config.pop("allowedUnsafeSysctls", [])
     ours = after["kubelet"]["config"].pop("allowedUnsafeSysctls")
-    assert ours == sysctls.merged(theirs, wanted)
+    assert ours == sysctls.merge_lists(theirs, wanted)
     assert (after["kubelet"].get("flags") or []) == (before.get("kubelet", {}).get("flags") or [])
     for key, value in config.items():
         if key not in kubelet:
@@ -108,21 +108,21 @@ def test_al2023(base: bytes, wanted: list[str], others: list[str], kubelet: dict
         if not isinstance(value, dict):
             assert after["kubelet"]["config"][key] == value
     assert contents(data)[:-1] == contents(base)  # their parts, byte by byte
-    again = Request("al2023", wanted, data, kubelet_config=kubelet)
+    again = UserDataRequest("al2023", wanted, data, kubelet_config=kubelet)
     assert render(again) == data
     # other sysctls later: nothing of the first remains
-    assert render(Request("al2023", others, data, kubelet_config=kubelet)) == render(
-        Request("al2023", others, base, kubelet_config=kubelet)
+    assert render(UserDataRequest("al2023", others, data, kubelet_config=kubelet)) == render(
+        UserDataRequest("al2023", others, base, kubelet_config=kubelet)
     )
 
 
 @settings(deadline=None, max_examples=40)
 @given(multiparts(with_node_configs=False), LISTS)
 def test_al2_with_an_ami_of_eks(base: bytes, wanted: list[str]) -> None:
-    data = render(Request("al2", wanted, base))
+    data = render(UserDataRequest("al2", wanted, base))
     assert contents(data)[:-1] == contents(base)
-    assert userdata.allowed("al2", data) == wanted
-    assert render(Request("al2", wanted, data)) == data
+    assert userdata.list_allowed_sysctls("al2", data) == wanted
+    assert render(UserDataRequest("al2", wanted, data)) == data
 
 
 FLAGS = st.lists(st.sampled_from(("--node-labels=a=b", "--max-pods=20", "--v=2", "--cert-dir=$HOME")), max_size=3)
@@ -149,16 +149,16 @@ def test_al2_with_an_ami_of_ones_own(
         base = b'MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary="B"\n\n--B\n'
         base += b"Content-Type: text/x-shellscript\nContent-Transfer-Encoding: base64\n\n"
         base += base64.encodebytes(text) + b"--B--\n"
-    data = render(Request("al2", wanted, base, OWN_AMI))
+    data = render(UserDataRequest("al2", wanted, base, OWN_AMI))
     edited = envelope.parse(data).parts[0].content.decode() if base64_ else scripts(data)[0]
-    expected = sysctls.merged(theirs or [], wanted)
+    expected = sysctls.merge_lists(theirs or [], wanted)
     ours = extra_args(edited)
     assert [one for one in ours if "sysctls" in one] == [f"--allowed-unsafe-sysctls={','.join(expected)}"]
     assert [one for one in ours if "sysctls" not in one] == [one for one in flags if "sysctls" not in one]
     note = [line for line in edited.splitlines() if not line.startswith("# daytwo.aws")]
     assert note[: len(script.decode().splitlines())] == script.decode().splitlines()
     assert note[-1] == "echo after"
-    assert render(Request("al2", wanted, data, OWN_AMI)) == data
+    assert render(UserDataRequest("al2", wanted, data, OWN_AMI)) == data
 
 
 TOML_KEYS = st.from_regex(r"[a-z][a-z0-9-]{0,8}", fullmatch=True)
@@ -195,14 +195,14 @@ def test_bottlerocket(base: str, wanted: list[str], others: list[str]) -> None:
     import tomllib
 
     before = tomllib.loads(base)
-    data = render(Request("bottlerocket", wanted, base.encode()))
+    data = render(UserDataRequest("bottlerocket", wanted, base.encode()))
     after = tomllib.loads(data.decode())
     kubernetes = before.setdefault("settings", {}).setdefault("kubernetes", {})
-    kubernetes["allowed-unsafe-sysctls"] = sysctls.merged(kubernetes.get("allowed-unsafe-sysctls", []), wanted)
+    kubernetes["allowed-unsafe-sysctls"] = sysctls.merge_lists(kubernetes.get("allowed-unsafe-sysctls", []), wanted)
     assert after == before
-    assert render(Request("bottlerocket", wanted, data)) == data
+    assert render(UserDataRequest("bottlerocket", wanted, data)) == data
     theirs = tomllib.loads(base).get("settings", {}).get("kubernetes", {}).get("allowed-unsafe-sysctls", [])
-    changed = render(Request("bottlerocket", others, data))
+    changed = render(UserDataRequest("bottlerocket", others, data))
     expected = copy.deepcopy(before)
-    expected["settings"]["kubernetes"]["allowed-unsafe-sysctls"] = sysctls.merged(theirs, others)
+    expected["settings"]["kubernetes"]["allowed-unsafe-sysctls"] = sysctls.merge_lists(theirs, others)
     assert tomllib.loads(changed.decode()) == expected

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Callable, Optional
 from urllib.parse import parse_qs, urlsplit
 
-from ansible_collections.daytwo.aws.plugins.module_utils._image.model import Bundle, Outcome
+from ansible_collections.daytwo.aws.plugins.module_utils._image.model import BlobOutcome, Bundle
 from ansible_collections.daytwo.aws.plugins.module_utils._image.plan import plan_load
 from ansible_collections.daytwo.aws.plugins.module_utils._image.staging import Staging
 from ansible_collections.daytwo.aws.plugins.module_utils._image.target import load_bundle
@@ -245,11 +245,11 @@ class Source:
         digest, number, length = transfer["digest"], transfer["number"], transfer["length"]
         answer = self.fault("send", transfer)
         if answer is not None:
-            return Outcome(**{"digest": digest, "done": False, "number": number, **answer}).to_dict()
+            return BlobOutcome(**{"digest": digest, "done": False, "number": number, **answer}).to_dict()
         data = content[digest][transfer["offset"] :][:length]
         assert len(data) == length
         etag = self.s3.put(transfer["url"], transfer["headers"], data)
-        return Outcome(digest, True, length, length, etag=etag, number=number).to_dict()
+        return BlobOutcome(digest, True, length, length, etag=etag, number=number).to_dict()
 
 
 @dataclass
@@ -269,7 +269,7 @@ class Target:
     def __call__(self, call: Mapping[str, Any]) -> dict[str, Any]:
         work, bundle = call["work"], Bundle.parse(call["bundle"])
         self.calls.append(work["phase"])
-        staging = Staging(str(self.root), f"loaded-{bundle.key()}")
+        staging = Staging(str(self.root), f"loaded-{bundle.compute_key()}")
         answer = self.fault(work["phase"], {})
         if answer is not None:
             return answer
@@ -295,11 +295,11 @@ class Target:
             "not_ahead": self.not_ahead,
         }
         needed = {digest for plan in result["plans"] for digest in plan["blobs"]}
-        with staging.in_use():
+        with staging.hold_lock():
             outcomes = [self._fetch(staging, entry) for entry in work["transfers"] if entry["digest"] in needed]
             result["outcomes"] = [outcome.to_dict() for outcome in outcomes]
             self.fault("fetched", {})
-            if not work["more"] and all(outcome.settled for outcome in outcomes):
+            if not work["more"] and all(outcome.is_final for outcome in outcomes):
                 result.update(load_bundle(bundle, self.engine, staging, nothing))
         cleaned = all(outcome["done"] for outcome in result["loaded"] or [{"done": False}])
         if cleaned:
@@ -309,7 +309,7 @@ class Target:
     def _plans(self, bundle: Bundle) -> list[dict[str, Any]]:
         plans = []
         for plan in plan_load(bundle, self.engine.facts("")):
-            step = plan.step()
+            step = plan.to_step()
             plans.append(
                 {
                     "name": plan.image.tag,
@@ -322,16 +322,16 @@ class Target:
             )
         return plans
 
-    def _fetch(self, staging: Staging, transfer: Mapping[str, Any]) -> Outcome:
+    def _fetch(self, staging: Staging, transfer: Mapping[str, Any]) -> BlobOutcome:
         digest = transfer["digest"]
         answer = self.fault("transfer", transfer)
         if answer is not None and "data" not in answer:
-            return Outcome(**{"digest": digest, "done": False, **answer})
+            return BlobOutcome(**{"digest": digest, "done": False, **answer})
         found = self.s3.get(transfer["url"])
         data = answer["data"] if answer else found.data
         assert transfer["length"] == len(found.data)
-        if staging.complete(digest):
-            return Outcome(digest, True, len(data))
+        if staging.is_complete(digest):
+            return BlobOutcome(digest, True, len(data))
         self.fetched.append(digest)
-        staging.path(digest).write_bytes(data)
-        return Outcome(digest, True, len(data), len(data), etag=found.etag)
+        staging.get_path(digest).write_bytes(data)
+        return BlobOutcome(digest, True, len(data), len(data), etag=found.etag)

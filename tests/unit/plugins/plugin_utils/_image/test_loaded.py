@@ -11,10 +11,10 @@ from typing import Any, Optional
 import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
 from ansible_collections.daytwo.aws.plugins.module_utils._image.model import Bundle, EngineFacts
-from ansible_collections.daytwo.aws.plugins.plugin_utils._image.absent import remove
-from ansible_collections.daytwo.aws.plugins.plugin_utils._image.flow import Progress
-from ansible_collections.daytwo.aws.plugins.plugin_utils._image.loaded import load
-from ansible_collections.daytwo.aws.plugins.plugin_utils._image.s3 import UNITS_AT_ONCE, BucketOptions, S3Path
+from ansible_collections.daytwo.aws.plugins.plugin_utils._image.absent import delete_blobs
+from ansible_collections.daytwo.aws.plugins.plugin_utils._image.flow import ProgressReporter
+from ansible_collections.daytwo.aws.plugins.plugin_utils._image.loaded import load_bundle
+from ansible_collections.daytwo.aws.plugins.plugin_utils._image.s3 import REQUESTS_PER_CALL, BucketOptions, S3BlobStore
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.builders import (
     TAG,
     FakeEngine,
@@ -45,8 +45,8 @@ def run(
     target: Target, *made: Made, has: Optional[EngineFacts] = None, check_mode: bool = False, diff: bool = False
 ) -> dict[str, Any]:
     bundle = Bundle(tuple(one.image for one in made or (V1,)))
-    path = S3Path(target.s3, BucketOptions(BUCKET))
-    result: dict[str, Any] = load(target, path, bundle, has, check_mode, diff, Progress(nothing))
+    path = S3BlobStore(target.s3, BucketOptions(BUCKET))
+    result: dict[str, Any] = load_bundle(target, path, bundle, has, check_mode, diff, ProgressReporter(nothing))
     assert target.s3.writes == []  # a target only reads
     assert not target.root.exists()  # nothing stays in the staging folder
     return result
@@ -330,7 +330,15 @@ def test_a_long_load_is_asked_for_until_it_is_done(target: Target) -> None:
     lines: list[str] = []
     state = {"state": "running", "doing": "docker unpacks layer x", "bytes_done": 5_000_000, "bytes_total": 9_000_000}
     target.fault = Faults("load", state, times=3)
-    load(target, S3Path(target.s3, BucketOptions(BUCKET)), V1.bundle, None, False, False, Progress(lines.append))
+    load_bundle(
+        target,
+        S3BlobStore(target.s3, BucketOptions(BUCKET)),
+        V1.bundle,
+        None,
+        False,
+        False,
+        ProgressReporter(lines.append),
+    )
     assert target.calls.count("load") == 4
     assert len([line for line in lines if line.startswith("docker unpacks layer x: 5.0 MB of 9.0 MB")]) == 3
 
@@ -368,7 +376,7 @@ def test_what_a_killed_run_left_is_removed_also_when_nothing_is_to_do(target: Ta
 
 
 def test_many_blobs_are_fetched_in_portions(target: Target) -> None:
-    many = make(*(str(number).encode() for number in range(UNITS_AT_ONCE + 10)), tag="registry.test/many:1")
+    many = make(*(str(number).encode() for number in range(REQUESTS_PER_CALL + 10)), tag="registry.test/many:1")
     target.s3.holds(many.content)
     assert status(run(target, many)) == {many.image.tag: "changed"}
     assert target.calls.count("load") == 2
@@ -408,17 +416,17 @@ def test_of_a_load_that_fails_its_own_words_are_enough(target: Target) -> None:
 
 def test_blobs_are_taken_out_of_the_bucket_and_check_mode_predicts_it(s3: FakeS3) -> None:
     del s3.objects[f"blobs/sha256/{TOP.partition(':')[2]}"]
-    path = S3Path(s3, BucketOptions(BUCKET))
+    path = S3BlobStore(s3, BucketOptions(BUCKET))
     kept = {key for key in s3.objects if f"sha256:{key.rpartition('/')[2]}" not in V1.content}
-    predicted = remove(path, V1.bundle, check_mode=True, diff=True)
+    predicted = delete_blobs(path, V1.bundle, check_mode=True, diff=True)
     assert s3.writes == []
-    done = remove(path, V1.bundle, check_mode=False, diff=True)
+    done = delete_blobs(path, V1.bundle, check_mode=False, diff=True)
     assert predicted == done
     assert set(s3.objects) == kept
     assert {blob["name"]: blob["status"] for blob in done["blobs"]} == {
         digest: "ok" if digest == TOP else "changed" for digest in V1.content
     }
-    assert not remove(path, V1.bundle, check_mode=False, diff=False)["changed"]
+    assert not delete_blobs(path, V1.bundle, check_mode=False, diff=False)["changed"]
 
 
 def test_one_blob_that_cannot_be_deleted_leaves_the_others_deleted(s3: FakeS3, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -430,7 +438,7 @@ def test_one_blob_that_cannot_be_deleted_leaves_the_others_deleted(s3: FakeS3, m
         return real(**parameters)
 
     monkeypatch.setattr(s3, "delete_object", delete)
-    result = remove(S3Path(s3, BucketOptions(BUCKET)), V1.bundle, check_mode=False, diff=False)
+    result = delete_blobs(S3BlobStore(s3, BucketOptions(BUCKET)), V1.bundle, check_mode=False, diff=False)
     assert (result["failed"], result["changed"]) == (True, True)
     assert [blob["name"] for blob in result["blobs"] if blob["status"] == "failed"] == [TOP]
     assert {step["target"] for step in result["steps"]} == V1.content.keys() - {TOP}

@@ -10,18 +10,23 @@ from typing import Any
 
 import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
-from ansible_collections.daytwo.aws.plugins.module_utils._image.model import Target
-from ansible_collections.daytwo.aws.plugins.module_utils._image.plan import needed_blobs
-from ansible_collections.daytwo.aws.plugins.plugin_utils._image.flow import Progress
-from ansible_collections.daytwo.aws.plugins.plugin_utils._image.offered import SaveOptions
-from ansible_collections.daytwo.aws.plugins.plugin_utils._image.pushed import authorize, offer, push_all, revoke
+from ansible_collections.daytwo.aws.plugins.module_utils._image.model import TransferTarget
+from ansible_collections.daytwo.aws.plugins.module_utils._image.plan import list_blob_needs
+from ansible_collections.daytwo.aws.plugins.plugin_utils._image.flow import ProgressReporter
+from ansible_collections.daytwo.aws.plugins.plugin_utils._image.pushed import (
+    authorize_push,
+    prepare_push,
+    push_all,
+    revoke_push,
+)
+from ansible_collections.daytwo.aws.plugins.plugin_utils._image.source_inspection import SaveOptions
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.builders import facts, make
 
 MADE = make(b"one", b"two")
 BUNDLE = MADE.bundle
 UNSIZED = MADE.unsized.to_dict()
-DIGESTS = [blob.digest for blob in BUNDLE.blobs()]
-PROGRESS = Progress(lambda line: None)
+DIGESTS = [blob.digest for blob in BUNDLE.list_blobs()]
+PROGRESS = ProgressReporter(lambda line: None)
 PLACE = {"host": "a", "address": "10.0.0.1", "port": 22, "from": "10.0.0.9", "digests": DIGESTS[:2]}
 PUSH = {"token": "0" * 32, "public_key": "ssh-ed25519 AAAA", "seconds": 900, "targets": {"a": PLACE}}
 GRANT = {"host": "a", "address": "10.0.0.1", "port": 22, "user": "root", "host_keys": ["k"], "digests": DIGESTS[:2]}
@@ -51,25 +56,25 @@ class Host:
 INSPECTED = {"bundle": BUNDLE.to_dict(), "estimates": {}, "leftover": False}
 
 
-def target(name: str, *has: Any) -> Target:
-    return Target(name, facts(*has), f"10.0.0.{len(name)}", 22)
+def target(name: str, *has: Any) -> TransferTarget:
+    return TransferTarget(name, facts(*has), f"10.0.0.{len(name)}", 22)
 
 
-def options(*targets: Target, check_mode: bool = False) -> SaveOptions:
+def options(*targets: TransferTarget, check_mode: bool = False) -> SaveOptions:
     return SaveOptions(False, targets, {}, check_mode, False)
 
 
 def offering(work: Mapping[str, Any]) -> Mapping[str, Any]:
     """As a host does it that plans by the same rules."""
-    targets = [Target.parse(entry, "targets") for entry in work["targets"]]
-    hosts = {name for need in needed_blobs(BUNDLE, targets) for name in need.hosts}
+    targets = [TransferTarget.parse(entry, "targets") for entry in work["targets"]]
+    hosts = {name for need in list_blob_needs(BUNDLE, targets) for name in need.hosts}
     key = "ssh-ed25519 AAAA" if hosts else None
     return {**INSPECTED, "public_key": key, "addresses": dict.fromkeys(hosts, "10.0.0.9")}
 
 
 def test_the_source_is_asked_for_a_key_for_those_that_lack_something() -> None:
     host = Host(offer=offering)
-    result = offer(host, options(target("a"), target("bb", MADE.stored(MADE.image.tag))), PROGRESS)
+    result = prepare_push(host, options(target("a"), target("bb", MADE.stored(MADE.image.tag))), PROGRESS)
     assert host.phases == ["offer"]
     assert host.asked[0]["token"] == result["push"]["token"]
     assert list(result["push"]["targets"]) == ["a"]
@@ -80,9 +85,9 @@ def test_the_source_is_asked_for_a_key_for_those_that_lack_something() -> None:
 
 def test_check_mode_says_the_same_and_asks_for_no_key() -> None:
     host = Host(offer=offering)
-    run = offer(host, options(target("a")), PROGRESS)
+    run = prepare_push(host, options(target("a")), PROGRESS)
     checked = Host(inspect=INSPECTED)
-    result = offer(checked, options(target("a"), check_mode=True), PROGRESS)
+    result = prepare_push(checked, options(target("a"), check_mode=True), PROGRESS)
     assert checked.phases == ["inspect"]
     assert result["push"] == {}
     assert (result["steps"], result["bytes_needed"]) == (run["steps"], run["bytes_needed"])
@@ -91,25 +96,25 @@ def test_check_mode_says_the_same_and_asks_for_no_key() -> None:
 @pytest.mark.parametrize("leftover", [False, True])
 def test_where_nobody_lacks_anything_nothing_is_pushed(leftover: bool) -> None:
     host = Host(offer=lambda work: {**offering(work), "leftover": leftover}, clean={})
-    result = offer(host, options(target("a", MADE.stored(MADE.image.tag))), PROGRESS)
+    result = prepare_push(host, options(target("a", MADE.stored(MADE.image.tag))), PROGRESS)
     assert (result["push"], result["changed"]) == ({}, False)
     assert host.phases == ["offer", *(["clean"] if leftover else [])]
 
 
 def test_scp_needs_to_know_its_targets() -> None:
     with pytest.raises(ImageError, match=r"targets: is empty"):
-        offer(Host(), options(), PROGRESS)
+        prepare_push(Host(), options(), PROGRESS)
 
 
 def test_a_target_permits_what_it_lacks_and_nothing_else() -> None:
     host = Host(authorize={"user": "root", "host_keys": ["k"]})
-    result = authorize(host, BUNDLE, PUSH, "a", None, False)
+    result = authorize_push(host, BUNDLE, PUSH, "a", None, False)
     (asked,) = host.asked
     assert (asked["public_key"], asked["addresses"], asked["port"]) == ("ssh-ed25519 AAAA", ["10.0.0.9"], 22)
     assert [blob["digest"] for blob in asked["blobs"]] == DIGESTS[:2]
     assert all(isinstance(blob["size"], int) for blob in asked["blobs"])
     assert result == {"changed": True, "grant": GRANT}
-    authorize(host, BUNDLE, PUSH, "a", "192.0.2.1", False)
+    authorize_push(host, BUNDLE, PUSH, "a", "192.0.2.1", False)
     assert host.asked[-1]["addresses"] == ["192.0.2.1"]
 
 
@@ -126,40 +131,44 @@ def test_a_permission_lasts_until_the_last_of_many_targets_has_its_turn(size: in
     """They are pushed to some at a time, each connection begins anew after it dropped, and docker writes meanwhile."""
     bundle = MADE.unsized
     config = bundle.images[0].config.digest
-    bundle = bundle.with_sizes({blob.digest: size if blob.digest == config else 0 for blob in bundle.blobs()})
+    bundle = bundle.fill_sizes({blob.digest: size if blob.digest == config else 0 for blob in bundle.list_blobs()})
 
     def large(work: Mapping[str, Any]) -> Mapping[str, Any]:
         # As docker, which estimates.
-        return {**offering(work), "estimates": {blob.digest: blob.size for blob in bundle.blobs()}, "bundle": UNSIZED}
+        return {
+            **offering(work),
+            "estimates": {blob.digest: blob.size for blob in bundle.list_blobs()},
+            "bundle": UNSIZED,
+        }
 
     host = Host(offer=large, authorize={"user": "root", "host_keys": ["k"]})
-    push = offer(host, options(*(target("a" * (number + 1)) for number in range(targets))), PROGRESS)["push"]
+    push = prepare_push(host, options(*(target("a" * (number + 1)) for number in range(targets))), PROGRESS)["push"]
     assert push["seconds"] == pytest.approx(seconds, abs=1)
-    authorize(host, BUNDLE, push, "a", None, False)
+    authorize_push(host, BUNDLE, push, "a", None, False)
     assert host.asked[-1]["expires"] == push["seconds"]
 
 
 def test_a_permission_lasts_longer_where_the_rate_is_limited() -> None:
     host = Host(offer=offering)
     limited = replace(options(target("a")), bandwidth_limit=1)
-    in_all = sum(blob.size or 0 for blob in BUNDLE.blobs())
-    assert offer(host, limited, PROGRESS)["push"]["seconds"] == 900 + in_all
+    in_all = sum(blob.size or 0 for blob in BUNDLE.list_blobs())
+    assert prepare_push(host, limited, PROGRESS)["push"]["seconds"] == 900 + in_all
 
 
 def test_a_target_that_lacks_nothing_is_not_asked() -> None:
     host = Host()
-    assert authorize(host, BUNDLE, PUSH, "b", None, False) == {"changed": False, "grant": None}
-    assert authorize(host, BUNDLE, {}, "a", None, False) == {"changed": False, "grant": None}
+    assert authorize_push(host, BUNDLE, PUSH, "b", None, False) == {"changed": False, "grant": None}
+    assert authorize_push(host, BUNDLE, {}, "a", None, False) == {"changed": False, "grant": None}
     assert host.asked == []
 
 
 def test_in_check_mode_nobody_is_asked() -> None:
     host = Host()
-    assert authorize(host, BUNDLE, PUSH, "a", None, True) == {"changed": True, "grant": None}
+    assert authorize_push(host, BUNDLE, PUSH, "a", None, True) == {"changed": True, "grant": None}
     pushed = push_all(host, BUNDLE, PUSH, [GRANT], True, PROGRESS)
     assert (pushed["changed"], pushed["targets"], pushed["bytes_carried"]) == (True, [], 0)
     assert push_all(host, BUNDLE, {}, [], True, PROGRESS)["changed"] is False
-    assert revoke(host, BUNDLE, PUSH, True) == {"changed": False}
+    assert revoke_push(host, BUNDLE, PUSH, True) == {"changed": False}
     assert host.asked == []
 
 
@@ -189,7 +198,7 @@ def test_what_was_pushed_is_told_for_each_target() -> None:
 def test_the_sizes_that_an_engine_told_meanwhile_are_counted() -> None:
     outcome = {"host": "a", "sent": 5, "error": None, "digests": DIGESTS[:1]}
     unsized = make(b"one", b"two", packed=False).unsized
-    digests = [blob.digest for blob in unsized.blobs()]
+    digests = [blob.digest for blob in unsized.list_blobs()]
     push = {**PUSH, "targets": {"a": {**PLACE, "digests": digests[:2]}}}
 
     def result(sizes: Mapping[str, int]) -> Mapping[str, Any]:
@@ -218,14 +227,14 @@ def test_without_a_permission_the_source_is_sent_home() -> None:
 
 def test_a_permission_is_taken_away_by_its_key() -> None:
     host = Host(revoke={"revoked": True, "busy": False, "left": None})
-    assert revoke(host, BUNDLE, PUSH, False) == {"changed": True}
+    assert revoke_push(host, BUNDLE, PUSH, False) == {"changed": True}
     assert host.asked[-1]["public_key"] == "ssh-ed25519 AAAA"
-    revoke(host, BUNDLE, {}, False)
+    revoke_push(host, BUNDLE, {}, False)
     assert host.asked[-1]["public_key"] is None
 
 
 def test_an_engine_that_still_unpacks_what_had_come_is_waited_for() -> None:
     answers = [(True, True, None), (False, True, None), (False, False, "Layers may be left")]
     host = Host(revoke=lambda work: dict(zip(("revoked", "busy", "left"), answers.pop(0))))
-    assert revoke(host, BUNDLE, PUSH, False) == {"changed": True, "warnings": ["Layers may be left"]}
+    assert revoke_push(host, BUNDLE, PUSH, False) == {"changed": True, "warnings": ["Layers may be left"]}
     assert (answers, host.phases) == ([], ["revoke"] * 3)

@@ -10,9 +10,14 @@ from urllib.parse import parse_qs, urlsplit
 import boto3
 import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
-from ansible_collections.daytwo.aws.plugins.module_utils._image.model import Blob, Outcome, hex_of
-from ansible_collections.daytwo.aws.plugins.module_utils._image.plan import Carry
-from ansible_collections.daytwo.aws.plugins.plugin_utils._image.s3 import UNITS_AT_ONCE, BucketOptions, S3Path, S3Upload
+from ansible_collections.daytwo.aws.plugins.module_utils._image.model import Blob, BlobOutcome, get_digest_hex
+from ansible_collections.daytwo.aws.plugins.module_utils._image.plan import BlobTransfer
+from ansible_collections.daytwo.aws.plugins.plugin_utils._image.s3 import (
+    REQUESTS_PER_CALL,
+    BucketOptions,
+    S3BlobStore,
+    S3Upload,
+)
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.builders import digest_of
 from ansible_collections.daytwo.aws.tests.unit.plugins.plugin_utils._image.cloud import (
     BUCKET,
@@ -29,7 +34,7 @@ from botocore.stub import Stubber
 DATA = b"0123456789" * 2 * MIB  # 20 MiB: four parts of 5 MiB
 BLOB = Blob(digest_of(DATA), len(DATA), "application/x-layer")
 SMALL = Blob(digest_of(b"small"), 5, "application/x-config")
-KEY = f"blobs/sha256/{hex_of(BLOB.digest)}"
+KEY = f"blobs/sha256/{get_digest_hex(BLOB.digest)}"
 REFERENCES = {BLOB.digest: "app:v1", SMALL.digest: "app:v1"}
 ALL_OPTIONS = BucketOptions(BUCKET, "team/images", "aws:kms", "key-1", "123456789012", 5 * MIB)
 
@@ -39,8 +44,8 @@ def real_client() -> Any:
     return boto3.client("s3", "eu-west-1", aws_access_key_id="AKIA", aws_secret_access_key="secret", config=settings)
 
 
-def path_of(s3: Any, **options: Any) -> S3Path:
-    return S3Path(s3, BucketOptions(**{"bucket": BUCKET, "part_size": 5 * MIB, **options}))
+def path_of(s3: Any, **options: Any) -> S3BlobStore:
+    return S3BlobStore(s3, BucketOptions(**{"bucket": BUCKET, "part_size": 5 * MIB, **options}))
 
 
 # -- what is signed
@@ -56,9 +61,9 @@ def test_s3_the_headers_for_the_host_are_those_that_the_signature_covers(
     request_of: str, options: BucketOptions
 ) -> None:
     """facts: S3: signatures are checked; a header that is signed and not sent, or the other way round, is refused."""
-    path = S3Path(real_client(), options)
+    path = S3BlobStore(real_client(), options)
     if request_of == "get":
-        transfer = path.download(BLOB, 20, "app:v1")
+        transfer = path.sign_download(BLOB, 20, "app:v1")
         url, headers = transfer["url"], transfer["headers"]
     elif request_of == "part":
         url, headers = path.sign_part(BLOB, "upload", 7)
@@ -70,11 +75,11 @@ def test_s3_the_headers_for_the_host_are_those_that_the_signature_covers(
     assert 60 <= int(query["X-Amz-Expires"]) <= 3600
     assert ("If-None-Match" in headers) == (request_of == "put")
     prefix = "team/images/" if options.prefix else ""
-    assert urlsplit(url).path.endswith(f"/{prefix}blobs/sha256/{hex_of(BLOB.digest)}")
+    assert urlsplit(url).path.endswith(f"/{prefix}blobs/sha256/{get_digest_hex(BLOB.digest)}")
     if request_of == "part":
         assert (query["uploadId"], query["partNumber"]) == ("upload", "7")
     if request_of in ("put", "replace"):
-        assert headers["x-amz-meta-sha256"] == hex_of(BLOB.digest)
+        assert headers["x-amz-meta-sha256"] == get_digest_hex(BLOB.digest)
         assert ("x-amz-server-side-encryption" in headers) == (options.sse is not None)
 
 
@@ -89,18 +94,18 @@ def test_s3_multipart_begins_with_encryption_and_the_checksum_of_our_own() -> No
                 "Bucket": BUCKET,
                 "ExpectedBucketOwner": "123456789012",
                 "Key": f"team/images/{KEY}",
-                "Metadata": {"sha256": hex_of(BLOB.digest)},
+                "Metadata": {"sha256": get_digest_hex(BLOB.digest)},
                 "ServerSideEncryption": "aws:kms",
                 "SSEKMSKeyId": "key-1",
             },
         )
-        assert S3Path(client, ALL_OPTIONS).begin(BLOB) == "u1"
+        assert S3BlobStore(client, ALL_OPTIONS).create_multipart_upload(BLOB) == "u1"
         stub.assert_no_pending_responses()
 
 
 @pytest.mark.parametrize(("prefix", "key"), [("", KEY), ("/", KEY), ("a", f"a/{KEY}"), ("/a/b/", f"a/b/{KEY}")])
 def test_keys_are_content_addressed_below_the_prefix(prefix: str, key: str) -> None:
-    assert path_of(FakeS3(), prefix=prefix).key_of(BLOB) == key
+    assert path_of(FakeS3(), prefix=prefix).get_key(BLOB) == key
 
 
 # -- what is there
@@ -108,10 +113,12 @@ def test_keys_are_content_addressed_below_the_prefix(prefix: str, key: str) -> N
 
 def test_present_is_what_a_head_tells() -> None:
     s3 = FakeS3().holds({BLOB.digest: DATA})
-    s3.keep(f"blobs/sha256/{hex_of(SMALL.digest)}", b"small", {}, {})
-    found = path_of(s3, expected_bucket_owner="123456789012").present([BLOB.digest, SMALL.digest, digest_of(b"gone")])
+    s3.keep(f"blobs/sha256/{get_digest_hex(SMALL.digest)}", b"small", {}, {})
+    found = path_of(s3, expected_bucket_owner="123456789012").find_objects(
+        [BLOB.digest, SMALL.digest, digest_of(b"gone")]
+    )
     assert {digest: (seen.size, seen.sha256) for digest, seen in found.items()} == {
-        BLOB.digest: (len(DATA), hex_of(BLOB.digest)),
+        BLOB.digest: (len(DATA), get_digest_hex(BLOB.digest)),
         SMALL.digest: (5, None),
     }
     assert {(call["Bucket"], call["ExpectedBucketOwner"]) for name, call in s3.calls} == {(BUCKET, "123456789012")}
@@ -119,10 +126,10 @@ def test_present_is_what_a_head_tells() -> None:
 
 def test_an_object_that_was_put_again_is_another_version_even_with_the_same_entity_tag() -> None:
     s3 = FakeS3().holds({BLOB.digest: DATA})
-    first = path_of(s3).present([BLOB.digest])[BLOB.digest]
+    first = path_of(s3).find_objects([BLOB.digest])[BLOB.digest]
     s3.at(BLOB.digest).modified = NEW_YEAR.replace(hour=5)
     assert first.etag.startswith(s3.at(BLOB.digest).etag)
-    assert path_of(s3).present([BLOB.digest])[BLOB.digest].etag != first.etag
+    assert path_of(s3).find_objects([BLOB.digest])[BLOB.digest].etag != first.etag
 
 
 @pytest.mark.parametrize(
@@ -147,37 +154,37 @@ def test_bad_buckets_and_credentials_are_told_with_the_way_out(method: str, erro
     s3.refuse[method] = error
     path = path_of(s3, expected_bucket_owner="123456789012")
     if method == "head_object" and getattr(error, "response", {}).get("Error", {}).get("Code") == "404":
-        assert path.present([BLOB.digest]) == {}
+        assert path.find_objects([BLOB.digest]) == {}
         return
     with pytest.raises(ImageError, match=f"bucket: cannot (list|read) s3://{BUCKET}: ") as caught:
-        path.check() if method == "list_objects_v2" else path.present([BLOB.digest])
+        path.check() if method == "list_objects_v2" else path.find_objects([BLOB.digest])
     assert words in str(caught.value)
 
 
 # -- uploads
 
 
-def upload(s3: FakeS3, *carries: Carry, **options: Any) -> S3Upload:
-    return path_of(s3, **options).upload(carries, REFERENCES)
+def upload(s3: FakeS3, *carries: BlobTransfer, **options: Any) -> S3Upload:
+    return path_of(s3, **options).make_upload(carries, REFERENCES)
 
 
-PUT = Carry(BLOB, "put", "")
-PUT_SMALL = Carry(SMALL, "put", "")
+PUT = BlobTransfer(BLOB, "put", "")
+PUT_SMALL = BlobTransfer(SMALL, "put", "")
 
 
-def send(s3: FakeS3, session: S3Upload, transfers: list[dict[str, Any]]) -> list[Outcome]:
+def send(s3: FakeS3, session: S3Upload, transfers: list[dict[str, Any]]) -> list[BlobOutcome]:
     """What a host that does everything answers; the caller records it."""
     content = {BLOB.digest: DATA, SMALL.digest: b"small"}
     outcomes = []
     for one in transfers:
         data = content[one["digest"]][one["offset"] :][: one["length"]]
         etag = s3.put(one["url"], one["headers"], data)
-        outcomes.append(Outcome(one["digest"], True, len(data), len(data), etag=etag, number=one["number"]))
+        outcomes.append(BlobOutcome(one["digest"], True, len(data), len(data), etag=etag, number=one["number"]))
     return outcomes
 
 
 def run(s3: FakeS3, session: S3Upload) -> None:
-    while transfers := session.next():
+    while transfers := session.sign_next():
         for outcome in send(s3, session, transfers):
             session.record(outcome)
     session.close()
@@ -186,7 +193,7 @@ def run(s3: FakeS3, session: S3Upload) -> None:
 def test_a_small_blob_is_one_request_and_a_large_one_a_multipart_upload() -> None:
     s3 = FakeS3()
     session = upload(s3, PUT_SMALL, PUT, sse="AES256")
-    transfers = session.next()
+    transfers = session.sign_next()
     assert [(one["digest"], one["number"], one["offset"], one["length"]) for one in transfers] == [
         (SMALL.digest, 0, 0, 5),
         *((BLOB.digest, number, (number - 1) * 5 * MIB, 5 * MIB) for number in (1, 2, 3, 4)),
@@ -197,7 +204,7 @@ def test_a_small_blob_is_one_request_and_a_large_one_a_multipart_upload() -> Non
     assert session.errors == {}
     assert session.bytes_done == len(DATA) + 5
     for blob, data in ((SMALL, b"small"), (BLOB, DATA)):
-        assert (s3.at(blob.digest).data, s3.at(blob.digest).metadata) == (data, {"sha256": hex_of(blob.digest)})
+        assert (s3.at(blob.digest).data, s3.at(blob.digest).metadata) == (data, {"sha256": get_digest_hex(blob.digest)})
     assert s3.at(BLOB.digest).kept == {"ServerSideEncryption": "AES256"}
     assert s3.uploads == {}
     assert s3.writes.count("create_multipart_upload") == 1
@@ -207,7 +214,7 @@ def test_a_small_blob_is_one_request_and_a_large_one_a_multipart_upload() -> Non
 def test_parts_are_listed_by_number_however_they_arrive(order: tuple[int, ...]) -> None:
     s3 = FakeS3()
     session = upload(s3, PUT)
-    outcomes = send(s3, session, session.next())
+    outcomes = send(s3, session, session.sign_next())
     for number in order:
         assert session.stored == []
         session.record(outcomes[number])
@@ -218,54 +225,54 @@ def test_parts_are_listed_by_number_however_they_arrive(order: tuple[int, ...]) 
 def test_requests_are_handed_out_in_bounded_portions() -> None:
     s3 = FakeS3()
     big = Blob(BLOB.digest, 100 * 5 * MIB, "")
-    session = upload(s3, Carry(big, "put", ""))
-    first = session.next()
-    assert [one["number"] for one in first] == list(range(1, UNITS_AT_ONCE + 1))
+    session = upload(s3, BlobTransfer(big, "put", ""))
+    first = session.sign_next()
+    assert [one["number"] for one in first] == list(range(1, REQUESTS_PER_CALL + 1))
     for one in first[:10]:
-        session.record(Outcome(one["digest"], True, etag='"x"', number=one["number"]))
-    assert [one["number"] for one in session.next()] == list(range(11, 11 + UNITS_AT_ONCE))
+        session.record(BlobOutcome(one["digest"], True, etag='"x"', number=one["number"]))
+    assert [one["number"] for one in session.sign_next()] == list(range(11, 11 + REQUESTS_PER_CALL))
 
 
 def test_what_a_host_had_no_time_for_is_handed_out_again() -> None:
     s3 = FakeS3()
     session = upload(s3, PUT)
-    first = session.next()
+    first = session.sign_next()
     done = send(s3, session, first[:1])[0]
     session.record(done)
     for one in first[1:]:
-        session.record(Outcome(one["digest"], False, number=one["number"]))
-    again = session.next()
+        session.record(BlobOutcome(one["digest"], False, number=one["number"]))
+    again = session.sign_next()
     assert [one["number"] for one in again] == [2, 3, 4]
     assert {one["url"] for one in again}.isdisjoint(one["url"] for one in first)  # signed late, and anew
     run(s3, session)
     assert session.stored == [BLOB.digest]
 
 
-def expired(one: dict[str, Any]) -> Outcome:
-    return Outcome(one["digest"], False, error="403: the URL has expired", expired=True, number=one["number"])
+def expired(one: dict[str, Any]) -> BlobOutcome:
+    return BlobOutcome(one["digest"], False, error="403: the URL has expired", expired=True, number=one["number"])
 
 
 def test_s3_urls_that_expired_are_signed_again() -> None:
     """facts: S3: a presigned URL dies with its time. All parts of one slice may find theirs dead at once."""
     s3 = FakeS3()
-    big = Carry(Blob(BLOB.digest, 12 * 5 * MIB, ""), "put", "")
+    big = BlobTransfer(Blob(BLOB.digest, 12 * 5 * MIB, ""), "put", "")
     for carry in (PUT_SMALL, big):
         session = upload(s3, carry)
-        first = session.next()
+        first = session.sign_next()
         for one in first:
             session.record(expired(one))
-        again = session.next()
+        again = session.sign_next()
         assert [one["number"] for one in again] == [one["number"] for one in first]
         assert {one["url"] for one in again}.isdisjoint(one["url"] for one in first)
         assert session.errors == {}
 
 
 @pytest.mark.parametrize("carry", [PUT_SMALL, PUT], ids=["whole", "parts"])
-def test_signing_again_is_bounded(carry: Carry) -> None:
+def test_signing_again_is_bounded(carry: BlobTransfer) -> None:
     """facts: S3: a presigned URL dies with the credentials that signed it; then signing again helps nothing."""
     session = upload(FakeS3(), carry)
     for _attempt in range(20):
-        transfers = session.next()
+        transfers = session.sign_next()
         if not transfers:
             break
         for one in transfers:
@@ -278,9 +285,9 @@ def test_signing_again_is_bounded(carry: Carry) -> None:
 def test_a_part_that_fails_never_leads_to_an_object_of_the_other_parts(failing: int) -> None:
     s3 = FakeS3()
     session = upload(s3, PUT, PUT_SMALL)
-    transfers = session.next()
+    transfers = session.sign_next()
     outcomes = send(s3, session, transfers)
-    outcomes[failing] = Outcome(BLOB.digest, False, error="the registry broke off", number=failing + 1)
+    outcomes[failing] = BlobOutcome(BLOB.digest, False, error="the registry broke off", number=failing + 1)
     for outcome in outcomes:
         session.record(outcome)
     run(s3, session)
@@ -293,7 +300,7 @@ def test_a_part_that_fails_never_leads_to_an_object_of_the_other_parts(failing: 
 def test_incomplete_uploads_are_aborted_at_the_end() -> None:
     s3 = FakeS3()
     session = upload(s3, PUT)
-    session.next()
+    session.sign_next()
     assert len(s3.uploads) == 1
     session.close()
     assert s3.uploads == {}
@@ -313,7 +320,7 @@ def test_incomplete_uploads_are_aborted_at_the_end() -> None:
 def test_somebody_who_was_first_with_the_same_blob_is_no_error(code: str, there: bool, stored: bool) -> None:
     s3 = FakeS3()
     session = upload(s3, PUT)
-    outcomes = send(s3, session, session.next())
+    outcomes = send(s3, session, session.sign_next())
     if there:
         s3.holds({BLOB.digest: DATA})
     s3.refuse["complete_multipart_upload"] = refusal(code, "CompleteMultipartUpload")
@@ -328,7 +335,7 @@ def test_s3_conditional_put_412_counts_as_stored_and_the_object_stays() -> None:
     """facts: S3: If-None-Match works on a single PUT and on the completion of a multipart upload."""
     s3 = FakeS3()
     session = upload(s3, PUT_SMALL, PUT)
-    transfers = session.next()
+    transfers = session.sign_next()
     s3.holds({BLOB.digest: DATA, SMALL.digest: b"small"})
     before = dict(s3.objects)
     for outcome in send(s3, session, transfers):
@@ -340,7 +347,7 @@ def test_s3_conditional_put_412_counts_as_stored_and_the_object_stays() -> None:
 @pytest.mark.parametrize("blob", [SMALL, BLOB], ids=["whole", "parts"])
 def test_a_damaged_object_is_replaced_without_a_condition(blob: Blob) -> None:
     s3 = FakeS3().holds({SMALL.digest: b"smalL", BLOB.digest: DATA[:-1] + b"x"})
-    session = upload(s3, Carry(blob, "replace", ""))
+    session = upload(s3, BlobTransfer(blob, "replace", ""))
     run(s3, session)
     assert session.stored == [blob.digest]
     assert digest_of(s3.at(blob.digest).data) == blob.digest
@@ -349,8 +356,8 @@ def test_a_damaged_object_is_replaced_without_a_condition(blob: Blob) -> None:
 def test_a_replacement_that_somebody_took_away_is_an_error() -> None:
     """The damaged object is still there, and looks like the right one."""
     s3 = FakeS3().holds({BLOB.digest: DATA[:-1] + b"x"})
-    session = upload(s3, Carry(BLOB, "replace", ""))
-    outcomes = send(s3, session, session.next())
+    session = upload(s3, BlobTransfer(BLOB, "replace", ""))
+    outcomes = send(s3, session, session.sign_next())
     s3.uploads.clear()
     for outcome in outcomes:
         session.record(outcome)
@@ -366,7 +373,7 @@ def test_a_url_that_cannot_be_signed_is_told(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(s3, "generate_presigned_url", refuse)
     with pytest.raises(ImageError, match=r"cannot sign a URL for .* has no AWS credentials"):
-        path_of(s3).download(BLOB, 5, "app:v1")
+        path_of(s3).sign_download(BLOB, 5, "app:v1")
 
 
 # -- what killed runs left
@@ -376,7 +383,11 @@ def test_s3_incomplete_uploads_of_blobs_that_are_there_are_aborted() -> None:
     """facts: S3: abort incomplete multipart uploads. Those of other blobs may be another run's at work."""
     s3 = FakeS3().holds({BLOB.digest: DATA})
     superseded = {left(s3, KEY) for number in range(5)}
-    kept = {left(s3, f"blobs/sha256/{hex_of(SMALL.digest)}"), left(s3, "blobs/sha256/" + "0" * 64), left(s3, "other")}
+    kept = {
+        left(s3, f"blobs/sha256/{get_digest_hex(SMALL.digest)}"),
+        left(s3, "blobs/sha256/" + "0" * 64),
+        left(s3, "other"),
+    }
     assert path_of(s3).abort_superseded([BLOB.digest, SMALL.digest]) == len(superseded)
     assert set(s3.uploads) == kept
     assert path_of(s3).abort_superseded([]) == 0

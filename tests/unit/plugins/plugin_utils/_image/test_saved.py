@@ -11,12 +11,12 @@ from typing import Any, Optional
 import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._image.engine import SENDING
 from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
-from ansible_collections.daytwo.aws.plugins.module_utils._image.model import Bundle, Target
+from ansible_collections.daytwo.aws.plugins.module_utils._image.model import Bundle, TransferTarget
 from ansible_collections.daytwo.aws.plugins.plugin_utils._image import flow
-from ansible_collections.daytwo.aws.plugins.plugin_utils._image.flow import Progress
-from ansible_collections.daytwo.aws.plugins.plugin_utils._image.offered import SaveOptions
-from ansible_collections.daytwo.aws.plugins.plugin_utils._image.s3 import BucketOptions, S3Path
-from ansible_collections.daytwo.aws.plugins.plugin_utils._image.saved import save
+from ansible_collections.daytwo.aws.plugins.plugin_utils._image.flow import ProgressReporter
+from ansible_collections.daytwo.aws.plugins.plugin_utils._image.s3 import BucketOptions, S3BlobStore
+from ansible_collections.daytwo.aws.plugins.plugin_utils._image.saved import save_bundle
+from ansible_collections.daytwo.aws.plugins.plugin_utils._image.source_inspection import SaveOptions
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.builders import (
     ZSTD,
     Made,
@@ -42,22 +42,22 @@ ENGINE = make(BIG, b"top", tag="app:v1", packed=False)
 
 def run(
     source: Source,
-    *targets: Target,
+    *targets: TransferTarget,
     check_mode: bool = False,
     corrupt: Optional[Mapping[str, Optional[str]]] = None,
     diff: bool = False,
 ) -> dict[str, Any]:
     options = SaveOptions(source.from_engine, targets, corrupt or {}, check_mode, diff)
-    path = S3Path(source.s3, BucketOptions(BUCKET, part_size=5 * MIB))
-    result: dict[str, Any] = save(source, lambda: path, options, Progress(nothing))
+    path = S3BlobStore(source.s3, BucketOptions(BUCKET, part_size=5 * MIB))
+    result: dict[str, Any] = save_bundle(source, lambda: path, options, ProgressReporter(nothing))
     return result
 
 
 DIED = {"state": "died", "error": "the process was killed"}
 
 
-def target(name: str, *has: Made, **free: int) -> Target:
-    return Target(name, facts(*(made.stored(made.image.tag) for made in has), **free))
+def target(name: str, *has: Made, **free: int) -> TransferTarget:
+    return TransferTarget(name, facts(*(made.stored(made.image.tag) for made in has), **free))
 
 
 def blobs(*made: Made) -> set[str]:
@@ -156,7 +156,7 @@ def failing(digest: str, **answer: Any) -> Any:
 
 @pytest.mark.parametrize("number", range(4))
 def test_one_blob_that_fails_leaves_the_others(number: int) -> None:
-    broken = V1.image.blobs()[number].digest
+    broken = V1.image.list_blobs()[number].digest
     s3 = FakeS3()
     result = run(Source(s3, (V1,), fault=failing(broken, error="the registry broke off")), target("a"))
     assert (result["failed"], result["changed"]) == (True, True)
@@ -227,8 +227,8 @@ def test_a_damaged_object_is_put_again_once(from_engine: bool, etag: Optional[st
     s3 = FakeS3().holds(made.content)
     bad = made.image.layers[1].blob.digest
     s3.at(bad).data = b"x" * len(made.content[bad])
-    path = S3Path(s3, BucketOptions(BUCKET))
-    known = path.present([bad])[bad].etag if etag == "the object's" else etag
+    path = S3BlobStore(s3, BucketOptions(BUCKET))
+    known = path.find_objects([bad])[bad].etag if etag == "the object's" else etag
     s3.calls.clear()
     result = run(Source(s3, (made,), from_engine), target("a"), corrupt={bad: known})
     assert result["changed"] is replaced
@@ -269,7 +269,7 @@ def test_nothing_is_carried_for_targets_that_cannot_take_it() -> None:
 
 def test_a_target_of_another_platform_is_refused_before_anything_is_carried_for_it() -> None:
     s3, made = FakeS3(), ENGINE
-    arm = Target("arm", replace(facts(), platform="linux/arm64"))
+    arm = TransferTarget("arm", replace(facts(), platform="linux/arm64"))
     result = run(Source(s3, (made,), from_engine=True), arm)
     assert (result["changed"], s3.objects) == (False, {})
     assert "is for linux/amd64, and docker on this host runs linux/arm64" in result["refused"]["arm"]
@@ -281,7 +281,7 @@ def test_when_all_targets_are_refused_nothing_is_carried_and_without_targets_eve
     zstd = make(b"x", media_type=ZSTD)
     s3 = FakeS3()
     had = target("old")
-    refused = run(Source(s3, (zstd,)), Target(had.host, facts(zstd=False)))
+    refused = run(Source(s3, (zstd,)), TransferTarget(had.host, facts(zstd=False)))
     assert (refused["changed"], list(refused["refused"]), s3.objects) == (False, ["old"], {})
     assert run(Source(s3, (zstd,)))["changed"]
     assert len(s3.objects) == 3
@@ -336,8 +336,10 @@ def test_a_person_sees_how_far_a_part_is() -> None:
         {"state": "running", "doing": SENDING, "bytes_done": 3_000_000, "bytes_total": 11_534_389},
     ]
     source = Source(FakeS3(), (V1,), fault=lambda phase, _: states.pop(0) if phase == "job" and states else None)
-    path = S3Path(source.s3, BucketOptions(BUCKET, part_size=5 * MIB))
-    save(source, lambda: path, SaveOptions(False, (target("a"),), {}, False, False), Progress(lines.append))
+    path = S3BlobStore(source.s3, BucketOptions(BUCKET, part_size=5 * MIB))
+    save_bundle(
+        source, lambda: path, SaveOptions(False, (target("a"),), {}, False, False), ProgressReporter(lines.append)
+    )
     assert [line.partition(" of ")[0] for line in lines] == [
         "waiting for an earlier run: 0.0 kB",
         "to s3://images/: 3.0 MB",
@@ -396,10 +398,10 @@ def test_a_person_sees_bytes_rate_and_rest(monkeypatch: pytest.MonkeyPatch) -> N
     lines: list[str] = []
     seconds = iter((1.0, 2.0, 3.0))
     monkeypatch.setattr(flow.time, "monotonic", lambda: next(seconds))
-    progress = Progress(lines.append, started=0.0)
-    progress.line("to s3://images/", 2_000_000, 6_000_000)
-    progress.line("to s3://images/", 0, 6_000_000)
-    progress.line("to s3://images/", 500, 0)
+    progress = ProgressReporter(lines.append, started=0.0)
+    progress.report_bytes("to s3://images/", 2_000_000, 6_000_000)
+    progress.report_bytes("to s3://images/", 0, 6_000_000)
+    progress.report_bytes("to s3://images/", 500, 0)
     assert lines == [
         "to s3://images/: 2.0 MB of 6.0 MB, 2.0 MB/s, 2 s left",
         "to s3://images/: 0.0 kB of 6.0 MB, 0.0 MB/s",

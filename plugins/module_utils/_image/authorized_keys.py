@@ -23,23 +23,23 @@ from typing import Optional
 
 from . import receiver
 from .errors import ImageError
-from .run import Run
-from .staging import Staging, private_opener
+from .run_command import RunCommand
+from .staging import Staging, open_private
 
-_MARK = "daytwo-image-transfer"
-_GRANT, _WITHDRAWN = "grant-", "withdrawn-"
+_KEY_COMMENT = "daytwo-image-transfer"
+_AUTHORIZATION, _WITHDRAWN = "grant-", "withdrawn-"
 # Whoever pushes looks for its permission with each piece that comes.
-_SENT_OFF_SECONDS = 2.0
+_DISCONNECT_SECONDS = 2.0
 _PUBLIC_KEY = re.compile(r"ssh-ed25519 [A-Za-z0-9+/]+={0,2}")
 # One line of ours. "made": there was no file before.
-_LINE = re.compile(
+_KEY_LINE = re.compile(
     rb"restrict,.* (?P<key>ssh-ed25519 [A-Za-z0-9+/]+={0,2}) "
-    + _MARK.encode()
+    + _KEY_COMMENT.encode()
     + rb" (?P<name>\S+) (?P<expires>[0-9]+)(?P<made> made)?"
 )
 
 
-def authorize(
+def authorize_key(
     staging: Staging,
     public_key: str,
     addresses: Sequence[str],
@@ -56,13 +56,13 @@ def authorize(
     if not addresses or not all(map(_is_address, addresses)):
         raise ImageError(f"from: {list(addresses)!r} must be IP addresses of the source, as this host sees them.")
     expires = time.time() + seconds
-    script, grant = staging.folder / "receive.py", _grant(staging, public_key)
+    script, grant = staging.directory / "receive.py", _get_authorization_path(staging, public_key)
     command = f"{shlex.quote(sys.executable)} -I -B {shlex.quote(str(script))} {grant.name}"
     if '"' in command or not command.isprintable():
         raise ImageError(
             f"staging_dir: {str(staging.root)!r} may not contain quotation marks or control characters with scp."
         )
-    with staging.in_use():
+    with staging.hold_lock():
         _write(script, inspect.getsource(receiver).encode())
         _write(grant, json.dumps({"expires": expires, "sizes": dict(sizes)}).encode())
         options = [
@@ -72,62 +72,62 @@ def authorize(
             f'from="{",".join(addresses)}"',
             f'command="{command}"',
         ]
-        line = f"{','.join(options)} {public_key} {_MARK} {staging.folder.name} {int(expires)}"
-        _edit(home, staging.folder.name, public_key, line)
+        line = f"{','.join(options)} {public_key} {_KEY_COMMENT} {staging.directory.name} {int(expires)}"
+        _edit_authorized_keys(home, staging.directory.name, public_key, line)
 
 
-def revoke(staging: Staging, public_key: Optional[str], home: Optional[Path] = None) -> bool:
+def revoke_key(staging: Staging, public_key: Optional[str], home: Optional[Path] = None) -> bool:
     """Takes a permission away again, and every one of ours that has expired. Whether there was one.
 
     Without a key, every permission for this folder. Blobs that have not all come go too, for then no load follows.
     """
-    revoked = withdraw(staging, public_key, home)
-    forget(staging, public_key, home)
+    revoked = withdraw_key(staging, public_key, home)
+    remove_withdrawn(staging, public_key, home)
     return revoked
 
 
-def withdraw(staging: Staging, public_key: Optional[str], home: Optional[Path] = None) -> bool:
+def withdraw_key(staging: Staging, public_key: Optional[str], home: Optional[Path] = None) -> bool:
     """Ends the permission, also for whoever is at it."""
-    withdrawn = _edit(home, staging.folder.name, public_key)
-    for grant in list(staging.folder.glob(_grants(staging, public_key))):
+    withdrawn = _edit_authorized_keys(home, staging.directory.name, public_key)
+    for grant in list(staging.directory.glob(_get_authorization_pattern(staging, public_key))):
         with suppress(FileNotFoundError):
             grant.rename(grant.with_name(_WITHDRAWN + grant.name))
     return withdrawn
 
 
-def forget(staging: Staging, public_key: Optional[str], home: Optional[Path] = None) -> None:
+def remove_withdrawn(staging: Staging, public_key: Optional[str], home: Optional[Path] = None) -> None:
     """Removes what a permission that was withdrawn has left."""
-    for grant in list(staging.folder.glob(_WITHDRAWN + _grants(staging, public_key))):
+    for grant in list(staging.directory.glob(_WITHDRAWN + _get_authorization_pattern(staging, public_key))):
         with suppress(FileNotFoundError):
             sizes = json.loads(grant.read_bytes())["sizes"]
             grant.unlink()
-            if not all(staging.complete(f"sha256:{name}") for name in sizes):
-                remove(staging, home)
+            if not all(staging.is_complete(f"sha256:{name}") for name in sizes):
+                remove_staging(staging, home)
 
 
-def remove(staging: Staging, home: Optional[Path] = None, loaded: bool = False) -> bool:
+def remove_staging(staging: Staging, home: Optional[Path] = None, loaded: bool = False) -> bool:
     """Removes the folder, unless another run has a permission to push into it: then that run will.
 
     C(loaded): the engine has the images. Then no permission to push them serves any more, and those of runs that were
     killed go with the folder, since nobody else will take them away; whoever still pushes for them is sent off.
     """
-    found = [_LINE.fullmatch(line) for line in _lines(authorized_keys(home))]
-    name = staging.folder.name.encode()
-    if any(line and line["name"] == name and not _expired(line) for line in found):
+    found = [_KEY_LINE.fullmatch(line) for line in _read_lines(get_authorized_keys_path(home))]
+    name = staging.directory.name.encode()
+    if any(line and line["name"] == name and not _is_expired(line) for line in found):
         if not loaded:
             return False
-        _edit(home, staging.folder.name, None)
+        _edit_authorized_keys(home, staging.directory.name, None)
     removed = staging.remove()
     if loaded and not removed:
-        for grant in staging.folder.glob(_grants(staging, None)):
+        for grant in staging.directory.glob(_get_authorization_pattern(staging, None)):
             grant.unlink(missing_ok=True)
-        end = time.monotonic() + _SENT_OFF_SECONDS
+        end = time.monotonic() + _DISCONNECT_SECONDS
         while staging.exists() and not (removed := staging.remove()) and time.monotonic() < end:
             time.sleep(0.05)
     return removed
 
 
-def host_keys(port: int, run: Run) -> list[str]:
+def scan_host_keys(port: int, run: RunCommand) -> list[str]:
     """This host's own SSH keys, asked over its own loopback: whoever is told by the controller can trust them.
 
     C(port) is where the source reaches this host. Where that is a forwarded one, nothing listens there: then the port
@@ -152,7 +152,7 @@ def host_keys(port: int, run: Run) -> list[str]:
     )
 
 
-def user() -> str:
+def get_user() -> str:
     """Whose authorized_keys it is. By the process, as sshd sees it: after su, the environment may name another one."""
     return pwd.getpwuid(os.geteuid()).pw_name
 
@@ -166,22 +166,22 @@ def _is_address(text: str) -> bool:
     return "%" not in text
 
 
-def _grant(staging: Staging, public_key: str) -> Path:
+def _get_authorization_path(staging: Staging, public_key: str) -> Path:
     """Two runs that push into one folder at once have a key each, and a permission each."""
-    return staging.folder / f"{_GRANT}{hashlib.sha256(public_key.encode()).hexdigest()[:16]}.json"
+    return staging.directory / f"{_AUTHORIZATION}{hashlib.sha256(public_key.encode()).hexdigest()[:16]}.json"
 
 
-def _grants(staging: Staging, public_key: Optional[str]) -> str:
+def _get_authorization_pattern(staging: Staging, public_key: Optional[str]) -> str:
     """A pattern for the permission of this key, or without one for all of the folder."""
-    return _grant(staging, public_key).name if public_key else f"{_GRANT}*"
+    return _get_authorization_path(staging, public_key).name if public_key else f"{_AUTHORIZATION}*"
 
 
-def authorized_keys(home: Optional[Path] = None) -> Path:
+def get_authorized_keys_path(home: Optional[Path] = None) -> Path:
     """The file itself, where the usual place is a link."""
     return ((home or Path(pwd.getpwuid(os.geteuid()).pw_dir)) / ".ssh" / "authorized_keys").resolve()
 
 
-def _lines(path: Path) -> list[bytes]:
+def _read_lines(path: Path) -> list[bytes]:
     """By newlines alone, in bytes: what others have written is theirs, whatever it is."""
     try:
         return path.read_bytes().split(b"\n")
@@ -189,30 +189,32 @@ def _lines(path: Path) -> list[bytes]:
         return [b""]
 
 
-def _expired(line: re.Match[bytes]) -> bool:
+def _is_expired(line: re.Match[bytes]) -> bool:
     return int(line["expires"]) < time.time()
 
 
-def _edit(home: Optional[Path], name: str, public_key: Optional[str], line: Optional[str] = None) -> bool:
+def _edit_authorized_keys(
+    home: Optional[Path], name: str, public_key: Optional[str], line: Optional[str] = None
+) -> bool:
     """Takes away what this run has added, and what of ours has expired; adds a line. By rename: nobody is locked out by
     half a file."""
-    path = authorized_keys(home)
+    path = get_authorized_keys_path(home)
     folder = (home or Path(pwd.getpwuid(os.geteuid()).pw_dir)) / ".ssh"
 
     def goes(text: bytes) -> bool:
-        found = _LINE.fullmatch(text)
+        found = _KEY_LINE.fullmatch(text)
         if not found:
             return False
         mine = found["name"] == name.encode() and public_key in (None, found["key"].decode())
-        return mine or _expired(found)
+        return mine or _is_expired(found)
 
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
         lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            before = _lines(path)
-            made = not path.exists() or any(found and found["made"] for found in map(_LINE.fullmatch, before))
+            before = _read_lines(path)
+            made = not path.exists() or any(found and found["made"] for found in map(_KEY_LINE.fullmatch, before))
             after = [text for text in before if not goes(text)]
             if line:
                 # Before the newline that ends the file; where there is none, it is not missed afterwards either.
@@ -231,7 +233,7 @@ def _edit(home: Optional[Path], name: str, public_key: Optional[str], line: Opti
 
 
 def _replace(path: Path, content: bytes) -> None:
-    new = path.with_name(f".{_MARK}.new")
+    new = path.with_name(f".{_KEY_COMMENT}.new")
     try:
         _write(new, content)
         with suppress(FileNotFoundError):
@@ -244,5 +246,5 @@ def _replace(path: Path, content: bytes) -> None:
 
 
 def _write(path: Path, content: bytes) -> None:
-    with open(path, "wb", opener=private_opener) as file:
+    with open(path, "wb", opener=open_private) as file:
         file.write(content)

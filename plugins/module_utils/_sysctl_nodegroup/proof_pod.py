@@ -9,46 +9,48 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
-from .sysctls import normalized
+from .sysctls import normalize_name
 
-LABEL = "daytwo.aws/sysctl-proof"
+PROOF_POD_LABEL = "daytwo.aws/sysctl-proof"
 # cat fails on purpose at the end: a container's last output is its termination message only where it fails, and so
 # neither a shell in the image nor the right to read logs is needed.
-END = "/daytwo-no-such-file"
-SKIPPED = re.compile(r"(^|/)(pause|eks/pause)(:|@|$)|/kube-proxy|/aws-network-policy|/amazon-k8s-cni")
-NOT_STARTED = ("StartError", "ContainerCannotRun", "RunContainerError", "CreateContainerError")
+END_MARKER = "/daytwo-no-such-file"
+SKIPPED_IMAGES = re.compile(r"(^|/)(pause|eks/pause)(:|@|$)|/kube-proxy|/aws-network-policy|/amazon-k8s-cni")
+START_FAILURE_REASONS = ("StartError", "ContainerCannotRun", "RunContainerError", "CreateContainerError")
 
 
-def path_of(sysctl: str) -> str:
+def to_proc_path(sysctl: str) -> str:
     """In /proc/sys, where dots and slashes stand the other way round."""
-    return "/proc/sys/" + normalized(sysctl).translate(str.maketrans("./", "/."))
+    return "/proc/sys/" + normalize_name(sysctl).translate(str.maketrans("./", "/."))
 
 
-def plain(value: str) -> str:
+def normalize_value(value: str) -> str:
     """The kernel puts tabs between several values; white space does not count."""
     return " ".join(str(value).split())
 
 
-def pod_name(node: str) -> str:
+def build_pod_name(node: str) -> str:
     return f"daytwo-sysctl-proof-{hashlib.sha256(node.encode()).hexdigest()[:10]}"
 
 
-def pod(node: str, namespace: str, wanted: Mapping[str, str], image: str, pull: bool, seconds: int) -> dict[str, Any]:
+def build_pod(
+    node: str, namespace: str, sysctls: Mapping[str, str], image: str, allow_pull: bool, deadline_seconds: int
+) -> dict[str, Any]:
     """As small and as harmless as Pod Security "restricted" asks, but for the sysctls themselves."""
     return {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": pod_name(node), "namespace": namespace, "labels": {LABEL: "true"}},
+        "metadata": {"name": build_pod_name(node), "namespace": namespace, "labels": {PROOF_POD_LABEL: "true"}},
         "spec": {
             "nodeName": node,
             "restartPolicy": "Never",
-            "activeDeadlineSeconds": seconds,
+            "activeDeadlineSeconds": deadline_seconds,
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
             "terminationGracePeriodSeconds": 0,
             "tolerations": [{"operator": "Exists"}],
             "securityContext": {
-                "sysctls": [{"name": normalized(name), "value": str(value)} for name, value in wanted.items()],
+                "sysctls": [{"name": normalize_name(name), "value": str(value)} for name, value in sysctls.items()],
                 "runAsNonRoot": True,
                 "runAsUser": 65534,
                 "runAsGroup": 65534,
@@ -58,8 +60,8 @@ def pod(node: str, namespace: str, wanted: Mapping[str, str], image: str, pull: 
                 {
                     "name": "proof",
                     "image": image,
-                    "imagePullPolicy": "IfNotPresent" if pull else "Never",
-                    "command": ["cat", *[path_of(name) for name in wanted], END],
+                    "imagePullPolicy": "IfNotPresent" if allow_pull else "Never",
+                    "command": ["cat", *[to_proc_path(name) for name in sysctls], END_MARKER],
                     "terminationMessagePolicy": "FallbackToLogsOnError",
                     "resources": {"requests": {"cpu": "1m", "memory": "8Mi"}, "limits": {"memory": "32Mi"}},
                     "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
@@ -69,20 +71,20 @@ def pod(node: str, namespace: str, wanted: Mapping[str, str], image: str, pull: 
     }
 
 
-def images_on(node: Mapping[str, Any]) -> list[str]:
+def list_images(node: Mapping[str, Any]) -> list[str]:
     """Images that the node holds, the smallest first, since those are likely to be whole small systems."""
     found = []
     for one in (node.get("status") or {}).get("images") or []:
         names = [str(name) for name in one.get("names") or [] if "<none>" not in str(name)]
         tagged = [name for name in names if "@" not in name] or names
-        if tagged and not SKIPPED.search(tagged[0]):
+        if tagged and not SKIPPED_IMAGES.search(tagged[0]):
             found.append((int(one.get("sizeBytes") or 0), tagged[0]))
     return [name for dummy_size, name in sorted(found)]
 
 
-def outcome(entry: Mapping[str, Any]) -> tuple[str, str]:
+def classify_pod_status(pod: Mapping[str, Any]) -> tuple[str, str]:
     """Of a pod: V(waiting), V(forbidden), V(unusable) (the image has no cat, or is not there), V(failed), V(read)."""
-    status = entry.get("status") or {}
+    status = pod.get("status") or {}
     if status.get("phase") == "Failed" and status.get("reason"):
         kind = "forbidden" if status["reason"] == "SysctlForbidden" else "failed"
         return kind, f"{status['reason']}: {status.get('message')}"
@@ -91,17 +93,17 @@ def outcome(entry: Mapping[str, Any]) -> tuple[str, str]:
         waiting = state.get("waiting") or {}
         if waiting.get("reason") in ("ErrImageNeverPull", "ImagePullBackOff", "ErrImagePull", "InvalidImageName"):
             return "unusable", f"{waiting['reason']}: {waiting.get('message')}"
-        if waiting.get("reason") in NOT_STARTED:
+        if waiting.get("reason") in START_FAILURE_REASONS:
             return "unusable", f"{waiting['reason']}: {waiting.get('message')}"
         ended = state.get("terminated")
         if ended:
-            if ended.get("reason") in NOT_STARTED:
+            if ended.get("reason") in START_FAILURE_REASONS:
                 return "unusable", f"{ended['reason']}: {ended.get('message')}"
             return "read", str(ended.get("message") or "")
     return "waiting", f"it is {status.get('phase') or 'unknown'}"
 
 
-def read(message: str, names: Sequence[str]) -> Optional[list[str]]:
+def parse_values(message: str, names: Sequence[str]) -> Optional[list[str]]:
     """The values in the order of the names; None where the message does not hold one line for each."""
-    lines = [line for line in message.splitlines() if END not in line and line.strip()]
-    return [plain(line) for line in lines] if len(lines) == len(names) else None
+    lines = [line for line in message.splitlines() if END_MARKER not in line and line.strip()]
+    return [normalize_value(line) for line in lines] if len(lines) == len(names) else None

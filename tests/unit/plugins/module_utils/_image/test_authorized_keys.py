@@ -18,13 +18,13 @@ from typing import Any, Optional
 
 import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._image import receiver
-from ansible_collections.daytwo.aws.plugins.module_utils._image.authorize import (
-    authorize,
-    authorized_keys,
-    host_keys,
-    remove,
-    revoke,
-    user,
+from ansible_collections.daytwo.aws.plugins.module_utils._image.authorized_keys import (
+    authorize_key,
+    get_authorized_keys_path,
+    get_user,
+    remove_staging,
+    revoke_key,
+    scan_host_keys,
 )
 from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
 from ansible_collections.daytwo.aws.plugins.module_utils._image.staging import Staging
@@ -79,7 +79,7 @@ def write(home: Path, content: bytes, mode: int = 0o600) -> Path:
 
 
 def permit(staging: Staging, home: Path, key: str = KEY, seconds: int = 60, **more: Any) -> None:
-    authorize(staging, key, more.get("addresses", FROM), more.get("sizes", {HEX: 3}), seconds, home)
+    authorize_key(staging, key, more.get("addresses", FROM), more.get("sizes", {HEX: 3}), seconds, home)
 
 
 def ours(home: Path) -> list[bytes]:
@@ -99,10 +99,10 @@ def test_the_line_permits_one_command_from_one_place_for_a_while(staging: Stagin
     assert began + 899 <= expires <= time.time() + 901
     python, isolated, no_cache, script, grant = shlex.split(found[2])
     assert (python, isolated, no_cache) == (sys.executable, "-I", "-B")
-    granted = json.loads((staging.folder / grant).read_text())
+    granted = json.loads((staging.directory / grant).read_text())
     assert granted["sizes"] == {HEX: 3}
     assert granted["expires"] == pytest.approx(expires, abs=2)
-    assert Path(script).parent == staging.folder
+    assert Path(script).parent == staging.directory
     assert Path(script).read_text() == Path(str(receiver.__file__)).read_text()
     assert stat.S_IMODE(Path(script).stat().st_mode) == 0o600
     assert (stat.S_IMODE(keys(home).stat().st_mode), stat.S_IMODE(keys(home).parent.stat().st_mode)) == (0o600, 0o700)
@@ -116,7 +116,7 @@ def test_what_was_in_the_file_stays_byte_for_byte(staging: Staging, home: Path, 
     assert path.read_bytes().startswith(THEIRS[name])
     assert len(path.read_bytes()[len(THEIRS[name]) :].split()) > 5
     assert path.read_bytes().endswith(b"\n") == (THEIRS[name] == b"" or THEIRS[name].endswith(b"\n"))
-    assert revoke(staging, KEY, home) is True
+    assert revoke_key(staging, KEY, home) is True
     assert path.read_bytes() == THEIRS[name]
 
 
@@ -124,16 +124,16 @@ def test_what_was_in_the_file_stays_byte_for_byte(staging: Staging, home: Path, 
 def test_nothing_is_written_where_there_is_nothing_to_revoke(staging: Staging, home: Path, name: str) -> None:
     path = write(home, THEIRS[name])
     before = path.stat()
-    assert revoke(staging, KEY, home) is False
+    assert revoke_key(staging, KEY, home) is False
     assert path.read_bytes() == THEIRS[name]
     assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 
 
 def test_where_there_was_no_file_there_is_none_afterwards(staging: Staging, home: Path) -> None:
     permit(staging, home)
-    assert revoke(staging, KEY, home) is True
+    assert revoke_key(staging, KEY, home) is True
     assert not keys(home).exists()
-    assert revoke(staging, KEY, home) is False
+    assert revoke_key(staging, KEY, home) is False
     assert tree(home) == [".ssh"]
 
 
@@ -142,7 +142,7 @@ def test_the_mode_stays(staging: Staging, home: Path, mode: int) -> None:
     path = write(home, THEIRS["one key"], mode)
     permit(staging, home)
     assert stat.S_IMODE(path.stat().st_mode) == mode
-    revoke(staging, KEY, home)
+    revoke_key(staging, KEY, home)
     assert stat.S_IMODE(path.stat().st_mode) == mode
 
 
@@ -151,7 +151,7 @@ def test_the_owner_stays(staging: Staging, home: Path) -> None:
     path = write(home, THEIRS["one key"])
     os.chown(path, 1234, 2345)
     permit(staging, home)
-    revoke(staging, KEY, home)
+    revoke_key(staging, KEY, home)
     assert (path.stat().st_uid, path.stat().st_gid) == (1234, 2345)
 
 
@@ -165,7 +165,7 @@ def test_a_link_stays_a_link_and_the_file_behind_it_is_edited(staging: Staging, 
     assert keys(home).is_symlink()
     assert real.read_bytes().startswith(THEIRS["one key"])
     assert len(ours(home)) == 1
-    revoke(staging, KEY, home)
+    revoke_key(staging, KEY, home)
     assert (keys(home).is_symlink(), real.read_bytes()) == (True, THEIRS["one key"])
 
 
@@ -181,7 +181,7 @@ def test_lines_of_ours_that_have_expired_go_and_nobody_else_s(staging: Staging, 
     permit(staging, home)
     assert path.read_bytes().startswith(theirs + live)
     assert len(ours(home)) == 2
-    assert revoke(staging, KEY, home) is True
+    assert revoke_key(staging, KEY, home) is True
     assert path.read_bytes() == theirs + live
 
 
@@ -191,7 +191,7 @@ def test_a_permission_that_is_given_again_replaces_the_first(staging: Staging, h
     permit(staging, home)
     permit(staging, home)
     assert len(ours(home)) == 1
-    revoke(staging, KEY, home)
+    revoke_key(staging, KEY, home)
     assert path.read_bytes() == THEIRS["one key"]
 
 
@@ -201,41 +201,41 @@ def test_two_runs_that_push_into_one_folder_do_not_revoke_each_other(staging: St
     permit(staging, home, SECOND, sizes={HEX: 3, "cd" * 32: 4})
     assert len(ours(home)) == 2
     for digest in (HEX, "cd" * 32):
-        staging.path(f"sha256:{digest}").write_bytes(b"x")
-    assert revoke(staging, KEY, home) is True
+        staging.get_path(f"sha256:{digest}").write_bytes(b"x")
+    assert revoke_key(staging, KEY, home) is True
     (line,) = ours(home)
     assert SECOND.encode() in line
-    assert len(list(staging.folder.glob("grant-*.json"))) == 1
+    assert len(list(staging.directory.glob("grant-*.json"))) == 1
     # The first has loaded and would clean up; the second is still to push.
-    assert remove(staging, home) is False
+    assert remove_staging(staging, home) is False
     assert staging.exists()
-    assert revoke(staging, SECOND, home) is True
+    assert revoke_key(staging, SECOND, home) is True
     assert not keys(home).exists()
-    assert remove(staging, home) is True
+    assert remove_staging(staging, home) is True
     assert not staging.exists()
 
 
 def test_a_permission_that_has_expired_does_not_keep_the_folder(staging: Staging, home: Path) -> None:
     permit(staging, home, seconds=-5)
-    assert remove(staging, home) is True
+    assert remove_staging(staging, home) is True
 
 
 @pytest.mark.parametrize("complete", [True, False])
 def test_blobs_stay_for_the_load_only_when_all_have_come(staging: Staging, home: Path, complete: bool) -> None:
     permit(staging, home, sizes={HEX: 3, "cd" * 32: 4})
-    staging.path(f"sha256:{HEX}").write_bytes(b"x")
+    staging.get_path(f"sha256:{HEX}").write_bytes(b"x")
     if complete:
-        staging.path(f"sha256:{'cd' * 32}").write_bytes(b"x")
-    revoke(staging, KEY, home)
+        staging.get_path(f"sha256:{'cd' * 32}").write_bytes(b"x")
+    revoke_key(staging, KEY, home)
     assert staging.exists() == complete
-    assert list(staging.folder.glob("grant-*.json")) == []
+    assert list(staging.directory.glob("grant-*.json")) == []
 
 
 def test_without_a_key_every_permission_for_the_folder_goes(staging: Staging, home: Path) -> None:
     path = write(home, THEIRS["one key"])
     permit(staging, home)
     permit(staging, home, SECOND)
-    assert revoke(staging, None, home) is True
+    assert revoke_key(staging, None, home) is True
     assert path.read_bytes() == THEIRS["one key"]
     assert not staging.exists()
 
@@ -244,16 +244,16 @@ def test_who_it_is_does_not_come_from_the_environment(monkeypatch: pytest.Monkey
     """After su, LOGNAME and USER may name who called it; sshd goes by the user database."""
     for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
         monkeypatch.setenv(name, "somebody-else")
-    assert user() == pwd.getpwuid(os.geteuid()).pw_name
+    assert get_user() == pwd.getpwuid(os.geteuid()).pw_name
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert authorized_keys() == Path(pwd.getpwuid(os.geteuid()).pw_dir).resolve() / ".ssh" / "authorized_keys"
+    assert get_authorized_keys_path() == Path(pwd.getpwuid(os.geteuid()).pw_dir).resolve() / ".ssh" / "authorized_keys"
 
 
 def test_two_transfers_do_not_revoke_each_other(home: Path, tmp_path: Path) -> None:
     one, two = (Staging(str(tmp_path / "root"), name) for name in (NAME, OTHER_NAME))
     permit(one, home)
     permit(two, home, SECOND)
-    assert revoke(one, KEY, home) is True
+    assert revoke_key(one, KEY, home) is True
     (line,) = ours(home)
     assert SECOND.encode() in line
 
@@ -263,7 +263,7 @@ def _permit_and_revoke(home: Path, root: Path, number: int, keep: bool) -> None:
     for _round in range(5):
         permit(staging, home)
         if not keep:
-            revoke(staging, KEY, home)
+            revoke_key(staging, KEY, home)
 
 
 def test_many_at_once_lose_no_line(home: Path, tmp_path: Path) -> None:
@@ -350,7 +350,7 @@ def test_a_folder_with_a_strange_name_is_quoted(tmp_path: Path, home: Path, name
     staging = Staging(str(tmp_path / name), NAME)
     permit(staging, home)
     command = ours(home)[0].decode().split('command="')[1].split('"')[0]
-    assert str(staging.folder / "receive.py") in shlex.split(command)
+    assert str(staging.directory / "receive.py") in shlex.split(command)
 
 
 def test_a_file_that_cannot_be_edited_is_told(staging: Staging, home: Path) -> None:
@@ -377,28 +377,28 @@ def test_the_host_s_own_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SSH_CONNECTION", raising=False)
     head, port = "# 127.0.0.1:2222 SSH-2.0-OpenSSH_9.2\n", "[127.0.0.1]:2222"
     lines = f"{head}{port} ssh-ed25519 AAAA\n{port} ssh-rsa BBBB\n"
-    assert host_keys(2222, scan(lines)) == ["ssh-ed25519 AAAA"]
+    assert scan_host_keys(2222, scan(lines)) == ["ssh-ed25519 AAAA"]
     # All that there are, where there is none of this kind.
     lines = f"{head}{port} ecdsa-sha2-nistp256 AAAA\n{port} ssh-rsa BBBB\n"
-    assert host_keys(2222, scan(lines)) == ["ecdsa-sha2-nistp256 AAAA", "ssh-rsa BBBB"]
+    assert scan_host_keys(2222, scan(lines)) == ["ecdsa-sha2-nistp256 AAAA", "ssh-rsa BBBB"]
     with pytest.raises(ImageError, match="no SSH server answers at this host's loopback, port 2222, 22"):
-        host_keys(2222, scan("# 127.0.0.1:2222\n"))
+        scan_host_keys(2222, scan("# 127.0.0.1:2222\n"))
     with pytest.raises(ImageError, match=r"ssh-keyscan cannot run on this host: .* Install the OpenSSH client"):
-        host_keys(2222, scan("", FileNotFoundError(2, "No such file or directory")))
+        scan_host_keys(2222, scan("", FileNotFoundError(2, "No such file or directory")))
 
 
 def test_once_the_images_are_loaded_no_permission_to_push_them_stays(home: Path, staging: Staging) -> None:
     """Those of runs that were killed; another transfer's stays, and so does the folder while somebody is at work."""
     other = Staging(str(staging.root), OTHER_NAME)
     for folder, key in ((staging, KEY), (staging, SECOND), (other, KEY)):
-        authorize(folder, key, FROM, {HEX: 5}, 900, home)
-    with staging.in_use():
-        assert remove(staging, home, loaded=True) is False
-    (line,) = authorized_keys(home).read_text().splitlines()
+        authorize_key(folder, key, FROM, {HEX: 5}, 900, home)
+    with staging.hold_lock():
+        assert remove_staging(staging, home, loaded=True) is False
+    (line,) = get_authorized_keys_path(home).read_text().splitlines()
     assert OTHER_NAME in line
-    assert remove(staging, home, loaded=True) is True
-    assert not staging.folder.exists()
-    assert other.folder.exists()
+    assert remove_staging(staging, home, loaded=True) is True
+    assert not staging.directory.exists()
+    assert other.directory.exists()
 
 
 def test_the_key_of_a_server_behind_a_forwarded_port(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -410,5 +410,5 @@ def test_the_key_of_a_server_behind_a_forwarded_port(monkeypatch: pytest.MonkeyP
         asked.append(command[command.index("-p") + 1])
         return 0, "[127.0.0.1]:2022 ssh-ed25519 AAAA\n" if asked[-1] == "2022" else "", ""
 
-    assert host_keys(45439, run) == ["ssh-ed25519 AAAA"]
+    assert scan_host_keys(45439, run) == ["ssh-ed25519 AAAA"]
     assert asked == ["45439", "45439", "2022"]

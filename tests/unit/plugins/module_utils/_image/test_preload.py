@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from ansible_collections.daytwo.aws.plugins.module_utils._image import ahead
-from ansible_collections.daytwo.aws.plugins.module_utils._image.ahead import (
-    Pushed,
-    load_ahead,
-    loading_ahead,
-    remove_ahead,
-)
-from ansible_collections.daytwo.aws.plugins.module_utils._image.engine import AHEAD_LABEL, EngineError
+from ansible_collections.daytwo.aws.plugins.module_utils._image import preload
+from ansible_collections.daytwo.aws.plugins.module_utils._image.engine import PRELOADED_LABEL, EngineError
 from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
-from ansible_collections.daytwo.aws.plugins.module_utils._image.model import Bundle, chain_ids
+from ansible_collections.daytwo.aws.plugins.module_utils._image.model import Bundle, compute_chain_ids
+from ansible_collections.daytwo.aws.plugins.module_utils._image.preload import (
+    PushedBlobs,
+    preload_in_background,
+    preload_layers,
+    remove_preloaded,
+)
 from ansible_collections.daytwo.aws.plugins.module_utils._image.staging import Staging
 from ansible_collections.daytwo.aws.plugins.module_utils._image.target import load_bundle
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.builders import (
@@ -46,7 +46,7 @@ def staging(tmp_path: Path) -> Staging:
 
 @pytest.fixture(autouse=True)
 def _least(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ahead, "LEAST", LARGE)
+    monkeypatch.setattr(preload, "MIN_PRELOAD_BYTES", LARGE)
 
 
 class Comes:
@@ -73,7 +73,7 @@ class Comes:
 
 
 def in_order(*made: Made) -> list[str]:
-    return list(dict.fromkeys(blob.digest for one in made for blob in one.image.blobs()))
+    return list(dict.fromkeys(blob.digest for one in made for blob in one.image.list_blobs()))
 
 
 def bundle(*made: Made) -> Bundle:
@@ -93,7 +93,7 @@ def layers_in(load: dict[str, bytes], *made: Made) -> list[int]:
 def test_each_layer_goes_when_it_has_come_and_the_image_lacks_only_the_last(staging: Staging, packed: bool) -> None:
     made = make(b"base" * LARGE, b"middle" * LARGE, b"top" * LARGE, packed=packed)
     engine, comes = FakeEngine(), Comes(staging, dict(made.content), in_order(made))
-    load_ahead(made.bundle, engine, staging, comes, nothing)
+    preload_layers(made.bundle, engine, staging, comes, nothing)
     assert [layers_in(load, made) for load in engine.loads] == [[0], [1]]
     (first, second) = (image for image, _label in engine.ahead())
     assert (first.diff_ids, second.diff_ids) == (made.image.diff_ids[:1], made.image.diff_ids[:2])
@@ -106,11 +106,11 @@ def test_each_layer_goes_when_it_has_come_and_the_image_lacks_only_the_last(stag
 def test_what_was_loaded_ahead_is_not_what_the_engine_has(staging: Staging) -> None:
     """Others must not count on layers that go again if this transfer fails."""
     engine = FakeEngine()
-    load_ahead(V1.bundle, engine, staging, Comes(staging, content(V1), in_order(V1)), nothing)
+    preload_layers(V1.bundle, engine, staging, Comes(staging, content(V1), in_order(V1)), nothing)
     facts = engine.facts("")
     assert (facts.images, facts.chain_ids) == ((), frozenset())
-    assert facts.with_ahead(staging.folder.name).chain_ids == set(chain_ids(V1.image.diff_ids[:2]))
-    assert facts.with_ahead("loaded-" + "1" * 20).chain_ids == frozenset()
+    assert facts.include_preloaded(staging.directory.name).chain_ids == set(compute_chain_ids(V1.image.diff_ids[:2]))
+    assert facts.include_preloaded("loaded-" + "1" * 20).chain_ids == frozenset()
 
 
 ORDERS: dict[str, tuple[Callable[[list[str]], list[str]], list[list[int]]]] = {
@@ -127,7 +127,7 @@ ORDERS: dict[str, tuple[Callable[[list[str]], list[str]], list[list[int]]]] = {
 def test_only_what_lies_on_what_is_there_can_go(staging: Staging, name: str) -> None:
     change, expected = ORDERS[name]
     engine, order = FakeEngine(), change(in_order(V1))
-    load_ahead(V1.bundle, engine, staging, Comes(staging, content(V1), order), nothing)
+    preload_layers(V1.bundle, engine, staging, Comes(staging, content(V1), order), nothing)
     assert [layers_in(load, V1) for load in engine.loads] == expected
     stage(staging, content(V1))
     assert load_bundle(V1.bundle, engine, staging, nothing)["loaded"][0]["done"]
@@ -136,19 +136,19 @@ def test_only_what_lies_on_what_is_there_can_go(staging: Staging, name: str) -> 
 
 def test_small_layers_are_not_worth_a_load_of_their_own(staging: Staging) -> None:
     engine = FakeEngine()
-    load_ahead(SMALL.bundle, engine, staging, Comes(staging, content(SMALL), in_order(SMALL)), nothing)
+    preload_layers(SMALL.bundle, engine, staging, Comes(staging, content(SMALL), in_order(SMALL)), nothing)
     assert engine.loads == []
 
 
 def test_layers_that_the_engine_has_are_built_upon(staging: Staging) -> None:
     engine = FakeEngine().has(make(b"base" * LARGE), "base:1")
-    load_ahead(V1.bundle, engine, staging, Comes(staging, content(V1), in_order(V1)), nothing)
+    preload_layers(V1.bundle, engine, staging, Comes(staging, content(V1), in_order(V1)), nothing)
     assert [layers_in(load, V1) for load in engine.loads] == [[1]]
 
 
 def test_of_several_images_all_but_the_last_go_whole_and_small_ones_not_at_all(staging: Staging) -> None:
     engine, made = FakeEngine(), (V1, SMALL, V2)
-    load_ahead(bundle(*made), engine, staging, Comes(staging, content(*made), in_order(*made)), nothing)
+    preload_layers(bundle(*made), engine, staging, Comes(staging, content(*made), in_order(*made)), nothing)
     assert [layers_in(load, V1) for load in engine.loads] == [[0], [1], [2]]
     assert [image.names for image, _label in engine.ahead()] == [(), (), ()]
     outcomes = load_bundle(bundle(*made), engine, staging, nothing)["loaded"]
@@ -158,21 +158,21 @@ def test_of_several_images_all_but_the_last_go_whole_and_small_ones_not_at_all(s
 
 def test_an_image_that_is_there_needs_nothing_ahead(staging: Staging) -> None:
     engine = FakeEngine().has(V1, V1.image.tag)
-    load_ahead(V1.bundle, engine, staging, Comes(staging, {}, []), nothing)
+    preload_layers(V1.bundle, engine, staging, Comes(staging, {}, []), nothing)
     assert engine.loads == []
 
 
 def test_the_config_says_no_more_than_the_platform_the_layers_and_whose_they_are(staging: Staging) -> None:
     made = replace(V1.image, platform="linux/arm64/v8")
     engine = FakeEngine()
-    load_ahead(Bundle((made,)), engine, staging, Comes(staging, content(V1), in_order(V1)), nothing)
+    preload_layers(Bundle((made,)), engine, staging, Comes(staging, content(V1), in_order(V1)), nothing)
     files = engine.loads[0]
     (entry,) = json.loads(files["manifest.json"])
     assert json.loads(files[entry["Config"]]) == {
         "os": "linux",
         "architecture": "arm64",
         "variant": "v8",
-        "config": {"Labels": {AHEAD_LABEL: str(staging.folder)}},
+        "config": {"Labels": {PRELOADED_LABEL: str(staging.directory)}},
         "rootfs": {"type": "layers", "diff_ids": [V1.image.diff_ids[0]]},
     }
     assert entry["RepoTags"] is None
@@ -184,7 +184,9 @@ def test_the_config_says_no_more_than_the_platform_the_layers_and_whose_they_are
 def test_a_load_ahead_that_fails_leaves_it_all_to_the_load_itself(staging: Staging) -> None:
     engine, verified = FakeEngine(refuse="docker is restarting"), set(in_order(V1))
     stage(staging, content(V1))
-    with loading_ahead(V1.bundle, engine, staging, verified - {V1.image.layers[2].blob.digest}, nothing) as problems:
+    with preload_in_background(
+        V1.bundle, engine, staging, verified - {V1.image.layers[2].blob.digest}, nothing
+    ) as problems:
         pass
     assert (len(engine.loads), problems) == (1, ["docker is restarting"])
     (outcome,) = load_bundle(V1.bundle, engine, staging, nothing)["loaded"]
@@ -198,7 +200,7 @@ def test_a_fault_of_ours_is_told_too(staging: Staging) -> None:
         def facts(self, staging_path: str) -> Any:
             raise KeyError("x")
 
-    with loading_ahead(V1.bundle, Odd(), staging, set(), nothing) as problems:
+    with preload_in_background(V1.bundle, Odd(), staging, set(), nothing) as problems:
         pass
     assert problems == ["KeyError: 'x'"]
 
@@ -206,7 +208,7 @@ def test_a_fault_of_ours_is_told_too(staging: Staging) -> None:
 def test_layers_that_go_away_again_are_loaded_with_the_image(staging: Staging) -> None:
     """docker image prune, between the two."""
     engine = FakeEngine()
-    load_ahead(V1.bundle, engine, staging, Comes(staging, content(V1), in_order(V1)), nothing)
+    preload_layers(V1.bundle, engine, staging, Comes(staging, content(V1), in_order(V1)), nothing)
     for image, _label in engine.ahead():
         engine.remove(image)
     assert load_bundle(V1.bundle, engine, staging, nothing)["loaded"][0]["done"]
@@ -215,7 +217,7 @@ def test_layers_that_go_away_again_are_loaded_with_the_image(staging: Staging) -
 
 def test_nothing_stays_of_an_image_that_fails(staging: Staging) -> None:
     engine = FakeEngine()
-    load_ahead(V1.bundle, engine, staging, Comes(staging, content(V1), in_order(V1)[:4]), nothing)
+    preload_layers(V1.bundle, engine, staging, Comes(staging, content(V1), in_order(V1)[:4]), nothing)
     assert len(engine.images) == 2
     (outcome,) = load_bundle(V1.bundle, engine, staging, nothing)["loaded"]
     assert (outcome["done"], outcome["missing"]) == (False, (V1.image.layers[2].blob.digest,))
@@ -231,18 +233,18 @@ def test_what_is_left_of_transfers_that_are_gone_is_removed_and_of_those_at_work
     engine = FakeEngine()
     for number, folder in enumerate((staging, other, gone)):
         made = make(b"%d" % number * LARGE, b"y")
-        load_ahead(made.bundle, engine, folder, Comes(folder, content(made), in_order(made)[:3]), nothing)
+        preload_layers(made.bundle, engine, folder, Comes(folder, content(made), in_order(made)[:3]), nothing)
     gone.remove()
-    assert remove_ahead(engine, staging) is None
-    assert [label for _image, label in engine.ahead()] == [str(other.folder)]
+    assert remove_preloaded(engine, staging) is None
+    assert [label for _image, label in engine.ahead()] == [str(other.directory)]
 
 
 def test_one_that_somebody_has_given_a_name_stays(staging: Staging) -> None:
     engine = FakeEngine()
-    load_ahead(V1.bundle, engine, staging, Comes(staging, content(V1), in_order(V1)[:3]), nothing)
+    preload_layers(V1.bundle, engine, staging, Comes(staging, content(V1), in_order(V1)[:3]), nothing)
     ((image, _label),) = engine.ahead()
     engine.tag(image, "mine:1")
-    assert remove_ahead(engine, staging) is None
+    assert remove_preloaded(engine, staging) is None
     assert engine.find("mine:1") is not None
 
 
@@ -252,62 +254,62 @@ def test_what_cannot_be_removed_is_told(staging: Staging) -> None:
             raise EngineError("docker does not run")
 
     left = load_bundle(SMALL.bundle, Gone(), staging, nothing)["left"]
-    assert AHEAD_LABEL in left
+    assert PRELOADED_LABEL in left
     assert left.endswith("docker does not run")
 
 
 # -- what others push
 
 
-def pushed(staging: Staging, stopped: bool = False) -> Pushed:
-    return Pushed(staging, in_order(V1), lambda: stopped)
+def pushed(staging: Staging, stopped: bool = False) -> PushedBlobs:
+    return PushedBlobs(staging, in_order(V1), lambda: stopped)
 
 
 def test_a_pushed_blob_counts_when_it_is_complete_and_right(staging: Staging) -> None:
     digest = V1.image.layers[0].blob.digest
     staging.create()
     arriving = pushed(staging)
-    assert not arriving.intact(digest)
-    staging.part(digest).write_bytes(b"packed:")
-    assert not arriving.intact(digest)
+    assert not arriving.is_intact(digest)
+    staging.get_partial_path(digest).write_bytes(b"packed:")
+    assert not arriving.is_intact(digest)
     stage(staging, {digest: V1.content[digest]})
-    assert arriving.intact(digest)
+    assert arriving.is_intact(digest)
 
 
 def test_a_pushed_blob_that_is_damaged_ends_it_and_stays_for_the_load_to_tell(staging: Staging) -> None:
     digest = V1.image.layers[0].blob.digest
     stage(staging, {digest: b"other"})
     with pytest.raises(ImageError, match="is damaged"):
-        pushed(staging).intact(digest)
-    assert staging.complete(digest)
+        pushed(staging).is_intact(digest)
+    assert staging.is_complete(digest)
 
 
 @pytest.mark.parametrize("stopped", [True, False])
 def test_it_ends_when_somebody_asks_it_to(staging: Staging, stopped: bool) -> None:
     arriving = pushed(staging, stopped)
-    assert (arriving.ended(), arriving.given_up()) == (stopped, False)
+    assert (arriving.has_ended(), arriving.has_timed_out()) == (stopped, False)
 
 
 def test_what_has_been_asked_to_end_begins_no_load(staging: Staging) -> None:
     stage(staging, content(V1))
     engine = FakeEngine()
-    load_ahead(V1.bundle, engine, staging, pushed(staging, stopped=True), nothing)
+    preload_layers(V1.bundle, engine, staging, pushed(staging, stopped=True), nothing)
     assert engine.loads == []
 
 
 def test_nothing_more_is_waited_for_when_nothing_comes(staging: Staging, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first byte may take longer; what is no blob of ours does not count."""
-    monkeypatch.setattr(ahead.time, "sleep", lambda seconds: None)
-    monkeypatch.setattr(ahead, "_LOOK_SECONDS", 1.0)
+    monkeypatch.setattr(preload.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(preload, "_POLL_SECONDS", 1.0)
     staging.create()
     arriving = pushed(staging)
     waited = []
     for data in (b"", b"x", b"xy"):
-        staging.part(V1.image.config.digest).write_bytes(data)
+        staging.get_partial_path(V1.image.config.digest).write_bytes(data)
         for seconds in range(2000):
-            staging.part(digest_of(b"any")).write_bytes(b"x" * seconds)
+            staging.get_partial_path(digest_of(b"any")).write_bytes(b"x" * seconds)
             arriving.wait()
-            if arriving.ended():
+            if arriving.has_ended():
                 break
         waited.append(seconds)
     assert waited == [900, 121, 121]
@@ -318,7 +320,7 @@ def test_nothing_more_is_waited_for_when_nothing_comes(staging: Staging, monkeyp
 
 def test_layers_of_another_transfer_do_not_count_and_their_going_harms_nobody(staging: Staging, tmp_path: Path) -> None:
     other, engine = Staging(str(tmp_path / "root"), "loaded-" + "1" * 20), FakeEngine()
-    load_ahead(V1.bundle, engine, other, Comes(other, content(V1), in_order(V1)), nothing)
+    preload_layers(V1.bundle, engine, other, Comes(other, content(V1), in_order(V1)), nothing)
     stage(staging, content(V2))
     assert load_bundle(V2.bundle, engine, staging, nothing)["loaded"][0]["done"]
     assert layers_in(engine.loads[-1], V2) == [0, 1, 2]
@@ -334,7 +336,7 @@ def test_layers_that_go_away_while_they_are_counted_on_are_loaded_once_more(stag
             super().load(archive, progress)
 
     engine = FakeEngine()
-    load_ahead(V1.bundle, engine, staging, Comes(staging, content(V1), in_order(V1)), nothing)
+    preload_layers(V1.bundle, engine, staging, Comes(staging, content(V1), in_order(V1)), nothing)
     stage(staging, content(V1))
     pruned = Pruned(images=engine.images, labels=engine.labels)
     (outcome,) = load_bundle(V1.bundle, pruned, staging, nothing)["loaded"]
@@ -344,8 +346,8 @@ def test_layers_that_go_away_while_they_are_counted_on_are_loaded_once_more(stag
 
 def test_an_image_with_the_label_that_somebody_named_is_theirs(staging: Staging) -> None:
     engine = FakeEngine()
-    load_ahead(V1.bundle, engine, staging, Comes(staging, content(V1), in_order(V1)[:3]), nothing)
+    preload_layers(V1.bundle, engine, staging, Comes(staging, content(V1), in_order(V1)[:3]), nothing)
     ((image, _label),) = engine.ahead()
     engine.tag(image, "mine:1")
     facts = engine.facts("")
-    assert (facts.named("mine:1") is not None, facts.ahead) == (True, {})
+    assert (facts.find_image("mine:1") is not None, facts.preloaded) == (True, {})

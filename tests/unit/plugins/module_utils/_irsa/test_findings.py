@@ -7,9 +7,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.daytwo.aws.plugins.module_utils._irsa import audit
-from ansible_collections.daytwo.aws.plugins.module_utils._irsa.audit import ANNOTATION, ServiceAccount
-from ansible_collections.daytwo.aws.plugins.module_utils._irsa.model import Role
+from ansible_collections.daytwo.aws.plugins.module_utils._irsa import findings
+from ansible_collections.daytwo.aws.plugins.module_utils._irsa.findings import ANNOTATION, ServiceAccount
+from ansible_collections.daytwo.aws.plugins.module_utils._irsa.model import IamRole
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._irsa.things import (
     CLUSTER,
     GITHUB_STATEMENT,
@@ -23,16 +23,16 @@ from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._irsa.things
 WEB, API = value("shop", "web"), value("shop", "api")
 
 
-def role(name: str, *statements: Any, path: str = "") -> Role:
-    return Role(name, f"arn:aws:iam::123456789012:role/{path}{name}", document(*statements))
+def role(name: str, *statements: Any, path: str = "") -> IamRole:
+    return IamRole(name, f"arn:aws:iam::123456789012:role/{path}{name}", document(*statements))
 
 
 def account(name: str, arn: str = "", namespace: str = "shop") -> ServiceAccount:
     return ServiceAccount(namespace, name, {ANNOTATION: arn} if arn else {})
 
 
-def told(one: Role, provider: Any = None) -> list[tuple[Any, ...]]:
-    entries = [entry.to_dict() for entry in audit.entries(one, provider)]
+def told(one: IamRole, provider: Any = None) -> list[tuple[Any, ...]]:
+    entries = [entry.to_dict() for entry in findings.list_role_grants(one, provider)]
     return [
         (one["namespace"], one["service_account"], one["wildcard"], one["open_to_all"], one["statement"])
         for one in entries
@@ -47,9 +47,9 @@ def test_each_subject_is_told_with_its_statement() -> None:
         ("shop", "web", False, False, "Statement[3]"),
     ]
     assert told(one, OTHER) == [("shop", "web", False, False, "Statement[3]")]
-    assert audit.trusts(one, CLUSTER)
-    assert not audit.trusts(role("r", SERVICE, GITHUB_STATEMENT), CLUSTER)
-    assert not audit.trusts(role("r", SERVICE, GITHUB_STATEMENT), None)
+    assert findings.has_trust(one, CLUSTER)
+    assert not findings.has_trust(role("r", SERVICE, GITHUB_STATEMENT), CLUSTER)
+    assert not findings.has_trust(role("r", SERVICE, GITHUB_STATEMENT), None)
 
 
 def test_wildcards_and_what_is_open_are_marked() -> None:
@@ -57,8 +57,12 @@ def test_wildcards_and_what_is_open_are_marked() -> None:
     assert told(wild) == [("shop", "*", True, False, "Statement[0]")]
     opened = role("r", trust())
     assert told(opened) == [(None, None, False, True, "Statement[0]")]
-    assert "lets in every service account" in " ".join(audit.warnings(opened, audit.entries(opened, None)))
-    assert audit.reason(opened, audit.entries(opened, None)).startswith("It lets in everybody of oidc.eks.")
+    assert "lets in every service account" in " ".join(
+        findings.list_warnings(opened, findings.list_role_grants(opened, None))
+    )
+    assert findings.format_reason(opened, findings.list_role_grants(opened, None)).startswith(
+        "It lets in everybody of oidc.eks."
+    )
 
 
 def test_a_star_under_string_equals_is_a_name() -> None:
@@ -67,13 +71,15 @@ def test_a_star_under_string_equals_is_a_name() -> None:
 
 def test_whom_a_deny_refuses_is_told() -> None:
     deny = {**trust(WEB), "Effect": "Deny", "Sid": "NotTheWeb"}
-    entries = audit.entries(role("r", trust(WEB, API), deny), CLUSTER)
+    entries = findings.list_role_grants(role("r", trust(WEB, API), deny), CLUSTER)
     assert [one.denied_by for one in entries] == [("Statement[1] (NotTheWeb)",), ()]
 
 
 def test_a_missing_audience_is_warned_about() -> None:
     one = role("r", trust(WEB, aud=None))
-    assert "does not look at the audience" in " ".join(audit.warnings(one, audit.entries(one, None)))
+    assert "does not look at the audience" in " ".join(
+        findings.list_warnings(one, findings.list_role_grants(one, None))
+    )
 
 
 LBC = role("lbc", trust(value("kube-system", "lbc")), path="team/")
@@ -117,19 +123,19 @@ LBC = role("lbc", trust(value("kube-system", "lbc")), path="team/")
 def test_what_does_not_go_together_is_found(
     accounts: list[ServiceAccount], associations: list[tuple[str, str]], expected: list[tuple[str, ...]]
 ) -> None:
-    named = audit.annotated_roles(accounts, CLUSTER)
+    named = findings.list_annotated_roles(accounts, CLUSTER)
     annotated = {arn: LBC if arn == LBC.arn else None for arn in named}
-    found = audit.findings(CLUSTER, [LBC], annotated, accounts, set(associations))
+    found = findings.list_findings(CLUSTER, [LBC], annotated, accounts, set(associations))
     assert [(one.kind, one.namespace, one.service_account, one.role) for one in found] == expected
     assert all(one.reason for one in found)
 
 
 def test_a_role_that_could_not_be_read_is_no_finding() -> None:
     accounts = [account("lbc", namespace="kube-system"), account("web", "arn:aws:iam::123456789012:role/unread")]
-    assert audit.findings(CLUSTER, [LBC], {}, accounts, set()) == []
+    assert findings.list_findings(CLUSTER, [LBC], {}, accounts, set()) == []
 
 
 def test_roles_of_other_accounts_are_named_as_not_looked_at() -> None:
     accounts = [account("web", "arn:aws:iam::999999999999:role/x"), account("api", LBC.arn), account("db", "nonsense")]
-    assert audit.elsewhere(accounts, CLUSTER) == ["shop/web"]
-    assert audit.annotated_roles(accounts, CLUSTER) == [LBC.arn]
+    assert findings.list_cross_account(accounts, CLUSTER) == ["shop/web"]
+    assert findings.list_annotated_roles(accounts, CLUSTER) == [LBC.arn]

@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Optional
 
-from .model import Binding, IrsaError, Provider, Subject, has_wildcard, role_name
+from .model import Binding, IrsaError, OidcProvider, Subject, get_role_name, has_wildcard
 
 _LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 # What Kubernetes takes: labels for namespaces, subdomains for service accounts, each with its longest.
-_NAMES = {
+_NAME_RULES = {
     "namespace": (re.compile(_LABEL), 63),
     "service account": (re.compile(rf"{_LABEL}(\.{_LABEL})*"), 253),
 }
@@ -23,42 +23,44 @@ _ROLE_ARN = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/(.+/)?([\w+=,.@-]{1,64}
 
 
 @dataclass(frozen=True)
-class Asked:
+class BindingRequest:
     """One entry of C(bindings). Either C(cluster) or C(provider) says whose tokens are meant."""
 
     role: str
     cluster: Optional[str]
-    provider: Optional[Provider]
+    provider: Optional[OidcProvider]
     namespace: str
     service_accounts: tuple[str, ...]
-    present: bool
+    is_present: bool
     role_arn: Optional[str] = None
 
-    def bound(self, provider: Provider) -> Binding:
-        subjects = tuple(Subject.of(self.namespace, name) for name in dict.fromkeys(self.service_accounts))
-        return Binding(self.role, provider, subjects, self.present)
+    def to_binding(self, provider: OidcProvider) -> Binding:
+        subjects = tuple(
+            Subject.from_service_account(self.namespace, name) for name in dict.fromkeys(self.service_accounts)
+        )
+        return Binding(self.role, provider, subjects, self.is_present)
 
     def __str__(self) -> str:
         where = self.cluster or (self.provider.issuer if self.provider else "")
         return f"{self.role}: {', '.join(f'{self.namespace}/{one}' for one in self.service_accounts)} of {where}"
 
 
-def check_role(role: str, where: str = "") -> None:
+def check_role(role: str, prefix: str = "") -> None:
     """C(where): what goes before the refusal, such as the option's name."""
     if not (_ROLE_ARN if role.startswith("arn:") else _ROLE).fullmatch(role):
         raise IrsaError(
-            f"{where}role {role!r} is neither a role's name (at most 64 of A-Z a-z 0-9 +=,.@_-) nor its ARN."
+            f"{prefix}role {role!r} is neither a role's name (at most 64 of A-Z a-z 0-9 +=,.@_-) nor its ARN."
         )
 
 
-def check_name(what: str, name: str, where: str = "", wildcards: bool = False) -> None:
+def check_name(kind: str, name: str, prefix: str = "", wildcards: bool = False) -> None:
     """C(what): namespace, or service account. C(wildcards): whether it may have some."""
-    rule, longest = _NAMES[what]
+    rule, longest = _NAME_RULES[kind]
     if not (_PATTERN if wildcards and has_wildcard(name) else rule).fullmatch(name) or len(name) > longest:
-        raise IrsaError(f"{where}{name!r} is no name of a {what} that Kubernetes would take.")
+        raise IrsaError(f"{prefix}{name!r} is no name of a {kind} that Kubernetes would take.")
 
 
-def asked(entry: Mapping[str, Any], allow_wildcards: bool) -> Asked:
+def parse_request(entry: Mapping[str, Any], allow_wildcards: bool) -> BindingRequest:
     """One entry of the option; whatever is wrong with it is said with the entry's own words."""
     role = str(entry["role"])
     check_role(role, "bindings: ")
@@ -90,10 +92,10 @@ def asked(entry: Mapping[str, Any], allow_wildcards: bool) -> Asked:
     for what, text in (("namespace", namespace), *(("service account", one) for one in names)):
         check_name(what, text, "bindings: ", wildcards=True)
     given = entry.get("oidc_provider_arn")
-    return Asked(
-        role_name(role),
+    return BindingRequest(
+        get_role_name(role),
         None if given else str(entry["cluster"]),
-        Provider.parse(str(given)) if given else None,
+        OidcProvider.parse(str(given)) if given else None,
         namespace,
         names or ("*",),
         entry.get("state", "present") != "absent",

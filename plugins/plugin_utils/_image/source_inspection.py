@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Optional
 
-from ...module_utils._image.model import Bundle, Target
-from ...module_utils._image.plan import refusals
-from .flow import Host, Progress, run_job, slice_of
+from ...module_utils._image.model import Bundle, TransferTarget
+from ...module_utils._image.plan import get_rejection_reasons
+from .flow import CallHost, ProgressReporter, build_work, run_job
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class SaveOptions:
     """What the flow needs of the task. C(corrupt): digests whose object failed on a target, with its entity tag."""
 
     from_engine: bool
-    targets: Sequence[Target]
+    targets: Sequence[TransferTarget]
     corrupt: Mapping[str, Optional[str]]
     check_mode: bool
     diff: bool
@@ -26,7 +26,7 @@ class SaveOptions:
 
 
 @dataclass(frozen=True)
-class Offered:
+class SourceInspection:
     """What a source offers. C(leftover): a run that was killed has left its staging folder there.
 
     C(public_key): of the process that waits to push, with the addresses from which it reaches the targets.
@@ -35,18 +35,18 @@ class Offered:
     bundle: Bundle
     estimates: Mapping[str, int]
     leftover: bool
-    refused: Mapping[str, str]
-    targets: Sequence[Target]
+    rejected: Mapping[str, str]
+    targets: Sequence[TransferTarget]
     public_key: Optional[str]
     addresses: Mapping[str, str]
 
-    def estimated(self, bundle: Bundle) -> Bundle:
+    def estimate_sizes(self, bundle: Bundle) -> Bundle:
         """The bundle with an estimated size wherever none is known."""
-        unknown = {blob.digest for blob in bundle.blobs() if blob.size is None}
-        return bundle.with_sizes({digest: size for digest, size in self.estimates.items() if digest in unknown})
+        unknown = {blob.digest for blob in bundle.list_blobs() if blob.size is None}
+        return bundle.fill_sizes({digest: size for digest, size in self.estimates.items() if digest in unknown})
 
 
-def ask(host: Host, options: SaveOptions, token: Optional[str] = None) -> Offered:
+def inspect_source(host: CallHost, options: SaveOptions, token: Optional[str] = None) -> SourceInspection:
     """Asks the source, and leaves out the targets for which nothing is to be carried.
 
     C(token): of a push, for which the source waits after this, if some target lacks something.
@@ -54,18 +54,18 @@ def ask(host: Host, options: SaveOptions, token: Optional[str] = None) -> Offere
     # An image of several platforms is chosen by what the targets have in common.
     platforms = {target.facts.platform for target in options.targets}
     common = platforms.pop() if len(platforms) == 1 else None
-    work = slice_of("inspect", platform=common)
+    work = build_work("inspect", platform=common)
     if token:
         everybody = [target.to_dict() for target in options.targets]
-        work = slice_of("offer", platform=common, token=token, targets=everybody)
+        work = build_work("offer", platform=common, token=token, targets=everybody)
     answer = host({"work": work})
     bundle = Bundle.parse(answer["bundle"])
-    refused = refusals(bundle, options.targets)
+    refused = get_rejection_reasons(bundle, options.targets)
     targets = [target for target in options.targets if target.host not in refused]
     leftover, key, addresses = bool(answer["leftover"]), answer.get("public_key"), answer.get("addresses") or {}
-    return Offered(bundle, answer["estimates"], leftover, refused, targets, key, addresses)
+    return SourceInspection(bundle, answer["estimates"], leftover, refused, targets, key, addresses)
 
 
-def export(host: Host, bundle: Bundle, digests: Sequence[str], progress: Progress) -> Bundle:
+def export_blobs(host: CallHost, bundle: Bundle, digests: Sequence[str], progress: ProgressReporter) -> Bundle:
     """Has the source's engine write these blobs into its staging folder; then their sizes are known."""
-    return bundle.with_sizes(run_job(host, bundle, "export", progress.job, digests=list(digests))["sizes"])
+    return bundle.fill_sizes(run_job(host, bundle, "export", progress.report_job, digests=list(digests))["sizes"])

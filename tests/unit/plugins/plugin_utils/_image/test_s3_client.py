@@ -13,8 +13,8 @@ from typing import Any, Callable, Optional
 import botocore.httpsession
 import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
-from ansible_collections.daytwo.aws.plugins.plugin_utils._image.s3 import BucketOptions, S3Path
-from ansible_collections.daytwo.aws.plugins.plugin_utils._image.session import environment, s3_client
+from ansible_collections.daytwo.aws.plugins.plugin_utils._image.s3 import BucketOptions, S3BlobStore
+from ansible_collections.daytwo.aws.plugins.plugin_utils._image.s3_client import make_s3_client, set_environment
 from botocore.awsrequest import AWSResponse
 
 BUCKET = BucketOptions("images")
@@ -103,8 +103,8 @@ def test_options_come_first_then_the_task_s_environment_then_the_controller_s(
 ) -> None:
     for name, value in controller.items():
         monkeypatch.setenv(name, value)
-    with environment(task):
-        s3_client({"region": "eu-west-1", **options}, BUCKET)
+    with set_environment(task):
+        make_s3_client({"region": "eu-west-1", **options}, BUCKET)
     assert aws.key == key
 
 
@@ -124,8 +124,8 @@ def test_a_session_token_is_never_combined_with_the_keys_of_another_source(
 ) -> None:
     for name, value in {**CONTROLLER, "AWS_SESSION_TOKEN": "controller-token"}.items():
         monkeypatch.setenv(name, value)
-    with environment(task):
-        s3_client({"region": "eu-west-1", **options}, BUCKET)
+    with set_environment(task):
+        make_s3_client({"region": "eu-west-1", **options}, BUCKET)
     assert aws.header("X-Amz-Security-Token") == token
     assert os.environ["AWS_SESSION_TOKEN"] == "controller-token"
 
@@ -134,7 +134,7 @@ def test_the_task_s_environment_ends_with_the_task(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("AWS_REGION", "before")
     monkeypatch.delenv("AWS_PROFILE", raising=False)
     before = dict(os.environ)
-    with pytest.raises(ZeroDivisionError), environment({"AWS_REGION": "task", "AWS_PROFILE": "task"}):  # noqa: PT012
+    with pytest.raises(ZeroDivisionError), set_environment({"AWS_REGION": "task", "AWS_PROFILE": "task"}):  # noqa: PT012
         assert (os.environ["AWS_REGION"], os.environ["AWS_PROFILE"]) == ("task", "task")
         raise ZeroDivisionError
     assert dict(os.environ) == before
@@ -153,7 +153,7 @@ def test_the_task_s_environment_ends_with_the_task(monkeypatch: pytest.MonkeyPat
 )
 def test_what_cannot_be_a_client_is_refused_in_words(aws: Aws, options: Mapping[str, str], words: str) -> None:
     with pytest.raises(ImageError, match=words):
-        s3_client({"region": "eu-west-1", **options}, BUCKET)
+        make_s3_client({"region": "eu-west-1", **options}, BUCKET)
     assert aws.asked == []
 
 
@@ -168,14 +168,14 @@ def test_the_bucket_s_own_region_is_found_also_from_a_refusal(
     aws: Aws, status: int, region: Optional[str], found: Optional[str]
 ) -> None:
     aws.answer = lambda request: (status, {"x-amz-bucket-region": found} if found else {})
-    client = s3_client({**OPTION, "region": region or "us-west-2"}, BUCKET)
+    client = make_s3_client({**OPTION, "region": region or "us-west-2"}, BUCKET)
     assert client.meta.region_name == (found or "us-west-2")
 
 
 def test_s3_urls_are_signed_with_v4_and_puts_carry_no_checksum_of_boto_s_own(aws: Aws) -> None:
     """facts: S3: boto3 >= 1.36 adds CRC32 by default, and presigns with SigV2 by default for some regions."""
     for endpoint in (None, "https://s3.internal:9000"):
-        client = s3_client({**OPTION, "region": "us-east-1", "endpoint_url": endpoint}, BUCKET)
+        client = make_s3_client({**OPTION, "region": "us-east-1", "endpoint_url": endpoint}, BUCKET)
         url = client.generate_presigned_url("put_object", Params={"Bucket": "images", "Key": "k"}, ExpiresIn=60)
         assert "X-Amz-Algorithm=AWS4-HMAC-SHA256" in url
         assert "crc32" not in url.lower()
@@ -204,13 +204,15 @@ def test_certificates_are_validated_unless_told_otherwise(
         real(self)
 
     monkeypatch.setattr(botocore.httpsession.URLLib3Session, "__init__", init)
-    s3_client({**OPTION, "region": "us-east-1", **options}, BUCKET)
+    make_s3_client({**OPTION, "region": "us-east-1", **options}, BUCKET)
     assert set(seen) == {verify}
 
 
 def test_aws_config_reaches_the_client(aws: Aws) -> None:
-    client = s3_client({**OPTION, "region": "us-east-1", "aws_config": {"s3": {"addressing_style": "path"}}}, BUCKET)
-    path = S3Path(client, BUCKET)
-    assert path.key_of  # the path takes it as it is
+    client = make_s3_client(
+        {**OPTION, "region": "us-east-1", "aws_config": {"s3": {"addressing_style": "path"}}}, BUCKET
+    )
+    path = S3BlobStore(client, BUCKET)
+    assert path.get_key  # the path takes it as it is
     assert client.meta.config.s3 == {"addressing_style": "path"}
     assert client.meta.config.signature_version == "s3v4"

@@ -20,36 +20,36 @@ from contextlib import contextmanager
 from itertools import takewhile
 from typing import Callable, Optional, Protocol
 
-from .archive import LoadArchive
-from .engine import AHEAD_LABEL, Engine, EngineError, Progress
+from .archive import ImageArchive
+from .engine import PRELOADED_LABEL, Engine, EngineError, ProgressCallback
 from .errors import ImageError
-from .model import DOCKER_CONFIG, Blob, Bundle, Image, Layer
-from .plan import lacking_layers, plan_load
-from .staging import Staging, is_ours
+from .model import DOCKER_CONFIG, Blob, Bundle, BundleImage, Layer
+from .plan import list_missing_layers, plan_load
+from .staging import Staging, is_staging_name
 
 # An engine takes about a tenth of a second for an image, however small: less than this is not worth it.
-LEAST = 8 * 1024 * 1024
+MIN_PRELOAD_BYTES = 8 * 1024 * 1024
 # After so long without a byte nobody sends any more. The first may take longer: the source pushes to other targets, or
 # waits for an engine.
-PATIENCE_SECONDS = 120.0
-FIRST_SECONDS = 900.0
-_LOOK_SECONDS = 0.1
+IDLE_TIMEOUT_SECONDS = 120.0
+FIRST_BYTE_TIMEOUT_SECONDS = 900.0
+_POLL_SECONDS = 0.1
 
 
-class Arriving(Protocol):
+class IncomingBlobs(Protocol):
     """Blobs that come into a staging folder."""
 
-    def intact(self, digest: str) -> bool:
+    def is_intact(self, digest: str) -> bool:
         """Whether this one is there, with its digest. Raises ImageError where it will not be."""
 
     def wait(self) -> None:
         """Waits a moment for more."""
 
-    def ended(self) -> bool:
+    def has_ended(self) -> bool:
         """Whether no more comes, or what is there is for somebody else to load."""
 
 
-class Fetched:
+class FetchedBlobs:
     """Blobs that other threads fetch. C(verified) gets those that are there."""
 
     def __init__(self, verified: Collection[str]) -> None:
@@ -59,81 +59,83 @@ class Fetched:
     def end(self) -> None:
         self._ended.set()
 
-    def intact(self, digest: str) -> bool:
+    def is_intact(self, digest: str) -> bool:
         return digest in self._verified
 
     def wait(self) -> None:
-        self._ended.wait(_LOOK_SECONDS)
+        self._ended.wait(_POLL_SECONDS)
 
-    def ended(self) -> bool:
+    def has_ended(self) -> bool:
         return self._ended.is_set()
 
 
-class Pushed:
+class PushedBlobs:
     """Blobs that another process puts there. C(stopped): whether somebody has asked us to end."""
 
-    def __init__(self, staging: Staging, digests: Collection[str], stopped: Callable[[], bool]) -> None:
+    def __init__(self, staging: Staging, digests: Collection[str], should_stop: Callable[[], bool]) -> None:
         self._staging = staging
         self._digests = digests
-        self._stopped = stopped
+        self._should_stop = should_stop
         self._intact: set[str] = set()
         self._size, self._waited = 0, 0.0
 
-    def intact(self, digest: str) -> bool:
-        if digest not in self._intact and self._staging.complete(digest):
-            if not self._staging.matches(digest):
+    def is_intact(self, digest: str) -> bool:
+        if digest not in self._intact and self._staging.is_complete(digest):
+            if not self._staging.matches_digest(digest):
                 raise ImageError(f"{digest} is damaged")
             self._intact.add(digest)
         return digest in self._intact
 
     def wait(self) -> None:
-        time.sleep(_LOOK_SECONDS)
-        size = sum(map(self._staging.size, self._digests))
-        self._size, self._waited = size, 0.0 if size != self._size else self._waited + _LOOK_SECONDS
+        time.sleep(_POLL_SECONDS)
+        size = sum(map(self._staging.get_size, self._digests))
+        self._size, self._waited = size, 0.0 if size != self._size else self._waited + _POLL_SECONDS
 
-    def ended(self) -> bool:
-        return self._stopped() or self.given_up()
+    def has_ended(self) -> bool:
+        return self._should_stop() or self.has_timed_out()
 
-    def given_up(self) -> bool:
+    def has_timed_out(self) -> bool:
         """Whether nothing has come for long."""
-        return self._waited > (PATIENCE_SECONDS if self._size else FIRST_SECONDS)
+        return self._waited > (IDLE_TIMEOUT_SECONDS if self._size else FIRST_BYTE_TIMEOUT_SECONDS)
 
 
-def load_ahead(bundle: Bundle, engine: Engine, staging: Staging, arriving: Arriving, progress: Progress) -> None:
+def preload_layers(
+    bundle: Bundle, engine: Engine, staging: Staging, incoming_blobs: IncomingBlobs, progress: ProgressCallback
+) -> None:
     """Loads layers as they come, until all are there or no more comes. The images themselves are C(load_bundle)'s."""
     for image in bundle.images:
-        facts = engine.facts(str(staging.root)).with_ahead(staging.folder.name)
+        facts = engine.read_facts(str(staging.root)).include_preloaded(staging.directory.name)
         if plan_load(Bundle((image,)), facts)[0].action != "load":
             continue
-        lacking = list(lacking_layers(image, facts.chain_ids))
+        lacking = list(list_missing_layers(image, facts.chain_ids))
         while lacking:
-            if arriving.ended():
+            if incoming_blobs.has_ended():
                 return
-            here = list(takewhile(lambda layer: arriving.intact(layer.blob.digest), lacking))
-            small = sum(staging.size(layer.blob.digest) for layer in here) < LEAST
+            here = list(takewhile(lambda layer: incoming_blobs.is_intact(layer.blob.digest), lacking))
+            small = sum(staging.get_size(layer.blob.digest) for layer in here) < MIN_PRELOAD_BYTES
             if len(here) == len(lacking) and (small or image is bundle.images[-1]):
                 break
             if small:
-                arriving.wait()
+                incoming_blobs.wait()
                 continue
-            engine.load(_archive(image, here, lacking, staging), progress)
+            engine.load(_build_archive(image, here, lacking, staging), progress)
             del lacking[: len(here)]
 
 
 @contextmanager
-def loading_ahead(
-    bundle: Bundle, engine: Engine, staging: Staging, verified: Collection[str], progress: Progress
+def preload_in_background(
+    bundle: Bundle, engine: Engine, staging: Staging, verified: Collection[str], progress: ProgressCallback
 ) -> Iterator[list[str]]:
     """Does that in a thread beside what is done meanwhile, which fetches blobs.
 
     Gives what failed, in words; it is done, or fails again, by the load that follows.
     """
-    fetched = Fetched(verified)
+    fetched = FetchedBlobs(verified)
     problems: list[str] = []
 
     def work() -> None:
         try:
-            load_ahead(bundle, engine, staging, fetched, progress)
+            preload_layers(bundle, engine, staging, fetched, progress)
         except ImageError as error:
             problems.append(str(error))
         except Exception as error:
@@ -149,44 +151,48 @@ def loading_ahead(
         thread.join()
 
 
-def remove_ahead(engine: Engine, staging: Staging) -> Optional[str]:
+def remove_preloaded(engine: Engine, staging: Staging) -> Optional[str]:
     """Removes what was loaded ahead, for this transfer or for one whose folder is gone. What is left, in words."""
     try:
-        for image, folder in engine.ahead():
+        for image, folder in engine.list_preloaded():
             # One that somebody has given a name is theirs.
-            abandoned = is_ours(os.path.basename(folder)) and _is_gone(folder)
-            if not image.names and (abandoned or folder == str(staging.folder)):
+            abandoned = is_staging_name(os.path.basename(folder)) and _is_missing(folder)
+            if not image.names and (abandoned or folder == str(staging.directory)):
                 engine.remove(image)
     except EngineError as error:
         return (
-            f"Layers may be left that were loaded ahead (images without a name, with the label {AHEAD_LABEL}); the "
+            f"Layers may be left that were loaded ahead (images without a name, with the label {PRELOADED_LABEL}); the "
             f"next transfer of these images to this host removes them: {error}"
         )
     return None
 
 
-def _is_gone(folder: str) -> bool:
+def _is_missing(directory: str) -> bool:
     try:
-        os.stat(folder)
+        os.stat(directory)
     except OSError as error:
         # Where we may not look it may be at work.
         return error.errno == errno.ENOENT
     return False
 
 
-def _archive(image: Image, here: Sequence[Layer], lacking: Sequence[Layer], staging: Staging) -> LoadArchive:
+def _build_archive(
+    image: BundleImage, available: Sequence[Layer], missing: Sequence[Layer], staging: Staging
+) -> ImageArchive:
     """An archive of the image that ends with the last of C(here)."""
-    layers = image.layers[: len(image.layers) - len(lacking) + len(here)]
+    layers = image.layers[: len(image.layers) - len(missing) + len(available)]
     system, architecture, *variant = image.platform.split("/")
     config = json.dumps(
         {
             "os": system,
             "architecture": architecture,
             **({"variant": variant[0]} if variant else {}),
-            "config": {"Labels": {AHEAD_LABEL: str(staging.folder)}},
+            "config": {"Labels": {PRELOADED_LABEL: str(staging.directory)}},
             "rootfs": {"type": "layers", "diff_ids": [layer.diff_id for layer in layers]},
         }
     ).encode()
     digest = "sha256:" + hashlib.sha256(config).hexdigest()
-    part = Image(image.reference, image.tag, image.platform, None, Blob(digest, len(config), DOCKER_CONFIG), layers)
-    return LoadArchive(part, {layer.blob.digest: staging.path(layer.blob.digest) for layer in here}, config)
+    part = BundleImage(
+        image.reference, image.tag, image.platform, None, Blob(digest, len(config), DOCKER_CONFIG), layers
+    )
+    return ImageArchive(part, {layer.blob.digest: staging.get_path(layer.blob.digest) for layer in available}, config)

@@ -10,17 +10,17 @@ from contextlib import contextmanager
 from typing import Any, Optional
 
 from ...module_utils._image.errors import ImageError
-from .s3 import BucketOptions, explained
+from .s3 import BucketOptions, explain_error
 
-_IDENTITIES = {"AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ROLE_ARN"}
+_IDENTITY_VARIABLES = {"AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ROLE_ARN"}
 
 
 @contextmanager
-def environment(variables: Mapping[str, str]) -> Iterator[None]:
+def set_environment(variables: Mapping[str, str]) -> Iterator[None]:
     """The task's C(environment:) for what reads os.environ; Ansible gives it to modules only, not to actions."""
     # A token belongs to its keys: the controller's is not sent with those of the task.
-    foreign = {"AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN"} if _IDENTITIES & set(variables) else set()
-    if _IDENTITIES & set(variables) and "AWS_ACCESS_KEY_ID" not in variables:
+    foreign = {"AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN"} if _IDENTITY_VARIABLES & set(variables) else set()
+    if _IDENTITY_VARIABLES & set(variables) and "AWS_ACCESS_KEY_ID" not in variables:
         # boto3 asks for keys first; the controller's would win over the profile or role that the task names.
         foreign |= {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
     before = {name: os.environ.get(name) for name in {*variables, *foreign}}
@@ -37,7 +37,7 @@ def environment(variables: Mapping[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def s3_client(options: Mapping[str, Any], bucket: BucketOptions) -> Any:
+def make_s3_client(options: Mapping[str, Any], bucket: BucketOptions) -> Any:
     """A client for the bucket's own region, by the options first, then what boto3 finds in the environment and files.
 
     SigV4 is named because boto3 signs URLs with SigV2 by default for some regions and endpoints (facts: S3).
@@ -89,13 +89,13 @@ def s3_client(options: Mapping[str, Any], bucket: BucketOptions) -> Any:
                 f"boto3 {boto3.__version__} on the controller cannot ask S3 for writes that replace nothing. "
                 "Update it to 1.35.2 or newer, for the Python that runs Ansible."
             )
-        region = _bucket_region(first, bucket.bucket)
+        region = _find_bucket_region(first, bucket.bucket)
         return client(region) if region and region != first.meta.region_name else first
     except (ClientError, BotoCoreError, ValueError) as error:
-        raise explained(bucket, "make a client for", error) from error
+        raise explain_error(bucket, "make a client for", error) from error
 
 
-def _bucket_region(client: Any, bucket: str) -> Optional[str]:
+def _find_bucket_region(client: Any, bucket: str) -> Optional[str]:
     """Where the bucket is: S3 says so in a header, also when it refuses."""
     try:
         answer = client.head_bucket(Bucket=bucket)

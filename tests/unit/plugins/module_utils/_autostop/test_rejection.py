@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Optional
 
 import pytest
-from ansible_collections.daytwo.aws.plugins.module_utils._autostop.errors import ServiceError
-from ansible_collections.daytwo.aws.plugins.module_utils._autostop.refusal import judge
+from ansible_collections.daytwo.aws.plugins.module_utils._autostop.errors import AutostopApiError
+from ansible_collections.daytwo.aws.plugins.module_utils._autostop.rejection import classify_error
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._autostop.things import cluster, instance
 
 STATE = "InvalidDBClusterStateFault"
@@ -42,8 +42,8 @@ COMBINATION = "InvalidParameterCombination"
 def test_refusals_come_to_the_reasons_of_planning(
     code: str, message: str, status: str, obstacle: Optional[str]
 ) -> None:
-    verdict = judge(ServiceError("StopDBCluster", code, message), cluster())
-    assert (verdict.status, verdict.obstacle) == (status, obstacle)
+    verdict = classify_error(AutostopApiError("StopDBCluster", code, message), cluster())
+    assert (verdict.status, verdict.ineligibility_reason) == (status, obstacle)
     assert message in verdict.reason, "AWS's own words are never swallowed"
 
 
@@ -56,10 +56,10 @@ def test_refusals_come_to_the_reasons_of_planning(
     ],
 )
 def test_refusals_of_instances(message: str, status: str, obstacle: Optional[str]) -> None:
-    verdict = judge(ServiceError("StopDBInstance", "InvalidDBInstanceState", message), instance())
-    assert (verdict.status, verdict.obstacle) == (status, obstacle)
+    verdict = classify_error(AutostopApiError("StopDBInstance", "InvalidDBInstanceState", message), instance())
+    assert (verdict.status, verdict.ineligibility_reason) == (status, obstacle)
 
 
 def test_a_refusal_says_what_to_allow() -> None:
-    reason = judge(ServiceError("StopDBCluster", "AccessDenied", "no"), cluster()).reason
+    reason = classify_error(AutostopApiError("StopDBCluster", "AccessDenied", "no"), cluster()).reason
     assert "Allow rds:StopDBCluster" in reason

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Callable
 
-Run = Callable[[list[str], str, tuple[int, ...]], tuple[int, str, str]]
+RunCommand = Callable[[list[str], str, tuple[int, ...]], tuple[int, str, str]]
 """Runs a program to its end, with a text as its input and these open descriptors: exit status, output, errors.
 
 Raises OSError where it cannot be started. The module gives it, since only Ansible's own way to run programs is allowed
