@@ -22,66 +22,16 @@ FACTS = ROOT / "docs/facts"
 # Class names that Ansible itself fixes.
 FIXED_CLASSES = {"ActionModule", "LookupModule", "ModuleDocFragment"}
 
-# Words that no reader of this field would search for (docs/glossary.md has the terms).
-PRIVATE = set(
-    [
-        "ahead",
-        "amiss",
-        "ask",
-        "asked",
-        "asking",
-        "asks",
-        "carry",
-        "foreign",
-        "lack",
-        "lacking",
-        "lacks",
-        "look",
-        "looked",
-        "looking",
-        "misfit",
-        "misfits",
-        "mend",
-        "mended",
-        "mends",
-        "obstacle",
-        "obstacles",
-        "one",
-        "said",
-        "say",
-        "says",
-        "seen",
-        "survey",
-        "tell",
-        "telling",
-        "tells",
-        "thing",
-        "things",
-        "told",
-        "trouble",
-        "troubles",
-        "unseen",
-        "wanted",
-        "wish",
-        "wished",
-        "wishes",
-        "words",
-    ]
-)
-# What is fixed by somebody else: AWX calls its forms surveys, and rtnetlink and Docker know foreign things.
-ALLOWED_NAMES = {"FOREIGN_LAYERS", "foreign_layers"}
+WORDS = {
+    key: set(text.split())
+    for key, text in yaml.safe_load((Path(__file__).parent / "vocabulary.yml").read_text()).items()
+}
 PRIVATE_TEXT = re.compile(
     r"\b(told|tells?|asked|asks?|wish(?:es|ed)?|mend(?:s|ed|ing)?|amiss|troubles?|obstacles?|said|says?|seen|ways? out"
     r"|folders?|pieces?|misfits?|near miss(?:es)?)\b",
     re.IGNORECASE,
 )
 MOST_WORDS = 30
-
-# Names that a library's protocol fixes.
-FIXED_FUNCTIONS = {"monotonic", "now", "_proc_member", "_proc_gnusparse_10"}
-
-# What a function's name may begin with: a verb in the imperative, or a question.
-VERBS = set(["can", "has", "is", "matches", "needs", "should"])
 
 
 def python_files(*rooms: str) -> list[Path]:
@@ -139,7 +89,7 @@ def private_identifiers(text: str) -> list[str]:
         {
             f"{name}:{line}"
             for name, line in identifiers(module)
-            if name not in visited | ALLOWED_NAMES and PRIVATE.intersection(parts(name))
+            if name not in visited | WORDS["allowed"] and WORDS["private"].intersection(parts(name))
         }
     )
 
@@ -180,7 +130,7 @@ def test_functions_begin_with_a_verb() -> None:
         f"{name_of(path)}: {function.name}"
         for path in python_files("plugins")
         for function in functions(tree(path))
-        if parts(function.name)[0] not in VERBS and function.name not in FIXED_FUNCTIONS
+        if parts(function.name)[0] not in WORDS["verbs"] and function.name not in WORDS["fixed"]
     ]
     assert found == []
 
@@ -349,7 +299,7 @@ def test_option_texts_can_be_read_alone(name: str) -> None:
 def test_short_descriptions_are_imperatives() -> None:
     found = {name: text["short_description"] for name, text in documented().items() if "short_description" in text}
     assert len(found) > 15
-    assert {name: text for name, text in found.items() if text.split()[0].lower() not in VERBS} == {}
+    assert {name: text for name, text in found.items() if text.split()[0].lower() not in WORDS["verbs"]} == {}
 
 
 # --- Facts and their citations
