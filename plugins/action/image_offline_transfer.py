@@ -71,16 +71,16 @@ class ActionModule(ActionBase):
                 raise ImageError(f"{name}: {options[name]} is below 1. Give more, or leave it out.")
         targets = [TransferTarget.parse(entry, f"targets[{index}]") for index, entry in enumerate(options["targets"])]
         # Where to take images from, and the password for it, is the source's business alone.
-        mine = set(HOST_OPTIONS) - (set() if options["state"] in ("saved", "pushed") else _SOURCE_OPTIONS)
-        own = {name: value for name, value in options.items() if name in mine and value is not None}
+        host_options = set(HOST_OPTIONS) - (set() if options["state"] in ("saved", "pushed") else _SOURCE_OPTIONS)
+        host_arguments = {name: value for name, value in options.items() if name in host_options and value is not None}
         # A path is the host's; validation has put this machine's home and variables into it.
-        own.update({name: self._task.args[name] for name in own if HOST_OPTIONS[name]["type"] == "path"})
+        host_arguments.update({name: self._task.args[name] for name in host_arguments if HOST_OPTIONS[name]["type"] == "path"})
         bucket = _parse_bucket_options(options) if options["transport"] == "s3" else None
         name = str(variables.get("inventory_hostname") if not self._task.delegate_to else self._task.delegate_to)
         progress = ProgressReporter(lambda line: self._display_progress(options, f"{name}: {line}"))
 
-        def host(call: Mapping[str, Any]) -> dict[str, Any]:
-            return self._call_host({**own, **call}, variables)
+        def call_host(call: Mapping[str, Any]) -> dict[str, Any]:
+            return self._call_host({**host_arguments, **call}, variables)
 
         check_mode, diff = bool(self._task.check_mode), bool(self._task.diff)
         if options["state"] == "saved":
@@ -89,36 +89,36 @@ class ActionModule(ActionBase):
             settings = SaveOptions(from_engine, targets, corrupt, check_mode, diff, limit)
             if bucket:
                 return save_bundle(
-                    host, lambda: S3BlobStore(make_s3_client(options, bucket), bucket), settings, progress
+                    call_host, lambda: S3BlobStore(make_s3_client(options, bucket), bucket), settings, progress
                 )
-            return prepare_push(host, settings, progress)
-        path = S3BlobStore(make_s3_client(options, bucket), bucket) if bucket else None
+            return prepare_push(call_host, settings, progress)
+        store = S3BlobStore(make_s3_client(options, bucket), bucket) if bucket else None
         bundle = Bundle.parse(options["bundle"])
         if options["state"] == "loaded":
-            mine = variables.get("inventory_hostname")
-            has = next((target.facts for target in targets if target.host == mine), None)
+            host_options = variables.get("inventory_hostname")
+            target_facts = next((target.facts for target in targets if target.host == host_options), None)
             push = options["push"] or {}
             # Only a target that was to permit the push is asked to take that back.
-            key = push["public_key"] if mine in push.get("targets", {}) else None
-            return load_bundle(host, path, bundle, has, check_mode, diff, progress, key)
-        if path is not None:
+            public_key = push["public_key"] if host_options in push.get("targets", {}) else None
+            return load_bundle(call_host, store, bundle, target_facts, check_mode, diff, progress, public_key)
+        if store is not None:
             if options["state"] == "absent":
-                return delete_blobs(path, bundle, check_mode, diff)
+                return delete_blobs(store, bundle, check_mode, diff)
             raise ImageError(f"state: {options['state']} is for transport=scp. Leave it out, or set transport=scp.")
         if options["state"] == "authorized":
             name = variables["inventory_hostname"]
-            return authorize_push(host, bundle, options["push"] or {}, name, options["source_address"], check_mode)
+            return authorize_push(call_host, bundle, options["push"] or {}, name, options["source_address"], check_mode)
         if options["state"] == "pushed":
-            return push_all(host, bundle, options["push"] or {}, options["grants"], check_mode, progress)
+            return push_all(call_host, bundle, options["push"] or {}, options["grants"], check_mode, progress)
         if options["state"] == "revoked":
-            return revoke_push(host, bundle, options["push"] or {}, check_mode)
+            return revoke_push(call_host, bundle, options["push"] or {}, check_mode)
         raise ImageError("state: absent is for transport=s3, for with scp nothing stays on the way. Leave it out.")
 
     def _call_host(self, arguments: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
         """One call of the module. A connection that drops is made anew; what the host has done is still there."""
         for attempt in range(_CONNECTION_RETRIES):
             try:
-                answer = self._execute_module(module_args=dict(arguments), task_vars=variables)
+                result = self._execute_module(module_args=dict(arguments), task_vars=variables)
                 break
             except AnsibleConnectionFailure as error:
                 if attempt == _CONNECTION_RETRIES - 1:
@@ -127,9 +127,9 @@ class ActionModule(ActionBase):
                 time.sleep(2**attempt)
                 self._connection.reset()
                 arguments = {**arguments, "work": {**arguments["work"], "again": True}}
-        if answer.get("failed"):
-            raise HostModuleError(answer)
-        return dict(answer)
+        if result.get("failed"):
+            raise HostModuleError(result)
+        return dict(result)
 
     def _display_progress(self, options: Mapping[str, Any], line: str) -> None:
         if options["show_progress"]:

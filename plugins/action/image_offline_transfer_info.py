@@ -39,12 +39,12 @@ class ActionModule(ActionBase):
         variables = task_vars or {}
         name = variables.get("inventory_hostname")
         address = given.get("address") or self._templar.template(variables.get("ansible_host")) or name
-        number = given.get("port") or self._templar.template(variables.get("ansible_port")) or 22
+        raw_port = given.get("port") or self._templar.template(variables.get("ansible_port")) or 22
         try:
-            port = int(number)
+            port = int(raw_port)
         except ValueError:
             raise AnsibleActionFail(
-                f"port: {number!r} is no number. Give the port of this host's SSH server."
+                f"port: {raw_port!r} is no number. Give the port of this host's SSH server."
             ) from None
         options = self.validate_argument_spec(OPTIONS)[1]
         arguments = {

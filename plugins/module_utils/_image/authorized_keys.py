@@ -56,15 +56,15 @@ def authorize_key(
     if not addresses or not all(map(_is_address, addresses)):
         raise ImageError(f"from: {list(addresses)!r} must be IP addresses of the source, as this host sees them.")
     expires = time.time() + seconds
-    script, grant = staging.directory / "receive.py", _get_authorization_path(staging, public_key)
-    command = f"{shlex.quote(sys.executable)} -I -B {shlex.quote(str(script))} {grant.name}"
+    script, authorization_path = staging.directory / "receive.py", _get_authorization_path(staging, public_key)
+    command = f"{shlex.quote(sys.executable)} -I -B {shlex.quote(str(script))} {authorization_path.name}"
     if '"' in command or not command.isprintable():
         raise ImageError(
             f"staging_dir: {str(staging.root)!r} may not contain quotation marks or control characters with scp."
         )
     with staging.hold_lock():
         _write(script, inspect.getsource(receiver).encode())
-        _write(grant, json.dumps({"expires": expires, "sizes": dict(sizes)}).encode())
+        _write(authorization_path, json.dumps({"expires": expires, "sizes": dict(sizes)}).encode())
         options = [
             "restrict",
             # OpenSSH before 9.1 knows local time only.
@@ -89,18 +89,18 @@ def revoke_key(staging: Staging, public_key: Optional[str], home: Optional[Path]
 def withdraw_key(staging: Staging, public_key: Optional[str], home: Optional[Path] = None) -> bool:
     """Ends the permission, also for whoever is at it."""
     withdrawn = _edit_authorized_keys(home, staging.directory.name, public_key)
-    for grant in list(staging.directory.glob(_get_authorization_pattern(staging, public_key))):
+    for authorization_path in list(staging.directory.glob(_get_authorization_pattern(staging, public_key))):
         with suppress(FileNotFoundError):
-            grant.rename(grant.with_name(_WITHDRAWN + grant.name))
+            authorization_path.rename(authorization_path.with_name(_WITHDRAWN + authorization_path.name))
     return withdrawn
 
 
 def remove_withdrawn(staging: Staging, public_key: Optional[str], home: Optional[Path] = None) -> None:
     """Removes what a permission that was withdrawn has left."""
-    for grant in list(staging.directory.glob(_WITHDRAWN + _get_authorization_pattern(staging, public_key))):
+    for authorization_path in list(staging.directory.glob(_WITHDRAWN + _get_authorization_pattern(staging, public_key))):
         with suppress(FileNotFoundError):
-            sizes = json.loads(grant.read_bytes())["sizes"]
-            grant.unlink()
+            sizes = json.loads(authorization_path.read_bytes())["sizes"]
+            authorization_path.unlink()
             if not all(staging.is_complete(f"sha256:{name}") for name in sizes):
                 remove_staging(staging, home)
 
@@ -119,8 +119,8 @@ def remove_staging(staging: Staging, home: Optional[Path] = None, loaded: bool =
         _edit_authorized_keys(home, staging.directory.name, None)
     removed = staging.remove()
     if loaded and not removed:
-        for grant in staging.directory.glob(_get_authorization_pattern(staging, None)):
-            grant.unlink(missing_ok=True)
+        for authorization_path in staging.directory.glob(_get_authorization_pattern(staging, None)):
+            authorization_path.unlink(missing_ok=True)
         end = time.monotonic() + _DISCONNECT_SECONDS
         while staging.exists() and not (removed := staging.remove()) and time.monotonic() < end:
             time.sleep(0.05)
@@ -199,29 +199,29 @@ def _edit_authorized_keys(
     """Takes away what this run has added, and what of ours has expired; adds a line. By rename: nobody is locked out by
     half a file."""
     path = get_authorized_keys_path(home)
-    folder = (home or Path(pwd.getpwuid(os.geteuid()).pw_dir)) / ".ssh"
+    ssh_directory = (home or Path(pwd.getpwuid(os.geteuid()).pw_dir)) / ".ssh"
 
-    def goes(text: bytes) -> bool:
-        found = _KEY_LINE.fullmatch(text)
+    def should_remove(key_line: bytes) -> bool:
+        found = _KEY_LINE.fullmatch(key_line)
         if not found:
             return False
-        mine = found["name"] == name.encode() and public_key in (None, found["key"].decode())
-        return mine or _is_expired(found)
+        is_of_this_run = found["name"] == name.encode() and public_key in (None, found["key"].decode())
+        return is_of_this_run or _is_expired(found)
 
     try:
-        folder.mkdir(mode=0o700, exist_ok=True)
-        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        ssh_directory.mkdir(mode=0o700, exist_ok=True)
+        lock = os.open(ssh_directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
             before = _read_lines(path)
-            made = not path.exists() or any(found and found["made"] for found in map(_KEY_LINE.fullmatch, before))
-            after = [text for text in before if not goes(text)]
+            is_created = not path.exists() or any(found and found["made"] for found in map(_KEY_LINE.fullmatch, before))
+            after = [key_line for key_line in before if not should_remove(key_line)]
             if line:
                 # Before the newline that ends the file; where there is none, it is not missed afterwards either.
-                after.insert(len(after) - (after[-1:] == [b""]), f"{line}{' made' if made else ''}".encode())
+                after.insert(len(after) - (after[-1:] == [b""]), f"{line}{' made' if is_created else ''}".encode())
             if after == before:
                 return False
-            if any(after) or not made:
+            if any(after) or not is_created:
                 _replace(path, b"\n".join(after))
             else:
                 path.unlink()
@@ -233,16 +233,16 @@ def _edit_authorized_keys(
 
 
 def _replace(path: Path, content: bytes) -> None:
-    new = path.with_name(f".{_KEY_COMMENT}.new")
+    temporary_path = path.with_name(f".{_KEY_COMMENT}.new")
     try:
-        _write(new, content)
+        _write(temporary_path, content)
         with suppress(FileNotFoundError):
-            was = path.stat()
-            os.chown(new, was.st_uid, was.st_gid)
-            os.chmod(new, was.st_mode & 0o777)
-        os.replace(new, path)
+            current_stat = path.stat()
+            os.chown(temporary_path, current_stat.st_uid, current_stat.st_gid)
+            os.chmod(temporary_path, current_stat.st_mode & 0o777)
+        os.replace(temporary_path, path)
     finally:
-        new.unlink(missing_ok=True)
+        temporary_path.unlink(missing_ok=True)
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -51,7 +51,7 @@ class Deflater:
             return chunk
         began = self._clock()
         # The quickest; it lets other threads run.
-        packed = zlib.compress(chunk, 1)
+        compressed = zlib.compress(chunk, 1)
         self._cost = (self._cost + (self._clock() - began) / len(chunk)) / 2
-        self._ratio = (self._ratio + len(packed) / len(chunk)) / 2
-        return packed if len(packed) < len(chunk) else chunk
+        self._ratio = (self._ratio + len(compressed) / len(chunk)) / 2
+        return compressed if len(compressed) < len(chunk) else chunk

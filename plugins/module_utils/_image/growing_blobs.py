@@ -71,16 +71,16 @@ class GrowingBlobs(BlobSource):
 
     def iter_available(self, blobs: Sequence[BlobDescriptor]) -> Iterator[Optional[BlobDescriptor]]:
         """These as they come."""
-        left = list(blobs)
-        while left:
+        remaining = list(blobs)
+        while remaining:
             with self._changed:
-                there = [piece for piece in left if self._is_available(piece.digest)]
-                if not there:
+                available = [blob for blob in remaining if self._is_available(blob.digest)]
+                if not available:
                     self._wait()
-            for piece in there:
-                left.remove(piece)
-                yield replace(piece, size=self._get_size(piece.digest))
-            if not there:
+            for blob in available:
+                remaining.remove(blob)
+                yield replace(blob, size=self._get_size(blob.digest))
+            if not available:
                 yield None
 
     def _get_size(self, digest: str) -> int:
@@ -105,9 +105,9 @@ class GrowingBlobs(BlobSource):
         """How many bytes there are to read behind the offset, after some time at the latest; 0 at the end."""
         with self._changed:
             while self._growing.get(digest) is growing:
-                there = min(growing.bytes_written, growing.size - 1) - offset
-                if there > 0:
-                    return there
+                available = min(growing.bytes_written, growing.size - 1) - offset
+                if available > 0:
+                    return available
                 self._wait()
             if not self.staging.is_complete(digest):
                 raise self._make_content_error(digest)

@@ -101,7 +101,7 @@ class _SourcePhases(_HostPhases):
             if self.params["source"] == "registry"
             else EngineSource(make_engine(self.params))
         )
-        offer: SourceOffer = source.offer(parse_requested_images(self.params["images"], self.work["platform"]))
+        offer: SourceOffer = source.make_offer(parse_requested_images(self.params["images"], self.work["platform"]))
         return {
             "bundle": offer.bundle.to_dict(),
             "estimates": dict(offer.estimates),
@@ -114,15 +114,15 @@ class _SourcePhases(_HostPhases):
 
         staging = self.make_staging("saved")
         digests = [parse_digest(digest, "work.digests") for digest in self.work["digests"] or ()]
-        wanted = parse_requested_images(self.params["images"])
+        requested = parse_requested_images(self.params["images"])
         source = EngineSource(make_engine(self.params))
 
-        def stage(progress: Any) -> dict[str, Any]:
-            source.stage(wanted, digests, staging, progress)
+        def stage_blobs(progress: Any) -> dict[str, Any]:
+            source.stage(requested, digests, staging, progress)
             return {"sizes": {digest: staging.get_size(digest) for digest in digests}}
 
         with staging.hold_lock():
-            return BackgroundJob(staging.directory).advance(self.work["token"], stage, self.seconds).to_dict()
+            return BackgroundJob(staging.directory).advance(self.work["token"], stage_blobs, self.seconds).to_dict()
 
     def send(self) -> dict[str, Any]:
         """PUTs blobs to the store, from the registry or from the staging folder; asked again until it is done."""
@@ -132,14 +132,14 @@ class _SourcePhases(_HostPhases):
         from_registry = self.params["source"] == "registry"
         source: BlobSource = self._make_registry_source() if from_registry else StagedBlobSource(staging)
 
-        def work(progress: ProgressCallback) -> dict[str, Any]:
-            tell = job.add_idle_timeout(progress)
-            outcomes = send(transfers, source, self.make_client(), SEND_SECONDS, self.throttle, tell)
+        def run_send(progress: ProgressCallback) -> dict[str, Any]:
+            report_progress = job.add_idle_timeout(progress)
+            outcomes = send(transfers, source, self.make_client(), SEND_SECONDS, self.throttle, report_progress)
             return {"outcomes": [outcome.to_dict() for outcome in outcomes]}
 
         with staging.hold_lock():
             job = BackgroundJob(staging.directory)
-            state = job.advance(self.work["token"], work, self.seconds)
+            state = job.advance(self.work["token"], run_send, self.seconds)
         # What comes from a registry leaves nothing in the folder but how far it is. What an engine has written stays:
         # should this answer be lost, the call that is made again needs it.
         cleaned = from_registry and state.status == "done"
@@ -156,33 +156,33 @@ class _SourcePhases(_HostPhases):
         from .push import PushSession
         from .ssh import get_own_address
 
-        seen = self.inspect()
-        bundle = Bundle.parse(seen["bundle"])
+        inspection = self.inspect()
+        bundle = Bundle.parse(inspection["bundle"])
         targets = [TransferTarget.parse(entry, "work.targets") for entry in self.work["targets"] or ()]
-        refused = get_rejection_reasons(bundle, targets)
-        able = [target for target in targets if target.host not in refused]
-        needs = list_blob_needs(bundle, able) if able else ()
+        rejected = get_rejection_reasons(bundle, targets)
+        accepting_targets = [target for target in targets if target.host not in rejected]
+        needs = list_blob_needs(bundle, accepting_targets) if accepting_targets else ()
         if not needs:
-            return {**seen, "public_key": None, "addresses": {}}
-        lacking = {name for need in needs for name in need.hosts}
+            return {**inspection, "public_key": None, "addresses": {}}
+        hosts_to_push = {name for need in needs for name in need.hosts}
         addresses = {
-            target.host: get_own_address(target.address, target.port) for target in able if target.host in lacking
+            target.host: get_own_address(target.address, target.port) for target in accepting_targets if target.host in hosts_to_push
         }
         source: Union[BlobSource, EngineExport] = (
             self._make_registry_source()
             if self.params["source"] == "registry"
             else self._make_export([need.blob.digest for need in needs])
         )
-        waiting = PushSession(self.root, self.work["token"])
-        public_key = waiting.start(bundle, source, self.make_staging("saved", bundle), self.throttle, self.run)
-        return {**seen, "public_key": public_key, "addresses": addresses}
+        session = PushSession(self.root, self.work["token"])
+        public_key = session.start(bundle, source, self.make_staging("saved", bundle), self.throttle, self.run)
+        return {**inspection, "public_key": public_key, "addresses": addresses}
 
     def push(self) -> dict[str, Any]:
         """Tells the waiting process the grants, and how far it is; asked again until it is done, which ends it."""
         from .push import PushSession
 
-        waiting = PushSession(self.root, self.work["token"])
-        state = waiting.advance(self.work["grants"] or (), self.seconds, self.work["again"])
+        session = PushSession(self.root, self.work["token"])
+        state = session.advance(self.work["grants"] or (), self.seconds, self.work["again"])
         cleaned = state.status != "running"
         if cleaned:
             self.clean()
@@ -242,34 +242,34 @@ class _TargetPhases(_HostPhases):
         bundle, staging = Bundle.parse(self.params["bundle"]), self.make_staging("loaded")
         if self.work["public_key"]:
             revoke_key(staging, self.work["public_key"])
-        ahead = self._get_preload_job(staging)
-        unpacking = ahead.stop(self.seconds)
-        if unpacking:
-            return {**replace(unpacking, status="running").to_dict(), "cleaned": False}
-        engine, transfers, problem = make_engine(self.params), self.parse_transfers(), ahead.get_error()
+        preload_job = self._get_preload_job(staging)
+        preload_state = preload_job.stop(self.seconds)
+        if preload_state:
+            return {**replace(preload_state, status="running").to_dict(), "cleaned": False}
+        engine, transfers, preload_error = make_engine(self.params), self.parse_transfers(), preload_job.get_error()
 
-        def work(progress: ProgressCallback) -> dict[str, Any]:
-            seen = self._compare_bundle(bundle, staging, engine)
-            needed = {digest for plan in seen["plans"] for digest in plan["blobs"]}
-            wanted = [transfer for transfer in transfers if transfer.digest in needed]
+        def run_load(progress: ProgressCallback) -> dict[str, Any]:
+            comparison = self._compare_bundle(bundle, staging, engine)
+            missing_digests = {digest for plan in comparison["plans"] for digest in plan["blobs"]}
+            requests = [transfer for transfer in transfers if transfer.digest in missing_digests]
             verified: set[str] = set()
             # What others have pushed was loaded ahead when it came.
-            beside: AbstractContextManager[list[str]] = nullcontext([])
-            if wanted:
-                beside = preload_in_background(bundle, engine, staging, verified, progress)
-            with beside as problems:
+            preload: AbstractContextManager[list[str]] = nullcontext([])
+            if requests:
+                preload = preload_in_background(bundle, engine, staging, verified, progress)
+            with preload as preload_errors:
                 outcomes = fetch(
-                    wanted, staging, self.make_client(), verified, self.throttle, job.add_idle_timeout(progress)
+                    requests, staging, self.make_client(), verified, self.throttle, job.add_idle_timeout(progress)
                 )
-            result = {**seen, "outcomes": [outcome.to_dict() for outcome in outcomes], "loaded": None, "left": None}
-            result["not_ahead"] = [problem] if problem else problems
+            result = {**comparison, "outcomes": [outcome.to_dict() for outcome in outcomes], "loaded": None, "left": None}
+            result["not_ahead"] = [preload_error] if preload_error else preload_errors
             if self.work["more"] or any(not outcome.is_final for outcome in outcomes):
                 return result
             return {**result, **load_bundle(bundle, engine, staging, progress, verified)}
 
         with staging.hold_lock():
             job = BackgroundJob(staging.directory)
-            state = job.advance(self.work["token"], work, self.seconds)
+            state = job.advance(self.work["token"], run_load, self.seconds)
         loaded = (state.result or {}).get("loaded") or []
         # Should this answer be lost, the call that is made again finds the images there.
         cleaned = bool(loaded) and all(outcome["done"] for outcome in loaded)
@@ -283,11 +283,11 @@ class _TargetPhases(_HostPhases):
         facts = engine.read_facts(self.root)
         plans = plan_load(bundle, facts)
         # What is loaded already takes no more room.
-        left = plan_load(bundle, facts.include_preloaded(staging.directory.name))
-        staged = sum({blob.digest: staging.get_size(blob.digest) for plan in left for blob in plan.blobs}.values())
-        refused = get_rejection_reason(left, staged, facts)
-        if refused:
-            raise ImageError(f"The target cannot take the images: {refused}")
+        remaining_plans = plan_load(bundle, facts.include_preloaded(staging.directory.name))
+        staged_bytes = sum({blob.digest: staging.get_size(blob.digest) for plan in remaining_plans for blob in plan.blobs}.values())
+        rejection_reason = get_rejection_reason(remaining_plans, staged_bytes, facts)
+        if rejection_reason:
+            raise ImageError(f"The target cannot take the images: {rejection_reason}")
         return {
             "plans": [_plan_to_dict(plan) for plan in plans],
             "engine": f"{facts.engine} {facts.version}",
@@ -312,11 +312,11 @@ class _TargetPhases(_HostPhases):
         staging, key = self.make_staging("loaded"), self.work["public_key"]
         revoked = withdraw_key(staging, key)
         busy = self._get_preload_job(staging).stop(self.seconds) is not None
-        left = None
+        cleanup_error = None
         if not busy:
-            left = self._remove_preloaded(staging) if staging.exists() else None
+            cleanup_error = self._remove_preloaded(staging) if staging.exists() else None
             remove_withdrawn(staging, key)
-        return {"revoked": revoked, "busy": busy, "left": left}
+        return {"revoked": revoked, "busy": busy, "left": cleanup_error}
 
     def clean(self) -> dict[str, Any]:
         from .authorized_keys import remove_staging
@@ -324,13 +324,13 @@ class _TargetPhases(_HostPhases):
 
         staging = self.make_staging("loaded")
         busy = self._get_preload_job(staging).stop(self.seconds) is not None
-        left = None if busy else self._remove_preloaded(staging)
+        cleanup_error = None if busy else self._remove_preloaded(staging)
         try:
             plans = plan_load(Bundle.parse(self.params["bundle"]), make_engine(self.params).read_facts(self.root))
             loaded = all(plan.action == "none" for plan in plans)
         except ImageError:
             loaded = False
-        return {"removed": remove_staging(staging, loaded=loaded), "busy": busy, "left": left}
+        return {"removed": remove_staging(staging, loaded=loaded), "busy": busy, "left": cleanup_error}
 
     @staticmethod
     def _get_preload_job(staging: Staging) -> BackgroundJob:
@@ -355,7 +355,7 @@ class _TargetPhases(_HostPhases):
             self._get_preload_job(staging),
         )
 
-        def work(progress: ProgressCallback) -> dict[str, Any]:
+        def run_preload(progress: ProgressCallback) -> dict[str, Any]:
             pushed = PushedBlobs(staging, digests, job.should_stop)
             preload_layers(bundle, engine, staging, pushed, progress)
             # Where the run was killed, nobody else may come for it.
@@ -364,7 +364,7 @@ class _TargetPhases(_HostPhases):
         with staging.hold_lock():
             # Another run of the same images may be at it already, or beyond.
             if not job.is_running() and not BackgroundJob(staging.directory).is_running():
-                job.advance(os.urandom(16).hex(), work, 0)
+                job.advance(os.urandom(16).hex(), run_preload, 0)
 
 
 def _plan_to_dict(plan: ImagePlan) -> dict[str, Any]:

@@ -107,19 +107,19 @@ def preload_layers(
         facts = engine.read_facts(str(staging.root)).include_preloaded(staging.directory.name)
         if plan_load(Bundle((image,)), facts)[0].action != "load":
             continue
-        lacking = list(list_missing_layers(image, facts.chain_ids))
-        while lacking:
+        missing = list(list_missing_layers(image, facts.chain_ids))
+        while missing:
             if incoming_blobs.has_ended():
                 return
-            here = list(takewhile(lambda layer: incoming_blobs.is_intact(layer.blob.digest), lacking))
-            small = sum(staging.get_size(layer.blob.digest) for layer in here) < MIN_PRELOAD_BYTES
-            if len(here) == len(lacking) and (small or image is bundle.images[-1]):
+            available = list(takewhile(lambda layer: incoming_blobs.is_intact(layer.blob.digest), missing))
+            is_small = sum(staging.get_size(layer.blob.digest) for layer in available) < MIN_PRELOAD_BYTES
+            if len(available) == len(missing) and (is_small or image is bundle.images[-1]):
                 break
-            if small:
+            if is_small:
                 incoming_blobs.wait()
                 continue
-            engine.load(_build_archive(image, here, lacking, staging), progress)
-            del lacking[: len(here)]
+            engine.load(_build_archive(image, available, missing, staging), progress)
+            del missing[: len(available)]
 
 
 @contextmanager
@@ -131,21 +131,21 @@ def preload_in_background(
     Gives what failed, in words; it is done, or fails again, by the load that follows.
     """
     fetched = FetchedBlobs(verified)
-    problems: list[str] = []
+    errors: list[str] = []
 
-    def work() -> None:
+    def run_preload() -> None:
         try:
             preload_layers(bundle, engine, staging, fetched, progress)
         except ImageError as error:
-            problems.append(str(error))
+            errors.append(str(error))
         except Exception as error:
             # In a thread nobody else would tell of a fault of ours.
-            problems.append(f"{type(error).__name__}: {error}")
+            errors.append(f"{type(error).__name__}: {error}")
 
-    thread = threading.Thread(target=work)
+    thread = threading.Thread(target=run_preload)
     thread.start()
     try:
-        yield problems
+        yield errors
     finally:
         fetched.end()
         thread.join()
@@ -154,10 +154,10 @@ def preload_in_background(
 def remove_preloaded(engine: Engine, staging: Staging) -> Optional[str]:
     """Removes what was loaded ahead, for this transfer or for one whose folder is gone. What is left, in words."""
     try:
-        for image, folder in engine.list_preloaded():
+        for image, directory in engine.list_preloaded():
             # One that somebody has given a name is theirs.
-            abandoned = is_staging_name(os.path.basename(folder)) and _is_missing(folder)
-            if not image.names and (abandoned or folder == str(staging.directory)):
+            is_abandoned = is_staging_name(os.path.basename(directory)) and _is_missing(directory)
+            if not image.names and (is_abandoned or directory == str(staging.directory)):
                 engine.remove(image)
     except EngineError as error:
         return (
@@ -181,10 +181,10 @@ def _build_archive(
 ) -> ImageArchive:
     """An archive of the image that ends with the last of C(here)."""
     layers = image.layers[: len(image.layers) - len(missing) + len(available)]
-    system, architecture, *variant = image.platform.split("/")
+    operating_system, architecture, *variant = image.platform.split("/")
     config = json.dumps(
         {
-            "os": system,
+            "os": operating_system,
             "architecture": architecture,
             **({"variant": variant[0]} if variant else {}),
             "config": {"Labels": {PRELOADED_LABEL: str(staging.directory)}},
@@ -192,7 +192,7 @@ def _build_archive(
         }
     ).encode()
     digest = "sha256:" + hashlib.sha256(config).hexdigest()
-    part = BundleImage(
+    partial_image = BundleImage(
         image.reference, image.tag, image.platform, None, Blob(digest, len(config), DOCKER_CONFIG), layers
     )
-    return ImageArchive(part, {layer.blob.digest: staging.get_path(layer.blob.digest) for layer in available}, config)
+    return ImageArchive(partial_image, {layer.blob.digest: staging.get_path(layer.blob.digest) for layer in available}, config)

@@ -18,25 +18,25 @@ class PipedProgram:
     """A program with a pipe to it and a pipe from it."""
 
     def __init__(self, run: RunCommand, command: list[str]) -> None:
-        their_input, our_output = os.pipe()
-        our_input, their_output = os.pipe()
-        self.stdin = os.fdopen(our_output, "wb")
-        self.stdout = os.fdopen(our_input, "rb")
+        child_stdin, stdin = os.pipe()
+        stdout, child_stdout = os.pipe()
+        self.stdin = os.fdopen(stdin, "wb")
+        self.stdout = os.fdopen(stdout, "rb")
         self._stderr = ""
 
-        def work() -> None:
+        def run_program() -> None:
             # Not "<&12": a shell need not know descriptors above 9.
-            script = f'exec "$@" </proc/self/fd/{their_input} >/proc/self/fd/{their_output}'
+            script = f'exec "$@" </proc/self/fd/{child_stdin} >/proc/self/fd/{child_stdout}'
             try:
-                self._stderr = run(["/bin/sh", "-c", script, "sh", *command], "", (their_input, their_output))[2]
+                self._stderr = run(["/bin/sh", "-c", script, "sh", *command], "", (child_stdin, child_stdout))[2]
             except (OSError, ImageError) as error:
                 self._stderr = str(error)
             finally:
-                os.close(their_input)
-                os.close(their_output)
+                os.close(child_stdin)
+                os.close(child_stdout)
 
         # A program that hangs with its connection must not keep this process from ending.
-        self._thread = threading.Thread(target=work, daemon=True)
+        self._thread = threading.Thread(target=run_program, daemon=True)
         self._thread.start()
 
     def end(self) -> str:

@@ -51,13 +51,13 @@ class EngineExport:
     ) -> None:
         """Has the engine write in a thread of its own, as long as C(check) does not raise."""
 
-        def tell(doing: str, done: int, in_all: int) -> None:
+        def report_progress(activity: str, bytes_done: int, bytes_total: int) -> None:
             raise_if_stopped()
-            progress(doing, done, in_all)
+            progress(activity, bytes_done, bytes_total)
 
-        def work() -> None:
+        def run_export() -> None:
             try:
-                self.source.stage(self.images, self.digests, growing_blobs.staging, tell, growing_blobs)
+                self.source.stage(self.images, self.digests, growing_blobs.staging, report_progress, growing_blobs)
                 growing_blobs.end()
             except ImageError as error:
                 growing_blobs.end(error)
@@ -68,7 +68,7 @@ class EngineExport:
                 growing_blobs.end(ImageError(f"unexpected {type(error).__name__}: {error}"))
 
         # An engine that says nothing must not keep this process from ending.
-        threading.Thread(target=work, daemon=True).start()
+        threading.Thread(target=run_export, daemon=True).start()
 
 
 class PushSession:
@@ -95,7 +95,7 @@ class PushSession:
         from .ssh import EphemeralKey, PushAuthorization, choose_fast_ciphers, push
         from .transfer import BlobDescriptor
 
-        pieces = {
+        blobs = {
             blob.digest: BlobDescriptor(blob.digest, blob.size, blob.media_type, image.reference)
             for image in bundle.images
             for blob in image.list_blobs()
@@ -103,37 +103,37 @@ class PushSession:
 
         job = BackgroundJob(self._staging.directory)
 
-        def work(show: ProgressCallback) -> dict[str, Any]:
-            watched = job.add_idle_timeout(show)
+        def run_push(report_state: ProgressCallback) -> dict[str, Any]:
+            report_watched = job.add_idle_timeout(report_state)
 
-            def progress(doing: str, done: int, in_all: int) -> None:
+            def report_progress(activity: str, bytes_done: int, bytes_total: int) -> None:
                 self._raise_if_stopped()
-                watched(doing, done, in_all)
+                report_watched(activity, bytes_done, bytes_total)
 
             key = EphemeralKey(self._staging.directory, run)
             try:
                 # What was exported must stay until it has been read, whatever another run of the same images removes.
                 with blob_staging.hold_lock():
                     _write_atomically(self._public_key_path, key.public_key)
-                    arrivals = GrowingBlobs(blob_staging, self._raise_if_stopped)
+                    growing_blobs = GrowingBlobs(blob_staging, self._raise_if_stopped)
                     if isinstance(source, EngineExport):
-                        source.begin(arrivals, self._raise_if_stopped, progress)
-                    giving = arrivals if isinstance(source, EngineExport) else source
+                        source.begin(growing_blobs, self._raise_if_stopped, report_progress)
+                    blob_source = growing_blobs if isinstance(source, EngineExport) else source
                     ciphers = choose_fast_ciphers(run)  # while the targets are asked for permission
-                    grants = [PushAuthorization.parse(entry) for entry in self._wait_for_authorizations()]
-                    pushed = push(grants, pieces, giving, key, self._staging, throttle, progress, run, ciphers)
-                    known = {
+                    authorizations = [PushAuthorization.parse(entry) for entry in self._wait_for_authorizations()]
+                    outcomes = push(authorizations, blobs, blob_source, key, self._staging, throttle, report_progress, run, ciphers)
+                    staged_sizes = {
                         blob.digest: blob_staging.get_size(blob.digest)
                         for blob in bundle.list_blobs()
                         if blob.size is None
                     }
             finally:
                 key.close()
-            sizes = {digest: size for digest, size in known.items() if blob_staging.is_complete(digest)}
-            return {"pushed": [asdict(outcome) for outcome in pushed], "sizes": sizes}
+            sizes = {digest: size for digest, size in staged_sizes.items() if blob_staging.is_complete(digest)}
+            return {"pushed": [asdict(outcome) for outcome in outcomes], "sizes": sizes}
 
         self._staging.create()
-        state = job.advance(self._token, work, 0, on_finish=lambda: self._clean_up(blob_staging))
+        state = job.advance(self._token, run_push, 0, on_finish=lambda: self._clean_up(blob_staging))
         while not self._public_key_path.exists():
             if state.status != "running":
                 self.remove()  # it has told why, and need not wait
@@ -181,20 +181,20 @@ class PushSession:
             if self._is_stopped() or time.monotonic() > deadline:
                 raise ImageError(f"the targets gave no permission within {AUTHORIZATION_TIMEOUT_SECONDS:.0f} seconds")
             time.sleep(_POLL_SECONDS)
-        grants: list[dict[str, Any]] = json.loads(self._authorizations_path.read_text())
-        return grants
+        authorizations: list[dict[str, Any]] = json.loads(self._authorizations_path.read_text())
+        return authorizations
 
     def _clean_up(self, blob_staging: Staging) -> None:
         """Keeps the outcome until it has been read, if anybody has come back at all; then leaves nothing."""
         # Without a key, the call that started this process is still to read why.
-        patience = (
+        timeout = (
             AUTHORIZATION_TIMEOUT_SECONDS
             if self._authorizations_path.exists()
             else 0.0
             if self._public_key_path.exists()
             else _ERROR_READ_SECONDS
         )
-        deadline = time.monotonic() + patience
+        deadline = time.monotonic() + timeout
         while not self._is_stopped() and time.monotonic() < deadline:
             time.sleep(_POLL_SECONDS)
         blob_staging.remove()
@@ -202,7 +202,7 @@ class PushSession:
 
 
 def _write_atomically(path: Path, text: str) -> None:
-    new = path.with_suffix(".new")
-    with open(new, "w", opener=open_private) as file:
+    temporary_path = path.with_suffix(".new")
+    with open(temporary_path, "w", opener=open_private) as file:
         file.write(text)
-    os.replace(new, path)
+    os.replace(temporary_path, path)

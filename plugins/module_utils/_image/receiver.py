@@ -54,12 +54,12 @@ def receive(
     directory: Path, authorization_file: str, original_command: str, source: BufferedReader, output: IO[bytes]
 ) -> int:
     """Returns the exit status. C(granted) is a file: {"expires": seconds, "sizes": {HEX: SIZE or null}}."""
-    grant = json.loads((directory / authorization_file).read_bytes())
+    authorization = json.loads((directory / authorization_file).read_bytes())
     if original_command != COMMAND:
         return _refuse(output, f"this key is for '{COMMAND}' only")
-    if time.time() > grant["expires"]:
+    if time.time() > authorization["expires"]:
         return _refuse(output, "this key has expired")
-    sizes: dict[str, Any] = grant["sizes"]
+    sizes: dict[str, Any] = authorization["sizes"]
     with open(directory / "in_use", "a") as lock:
         # While this lasts, nobody takes the folder away.
         fcntl.flock(lock, fcntl.LOCK_SH)
@@ -144,9 +144,9 @@ def _read_content(source: BufferedReader, length: int, authorization_path: Path)
         kind, size = head[:1], int.from_bytes(head[1:], "big")
         if kind not in (RAW, DEFLATED):
             raise _FrameError(f"{kind!r} is no kind of frame")
-        most = length if kind == RAW else MAX_FRAME_BYTES
-        if not 0 < size <= most:
-            raise _FrameError(f"a frame of {size} bytes, where 1 to {most} can be")
+        max_bytes = length if kind == RAW else MAX_FRAME_BYTES
+        if not 0 < size <= max_bytes:
+            raise _FrameError(f"a frame of {size} bytes, where 1 to {max_bytes} can be")
         chunks = _read_chunks(source, size, authorization_path)
         for chunk in chunks if kind == RAW else [_inflate(b"".join(chunks), min(length, MAX_FRAME_BYTES))]:
             length -= len(chunk)
@@ -157,14 +157,14 @@ def _inflate(data: bytes, max_size: int) -> bytes:
     """What a whole zlib stream holds; never more in memory than it may."""
     stream = zlib.decompressobj()
     try:
-        piece = stream.decompress(data, max_size + 1)
+        content = stream.decompress(data, max_size + 1)
     except zlib.error as error:
         raise _FrameError(f"a compressed frame is damaged: {error}") from None
-    if len(piece) > max_size:
+    if len(content) > max_size:
         raise _FrameError(f"a compressed frame holds more than the {max_size} bytes that it may")
-    if not stream.eof or stream.unused_data or not piece:
+    if not stream.eof or stream.unused_data or not content:
         raise _FrameError("a compressed frame is damaged: its content does not end where it does")
-    return piece
+    return content
 
 
 def _read_chunks(source: BufferedReader, length: int, authorization_path: Path) -> Iterator[bytes]:

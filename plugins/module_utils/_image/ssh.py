@@ -86,11 +86,11 @@ class EphemeralKey:
         public = path.with_suffix(".pub")
         try:
             path.unlink(missing_ok=True)
-            code, _output, words = run(
+            exit_status, _output, errors = run(
                 ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(path)], "", ()
             )
-            if code:
-                raise ImageError(f"transport: ssh-keygen makes no key on the source: {words.strip()}")
+            if exit_status:
+                raise ImageError(f"transport: ssh-keygen makes no key on the source: {errors.strip()}")
             self.public_key = " ".join(public.read_text().split()[:2])
             self._memory = os.memfd_create("key", os.MFD_CLOEXEC)
             os.fchmod(self._memory, 0o600)
@@ -130,11 +130,11 @@ def choose_fast_ciphers(run: RunCommand, cpu: Path = Path("/proc/cpuinfo")) -> O
     """
     try:
         features = re.search(r"^(?:flags|Features)\s*:(.*)", cpu.read_text(), re.MULTILINE)
-        code, output, _words = run(["ssh", "-F", "/dev/null", "-G", "localhost"], "", ())
+        exit_status, output, _errors = run(["ssh", "-F", "/dev/null", "-G", "localhost"], "", ())
     except OSError:
         return None
     found = re.search(r"^ciphers (\S+)$", output, re.MULTILINE)
-    if code or not found or not features or "aes" not in features[1].split():
+    if exit_status or not found or not features or "aes" not in features[1].split():
         return None
     return ",".join(sorted(found[1].split(","), key=lambda name: not name.startswith("aes") or "-gcm@" not in name))
 
@@ -154,26 +154,26 @@ def push(
 
     C(ciphers): those of C(quick_ciphers), or None for the client's own order.
     """
-    in_all = sum(blobs[digest].size or 0 for grant in authorizations for digest in grant.digests)
-    done, lock = 0, threading.Lock()
+    bytes_total = sum(blobs[digest].size or 0 for authorization in authorizations for digest in authorization.digests)
+    bytes_done, lock = 0, threading.Lock()
 
-    def count(host: str, size: int) -> None:
-        nonlocal done
+    def report_sent(host: str, size: int) -> None:
+        nonlocal bytes_done
         with lock:
-            done += size
-            progress(f"pushing, now to {host}", done, max(done, in_all))
+            bytes_done += size
+            progress(f"pushing, now to {host}", bytes_done, max(bytes_done, bytes_total))
 
-    def one(grant: PushAuthorization) -> PushOutcome:
-        target = _TargetPush(grant, blobs, source, key, throttle, count, run, ciphers)
+    def push_to_target(authorization: PushAuthorization) -> PushOutcome:
+        target_push = _TargetPush(authorization, blobs, source, key, throttle, report_sent, run, ciphers)
         try:
-            with _write_known_hosts(staging, grant) as known_hosts:
-                target.push(known_hosts)
+            with _write_known_hosts(staging, authorization) as known_hosts:
+                target_push.push(known_hosts)
         except ImageError as error:
-            target.outcome.error = str(error)
-        return target.outcome
+            target_push.outcome.error = str(error)
+        return target_push.outcome
 
     with ThreadPoolExecutor(max_workers=_MAX_PARALLEL_TARGETS) as pool:
-        return list(pool.map(one, authorizations))
+        return list(pool.map(push_to_target, authorizations))
 
 
 @contextmanager
@@ -191,9 +191,9 @@ def _write_known_hosts(staging: Staging, authorization: PushAuthorization) -> It
 def _prefetch_frames(frames: Iterator[_Frame]) -> Generator[_Frame, None, None]:
     """The same; while one is used, a thread makes the next."""
     with ThreadPoolExecutor(max_workers=1) as pool:
-        coming = pool.submit(next, frames, None)
-        while (frame := coming.result()) is not None:
-            coming = pool.submit(next, frames, None)
+        next_frame = pool.submit(next, frames, None)
+        while (frame := next_frame.result()) is not None:
+            next_frame = pool.submit(next, frames, None)
             yield frame
 
 
@@ -238,41 +238,41 @@ class _TargetPush:
                 time.sleep(min(8.0, 0.5 * 2**attempt))
 
     def _push_once(self, known_hosts: Path) -> None:
-        with self._connect(known_hosts) as (to, answers):
-            hello = self._read_response(answers)
+        with self._connect(known_hosts) as (stdin, stdout):
+            greeting = self._read_response(stdout)
             try:
-                complete, have = set(hello["complete"]), {str(name): int(size) for name, size in hello["have"].items()}
+                complete, existing_sizes = set(greeting["complete"]), {str(name): int(size) for name, size in greeting["have"].items()}
                 names = [get_digest_hex(digest) for digest in self._authorization.digests]
-                offsets = {name: have[name] for name in names if name not in complete}
+                offsets = {name: existing_sizes[name] for name in names if name not in complete}
                 if min(offsets.values(), default=0) < 0:
                     raise ValueError
             except (KeyError, TypeError, ValueError, AttributeError):
-                raise self._make_response_error(json.dumps(hello).encode()) from None
-            lacking = [
+                raise self._make_response_error(json.dumps(greeting).encode()) from None
+            missing = [
                 self._blobs[digest] for digest in self._authorization.digests if get_digest_hex(digest) in offsets
             ]
-            for piece in self._source.iter_available(lacking):
-                if piece is None:
-                    self._send_data(b"\n", to, answers)
-                    self._send_data(b"", to, answers)
+            for blob in self._source.iter_available(missing):
+                if blob is None:
+                    self._send_data(b"\n", stdin, stdout)
+                    self._send_data(b"", stdin, stdout)
                 else:
-                    self._send_blob(piece, offsets[get_digest_hex(piece.digest)], to, answers)
+                    self._send_blob(blob, offsets[get_digest_hex(blob.digest)], stdin, stdout)
 
     def _send_blob(self, blob: BlobDescriptor, existing_size: int, stdin: IO[bytes], stdout: IO[bytes]) -> None:
-        in_all = blob.size or 0
-        offset = min(existing_size, in_all)
-        left = in_all - offset
-        head = {"hex": get_digest_hex(blob.digest), "offset": offset, "length": left, "size": in_all}
+        total_size = blob.size or 0
+        offset = min(existing_size, total_size)
+        remaining = total_size - offset
+        head = {"hex": get_digest_hex(blob.digest), "offset": offset, "length": remaining, "size": total_size}
         # A part with a number is read from its offset on; what is sent is verified on the target, before the load.
-        transfer = TransferRequest(blob.digest, blob.media_type, 1, offset, left, "", {}, blob.reference)
+        transfer = TransferRequest(blob.digest, blob.media_type, 1, offset, remaining, "", {}, blob.reference)
         self._send_data(json.dumps(head).encode() + b"\n", stdin, stdout)
         try:
-            if left:
+            if remaining:
                 with (
                     self._source.open(transfer) as reader,
-                    closing(_prefetch_frames(self._make_frames(blob, reader, left))) as made,
+                    closing(_prefetch_frames(self._make_frames(blob, reader, remaining))) as frames,
                 ):
-                    for frame in made:
+                    for frame in frames:
                         self._send_frame(frame, stdin, stdout)
                         self._report_sent(self._authorization.host, frame.plain_size)
         except HttpError as error:
@@ -283,19 +283,19 @@ class _TargetPush:
             raise ImageError(f"{blob.digest} cannot be read on the source: {error.strerror}.") from error
         self._send_data(b"", stdin, stdout)
         size = self._read_response(stdout).get("size")
-        if size != in_all:
-            raise ImageError(f"{self._authorization.host}: {blob.digest} arrived with {size} bytes, not {in_all}.")
+        if size != total_size:
+            raise ImageError(f"{self._authorization.host}: {blob.digest} arrived with {size} bytes, not {total_size}.")
         self.outcome.digests.append(blob.digest)
 
-    def _make_frames(self, blob: BlobDescriptor, reader: Readable, left: int) -> Iterator[_Frame]:
+    def _make_frames(self, blob: BlobDescriptor, reader: Readable, remaining: int) -> Iterator[_Frame]:
         compressible = blob.media_type in UNCOMPRESSED_LAYER_TYPES
-        while left:
-            plain = reader.read(min(self._throttle.limit_size(receiver.MAX_FRAME_BYTES), left))
-            if not plain:
-                raise ImageError(f"{blob.digest} ended {left} bytes early on the source.")
-            left -= len(plain)
-            data = self._deflater.deflate(plain) if compressible else plain
-            yield _Frame(len(plain), receiver.RAW if data is plain else receiver.DEFLATED, data)
+        while remaining:
+            chunk = reader.read(min(self._throttle.limit_size(receiver.MAX_FRAME_BYTES), remaining))
+            if not chunk:
+                raise ImageError(f"{blob.digest} ended {remaining} bytes early on the source.")
+            remaining -= len(chunk)
+            data = self._deflater.deflate(chunk) if compressible else chunk
+            yield _Frame(len(chunk), receiver.RAW if data is chunk else receiver.DEFLATED, data)
 
     def _send_frame(self, frame: _Frame, stdin: IO[bytes], stdout: IO[bytes]) -> None:
         began = time.monotonic()
@@ -323,21 +323,21 @@ class _TargetPush:
         if not line:
             raise _ConnectionDroppedError("the connection ended")
         try:
-            answer = json.loads(line)
+            response = json.loads(line)
         except (ValueError, RecursionError):
-            answer = None
-        if not isinstance(answer, dict):
+            response = None
+        if not isinstance(response, dict):
             raise self._make_response_error(line)
-        if "error" in answer:
-            raise ImageError(f"{self._authorization.host}: the receiver refused: {answer['error']}.")
-        return answer
+        if "error" in response:
+            raise ImageError(f"{self._authorization.host}: the receiver refused: {response['error']}.")
+        return response
 
     def _make_response_error(self, line: bytes) -> ImageError:
         return ImageError(f"{self._authorization.host}: something else than the receiver answers: {line[:80]!r}.")
 
     @contextmanager
     def _connect(self, known_hosts: Path) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
-        grant = self._authorization
+        authorization = self._authorization
         settings = {
             "IdentityFile": self._key.path,
             "IdentitiesOnly": "yes",
@@ -357,14 +357,14 @@ class _TargetPush:
             **({"Ciphers": self._ciphers} if self._ciphers else {}),
         }
         options = [word for name, value in settings.items() for word in ("-o", f"{name}={value}")]
-        command = ["ssh", "-F", "/dev/null", *options, "-p", str(grant.port), "-l", grant.user, "--", grant.address]
+        command = ["ssh", "-F", "/dev/null", *options, "-p", str(authorization.port), "-l", authorization.user, "--", authorization.address]
         ssh = PipedProgram(self._run, [*command, receiver.COMMAND])
         try:
             yield ssh.stdin, ssh.stdout
         except _ConnectionDroppedError as error:
-            words = ssh.end()
-            _raise_permanent_error(grant, words)
-            raise _ConnectionDroppedError(f"{error}. {words}") from error
+            output = ssh.end()
+            _raise_permanent_error(authorization, output)
+            raise _ConnectionDroppedError(f"{error}. {output}") from error
         finally:
             ssh.end()
 

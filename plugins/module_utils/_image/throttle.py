@@ -49,9 +49,9 @@ class Throttle:
         for chunk in chunks:
             size = self.limit_size(len(chunk))
             for begin in range(0, len(chunk), size or 1):
-                piece = chunk[begin : begin + size]
-                self.take(len(piece))
-                yield piece
+                part = chunk[begin : begin + size]
+                self.take(len(part))
+                yield part
 
 
 NO_LIMIT = Throttle(None)

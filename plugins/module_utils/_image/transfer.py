@@ -125,26 +125,26 @@ def send(
 ) -> list[BlobOutcome]:
     """PUTs what it can begin within C(seconds). What is left comes back as not done."""
     deadline = time.monotonic() + seconds
-    passed = _ProgressCounter(SENDING, sum(transfer.length for transfer in transfers), progress)
+    counter = _ProgressCounter(SENDING, sum(transfer.length for transfer in transfers), progress)
 
-    def body(transfer: TransferRequest) -> Iterator[bytes]:
-        done = 0
-        passed.update(transfer, done)
+    def stream_body(transfer: TransferRequest) -> Iterator[bytes]:
+        bytes_done = 0
+        counter.update(transfer, bytes_done)
         for chunk in throttle.limit_chunks(_read_body(source, transfer)):
             for begin in range(0, len(chunk), _PROGRESS_CHUNK):
-                piece = chunk[begin : begin + _PROGRESS_CHUNK]
-                yield piece
+                part = chunk[begin : begin + _PROGRESS_CHUNK]
+                yield part
                 # It is asked for the next one, so the socket has taken this one.
-                done += len(piece)
-                passed.update(transfer, done)
+                bytes_done += len(part)
+                counter.update(transfer, bytes_done)
 
-    def one(transfer: TransferRequest) -> BlobOutcome:
+    def send_request(transfer: TransferRequest) -> BlobOutcome:
         if time.monotonic() >= deadline:
             return BlobOutcome(transfer.digest, done=False)
         response = client.put_stream(
             transfer.url,
             transfer.headers,
-            lambda: body(transfer),
+            lambda: stream_body(transfer),
             transfer.length,
             # 412: somebody else has put the same content there in the meantime; the controller looks.
             ok=(200, 201, 204, 412),
@@ -153,7 +153,7 @@ def send(
             transfer.digest, True, transfer.length, transfer.length, etag=response.etag, number=transfer.number
         )
 
-    return _transfer_parallel(transfers, one)
+    return _transfer_parallel(transfers, send_request)
 
 
 def fetch(
@@ -165,20 +165,20 @@ def fetch(
     progress: ProgressCallback = ignore_progress,
 ) -> list[BlobOutcome]:
     """GETs blobs into the staging folder, from where they are; C(verified) gets those that have their digest there."""
-    passed = _ProgressCounter(FETCHING, sum(transfer.length for transfer in transfers), progress)
+    counter = _ProgressCounter(FETCHING, sum(transfer.length for transfer in transfers), progress)
 
-    def one(transfer: TransferRequest) -> BlobOutcome:
-        outcome, intact = BlobOutcome(transfer.digest, True, transfer.length), None
+    def fetch_request(transfer: TransferRequest) -> BlobOutcome:
+        outcome, is_intact = BlobOutcome(transfer.digest, True, transfer.length), None
         if not staging.is_complete(transfer.digest):
-            tell = partial(passed.update, transfer)
-            outcome, intact = _fetch_blob(transfer, staging, client, throttle, tell)
+            report_progress = partial(counter.update, transfer)
+            outcome, is_intact = _fetch_blob(transfer, staging, client, throttle, report_progress)
         if outcome.done:
-            passed.update(transfer, transfer.length)
-            if staging.matches_digest(transfer.digest) if intact is None else intact:
+            counter.update(transfer, transfer.length)
+            if staging.matches_digest(transfer.digest) if is_intact is None else is_intact:
                 verified.add(transfer.digest)
         return outcome
 
-    return _transfer_parallel(transfers, one, LARGE_BLOB_BYTES)
+    return _transfer_parallel(transfers, fetch_request, LARGE_BLOB_BYTES)
 
 
 def _transfer_parallel(
@@ -188,7 +188,7 @@ def _transfer_parallel(
 ) -> list[BlobOutcome]:
     """Several at once; those from C(large) bytes on one after the other."""
 
-    def safely(transfer: TransferRequest) -> BlobOutcome:
+    def transfer_safely(transfer: TransferRequest) -> BlobOutcome:
         try:
             return transfer_blob(transfer)
         except HttpError as error:
@@ -198,35 +198,35 @@ def _transfer_parallel(
         except OSError as error:
             return BlobOutcome(transfer.digest, False, error=format_disk_error(error), number=transfer.number)
 
-    with ThreadPoolExecutor(max_workers=MAX_PARALLEL) as many, ThreadPoolExecutor(max_workers=1) as single:
+    with ThreadPoolExecutor(max_workers=MAX_PARALLEL) as parallel_pool, ThreadPoolExecutor(max_workers=1) as sequential_pool:
         pools = [
-            many if sequential_from is None or transfer.length < sequential_from else single for transfer in transfers
+            parallel_pool if sequential_from is None or transfer.length < sequential_from else sequential_pool for transfer in transfers
         ]
-        outcomes = [pool.submit(safely, transfer) for pool, transfer in zip(pools, transfers)]
+        outcomes = [pool.submit(transfer_safely, transfer) for pool, transfer in zip(pools, transfers)]
         return [outcome.result() for outcome in outcomes]
 
 
 def _read_body(source: BlobSource, transfer: TransferRequest) -> Iterator[bytes]:
     """The bytes of one request. The last chunk of a whole blob leaves only when the digest is right."""
     # A part has no digest of its own; the whole blob is verified on the target, before the load.
-    found, left, held = hashlib.sha256() if transfer.number == 0 else None, transfer.length, b""
+    sha256, remaining, held_chunk = hashlib.sha256() if transfer.number == 0 else None, transfer.length, b""
     with source.open(transfer) as reader:
-        while left:
-            chunk = reader.read(min(CHUNK, left))
+        while remaining:
+            chunk = reader.read(min(CHUNK, remaining))
             if not chunk:
-                raise ImageError(f"{transfer.digest} ended {left} bytes early on the source. Run again.")
-            left -= len(chunk)
-            if found:
-                found.update(chunk)
-            if held:
-                yield held
-            held = chunk
-    if found and found.hexdigest() != get_digest_hex(transfer.digest):
+                raise ImageError(f"{transfer.digest} ended {remaining} bytes early on the source. Run again.")
+            remaining -= len(chunk)
+            if sha256:
+                sha256.update(chunk)
+            if held_chunk:
+                yield held_chunk
+            held_chunk = chunk
+    if sha256 and sha256.hexdigest() != get_digest_hex(transfer.digest):
         raise ImageError(
-            f"{transfer.digest}: the source gave other content, sha256:{found.hexdigest()}. Nothing was stored. The "
+            f"{transfer.digest}: the source gave other content, sha256:{sha256.hexdigest()}. Nothing was stored. The "
             "registry, or something between it and this host, is damaged."
         )
-    yield held
+    yield held_chunk
 
 
 def _make_size_error(transfer: TransferRequest, size: str) -> ImageError:
@@ -244,7 +244,7 @@ def _fetch_blob(
     report_progress: Callable[[int], None],
 ) -> tuple[BlobOutcome, Optional[bool]]:
     """What became of it, and whether it has its digest; None where somebody else has brought it."""
-    received, etag, found = 0, "", hashlib.sha256()
+    received, etag, sha256 = 0, "", hashlib.sha256()
     with open(staging.get_partial_path(transfer.digest), "a+b", opener=open_private) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -253,13 +253,13 @@ def _fetch_blob(
             return BlobOutcome(transfer.digest, False, staging.get_size(transfer.digest)), None
         if staging.is_complete(transfer.digest):
             return BlobOutcome(transfer.digest, True, transfer.length), None
-        there = file.tell()
-        if there > transfer.length:
-            there = file.truncate(0)
+        existing_size = file.tell()
+        if existing_size > transfer.length:
+            existing_size = file.truncate(0)
         file.seek(0)
-        while chunk := file.read(min(CHUNK, there - file.tell())):
-            found.update(chunk)
-        broken = 0
+        while chunk := file.read(min(CHUNK, existing_size - file.tell())):
+            sha256.update(chunk)
+        broken_bodies = 0
         while file.tell() < transfer.length:
             try:
                 with client.open_stream(transfer.url, transfer.headers, start=file.tell()) as reader:
@@ -269,14 +269,14 @@ def _fetch_blob(
                     while chunk := reader.read(throttle.limit_size(_PROGRESS_CHUNK)):
                         throttle.take(len(chunk))
                         file.write(chunk)
-                        found.update(chunk)
+                        sha256.update(chunk)
                         received += len(chunk)
                         report_progress(file.tell())
             # Nothing else: what gave no body at all, the client has tried again by itself.
             except HttpBodyError as error:
                 file.flush()
-                broken += 1
-                if not error.retryable or broken > _MAX_BODY_RETRIES:
+                broken_bodies += 1
+                if not error.retryable or broken_bodies > _MAX_BODY_RETRIES:
                     raise
             except HttpError as error:
                 if error.status == 416:
@@ -284,5 +284,5 @@ def _fetch_blob(
                 raise
         file.flush()
         staging.publish(transfer.digest)
-    intact = found.hexdigest() == get_digest_hex(transfer.digest)
-    return BlobOutcome(transfer.digest, True, transfer.length, received, etag=etag), intact
+    is_intact = sha256.hexdigest() == get_digest_hex(transfer.digest)
+    return BlobOutcome(transfer.digest, True, transfer.length, received, etag=etag), is_intact

@@ -58,13 +58,13 @@ class BackgroundJob:
     def poll(self, seconds: float) -> JobState:
         """How the job that was started last is, after up to C(seconds)."""
 
-        def look(running: bool) -> tuple[JobState, bool]:
+        def read_state(running: bool) -> tuple[JobState, bool]:
             state = self._read()
             if state.status == "running" and not running:
                 return replace(state, status="died", error="the process was killed"), True
             return state, state.status != "running"
 
-        return self._poll_until_done(look, seconds)
+        return self._poll_until_done(read_state, seconds)
 
     def advance(
         self,
@@ -80,7 +80,7 @@ class BackgroundJob:
         can be read.
         """
 
-        def look(running: bool) -> tuple[JobState, bool]:
+        def read_state(running: bool) -> tuple[JobState, bool]:
             state = self._read()
             if state.token != token:
                 if not running:
@@ -93,7 +93,7 @@ class BackgroundJob:
 
         if self._read().token != token and not self.is_running():
             self._start(token, work, on_finish)
-        return self._poll_until_done(look, seconds)
+        return self._poll_until_done(read_state, seconds)
 
     def stop(self, seconds: float) -> Optional[JobState]:
         """Asks a job that looks for C(stopped) to end; after C(seconds) at most, how far it is if it still runs."""
@@ -132,26 +132,26 @@ class BackgroundJob:
 
     def add_idle_timeout(self, progress: ProgressCallback) -> ProgressCallback:
         """The same, but it ends a job that nobody has asked for a while: one that keeps a network busy for nobody."""
-        asked = [0, 0.0]
+        last_poll = [0, 0.0]
 
-        def tell(doing: str, done: int, in_all: int) -> None:
+        def report_progress(activity: str, bytes_done: int, bytes_total: int) -> None:
             now, last = time.monotonic(), os.stat(self._lock_path).st_mtime_ns
             # Not by the hosts' clock, which may be set meanwhile.
-            if last != asked[0]:
-                asked[:] = last, now
-            elif now - asked[1] > IDLE_TIMEOUT_SECONDS:
+            if last != last_poll[0]:
+                last_poll[:] = last, now
+            elif now - last_poll[1] > IDLE_TIMEOUT_SECONDS:
                 raise ImageError(f"nobody has asked for {IDLE_TIMEOUT_SECONDS:.0f} seconds how far it is")
-            progress(doing, done, in_all)
+            progress(activity, bytes_done, bytes_total)
 
-        return tell
+        return report_progress
 
     def _poll_until_done(self, read_state: Callable[[bool], tuple[JobState, bool]], seconds: float) -> JobState:
         """Looks until there is something to tell, or the time is over. C(look) is told whether the process runs."""
         deadline = time.monotonic() + seconds
         while True:
             # Before the state is read: a process writes its outcome before it ends.
-            state, told = read_state(self.is_running())
-            if told or time.monotonic() >= deadline:
+            state, is_final = read_state(self.is_running())
+            if is_final or time.monotonic() >= deadline:
                 return state
             time.sleep(_POLL_SECONDS)
 
@@ -192,20 +192,20 @@ class BackgroundJob:
             os._exit(code)
 
     def _run(self, token: str, work: Callable[[ProgressCallback], dict[str, Any]]) -> None:
-        last, lock, ended = 0.0, threading.Lock(), False
+        last, lock, has_ended = 0.0, threading.Lock(), False
 
-        def progress(doing: str, done: int, in_all: int) -> None:
+        def report_progress(activity: str, bytes_done: int, bytes_total: int) -> None:
             nonlocal last
             with lock:
-                if ended:
+                if has_ended:
                     # A thread that the work has left behind must not tell that it runs, nor go on.
                     raise ImageError("the job that this is a part of has ended")
                 if time.monotonic() - last > 0.3:
                     last = time.monotonic()
-                    self._write(JobState(token, "running", doing, done, in_all))
+                    self._write(JobState(token, "running", activity, bytes_done, bytes_total))
 
         try:
-            state = JobState(token, "done", result=work(progress))
+            state = JobState(token, "done", result=work(report_progress))
         except ImageError as error:
             state = JobState(token, "failed", error=str(error))
         except OSError as error:
@@ -214,7 +214,7 @@ class BackgroundJob:
             # The detached process has nobody else to tell: a fault of ours must reach the result, with its kind.
             state = JobState(token, "failed", error=f"unexpected {type(error).__name__}: {error}")
         with lock:
-            ended = True
+            has_ended = True
             self._reserve_path.unlink(missing_ok=True)
             self._write(state)
 
@@ -225,10 +225,10 @@ class BackgroundJob:
             return JobState("", "died", error="the process has left nothing to read: its folder was taken away")
 
     def _write(self, state: JobState) -> None:
-        new = self._state_path.with_suffix(".new")
-        with open(new, "w", opener=open_private) as file:
+        temporary_path = self._state_path.with_suffix(".new")
+        with open(temporary_path, "w", opener=open_private) as file:
             json.dump(state.to_dict(), file)
-        os.replace(new, self._state_path)
+        os.replace(temporary_path, self._state_path)
 
 
 class _ImportBlocker:

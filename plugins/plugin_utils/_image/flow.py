@@ -40,26 +40,26 @@ class StagingState:
 def clean_staging(host: CallHost, bundle: Bundle) -> Optional[str]:
     """Has the host remove its staging folder; what it could not remove."""
     while True:
-        answer = host({"bundle": bundle.to_dict(), "work": build_work("clean")})
+        response = host({"bundle": bundle.to_dict(), "work": build_work("clean")})
         # An engine that still unpacks is waited for.
-        if not answer.get("busy"):
-            left: Optional[str] = answer.get("left")
-            return left
+        if not response.get("busy"):
+            cleanup_error: Optional[str] = response.get("left")
+            return cleanup_error
 
 
 @contextmanager
 def clean_staging_on_exit(host: CallHost, bundle: Bundle) -> Iterator[StagingState]:
     """Removes the host's staging folder on every way out."""
-    folder = StagingState()
+    staging_state = StagingState()
     try:
-        yield folder
+        yield staging_state
     except BaseException:
         # What went wrong first is what must be told; the next run finds the folder and removes it.
         with suppress(Exception):
             clean_staging(host, bundle)
         raise
-    if not folder.cleaned:
-        folder.cleanup_error = clean_staging(host, bundle)
+    if not staging_state.cleaned:
+        staging_state.cleanup_error = clean_staging(host, bundle)
 
 
 @dataclass
@@ -76,11 +76,11 @@ class ProgressReporter:
     def report_bytes(self, activity: str, bytes_done: int, bytes_total: int) -> None:
         seconds = max(time.monotonic() - self.started, 0.001)
         rate = bytes_done / seconds
-        left = f", {(bytes_total - bytes_done) / rate:.0f} s left" if rate and bytes_total > bytes_done else ""
+        time_left = f", {(bytes_total - bytes_done) / rate:.0f} s left" if rate and bytes_total > bytes_done else ""
         amount = (
             f"{format_bytes(bytes_done)} of {format_bytes(bytes_total)}" if bytes_total else format_bytes(bytes_done)
         )
-        self.display_line(f"{activity}: {amount}, {rate / 1e6:.1f} MB/s{left}")
+        self.display_line(f"{activity}: {amount}, {rate / 1e6:.1f} MB/s{time_left}")
 
 
 def format_bytes(count: int) -> str:
@@ -107,8 +107,8 @@ def run_job(
     while True:
         began = time.monotonic()
         state = host({"bundle": bundle.to_dict(), "work": build_work(phase, seconds, token=token, **work)})
-        to_start = int(time.monotonic() - began) - seconds
-        seconds = min(max(SLICE_SECONDS, _OVERHEAD_FACTOR * to_start), _MAX_SLICE_SECONDS)
+        overhead_seconds = int(time.monotonic() - began) - seconds
+        seconds = min(max(SLICE_SECONDS, _OVERHEAD_FACTOR * overhead_seconds), _MAX_SLICE_SECONDS)
         if staging_state is not None:
             staging_state.cleaned = bool(state.get("cleaned"))
         if state["state"] == "done":

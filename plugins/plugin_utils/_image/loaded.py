@@ -47,38 +47,38 @@ def load_bundle(
     """
     began = time.monotonic()
     plans = plan_load(bundle, target_facts) if target_facts and not check_mode else ()
-    needed = _merge_digests([[blob.digest for blob in plan.blobs] for plan in plans])
-    seen: Optional[Mapping[str, Any]] = None
+    digests = _merge_digests([[blob.digest for blob in plan.blobs] for plan in plans])
+    inspection: Optional[Mapping[str, Any]] = None
     if all(plan.action == "none" for plan in plans):
-        seen = host({"bundle": bundle.to_dict(), "work": build_work("inspect")})
-        needed = _merge_digests(plan["blobs"] for plan in seen["plans"])
-    loading = _BundleLoad(host, store, bundle, progress, public_key)
-    if seen is None or (not check_mode and any(plan["action"] != "none" for plan in seen["plans"])):
-        with clean_staging_on_exit(host, bundle) as folder:
-            first = loading.apply(needed, folder)
-        loading.cleanup_error = folder.cleanup_error or loading.cleanup_error
-        seen = seen or first
-    elif not check_mode and seen["leftover"]:
+        inspection = host({"bundle": bundle.to_dict(), "work": build_work("inspect")})
+        digests = _merge_digests(plan["blobs"] for plan in inspection["plans"])
+    bundle_load = _BundleLoad(host, store, bundle, progress, public_key)
+    if inspection is None or (not check_mode and any(plan["action"] != "none" for plan in inspection["plans"])):
+        with clean_staging_on_exit(host, bundle) as staging_state:
+            first_result = bundle_load.apply(digests, staging_state)
+        bundle_load.cleanup_error = staging_state.cleanup_error or bundle_load.cleanup_error
+        inspection = inspection or first_result
+    elif not check_mode and inspection["leftover"]:
         # A run that was killed after its last load has left its folder.
-        loading.cleanup_error = clean_staging(host, bundle)
-    warnings = [*seen["misgivings"], *([loading.cleanup_error] if loading.cleanup_error else [])]
-    if not loading.failures:
+        bundle_load.cleanup_error = clean_staging(host, bundle)
+    warnings = [*inspection["misgivings"], *([bundle_load.cleanup_error] if bundle_load.cleanup_error else [])]
+    if not bundle_load.failures:
         warnings += [
-            f"Layers could not be unpacked while others were on their way: {words}" for words in loading.preload_errors
+            f"Layers could not be unpacked while others were on their way: {error}" for error in bundle_load.preload_errors
         ]
     blobs = {blob.digest: blob for blob in bundle.list_blobs()}
-    items = [_make_item(plan, blobs, loading.failures, loading.seconds) for plan in seen["plans"]]
+    items = [_make_item(plan, blobs, bundle_load.failures, bundle_load.seconds) for plan in inspection["plans"]]
     return {
         **summarize(items, diff),
         "images": [item.to_dict() for item in items],
-        "steps": [plan["step"] for plan in seen["plans"] if plan["step"] and plan["name"] not in loading.failures],
-        "corrupt": [{"digest": digest, "etag": loading.etags.get(digest)} for digest in sorted(loading.damaged)],
+        "steps": [plan["step"] for plan in inspection["plans"] if plan["step"] and plan["name"] not in bundle_load.failures],
+        "corrupt": [{"digest": digest, "etag": bundle_load.etags.get(digest)} for digest in sorted(bundle_load.damaged)],
         "bytes_full": sum_blob_sizes(blobs.values()),
-        "bytes_needed": sum_blob_sizes(_select_blobs(blobs, _merge_digests(plan["blobs"] for plan in seen["plans"]))),
-        "bytes_carried": loading.bytes_received,
-        "engine": seen["engine"],
+        "bytes_needed": sum_blob_sizes(_select_blobs(blobs, _merge_digests(plan["blobs"] for plan in inspection["plans"]))),
+        "bytes_carried": bundle_load.bytes_received,
+        "engine": inspection["engine"],
         "path": str(store or "ssh"),
-        "revoked": loading.revoked,
+        "revoked": bundle_load.revoked,
         "seconds": round(time.monotonic() - began, 1),
         **({"warnings": warnings} if warnings else {}),
     }
@@ -118,11 +118,11 @@ class _BundleLoad:
 
     def apply(self, digests: Sequence[str], staging_state: StagingState) -> Mapping[str, Any]:
         """Fetches and loads; what the target said before anything was changed."""
-        first: Optional[Mapping[str, Any]] = None
+        first_result: Optional[Mapping[str, Any]] = None
         corrupt_once: set[str] = set()
         for _attempt in range(_MAX_ATTEMPTS):
             result = self._load_once(digests, staging_state)
-            first = first or result
+            first_result = first_result or result
             outcomes, self.cleanup_error = result["loaded"], result["left"]
             for outcome in outcomes:
                 self.seconds[outcome["tag"]] = self.seconds.get(outcome["tag"], 0.0) + outcome["seconds"]
@@ -138,51 +138,51 @@ class _BundleLoad:
                 break
             corrupt_once |= corrupt
             digests = [*corrupt, *missing]
-        return first or {}
+        return first_result or {}
 
     def _load_once(self, digests: Sequence[str], staging_state: StagingState) -> Mapping[str, Any]:
         """Has the target fetch these blobs and load; asked again while there are more, or URLs have expired."""
         blobs = {blob.digest: blob for blob in self._bundle.list_blobs()}
         references = {blob.digest: image.reference for image in self._bundle.images for blob in image.list_blobs()}
         objects = self._find_objects(digests, blobs)
-        waiting = list(objects)
+        pending = list(objects)
         expired: dict[str, int] = {}
-        in_all = sum(found.size for found in objects.values())
+        bytes_total = sum(stored_object.size for stored_object in objects.values())
 
-        def done() -> int:
-            return in_all - sum(objects[digest].size for digest in waiting)
+        def get_bytes_done() -> int:
+            return bytes_total - sum(objects[digest].size for digest in pending)
 
-        def tell(state: Mapping[str, Any]) -> None:
+        def report_progress(state: Mapping[str, Any]) -> None:
             if state["doing"] == FETCHING:
-                self._progress.report_bytes(f"from {self._store}", done() + state["bytes_done"], in_all)
+                self._progress.report_bytes(f"from {self._store}", get_bytes_done() + state["bytes_done"], bytes_total)
             else:
                 self._progress.report_job(state)
 
         while True:
             transfers = [
                 self._store.sign_download(blobs[digest], objects[digest].size, references[digest])
-                for digest in waiting[:REQUESTS_PER_CALL]
+                for digest in pending[:REQUESTS_PER_CALL]
                 if self._store
             ]
-            more = len(waiting) > len(transfers)
-            work: dict[str, Any] = {"transfers": transfers, "more": more, "public_key": self._public_key}
-            result = run_job(self._host, self._bundle, "load", tell, staging_state=staging_state, **work)
+            has_more = len(pending) > len(transfers)
+            work: dict[str, Any] = {"transfers": transfers, "more": has_more, "public_key": self._public_key}
+            result = run_job(self._host, self._bundle, "load", report_progress, staging_state=staging_state, **work)
             self.revoked = self._public_key is not None
             self.preload_errors = list(dict.fromkeys([*self.preload_errors, *result["not_ahead"]]))
             outcomes = [BlobOutcome(**entry) for entry in result["outcomes"]]
             # Large blobs come one after the other: where something has come, the URLs of others had to wait.
-            stood_still = not any(outcome.received for outcome in outcomes)
+            stalled = not any(outcome.received for outcome in outcomes)
             for outcome in outcomes:
-                self._record_outcome(outcome, expired, stood_still)
+                self._record_outcome(outcome, expired, stalled)
                 if outcome.done or outcome.digest in self.errors:
-                    waiting.remove(outcome.digest)
+                    pending.remove(outcome.digest)
             if result["outcomes"]:
-                self._progress.report_bytes(f"from {self._store}", done(), in_all)
+                self._progress.report_bytes(f"from {self._store}", get_bytes_done(), bytes_total)
             if result["loaded"] is not None:
                 return result
             # What the target has turned out not to need, it has not fetched.
-            asked = {transfer["digest"] for transfer in transfers} - {entry["digest"] for entry in result["outcomes"]}
-            waiting = [digest for digest in waiting if digest not in asked]
+            requested = {transfer["digest"] for transfer in transfers} - {entry["digest"] for entry in result["outcomes"]}
+            pending = [digest for digest in pending if digest not in requested]
 
     def _find_objects(self, digests: Sequence[str], blobs: Mapping[str, Blob]) -> dict[str, StoredObject]:
         """The objects of these blobs that can be fetched; what is wrong with others goes to the errors."""
@@ -191,9 +191,9 @@ class _BundleLoad:
         self._store.check()
         objects = self._store.find_objects(digests)
         for digest in digests:
-            problem = _get_unusable_reason(blobs[digest], objects.get(digest), self._store)
-            if problem:
-                self.errors[digest] = problem
+            reason = _get_unusable_reason(blobs[digest], objects.get(digest), self._store)
+            if reason:
+                self.errors[digest] = reason
         return {digest: objects[digest] for digest in digests if digest not in self.errors}
 
     def _record_outcome(self, outcome: BlobOutcome, expired: dict[str, int], stalled: bool) -> None:
@@ -210,14 +210,14 @@ class _BundleLoad:
     def _get_failure_reason(self, outcome: Mapping[str, Any]) -> str:
         reasons = [self.errors[digest] for digest in outcome["missing"] if digest in self.errors]
         if outcome["corrupt"]:
-            mend = "Run again: they are pushed anew."
+            remediation = "Run again: they are pushed anew."
             if self._store is not None:
-                mend = (
+                remediation = (
                     "Run state=saved with 'corrupt' set to this result's 'corrupt' to replace the objects, then load "
                     "again."
                 )
             digests = ", ".join(outcome["corrupt"])
-            reasons.append(f"{outcome['error']}: {digests}. The name still holds what it held before. {mend}")
+            reasons.append(f"{outcome['error']}: {digests}. The name still holds what it held before. {remediation}")
         return " ".join(reasons) or str(outcome["error"])
 
 

@@ -35,24 +35,24 @@ def prepare_push(host: CallHost, options: SaveOptions, progress: ProgressReporte
     if not options.targets:
         raise ImageError("targets: is empty, but transport=scp goes to targets, so it must know them.")
     token = None if options.check_mode else uuid4().hex
-    offered = inspect_source(host, options, token)
-    bundle = offered.bundle
-    sized_bundle = offered.estimate_sizes(bundle)
+    inspection = inspect_source(host, options, token)
+    bundle = inspection.bundle
+    sized_bundle = inspection.estimate_sizes(bundle)
     sized = {blob.digest: blob for blob in sized_bundle.list_blobs()}
-    needs = list_blob_needs(bundle, offered.targets) if offered.targets else ()
+    needs = list_blob_needs(bundle, inspection.targets) if inspection.targets else ()
     push: dict[str, Any] = {}
-    if token and offered.public_key:
-        in_all = sum((sized[need.blob.digest].size or 0) * len(need.hosts) for need in needs)
+    if token and inspection.public_key:
+        bytes_total = sum((sized[need.blob.digest].size or 0) * len(need.hosts) for need in needs)
         push = {
             "token": token,
-            "public_key": offered.public_key,
+            "public_key": inspection.public_key,
             "seconds": min(
-                _MIN_KEY_SECONDS + in_all // min(_SLOW_LINK_RATE, options.bandwidth_limit or _SLOW_LINK_RATE),
+                _MIN_KEY_SECONDS + bytes_total // min(_SLOW_LINK_RATE, options.bandwidth_limit or _SLOW_LINK_RATE),
                 _MAX_KEY_SECONDS,
             ),
-            "targets": _build_push_targets(offered, needs),
+            "targets": _build_push_targets(inspection, needs),
         }
-    elif token and offered.leftover:
+    elif token and inspection.leftover:
         clean_staging(host, bundle)
     items = [_make_blob_item(sized[need.blob.digest], need) for need in needs]
     return {
@@ -70,7 +70,7 @@ def prepare_push(host: CallHost, options: SaveOptions, progress: ProgressReporte
         "bytes_needed": sum_blob_sizes(sized[need.blob.digest] for need in needs),
         "bytes_carried": 0,
         "estimated": any(need.blob.size is None for need in needs),
-        "refused": offered.rejected,
+        "refused": inspection.rejected,
         "path": "ssh",
         "seconds": round(time.monotonic() - began, 1),
     }
@@ -78,7 +78,7 @@ def prepare_push(host: CallHost, options: SaveOptions, progress: ProgressReporte
 
 def _build_push_targets(inspection: SourceInspection, needs: Sequence[BlobNeed]) -> dict[str, Any]:
     """What each target that lacks something needs to know about the push."""
-    lacking = {
+    missing_by_target = {
         target: [need.blob.digest for need in needs if target.host in need.hosts] for target in inspection.targets
     }
     return {
@@ -89,7 +89,7 @@ def _build_push_targets(inspection: SourceInspection, needs: Sequence[BlobNeed])
             "from": inspection.addresses[target.host],
             "digests": digests,
         }
-        for target, digests in lacking.items()
+        for target, digests in missing_by_target.items()
         if digests
     }
 
@@ -106,8 +106,8 @@ def authorize_push(
 
     C(source_address): how the target sees the source, where that is not the source's own address.
     """
-    place = push.get("targets", {}).get(name)
-    if place is None:
+    push_target = push.get("targets", {}).get(name)
+    if push_target is None:
         return {"changed": False, "grant": None}
     if check_mode:
         return {"changed": True, "grant": None}
@@ -115,14 +115,14 @@ def authorize_push(
     work = build_work(
         "authorize",
         public_key=push["public_key"],
-        addresses=[source_address or place["from"]],
-        port=place["port"],
+        addresses=[source_address or push_target["from"]],
+        port=push_target["port"],
         expires=push["seconds"],
-        blobs=[{"digest": digest, "size": sizes[digest]} for digest in place["digests"]],
+        blobs=[{"digest": digest, "size": sizes[digest]} for digest in push_target["digests"]],
     )
-    answer = host({"bundle": bundle.to_dict(), "work": work})
-    grant = {name: place[name] for name in ("host", "address", "port", "digests")}
-    return {"changed": True, "grant": {**grant, "user": answer["user"], "host_keys": answer["host_keys"]}}
+    response = host({"bundle": bundle.to_dict(), "work": work})
+    authorization = {name: push_target[name] for name in ("host", "address", "port", "digests")}
+    return {"changed": True, "grant": {**authorization, "user": response["user"], "host_keys": response["host_keys"]}}
 
 
 def push_all(
@@ -136,31 +136,31 @@ def push_all(
     """state=pushed: the waiting source pushes to every target that permitted it."""
     began = time.monotonic()
     if check_mode:
-        nothing = {"targets": [], "bytes_carried": 0, "seconds": 0.0}
-        return {"changed": bool(push and authorizations), "bundle": bundle.to_dict(), **nothing}
+        empty_result = {"targets": [], "bytes_carried": 0, "seconds": 0.0}
+        return {"changed": bool(push and authorizations), "bundle": bundle.to_dict(), **empty_result}
     outcomes: Sequence[Mapping[str, Any]] = ()
     sizes: Mapping[str, int] = {}
     if push:
-        token, folder = push["token"], StagingState()
+        token, staging_state = push["token"], StagingState()
         try:
             if authorizations:
-                result = run_job(host, bundle, "push", progress.report_job, token, folder, grants=list(authorizations))
+                result = run_job(host, bundle, "push", progress.report_job, token, staging_state, grants=list(authorizations))
                 outcomes, sizes = result["pushed"], result.get("sizes", sizes)
         finally:
-            if not folder.cleaned:
+            if not staging_state.cleaned:
                 host({"bundle": bundle.to_dict(), "work": build_work("clean", token=token)})
     items = [_make_target_item(outcome) for outcome in outcomes]
     # What an engine has written meanwhile has a size now.
     bundle = bundle.fill_sizes(sizes)
-    lacking = {digest for place in push.get("targets", {}).values() for digest in place["digests"]}
-    needed = [blob for blob in bundle.list_blobs() if blob.digest in lacking]
+    missing_digests = {digest for push_target in push.get("targets", {}).values() for digest in push_target["digests"]}
+    missing_blobs = [blob for blob in bundle.list_blobs() if blob.digest in missing_digests]
     return {
         # A target that could not be reached says so itself: it lacks blobs when it comes to load.
         "changed": any(item.status == "changed" for item in items),
         "targets": [item.to_dict() for item in items],
         "bundle": bundle.to_dict(),
-        "bytes_needed": sum_blob_sizes(needed),
-        "estimated": any(blob.size is None for blob in needed),
+        "bytes_needed": sum_blob_sizes(missing_blobs),
+        "estimated": any(blob.size is None for blob in missing_blobs),
         "bytes_carried": sum(outcome["sent"] for outcome in outcomes),
         "seconds": round(time.monotonic() - began, 1),
     }
@@ -179,9 +179,9 @@ def revoke_push(host: CallHost, bundle: Bundle, push: Mapping[str, Any], check_m
     if check_mode:
         return {"changed": False}
     call = {"bundle": bundle.to_dict(), "work": build_work("revoke", public_key=push.get("public_key"))}
-    answer = host(call)
-    revoked = answer["revoked"]
-    while answer["busy"]:
+    response = host(call)
+    revoked = response["revoked"]
+    while response["busy"]:
         # The engine still unpacks what had come.
-        answer = host(call)
-    return {"changed": bool(revoked), **({"warnings": [answer["left"]]} if answer["left"] else {})}
+        response = host(call)
+    return {"changed": bool(revoked), **({"warnings": [response["left"]]} if response["left"] else {})}

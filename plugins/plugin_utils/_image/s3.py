@@ -57,8 +57,8 @@ class S3BlobStore:
     def find_objects(self, digests: Collection[str]) -> dict[str, StoredObject]:
         """What the bucket holds under the keys of these digests; a HEAD each, several at once."""
         with ThreadPoolExecutor(max_workers=_MAX_PARALLEL_HEADS) as pool:
-            found = pool.map(self._head, digests)
-        return {digest: seen for digest, seen in zip(digests, found) if seen is not None}
+            found = pool.map(self._read_object, digests)
+        return {digest: stored_object for digest, stored_object in zip(digests, found) if stored_object is not None}
 
     def sign_download(self, blob: Blob, size: int, reference: str) -> dict[str, Any]:
         """The request by which a host gets a blob."""
@@ -78,14 +78,14 @@ class S3BlobStore:
         """Aborts incomplete uploads of blobs that are there: left by killed runs, they cost and serve nobody."""
         digest_of = {self._make_key(digest): digest for digest in digests}
         found: list[tuple[str, str]] = []
-        marker: dict[str, str] = {}
+        next_page: dict[str, str] = {}
         while True:
-            answer = self._call_api("list uploads in", "list_multipart_uploads", Prefix=self._make_key(""), **marker)
-            uploads = answer.get("Uploads") or ()
+            response = self._call_api("list uploads in", "list_multipart_uploads", Prefix=self._make_key(""), **next_page)
+            uploads = response.get("Uploads") or ()
             found += [(upload["Key"], upload["UploadId"]) for upload in uploads if upload["Key"] in digest_of]
-            if not answer.get("IsTruncated"):
+            if not response.get("IsTruncated"):
                 break
-            marker = {"KeyMarker": answer["NextKeyMarker"], "UploadIdMarker": answer["NextUploadIdMarker"]}
+            next_page = {"KeyMarker": response["NextKeyMarker"], "UploadIdMarker": response["NextUploadIdMarker"]}
         # One whose blob is not there may be another run's that is at work.
         present = self.find_objects({digest_of[key] for key, _id in found})
         superseded = [(key, upload_id) for key, upload_id in found if digest_of[key] in present]
@@ -106,10 +106,10 @@ class S3BlobStore:
         return url, self._get_signed_headers(parameters)
 
     def create_multipart_upload(self, blob: Blob) -> str:
-        answer = self._call_api(
+        response = self._call_api(
             "write", "create_multipart_upload", Key=self._make_key(blob.digest), **self._get_storage_parameters(blob)
         )
-        return str(answer["UploadId"])
+        return str(response["UploadId"])
 
     def sign_part(self, blob: Blob, upload_id: str, number: int) -> tuple[str, dict[str, str]]:
         url = self._sign("upload_part", Key=self._make_key(blob.digest), UploadId=upload_id, PartNumber=number)
@@ -128,8 +128,8 @@ class S3BlobStore:
         except get_botocore_errors() as error:
             # Another run put the same content there first, or took this upload away since its own was complete. Where
             # an object is to be replaced, the one that is there proves nothing.
-            first = not replace and get_error_code(error) in ("PreconditionFailed", "NoSuchUpload", "412")
-            if first and self._head(blob.digest):
+            stored_by_another_run = not replace and get_error_code(error) in ("PreconditionFailed", "NoSuchUpload", "412")
+            if stored_by_another_run and self._read_object(blob.digest):
                 self.abort_multipart_upload(self._make_key(blob.digest), upload_id)
                 return
             raise self._explain_error("write", error) from error
@@ -171,16 +171,16 @@ class S3BlobStore:
         headers.update({f"x-amz-meta-{name}": value for name, value in (parameters.get("Metadata") or {}).items()})
         return headers
 
-    def _head(self, digest: str) -> Optional[StoredObject]:
+    def _read_object(self, digest: str) -> Optional[StoredObject]:
         try:
-            answer = self._client.head_object(**self._common, Key=self._make_key(digest))
+            response = self._client.head_object(**self._common, Key=self._make_key(digest))
         except get_botocore_errors() as error:
             if get_error_code(error) in ("404", "NoSuchKey", "NotFound"):
                 return None
             raise self._explain_error("read", error) from error
-        modified = format_datetime(answer["LastModified"].astimezone(timezone.utc), usegmt=True)
-        version = format_object_version(answer["ETag"], modified)
-        return StoredObject(answer["ContentLength"], (answer.get("Metadata") or {}).get("sha256"), version)
+        modified = format_datetime(response["LastModified"].astimezone(timezone.utc), usegmt=True)
+        version = format_object_version(response["ETag"], modified)
+        return StoredObject(response["ContentLength"], (response.get("Metadata") or {}).get("sha256"), version)
 
     def _sign(self, method: str, **parameters: Any) -> str:
         try:
@@ -217,25 +217,25 @@ def get_error_code(error: Exception) -> str:
 def explain_error(options: BucketOptions, activity: str, error: Exception) -> ImageError:
     """What an operator can do about what the service, or the way to it, said."""
     code = get_error_code(error)
-    hint = "Look at the service's answer."
+    suggestion = "Look at the service's answer."
     if code in ("NoSuchBucket", "404"):
-        hint = "The bucket does not exist: check 'bucket', or make it first."
+        suggestion = "The bucket does not exist: check 'bucket', or make it first."
     elif code in _CREDENTIAL_CODES:
-        hint = "The AWS credentials of the controller have expired or are not valid: renew them and run again."
+        suggestion = "The AWS credentials of the controller have expired or are not valid: renew them and run again."
     elif code in ("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"):
-        hint = "The controller has no AWS credentials: set access_key and secret_key, profile, or the usual variables."
+        suggestion = "The controller has no AWS credentials: set access_key and secret_key, profile, or the usual variables."
     elif code in ("AccessDenied", "403", "AllAccessDisabled"):
         owner = f" and that it belongs to {options.expected_bucket_owner}" if options.expected_bucket_owner else ""
-        hint = f"Check the IAM policy of the controller's identity and the bucket's policy{owner}."
+        suggestion = f"Check the IAM policy of the controller's identity and the bucket's policy{owner}."
     elif code in ("PermanentRedirect", "301", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"):
-        hint = "The bucket is in another region: set 'region' to it."
+        suggestion = "The bucket is in another region: set 'region' to it."
     elif code == "SignatureDoesNotMatch":
-        hint = "The secret key does not belong to the access key: check secret_key, or where the credentials come from."
+        suggestion = "The secret key does not belong to the access key: check secret_key, or where the credentials come from."
     elif code in _UNREACHABLE_CODES:
-        hint = "The controller cannot reach the S3 service: check endpoint_url, region, and the network or proxy."
+        suggestion = "The controller cannot reach the S3 service: check endpoint_url, region, and the network or proxy."
     elif code == "SSLError":
-        hint = "The controller does not trust the S3 service's certificate: check aws_ca_bundle and endpoint_url."
-    return ImageError(f"bucket: cannot {activity} s3://{options.bucket}: {str(error).rstrip('.')}. {hint}")
+        suggestion = "The controller does not trust the S3 service's certificate: check aws_ca_bundle and endpoint_url."
+    return ImageError(f"bucket: cannot {activity} s3://{options.bucket}: {str(error).rstrip('.')}. {suggestion}")
 
 
 @dataclass
@@ -264,41 +264,41 @@ class S3Upload:
         self._store = store
         self._references = references
         self._uploads = {
-            carry.blob.digest: _BlobUpload(carry, split_into_parts(carry.blob.size or 0, part_size))
-            for carry in blob_transfers
+            blob_transfer.blob.digest: _BlobUpload(blob_transfer, split_into_parts(blob_transfer.blob.size or 0, part_size))
+            for blob_transfer in blob_transfers
         }
 
     def sign_next(self) -> list[dict[str, Any]]:
         """The requests to make next; empty when nothing is left to do."""
-        units: list[dict[str, Any]] = []
-        for sending in self._uploads.values():
-            blob = sending.blob_transfer.blob
-            for part in sending.pending:
-                if len(units) == REQUESTS_PER_CALL:
-                    return units
+        requests: list[dict[str, Any]] = []
+        for blob_upload in self._uploads.values():
+            blob = blob_upload.blob_transfer.blob
+            for part in blob_upload.pending:
+                if len(requests) == REQUESTS_PER_CALL:
+                    return requests
                 if part.number == 0:
-                    url, headers = self._store.sign_put(blob, sending.blob_transfer.action == "replace")
+                    url, headers = self._store.sign_put(blob, blob_upload.blob_transfer.action == "replace")
                 else:
-                    sending.upload_id = sending.upload_id or self._store.create_multipart_upload(blob)
-                    url, headers = self._store.sign_part(blob, sending.upload_id, part.number)
-                units.append(_build_transfer(blob, part, url, headers, self._references[blob.digest]))
-        return units
+                    blob_upload.upload_id = blob_upload.upload_id or self._store.create_multipart_upload(blob)
+                    url, headers = self._store.sign_part(blob, blob_upload.upload_id, part.number)
+                requests.append(_build_transfer(blob, part, url, headers, self._references[blob.digest]))
+        return requests
 
     def record(self, outcome: BlobOutcome) -> None:
         """Takes down what became of a request; the last part of a blob completes it."""
-        sending = self._uploads[outcome.digest]
+        blob_upload = self._uploads[outcome.digest]
         if outcome.expired:
             # Counted per request: all URLs of one slice may have expired at once.
-            sending.expired[outcome.number] = sending.expired.get(outcome.number, 0) + 1
-            if sending.expired[outcome.number] > _MAX_URL_EXPIRIES:
-                sending.error = outcome.error
+            blob_upload.expired[outcome.number] = blob_upload.expired.get(outcome.number, 0) + 1
+            if blob_upload.expired[outcome.number] > _MAX_URL_EXPIRIES:
+                blob_upload.error = outcome.error
         elif outcome.error:
-            sending.error = outcome.error
+            blob_upload.error = outcome.error
         elif outcome.done:
-            sending.etags[outcome.number] = outcome.etag
+            blob_upload.etags[outcome.number] = outcome.etag
             # After an error nothing is pending, yet parts are missing: S3 would make an object of those that are there.
-            if not sending.error and not sending.pending:
-                self._complete(sending)
+            if not blob_upload.error and not blob_upload.pending:
+                self._complete(blob_upload)
 
     def _complete(self, blob_upload: _BlobUpload) -> None:
         try:
@@ -314,27 +314,27 @@ class S3Upload:
     @property
     def bytes_done(self) -> int:
         return sum(
-            part.length for sending in self._uploads.values() for part in sending.parts if part.number in sending.etags
+            part.length for blob_upload in self._uploads.values() for part in blob_upload.parts if part.number in blob_upload.etags
         )
 
     @property
     def errors(self) -> dict[str, str]:
         """What failed, by digest."""
-        return {digest: sending.error for digest, sending in self._uploads.items() if sending.error}
+        return {digest: blob_upload.error for digest, blob_upload in self._uploads.items() if blob_upload.error}
 
     @property
     def stored(self) -> list[str]:
         """The digests of the blobs that are in the bucket by this session."""
-        return [digest for digest, sending in self._uploads.items() if sending.stored]
+        return [digest for digest, blob_upload in self._uploads.items() if blob_upload.stored]
 
     def close(self) -> None:
         """Aborts what was begun and is not complete; one that cannot be aborted leaves the others aborted."""
         failed: list[ImageError] = []
-        for sending in self._uploads.values():
-            if sending.upload_id and not sending.stored:
+        for blob_upload in self._uploads.values():
+            if blob_upload.upload_id and not blob_upload.stored:
                 try:
                     self._store.abort_multipart_upload(
-                        self._store.get_key(sending.blob_transfer.blob), sending.upload_id
+                        self._store.get_key(blob_upload.blob_transfer.blob), blob_upload.upload_id
                     )
                 except ImageError as error:
                     failed.append(error)

@@ -19,12 +19,12 @@ _IDENTITY_VARIABLES = {"AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_WEB_IDENTITY_TOK
 def set_environment(variables: Mapping[str, str]) -> Iterator[None]:
     """The task's C(environment:) for what reads os.environ; Ansible gives it to modules only, not to actions."""
     # A token belongs to its keys: the controller's is not sent with those of the task.
-    foreign = {"AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN"} if _IDENTITY_VARIABLES & set(variables) else set()
+    controller_variables = {"AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN"} if _IDENTITY_VARIABLES & set(variables) else set()
     if _IDENTITY_VARIABLES & set(variables) and "AWS_ACCESS_KEY_ID" not in variables:
         # boto3 asks for keys first; the controller's would win over the profile or role that the task names.
-        foreign |= {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
-    before = {name: os.environ.get(name) for name in {*variables, *foreign}}
-    for name in foreign:
+        controller_variables |= {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
+    before = {name: os.environ.get(name) for name in {*variables, *controller_variables}}
+    for name in controller_variables:
         os.environ.pop(name, None)
     os.environ.update(variables)
     try:
@@ -79,18 +79,18 @@ def make_s3_client(options: Mapping[str, Any], bucket: BucketOptions) -> Any:
             region_name=options.get("region"),
         )
 
-        def client(region: Optional[str]) -> Any:
+        def make_client(region: Optional[str]) -> Any:
             given = {"endpoint_url": options.get("endpoint_url"), "verify": verify, "config": Config(**settings)}
             return session.client("s3", region_name=region, **given)
 
-        first = client(options.get("region"))
-        if "IfNoneMatch" not in first.meta.service_model.operation_model("PutObject").input_shape.members:
+        default_client = make_client(options.get("region"))
+        if "IfNoneMatch" not in default_client.meta.service_model.operation_model("PutObject").input_shape.members:
             raise ImageError(
                 f"boto3 {boto3.__version__} on the controller cannot ask S3 for writes that replace nothing. "
                 "Update it to 1.35.2 or newer, for the Python that runs Ansible."
             )
-        region = _find_bucket_region(first, bucket.bucket)
-        return client(region) if region and region != first.meta.region_name else first
+        region = _find_bucket_region(default_client, bucket.bucket)
+        return make_client(region) if region and region != default_client.meta.region_name else default_client
     except (ClientError, BotoCoreError, ValueError) as error:
         raise explain_error(bucket, "make a client for", error) from error
 
@@ -98,10 +98,10 @@ def make_s3_client(options: Mapping[str, Any], bucket: BucketOptions) -> Any:
 def _find_bucket_region(client: Any, bucket: str) -> Optional[str]:
     """Where the bucket is: S3 says so in a header, also when it refuses."""
     try:
-        answer = client.head_bucket(Bucket=bucket)
+        response = client.head_bucket(Bucket=bucket)
     except client.exceptions.ClientError as error:
         # What is refused here is refused by the calls that follow, too; their answers have words, a HEAD has none.
-        answer = error.response
-    headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+        response = error.response
+    headers = response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
     region = headers.get("x-amz-bucket-region")
     return str(region) if region else None

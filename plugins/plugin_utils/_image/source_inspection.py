@@ -56,14 +56,14 @@ def inspect_source(host: CallHost, options: SaveOptions, token: Optional[str] = 
     common = platforms.pop() if len(platforms) == 1 else None
     work = build_work("inspect", platform=common)
     if token:
-        everybody = [target.to_dict() for target in options.targets]
-        work = build_work("offer", platform=common, token=token, targets=everybody)
-    answer = host({"work": work})
-    bundle = Bundle.parse(answer["bundle"])
-    refused = get_rejection_reasons(bundle, options.targets)
-    targets = [target for target in options.targets if target.host not in refused]
-    leftover, key, addresses = bool(answer["leftover"]), answer.get("public_key"), answer.get("addresses") or {}
-    return SourceInspection(bundle, answer["estimates"], leftover, refused, targets, key, addresses)
+        target_entries = [target.to_dict() for target in options.targets]
+        work = build_work("offer", platform=common, token=token, targets=target_entries)
+    response = host({"work": work})
+    bundle = Bundle.parse(response["bundle"])
+    rejected = get_rejection_reasons(bundle, options.targets)
+    targets = [target for target in options.targets if target.host not in rejected]
+    leftover, public_key, addresses = bool(response["leftover"]), response.get("public_key"), response.get("addresses") or {}
+    return SourceInspection(bundle, response["estimates"], leftover, rejected, targets, public_key, addresses)
 
 
 def export_blobs(host: CallHost, bundle: Bundle, digests: Sequence[str], progress: ProgressReporter) -> Bundle:
