@@ -261,7 +261,12 @@ class _TargetPhases(_HostPhases):
                 outcomes = fetch(
                     wanted, staging, self.make_client(), verified, self.throttle, job.add_idle_timeout(progress)
                 )
-            result = {**seen, "outcomes": [outcome.to_dict() for outcome in outcomes], "loaded": None, "left": None}
+            result = {
+                **seen,
+                "outcomes": [outcome.to_dict() for outcome in outcomes],
+                "loaded": None,
+                "cleanup_error": None,
+            }
             result["not_ahead"] = [problem] if problem else problems
             if self.work["more"] or any(not outcome.is_final for outcome in outcomes):
                 return result
@@ -316,7 +321,7 @@ class _TargetPhases(_HostPhases):
         if not busy:
             left = self._remove_preloaded(staging) if staging.exists() else None
             remove_withdrawn(staging, key)
-        return {"revoked": revoked, "busy": busy, "left": left}
+        return {"revoked": revoked, "busy": busy, "cleanup_error": left}
 
     def clean(self) -> dict[str, Any]:
         from .authorized_keys import remove_staging
@@ -330,7 +335,7 @@ class _TargetPhases(_HostPhases):
             loaded = all(plan.action == "none" for plan in plans)
         except ImageError:
             loaded = False
-        return {"removed": remove_staging(staging, loaded=loaded), "busy": busy, "left": left}
+        return {"removed": remove_staging(staging, loaded=loaded), "busy": busy, "cleanup_error": left}
 
     @staticmethod
     def _get_preload_job(staging: Staging) -> BackgroundJob:
@@ -359,7 +364,7 @@ class _TargetPhases(_HostPhases):
             pushed = PushedBlobs(staging, digests, job.should_stop)
             preload_layers(bundle, engine, staging, pushed, progress)
             # Where the run was killed, nobody else may come for it.
-            return {"left": remove_preloaded(engine, staging) if pushed.has_timed_out() else None}
+            return {"cleanup_error": remove_preloaded(engine, staging) if pushed.has_timed_out() else None}
 
         with staging.hold_lock():
             # Another run of the same images may be at it already, or beyond.

@@ -43,7 +43,7 @@ def clean_staging(host: CallHost, bundle: Bundle) -> Optional[str]:
         answer = host({"bundle": bundle.to_dict(), "work": build_work("clean")})
         # An engine that still unpacks is waited for.
         if not answer.get("busy"):
-            left: Optional[str] = answer.get("left")
+            left: Optional[str] = answer.get("cleanup_error")
             return left
 
 

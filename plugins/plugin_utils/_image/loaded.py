@@ -123,7 +123,7 @@ class _BundleLoad:
         for _attempt in range(_MAX_ATTEMPTS):
             result = self._load_once(digests, staging_state)
             first = first or result
-            outcomes, self.cleanup_error = result["loaded"], result["left"]
+            outcomes, self.cleanup_error = result["loaded"], result["cleanup_error"]
             for outcome in outcomes:
                 self.seconds[outcome["tag"]] = self.seconds.get(outcome["tag"], 0.0) + outcome["seconds"]
             self.failures = {

@@ -184,4 +184,4 @@ def revoke_push(host: CallHost, bundle: Bundle, push: Mapping[str, Any], check_m
     while answer["busy"]:
         # The engine still unpacks what had come.
         answer = host(call)
-    return {"changed": bool(revoked), **({"warnings": [answer["left"]]} if answer["left"] else {})}
+    return {"changed": bool(revoked), **({"warnings": [answer["cleanup_error"]]} if answer["cleanup_error"] else {})}
