@@ -109,7 +109,7 @@ class ActionModule(ActionBase):
             name = variables["inventory_hostname"]
             return authorize_push(call_host, bundle, options["push"] or {}, name, options["source_address"], check_mode)
         if options["state"] == "pushed":
-            return push_all(call_host, bundle, options["push"] or {}, options["grants"], check_mode, progress)
+            return push_all(call_host, bundle, options["push"] or {}, options["authorizations"], check_mode, progress)
         if options["state"] == "revoked":
             return revoke_push(call_host, bundle, options["push"] or {}, check_mode)
         raise ImageError("state: absent is for transport=s3, for with scp nothing stays on the way. Leave it out.")
@@ -126,7 +126,7 @@ class ActionModule(ActionBase):
                 self._display.warning(f"The connection dropped, trying again: {error}")
                 time.sleep(2**attempt)
                 self._connection.reset()
-                arguments = {**arguments, "work": {**arguments["work"], "again": True}}
+                arguments = {**arguments, "work": {**arguments["work"], "retry": True}}
         if result.get("failed"):
             raise HostModuleError(result)
         return dict(result)

@@ -53,7 +53,7 @@ class ActionModule(ActionBase):
             "docker_host": options["docker_host"],
             # The host's, as it stands in the task; validation has put this machine's home and variables into it.
             "staging_dir": given.get("staging_dir"),
-            "work": build_work("facts", host=options["name"] or name),
+            "work": build_work("gather_facts", host=options["name"] or name),
         }
         # As for the transfer itself; it spares a call for each file that Ansible would put there.
         if self._connection.has_pipelining:

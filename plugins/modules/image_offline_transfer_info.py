@@ -120,7 +120,7 @@ target:
       description: Disk of the staging folder, with free bytes.
       type: dict
       sample: {path: /var/tmp, free_bytes: 52000000000, device: 65024}
-    ahead:
+    preloaded:
       description:
         - Chain ids of layers that a transfer that runs, or was killed, has loaded ahead of its images, by the name of
           its staging folder. They count for that transfer alone.

@@ -27,7 +27,7 @@ from .run_command import RunCommand
 from .staging import Staging, open_private
 
 _KEY_COMMENT = "daytwo-image-transfer"
-_AUTHORIZATION, _WITHDRAWN = "grant-", "withdrawn-"
+_AUTHORIZATION, _WITHDRAWN = "authorization-", "withdrawn-"
 # Whoever pushes looks for its permission with each piece that comes.
 _DISCONNECT_SECONDS = 2.0
 _PUBLIC_KEY = re.compile(r"ssh-ed25519 [A-Za-z0-9+/]+={0,2}")

@@ -18,7 +18,7 @@ ProgressCallback = Callable[[str, int, int], None]
 SENDING, FETCHING = "sending", "fetching"
 # Of an image without a name that holds layers until the image comes that they belong to; its value is the staging
 # folder of that transfer.
-PRELOADED_LABEL = "daytwo.aws.image-transfer.loaded-ahead"
+PRELOADED_LABEL = "daytwo.aws.image-transfer.preloaded"
 
 
 class EngineError(ImageError):

@@ -31,12 +31,12 @@ if TYPE_CHECKING:
 
 # A URL is good for some minutes, so the last of many must not wait for long; then it is signed anew.
 SEND_SECONDS = 60.0
-READ_ONLY_PHASES = ("facts", "inspect")
+READ_ONLY_PHASES = ("gather_facts", "inspect")
 PHASES = {
-    "saved": ("inspect", "export", "send", "offer", "clean"),
+    "saved": ("inspect", "export", "send", "prepare_push", "clean"),
     "pushed": ("push", "clean"),
     "authorized": ("authorize",),
-    "loaded": ("facts", "inspect", "load", "clean"),
+    "loaded": ("gather_facts", "inspect", "load", "clean"),
     "revoked": ("revoke",),
 }
 
@@ -182,7 +182,7 @@ class _SourcePhases(_HostPhases):
         from .push import PushSession
 
         session = PushSession(self.root, self.work["token"])
-        state = session.advance(self.work["grants"] or (), self.seconds, self.work["again"])
+        state = session.advance(self.work["authorizations"] or (), self.seconds, self.work["retry"])
         cleaned = state.status != "running"
         if cleaned:
             self.clean()
@@ -261,9 +261,9 @@ class _TargetPhases(_HostPhases):
                 outcomes = fetch(
                     requests, staging, self.make_client(), verified, self.throttle, job.add_idle_timeout(progress)
                 )
-            result = {**comparison, "outcomes": [outcome.to_dict() for outcome in outcomes], "loaded": None, "left": None}
-            result["not_ahead"] = [preload_error] if preload_error else preload_errors
-            if self.work["more"] or any(not outcome.is_final for outcome in outcomes):
+            result = {**comparison, "outcomes": [outcome.to_dict() for outcome in outcomes], "loaded": None, "cleanup_error": None}
+            result["preload_errors"] = [preload_error] if preload_error else preload_errors
+            if self.work["has_more"] or any(not outcome.is_final for outcome in outcomes):
                 return result
             return {**result, **load_bundle(bundle, engine, staging, progress, verified)}
 
@@ -291,7 +291,7 @@ class _TargetPhases(_HostPhases):
         return {
             "plans": [_plan_to_dict(plan) for plan in plans],
             "engine": f"{facts.engine} {facts.version}",
-            "misgivings": get_load_warnings(plans, facts),
+            "load_warnings": get_load_warnings(plans, facts),
         }
 
     def authorize(self) -> dict[str, Any]:
@@ -316,7 +316,7 @@ class _TargetPhases(_HostPhases):
         if not busy:
             cleanup_error = self._remove_preloaded(staging) if staging.exists() else None
             remove_withdrawn(staging, key)
-        return {"revoked": revoked, "busy": busy, "left": cleanup_error}
+        return {"revoked": revoked, "busy": busy, "cleanup_error": cleanup_error}
 
     def clean(self) -> dict[str, Any]:
         from .authorized_keys import remove_staging
@@ -330,11 +330,11 @@ class _TargetPhases(_HostPhases):
             loaded = all(plan.action == "none" for plan in plans)
         except ImageError:
             loaded = False
-        return {"removed": remove_staging(staging, loaded=loaded), "busy": busy, "left": cleanup_error}
+        return {"removed": remove_staging(staging, loaded=loaded), "busy": busy, "cleanup_error": cleanup_error}
 
     @staticmethod
     def _get_preload_job(staging: Staging) -> BackgroundJob:
-        return BackgroundJob(staging.directory, "ahead")
+        return BackgroundJob(staging.directory, "preload")
 
     def _remove_preloaded(self, staging: Staging) -> Optional[str]:
         from .preload import remove_preloaded
@@ -359,7 +359,7 @@ class _TargetPhases(_HostPhases):
             pushed = PushedBlobs(staging, digests, job.should_stop)
             preload_layers(bundle, engine, staging, pushed, progress)
             # Where the run was killed, nobody else may come for it.
-            return {"left": remove_preloaded(engine, staging) if pushed.has_timed_out() else None}
+            return {"cleanup_error": remove_preloaded(engine, staging) if pushed.has_timed_out() else None}
 
         with staging.hold_lock():
             # Another run of the same images may be at it already, or beyond.

@@ -245,7 +245,7 @@ class EngineFacts:
             "staging": self.staging.to_dict(),
             "root": self.root.to_dict() if self.root else None,
             "zstd": self.zstd,
-            "ahead": {folder: sorted(chains) for folder, chains in self.preloaded.items()},
+            "preloaded": {folder: sorted(chains) for folder, chains in self.preloaded.items()},
         }
 
 
@@ -274,7 +274,7 @@ class TransferTarget:
                 zstd=bool(entry["zstd"]),
                 preloaded={
                     str(folder): frozenset(parse_digest(item, where) for item in chains)
-                    for folder, chains in entry["ahead"].items()
+                    for folder, chains in entry["preloaded"].items()
                 },
             )
             address, port = str(entry.get("address") or ""), int(entry.get("port") or 22)

@@ -80,7 +80,7 @@ class PushSession:
         self._token = token
         self._staging = Staging(root, f"push-{token}")
         self._public_key_path = self._staging.directory / "key.public"
-        self._authorizations_path = self._staging.directory / "grants.json"
+        self._authorizations_path = self._staging.directory / "authorizations.json"
 
     def start(
         self,

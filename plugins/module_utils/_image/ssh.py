@@ -55,7 +55,7 @@ class PushAuthorization:
             int(value["port"]),
             str(value["user"]),
             tuple(map(str, value["host_keys"])),
-            tuple(parse_digest(digest, "grants.digests") for digest in value["digests"]),
+            tuple(parse_digest(digest, "authorizations.digests") for digest in value["digests"]),
         )
 
 

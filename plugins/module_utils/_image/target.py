@@ -54,7 +54,7 @@ def load_bundle(
         except OSError as error:
             outcome = LoadOutcome(image.tag, False, format_disk_error(error))
         loaded.append(replace(outcome, seconds=round(time.monotonic() - began, 1)))
-    return {"loaded": [outcome.to_dict() for outcome in loaded], "left": remove_preloaded(engine, staging)}
+    return {"loaded": [outcome.to_dict() for outcome in loaded], "cleanup_error": remove_preloaded(engine, staging)}
 
 
 def _load_image(

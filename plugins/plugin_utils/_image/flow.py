@@ -43,7 +43,7 @@ def clean_staging(host: CallHost, bundle: Bundle) -> Optional[str]:
         response = host({"bundle": bundle.to_dict(), "work": build_work("clean")})
         # An engine that still unpacks is waited for.
         if not response.get("busy"):
-            cleanup_error: Optional[str] = response.get("left")
+            cleanup_error: Optional[str] = response.get("cleanup_error")
             return cleanup_error
 
 
@@ -71,7 +71,7 @@ class ProgressReporter:
 
     def report_job(self, state: Mapping[str, Any]) -> None:
         """How far a job is."""
-        self.report_bytes(state["doing"], state["bytes_done"], state["bytes_total"])
+        self.report_bytes(state["activity"], state["bytes_done"], state["bytes_total"])
 
     def report_bytes(self, activity: str, bytes_done: int, bytes_total: int) -> None:
         seconds = max(time.monotonic() - self.started, 0.001)
@@ -111,9 +111,9 @@ def run_job(
         seconds = min(max(SLICE_SECONDS, _OVERHEAD_FACTOR * overhead_seconds), _MAX_SLICE_SECONDS)
         if staging_state is not None:
             staging_state.cleaned = bool(state.get("cleaned"))
-        if state["state"] == "done":
+        if state["status"] == "done":
             result: Optional[Mapping[str, Any]] = state["result"]
             return result or {}
-        if state["state"] != "running":
+        if state["status"] != "running":
             raise ImageError(f"{phase}: {state['error']}")
         report_progress(state)

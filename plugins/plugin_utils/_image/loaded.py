@@ -61,7 +61,7 @@ def load_bundle(
     elif not check_mode and inspection["leftover"]:
         # A run that was killed after its last load has left its folder.
         bundle_load.cleanup_error = clean_staging(host, bundle)
-    warnings = [*inspection["misgivings"], *([bundle_load.cleanup_error] if bundle_load.cleanup_error else [])]
+    warnings = [*inspection["load_warnings"], *([bundle_load.cleanup_error] if bundle_load.cleanup_error else [])]
     if not bundle_load.failures:
         warnings += [
             f"Layers could not be unpacked while others were on their way: {error}" for error in bundle_load.preload_errors
@@ -74,8 +74,8 @@ def load_bundle(
         "steps": [plan["step"] for plan in inspection["plans"] if plan["step"] and plan["name"] not in bundle_load.failures],
         "corrupt": [{"digest": digest, "etag": bundle_load.etags.get(digest)} for digest in sorted(bundle_load.damaged)],
         "bytes_full": sum_blob_sizes(blobs.values()),
-        "bytes_needed": sum_blob_sizes(_select_blobs(blobs, _merge_digests(plan["blobs"] for plan in inspection["plans"]))),
-        "bytes_carried": bundle_load.bytes_received,
+        "bytes_missing": sum_blob_sizes(_select_blobs(blobs, _merge_digests(plan["blobs"] for plan in inspection["plans"]))),
+        "bytes_transferred": bundle_load.bytes_received,
         "engine": inspection["engine"],
         "path": str(store or "ssh"),
         "revoked": bundle_load.revoked,
@@ -123,7 +123,7 @@ class _BundleLoad:
         for _attempt in range(_MAX_ATTEMPTS):
             result = self._load_once(digests, staging_state)
             first_result = first_result or result
-            outcomes, self.cleanup_error = result["loaded"], result["left"]
+            outcomes, self.cleanup_error = result["loaded"], result["cleanup_error"]
             for outcome in outcomes:
                 self.seconds[outcome["tag"]] = self.seconds.get(outcome["tag"], 0.0) + outcome["seconds"]
             self.failures = {
@@ -153,7 +153,7 @@ class _BundleLoad:
             return bytes_total - sum(objects[digest].size for digest in pending)
 
         def report_progress(state: Mapping[str, Any]) -> None:
-            if state["doing"] == FETCHING:
+            if state["activity"] == FETCHING:
                 self._progress.report_bytes(f"from {self._store}", get_bytes_done() + state["bytes_done"], bytes_total)
             else:
                 self._progress.report_job(state)
@@ -165,10 +165,10 @@ class _BundleLoad:
                 if self._store
             ]
             has_more = len(pending) > len(transfers)
-            work: dict[str, Any] = {"transfers": transfers, "more": has_more, "public_key": self._public_key}
+            work: dict[str, Any] = {"transfers": transfers, "has_more": has_more, "public_key": self._public_key}
             result = run_job(self._host, self._bundle, "load", report_progress, staging_state=staging_state, **work)
             self.revoked = self._public_key is not None
-            self.preload_errors = list(dict.fromkeys([*self.preload_errors, *result["not_ahead"]]))
+            self.preload_errors = list(dict.fromkeys([*self.preload_errors, *result["preload_errors"]]))
             outcomes = [BlobOutcome(**entry) for entry in result["outcomes"]]
             # Large blobs come one after the other: where something has come, the URLs of others had to wait.
             stalled = not any(outcome.received for outcome in outcomes)

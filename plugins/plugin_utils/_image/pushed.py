@@ -67,10 +67,10 @@ def prepare_push(host: CallHost, options: SaveOptions, progress: ProgressReporte
             for name in need.hosts
         ],
         "bytes_full": sum_blob_sizes(sized.values()),
-        "bytes_needed": sum_blob_sizes(sized[need.blob.digest] for need in needs),
-        "bytes_carried": 0,
+        "bytes_missing": sum_blob_sizes(sized[need.blob.digest] for need in needs),
+        "bytes_transferred": 0,
         "estimated": any(need.blob.size is None for need in needs),
-        "refused": inspection.rejected,
+        "rejected": inspection.rejected,
         "path": "ssh",
         "seconds": round(time.monotonic() - began, 1),
     }
@@ -108,9 +108,9 @@ def authorize_push(
     """
     push_target = push.get("targets", {}).get(name)
     if push_target is None:
-        return {"changed": False, "grant": None}
+        return {"changed": False, "authorization": None}
     if check_mode:
-        return {"changed": True, "grant": None}
+        return {"changed": True, "authorization": None}
     sizes = {blob.digest: blob.size for blob in bundle.list_blobs()}
     work = build_work(
         "authorize",
@@ -122,7 +122,7 @@ def authorize_push(
     )
     response = host({"bundle": bundle.to_dict(), "work": work})
     authorization = {name: push_target[name] for name in ("host", "address", "port", "digests")}
-    return {"changed": True, "grant": {**authorization, "user": response["user"], "host_keys": response["host_keys"]}}
+    return {"changed": True, "authorization": {**authorization, "user": response["user"], "host_keys": response["host_keys"]}}
 
 
 def push_all(
@@ -136,7 +136,7 @@ def push_all(
     """state=pushed: the waiting source pushes to every target that permitted it."""
     began = time.monotonic()
     if check_mode:
-        empty_result = {"targets": [], "bytes_carried": 0, "seconds": 0.0}
+        empty_result = {"targets": [], "bytes_transferred": 0, "seconds": 0.0}
         return {"changed": bool(push and authorizations), "bundle": bundle.to_dict(), **empty_result}
     outcomes: Sequence[Mapping[str, Any]] = ()
     sizes: Mapping[str, int] = {}
@@ -144,7 +144,7 @@ def push_all(
         token, staging_state = push["token"], StagingState()
         try:
             if authorizations:
-                result = run_job(host, bundle, "push", progress.report_job, token, staging_state, grants=list(authorizations))
+                result = run_job(host, bundle, "push", progress.report_job, token, staging_state, authorizations=list(authorizations))
                 outcomes, sizes = result["pushed"], result.get("sizes", sizes)
         finally:
             if not staging_state.cleaned:
@@ -159,15 +159,15 @@ def push_all(
         "changed": any(item.status == "changed" for item in items),
         "targets": [item.to_dict() for item in items],
         "bundle": bundle.to_dict(),
-        "bytes_needed": sum_blob_sizes(missing_blobs),
+        "bytes_missing": sum_blob_sizes(missing_blobs),
         "estimated": any(blob.size is None for blob in missing_blobs),
-        "bytes_carried": sum(outcome["sent"] for outcome in outcomes),
+        "bytes_transferred": sum(outcome["bytes_sent"] for outcome in outcomes),
         "seconds": round(time.monotonic() - began, 1),
     }
 
 
 def _make_target_item(outcome: Mapping[str, Any]) -> ItemResult:
-    fields = {"bytes": outcome["sent"], "blobs": outcome["digests"]}
+    fields = {"bytes": outcome["bytes_sent"], "blobs": outcome["digests"]}
     if outcome["error"]:
         return ItemResult(outcome["host"], "failed", outcome["error"], fields=fields)
     reason = f"{len(outcome['digests'])} blobs pushed ({format_bytes(outcome['sent'])})"
@@ -184,4 +184,4 @@ def revoke_push(host: CallHost, bundle: Bundle, push: Mapping[str, Any], check_m
     while response["busy"]:
         # The engine still unpacks what had come.
         response = host(call)
-    return {"changed": bool(revoked), **({"warnings": [response["left"]]} if response["left"] else {})}
+    return {"changed": bool(revoked), **({"warnings": [response["cleanup_error"]]} if response["cleanup_error"] else {})}

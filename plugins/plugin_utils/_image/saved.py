@@ -80,11 +80,11 @@ def save_bundle(
             if (step := blob_transfer.to_step()) and item.status == "changed"
         ],
         "bytes_full": sum_blob_sizes(sized_blobs.values()),
-        "bytes_needed": sum_blob_sizes(sized_blobs[blob_transfer.blob.digest] for blob_transfer in blob_transfers),
-        "bytes_carried": sum_blob_sizes(sized_blobs[digest] for digest in sent_digests),
+        "bytes_missing": sum_blob_sizes(sized_blobs[blob_transfer.blob.digest] for blob_transfer in blob_transfers),
+        "bytes_transferred": sum_blob_sizes(sized_blobs[digest] for digest in sent_digests),
         "estimated": estimated and options.check_mode,
         "uploads_aborted": aborted,
-        "refused": inspection.rejected,
+        "rejected": inspection.rejected,
         "path": str(store),
         "seconds": round(time.monotonic() - began, 1),
     }
@@ -104,7 +104,7 @@ def _send_blobs(
     upload = store.make_upload(blob_transfers, references)
 
     def report_progress(state: Mapping[str, Any]) -> None:
-        activity = f"to {store}" if state["doing"] == SENDING else state["doing"]
+        activity = f"to {store}" if state["activity"] == SENDING else state["activity"]
         progress.report_bytes(activity, upload.bytes_done + state["bytes_done"], bytes_total)
 
     with upload:

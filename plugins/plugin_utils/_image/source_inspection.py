@@ -57,7 +57,7 @@ def inspect_source(host: CallHost, options: SaveOptions, token: Optional[str] = 
     work = build_work("inspect", platform=common)
     if token:
         target_entries = [target.to_dict() for target in options.targets]
-        work = build_work("offer", platform=common, token=token, targets=target_entries)
+        work = build_work("prepare_push", platform=common, token=token, targets=target_entries)
     response = host({"work": work})
     bundle = Bundle.parse(response["bundle"])
     rejected = get_rejection_reasons(bundle, options.targets)

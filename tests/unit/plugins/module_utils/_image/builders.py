@@ -166,22 +166,22 @@ class FakeEngine:
         self.images[made.image.config.digest] = made.stored(*names)
         return self
 
-    def facts(self, staging_path: str) -> EngineFacts:
+    def read_facts(self, staging_path: str) -> EngineFacts:
         unnamed = {key: label for key, label in self.labels.items() if not self.images[key].names}
-        ahead: dict[str, frozenset[str]] = {}
+        preloaded: dict[str, frozenset[str]] = {}
         for key, label in unnamed.items():
             name = os.path.basename(label)
-            ahead[name] = ahead.get(name, frozenset()) | frozenset(compute_chain_ids(self.images[key].diff_ids))
-        return replace(facts(*(image for key, image in self.images.items() if key not in unnamed)), ahead=ahead)
+            preloaded[name] = preloaded.get(name, frozenset()) | frozenset(compute_chain_ids(self.images[key].diff_ids))
+        return replace(facts(*(image for key, image in self.images.items() if key not in unnamed)), preloaded=preloaded)
 
-    def ahead(self) -> Sequence[tuple[StoredImage, str]]:
+    def list_preloaded(self) -> Sequence[tuple[StoredImage, str]]:
         return [(self.images[key], label) for key, label in self.labels.items()]
 
     def find(self, name_or_id: str) -> Optional[StoredImage]:
         found = self.images.get(name_or_id)
         return found or next((image for image in self.images.values() if name_or_id in image.names), None)
 
-    def layer_sizes(self, image: StoredImage) -> Sequence[Optional[int]]:
+    def estimate_layer_sizes(self, image: StoredImage) -> Sequence[Optional[int]]:
         return self.sizes or [None] * len(image.diff_ids)
 
     @contextmanager
@@ -228,7 +228,7 @@ def stage(staging: Any, content: Mapping[str, bytes]) -> None:
     """Puts blobs into a staging folder, as a finished fetch leaves them."""
     staging.create()
     for digest, data in content.items():
-        staging.path(digest).write_bytes(data)
+        staging.get_path(digest).write_bytes(data)
 
 
 def tree(folder: Any) -> list[str]:
