@@ -74,7 +74,9 @@ class ActionModule(ActionBase):
         host_options = set(HOST_OPTIONS) - (set() if options["state"] in ("saved", "pushed") else _SOURCE_OPTIONS)
         host_arguments = {name: value for name, value in options.items() if name in host_options and value is not None}
         # A path is the host's; validation has put this machine's home and variables into it.
-        host_arguments.update({name: self._task.args[name] for name in host_arguments if HOST_OPTIONS[name]["type"] == "path"})
+        host_arguments.update(
+            {name: self._task.args[name] for name in host_arguments if HOST_OPTIONS[name]["type"] == "path"}
+        )
         bucket = _parse_bucket_options(options) if options["transport"] == "s3" else None
         name = str(variables.get("inventory_hostname") if not self._task.delegate_to else self._task.delegate_to)
         progress = ProgressReporter(lambda line: self._display_progress(options, f"{name}: {line}"))

@@ -97,7 +97,9 @@ def withdraw_key(staging: Staging, public_key: Optional[str], home: Optional[Pat
 
 def remove_withdrawn(staging: Staging, public_key: Optional[str], home: Optional[Path] = None) -> None:
     """Removes what a permission that was withdrawn has left."""
-    for authorization_path in list(staging.directory.glob(_WITHDRAWN + _get_authorization_pattern(staging, public_key))):
+    for authorization_path in list(
+        staging.directory.glob(_WITHDRAWN + _get_authorization_pattern(staging, public_key))
+    ):
         with suppress(FileNotFoundError):
             sizes = json.loads(authorization_path.read_bytes())["sizes"]
             authorization_path.unlink()

@@ -166,7 +166,9 @@ class _SourcePhases(_HostPhases):
             return {**inspection, "public_key": None, "addresses": {}}
         hosts_to_push = {name for need in needs for name in need.hosts}
         addresses = {
-            target.host: get_own_address(target.address, target.port) for target in accepting_targets if target.host in hosts_to_push
+            target.host: get_own_address(target.address, target.port)
+            for target in accepting_targets
+            if target.host in hosts_to_push
         }
         source: Union[BlobSource, EngineExport] = (
             self._make_registry_source()
@@ -261,7 +263,12 @@ class _TargetPhases(_HostPhases):
                 outcomes = fetch(
                     requests, staging, self.make_client(), verified, self.throttle, job.add_idle_timeout(progress)
                 )
-            result = {**comparison, "outcomes": [outcome.to_dict() for outcome in outcomes], "loaded": None, "cleanup_error": None}
+            result = {
+                **comparison,
+                "outcomes": [outcome.to_dict() for outcome in outcomes],
+                "loaded": None,
+                "cleanup_error": None,
+            }
             result["preload_errors"] = [preload_error] if preload_error else preload_errors
             if self.work["has_more"] or any(not outcome.is_final for outcome in outcomes):
                 return result
@@ -284,7 +291,9 @@ class _TargetPhases(_HostPhases):
         plans = plan_load(bundle, facts)
         # What is loaded already takes no more room.
         remaining_plans = plan_load(bundle, facts.include_preloaded(staging.directory.name))
-        staged_bytes = sum({blob.digest: staging.get_size(blob.digest) for plan in remaining_plans for blob in plan.blobs}.values())
+        staged_bytes = sum(
+            {blob.digest: staging.get_size(blob.digest) for plan in remaining_plans for blob in plan.blobs}.values()
+        )
         rejection_reason = get_rejection_reason(remaining_plans, staged_bytes, facts)
         if rejection_reason:
             raise ImageError(f"The target cannot take the images: {rejection_reason}")

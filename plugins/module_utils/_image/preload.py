@@ -195,4 +195,6 @@ def _build_archive(
     partial_image = BundleImage(
         image.reference, image.tag, image.platform, None, Blob(digest, len(config), DOCKER_CONFIG), layers
     )
-    return ImageArchive(partial_image, {layer.blob.digest: staging.get_path(layer.blob.digest) for layer in available}, config)
+    return ImageArchive(
+        partial_image, {layer.blob.digest: staging.get_path(layer.blob.digest) for layer in available}, config
+    )

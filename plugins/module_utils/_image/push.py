@@ -121,7 +121,9 @@ class PushSession:
                     blob_source = growing_blobs if isinstance(source, EngineExport) else source
                     ciphers = choose_fast_ciphers(run)  # while the targets are asked for permission
                     authorizations = [PushAuthorization.parse(entry) for entry in self._wait_for_authorizations()]
-                    outcomes = push(authorizations, blobs, blob_source, key, self._staging, throttle, report_progress, run, ciphers)
+                    outcomes = push(
+                        authorizations, blobs, blob_source, key, self._staging, throttle, report_progress, run, ciphers
+                    )
                     staged_sizes = {
                         blob.digest: blob_staging.get_size(blob.digest)
                         for blob in bundle.list_blobs()

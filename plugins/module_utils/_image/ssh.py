@@ -241,7 +241,10 @@ class _TargetPush:
         with self._connect(known_hosts) as (stdin, stdout):
             greeting = self._read_response(stdout)
             try:
-                complete, existing_sizes = set(greeting["complete"]), {str(name): int(size) for name, size in greeting["have"].items()}
+                complete, existing_sizes = (
+                    set(greeting["complete"]),
+                    {str(name): int(size) for name, size in greeting["have"].items()},
+                )
                 names = [get_digest_hex(digest) for digest in self._authorization.digests]
                 offsets = {name: existing_sizes[name] for name in names if name not in complete}
                 if min(offsets.values(), default=0) < 0:
@@ -357,7 +360,18 @@ class _TargetPush:
             **({"Ciphers": self._ciphers} if self._ciphers else {}),
         }
         options = [word for name, value in settings.items() for word in ("-o", f"{name}={value}")]
-        command = ["ssh", "-F", "/dev/null", *options, "-p", str(authorization.port), "-l", authorization.user, "--", authorization.address]
+        command = [
+            "ssh",
+            "-F",
+            "/dev/null",
+            *options,
+            "-p",
+            str(authorization.port),
+            "-l",
+            authorization.user,
+            "--",
+            authorization.address,
+        ]
         ssh = PipedProgram(self._run, [*command, receiver.COMMAND])
         try:
             yield ssh.stdin, ssh.stdout

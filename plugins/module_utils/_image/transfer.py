@@ -198,9 +198,13 @@ def _transfer_parallel(
         except OSError as error:
             return BlobOutcome(transfer.digest, False, error=format_disk_error(error), number=transfer.number)
 
-    with ThreadPoolExecutor(max_workers=MAX_PARALLEL) as parallel_pool, ThreadPoolExecutor(max_workers=1) as sequential_pool:
+    with (
+        ThreadPoolExecutor(max_workers=MAX_PARALLEL) as parallel_pool,
+        ThreadPoolExecutor(max_workers=1) as sequential_pool,
+    ):
         pools = [
-            parallel_pool if sequential_from is None or transfer.length < sequential_from else sequential_pool for transfer in transfers
+            parallel_pool if sequential_from is None or transfer.length < sequential_from else sequential_pool
+            for transfer in transfers
         ]
         outcomes = [pool.submit(transfer_safely, transfer) for pool, transfer in zip(pools, transfers)]
         return [outcome.result() for outcome in outcomes]

@@ -64,17 +64,24 @@ def load_bundle(
     warnings = [*inspection["load_warnings"], *([bundle_load.cleanup_error] if bundle_load.cleanup_error else [])]
     if not bundle_load.failures:
         warnings += [
-            f"Layers could not be unpacked while others were on their way: {error}" for error in bundle_load.preload_errors
+            f"Layers could not be unpacked while others were on their way: {error}"
+            for error in bundle_load.preload_errors
         ]
     blobs = {blob.digest: blob for blob in bundle.list_blobs()}
     items = [_make_item(plan, blobs, bundle_load.failures, bundle_load.seconds) for plan in inspection["plans"]]
     return {
         **summarize(items, diff),
         "images": [item.to_dict() for item in items],
-        "steps": [plan["step"] for plan in inspection["plans"] if plan["step"] and plan["name"] not in bundle_load.failures],
-        "corrupt": [{"digest": digest, "etag": bundle_load.etags.get(digest)} for digest in sorted(bundle_load.damaged)],
+        "steps": [
+            plan["step"] for plan in inspection["plans"] if plan["step"] and plan["name"] not in bundle_load.failures
+        ],
+        "corrupt": [
+            {"digest": digest, "etag": bundle_load.etags.get(digest)} for digest in sorted(bundle_load.damaged)
+        ],
         "bytes_full": sum_blob_sizes(blobs.values()),
-        "bytes_missing": sum_blob_sizes(_select_blobs(blobs, _merge_digests(plan["blobs"] for plan in inspection["plans"]))),
+        "bytes_missing": sum_blob_sizes(
+            _select_blobs(blobs, _merge_digests(plan["blobs"] for plan in inspection["plans"]))
+        ),
         "bytes_transferred": bundle_load.bytes_received,
         "engine": inspection["engine"],
         "path": str(store or "ssh"),
@@ -181,7 +188,9 @@ class _BundleLoad:
             if result["loaded"] is not None:
                 return result
             # What the target has turned out not to need, it has not fetched.
-            requested = {transfer["digest"] for transfer in transfers} - {entry["digest"] for entry in result["outcomes"]}
+            requested = {transfer["digest"] for transfer in transfers} - {
+                entry["digest"] for entry in result["outcomes"]
+            }
             pending = [digest for digest in pending if digest not in requested]
 
     def _find_objects(self, digests: Sequence[str], blobs: Mapping[str, Blob]) -> dict[str, StoredObject]:

@@ -122,7 +122,10 @@ def authorize_push(
     )
     response = host({"bundle": bundle.to_dict(), "work": work})
     authorization = {name: push_target[name] for name in ("host", "address", "port", "digests")}
-    return {"changed": True, "authorization": {**authorization, "user": response["user"], "host_keys": response["host_keys"]}}
+    return {
+        "changed": True,
+        "authorization": {**authorization, "user": response["user"], "host_keys": response["host_keys"]},
+    }
 
 
 def push_all(
@@ -144,7 +147,9 @@ def push_all(
         token, staging_state = push["token"], StagingState()
         try:
             if authorizations:
-                result = run_job(host, bundle, "push", progress.report_job, token, staging_state, authorizations=list(authorizations))
+                result = run_job(
+                    host, bundle, "push", progress.report_job, token, staging_state, authorizations=list(authorizations)
+                )
                 outcomes, sizes = result["pushed"], result.get("sizes", sizes)
         finally:
             if not staging_state.cleaned:
@@ -184,4 +189,7 @@ def revoke_push(host: CallHost, bundle: Bundle, push: Mapping[str, Any], check_m
     while response["busy"]:
         # The engine still unpacks what had come.
         response = host(call)
-    return {"changed": bool(revoked), **({"warnings": [response["cleanup_error"]]} if response["cleanup_error"] else {})}
+    return {
+        "changed": bool(revoked),
+        **({"warnings": [response["cleanup_error"]]} if response["cleanup_error"] else {}),
+    }

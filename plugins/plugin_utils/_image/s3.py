@@ -80,7 +80,9 @@ class S3BlobStore:
         found: list[tuple[str, str]] = []
         next_page: dict[str, str] = {}
         while True:
-            response = self._call_api("list uploads in", "list_multipart_uploads", Prefix=self._make_key(""), **next_page)
+            response = self._call_api(
+                "list uploads in", "list_multipart_uploads", Prefix=self._make_key(""), **next_page
+            )
             uploads = response.get("Uploads") or ()
             found += [(upload["Key"], upload["UploadId"]) for upload in uploads if upload["Key"] in digest_of]
             if not response.get("IsTruncated"):
@@ -128,7 +130,11 @@ class S3BlobStore:
         except get_botocore_errors() as error:
             # Another run put the same content there first, or took this upload away since its own was complete. Where
             # an object is to be replaced, the one that is there proves nothing.
-            stored_by_another_run = not replace and get_error_code(error) in ("PreconditionFailed", "NoSuchUpload", "412")
+            stored_by_another_run = not replace and get_error_code(error) in (
+                "PreconditionFailed",
+                "NoSuchUpload",
+                "412",
+            )
             if stored_by_another_run and self._read_object(blob.digest):
                 self.abort_multipart_upload(self._make_key(blob.digest), upload_id)
                 return
@@ -223,14 +229,18 @@ def explain_error(options: BucketOptions, activity: str, error: Exception) -> Im
     elif code in _CREDENTIAL_CODES:
         suggestion = "The AWS credentials of the controller have expired or are not valid: renew them and run again."
     elif code in ("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"):
-        suggestion = "The controller has no AWS credentials: set access_key and secret_key, profile, or the usual variables."
+        suggestion = (
+            "The controller has no AWS credentials: set access_key and secret_key, profile, or the usual variables."
+        )
     elif code in ("AccessDenied", "403", "AllAccessDisabled"):
         owner = f" and that it belongs to {options.expected_bucket_owner}" if options.expected_bucket_owner else ""
         suggestion = f"Check the IAM policy of the controller's identity and the bucket's policy{owner}."
     elif code in ("PermanentRedirect", "301", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"):
         suggestion = "The bucket is in another region: set 'region' to it."
     elif code == "SignatureDoesNotMatch":
-        suggestion = "The secret key does not belong to the access key: check secret_key, or where the credentials come from."
+        suggestion = (
+            "The secret key does not belong to the access key: check secret_key, or where the credentials come from."
+        )
     elif code in _UNREACHABLE_CODES:
         suggestion = "The controller cannot reach the S3 service: check endpoint_url, region, and the network or proxy."
     elif code == "SSLError":
@@ -264,7 +274,9 @@ class S3Upload:
         self._store = store
         self._references = references
         self._uploads = {
-            blob_transfer.blob.digest: _BlobUpload(blob_transfer, split_into_parts(blob_transfer.blob.size or 0, part_size))
+            blob_transfer.blob.digest: _BlobUpload(
+                blob_transfer, split_into_parts(blob_transfer.blob.size or 0, part_size)
+            )
             for blob_transfer in blob_transfers
         }
 
@@ -314,7 +326,10 @@ class S3Upload:
     @property
     def bytes_done(self) -> int:
         return sum(
-            part.length for blob_upload in self._uploads.values() for part in blob_upload.parts if part.number in blob_upload.etags
+            part.length
+            for blob_upload in self._uploads.values()
+            for part in blob_upload.parts
+            if part.number in blob_upload.etags
         )
 
     @property

@@ -19,7 +19,9 @@ _IDENTITY_VARIABLES = {"AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_WEB_IDENTITY_TOK
 def set_environment(variables: Mapping[str, str]) -> Iterator[None]:
     """The task's C(environment:) for what reads os.environ; Ansible gives it to modules only, not to actions."""
     # A token belongs to its keys: the controller's is not sent with those of the task.
-    controller_variables = {"AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN"} if _IDENTITY_VARIABLES & set(variables) else set()
+    controller_variables = (
+        {"AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN"} if _IDENTITY_VARIABLES & set(variables) else set()
+    )
     if _IDENTITY_VARIABLES & set(variables) and "AWS_ACCESS_KEY_ID" not in variables:
         # boto3 asks for keys first; the controller's would win over the profile or role that the task names.
         controller_variables |= {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}

@@ -54,15 +54,26 @@ def save_bundle(
         if to_send or inspection.leftover:
             with clean_staging_on_exit(host, bundle) as staging_state:
                 if to_send and options.from_engine:
-                    bundle = export_blobs(host, bundle, [blob_transfer.blob.digest for blob_transfer in to_send], progress)
+                    bundle = export_blobs(
+                        host, bundle, [blob_transfer.blob.digest for blob_transfer in to_send], progress
+                    )
                 known = {blob.digest: blob for blob in bundle.list_blobs()}
-                to_send = [BlobTransfer(known[blob_transfer.blob.digest], blob_transfer.action, blob_transfer.reason) for blob_transfer in to_send]
+                to_send = [
+                    BlobTransfer(known[blob_transfer.blob.digest], blob_transfer.action, blob_transfer.reason)
+                    for blob_transfer in to_send
+                ]
                 errors, stored, stored_externally = _send_blobs(host, store, bundle, to_send, staging_state, progress)
         aborted = store.abort_superseded([blob.digest for blob in bundle.list_blobs()])
     sized_bundle = inspection.estimate_sizes(bundle)
     sized_blobs = {blob.digest: blob for blob in sized_bundle.list_blobs()}
     items = [
-        _make_item(sized_blobs[blob_transfer.blob.digest], blob_transfer, errors, None if options.check_mode else stored, stored_externally)
+        _make_item(
+            sized_blobs[blob_transfer.blob.digest],
+            blob_transfer,
+            errors,
+            None if options.check_mode else stored,
+            stored_externally,
+        )
         for blob_transfer in blob_transfers
     ]
     result = summarize(items, options.diff)
@@ -128,7 +139,9 @@ def _send_blobs(
     externally_stored = plan_transfers(
         [BlobNeed(blob, ()) for blob in bundle.list_blobs() if blob.digest in failed], store.find_objects(failed), {}
     )
-    stored_externally = {blob_transfer.blob.digest for blob_transfer in externally_stored if blob_transfer.action == "none"}
+    stored_externally = {
+        blob_transfer.blob.digest for blob_transfer in externally_stored if blob_transfer.action == "none"
+    }
     errors = {digest: error for digest, error in errors.items() if digest not in stored_externally}
     return errors, [digest for digest in upload.stored if digest not in errors], stored_externally
 

@@ -62,7 +62,11 @@ def inspect_source(host: CallHost, options: SaveOptions, token: Optional[str] = 
     bundle = Bundle.parse(response["bundle"])
     rejected = get_rejection_reasons(bundle, options.targets)
     targets = [target for target in options.targets if target.host not in rejected]
-    leftover, public_key, addresses = bool(response["leftover"]), response.get("public_key"), response.get("addresses") or {}
+    leftover, public_key, addresses = (
+        bool(response["leftover"]),
+        response.get("public_key"),
+        response.get("addresses") or {},
+    )
     return SourceInspection(bundle, response["estimates"], leftover, rejected, targets, public_key, addresses)
 
 
