@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Lets a source push blobs to this host for a while: one line in authorized_keys, and its removal."""
+"""Authorizes a source to push blobs to this host until the key expires, by one line in authorized_keys."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from .staging import Staging, open_private
 
 _KEY_COMMENT = "daytwo-image-transfer"
 _AUTHORIZATION, _WITHDRAWN = "authorization-", "withdrawn-"
-# Whoever pushes looks for its permission with each piece that comes.
+# A receiver checks its authorization with each chunk, so it disconnects within this time.
 _DISCONNECT_SECONDS = 2.0
 _PUBLIC_KEY = re.compile(r"ssh-ed25519 [A-Za-z0-9+/]+={0,2}")
-# One line of ours. "made": there was no file before.
+# A line that this collection added. "made": the file did not exist before.
 _KEY_LINE = re.compile(
     rb"restrict,.* (?P<key>ssh-ed25519 [A-Za-z0-9+/]+={0,2}) "
     + _KEY_COMMENT.encode()
@@ -47,12 +47,12 @@ def authorize_key(
     seconds: int,
     home: Optional[Path] = None,
 ) -> None:
-    """Permits exactly this: to put these blobs (C(sizes) by hexadecimal digest) into the staging folder.
+    """Authorizes the key to put these blobs (C(sizes) by hexadecimal digest) into the staging directory, nothing else.
 
-    The key expires by itself, since nothing runs after a SIGKILL that could take it away.
+    The key has an expiry time (C(seconds) from now), because after a SIGKILL nothing runs that could remove it.
     """
     if not _PUBLIC_KEY.fullmatch(public_key):
-        raise ImageError("public_key: is no Ed25519 key as the source returns it.")
+        raise ImageError("public_key: is not an Ed25519 public key. Pass the key that the source returned.")
     if not addresses or not all(map(_is_address, addresses)):
         raise ImageError(f"from: {list(addresses)!r} must be IP addresses of the source, as this host sees them.")
     expires = time.time() + seconds
@@ -67,7 +67,7 @@ def authorize_key(
         _write(authorization_path, json.dumps({"expires": expires, "sizes": dict(sizes)}).encode())
         options = [
             "restrict",
-            # OpenSSH before 9.1 knows local time only.
+            # OpenSSH before 9.1 accepts only local time for the expiry.
             f'expiry-time="{time.strftime("%Y%m%d%H%M%S", time.localtime(expires))}"',
             f'from="{",".join(addresses)}"',
             f'command="{command}"',
@@ -77,9 +77,10 @@ def authorize_key(
 
 
 def revoke_key(staging: Staging, public_key: Optional[str], home: Optional[Path] = None) -> bool:
-    """Takes a permission away again, and every one of ours that has expired. Whether there was one.
+    """Revokes an authorization, and every expired one that this collection added. Returns whether it existed.
 
-    Without a key, every permission for this folder. Blobs that have not all come go too, for then no load follows.
+    Without a key, revokes every authorization for this directory. Where not all blobs have arrived, the blobs are
+    removed too, because no load follows.
     """
     revoked = withdraw_key(staging, public_key, home)
     remove_withdrawn(staging, public_key, home)
@@ -87,7 +88,7 @@ def revoke_key(staging: Staging, public_key: Optional[str], home: Optional[Path]
 
 
 def withdraw_key(staging: Staging, public_key: Optional[str], home: Optional[Path] = None) -> bool:
-    """Ends the permission, also for whoever is at it."""
+    """Withdraws the authorization, also from a push that is in progress."""
     withdrawn = _edit_authorized_keys(home, staging.directory.name, public_key)
     for authorization_path in list(staging.directory.glob(_get_authorization_pattern(staging, public_key))):
         with suppress(FileNotFoundError):
@@ -96,7 +97,7 @@ def withdraw_key(staging: Staging, public_key: Optional[str], home: Optional[Pat
 
 
 def remove_withdrawn(staging: Staging, public_key: Optional[str], home: Optional[Path] = None) -> None:
-    """Removes what a permission that was withdrawn has left."""
+    """Removes the files of a withdrawn authorization."""
     for authorization_path in list(
         staging.directory.glob(_WITHDRAWN + _get_authorization_pattern(staging, public_key))
     ):
@@ -108,10 +109,10 @@ def remove_withdrawn(staging: Staging, public_key: Optional[str], home: Optional
 
 
 def remove_staging(staging: Staging, home: Optional[Path] = None, loaded: bool = False) -> bool:
-    """Removes the folder, unless another run has a permission to push into it: then that run will.
+    """Removes the directory, unless another run is authorized to push into it: then that run removes it.
 
-    C(loaded): the engine has the images. Then no permission to push them serves any more, and those of runs that were
-    killed go with the folder, since nobody else will take them away; whoever still pushes for them is sent off.
+    C(loaded): the engine has the images. Then no authorization to push them is useful any more. Those of killed runs
+    are removed with the directory, because nobody else removes them; a push that is still in progress is disconnected.
     """
     found = [_KEY_LINE.fullmatch(line) for line in _read_lines(get_authorized_keys_path(home))]
     name = staging.directory.name.encode()
@@ -130,11 +131,12 @@ def remove_staging(staging: Staging, home: Optional[Path] = None, loaded: bool =
 
 
 def scan_host_keys(port: int, run: RunCommand) -> list[str]:
-    """This host's own SSH keys, asked over its own loopback: whoever is told by the controller can trust them.
+    """Scans this host's own SSH host keys over its loopback. The controller passes them to the source, which trusts them.
 
-    C(port) is where the source reaches this host. Where that is a forwarded one, nothing listens there: then the port
-    by which the controller came counts, which sshd tells, or the usual one. One key is enough, and takes a fraction of
-    the time of all: a source that makes Ed25519 keys knows them, and asks for the kinds that it was told.
+    C(port) is where the source reaches this host. If that port is forwarded, no server listens on it locally. Then the
+    port of the controller's own connection (from SSH_CONNECTION) is used, or port 22. One host key is enough, and takes
+    a fraction of the time of all: a source that makes Ed25519 keys supports them, and its client requests the key types
+    in known_hosts.
     """
     connection = os.environ.get("SSH_CONNECTION", "").split()
     ports = dict.fromkeys([str(port), *connection[3:4], "22"])
@@ -155,7 +157,7 @@ def scan_host_keys(port: int, run: RunCommand) -> list[str]:
 
 
 def get_user() -> str:
-    """Whose authorized_keys it is. By the process, as sshd sees it: after su, the environment may name another one."""
+    """The user that owns authorized_keys: the process's user, as sshd sees it. After su, the environment may differ."""
     return pwd.getpwuid(os.geteuid()).pw_name
 
 
@@ -164,27 +166,27 @@ def _is_address(text: str) -> bool:
         ipaddress.ip_address(text)
     except ValueError:
         return False
-    # A zone names an interface of the source's, which says nothing here.
+    # A zone index names an interface of the source, which has no meaning on this host.
     return "%" not in text
 
 
 def _get_authorization_path(staging: Staging, public_key: str) -> Path:
-    """Two runs that push into one folder at once have a key each, and a permission each."""
+    """The authorization file of this key. Two runs that push into one directory at once have a key and a file each."""
     return staging.directory / f"{_AUTHORIZATION}{hashlib.sha256(public_key.encode()).hexdigest()[:16]}.json"
 
 
 def _get_authorization_pattern(staging: Staging, public_key: Optional[str]) -> str:
-    """A pattern for the permission of this key, or without one for all of the folder."""
+    """A glob for the authorization of this key; without a key, for all of the directory."""
     return _get_authorization_path(staging, public_key).name if public_key else f"{_AUTHORIZATION}*"
 
 
 def get_authorized_keys_path(home: Optional[Path] = None) -> Path:
-    """The file itself, where the usual place is a link."""
+    """The path of authorized_keys, with symbolic links resolved."""
     return ((home or Path(pwd.getpwuid(os.geteuid()).pw_dir)) / ".ssh" / "authorized_keys").resolve()
 
 
 def _read_lines(path: Path) -> list[bytes]:
-    """By newlines alone, in bytes: what others have written is theirs, whatever it is."""
+    """The lines as bytes, split at newlines only, so that lines of other programs stay unchanged."""
     try:
         return path.read_bytes().split(b"\n")
     except FileNotFoundError:
@@ -198,8 +200,10 @@ def _is_expired(line: re.Match[bytes]) -> bool:
 def _edit_authorized_keys(
     home: Optional[Path], name: str, public_key: Optional[str], line: Optional[str] = None
 ) -> bool:
-    """Takes away what this run has added, and what of ours has expired; adds a line. By rename: nobody is locked out by
-    half a file."""
+    """Removes this run's lines and this collection's expired lines, and adds a line.
+
+    The file is replaced by rename, so that an incomplete file locks nobody out.
+    """
     path = get_authorized_keys_path(home)
     ssh_directory = (home or Path(pwd.getpwuid(os.geteuid()).pw_dir)) / ".ssh"
 
@@ -219,7 +223,7 @@ def _edit_authorized_keys(
             is_created = not path.exists() or any(found and found["made"] for found in map(_KEY_LINE.fullmatch, before))
             after = [key_line for key_line in before if not should_remove(key_line)]
             if line:
-                # Before the newline that ends the file; where there is none, it is not missed afterwards either.
+                # Before the newline that ends the file; a file without one is restored without one.
                 after.insert(len(after) - (after[-1:] == [b""]), f"{line}{' made' if is_created else ''}".encode())
             if after == before:
                 return False

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The host's side of a transfer, cut into calls of some seconds each. The controller decides which comes next.
+"""The phases of a transfer on a host. Each call takes some seconds; the controller decides which phase comes next.
 
-Each phase imports what it alone needs: a host compiles all of it anew for every call, which is a good part of a call.
-What a job does is imported before it starts.
+Each phase imports only what it needs: a host compiles all imported code for every call, which is a large part of the
+call's time. The code of a background job is imported before the job starts.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from .source import RegistrySource, SourceOffer
     from .transfer import BlobSource, TransferRequest
 
-# A URL is good for some minutes, so the last of many must not wait for long; then it is signed anew.
+# A presigned URL expires after some minutes. Requests that do not start within this time get a new URL.
 SEND_SECONDS = 60.0
 READ_ONLY_PHASES = ("gather_facts", "inspect")
 PHASES = {
@@ -42,12 +42,12 @@ PHASES = {
 
 
 def apply_phase(params: Mapping[str, Any], run: RunCommand) -> dict[str, Any]:
-    """Does one phase of one state, as the option C(work) says, and returns what the controller needs then."""
+    """Runs the phase of the option C(work) and returns its result for the controller."""
     state, phase = params["state"], params["work"]["phase"]
     phases = PHASES.get(state, ())
     if phase not in phases:
         raise ImageError(
-            f"work.phase: {phase!r} is none of the phases ({', '.join(phases)}) of state={state} on a host."
+            f"work.phase: {phase!r} is not a phase of state={state} on a host. The phases are: {', '.join(phases)}."
         )
     host: Any = _SourcePhases(params, run) if state in ("saved", "pushed") else _TargetPhases(params, run)
     result: dict[str, Any] = getattr(host, phase)()
@@ -55,14 +55,14 @@ def apply_phase(params: Mapping[str, Any], run: RunCommand) -> dict[str, Any]:
 
 
 def make_engine(params: Mapping[str, Any]) -> Engine:
-    """The engine that the options name."""
+    """Makes the engine that the options name."""
     from .docker import DockerEngine
 
     return DockerEngine(params["docker_host"], float(params["timeout"]))
 
 
 class _HostPhases:
-    """What source and target share: options, staging folder, HTTP."""
+    """The common parts of source and target: options, staging directory, HTTP client."""
 
     def __init__(self, params: Mapping[str, Any], run: RunCommand) -> None:
         self.params = params
@@ -86,14 +86,15 @@ class _HostPhases:
         return [TransferRequest.parse(entry) for entry in self.work["transfers"] or ()]
 
     def make_staging(self, role: str, bundle: Optional[Bundle] = None) -> Staging:
-        # A host may be source and target of the same images at once; the two must not clean up after each other.
+        # A host can be source and target of the same images at once. Each role has its own staging directory, so that
+        # neither removes the other's.
         bundle = bundle or Bundle.parse(self.params["bundle"])
         return Staging(self.root, bundle.get_directory_name(role))
 
 
 class _SourcePhases(_HostPhases):
     def inspect(self) -> dict[str, Any]:
-        """Resolves all images without reading a layer."""
+        """Resolves all images; reads no layer."""
         from .source import EngineSource, parse_requested_images
 
         source: Any = (
@@ -109,7 +110,7 @@ class _SourcePhases(_HostPhases):
         }
 
     def export(self) -> dict[str, Any]:
-        """Has the engine write the wanted blobs into the staging folder; asked again until it is done."""
+        """Has the engine write the requested blobs into the staging directory; called repeatedly until it is done."""
         from .source import EngineSource, parse_requested_images
 
         staging = self.make_staging("saved")
@@ -125,7 +126,7 @@ class _SourcePhases(_HostPhases):
             return BackgroundJob(staging.directory).advance(self.work["token"], stage_blobs, self.seconds).to_dict()
 
     def send(self) -> dict[str, Any]:
-        """PUTs blobs to the store, from the registry or from the staging folder; asked again until it is done."""
+        """PUTs blobs to the store, from the registry or the staging directory; called repeatedly until it is done."""
         from .transfer import StagedBlobSource, send
 
         staging, transfers = self.make_staging("saved"), self.parse_transfers()
@@ -140,17 +141,18 @@ class _SourcePhases(_HostPhases):
         with staging.hold_lock():
             job = BackgroundJob(staging.directory)
             state = job.advance(self.work["token"], run_send, self.seconds)
-        # What comes from a registry leaves nothing in the folder but how far it is. What an engine has written stays:
-        # should this answer be lost, the call that is made again needs it.
+        # For a registry source, the directory holds only the job's state, so it is removed now. What an engine has
+        # exported stays: if this response is lost, the retried call needs it.
         cleaned = from_registry and state.status == "done"
         if cleaned:
             staging.remove()
         return {**state.to_dict(), "cleaned": cleaned}
 
     def prepare_push(self) -> dict[str, Any]:
-        """Resolves all images and, where a target lacks something of them, starts the process that will push.
+        """Resolves all images and, where a target lacks blobs of them, starts the process that pushes them.
 
-        It holds the key and waits for the targets' permission. The controller plans by the same rules as this call.
+        That process holds the key and waits for the targets' authorizations. The controller plans by the same rules as
+        this call.
         """
         from .plan import get_rejection_reasons, list_blob_needs
         from .push import PushSession
@@ -180,7 +182,10 @@ class _SourcePhases(_HostPhases):
         return {**inspection, "public_key": public_key, "addresses": addresses}
 
     def push(self) -> dict[str, Any]:
-        """Tells the waiting process the grants, and how far it is; asked again until it is done, which ends it."""
+        """Hands the authorizations to the waiting process and returns its progress.
+
+        It is called repeatedly until the push is done, which ends that process.
+        """
         from .push import PushSession
 
         session = PushSession(self.root, self.work["token"])
@@ -220,21 +225,21 @@ class _SourcePhases(_HostPhases):
 
 class _TargetPhases(_HostPhases):
     def gather_facts(self) -> dict[str, Any]:
-        """What the host has, before there is a bundle."""
+        """Reads what the engine and the disk hold, before a bundle exists."""
         check_root(self.root)
         return {"target": {"host": self.work["host"], **make_engine(self.params).read_facts(self.root).to_dict()}}
 
     def inspect(self) -> dict[str, Any]:
-        """Compares the bundle with what the engine has. Refuses a load that is certain not to fit."""
+        """Compares the bundle with the images of the engine. Rejects a load that does not fit on the disk."""
         bundle, staging = Bundle.parse(self.params["bundle"]), self.make_staging("loaded")
         leftover = staging.exists()
         return {**self._compare_bundle(bundle, staging, make_engine(self.params)), "leftover": leftover}
 
     def load(self) -> dict[str, Any]:
-        """Fetches what is lacking, verifies, loads, proves and tags; asked again until it is done.
+        """Fetches the missing blobs, verifies, loads, verifies again and tags; called repeatedly until it is done.
 
-        Where all is well it cleans up in the same call. Where C(transfers) are not all, or some must be signed anew,
-        nothing is loaded yet. A permission to push, if there is one, is taken away before anything else.
+        After a complete success it removes the staging directory in the same call. Nothing is loaded while C(transfers)
+        is incomplete or a URL has expired. An authorization to push is revoked before anything else.
         """
         from .authorized_keys import remove_staging, revoke_key
         from .preload import preload_in_background
@@ -255,7 +260,7 @@ class _TargetPhases(_HostPhases):
             missing_digests = {digest for plan in comparison["plans"] for digest in plan["blobs"]}
             requests = [transfer for transfer in transfers if transfer.digest in missing_digests]
             verified: set[str] = set()
-            # What others have pushed was loaded ahead when it came.
+            # Pushed blobs were preloaded when they arrived.
             preload: AbstractContextManager[list[str]] = nullcontext([])
             if requests:
                 preload = preload_in_background(bundle, engine, staging, verified, progress)
@@ -278,7 +283,7 @@ class _TargetPhases(_HostPhases):
             job = BackgroundJob(staging.directory)
             state = job.advance(self.work["token"], run_load, self.seconds)
         loaded = (state.result or {}).get("loaded") or []
-        # Should this answer be lost, the call that is made again finds the images there.
+        # If this response is lost, the retried call finds the images in the engine.
         cleaned = bool(loaded) and all(outcome["done"] for outcome in loaded)
         if cleaned:
             remove_staging(staging, loaded=True)
@@ -289,7 +294,7 @@ class _TargetPhases(_HostPhases):
 
         facts = engine.read_facts(self.root)
         plans = plan_load(bundle, facts)
-        # What is loaded already takes no more room.
+        # Preloaded layers take no more disk space.
         remaining_plans = plan_load(bundle, facts.include_preloaded(staging.directory.name))
         staged_bytes = sum(
             {blob.digest: staging.get_size(blob.digest) for plan in remaining_plans for blob in plan.blobs}.values()
@@ -304,7 +309,7 @@ class _TargetPhases(_HostPhases):
         }
 
     def authorize(self) -> dict[str, Any]:
-        """Permits the source to push what is lacking here, and starts a process that loads it as it comes."""
+        """Authorizes the source to push the missing blobs, and starts a process that preloads them as they arrive."""
         from .authorized_keys import authorize_key, get_user, scan_host_keys
 
         work, staging = self.work, self.make_staging("loaded")
@@ -315,7 +320,7 @@ class _TargetPhases(_HostPhases):
         return {"user": get_user(), "host_keys": scan_host_keys(work["port"], self.run)}
 
     def revoke(self) -> dict[str, Any]:
-        """Takes the permission away at once; what had come with it when nothing is loaded from that any more."""
+        """Revokes the authorization at once, and removes the pushed blobs once no process loads from them."""
         from .authorized_keys import remove_withdrawn, withdraw_key
 
         staging, key = self.make_staging("loaded"), self.work["public_key"]
@@ -348,7 +353,7 @@ class _TargetPhases(_HostPhases):
     def _remove_preloaded(self, staging: Staging) -> Optional[str]:
         from .preload import remove_preloaded
 
-        # The load of another run that is at work here counts on it, and removes it.
+        # Another run that loads here uses these layers, and removes them itself.
         return (
             None
             if BackgroundJob(staging.directory).is_running()
@@ -367,11 +372,11 @@ class _TargetPhases(_HostPhases):
         def run_preload(progress: ProgressCallback) -> dict[str, Any]:
             pushed = PushedBlobs(staging, digests, job.should_stop)
             preload_layers(bundle, engine, staging, pushed, progress)
-            # Where the run was killed, nobody else may come for it.
+            # After a timeout the run was killed, so no other process removes the layers.
             return {"cleanup_error": remove_preloaded(engine, staging) if pushed.has_timed_out() else None}
 
         with staging.hold_lock():
-            # Another run of the same images may be at it already, or beyond.
+            # Another run of the same images may already preload or load them.
             if not job.is_running() and not BackgroundJob(staging.directory).is_running():
                 job.advance(os.urandom(16).hex(), run_preload, 0)
 

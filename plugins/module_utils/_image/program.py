@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A program that is talked to while it runs, by Ansible's own way to run programs, which waits for their end."""
+"""Runs a program with pipes to its input and output, by means of Ansible's run_command, which waits for its end."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _EXIT_TIMEOUT_SECONDS = 60.0
 
 
 class PipedProgram:
-    """A program with a pipe to it and a pipe from it."""
+    """A running program: C(stdin) writes to it, C(stdout) reads from it."""
 
     def __init__(self, run: RunCommand, command: list[str]) -> None:
         child_stdin, stdin = os.pipe()
@@ -25,7 +25,7 @@ class PipedProgram:
         self._stderr = ""
 
         def run_program() -> None:
-            # Not "<&12": a shell need not know descriptors above 9.
+            # Not "<&12": POSIX shells need not support descriptors above 9.
             script = f'exec "$@" </proc/self/fd/{child_stdin} >/proc/self/fd/{child_stdout}'
             try:
                 self._stderr = run(["/bin/sh", "-c", script, "sh", *command], "", (child_stdin, child_stdout))[2]
@@ -35,12 +35,12 @@ class PipedProgram:
                 os.close(child_stdin)
                 os.close(child_stdout)
 
-        # A program that hangs with its connection must not keep this process from ending.
+        # A daemon thread: a program whose connection hangs must not keep this process alive.
         self._thread = threading.Thread(target=run_program, daemon=True)
         self._thread.start()
 
     def end(self) -> str:
-        """Ends its input, waits for its end, and returns what it wrote to its error stream."""
+        """Closes the program's input, waits for its exit, and returns its stderr."""
         with suppress(OSError):
             self.stdin.close()
         self._thread.join(_EXIT_TIMEOUT_SECONDS)

@@ -1,9 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""C(transport=scp): blobs go from the source straight to the staging folders of the targets.
+"""C(transport=scp): the source pushes blobs to the staging directories of the targets.
 
-Three hosts take part and a task has one connection, so it is three states: with C(saved) the source makes a key and
-says what each target lacks, with C(authorized) a target permits exactly that, with C(pushed) the source pushes.
+Three hosts take part and a task has one connection, so there are three states. With C(saved), the source makes a key
+and returns which blobs each target lacks. With C(authorized), a target authorizes the key for exactly these blobs. With
+C(pushed), the source pushes.
 """
 
 from __future__ import annotations
@@ -21,19 +22,19 @@ from ...module_utils._result import ItemResult, summarize
 from .flow import CallHost, ProgressReporter, StagingState, build_work, clean_staging, format_bytes, run_job
 from .source_inspection import SaveOptions, SourceInspection, inspect_source
 
-# The permission ends by itself: a run that was killed cannot take it away. Each connection needs it when it begins:
-# that to the last of many targets, which take turns, and one that follows on one that dropped. So it lasts as long as
-# all of the push may take on a slow link. It is good for nothing once the push has ended, for the private key is in the
-# memory of the process that pushes, and nowhere else.
+# The expiry of the push key: a killed run cannot revoke its authorization, so the authorization expires by itself. Each
+# new connection needs an authorization that has not expired: the connection to the last of many targets, and a retry
+# after a dropped connection. So it lasts as long as the whole push takes on a slow link. After the push it is useless,
+# because the private key exists only in the memory of the process that pushes.
 _MIN_KEY_SECONDS, _MAX_KEY_SECONDS = 900, 86_400
 _SLOW_LINK_RATE = 125_000  # bytes per second
 
 
 def prepare_push(host: CallHost, options: SaveOptions, progress: ProgressReporter) -> dict[str, Any]:
-    """state=saved: what the source has and each target lacks. Outside check mode the source then waits to push."""
+    """state=saved: which blobs of the source each target lacks. Outside check mode, the source then waits to push."""
     began = time.monotonic()
     if not options.targets:
-        raise ImageError("targets: is empty, but transport=scp goes to targets, so it must know them.")
+        raise ImageError("targets: is empty, but transport=scp pushes to the targets. List the targets.")
     token = None if options.check_mode else uuid4().hex
     inspection = inspect_source(host, options, token)
     bundle = inspection.bundle
@@ -57,7 +58,7 @@ def prepare_push(host: CallHost, options: SaveOptions, progress: ProgressReporte
     items = [_make_blob_item(sized[need.blob.digest], need) for need in needs]
     return {
         **summarize(items, options.diff),
-        # The check of the loads that follow has nothing better than estimates; the run has the sizes.
+        # In check mode the following loads have only estimated sizes; a run has the exact sizes.
         "bundle": (sized_bundle if options.check_mode else bundle).to_dict(),
         "blobs": [item.to_dict() for item in items],
         "push": push,
@@ -77,7 +78,7 @@ def prepare_push(host: CallHost, options: SaveOptions, progress: ProgressReporte
 
 
 def _build_push_targets(inspection: SourceInspection, needs: Sequence[BlobNeed]) -> dict[str, Any]:
-    """What each target that lacks something needs to know about the push."""
+    """The push parameters of each target that lacks blobs."""
     missing_by_target = {
         target: [need.blob.digest for need in needs if target.host in need.hosts] for target in inspection.targets
     }
@@ -102,9 +103,9 @@ def _make_blob_item(blob: Blob, need: BlobNeed) -> ItemResult:
 def authorize_push(
     host: CallHost, bundle: Bundle, push: Mapping[str, Any], name: str, source_address: Optional[str], check_mode: bool
 ) -> dict[str, Any]:
-    """state=authorized: this target permits the source to push what it lacks; its answer is the grant.
+    """state=authorized: this target authorizes the source to push the blobs that it lacks.
 
-    C(source_address): how the target sees the source, where that is not the source's own address.
+    C(source_address): the address as which the target sees the source, where NAT changes the source's own address.
     """
     push_target = push.get("targets", {}).get(name)
     if push_target is None:
@@ -136,7 +137,7 @@ def push_all(
     check_mode: bool,
     progress: ProgressReporter,
 ) -> dict[str, Any]:
-    """state=pushed: the waiting source pushes to every target that permitted it."""
+    """state=pushed: the waiting source pushes to every target that authorized it."""
     began = time.monotonic()
     if check_mode:
         empty_result = {"targets": [], "bytes_transferred": 0, "seconds": 0.0}
@@ -155,12 +156,12 @@ def push_all(
             if not staging_state.cleaned:
                 host({"bundle": bundle.to_dict(), "work": build_work("clean", token=token)})
     items = [_make_target_item(outcome) for outcome in outcomes]
-    # What an engine has written meanwhile has a size now.
+    # The sizes of blobs that the engine has exported in the meantime are known now.
     bundle = bundle.fill_sizes(sizes)
     missing_digests = {digest for push_target in push.get("targets", {}).values() for digest in push_target["digests"]}
     missing_blobs = [blob for blob in bundle.list_blobs() if blob.digest in missing_digests]
     return {
-        # A target that could not be reached says so itself: it lacks blobs when it comes to load.
+        # An unreachable target fails later by itself, because blobs are missing at its load.
         "changed": any(item.status == "changed" for item in items),
         "targets": [item.to_dict() for item in items],
         "bundle": bundle.to_dict(),
@@ -180,14 +181,14 @@ def _make_target_item(outcome: Mapping[str, Any]) -> ItemResult:
 
 
 def revoke_push(host: CallHost, bundle: Bundle, push: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
-    """state=revoked: this target permits this push no more; without C(push), none of these images."""
+    """state=revoked: this target revokes this push; without C(push), every push of these images."""
     if check_mode:
         return {"changed": False}
     call = {"bundle": bundle.to_dict(), "work": build_work("revoke", public_key=push.get("public_key"))}
     response = host(call)
     revoked = response["revoked"]
     while response["busy"]:
-        # The engine still unpacks what had come.
+        # The engine still unpacks pushed layers.
         response = host(call)
     return {
         "changed": bool(revoked),

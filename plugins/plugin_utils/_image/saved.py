@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""state=saved: from what the source has and the targets lack to blobs in the store, each carried once."""
+"""state=saved: uploads the blobs that the source has and some target lacks to the store, each once."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from .source_inspection import SaveOptions, export_blobs, inspect_source
 def save_bundle(
     host: CallHost, open_store: Callable[[], S3BlobStore], options: SaveOptions, progress: ProgressReporter
 ) -> dict[str, Any]:
-    """Observe, plan, carry, verify; in check mode only the first two.
+    """Observe, plan, upload, verify; in check mode only observe and plan.
 
-    C(open_path) is called, and the bucket looked for, while the source is asked: that takes as long.
+    C(open_store) is called, and the bucket checked, while the source is inspected: both take about as long.
     """
     began = time.monotonic()
 
@@ -37,7 +37,7 @@ def save_bundle(
         inspection = inspect_source(host, options)
         store = opening.result()
     bundle = inspection.bundle
-    # When every target is refused nothing is needed; only when none was named, everything is.
+    # When every target is rejected, no blob is needed. Only without any target, every blob is.
     needs = list_blob_needs(bundle, inspection.targets) if inspection.targets or not options.targets else ()
     present = store.find_objects([need.blob.digest for need in needs])
     blob_transfers = plan_transfers(needs, present, options.corrupt)
@@ -50,7 +50,7 @@ def save_bundle(
     stored_externally: set[str] = set()
     aborted = 0
     if not options.check_mode:
-        # A run that was killed after its last upload has left its folder, and this one may have nothing to send.
+        # A run that was killed after its last upload has left its directory, even where this run has nothing to send.
         if to_send or inspection.leftover:
             with clean_staging_on_exit(host, bundle) as staging_state:
                 if to_send and options.from_engine:
@@ -78,11 +78,11 @@ def save_bundle(
     ]
     result = summarize(items, options.diff)
     if errors:
-        result["msg"] = f"{len(errors)} of {len(to_send)} blobs could not be carried: " + " ".join(errors.values())
+        result["msg"] = f"{len(errors)} of {len(to_send)} blobs could not be transferred: " + " ".join(errors.values())
     sent_digests = [blob_transfer.blob.digest for blob_transfer in to_send] if options.check_mode else stored
     return {
         **result,
-        # The check of the loads that follow has nothing better than estimates; the run has the sizes.
+        # In check mode the following loads have only estimated sizes; a run has the exact sizes.
         "bundle": (sized_bundle if options.check_mode else bundle).to_dict(),
         "blobs": [item.to_dict() for item in items],
         "steps": [
@@ -109,7 +109,7 @@ def _send_blobs(
     staging_state: StagingState,
     progress: ProgressReporter,
 ) -> tuple[dict[str, str], list[str], set[str]]:
-    """Sends blobs: the errors of those that failed, the digests that are in the store now by us, and by another run."""
+    """Sends blobs. Returns errors by digest, the digests that this run stored, and those that another run stored."""
     bytes_total = sum_blob_sizes(blob_transfer.blob for blob_transfer in blob_transfers)
     references = {blob.digest: image.reference for image in bundle.images for blob in image.list_blobs()}
     upload = store.make_upload(blob_transfers, references)
@@ -124,16 +124,17 @@ def _send_blobs(
             for outcome in result["outcomes"]:
                 upload.record(BlobOutcome(**outcome))
             progress.report_bytes(f"to {store}", upload.bytes_done, bytes_total)
-    # An answer of 200 is not yet an object: what is not there now with its size and checksum was not carried.
+    # A response of 200 is no evidence of an object: an upload counts only if the object has its size and checksum now.
     errors = upload.errors
     objects = store.find_objects(upload.stored)
     recheck = plan_transfers(list_blob_needs(bundle, ()), objects, {})
     for blob_transfer in recheck:
         if blob_transfer.blob.digest in upload.stored and blob_transfer.action != "none":
             errors[blob_transfer.blob.digest] = (
-                f"{blob_transfer.blob.digest} was sent, but is not in the store as it should be: {blob_transfer.reason}."
+                f"{blob_transfer.blob.digest} was sent, but the object in the store is not correct: "
+                f"{blob_transfer.reason}. Run again."
             )
-    # Another run that had the same blob there first takes other uploads of it away.
+    # Another run that stored the same blob first aborts other uploads of it.
     replacing = {blob_transfer.blob.digest for blob_transfer in blob_transfers if blob_transfer.action == "replace"}
     failed = [digest for digest in errors if digest not in replacing and digest not in upload.stored]
     externally_stored = plan_transfers(
@@ -153,16 +154,16 @@ def _make_item(
     stored: Optional[Sequence[str]],
     stored_externally: Collection[str],
 ) -> ItemResult:
-    """C(stored) is None in check mode: then what would be sent counts as sent."""
+    """Makes the result of one blob. C(stored) is None in check mode: then a planned upload counts as done."""
     fields = {"size": blob.size, "media_type": blob.media_type}
     if blob_transfer.action == "none":
         return ItemResult(blob.digest, "ok", blob_transfer.reason, fields=fields)
     if blob.digest in stored_externally:
-        return ItemResult(blob.digest, "ok", "another run has put it into the store meanwhile", fields=fields)
+        return ItemResult(blob.digest, "ok", "another run stored it in the meantime", fields=fields)
     if blob.digest in errors:
         return ItemResult(blob.digest, "failed", errors[blob.digest], fields=fields)
     if stored is not None and blob.digest not in stored:
         return ItemResult(blob.digest, "failed", "was not sent", fields=fields)
-    verb = "replaced" if blob_transfer.action == "replace" else "carried"
+    verb = "replaced" if blob_transfer.action == "replace" else "uploaded"
     reason = f"{verb}: {blob_transfer.reason} ({format_bytes(blob.size or 0)})"
     return ItemResult(blob.digest, "changed", reason, after={"size": blob.size}, fields=fields)
