@@ -131,7 +131,7 @@ def remove_staging(staging: Staging, home: Optional[Path] = None, loaded: bool =
 
 
 def scan_host_keys(port: int, run: RunCommand) -> list[str]:
-    """Scans this host's own SSH host keys over its loopback. The controller passes them to the source, which trusts them.
+    """Scans this host's own SSH host keys over its loopback. The controller passes them to the source.
 
     C(port) is where the source reaches this host. If that port is forwarded, no server listens on it locally. Then the
     port of the controller's own connection (from SSH_CONNECTION) is used, or port 22. One host key is enough, and takes

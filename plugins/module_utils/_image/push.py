@@ -154,8 +154,8 @@ class PushSession:
                 return JobState(self._token or "", "done", result={"pushed": []})
             raise ImageError(
                 "transport: the push process on the source has exited, because the targets' authorizations did not "
-                f"arrive within {AUTHORIZATION_TIMEOUT_SECONDS:.0f} seconds. Run again. With very many targets, use batches "
-                "('serial')."
+                f"arrive within {AUTHORIZATION_TIMEOUT_SECONDS:.0f} seconds. Run again. With very many targets, use "
+                "batches ('serial')."
             )
         if authorizations and not self._authorizations_path.exists():
             _write_atomically(self._authorizations_path, json.dumps(authorizations))

@@ -236,8 +236,8 @@ def _get_unusable_reason(blob: Blob, stored_object: Optional[StoredObject], stor
         return f"{blob.digest} is not in {store}. Run state=saved for this target first."
     if blob.size is not None and stored_object.size != blob.size:
         return (
-            f"{blob.digest} has {stored_object.size} bytes in {store} instead of {blob.size}: run state=saved to replace "
-            "it."
+            f"{blob.digest} has {stored_object.size} bytes in {store} instead of {blob.size}: run state=saved to "
+            "replace it."
         )
     return None
 

@@ -75,7 +75,7 @@ class S3BlobStore:
             self._call_api("delete", "delete_object", Key=self._make_key(digest))
 
     def abort_superseded(self, digests: Collection[str]) -> int:
-        """Aborts incomplete uploads of blobs that exist already. Killed runs leave them, and AWS bills their storage."""
+        """Aborts incomplete uploads of blobs that exist already. Killed runs leave them; AWS bills their storage."""
         digest_of = {self._make_key(digest): digest for digest in digests}
         found: list[tuple[str, str]] = []
         next_page: dict[str, str] = {}
