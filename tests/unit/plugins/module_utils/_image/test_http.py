@@ -86,7 +86,7 @@ def test_request_and_answer(serve: Any, make: Any) -> None:
     assert (answer.status, answer.body, answer.etag) == (201, b"hello", '"e1"')
     assert answer.headers["x-mixed-case"] == "Yes"
     assert bodies == [b"body"]
-    asked = server.asked[0]
+    asked = server.requests[0]
     assert (asked.method, asked.path) == ("PUT", "/a%20b?c=d")
     assert asked.headers["host"] == server.netloc
     assert asked.headers["x-one"] == "1"
@@ -99,7 +99,7 @@ def test_head_has_no_body(serve: Any, make: Any) -> None:
     client = make()
     assert client.request("HEAD", server.url).headers["content-length"] == str(len(DATA))
     assert client.request("HEAD", server.url).body == b""
-    assert len({asked.peer for asked in server.asked}) == 1
+    assert len({asked.peer for asked in server.requests}) == 1
 
 
 def test_small_answers_are_bounded(serve: Any, make: Any, patience: Patience) -> None:
@@ -152,7 +152,7 @@ def test_headers_that_are_none(serve: Any, make: Any, name: str, value: str) -> 
     server = serve(lambda c: c.answer(200))
     with pytest.raises(HttpError, match="no header may hold"):
         make().request("GET", server.url, {name: value})
-    assert server.asked == []
+    assert server.requests == []
 
 
 # -- what services say
@@ -249,7 +249,7 @@ def test_tries_and_pauses_are_bounded(serve: Any, make: Any, patience: Patience)
     with pytest.raises(HttpStatusError, match=r"SlowDown: words \(9 attempts\)"):
         make(retries=8, jitter=lambda: 1.0).request("GET", server.url)
     assert patience.pauses == [0.5, 1, 2, 4, 8, 16, 20, 20]
-    assert len(server.asked) == 9
+    assert len(server.requests) == 9
 
 
 def test_jitter_is_full(serve: Any, make: Any, patience: Patience) -> None:
@@ -341,7 +341,7 @@ def test_a_post_whose_answer_is_lost_is_not_sent_twice(serve: Any, make: Any, pa
     server = serve(lambda c: c.reset())
     with pytest.raises(HttpConnectError):
         make().request("POST", server.url, body=b"x")
-    assert len(server.asked) == 1
+    assert len(server.requests) == 1
     assert patience.pauses == []
 
 
@@ -393,8 +393,8 @@ def test_connections_are_reused(serve: Any, make: Any) -> None:
         client.put_stream(server.url, {}, lambda: [b"abc"], 3)
         with client.open_stream(server.url) as reader:
             assert reader.read() == DATA[:100]
-    assert len(server.asked) == 9
-    assert len({asked.peer for asked in server.asked}) == 1
+    assert len(server.requests) == 9
+    assert len({asked.peer for asked in server.requests}) == 1
 
 
 def test_a_connection_that_the_server_closed_costs_no_attempt(serve: Any, make: Any, patience: Patience) -> None:
@@ -408,7 +408,7 @@ def test_a_connection_that_the_server_closed_costs_no_attempt(serve: Any, make: 
         assert client.request("GET", server.url).body == b"ok"
         time.sleep(0.05)
     assert patience.pauses == []
-    assert len({asked.peer for asked in server.asked}) == 3
+    assert len({asked.peer for asked in server.requests}) == 3
 
 
 @pytest.mark.parametrize("tls", [False, True])
@@ -429,7 +429,7 @@ def test_threads_share_a_client(serve: Any, make: Any, tls: bool) -> None:
 
     with ThreadPoolExecutor(6) as pool:
         assert all(pool.map(work, range(60)))
-    assert len({asked.peer for asked in server.asked}) <= 6
+    assert len({asked.peer for asked in server.requests}) <= 6
 
 
 # -- TLS
@@ -441,7 +441,7 @@ def test_tls_is_verified(serve: Any, make: Any, patience: Patience) -> None:
         make().request("GET", server.url)
     assert not caught.value.retryable
     assert patience.pauses == []
-    assert server.asked == []
+    assert server.requests == []
 
 
 def test_tls_with_an_own_authority(serve: Any, make: Any, tmp_path: Path) -> None:
@@ -464,7 +464,7 @@ def test_the_name_must_match(serve: Any, make: Any) -> None:
     server = serve(lambda c: c.answer(200), tls=True)
     with pytest.raises(HttpConnectError, match="name in the URL must be one that the certificate"):
         make(ca_path=str(serve.authority)).request("GET", f"https://localhost:{server.port}/")
-    assert server.asked == []
+    assert server.requests == []
 
 
 def test_tls_where_none_is_spoken(serve: Any, make: Any, patience: Patience) -> None:
@@ -505,9 +505,9 @@ def test_redirects_keep_authorization_only_at_home(serve: Any, make: Any, status
     server = serve(script)
     headers = {"authorization": "Bearer t", "Cookie": "c", "X-Keep": "k"}
     assert make().request("GET", f"{server.url}/a", headers).body == b"blob"
-    assert [asked.path for asked in server.asked] == ["/a", "/b"]
-    assert [asked.headers["authorization"] for asked in server.asked] == ["Bearer t", "Bearer t"]
-    (last,) = storage.asked
+    assert [asked.path for asked in server.requests] == ["/a", "/b"]
+    assert [asked.headers["authorization"] for asked in server.requests] == ["Bearer t", "Bearer t"]
+    (last,) = storage.requests
     assert last.path == "/blob?X-Amz-Signature=s"
     assert "authorization" not in last.headers
     assert "cookie" not in last.headers
@@ -519,14 +519,14 @@ def test_authorization_does_not_come_back(serve: Any, make: Any) -> None:
     home = serve(lambda c: c.answer(200, b"ok") if c.path == "/end" else c.answer(302, Location=f"{away.url}/"))
     away = serve(lambda c: c.answer(302, Location=f"{home.url}/end"))
     assert make().request("GET", home.url, {"Authorization": "Bearer t"}).body == b"ok"
-    assert ["authorization" in asked.headers for asked in home.asked] == [True, False]
+    assert ["authorization" in asked.headers for asked in home.requests] == [True, False]
 
 
 def test_redirects_are_bounded(serve: Any, make: Any) -> None:
     server = serve(lambda c: c.answer(302, Location=f"/{c.number}"))
     with pytest.raises(HttpError, match="more than 5 redirects"):
         make().request("GET", server.url)
-    assert len(server.asked) == 6
+    assert len(server.requests) == 6
 
 
 @pytest.mark.parametrize(
@@ -544,7 +544,7 @@ def test_tls_is_not_given_up(serve: Any, make: Any) -> None:
     server = serve(lambda c: c.answer(302, Location=f"{plain.url}/?secret"), tls=True)
     with pytest.raises(HttpError, match="without TLS") as caught:
         make(ca_path=str(serve.authority)).request("GET", server.url)
-    assert plain.asked == []
+    assert plain.requests == []
     assert "secret" not in everything(caught.value)
 
 
@@ -557,7 +557,7 @@ def test_writes_are_not_redirected(serve: Any, make: Any) -> None:
     ):
         with pytest.raises(HttpStatusError, match="307"):
             write()
-    assert {asked.path for asked in server.asked} == {"/"}
+    assert {asked.path for asked in server.requests} == {"/"}
 
 
 # -- streams in
@@ -613,7 +613,7 @@ def test_stream(serve: Any, make: Any, script: Any, size: int, start: int, end: 
         assert reader.length == len(got)
         assert reader.etag == '"e"'
         assert reader.total in (None, len(DATA))
-    asked = server.asked[0].headers
+    asked = server.requests[0].headers
     assert asked.get("range") == (
         None if (start, end) == (0, None) else f"bytes={start}-{'' if end is None else end - 1}"
     )
@@ -728,8 +728,8 @@ def test_opening_is_tried_again_and_follows(serve: Any, make: Any, patience: Pat
     with make().open_stream(server.url, {"Authorization": "x"}, start=100) as reader:
         assert reader.read(5) == DATA[100:105]
     assert len(patience.pauses) == 2
-    assert len(server.asked) == 3
-    assert [asked.headers["range"] for asked in storage.asked] == ["bytes=100-"] * 2
+    assert len(server.requests) == 3
+    assert [asked.headers["range"] for asked in storage.requests] == ["bytes=100-"] * 2
 
 
 def test_a_stream_left_early_does_not_spoil_the_next(serve: Any, make: Any) -> None:
@@ -761,7 +761,7 @@ def test_a_connection_with_a_rest_is_not_used_again(serve: Any, make: Any, patie
         assert reader.read(10) == b"0123456789"
     assert client.request("GET", server.url).body == b"ok"
     assert patience.pauses == []
-    assert len({asked.peer for asked in server.asked}) == 2
+    assert len({asked.peer for asked in server.requests}) == 2
 
 
 # -- streams out
@@ -792,7 +792,7 @@ def test_put(serve: Any, make: Any, tmp_path: Path, tls: bool, length: int, kind
     answer = make(ca_path=str(serve.authority)).put_stream(server.url, {"If-None-Match": "*"}, make_body, length)
     assert answer.etag == '"e1"'
     assert received == [content]
-    headers = server.asked[0].headers
+    headers = server.requests[0].headers
     assert headers["content-length"] == str(length)
     assert headers["if-none-match"] == "*"
     assert "transfer-encoding" not in headers
@@ -870,7 +870,7 @@ def test_an_early_answer_that_was_asked_for_is_one(serve: Any, make: Any, patien
         assert answer.status == 412
         assert b"PreconditionFailed" in answer.body
     assert patience.pauses == []
-    assert len({asked.peer for asked in server.asked}) == 2
+    assert len({asked.peer for asked in server.requests}) == 2
 
 
 def test_an_early_yes_is_not_believed(serve: Any, make: Any) -> None:
@@ -878,7 +878,7 @@ def test_an_early_yes_is_not_believed(serve: Any, make: Any) -> None:
     with pytest.raises(HttpError) as caught:
         make(retries=1).put_stream(server.url, {}, lambda: (DATA for _dummy in range(64)), 64 * len(DATA))
     assert caught.value.retryable
-    assert len(server.asked) == 2
+    assert len(server.requests) == 2
 
 
 @pytest.mark.parametrize(
@@ -981,7 +981,7 @@ def test_http_through_a_proxy(serve: Any, make: Any) -> None:
     proxy = serve(lambda c: c.answer(200, b"by proxy"))
     client = make(environ={"HTTP_PROXY": f"http://us%20er:p%40ss@{proxy.netloc}/"})
     assert client.request("GET", "http://bucket.test:81/k?q=1", {"Authorization": "a"}).body == b"by proxy"
-    (asked,) = proxy.asked
+    (asked,) = proxy.requests
     assert asked.path == "http://bucket.test:81/k?q=1"
     assert asked.headers["host"] == "bucket.test:81"
     assert asked.headers["proxy-authorization"] == PROXY_LOGIN
@@ -994,12 +994,12 @@ def test_https_through_a_proxy(serve: Any, make: Any) -> None:
     client = make(environ={"https_proxy": f"us%20er:p%40ss@{proxy.netloc}"}, ca_path=str(serve.authority))
     assert client.request("GET", f"{server.url}/k?secret", {"Authorization": "a"}).body == b"got"
     client.put_stream(server.url, {}, lambda: [DATA], len(DATA))
-    (asked,) = proxy.asked  # one tunnel, used twice
+    (asked,) = proxy.requests  # one tunnel, used twice
     assert (asked.method, asked.path) == ("CONNECT", server.netloc)
     assert asked.headers["proxy-authorization"] == PROXY_LOGIN
     assert "authorization" not in asked.headers
-    assert "proxy-authorization" not in server.asked[0].headers
-    assert server.asked[0].path == "/k?secret"
+    assert "proxy-authorization" not in server.requests[0].headers
+    assert server.requests[0].path == "/k?secret"
 
 
 @pytest.mark.parametrize(("status", "attempts"), [(403, 1), (407, 1), (502, 3), (503, 3)])
@@ -1010,7 +1010,7 @@ def test_a_proxy_that_refuses(serve: Any, make: Any, status: int, attempts: int)
         HttpConnectError, match=f"no connection to the proxy {proxy.netloc}: .*{status}.*no_proxy"
     ) as caught:
         client.request("GET", "https://bucket.test/k")
-    assert len(proxy.asked) == attempts
+    assert len(proxy.requests) == attempts
     assert "SECRET" not in everything(caught.value)
 
 
@@ -1144,8 +1144,8 @@ def test_no_error_shows_a_secret(serve: Any, make: Any, name: str, way: str) -> 
     else:
         assert (name, way) == ("too large", "open")  # a stream has no limit
         return
-    assert QUERY in server.asked[0].path  # the search below could have found something
-    assert TOKEN in server.asked[0].headers["authorization"]
+    assert QUERY in server.requests[0].path  # the search below could have found something
+    assert TOKEN in server.requests[0].headers["authorization"]
     for secret in SECRETS:
         assert secret not in shown
     assert "/x?..." in shown or "/blobs/sha256/abc" in shown or "h h" in shown

@@ -187,7 +187,7 @@ def test_one_image(place: Place, shelf: Shelf, platform: ImagePlatform | None) -
     assert got.platform == AMD
     assert got.index_digest is None
     assert "team/app" not in repr(got)
-    assert len(place.server.asked) == 2  # manifest and config: nothing more than is needed
+    assert len(place.server.requests) == 2  # manifest and config: nothing more than is needed
 
 
 def two_platforms(shelf: Shelf, tag: str = "v1") -> dict[str, dict[str, Any]]:
@@ -402,8 +402,8 @@ def test_storage_gets_no_authorization(serve: Any, shelf: Shelf, client: HttpCli
     got = place.resolve("team/app:v1")
     with place.registry.open_blob("team/app", got.layers[0].digest, 3) as reader:
         assert reader.read() == shelf.blobs[got.layers[0].digest][3:]
-    assert len(storage.asked) == 2
-    assert all("authorization" not in asked.headers for asked in storage.asked)
+    assert len(storage.requests) == 2
+    assert all("authorization" not in asked.headers for asked in storage.requests)
 
 
 @pytest.mark.parametrize("status", [401, 403])
@@ -418,7 +418,7 @@ def test_storage_that_refuses_gets_no_password(serve: Any, shelf: Shelf, client:
     assert caught.value.expired
     assert storage.netloc in str(caught.value)
     assert SECRET not in everything(caught.value)
-    assert [("authorization" in asked.headers) for asked in storage.asked] == [False]
+    assert [("authorization" in asked.headers) for asked in storage.requests] == [False]
 
 
 # -- logging in
@@ -432,7 +432,7 @@ def test_basic(serve: Any, shelf: Shelf, client: HttpClient) -> None:
     )
     server = serve(shelf)
     assert Place(server, client, RegistryCredentials("m\u00e9", SECRET)).resolve("team/app:v1").platform == AMD
-    assert len(server.asked) == 3  # only the first question is asked without
+    assert len(server.requests) == 3  # only the first question is asked without
 
     message = Place(server, client).refused("team/app:v1")
     assert "denies a request without login the manifest v1" in message
@@ -515,7 +515,7 @@ def test_a_token_that_does_not_help_ends_it(serve: Any, shelf: Shelf, client: Ht
     place = Place(serve(shelf), client, RegistryCredentials("me", SECRET))
     assert "denies the user 'me' the manifest v1" in place.refused("team/app:v1")
     assert tokens.given == 1
-    assert len(place.server.asked) == 2
+    assert len(place.server.requests) == 2
 
 
 def test_threads_share_a_token(serve: Any, shelf: Shelf, client: HttpClient) -> None:
@@ -570,7 +570,7 @@ def test_the_password_does_not_leave_tls(serve: Any, shelf: Shelf) -> None:
     registry = Registry(client, server.netloc, credentials=RegistryCredentials("me", SECRET))
     with pytest.raises(ImageError, match=r"without TLS\. The password is not sent there") as caught:
         registry.resolve(ImageReference.parse(f"{server.netloc}/team/app:v1"))
-    assert tokens.server.asked == []
+    assert tokens.server.requests == []
     assert SECRET not in everything(caught.value)
 
 

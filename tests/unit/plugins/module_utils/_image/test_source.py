@@ -195,7 +195,7 @@ def test_identity_a_registry_s_image_keeps_its_manifest_and_its_compressed_layer
     assert (image.reference, image.tag, image.platform) == (name, "app:v1", "linux/amd64")
     assert (image.manifest, image.config, image.layers) == (made.image.manifest, made.image.config, made.image.layers)
     assert offer.estimates == {}
-    assert not [asked for asked in server.asked if asked.path.endswith(image.layers[0].blob.digest)]
+    assert not [asked for asked in server.requests if asked.path.endswith(image.layers[0].blob.digest)]
 
 
 def test_one_error_names_every_image_that_the_registry_does_not_have(serve: Any) -> None:
@@ -229,7 +229,7 @@ def test_the_bytes_of_a_request_come_straight_from_the_registry(
     transfer = TransferRequest(blob.digest, blob.media_type, number, offset, length, "http://unused", {}, reference)
     with source().open(transfer) as reader:
         assert reader.read(100) == made.content[blob.digest][expected]
-    assert server.asked[0].path == f"/v2/team/app/blobs/{blob.digest}"
+    assert server.requests[0].path == f"/v2/team/app/blobs/{blob.digest}"
 
 
 def test_a_manifest_is_asked_for_as_one(serve: Any) -> None:
@@ -242,7 +242,7 @@ def test_a_manifest_is_asked_for_as_one(serve: Any) -> None:
     )
     with source().open(transfer) as reader:
         assert digest_of(reader.read(10_000)) == manifest.digest
-    assert server.asked[0].path == f"/v2/app/manifests/{manifest.digest}"
+    assert server.requests[0].path == f"/v2/app/manifests/{manifest.digest}"
 
 
 def test_the_password_is_not_shown() -> None:
