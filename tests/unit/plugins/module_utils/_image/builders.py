@@ -231,12 +231,12 @@ def stage(staging: Any, content: Mapping[str, bytes]) -> None:
         staging.get_path(digest).write_bytes(data)
 
 
-def tree(folder: Any) -> list[str]:
+def tree(directory: Any) -> list[str]:
     """Every file and folder below, by relative path."""
     return sorted(
-        os.path.relpath(os.path.join(at, name), folder)
-        for at, folders, files in os.walk(folder)
-        for name in folders + files
+        os.path.relpath(os.path.join(parent, name), directory)
+        for parent, directories, files in os.walk(directory)
+        for name in directories + files
     )
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Real servers on the loopback interface, each test's own, that answer as the test says."""
+"""Real servers on the loopback interface. Each test starts its own, which responds as the test's script does."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ import pytest
 
 
 @dataclass
-class Asked:
-    """One request as a server saw it."""
+class RecordedRequest:
+    """A request as a server received it."""
 
     method: str
     path: str
@@ -47,7 +47,7 @@ class Conversation(BaseHTTPRequestHandler):
 
     def _any(self) -> None:
         headers = {name.lower(): value for name, value in self.headers.items()}
-        self.server.asked.append(Asked(self.command, self.path, headers, self.client_address))
+        self.server.requests.append(RecordedRequest(self.command, self.path, headers, self.client_address))
         self.server.script(self)
 
     def __getattr__(self, name: str) -> Any:
@@ -58,7 +58,7 @@ class Conversation(BaseHTTPRequestHandler):
     @property
     def number(self) -> int:
         """How many requests came before this one."""
-        return len(self.server.asked) - 1
+        return len(self.server.requests) - 1
 
     def body(self) -> bytes:
         return self.rfile.read(int(self.headers.get("Content-Length", "0")))
@@ -82,7 +82,7 @@ class Conversation(BaseHTTPRequestHandler):
         self.close_connection = True
 
     def hang(self) -> None:
-        """Says nothing until the test is over."""
+        """Sends nothing until the test is over."""
         self.server.over.wait(10)
         self.close_connection = True
 
@@ -92,8 +92,8 @@ class Conversation(BaseHTTPRequestHandler):
         with socket.create_connection((host, int(port)), timeout=5) as upstream:
             self.send_response(200)
             self.end_headers()
-            there = threading.Thread(target=_pump, args=(self.connection, upstream), daemon=True)
-            there.start()
+            upload = threading.Thread(target=_pump, args=(self.connection, upstream), daemon=True)
+            upload.start()
             _pump(upstream, self.connection)
         self.close_connection = True
 
@@ -114,7 +114,7 @@ Script = Callable[[Conversation], None]
 
 
 class Loopback(socketserver.ThreadingMixIn, socketserver.TCPServer):
-    """A server that runs a test's script for every request and remembers what was asked."""
+    """A server that runs a test's script for every request and records the requests."""
 
     daemon_threads = True
     allow_reuse_address = True
@@ -123,7 +123,7 @@ class Loopback(socketserver.ThreadingMixIn, socketserver.TCPServer):
     def __init__(self, script: Script, tls: ssl.SSLContext | None) -> None:
         super().__init__(("127.0.0.1", 0), Conversation)
         self.script = script
-        self.asked: list[Asked] = []
+        self.requests: list[RecordedRequest] = []
         self.over = threading.Event()
         self._tls = tls
         self.port = self.server_address[1]
@@ -165,22 +165,22 @@ class Servers:
 @pytest.fixture(scope="session")
 def tls_files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """An authority's certificate, and a server's certificate and key for 127.0.0.1 that it signed."""
-    folder = tmp_path_factory.mktemp("tls")
-    authority, server = folder / "authority.pem", folder / "server.pem"
+    directory = tmp_path_factory.mktemp("tls")
+    authority, server = directory / "authority.pem", directory / "server.pem"
 
     def openssl(*args: str) -> None:
-        subprocess.run([shutil.which("openssl") or "openssl", *args], check=True, capture_output=True, cwd=folder)
+        subprocess.run([shutil.which("openssl") or "openssl", *args], check=True, capture_output=True, cwd=directory)
 
     curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     # Without the key usage extension, as many private authorities are made.
     openssl("req", "-x509", *curve, "-keyout", "ca.key", "-out", authority.name, "-days", "2", "-subj", "/CN=loopback")
     openssl("req", *curve, "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=127.0.0.1")
-    (folder / "names").write_text("subjectAltName=IP:127.0.0.1,DNS:registry.test\n")
+    (directory / "names").write_text("subjectAltName=IP:127.0.0.1,DNS:registry.test\n")
     openssl(
         *("x509", "-req", "-in", "server.csr", "-CA", authority.name, "-CAkey", "ca.key", "-CAcreateserial"),
         *("-out", "server.crt", "-days", "2", "-extfile", "names"),
     )
-    server.write_text((folder / "server.crt").read_text() + (folder / "server.key").read_text())
+    server.write_text((directory / "server.crt").read_text() + (directory / "server.key").read_text())
     return authority, server
 
 

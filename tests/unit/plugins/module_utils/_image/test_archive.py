@@ -44,11 +44,11 @@ def staging(tmp_path: Path) -> Staging:
 # -- written
 
 
-def archive_of(made: Made, folder: Path, left_out: Sequence[str] = ()) -> ImageArchive:
+def archive_of(made: Made, directory: Path, left_out: Sequence[str] = ()) -> ImageArchive:
     paths = {}
     for digest, data in made.content.items():
         if digest not in left_out:
-            paths[digest] = folder / get_digest_hex(digest)
+            paths[digest] = directory / get_digest_hex(digest)
             paths[digest].write_bytes(data)
     return ImageArchive(made.image, paths)
 
@@ -62,7 +62,7 @@ def files_in(archive: ImageArchive) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("packed", [True, False], ids=["from a registry", "from an engine"])
 @pytest.mark.parametrize("left_out", [(), (0,), (0, 1), (0, 1, 2)])
-def test_one_archive_loads_everywhere_an_oci_layout_with_docker_s_manifest(
+def test_an_archive_for_every_engine_is_an_oci_layout_with_docker_s_manifest(
     tmp_path: Path, packed: bool, left_out: tuple[int, ...]
 ) -> None:
     """facts: archive formats: paths point at blobs/sha256; layers that the target has are named, but left out."""
@@ -112,9 +112,9 @@ def test_a_layer_that_occurs_twice_is_in_the_archive_once(tmp_path: Path) -> Non
 def test_the_length_that_is_announced_is_the_number_of_bytes(tmp_path: Path, size: int) -> None:
     made = make(b"x" * size, packed=False)
     archive = archive_of(made, tmp_path)
-    pieces = list(archive)
-    assert sum(map(len, pieces)) == archive.length
-    assert max(map(len, pieces)) <= CHUNK
+    chunks = list(archive)
+    assert sum(map(len, chunks)) == archive.length
+    assert max(map(len, chunks)) <= CHUNK
 
 
 def test_a_layer_of_more_than_8_gib_has_its_size_in_the_header(tmp_path: Path) -> None:
@@ -126,9 +126,9 @@ def test_a_layer_of_more_than_8_gib_has_its_size_in_the_header(tmp_path: Path) -
     os.truncate(tmp_path / get_digest_hex(made.image.layers[0].blob.digest), size)  # sparse
     archive = ImageArchive(made.image, {digest: tmp_path / get_digest_hex(digest) for digest in made.content})
     assert archive.length - before == size - 512
-    for piece in archive:
-        if len(piece) == 512 and member_of(made.image.layers[0].blob.digest).encode() in piece:
-            assert tarfile.TarInfo.frombuf(piece, "utf-8", "strict").size == size
+    for chunk in archive:
+        if len(chunk) == 512 and member_of(made.image.layers[0].blob.digest).encode() in chunk:
+            assert tarfile.TarInfo.frombuf(chunk, "utf-8", "strict").size == size
             return
     pytest.fail("no header of the layer")
 
@@ -163,19 +163,19 @@ def link(name: str, to: str, kind: bytes = tarfile.SYMTYPE) -> tuple[Any, bytes]
     return info, b""
 
 
-def folder(name: str) -> tuple[Any, bytes]:
+def directory(name: str) -> tuple[Any, bytes]:
     info = tarfile.TarInfo(name)
     info.type = tarfile.DIRTYPE
     return info, b""
 
 
 def docker_20(made: Made, order: Sequence[int]) -> bytes:
-    """As docker 20.10 writes it: a folder per layer, named by a hash and so in no order; a layer that occurs again as
+    """As docker 20.10 writes it: a directory per layer, named by a hash and so in no order; a layer that occurs again as
     a link to its first; config and manifest.json behind the layers."""
     image, members, at = made.image, [], {}
     for number in order:
         digest, name = image.layers[number].diff_id, f"{number:064x}"
-        members += [folder(f"{name}/"), (f"{name}/VERSION", b"1.0"), (f"{name}/json", b"{}")]
+        members += [directory(f"{name}/"), (f"{name}/VERSION", b"1.0"), (f"{name}/json", b"{}")]
         if digest in at:
             members.append(link(f"{name}/layer.tar", f"../{at[digest]}/layer.tar"))
         else:
@@ -190,7 +190,11 @@ def docker_20(made: Made, order: Sequence[int]) -> bytes:
 def docker_25(made: Made, order: Sequence[int]) -> bytes:
     """As docker 25 and later write it: an OCI layout, and manifest.json."""
     image = made.image
-    members = [folder("blobs/"), folder("blobs/sha256/"), (member_of("sha256:" + "0" * 64), b"a manifest of its own")]
+    members = [
+        directory("blobs/"),
+        directory("blobs/sha256/"),
+        (member_of("sha256:" + "0" * 64), b"a manifest of its own"),
+    ]
     names = [*dict.fromkeys(image.layers[number].diff_id for number in order), image.config.digest]
     members += [(member_of(digest), made.content[digest]) for digest in names]
     return tar_of([*members, ("index.json", b"{}"), ("manifest.json", b"[]"), ("oci-layout", b"{}")])
@@ -200,15 +204,15 @@ TWICE = make(b"a" * 700, b"a" * 700, b"b", packed=False)
 THREE = make(*LAYERS, packed=False)
 
 
-@pytest.mark.parametrize("wanted", [(), (0,), (1,), (2,), (0, 2), (0, 1, 2)])
+@pytest.mark.parametrize("requested", [(), (0,), (1,), (2,), (0, 2), (0, 1, 2)])
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
 @pytest.mark.parametrize("made", [THREE, TWICE], ids=["three layers", "one layer twice"])
 @pytest.mark.parametrize("write", [docker_20, docker_25], ids=["docker 20.10", "docker 25"])
 def test_archive_formats_of_docker_save(
-    staging: Staging, write: Any, made: Made, order: tuple[int, ...], wanted: tuple[int, ...]
+    staging: Staging, write: Any, made: Made, order: tuple[int, ...], requested: tuple[int, ...]
 ) -> None:
-    """facts: archive formats. Exactly what is wanted is staged, whatever the order of the layers."""
-    digests = {made.image.layers[number].diff_id for number in wanted} | {made.image.config.digest}
+    """facts: archive formats. Exactly what is requested is staged, whatever the order of the layers."""
+    digests = {made.image.layers[number].diff_id for number in requested} | {made.image.config.digest}
     saved = Saved(write(made, order))
     stage_from_archive(saved.open, staging, sorted(digests), nothing)
     assert {
@@ -217,7 +221,7 @@ def test_archive_formats_of_docker_save(
     assert saved.opened == 1
 
 
-def test_what_follows_the_last_wanted_blob_is_not_read(staging: Staging) -> None:
+def test_what_follows_the_last_requested_blob_is_not_read(staging: Staging) -> None:
     first, second, _third = (layer.diff_id for layer in THREE.image.layers)
     data = docker_20(THREE, (0, 1, 2))
     saved = Saved(data[: data.index(THREE.content[second])])
@@ -234,14 +238,14 @@ def test_what_is_staged_already_is_not_read_again(staging: Staging) -> None:
     assert saved.opened == 1
 
 
-def test_progress_tells_bytes_and_grows(staging: Staging) -> None:
-    told: list[int] = []
-    stage_from_archive(Saved(docker_25(THREE, (0, 1, 2))).open, staging, list(THREE.content), told.append)
-    assert told == sorted(told)
-    assert told[-1] >= sum(map(len, THREE.content.values()))
+def test_progress_reports_bytes_and_grows(staging: Staging) -> None:
+    reported: list[int] = []
+    stage_from_archive(Saved(docker_25(THREE, (0, 1, 2))).open, staging, list(THREE.content), reported.append)
+    assert reported == sorted(reported)
+    assert reported[-1] >= sum(map(len, THREE.content.values()))
 
 
-# -- hostile archives: nothing outside the staging folder, nothing under a digest that is not its own
+# -- hostile archives: nothing outside the staging directory, nothing under a digest that is not its own
 
 
 def sparse(name: str, size: int) -> tuple[Any, bytes]:
@@ -272,7 +276,7 @@ HOSTILE: dict[str, list[tuple[Any, bytes]]] = {
 @pytest.mark.parametrize("there", [True, False], ids=["the image is in it, too", "the image is not in it"])
 def test_hostile_members_are_never_paths(tmp_path: Path, staging: Staging, name: str, there: bool) -> None:
     data = tar_of([*HOSTILE[name], *([(member_of(CONFIG), DATA)] if there else [])])
-    outside, told = set(tree(tmp_path)), [0]
+    outside, reported = set(tree(tmp_path)), [0]
     if there:
         stage_from_archive(Saved(data).open, staging, [CONFIG], nothing)
         assert staging.get_path(CONFIG).read_bytes() == DATA
@@ -282,7 +286,7 @@ def test_hostile_members_are_never_paths(tmp_path: Path, staging: Staging, name:
     new = {entry for entry in tree(tmp_path) if entry not in outside}
     assert new == ({os.path.relpath(staging.get_path(CONFIG), tmp_path)} if there else set())
     assert not os.path.lexists("/tmp/daytwo-hostile")  # noqa: S108
-    assert max(told) <= len(data)  # and no more than what came
+    assert max(reported) <= len(data)  # and no more than what came
 
 
 @pytest.mark.parametrize("keep", [0, 1, 100, 512, 513, 1500, 3000])
@@ -304,13 +308,13 @@ def test_a_stream_that_is_cut_off_publishes_nothing_that_is_not_whole(staging: S
     ],
     ids=["garbage", "zeros", "an error instead", "a number that is none"],
 )
-def test_what_is_no_archive_is_refused_in_words(staging: Staging, data: bytes) -> None:
+def test_what_is_no_archive_is_rejected_with_a_message(staging: Staging, data: bytes) -> None:
     with pytest.raises(ImageError, match="docker save gave an archive"):
         stage_from_archive(Saved(data).open, staging, [CONFIG], nothing)
 
 
 def test_an_image_of_many_members_does_not_fill_the_memory(staging: Staging) -> None:
-    data = tar_of([*(folder(f"{number}/") for number in range(10_000)), (member_of(CONFIG), DATA)])
+    data = tar_of([*(directory(f"{number}/") for number in range(10_000)), (member_of(CONFIG), DATA)])
     tracemalloc.start()
     try:
         stage_from_archive(Saved(data).open, staging, [CONFIG], nothing)

@@ -44,17 +44,17 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     server: Daemon
 
     def _any(self) -> None:
-        self.server.asked.append(f"{self.command} {self.path}")
+        self.server.requests.append(f"{self.command} {self.path}")
         answer = self.server.answers.get(f"{self.command} {self.path.partition('?')[0]}", (404, {"message": "no such"}))
         if callable(answer):
             answer(self)
         else:
             status, body = answer if isinstance(answer, tuple) else (200, answer)
-            self.say(status, body)
+            self.respond(status, body)
 
     do_GET = do_POST = do_DELETE = _any  # noqa: N815  the base class asks for these names
 
-    def say(self, status: int, body: Any, length: Optional[int] = None) -> None:
+    def respond(self, status: int, body: Any, length: Optional[int] = None) -> None:
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(data) if length is None else length))
@@ -80,7 +80,7 @@ class Daemon(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
             f"GET /images/{ID}/json": INSPECTED,
             **answers,
         }
-        self.asked: list[str] = []
+        self.requests: list[str] = []
 
     def get_request(self) -> Any:
         return self.socket.accept()[0], ("unix", 0)
@@ -90,7 +90,7 @@ class Daemon(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
 
 
 @pytest.fixture
-def folder() -> Iterator[str]:
+def directory() -> Iterator[str]:
     """A socket's path has at most 107 characters, and pytest's folders are long."""
     with tempfile.TemporaryDirectory() as made:
         yield made
@@ -99,8 +99,8 @@ def folder() -> Iterator[str]:
 class Docker:
     """Starts daemons and gives an engine that talks to the last one."""
 
-    def __init__(self, folder: str) -> None:
-        self.path = f"{folder}/docker.sock"
+    def __init__(self, directory: str) -> None:
+        self.path = f"{directory}/docker.sock"
         self.daemon: Daemon
 
     def __call__(self, answers: Optional[Answers] = None) -> DockerEngine:
@@ -110,8 +110,8 @@ class Docker:
 
 
 @pytest.fixture
-def docker(folder: str) -> Iterator[Docker]:
-    made = Docker(folder)
+def docker(directory: str) -> Iterator[Docker]:
+    made = Docker(directory)
     yield made
     made.daemon.shutdown()
     made.daemon.server_close()
@@ -120,20 +120,20 @@ def docker(folder: str) -> Iterator[Docker]:
 class Bytes:
     """An archive."""
 
-    def __init__(self, *pieces: bytes) -> None:
-        self.pieces = pieces
-        self.length = sum(map(len, pieces))
+    def __init__(self, *chunks: bytes) -> None:
+        self.chunks = chunks
+        self.length = sum(map(len, chunks))
 
     def __iter__(self) -> Iterator[bytes]:
-        return iter(self.pieces)
+        return iter(self.chunks)
 
 
 # -- what it has
 
 
-def test_facts_are_what_the_daemon_tells(docker: Any, tmp_path: Path) -> None:
+def test_facts_are_what_the_daemon_reports(docker: Any, tmp_path: Path) -> None:
     engine = docker()
-    facts = engine.facts(str(tmp_path / "not" / "there" / "yet"))
+    facts = engine.read_facts(str(tmp_path / "not" / "there" / "yet"))
     assert (facts.engine, facts.version, facts.storage, facts.platform) == (
         "docker",
         "20.10.24+dfsg1",
@@ -143,12 +143,12 @@ def test_facts_are_what_the_daemon_tells(docker: Any, tmp_path: Path) -> None:
     assert facts.images == (StoredImage(ID, ID, ("registry.test/app:v1",), V1.image.diff_ids, "linux/amd64", 300),)
     assert facts.chain_ids == frozenset(compute_chain_ids(V1.image.diff_ids))
     assert (facts.staging.path, facts.staging.device) == (str(tmp_path), tmp_path.stat().st_dev)
-    assert facts.staging.free > 0
+    assert facts.staging.free_bytes > 0
     assert facts.root is not None
     assert facts.root.path == "/"
 
 
-def test_what_was_loaded_ahead_is_told_apart(docker: Any) -> None:
+def test_preloaded_layers_are_listed_apart(docker: Any) -> None:
     part = make(b"base", b"more")
     part_id = part.image.config.digest
     inspected = {**INSPECTED, "Id": part_id, "RepoTags": [], "RootFS": {"Layers": list(part.image.diff_ids)}}
@@ -160,17 +160,17 @@ def test_what_was_loaded_ahead_is_told_apart(docker: Any) -> None:
         f"GET /images/{part_id}/json": inspected,
     }
     engine = docker(answers)
-    facts = engine.facts("/")
+    facts = engine.read_facts("/")
     assert [image.engine_id for image in facts.images] == [ID]
-    assert (facts.chain_ids, facts.ahead) == (
+    assert (facts.chain_ids, facts.preloaded) == (
         frozenset(compute_chain_ids(V1.image.diff_ids)),
         {"loaded-1": frozenset(compute_chain_ids(part.image.diff_ids))},
     )
     docker.daemon.answers["GET /images/json"] = answers["GET /images/json"][1:]
-    ((image, folder),) = engine.ahead()
-    assert (image.engine_id, image.names, folder) == (part_id, (), "/staging/loaded-1")
-    asked = next(line for line in docker.daemon.asked if "filters=" in line)
-    assert json.loads(unquote(asked.partition("filters=")[2])) == {"label": [PRELOADED_LABEL]}
+    ((image, label),) = engine.list_preloaded()
+    assert (image.engine_id, image.names, label) == (part_id, (), "/staging/loaded-1")
+    request = next(line for line in docker.daemon.requests if "filters=" in line)
+    assert json.loads(unquote(request.partition("filters=")[2])) == {"label": [PRELOADED_LABEL]}
 
 
 @pytest.mark.parametrize(
@@ -179,17 +179,17 @@ def test_what_was_loaded_ahead_is_told_apart(docker: Any) -> None:
 )
 def test_archive_formats_zstd_layers_are_for_docker_23_and_later(docker: Any, version: str, zstd: bool) -> None:
     engine = docker({"GET /version": {**VERSION, "Version": version}})
-    assert engine.facts("/").zstd is zstd
+    assert engine.read_facts("/").zstd is zstd
 
 
 def test_an_engine_s_folder_that_is_closed_to_us_is_an_unknown_disk(docker: Any) -> None:
     engine = docker({"GET /info": {"Driver": "overlay2", "DockerRootDir": "/no/such/folder", "DriverStatus": None}})
-    assert engine.facts("/").root is None
+    assert engine.read_facts("/").root is None
 
 
 def test_an_image_that_goes_away_while_facts_are_read_is_left_out(docker: Any) -> None:
     engine = docker({"GET /images/json": [{"Id": "sha256:" + "0" * 64}, {"Id": ID}]})
-    assert [image.engine_id for image in engine.facts("/").images] == [ID]
+    assert [image.engine_id for image in engine.read_facts("/").images] == [ID]
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def test_an_image_that_goes_away_while_facts_are_read_is_left_out(docker: Any) -
     ],
     ids=["plain", "variant", "no name", "no layers", "no size"],
 )
-def test_an_image_as_inspect_tells_it(
+def test_an_image_as_inspect_reports_it(
     docker: Any, changes: dict[str, Any], platform: str, names: tuple[str, ...], layers: int
 ) -> None:
     engine = docker({"GET /images/app:v1/json": {**INSPECTED, **changes}})
@@ -228,9 +228,9 @@ def test_identity_the_containerd_image_store_is_refused(docker: Any) -> None:
     the manifest digest."""
     status = [["driver-type", "io.containerd.snapshotter.v1"]]
     engine = docker({"GET /info": {"Driver": "overlayfs", "ServerVersion": "29.7.2", "DriverStatus": status}})
-    for ask in (lambda: engine.facts("/"), lambda: engine.find("app:v1")):
+    for call in (lambda: engine.read_facts("/"), lambda: engine.find("app:v1")):
         with pytest.raises(EngineError, match=r"docker 29\.7\.2 .* containerd image store, .* source=registry"):
-            ask()
+            call()
 
 
 @pytest.mark.parametrize(
@@ -243,31 +243,31 @@ def test_identity_the_containerd_image_store_is_refused(docker: Any) -> None:
         ([], [None, None, None]),
     ],
 )
-def test_history_is_believed_only_where_it_says_plainly_which_layer_is_which(
+def test_history_counts_only_where_it_shows_plainly_which_layer_is_which(
     docker: Any, history: list[int], sizes: list[Optional[int]]
 ) -> None:
     engine = docker({f"GET /images/{ID}/history": [{"Size": size} for size in history]})
-    assert list(engine.layer_sizes(engine.find(ID))) == sizes
+    assert list(engine.estimate_layer_sizes(engine.find(ID))) == sizes
 
 
 # -- when it does not answer
 
 
-def test_a_docker_that_is_not_there(folder: str) -> None:
+def test_a_docker_that_is_not_there(directory: str) -> None:
     with pytest.raises(EngineError, match=r"docker is not there: .*/docker\.sock does not exist\. Start docker"):
-        DockerEngine(f"unix://{folder}/docker.sock").find("x")
+        DockerEngine(f"unix://{directory}/docker.sock").find("x")
 
 
-def test_a_docker_that_does_not_run(folder: str) -> None:
+def test_a_docker_that_does_not_run(directory: str) -> None:
     with socket.socket(socket.AF_UNIX) as left:
-        left.bind(f"{folder}/docker.sock")
+        left.bind(f"{directory}/docker.sock")
     with pytest.raises(EngineError, match=r"docker does not run: nothing listens at"):
-        DockerEngine(f"unix://{folder}/docker.sock").find("x")
+        DockerEngine(f"unix://{directory}/docker.sock").find("x")
 
 
-def test_a_docker_that_may_not_be_used(docker: Any, folder: str) -> None:
+def test_a_docker_that_may_not_be_used(docker: Any, directory: str) -> None:
     engine = docker()
-    os.chmod(f"{folder}/docker.sock", 0)
+    os.chmod(f"{directory}/docker.sock", 0)
     user = os.geteuid()
     if user == 0:
         os.seteuid(54321)  # no socket refuses root; and this id has no name, as in a container with any user id
@@ -285,22 +285,22 @@ def test_only_the_host_s_own_socket_is_taken(host: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "words"),
+    ("answer", "message"),
     [
         ((500, {"message": "layer does not exist"}), "docker refused to GET /info: 500 layer does not exist"),
         ((503, b"<html>busy</html>"), "docker refused to GET /info: 503 <html>busy</html>"),
         ((400, ["x"]), r'docker refused to GET /info: 400 \["x"\]'),
         ((404, {"message": "page not found"}), "docker refused to GET /info: 404 page not found"),
-        (lambda asked: asked.connection.shutdown(socket.SHUT_RDWR), "docker at .* broke off"),
-        (lambda asked: asked.wfile.write(b"this is not HTTP\r\n\r\n"), "docker at .* broke off: BadStatusLine"),
-        (lambda asked: asked.say(200, b"{", length=100), "docker answered GET /info with what is no JSON"),
+        (lambda handler: handler.connection.shutdown(socket.SHUT_RDWR), "docker at .* broke off"),
+        (lambda handler: handler.wfile.write(b"this is not HTTP\r\n\r\n"), "docker at .* broke off: BadStatusLine"),
+        (lambda handler: handler.respond(200, b"{", length=100), "docker answered GET /info with what is no JSON"),
     ],
     ids=["500", "no JSON", "no message", "404", "closed", "no HTTP", "cut off"],
 )
-def test_its_refusals_are_told_in_its_own_words(docker: Any, answer: Any, words: str) -> None:
+def test_its_refusals_are_reported_with_its_own_message(docker: Any, answer: Any, message: str) -> None:
     engine = docker({"GET /info": answer})
-    with pytest.raises(EngineError, match=words):
-        engine.facts("/")
+    with pytest.raises(EngineError, match=message):
+        engine.read_facts("/")
 
 
 # -- save
@@ -314,12 +314,12 @@ def test_an_export_is_a_stream(docker: Any) -> None:
 
 
 def test_an_export_that_is_cut_off_is_docker_s_fault(docker: Any) -> None:
-    def answer(asked: Any) -> None:
-        asked.send_response(200)
-        asked.send_header("Transfer-Encoding", "chunked")
-        asked.end_headers()
-        asked.wfile.write(b"5\r\n12345\r\n1000\r\nx")
-        asked.close_connection = True
+    def answer(handler: Any) -> None:
+        handler.send_response(200)
+        handler.send_header("Transfer-Encoding", "chunked")
+        handler.end_headers()
+        handler.wfile.write(b"5\r\n12345\r\n1000\r\nx")
+        handler.close_connection = True
 
     engine = docker({f"GET /images/{ID}/get": answer})
     with engine.export(engine.find(ID)) as stream:
@@ -337,7 +337,7 @@ def test_an_export_that_is_cut_off_is_docker_s_fault(docker: Any) -> None:
     ],
     ids=["full", "gone", "closed"],
 )
-def test_a_fault_of_the_staging_folder_is_not_told_as_docker_s(docker: Any, error: OSError) -> None:
+def test_a_fault_of_the_staging_directory_is_not_reported_as_docker_s(docker: Any, error: OSError) -> None:
     engine = docker({f"GET /images/{ID}/get": b"x" * 1000})
     with pytest.raises(OSError, match=str(error.strerror)), engine.export(engine.find(ID)):
         raise error
@@ -346,16 +346,16 @@ def test_a_fault_of_the_staging_folder_is_not_told_as_docker_s(docker: Any, erro
 # -- load
 
 
-def load(engine: DockerEngine, *pieces: bytes) -> list[tuple[str, int, int]]:
-    told: list[tuple[str, int, int]] = []
-    engine.load(Bytes(*pieces), lambda *line: told.append(line))
-    return told
+def load(engine: DockerEngine, *chunks: bytes) -> list[tuple[str, int, int]]:
+    reported: list[tuple[str, int, int]] = []
+    engine.load(Bytes(*chunks), lambda *line: reported.append(line))
+    return reported
 
 
 def taking(status: int, *lines: Any) -> Callable[[Any], None]:
-    def answer(asked: Any) -> None:
-        asked.server.body = asked.rfile.read(int(asked.headers["Content-Length"]))
-        asked.say(status, b"\r\n".join(json.dumps(line).encode() for line in lines))
+    def answer(handler: Any) -> None:
+        handler.server.body = handler.rfile.read(int(handler.headers["Content-Length"]))
+        handler.respond(status, b"\r\n".join(json.dumps(line).encode() for line in lines))
 
     return answer
 
@@ -366,9 +366,9 @@ def test_an_archive_is_sent_as_it_is(docker: Any) -> None:
         {"stream": "Loaded image ID: sha256:x"},
     ]
     engine = docker({"POST /images/load": taking(200, *lines)})
-    told = load(engine, b"a" * 10, b"b" * 5)
+    reported = load(engine, b"a" * 10, b"b" * 5)
     assert docker.daemon.body == b"a" * 10 + b"b" * 5
-    assert told == [
+    assert reported == [
         ("sending to docker", 10, 15),
         ("sending to docker", 15, 15),
         ("docker unpacks layer 5dab7061", 5, 9),
@@ -382,7 +382,7 @@ def test_an_archive_is_sent_as_it_is(docker: Any) -> None:
         {"errorDetail": {"message": "open /x/layer.tar: no such file"}, "error": "open /x/layer.tar: no such file"},
     ],
 )
-def test_an_exit_code_is_no_evidence_an_error_line_in_a_200_answer_is_one(docker: Any, line: Any) -> None:
+def test_an_exit_code_is_no_evidence_but_an_error_line_in_a_200_response_is(docker: Any, line: Any) -> None:
     """facts: an exit code is not evidence; and the peers ignore stream errors."""
     engine = docker({"POST /images/load": taking(200, {"stream": "Loaded image: x"}, line, {"stream": "more"})})
     with pytest.raises(EngineError, match=r"could not load the image: open /x/layer\.tar: no such file"):
@@ -394,25 +394,25 @@ def test_lines_that_are_no_messages_are_passed_over(docker: Any) -> None:
     assert load(engine, b"archive") == [("sending to docker", 7, 7)]
 
 
-def test_a_refused_load_is_told_in_docker_s_words(docker: Any) -> None:
+def test_a_refused_load_is_reported_with_docker_s_message(docker: Any) -> None:
     engine = docker({"POST /images/load": taking(500, {"message": "no space left on device"})})
     with pytest.raises(EngineError, match=r"docker refused to load an image: 500 no space left on device"):
         load(engine, b"archive")
 
 
-def test_a_daemon_that_stops_reading_is_asked_why(docker: Any) -> None:
-    def answer(asked: Any) -> None:
-        asked.rfile.read(10)
-        asked.say(500, {"message": "no space left on device"})
-        asked.wfile.flush()
-        asked.connection.shutdown(socket.SHUT_RD)
+def test_the_response_of_a_daemon_that_stops_reading_is_read(docker: Any) -> None:
+    def answer(handler: Any) -> None:
+        handler.rfile.read(10)
+        handler.respond(500, {"message": "no space left on device"})
+        handler.wfile.flush()
+        handler.connection.shutdown(socket.SHUT_RD)
 
     engine = docker({"POST /images/load": answer})
     with pytest.raises(EngineError, match="500 no space left on device"):
         load(engine, *[b"x" * 100_000] * 100)
 
 
-def test_a_blob_that_vanishes_while_it_is_sent_is_not_told_as_docker_s_fault(docker: Any) -> None:
+def test_a_blob_that_vanishes_while_it_is_sent_is_not_reported_as_docker_s_fault(docker: Any) -> None:
     engine = docker({"POST /images/load": taking(200)})
 
     class Vanishing(Bytes):
@@ -439,25 +439,25 @@ def test_a_blob_that_vanishes_while_it_is_sent_is_not_told_as_docker_s_fault(doc
 def test_a_name_is_given_by_repository_and_tag(docker: Any, name: str, query: str) -> None:
     engine = docker({f"POST /images/{ID}/tag": (201, b"")})
     engine.tag(engine.find(ID), name)
-    assert docker.daemon.asked[-1] == f"POST /images/{ID}/tag?{query}"
+    assert docker.daemon.requests[-1] == f"POST /images/{ID}/tag?{query}"
     assert f"repo={split_tag(name)[0]}".replace(":", "%3A").replace("/", "%2F") in query
 
 
 def test_an_image_is_removed_without_force_and_may_be_gone(docker: Any) -> None:
     engine = docker()
     engine.remove(engine.find(ID))
-    assert docker.daemon.asked[-1] == f"DELETE /images/{ID}?force=0&noprune=0"
+    assert docker.daemon.requests[-1] == f"DELETE /images/{ID}?force=0&noprune=0"
 
 
 def test_a_long_answer_is_read_in_pieces(docker: Docker, monkeypatch: pytest.MonkeyPatch) -> None:
     """Python 3.9 reserves as much memory as is asked for: 64 MB for every short answer, were it read at once."""
     names = tuple(f"registry.test/app:v{number}" for number in range(20_000))
-    asked: list[int] = []
+    amounts: list[int] = []
     read = http.client.HTTPResponse.read
     monkeypatch.setattr(
-        http.client.HTTPResponse, "read", lambda response, amount: (asked.append(amount), read(response, amount))[1]
+        http.client.HTTPResponse, "read", lambda response, amount: (amounts.append(amount), read(response, amount))[1]
     )
     found = docker({f"GET /images/{ID}/json": {**INSPECTED, "RepoTags": names}}).find(ID)
     assert found is not None
     assert found.names == names
-    assert max(asked) <= 1024 * 1024
+    assert max(amounts) <= 1024 * 1024

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Everything that reads foreign bytes: it takes them or refuses them in words, in bounded memory, in its own folder.
+"""Everything that reads foreign bytes: it takes them or refuses them in words, in bounded memory, in its own directory.
 
 Archives of docker save, manifests, indexes, configs, docker's answers, bundles, what a target says of itself, and the
 lines and frames that a receiver is sent.
@@ -59,7 +59,7 @@ MIB = 1024 * 1024
 BOUND = 6 * CHUNK
 MADE = make(b"layer one", b"layer two" * 1000, packed=False)
 CONFIG = MADE.image.config.digest
-WANTED = list(MADE.content)
+REQUESTED = list(MADE.content)
 bounded = hypothesis.settings(
     deadline=None,
     max_examples=100,
@@ -68,13 +68,13 @@ bounded = hypothesis.settings(
 )
 
 
-def refuses_in_words(call: Callable[[], Any]) -> Any:
+def parse_or_reject(call: Callable[[], Any]) -> Any:
     """Anything but an ImageError would reach the operator as a traceback."""
     try:
         return call()
     except ImageError as error:
-        words = str(error)
-    assert 0 < len(words) < 20_000
+        message = str(error)
+    assert 0 < len(message) < 20_000
     return None
 
 
@@ -94,7 +94,7 @@ _NAMES = st.one_of(
             "\\x",
             "a\nb",
         ]
-        + [member_of(digest) for digest in WANTED]
+        + [member_of(digest) for digest in REQUESTED]
     ),
     st.text(max_size=300),
 )
@@ -139,7 +139,7 @@ def _archives(draw: Any) -> bytes:
 
 
 class Room:
-    """A staging folder with something beside it."""
+    """A staging directory with something beside it."""
 
     def __init__(self, top: Path) -> None:
         self.top = top
@@ -149,7 +149,7 @@ class Room:
         self.before = set(tree(top))
 
     def stage(self, opened: Callable[[], Any]) -> None:
-        stage_from_archive(opened, self.staging, WANTED, nothing)
+        stage_from_archive(opened, self.staging, REQUESTED, nothing)
 
     def check(self) -> None:
         """What is new are whole blobs, and what was being written when an archive ended."""
@@ -160,15 +160,15 @@ class Room:
             assert path.is_file(), name
             assert not path.is_symlink(), name
             if not name.endswith(".part"):
-                assert "sha256:" + path.name in WANTED
+                assert "sha256:" + path.name in REQUESTED
                 assert digest_of(path.read_bytes()) == "sha256:" + path.name
         assert (self.top / "precious").read_text() == "precious"
 
 
 @contextmanager
 def room() -> Iterator[Room]:
-    with tempfile.TemporaryDirectory() as folder:
-        yield Room(Path(folder))
+    with tempfile.TemporaryDirectory() as directory:
+        yield Room(Path(directory))
 
 
 @contextmanager
@@ -182,7 +182,7 @@ def test_an_archive_is_taken_or_refused(data: bytes) -> None:
     with room() as here:
         tracemalloc.start()
         try:
-            refuses_in_words(lambda: here.stage(lambda: opened(data)))
+            parse_or_reject(lambda: here.stage(lambda: opened(data)))
             peak = tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
@@ -194,7 +194,7 @@ def test_an_archive_is_taken_or_refused(data: bytes) -> None:
 @bounded
 def test_bytes_that_are_no_archive_are_refused(data: bytes) -> None:
     with room() as here:
-        refuses_in_words(lambda: here.stage(lambda: opened(data)))
+        parse_or_reject(lambda: here.stage(lambda: opened(data)))
         here.check()
 
 
@@ -279,10 +279,10 @@ def stage_endless(top: Path, name: str, size: int) -> None:
 @pytest.mark.parametrize("name", ENDLESS)
 def test_what_has_no_end_fills_no_memory(tmp_path: Path, name: str) -> None:
     """Of the gigabyte so much is given as would be noticed."""
-    wanted = 300 * MIB if "gigabyte" in name else 3 * MIB
+    size = 300 * MIB if "gigabyte" in name else 3 * MIB
     script = _IN_LITTLE_MEMORY.format(limit=400 * MIB)
     done = subprocess.run(
-        [sys.executable, "-B", "-c", script, str(tmp_path), name, str(wanted)],
+        [sys.executable, "-B", "-c", script, str(tmp_path), name, str(size)],
         capture_output=True,
         text=True,
         check=False,
@@ -290,8 +290,8 @@ def test_what_has_no_end_fills_no_memory(tmp_path: Path, name: str) -> None:
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    said, peak = done.stdout.strip().rsplit("\n", 1)
-    assert said.startswith("docker save gave an archive ")
+    message, peak = done.stdout.strip().rsplit("\n", 1)
+    assert message.startswith("docker save gave an archive ")
     assert int(peak) < 20 * MIB
 
 
@@ -317,20 +317,20 @@ def test_nothing_is_inflated(tmp_path: Path) -> None:
 
 def test_no_code_of_ours_can_inflate_but_for_the_frames_of_a_push() -> None:
     """The receiver inflates a piece at most (test_receiver has the bombs); the other side of the push compresses."""
-    folder = Path(str(receiver.__file__)).parent
-    seen: dict[str, set[str]] = {}
+    directory = Path(str(receiver.__file__)).parent
+    imports: dict[str, set[str]] = {}
     inflates = set()
-    for path in folder.glob("*.py"):
+    for path in directory.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
             for name in names:
-                seen.setdefault(name, set()).add(path.name)
+                imports.setdefault(name, set()).add(path.name)
             if isinstance(node, ast.Attribute) and "decompress" in node.attr:
                 inflates.add(path.name)
-    assert "tarfile" in seen, "it looks at the imports"
-    assert not {"gzip", "bz2", "lzma", "zipfile", "shelve", "pickle", "marshal"} & set(seen), seen
-    assert (seen["zlib"], inflates) == ({"receiver.py", "deflate.py"}, {"receiver.py"})
+    assert "tarfile" in imports, "it looks at the imports"
+    assert not {"gzip", "bz2", "lzma", "zipfile", "shelve", "pickle", "marshal"} & set(imports), imports
+    assert (imports["zlib"], inflates) == ({"receiver.py", "deflate.py"}, {"receiver.py"})
 
 
 # JSON
@@ -412,7 +412,7 @@ READERS = {"type": detect_media_type, "manifest": parse_manifest, "index": parse
     st.one_of(
         st.binary(max_size=300),
         _JSON.map(json.dumps).map(str.encode),
-        *(_mutated(it).map(json.dumps).map(str.encode) for it in (_MANIFEST, _INDEX, _CONFIG_DOCUMENT)),
+        *(_mutated(document).map(json.dumps).map(str.encode) for document in (_MANIFEST, _INDEX, _CONFIG_DOCUMENT)),
     )
 )
 @hypothesis.example(DEEP)
@@ -425,7 +425,7 @@ READERS = {"type": detect_media_type, "manifest": parse_manifest, "index": parse
 @bounded
 def test_manifests_indexes_and_configs(data: bytes) -> None:
     for read in READERS.values():
-        refuses_in_words(lambda read=read: read(data))  # type: ignore[misc]
+        parse_or_reject(lambda read=read: read(data))  # type: ignore[misc]
 
 
 BUNDLE = MADE.bundle.to_dict()
@@ -435,16 +435,16 @@ TARGET = {"host": "private-a", "address": "10.0.0.1", "port": 22, **facts(MADE.s
 @hypothesis.given(st.one_of(_JSON, _mutated(BUNDLE)))
 @bounded
 def test_bundles(value: Any) -> None:
-    bundle = refuses_in_words(lambda: Bundle.parse(value))
+    bundle = parse_or_reject(lambda: Bundle.parse(value))
     if bundle is not None:
-        assert all(len(blob.digest) == 71 and "/" not in blob.digest for blob in bundle.blobs())
+        assert all(len(blob.digest) == 71 and "/" not in blob.digest for blob in bundle.list_blobs())
         assert Bundle.parse(bundle.to_dict()) == bundle
 
 
 @hypothesis.given(st.one_of(_JSON, _mutated(TARGET)))
 @bounded
-def test_what_a_target_says_of_itself(value: Any) -> None:
-    refuses_in_words(lambda: TransferTarget.parse(value, "targets[0]"))
+def test_what_a_target_reports_of_itself(value: Any) -> None:
+    parse_or_reject(lambda: TransferTarget.parse(value, "targets[0]"))
 
 
 # Docker's answers
@@ -478,8 +478,8 @@ class _Answer(socketserver.StreamRequestHandler):
 
 @pytest.fixture(scope="module")
 def daemon() -> Iterator[tuple[Daemon, DockerEngine]]:
-    with tempfile.TemporaryDirectory() as folder:
-        path = f"{folder}/docker.sock"
+    with tempfile.TemporaryDirectory() as directory:
+        path = f"{directory}/docker.sock"
         server = Daemon(path, _Answer)
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         yield server, DockerEngine(f"unix://{path}", 5.0)
@@ -532,11 +532,11 @@ def test_what_docker_answers(daemon: tuple[Daemon, DockerEngine], answers: dict[
         def __iter__(self) -> Iterator[bytes]:
             return iter(())
 
-    refuses_in_words(lambda: engine.read_facts("/"))
-    stored = refuses_in_words(lambda: engine.find("a:1"))
+    parse_or_reject(lambda: engine.read_facts("/"))
+    stored = parse_or_reject(lambda: engine.find("a:1"))
     if stored is not None:
-        refuses_in_words(lambda: engine.estimate_layer_sizes(stored))
-    refuses_in_words(lambda: engine.load(Nothing(), nothing))
+        parse_or_reject(lambda: engine.estimate_layer_sizes(stored))
+    parse_or_reject(lambda: engine.load(Nothing(), nothing))
 
 
 # Lines and frames that a receiver is sent
@@ -573,13 +573,13 @@ def test_what_a_receiver_is_sent(conversation: list[tuple[bytes, bytes]]) -> Non
     patience, receiver._IDLE_TIMEOUT_SECONDS = receiver._IDLE_TIMEOUT_SECONDS, 0
     try:
         with room() as here:
-            folder = here.staging.directory
-            (folder / "grant-0.json").write_text(json.dumps({"expires": 2**40, "sizes": {_HEX: 20}}))
-            here.before = {*tree(here.top), os.path.relpath(folder / "in_use", here.top)}
+            directory = here.staging.directory
+            (directory / "grant-0.json").write_text(json.dumps({"expires": 2**40, "sizes": {_HEX: 20}}))
+            here.before = {*tree(here.top), os.path.relpath(directory / "in_use", here.top)}
             sent = b"".join(line + b"\n" + content for line, content in conversation)
             answers = io.BytesIO()
             source = io.BufferedReader(io.BytesIO(sent))  # type: ignore[arg-type]
-            assert receiver.receive(folder, "grant-0.json", receiver.COMMAND, source, answers) in (0, 1)
+            assert receiver.receive(directory, "grant-0.json", receiver.COMMAND, source, answers) in (0, 1)
             for line in answers.getvalue().splitlines():
                 assert isinstance(json.loads(line), dict)
             for name in set(tree(here.top)) - here.before:
@@ -590,7 +590,7 @@ def test_what_a_receiver_is_sent(conversation: list[tuple[bytes, bytes]]) -> Non
         receiver._IDLE_TIMEOUT_SECONDS = patience
 
 
-def test_the_limit_of_memory_is_one() -> None:
+def test_the_limit_of_memory_holds() -> None:
     """That a process with so little memory fails when it takes too much."""
     code = f"import resource; resource.setrlimit(resource.RLIMIT_AS, ({400 * MIB},) * 2); bytearray({500 * MIB})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

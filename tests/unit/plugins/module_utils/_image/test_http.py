@@ -62,7 +62,7 @@ def make(patience: Patience) -> Iterator[Callable[..., HttpClient]]:
         made.close()
 
 
-def s3_error(code: str, message: str = "words") -> bytes:
+def s3_error(code: str, message: str = "text") -> bytes:
     return S3_ERROR.format(code, message).encode()
 
 
@@ -86,12 +86,12 @@ def test_request_and_answer(serve: Any, make: Any) -> None:
     assert (answer.status, answer.body, answer.etag) == (201, b"hello", '"e1"')
     assert answer.headers["x-mixed-case"] == "Yes"
     assert bodies == [b"body"]
-    asked = server.asked[0]
-    assert (asked.method, asked.path) == ("PUT", "/a%20b?c=d")
-    assert asked.headers["host"] == server.netloc
-    assert asked.headers["x-one"] == "1"
-    assert asked.headers["content-length"] == "4"
-    assert asked.headers["accept-encoding"] == "identity"
+    request = server.requests[0]
+    assert (request.method, request.path) == ("PUT", "/a%20b?c=d")
+    assert request.headers["host"] == server.netloc
+    assert request.headers["x-one"] == "1"
+    assert request.headers["content-length"] == "4"
+    assert request.headers["accept-encoding"] == "identity"
 
 
 def test_head_has_no_body(serve: Any, make: Any) -> None:
@@ -99,7 +99,7 @@ def test_head_has_no_body(serve: Any, make: Any) -> None:
     client = make()
     assert client.request("HEAD", server.url).headers["content-length"] == str(len(DATA))
     assert client.request("HEAD", server.url).body == b""
-    assert len({asked.peer for asked in server.asked}) == 1
+    assert len({request.peer for request in server.requests}) == 1
 
 
 def test_small_answers_are_bounded(serve: Any, make: Any, patience: Patience) -> None:
@@ -152,7 +152,7 @@ def test_headers_that_are_none(serve: Any, make: Any, name: str, value: str) -> 
     server = serve(lambda c: c.answer(200))
     with pytest.raises(HttpError, match="no header may hold"):
         make().request("GET", server.url, {name: value})
-    assert server.asked == []
+    assert server.requests == []
 
 
 # -- what services say
@@ -172,14 +172,14 @@ def test_headers_that_are_none(serve: Any, make: Any, name: str, value: str) -> 
         ),
         (400, s3_error("ExpiredToken", "The provided token"), "ExpiredToken", "The provided", False, True, "sign"),
         (403, s3_error("AccessDenied", "Access Denied"), "AccessDenied", "Access Denied", False, False, "policy"),
-        (403, s3_error("SignatureDoesNotMatch"), "SignatureDoesNotMatch", "words", False, False, "secret key"),
-        (403, s3_error("RequestTimeTooSkewed"), "RequestTimeTooSkewed", "words", False, False, "clock"),
-        (404, s3_error("NoSuchBucket"), "NoSuchBucket", "words", False, False, "region"),
+        (403, s3_error("SignatureDoesNotMatch"), "SignatureDoesNotMatch", "text", False, False, "secret key"),
+        (403, s3_error("RequestTimeTooSkewed"), "RequestTimeTooSkewed", "text", False, False, "clock"),
+        (404, s3_error("NoSuchBucket"), "NoSuchBucket", "text", False, False, "region"),
         (404, s3_error("NoSuchKey", "a &amp; b."), "NoSuchKey", "a & b", False, False, ""),
-        (412, s3_error("PreconditionFailed"), "PreconditionFailed", "words", False, False, ""),
-        (400, s3_error("RequestTimeout"), "RequestTimeout", "words", True, False, ""),
-        (409, s3_error("ConditionalRequestConflict"), "ConditionalRequestConflict", "words", True, False, ""),
-        (503, s3_error("SlowDown"), "SlowDown", "words", True, False, ""),
+        (412, s3_error("PreconditionFailed"), "PreconditionFailed", "text", False, False, ""),
+        (400, s3_error("RequestTimeout"), "RequestTimeout", "text", True, False, ""),
+        (409, s3_error("ConditionalRequestConflict"), "ConditionalRequestConflict", "text", True, False, ""),
+        (503, s3_error("SlowDown"), "SlowDown", "text", True, False, ""),
         (500, b"", "", "", True, False, ""),
         (501, b"", "", "", False, False, ""),
         (
@@ -205,13 +205,13 @@ def test_headers_that_are_none(serve: Any, make: Any, name: str, value: str) -> 
         (400, b'{"errors":[7]}', "", "", False, False, ""),
         (400, b'{"errors":{"code":' + b"[" * 50_000, "", "", False, False, ""),
         (400, b"<html><title>Squid says no</title></html>", "", "Squid says no", False, False, ""),
-        (400, b"plain\x1b[31m words", "", "plain [31m words", False, False, ""),
+        (400, b"plain\x1b[31m text", "", "plain [31m text", False, False, ""),
         (400, b"see https://h.test/p?sig=abc now", "", "see https://h.test/p?... now", False, False, ""),
         (407, b"", "", "", False, False, "proxy"),
     ],
     ids=range(23),
 )
-def test_a_refusal_says_what_the_service_said(
+def test_a_status_error_quotes_the_service(
     serve: Any, make: Any, status: int, body: bytes, code: str, answer: str, retryable: bool, expired: bool, hint: str
 ) -> None:
     server = serve(lambda c: c.answer(status, body))
@@ -246,10 +246,10 @@ def test_passing_failures_are_tried_again(serve: Any, make: Any, patience: Patie
 
 def test_tries_and_pauses_are_bounded(serve: Any, make: Any, patience: Patience) -> None:
     server = serve(lambda c: c.answer(503, s3_error("SlowDown")))
-    with pytest.raises(HttpStatusError, match=r"SlowDown: words \(9 attempts\)"):
+    with pytest.raises(HttpStatusError, match=r"SlowDown: text \(9 attempts\)"):
         make(retries=8, jitter=lambda: 1.0).request("GET", server.url)
     assert patience.pauses == [0.5, 1, 2, 4, 8, 16, 20, 20]
-    assert len(server.asked) == 9
+    assert len(server.requests) == 9
 
 
 def test_jitter_is_full(serve: Any, make: Any, patience: Patience) -> None:
@@ -341,7 +341,7 @@ def test_a_post_whose_answer_is_lost_is_not_sent_twice(serve: Any, make: Any, pa
     server = serve(lambda c: c.reset())
     with pytest.raises(HttpConnectError):
         make().request("POST", server.url, body=b"x")
-    assert len(server.asked) == 1
+    assert len(server.requests) == 1
     assert patience.pauses == []
 
 
@@ -393,8 +393,8 @@ def test_connections_are_reused(serve: Any, make: Any) -> None:
         client.put_stream(server.url, {}, lambda: [b"abc"], 3)
         with client.open_stream(server.url) as reader:
             assert reader.read() == DATA[:100]
-    assert len(server.asked) == 9
-    assert len({asked.peer for asked in server.asked}) == 1
+    assert len(server.requests) == 9
+    assert len({request.peer for request in server.requests}) == 1
 
 
 def test_a_connection_that_the_server_closed_costs_no_attempt(serve: Any, make: Any, patience: Patience) -> None:
@@ -408,7 +408,7 @@ def test_a_connection_that_the_server_closed_costs_no_attempt(serve: Any, make: 
         assert client.request("GET", server.url).body == b"ok"
         time.sleep(0.05)
     assert patience.pauses == []
-    assert len({asked.peer for asked in server.asked}) == 3
+    assert len({request.peer for request in server.requests}) == 3
 
 
 @pytest.mark.parametrize("tls", [False, True])
@@ -429,7 +429,7 @@ def test_threads_share_a_client(serve: Any, make: Any, tls: bool) -> None:
 
     with ThreadPoolExecutor(6) as pool:
         assert all(pool.map(work, range(60)))
-    assert len({asked.peer for asked in server.asked}) <= 6
+    assert len({request.peer for request in server.requests}) <= 6
 
 
 # -- TLS
@@ -441,7 +441,7 @@ def test_tls_is_verified(serve: Any, make: Any, patience: Patience) -> None:
         make().request("GET", server.url)
     assert not caught.value.retryable
     assert patience.pauses == []
-    assert server.asked == []
+    assert server.requests == []
 
 
 def test_tls_with_an_own_authority(serve: Any, make: Any, tmp_path: Path) -> None:
@@ -464,7 +464,7 @@ def test_the_name_must_match(serve: Any, make: Any) -> None:
     server = serve(lambda c: c.answer(200), tls=True)
     with pytest.raises(HttpConnectError, match="name in the URL must be one that the certificate"):
         make(ca_path=str(serve.authority)).request("GET", f"https://localhost:{server.port}/")
-    assert server.asked == []
+    assert server.requests == []
 
 
 def test_tls_where_none_is_spoken(serve: Any, make: Any, patience: Patience) -> None:
@@ -477,9 +477,9 @@ def test_tls_where_none_is_spoken(serve: Any, make: Any, patience: Patience) -> 
 @pytest.mark.parametrize(
     ("make_path", "problem"),
     [
-        (lambda folder: folder / "absent.pem", "No such file"),
-        (lambda folder: folder, "no .pem, .crt or .cer file"),
-        (lambda folder: Path(__file__), "It is a PEM file"),
+        (lambda directory: directory / "absent.pem", "No such file"),
+        (lambda directory: directory, "no .pem, .crt or .cer file"),
+        (lambda directory: Path(__file__), "It is a PEM file"),
     ],
 )
 def test_a_wrong_ca_path_shows_at_once(make: Any, tmp_path: Path, make_path: Any, problem: str) -> None:
@@ -505,9 +505,9 @@ def test_redirects_keep_authorization_only_at_home(serve: Any, make: Any, status
     server = serve(script)
     headers = {"authorization": "Bearer t", "Cookie": "c", "X-Keep": "k"}
     assert make().request("GET", f"{server.url}/a", headers).body == b"blob"
-    assert [asked.path for asked in server.asked] == ["/a", "/b"]
-    assert [asked.headers["authorization"] for asked in server.asked] == ["Bearer t", "Bearer t"]
-    (last,) = storage.asked
+    assert [request.path for request in server.requests] == ["/a", "/b"]
+    assert [request.headers["authorization"] for request in server.requests] == ["Bearer t", "Bearer t"]
+    (last,) = storage.requests
     assert last.path == "/blob?X-Amz-Signature=s"
     assert "authorization" not in last.headers
     assert "cookie" not in last.headers
@@ -519,14 +519,14 @@ def test_authorization_does_not_come_back(serve: Any, make: Any) -> None:
     home = serve(lambda c: c.answer(200, b"ok") if c.path == "/end" else c.answer(302, Location=f"{away.url}/"))
     away = serve(lambda c: c.answer(302, Location=f"{home.url}/end"))
     assert make().request("GET", home.url, {"Authorization": "Bearer t"}).body == b"ok"
-    assert ["authorization" in asked.headers for asked in home.asked] == [True, False]
+    assert ["authorization" in request.headers for request in home.requests] == [True, False]
 
 
 def test_redirects_are_bounded(serve: Any, make: Any) -> None:
     server = serve(lambda c: c.answer(302, Location=f"/{c.number}"))
     with pytest.raises(HttpError, match="more than 5 redirects"):
         make().request("GET", server.url)
-    assert len(server.asked) == 6
+    assert len(server.requests) == 6
 
 
 @pytest.mark.parametrize(
@@ -544,7 +544,7 @@ def test_tls_is_not_given_up(serve: Any, make: Any) -> None:
     server = serve(lambda c: c.answer(302, Location=f"{plain.url}/?secret"), tls=True)
     with pytest.raises(HttpError, match="without TLS") as caught:
         make(ca_path=str(serve.authority)).request("GET", server.url)
-    assert plain.asked == []
+    assert plain.requests == []
     assert "secret" not in everything(caught.value)
 
 
@@ -557,7 +557,7 @@ def test_writes_are_not_redirected(serve: Any, make: Any) -> None:
     ):
         with pytest.raises(HttpStatusError, match="307"):
             write()
-    assert {asked.path for asked in server.asked} == {"/"}
+    assert {request.path for request in server.requests} == {"/"}
 
 
 # -- streams in
@@ -565,11 +565,11 @@ def test_writes_are_not_redirected(serve: Any, make: Any) -> None:
 
 def ranged(c: Any) -> None:
     """What a good server does."""
-    wanted = c.headers.get("Range")
-    if not wanted:
+    requested = c.headers.get("Range")
+    if not requested:
         c.answer(200, DATA, ETag='"e"')
         return
-    start, end = wanted[len("bytes=") :].split("-")
+    start, end = requested[len("bytes=") :].split("-")
     first, last = int(start), min(int(end or len(DATA)), len(DATA) - 1)
     c.answer(206, DATA[first : last + 1], Content_Range=f"bytes {first}-{last}/{len(DATA)}", ETag='"e"')
 
@@ -593,8 +593,8 @@ def chunked(c: Any) -> None:
     c.send_header("Transfer-Encoding", "chunked")
     c.end_headers()
     for offset in range(0, len(DATA), 100_000):
-        piece = DATA[offset : offset + 100_000]
-        c.wfile.write(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
+        chunk = DATA[offset : offset + 100_000]
+        c.wfile.write(f"{len(chunk):x}\r\n".encode() + chunk + b"\r\n")
     c.wfile.write(b"0\r\n\r\n")
 
 
@@ -613,11 +613,11 @@ def test_stream(serve: Any, make: Any, script: Any, size: int, start: int, end: 
         assert reader.length == len(got)
         assert reader.etag == '"e"'
         assert reader.total in (None, len(DATA))
-    asked = server.asked[0].headers
-    assert asked.get("range") == (
+    request = server.requests[0].headers
+    assert request.get("range") == (
         None if (start, end) == (0, None) else f"bytes={start}-{'' if end is None else end - 1}"
     )
-    assert asked["x-a"] == "b"
+    assert request["x-a"] == "b"
     with client.open_stream(server.url, start=9, end=12) as reader:  # whatever became of the connection
         assert reader.read() == DATA[9:12]
 
@@ -638,7 +638,7 @@ def test_stream(serve: Any, make: Any, script: Any, size: int, start: int, end: 
         ("bytes 5-" + "9" * 30 + "/*", 10, 5, None),
     ],
 )
-def test_another_range_than_asked_is_refused(
+def test_another_range_than_requested_is_refused(
     serve: Any, make: Any, content_range: str, length: int, start: int, end: int | None
 ) -> None:
     server = serve(lambda c: c.answer(206, bytes(length), Content_Range=content_range))
@@ -646,7 +646,7 @@ def test_another_range_than_asked_is_refused(
         pass
 
 
-def test_206_unasked_and_416(serve: Any, make: Any) -> None:
+def test_206_without_a_range_and_416(serve: Any, make: Any) -> None:
     server = serve(lambda c: c.answer(206, b"x", Content_Range="bytes 0-0/1"))
     with pytest.raises(HttpStatusError, match="206"), make().open_stream(server.url):
         pass
@@ -657,7 +657,7 @@ def test_206_unasked_and_416(serve: Any, make: Any) -> None:
 
 def test_a_whole_object_that_ends_before_the_range(serve: Any, make: Any) -> None:
     server = serve(whole)
-    with pytest.raises(HttpBodyError, match="byte 1048577 was wanted, the object has 1048576"):
+    with pytest.raises(HttpBodyError, match="byte 1048577 was requested, the object has 1048576"):
         make().open_stream(server.url, start=len(DATA) + 1).__enter__()
 
 
@@ -695,8 +695,8 @@ def test_a_stream_that_breaks_off_goes_on_behind_what_came(serve: Any, make: Any
             break
         with client.open_stream(server.url, start=len(got)) as reader:
             try:
-                while piece := reader.read():
-                    got += piece
+                while chunk := reader.read():
+                    got += chunk
             except HttpBodyError as error:
                 errors.append(error)
                 with pytest.raises(HttpBodyError):
@@ -728,8 +728,8 @@ def test_opening_is_tried_again_and_follows(serve: Any, make: Any, patience: Pat
     with make().open_stream(server.url, {"Authorization": "x"}, start=100) as reader:
         assert reader.read(5) == DATA[100:105]
     assert len(patience.pauses) == 2
-    assert len(server.asked) == 3
-    assert [asked.headers["range"] for asked in storage.asked] == ["bytes=100-"] * 2
+    assert len(server.requests) == 3
+    assert [request.headers["range"] for request in storage.requests] == ["bytes=100-"] * 2
 
 
 def test_a_stream_left_early_does_not_spoil_the_next(serve: Any, make: Any) -> None:
@@ -761,7 +761,7 @@ def test_a_connection_with_a_rest_is_not_used_again(serve: Any, make: Any, patie
         assert reader.read(10) == b"0123456789"
     assert client.request("GET", server.url).body == b"ok"
     assert patience.pauses == []
-    assert len({asked.peer for asked in server.asked}) == 2
+    assert len({request.peer for request in server.requests}) == 2
 
 
 # -- streams out
@@ -792,7 +792,7 @@ def test_put(serve: Any, make: Any, tmp_path: Path, tls: bool, length: int, kind
     answer = make(ca_path=str(serve.authority)).put_stream(server.url, {"If-None-Match": "*"}, make_body, length)
     assert answer.etag == '"e1"'
     assert received == [content]
-    headers = server.asked[0].headers
+    headers = server.requests[0].headers
     assert headers["content-length"] == str(length)
     assert headers["if-none-match"] == "*"
     assert "transfer-encoding" not in headers
@@ -855,7 +855,7 @@ def test_an_answer_before_the_end_ends_the_sending(
     assert patience.pauses == []
 
 
-def test_an_early_answer_that_was_asked_for_is_one(serve: Any, make: Any, patience: Patience) -> None:
+def test_an_early_response_with_an_accepted_status_counts(serve: Any, make: Any, patience: Patience) -> None:
     """As 412 of a conditional PUT, which says that the object is there."""
 
     def script(c: Any) -> None:
@@ -870,7 +870,7 @@ def test_an_early_answer_that_was_asked_for_is_one(serve: Any, make: Any, patien
         assert answer.status == 412
         assert b"PreconditionFailed" in answer.body
     assert patience.pauses == []
-    assert len({asked.peer for asked in server.asked}) == 2
+    assert len({request.peer for request in server.requests}) == 2
 
 
 def test_an_early_yes_is_not_believed(serve: Any, make: Any) -> None:
@@ -878,15 +878,15 @@ def test_an_early_yes_is_not_believed(serve: Any, make: Any) -> None:
     with pytest.raises(HttpError) as caught:
         make(retries=1).put_stream(server.url, {}, lambda: (DATA for _dummy in range(64)), 64 * len(DATA))
     assert caught.value.retryable
-    assert len(server.asked) == 2
+    assert len(server.requests) == 2
 
 
 @pytest.mark.parametrize(
-    ("pieces", "problem"),
+    ("chunks", "problem"),
     [([b"abc"], "ended after 3 of 5 bytes"), ([], "ended after 0 of 5"), ([b"abc", b"def"], "more than the 5 bytes")],
 )
 def test_a_body_of_another_length_is_never_taken_for_whole(
-    serve: Any, make: Any, patience: Patience, pieces: list[bytes], problem: str
+    serve: Any, make: Any, patience: Patience, chunks: list[bytes], problem: str
 ) -> None:
     received = []
 
@@ -896,7 +896,7 @@ def test_a_body_of_another_length_is_never_taken_for_whole(
 
     server = serve(script)
     with pytest.raises(HttpBodyError, match=problem) as caught:
-        make().put_stream(server.url, {}, lambda: pieces, 5)
+        make().put_stream(server.url, {}, lambda: chunks, 5)
     assert not caught.value.retryable
     assert patience.pauses == []
     assert all(len(body) < 5 for body in received)
@@ -932,8 +932,8 @@ def test_a_source_that_broke_off_is_opened_again(serve: Any, make: Any) -> None:
 
     def body() -> Iterator[bytes]:
         with client.open_stream(source.url) as reader:
-            while piece := reader.read():
-                yield piece
+            while chunk := reader.read():
+                yield chunk
 
     client.put_stream(sink.url, {}, body, len(DATA))
     assert received[-1] == DATA
@@ -981,11 +981,11 @@ def test_http_through_a_proxy(serve: Any, make: Any) -> None:
     proxy = serve(lambda c: c.answer(200, b"by proxy"))
     client = make(environ={"HTTP_PROXY": f"http://us%20er:p%40ss@{proxy.netloc}/"})
     assert client.request("GET", "http://bucket.test:81/k?q=1", {"Authorization": "a"}).body == b"by proxy"
-    (asked,) = proxy.asked
-    assert asked.path == "http://bucket.test:81/k?q=1"
-    assert asked.headers["host"] == "bucket.test:81"
-    assert asked.headers["proxy-authorization"] == PROXY_LOGIN
-    assert asked.headers["authorization"] == "a"
+    (request,) = proxy.requests
+    assert request.path == "http://bucket.test:81/k?q=1"
+    assert request.headers["host"] == "bucket.test:81"
+    assert request.headers["proxy-authorization"] == PROXY_LOGIN
+    assert request.headers["authorization"] == "a"
 
 
 def test_https_through_a_proxy(serve: Any, make: Any) -> None:
@@ -994,12 +994,12 @@ def test_https_through_a_proxy(serve: Any, make: Any) -> None:
     client = make(environ={"https_proxy": f"us%20er:p%40ss@{proxy.netloc}"}, ca_path=str(serve.authority))
     assert client.request("GET", f"{server.url}/k?secret", {"Authorization": "a"}).body == b"got"
     client.put_stream(server.url, {}, lambda: [DATA], len(DATA))
-    (asked,) = proxy.asked  # one tunnel, used twice
-    assert (asked.method, asked.path) == ("CONNECT", server.netloc)
-    assert asked.headers["proxy-authorization"] == PROXY_LOGIN
-    assert "authorization" not in asked.headers
-    assert "proxy-authorization" not in server.asked[0].headers
-    assert server.asked[0].path == "/k?secret"
+    (request,) = proxy.requests  # one tunnel, used twice
+    assert (request.method, request.path) == ("CONNECT", server.netloc)
+    assert request.headers["proxy-authorization"] == PROXY_LOGIN
+    assert "authorization" not in request.headers
+    assert "proxy-authorization" not in server.requests[0].headers
+    assert server.requests[0].path == "/k?secret"
 
 
 @pytest.mark.parametrize(("status", "attempts"), [(403, 1), (407, 1), (502, 3), (503, 3)])
@@ -1010,7 +1010,7 @@ def test_a_proxy_that_refuses(serve: Any, make: Any, status: int, attempts: int)
         HttpConnectError, match=f"no connection to the proxy {proxy.netloc}: .*{status}.*no_proxy"
     ) as caught:
         client.request("GET", "https://bucket.test/k")
-    assert len(proxy.asked) == attempts
+    assert len(proxy.requests) == attempts
     assert "SECRET" not in everything(caught.value)
 
 
@@ -1086,12 +1086,12 @@ def echo(status: int, shape: str) -> Callable[[Any], None]:
     """A server that repeats the request's secrets in its answer, as some do."""
 
     def script(c: Any) -> None:
-        words = f"no: {c.path} and http://{c.headers['Host']}{c.path} with {c.headers['Authorization']}"
-        body = {"xml": s3_error("Odd", words.replace("&", "&amp;")), "json": b'{"message": "%s"}' % words.encode()}
-        c.send_response(status, words)
-        c.send_header("Content-Length", str(len(body.get(shape, words.encode()))))
+        text = f"no: {c.path} and http://{c.headers['Host']}{c.path} with {c.headers['Authorization']}"
+        body = {"xml": s3_error("Odd", text.replace("&", "&amp;")), "json": b'{"message": "%s"}' % text.encode()}
+        c.send_response(status, text)
+        c.send_header("Content-Length", str(len(body.get(shape, text.encode()))))
         c.end_headers()
-        c.wfile.write(body.get(shape, words.encode()))
+        c.wfile.write(body.get(shape, text.encode()))
         c.close_connection = True
 
     return script
@@ -1144,8 +1144,8 @@ def test_no_error_shows_a_secret(serve: Any, make: Any, name: str, way: str) -> 
     else:
         assert (name, way) == ("too large", "open")  # a stream has no limit
         return
-    assert QUERY in server.asked[0].path  # the search below could have found something
-    assert TOKEN in server.asked[0].headers["authorization"]
+    assert QUERY in server.requests[0].path  # the search below could have found something
+    assert TOKEN in server.requests[0].headers["authorization"]
     for secret in SECRETS:
         assert secret not in shown
     assert "/x?..." in shown or "/blobs/sha256/abc" in shown or "h h" in shown

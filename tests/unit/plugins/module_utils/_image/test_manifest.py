@@ -108,10 +108,10 @@ def test_layer_types(media_type: str, zstd: bool) -> None:
     assert [m.is_zstd(layer.media_type) for layer in read.layers] == [zstd]
 
 
-FOREIGN = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
+NOT_DISTRIBUTED = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
 NONDISTRIBUTABLE = "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip"
 BAD_LAYERS = [
-    (descriptor(media_type=FOREIGN), "foreign layer"),
+    (descriptor(media_type=NOT_DISTRIBUTED), "foreign layer"),
     (descriptor(media_type=NONDISTRIBUTABLE), "foreign layer"),
     (descriptor(urls=["https://elsewhere.test/layer"]), "foreign layer"),
     (descriptor(media_type="application/vnd.cncf.helm.chart.content.v1.tar+gzip"), "no layer of a container image"),
@@ -154,7 +154,7 @@ def test_manifest_refused(changes: Any, problem: str) -> None:
         m.parse_manifest(dump(image(**changes)))
 
 
-def test_one_is_not_the_other() -> None:
+def test_an_index_is_no_image_and_an_image_no_index() -> None:
     with pytest.raises(ImageError, match="is an index, where an image was expected"):
         m.parse_manifest(dump(index()))
     with pytest.raises(ImageError, match="is one image, where an index was expected"):
@@ -218,10 +218,10 @@ def test_config_refused(changes: Any, problem: str) -> None:
 
 
 def test_layers_and_diff_ids_must_be_as_many() -> None:
-    one = m.ImageConfig(ImagePlatform("linux", "amd64"), (A,))
+    config = m.ImageConfig(ImagePlatform("linux", "amd64"), (A,))
     with pytest.raises(ImageError, match="2 layers, the config 1 diffIDs"):
-        m.check_layers(m.parse_manifest(dump(image())), one, "app:v1")
-    m.check_layers(m.parse_manifest(dump(image(layers=[descriptor()]))), one)
+        m.check_layers(m.parse_manifest(dump(image())), config, "app:v1")
+    m.check_layers(m.parse_manifest(dump(image(layers=[descriptor()]))), config)
 
 
 @pytest.mark.parametrize("digits", [21, 4000, 2_000_000])
@@ -254,7 +254,7 @@ HOSTILE = [
 
 @pytest.mark.parametrize("data", HOSTILE, ids=range(len(HOSTILE)))
 @pytest.mark.parametrize("parse", [m.parse_manifest, m.parse_index, m.parse_config])
-def test_hostile_bytes_are_an_error_with_words(parse: Any, data: bytes) -> None:
+def test_hostile_bytes_are_an_error_with_a_message(parse: Any, data: bytes) -> None:
     with pytest.raises(ImageError) as caught:
         parse(data)
     assert len(str(caught.value)) < 400

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Values from outside: what is no bundle, no digest and no target is refused in words, never with a traceback."""
+"""Values from outside: what is no bundle, no digest and no target is refused in message, never with a traceback."""
 
 from __future__ import annotations
 
@@ -57,10 +57,10 @@ def test_a_digest_passes() -> None:
 
 def test_chain_id_names_a_layer_with_all_below_it() -> None:
     """OCI image specification: ChainID(L0..Ln) = sha256 of ChainID(L0..Ln-1), a blank, DiffID(Ln)."""
-    one, two, three = ("sha256:" + letter * 64 for letter in "123")
-    second = "sha256:" + hashlib.sha256(f"{one} {two}".encode()).hexdigest()
-    third = "sha256:" + hashlib.sha256(f"{second} {three}".encode()).hexdigest()
-    assert compute_chain_ids([one, two, three]) == (one, second, third)
+    lowest, middle, top = ("sha256:" + letter * 64 for letter in "123")
+    second = "sha256:" + hashlib.sha256(f"{lowest} {middle}".encode()).hexdigest()
+    third = "sha256:" + hashlib.sha256(f"{second} {top}".encode()).hexdigest()
+    assert compute_chain_ids([lowest, middle, top]) == (lowest, second, third)
     assert compute_chain_ids([]) == ()
 
 
@@ -104,7 +104,7 @@ def put(value: Any, path: tuple[Any, ...], new: Any) -> Any:
 
 
 def tried(parse: Callable[[Any], Any], value: Any) -> tuple[Any, str]:
-    """What a value is parsed to, or the words of its refusal. Everything else than an ImageError passes."""
+    """What a value is parsed to, or the message of its refusal. Everything else than an ImageError passes."""
     try:
         return parse(value), ""
     except ImageError as error:
@@ -116,20 +116,20 @@ PLACES = list(places(GOOD))
 
 
 @pytest.mark.parametrize("path", PLACES, ids=lambda path: ".".join(map(str, path)) or "all")
-def test_whatever_stands_at_any_place_of_a_bundle_is_taken_or_refused_in_words(path: tuple[Any, ...]) -> None:
+def test_whatever_stands_at_any_place_of_a_bundle_is_taken_or_rejected_with_a_message(path: tuple[Any, ...]) -> None:
     refused = 0
     for wrong in WRONG:
         if wrong is ... and not path:
             continue
-        parsed, words = tried(Bundle.parse, put(GOOD, path, wrong))
+        parsed, message = tried(Bundle.parse, put(GOOD, path, wrong))
         if parsed is None:
             refused += 1
-            assert "bundle" in words
+            assert "bundle" in message
         else:
             # What is taken is whole: it can be planned, compared and sent on.
             assert Bundle.parse(parsed.to_dict()) == parsed
-            assert parsed.key()
-            assert all(parse_digest(blob.digest, "") for blob in parsed.blobs())
+            assert parsed.compute_key()
+            assert all(parse_digest(blob.digest, "") for blob in parsed.list_blobs())
             assert all(image.tag and image.reference for image in parsed.images)
     assert refused
 
@@ -159,7 +159,7 @@ def at(value: Any) -> Iterator[Any]:
 
 
 @pytest.mark.parametrize(
-    ("path", "wrong", "words"),
+    ("path", "wrong", "message"),
     [
         ((), None, "bundle: must be a dictionary, not NoneType"),
         (("version",), 2, "version 2 is not 1. Pass the 'bundle' that state=saved of the same collection version"),
@@ -175,10 +175,10 @@ def at(value: Any) -> Iterator[Any]:
         (("images", 0, "tag"), OTHER.image.tag, "registry.test/other:1"),
     ],
 )
-def test_a_refusal_names_the_place_that_is_wrong(path: tuple[Any, ...], wrong: Any, words: str) -> None:
+def test_a_refusal_names_the_place_that_is_wrong(path: tuple[Any, ...], wrong: Any, message: str) -> None:
     with pytest.raises(ImageError) as caught:
         Bundle.parse(put(GOOD, path, wrong))
-    assert words in str(caught.value)
+    assert message in str(caught.value)
 
 
 # -- a target, as the info module returns it
@@ -186,7 +186,7 @@ def test_a_refusal_names_the_place_that_is_wrong(path: tuple[Any, ...], wrong: A
 TARGET = json.loads(json.dumps({"host": "private-a", **facts(V1.stored(V1.image.tag), root=5).to_dict()}))
 
 
-def test_a_target_knows_what_its_host_told() -> None:
+def test_a_target_has_what_its_host_reported() -> None:
     parsed = TransferTarget.parse(TARGET, "targets[0]")
     assert (parsed.host, parsed.facts.platform, parsed.facts.zstd) == ("private-a", "linux/amd64", True)
     assert parsed.facts.chain_ids == frozenset(compute_chain_ids(V1.image.diff_ids))
@@ -196,18 +196,18 @@ def test_a_target_knows_what_its_host_told() -> None:
 
 
 @pytest.mark.parametrize("path", list(places(TARGET)), ids=lambda path: ".".join(map(str, path)) or "all")
-def test_whatever_stands_at_any_place_of_a_target_is_taken_or_refused_in_words(path: tuple[Any, ...]) -> None:
+def test_whatever_stands_at_any_place_of_a_target_is_taken_or_rejected_with_a_message(path: tuple[Any, ...]) -> None:
     for wrong in WRONG:
         if wrong is ... and not path:
             continue
-        parsed, words = tried(lambda value: TransferTarget.parse(value, "targets[0]"), put(TARGET, path, wrong))
+        parsed, message = tried(lambda value: TransferTarget.parse(value, "targets[0]"), put(TARGET, path, wrong))
         if parsed is None:
-            assert "targets[0]" in words
+            assert "targets[0]" in message
         else:
             assert all(parse_digest(chain, "") for chain in parsed.facts.chain_ids)
 
 
 @pytest.mark.parametrize("name", ["host", "engine", "images", "chain_ids", "staging", "root", "zstd"])
-def test_a_target_without_one_of_its_parts_is_refused(name: str) -> None:
+def test_a_target_without_any_of_its_parts_is_refused(name: str) -> None:
     with pytest.raises(ImageError, match=r"targets\[0\]"):
         TransferTarget.parse(put(TARGET, (name,), ...), "targets[0]")

@@ -41,7 +41,7 @@ def digests(*blobs: Optional[Blob]) -> set[str]:
     return {blob.digest for blob in blobs if blob}
 
 
-def carried(made: Made, *layers: int) -> set[str]:
+def transferred(made: Made, *layers: int) -> set[str]:
     """Manifest, config and the layers with these numbers."""
     image = made.image
     return digests(image.manifest, image.config, *(image.layers[number].blob for number in layers))
@@ -51,7 +51,7 @@ def carried(made: Made, *layers: int) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("present", "lacking"),
+    ("present", "missing"),
     [
         ([], [b"base", b"middle", b"top"]),
         ([b"base"], [b"middle", b"top"]),
@@ -65,21 +65,21 @@ def carried(made: Made, *layers: int) -> set[str]:
     ],
 )
 def test_chain_match_a_layer_counts_only_if_every_lower_layer_matches_too(
-    present: list[bytes], lacking: list[bytes]
+    present: list[bytes], missing: list[bytes]
 ) -> None:
     there = make(*present).image.diff_ids
-    wanted = [layer.diff_id for layer in make(*lacking).image.layers]
-    assert [layer.diff_id for layer in list_missing_layers(V1.image, frozenset(compute_chain_ids(there)))] == wanted
+    expected = [layer.diff_id for layer in make(*missing).image.layers]
+    assert [layer.diff_id for layer in list_missing_layers(V1.image, frozenset(compute_chain_ids(there)))] == expected
 
 
 def test_chain_match_an_upper_chain_id_without_the_lower_ones_counts_nothing() -> None:
     assert list_missing_layers(V1.image, frozenset(compute_chain_ids(V1.image.diff_ids)[1:])) == V1.image.layers
 
 
-def test_a_layer_that_occurs_twice_is_carried_when_one_of_its_places_is_lacking() -> None:
+def test_a_layer_that_occurs_twice_is_transferred_when_either_place_is_missing() -> None:
     twice = make(b"a", b"b", b"a")
     plan = plan_load(twice.bundle, facts(make(b"a").stored("a:1")))[0]
-    assert {blob.digest for blob in plan.blobs} == carried(twice, 0, 1)
+    assert {blob.digest for blob in plan.blobs} == transferred(twice, 0, 1)
 
 
 # -- the union over targets
@@ -92,21 +92,21 @@ def target(host: str, *has: Made) -> TransferTarget:
 @pytest.mark.parametrize(
     ("targets", "expected"),
     [
-        ([], {**dict.fromkeys(carried(V1, 0, 1, 2) | carried(V2, 0, 1, 2), ())}),
+        ([], {**dict.fromkeys(transferred(V1, 0, 1, 2) | transferred(V2, 0, 1, 2), ())}),
         ([target("a", V1, V2)], {}),
-        ([target("a", V1)], dict.fromkeys(carried(V2, 2), ("a",))),
+        ([target("a", V1)], dict.fromkeys(transferred(V2, 2), ("a",))),
         (
             [target("a", V1), target("b", V2)],
-            {**dict.fromkeys(carried(V2, 2), ("a",)), **dict.fromkeys(carried(V1, 2), ("b",))},
+            {**dict.fromkeys(transferred(V2, 2), ("a",)), **dict.fromkeys(transferred(V1, 2), ("b",))},
         ),
         (
             [target("a", V1), target("b")],
-            {**dict.fromkeys(carried(V1, 0, 1, 2), ("b",)), **dict.fromkeys(carried(V2, 2), ("a", "b"))},
+            {**dict.fromkeys(transferred(V1, 0, 1, 2), ("b",)), **dict.fromkeys(transferred(V2, 2), ("a", "b"))},
         ),
     ],
     ids=["targets not known", "all there", "one lacks v2", "each lacks another", "one is empty"],
 )
-def test_the_union_of_what_targets_lack_each_blob_once(
+def test_the_union_of_missing_blobs_holds_each_blob_once(
     targets: list[TransferTarget], expected: dict[str, tuple[str, ...]]
 ) -> None:
     needs = list_blob_needs(Bundle((V1.image, V2.image)), targets)
@@ -114,9 +114,9 @@ def test_the_union_of_what_targets_lack_each_blob_once(
     assert len(needs) == len(expected)
 
 
-def test_two_targets_need_no_byte_more_than_one() -> None:
-    one, two = list_blob_needs(V1.bundle, [target("a")]), list_blob_needs(V1.bundle, [target("a"), target("b")])
-    assert [need.blob for need in one] == [need.blob for need in two]
+def test_two_targets_need_no_byte_more_than_a_single_target() -> None:
+    single, both = list_blob_needs(V1.bundle, [target("a")]), list_blob_needs(V1.bundle, [target("a"), target("b")])
+    assert [need.blob for need in single] == [need.blob for need in both]
 
 
 # -- put, replace, none
@@ -126,7 +126,7 @@ GOOD = StoredObject(BLOB.size or 0, get_digest_hex(BLOB.digest), '"etag"')
 
 
 @pytest.mark.parametrize(
-    ("blob", "seen", "corrupt", "action", "reason"),
+    ("blob", "stored", "corrupt", "action", "reason"),
     [
         (BLOB, None, {}, "put", "not in the store"),
         (BLOB, None, {BLOB.digest: '"etag"'}, "put", "not in the store"),
@@ -155,15 +155,15 @@ GOOD = StoredObject(BLOB.size or 0, get_digest_hex(BLOB.digest), '"etag"')
     ],
 )
 def test_present_means_size_and_checksum_and_a_corrupt_object_is_replaced_once(
-    blob: Blob, seen: Optional[StoredObject], corrupt: dict[str, Optional[str]], action: str, reason: str
+    blob: Blob, stored: Optional[StoredObject], corrupt: dict[str, Optional[str]], action: str, reason: str
 ) -> None:
-    carry = plan_transfers([BlobNeed(blob, ("a",))], {blob.digest: seen} if seen else {}, corrupt)[0]
-    assert carry.action == action
-    assert reason in carry.reason
-    step = carry.to_step()
+    transfer = plan_transfers([BlobNeed(blob, ("a",))], {blob.digest: stored} if stored else {}, corrupt)[0]
+    assert transfer.action == action
+    assert reason in transfer.reason
+    step = transfer.to_step()
     assert (step is None) == (action == "none")
     if step:
-        assert (step.action, step.target, step.reason) == (action, blob.digest, carry.reason)
+        assert (step.action, step.target, step.reason) == (action, blob.digest, transfer.reason)
 
 
 # -- S3's limits (facts: S3): parts of 5 MiB to 5 GiB, at most 10,000 of them, one PUT at most 5 GiB
@@ -216,7 +216,7 @@ def test_a_target_loads_tags_or_does_nothing(
     plan = plan_load(V1.bundle, facts(*(made.stored(name) for made, name in has)))[0]
     held = previous.image.config.digest if previous else None
     assert (plan.action, plan.previous) == (action, held)
-    assert {blob.digest for blob in plan.blobs} == (carried(V1, *layers) if action == "load" else set())
+    assert {blob.digest for blob in plan.blobs} == (transferred(V1, *layers) if action == "load" else set())
     step = plan.to_step()
     if action == "none":
         assert step is None
@@ -307,28 +307,30 @@ def test_nothing_is_refused_for_want_of_disk_when_nothing_is_loaded() -> None:
     assert get_rejection_reason(plan_load(Bundle((V1.image, V2.image)), had), 0, had) is None
 
 
-def test_a_refusal_names_path_free_and_needed_bytes_and_the_way_out() -> None:
+def test_a_rejection_names_path_free_and_required_bytes_and_a_suggestion() -> None:
     had = facts(staging=1, root=1)
-    words = get_rejection_reason(plan_load(A100.bundle, had), 0, had)
-    assert words is not None
-    assert f"/staging has 1 bytes free, staging needs at least {100 * MIB}" in words
-    assert f"/var/lib/docker has 1 bytes free, the engine needs at least {200 * MIB}" in words
-    assert "Make room, or put staging_dir on another disk." in words
-
-
-@pytest.mark.parametrize(("zstd", "has", "refused"), [(False, False, True), (True, False, False), (False, True, False)])
-def test_archive_formats_zstd_is_refused_by_docker_20_10(zstd: bool, has: bool, refused: bool) -> None:
-    """facts: archive formats: docker 20.10 refuses zstd. An image that is there already needs no unpacking."""
-    made = make(b"base", media_type=ZSTD)
-    had = replace(facts(*([made.stored("other:1")] if has else [])), zstd=zstd)
-    words = get_rejection_reason(plan_load(made.bundle, had), 0, had)
-    assert (words is not None) == refused
-    if words:
-        assert "docker 20.10.24 cannot unpack" in words
+    message = get_rejection_reason(plan_load(A100.bundle, had), 0, had)
+    assert message is not None
+    assert f"/staging has 1 bytes free, staging needs at least {100 * MIB}" in message
+    assert f"/var/lib/docker has 1 bytes free, the engine needs at least {200 * MIB}" in message
+    assert "Make room, or put staging_dir on another disk." in message
 
 
 @pytest.mark.parametrize(
-    ("platform", "engine", "given", "refused", "warned"),
+    ("zstd", "has", "rejected"), [(False, False, True), (True, False, False), (False, True, False)]
+)
+def test_archive_formats_zstd_is_refused_by_docker_20_10(zstd: bool, has: bool, rejected: bool) -> None:
+    """facts: archive formats: docker 20.10 refuses zstd. An image that is there already needs no unpacking."""
+    made = make(b"base", media_type=ZSTD)
+    had = replace(facts(*([made.stored("other:1")] if has else [])), zstd=zstd)
+    message = get_rejection_reason(plan_load(made.bundle, had), 0, had)
+    assert (message is not None) == rejected
+    if message:
+        assert "docker 20.10.24 cannot unpack" in message
+
+
+@pytest.mark.parametrize(
+    ("platform", "engine", "given", "rejected", "warned"),
     [
         ("linux/arm64/v8", "linux/amd64", False, True, False),
         ("linux/arm64", "linux/amd64", True, False, True),
@@ -340,20 +342,20 @@ def test_archive_formats_zstd_is_refused_by_docker_20_10(zstd: bool, has: bool, 
         ("linux/arm64", "", False, False, False),
     ],
 )
-def test_an_image_for_another_platform_is_refused_unless_it_was_asked_for(
-    platform: str, engine: str, given: bool, refused: bool, warned: bool
+def test_an_image_for_another_platform_is_refused_unless_the_platform_is_given(
+    platform: str, engine: str, given: bool, rejected: bool, warned: bool
 ) -> None:
     image = replace(V1.image, platform=platform, platform_given=given)
     had = replace(facts(), platform=engine)
     plans = plan_load(Bundle((image, V2.image)), had) if engine == "linux/amd64" else plan_load(Bundle((image,)), had)
-    words = get_rejection_reason(plans, 0, had)
-    assert (words is not None) == refused
-    if words:
-        assert f"{V1.image.reference} is for {platform}, and docker on this host runs {engine}." in words
-        assert "set its 'platform'" in words
-        assert V2.image.reference not in words
-    told = get_load_warnings(plans, had)
-    assert [f"is for {platform}" in line and f"runs {engine}" in line for line in told] == [True] * warned
+    message = get_rejection_reason(plans, 0, had)
+    assert (message is not None) == rejected
+    if message:
+        assert f"{V1.image.reference} is for {platform}, and docker on this host runs {engine}." in message
+        assert "set its 'platform'" in message
+        assert V2.image.reference not in message
+    warnings = get_load_warnings(plans, had)
+    assert [f"is for {platform}" in line and f"runs {engine}" in line for line in warnings] == [True] * warned
 
 
 def test_an_image_for_another_platform_that_is_there_is_not_refused() -> None:
@@ -368,6 +370,6 @@ def test_a_rerun_is_not_refused_for_the_room_that_its_own_layers_have_taken() ->
     made = make(b"x" * 10_000, b"top")
     free = facts(staging=10**9, root=5_000)
     assert list(get_rejection_reasons(made.bundle, [TransferTarget("a", free)])) == ["a"]
-    ahead = {made.bundle.get_directory_name("loaded"): frozenset(compute_chain_ids(made.image.diff_ids)[:1])}
-    known = TransferTarget.parse(TransferTarget("a", replace(free, ahead=ahead)).to_dict(), "targets")
+    preloaded = {made.bundle.get_directory_name("loaded"): frozenset(compute_chain_ids(made.image.diff_ids)[:1])}
+    known = TransferTarget.parse(TransferTarget("a", replace(free, preloaded=preloaded)).to_dict(), "targets")
     assert get_rejection_reasons(made.bundle, [known]) == {}

@@ -51,14 +51,16 @@ def test_s3_limits_hold_for_every_size_and_part_size(size: int, part_size: int) 
 
 @hypothesis.given(_LAYERS, st.lists(_LAYERS, max_size=3))
 @hypothesis.settings(deadline=None, max_examples=150)
-def test_chain_match_what_is_planned_is_enough_for_the_engine(wanted: list[bytes], has: list[list[bytes]]) -> None:
+def test_chain_match_what_is_planned_is_enough_for_the_engine(
+    layers_of_image: list[bytes], has: list[list[bytes]]
+) -> None:
     """facts: layers that the target has may be left out, those alone: the engine that is given the plan's blobs
     can always put the image together."""
     engine = FakeEngine()
     for number, layers in enumerate(has):
         engine.has(make(*layers), f"other:{number}")
-    made = make(*wanted)
-    plan = plan_load(made.bundle, engine.facts(""))[0]
+    made = make(*layers_of_image)
+    plan = plan_load(made.bundle, engine.read_facts(""))[0]
     if plan.action == "load":
         _feed(engine, made, {blob.digest for blob in plan.blobs})
     assert engine.find(made.image.config.digest) is not None
@@ -66,10 +68,10 @@ def test_chain_match_what_is_planned_is_enough_for_the_engine(wanted: list[bytes
 
 @hypothesis.given(_LAYERS, _LAYERS, st.lists(st.lists(_LAYERS, max_size=2), min_size=1, max_size=3))
 @hypothesis.settings(deadline=None, max_examples=100)
-def test_the_union_holds_for_each_target_exactly_what_its_own_plan_asks_for(
-    one: list[bytes], two: list[bytes], targets: list[list[list[bytes]]]
+def test_the_union_holds_for_each_target_exactly_what_its_own_plan_needs(
+    first: list[bytes], second: list[bytes], targets: list[list[list[bytes]]]
 ) -> None:
-    bundle = Bundle((make(*one, tag="one:1").image, make(*two, tag="two:1").image))
+    bundle = Bundle((make(*first, tag="one:1").image, make(*second, tag="two:1").image))
     had = [
         TransferTarget(str(number), facts(*(make(*layers).stored(f"x:{index}") for index, layers in enumerate(images))))
         for number, images in enumerate(targets)
@@ -77,8 +79,8 @@ def test_the_union_holds_for_each_target_exactly_what_its_own_plan_asks_for(
     needs = list_blob_needs(bundle, had)
     assert len({need.blob.digest for need in needs}) == len(needs)
     for target in had:
-        asked = {blob.digest for plan in plan_load(bundle, target.facts) for blob in plan.blobs}
-        assert asked == {need.blob.digest for need in needs if target.host in need.hosts}
+        needed = {blob.digest for plan in plan_load(bundle, target.facts) for blob in plan.blobs}
+        assert needed == {need.blob.digest for need in needs if target.host in need.hosts}
 
 
 def _feed(engine: FakeEngine, made: Made, digests: set[str]) -> None:

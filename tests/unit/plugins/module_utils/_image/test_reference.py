@@ -102,7 +102,7 @@ def test_parse(text: str, host: str, path: str, tag: str | None, digest: str | N
         ("app:\u0661", "is no tag"),
     ],
 )
-def test_malformed_names_value_rule_and_way_out(text: str, problem: str) -> None:
+def test_malformed_names_value_rule_and_suggestion(text: str, problem: str) -> None:
     with pytest.raises(ImageError) as caught:
         ImageReference.parse(text)
     message = str(caught.value)
@@ -154,7 +154,7 @@ def test_platform_malformed(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "matches", "contradicts"),
+    ("first", "second", "matches", "contradicts"),
     [
         ("linux/arm64", "linux/arm64/v8", True, False),
         ("linux/arm", "linux/arm/v7", True, False),
@@ -167,8 +167,8 @@ def test_platform_malformed(text: str) -> None:
         ("linux/ppc64le", "linux/ppc64le", True, False),
     ],
 )
-def test_platform_compared(one: str, other: str, matches: bool, contradicts: bool) -> None:
-    for left, right in ((one, other), (other, one)):
+def test_platform_compared(first: str, second: str, matches: bool, contradicts: bool) -> None:
+    for left, right in ((first, second), (second, first)):
         assert ImagePlatform.parse(left).matches(ImagePlatform.parse(right)) is matches
         assert ImagePlatform.parse(left).contradicts(ImagePlatform.parse(right)) is contradicts
 

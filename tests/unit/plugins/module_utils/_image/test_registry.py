@@ -56,7 +56,7 @@ class Shelf:
         self.tags: dict[str, str] = {}
         self.announce: Callable[[str], str | None] = lambda digest: digest
         self.storage = ""
-        self.wanted: Callable[[Any], bool] = lambda c: True
+        self.is_authorized: Callable[[Any], bool] = lambda c: True
         self.challenge = ""
         self.denial = b'{"errors":[{"code":"UNAUTHORIZED","message":"authentication required"}]}'
 
@@ -94,7 +94,7 @@ class Shelf:
         return self.manifest(document, m.OCI_INDEX, tag)
 
     def __call__(self, c: Any) -> None:
-        if not self.wanted(c):
+        if not self.is_authorized(c):
             c.answer(401, self.denial, WWW_Authenticate=self.challenge)
             return
         found = re.fullmatch(r"/v2/([^?]+)/(manifests|blobs)/([^/?]+)", c.path)
@@ -171,7 +171,7 @@ def place(serve: Any, shelf: Shelf, client: HttpClient) -> Place:
 
 
 @pytest.mark.parametrize("platform", [None, AMD])
-def test_one_image(place: Place, shelf: Shelf, platform: ImagePlatform | None) -> None:
+def test_an_image_of_a_single_platform(place: Place, shelf: Shelf, platform: ImagePlatform | None) -> None:
     made = shelf.image("v1")
     got = place.resolve("team/app:v1", platform)
     data = shelf.manifests[made["digest"]][0]
@@ -187,7 +187,7 @@ def test_one_image(place: Place, shelf: Shelf, platform: ImagePlatform | None) -
     assert got.platform == AMD
     assert got.index_digest is None
     assert "team/app" not in repr(got)
-    assert len(place.server.asked) == 2  # manifest and config: nothing more than is needed
+    assert len(place.server.requests) == 2  # manifest and config: nothing more than is needed
 
 
 def two_platforms(shelf: Shelf, tag: str = "v1") -> dict[str, dict[str, Any]]:
@@ -197,14 +197,16 @@ def two_platforms(shelf: Shelf, tag: str = "v1") -> dict[str, dict[str, Any]]:
     return {"amd": amd, "arm": arm, "index": shelf.index(tag, other, amd, arm)}
 
 
-@pytest.mark.parametrize(("wanted", "key"), [("linux/amd64", "amd"), ("linux/arm64", "arm"), ("linux/arm64/v8", "arm")])
-def test_an_index_gives_the_platform(place: Place, shelf: Shelf, wanted: str, key: str) -> None:
+@pytest.mark.parametrize(
+    ("platform", "key"), [("linux/amd64", "amd"), ("linux/arm64", "arm"), ("linux/arm64/v8", "arm")]
+)
+def test_an_index_gives_the_platform(place: Place, shelf: Shelf, platform: str, key: str) -> None:
     made = two_platforms(shelf)
     for name in ("team/app:v1", f"team/app@{made['index']['digest']}", f"team/app:v1@{made['index']['digest']}"):
-        got = place.resolve(name, ImagePlatform.parse(wanted))
+        got = place.resolve(name, ImagePlatform.parse(platform))
         assert got.digest == made[key]["digest"]
         assert got.index_digest == made["index"]["digest"]
-        assert got.platform.matches(ImagePlatform.parse(wanted))
+        assert got.platform.matches(ImagePlatform.parse(platform))
 
 
 def test_without_a_platform_an_index_gives_this_hosts(place: Place, shelf: Shelf, monkeypatch: Any) -> None:
@@ -221,7 +223,7 @@ def test_an_absent_platform_lists_those_there(place: Place, shelf: Shelf) -> Non
     assert "unknown" not in message
 
 
-def test_another_platform_than_the_only_one(place: Place, shelf: Shelf) -> None:
+def test_another_platform_than_that_of_the_only_image(place: Place, shelf: Shelf) -> None:
     shelf.image("v1")
     assert "is for linux/amd64, wanted was linux/arm64" in place.refused("team/app:v1", ARM)
 
@@ -263,10 +265,10 @@ def test_an_index_without_platforms_counts_where_it_is_clear(place: Place, shelf
 
 
 def test_tag_and_digest_must_agree(place: Place, shelf: Shelf) -> None:
-    one, two = shelf.image("v1"), shelf.image("v2", count=3)
-    assert place.resolve(f"team/app:v1@{one['digest']}").digest == one["digest"]
-    message = place.refused(f"team/app:v1@{two['digest']}")
-    assert f"the tag v1 is {one['digest']}, wanted was {two['digest']}" in message
+    first, second = shelf.image("v1"), shelf.image("v2", count=3)
+    assert place.resolve(f"team/app:v1@{first['digest']}").digest == first["digest"]
+    message = place.refused(f"team/app:v1@{second['digest']}")
+    assert f"the tag v1 is {first['digest']}, wanted was {second['digest']}" in message
     assert "tag and digest disagree" in message
     index = two_platforms(shelf, "v3")
     message = place.refused(f"team/app:v3@{index['arm']['digest']}")
@@ -395,15 +397,17 @@ def test_blobs_come_as_streams(place: Place, shelf: Shelf) -> None:
 def test_storage_gets_no_authorization(serve: Any, shelf: Shelf, client: HttpClient) -> None:
     storage = serve(lambda c: serve_blob(c, shelf.blobs[urlsplit(c.path).path[1:]]))
     shelf.storage = storage.url
-    shelf.wanted = lambda c: c.headers["Authorization"] == "Basic " + base64.b64encode(f"me:{SECRET}".encode()).decode()
+    shelf.is_authorized = lambda c: (
+        c.headers["Authorization"] == "Basic " + base64.b64encode(f"me:{SECRET}".encode()).decode()
+    )
     shelf.challenge = 'Basic realm="r"'
     place = Place(serve(shelf), client, RegistryCredentials("me", SECRET))
     shelf.image("v1")
     got = place.resolve("team/app:v1")
     with place.registry.open_blob("team/app", got.layers[0].digest, 3) as reader:
         assert reader.read() == shelf.blobs[got.layers[0].digest][3:]
-    assert len(storage.asked) == 2
-    assert all("authorization" not in asked.headers for asked in storage.asked)
+    assert len(storage.requests) == 2
+    assert all("authorization" not in request.headers for request in storage.requests)
 
 
 @pytest.mark.parametrize("status", [401, 403])
@@ -418,7 +422,7 @@ def test_storage_that_refuses_gets_no_password(serve: Any, shelf: Shelf, client:
     assert caught.value.expired
     assert storage.netloc in str(caught.value)
     assert SECRET not in everything(caught.value)
-    assert [("authorization" in asked.headers) for asked in storage.asked] == [False]
+    assert [("authorization" in request.headers) for request in storage.requests] == [False]
 
 
 # -- logging in
@@ -427,12 +431,12 @@ def test_storage_that_refuses_gets_no_password(serve: Any, shelf: Shelf, client:
 def test_basic(serve: Any, shelf: Shelf, client: HttpClient) -> None:
     shelf.image("v1")
     shelf.challenge = 'Basic realm="Registry", charset="UTF-8"'
-    shelf.wanted = lambda c: (
+    shelf.is_authorized = lambda c: (
         c.headers["Authorization"] == "Basic " + base64.b64encode(f"m\u00e9:{SECRET}".encode()).decode()
     )
     server = serve(shelf)
     assert Place(server, client, RegistryCredentials("m\u00e9", SECRET)).resolve("team/app:v1").platform == AMD
-    assert len(server.asked) == 3  # only the first question is asked without
+    assert len(server.requests) == 3  # only the first question is asked without
 
     message = Place(server, client).refused("team/app:v1")
     assert "denies a request without login the manifest v1" in message
@@ -453,7 +457,7 @@ class TokenServer:
         self.answers: list[bytes] = []
         self.forms: list[dict[str, list[str]]] = []
         self.server = serve(self)
-        shelf.wanted = self.good
+        shelf.is_authorized = self.good
         shelf.challenge = (
             f'Bearer realm="{self.server.url}/token?account=x",service="registry, with \\"quotes\\"",'
             'scope="repository:team/app:pull"'
@@ -515,7 +519,7 @@ def test_a_token_that_does_not_help_ends_it(serve: Any, shelf: Shelf, client: Ht
     place = Place(serve(shelf), client, RegistryCredentials("me", SECRET))
     assert "denies the user 'me' the manifest v1" in place.refused("team/app:v1")
     assert tokens.given == 1
-    assert len(place.server.asked) == 2
+    assert len(place.server.requests) == 2
 
 
 def test_threads_share_a_token(serve: Any, shelf: Shelf, client: HttpClient) -> None:
@@ -559,7 +563,7 @@ def test_a_token_server_without_a_token(serve: Any, shelf: Shelf, client: HttpCl
 
 @pytest.mark.parametrize("challenge", ['Bearer service="x"', 'Bearer realm="file:///etc/passwd"', "Bearer"])
 def test_a_challenge_without_a_place(serve: Any, shelf: Shelf, client: HttpClient, challenge: str) -> None:
-    shelf.wanted, shelf.challenge = lambda c: False, challenge
+    shelf.is_authorized, shelf.challenge = lambda c: False, challenge
     assert "does not say where" in Place(serve(shelf), client).refused("team/app:v1")
 
 
@@ -570,7 +574,7 @@ def test_the_password_does_not_leave_tls(serve: Any, shelf: Shelf) -> None:
     registry = Registry(client, server.netloc, credentials=RegistryCredentials("me", SECRET))
     with pytest.raises(ImageError, match=r"without TLS\. The password is not sent there") as caught:
         registry.resolve(ImageReference.parse(f"{server.netloc}/team/app:v1"))
-    assert tokens.server.asked == []
+    assert tokens.server.requests == []
     assert SECRET not in everything(caught.value)
 
 
@@ -583,7 +587,7 @@ def test_a_registry_with_tls(serve: Any, shelf: Shelf) -> None:
         Registry(HttpClient(environ={}), server.netloc).resolve(reference)
 
 
-def test_docker_hub_is_asked_at_its_own_address() -> None:
+def test_docker_hub_has_an_address_of_its_own() -> None:
     url = Registry(HttpClient(environ={}), "docker.io").get_blob_url("library/app", "sha256:x")
     assert url == "https://registry-1.docker.io/v2/library/app/blobs/sha256:x"
 
@@ -685,12 +689,12 @@ def test_user_and_password_come_first(tmp_path: Path) -> None:
 @pytest.fixture
 def helper(tmp_path: Path, monkeypatch: Any) -> Callable[[str, str], None]:
     """Puts a credential helper on the PATH."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+    directory = tmp_path / "bin"
+    directory.mkdir()
+    monkeypatch.setenv("PATH", f"{directory}:/usr/bin:/bin")
 
     def make(name: str, script: str) -> None:
-        program = folder / f"docker-credential-{name}"
+        program = directory / f"docker-credential-{name}"
         program.write_text(f"#!/bin/sh\n{script}\n")
         program.chmod(program.stat().st_mode | stat.S_IXUSR)
 
@@ -702,7 +706,7 @@ def run(args: list[str], text: str, descriptors: tuple[int, ...]) -> tuple[int, 
     return done.returncode, done.stdout, done.stderr
 
 
-def test_without_a_way_to_run_helpers_it_is_said(tmp_path: Path) -> None:
+def test_without_a_way_to_run_helpers_there_is_an_error(tmp_path: Path) -> None:
     path = write(tmp_path / "config.json", {"credsStore": "x"})
     with pytest.raises(ImageError, match="wants the credential helper docker-credential-x, and no program can be run"):
         find_credentials("r.test", docker_config=path)

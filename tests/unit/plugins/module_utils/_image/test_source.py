@@ -46,14 +46,14 @@ V2 = make(b"base" * 10, b"newer" * 10, tag="app:v2", packed=False)
     ],
     ids=["plain", "latest", "full", "tag and digest", "digest", "renamed", "platform", "empty platform"],
 )
-def test_what_is_wanted(entry: dict[str, str], name: str, tag: str, platform: Optional[str]) -> None:
-    (wanted,) = parse_requested_images([entry])
-    assert (str(wanted.reference), wanted.tag) == (name, tag)
-    assert (str(wanted.platform) if wanted.platform else None) == platform
+def test_requested_images(entry: dict[str, str], name: str, tag: str, platform: Optional[str]) -> None:
+    (requested,) = parse_requested_images([entry])
+    assert (str(requested.reference), requested.tag) == (name, tag)
+    assert (str(requested.platform) if requested.platform else None) == platform
 
 
 @pytest.mark.parametrize(
-    ("entries", "words"),
+    ("entries", "message"),
     [
         ([], "images: is empty"),
         ([{"name": "App:v1"}], "'App:v1' is malformed"),
@@ -66,13 +66,13 @@ def test_what_is_wanted(entry: dict[str, str], name: str, tag: str, platform: Op
     ],
     ids=["none", "reference", "platform", "digest only", "tag_as digest", "tag_as bad", "twice", "renamed to another"],
 )
-def test_bad_images_are_refused_before_anything_is_asked(entries: list[dict[str, str]], words: str) -> None:
+def test_bad_images_are_refused_before_any_request(entries: list[dict[str, str]], message: str) -> None:
     with pytest.raises(ImageError) as caught:
         parse_requested_images(entries)
-    assert words in str(caught.value)
+    assert message in str(caught.value)
 
 
-def test_one_error_names_every_entry_that_is_bad() -> None:
+def test_a_single_error_names_every_entry_that_is_bad() -> None:
     with pytest.raises(ImageError, match=r"'X' is malformed.*'Y' is malformed"):
         parse_requested_images([{"name": "X"}, {"name": "good:1"}, {"name": "Y"}])
 
@@ -96,86 +96,86 @@ def test_identity_an_engine_s_image_has_no_registry_digest_and_its_layers_are_di
     assert {layer.blob.size for layer in image.layers} == {None}
 
 
-@pytest.mark.parametrize(("told", "expected"), [([70, 30], [70, 30]), (None, [500, 500]), ([None, 30], [500, 30])])
-def test_sizes_are_estimated_from_what_the_engine_tells(told: Any, expected: list[int]) -> None:
+@pytest.mark.parametrize(("sizes", "expected"), [([70, 30], [70, 30]), (None, [500, 500]), ([None, 30], [500, 30])])
+def test_sizes_are_estimated_from_what_the_engine_reports(sizes: Any, expected: list[int]) -> None:
     had = engine()
-    had.sizes = told
+    had.sizes = sizes
     offer = EngineSource(had).make_offer(parse_requested_images([{"name": "app:v1"}]))
     assert [offer.estimates[diff_id] for diff_id in V1.image.diff_ids] == expected
 
 
-def test_one_error_names_every_image_that_is_not_there() -> None:
-    wanted = parse_requested_images(
+def test_a_single_error_names_every_image_that_is_missing() -> None:
+    requested = parse_requested_images(
         [{"name": "gone:1"}, {"name": "app:v1"}, {"name": "gone:2", "platform": "linux/amd64"}]
     )
     with pytest.raises(ImageError, match=r"has no gone:1\..*has no gone:2\."):
-        EngineSource(engine()).make_offer(wanted)
+        EngineSource(engine()).make_offer(requested)
 
 
-def test_what_the_targets_have_in_common_is_no_demand_on_an_image_that_has_one_platform() -> None:
+def test_the_common_platform_of_the_targets_does_not_bind_an_image_of_a_single_platform() -> None:
     """It chooses among several; a target that runs another platform says so itself."""
     (entry,) = parse_requested_images([{"name": "app:v1"}], "linux/arm64")
     assert (str(entry.platform), entry.platform_given) == ("linux/arm64", False)
     (image,) = EngineSource(engine()).make_offer((entry,)).bundle.images
     assert (image.platform, image.platform_given) == ("linux/amd64", False)
-    asked = parse_requested_images([{"name": "app:v1", "platform": "linux/amd64"}], "linux/arm64")
-    (image,) = EngineSource(engine()).make_offer(asked).bundle.images
+    requested = parse_requested_images([{"name": "app:v1", "platform": "linux/amd64"}], "linux/arm64")
+    (image,) = EngineSource(engine()).make_offer(requested).bundle.images
     assert (image.platform, image.platform_given) == ("linux/amd64", True)
 
 
 @pytest.mark.parametrize(
     ("platform", "fits"), [("linux/amd64", True), ("linux/amd64/v1", True), ("linux/arm64", False)]
 )
-def test_an_image_for_another_platform_is_refused_with_the_one_that_is_there(platform: str, fits: bool) -> None:
-    wanted = parse_requested_images([{"name": "app:v1", "platform": platform}])
+def test_an_image_for_another_platform_is_refused_with_the_existing_platform(platform: str, fits: bool) -> None:
+    requested = parse_requested_images([{"name": "app:v1", "platform": platform}])
     if fits:
-        assert EngineSource(engine()).make_offer(wanted).bundle.images
+        assert EngineSource(engine()).make_offer(requested).bundle.images
     else:
         with pytest.raises(ImageError, match="app:v1 is there for linux/amd64, not for linux/arm64"):
-            EngineSource(engine()).make_offer(wanted)
+            EngineSource(engine()).make_offer(requested)
 
 
-@pytest.mark.parametrize(("held", "words"), [((), "is not there"), (("app:v2",), "is another one")])
-def test_a_tag_beside_a_digest_must_agree_also_in_an_engine(held: tuple[str, ...], words: str) -> None:
+@pytest.mark.parametrize(("held", "message"), [((), "is not there"), (("app:v2",), "is another one")])
+def test_a_tag_beside_a_digest_must_agree_also_in_an_engine(held: tuple[str, ...], message: str) -> None:
     """An engine resolves name:tag@digest by the digest alone; the image would get a name that is another's."""
     reference = f"app:v2@sha256:{HEX}"
     had = FakeEngine().has(V1, reference)
     for name in held:
         had.has(V2, name)
-    with pytest.raises(ImageError, match=f"names two images.*app:v2 {words}"):
+    with pytest.raises(ImageError, match=f"names two images.*app:v2 {message}"):
         EngineSource(had).make_offer(parse_requested_images([{"name": reference}]))
 
 
-def test_a_password_is_offered_to_one_registry_only() -> None:
-    wanted = parse_requested_images([{"name": "one.test/a:1"}, {"name": "two.test/b:1"}])
+def test_a_password_is_offered_to_a_single_registry() -> None:
+    requested = parse_requested_images([{"name": "one.test/a:1"}, {"name": "two.test/b:1"}])
     with pytest.raises(ImageError, match=r"registry_username: would be offered to one\.test and two\.test"):
-        RegistrySource(HttpClient(), RegistryLogin("me", "secret")).make_offer(wanted)
+        RegistrySource(HttpClient(), RegistryLogin("me", "secret")).make_offer(requested)
 
 
-def test_only_what_is_asked_for_is_staged(tmp_path: Path) -> None:
+def test_only_requested_blobs_are_staged(tmp_path: Path) -> None:
     staging = Staging(str(tmp_path / "root"), "saved-" + "0" * 20)
     staging.create()
     had, top = engine(), V1.image.layers[1].diff_id
     EngineSource(had).stage(parse_requested_images([{"name": "app:v1"}]), [top, "sha256:" + HEX], staging, nothing)
     assert (staging.verify(top), staging.is_complete(V1.image.config.digest)) == (True, False)
     EngineSource(had).stage(parse_requested_images([{"name": "app:v1"}]), ["sha256:" + HEX], staging, nothing)
-    assert had.exports == 1  # an image of which nothing is wanted is not written by the engine
+    assert had.exports == 1  # an image of which nothing is requested is not written by the engine
 
 
 # -- from a registry
 
 
-def registry(serve: Any, made: Any, asked_for: str = "v1") -> Any:
+def registry(serve: Any, made: Any, tag: str = "v1") -> Any:
     image = made.image
 
-    def script(asked: Any) -> None:
-        last = asked.path.rpartition("/")[2]
-        if last == asked_for or (image.manifest and last == image.manifest.digest):
-            asked.answer(200, made.content[image.manifest.digest], Content_Type=image.manifest.media_type)
+    def script(conversation: Any) -> None:
+        last = conversation.path.rpartition("/")[2]
+        if last == tag or (image.manifest and last == image.manifest.digest):
+            conversation.answer(200, made.content[image.manifest.digest], Content_Type=image.manifest.media_type)
         elif last in made.content:
-            asked.answer(200, made.content[last])
+            conversation.answer(200, made.content[last])
         else:
-            asked.answer(404, b'{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}')
+            conversation.answer(404, b'{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}')
 
     return serve(script)
 
@@ -195,10 +195,10 @@ def test_identity_a_registry_s_image_keeps_its_manifest_and_its_compressed_layer
     assert (image.reference, image.tag, image.platform) == (name, "app:v1", "linux/amd64")
     assert (image.manifest, image.config, image.layers) == (made.image.manifest, made.image.config, made.image.layers)
     assert offer.estimates == {}
-    assert not [asked for asked in server.asked if asked.path.endswith(image.layers[0].blob.digest)]
+    assert not [request for request in server.requests if request.path.endswith(image.layers[0].blob.digest)]
 
 
-def test_one_error_names_every_image_that_the_registry_does_not_have(serve: Any) -> None:
+def test_a_single_error_names_every_image_that_the_registry_does_not_have(serve: Any) -> None:
     server = registry(serve, make(b"base"))
     names = [f"{server.netloc}/app:{tag}" for tag in ("gone", "v1", "lost")]
     with pytest.raises(ImageError, match=r"gone.*manifest unknown.*lost.*manifest unknown"):
@@ -216,23 +216,23 @@ def test_the_bytes_of_a_request_come_straight_from_the_registry(
     blob = made.image.layers[0].blob
     assert blob.size == 20
 
-    def script(asked: Any) -> None:
-        data, wanted = made.content[blob.digest], asked.headers.get("Range")
-        if not wanted:
-            asked.answer(200, data)
+    def script(conversation: Any) -> None:
+        data, requested = made.content[blob.digest], conversation.headers.get("Range")
+        if not requested:
+            conversation.answer(200, data)
             return
-        first, last = map(int, wanted[len("bytes=") :].split("-"))
-        asked.answer(206, data[first : last + 1], Content_Range=f"bytes {first}-{last}/{len(data)}")
+        first, last = map(int, requested[len("bytes=") :].split("-"))
+        conversation.answer(206, data[first : last + 1], Content_Range=f"bytes {first}-{last}/{len(data)}")
 
     server = serve(script)
     reference = f"{server.netloc}/team/app:v1"
     transfer = TransferRequest(blob.digest, blob.media_type, number, offset, length, "http://unused", {}, reference)
     with source().open(transfer) as reader:
         assert reader.read(100) == made.content[blob.digest][expected]
-    assert server.asked[0].path == f"/v2/team/app/blobs/{blob.digest}"
+    assert server.requests[0].path == f"/v2/team/app/blobs/{blob.digest}"
 
 
-def test_a_manifest_is_asked_for_as_one(serve: Any) -> None:
+def test_a_manifest_is_requested_as_a_manifest(serve: Any) -> None:
     made = make(b"base")
     manifest = made.image.manifest
     assert manifest is not None
@@ -242,7 +242,7 @@ def test_a_manifest_is_asked_for_as_one(serve: Any) -> None:
     )
     with source().open(transfer) as reader:
         assert digest_of(reader.read(10_000)) == manifest.digest
-    assert server.asked[0].path == f"/v2/app/manifests/{manifest.digest}"
+    assert server.requests[0].path == f"/v2/app/manifests/{manifest.digest}"
 
 
 def test_the_password_is_not_shown() -> None:

@@ -52,8 +52,8 @@ def test_only_this_user_can_read_what_is_staged(staging: Staging, umask: int) ->
 @pytest.mark.parametrize("inner", [False, True], ids=["root", "folder"])
 def test_a_folder_that_others_may_write_to_is_refused(staging: Staging, bits: int, inner: bool) -> None:
     staging.create()
-    folder = staging.directory if inner else staging.root
-    folder.chmod(bits)
+    directory = staging.directory if inner else staging.root
+    directory.chmod(bits)
     with pytest.raises(ImageError, match=f"mode {bits:04o}.*Remove it, or give another staging_dir"):
         staging.create()
 
@@ -81,7 +81,7 @@ def test_a_folder_of_somebody_else_is_refused(staging: Staging, inner: bool) -> 
         staging.create()
 
 
-def test_a_file_in_the_way_is_refused_in_words(staging: Staging) -> None:
+def test_a_file_in_the_way_is_rejected_with_a_message(staging: Staging) -> None:
     staging.root.write_text("")
     with pytest.raises(ImageError, match=r"staging_dir: cannot make .*: File exists\. Give a staging_dir that user id"):
         staging.create()
@@ -130,7 +130,7 @@ def _killed_in_the_middle(staging: Staging) -> None:
         os.kill(os.getpid(), 9)
 
 
-def test_a_run_finds_what_a_killed_one_left_and_removes_it(staging: Staging) -> None:
+def test_a_run_finds_what_a_killed_run_left_and_removes_it(staging: Staging) -> None:
     killed = multiprocessing.get_context("fork").Process(target=_killed_in_the_middle, args=(staging,))
     killed.start()
     killed.join(10)
@@ -231,15 +231,15 @@ def aged(path: Path, seconds: float) -> None:
 
 def test_a_transfer_that_nobody_came_back_to_is_removed_by_the_next(staging: Staging) -> None:
     old, recent, used = (Staging(str(staging.root), f"saved-{number:020x}") for number in (1, 2, 3))
-    for one in (old, recent, used):
-        stage(one, {DIGEST: DATA})
-        (one.directory / "in_use").touch()
+    for transfer in (old, recent, used):
+        stage(transfer, {DIGEST: DATA})
+        (transfer.directory / "in_use").touch()
     with used.hold_lock():
         aged(old.directory, WEEK + 60)
         aged(recent.directory, WEEK - 60)
         aged(used.directory, WEEK + 60)
         staging.create()
-        assert [one.exists() for one in (old, recent, used)] == [False, True, True]
+        assert [transfer.exists() for transfer in (old, recent, used)] == [False, True, True]
 
 
 def test_what_a_run_that_was_killed_while_it_cleaned_has_left_is_removed(staging: Staging) -> None:
@@ -262,7 +262,7 @@ def test_coming_back_to_a_transfer_keeps_it(staging: Staging) -> None:
 @pytest.mark.parametrize(
     "name", ["data", "loaded-", "saved-" + "z" * 20, "backup-" + "0" * 20, KEY + ".old", KEY + ".removed-"]
 )
-def test_a_staging_dir_with_other_things_in_it_keeps_them(staging: Staging, name: str) -> None:
+def test_a_staging_dir_with_other_files_in_it_keeps_them(staging: Staging, name: str) -> None:
     """staging_dir is any folder of this user, such as its home."""
     other = staging.root / name
     (other / "precious").mkdir(parents=True)

@@ -36,15 +36,15 @@ def staging(tmp_path: Path) -> Staging:
 
 
 def load(engine: FakeEngine, staging: Staging, *made: Made) -> list[dict[str, Any]]:
-    outcomes: list[dict[str, Any]] = load_bundle(Bundle(tuple(one.image for one in made)), engine, staging, nothing)[
-        "loaded"
-    ]
+    outcomes: list[dict[str, Any]] = load_bundle(
+        Bundle(tuple(entry.image for entry in made)), engine, staging, nothing
+    )["loaded"]
     assert all(0 <= outcome.pop("seconds") < 60 for outcome in outcomes)
     return outcomes
 
 
 @pytest.mark.parametrize("packed", [True, False], ids=["from a registry", "from an engine"])
-def test_an_image_is_loaded_proved_and_named(staging: Staging, packed: bool) -> None:
+def test_an_image_is_loaded_verified_and_named(staging: Staging, packed: bool) -> None:
     made, engine = make(b"base", b"top", packed=packed), FakeEngine()
     stage(staging, made.content)
     assert load(engine, staging, made) == [{"tag": TAG, "done": True, "error": None, "corrupt": (), "missing": ()}]
@@ -66,7 +66,7 @@ def test_archive_formats_layers_that_the_engine_has_are_left_out(staging: Stagin
 
 
 @pytest.mark.parametrize("number", range(5))
-def test_one_byte_in_any_blob_is_found_before_the_load(staging: Staging, number: int) -> None:
+def test_a_changed_byte_in_any_blob_is_found_before_the_load(staging: Staging, number: int) -> None:
     """facts: an exit code is not evidence: every blob's sha256 is verified before the load."""
     engine = FakeEngine().has(SAME_TAG, TAG)
     damaged = V1.image.list_blobs()[number].digest
@@ -107,12 +107,12 @@ LIES: dict[str, tuple[Callable[[StoredImage], Optional[StoredImage]], str]] = {
 @pytest.mark.parametrize("lie", LIES)
 def test_an_exit_code_is_no_evidence_what_the_engine_has_is_compared(staging: Staging, lie: str) -> None:
     """facts: an exit code is not evidence: config digest and every diffID after the load, whatever the engine said."""
-    spoil, words = LIES[lie]
+    spoil, message = LIES[lie]
     engine = FakeEngine(spoil=spoil).has(SAME_TAG, TAG)
     stage(staging, V1.content)
     (outcome,) = load(engine, staging, V1)
     assert not outcome["done"]
-    assert words in outcome["error"]
+    assert message in outcome["error"]
     held = engine.find(TAG)
     assert held is not None
     assert held.engine_id == SAME_TAG.image.config.digest  # the name was not touched
@@ -120,7 +120,7 @@ def test_an_exit_code_is_no_evidence_what_the_engine_has_is_compared(staging: St
     assert list(engine.images) == [SAME_TAG.image.config.digest]
 
 
-def test_an_unproved_image_that_cannot_be_removed_is_still_told_as_unproved(staging: Staging) -> None:
+def test_an_unverified_image_that_cannot_be_removed_is_still_reported_as_unverified(staging: Staging) -> None:
     class Holding(FakeEngine):
         def remove(self, image: StoredImage) -> None:
             raise EngineError("docker refused to DELETE it: 409 conflict")
@@ -132,7 +132,7 @@ def test_an_unproved_image_that_cannot_be_removed_is_still_told_as_unproved(stag
     assert "409 conflict" in outcome["error"]
 
 
-def test_an_unproved_image_that_somebody_else_has_named_stays(staging: Staging) -> None:
+def test_an_unverified_image_that_somebody_else_has_named_stays(staging: Staging) -> None:
     engine = FakeEngine(spoil=lambda stored: replace(stored, diff_ids=(), names=("other:1",)))
     stage(staging, V1.content)
     assert not load(engine, staging, V1)[0]["done"]
@@ -142,7 +142,7 @@ def test_an_unproved_image_that_somebody_else_has_named_stays(staging: Staging) 
 def test_an_engine_that_gives_the_name_to_something_else_is_found_out(staging: Staging) -> None:
     class Wrong(FakeEngine):
         def tag(self, image: StoredImage, name: str) -> None:
-            super().tag(next(one for one in self.images.values() if one.engine_id != image.engine_id), name)
+            super().tag(next(held for held in self.images.values() if held.engine_id != image.engine_id), name)
 
     engine = Wrong()
     engine.has(SAME_TAG, "other:1")
@@ -166,7 +166,7 @@ def test_an_image_that_is_there_is_left_alone(staging: Staging) -> None:
     assert (engine.loads, staging.exists()) == ([], False)
 
 
-def test_one_image_that_fails_leaves_the_others_done(staging: Staging) -> None:
+def test_an_image_that_fails_leaves_the_others_done(staging: Staging) -> None:
     other = make(b"x", b"y", tag="registry.test/other:1")
     stage(staging, {**V1.content, **other.content})
     staging.discard(V1.image.layers[0].blob.digest)
@@ -174,7 +174,7 @@ def test_one_image_that_fails_leaves_the_others_done(staging: Staging) -> None:
     assert [(outcome["tag"], outcome["done"]) for outcome in outcomes] == [(TAG, False), (other.image.tag, True)]
 
 
-def test_one_image_whose_blob_cannot_be_read_leaves_the_others_done(staging: Staging) -> None:
+def test_an_image_whose_blob_cannot_be_read_leaves_the_others_done(staging: Staging) -> None:
     bad, good = make(b"base", b"bad", tag="registry.test/bad:v1"), make(b"other", b"good")
     for made in (bad, good):
         stage(staging, made.content)
@@ -186,20 +186,20 @@ def test_one_image_whose_blob_cannot_be_read_leaves_the_others_done(staging: Sta
     assert f"Is a directory: {unreadable}" in str(first["error"])
 
 
-def test_an_engine_s_refusal_is_told_in_its_words_for_its_image(staging: Staging) -> None:
+def test_an_engine_s_refusal_is_reported_for_its_image(staging: Staging) -> None:
     stage(staging, V1.content)
     (outcome,) = load(FakeEngine(refuse="docker could not load the image: no space left on device"), staging, V1)
     assert (outcome["done"], outcome["error"]) == (False, "docker could not load the image: no space left on device")
 
 
-def test_a_later_image_of_the_bundle_uses_what_an_earlier_one_has_brought(staging: Staging) -> None:
+def test_a_later_image_of_the_bundle_uses_the_layers_of_an_earlier_image(staging: Staging) -> None:
     engine = FakeEngine()
     stage(staging, {**V1.content, **V2.content})
     assert [outcome["done"] for outcome in load(engine, staging, V1, V2)] == [True, True]
     assert member_of(V2.image.layers[0].blob.digest) not in engine.loads[1]
 
 
-def test_a_layer_that_goes_away_between_probe_and_load_is_asked_for(staging: Staging) -> None:
+def test_a_layer_that_goes_away_between_probe_and_load_is_reported_missing(staging: Staging) -> None:
     """What the controller had fetched was right for what the target had then."""
     stage(staging, {digest: data for digest, data in V2.content.items() if digest not in V1.content})
     (outcome,) = load(FakeEngine(), staging, V2)
@@ -207,7 +207,7 @@ def test_a_layer_that_goes_away_between_probe_and_load_is_asked_for(staging: Sta
 
 
 @pytest.mark.parametrize(
-    ("stored", "words"),
+    ("stored", "message"),
     [
         (V1.stored(), None),
         (replace(V1.stored(), engine_id=ANOTHER), None),
@@ -217,7 +217,7 @@ def test_a_layer_that_goes_away_between_probe_and_load_is_asked_for(staging: Sta
     ],
     ids=["the image", "another id", "another config", "no layers", "nothing"],
 )
-def test_identity_the_engine_s_id_proves_nothing(stored: Optional[StoredImage], words: Optional[str]) -> None:
+def test_identity_the_engine_s_id_proves_nothing(stored: Optional[StoredImage], message: Optional[str]) -> None:
     """facts: identity: .Id is the config digest on overlay2 and the manifest digest on the containerd store."""
     found = get_mismatch_reason(V1.image, stored)
-    assert (found is None) if words is None else (found is not None and words in found)
+    assert (found is None) if message is None else (found is not None and message in found)

@@ -132,7 +132,7 @@ def test_a_blob_arrives_and_is_published(serve: Any, staging: Staging, client: H
     assert staging.verify(DIGEST)
     assert not staging.get_partial_path(DIGEST).exists()
     assert staging.get_path(DIGEST).stat().st_mode & 0o777 == 0o600
-    assert "range" not in server.asked[0].headers
+    assert "range" not in server.requests[0].headers
 
 
 def test_an_empty_blob_needs_no_request(serve: Any, staging: Staging, client: HttpClient) -> None:
@@ -140,7 +140,7 @@ def test_an_empty_blob_needs_no_request(serve: Any, staging: Staging, client: Ht
     (outcome,) = fetched([transfer(server, b"")], staging, client)
     assert outcome.done
     assert staging.verify(digest_of(b""))
-    assert not server.asked
+    assert not server.requests
 
 
 def test_what_is_complete_is_not_fetched_again(serve: Any, staging: Staging, client: HttpClient) -> None:
@@ -148,7 +148,7 @@ def test_what_is_complete_is_not_fetched_again(serve: Any, staging: Staging, cli
     server = serve(Store(blob=DATA).script)
     (outcome,) = fetched([transfer(server)], staging, client)
     assert (outcome.done, outcome.size, outcome.received) == (True, len(DATA), 0)
-    assert not server.asked
+    assert not server.requests
 
 
 @pytest.mark.parametrize("there", [1, CHUNK, len(DATA) - 1])
@@ -156,7 +156,7 @@ def test_a_partial_file_is_gone_on_with_by_range(serve: Any, staging: Staging, c
     staging.get_partial_path(DIGEST).write_bytes(DATA[:there])
     server = serve(Store(blob=DATA).script)
     (outcome,) = fetched([transfer(server)], staging, client)
-    assert server.asked[0].headers["range"] == f"bytes={there}-"
+    assert server.requests[0].headers["range"] == f"bytes={there}-"
     assert (outcome.done, outcome.received) == (True, len(DATA) - there)
     assert staging.verify(DIGEST)
 
@@ -191,7 +191,7 @@ def test_an_answer_that_breaks_off_is_gone_on_with(serve: Any, staging: Staging,
     server = serve(Store(fault, blob=DATA).script)
     (outcome,) = fetched([transfer(server)], staging, client)
     assert (outcome.done, outcome.received) == (True, len(DATA))
-    assert server.asked[1].headers["range"] == "bytes=1000-"
+    assert server.requests[1].headers["range"] == "bytes=1000-"
     assert staging.verify(DIGEST)
 
 
@@ -208,8 +208,8 @@ def test_answers_that_always_break_off_end_as_an_error_that_keeps_what_came(
     (outcome,) = fetched([transfer(server)], staging, client)
     assert not outcome.done
     assert "ended after 10 of" in str(outcome.error)
-    assert 2 <= len(server.asked) <= 10
-    assert staging.get_size(DIGEST) == 10 * len(server.asked)
+    assert 2 <= len(server.requests) <= 10
+    assert staging.get_size(DIGEST) == 10 * len(server.requests)
 
 
 def test_a_store_that_is_out_of_reach_is_not_asked_over_and_over(serve: Any, staging: Staging) -> None:
@@ -333,7 +333,7 @@ def test_an_object_of_another_size_than_was_seen_is_told_with_the_way_out(
         staging.get_partial_path(DIGEST).write_bytes(DATA[:there])
     server = serve(Store(blob=stored).script)
     (outcome,) = fetched([transfer(server)], staging, client)
-    assert (outcome.done, len(server.asked)) == (False, 1)
+    assert (outcome.done, len(server.requests)) == (False, 1)
     assert outcome.error == (
         f"{DIGEST} has {len(stored)} bytes in the bucket instead of {len(DATA)}: state=saved replaces it."
     )
@@ -350,7 +350,7 @@ def test_an_object_that_ends_before_what_has_come_of_it_is_told_with_the_way_out
 
     server = serve(behind_the_end)
     (outcome,) = fetched([transfer(server)], staging, client)
-    assert (outcome.done, len(server.asked)) == (False, 1)
+    assert (outcome.done, len(server.requests)) == (False, 1)
     assert outcome.error == (
         f"{DIGEST} has at most {len(DATA) - 1} bytes in the bucket instead of {len(DATA)}: state=saved replaces it."
     )
@@ -366,7 +366,7 @@ def test_two_fetchers_of_one_blob_do_not_write_into_one_file(serve: Any, staging
         go_on.set()
         assert one.result(20)[0].done
     assert (other.done, other.received, other.error) == (False, 0, None)
-    assert len(server.asked) == 1
+    assert len(server.requests) == 1
     assert fetched([transfer(server)], staging, client)[0].done
     assert staging.verify(DIGEST)
 
@@ -380,7 +380,7 @@ def test_a_fetcher_that_waits_for_the_file_finds_it_published(serve: Any, stagin
         assert not fetched([transfer(server)], staging, client)[0].done
         staging.publish(DIGEST)
     assert fetched([transfer(server)], staging, client)[0].done
-    assert not server.asked
+    assert not server.requests
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full here")
@@ -461,7 +461,7 @@ def test_blobs_and_parts_reach_their_urls_with_their_headers(serve: Any, staging
         (DIGEST, 1, True, '"put"'),
         (DIGEST, 2, True, '"put"'),
     ]
-    (headers,) = [asked.headers for asked in server.asked if asked.path.startswith("/small")]
+    (headers,) = [asked.headers for asked in server.requests if asked.path.startswith("/small")]
     assert (headers["if-none-match"], headers["x-amz-meta-sha256"]) == ("*", "abc")
     assert headers["content-length"] == str(len(SMALL))
 
@@ -544,7 +544,7 @@ def test_a_small_blob_with_another_digest_is_not_sent_at_all(serve: Any, client:
 def test_when_the_time_is_over_nothing_more_is_begun(serve: Any, client: HttpClient) -> None:
     server = serve(Store().script)
     (outcome,) = send([transfer(server)], Gives(DATA), client, -1)
-    assert (outcome.done, outcome.error, server.asked) == (False, None, [])
+    assert (outcome.done, outcome.error, server.requests) == (False, None, [])
 
 
 def test_a_source_that_fails_is_told_for_its_blob_only(serve: Any, staging: Staging, client: HttpClient) -> None:
