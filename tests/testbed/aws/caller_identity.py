@@ -25,7 +25,7 @@ from .rules import rule
 OWN_USER = f"arn:aws:iam::{paths.ACCOUNT}:user/testbed"  # whom the bed's own keys belong to
 OWN_USER_ID = "AIDATESTBED0000000000"
 VALID = timedelta(minutes=15)  # of a presigned request to STS, whatever X-Amz-Expires says
-AHEAD = timedelta(minutes=5)  # of a caller's clock
+CLOCK_SKEW = timedelta(minutes=5)  # of a caller's clock
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,8 @@ def the_account_has_a_user(
 ) -> tuple[str, str, str]:
     if access_key_id == own_key()[0]:
         return OWN_USER_ID, OWN_USER, backend.account_id
-    told: tuple[str, str, str] = plain(backend, access_key_id, region)
-    return told
+    identity: tuple[str, str, str] = plain(backend, access_key_id, region)
+    return identity
 
 
 @rule(
@@ -99,13 +99,13 @@ def presigned_requests_are_checked(plain: Callable[..., Any], response: TokenRes
     if response.headers.get("Accept") != "application/json":
         found = {"UserId": user_id, "Account": account, "Arn": arn}
         return 200, {"Content-Type": "text/xml"}, xml(found)
-    told = {
+    document = {
         "GetCallerIdentityResponse": {
             "GetCallerIdentityResult": {"Account": account, "Arn": arn, "UserId": user_id},
             "ResponseMetadata": {"RequestId": "testbed"},
         }
     }
-    return 200, {"Content-Type": "application/json"}, json.dumps(told)
+    return 200, {"Content-Type": "application/json"}, json.dumps(document)
 
 
 def xml(found: dict[str, str]) -> str:
@@ -134,7 +134,7 @@ def check_signature(response: TokenResponse, query: dict[str, str]) -> str:
         raise RefusedError("ExpiredToken", "The security token included in the request is expired")
     if now > signed_at + VALID:
         raise RefusedError("SignatureDoesNotMatch", f"Signature expired: {query['X-Amz-Date']} is now too early")
-    if signed_at > now + AHEAD:
+    if signed_at > now + CLOCK_SKEW:
         raise RefusedError("SignatureDoesNotMatch", f"Signature not yet current: {query['X-Amz-Date']} is still later")
     headers = query["X-Amz-SignedHeaders"].split(";")
     canonical = "\n".join(
@@ -171,8 +171,8 @@ def presigned(app: Any) -> Any:
         query = dict(parse_qsl(environ.get("QUERY_STRING", "")))
         if "X-Amz-Credential" in query and "HTTP_AUTHORIZATION" not in environ:
             signed = {"Credential": query["X-Amz-Credential"], "SignedHeaders": query.get("X-Amz-SignedHeaders", "")}
-            words = ", ".join(f"{name}={value}" for name, value in signed.items())
-            environ["HTTP_AUTHORIZATION"] = f"AWS4-HMAC-SHA256 {words}"
+            fields = ", ".join(f"{name}={value}" for name, value in signed.items())
+            environ["HTTP_AUTHORIZATION"] = f"AWS4-HMAC-SHA256 {fields}"
         answer: Iterable[bytes] = app(environ, start_response)
         return answer
 

@@ -47,25 +47,25 @@ def controlled(app: Any) -> Any:
             return answer
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         try:
-            told, status = COMMANDS[path[len(PREFIX) :]](**json.loads(body or b"{}")), "200 OK"
+            result, status = COMMANDS[path[len(PREFIX) :]](**json.loads(body or b"{}")), "200 OK"
         except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-            told, status = f"{type(error).__name__}: {error}", "400 Bad Request"
+            result, status = f"{type(error).__name__}: {error}", "400 Bad Request"
         start_response(status, [("Content-Type", "application/json")])
-        return [json.dumps(told).encode()]
+        return [json.dumps(result).encode()]
 
     return serve
 
 
-def ask(endpoint: str, command: str, /, **arguments: Any) -> Any:
+def send_command(endpoint: str, command: str, /, **arguments: Any) -> Any:
     """Gives a command to the AWS behind an endpoint."""
     address = urlsplit(endpoint)
     connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=600)  # weeks can go by
     try:
         connection.request("POST", PREFIX + command, json.dumps(arguments), {"Content-Type": "application/json"})
         answer = connection.getresponse()
-        told = json.loads(answer.read())
+        result = json.loads(answer.read())
     finally:
         connection.close()
     if answer.status != 200:
-        raise ValueError(f"{command}: {told}")
-    return told
+        raise ValueError(f"{command}: {result}")
+    return result

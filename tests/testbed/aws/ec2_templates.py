@@ -111,15 +111,17 @@ def versions_are_limited(plain: Callable[..., Any], response: EC2Response) -> An
     fact="DescribeLaunchTemplateVersions takes a range of numbers and pages: 200 at once, with a NextToken (EC2 API)",
 )
 def versions_come_in_pages(plain: Callable[..., Any], response: EC2Response) -> Any:
-    asked = dict(response.params)
+    params = dict(response.params)
     low, high = (response._get_int_param(name) for name in ("MinVersion", "MaxVersion"))
     for name in ("MinVersion", "MaxVersion", "NextToken"):
         response.params.pop(name, None)
     response.params["MaxResults"] = SETTINGS.versions
     found = plain(response).result["LaunchTemplateVersions"]
-    response.params.update(asked)
-    wanted = [one for one in found if (low or 1) <= one["VersionNumber"] <= (high or one["VersionNumber"])]
-    return page("LaunchTemplateVersions", wanted, asked)
+    response.params.update(params)
+    selected = [
+        version for version in found if (low or 1) <= version["VersionNumber"] <= (high or version["VersionNumber"])
+    ]
+    return page("LaunchTemplateVersions", selected, params)
 
 
 @rule(
@@ -128,17 +130,17 @@ def versions_come_in_pages(plain: Callable[..., Any], response: EC2Response) -> 
     fact="DescribeLaunchTemplates pages: 200 at once, with a NextToken (EC2 API)",
 )
 def templates_come_in_pages(plain: Callable[..., Any], response: EC2Response) -> Any:
-    asked = dict(response.params)
+    params = dict(response.params)
     response.params.pop("NextToken", None)
     response.params["MaxResults"] = 1 << 30
     found = plain(response).result["LaunchTemplates"]
-    response.params.update(asked)
-    return page("LaunchTemplates", found, asked)
+    response.params.update(params)
+    return page("LaunchTemplates", found, params)
 
 
-def page(key: str, entries: list[Any], asked: dict[str, Any]) -> ActionResult:
-    begin = int(str(asked.get("NextToken") or "page-0").removeprefix("page-"))
-    end = begin + int(asked.get("MaxResults") or PAGE)
+def page(key: str, entries: list[Any], params: dict[str, Any]) -> ActionResult:
+    begin = int(str(params.get("NextToken") or "page-0").removeprefix("page-"))
+    end = begin + int(params.get("MaxResults") or PAGE)
     more = {"NextToken": f"page-{end}"} if end < len(entries) else {}
     return ActionResult({key: entries[begin:end], **more})
 
@@ -159,8 +161,8 @@ def numbers_are_not_given_twice(plain: Callable[..., Any], template: LaunchTempl
     LaunchTemplate, "get_version", fact="A version is found by its number, and a deleted one is not (EC2 API reference)"
 )
 def versions_are_found_by_number(plain: Callable[..., Any], template: LaunchTemplate, num: Any) -> Any:
-    wanted = {"$latest": template.versions[-1].number, "$default": template.default_version_number}
-    number = wanted.get(str(num).lower(), num)
+    aliases = {"$latest": template.versions[-1].number, "$default": template.default_version_number}
+    number = aliases.get(str(num).lower(), num)
     for version in template.versions:
         if str(version.number) == str(number):
             return version
@@ -184,15 +186,15 @@ def the_default_is_found_by_number(plain: Callable[..., Any], template: LaunchTe
     new=True,
 )
 def versions_are_deleted(plain: Callable[..., Any], response: EC2Response) -> Any:
-    wanted = [str(one) for one in response._get_param("Versions") or []]
-    if not wanted:
+    numbers = [str(number) for number in response._get_param("Versions") or []]
+    if not numbers:
         raise MissingParameter("The request must contain the parameter LaunchTemplateVersion")
-    if len(wanted) > DELETED_AT_ONCE:
+    if len(numbers) > DELETED_AT_ONCE:
         raise InvalidParameterValue(f"At most {DELETED_AT_ONCE} launch template versions can be deleted at once.")
     template = named(response)
-    known = {str(one.number): one for one in template.versions}
+    known = {str(version.number): version for version in template.versions}
     done, failed = [], []
-    for number in wanted:
+    for number in numbers:
         base = {"LaunchTemplateId": template.id, "LaunchTemplateName": template.name}
         entry: dict[str, Any] = {**base, "VersionNumber": int(number) if number.isdigit() else 0}
         if number not in known:

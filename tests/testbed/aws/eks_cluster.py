@@ -125,18 +125,18 @@ def network(backend: EKSBackend, cluster: Cluster) -> dict[str, Any]:
     }
     ec2 = ec2_backends[backend.account_id][backend.region_name]
     known = {subnet.id: subnet for subnet in ec2.describe_subnets()}
-    asked = [known[one] for one in shown.get("subnetIds", []) if one in known]
-    if not asked:
+    subnets = [known[subnet_id] for subnet_id in shown.get("subnetIds", []) if subnet_id in known]
+    if not subnets:
         return shown
     group = ec2.create_security_group(
         f"eks-cluster-sg-{cluster.name}-{secrets.randbelow(10**9)}",
         "EKS created security group applied to ENI that is attached to EKS Control Plane master nodes, as well as any "
         "managed workloads.",
-        asked[0].vpc_id,
+        subnets[0].vpc_id,
         {"aws:eks:cluster-name": cluster.name, f"kubernetes.io/cluster/{cluster.name}": "owned"},
     )
     ec2.authorize_security_group_ingress(group.id, "-1", "-1", "-1", [], source_groups=[{"GroupId": group.id}])
-    return {**shown, "vpcId": asked[0].vpc_id, "clusterSecurityGroupId": group.id}
+    return {**shown, "vpcId": subnets[0].vpc_id, "clusterSecurityGroupId": group.id}
 
 
 def forget_network(backend: EKSBackend, cluster: Cluster) -> None:
@@ -172,7 +172,7 @@ def clusters_take_time_to_come(plain: Callable[..., Any], response: EKSResponse)
 
 def any_live() -> bool:
     regions = [backend for account in eks_backends.values() for backend in account.values()]
-    return any(getattr(cluster, "testbed_live", False) for one in regions for cluster in one.clusters.values())
+    return any(getattr(cluster, "testbed_live", False) for backend in regions for cluster in backend.clusters.values())
 
 
 def creating(cluster: Cluster) -> Cluster:
@@ -203,7 +203,7 @@ def _come(backend: EKSBackend, cluster: Cluster, found: control_plane.Live) -> N
             if backend.clusters.get(cluster.name) is not cluster:
                 return  # the account was emptied meanwhile
             control_plane.start(found, eks_access.files(cluster, found))
-            eks_access.tell(cluster)
+            eks_access.sync_access(cluster)
     except (BedError, OSError, control_plane.ApiError) as error:
         print(f"testbed: cluster {found.name} does not come up: {error}", file=sys.stderr, flush=True)
         cluster.health = {"issues": [{"code": "InternalFailure", "message": str(error), "resourceIds": [found.name]}]}
@@ -285,15 +285,15 @@ def no_cluster_outlives_its_account(plain: Callable[..., Any], backend: EKSBacke
 def versions_are_described(plain: Callable[..., Any], response: EKSResponse) -> ActionResult:
     now = CLOCK.now()
     named = response.querystring.get("clusterVersions") or []
-    wanted = response._get_param("versionStatus") or response._get_param("status")
+    requested_status = response._get_param("versionStatus") or response._get_param("status")
     everything = named or str(response._get_param("includeAll")).lower() == "true"
     default_only = str(response._get_param("defaultOnly")).lower() == "true"
     shown = []
     for name, version in sorted(VERSIONS.items(), reverse=True):
         status = version.status(now)
-        if wanted and wanted.lower().replace("_", "-") != status:
+        if requested_status and requested_status.lower().replace("_", "-") != status:
             continue
-        if (status == "unsupported" and not (everything or wanted)) or (named and name not in named):
+        if (status == "unsupported" and not (everything or requested_status)) or (named and name not in named):
             continue
         if default_only and name != BUILT:
             continue
@@ -320,7 +320,7 @@ def versions_are_described(plain: Callable[..., Any], response: EKSResponse) -> 
     fact="The authentication mode goes from CONFIG_MAP by API_AND_CONFIG_MAP to API, and never back (EKS user guide on "
     "access entries); moto forgets it, and answers with a cluster",
 )
-def modes_go_one_way(plain: Callable[..., Any], response: EKSResponse) -> ActionResult:
+def modes_never_go_back(plain: Callable[..., Any], response: EKSResponse) -> ActionResult:
     access = response._get_param("accessConfig")
     if not access:
         result: ActionResult = plain(response)
@@ -335,7 +335,7 @@ def modes_go_one_way(plain: Callable[..., Any], response: EKSResponse) -> Action
     cluster.access_config = {**cluster.access_config, "authenticationMode": new}
     for entry in cluster.testbed_access.values():
         entry.hidden = False
-    eks_access.tell(cluster)
+    eks_access.sync_access(cluster)
     update = begin_update(backend, cluster.name, None, "AccessConfigUpdate", {"AuthenticationMode": new})
     update.succeed()
     return ActionResult({"update": update.answer})

@@ -28,7 +28,7 @@ from ..nodes.model import BootError
 from . import eks, eks_access
 from .clock import CLOCK
 from .control import command
-from .eks import FACTS, Asked, Template, minor, template_of
+from .eks import FACTS, NodegroupRequest, Template, minor, template_of
 from .rules import rule
 
 for path in ("/updates$", "/updates/(?P<updateId>[^/]+)$", "/node-groups/(?P<nodegroupName>[^/]+)/update-version$"):
@@ -68,9 +68,9 @@ def set_settings(**changes: Any) -> None:
 @command("eks/edit")
 def edit(region: str, cluster: str, group: str | None = None, **attributes: Any) -> None:
     """Sets attributes of moto's own object, for what no call brings about: a group that lags, a cluster's version."""
-    thing: Any = eks_backends[DEFAULT_ACCOUNT_ID][region].clusters[cluster]
+    resource: Any = eks_backends[DEFAULT_ACCOUNT_ID][region].clusters[cluster]
     for key, value in attributes.items():
-        setattr(thing.nodegroups[group] if group else thing, key, value)
+        setattr(resource.nodegroups[group] if group else resource, key, value)
 
 
 def is_live(cluster: Cluster) -> bool:
@@ -147,11 +147,11 @@ def begin_update(
 )
 def updates_are_described(plain: Callable[..., Any], response: EKSResponse) -> ActionResult:
     live(response.eks_backend)
-    name, wanted = response._get_param("name"), response._get_param("updateId")
+    name, update_id = response._get_param("name"), response._get_param("updateId")
     response.eks_backend.describe_cluster(name)
-    update = updates(response.eks_backend).get(wanted)
+    update = updates(response.eks_backend).get(update_id)
     if update is None or (update.cluster, update.group) != (name, response._get_param("nodegroupName")):
-        raise ResourceNotFoundException(clusterName=name, message=f"No update found for ID: {wanted}")
+        raise ResourceNotFoundException(clusterName=name, message=f"No update found for ID: {update_id}")
     return ActionResult({"update": update.answer})
 
 
@@ -314,10 +314,10 @@ def updatable(backend: EKSBackend, cluster: str, name: str) -> Nodegroup:
 
 
 def begin_group_update(
-    backend: EKSBackend, group: Nodegroup, update: Update, seconds: float, **wanted: Any
+    backend: EKSBackend, group: Nodegroup, update: Update, seconds: float, **goal: Any
 ) -> dict[str, Any]:
     group.testbed_update = update
-    group.testbed_wanted = wanted
+    group.testbed_goal = goal
     begin(backend.clusters[group.cluster_name], group, "UPDATING", seconds)
     return update.answer
 
@@ -388,8 +388,8 @@ def versions_are_updated(plain: Callable[..., Any], response: EKSResponse) -> Ac
     backend = response.eks_backend
     group = updatable(backend, response._get_param("name"), response._get_param("nodegroupName"))
     cluster = backend.clusters[group.cluster_name]
-    wanted = response._get_param("launchTemplate")
-    template = template_for_update(backend, cluster, group, wanted)
+    reference = response._get_param("launchTemplate")
+    template = template_for_update(backend, cluster, group, reference)
     version, release = target(
         cluster, group, template, response._get_param("version"), response._get_param("releaseVersion")
     )
@@ -412,17 +412,17 @@ def versions_are_updated(plain: Callable[..., Any], response: EKSResponse) -> Ac
 
 
 def template_for_update(
-    backend: EKSBackend, cluster: Cluster, group: Nodegroup, wanted: dict[str, Any] | None
+    backend: EKSBackend, cluster: Cluster, group: Nodegroup, reference: dict[str, Any] | None
 ) -> Template | None:
-    eks.check_named_once(wanted)
+    eks.check_named_once(reference)
     own = group.launch_template
-    if wanted and not own:
+    if reference and not own:
         raise InvalidParameterException(
             message="You cannot specify a launch template for a nodegroup that was created without one"
         )
     if not own:
         return None
-    template = template_of(ec2_backends[backend.account_id][backend.region_name], wanted or own)
+    template = template_of(ec2_backends[backend.account_id][backend.region_name], reference or own)
     if template.id != own["id"]:
         raise InvalidParameterException(
             message="You cannot specify a different launch template than the one that the nodegroup was created with"
@@ -431,9 +431,9 @@ def template_for_update(
         "nodegroup_name": group.nodegroup_name,
         "launch_template": {"id": template.id, "version": template.version},
     }
-    asked = Asked(backend, cluster, {**params, "instance_types": group.testbed_instance_types})
-    for check in (*eks.TEMPLATE_CHECKS, eks.instance_types_stand_in_one_place):
-        check(asked)
+    request = NodegroupRequest(backend, cluster, {**params, "instance_types": group.testbed_instance_types})
+    for check in (*eks.TEMPLATE_CHECKS, eks.instance_types_stand_in_the_template_or_the_request):
+        check(request)
     if bool(template.image) != (group.ami_type == "CUSTOM"):
         raise InvalidParameterException(
             message="You cannot change between a custom AMI and an EKS optimized AMI in an existing nodegroup"

@@ -19,7 +19,7 @@ from moto.sts.models import sts_backends
 from ..nodes.model import family_of
 from . import eks, eks_access, eks_life
 from .control import command
-from .eks import Asked, Template, template_of
+from .eks import NodegroupRequest, Template, template_of
 from .eks_life import SETTINGS, nodes_of
 from .rules import rule
 
@@ -53,8 +53,8 @@ def real_nodes_are_few(plain: Callable[..., Any], backend: EKSBackend, **params:
     cluster = backend.clusters.get(params["cluster_name"])
     real = cluster is not None and eks_life.is_live(cluster) and "WINDOWS" not in str(params.get("ami_type"))
     if real:
-        asked = Asked(backend, cluster, params)
-        if message := crowd(asked.scaling_config or {}, 0):
+        request = NodegroupRequest(backend, cluster, params)
+        if message := crowd(request.scaling_config or {}, 0):
             raise eks.ResourceLimitExceededError(message=message)
     group: Nodegroup = plain(backend, **params)
     if real:
@@ -78,12 +78,12 @@ def real_nodes_stay_few(plain: Callable[..., Any], backend: EKSBackend, **params
 def crowd(scaling: dict[str, int], before: int) -> str | None:
     """Why a group cannot have that many nodes."""
     others = sum(group.scaling_config["desiredSize"] for _backend, _cluster, group in real_groups()) - before
-    wanted = scaling.get("desiredSize", 2)
-    if others + wanted <= SETTINGS.max_nodes:
+    desired = scaling.get("desiredSize", 2)
+    if others + desired <= SETTINGS.max_nodes:
         return None
     return (
         f"The test bed runs at most {SETTINGS.max_nodes} nodes at a time; other groups want {others} of them, and "
-        f"this one {wanted}. The command eks/settings raises max_nodes."
+        f"this one {desired}. The command eks/settings raises max_nodes."
     )
 
 
@@ -94,7 +94,7 @@ def crowd(scaling: dict[str, int], before: int) -> str | None:
 def work() -> dict[str, Any]:
     groups = []
     for backend, cluster, group in real_groups():
-        goal = group.testbed_wanted if getattr(group, "testbed_update", None) else {}
+        goal = group.testbed_goal if getattr(group, "testbed_update", None) else {}
         spec = generation(group, goal)
         unavailable, minimal = pace(group)
         groups.append(
@@ -161,7 +161,7 @@ def labels(group: Nodegroup, template: Template | None, goal: dict[str, Any]) ->
 
 
 def taints(group: Nodegroup) -> list[str]:
-    return [f"{one['key']}={one.get('value', '')}:{EFFECTS[one['effect']]}" for one in group.taints or []]
+    return [f"{taint['key']}={taint.get('value', '')}:{EFFECTS[taint['effect']]}" for taint in group.taints or []]
 
 
 # What becomes of it
@@ -171,7 +171,7 @@ def taints(group: Nodegroup) -> list[str]:
 def launch(region: str, cluster: str, group: str) -> dict[str, Any]:
     """An instance of the group, as EC2 has it, and what it is booted from."""
     backend, owner, nodegroup = found(region, cluster, group)
-    goal = nodegroup.testbed_wanted if nodegroup.testbed_update else {}
+    goal = nodegroup.testbed_goal if nodegroup.testbed_update else {}
     template = spec_template(backend, nodegroup, goal)
     data = template.data if template else {}
     ec2 = ec2_backends[backend.account_id][region]

@@ -43,7 +43,7 @@ def associations_are_created(plain: Callable[..., Any], response: EKSResponse) -
     names = {key: response._get_param(key) for key in ("namespace", "serviceAccount", "roleArn")}
     names["clusterName"] = unquote(response._get_param("name"))
     whose = ("namespace", "serviceAccount")
-    if any(all(one[key] == names[key] for key in whose) for one in there.values()):
+    if any(all(association[key] == names[key] for key in whose) for association in there.values()):
         raise ResourceInUseException(message=f"Association already exists: {', '.join(there)}")
     key = f"a-{uuid.uuid4().hex[:17]}"
     home = f"arn:aws:eks:{response.region}:{response.current_account}:podidentityassociation"
@@ -54,11 +54,11 @@ def associations_are_created(plain: Callable[..., Any], response: EKSResponse) -
 
 @rule(EKSResponse, "list_pod_identity_associations", new=True, fact=FACT)
 def associations_are_listed(plain: Callable[..., Any], response: EKSResponse) -> ActionResult:
-    wanted = {key: response._get_param(key) for key in ("namespace", "serviceAccount")}
+    filters = {key: response._get_param(key) for key in ("namespace", "serviceAccount")}
     found = [
-        {key: value for key, value in one.items() if key not in ("roleArn", "createdAt", "modifiedAt")}
-        for one in associations(response).values()
-        if all(value in (None, one[key]) for key, value in wanted.items())
+        {key: value for key, value in association.items() if key not in ("roleArn", "createdAt", "modifiedAt")}
+        for association in associations(response).values()
+        if all(value in (None, association[key]) for key, value in filters.items())
     ]
     start, size = int(response._get_param("nextToken") or 0), int(response._get_param("maxResults") or PAGE)
     more = {"nextToken": str(start + size)} if len(found) > start + size else {}

@@ -125,40 +125,40 @@ def stamp(when: datetime) -> str:
 
 
 def deliver(backend: EventsBackend, event: dict[str, Any]) -> None:
-    for one in list(backend.event_buses["default"].rules.values()):
-        one.send_to_targets(event)
+    for event_rule in list(backend.event_buses["default"].rules.values()):
+        event_rule.send_to_targets(event)
 
 
 # Schedules
 
 
 def _rules(backend: EventsBackend) -> Iterator[Rule]:
-    for one in list(backend.event_buses["default"].rules.values()):
-        if one.scheduled_expression and one.state == "ENABLED":
-            yield one
+    for event_rule in list(backend.event_buses["default"].rules.values()):
+        if event_rule.scheduled_expression and event_rule.state == "ENABLED":
+            yield event_rule
 
 
-def _fires(one: Any) -> datetime | None:
-    if not hasattr(one, "testbed_fires"):
-        one.testbed_fires = schedule.parse(one.scheduled_expression).after(CLOCK.now())
-    fires: datetime | None = one.testbed_fires
+def _fires(event_rule: Any) -> datetime | None:
+    if not hasattr(event_rule, "testbed_fires"):
+        event_rule.testbed_fires = schedule.parse(event_rule.scheduled_expression).after(CLOCK.now())
+    fires: datetime | None = event_rule.testbed_fires
     return fires
 
 
 def _due() -> datetime | None:
     moments = []
     for backend in list(events_backends[DEFAULT_ACCOUNT_ID].values()):
-        moments += [fires for one in _rules(backend) if (fires := _fires(one))]
+        moments += [fires for event_rule in _rules(backend) if (fires := _fires(event_rule))]
         moments += [arrival[0] for arrival in _arrivals(backend)[:1]]
     return min(moments, default=None)
 
 
 def _settle() -> None:
     for backend in list(events_backends[DEFAULT_ACCOUNT_ID].values()):
-        for one in _rules(backend):
-            while (fires := _fires(one)) and fires <= CLOCK.now():
-                one.testbed_fires = schedule.parse(one.scheduled_expression).after(fires)
-                _send(one, envelope(backend, "aws.events", "Scheduled Event", [one.arn], {}, fires))
+        for event_rule in _rules(backend):
+            while (fires := _fires(event_rule)) and fires <= CLOCK.now():
+                event_rule.testbed_fires = schedule.parse(event_rule.scheduled_expression).after(fires)
+                _send(event_rule, envelope(backend, "aws.events", "Scheduled Event", [event_rule.arn], {}, fires))
         arrivals = _arrivals(backend)
         while arrivals and arrivals[0][0] <= CLOCK.now():
             heapq.heappop(arrivals)[2]()
@@ -192,13 +192,13 @@ def schedules_are_valid(plain: Callable[..., Any], backend: EventsBackend, name:
     fact="A rule that is enabled sends matching events whole, or a target's constant Input, to queues and functions "
     "(EventBridge guide); moto sends those of disabled rules as well, without their account, and to no function",
 )
-def targets_get_the_whole_event(plain: Callable[..., Any], one: Any, event: dict[str, Any], *args: Any) -> None:
-    if one.state != "ENABLED" or not one.event_pattern.get_pattern():
+def targets_get_the_whole_event(plain: Callable[..., Any], event_rule: Any, event: dict[str, Any], *args: Any) -> None:
+    if event_rule.state != "ENABLED" or not event_rule.event_pattern.get_pattern():
         return
-    if one.event_pattern.matches_event(event):
-        _send(one, {key: value for key, value in event.items() if key != "ingestion-time"})
-    others = copy.copy(one)
-    others.targets = [target for target in one.targets if not _ours(target)]
+    if event_rule.event_pattern.matches_event(event):
+        _send(event_rule, {key: value for key, value in event.items() if key != "ingestion-time"})
+    others = copy.copy(event_rule)
+    others.targets = [target for target in event_rule.targets if not _ours(target)]
     plain(others, event, *args)
 
 
@@ -206,38 +206,38 @@ def _ours(target: dict[str, Any]) -> bool:
     return ":sqs:" in target["Arn"] or ":lambda:" in target["Arn"]
 
 
-def _send(one: Any, event: dict[str, Any]) -> None:
+def _send(event_rule: Any, event: dict[str, Any]) -> None:
     if isinstance(event["time"], (int, float)):  # of PutEvents, as moto keeps it
         event["time"] = stamp(datetime.fromtimestamp(event["time"], timezone.utc))
-    backend = events_backends[one.account_id][one.region_name]
-    for target in filter(_ours, one.targets):
+    backend = events_backends[event_rule.account_id][event_rule.region_name]
+    for target in filter(_ours, event_rule.targets):
         text = target.get("Input") or json.dumps(event)
         if ":sqs:" in target["Arn"]:
-            _to_queue(one, target, text)
+            _to_queue(event_rule, target, text)
         else:
-            _to_function(backend, one, target, text)
+            _to_function(backend, event_rule, target, text)
 
 
-def _to_queue(one: Any, target: dict[str, Any], text: str) -> None:
-    queues = sqs_backends[one.account_id][one.region_name]
+def _to_queue(event_rule: Any, target: dict[str, Any], text: str) -> None:
+    queues = sqs_backends[event_rule.account_id][event_rule.region_name]
     queue = queues.queues.get(target["Arn"].rpartition(":")[2])
     # "EventBridge must be allowed to send to the queue by the queue's own policy" (EventBridge guide); without it the
     # event is gone, as it is without the queue.
-    if queue and allows(json.loads(queue.policy or "{}"), "sqs:SendMessage", one.arn):
+    if queue and allows(json.loads(queue.policy or "{}"), "sqs:SendMessage", event_rule.arn):
         group = target.get("SqsParameters", {}).get("MessageGroupId")
         queues.send_message(queue_name=queue.name, message_body=text, group_id=group)
 
 
-def _to_function(backend: EventsBackend, one: Any, target: dict[str, Any], text: str, attempt: int = 0) -> None:
-    functions = get_backend(one.account_id, one.region_name)
+def _to_function(backend: EventsBackend, event_rule: Any, target: dict[str, Any], text: str, attempt: int = 0) -> None:
+    functions = get_backend(event_rule.account_id, event_rule.region_name)
     function = functions._lambdas.get_arn(target["Arn"])
-    if not function or not allows({"Statement": function.policy.statements}, "lambda:InvokeFunction", one.arn):
+    if not function or not allows({"Statement": function.policy.statements}, "lambda:InvokeFunction", event_rule.arn):
         return
     headers: dict[str, Any] = {}
     functions.invoke(target["Arn"], None, text, {"x-amz-invocation-type": "Event"}, headers)
     if "x-amz-function-error" in headers and attempt < len(RETRIES):
         when = CLOCK.now() + timedelta(seconds=RETRIES[attempt])
-        later(backend, when, lambda: _to_function(backend, one, target, text, attempt + 1))
+        later(backend, when, lambda: _to_function(backend, event_rule, target, text, attempt + 1))
 
 
 def allows(policy: dict[str, Any], action: str, source_arn: str) -> bool:
@@ -245,7 +245,7 @@ def allows(policy: dict[str, Any], action: str, source_arn: str) -> bool:
     for statement in policy.get("Statement", []):
         principals = statement.get("Principal")
         services = _listed(principals.get("Service")) if isinstance(principals, dict) else _listed(principals)
-        actions = [str(one).lower() for one in _listed(statement.get("Action"))]
+        actions = [str(name).lower() for name in _listed(statement.get("Action"))]
         sources = [
             pattern
             for test in statement.get("Condition", {}).values()

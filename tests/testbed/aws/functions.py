@@ -84,10 +84,10 @@ def run_process(function: Any, event: Any) -> Ran:
         external_id="",
     )
     task = MACHINE.unpacked(function)
-    told = {
+    payload = {
         "handler": function.handler,
         "event": event,
-        "ahead": CLOCK.ahead,
+        "offset": CLOCK.offset,
         "context": {
             "aws_request_id": request,
             "function_name": function.function_name,
@@ -121,7 +121,7 @@ def run_process(function: Any, event: Any) -> Ran:
         try:
             ran = subprocess.run(
                 argv,
-                input=json.dumps(told),
+                input=json.dumps(payload),
                 env=env,
                 cwd=task,
                 pass_fds=[answer.fileno()],
@@ -195,7 +195,7 @@ def logs_go_by_the_clock(plain: Callable[..., Any], when: datetime | None = None
     "utcnow",
     fact="CloudWatch Logs refuses lines of more than two hours ahead (PutLogEvents); the bed's time can be moved",
 )
-def logs_are_not_ahead_of_the_clock(plain: Callable[..., Any]) -> datetime:
+def logs_stay_within_the_clock(plain: Callable[..., Any]) -> datetime:
     return CLOCK.now().replace(tzinfo=None)
 
 
@@ -226,7 +226,7 @@ def old_messages_go(plain: Callable[..., Any], backend: SQSBackend, queue_name: 
     queue = backend.queues.get(queue_name)
     if queue:
         oldest = (CLOCK.now().timestamp() - queue.message_retention_period) * 1000
-        queue._messages = [one for one in queue._messages if one.sent_timestamp > oldest]
+        queue._messages = [message for message in queue._messages if message.sent_timestamp > oldest]
     return plain(backend, queue_name, *args, **kwargs)
 
 
@@ -265,7 +265,7 @@ def _fed() -> list[Any]:
 
 
 def _due() -> datetime | None:
-    moments = [max(one.visible_at, one.delayed_until) for queue in _fed() for one in queue._messages]
+    moments = [max(message.visible_at, message.delayed_until) for queue in _fed() for message in queue._messages]
     # A message is there just after that time, not at it.
     return datetime.fromtimestamp(min(moments) / 1000, timezone.utc) + timedelta(milliseconds=2) if moments else None
 

@@ -49,8 +49,8 @@ def set_trust(role: str, document: dict[str, Any], partition: str = "aws") -> No
     iam_backends[DEFAULT_ACCOUNT_ID][partition].get_role(role).assume_role_policy_document = json.dumps(document)
 
 
-def malformed(words: str) -> MalformedPolicyDocument:
-    return MalformedPolicyDocument(words)
+def malformed(message: str) -> MalformedPolicyDocument:
+    return MalformedPolicyDocument(message)
 
 
 def check_trust(backend: IAMBackend, text: str) -> None:
@@ -64,7 +64,7 @@ def check_trust(backend: IAMBackend, text: str) -> None:
     statements = listed(document.get("Statement", []))
     if not statements:
         raise malformed("Could not parse the policy: Statement is empty!")
-    sids = [one["Sid"] for one in statements if one.get("Sid")]
+    sids = [statement["Sid"] for statement in statements if statement.get("Sid")]
     if len(sids) != len(set(sids)):
         raise malformed("Statement IDs (SID) in a single policy must be unique.")
     for statement in statements:
@@ -87,7 +87,7 @@ def check_statement(statement: dict[str, Any]) -> None:
     actions = listed(statement.get("Action", statement.get("NotAction", [])))
     if not actions:
         raise malformed("Missing required field Action")
-    if not all(str(one).lower().startswith("sts:") for one in actions):
+    if not all(str(name).lower().startswith("sts:") for name in actions):
         raise malformed("AssumeRole policy may only specify STS AssumeRole actions.")
     for operator, keys in statement.get("Condition", {}).items():
         test = operator.rpartition(":")[2].removesuffix("IfExists")
@@ -125,7 +125,9 @@ def check_principal(backend: IAMBackend, kind: str, name: str) -> None:
             return
         if not name.startswith("arn:"):  # AROA..., AIDA...: what is left of a principal that is gone
             raise unknown
-        if own in name and name not in {one.arn for one in (*backend.roles.values(), *backend.users.values())}:
+        if own in name and name not in {
+            principal.arn for principal in (*backend.roles.values(), *backend.users.values())
+        }:
             raise unknown
     elif kind != "Service":
         raise malformed("Syntax errors in policy.")
@@ -217,8 +219,8 @@ def roles_are_shown_late(plain: Callable[..., Any], response: IamResponse) -> Ac
 
 @rule(IamResponse, "list_roles", fact="IAM is eventually consistent: a list can show what was there before a write")
 def listed_roles_are_shown_late(plain: Callable[..., Any], response: IamResponse) -> ActionResult:
-    told = plain(response).result
-    return ActionResult({**told, "Roles": [shown(role) for role in told["Roles"]]})
+    result = plain(response).result
+    return ActionResult({**result, "Roles": [shown(role) for role in result["Roles"]]})
 
 
 @rule(

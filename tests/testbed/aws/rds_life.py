@@ -181,8 +181,8 @@ def _step(backend: Any, kind: str, database: Any) -> bool:
 
 def notify(backend: Any, kind: str, database: Any, what: str, when: datetime) -> None:
     """To DescribeEvents, and to EventBridge, which also gets the event's id and the tags (RDS guide)."""
-    words, ids = NOTICES[what]
-    message = words.format(kind=kind)
+    template, ids = NOTICES[what]
+    message = template.format(kind=kind)
     backend.events.append(Notice(database.resource_id, f"db-{kind}", message, ["notification"], when, database.arn))
     detail = {
         "EventCategories": ["notification"],
@@ -303,15 +303,17 @@ def time_goes_on_for_instances(plain: Callable[..., Any], backend: RDSBackend, *
     "describe_events",
     fact="DescribeEvents tells stops, starts, and starts by AWS in words, of at most 14 days (facts on autostop)",
 )
-def events_tell_stops_and_starts(plain: Callable[..., Any], backend: RDSBackend, *args: Any, **kwargs: Any) -> Any:
+def events_report_stops_and_starts(plain: Callable[..., Any], backend: RDSBackend, *args: Any, **kwargs: Any) -> Any:
     live(backend)
     minutes = int(kwargs.get("duration") or 60)  # the API's own default is an hour
-    wanted = set(kwargs.get("event_categories") or ())
+    categories = set(kwargs.get("event_categories") or ())
     since = CLOCK.now() - timedelta(minutes=min(minutes, 14 * 24 * 60))
     return [
         event
         for event in plain(backend, *args, **kwargs)
-        if isinstance(event, Notice) and event.date >= since and (not wanted or wanted & set(event.event_categories))
+        if isinstance(event, Notice)
+        and event.date >= since
+        and (not categories or categories & set(event.event_categories))
     ]
 
 

@@ -61,7 +61,7 @@ def rule(owner: Any, method: str, fact: str, new: bool = False) -> Callable[[Cal
 @contextlib.contextmanager
 def installed(rules: list[Rule]) -> Iterator[None]:
     """These rules in this process's moto: for unit tests that use moto's own decorator, and for the server."""
-    undo = [one.install() for one in rules]
+    undo = [entry.install() for entry in rules]
     try:
         yield
     finally:

@@ -130,8 +130,8 @@ def _days_of_month(field: str, day: date) -> frozenset[int]:
     if field == "L":
         return frozenset({last})
     if field.endswith("W"):
-        wanted = last if field == "LW" else min(int(field[:-1]), last)
-        return frozenset({_working_day(day.replace(day=wanted), last)})
+        target = last if field == "LW" else min(int(field[:-1]), last)
+        return frozenset({_working_day(day.replace(day=target), last)})
     return _numbers(field, 1, 31)
 
 
@@ -152,6 +152,6 @@ def _weekday(field: str, day: date) -> bool:
         last = calendar.monthrange(day.year, day.month)[1]
         return number == _number(field[:-1], 1, 7, DAYS) and day.day > last - 7
     if "#" in field:
-        wanted, _dummy, week = field.partition("#")
-        return number == _number(wanted, 1, 7, DAYS) and (day.day - 1) // 7 + 1 == int(week)
+        weekday, _dummy, week = field.partition("#")
+        return number == _number(weekday, 1, 7, DAYS) and (day.day - 1) // 7 + 1 == int(week)
     return number in _numbers(field, 1, 7, DAYS)

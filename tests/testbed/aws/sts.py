@@ -69,8 +69,8 @@ def published_keys(issuer: str) -> dict[str, Any] | None:
     return found
 
 
-def invalid(words: str) -> STSClientError:
-    return STSClientError("InvalidIdentityToken", words)
+def invalid(message: str) -> STSClientError:
+    return STSClientError("InvalidIdentityToken", message)
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def verify_signature(token: Token, issuer: str) -> None:
     that could turn a public key into a secret, and brings no key of its own.
     """
     keys = published_keys(issuer)
-    named = [one for one in (keys or {}).get("keys", []) if one.get("kid") == token.header.get("kid")]
+    named = [key for key in (keys or {}).get("keys", []) if key.get("kid") == token.header.get("kid")]
     if not named:
         raise invalid(NO_KEY)
     algorithm = HASHES.get(str(token.header.get("alg")))
@@ -130,7 +130,7 @@ def verify_signature(token: Token, issuer: str) -> None:
 
 def provider_of(backend: IAMBackend, token: Token) -> OpenIDConnectProvider:
     issuer = token.claim("iss")
-    found = [one for one in backend.open_id_providers.values() if f"https://{one.url}" == issuer]
+    found = [provider for provider in backend.open_id_providers.values() if f"https://{provider.url}" == issuer]
     if not found:
         raise invalid(f"No OpenIDConnect provider found in your account for {issuer}")
     return found[0]
@@ -192,14 +192,14 @@ def tokens_and_trust_are_verified(plain: Callable[..., Any], response: TokenResp
         raise STSClientError("ValidationError", "Request ARN is invalid")
     backend = iam_backends[named[2]][named[1]]
     provider, token = verified(backend, str(response._get_param("WebIdentityToken")))
-    role = next((one for one in backend.roles.values() if one.arn == arn), None)
+    role = next((candidate for candidate in backend.roles.values() if candidate.arn == arn), None)
     if role is None or not allows(role, provider, token, session):
         raise STSClientError("AccessDenied", f"Not authorized to perform {ACTION}")
-    told: Mapping[str, Any] = plain(response).result
+    result: Mapping[str, Any] = plain(response).result
     return ActionResult(
         {
-            **told,
-            "AssumedRoleUser": {**told["AssumedRoleUser"], "AssumedRoleId": f"{role.id}:{session}"},
+            **result,
+            "AssumedRoleUser": {**result["AssumedRoleUser"], "AssumedRoleId": f"{role.id}:{session}"},
             "SubjectFromWebIdentityToken": token.claim("sub"),
             "Audience": token.claim("azp" if "azp" in token.claims else "aud"),
             "Provider": provider.arn,

@@ -22,7 +22,7 @@ def encode(
     """What a service that refuses this would hand out."""
     items = [{"key": key, "values": {"items": [{"value": value}]}} for key, value in (conditions or {}).items()]
     principal = {"id": "AROAEXAMPLE:session", "name": caller.rpartition("/")[2], "arn": caller}
-    told = {
+    message = {
         "allowed": False,
         "explicitDeny": explicit,
         "matchedStatements": {"items": []},
@@ -34,7 +34,7 @@ def encode(
             "conditions": {"items": items},
         },
     }
-    return base64.urlsafe_b64encode(zlib.compress(json.dumps(told).encode())).decode().rstrip("=")
+    return base64.urlsafe_b64encode(zlib.compress(json.dumps(message).encode())).decode().rstrip("=")
 
 
 @rule(
@@ -47,8 +47,8 @@ def encode(
 def authorization_messages_can_be_decoded(plain: None, response: Any) -> ActionResult:
     given = str(response.params["EncodedMessage"])
     try:
-        told = zlib.decompress(base64.urlsafe_b64decode(given + "=" * (-len(given) % 4))).decode()
-        json.loads(told)
+        decoded = zlib.decompress(base64.urlsafe_b64decode(given + "=" * (-len(given) % 4))).decode()
+        json.loads(decoded)
     except (ValueError, zlib.error) as error:
         raise STSClientError("InvalidAuthorizationMessageException", "Message is not valid") from error
-    return ActionResult({"DecodedMessage": told})
+    return ActionResult({"DecodedMessage": decoded})

@@ -43,14 +43,14 @@ def advance(seconds: float = 0) -> None:
             if rounds > ROUNDS:
                 raise RuntimeError(f"something stays due at {due}: {SOURCES}")
             last = max(last, due)
-            for one in SOURCES:
-                one.settle()
+            for event_source in SOURCES:
+                event_source.settle()
         CLOCK.reach(end)
 
 
 def next_due(end: datetime) -> datetime | None:
     """When something happens next, if it does by then."""
-    moments = [due for one in SOURCES if (due := one.due())]
+    moments = [due for event_source in SOURCES if (due := event_source.due())]
     return min(moments) if moments and min(moments) <= max(end, CLOCK.now()) else None
 
 
