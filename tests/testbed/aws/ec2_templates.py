@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""EC2 launch templates: user data that EC2 refuses, versions whose numbers are never used twice, their deletion."""
+"""EC2 launch templates: refused user data, version numbers that are never reused, deletion of versions."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ SETTINGS = Settings()
 
 @command("ec2/settings")
 def set_settings(**changes: Any) -> None:
-    """Back to the defaults, but for what is given."""
+    """Restore the defaults, then apply the given changes."""
     SETTINGS.__init__(**changes)  # type: ignore[misc]  # the rules hold this very object
 
 
@@ -58,7 +58,7 @@ def check_user_data(response: EC2Response) -> None:
 @rule(
     EC2Response,
     "create_launch_template",
-    fact="User data is base64 and at most 16,384 bytes raw (facts on sysctl node groups)",
+    fact="User data is base64 and at most 16,384 bytes raw (docs/facts/sysctl_nodegroup.md#managed-node-group-api)",
 )
 def user_data_of_templates_is_limited(plain: Callable[..., Any], response: EC2Response) -> Any:
     check_user_data(response)
@@ -68,7 +68,7 @@ def user_data_of_templates_is_limited(plain: Callable[..., Any], response: EC2Re
 @rule(
     EC2Response,
     "create_launch_template_version",
-    fact="User data is base64 and at most 16,384 bytes raw (facts on sysctl node groups)",
+    fact="User data is base64 and at most 16,384 bytes raw (docs/facts/sysctl_nodegroup.md#managed-node-group-api)",
 )
 def user_data_of_versions_is_limited(plain: Callable[..., Any], response: EC2Response) -> Any:
     check_user_data(response)
@@ -94,7 +94,7 @@ def versions_build_on_their_source(plain: Callable[..., Any], response: EC2Respo
 @rule(
     EC2Response,
     "create_launch_template_version",
-    fact="A template has at most 10,000 versions (EC2 quotas); the words of the refusal are ours",
+    fact="A template has at most 10,000 versions (EC2 quotas); the refusal's message is the test bed's",
 )
 def versions_are_limited(plain: Callable[..., Any], response: EC2Response) -> Any:
     template = named(response)
@@ -148,7 +148,7 @@ def page(key: str, entries: list[Any], params: dict[str, Any]) -> ActionResult:
 @rule(
     LaunchTemplate,
     "create_version",
-    fact="Version numbers are given in order and never again, deleted ones included (EC2 API reference)",
+    fact="Version numbers are assigned in order and never reused, also after a deletion (EC2 API reference)",
 )
 def numbers_are_not_given_twice(plain: Callable[..., Any], template: LaunchTemplate, *args: Any, **kwargs: Any) -> Any:
     version: LaunchTemplateVersion = plain(template, *args, **kwargs)

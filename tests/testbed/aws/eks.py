@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""EKS: the node groups that it refuses and moto makes.
+"""EKS: the node groups that EKS refuses and moto creates.
 
-Error codes are those of botocore's model for the call; messages marked "as seen" are the service's own, from users'
-reports, the others say the same in our words.
+Error codes are those of botocore's model for the call. Messages marked "as reported" are the service's own, from users'
+reports. The other messages are the test bed's, with the same meaning.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ from moto.eks.responses import EKSResponse
 
 from .rules import rule
 
-FACTS = "facts on sysctl node groups"
+FACTS = "docs/facts/sysctl_nodegroup.md#managed-node-group-api"
+AL2_FACTS = "docs/facts/sysctl_nodegroup.md#al2-and-bootstrapsh"
+MOTO_FACTS = "docs/facts/sysctl_nodegroup.md#moto-differs"
 LAST_AL2 = (1, 32)
 AL2023_DEFAULT_SINCE = (1, 30)
 RELEASE_DAY = "20261112"  # of the newest AMIs
@@ -47,7 +49,7 @@ def minor(version: str) -> tuple[int, int]:
 
 
 def latest_release(version: str, ami_type: str) -> str:
-    """The newest AMI of a Kubernetes version: by day for Amazon's Linux and Windows, by number for Bottlerocket."""
+    """Return the newest AMI release: by day for Amazon Linux and Windows, by number for Bottlerocket."""
     if ami_type.startswith("BOTTLEROCKET"):
         return BOTTLEROCKET_RELEASE
     return f"{version}.{PATCH}-{RELEASE_DAY}"
@@ -76,7 +78,7 @@ class Template:
 
 
 def template_of(ec2: EC2Backend, reference: dict[str, Any]) -> Template:
-    """The template that a request names; what EC2 says when there is none is passed on."""
+    """Find the launch template of a request. Where there is none, the error has EC2's message."""
     try:
         if reference.get("name"):
             found = ec2.get_launch_template_by_name(reference["name"])
@@ -94,7 +96,7 @@ def template_of(ec2: EC2Backend, reference: dict[str, Any]) -> Template:
 
 @dataclass(frozen=True)
 class NodegroupRequest:
-    """One CreateNodegroup, for a cluster that is ready for it."""
+    """A CreateNodegroup request, for a cluster that is ACTIVE."""
 
     backend: EKSBackend
     cluster: Cluster
@@ -122,7 +124,7 @@ class NodegroupRequest:
 
 
 def creates(fact: str) -> Callable[[Callable[[NodegroupRequest], None]], Callable[[NodegroupRequest], None]]:
-    """A rule on CreateNodegroup. A cluster that is missing or not ready, or a name in use, is told first, by moto."""
+    """Register a rule on CreateNodegroup. moto first refuses a missing or unready cluster, and a name in use."""
 
     def register(check: Callable[[NodegroupRequest], None]) -> Callable[[NodegroupRequest], None]:
         @rule(EKSBackend, "create_nodegroup", fact=fact)
@@ -157,7 +159,7 @@ def templates_do_not_hibernate(request: NodegroupRequest) -> None:
         raise request.invalid("Hibernation options are not supported with the launch template.")
 
 
-@creates(f"The template must not hold a spot request: {FACTS}; the message as seen (hashicorp/terraform 15118)")
+@creates(f"The template must not hold a spot request: {FACTS}; the message as reported (hashicorp/terraform 15118)")
 def templates_request_no_spot(request: NodegroupRequest) -> None:
     if request.template and request.template.data.get("InstanceMarketOptions"):
         raise request.invalid("Instance market options are not supported with the launch template.")
@@ -179,7 +181,7 @@ TEMPLATE_CHECKS = (
 )
 
 
-@creates(f"instanceTypes only where the template has no InstanceType: {FACTS}; as seen (terraform-aws-eks 1386)")
+@creates(f"instanceTypes only where the template has no InstanceType: {FACTS}; as reported (terraform-aws-eks 1386)")
 def instance_types_stand_in_the_template_or_the_request(request: NodegroupRequest) -> None:
     if request.template and request.template.data.get("InstanceType") and request.instance_types:
         raise InvalidRequestException(
@@ -189,7 +191,9 @@ def instance_types_stand_in_the_template_or_the_request(request: NodegroupReques
         )
 
 
-@creates(f"An ImageId in the template excludes amiType: {FACTS}; the message, and CUSTOM, as seen (pulumi-eks 1463)")
+@creates(
+    f"An ImageId in the template excludes amiType: {FACTS}; the message, and CUSTOM, as reported (pulumi-eks 1463)"
+)
 def custom_images_have_no_ami_type(request: NodegroupRequest) -> None:
     if request.image and request.ami_type not in (None, "CUSTOM"):
         raise request.invalid(
@@ -197,7 +201,7 @@ def custom_images_have_no_ami_type(request: NodegroupRequest) -> None:
         )
 
 
-@creates(f"An ImageId in the template excludes version: {FACTS}; the message as seen (pulumi-eks 1283)")
+@creates(f"An ImageId in the template excludes version: {FACTS}; the message as reported (pulumi-eks 1283)")
 def custom_images_have_no_version(request: NodegroupRequest) -> None:
     if request.image and request.version:
         raise request.invalid(
@@ -206,7 +210,7 @@ def custom_images_have_no_version(request: NodegroupRequest) -> None:
         )
 
 
-@creates(f"An ImageId in the template excludes releaseVersion: {FACTS}; the message as seen (crossplane aws 1703)")
+@creates(f"An ImageId in the template excludes releaseVersion: {FACTS}; the message as reported (crossplane aws 1703)")
 def custom_images_have_no_release(request: NodegroupRequest) -> None:
     if request.image and request.release_version:
         raise request.invalid("You cannot specify the field releaseVersion when using custom AMIs.")
@@ -218,7 +222,7 @@ def custom_needs_an_image(request: NodegroupRequest) -> None:
         raise request.invalid("You must specify an image id in your launch template when the AMI Type is CUSTOM.")
 
 
-@creates(f"AL2 AMIs end with Kubernetes 1.32: {FACTS}")
+@creates(f"AL2 AMIs end with Kubernetes 1.32: {AL2_FACTS}")
 def al2_ends_with_1_32(request: NodegroupRequest) -> None:
     if str(request.ami_type or "").startswith("AL2_") and minor(request.cluster.version) > LAST_AL2:
         raise request.invalid(
@@ -236,7 +240,7 @@ def groups_have_the_version_of_the_cluster(request: NodegroupRequest) -> None:
         )
 
 
-@creates("A release belongs to one Kubernetes version; the message as seen (eksctl 7976)")
+@creates("A release belongs to one Kubernetes version; the message as reported (eksctl 7976)")
 def releases_belong_to_a_version(request: NodegroupRequest) -> None:
     if request.release_version and not request.image:
         ami_type = request.ami_type or default_ami_type(request.cluster.version)
@@ -256,7 +260,7 @@ def check_release(release: str, version: str, ami_type: str) -> None:
 
 
 def age(release: str) -> tuple[int, ...]:
-    """Releases in their order: by day, or by Bottlerocket's own number."""
+    """Return the sort key of a release: the day, or Bottlerocket's own number."""
     number, _dash, rest = release.partition("-")
     return (int(rest),) if re.fullmatch(r"\d{8}", rest) else tuple(map(int, number.split(".")))
 
@@ -274,7 +278,9 @@ def check_named_once(template: dict[str, Any] | None) -> None:
         )
 
 
-@creates(f"minSize <= desiredSize <= maxSize: {FACTS}; the messages as seen (viya4-iac-aws 298, cloud-platform 4595)")
+@creates(
+    f"minSize <= desiredSize <= maxSize: {FACTS}; the messages as reported (viya4-iac-aws 298, cloud-platform 4595)"
+)
 def sizes_are_in_order(request: NodegroupRequest) -> None:
     check_sizes(request.scaling_config)
 
@@ -294,7 +300,7 @@ def check_sizes(scaling: dict[str, int] | None) -> None:
         raise InvalidParameterException(message="desiredSize can't be greater than maxSize")
 
 
-@creates(f"The subnets exist, and lie in the cluster's network: {FACTS}, bad subnets")
+@creates(f"The subnets exist, and lie in the cluster's network: {MOTO_FACTS}")
 def subnets_exist(request: NodegroupRequest) -> None:
     if not request.subnets:
         raise request.invalid("Subnets are required")
@@ -312,7 +318,7 @@ def subnets_exist(request: NodegroupRequest) -> None:
             raise request.invalid(f"Subnet {subnet} is not in the same VPC as the cluster")
 
 
-# What concerns updateConfig, node repair and warm pools, which moto drops on its way to the backend
+# updateConfig, node repair and warm pools, which moto drops on the way to its backend
 
 
 def check_update_config(config: dict[str, Any] | None) -> None:
@@ -337,7 +343,7 @@ def check_node_repair(config: dict[str, Any] | None) -> None:
     EKSResponse,
     "create_nodegroup",
     fact="A group keeps its updateConfig, of which maxUnavailable and its percentage exclude each other, and its node "
-    f"repair: {FACTS}",
+    f"repair: {MOTO_FACTS}",
 )
 def update_and_repair_settings_are_kept(plain: Callable[..., Any], response: EKSResponse) -> Any:
     update, repair = response._get_param("updateConfig"), response._get_param("nodeRepairConfig")
@@ -354,8 +360,8 @@ def update_and_repair_settings_are_kept(plain: Callable[..., Any], response: EKS
 @rule(
     EKSBackend,
     "create_nodegroup",
-    fact="DescribeNodegroup shows the cluster's version and newest release (or the image's id), no disk and no remote "
-    f"access that nobody asked for, and nothing shared with other groups: {FACTS}; botocore's model of Nodegroup",
+    fact="DescribeNodegroup shows the cluster's version and newest release (or the image's id), only the disk and the "
+    f"remote access of the request, and no values shared with other groups: {MOTO_FACTS}; botocore's model of Nodegroup",
 )
 def groups_show_their_own_values(plain: Callable[..., Any], backend: EKSBackend, **params: Any) -> Any:
     group: Nodegroup = plain(backend, **params)
@@ -369,7 +375,7 @@ def groups_show_their_own_values(plain: Callable[..., Any], backend: EKSBackend,
     group.disk_size = None if template else params.get("disk_size") or disk
     types = params.get("instance_types") or ["t3.medium"]
     group.instance_types = None if template and template.data.get("InstanceType") else list(types)
-    group.testbed_instance_types = params.get("instance_types")  # as asked for, without the default
+    group.testbed_instance_types = params.get("instance_types")  # as requested, without the default
     group.remote_access = params.get("remote_access")
     group.scaling_config = dict(params.get("scaling_config") or {"minSize": 1, "maxSize": 2, "desiredSize": 2})
     group.health = {"issues": []}
@@ -383,14 +389,14 @@ def groups_show_their_own_values(plain: Callable[..., Any], backend: EKSBackend,
 
 @creates(f"With a template no diskSize and no remoteAccess: {FACTS}; moto has this one")
 def disk_and_access_stand_in_the_template(request: NodegroupRequest) -> None:
-    """Told before anything that is read from the template."""
+    """This check runs before any check of the template's content."""
     if request.launch_template and request.disk_size:
         raise request.invalid("Disk size must be specified within the launch template.")
     if request.launch_template and request.remote_access:
         raise request.invalid("Remote access configuration cannot be specified with a launch template.")
 
 
-# Tags of node groups, which moto keeps for clusters only
+# Tags of node groups: moto has tags for clusters only
 
 
 def tagged(backend: EKSBackend, arn: str) -> dict[str, str]:
@@ -403,18 +409,22 @@ def tagged(backend: EKSBackend, arn: str) -> dict[str, str]:
     raise NotFoundError(message="Resource was not found")
 
 
-@rule(EKSBackend, "tag_resource", fact=f"TagResource tags node groups as well: {FACTS}; botocore: NotFoundException")
+@rule(
+    EKSBackend, "tag_resource", fact=f"TagResource tags node groups as well: {MOTO_FACTS}; botocore: NotFoundException"
+)
 def node_groups_are_tagged(plain: Callable[..., Any], backend: EKSBackend, arn: str, tags: dict[str, str]) -> None:
     tagged(backend, arn).update(tags)
 
 
-@rule(EKSBackend, "untag_resource", fact=f"UntagResource untags node groups as well: {FACTS}; botocore's model")
+@rule(EKSBackend, "untag_resource", fact=f"UntagResource untags node groups as well: {MOTO_FACTS}; botocore's model")
 def node_groups_are_untagged(plain: Callable[..., Any], backend: EKSBackend, arn: str, keys: Any) -> None:
     tags = tagged(backend, arn)
     for key in keys if isinstance(keys, list) else [keys]:
         tags.pop(key, None)
 
 
-@rule(EKSBackend, "list_tags_for_resource", fact=f"ListTagsForResource knows node groups: {FACTS}; botocore's model")
+@rule(
+    EKSBackend, "list_tags_for_resource", fact=f"ListTagsForResource knows node groups: {MOTO_FACTS}; botocore's model"
+)
 def tags_of_node_groups_are_listed(plain: Callable[..., Any], backend: EKSBackend, arn: str) -> dict[str, str]:
     return tagged(backend, arn)

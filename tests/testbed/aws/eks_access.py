@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""EKS: access entries, which say what a principal of IAM is in the cluster, and the access policies on them.
+"""EKS: access entries, which map an IAM principal to Kubernetes' names, and the access policies on them.
 
-The entries of the live cluster go to the authenticator as a file. Access policies are an IMITATION: EKS judges them by
-an authorizer of its own; here each is a role binding to a group that the entry's principal gets beside its own.
+The authenticator reads the entries of the live cluster from a file. Access policies are an IMITATION: EKS evaluates
+them by its own authorizer. Here each is a role binding to a group that the entry's principal gets beside its own groups.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ for path in (
 
 FACT = "EKS API reference on access entries; moto has none"
 POLICY = "arn:aws:eks::aws:cluster-access-policy/"
-# By the EKS user guide: which role of Kubernetes each policy is the like of.
+# By the EKS user guide: the Kubernetes role that corresponds to each policy.
 POLICIES = {
     "AmazonEKSClusterAdminPolicy": "cluster-admin",
     "AmazonEKSAdminPolicy": "admin",
@@ -81,12 +81,12 @@ class Entry:
     groups: list[str] = field(default_factory=list)
     tags: dict[str, str] = field(default_factory=dict)
     policies: dict[str, Policy] = field(default_factory=dict)
-    hidden: bool = False  # the creator of a cluster that knows no entries
+    hidden: bool = False  # the creator of a cluster without access entries
     modified: datetime = field(default_factory=CLOCK.now)
 
     @property
     def policy_group(self) -> str:
-        """Whom the role bindings that stand for its policies name."""
+        """The group in the role bindings that stand for the entry's policies."""
         return f"testbed:eks-access-policies:{self.principal}"
 
     def shown(self) -> dict[str, Any]:
@@ -103,7 +103,7 @@ class Entry:
         }
 
     def mapping(self) -> tuple[str, dict[str, Any]]:
-        """As the authenticator reads it, by its list."""
+        """Return the authenticator's list and the entry's mapping in it."""
         groups = [
             *(self.groups if self.kind == "STANDARD" else NODE_GROUPS),
             *([self.policy_group] if self.policies else []),
@@ -115,7 +115,7 @@ class Entry:
 
 
 def principal(arn: str) -> str:
-    """The role behind a session, since entries name roles; anybody else as they are."""
+    """Return the role of a session, since entries name roles. Other ARNs stay as they are."""
     found = re.fullmatch(r"arn:([^:]+):sts::(\d+):assumed-role/([^/]+)/.+", arn)
     return f"arn:{found[1]}:iam::{found[2]}:role/{found[3]}" if found else arn
 
@@ -134,13 +134,13 @@ def entry(cluster: Cluster, who: str, kind: str = "STANDARD", username: str = ""
 
 
 def admit_creator(cluster: Cluster, who: str) -> None:
-    """The creator is an administrator: by an entry, or, where the cluster knows none, unseen."""
+    """Make the creator an administrator: by an entry, which is hidden where the cluster has no access entries."""
     made = entry(cluster, who, hidden=mode(cluster) == "CONFIG_MAP")
     made.policies[f"{POLICY}AmazonEKSClusterAdminPolicy"] = Policy({"type": "cluster", "namespaces": []}, CLOCK.now())
 
 
 def admit_nodes(cluster: Cluster, role: str) -> None:
-    """What EKS does at CreateNodegroup, so that the role's kubelets may join: an entry, or a line in aws-auth."""
+    """Let the role's kubelets join, as EKS does at CreateNodegroup: by an access entry or by a mapping in aws-auth."""
     if mode(cluster) != "CONFIG_MAP":
         if role not in cluster.testbed_access:
             entry(cluster, role, "EC2_LINUX")
@@ -151,7 +151,10 @@ def admit_nodes(cluster: Cluster, role: str) -> None:
 
 
 def dismiss_nodes(cluster: Cluster, leaving: Nodegroup) -> None:
-    """The role's line in aws-auth goes with the last group that uses it (facts on node groups)."""
+    """Remove the role's mapping from aws-auth with the last group that uses it.
+
+    (docs/facts/sysctl_nodegroup.md#ownership)
+    """
     others = [group for group in cluster.nodegroups.values() if group is not leaving]
     if (
         cluster.testbed_live
@@ -187,11 +190,11 @@ def mode(cluster: Cluster) -> str:
     return str(cluster.access_config["authenticationMode"])
 
 
-# What the live cluster is told
+# Synchronization with the live cluster
 
 
 def sync_access(cluster: Cluster) -> None:
-    """The authenticator and the role bindings follow the entries and the mode."""
+    """Write the entries and the mode to the authenticator's files and to role bindings."""
     found = control_plane.live()
     if not cluster.testbed_live or found is None or found.name != cluster.name:
         return
@@ -202,7 +205,7 @@ def sync_access(cluster: Cluster) -> None:
 
 
 def files(cluster: Cluster, found: control_plane.Live) -> dict[Path, str]:
-    """What the authenticator reads."""
+    """Return the authenticator's files with their content."""
     lists: dict[str, list[dict[str, Any]]] = {"mapRoles": [], "mapUsers": []}
     for access_entry in cluster.testbed_access.values():
         where, line = access_entry.mapping()
@@ -232,8 +235,8 @@ def bind(api: control_plane.Api, cluster: Cluster) -> None:
     )
     label = "labelSelector=testbed.daytwo.aws/imitation=eks-access-policy"
     for resource in ("clusterrolebindings", "rolebindings"):
-        for there in api.get(f"{RBAC}/{resource}?{label}")["items"]:
-            space, name = there["metadata"].get("namespace", ""), there["metadata"]["name"]
+        for existing in api.get(f"{RBAC}/{resource}?{label}")["items"]:
+            space, name = existing["metadata"].get("namespace", ""), existing["metadata"]["name"]
             if (space, name) not in bindings:
                 api.delete(f"{_where(space)}/{name}")
     for (space, _name), body in bindings.items():

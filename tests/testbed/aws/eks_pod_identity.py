@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""EKS Pod Identity associations, as records: moto has none. No pod gets credentials by them here."""
+"""EKS Pod Identity associations as records: moto has none. No pod gets credentials from them here."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PAGE = 100
 
 
 def associations(response: EKSResponse) -> dict[str, dict[str, Any]]:
-    """The associations of the request's cluster, which goes together with them."""
+    """Return the associations of the request's cluster. They end with the cluster."""
     backend: EKSBackend = response.eks_backend
     cluster = backend.describe_cluster(unquote(response._get_param("name")))
     if not hasattr(cluster, "testbed_associations"):
@@ -39,17 +39,17 @@ def associations(response: EKSResponse) -> dict[str, dict[str, Any]]:
 
 @rule(EKSResponse, "create_pod_identity_association", new=True, fact=FACT)
 def associations_are_created(plain: Callable[..., Any], response: EKSResponse) -> ActionResult:
-    there = associations(response)
+    existing = associations(response)
     names = {key: response._get_param(key) for key in ("namespace", "serviceAccount", "roleArn")}
     names["clusterName"] = unquote(response._get_param("name"))
-    whose = ("namespace", "serviceAccount")
-    if any(all(association[key] == names[key] for key in whose) for association in there.values()):
-        raise ResourceInUseException(message=f"Association already exists: {', '.join(there)}")
+    owner_keys = ("namespace", "serviceAccount")
+    if any(all(association[key] == names[key] for key in owner_keys) for association in existing.values()):
+        raise ResourceInUseException(message=f"Association already exists: {', '.join(existing)}")
     key = f"a-{uuid.uuid4().hex[:17]}"
     home = f"arn:aws:eks:{response.region}:{response.current_account}:podidentityassociation"
     arn, now = f"{home}/{names['clusterName']}/{key}", CLOCK.now()
-    there[key] = {**names, "associationId": key, "associationArn": arn, "createdAt": now, "modifiedAt": now}
-    return ActionResult({"association": there[key]})
+    existing[key] = {**names, "associationId": key, "associationArn": arn, "createdAt": now, "modifiedAt": now}
+    return ActionResult({"association": existing[key]})
 
 
 @rule(EKSResponse, "list_pod_identity_associations", new=True, fact=FACT)

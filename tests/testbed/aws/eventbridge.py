@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""EventBridge: schedules that fire, and events of services that reach queues and functions, or do not."""
+"""EventBridge: schedules that fire, and events of services on their way to queues and functions, which can get lost."""
 
 from __future__ import annotations
 
@@ -35,13 +35,16 @@ HELD_BACK = 900  # seconds that a reordered event waits at most for the next one
 
 @dataclass
 class Settings:
-    """How events of services fare, as shares of all of them: RDS delivers with best effort (facts on autostop)."""
+    """Faults of the delivery of events, as shares of all events: RDS delivers with best effort.
+
+    (docs/facts/autostop.md#rds-events)
+    """
 
     lost: float = 0.0
     late: float = 0.0
     late_seconds: float = 3600.0  # at most
     doubled: float = 0.0
-    reordered: float = 0.0  # held back until the next event has gone by
+    reordered: float = 0.0  # held back until the next event has passed
     seed: int = 1
 
     def __post_init__(self) -> None:
@@ -56,11 +59,11 @@ SETTINGS = Settings()
 
 @command("events/settings")
 def set_settings(**changes: Any) -> None:
-    """Back to the defaults, but for what is given."""
+    """Restore the defaults, then apply the given changes."""
     SETTINGS.__init__(**changes)  # type: ignore[misc]  # the rules hold this very object
 
 
-# What is under way, in the order of its arrival: kept in moto's backend, so that an account that is reset forgets it
+# Events in transit, in the order of their arrival: kept in moto's backend, so that a reset of the account drops them
 
 _NUMBERS = itertools.count()
 Arrival = tuple[datetime, int, Callable[[], None]]
@@ -78,7 +81,7 @@ def later(backend: EventsBackend, when: datetime, what: Callable[[], None]) -> N
 def emit(
     region: str, source: str, detail_type: str, resources: list[str], detail: dict[str, Any], when: datetime
 ) -> None:
-    """An event of a service sets out."""
+    """Send an event of a service."""
     backend = events_backends[DEFAULT_ACCOUNT_ID][region]
     event = envelope(backend, source, detail_type, resources, detail, when)
     held = backend.__dict__.setdefault("testbed_held", [])
@@ -170,8 +173,8 @@ timeline.source(_due, _settle)
 @rule(
     EventsBackend,
     "put_rule",
-    fact="PutRule refuses an invalid schedule: ValidationException, 'Parameter ScheduleExpression is not valid.' (seen "
-    "in public reports); moto looks at little more than the word cron",
+    fact="PutRule refuses an invalid schedule: ValidationException, 'Parameter ScheduleExpression is not valid.' "
+    "(public reports); moto checks little more than the word cron",
 )
 def schedules_are_valid(plain: Callable[..., Any], backend: EventsBackend, name: str, *args: Any, **kwargs: Any) -> Any:
     expression = kwargs.get("scheduled_expression")
@@ -241,7 +244,8 @@ def _to_function(backend: EventsBackend, event_rule: Any, target: dict[str, Any]
 
 
 def allows(policy: dict[str, Any], action: str, source_arn: str) -> bool:
-    """Whether a resource's policy lets EventBridge do this for a rule; of conditions only aws:SourceArn is known."""
+    """Return whether a resource's policy allows EventBridge this action for a rule. The only known condition is
+    aws:SourceArn."""
     for statement in policy.get("Statement", []):
         principals = statement.get("Principal")
         services = _listed(principals.get("Service")) if isinstance(principals, dict) else _listed(principals)

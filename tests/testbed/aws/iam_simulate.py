@@ -20,7 +20,7 @@ from .rules import rule
     "simulate_principal_policy",
     fact="SimulatePrincipalPolicy evaluates a principal's identity policies and its boundary for actions and resources "
     "with the context that the caller gives; conditions on keys that are not given do not hold, and their names come "
-    "back as MissingContextValues. It judges no role trust policy (facts on IRSA; API reference)",
+    "back as MissingContextValues. It evaluates no role trust policy (docs/facts/irsa.md#accessdenied-messages)",
     new=True,
 )
 def identity_policies_can_be_simulated(plain: None, response: IamResponse) -> ActionResult:

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The policy language as IAM and STS apply it, from the IAM user guide's pages on policy elements and their evaluation.
 
-It decides; it never guesses: every context key is there with its values, or absent. It shares nothing with what the
-collection has for judging trust policies, so that the two can be held against each other.
+It decides and never guesses: every context key is present with its values, or absent. It shares no code with the
+collection's evaluator of trust policies, so that tests can compare the two.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def _met(operator: str, held: list[str] | None, expected: list[str], context: Co
 
 
 def _substituted(text: str, context: Context) -> str:
-    """Policy variables. One that has no value is left, and then matches nothing that a service would send."""
+    """Replace policy variables. A variable without a value stays, and then matches nothing that a service sends."""
     return re.sub(r"\$\{([^}]+)\}", lambda found: (context.get(found[1].lower()) or [found[0]])[0], text)
 
 
@@ -122,7 +122,7 @@ def _in_network(network: str, address: str) -> bool:
 
 
 def _arn(pattern: str, text: str) -> bool:
-    """Part by part, of six: a wildcard does not reach over a colon among the first five."""
+    """Match an ARN by its six parts: a wildcard does not span a colon among the first five."""
     expected, held = pattern.split(":", 5), text.split(":", 5)
     return len(expected) == len(held) and all(wild(part, other) for part, other in zip(expected, held, strict=True))
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""RDS: what it refuses and moto allows, and how it pages."""
+"""RDS: the stops that RDS refuses and moto allows, and paging."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from moto.rds.responses import RDSResponse
 
 from .rules import rule
 
-LIMITS = "facts on autostop, from the Aurora user guide on stopping a cluster; the words of the refusal are ours"
+LIMITS = "docs/facts/autostop.md#databases-that-aws-cannot-stop; the refusal's message is the test bed's"
 
 
 @rule(
     RDSBackend,
     "stop_db_instance",
-    fact="Aurora members cannot be stopped one by one: InvalidParameterCombination, 'not eligible for stopping and "
-    "starting' (facts on autostop, from the RDS user guide on stopping an instance)",
+    fact="Members of an Aurora cluster cannot be stopped alone: InvalidParameterCombination, 'not eligible for "
+    "stopping and starting' (docs/facts/autostop.md#databases-that-aws-cannot-stop)",
 )
 def aurora_members_are_not_stopped(
     plain: Callable[..., Any], backend: RDSBackend, db_instance_identifier: str, *args: Any, **kwargs: Any
@@ -36,7 +36,7 @@ def aurora_members_are_not_stopped(
     RDSBackend,
     "stop_db_instance",
     fact="Read replicas, their sources and SQL Server with Multi-AZ cannot be stopped (RDS user guide on stopping an "
-    "instance); the words of the refusal are ours",
+    "instance; docs/facts/autostop.md#databases-that-aws-cannot-stop); the refusal's message is the test bed's",
 )
 def replicas_and_mirrors_are_not_stopped(
     plain: Callable[..., Any], backend: RDSBackend, db_instance_identifier: str, *args: Any, **kwargs: Any
@@ -176,7 +176,7 @@ def paged(plain: Callable[..., Any], response: RDSResponse) -> ActionResult:
 
 
 def page(everything: dict[str, Any], response: RDSResponse) -> ActionResult:
-    """A page of an answer's one list. The marker says where the next page begins."""
+    """Return a page of the response's only list. The marker is the position of the next page."""
     requested = response.params.get("MaxRecords")
     if requested is not None and not 20 <= int(requested) <= 100:
         raise InvalidParameterValue(f"Invalid value {requested} for MaxRecords. Must be between 20 and 100")
