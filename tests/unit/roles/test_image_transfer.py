@@ -118,7 +118,9 @@ def pushed(**more: Any) -> dict[str, Any]:
 GRANTED = {"changed": True, "grant": {"host": "localhost"}}
 
 
-def test_a_transfer_that_fails_takes_its_own_permission_away_and_tells_nothing_of_an_earlier_one(folder: Path) -> None:
+def test_a_transfer_that_fails_revokes_its_own_authorization_and_reports_nothing_of_an_earlier_transfer(
+    folder: Path,
+) -> None:
     lacking = {**LOADED, "revoked": False}
     ran = play(
         folder,
@@ -134,7 +136,7 @@ def test_a_transfer_that_fails_takes_its_own_permission_away_and_tells_nothing_o
     assert ran.told[1] == ["nothing was loaded: the error is above"]
 
 
-def test_what_the_push_knows_exactly_is_no_estimate(folder: Path) -> None:
+def test_exact_sizes_of_the_push_are_no_estimates(folder: Path) -> None:
     exact = {**pushed(), "estimated": False, "bytes_needed": 6_000_000}
     ran = play(folder, 1, saved=[SAVED], authorized=[GRANTED], pushed=[exact], loaded=[LOADED])
     expected = "6.0 MB of 10.0 MB needed, 6.0 MB received, 1.0 s; 4.0 MB less than a full copy"

@@ -178,14 +178,14 @@ def test_behind_a_tunnel(case: Case, ground: Ground) -> None:
     ground.untouched()
 
 
-def test_the_role_says_which_way_and_why(case: Case, ground: Ground) -> None:
+def test_the_role_reports_the_transport_and_why(case: Case, ground: Ground) -> None:
     said = "transport s3: image_transfer_bucket is set, and through a bucket each blob leaves the source once"
     assert said in case.check(SMALL).succeed().output
     assert "transport scp: as image_transfer_transport says" in case.check(SMALL, transport="scp").succeed().output
 
 
 @pytest.mark.full
-def test_one_host_after_the_other(case: Case, ground: Ground) -> None:
+def test_hosts_run_in_turn(case: Case, ground: Ground) -> None:
     ran = ground.transfer(SMALL, serial=1, options=("--forks", "1")).succeed()
     assert len(ran.all(OFFER)) == len(ran.all(PUSH)) == len(PRIVATE), "a batch each"
     for host in PRIVATE:
@@ -213,7 +213,7 @@ def test_a_limit_of_bytes_per_second(case: Case, ground: Ground, path: str) -> N
 
 
 @pytest.mark.full
-def test_two_runs_from_one_source_at_once(case: Case, ground: Ground) -> None:
+def test_two_runs_from_the_same_source_at_once(case: Case, ground: Ground) -> None:
     """The same images to the same targets, and others beside them."""
     case.bed.images.into_docker(case.bed.host("public"), case.image("it-small:v1"), SMALL)
     case.mark()

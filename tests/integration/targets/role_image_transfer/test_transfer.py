@@ -119,7 +119,7 @@ def test_the_engine_unpacks_while_more_is_on_its_way(case: Case) -> None:
 
 
 @pytest.mark.full
-def test_the_source_sends_as_much_for_two_targets_as_for_one(case: Case) -> None:
+def test_the_source_sends_as_much_for_two_targets_as_for_a_single_target(case: Case) -> None:
     case.transfer(SMALL, targets="private-a").succeed()
     for_one = case.sent()
     case.clean()

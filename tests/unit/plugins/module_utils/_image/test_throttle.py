@@ -82,7 +82,7 @@ def test_the_bytes_stay_what_they_are(clock: Clock) -> None:
     assert [len(chunk) for chunk in NO_LIMIT.limit_chunks(chunks) if chunk] == [10, 16]
 
 
-def test_one_pause_is_never_long(clock: Clock) -> None:
+def test_a_single_pause_is_never_long(clock: Clock) -> None:
     """A connection that is silent for long is taken for dead, by the receiver as by S3."""
     assert Throttle(10_000, clock, clock.sleep).limit_size(1024 * 1024) == 10_000
     assert Throttle(10**9, clock, clock.sleep).limit_size(1024 * 1024) == 1024 * 1024

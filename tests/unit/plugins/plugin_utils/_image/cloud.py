@@ -176,8 +176,8 @@ class FakeS3:
         assert query["do"] == ["put_object"]
         if headers.get("If-None-Match") and key in self.objects:
             return ""
-        wanted = headers.get("x-amz-checksum-sha256")
-        assert wanted is None or wanted == base64.b64encode(hashlib.sha256(data).digest()).decode()
+        checksum = headers.get("x-amz-checksum-sha256")
+        assert checksum is None or checksum == base64.b64encode(hashlib.sha256(data).digest()).decode()
         metadata = {"sha256": headers["x-amz-meta-sha256"]} if "x-amz-meta-sha256" in headers else {}
         return self.keep(key, data, metadata, {name: value for name, value in headers.items() if "sse" in name})
 
@@ -260,7 +260,7 @@ class Target:
     root: Path
     engine: FakeEngine = field(default_factory=FakeEngine)
     warnings: list[str] = field(default_factory=list)
-    not_ahead: list[str] = field(default_factory=list)
+    preload_errors: list[str] = field(default_factory=list)
     leftover: bool = False
     fault: Fault = no_fault
     calls: list[str] = field(default_factory=list)
@@ -292,7 +292,7 @@ class Target:
             "misgivings": self.warnings,
             "loaded": None,
             "left": None,
-            "not_ahead": self.not_ahead,
+            "not_ahead": self.preload_errors,
         }
         needed = {digest for plan in result["plans"] for digest in plan["blobs"]}
         with staging.hold_lock():

@@ -37,11 +37,11 @@ class Host:
 
     def __init__(self, **answers: Any) -> None:
         self.answers = answers
-        self.asked: list[Mapping[str, Any]] = []
+        self.calls: list[Mapping[str, Any]] = []
 
     def __call__(self, call: Mapping[str, Any]) -> Mapping[str, Any]:
         work = call["work"]
-        self.asked.append(work)
+        self.calls.append(work)
         answer = self.answers[work["phase"]]
         if isinstance(answer, Exception):
             raise answer
@@ -50,7 +50,7 @@ class Host:
 
     @property
     def phases(self) -> list[str]:
-        return [work["phase"] for work in self.asked]
+        return [work["phase"] for work in self.calls]
 
 
 INSPECTED = {"bundle": BUNDLE.to_dict(), "estimates": {}, "leftover": False}
@@ -72,18 +72,18 @@ def offering(work: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**INSPECTED, "public_key": key, "addresses": dict.fromkeys(hosts, "10.0.0.9")}
 
 
-def test_the_source_is_asked_for_a_key_for_those_that_lack_something() -> None:
+def test_the_source_makes_a_key_for_targets_with_missing_blobs() -> None:
     host = Host(offer=offering)
     result = prepare_push(host, options(target("a"), target("bb", MADE.stored(MADE.image.tag))), PROGRESS)
     assert host.phases == ["offer"]
-    assert host.asked[0]["token"] == result["push"]["token"]
+    assert host.calls[0]["token"] == result["push"]["token"]
     assert list(result["push"]["targets"]) == ["a"]
     assert result["push"]["targets"]["a"]["digests"] == DIGESTS
     assert (result["changed"], result["bytes_carried"], result["path"]) == (True, 0, "ssh")
     assert [step["after"]["host"] for step in result["steps"]] == ["a"] * len(DIGESTS)
 
 
-def test_check_mode_says_the_same_and_asks_for_no_key() -> None:
+def test_check_mode_returns_the_same_and_makes_no_key() -> None:
     host = Host(offer=offering)
     run = prepare_push(host, options(target("a")), PROGRESS)
     checked = Host(inspect=INSPECTED)
@@ -94,7 +94,7 @@ def test_check_mode_says_the_same_and_asks_for_no_key() -> None:
 
 
 @pytest.mark.parametrize("leftover", [False, True])
-def test_where_nobody_lacks_anything_nothing_is_pushed(leftover: bool) -> None:
+def test_where_no_target_misses_a_blob_nothing_is_pushed(leftover: bool) -> None:
     host = Host(offer=lambda work: {**offering(work), "leftover": leftover}, clean={})
     result = prepare_push(host, options(target("a", MADE.stored(MADE.image.tag))), PROGRESS)
     assert (result["push"], result["changed"]) == ({}, False)
@@ -106,16 +106,16 @@ def test_scp_needs_to_know_its_targets() -> None:
         prepare_push(Host(), options(), PROGRESS)
 
 
-def test_a_target_permits_what_it_lacks_and_nothing_else() -> None:
+def test_a_target_authorizes_its_missing_blobs_and_nothing_else() -> None:
     host = Host(authorize={"user": "root", "host_keys": ["k"]})
     result = authorize_push(host, BUNDLE, PUSH, "a", None, False)
-    (asked,) = host.asked
-    assert (asked["public_key"], asked["addresses"], asked["port"]) == ("ssh-ed25519 AAAA", ["10.0.0.9"], 22)
-    assert [blob["digest"] for blob in asked["blobs"]] == DIGESTS[:2]
-    assert all(isinstance(blob["size"], int) for blob in asked["blobs"])
+    (calls,) = host.calls
+    assert (calls["public_key"], calls["addresses"], calls["port"]) == ("ssh-ed25519 AAAA", ["10.0.0.9"], 22)
+    assert [blob["digest"] for blob in calls["blobs"]] == DIGESTS[:2]
+    assert all(isinstance(blob["size"], int) for blob in calls["blobs"])
     assert result == {"changed": True, "grant": GRANT}
     authorize_push(host, BUNDLE, PUSH, "a", "192.0.2.1", False)
-    assert host.asked[-1]["addresses"] == ["192.0.2.1"]
+    assert host.calls[-1]["addresses"] == ["192.0.2.1"]
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_a_permission_lasts_until_the_last_of_many_targets_has_its_turn(size: in
     push = prepare_push(host, options(*(target("a" * (number + 1)) for number in range(targets))), PROGRESS)["push"]
     assert push["seconds"] == pytest.approx(seconds, abs=1)
     authorize_push(host, BUNDLE, push, "a", None, False)
-    assert host.asked[-1]["expires"] == push["seconds"]
+    assert host.calls[-1]["expires"] == push["seconds"]
 
 
 def test_a_permission_lasts_longer_where_the_rate_is_limited() -> None:
@@ -155,28 +155,28 @@ def test_a_permission_lasts_longer_where_the_rate_is_limited() -> None:
     assert prepare_push(host, limited, PROGRESS)["push"]["seconds"] == 900 + in_all
 
 
-def test_a_target_that_lacks_nothing_is_not_asked() -> None:
+def test_a_target_without_missing_blobs_is_not_called() -> None:
     host = Host()
     assert authorize_push(host, BUNDLE, PUSH, "b", None, False) == {"changed": False, "grant": None}
     assert authorize_push(host, BUNDLE, {}, "a", None, False) == {"changed": False, "grant": None}
-    assert host.asked == []
+    assert host.calls == []
 
 
-def test_in_check_mode_nobody_is_asked() -> None:
+def test_in_check_mode_no_host_is_called() -> None:
     host = Host()
     assert authorize_push(host, BUNDLE, PUSH, "a", None, True) == {"changed": True, "grant": None}
     pushed = push_all(host, BUNDLE, PUSH, [GRANT], True, PROGRESS)
     assert (pushed["changed"], pushed["targets"], pushed["bytes_carried"]) == (True, [], 0)
     assert push_all(host, BUNDLE, {}, [], True, PROGRESS)["changed"] is False
     assert revoke_push(host, BUNDLE, PUSH, True) == {"changed": False}
-    assert host.asked == []
+    assert host.calls == []
 
 
 def done(*outcomes: Mapping[str, Any]) -> dict[str, Any]:
     return {"state": "done", "result": {"pushed": list(outcomes)}, "error": None}
 
 
-def test_what_was_pushed_is_told_for_each_target() -> None:
+def test_pushed_blobs_are_reported_for_each_target() -> None:
     good = {"host": "a", "sent": 5, "error": None, "digests": DIGESTS[:1]}
     bad = {"host": "b", "sent": 2, "error": "b: no space", "digests": []}
     idle = {"host": "c", "sent": 0, "error": None, "digests": []}
@@ -189,13 +189,13 @@ def test_what_was_pushed_is_told_for_each_target() -> None:
     ]
     assert (result["changed"], result["bytes_carried"]) == (True, 7)
     assert "failed" not in result, "one that fails leaves the others done"
-    assert host.asked[-1] == {"phase": "clean", "seconds": host.asked[-1]["seconds"], "token": "0" * 32}
+    assert host.calls[-1] == {"phase": "clean", "seconds": host.calls[-1]["seconds"], "token": "0" * 32}
     swift = Host(push={**done(good, bad, idle), "cleaned": True})
     assert push_all(swift, BUNDLE, PUSH, [GRANT], False, PROGRESS)["targets"] == result["targets"]
     assert swift.phases == ["push"], "the call that tells the outcome has cleaned up"
 
 
-def test_the_sizes_that_an_engine_told_meanwhile_are_counted() -> None:
+def test_the_sizes_that_an_engine_reported_meanwhile_are_counted() -> None:
     outcome = {"host": "a", "sent": 5, "error": None, "digests": DIGESTS[:1]}
     unsized = make(b"one", b"two", packed=False).unsized
     digests = [blob.digest for blob in unsized.list_blobs()]
@@ -228,9 +228,9 @@ def test_without_a_permission_the_source_is_sent_home() -> None:
 def test_a_permission_is_taken_away_by_its_key() -> None:
     host = Host(revoke={"revoked": True, "busy": False, "left": None})
     assert revoke_push(host, BUNDLE, PUSH, False) == {"changed": True}
-    assert host.asked[-1]["public_key"] == "ssh-ed25519 AAAA"
+    assert host.calls[-1]["public_key"] == "ssh-ed25519 AAAA"
     revoke_push(host, BUNDLE, {}, False)
-    assert host.asked[-1]["public_key"] is None
+    assert host.calls[-1]["public_key"] is None
 
 
 def test_an_engine_that_still_unpacks_what_had_come_is_waited_for() -> None:
