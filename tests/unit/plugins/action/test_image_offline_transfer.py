@@ -96,7 +96,7 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> FakeS3:
 
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
-    monkeypatch.setattr(action, "s3_client", client)
+    monkeypatch.setattr(action, "make_s3_client", client)
     return made
 
 
@@ -168,7 +168,7 @@ def _aliases(option: Mapping[str, Any]) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("environment", "seen"),
+    ("environment", "expected"),
     [
         ([], {"AWS_REGION": "controller"}),
         ([{"AWS_ACCESS_KEY_ID": "AKIATASK"}], {"AWS_REGION": "controller", "AWS_ACCESS_KEY_ID": "AKIATASK"}),
@@ -239,16 +239,16 @@ def test_a_connection_without_pipelining_is_left_as_it_is(target: Target) -> Non
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "expected_message"),
     [
-        ({**LOADED, "work": {"phase": "inspect", "seconds": 1}}, "work: is set by the action plugin, not in a task."),
-        ({**LOADED, "work": None}, "work: is set by the action plugin, not in a task."),
-        ({**LOADED, "bucket": None}, "bucket: is needed, it is the way between the hosts"),
-        ({**LOADED, "bucket": "s3://images/apps"}, "bucket: 's3://images/apps' is no bucket's name"),
+        ({**LOADED, "work": {"phase": "inspect", "seconds": 1}}, "work: the action plugin sets this option."),
+        ({**LOADED, "work": None}, "work: the action plugin sets this option."),
+        ({**LOADED, "bucket": None}, "bucket: is required with transport=s3"),
+        ({**LOADED, "bucket": "s3://images/apps"}, "bucket: 's3://images/apps' is not a bucket name"),
         ({**LOADED, "prefix": "apps/../other"}, "prefix: 'apps/../other' has a part '..'"),
         ({**LOADED, "part_size": 5 * 1024**2 - 1}, "part_size: 5242879 is below 5242880"),
-        ({**LOADED, "kms_key_id": "k"}, "kms_key_id: is for sse=aws:kms"),
-        ({**LOADED, "kms_key_id": "k", "sse": "AES256"}, "kms_key_id: is for sse=aws:kms"),
+        ({**LOADED, "kms_key_id": "k"}, "kms_key_id: requires sse=aws:kms"),
+        ({**LOADED, "kms_key_id": "k", "sse": "AES256"}, "kms_key_id: requires sse=aws:kms"),
         ({**LOADED, "bundle": {"version": 9}}, "bundle: version 9 is not 1"),
         ({**SAVED, "targets": [{"host": "x"}]}, "targets[0]"),
         ({"state": "saved", "bucket": "images"}, "images"),
@@ -382,7 +382,7 @@ def test_a_connection_that_drops_is_made_anew(target: Target, monkeypatch: pytes
     assert pauses == sorted(pauses)
     again = [sent for sent in run.sent if sent["work"]["phase"] == phase]
     # The very same attempt, so it runs once; the host is told that an answer may have been lost.
-    assert {**again[0]["work"], "again": True} == again[1]["work"] == again[2]["work"]
+    assert {**again[0]["work"], "retry": True} == again[1]["work"] == again[2]["work"]
     assert "again" not in again[0]["work"]
     assert len([line for line in run.lines if "Connection reset by peer" in line]) == 2
 

@@ -82,7 +82,7 @@ def test_the_transfer_s_own_module_is_run_so_that_ansible_packs_a_single_module_
         "bundle": {},
         "docker_host": "unix:///there",
         "staging_dir": "~/here",
-        "work": {"phase": "facts", "seconds": SLICE_SECONDS, "host": "private-a"},
+        "work": {"phase": "gather_facts", "seconds": SLICE_SECONDS, "host": "private-a"},
     }
     assert set(sent) & set(CONTROLLER_OPTIONS) == set()
 
@@ -97,7 +97,7 @@ def test_a_play_in_lockstep_is_accepted(strategy: Optional[str], depth: int) -> 
 @pytest.mark.parametrize("depth", [1, 3])
 def test_toolchain_under_strategy_free_there_is_no_lockstep(strategy: str, depth: int) -> None:
     """facts: toolchain: under strategy free, run_once runs once per host."""
-    with pytest.raises(AnsibleActionFail, match=f"The play's strategy is '{strategy}'.*use the strategy 'linear'"):
+    with pytest.raises(AnsibleActionFail, match=f"The play's strategy is '{strategy}'.*Use the strategy 'linear'"):
         run(strategy, depth, lockstep=True)
     assert run(strategy, depth)["target"]["host"] == "private-a"
 

@@ -205,7 +205,7 @@ def test_two_runs_that_push_into_the_same_directory_do_not_revoke_each_other(sta
     assert revoke_key(staging, KEY, home) is True
     (line,) = ours(home)
     assert SECOND.encode() in line
-    assert len(list(staging.directory.glob("grant-*.json"))) == 1
+    assert len(list(staging.directory.glob("authorization-*.json"))) == 1
     # The first has loaded and would clean up; the second is still to push.
     assert remove_staging(staging, home) is False
     assert staging.exists()
@@ -228,7 +228,7 @@ def test_blobs_stay_for_the_load_only_when_all_have_come(staging: Staging, home:
         staging.get_path(f"sha256:{'cd' * 32}").write_bytes(b"x")
     revoke_key(staging, KEY, home)
     assert staging.exists() == complete
-    assert list(staging.directory.glob("grant-*.json")) == []
+    assert list(staging.directory.glob("authorization-*.json")) == []
 
 
 def test_without_a_key_every_permission_for_the_folder_goes(staging: Staging, home: Path) -> None:
@@ -301,7 +301,7 @@ def test_many_at_once_lose_no_line(home: Path, tmp_path: Path) -> None:
     ],
 )
 def test_only_a_bare_key_is_taken(staging: Staging, home: Path, key: str) -> None:
-    with pytest.raises(ImageError, match="public_key: is no Ed25519 key"):
+    with pytest.raises(ImageError, match="public_key: is not an Ed25519 public key"):
         permit(staging, home, key)
     assert not keys(home).exists()
 

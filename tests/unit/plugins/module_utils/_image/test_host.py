@@ -125,7 +125,7 @@ def test_a_target_looks_fetches_loads_and_cleans(serve: Any, tmp_path: Path, eng
     assert call("inspect")["leftover"], "as a run finds it after this one was killed"
 
     loaded = call("load", token="two", transfers=requests)
-    assert (loaded["state"], loaded["result"]["loaded"][0]["done"]) == ("done", True)
+    assert (loaded["status"], loaded["result"]["loaded"][0]["done"]) == ("done", True)
     assert [outcome["received"] > 0 for outcome in loaded["result"]["outcomes"]] == [False, False, True, True]
     assert {**loaded["result"]["plans"][0], "blobs": None} == {**plan, "blobs": None}, "as it was before"
     assert (loaded["cleaned"], call.root.exists()) == (True, False)
@@ -193,11 +193,11 @@ def test_a_source_looks_exports_sends_and_cleans(serve: Any, tmp_path: Path, eng
 
     call.params["bundle"] = inspection["bundle"]
     exported = call("export", token="one", digests=list(ENGINE.content))
-    assert exported["state"] == "done"
+    assert exported["status"] == "done"
     assert exported["result"]["sizes"] == {digest: len(data) for digest, data in ENGINE.content.items()}
     sent = call("send", token="two", transfers=transfers(server, ENGINE))
     assert all(outcome["done"] for outcome in sent["result"]["outcomes"])
-    assert (sent["state"], sent["cleaned"], stored) == ("done", False, ENGINE.content)
+    assert (sent["status"], sent["cleaned"], stored) == ("done", False, ENGINE.content)
     assert call("inspect")["leftover"]
     assert call("clean") == {"removed": True}
     assert not call.root.exists()
@@ -207,7 +207,7 @@ def test_a_registry_source_sends_and_cleans_up_in_a_single_call(
     serve: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = serve(lambda request: request.answer(200, ETag=f'"{len(request.body())}"'))
-    monkeypatch.setattr(hosts._SourcePhases, "_registry", lambda self: Gives(V1.content))
+    monkeypatch.setattr(hosts._SourcePhases, "_make_registry_source", lambda self: Gives(V1.content))
     call = Calls(tmp_path / "root", state="saved", source="registry", bundle=V1.bundle.to_dict())
     sent = call("send", token="one", transfers=transfers(store, V1))
     assert {outcome["digest"]: outcome["etag"] for outcome in sent["result"]["outcomes"]} == {
@@ -234,17 +234,17 @@ def test_only_the_phases_of_a_state_are_done(tmp_path: Path, engine: FakeEngine,
     call = Calls(tmp_path / "root", state=state, bundle=V1.bundle.to_dict(), images=[{"name": "app:v1"}])
     every = {phase for phases in PHASES.values() for phase in phases}
     for phase in (every - {*PHASES.get(state, ())}) | {"__init__", "staging", ""}:
-        with pytest.raises(ImageError, match=rf"work\.phase: '{phase}' is none of the phases .* of state={state}"):
+        with pytest.raises(ImageError, match=rf"work\.phase: '{phase}' is not a phase of state={state}"):
             call(phase)
     assert tree(tmp_path) == []
 
 
 def test_only_reading_is_allowed_in_check_mode() -> None:
-    assert READ_ONLY_PHASES == ("facts", "inspect")
+    assert READ_ONLY_PHASES == ("gather_facts", "inspect")
 
 
 @pytest.mark.parametrize(
-    ("phase", "state", "work", "params", "words"),
+    ("phase", "state", "work", "params", "message"),
     [
         ("inspect", "loaded", {}, {"bundle": {"version": 1}}, "bundle: 'images' must be a list"),
         ("load", "loaded", {"transfers": [{"digest": "../x"}]}, {}, "work.transfers.digest"),
@@ -273,7 +273,9 @@ def test_a_load_takes_the_permission_to_push_away_first(
 ) -> None:
     order: list[str] = []
     monkeypatch.setattr(authorizing, "revoke_key", lambda staging, key: order.append(f"revoke {key}"))
-    monkeypatch.setattr(targets, "load_bundle", lambda *_dummy: order.append("load") or {"loaded": [], "left": None})
+    monkeypatch.setattr(
+        targets, "load_bundle", lambda *_dummy: order.append("load") or {"loaded": [], "cleanup_error": None}
+    )
     monkeypatch.setattr(hosts.BackgroundJob, "advance", lambda self, token, work, seconds: _at_once(work))
     call = Calls(tmp_path / "root", state="loaded", bundle=V1.bundle.to_dict())
     call("load", token="one", public_key="ssh-ed25519 AAAA")
@@ -334,7 +336,7 @@ def permitted(tmp_path: Path, engine: FakeEngine, monkeypatch: pytest.MonkeyPatc
         while (tmp_path / "slow").exists():
             time.sleep(0.01)
 
-    monkeypatch.setattr(engine, "load_bundle", load)
+    monkeypatch.setattr(engine, "load", load)
     target = Permitted(tmp_path / "root", monkeypatch, engine, V1)
     yield target
     (tmp_path / "slow").unlink(missing_ok=True)
@@ -356,7 +358,11 @@ def test_what_is_pushed_is_loaded_while_more_is_on_its_way(permitted: Permitted)
     permitted.until(lambda: not permitted.job.is_running())
     assert loads(permitted) == 1, "the image itself is for the load"
     answer = permitted.calls["loaded"]("load", token="one", public_key=KEY)
-    assert (answer["result"]["loaded"][0]["done"], answer["result"]["left"], answer["cleaned"]) == (True, None, True)
+    assert (answer["result"]["loaded"][0]["done"], answer["result"]["cleanup_error"], answer["cleaned"]) == (
+        True,
+        None,
+        True,
+    )
     assert not permitted.keys.exists()
     assert not permitted.staging.root.exists()
 
@@ -383,7 +389,7 @@ def test_the_load_waits_while_the_engine_unpacks_what_had_come(permitted: Permit
     slow = unpacking(permitted)
     permitted.arrive(3)
     waiting = permitted.calls["loaded"]("load", seconds=0, token="one", public_key=KEY)
-    assert (waiting["state"], waiting["cleaned"]) == ("running", False)
+    assert (waiting["status"], waiting["cleaned"]) == ("running", False)
     assert not permitted.keys.exists(), "the permission is gone at once"
     slow.unlink()
     answer = permitted.calls["loaded"]("load", token="one", public_key=KEY)
@@ -394,11 +400,15 @@ def test_a_permission_that_is_taken_back_leaves_nothing(permitted: Permitted) ->
     slow = unpacking(permitted)
     busy = permitted.calls["revoked"]("revoke", seconds=0, public_key=KEY)
     assert (busy["revoked"], busy["busy"], permitted.keys.exists()) == (True, True, False)
-    assert list(permitted.staging.directory.glob("grant-*")) == [], "who pushes is sent off at once"
+    assert list(permitted.staging.directory.glob("authorization-*")) == [], "who pushes is sent off at once"
     slow.unlink()
     # Its process has an engine of its own here; this one has what that would have left in a real one.
     leave_preloaded(permitted)
-    assert permitted.calls["revoked"]("revoke", public_key=KEY) == {"revoked": False, "busy": False, "left": None}
+    assert permitted.calls["revoked"]("revoke", public_key=KEY) == {
+        "revoked": False,
+        "busy": False,
+        "cleanup_error": None,
+    }
     assert not permitted.staging.root.exists()
     assert permitted.engine.images == {}
 
@@ -421,7 +431,7 @@ def test_cleaning_removes_preloaded_layers_but_not_those_of_a_running_load(permi
         return {}
 
     job.advance("another run's", work, 0)
-    assert permitted.calls["loaded"]("clean")["left"] is None
+    assert permitted.calls["loaded"]("clean")["cleanup_error"] is None
     assert len(permitted.engine.images) == 1
     gate.touch()
     permitted.until(lambda: not job.is_running())
@@ -463,7 +473,9 @@ def test_disk_space_of_preloaded_layers_is_not_required_again(tmp_path: Path, mo
 def test_facts_are_gathered_before_a_bundle_exists(tmp_path: Path, engine: FakeEngine) -> None:
     engine.has(V1, TAG)
     call = Calls(tmp_path / "root", state="loaded", bundle={})
-    assert call("facts", host="a") == {"target": {"host": "a", **engine.facts(str(tmp_path / "root")).to_dict()}}
+    assert call("gather_facts", host="a") == {
+        "target": {"host": "a", **engine.read_facts(str(tmp_path / "root")).to_dict()}
+    }
     assert not call.root.exists()
 
 
@@ -473,14 +485,14 @@ def test_a_staging_directory_of_another_user_is_refused_when_facts_are_gathered(
     (tmp_path / "root").mkdir()
     (tmp_path / "root").chmod(0o777)
     with pytest.raises(ImageError, match=r"staging_dir: .* is not a folder that only user id"):
-        Calls(tmp_path / "root", state="loaded", bundle={})("facts", host="a")
+        Calls(tmp_path / "root", state="loaded", bundle={})("gather_facts", host="a")
 
 
 def _at_once(work: Any) -> Any:
     return JobState("", "done", result=work(lambda *_dummy: None))
 
 
-@pytest.mark.parametrize("lacks", [True, False])
+@pytest.mark.parametrize("is_missing", [True, False])
 def test_a_source_waits_to_push_where_blobs_are_missing_on_a_target(
     tmp_path: Path, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch, is_missing: bool
 ) -> None:
@@ -496,7 +508,7 @@ def test_a_source_waits_to_push_where_blobs_are_missing_on_a_target(
     other = TransferTarget("full", facts(staging=-1), "192.0.2.1")  # refused, so that it is not looked for
     target = TransferTarget("a", has.facts(""), "127.0.0.1")
     call = Calls(tmp_path / "root", state="saved", images=[{"name": "app:v1"}])
-    answer = call("offer", token="0" * 32, targets=[target.to_dict(), other.to_dict()])
+    answer = call("prepare_push", token="0" * 32, targets=[target.to_dict(), other.to_dict()])
     assert (answer["public_key"], answer["addresses"]) == (
         ("ssh-ed25519 AAAA", {"a": "127.0.0.1"}) if is_missing else (None, {})
     )

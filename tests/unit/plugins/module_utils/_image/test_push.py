@@ -154,7 +154,7 @@ def test_it_waits_pushes_reports_and_exits(source: Source, server: Server) -> No
     assert (state.state, state.error) == ("done", None)
     (outcome,) = state.result["pushed"]
     total = sum(map(len, source.made.content.values()))
-    assert outcome == {"host": "one", "sent": total, "error": None, "digests": digests}
+    assert outcome == {"host": "one", "bytes_sent": total, "error": None, "digests": digests}
     assert server.held() == {get_digest_hex(digest): data for digest, data in source.made.content.items()}
     # The outcome can be read again, as after a connection that dropped.
     assert waiting.advance([], 0) == state
@@ -176,7 +176,7 @@ def test_what_an_engine_writes_is_pushed_meanwhile(source: Source, server: Serve
     state = finished(waiting, [asdict(server.grant(list(content)))])
     assert (state.state, state.error) == ("done", None)
     (outcome,) = state.result["pushed"]
-    assert (outcome["error"], outcome["sent"]) == (None, sum(map(len, content.values())))
+    assert (outcome["error"], outcome["bytes_sent"]) == (None, sum(map(len, content.values())))
     assert server.held() == {get_digest_hex(digest): data for digest, data in content.items()}
     assert state.result["sizes"] == {digest: len(data) for digest, data in content.items()}
     waiting.remove()
@@ -337,7 +337,7 @@ def test_a_source_that_cannot_make_a_key_reports_it(source: Source) -> None:
         raise FileNotFoundError(2, "No such file or directory", command[0])
 
     waiting = PushSession(str(source.root), TOKEN)
-    with pytest.raises(ImageError, match=r"transport: the source cannot begin: .*Is OpenSSH's client there"):
+    with pytest.raises(ImageError, match=r"transport: the source cannot start the push: .*Is OpenSSH's client there"):
         waiting.start(source.made.bundle, StagedBlobSource(source.blobs), source.blobs, NO_LIMIT, missing)
 
 
@@ -347,7 +347,7 @@ def test_the_grants_are_taken_once(source: Source, server: Server) -> None:
     server.permit(key, sizes(source.made))
     grant = server.grant(list(source.made.content))
     waiting.advance([asdict(grant)], 0)
-    handed = source.folder() / "grants.json"
+    handed = source.folder() / "authorizations.json"
     written = handed.stat().st_mtime_ns
     waiting.advance([asdict(grant)], 0)
     assert handed.stat().st_mtime_ns == written

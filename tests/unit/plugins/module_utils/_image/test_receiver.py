@@ -155,7 +155,7 @@ def test_a_part_that_is_longer_than_the_offset_is_cut(room: Room) -> None:
 
 
 @pytest.mark.parametrize(
-    "asked",
+    "original_command",
     [
         None,
         "",
@@ -224,22 +224,22 @@ MANY = 8 * MIB
 DAMAGED = "a compressed frame is damaged"
 BAD_FRAMES = {
     # What is sent behind the announcement of MANY bytes, what is refused, and how many bytes of the blob are kept.
-    "another kind": (frame(b"x", b"q"), "b'q' is no kind of frame", 0),
-    "no bytes": (frame(b""), f"a frame of 0 bytes, where 1 to {MANY} can be", 0),
-    "no compressed bytes": (frame(b"", b"z"), f"a frame of 0 bytes, where 1 to {receiver.MAX_FRAME_BYTES} can be", 0),
+    "another kind": (frame(b"x", b"q"), "b'q' is not a frame type", 0),
+    "no bytes": (frame(b""), f"a frame has 0 bytes, but 1 to {MANY} are allowed", 0),
+    "no compressed bytes": (frame(b"", b"z"), f"a frame has 0 bytes, but 1 to {receiver.MAX_FRAME_BYTES} are allowed", 0),
     "more than the blob": (
         receiver.build_frame_head(b"r", MANY + 1),
-        f"a frame of {MANY + 1} bytes, where 1 to {MANY}",
+        f"a frame has {MANY + 1} bytes, but 1 to {MANY}",
         0,
     ),
     "more than is left": (
         frame(b"x") + receiver.build_frame_head(b"r", MANY),
-        f"a frame of {MANY} bytes, where 1 to {MANY - 1} can be",
+        f"a frame has {MANY} bytes, but 1 to {MANY - 1} are allowed",
         1,
     ),
     "a compressed one over the limit": (
         receiver.build_frame_head(b"z", TOO_BIG),
-        f"a frame of {TOO_BIG} bytes, where 1 to {receiver.MAX_FRAME_BYTES} can be",
+        f"a frame has {TOO_BIG} bytes, but 1 to {receiver.MAX_FRAME_BYTES} are allowed",
         0,
     ),
     "a huge one": (receiver.build_frame_head(b"z", 2**32 - 1), f"where 1 to {receiver.MAX_FRAME_BYTES} can be", 0),
@@ -279,10 +279,10 @@ def test_a_frame_that_cannot_be_a_part_of_the_blob_is_refused_with_a_message(roo
     assert room.talk(head(HEX, kept, MANY - kept, MANY) + rest)[1][-1] == {"hex": HEX, "size": MANY}
 
 
-NOT_ANNOUNCED = "that blob was not announced"
-NO_COUNT = "offset, length and size are numbers of bytes"
-WRONG_SIZE = f"{HEX} is announced with {len(DATA)} bytes"
-NO_HEAD = "that is no announcement of a blob"
+NOT_ANNOUNCED = "this blob is not authorized"
+NO_COUNT = "offset, length and size must be numbers of bytes"
+WRONG_SIZE = f"{HEX} is authorized with {len(DATA)} bytes"
+NO_HEAD = "the line is not an announcement of a blob"
 HOSTILE = {
     "another blob": (head(STRANGE), NOT_ANNOUNCED),
     "parent folder": (head("../../../precious"), NOT_ANNOUNCED),
@@ -433,7 +433,7 @@ def test_a_push_of_images_that_are_loaded_is_disconnected_and_the_directory_is_r
     output, _errors = process.communicate(timeout=10)
     removing.join(10)
     assert process.returncode != 0
-    assert b"this permission was taken away" in output
+    assert b"this authorization was revoked" in output
     assert removed == [True]
     assert not room.directory.exists()
 

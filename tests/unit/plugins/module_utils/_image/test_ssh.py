@@ -114,7 +114,7 @@ AES_FIRST = "aes128-gcm@openssh.com,aes256-gcm@openssh.com,chacha20-poly1305@ope
 
 
 @pytest.mark.parametrize(
-    ("cpu", "said", "ciphers"),
+    ("cpu", "result", "ciphers"),
     [
         ("model name\t: x\nflags\t\t: fpu aes sse\n", (0, f"port 22\nciphers {OWN}\n", ""), AES_FIRST),
         ("Features\t: fp asimd aes pmull\n", (0, f"ciphers {OWN}\n", ""), AES_FIRST),
@@ -149,7 +149,7 @@ def test_blobs_arrive_and_only_once(server: Server, source: Staging, key: Epheme
     (outcome,) = pushed([grant], blobs, key, source, progress=lambda *message: reports.append(message))
     assert outcome == PushOutcome("one", len(SMALL) + len(LARGE), None, blobs.digests)
     assert server.held() == blobs.arrived
-    assert reports[-1] == ("pushing, now to one", outcome.bytes_sent, outcome.bytes_sent)
+    assert reports[-1] == ("pushing to one", outcome.bytes_sent, outcome.bytes_sent)
     assert [done for _doing, done, _all in reports] == sorted(done for _doing, done, _all in reports)
 
     blobs.opened.clear()
@@ -239,7 +239,10 @@ def test_a_rejection_of_the_receiver_is_quoted(server: Server, source: Staging, 
     blobs = Blobs(SMALL, LARGE)
     server.permit(key, {**blobs.sizes, digest_of(LARGE): 5})
     (outcome,) = pushed([server.grant(blobs.digests)], blobs, key, source)
-    assert outcome.error == f"one: the receiver refused: {get_digest_hex(digest_of(LARGE))} is announced with 5 bytes."
+    assert (
+        outcome.error
+        == f"one: the receiver rejected the push: {get_digest_hex(digest_of(LARGE))} is authorized with 5 bytes."
+    )
     assert server.held() == {get_digest_hex(digest_of(SMALL)): SMALL}
     assert outcome.digests == [digest_of(SMALL)]
 
@@ -308,7 +311,7 @@ class Broken:
 
 
 @pytest.mark.parametrize(
-    ("error", "attempts", "words"),
+    ("error", "attempts", "message"),
     [
         (HttpError("GET", "http://registry.test/v2/", "the answer broke off", retryable=True), 5, "broke off"),
         (HttpError("GET", "http://registry.test/v2/", "404 not found", status=404), 1, "404 not found"),
@@ -473,9 +476,9 @@ def test_a_source_without_openssh_is_reported(source: Staging) -> None:
     def failing(command: list[str], text: str, descriptors: tuple[int, ...]) -> tuple[int, str, str]:
         return 1, "", "unknown key type ed25519\n"
 
-    with pytest.raises(ImageError, match=r"no key can be made on the source: .*ssh-keygen.*Is OpenSSH's client there"):
+    with pytest.raises(ImageError, match=r"cannot create a key on the source: .*ssh-keygen.*Install OpenSSH's client on the source"):
         EphemeralKey(source.directory, missing)
-    with pytest.raises(ImageError, match="ssh-keygen makes no key on the source: unknown key type"):
+    with pytest.raises(ImageError, match="ssh-keygen failed on the source: unknown key type"):
         EphemeralKey(source.directory, failing)
     assert tree(source.directory) == ["blobs"]
 
@@ -483,6 +486,6 @@ def test_a_source_without_openssh_is_reported(source: Staging) -> None:
 def test_the_address_as_a_target_sees_it() -> None:
     assert get_own_address("127.0.0.1", 22) == "127.0.0.1"
     with pytest.raises(
-        ImageError, match=r"the source has no way to no-such-host.invalid: .*Set image_transfer_address"
+        ImageError, match=r"the source has no route to no-such-host.invalid: .*Set image_transfer_address"
     ):
         get_own_address("no-such-host.invalid", 22)

@@ -71,7 +71,7 @@ def test_without_a_limit_nobody_waits(clock: Clock, rate: Optional[int]) -> None
 
 
 def test_a_negative_limit_is_refused() -> None:
-    with pytest.raises(ImageError, match=r"bandwidth_limit: -1 is no number of bytes per second"):
+    with pytest.raises(ImageError, match=r"bandwidth_limit: -1 is not a number of bytes per second"):
         Throttle(-1)
 
 

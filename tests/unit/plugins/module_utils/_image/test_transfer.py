@@ -335,7 +335,7 @@ def test_an_object_that_changed_its_size_is_reported_with_the_remediation(
     (outcome,) = fetched([transfer(server)], staging, client)
     assert (outcome.done, len(server.requests)) == (False, 1)
     assert outcome.error == (
-        f"{DIGEST} has {len(stored)} bytes in the bucket instead of {len(DATA)}: state=saved replaces it."
+        f"{DIGEST} has {len(stored)} bytes in the bucket instead of {len(DATA)}: run state=saved to replace it."
     )
     assert not staging.is_complete(DIGEST)
 
@@ -352,7 +352,7 @@ def test_an_object_shorter_than_its_received_bytes_is_reported_with_the_remediat
     (outcome,) = fetched([transfer(server)], staging, client)
     assert (outcome.done, len(server.requests)) == (False, 1)
     assert outcome.error == (
-        f"{DIGEST} has at most {len(DATA) - 1} bytes in the bucket instead of {len(DATA)}: state=saved replaces it."
+        f"{DIGEST} has at most {len(DATA) - 1} bytes in the bucket instead of {len(DATA)}: run state=saved to replace it."
     )
 
 
@@ -388,7 +388,7 @@ def test_a_fetcher_that_waits_for_the_file_finds_it_published(serve: Any, stagin
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full here")
 def test_a_full_disk_is_reported_with_the_remediation(serve: Any, staging: Staging, client: HttpClient) -> None:
     class Full(Staging):
-        def part(self, digest: str) -> Path:
+        def get_partial_path(self, digest: str) -> Path:
             return Path("/dev/full")
 
     server = serve(Store(blob=DATA).script)
@@ -500,10 +500,10 @@ def test_s3_somebody_who_put_the_same_blob_first_is_no_error(serve: Any, client:
 
 
 @pytest.mark.parametrize(
-    ("given", "words"),
+    ("given", "message"),
     [
-        (b"x" + DATA[1:], "the source gave other content, sha256:"),
-        (DATA[:-1] + b"x", "the source gave other content, sha256:"),
+        (b"x" + DATA[1:], "the source returned other content, sha256:"),
+        (DATA[:-1] + b"x", "the source returned other content, sha256:"),
         (DATA[:-1], "ended 1 bytes early on the source. Run again."),
         (b"", f"ended {len(DATA)} bytes early"),
     ],

@@ -75,7 +75,7 @@ def test_a_job_that_is_done_returns_its_result_at_every_poll(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("error", "words"),
+    ("error", "message"),
     [
         (ImageError("docker refused"), "docker refused"),
         (OSError(28, "No space left on device", "/staging/x"), "No space left on device: /staging/x"),
@@ -120,7 +120,7 @@ def test_progress_of_a_thread_after_the_end_of_its_job_does_not_hide_the_outcome
                 try:
                     progress("writing", number, 1000)
                 except ImageError as error:
-                    (gate.parent / "told").write_text(str(error))
+                    (gate.parent / "error").write_text(str(error))
                     raise
                 time.sleep(0.01)
 
@@ -136,8 +136,8 @@ def test_progress_of_a_thread_after_the_end_of_its_job_does_not_hide_the_outcome
     until(lambda: job.poll(0).status == "done")
     time.sleep(0.5)
     assert job.poll(0).result == {"x": 1}
-    until((gate.parent / "told").exists)
-    assert "has ended" in (gate.parent / "told").read_text(), "the thread need not go on"
+    until((gate.parent / "error").exists)
+    assert "has ended" in (gate.parent / "error").read_text(), "the thread need not go on"
 
 
 def test_a_job_with_an_idle_timeout_ends_when_nobody_polls_it(gate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,12 +157,15 @@ def test_a_job_with_an_idle_timeout_ends_when_nobody_polls_it(gate: Path, monkey
     child = child_of(gate)
     until(lambda: not Path(f"/proc/{child}").exists())
     state = job.advance("one", work, ENOUGH)
-    assert (state.status, state.error) == ("failed", "nobody has asked for 1 seconds how far it is")
+    assert (state.status, state.error) == ("failed", "no call polled the job for 1 seconds")
 
 
 def test_a_job_whose_directory_was_removed_reports_it(tmp_path: Path) -> None:
     state = BackgroundJob(tmp_path).poll(0)
-    assert (state.status, state.error) == ("died", "the process has left nothing to read: its folder was taken away")
+    assert (state.status, state.error) == (
+        "died",
+        "the state of the job cannot be read: its staging directory was removed",
+    )
 
 
 @pytest.mark.parametrize("error", [SystemExit(0), KeyboardInterrupt()])
@@ -189,7 +192,7 @@ def test_an_earlier_attempt_that_still_runs_is_waited_for(gate: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "left", ["", "{", "null", "[]", '{"token": "one"}', '{"token": "one", "state": "done", "x": 1}']
+    "left", ["", "{", "null", "[]", '{"token": "one"}', '{"token": "one", "status": "done", "x": 1}']
 )
 def test_an_unreadable_state_file_does_not_keep_a_job_from_running(tmp_path: Path, left: str) -> None:
     (tmp_path / "job.json").write_text(left)

@@ -64,7 +64,7 @@ def test_images_arrive_and_a_second_run_does_nothing(target: Target) -> None:
     result = run(target, V1, OTHER)
     assert (result["changed"], result.get("failed", False)) == (True, False)
     assert status(result) == {TAG: "changed", OTHER.image.tag: "changed"}
-    assert result["bytes_full"] == result["bytes_needed"] == result["bytes_carried"] > 0
+    assert result["bytes_full"] == result["bytes_missing"] == result["bytes_transferred"] > 0
     assert (result["engine"], result["path"], result["corrupt"]) == ("docker 20", f"s3://{BUCKET}/", [])
     assert target.engine.find(TAG) is not None
     assert target.calls == ["inspect", "load"]
@@ -72,7 +72,7 @@ def test_images_arrive_and_a_second_run_does_nothing(target: Target) -> None:
     target.calls.clear()
     target.s3.calls.clear()
     again = run(target, V1, OTHER)
-    assert (again["changed"], again["bytes_carried"], again["bytes_needed"], again["steps"]) == (False, 0, 0, [])
+    assert (again["changed"], again["bytes_transferred"], again["bytes_missing"], again["steps"]) == (False, 0, 0, [])
     assert (target.calls, target.s3.calls) == (["inspect"], [])
 
 
@@ -82,26 +82,26 @@ def test_an_update_brings_what_is_new_alone(target: Target) -> None:
     result = run(target, V2)
     new = [digest for digest in V2.content if digest not in V1.content]
     assert sorted(target.fetched) == sorted(new)
-    assert result["bytes_carried"] == result["bytes_needed"] == size(*new)
+    assert result["bytes_transferred"] == result["bytes_missing"] == size(*new)
     assert result["images"][0]["reason"].startswith("1 of 3 layers and the config are missing (")
 
 
 def test_a_target_with_known_facts_is_called_once(target: Target) -> None:
     """A call costs a second, half of it to start Python; the role has asked each target a moment ago."""
     target.engine.has(V1, TAG)
-    before = target.engine.facts("")
+    before = target.engine.read_facts("")
     result = run(target, V2, OTHER, has=before)
     assert (target.calls, status(result)) == (["load"], {V2.image.tag: "changed", OTHER.image.tag: "changed"})
     new = [digest for digest in {**V2.content, **OTHER.content} if digest not in V1.content]
     assert sorted(target.fetched) == sorted(new)
     assert [step["action"] for step in result["steps"]] == ["load", "load"]
-    assert result["bytes_carried"] == result["bytes_needed"] > 0
+    assert result["bytes_transferred"] == result["bytes_missing"] > 0
 
 
 @pytest.mark.parametrize("now", ["another run has brought it", "a layer has gone", "all has gone"])
 def test_what_a_target_had_before_is_not_believed(target: Target, now: str) -> None:
     target.engine.has(V1, TAG)
-    before = target.engine.facts("")
+    before = target.engine.read_facts("")
     if now == "another run has brought it":
         target.engine.has(V2, V2.image.tag)
     else:
@@ -112,13 +112,13 @@ def test_what_a_target_had_before_is_not_believed(target: Target, now: str) -> N
     there = now == "another run has brought it"
     assert (status(result), result["changed"]) == ({V2.image.tag: "ok" if there else "changed"}, not there)
     assert len(target.fetched) == len(set(target.fetched)), "nothing is fetched twice"
-    assert result["bytes_needed"] == result["bytes_carried"]
+    assert result["bytes_missing"] == result["bytes_transferred"]
     assert bool(result["steps"]) != there
 
 
 def test_a_target_that_had_everything_is_inspected_again_all_the_same(target: Target) -> None:
     target.engine.has(V1, TAG)
-    before = target.engine.facts("")
+    before = target.engine.read_facts("")
     assert not run(target, V1, has=before)["changed"]
     assert target.calls == ["inspect"]
     target.engine.images.clear()
@@ -126,7 +126,7 @@ def test_a_target_that_had_everything_is_inspected_again_all_the_same(target: Ta
 
 
 def test_in_check_mode_what_a_target_had_before_counts_for_nothing(target: Target) -> None:
-    before = target.engine.facts("")
+    before = target.engine.read_facts("")
     target.engine.has(V1, TAG)
     assert not run(target, V1, has=before, check_mode=True)["changed"]
     assert target.calls == ["inspect"]
@@ -153,9 +153,9 @@ def test_check_mode_writes_nothing_and_predicts_exactly_the_steps_of_the_run(tar
     done = run(target, diff=True)
     for image in (*predicted["images"], *done["images"]):
         del image["seconds"]
-    for part in ("steps", "changed", "images", "diff", "bytes_full", "bytes_needed"):
+    for part in ("steps", "changed", "images", "diff", "bytes_full", "bytes_missing"):
         assert predicted[part] == done[part]
-    assert predicted["bytes_carried"] == 0
+    assert predicted["bytes_transferred"] == 0
     held = target.engine.find(TAG)
     assert held is not None
     assert held.config_digest == V1.image.config.digest
@@ -192,7 +192,7 @@ def test_a_blob_that_is_damaged_on_its_way_is_fetched_again(target: Target) -> N
     assert (status(result), result["corrupt"], result.get("failed", False)) == ({TAG: "changed"}, [], False)
     assert target.fetched.count(TOP) == 2
     assert len(target.fetched) == len(V1.content) + 1  # and nothing else again
-    assert result["bytes_carried"] == size(*V1.content) + size(TOP)
+    assert result["bytes_transferred"] == size(*V1.content) + size(TOP)
 
 
 @pytest.mark.parametrize("digest", list(V1.content), ids=["config", "layer 1", "layer 2", "layer 3", "manifest"])
@@ -239,7 +239,7 @@ def test_a_layer_that_the_engine_loses_after_the_probe_is_fetched(target: Target
     result = run(target, V2)
     assert status(result) == {V2.image.tag: "changed"}
     assert set(target.fetched) == set(V2.content)
-    assert result["bytes_carried"] == size(*V2.content) > result["bytes_needed"]
+    assert result["bytes_transferred"] == size(*V2.content) > result["bytes_missing"]
 
 
 # -- what is not there
@@ -249,10 +249,10 @@ def test_a_layer_that_the_engine_loses_after_the_probe_is_fetched(target: Target
 def test_a_blob_that_is_not_in_the_bucket_is_reported_with_the_remediation(target: Target, problem: str) -> None:
     if problem == "absent":
         del target.s3.objects[f"blobs/sha256/{TOP.partition(':')[2]}"]
-        message = f"{TOP} is not in s3://{BUCKET}/: run state=saved for this target first."
+        message = f"{TOP} is not in s3://{BUCKET}/. Run state=saved for this target first."
     else:
         target.s3.at(TOP).data = b""
-        message = f"{TOP} has 0 bytes in s3://{BUCKET}/ instead of {size(TOP)}: state=saved replaces it."
+        message = f"{TOP} has 0 bytes in s3://{BUCKET}/ instead of {size(TOP)}: run state=saved to replace it."
     result = run(target, V1, OTHER)
     assert status(result) == {TAG: "failed", OTHER.image.tag: "changed"}
     assert result["msg"] == f"1 of 2 failed. {TAG}: {message}"
@@ -283,7 +283,7 @@ def test_an_unfinished_request_is_retried_with_a_new_url(target: Target) -> None
     target.fault = slow
     result = run(target)
     assert len(set(urls)) == 4
-    assert result["bytes_carried"] == size(*V1.content) + 3
+    assert result["bytes_transferred"] == size(*V1.content) + 3
     assert status(result) == {TAG: "changed"}
 
 
@@ -328,7 +328,12 @@ def test_a_blob_that_cannot_be_fetched_does_not_stop_the_other_images(target: Ta
 
 def test_a_long_load_is_polled_until_it_is_done(target: Target) -> None:
     lines: list[str] = []
-    state = {"state": "running", "doing": "docker unpacks layer x", "bytes_done": 5_000_000, "bytes_total": 9_000_000}
+    state = {
+        "status": "running",
+        "activity": "docker unpacks layer x",
+        "bytes_done": 5_000_000,
+        "bytes_total": 9_000_000,
+    }
     target.fault = Faults("load", state, times=3)
     load_bundle(
         target,
@@ -344,7 +349,7 @@ def test_a_long_load_is_polled_until_it_is_done(target: Target) -> None:
 
 
 @pytest.mark.parametrize(
-    "answer", [{"state": "died", "error": "the process was killed"}, RuntimeError("the ssh broke")]
+    "answer", [{"status": "died", "error": "the process was killed"}, RuntimeError("the ssh broke")]
 )
 @pytest.mark.parametrize("phase", ["load", "fetched"])
 def test_the_staging_directory_is_removed_on_every_exit(target: Target, phase: str, answer: Any) -> None:
@@ -404,7 +409,7 @@ def test_a_requested_image_for_another_platform_is_warned_of(target: Target) -> 
 
 def test_layers_that_could_not_be_preloaded_are_reported_where_the_load_succeeds(target: Target) -> None:
     target.preload_errors = ["docker refused"]
-    message = "Layers could not be unpacked while others were on their way: docker refused"
+    message = "Layers could not be preloaded while others were in transit: docker refused"
     assert run(target)["warnings"] == [message]
 
 

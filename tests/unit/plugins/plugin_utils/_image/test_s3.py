@@ -133,7 +133,7 @@ def test_an_object_that_was_put_again_is_another_version_even_with_the_same_enti
 
 
 @pytest.mark.parametrize(
-    ("error", "words"),
+    ("error", "message"),
     [
         (refusal("NoSuchBucket"), "The bucket does not exist"),
         (refusal("404"), "The bucket does not exist"),
@@ -273,7 +273,7 @@ def test_s3_urls_that_expired_are_signed_again() -> None:
         assert session.errors == {}
 
 
-@pytest.mark.parametrize("carry", [PUT_SMALL, PUT], ids=["whole", "parts"])
+@pytest.mark.parametrize("blob_transfer", [PUT_SMALL, PUT], ids=["whole", "parts"])
 def test_signing_again_is_bounded(blob_transfer: BlobTransfer) -> None:
     """facts: S3: a presigned URL dies with the credentials that signed it; then signing again helps nothing."""
     session = upload(FakeS3(), blob_transfer)

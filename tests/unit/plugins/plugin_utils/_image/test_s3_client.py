@@ -141,12 +141,12 @@ def test_the_task_s_environment_ends_with_the_task(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("options", "message"),
     [
         ({"profile": "named", "access_key": "AKIA", "secret_key": "x"}, "profile: excludes access_key and secret_key"),
-        ({"access_key": "AKIA"}, "access_key: is no set of credentials"),
-        ({"secret_key": "x"}, "secret_key: is no set of credentials"),
-        ({"session_token": "x"}, "session_token: is no set of credentials"),
+        ({"access_key": "AKIA"}, "access_key: is not a complete set of credentials"),
+        ({"secret_key": "x"}, "secret_key: is not a complete set of credentials"),
+        ({"session_token": "x"}, "session_token: is not a complete set of credentials"),
         ({"profile": "absent"}, "absent"),
         ({"endpoint_url": "no-url"}, "no-url"),
     ],

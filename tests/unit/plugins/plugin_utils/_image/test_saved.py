@@ -53,7 +53,7 @@ def run(
     return result
 
 
-DIED = {"state": "died", "error": "the process was killed"}
+DIED = {"status": "died", "error": "the process was killed"}
 
 
 def target(name: str, *has: Made, **free: int) -> TransferTarget:
@@ -80,14 +80,14 @@ def test_every_missing_blob_is_uploaded_once_and_a_second_run_uploads_nothing(fr
     size = sum(map(len, made.content.values()))
     assert (result["changed"], result.get("failed", False)) == (True, False)
     assert status(result) == dict.fromkeys(made.content, "changed")
-    assert (result["bytes_full"], result["bytes_needed"], result["bytes_carried"]) == (size, size, size)
+    assert (result["bytes_full"], result["bytes_missing"], result["bytes_transferred"]) == (size, size, size)
     assert intact(s3)
     assert {digest: s3.at(digest).data for digest in made.content} == made.content
     assert Bundle.parse(result["bundle"]) == made.bundle  # sizes are known in the end
     s3.calls.clear()
 
     again = run(Source(s3, (made,), from_engine), target("a"), target("b"))
-    assert (again["changed"], again["bytes_carried"], again["bytes_needed"], s3.writes) == (False, 0, size, [])
+    assert (again["changed"], again["bytes_transferred"], again["bytes_missing"], s3.writes) == (False, 0, size, [])
     assert status(again) == dict.fromkeys(made.content, "ok")
     assert Bundle.parse(again["bundle"]) == made.bundle
 
@@ -98,7 +98,7 @@ def test_only_blobs_that_some_target_misses_are_uploaded() -> None:
     new = blobs(V2) - blobs(V1)
     assert set(status(result)) == new
     assert len(s3.objects) == len(new) == 3
-    assert result["bytes_full"] > result["bytes_needed"] == result["bytes_carried"] > 0
+    assert result["bytes_full"] > result["bytes_missing"] == result["bytes_transferred"] > 0
 
 
 @pytest.mark.parametrize("from_engine", [False, True], ids=["registry", "docker"])
@@ -106,7 +106,7 @@ def test_a_second_target_costs_no_further_byte(from_engine: bool) -> None:
     made = ENGINE if from_engine else V1
     single = run(Source(FakeS3(), (made,), from_engine), target("a"))
     double = run(Source(FakeS3(), (made,), from_engine), target("a"), target("b"))
-    assert single["bytes_carried"] == double["bytes_carried"]
+    assert single["bytes_transferred"] == double["bytes_transferred"]
 
 
 @pytest.mark.parametrize("from_engine", [False, True], ids=["registry", "docker"])
@@ -138,7 +138,9 @@ def test_check_mode_writes_nothing_and_predicts_exactly_the_steps_of_the_run(fro
     assert predicted["estimated"] == (from_engine and bool(sending))
     if not from_engine:
         assert (
-            predicted["bytes_carried"] == done["bytes_carried"] == sum(len(made.content[digest]) for digest in sending)
+            predicted["bytes_transferred"]
+            == done["bytes_transferred"]
+            == sum(len(made.content[digest]) for digest in sending)
         )
 
 
@@ -163,9 +165,9 @@ def test_a_blob_that_fails_does_not_stop_the_others(number: int) -> None:
     result = run(Source(s3, (V1,), fault=failing(broken, error="the registry broke off")), target("a"))
     assert (result["failed"], result["changed"]) == (True, True)
     assert status(result) == {**dict.fromkeys(V1.content, "changed"), broken: "failed"}
-    assert result["msg"] == "1 of 4 blobs could not be carried: the registry broke off"
+    assert result["msg"] == "1 of 4 blobs could not be transferred: the registry broke off"
     assert [step["target"] for step in result["steps"]] == [digest for digest in status(result) if digest != broken]
-    assert result["bytes_carried"] == sum(len(data) for digest, data in V1.content.items() if digest != broken)
+    assert result["bytes_transferred"] == sum(len(data) for digest, data in V1.content.items() if digest != broken)
     assert (len(s3.objects), intact(s3), s3.uploads) == (3, True, {})
     again = run(Source(s3, (V1,)), target("a"))
     assert (again["changed"], again.get("failed", False)) == (True, False)
@@ -198,7 +200,7 @@ def test_a_blob_that_another_run_had_there_first_is_no_failure() -> None:
     result = run(Source(s3, (V1,), fault=fault), target("a"))
     assert "failed" not in result
     assert status(result)[big] == "ok"
-    assert result["bytes_carried"] == sum(len(data) for digest, data in V1.content.items() if digest != big)
+    assert result["bytes_transferred"] == sum(len(data) for digest, data in V1.content.items() if digest != big)
     assert (intact(s3), s3.uploads) == (True, {})
 
 
@@ -207,7 +209,7 @@ def test_an_answer_of_200_is_not_yet_an_object() -> None:
     s3 = FakeS3()
     result = run(Source(s3, (V1,), fault=failing(lost, done=True, etag='"x"')), target("a"))
     assert status(result) == {**dict.fromkeys(V1.content, "changed"), lost: "failed"}
-    assert "was sent, but is not in the store as it should be: not in the store" in result["msg"]
+    assert "was sent, but its verification in the store failed: not in the store" in result["msg"]
 
 
 def test_a_refused_completion_fails_its_blob_only() -> None:
@@ -265,8 +267,8 @@ def test_nothing_is_uploaded_for_targets_that_cannot_load_it() -> None:
     s3 = FakeS3()
     result = run(Source(s3, (V1,)), target("full", staging=0), target("good", V1))
     assert (result["changed"], result["blobs"], s3.objects) == (False, [], {})
-    assert list(result["refused"]) == ["full"]
-    assert "too little disk" in result["refused"]["full"]
+    assert list(result["rejected"]) == ["full"]
+    assert "too little disk" in result["rejected"]["full"]
 
 
 def test_a_target_of_another_platform_is_refused_before_anything_is_uploaded_for_it() -> None:
@@ -274,9 +276,9 @@ def test_a_target_of_another_platform_is_refused_before_anything_is_uploaded_for
     arm = TransferTarget("arm", replace(facts(), platform="linux/arm64"))
     result = run(Source(s3, (made,), from_engine=True), arm)
     assert (result["changed"], s3.objects) == (False, {})
-    assert "is for linux/amd64, and docker on this host runs linux/arm64" in result["refused"]["arm"]
+    assert "is for linux/amd64, and docker on this host runs linux/arm64" in result["rejected"]["arm"]
     mixed = run(Source(s3, (made,), from_engine=True), arm, target("amd"))
-    assert (mixed["changed"], list(mixed["refused"])) == (True, ["arm"])
+    assert (mixed["changed"], list(mixed["rejected"])) == (True, ["arm"])
 
 
 def test_when_all_targets_are_refused_nothing_is_uploaded_and_without_targets_everything_is() -> None:
@@ -284,7 +286,7 @@ def test_when_all_targets_are_refused_nothing_is_uploaded_and_without_targets_ev
     s3 = FakeS3()
     had = target("old")
     refused = run(Source(s3, (zstd,)), TransferTarget(had.host, facts(zstd=False)))
-    assert (refused["changed"], list(refused["refused"]), s3.objects) == (False, ["old"], {})
+    assert (refused["changed"], list(refused["rejected"]), s3.objects) == (False, ["old"], {})
     assert run(Source(s3, (zstd,)))["changed"]
     assert len(s3.objects) == 3
 
@@ -296,7 +298,7 @@ def test_when_all_targets_are_refused_nothing_is_uploaded_and_without_targets_ev
 def test_the_staging_directory_of_the_source_is_removed_on_every_exit(fault: str) -> None:
     def answer(phase: str, transfer: Mapping[str, Any]) -> Optional[dict[str, Any]]:
         if phase == "export" and fault.startswith("export"):
-            return {"state": "died" if "dies" in fault else "failed", "error": "no disk"}
+            return {"status": "died" if "dies" in fault else "failed", "error": "no disk"}
         return {"error": "broken"} if phase == "send" and fault == "a blob fails" else None
 
     source = Source(FakeS3(), (ENGINE,), from_engine=True, fault=answer)
@@ -334,8 +336,8 @@ def test_a_person_sees_how_far_a_part_is() -> None:
     """A part of 16 MiB takes minutes on a slow link, and a call every few seconds tells how far it is."""
     lines: list[str] = []
     states = [
-        {"state": "running", "doing": "waiting for an earlier run", "bytes_done": 0, "bytes_total": 0},
-        {"state": "running", "doing": SENDING, "bytes_done": 3_000_000, "bytes_total": 11_534_389},
+        {"status": "running", "activity": "waiting for an earlier run", "bytes_done": 0, "bytes_total": 0},
+        {"status": "running", "activity": SENDING, "bytes_done": 3_000_000, "bytes_total": 11_534_389},
     ]
     source = Source(FakeS3(), (V1,), fault=lambda phase, _: states.pop(0) if phase == "job" and states else None)
     path = S3BlobStore(source.s3, BucketOptions(BUCKET, part_size=5 * MIB))
@@ -390,10 +392,10 @@ def test_each_blob_has_its_outcome_and_the_diff_shows_the_additions() -> None:
     result = run(Source(s3, (V1,)), target("a"), diff=True)
     outcomes = {blob["name"]: (blob["reason"], blob["size"], blob["media_type"]) for blob in result["blobs"]}
     big = V1.image.layers[0].blob
-    assert outcomes[big.digest] == ("carried: not in the store (11.5 MB)", big.size, big.media_type)
+    assert outcomes[big.digest] == ("uploaded: not in the store (11.5 MB)", big.size, big.media_type)
     assert outcomes[V1.image.config.digest][0] == "in the store already, with the right size and checksum"
     assert {entry["after_header"] for entry in result["diff"]} == blobs(V1) - {V1.image.config.digest}
-    assert (result["path"], result["refused"]) == (f"s3://{BUCKET}/", {})
+    assert (result["path"], result["rejected"]) == (f"s3://{BUCKET}/", {})
 
 
 def test_a_person_sees_bytes_rate_and_rest(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -419,7 +421,7 @@ def test_busy_hosts_are_polled_less_often(monkeypatch: pytest.MonkeyPatch) -> No
     def host(call: Mapping[str, Any]) -> dict[str, Any]:
         slices.append(call["work"]["seconds"])
         now[0] += next(took)
-        return {"state": "running" if len(slices) < 6 else "done", "result": {}}
+        return {"status": "running" if len(slices) < 6 else "done", "result": {}}
 
     flow.run_job(host, V1.bundle, "load", nothing)
     assert slices == [5, 5, 8, 15, 15, 5]
