@@ -133,7 +133,7 @@ def test_where_a_source_reaches_the_host(variables: dict[str, Any], address: str
 
 
 def test_a_port_that_is_no_number_is_refused() -> None:
-    with pytest.raises(AnsibleActionFail, match="port: 'ssh' is no number"):
+    with pytest.raises(AnsibleActionFail, match="port: 'ssh' is not a number"):
         run(None, port="ssh")
 
 

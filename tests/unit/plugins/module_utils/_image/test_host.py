@@ -52,7 +52,7 @@ ENGINE = make(b"base" * 30, b"top", tag="app:v1", packed=False)
 class Small(FakeEngine):
     """An engine on a host with a small disk."""
 
-    def facts(self, staging_path: str) -> EngineFacts:
+    def read_facts(self, staging_path: str) -> EngineFacts:
         return facts(*self.images.values(), staging=10)
 
 
@@ -73,8 +73,8 @@ class Calls:
         self.params = {**defaults, "source": "docker", "plain_http": True, "staging_dir": str(root), **params}
 
     def __call__(self, phase: str, seconds: int = 20, **work: Any) -> dict[str, Any]:
-        given_by_others = ("platform", "targets", "grants", "blobs", "public_key", "again")
-        empty = dict.fromkeys(("token", "digests", "transfers", "more", *given_by_others))
+        given_by_others = ("platform", "targets", "authorizations", "blobs", "public_key", "retry")
+        empty = dict.fromkeys(("token", "digests", "transfers", "has_more", *given_by_others))
         params: Mapping[str, Any] = {**self.params, "work": {**empty, "phase": phase, "seconds": seconds, **work}}
         answer: dict[str, Any] = json.loads(json.dumps(apply_phase(params, lambda *_dummy: (1, "", ""))))
         return answer
@@ -301,7 +301,7 @@ class Permitted:
             state: Calls(root, state=state, bundle=self.bundle) for state in ("authorized", "loaded", "revoked")
         }
         self.staging = Staging(str(root), f"loaded-{made.bundle.compute_key()}")
-        self.job = BackgroundJob(self.staging.directory, "ahead")
+        self.job = BackgroundJob(self.staging.directory, "preload")
         self.keys = home / ".ssh" / "authorized_keys"
         self.engine = engine
 
@@ -450,7 +450,7 @@ def test_disk_space_of_preloaded_layers_is_not_required_again(tmp_path: Path, mo
     class Filling(FakeEngine):
         """Its disk had room for the image, and has none for a second one."""
 
-        def facts(self, staging_path: str) -> EngineFacts:
+        def read_facts(self, staging_path: str) -> EngineFacts:
             free = 5_000 if self.labels else 40_000
             return replace(
                 super().facts(staging_path), staging=DiskSpace("/staging", free, 1), root=DiskSpace("/docker", free, 1)
@@ -506,7 +506,7 @@ def test_a_source_waits_to_push_where_blobs_are_missing_on_a_target(
     engine.has(ENGINE, "app:v1")
     has = FakeEngine() if is_missing else FakeEngine().has(ENGINE, "app:v1")
     other = TransferTarget("full", facts(staging=-1), "192.0.2.1")  # refused, so that it is not looked for
-    target = TransferTarget("a", has.facts(""), "127.0.0.1")
+    target = TransferTarget("a", has.read_facts(""), "127.0.0.1")
     call = Calls(tmp_path / "root", state="saved", images=[{"name": "app:v1"}])
     answer = call("prepare_push", token="0" * 32, targets=[target.to_dict(), other.to_dict()])
     assert (answer["public_key"], answer["addresses"]) == (

@@ -30,7 +30,7 @@ HEX = hashlib.sha256(DATA).hexdigest()
 OTHER = hashlib.sha256(b"other").hexdigest()
 STRANGE = hashlib.sha256(b"not announced").hexdigest()
 SIZE = len(DATA)
-GRANT = "grant-0.json"
+GRANT = "authorization-0.json"
 MIB = 1024 * 1024
 
 
@@ -242,12 +242,12 @@ BAD_FRAMES = {
         f"a frame has {TOO_BIG} bytes, but 1 to {receiver.MAX_FRAME_BYTES} are allowed",
         0,
     ),
-    "a huge one": (receiver.build_frame_head(b"z", 2**32 - 1), f"where 1 to {receiver.MAX_FRAME_BYTES} can be", 0),
-    "one byte too much in it": (deflated(b"x" * TOO_BIG), f"holds more than the {receiver.MAX_FRAME_BYTES} bytes", 0),
-    "a bomb": (BOMB, f"holds more than the {receiver.MAX_FRAME_BYTES} bytes", 0),
+    "a huge one": (receiver.build_frame_head(b"z", 2**32 - 1), f"but 1 to {receiver.MAX_FRAME_BYTES} are allowed", 0),
+    "one byte too much in it": (deflated(b"x" * TOO_BIG), f"holds more than {receiver.MAX_FRAME_BYTES} bytes", 0),
+    "a bomb": (BOMB, f"holds more than {receiver.MAX_FRAME_BYTES} bytes", 0),
     "a bomb at the end": (
         frame(bytes(MANY - 5)) + BOMB,
-        "holds more than the 5 bytes that it may",
+        "holds more than 5 bytes, the allowed maximum",
         MANY - 5,
     ),
     "nothing in it": (deflated(b""), DAMAGED, 0),
@@ -441,7 +441,7 @@ def test_a_push_of_images_that_are_loaded_is_disconnected_and_the_directory_is_r
 def test_a_dead_connection_does_not_block_the_next_connection(room: Room) -> None:
     """A link that goes dead is noticed by the sender within a minute; the receiver's side may take hours."""
     script = room.directory / "receive.py"
-    impatient = script.read_text().replace("_PATIENCE_SECONDS = 120", "_PATIENCE_SECONDS = 2")
+    impatient = script.read_text().replace("_IDLE_TIMEOUT_SECONDS = 120", "_IDLE_TIMEOUT_SECONDS = 2")
     assert impatient != script.read_text()
     script.write_text(impatient)
     dead = room.start()
@@ -504,7 +504,7 @@ def _waits(pid: int) -> bool:
 @pytest.mark.parametrize("kind", ["raw", "deflated"])
 def test_a_slow_sender_is_waited_for_as_long_as_something_comes(room: Room, kind: str) -> None:
     script = room.directory / "receive.py"
-    script.write_text(script.read_text().replace("_PATIENCE_SECONDS = 120", "_PATIENCE_SECONDS = 1"))
+    script.write_text(script.read_text().replace("_IDLE_TIMEOUT_SECONDS = 120", "_IDLE_TIMEOUT_SECONDS = 1"))
     process = _begin(room, head())
     assert process.stdin is not None
     sent = FRAME if kind == "raw" else deflated(DATA)
