@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A real sshd on the loopback interface, with host keys and an authorized_keys of its own, and a link that breaks."""
+"""A real sshd on the loopback interface, with its own host keys and authorized_keys, and a link that breaks."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def needs_sshd() -> None:
 
 
 def run(command: list[str], text: str, descriptors: tuple[int, ...]) -> tuple[int, str, str]:
-    """As Ansible runs programs: to their end."""
+    """Runs a program to its end, as Ansible does."""
     done = subprocess.run(command, input=text.encode(), capture_output=True, pass_fds=descriptors, check=False)
     return done.returncode, done.stdout.decode(), done.stderr.decode()
 
 
 class Server:
-    """One target: its sshd, its home, its staging folder."""
+    """A target: its sshd, its home, its staging directory."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -111,7 +111,7 @@ def servers(folder: Path, count: int = 1) -> Iterator[list[Server]]:
 
 
 class Link:
-    """A way to a server that breaks: C(cuts) are the bytes after which each connection is reset; then it holds."""
+    """A link to a server that breaks: C(cuts) are the bytes after which each connection is reset; then it holds."""
 
     def __init__(self, port: int, *cuts: int) -> None:
         self._to = port
