@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Asks by the module of the transfer, so that Ansible packs one for both; refuses plays that do not stay in step."""
+"""Runs the transfer's own module, so that Ansible packs one module for both; rejects plays that are not in lockstep."""
 
 from __future__ import annotations
 
@@ -32,30 +32,30 @@ class ActionModule(ActionBase):
             and strategy.removeprefix("ansible.builtin.") not in _LOCKSTEP_STRATEGIES
         ):
             raise AnsibleActionFail(
-                f"The play's strategy is {strategy!r}. What to carry is planned once, from what all targets lack, so "
-                "they must stay in step: use the strategy 'linear' (Ansible's default) for this play, with forks and "
-                "serial as you like."
+                f"The play's strategy is {strategy!r}. The transfer is planned once for all targets, so their tasks "
+                "must run in lockstep. Use the strategy 'linear' (Ansible's default) for this play, with any forks and "
+                "serial."
             )
         variables = task_vars or {}
         name = variables.get("inventory_hostname")
         address = given.get("address") or self._templar.template(variables.get("ansible_host")) or name
-        number = given.get("port") or self._templar.template(variables.get("ansible_port")) or 22
+        raw_port = given.get("port") or self._templar.template(variables.get("ansible_port")) or 22
         try:
-            port = int(number)
+            port = int(raw_port)
         except ValueError:
             raise AnsibleActionFail(
-                f"port: {number!r} is no number. Give the port of this host's SSH server."
+                f"port: {raw_port!r} is not a number. Set the port of this host's SSH server."
             ) from None
         options = self.validate_argument_spec(OPTIONS)[1]
         arguments = {
             "state": "loaded",
             "bundle": {},
             "docker_host": options["docker_host"],
-            # The host's, as it stands in the task; validation has put this machine's home and variables into it.
+            # As the task has it: the path belongs to the host. Validation has expanded it with the controller's home.
             "staging_dir": given.get("staging_dir"),
-            "work": build_work("facts", host=options["name"] or name),
+            "work": build_work("gather_facts", host=options["name"] or name),
         }
-        # As for the transfer itself; it spares a call for each file that Ansible would put there.
+        # As for the transfer itself: pipelining saves one connection call for each file.
         if self._connection.has_pipelining:
             self._connection.set_option("pipelining", True)
         with hide_aws_environment(self):
@@ -73,7 +73,7 @@ class ActionModule(ActionBase):
         return result
 
     def _get_strategy(self) -> str:
-        """The strategy of the play that the task stands in."""
+        """The strategy of the task's play."""
         parent = self._task
         while parent is not None:
             play = getattr(parent, "_play", None)

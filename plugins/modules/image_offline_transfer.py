@@ -7,21 +7,21 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: image_offline_transfer
-short_description: Carry container images to hosts without internet access, and prove that they arrived
+short_description: Transfer container images to hosts without internet access, and verify them
 version_added: 0.1.0
 description:
-  - Carries container images from a host that has them, or reaches their registry, to hosts that reach nothing but an
-    S3 endpoint, or nothing at all but are reached by SSH. No byte of an image passes the controller, and no host has
-    AWS credentials.
-  - With O(state=saved), run on the source, it puts the blobs that some target lacks into a bucket, each once, under
-    C(PREFIX/blobs/sha256/HEX), and returns a RV(bundle), the description of the images.
-  - With O(state=loaded), run on a target, it gets the blobs of O(bundle) that this target lacks, verifies the sha256 of
-    each, loads each image, compares the config digest and every diffID of what the engine then has, and only then
-    gives the image its name. The image that held the name before stays.
-  - With O(transport=scp) there is no bucket. O(state=saved) then has the source make an ephemeral key,
-    O(state=authorized) has a target permit that key to put the missing blobs into its staging folder and nothing else,
-    O(state=pushed) has the source push, and O(state=revoked) takes the permission away.
-  - The role P(daytwo.aws.image_transfer#role) does it all, for many targets.
+  - Transfers container images from a source host to target hosts. The source has the images, or reaches their registry.
+    The targets reach only an S3 endpoint, or are reached by SSH.
+  - No byte of an image passes the controller, and no host has AWS credentials.
+  - With O(state=saved), run on the source, it uploads the blobs that some target lacks to a bucket, each once, under
+    C(PREFIX/blobs/sha256/HEX). It returns a RV(bundle), the description of the images.
+  - With O(state=loaded), run on a target, it downloads the blobs of O(bundle) that this target lacks, verifies the
+    sha256 of each, and loads each image. Then it compares the config digest and every diffID of the loaded image. Only
+    after that does it give the image its name. The image that had the name before is not removed.
+  - With O(transport=scp) there is no bucket. O(state=saved) has the source make an ephemeral key.
+    O(state=authorized) has a target authorize that key to put the missing blobs into its staging directory, and nothing
+    else. O(state=pushed) has the source push. O(state=revoked) revokes the authorization.
+  - The role P(daytwo.aws.image_transfer#role) runs the whole procedure for many targets.
 author:
   - The daytwo.aws authors (@daytwo-aws)
 extends_documentation_fragment:
@@ -29,116 +29,116 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    description: Writes nothing and returns the same steps as the run. Sizes are estimates where RV(estimated) is true.
+    description: Writes nothing and returns the same steps as a run. Sizes are estimates where RV(estimated) is true.
   diff_mode:
     support: full
-    description: Shows which image a name holds before and after, and which blobs are added to the bucket.
+    description: Shows which image a name refers to before and after, and which blobs are added to the bucket.
   idempotent:
     support: full
-    description: What is there already, proved by digest, is neither sent nor loaded again.
+    description: Blobs and images that exist already, verified by digest, are neither sent nor loaded again.
   platform:
     platforms: linux
     support: full
     description: Source and targets are Linux hosts.
   async:
     support: none
-    description: Long work is cut into calls of some seconds, so a connection is never held for long without C(async).
+    description: Long work runs in calls of some seconds, so no connection is held for long, also without C(async).
 requirements:
   - boto3 1.35.2 or newer on the controller, for O(transport=s3)
   - OpenSSH's client on source and targets, and its server on targets, for O(transport=scp)
-  - Python 3.9 or newer on the host, and nothing else
+  - Python 3.9 or newer on the host; no other package
 options:
   state:
     description:
-      - V(saved) puts the blobs of O(images) into the bucket. Run it on the source.
-      - V(loaded) brings the images of O(bundle) into the engine. Run it on a target.
-      - V(absent) takes the blobs of O(bundle) out of the bucket. Nothing is done on the host.
-      - V(authorized) permits the source to push to this target, for fifteen minutes and as long as the push would
-        take at 1 Mbit/s. Run it on a target.
-      - V(pushed) pushes to the targets that permitted it. Run it on the source.
-      - V(revoked) takes the permission away, and the blobs too where not all have come. Run it on a target, also after
-        a failure.
+      - V(saved) uploads the blobs of O(images) to the bucket. Run it on the source.
+      - V(loaded) loads the images of O(bundle) into the engine. Run it on a target.
+      - V(absent) deletes the blobs of O(bundle) from the bucket. It does nothing on the host.
+      - V(authorized) authorizes the source to push to this target. The authorization expires after fifteen minutes plus
+        the time that the push would take at 1 Mbit/s. Run it on a target.
+      - V(pushed) pushes to the targets that authorized the push. Run it on the source.
+      - V(revoked) revokes the authorization. Where not all blobs have arrived, it removes the blobs too. Run it on a
+        target, also after a failure.
     type: str
     choices: [saved, loaded, absent, authorized, pushed, revoked]
     required: true
   transport:
     description:
-      - How the blobs travel.
-      - With V(s3), through O(bucket), by signed URLs.
-      - With V(scp), by SSH from the source to the targets.
+      - Transport of the blobs.
+      - With V(s3), blobs go through O(bucket), by presigned URLs.
+      - With V(scp), blobs go by SSH from the source to the targets.
     type: str
     choices: [s3, scp]
     default: s3
   push:
     description:
       - The RV(push) of O(state=saved), for O(state=authorized), O(state=pushed), O(state=revoked), and for
-        O(state=loaded), which takes the permission away before it loads.
+        O(state=loaded), which revokes the authorization before it loads.
       - Used on the controller only.
     type: dict
-  grants:
-    description: The RV(grant) of each O(state=authorized), for O(state=pushed). Used on the controller only.
+  authorizations:
+    description: The RV(authorization) of each O(state=authorized), for O(state=pushed). Used on the controller only.
     type: list
     elements: dict
     default: []
   source_address:
     description:
-      - IP address as which this target sees the source, for O(state=authorized). The key is good from there only.
-      - Without it, the source's own address on its way to the target. Needed where that is translated (NAT).
+      - IP address as which this target sees the source, for O(state=authorized). The key is valid from this address
+        only.
+      - The default is the source's own address on its route to the target. Set the option where NAT translates it.
       - Used on the controller only.
     type: str
   bandwidth_limit:
     description:
-      - Bytes per second on the wire that this host sends or receives at most. Without it, there is no limit.
+      - Maximum bytes per second that this host sends or receives on the wire. Without this option, there is no limit.
     type: int
   images:
     description:
       - The images, for O(state=saved).
-      - All must exist. If one does not, nothing is written, and the error names every one that is missing.
+      - All must exist. If an image is missing, nothing is written, and the error names every missing image.
     type: list
     elements: dict
     suboptions:
       name:
         description:
           - Reference of the image, C([HOST[:PORT]/]PATH[:TAG][@sha256:DIGEST]).
-          - When it has both a tag and a digest, they must agree.
+          - Where the reference has both a tag and a digest, they must agree.
         type: str
         required: true
       platform:
         description:
-          - Platform, C(OS/ARCHITECTURE[/VARIANT]). Of an image that has several, it is carried for this one.
-          - Without it, for the platform that all O(targets) have in common, or the source host's own. Then a target
-            whose engine runs another platform than the image is for is refused; where the platform is given, that is a
-            warning.
+          - Platform, C(OS/ARCHITECTURE[/VARIANT]). A multi-platform image is transferred for this platform.
+          - The default is the platform that all O(targets) have in common, or the source host's own.
+          - By default, a target whose engine has another platform than the image is rejected. Where this option is set,
+            the module only warns.
         type: str
       tag_as:
         description:
-          - Name that the image gets on targets, C([HOST[:PORT]/]PATH:TAG). Needed where O(images[].name) has a digest
-            and no tag. Without it, O(images[].name) without its digest.
+          - Name of the image on targets, C([HOST[:PORT]/]PATH:TAG). Required where O(images[].name) has a digest and no
+            tag. The default is O(images[].name) without its digest.
         type: str
   source:
     description:
-      - Where the source takes the images from.
-      - With V(registry), manifests and blobs come from the registry as they are, compressed, without any engine on the
-        source.
-      - With V(docker), they come out of the source's docker engine, uncompressed. For images that exist only there.
-        With O(transport=scp), they are compressed on their way where that is faster.
+      - Where the source reads the images.
+      - With V(registry), manifests and compressed blobs come unchanged from the registry. The source needs no engine.
+      - With V(docker), the source's docker engine exports uncompressed layers. Use it for images that exist only there.
+        With O(transport=scp), layers are compressed in transit where that is faster.
     type: str
     choices: [registry, docker]
     default: registry
   registry_username:
     description:
-      - User name for the registry. Without it, O(registry_config_path) is asked.
+      - User name for the registry. Without this option, the login comes from O(registry_config_path).
     type: str
   registry_password:
     description: Password that belongs to O(registry_username).
     type: str
   registry_config_path:
     description:
-      - Docker's configuration file with the logins, on the source host. Its credential helpers are run.
-      - Without it, C(~/.docker/config.json) where that exists.
+      - Docker's configuration file with the logins, on the source host. The credential helpers in the file are run.
+      - The default is C(~/.docker/config.json) where it exists.
     type: path
   plain_http:
-    description: Talk to the registry without TLS. Never done unless asked for.
+    description: Connect to the registry without TLS. Without this option, the module never does so.
     type: bool
     default: false
   bundle:
@@ -146,18 +146,19 @@ options:
     type: dict
   targets:
     description:
-      - What the targets have, as M(daytwo.aws.image_offline_transfer_info) returns it in C(target).
-      - With O(state=saved), only what some target lacks is carried. When it is empty, every blob is; with
-        O(transport=scp) it may not be.
-      - With O(state=loaded), what this target had a while ago saves one call. What it has is looked at in any case.
+      - The state of each target, as M(daytwo.aws.image_offline_transfer_info) returns it in C(target).
+      - With O(state=saved), only blobs that some target lacks are transferred. Where the list is empty, every blob is
+        transferred. With O(transport=scp), the list may not be empty.
+      - With O(state=loaded), the recorded state of this target saves one call. The module reads the current state in
+        any case.
       - Used on the controller only.
     type: list
     elements: dict
     default: []
   corrupt:
     description:
-      - The RV(corrupt) of a O(state=loaded), for O(state=saved).
-      - Each of these objects is put again, once; not if somebody has already replaced it.
+      - The RV(corrupt) of O(state=loaded), for O(state=saved).
+      - Each of these objects is uploaded again, once, unless another run has already replaced it.
       - Used on the controller only.
     type: list
     elements: dict
@@ -168,19 +169,19 @@ options:
         type: str
         required: true
       etag:
-        description: Entity tag of the damaged object and when it was stored, if they are known.
+        description: Entity tag of the damaged object and its storage time, if they are known.
         type: str
   bucket:
     description:
-      - The bucket between the hosts, needed for O(transport=s3). It must exist. Used on the controller only.
-      - Blobs stay in it, and the next transfer finds them; give it a life-cycle rule.
+      - Bucket between the hosts, required for O(transport=s3). The bucket must exist. Used on the controller only.
+      - Blobs stay in the bucket, and the next transfer finds them. Give the bucket a lifecycle rule.
     type: str
   prefix:
-    description: What the keys begin with. Used on the controller only.
+    description: Prefix of the keys in the bucket. Used on the controller only.
     type: str
     default: ''
   sse:
-    description: Server-side encryption to ask for at each upload. Used on the controller only.
+    description: Server-side encryption to request for each upload. Used on the controller only.
     type: str
     choices: [AES256, 'aws:kms', 'aws:kms:dsse']
   kms_key_id:
@@ -191,7 +192,7 @@ options:
     type: str
   part_size:
     description:
-      - Bytes per request, at least 5 MiB. A larger blob is sent as a multipart upload. Used on the controller only.
+      - Bytes per request, at least 5 MiB. A larger blob is uploaded as a multipart upload. Used on the controller only.
     type: int
     default: 16777216
   show_progress:
@@ -200,8 +201,8 @@ options:
     default: true
   ca_path:
     description:
-      - File or folder of certificate authorities (PEM) on the host, trusted beside the system's, for the registry
-        and for the S3 endpoint.
+      - File or directory of certificate authorities (PEM) on the host, trusted in addition to the system's, for the
+        registry and for the S3 endpoint.
     type: path
   docker_host:
     description: Socket of the host's docker engine, C(unix:///PATH).
@@ -209,16 +210,17 @@ options:
     default: unix:///var/run/docker.sock
   staging_dir:
     description:
-      - Folder on the host for blobs on their way. Only this user may write to it. It is removed when it is empty.
-      - Without it, C(/var/tmp/daytwo-image-transfer-UID).
+      - Staging directory on the host for blobs in transit. Only this user may write to it. It is removed when it is
+        empty.
+      - The default is C(/var/tmp/daytwo-image-transfer-UID).
     type: path
   timeout:
-    description: Seconds for which the engine may be silent during a load or a save.
+    description: Seconds without a response of the engine after which a load or a save fails.
     type: int
     default: 1800
   work:
     description:
-      - What one call on the host shall do. The action plugin sets it; it cannot be set in a task.
+      - Work of one call on the host. The action plugin sets this option; a task cannot set it.
     type: dict
     suboptions:
       phase:
@@ -226,25 +228,25 @@ options:
         type: str
         required: true
       seconds:
-        description: Seconds after which the call returns what it has.
+        description: Seconds after which the call returns its current state.
         type: int
         required: true
       host:
-        description: What to call the host.
+        description: Name of the host in results.
         type: str
       token:
-        description: Names one attempt of a job that outlives the call.
+        description: Identifier of one attempt of a job that outlives the call.
         type: str
-      again:
-        description: Whether the call is made once more because its answer was lost with the connection.
+      retry:
+        description: Whether the call is a retry because its response was lost with the connection.
         type: bool
         default: false
       targets:
-        description: Where the source reaches its targets.
+        description: The targets, with the address at which the source reaches each.
         type: list
         elements: dict
-      grants:
-        description: Targets that permit the push.
+      authorizations:
+        description: Targets that authorize the push.
         type: list
         elements: dict
       public_key:
@@ -258,21 +260,21 @@ options:
         description: Port of the target's SSH server.
         type: int
       expires:
-        description: Seconds until the permission ends by itself.
+        description: Seconds until the authorization of the push key expires.
         type: int
       blobs:
         description: Blobs that may be pushed, with digest and size.
         type: list
         elements: dict
       digests:
-        description: Digests of the blobs that the engine shall write.
+        description: Digests of the blobs that the engine exports.
         type: list
         elements: str
       platform:
-        description: Platform of images that name none, where there are several.
+        description: Platform for multi-platform images without a platform of their own.
         type: str
-      more:
-        description: Whether further requests follow, so that nothing is to be loaded yet.
+      has_more:
+        description: Whether further requests follow, so that nothing is loaded yet.
         type: bool
         default: false
       transfers:
@@ -285,7 +287,7 @@ options:
             type: str
             required: true
           media_type:
-            description: Its media type.
+            description: Media type of the blob.
             type: str
             required: true
           number:
@@ -297,11 +299,11 @@ options:
             type: int
             required: true
           length:
-            description: Bytes.
+            description: Number of bytes.
             type: int
             required: true
           url:
-            description: Signed URL, good for some minutes.
+            description: Presigned URL, valid for some minutes.
             type: str
             required: true
           headers:
@@ -316,22 +318,22 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Ask a target what it has
+- name: Read what a target has
   daytwo.aws.image_offline_transfer_info:
-  register: has
+  register: target_facts
 
-- name: Put what it lacks into the bucket
+- name: Upload the blobs that the target lacks
   daytwo.aws.image_offline_transfer:
     state: saved
     images:
       - name: registry.example:5000/app:v1
         platform: linux/amd64
-    targets: "{{ [has.target] }}"
+    targets: "{{ [target_facts.target] }}"
     bucket: my-images
   delegate_to: bastion
   register: saved
 
-- name: Bring it into the target's docker
+- name: Load the image into the target's docker
   daytwo.aws.image_offline_transfer:
     state: loaded
     bundle: "{{ saved.bundle }}"
@@ -341,7 +343,8 @@ EXAMPLES = r"""
 RETURN = r"""
 bundle:
   description:
-    - The images by content. A size is null while only an engine that does not tell it has the blob.
+    - The images by content. A size is null while only an engine has the blob, because an engine reports no sizes of
+      blobs.
   returned: state=saved, state=pushed
   type: dict
   sample:
@@ -364,23 +367,23 @@ bundle:
             media_type: application/vnd.docker.image.rootfs.diff.tar.gzip
             size: 17098
 blobs:
-  description: Each blob that some target lacks, and what became of it; with O(state=absent), each blob of the bundle.
+  description: The outcome of each blob that some target lacks; with O(state=absent), of each blob of the bundle.
   returned: state=saved, state=absent
   type: list
   elements: dict
   sample:
     - name: sha256:9c27e219663c25e0f28493790cc0b88bc973ba3b1686355f221c38a36978ac63
       status: changed
-      reason: "carried: not in the store (17.1 kB)"
+      reason: "uploaded: not in the store (17.1 kB)"
       size: 17098
       media_type: application/vnd.docker.image.rootfs.diff.tar.gzip
 push:
-  description: What O(state=authorized) and O(state=pushed) need to know, empty where nothing is to be pushed.
+  description: The parameters for O(state=authorized) and O(state=pushed); empty where nothing is pushed.
   returned: state=saved and transport=scp
   type: dict
   sample: {}
-grant:
-  description: The permission of this target, for O(grants); null where it lacks nothing.
+authorization:
+  description: The authorization of this target, for O(authorizations); null where the target lacks nothing.
   returned: state=authorized
   type: dict
   sample:
@@ -402,7 +405,7 @@ targets:
       bytes: 2411724
       blobs: ["sha256:9c27e219663c25e0f28493790cc0b88bc973ba3b1686355f221c38a36978ac63"]
 images:
-  description: Each image, with O(state=loaded). Its C(previous_image) is what held the name before.
+  description: The outcome of each image. C(previous_image) is the image that had the name before.
   returned: state=loaded
   type: list
   elements: dict
@@ -414,7 +417,7 @@ images:
       bytes: 2411724
       seconds: 1.4
 steps:
-  description: What is written, step by step; in check mode what would be.
+  description: The steps of this call; in check mode, the steps that a run would take.
   returned: always
   type: list
   elements: dict
@@ -427,51 +430,51 @@ steps:
       after:
         image: sha256:5d0da3dc976460b72c77d94c8a1ad043720b0416bfc16c52c45d4847e53fadb6
 corrupt:
-  description: Objects in the bucket that failed their digest twice, with O(state=loaded). Nothing was loaded from them.
+  description: Objects in the bucket whose content failed its digest twice. Nothing was loaded from them.
   returned: state=loaded
   type: list
   elements: dict
   sample: []
 bytes_full:
-  description: Bytes of all blobs of the images, what a full copy would carry.
+  description: Bytes of all blobs of the images, which a full copy would transfer.
   returned: state=saved, state=loaded
   type: int
   sample: 25411724
-bytes_needed:
-  description: Bytes of the blobs that are lacking, on this target or on any of O(targets).
+bytes_missing:
+  description: Bytes of the blobs that are missing on this target or on any of O(targets).
   returned: state=saved, state=loaded, and state=pushed outside check mode
   type: int
   sample: 2411724
-bytes_carried:
+bytes_transferred:
   description:
-    - Bytes of blobs that were sent or received, as they went over the wire; with O(state=saved) in check mode, those
-      that would be sent.
-    - With O(state=pushed), layers that were compressed on their way count as what they were compressed to.
+    - Bytes of blobs that were sent or received on the wire; with O(state=saved) in check mode, bytes to be sent.
+    - With O(state=pushed), layers that were compressed in transit count with their compressed size.
   returned: state=saved, state=loaded, state=pushed
   type: int
   sample: 2411724
 estimated:
   description:
-    - Whether sizes are estimates. Only with O(source=docker), in check mode or with O(transport=scp), where the engine
-      still writes. O(state=pushed) returns the RV(bundle) with the exact ones; here it says whether some are not known,
-      since not everything has been pushed.
+    - Whether sizes are estimates. They are estimates only with O(source=docker), in check mode or with
+      O(transport=scp), because the engine has not exported the layers yet.
+    - O(state=pushed) returns the RV(bundle) with the exact sizes. For that state, the value is true where some sizes
+      are still unknown, because not everything was pushed.
   returned: state=saved, and state=pushed outside check mode
   type: bool
   sample: false
-refused:
+rejected:
   description:
-    - Hosts of O(targets) that are certain not to take the images (too little disk, an engine that cannot unpack
-      them), and why. Nothing is carried for them.
+    - Hosts of O(targets) that cannot load the images, with the reason (too little disk space, an engine that cannot
+      unpack them). Nothing is transferred for them.
   returned: state=saved
   type: dict
   sample: {}
 uploads_aborted:
-  description: Incomplete uploads of the same blobs that an interrupted run had left and that were aborted.
+  description: Number of incomplete uploads of the same blobs that an interrupted run had left and that were aborted.
   returned: state=saved
   type: int
   sample: 0
 revoked:
-  description: Whether this target no longer permits the O(push), so that O(state=revoked) is not needed.
+  description: Whether this target has revoked the O(push), so that O(state=revoked) is not needed.
   returned: state=loaded
   type: bool
   sample: true
@@ -486,7 +489,7 @@ path:
   type: str
   sample: s3://my-images/
 seconds:
-  description: How long it took.
+  description: Duration of the call.
   returned: always
   type: float
   sample: 3.2
@@ -497,7 +500,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils._image.engine import DEFAULT_DOCKER_HOST
 from ..module_utils._image.errors import ImageError, format_disk_error
 
-# Options that only the action plugin uses. A host never gets them.
+# Options for the action plugin only. They are never sent to a host.
 CONTROLLER_OPTIONS = {
     "access_key": {"type": "str", "no_log": False, "aliases": ["aws_access_key_id", "aws_access_key"]},
     "secret_key": {"type": "str", "no_log": True, "aliases": ["aws_secret_access_key", "aws_secret_key"]},
@@ -518,7 +521,7 @@ CONTROLLER_OPTIONS = {
     },
     "push": {"type": "dict"},
     "source_address": {"type": "str"},
-    "grants": {"type": "list", "elements": "dict", "default": []},
+    "authorizations": {"type": "list", "elements": "dict", "default": []},
     "transport": {"type": "str", "choices": ["s3", "scp"], "default": "s3"},
     "bucket": {"type": "str"},
     "prefix": {"type": "str", "default": ""},
@@ -559,7 +562,7 @@ HOST_OPTIONS = {
             "host": {"type": "str"},
             "token": {"type": "str", "no_log": False},
             "targets": {"type": "list", "elements": "dict"},
-            "grants": {"type": "list", "elements": "dict"},
+            "authorizations": {"type": "list", "elements": "dict"},
             "public_key": {"type": "str", "no_log": False},
             "addresses": {"type": "list", "elements": "str"},
             "port": {"type": "int"},
@@ -567,8 +570,8 @@ HOST_OPTIONS = {
             "blobs": {"type": "list", "elements": "dict"},
             "digests": {"type": "list", "elements": "str"},
             "platform": {"type": "str"},
-            "more": {"type": "bool", "default": False},
-            "again": {"type": "bool", "default": False},
+            "has_more": {"type": "bool", "default": False},
+            "retry": {"type": "bool", "default": False},
             "transfers": {
                 "type": "list",
                 "elements": "dict",
@@ -594,7 +597,7 @@ REQUIRED_IF = [
 
 
 def main() -> None:
-    # Not above: the controller, too, imports this file, for the options, and would compile what only a host needs.
+    # Imported here: the controller also imports this file, for the options, and would compile code for hosts only.
     from ..module_utils._image.host import READ_ONLY_PHASES, apply_phase
 
     module = AnsibleModule(
@@ -604,10 +607,10 @@ def main() -> None:
     )
     if not module.params["work"]:
         module.fail_json(
-            msg="work: is set by the action plugin of this module. Run it as daytwo.aws.image_offline_transfer."
+            msg="work: the action plugin of this module sets it. Run the module as daytwo.aws.image_offline_transfer."
         )
     if module.check_mode and module.params["work"]["phase"] not in READ_ONLY_PHASES:
-        module.fail_json(msg=f"work.phase: {module.params['work']['phase']} writes, and this is check mode.")
+        module.fail_json(msg=f"work.phase: {module.params['work']['phase']} writes, which check mode does not allow.")
 
     def run_program(command: list[str], text: str, descriptors: tuple[int, ...]) -> tuple[int, str, str]:
         code, output, errors = module.run_command(
@@ -619,7 +622,7 @@ def main() -> None:
         result = apply_phase(module.params, run_program)
     except ImageError as error:
         module.fail_json(msg=str(error))
-    except OSError as error:  # a disk that is full, also for the few bytes of a lock
+    except OSError as error:  # a full disk: even a lock file needs some bytes
         module.fail_json(msg=format_disk_error(error))
     module.exit_json(changed=False, **result)
 

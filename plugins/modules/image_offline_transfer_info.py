@@ -7,82 +7,83 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: image_offline_transfer_info
-short_description: What a host's container engine has
+short_description: List the images and layers of a host's container engine
 version_added: 0.1.0
 description:
-  - Returns engine, version, free disk, images and chain ids of a host, which is what
-    M(daytwo.aws.image_offline_transfer) needs to know in order to carry only what is missing.
+  - Returns engine, version, free disk space, images and chain ids of a host.
+    M(daytwo.aws.image_offline_transfer) needs them to transfer only the missing blobs.
 author:
   - The daytwo.aws authors (@daytwo-aws)
 attributes:
   check_mode:
     support: full
-    description: Only reads.
+    description: The module only reads.
   diff_mode:
     support: none
-    description: Nothing changes.
+    description: The module changes nothing.
   idempotent:
     support: full
-    description: Only reads.
+    description: The module only reads.
   platform:
     platforms: linux
     support: full
     description: Works on Linux hosts.
 requirements:
-  - Python 3.9 or newer, and nothing else
+  - Python 3.9 or newer; no other package
 options:
   docker_host:
     description: Socket of the docker engine, C(unix:///PATH).
     type: str
     default: unix:///var/run/docker.sock
   staging_dir:
-    description: Folder for blobs on their way, whose disk is looked at. See M(daytwo.aws.image_offline_transfer).
+    description: Staging directory, whose free disk space is read. See M(daytwo.aws.image_offline_transfer).
     type: path
   name:
-    description: What to call this host in RV(target). Without it, its name in the inventory.
+    description: Name of this host in RV(target). The default is the inventory name.
     type: str
   lockstep:
     description:
-      - Whether to refuse a play whose strategy does not keep its hosts in step.
-      - For roles that plan over all hosts of a play at once, which the strategy V(free) makes impossible.
+      - Whether to reject a play whose strategy does not keep its hosts in lockstep.
+      - Roles that plan over all hosts of a play at once need it, because the strategy V(free) makes that impossible.
       - Used on the controller only.
     type: bool
     default: false
   address:
     description:
       - Name or address at which the source reaches this host by SSH, for C(transport=scp).
-      - Without it, the one by which the controller reaches it. Used on the controller only.
+      - The default is the address by which the controller reaches the host. Used on the controller only.
     type: str
   port:
     description:
-      - Port at which the source reaches this host by SSH. Without it, the controller's. Used on the controller only.
+      - Port at which the source reaches this host by SSH. The default is the port that the controller uses. Used on the
+        controller only.
     type: int
 seealso:
   - module: daytwo.aws.image_offline_transfer
 """
 
 EXAMPLES = r"""
-- name: Ask the host what it has
+- name: Read what the host has
   daytwo.aws.image_offline_transfer_info:
-  register: has
+  register: target_facts
 """
 
 RETURN = r"""
 target:
-  description: Everything, as O(daytwo.aws.image_offline_transfer#module:targets) takes it.
+  description: The state of the host, for O(daytwo.aws.image_offline_transfer#module:targets).
   returned: success
   type: dict
   contains:
     host:
-      description: What to call the host.
+      description: Name of the host.
       type: str
       sample: private-a
     address:
-      description: Where a source reaches the host by SSH.
+      description: Address at which a source reaches the host by SSH.
       type: str
       sample: 10.0.3.17
     port:
-      description: At which port.
+      description: Port at which a source reaches the host by SSH.
       type: int
       sample: 22
     engine:
@@ -90,19 +91,19 @@ target:
       type: str
       sample: docker
     version:
-      description: Its version.
+      description: Version of the engine.
       type: str
       sample: 20.10.24+dfsg1
     storage:
-      description: Its storage driver.
+      description: Storage driver of the engine.
       type: str
       sample: overlay2
     platform:
-      description: What it runs.
+      description: Platform of the engine.
       type: str
       sample: linux/amd64
     images:
-      description: Its images, with id, config digest, names, platform and size in bytes.
+      description: Images of the engine, with id, config digest, names, platform and size in bytes.
       type: list
       elements: dict
       sample:
@@ -117,13 +118,13 @@ target:
       elements: str
       sample: [sha256:e07ee1baac5fae6a26f30cabfe54a36d3402f96afda318fe0a96cec4ca393359]
     staging:
-      description: Disk of the staging folder, with free bytes.
+      description: Disk of the staging directory, with free bytes.
       type: dict
       sample: {path: /var/tmp, free_bytes: 52000000000, device: 65024}
     preloaded:
       description:
-        - Chain ids of layers that a transfer that runs, or was killed, has loaded ahead of its images, by the name of
-          its staging folder. They count for that transfer alone.
+        - Chain ids of layers that a running or killed transfer has preloaded, by the name of its staging directory.
+          They count only for that transfer.
       type: dict
       sample: {}
     zstd:
@@ -131,7 +132,7 @@ target:
       type: bool
       sample: false
     root:
-      description: Disk of the engine, or null where this user may not look at its folder.
+      description: Disk of the engine, or null where this user cannot read its data directory.
       type: dict
       sample: {path: /var/lib/docker, free_bytes: 52000000000, device: 65024}
 """
@@ -152,7 +153,7 @@ OPTIONS = {
 
 def main() -> None:
     module = AnsibleModule(argument_spec=OPTIONS, supports_check_mode=True)
-    module.fail_json(msg="This module is its action plugin. Run it as daytwo.aws.image_offline_transfer_info.")
+    module.fail_json(msg="This module runs as an action plugin. Run it as daytwo.aws.image_offline_transfer_info.")
 
 
 if __name__ == "__main__":

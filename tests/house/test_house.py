@@ -46,7 +46,7 @@ def role_names() -> list[str]:
     return sorted(path.name for path in (ROOT / "roles").glob("*") if path.is_dir())
 
 
-def lacks_licence(text: str) -> bool:
+def has_no_licence(text: str) -> bool:
     head = "\n".join(text.splitlines()[:6])
     return not all(line in head for line in LICENCE)
 
@@ -54,12 +54,12 @@ def lacks_licence(text: str) -> bool:
 def test_every_source_file_names_its_licence() -> None:
     sources = [path for path in files() if is_source(path)]
     assert len(sources) > 30
-    assert [str(path.relative_to(ROOT)) for path in sources if lacks_licence(path.read_text())] == []
+    assert [str(path.relative_to(ROOT)) for path in sources if has_no_licence(path.read_text())] == []
 
 
 def test_a_file_without_licence_is_found() -> None:
-    assert lacks_licence("# a comment\nprint()\n")
-    assert not lacks_licence("#!/bin/sh\n" + "".join(f"# {line}\n" for line in LICENCE))
+    assert has_no_licence("# a comment\nprint()\n")
+    assert not has_no_licence("#!/bin/sh\n" + "".join(f"# {line}\n" for line in LICENCE))
 
 
 def test_nothing_is_switched_off() -> None:
@@ -79,7 +79,7 @@ def test_the_action_group_lists_every_module_that_takes_aws_options() -> None:
     assert listed == takes
 
 
-def test_the_action_group_extends_the_one_of_amazon_aws() -> None:
+def test_the_action_group_extends_that_of_amazon_aws() -> None:
     assert load(ROOT / "meta/runtime.yml")["action_groups"]["aws"][0] == {
         "metadata": {"extend_group": ["amazon.aws.aws"]}
     }

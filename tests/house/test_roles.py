@@ -37,7 +37,7 @@ def templated(entries: list[dict[str, Any]]) -> list[str]:
 
 
 @pytest.mark.parametrize("path", TASK_FILES, ids=lambda path: str(path.relative_to(ROOT / "roles")))
-def test_options_are_named_one_by_one(path: Path) -> None:
+def test_options_are_named_individually(path: Path) -> None:
     assert templated(yaml.safe_load(path.read_text()) or []) == []
 
 

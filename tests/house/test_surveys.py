@@ -87,12 +87,12 @@ def as_text(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def troubles(
-    survey: dict[str, Any], options: dict[str, dict[str, Any]], others: set[str], known: set[str]
+def find_mismatches(
+    form: dict[str, Any], options: dict[str, dict[str, Any]], others: set[str], known: set[str]
 ) -> list[str]:
     """What is wrong with a survey: each entry names the variable and the difference."""
-    questions = {question["variable"]: question for question in survey["spec"]}
-    found = [] if len(questions) == len(survey["spec"]) else ["a variable is asked for twice"]
+    questions = {question["variable"]: question for question in form["spec"]}
+    found = [] if len(questions) == len(form["spec"]) else ["a variable is asked for twice"]
     found += [
         f"{name}: no role and no play takes it" for name in questions if name not in options and name not in others
     ]
@@ -119,15 +119,15 @@ def troubles(
 
 
 @pytest.mark.parametrize("playbook", PLAYBOOKS, ids=lambda path: path.name)
-def test_survey_matches_the_roles(playbook: Path) -> None:
-    survey = json.loads(playbook.with_suffix(".survey.json").read_text())
+def test_questions_match_the_roles(playbook: Path) -> None:
+    form = json.loads(playbook.with_suffix(".survey.json").read_text())
     plays = yaml.safe_load(playbook.read_text())
-    assert survey["name"]
-    assert survey["description"]
-    assert survey["spec"]
-    for question in survey["spec"]:
+    assert form["name"]
+    assert form["description"]
+    assert form["spec"]
+    for question in form["spec"]:
         assert set(question) >= {"question_name", "question_description", "required", "type", "variable"}
-    assert troubles(survey, options_of(plays), play_variables(plays), set(given(plays))) == []
+    assert find_mismatches(form, options_of(plays), play_variables(plays), set(given(plays))) == []
 
 
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -136,7 +136,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "thing_keep": {"type": "bool", "default": False},
     "thing_secret": {"type": "str", "no_log": True},
 }
-SURVEY: dict[str, Any] = {
+FORM: dict[str, Any] = {
     "spec": [
         {"variable": "thing_names", "type": "textarea", "required": True},
         {
@@ -159,12 +159,12 @@ SURVEY: dict[str, Any] = {
 }
 
 
-def test_a_survey_that_matches_has_no_troubles() -> None:
-    assert troubles(SURVEY, OPTIONS, {"thing_hosts"}, set()) == []
+def test_matching_questions_have_no_mismatches() -> None:
+    assert find_mismatches(FORM, OPTIONS, {"thing_hosts"}, set()) == []
 
 
 @pytest.mark.parametrize(
-    ("change", "trouble"),
+    ("change", "mismatch"),
     [
         (lambda spec: spec.pop(0), "thing_names: required, and not asked for"),
         (lambda spec: spec[0].update(required=False), "thing_names: required differs"),
@@ -176,10 +176,10 @@ def test_a_survey_that_matches_has_no_troubles() -> None:
         (lambda spec: spec.append(spec[0]), "a variable is asked for twice"),
     ],
 )
-def test_each_difference_is_found(change: Callable[[list[dict[str, Any]]], None], trouble: str) -> None:
-    survey = copy.deepcopy(SURVEY)
-    change(survey["spec"])
-    assert troubles(survey, OPTIONS, {"thing_hosts"}, set()) == [trouble]
+def test_each_difference_is_found(change: Callable[[list[dict[str, Any]]], None], mismatch: str) -> None:
+    form = copy.deepcopy(FORM)
+    change(form["spec"])
+    assert find_mismatches(form, OPTIONS, {"thing_hosts"}, set()) == [mismatch]
 
 
 def test_roles_are_found_wherever_a_play_uses_them() -> None:

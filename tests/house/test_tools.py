@@ -50,15 +50,15 @@ def test_only_something_passed_and_nothing_failed_is_success(counts: Counts, cod
 
 
 @pytest.mark.parametrize(
-    ("output", "returncode", "trouble"),
+    ("output", "returncode", "error"),
     [
         ("WARNING: All targets skipped.\n" + RAN_20, 0, "WARNING: All targets skipped."),
         (RAN_20, 1, "ansible-test exits 1"),
         (RAN_20.replace('"test-7"', '"test-6"'), 0, "only 19 tests ran, 20 expected"),
     ],
 )
-def test_sanity_that_checked_too_little_fails(output: str, returncode: int, trouble: str) -> None:
-    assert judge(output, returncode, 20)[1] == [trouble]
+def test_sanity_that_checked_too_little_fails(output: str, returncode: int, error: str) -> None:
+    assert judge(output, returncode, 20)[1] == [error]
 
 
 def test_sanity_that_checked_everything_passes() -> None:

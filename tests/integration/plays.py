@@ -31,13 +31,13 @@ def playbook_of(folder: Path, number: int, tasks: Sequence[Mapping[str, Any]]) -
     return str(path)
 
 
-def play(folder: Path, number: int, *words: str, env: Mapping[str, str], timeout: float = 240) -> Recorded:
+def play(folder: Path, number: int, *arguments: str, env: Mapping[str, str], timeout: float = 240) -> Recorded:
     """ansible-playbook with these words, in a folder that is its home, and with an environment of nothing but C(env)
     and what it needs itself. C(number) tells the runs of one folder apart; C(timeout) is in seconds."""
     record = folder / f"record-{number}.jsonl"
     (folder / "ansible.cfg").touch()
     ran = subprocess.run(
-        ["ansible-playbook", *words],
+        ["ansible-playbook", *arguments],
         env={
             **{name: os.environ[name] for name in KEPT if name in os.environ},
             "HOME": str(folder),

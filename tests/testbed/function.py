@@ -29,7 +29,7 @@ class Context:
         return max(0, int((self._end - time.monotonic()) * 1000))
 
 
-def move_the_time(ahead: float) -> None:
+def move_the_time(offset: float) -> None:
     """The process's time is the bed's, which may be weeks ahead of the machine's."""
     plain, real = datetime.datetime, time.time
 
@@ -40,25 +40,25 @@ def move_the_time(ahead: float) -> None:
     class Moved(datetime.datetime, metaclass=Kind):
         @classmethod
         def now(cls, tz: datetime.tzinfo | None = None) -> Any:
-            return plain.now(tz) + datetime.timedelta(seconds=ahead)
+            return plain.now(tz) + datetime.timedelta(seconds=offset)
 
         @classmethod
         def utcnow(cls) -> Any:
-            return plain.now(datetime.timezone.utc).replace(tzinfo=None) + datetime.timedelta(seconds=ahead)
+            return plain.now(datetime.timezone.utc).replace(tzinfo=None) + datetime.timedelta(seconds=offset)
 
     datetime.datetime = Moved  # type: ignore[misc]
-    time.time = lambda: real() + ahead
+    time.time = lambda: real() + offset
 
 
 def main() -> int:
-    told = json.load(sys.stdin)
-    if abs(told["ahead"]) > 1:
-        move_the_time(told["ahead"])
+    request = json.load(sys.stdin)
+    if abs(request["offset"]) > 1:
+        move_the_time(request["offset"])
     sys.path.insert(0, os.environ["LAMBDA_TASK_ROOT"])
     try:
-        module, _dummy, name = told["handler"].rpartition(".")
+        module, _dummy, name = request["handler"].rpartition(".")
         handler = getattr(importlib.import_module(module.replace("/", ".")), name)
-        answer, failed = handler(told["event"], Context(**told["context"])), False
+        answer, failed = handler(request["event"], Context(**request["context"])), False
         text = json.dumps(answer)
     except Exception as error:  # whatever a handler raises is its answer
         traceback.print_exc()

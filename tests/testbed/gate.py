@@ -91,8 +91,8 @@ class Rules:
 
     def denies(self, action: str, region: str) -> bool:
         """By action (rds:Stop*), or by action and region (rds:*@us-west-2)."""
-        asked = (action.lower(), f"{action}@{region}".lower())
-        return any(fnmatch.fnmatchcase(one, pattern.lower()) for pattern in self.denied for one in asked)
+        names = (action.lower(), f"{action}@{region}".lower())
+        return any(fnmatch.fnmatchcase(name, pattern.lower()) for pattern in self.denied for name in names)
 
     def fault_for(self, call: Identified, client: str) -> Fault | None:
         with self.lock:
@@ -117,7 +117,7 @@ class Gate:
 
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
-        self._seen: dict[int, tuple[Identified, dict[str, Any]]] = {}
+        self._in_progress: dict[int, tuple[Identified, dict[str, Any]]] = {}
 
     def identify(self, request: Request) -> Identified:
         return identify.aws(request)
@@ -129,7 +129,7 @@ class Gate:
         call = self.identify(request)
         self.rules.begin()
         notes: dict[str, Any] = {"denied": False, "fault": ""}
-        self._seen[id(request)] = (call, notes)
+        self._in_progress[id(request)] = (call, notes)
         fault = self.rules.fault_for(call, CLIENTS.get(request.client, request.client))
         if fault:
             notes["fault"] = fault.kind
@@ -153,9 +153,9 @@ class Gate:
         return verdict
 
     def done(self, request: Request) -> None:
-        if id(request) not in self._seen:  # broken off before it was whole
+        if id(request) not in self._in_progress:  # broken off before it was whole
             return
-        call, notes = self._seen.pop(id(request))
+        call, notes = self._in_progress.pop(id(request))
         if request.path.startswith("/moto-api") or request.head.get(HOUSEKEEPING):
             self.rules.end(None)
             return

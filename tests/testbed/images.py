@@ -54,7 +54,7 @@ class LayerRecipe:
     text_mib: int = 0
     random_mib: float = 0
     busybox: bool = False
-    says: str | None = None  # what the entry point prints
+    output: str | None = None  # what the entry point prints
 
 
 @dataclass(frozen=True)
@@ -67,26 +67,26 @@ class Recipe:
 
 
 BASE = LayerRecipe("base", busybox=True)
-FOREIGN = LayerRecipe("arm64-base", text_mib=1)
+ARM64_BASE = LayerRecipe("arm64-base", text_mib=1)
 
 
 def _app(tag: str) -> Recipe:
-    own = LayerRecipe(f"app-{tag}", text_mib=2, random_mib=6, says=f"app {tag}")
+    own = LayerRecipe(f"app-{tag}", text_mib=2, random_mib=6, output=f"app {tag}")
     return Recipe("app", tag, (BASE, LayerRecipe("app-runtime", 22, 8), LayerRecipe("app-libraries", 10, 10), own))
 
 
 def _big(tag: str) -> Recipe:
-    own = LayerRecipe(f"big-{tag}", text_mib=18, random_mib=5.5, says=f"big {tag}")
+    own = LayerRecipe(f"big-{tag}", text_mib=18, random_mib=5.5, output=f"big {tag}")
     return Recipe("big", tag, (BASE, LayerRecipe("big-runtime", 180, 55.5), LayerRecipe("big-data", 162, 55.25), own))
 
 
 RECIPES = {
     "app": (_app("v1"), _app("v2")),
     "big": (_big("v1"), _big("v2")),
-    "pinned": (Recipe("pinned", None, (BASE, LayerRecipe("pinned", 1, 1, says="pinned"))),),
+    "pinned": (Recipe("pinned", None, (BASE, LayerRecipe("pinned", 1, 1, output="pinned"))),),
     "multi": (
-        Recipe("multi", "v1", (BASE, LayerRecipe("multi", 1, 1, says="multi v1")), "docker", ("amd64", "arm64")),
-        Recipe("multi-oci", "v1", (BASE, LayerRecipe("multi", 1, 1, says="multi v1")), "oci", ("amd64", "arm64")),
+        Recipe("multi", "v1", (BASE, LayerRecipe("multi", 1, 1, output="multi v1")), "docker", ("amd64", "arm64")),
+        Recipe("multi-oci", "v1", (BASE, LayerRecipe("multi", 1, 1, output="multi v1")), "oci", ("amd64", "arm64")),
     ),
 }
 DEFAULT = ("app", "pinned", "multi")  # what `up` brings; "big" is for benchmarks
@@ -195,9 +195,9 @@ class Images:
                     with self.blob(layer.digest).open("rb") as blob:
                         archive.addfile(_member(path, layer.size), blob)
             load.stdin.close()
-            said = load.stdout.read().decode(errors="replace")
+            output = load.stdout.read().decode(errors="replace")
         if load.returncode:
-            raise BedError(f"docker load on {host.name} failed: {said}")
+            raise BedError(f"docker load on {host.name} failed: {output}")
         return name
 
     # Building
@@ -206,7 +206,7 @@ class Images:
         media = DOCKER if recipe.media == "docker" else OCI
         images = []
         for architecture in recipe.architectures:
-            base = BASE if architecture == "amd64" else FOREIGN
+            base = BASE if architecture == "amd64" else ARM64_BASE
             layers = [self._layer(base if layer is BASE else layer, media["layer"]) for layer in recipe.layers]
             images.append(self._image(recipe, architecture, layers, media))
         if len(images) == 1:
@@ -320,10 +320,10 @@ class Registry:
         connection.close()
         return response.status, {name.lower(): value for name, value in response.getheaders()}, answer
 
-    def has_manifest(self, repository: str, reference: str, wanted: str) -> bool:
+    def has_manifest(self, repository: str, reference: str, digest: str) -> bool:
         accept = ", ".join([*(DOCKER[k] for k in ("manifest", "index")), *(OCI[k] for k in ("manifest", "index"))])
         status, headers, _dummy = self.call("HEAD", f"/v2/{repository}/manifests/{reference}", Accept=accept)
-        return status == 200 and headers.get("docker-content-digest") == wanted
+        return status == 200 and headers.get("docker-content-digest") == digest
 
     def push_blob(self, repository: str, digest_: str, path: Path) -> None:
         with path.open("rb") as file:
@@ -427,6 +427,6 @@ def _content(recipe: LayerRecipe) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
         size = min(left, 4 * MEBI)
         yield _member(f"app/{recipe.name}/data-{left:09}", size), rng.randbytes(size)
         left -= size
-    if recipe.says:
-        script = f'[ $# -eq 0 ] || exec "$@"\necho "{recipe.says}"\n'.encode()
+    if recipe.output:
+        script = f'[ $# -eq 0 ] || exec "$@"\necho "{recipe.output}"\n'.encode()
         yield _member("app/run", len(script), 0o755), script

@@ -22,7 +22,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from . import paths
-from .aws.control import ask
+from .aws.control import send_command
 from .gate import HOUSEKEEPING, Fault, Gate, Rules
 from .identify import Identified
 from .proxy import Answer, Forward, Proxy, Request
@@ -62,7 +62,7 @@ class OwnAws:
         self.proxy = Proxy((HOST, 0), OwnGate(self.rules, (HOST, self.port)))
         threading.Thread(target=self.proxy.serve, daemon=True).start()
         self.endpoint = f"http://{HOST}:{self.proxy.listener.getsockname()[1]}"
-        self.ask("lambda/endpoint", url=self.endpoint)
+        self.send_command("lambda/endpoint", url=self.endpoint)
 
     def _wait(self) -> None:
         end = time.monotonic() + 30
@@ -94,21 +94,21 @@ class OwnAws:
     def reset(self) -> None:
         """An empty account, the clock at the machine's time, nothing denied, nothing failing, no calls."""
         self._post("/moto-api/reset")
-        self.ask("clock", reset=True)
-        self.ask("rds/settings")
-        self.ask("events/settings")
-        self.ask("eks/settings")
-        self.ask("iam/settings")
-        self.ask("sts/settings")
-        self.ask("ec2/settings")
+        self.send_command("clock", reset=True)
+        self.send_command("rds/settings")
+        self.send_command("events/settings")
+        self.send_command("eks/settings")
+        self.send_command("iam/settings")
+        self.send_command("sts/settings")
+        self.send_command("ec2/settings")
         self.rules.denied, self.rules.faults, self.rules.calls = [], [], []
 
-    def ask(self, command: str, /, **arguments: Any) -> Any:
+    def send_command(self, command: str, /, **arguments: Any) -> Any:
         """A command of testbed.aws.control."""
-        return ask(self.backend, command, **arguments)
+        return send_command(self.backend, command, **arguments)
 
     def advance(self, *, days: float = 0, seconds: float = 0) -> None:
-        self.ask("clock", advance=days * 86400 + seconds)
+        self.send_command("clock", advance=days * 86400 + seconds)
 
     def deny(self, *actions: str) -> None:
         self.rules.denied = list(actions)
@@ -116,11 +116,11 @@ class OwnAws:
     def fail(self, *faults: Fault) -> None:
         self.rules.faults = [(fault, random.Random(fault.seed), [0]) for fault in faults]  # noqa: S311
 
-    def calls(self, **wanted: Any) -> list[Call]:
+    def calls(self, **criteria: Any) -> list[Call]:
         with self.rules.lock:
             self.rules.settle()
             calls = sorted((Call(**record) for record in self.rules.calls), key=lambda call: call.began)
-        return [call for call in calls if all(getattr(call, name) == value for name, value in wanted.items())]
+        return [call for call in calls if all(getattr(call, name) == value for name, value in criteria.items())]
 
     def forget(self) -> None:
         """The calls up to now."""

@@ -42,8 +42,8 @@ SEARCH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def missing(cluster: bool = False) -> list[str]:
-    wanted = {**PROGRAMS, **(CLUSTER_PROGRAMS if cluster else {})}
-    packages = {package for program, package in wanted.items() if not shutil.which(program, path=SEARCH)}
+    programs = {**PROGRAMS, **(CLUSTER_PROGRAMS if cluster else {})}
+    packages = {package for program, package in programs.items() if not shutil.which(program, path=SEARCH)}
     if not Path("/usr/bin/python3").exists():
         packages.add("python3")
     if not is_static(BUSYBOX):

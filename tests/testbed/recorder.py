@@ -41,29 +41,29 @@ class Call:
 
 
 class Recorder:
-    def _ask(self, command: dict[str, Any]) -> Any:
+    def _send(self, command: dict[str, Any]) -> Any:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(30)
             connection.connect(str(SOCKET))
             connection.sendall(json.dumps(command).encode() + b"\n")
             return json.loads(b"".join(iter(lambda: connection.recv(1 << 16), b"")))
 
-    def calls(self, **wanted: Any) -> list[Call]:
+    def calls(self, **criteria: Any) -> list[Call]:
         """The finished calls since the last reset, in their order; `calls(service="s3", mutating=True)` picks."""
-        calls = sorted((Call(**record) for record in self._ask({"do": "calls"})), key=lambda call: call.began)
-        return [call for call in calls if all(getattr(call, name) == value for name, value in wanted.items())]
+        calls = sorted((Call(**record) for record in self._send({"do": "calls"})), key=lambda call: call.began)
+        return [call for call in calls if all(getattr(call, name) == value for name, value in criteria.items())]
 
     def reset(self) -> None:
         """Forget the calls. Denials and faults stay."""
-        self._ask({"do": "reset"})
+        self._send({"do": "reset"})
 
     def deny(self, actions: list[str]) -> None:
         """Refuse these actions (as in policies, globs allowed: "s3:Put*") from now on, and no others."""
-        self._ask({"do": "deny", "actions": actions})
+        self._send({"do": "deny", "actions": actions})
 
     def faults(self, faults: list[Fault]) -> None:
         """Let these go wrong from now on, and nothing else."""
-        self._ask({"do": "faults", "faults": [asdict(fault) for fault in faults]})
+        self._send({"do": "faults", "faults": [asdict(fault) for fault in faults]})
 
     @contextlib.contextmanager
     def denying(self, *actions: str) -> Iterator[None]:

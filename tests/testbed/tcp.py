@@ -60,9 +60,9 @@ class TcpProxy:
                     continue
                 with self._lock:
                     self._open |= {client, server}
-                threading.Thread(target=self._carry, args=(client, server), daemon=True).start()
+                threading.Thread(target=self._relay, args=(client, server), daemon=True).start()
 
-    def _carry(self, client: socket.socket, server: socket.socket) -> None:
+    def _relay(self, client: socket.socket, server: socket.socket) -> None:
         count = [0]
         back = threading.Thread(target=self._pump, args=(server, client, count), daemon=True)
         back.start()

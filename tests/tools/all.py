@@ -38,15 +38,15 @@ class Stage:
         return f"{self.target:<40} {self.counts!s:<36} {self.seconds:>5} s" + (" (earlier)" if self.again else "")
 
 
-def git(*words: str) -> str:
-    return subprocess.run(["git", *words], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+def git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
 
 
 def expanded(targets: list[str]) -> list[str]:
     """With integration/NAME for each integration target in place of integration."""
     folders = sorted(file.parent.name for file in (ROOT / "tests/integration/targets").glob("*/aliases"))
     integration = [f"integration/{name}" for name in folders]
-    return [one for target in targets for one in (integration if target == "integration" else [target])]
+    return [name for target in targets for name in (integration if target == "integration" else [target])]
 
 
 def run_target(target: str, commit: str, full: bool) -> Stage:

@@ -21,7 +21,7 @@ from common import CACHE, ROOT, VENV, Counts, run, staged
 
 # What an operator has no use for, and what tells that the wrong tree was packed.
 UNWANTED = ("tests/", ".ci/", ".git", "extensions/molecule/", "Makefile", "pyproject.toml")
-WANTED = ("README.md", "LICENSE", "meta/runtime.yml", "meta/execution-environment.yml", "requirements.txt")
+REQUIRED_FILES = ("README.md", "LICENSE", "meta/runtime.yml", "meta/execution-environment.yml", "requirements.txt")
 ROOMS = ("plugins", "roles", "playbooks")
 
 
@@ -50,7 +50,7 @@ def check_contents(tarball: Path) -> list[str]:
     with tarfile.open(tarball) as archive:
         names = archive.getnames()
     wrong = [f"{name} must not be in the artefact" for name in names if name.startswith(UNWANTED)]
-    wrong += [f"{name} is missing from the artefact" for name in WANTED if name not in names]
+    wrong += [f"{name} is missing from the artefact" for name in REQUIRED_FILES if name not in names]
     wrong += [f"{room}/ is missing from the artefact" for room in ROOMS if room not in names]
     print(f"{tarball.name}: {len(names)} entries, {tarball.stat().st_size // 1024} KiB", flush=True)
     return wrong

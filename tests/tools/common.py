@@ -54,12 +54,12 @@ def read_counts(output: str) -> Counts | None:
         plain = re.sub(r"\x1b\[[0-9;]*m", "", line).strip("= ")
         if not re.fullmatch(r"\d+ [a-z]+(, \d+ [a-z]+)*( in [\d.]+s.*)?", plain):
             continue
-        words = {word: int(number) for number, word in re.findall(r"(\d+) ([a-z]+)", plain.split(" in ")[0])}
+        by_status = {status: int(number) for number, status in re.findall(r"(\d+) ([a-z]+)", plain.split(" in ")[0])}
         counts = Counts(
             # An expected failure is a check that held; one that passed after all is reported as failed (strict).
-            words.get("passed", 0) + words.get("xfailed", 0),
-            sum(words.get(word, 0) for word in ("failed", "error", "errors", "xpassed")),
-            words.get("skipped", 0),
+            by_status.get("passed", 0) + by_status.get("xfailed", 0),
+            sum(by_status.get(status, 0) for status in ("failed", "error", "errors", "xpassed")),
+            by_status.get("skipped", 0),
         )
         if counts != Counts():
             return counts

@@ -44,7 +44,7 @@ def title(text: str) -> None:
     print("\n" + styled(text, "1;36") + "\n" + styled("─" * WIDTH, "36"), flush=True)
 
 
-def say(text: str) -> None:
+def explain(text: str) -> None:
     print(textwrap.fill(" ".join(text.split()), WIDTH), flush=True)
 
 
@@ -134,14 +134,14 @@ class Transfer:
             check(expected <= count <= expected * 1.02, f"S3 counted {count} bytes that {what}, not {expected}.")
 
 
-def runs(bed: Bed, image: Image, says: str) -> None:
+def runs(bed: Bed, image: Image, expected: str) -> None:
     """The container, on both private hosts, by way of Ansible and ssh."""
     code, output = run(
         "controller",
         *("ansible", "private", "-i", str(bed.inventory), "-a", f"docker run --rm --network none {image.auth_ref}"),
         environment=ANSIBLE,
     )
-    check(code == 0 and output.count(says) == len(demo_image.PRIVATE), f"the containers don't say {says!r}.")
+    check(code == 0 and output.count(expected) == len(demo_image.PRIVATE), f"the containers don't say {expected!r}.")
 
 
 def main() -> None:
@@ -152,15 +152,15 @@ def main() -> None:
     demo_image.reset(bed, v1)
     demo_image.log_in(bed, registry.AUTH, registry.USER, registry.password())
     try:
-        tell(bed, v1, v2)
+        present(bed, v1, v2)
     finally:
         demo_image.log_out(bed)
     summary(bed, time.monotonic() - began, v1, v2)
 
 
-def tell(bed: Bed, v1: Image, v2: Image) -> None:
+def present(bed: Bed, v1: Image, v2: Image) -> None:
     title("Images for hosts without internet")
-    say(
+    explain(
         f"""Three docker hosts on this machine, each in a network of its own. "public" reaches the registry
         {registry.AUTH} and is logged in there. "private-a" and "private-b" reach one thing only: the S3 server
         {bed.s3.endpoint}. The registry has shop:v1, {len(v1.layers)} layers, {megabytes(demo_image.size(v1))}.
@@ -176,7 +176,7 @@ def tell(bed: Bed, v1: Image, v2: Image) -> None:
 
 def before(bed: Bed, v1: Image) -> None:
     title("1  Before: a private host cannot pull")
-    say("docker tries for about 15 seconds, then gives up:")
+    explain("docker tries for about 15 seconds, then gives up:")
     code, output = run("private-a", "docker", "pull", v1.auth_ref)
     check(code != 0, "private-a could pull: it is not private.")
     check("Error response from daemon" in output, "this is no answer of docker.")
@@ -187,7 +187,7 @@ def before(bed: Bed, v1: Image) -> None:
 
 def first(bed: Bed, v1: Image) -> None:
     title("2  The transfer: from the registry through S3 to both private hosts")
-    say(
+    explain(
         """public takes each layer from the registry and puts it into the bucket; the private hosts get it from there.
         No byte passes the controller, and no host holds AWS credentials: they are given signed URLs."""
     )
@@ -224,11 +224,13 @@ def again(bed: Bed, v1: Image) -> None:
 def update(bed: Bed, v1: Image, v2: Image) -> None:
     title("5  shop:v2: only what is new is carried")
     shared = sum(layer in v1.layers for layer in v2.layers)
-    say(f"{shared} of its {len(v2.layers)} layers are those of v1. The targets are asked first, so these stay at home.")
+    explain(
+        f"{shared} of its {len(v2.layers)} layers are those of v1. The targets are asked first, so these stay at home."
+    )
     transfer = Transfer(bed, v2)
     expected = demo_image.new_bytes(v2, v1)
     transfer.check_bytes(expected)
-    say("And it runs:")
+    explain("And it runs:")
     runs(bed, v2, "shop v2")
     full = demo_image.size(v2)
     table = [
@@ -250,7 +252,7 @@ def bucket(v1: Image, v2: Image) -> None:
     for version, image in (("v1", v1), ("v2", v2)):
         for digest, name in demo_image.named(image).items():
             names.setdefault(digest, []).append(f"{name} of {version}")
-    say("Each blob once, named by its digest, whichever images it belongs to. The next transfer finds them there.")
+    explain("Each blob once, named by its digest, whichever images it belongs to. The next transfer finds them there.")
     print()
     found = demo_image.objects()
     for digest, what in names.items():
@@ -263,7 +265,7 @@ def bucket(v1: Image, v2: Image) -> None:
 
 def refused(bed: Bed) -> None:
     title("7  AccessDenied: trust or permission?")
-    say(
+    explain(
         """A load balancer controller logs that it may not delete a load balancer. Everybody adds its namespace to the
         role's trust policy. Is that the mend?"""
     )
@@ -271,12 +273,12 @@ def refused(bed: Bed) -> None:
     answers = ("-e", json.dumps({"access_denied_message": demo_irsa.message(balancer)}))
     code, output = run("controller", "ansible-playbook", "daytwo.aws.access_denied", *answers, environment=ANSIBLE)
     check(code == 0, f"ansible-playbook ends with {code}.")
-    told = " ".join(output.split())
-    check("side: permission" in told, "it does not say permission.")
-    check("is not the mend for this message" in told, "it does not say what is not the mend.")
-    check(f"with {demo_irsa.TAG}=owned" in told, "it does not name the tag.")
+    text = " ".join(output.split())
+    check("side: permission" in text, "it does not say permission.")
+    check("is not the mend for this message" in text, "it does not say what is not the mend.")
+    check(f"with {demo_irsa.TAG}=owned" in text, "it does not name the tag.")
     proved("No: STS had issued the session. The role's policy wants a tag, which this load balancer lacks.")
-    say("With the tag on it, the same question once more:")
+    explain("With the tag on it, the same question once more:")
     demo_irsa.tag(bed, balancer)
     code, output = run("controller", "ansible-playbook", "daytwo.aws.access_denied", *answers, environment=ANSIBLE)
     check(code == 0 and "they allow it" in " ".join(output.split()), "the tag did not mend it.")
@@ -285,14 +287,14 @@ def refused(bed: Bed) -> None:
 
 
 def trusted(bed: Bed) -> None:
-    say("The same controller in another namespace, cloudon, gets AccessDenied, too. This is CloudTrail's event:")
+    explain("The same controller in another namespace, cloudon, gets AccessDenied, too. This is CloudTrail's event:")
     trust = demo_irsa.Trust(bed)
     check(trust.answer("cloudon") == "AccessDenied", "STS lets cloudon in before it is trusted.")
     answers = ("-e", json.dumps({"access_denied_message": trust.event("cloudon")}))
     code, output = run("controller", "ansible-playbook", "daytwo.aws.access_denied", *answers, environment=ANSIBLE)
-    told = " ".join(output.split())
-    check(code == 0 and "side: trust" in told and "mend, ready: binding" in told, "it does not say trust.")
-    say("This time it is the trust policy. The binding that it offers, one service account more and nothing else:")
+    text = " ".join(output.split())
+    check(code == 0 and "side: trust" in text and "mend, ready: binding" in text, "it does not say trust.")
+    explain("This time it is the trust policy. The binding that it offers, one service account more and nothing else:")
     binding = {
         "role": demo_irsa.ROLE,
         "oidc_provider_arn": trust.provider,

@@ -17,12 +17,12 @@ FEWEST_TESTS = 20
 def judge(output: str, returncode: int, fewest: int) -> tuple[int, list[str]]:
     """How many tests ran, and what speaks against the run. ansible-test exits 0 also when it skipped everything."""
     tests = set(re.findall(r'^Running sanity test "([^"]+)"', output, re.MULTILINE))
-    troubles = re.findall(r".*(?:targets skipped|[Ss]kipping sanity test).*", output)
+    problems = re.findall(r".*(?:targets skipped|[Ss]kipping sanity test).*", output)
     if returncode:
-        troubles.append(f"ansible-test exits {returncode}")
+        problems.append(f"ansible-test exits {returncode}")
     if len(tests) < fewest:
-        troubles.append(f"only {len(tests)} tests ran, {fewest} expected")
-    return len(tests), troubles
+        problems.append(f"only {len(tests)} tests ran, {fewest} expected")
+    return len(tests), problems
 
 
 def sanity(venv: Path, version: str, *options: str, fewest: int = FEWEST_TESTS, path: str = "") -> tuple[bool, str]:
@@ -30,11 +30,11 @@ def sanity(venv: Path, version: str, *options: str, fewest: int = FEWEST_TESTS, 
     with staged(venv) as here:
         files = sum(1 for file in here.rglob("*") if file.is_file() and ".git" not in file.parts)
         ran = ansible_test("sanity", "--local", "--python", version, *options, venv=venv, cwd=here, path=path)
-    tests, troubles = judge(ran.output, ran.returncode, fewest)
+    tests, problems = judge(ran.output, ran.returncode, fewest)
     summary = f"ansible-test sanity, Python {version}: {tests} tests on {files} files in {ran.seconds:.0f} s"
-    if troubles:
+    if problems:
         found = re.findall(r"^(?:ERROR|FATAL|WARNING: .*skip).*", ran.output, re.MULTILINE) or [ran.output.rstrip()]
-        return False, "\n".join([*found, *troubles, summary])
+        return False, "\n".join([*found, *problems, summary])
     return True, summary
 
 

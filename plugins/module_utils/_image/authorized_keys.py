@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Lets a source push blobs to this host for a while: one line in authorized_keys, and its removal."""
+"""Authorizes a source to push blobs to this host until the key expires, by one line in authorized_keys."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from .run_command import RunCommand
 from .staging import Staging, open_private
 
 _KEY_COMMENT = "daytwo-image-transfer"
-_AUTHORIZATION, _WITHDRAWN = "grant-", "withdrawn-"
-# Whoever pushes looks for its permission with each piece that comes.
+_AUTHORIZATION, _WITHDRAWN = "authorization-", "withdrawn-"
+# A receiver checks its authorization with each chunk, so it disconnects within this time.
 _DISCONNECT_SECONDS = 2.0
 _PUBLIC_KEY = re.compile(r"ssh-ed25519 [A-Za-z0-9+/]+={0,2}")
-# One line of ours. "made": there was no file before.
+# A line that this collection added. "made": the file did not exist before.
 _KEY_LINE = re.compile(
     rb"restrict,.* (?P<key>ssh-ed25519 [A-Za-z0-9+/]+={0,2}) "
     + _KEY_COMMENT.encode()
@@ -47,27 +47,27 @@ def authorize_key(
     seconds: int,
     home: Optional[Path] = None,
 ) -> None:
-    """Permits exactly this: to put these blobs (C(sizes) by hexadecimal digest) into the staging folder.
+    """Authorizes the key to put these blobs (C(sizes) by hexadecimal digest) into the staging directory, nothing else.
 
-    The key expires by itself, since nothing runs after a SIGKILL that could take it away.
+    The key has an expiry time (C(seconds) from now), because after a SIGKILL nothing runs that could remove it.
     """
     if not _PUBLIC_KEY.fullmatch(public_key):
-        raise ImageError("public_key: is no Ed25519 key as the source returns it.")
+        raise ImageError("public_key: is not an Ed25519 public key. Pass the key that the source returned.")
     if not addresses or not all(map(_is_address, addresses)):
         raise ImageError(f"from: {list(addresses)!r} must be IP addresses of the source, as this host sees them.")
     expires = time.time() + seconds
-    script, grant = staging.directory / "receive.py", _get_authorization_path(staging, public_key)
-    command = f"{shlex.quote(sys.executable)} -I -B {shlex.quote(str(script))} {grant.name}"
+    script, authorization_path = staging.directory / "receive.py", _get_authorization_path(staging, public_key)
+    command = f"{shlex.quote(sys.executable)} -I -B {shlex.quote(str(script))} {authorization_path.name}"
     if '"' in command or not command.isprintable():
         raise ImageError(
             f"staging_dir: {str(staging.root)!r} may not contain quotation marks or control characters with scp."
         )
     with staging.hold_lock():
         _write(script, inspect.getsource(receiver).encode())
-        _write(grant, json.dumps({"expires": expires, "sizes": dict(sizes)}).encode())
+        _write(authorization_path, json.dumps({"expires": expires, "sizes": dict(sizes)}).encode())
         options = [
             "restrict",
-            # OpenSSH before 9.1 knows local time only.
+            # OpenSSH before 9.1 accepts only local time for the expiry.
             f'expiry-time="{time.strftime("%Y%m%d%H%M%S", time.localtime(expires))}"',
             f'from="{",".join(addresses)}"',
             f'command="{command}"',
@@ -77,9 +77,10 @@ def authorize_key(
 
 
 def revoke_key(staging: Staging, public_key: Optional[str], home: Optional[Path] = None) -> bool:
-    """Takes a permission away again, and every one of ours that has expired. Whether there was one.
+    """Revokes an authorization, and every expired one that this collection added. Returns whether it existed.
 
-    Without a key, every permission for this folder. Blobs that have not all come go too, for then no load follows.
+    Without a key, revokes every authorization for this directory. Where not all blobs have arrived, the blobs are
+    removed too, because no load follows.
     """
     revoked = withdraw_key(staging, public_key, home)
     remove_withdrawn(staging, public_key, home)
@@ -87,29 +88,31 @@ def revoke_key(staging: Staging, public_key: Optional[str], home: Optional[Path]
 
 
 def withdraw_key(staging: Staging, public_key: Optional[str], home: Optional[Path] = None) -> bool:
-    """Ends the permission, also for whoever is at it."""
+    """Withdraws the authorization, also from a push that is in progress."""
     withdrawn = _edit_authorized_keys(home, staging.directory.name, public_key)
-    for grant in list(staging.directory.glob(_get_authorization_pattern(staging, public_key))):
+    for authorization_path in list(staging.directory.glob(_get_authorization_pattern(staging, public_key))):
         with suppress(FileNotFoundError):
-            grant.rename(grant.with_name(_WITHDRAWN + grant.name))
+            authorization_path.rename(authorization_path.with_name(_WITHDRAWN + authorization_path.name))
     return withdrawn
 
 
 def remove_withdrawn(staging: Staging, public_key: Optional[str], home: Optional[Path] = None) -> None:
-    """Removes what a permission that was withdrawn has left."""
-    for grant in list(staging.directory.glob(_WITHDRAWN + _get_authorization_pattern(staging, public_key))):
+    """Removes the files of a withdrawn authorization."""
+    for authorization_path in list(
+        staging.directory.glob(_WITHDRAWN + _get_authorization_pattern(staging, public_key))
+    ):
         with suppress(FileNotFoundError):
-            sizes = json.loads(grant.read_bytes())["sizes"]
-            grant.unlink()
+            sizes = json.loads(authorization_path.read_bytes())["sizes"]
+            authorization_path.unlink()
             if not all(staging.is_complete(f"sha256:{name}") for name in sizes):
                 remove_staging(staging, home)
 
 
 def remove_staging(staging: Staging, home: Optional[Path] = None, loaded: bool = False) -> bool:
-    """Removes the folder, unless another run has a permission to push into it: then that run will.
+    """Removes the directory, unless another run is authorized to push into it: then that run removes it.
 
-    C(loaded): the engine has the images. Then no permission to push them serves any more, and those of runs that were
-    killed go with the folder, since nobody else will take them away; whoever still pushes for them is sent off.
+    C(loaded): the engine has the images. Then no authorization to push them is useful any more. Those of killed runs
+    are removed with the directory, because nobody else removes them; a push that is still in progress is disconnected.
     """
     found = [_KEY_LINE.fullmatch(line) for line in _read_lines(get_authorized_keys_path(home))]
     name = staging.directory.name.encode()
@@ -119,8 +122,8 @@ def remove_staging(staging: Staging, home: Optional[Path] = None, loaded: bool =
         _edit_authorized_keys(home, staging.directory.name, None)
     removed = staging.remove()
     if loaded and not removed:
-        for grant in staging.directory.glob(_get_authorization_pattern(staging, None)):
-            grant.unlink(missing_ok=True)
+        for authorization_path in staging.directory.glob(_get_authorization_pattern(staging, None)):
+            authorization_path.unlink(missing_ok=True)
         end = time.monotonic() + _DISCONNECT_SECONDS
         while staging.exists() and not (removed := staging.remove()) and time.monotonic() < end:
             time.sleep(0.05)
@@ -128,11 +131,12 @@ def remove_staging(staging: Staging, home: Optional[Path] = None, loaded: bool =
 
 
 def scan_host_keys(port: int, run: RunCommand) -> list[str]:
-    """This host's own SSH keys, asked over its own loopback: whoever is told by the controller can trust them.
+    """Scans this host's own SSH host keys over its loopback. The controller passes them to the source.
 
-    C(port) is where the source reaches this host. Where that is a forwarded one, nothing listens there: then the port
-    by which the controller came counts, which sshd tells, or the usual one. One key is enough, and takes a fraction of
-    the time of all: a source that makes Ed25519 keys knows them, and asks for the kinds that it was told.
+    C(port) is where the source reaches this host. If that port is forwarded, no server listens on it locally. Then the
+    port of the controller's own connection (from SSH_CONNECTION) is used, or port 22. One host key is enough, and takes
+    a fraction of the time of all: a source that makes Ed25519 keys supports them, and its client requests the key types
+    in known_hosts.
     """
     connection = os.environ.get("SSH_CONNECTION", "").split()
     ports = dict.fromkeys([str(port), *connection[3:4], "22"])
@@ -153,7 +157,7 @@ def scan_host_keys(port: int, run: RunCommand) -> list[str]:
 
 
 def get_user() -> str:
-    """Whose authorized_keys it is. By the process, as sshd sees it: after su, the environment may name another one."""
+    """The user that owns authorized_keys: the process's user, as sshd sees it. After su, the environment may differ."""
     return pwd.getpwuid(os.geteuid()).pw_name
 
 
@@ -162,27 +166,27 @@ def _is_address(text: str) -> bool:
         ipaddress.ip_address(text)
     except ValueError:
         return False
-    # A zone names an interface of the source's, which says nothing here.
+    # A zone index names an interface of the source, which has no meaning on this host.
     return "%" not in text
 
 
 def _get_authorization_path(staging: Staging, public_key: str) -> Path:
-    """Two runs that push into one folder at once have a key each, and a permission each."""
+    """The authorization file of this key. Two runs that push into one directory at once have a key and a file each."""
     return staging.directory / f"{_AUTHORIZATION}{hashlib.sha256(public_key.encode()).hexdigest()[:16]}.json"
 
 
 def _get_authorization_pattern(staging: Staging, public_key: Optional[str]) -> str:
-    """A pattern for the permission of this key, or without one for all of the folder."""
+    """A glob for the authorization of this key; without a key, for all of the directory."""
     return _get_authorization_path(staging, public_key).name if public_key else f"{_AUTHORIZATION}*"
 
 
 def get_authorized_keys_path(home: Optional[Path] = None) -> Path:
-    """The file itself, where the usual place is a link."""
+    """The path of authorized_keys, with symbolic links resolved."""
     return ((home or Path(pwd.getpwuid(os.geteuid()).pw_dir)) / ".ssh" / "authorized_keys").resolve()
 
 
 def _read_lines(path: Path) -> list[bytes]:
-    """By newlines alone, in bytes: what others have written is theirs, whatever it is."""
+    """The lines as bytes, split at newlines only, so that lines of other programs stay unchanged."""
     try:
         return path.read_bytes().split(b"\n")
     except FileNotFoundError:
@@ -196,32 +200,34 @@ def _is_expired(line: re.Match[bytes]) -> bool:
 def _edit_authorized_keys(
     home: Optional[Path], name: str, public_key: Optional[str], line: Optional[str] = None
 ) -> bool:
-    """Takes away what this run has added, and what of ours has expired; adds a line. By rename: nobody is locked out by
-    half a file."""
-    path = get_authorized_keys_path(home)
-    folder = (home or Path(pwd.getpwuid(os.geteuid()).pw_dir)) / ".ssh"
+    """Removes this run's lines and this collection's expired lines, and adds a line.
 
-    def goes(text: bytes) -> bool:
-        found = _KEY_LINE.fullmatch(text)
+    The file is replaced by rename, so that an incomplete file locks nobody out.
+    """
+    path = get_authorized_keys_path(home)
+    ssh_directory = (home or Path(pwd.getpwuid(os.geteuid()).pw_dir)) / ".ssh"
+
+    def should_remove(key_line: bytes) -> bool:
+        found = _KEY_LINE.fullmatch(key_line)
         if not found:
             return False
-        mine = found["name"] == name.encode() and public_key in (None, found["key"].decode())
-        return mine or _is_expired(found)
+        is_of_this_run = found["name"] == name.encode() and public_key in (None, found["key"].decode())
+        return is_of_this_run or _is_expired(found)
 
     try:
-        folder.mkdir(mode=0o700, exist_ok=True)
-        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        ssh_directory.mkdir(mode=0o700, exist_ok=True)
+        lock = os.open(ssh_directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
             before = _read_lines(path)
-            made = not path.exists() or any(found and found["made"] for found in map(_KEY_LINE.fullmatch, before))
-            after = [text for text in before if not goes(text)]
+            is_created = not path.exists() or any(found and found["made"] for found in map(_KEY_LINE.fullmatch, before))
+            after = [key_line for key_line in before if not should_remove(key_line)]
             if line:
-                # Before the newline that ends the file; where there is none, it is not missed afterwards either.
-                after.insert(len(after) - (after[-1:] == [b""]), f"{line}{' made' if made else ''}".encode())
+                # Before the newline that ends the file; a file without one is restored without one.
+                after.insert(len(after) - (after[-1:] == [b""]), f"{line}{' made' if is_created else ''}".encode())
             if after == before:
                 return False
-            if any(after) or not made:
+            if any(after) or not is_created:
                 _replace(path, b"\n".join(after))
             else:
                 path.unlink()
@@ -233,16 +239,16 @@ def _edit_authorized_keys(
 
 
 def _replace(path: Path, content: bytes) -> None:
-    new = path.with_name(f".{_KEY_COMMENT}.new")
+    temporary_path = path.with_name(f".{_KEY_COMMENT}.new")
     try:
-        _write(new, content)
+        _write(temporary_path, content)
         with suppress(FileNotFoundError):
-            was = path.stat()
-            os.chown(new, was.st_uid, was.st_gid)
-            os.chmod(new, was.st_mode & 0o777)
-        os.replace(new, path)
+            current_stat = path.stat()
+            os.chown(temporary_path, current_stat.st_uid, current_stat.st_gid)
+            os.chmod(temporary_path, current_stat.st_mode & 0o777)
+        os.replace(temporary_path, path)
     finally:
-        new.unlink(missing_ok=True)
+        temporary_path.unlink(missing_ok=True)
 
 
 def _write(path: Path, content: bytes) -> None:

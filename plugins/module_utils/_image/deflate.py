@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether it is faster to compress what goes on the wire than to send it as it is, by what both took lately."""
+"""Decides by recent measurements whether sending compressed chunks is faster than sending them uncompressed."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ import time
 import zlib
 from typing import Callable
 
-# What compresses also takes from the processor that reads, hashes and encrypts; and there must be something to gain.
+# Compression also takes processor time from reading, hashing and encryption, so it must gain more than this margin.
 _CPU_MARGIN, _MIN_GAIN = 2.0, 0.9
-# How much of what is known is kept with each piece: of the wire, whose buffers take pieces in gusts; and of
-# compressing, as long as nothing is compressed.
+# How much of the earlier measurements each chunk keeps: of the wire, whose buffers accept chunks in bursts; and of the
+# compression, as long as no chunk is compressed.
 _WIRE_DECAY, _COMPRESSION_DECAY = 0.95, 0.98
 
 
 def is_compression_faster(blocked: float, cost: float, ratio: float) -> bool:
-    """Whether a byte is away sooner when it is compressed, one piece while the wire is busy with another.
+    """Whether a byte is sent sooner when it is compressed; one chunk is compressed while the wire sends another.
 
-    C(blocked): seconds for which the wire keeps the writer of a byte. C(cost): seconds of compressing a byte.
-    C(ratio): bytes that come of one.
+    C(blocked): seconds that the wire takes for a byte. C(cost): seconds that compressing a byte takes.
+    C(ratio): compressed bytes for each byte.
     """
     return max(_CPU_MARGIN * cost, ratio * blocked) < _MIN_GAIN * blocked
 
 
 class Deflater:
-    """Compresses pieces for one wire, or leaves them as they are.
+    """Compresses the chunks for one wire, or returns them unchanged.
 
-    Another content may compress better than the last one did. So that is forgotten bit by bit while nothing is
-    compressed: until it seems worth another try, which is sooner where it would cost less.
+    The next content may compress better than the last one did. So the measured cost decays while nothing is
+    compressed, until another attempt is worthwhile. A low cost reaches that point sooner.
 
-    Two threads use it, one to write and one to compress what is next; it does no harm where one is a piece behind.
+    Two threads use it: one writes, one compresses the next chunk. A measurement that is one chunk old does no harm.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -38,20 +38,20 @@ class Deflater:
         self._seconds = self._bytes = self._cost = self._ratio = 0.0
 
     def record_write(self, size: int, seconds: float) -> None:
-        """So many bytes on the wire took so long."""
+        """Records that C(size) bytes took C(seconds) on the wire."""
         self._seconds = _WIRE_DECAY * self._seconds + seconds
         self._bytes = _WIRE_DECAY * self._bytes + size
 
     def deflate(self, chunk: bytes) -> bytes:
-        """The piece, compressed or not: it is if it is shorter."""
+        """Returns the chunk, compressed where that is faster and shorter."""
         blocked = self._seconds / self._bytes if self._bytes else 0.0
         if not is_compression_faster(blocked, self._cost, self._ratio):
             self._cost *= _COMPRESSION_DECAY
             self._ratio *= _COMPRESSION_DECAY
             return chunk
         began = self._clock()
-        # The quickest; it lets other threads run.
-        packed = zlib.compress(chunk, 1)
+        # Level 1 is the fastest; zlib releases the GIL, so other threads run.
+        compressed = zlib.compress(chunk, 1)
         self._cost = (self._cost + (self._clock() - began) / len(chunk)) / 2
-        self._ratio = (self._ratio + len(packed) / len(chunk)) / 2
-        return packed if len(packed) < len(chunk) else chunk
+        self._ratio = (self._ratio + len(compressed) / len(chunk)) / 2
+        return compressed if len(compressed) < len(chunk) else chunk

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Blobs that an engine still writes: one thread stages them, others send them on while they grow."""
+"""Blobs that an engine still exports: one thread stages them, other threads send them while they grow."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _POLL_SECONDS = 1.0
 
 @dataclass
 class _GrowingBlob:
-    """A blob that is being written: where, how long it will be, how long it is."""
+    """A blob that is being written: its path, its final size, and the bytes written so far."""
 
     path: Path
     size: int
@@ -29,9 +29,9 @@ class _GrowingBlob:
 
 
 class GrowingBlobs(BlobSource):
-    """What comes into a staging folder, and how far it is. A source of blobs for as long as it lasts.
+    """The blobs that arrive in a staging directory, and how much of each has arrived; a source of blobs.
 
-    C(check) is called while somebody waits; it raises where there is nothing to wait for any longer.
+    C(raise_if_stopped) is called while a reader waits. It raises where the transfer was cancelled.
     """
 
     def __init__(self, staging: Staging, raise_if_stopped: Callable[[], None]) -> None:
@@ -42,10 +42,10 @@ class GrowingBlobs(BlobSource):
         self._error: Optional[ImageError] = None
         self._changed = threading.Condition()
 
-    # The thread that writes
+    # For the thread that writes
 
     def begin_blob(self, digest: str, path: Path, size: int) -> None:
-        """A blob of this size begins to grow; its digest is a claim until it is settled."""
+        """A blob of this size begins to grow. Its digest is not verified before C(finish_blob)."""
         with self._changed:
             self._growing[digest] = _GrowingBlob(path, size)
             self._changed.notify_all()
@@ -56,31 +56,31 @@ class GrowingBlobs(BlobSource):
             self._changed.notify_all()
 
     def finish_blob(self, digest: str) -> None:
-        """The blob is complete in the staging folder, or was not what was claimed."""
+        """The blob is complete in the staging directory, or its content did not match its digest."""
         with self._changed:
             self._growing.pop(digest, None)
             self._changed.notify_all()
 
     def end(self, error: Optional[ImageError] = None) -> None:
-        """Nothing more comes."""
+        """No more blobs arrive."""
         with self._changed:
             self._ended, self._error = True, error
             self._changed.notify_all()
 
-    # Those that read
+    # For the threads that read
 
     def iter_available(self, blobs: Sequence[BlobDescriptor]) -> Iterator[Optional[BlobDescriptor]]:
-        """These as they come."""
-        left = list(blobs)
-        while left:
+        """Yields these blobs in the order in which they arrive."""
+        remaining = list(blobs)
+        while remaining:
             with self._changed:
-                there = [piece for piece in left if self._is_available(piece.digest)]
-                if not there:
+                available = [blob for blob in remaining if self._is_available(blob.digest)]
+                if not available:
                     self._wait()
-            for piece in there:
-                left.remove(piece)
-                yield replace(piece, size=self._get_size(piece.digest))
-            if not there:
+            for blob in available:
+                remaining.remove(blob)
+                yield replace(blob, size=self._get_size(blob.digest))
+            if not available:
                 yield None
 
     def _get_size(self, digest: str) -> int:
@@ -92,49 +92,49 @@ class GrowingBlobs(BlobSource):
 
     @contextmanager
     def open(self, transfer: TransferRequest) -> Iterator[Readable]:
-        """One that has come; its last byte is given when its digest has been found right."""
+        """Opens a blob that has begun to arrive. Its last byte is returned once its digest is verified."""
         with self._changed:
             growing = self._growing.get(transfer.digest)
-            # Within the lock, so that what stands at the path is still what was told.
+            # Within the lock, so that the file at the path is still the announced blob.
             file = self._open_file(transfer.digest, growing)
         with file:
             file.seek(transfer.offset)
             yield _GrowingBlobReader(self, transfer.digest, file, growing) if growing else file
 
     def wait_for_bytes(self, digest: str, growing: _GrowingBlob, offset: int) -> int:
-        """How many bytes there are to read behind the offset, after some time at the latest; 0 at the end."""
+        """Waits until bytes behind the offset are readable, and returns their number; 0 at the end."""
         with self._changed:
             while self._growing.get(digest) is growing:
-                there = min(growing.bytes_written, growing.size - 1) - offset
-                if there > 0:
-                    return there
+                available = min(growing.bytes_written, growing.size - 1) - offset
+                if available > 0:
+                    return available
                 self._wait()
             if not self.staging.is_complete(digest):
                 raise self._make_content_error(digest)
         return growing.size - offset
 
     def _open_file(self, digest: str, growing: Optional[_GrowingBlob]) -> IO[bytes]:
-        # One that is in its place already may not be settled yet.
+        # A blob that is already published may still be registered as growing.
         for path in ([growing.path] if growing else []) + [self.staging.get_path(digest)]:
             with suppress(FileNotFoundError):
                 return open(path, "rb")
         raise self._make_content_error(digest)
 
     def _make_content_error(self, digest: str) -> ImageError:
-        return self._error or ImageError(f"{digest}: the engine gave other content under this digest.")
+        return self._error or ImageError(f"{digest}: the engine exported content that does not match this digest.")
 
     def _is_available(self, digest: str) -> bool:
         return digest in self._growing or self.staging.is_complete(digest)
 
     def _wait(self) -> None:
         if self._ended:
-            raise self._error or ImageError("the engine has given less than it has.")
+            raise self._error or ImageError("the engine's export ended before all blobs arrived.")
         self._raise_if_stopped()
         self._changed.wait(_POLL_SECONDS)
 
 
 class _GrowingBlobReader:
-    """A blob that grows as a file to read."""
+    """Reads a growing blob like a file."""
 
     def __init__(self, growing_blobs: GrowingBlobs, digest: str, file: IO[bytes], growing: _GrowingBlob) -> None:
         self._growing_blobs = growing_blobs

@@ -1,10 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Layers go to the engine while those above them are still on their way.
+"""Preloads layers into the engine while the layers above them are still in transit.
 
-An engine loads images, not layers. So what has arrived goes there as an image of its own: the lowest layers, a config
-that says nothing else, no name, and a label by which it is found again. The load of the image itself then lacks only
-the rest; after it that image is removed, and the layers stay, since they have become the image's.
+An engine loads images, not layers. So the layers that have arrived are loaded as a partial image: the lowest layers, a
+config with these layers only, no name, and a label by which the partial image is found again. The load of the image
+itself then needs only the other layers. After that load, the partial image is removed. Its layers stay, because they
+belong to the image.
 """
 
 from __future__ import annotations
@@ -27,30 +28,30 @@ from .model import DOCKER_CONFIG, Blob, Bundle, BundleImage, Layer
 from .plan import list_missing_layers, plan_load
 from .staging import Staging, is_staging_name
 
-# An engine takes about a tenth of a second for an image, however small: less than this is not worth it.
+# An engine takes about 0.1 s for an image of any size, so a smaller preload saves no time.
 MIN_PRELOAD_BYTES = 8 * 1024 * 1024
-# After so long without a byte nobody sends any more. The first may take longer: the source pushes to other targets, or
-# waits for an engine.
+# After this time without a byte, the sender is gone. The first byte may take longer: the source pushes to other targets
+# first, or waits for its engine.
 IDLE_TIMEOUT_SECONDS = 120.0
 FIRST_BYTE_TIMEOUT_SECONDS = 900.0
 _POLL_SECONDS = 0.1
 
 
 class IncomingBlobs(Protocol):
-    """Blobs that come into a staging folder."""
+    """Blobs that arrive in a staging directory."""
 
     def is_intact(self, digest: str) -> bool:
-        """Whether this one is there, with its digest. Raises ImageError where it will not be."""
+        """Whether this blob has arrived and matches its digest. Raises ImageError where it is damaged."""
 
     def wait(self) -> None:
-        """Waits a moment for more."""
+        """Waits a moment for more bytes."""
 
     def has_ended(self) -> bool:
-        """Whether no more comes, or what is there is for somebody else to load."""
+        """Whether no more blobs arrive, or another process loads them."""
 
 
 class FetchedBlobs:
-    """Blobs that other threads fetch. C(verified) gets those that are there."""
+    """Blobs that other threads fetch. They add the digest of each verified blob to C(verified)."""
 
     def __init__(self, verified: Collection[str]) -> None:
         self._verified = verified
@@ -70,7 +71,7 @@ class FetchedBlobs:
 
 
 class PushedBlobs:
-    """Blobs that another process puts there. C(stopped): whether somebody has asked us to end."""
+    """Blobs that another process receives. C(should_stop): whether this process was requested to stop."""
 
     def __init__(self, staging: Staging, digests: Collection[str], should_stop: Callable[[], bool]) -> None:
         self._staging = staging
@@ -95,74 +96,77 @@ class PushedBlobs:
         return self._should_stop() or self.has_timed_out()
 
     def has_timed_out(self) -> bool:
-        """Whether nothing has come for long."""
+        """Whether no byte arrived within the timeout."""
         return self._waited > (IDLE_TIMEOUT_SECONDS if self._size else FIRST_BYTE_TIMEOUT_SECONDS)
 
 
 def preload_layers(
     bundle: Bundle, engine: Engine, staging: Staging, incoming_blobs: IncomingBlobs, progress: ProgressCallback
 ) -> None:
-    """Loads layers as they come, until all are there or no more comes. The images themselves are C(load_bundle)'s."""
+    """Loads layers as they arrive, until all are loaded or no more arrive. C(load_bundle) loads the images."""
     for image in bundle.images:
         facts = engine.read_facts(str(staging.root)).include_preloaded(staging.directory.name)
         if plan_load(Bundle((image,)), facts)[0].action != "load":
             continue
-        lacking = list(list_missing_layers(image, facts.chain_ids))
-        while lacking:
+        missing = list(list_missing_layers(image, facts.chain_ids))
+        while missing:
             if incoming_blobs.has_ended():
                 return
-            here = list(takewhile(lambda layer: incoming_blobs.is_intact(layer.blob.digest), lacking))
-            small = sum(staging.get_size(layer.blob.digest) for layer in here) < MIN_PRELOAD_BYTES
-            if len(here) == len(lacking) and (small or image is bundle.images[-1]):
+            available = list(takewhile(lambda layer: incoming_blobs.is_intact(layer.blob.digest), missing))
+            is_small = sum(staging.get_size(layer.blob.digest) for layer in available) < MIN_PRELOAD_BYTES
+            if len(available) == len(missing) and (is_small or image is bundle.images[-1]):
                 break
-            if small:
+            if is_small:
                 incoming_blobs.wait()
                 continue
-            engine.load(_build_archive(image, here, lacking, staging), progress)
-            del lacking[: len(here)]
+            engine.load(_build_archive(image, available, missing, staging), progress)
+            del missing[: len(available)]
 
 
 @contextmanager
 def preload_in_background(
     bundle: Bundle, engine: Engine, staging: Staging, verified: Collection[str], progress: ProgressCallback
 ) -> Iterator[list[str]]:
-    """Does that in a thread beside what is done meanwhile, which fetches blobs.
+    """Preloads layers in a thread while the caller fetches blobs.
 
-    Gives what failed, in words; it is done, or fails again, by the load that follows.
+    Yields the list of error messages. The load that follows loads these layers again, or fails with the same error.
     """
     fetched = FetchedBlobs(verified)
-    problems: list[str] = []
+    errors: list[str] = []
 
-    def work() -> None:
+    def run_preload() -> None:
         try:
             preload_layers(bundle, engine, staging, fetched, progress)
         except ImageError as error:
-            problems.append(str(error))
+            errors.append(str(error))
         except Exception as error:
-            # In a thread nobody else would tell of a fault of ours.
-            problems.append(f"{type(error).__name__}: {error}")
+            # A bug in this thread must reach the result, because nobody reads the thread's own exception.
+            errors.append(f"{type(error).__name__}: {error}")
 
-    thread = threading.Thread(target=work)
+    thread = threading.Thread(target=run_preload)
     thread.start()
     try:
-        yield problems
+        yield errors
     finally:
         fetched.end()
         thread.join()
 
 
 def remove_preloaded(engine: Engine, staging: Staging) -> Optional[str]:
-    """Removes what was loaded ahead, for this transfer or for one whose folder is gone. What is left, in words."""
+    """Removes preloaded layers of this transfer, and of transfers whose staging directory is gone.
+
+    Returns an error message where something could not be removed.
+    """
     try:
-        for image, folder in engine.list_preloaded():
-            # One that somebody has given a name is theirs.
-            abandoned = is_staging_name(os.path.basename(folder)) and _is_missing(folder)
-            if not image.names and (abandoned or folder == str(staging.directory)):
+        for image, directory in engine.list_preloaded():
+            # A partial image that an operator has named belongs to that operator.
+            is_abandoned = is_staging_name(os.path.basename(directory)) and _is_missing(directory)
+            if not image.names and (is_abandoned or directory == str(staging.directory)):
                 engine.remove(image)
     except EngineError as error:
         return (
-            f"Layers may be left that were loaded ahead (images without a name, with the label {PRELOADED_LABEL}); the "
-            f"next transfer of these images to this host removes them: {error}"
+            f"Preloaded layers may remain on this host (images without a name, with the label {PRELOADED_LABEL}). "
+            f"The next transfer of these images to this host removes them. The removal failed: {error}"
         )
     return None
 
@@ -171,7 +175,7 @@ def _is_missing(directory: str) -> bool:
     try:
         os.stat(directory)
     except OSError as error:
-        # Where we may not look it may be at work.
+        # A directory that this user cannot read may belong to a running transfer.
         return error.errno == errno.ENOENT
     return False
 
@@ -179,12 +183,12 @@ def _is_missing(directory: str) -> bool:
 def _build_archive(
     image: BundleImage, available: Sequence[Layer], missing: Sequence[Layer], staging: Staging
 ) -> ImageArchive:
-    """An archive of the image that ends with the last of C(here)."""
+    """Builds an archive of the image that ends with the last layer of C(available)."""
     layers = image.layers[: len(image.layers) - len(missing) + len(available)]
-    system, architecture, *variant = image.platform.split("/")
+    operating_system, architecture, *variant = image.platform.split("/")
     config = json.dumps(
         {
-            "os": system,
+            "os": operating_system,
             "architecture": architecture,
             **({"variant": variant[0]} if variant else {}),
             "config": {"Labels": {PRELOADED_LABEL: str(staging.directory)}},
@@ -192,7 +196,9 @@ def _build_archive(
         }
     ).encode()
     digest = "sha256:" + hashlib.sha256(config).hexdigest()
-    part = BundleImage(
+    partial_image = BundleImage(
         image.reference, image.tag, image.platform, None, Blob(digest, len(config), DOCKER_CONFIG), layers
     )
-    return ImageArchive(part, {layer.blob.digest: staging.get_path(layer.blob.digest) for layer in available}, config)
+    return ImageArchive(
+        partial_image, {layer.blob.digest: staging.get_path(layer.blob.digest) for layer in available}, config
+    )

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A program that is talked to while it runs, by Ansible's own way to run programs, which waits for their end."""
+"""Runs a program with pipes to its input and output, by means of Ansible's run_command, which waits for its end."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ _EXIT_TIMEOUT_SECONDS = 60.0
 
 
 class PipedProgram:
-    """A program with a pipe to it and a pipe from it."""
+    """A running program: C(stdin) writes to it, C(stdout) reads from it."""
 
     def __init__(self, run: RunCommand, command: list[str]) -> None:
-        their_input, our_output = os.pipe()
-        our_input, their_output = os.pipe()
-        self.stdin = os.fdopen(our_output, "wb")
-        self.stdout = os.fdopen(our_input, "rb")
+        child_stdin, stdin = os.pipe()
+        stdout, child_stdout = os.pipe()
+        self.stdin = os.fdopen(stdin, "wb")
+        self.stdout = os.fdopen(stdout, "rb")
         self._stderr = ""
 
-        def work() -> None:
-            # Not "<&12": a shell need not know descriptors above 9.
-            script = f'exec "$@" </proc/self/fd/{their_input} >/proc/self/fd/{their_output}'
+        def run_program() -> None:
+            # Not "<&12": POSIX shells need not support descriptors above 9.
+            script = f'exec "$@" </proc/self/fd/{child_stdin} >/proc/self/fd/{child_stdout}'
             try:
-                self._stderr = run(["/bin/sh", "-c", script, "sh", *command], "", (their_input, their_output))[2]
+                self._stderr = run(["/bin/sh", "-c", script, "sh", *command], "", (child_stdin, child_stdout))[2]
             except (OSError, ImageError) as error:
                 self._stderr = str(error)
             finally:
-                os.close(their_input)
-                os.close(their_output)
+                os.close(child_stdin)
+                os.close(child_stdout)
 
-        # A program that hangs with its connection must not keep this process from ending.
-        self._thread = threading.Thread(target=work, daemon=True)
+        # A daemon thread: a program whose connection hangs must not keep this process alive.
+        self._thread = threading.Thread(target=run_program, daemon=True)
         self._thread.start()
 
     def end(self) -> str:
-        """Ends its input, waits for its end, and returns what it wrote to its error stream."""
+        """Closes the program's input, waits for its exit, and returns its stderr."""
         with suppress(OSError):
             self.stdin.close()
         self._thread.join(_EXIT_TIMEOUT_SECONDS)

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The process on the source that makes the key, waits for the targets' permission, pushes, and goes.
+"""The push process on the source: it makes the key, waits for the targets' authorizations, pushes, and exits.
 
-It lives from the offer to the end of the push, so that the key is in its memory only. When nobody comes back to it, for
-the controller was killed, it goes by itself and takes its folder along.
+It runs from the phase prepare_push to the end of the push, so that the private key exists only in its memory. If the
+controller was killed, the process times out, removes its staging directory and exits.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from .throttle import Throttle
     from .transfer import BlobSource
 
-# The role asks all targets of a batch for permission in between; a minute or two is long for that.
+# In this time the role runs state=authorized on all targets of a batch.
 AUTHORIZATION_TIMEOUT_SECONDS = 120.0
 _ERROR_READ_SECONDS = 5.0
 _POLL_SECONDS = 0.02
@@ -40,7 +40,7 @@ _POLL_SECONDS = 0.02
 
 @dataclass(frozen=True)
 class EngineExport:
-    """What an engine is to write, and C(digests) of that which are wanted."""
+    """The images that an engine exports, and the C(digests) of the blobs to push."""
 
     source: EngineSource
     images: Sequence[RequestedImage]
@@ -49,30 +49,30 @@ class EngineExport:
     def begin(
         self, growing_blobs: GrowingBlobs, raise_if_stopped: Callable[[], None], progress: ProgressCallback
     ) -> None:
-        """Has the engine write in a thread of its own, as long as C(check) does not raise."""
+        """Starts the export in a thread of its own. It ends early when C(raise_if_stopped) raises."""
 
-        def tell(doing: str, done: int, in_all: int) -> None:
+        def report_progress(activity: str, bytes_done: int, bytes_total: int) -> None:
             raise_if_stopped()
-            progress(doing, done, in_all)
+            progress(activity, bytes_done, bytes_total)
 
-        def work() -> None:
+        def run_export() -> None:
             try:
-                self.source.stage(self.images, self.digests, growing_blobs.staging, tell, growing_blobs)
+                self.source.stage(self.images, self.digests, growing_blobs.staging, report_progress, growing_blobs)
                 growing_blobs.end()
             except ImageError as error:
                 growing_blobs.end(error)
             except OSError as error:
                 growing_blobs.end(ImageError(f"on the source: {format_disk_error(error)}"))
             except Exception as error:
-                # Whoever waits must learn of a fault of ours, too.
+                # The reading threads must learn of a bug, too.
                 growing_blobs.end(ImageError(f"unexpected {type(error).__name__}: {error}"))
 
-        # An engine that says nothing must not keep this process from ending.
-        threading.Thread(target=work, daemon=True).start()
+        # A daemon thread: an engine that hangs must not keep this process alive.
+        threading.Thread(target=run_export, daemon=True).start()
 
 
 class PushSession:
-    """One run's push, named by its token; two runs from one source do not meet."""
+    """The push of one run, identified by its token, so that two runs from one source do not interfere."""
 
     def __init__(self, root: str, token: Optional[str]) -> None:
         if not token or not re.fullmatch(r"[0-9a-f]{32}", token):
@@ -80,7 +80,7 @@ class PushSession:
         self._token = token
         self._staging = Staging(root, f"push-{token}")
         self._public_key_path = self._staging.directory / "key.public"
-        self._authorizations_path = self._staging.directory / "grants.json"
+        self._authorizations_path = self._staging.directory / "authorizations.json"
 
     def start(
         self,
@@ -90,12 +90,12 @@ class PushSession:
         throttle: Throttle,
         run: RunCommand,
     ) -> str:
-        """Starts the process and returns its public key. It has an engine write at once, before there is a grant."""
+        """Starts the push process and returns its public key. An engine's export starts before any authorization."""
         from .growing_blobs import GrowingBlobs
         from .ssh import EphemeralKey, PushAuthorization, choose_fast_ciphers, push
         from .transfer import BlobDescriptor
 
-        pieces = {
+        blobs = {
             blob.digest: BlobDescriptor(blob.digest, blob.size, blob.media_type, image.reference)
             for image in bundle.images
             for blob in image.list_blobs()
@@ -103,74 +103,77 @@ class PushSession:
 
         job = BackgroundJob(self._staging.directory)
 
-        def work(show: ProgressCallback) -> dict[str, Any]:
-            watched = job.add_idle_timeout(show)
+        def run_push(report_state: ProgressCallback) -> dict[str, Any]:
+            report_watched = job.add_idle_timeout(report_state)
 
-            def progress(doing: str, done: int, in_all: int) -> None:
+            def report_progress(activity: str, bytes_done: int, bytes_total: int) -> None:
                 self._raise_if_stopped()
-                watched(doing, done, in_all)
+                report_watched(activity, bytes_done, bytes_total)
 
             key = EphemeralKey(self._staging.directory, run)
             try:
-                # What was exported must stay until it has been read, whatever another run of the same images removes.
+                # The lock keeps another run of the same images from removing exported blobs that are not sent yet.
                 with blob_staging.hold_lock():
                     _write_atomically(self._public_key_path, key.public_key)
-                    arrivals = GrowingBlobs(blob_staging, self._raise_if_stopped)
+                    growing_blobs = GrowingBlobs(blob_staging, self._raise_if_stopped)
                     if isinstance(source, EngineExport):
-                        source.begin(arrivals, self._raise_if_stopped, progress)
-                    giving = arrivals if isinstance(source, EngineExport) else source
-                    ciphers = choose_fast_ciphers(run)  # while the targets are asked for permission
-                    grants = [PushAuthorization.parse(entry) for entry in self._wait_for_authorizations()]
-                    pushed = push(grants, pieces, giving, key, self._staging, throttle, progress, run, ciphers)
-                    known = {
+                        source.begin(growing_blobs, self._raise_if_stopped, report_progress)
+                    blob_source = growing_blobs if isinstance(source, EngineExport) else source
+                    ciphers = choose_fast_ciphers(run)  # while the targets authorize the key
+                    authorizations = [PushAuthorization.parse(entry) for entry in self._wait_for_authorizations()]
+                    outcomes = push(
+                        authorizations, blobs, blob_source, key, self._staging, throttle, report_progress, run, ciphers
+                    )
+                    staged_sizes = {
                         blob.digest: blob_staging.get_size(blob.digest)
                         for blob in bundle.list_blobs()
                         if blob.size is None
                     }
             finally:
                 key.close()
-            sizes = {digest: size for digest, size in known.items() if blob_staging.is_complete(digest)}
-            return {"pushed": [asdict(outcome) for outcome in pushed], "sizes": sizes}
+            sizes = {digest: size for digest, size in staged_sizes.items() if blob_staging.is_complete(digest)}
+            return {"pushed": [asdict(outcome) for outcome in outcomes], "sizes": sizes}
 
         self._staging.create()
-        state = job.advance(self._token, work, 0, on_finish=lambda: self._clean_up(blob_staging))
+        state = job.advance(self._token, run_push, 0, on_finish=lambda: self._clean_up(blob_staging))
         while not self._public_key_path.exists():
             if state.status != "running":
-                self.remove()  # it has told why, and need not wait
-                raise ImageError(f"transport: the source cannot begin: {state.error}")
+                self.remove()  # the error has been read, so the process need not wait
+                raise ImageError(f"transport: the source cannot start the push: {state.error}")
             state = job.poll(_POLL_SECONDS)
         return self._public_key_path.read_text()
 
     def advance(self, authorizations: Sequence[Mapping[str, Any]], seconds: float, retry: bool = False) -> JobState:
-        """Hands over the grants, once, and says how far the push is.
+        """Hands over the authorizations, once, and returns the state of the push.
 
-        C(again): the answer to this very call was lost. If it told the outcome, that is lost with it, and each target
-        finds out for itself what it has.
+        C(retry): the response to the same call was lost. If that response held the outcome, the outcome is lost too,
+        and each target checks by itself what it has.
         """
         if not self._staging.exists():
             if retry:
                 return JobState(self._token or "", "done", result={"pushed": []})
             raise ImageError(
-                f"The source waited {AUTHORIZATION_TIMEOUT_SECONDS:.0f} seconds for the targets' permission and has gone. Run again; "
-                "with very many targets, in batches ('serial')."
+                "transport: the push process on the source has exited, because the targets' authorizations did not "
+                f"arrive within {AUTHORIZATION_TIMEOUT_SECONDS:.0f} seconds. Run again. With very many targets, use "
+                "batches ('serial')."
             )
         if authorizations and not self._authorizations_path.exists():
             _write_atomically(self._authorizations_path, json.dumps(authorizations))
         return BackgroundJob(self._staging.directory).poll(seconds)
 
     def remove(self) -> None:
-        """Ends the process at its next look; it takes the folder away. One that was killed cannot."""
+        """Requests the process to stop; it removes its staging directory. For a killed process, removes it here."""
         if not self._staging.exists():
             return
         if BackgroundJob(self._staging.directory).is_running():
-            with suppress(FileNotFoundError):  # it has just gone by itself
+            with suppress(FileNotFoundError):  # the process has just exited
                 (self._staging.directory / "stop").touch(mode=0o600)
         else:
             self._staging.remove()
 
     def _raise_if_stopped(self) -> None:
         if self._is_stopped():
-            raise ImageError("the controller has called the push off")
+            raise ImageError("the controller cancelled the push")
 
     def _is_stopped(self) -> bool:
         return (self._staging.directory / "stop").exists()
@@ -179,22 +182,24 @@ class PushSession:
         deadline = time.monotonic() + AUTHORIZATION_TIMEOUT_SECONDS
         while not self._authorizations_path.exists():
             if self._is_stopped() or time.monotonic() > deadline:
-                raise ImageError(f"the targets gave no permission within {AUTHORIZATION_TIMEOUT_SECONDS:.0f} seconds")
+                raise ImageError(
+                    f"the targets' authorizations did not arrive within {AUTHORIZATION_TIMEOUT_SECONDS:.0f} seconds"
+                )
             time.sleep(_POLL_SECONDS)
-        grants: list[dict[str, Any]] = json.loads(self._authorizations_path.read_text())
-        return grants
+        authorizations: list[dict[str, Any]] = json.loads(self._authorizations_path.read_text())
+        return authorizations
 
     def _clean_up(self, blob_staging: Staging) -> None:
-        """Keeps the outcome until it has been read, if anybody has come back at all; then leaves nothing."""
-        # Without a key, the call that started this process is still to read why.
-        patience = (
+        """Keeps the outcome until the controller has read it or the timeout expires; then removes all files."""
+        # Without a key, the call that started this process still has to read the error.
+        timeout = (
             AUTHORIZATION_TIMEOUT_SECONDS
             if self._authorizations_path.exists()
             else 0.0
             if self._public_key_path.exists()
             else _ERROR_READ_SECONDS
         )
-        deadline = time.monotonic() + patience
+        deadline = time.monotonic() + timeout
         while not self._is_stopped() and time.monotonic() < deadline:
             time.sleep(_POLL_SECONDS)
         blob_staging.remove()
@@ -202,7 +207,7 @@ class PushSession:
 
 
 def _write_atomically(path: Path, text: str) -> None:
-    new = path.with_suffix(".new")
-    with open(new, "w", opener=open_private) as file:
+    temporary_path = path.with_suffix(".new")
+    with open(temporary_path, "w", opener=open_private) as file:
         file.write(text)
-    os.replace(new, path)
+    os.replace(temporary_path, path)

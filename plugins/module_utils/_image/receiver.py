@@ -1,18 +1,17 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The forced command of an ephemeral key: takes blobs from the source into the folder that this file lies in.
+"""The forced command of an ephemeral key: receives blobs from the source into the directory of this file.
 
-It is copied to the target and run by sshd on its own, so it imports nothing of the collection. Whoever has the key can
-do this and nothing else: the blobs that were announced, up to the announced sizes where they were known, into this
-folder.
+The file is copied to the target and sshd runs it alone, so it imports nothing of the collection. The key permits only
+this: to write the authorized blobs, up to the authorized sizes where they were known, into this directory.
 
-Both sides speak in lines of JSON. Receiver: {"have": {HEX: SIZE}, "complete": [HEX]}. Then for each blob, sender:
-{"hex", "offset", "length", "size"} and that many bytes, in frames; receiver: {"hex", "size"}. Empty lines in between
-mean that the sender waits for its own source. The end of input ends it.
+Both sides send lines of JSON. Receiver: {"have": {HEX: SIZE}, "complete": [HEX]}. Then for each blob, sender:
+{"hex", "offset", "length", "size"} and that many bytes, in frames; receiver: {"hex", "size"}. An empty line means that
+the sender waits for its own source. The end of input ends the session.
 
-A frame is its kind (one byte, RAW or DEFLATED), its length (four bytes, the highest first), and so many bytes: of the
-blob, or of a zlib stream of its own that holds up to PIECE bytes of it. All that is told of a blob is of the blob
-itself, however it travels.
+A frame is its type (one byte, RAW or DEFLATED), its length (four bytes, big-endian), and that many bytes: of the blob,
+or of a complete zlib stream that holds up to MAX_FRAME_BYTES bytes of the blob. Sizes and offsets are always those of
+the uncompressed blob.
 """
 
 from __future__ import annotations
@@ -35,33 +34,36 @@ MAX_FRAME_BYTES = 256 * 1024
 _FRAME_HEAD = 5
 _CHUNK = 1024 * 1024
 _MAX_LINE = 4096
-REVOKED = "this permission was taken away"
-# The sender speaks more often than this, however slow its link. A link that went dead without a word would else keep
-# this process, and the lock of the blob, until the kernel gives the connection up: for hours.
+REVOKED = "this authorization was revoked"
+# A sender on the slowest link sends something within this time. Without the timeout, a dead link would keep this
+# process and the lock of the blob for hours, until the kernel closes the connection.
 _IDLE_TIMEOUT_SECONDS = 120
 
 
 class _FrameError(Exception):
-    """What cannot be a part of the blob; in words."""
+    """A frame is invalid."""
 
 
 def build_frame_head(kind: bytes, length: int) -> bytes:
-    """What stands before so many bytes."""
+    """The head of a frame of this length."""
     return kind + length.to_bytes(_FRAME_HEAD - 1, "big")
 
 
 def receive(
     directory: Path, authorization_file: str, original_command: str, source: BufferedReader, output: IO[bytes]
 ) -> int:
-    """Returns the exit status. C(granted) is a file: {"expires": seconds, "sizes": {HEX: SIZE or null}}."""
-    grant = json.loads((directory / authorization_file).read_bytes())
+    """Receives blobs and returns the exit status.
+
+    C(authorization_file) holds {"expires": seconds, "sizes": {HEX: SIZE or null}}.
+    """
+    authorization = json.loads((directory / authorization_file).read_bytes())
     if original_command != COMMAND:
         return _refuse(output, f"this key is for '{COMMAND}' only")
-    if time.time() > grant["expires"]:
+    if time.time() > authorization["expires"]:
         return _refuse(output, "this key has expired")
-    sizes: dict[str, Any] = grant["sizes"]
+    sizes: dict[str, Any] = authorization["sizes"]
     with open(directory / "in_use", "a") as lock:
-        # While this lasts, nobody takes the folder away.
+        # While this lock is held, no other process removes the directory.
         fcntl.flock(lock, fcntl.LOCK_SH)
         have = {name: _get_size(directory, name) for name in sizes}
         _send_response(
@@ -74,19 +76,19 @@ def receive(
                 return 0
             if not (directory / authorization_file).exists():
                 return _refuse(output, REVOKED)
-            if line == b"\n":  # nothing yet, but the sender is there
+            if line == b"\n":  # a keepalive: the sender waits for its source
                 continue
             try:
                 head = json.loads(line)
                 name, offset, length, size = head["hex"], head["offset"], head["length"], head["size"]
             except (ValueError, KeyError, TypeError, RecursionError):
-                return _refuse(output, "that is no announcement of a blob")
+                return _refuse(output, "the line is not an announcement of a blob")
             if not isinstance(name, str) or name not in sizes:
-                return _refuse(output, "that blob was not announced")
+                return _refuse(output, "this blob is not authorized")
             if not all(_is_count(number) for number in (offset, length, size)):
-                return _refuse(output, "offset, length and size are numbers of bytes")
+                return _refuse(output, "offset, length and size must be numbers of bytes")
             if sizes[name] not in (None, size) or offset + length != size:
-                return _refuse(output, f"{name} is announced with {sizes[name]} bytes")
+                return _refuse(output, f"{name} is authorized with {sizes[name]} bytes")
             try:
                 _store_blob(directory, name, offset, _read_content(source, length, directory / authorization_file))
             except _FrameError as error:
@@ -100,11 +102,11 @@ def receive(
 
 def _store_blob(directory: Path, name: str, offset: int, chunks: Iterator[bytes]) -> None:
     part = directory / "blobs" / f"{name}.part"
-    # Another run may push this very blob: that may take its time.
+    # Another run may push the same blob; waiting for its lock has no timeout.
     signal.alarm(0)
     with _open_locked(part) as file:
         if _get_blob_path(directory, name).exists():
-            # And now it has come; what is sent nevertheless is the same.
+            # The other run has completed it. The sender's bytes are the same content, so they are discarded.
             part.unlink()
             for _chunk in chunks:
                 pass
@@ -121,7 +123,7 @@ def _store_blob(directory: Path, name: str, offset: int, chunks: Iterator[bytes]
 
 
 def _open_locked(part: Path) -> IO[bytes]:
-    """The file at this path, for us alone. While it was waited for, another run may have published the one that was."""
+    """The file at this path, locked. While this process waited, another run may have published the earlier file."""
     while True:
         descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         file = open(descriptor, "wb")  # noqa: SIM115  the caller closes it
@@ -135,7 +137,7 @@ def _open_locked(part: Path) -> IO[bytes]:
 
 
 def _read_content(source: BufferedReader, length: int, authorization_path: Path) -> Iterator[bytes]:
-    """So many bytes of a blob, out of their frames."""
+    """Yields C(length) bytes of a blob from their frames."""
     while length:
         signal.alarm(_IDLE_TIMEOUT_SECONDS)
         head = source.read(_FRAME_HEAD)
@@ -143,10 +145,10 @@ def _read_content(source: BufferedReader, length: int, authorization_path: Path)
             raise EOFError
         kind, size = head[:1], int.from_bytes(head[1:], "big")
         if kind not in (RAW, DEFLATED):
-            raise _FrameError(f"{kind!r} is no kind of frame")
-        most = length if kind == RAW else MAX_FRAME_BYTES
-        if not 0 < size <= most:
-            raise _FrameError(f"a frame of {size} bytes, where 1 to {most} can be")
+            raise _FrameError(f"{kind!r} is not a frame type")
+        max_bytes = length if kind == RAW else MAX_FRAME_BYTES
+        if not 0 < size <= max_bytes:
+            raise _FrameError(f"a frame has {size} bytes, but 1 to {max_bytes} are allowed")
         chunks = _read_chunks(source, size, authorization_path)
         for chunk in chunks if kind == RAW else [_inflate(b"".join(chunks), min(length, MAX_FRAME_BYTES))]:
             length -= len(chunk)
@@ -154,29 +156,29 @@ def _read_content(source: BufferedReader, length: int, authorization_path: Path)
 
 
 def _inflate(data: bytes, max_size: int) -> bytes:
-    """What a whole zlib stream holds; never more in memory than it may."""
+    """The content of a complete zlib stream; never more than C(max_size) bytes are held in memory."""
     stream = zlib.decompressobj()
     try:
-        piece = stream.decompress(data, max_size + 1)
+        content = stream.decompress(data, max_size + 1)
     except zlib.error as error:
         raise _FrameError(f"a compressed frame is damaged: {error}") from None
-    if len(piece) > max_size:
-        raise _FrameError(f"a compressed frame holds more than the {max_size} bytes that it may")
-    if not stream.eof or stream.unused_data or not piece:
-        raise _FrameError("a compressed frame is damaged: its content does not end where it does")
-    return piece
+    if len(content) > max_size:
+        raise _FrameError(f"a compressed frame holds more than {max_size} bytes, the allowed maximum")
+    if not stream.eof or stream.unused_data or not content:
+        raise _FrameError("a compressed frame is damaged: its zlib stream does not end with the frame")
+    return content
 
 
 def _read_chunks(source: BufferedReader, length: int, authorization_path: Path) -> Iterator[bytes]:
     while length:
         signal.alarm(_IDLE_TIMEOUT_SECONDS)
-        # What has come, be it little: on a slow link a whole chunk takes longer than the patience lasts.
+        # read1 returns any bytes that have arrived: on a slow link, a full chunk takes longer than the idle timeout.
         chunk = source.read1(min(_CHUNK, length))
         if not chunk:
-            # The connection dropped; what came is kept, and the next one goes on behind it.
+            # The connection dropped. The received bytes are kept, and the next connection continues behind them.
             raise EOFError
         if not authorization_path.exists():
-            # The images have come another way, and the folder is to go.
+            # Another run has brought the images, and the directory is about to be removed.
             raise PermissionError(0, REVOKED, str(authorization_path.parent))
         length -= len(chunk)
         yield chunk

@@ -1,14 +1,14 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How a program is run on a managed host."""
+"""The callback that runs a program on a managed host."""
 
 from __future__ import annotations
 
 from typing import Callable
 
 RunCommand = Callable[[list[str], str, tuple[int, ...]], tuple[int, str, str]]
-"""Runs a program to its end, with a text as its input and these open descriptors: exit status, output, errors.
+"""Runs a program to its end, with a text as its input and these open descriptors. Returns exit status, stdout, stderr.
 
-Raises OSError where it cannot be started. The module gives it, since only Ansible's own way to run programs is allowed
-on managed hosts.
+Raises OSError where the program cannot be started. The module passes it in, because modules may run programs on managed
+hosts only with Ansible's run_command.
 """

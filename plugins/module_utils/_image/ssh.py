@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The source's side of C(transport=scp): an ephemeral key, and the push of blobs to targets that permit it.
+"""The source's side of C(transport=scp): an ephemeral key, and the push of blobs to the targets that authorize it.
 
-The private key is made, read into memory and unlinked at once; the process that holds it is the one that pushes.
+The private key is made, read into memory and unlinked at once. The process that holds it is the process that pushes.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _MAX_ATTEMPTS = 5
 
 @dataclass(frozen=True)
 class PushAuthorization:
-    """One target that permits the push: how the source reaches it, its host keys, and what it lacks."""
+    """A target that authorizes the push: how the source reaches it, its host keys, and the digests that it lacks."""
 
     host: str
     address: str
@@ -55,13 +55,13 @@ class PushAuthorization:
             int(value["port"]),
             str(value["user"]),
             tuple(map(str, value["host_keys"])),
-            tuple(parse_digest(digest, "grants.digests") for digest in value["digests"]),
+            tuple(parse_digest(digest, "authorizations.digests") for digest in value["digests"]),
         )
 
 
 @dataclass
 class PushOutcome:
-    """What the push to one target came to. C(sent): bytes of blobs on the wire, where some may be compressed."""
+    """The outcome of the push to one target. C(bytes_sent): bytes of blobs on the wire, after compression."""
 
     host: str
     bytes_sent: int = 0
@@ -71,7 +71,7 @@ class PushOutcome:
 
 @dataclass(frozen=True)
 class _Frame:
-    """Some bytes of a blob as they travel: C(plain) are those of the blob."""
+    """A frame of a blob on the wire. C(plain_size): the number of uncompressed bytes."""
 
     plain_size: int
     kind: bytes
@@ -79,30 +79,30 @@ class _Frame:
 
 
 class EphemeralKey:
-    """A private key in memory. Its path works for child processes of this process for as long as this lives."""
+    """A private key in memory. Child processes of this process can read its path until C(close)."""
 
     def __init__(self, directory: Path, run: RunCommand) -> None:
         path = directory / "key"
         public = path.with_suffix(".pub")
         try:
             path.unlink(missing_ok=True)
-            code, _output, words = run(
+            exit_status, _output, errors = run(
                 ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(path)], "", ()
             )
-            if code:
-                raise ImageError(f"transport: ssh-keygen makes no key on the source: {words.strip()}")
+            if exit_status:
+                raise ImageError(f"transport: ssh-keygen failed on the source: {errors.strip()}")
             self.public_key = " ".join(public.read_text().split()[:2])
             self._memory = os.memfd_create("key", os.MFD_CLOEXEC)
             os.fchmod(self._memory, 0o600)
             os.write(self._memory, path.read_bytes())
         except OSError as error:
             raise ImageError(
-                f"transport: no key can be made on the source: {error}. Is OpenSSH's client there?"
+                f"transport: cannot create a key on the source: {error}. Install OpenSSH's client on the source."
             ) from error
         finally:
             path.unlink(missing_ok=True)
             public.unlink(missing_ok=True)
-        # ssh closes all descriptors that it inherits, so it is given this process's.
+        # ssh closes all descriptors that it inherits, so the path goes through this process's descriptors.
         self.path = f"/proc/{os.getpid()}/fd/{self._memory}"
 
     def close(self) -> None:
@@ -110,7 +110,7 @@ class EphemeralKey:
 
 
 def get_own_address(address: str, port: int) -> str:
-    """The address from which this host reaches another one; nothing is sent."""
+    """The address from which this host reaches another host; nothing is sent."""
     try:
         family, kind, protocol, _name, target = socket.getaddrinfo(address, port, type=socket.SOCK_DGRAM)[0]
         with socket.socket(family, kind, protocol) as probe:
@@ -118,23 +118,24 @@ def get_own_address(address: str, port: int) -> str:
             return str(probe.getsockname()[0])
     except OSError as error:
         raise ImageError(
-            f"image_transfer_address: the source has no way to {address}: {error}. Set image_transfer_address of that "
-            "target to the address at which the source reaches it."
+            f"image_transfer_address: the source has no route to {address}: {error}. Set image_transfer_address of "
+            "that target to the address at which the source reaches it."
         ) from error
 
 
 def choose_fast_ciphers(run: RunCommand, cpu: Path = Path("/proc/cpuinfo")) -> Optional[str]:
-    """The client's own ciphers, those first that the processor computes itself; None to leave it to the client.
+    """The client's ciphers, with the hardware-accelerated AES-GCM first; None for the client's own order.
 
-    OpenSSH prefers ChaCha20, which no processor has; with AES instructions, AES-GCM takes about a third of the time.
+    OpenSSH prefers ChaCha20, which no processor accelerates. With AES instructions, AES-GCM takes about a third of the
+    time.
     """
     try:
         features = re.search(r"^(?:flags|Features)\s*:(.*)", cpu.read_text(), re.MULTILINE)
-        code, output, _words = run(["ssh", "-F", "/dev/null", "-G", "localhost"], "", ())
+        exit_status, output, _errors = run(["ssh", "-F", "/dev/null", "-G", "localhost"], "", ())
     except OSError:
         return None
     found = re.search(r"^ciphers (\S+)$", output, re.MULTILINE)
-    if code or not found or not features or "aes" not in features[1].split():
+    if exit_status or not found or not features or "aes" not in features[1].split():
         return None
     return ",".join(sorted(found[1].split(","), key=lambda name: not name.startswith("aes") or "-gcm@" not in name))
 
@@ -150,30 +151,30 @@ def push(
     run: RunCommand,
     ciphers: Optional[str] = None,
 ) -> list[PushOutcome]:
-    """Pushes to several targets at once; one that fails leaves the others done. The outcome of each.
+    """Pushes to several targets in parallel. A target that fails does not stop the others. Returns each outcome.
 
-    C(ciphers): those of C(quick_ciphers), or None for the client's own order.
+    C(ciphers): those of C(choose_fast_ciphers), or None for the client's own order.
     """
-    in_all = sum(blobs[digest].size or 0 for grant in authorizations for digest in grant.digests)
-    done, lock = 0, threading.Lock()
+    bytes_total = sum(blobs[digest].size or 0 for authorization in authorizations for digest in authorization.digests)
+    bytes_done, lock = 0, threading.Lock()
 
-    def count(host: str, size: int) -> None:
-        nonlocal done
+    def report_sent(host: str, size: int) -> None:
+        nonlocal bytes_done
         with lock:
-            done += size
-            progress(f"pushing, now to {host}", done, max(done, in_all))
+            bytes_done += size
+            progress(f"pushing to {host}", bytes_done, max(bytes_done, bytes_total))
 
-    def one(grant: PushAuthorization) -> PushOutcome:
-        target = _TargetPush(grant, blobs, source, key, throttle, count, run, ciphers)
+    def push_to_target(authorization: PushAuthorization) -> PushOutcome:
+        target_push = _TargetPush(authorization, blobs, source, key, throttle, report_sent, run, ciphers)
         try:
-            with _write_known_hosts(staging, grant) as known_hosts:
-                target.push(known_hosts)
+            with _write_known_hosts(staging, authorization) as known_hosts:
+                target_push.push(known_hosts)
         except ImageError as error:
-            target.outcome.error = str(error)
-        return target.outcome
+            target_push.outcome.error = str(error)
+        return target_push.outcome
 
     with ThreadPoolExecutor(max_workers=_MAX_PARALLEL_TARGETS) as pool:
-        return list(pool.map(one, authorizations))
+        return list(pool.map(push_to_target, authorizations))
 
 
 @contextmanager
@@ -189,16 +190,16 @@ def _write_known_hosts(staging: Staging, authorization: PushAuthorization) -> It
 
 
 def _prefetch_frames(frames: Iterator[_Frame]) -> Generator[_Frame, None, None]:
-    """The same; while one is used, a thread makes the next."""
+    """Yields the same frames; while the caller uses a frame, a thread makes the next one."""
     with ThreadPoolExecutor(max_workers=1) as pool:
-        coming = pool.submit(next, frames, None)
-        while (frame := coming.result()) is not None:
-            coming = pool.submit(next, frames, None)
+        next_frame = pool.submit(next, frames, None)
+        while (frame := next_frame.result()) is not None:
+            next_frame = pool.submit(next, frames, None)
             yield frame
 
 
 class _ConnectionDroppedError(Exception):
-    """A connection ended early; what has arrived is kept on the other side."""
+    """A connection ended early. The target keeps the received bytes."""
 
 
 class _TargetPush:
@@ -227,7 +228,7 @@ class _TargetPush:
         self._deflater = Deflater()
 
     def push(self, known_hosts: Path) -> None:
-        """Goes on behind what is there after a connection dropped, a bounded number of times."""
+        """Pushes with a limited number of retries: after a dropped connection, continues behind the received bytes."""
         for attempt in range(_MAX_ATTEMPTS):
             try:
                 self._push_once(known_hosts)
@@ -238,41 +239,44 @@ class _TargetPush:
                 time.sleep(min(8.0, 0.5 * 2**attempt))
 
     def _push_once(self, known_hosts: Path) -> None:
-        with self._connect(known_hosts) as (to, answers):
-            hello = self._read_response(answers)
+        with self._connect(known_hosts) as (stdin, stdout):
+            greeting = self._read_response(stdout)
             try:
-                complete, have = set(hello["complete"]), {str(name): int(size) for name, size in hello["have"].items()}
+                complete, existing_sizes = (
+                    set(greeting["complete"]),
+                    {str(name): int(size) for name, size in greeting["have"].items()},
+                )
                 names = [get_digest_hex(digest) for digest in self._authorization.digests]
-                offsets = {name: have[name] for name in names if name not in complete}
+                offsets = {name: existing_sizes[name] for name in names if name not in complete}
                 if min(offsets.values(), default=0) < 0:
                     raise ValueError
             except (KeyError, TypeError, ValueError, AttributeError):
-                raise self._make_response_error(json.dumps(hello).encode()) from None
-            lacking = [
+                raise self._make_response_error(json.dumps(greeting).encode()) from None
+            missing = [
                 self._blobs[digest] for digest in self._authorization.digests if get_digest_hex(digest) in offsets
             ]
-            for piece in self._source.iter_available(lacking):
-                if piece is None:
-                    self._send_data(b"\n", to, answers)
-                    self._send_data(b"", to, answers)
+            for blob in self._source.iter_available(missing):
+                if blob is None:
+                    self._send_data(b"\n", stdin, stdout)
+                    self._send_data(b"", stdin, stdout)
                 else:
-                    self._send_blob(piece, offsets[get_digest_hex(piece.digest)], to, answers)
+                    self._send_blob(blob, offsets[get_digest_hex(blob.digest)], stdin, stdout)
 
     def _send_blob(self, blob: BlobDescriptor, existing_size: int, stdin: IO[bytes], stdout: IO[bytes]) -> None:
-        in_all = blob.size or 0
-        offset = min(existing_size, in_all)
-        left = in_all - offset
-        head = {"hex": get_digest_hex(blob.digest), "offset": offset, "length": left, "size": in_all}
-        # A part with a number is read from its offset on; what is sent is verified on the target, before the load.
-        transfer = TransferRequest(blob.digest, blob.media_type, 1, offset, left, "", {}, blob.reference)
+        total_size = blob.size or 0
+        offset = min(existing_size, total_size)
+        remaining = total_size - offset
+        head = {"hex": get_digest_hex(blob.digest), "offset": offset, "length": remaining, "size": total_size}
+        # A numbered part is read from its offset on. The target verifies the digest before the load.
+        transfer = TransferRequest(blob.digest, blob.media_type, 1, offset, remaining, "", {}, blob.reference)
         self._send_data(json.dumps(head).encode() + b"\n", stdin, stdout)
         try:
-            if left:
+            if remaining:
                 with (
                     self._source.open(transfer) as reader,
-                    closing(_prefetch_frames(self._make_frames(blob, reader, left))) as made,
+                    closing(_prefetch_frames(self._make_frames(blob, reader, remaining))) as frames,
                 ):
-                    for frame in made:
+                    for frame in frames:
                         self._send_frame(frame, stdin, stdout)
                         self._report_sent(self._authorization.host, frame.plain_size)
         except HttpError as error:
@@ -283,19 +287,19 @@ class _TargetPush:
             raise ImageError(f"{blob.digest} cannot be read on the source: {error.strerror}.") from error
         self._send_data(b"", stdin, stdout)
         size = self._read_response(stdout).get("size")
-        if size != in_all:
-            raise ImageError(f"{self._authorization.host}: {blob.digest} arrived with {size} bytes, not {in_all}.")
+        if size != total_size:
+            raise ImageError(f"{self._authorization.host}: {blob.digest} arrived with {size} bytes, not {total_size}.")
         self.outcome.digests.append(blob.digest)
 
-    def _make_frames(self, blob: BlobDescriptor, reader: Readable, left: int) -> Iterator[_Frame]:
+    def _make_frames(self, blob: BlobDescriptor, reader: Readable, remaining: int) -> Iterator[_Frame]:
         compressible = blob.media_type in UNCOMPRESSED_LAYER_TYPES
-        while left:
-            plain = reader.read(min(self._throttle.limit_size(receiver.MAX_FRAME_BYTES), left))
-            if not plain:
-                raise ImageError(f"{blob.digest} ended {left} bytes early on the source.")
-            left -= len(plain)
-            data = self._deflater.deflate(plain) if compressible else plain
-            yield _Frame(len(plain), receiver.RAW if data is plain else receiver.DEFLATED, data)
+        while remaining:
+            chunk = reader.read(min(self._throttle.limit_size(receiver.MAX_FRAME_BYTES), remaining))
+            if not chunk:
+                raise ImageError(f"{blob.digest} ended {remaining} bytes early on the source.")
+            remaining -= len(chunk)
+            data = self._deflater.deflate(chunk) if compressible else chunk
+            yield _Frame(len(chunk), receiver.RAW if data is chunk else receiver.DEFLATED, data)
 
     def _send_frame(self, frame: _Frame, stdin: IO[bytes], stdout: IO[bytes]) -> None:
         began = time.monotonic()
@@ -306,14 +310,14 @@ class _TargetPush:
         self.outcome.bytes_sent += len(frame.data)
 
     def _send_data(self, data: bytes, stdin: IO[bytes], stdout: IO[bytes]) -> None:
-        """Sends; without data, all that is still on its way."""
+        """Writes the data; without data, flushes what is buffered."""
         try:
             if data:
                 stdin.write(data)
             else:
                 stdin.flush()
         except OSError as error:
-            # The receiver may have said why before it went.
+            # The receiver may have sent an error before it exited.
             with suppress(_ConnectionDroppedError):
                 self._read_response(stdout)
             raise _ConnectionDroppedError(f"the connection broke: {error.strerror}") from error
@@ -323,21 +327,21 @@ class _TargetPush:
         if not line:
             raise _ConnectionDroppedError("the connection ended")
         try:
-            answer = json.loads(line)
+            response = json.loads(line)
         except (ValueError, RecursionError):
-            answer = None
-        if not isinstance(answer, dict):
+            response = None
+        if not isinstance(response, dict):
             raise self._make_response_error(line)
-        if "error" in answer:
-            raise ImageError(f"{self._authorization.host}: the receiver refused: {answer['error']}.")
-        return answer
+        if "error" in response:
+            raise ImageError(f"{self._authorization.host}: the receiver rejected the push: {response['error']}.")
+        return response
 
     def _make_response_error(self, line: bytes) -> ImageError:
-        return ImageError(f"{self._authorization.host}: something else than the receiver answers: {line[:80]!r}.")
+        return ImageError(f"{self._authorization.host}: the response is not from the receiver: {line[:80]!r}.")
 
     @contextmanager
     def _connect(self, known_hosts: Path) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
-        grant = self._authorization
+        authorization = self._authorization
         settings = {
             "IdentityFile": self._key.path,
             "IdentitiesOnly": "yes",
@@ -349,7 +353,7 @@ class _TargetPush:
             "BatchMode": "yes",
             "ControlPath": "none",
             "ConnectTimeout": "20",
-            # A dead link is noticed within a minute.
+            # A dead link is detected within a minute.
             "ServerAliveInterval": "15",
             "ServerAliveCountMax": "4",
             "Compression": "no",
@@ -357,30 +361,40 @@ class _TargetPush:
             **({"Ciphers": self._ciphers} if self._ciphers else {}),
         }
         options = [word for name, value in settings.items() for word in ("-o", f"{name}={value}")]
-        command = ["ssh", "-F", "/dev/null", *options, "-p", str(grant.port), "-l", grant.user, "--", grant.address]
+        command = [
+            "ssh",
+            "-F",
+            "/dev/null",
+            *options,
+            "-p",
+            str(authorization.port),
+            "-l",
+            authorization.user,
+            "--",
+            authorization.address,
+        ]
         ssh = PipedProgram(self._run, [*command, receiver.COMMAND])
         try:
             yield ssh.stdin, ssh.stdout
         except _ConnectionDroppedError as error:
-            words = ssh.end()
-            _raise_permanent_error(grant, words)
-            raise _ConnectionDroppedError(f"{error}. {words}") from error
+            output = ssh.end()
+            _raise_permanent_error(authorization, output)
+            raise _ConnectionDroppedError(f"{error}. {output}") from error
         finally:
             ssh.end()
 
 
 def _raise_permanent_error(authorization: PushAuthorization, output: str) -> None:
-    """Raises for what another attempt cannot mend."""
+    """Raises an error where a retry cannot succeed."""
     if "Host key verification failed" in output or "HOST IDENTIFICATION HAS CHANGED" in output:
         raise ImageError(
-            f"{authorization.host}: what answers at {authorization.address} port {authorization.port} has another host key than the target "
-            "told over the controller's connection. Nothing was sent. Set image_transfer_address and "
-            "image_transfer_port to where the source reaches the target itself."
+            f"{authorization.host}: the SSH server at {authorization.address} port {authorization.port} has another "
+            "host key than the target reported over the controller's connection. Nothing was sent. Set "
+            "image_transfer_address and image_transfer_port to where the source reaches the target itself."
         )
     if "Permission denied" in output:
         raise ImageError(
-            f"{authorization.host}: sshd refused the key that was authorized for user {authorization.user}. Does it read "
-            "~/.ssh/authorized_keys, allow public keys for this user, and see the source at the address in 'from'? "
-            "Or has the push taken longer than the permission lasts? Then run again. "
-            f"It said: {output}"
+            f"{authorization.host}: sshd rejected the key that was authorized for user {authorization.user}: {output} "
+            "Check that sshd reads ~/.ssh/authorized_keys, allows public keys for this user, and sees the source at "
+            "the address in 'from'. If the authorization expired during the push, run again."
         )

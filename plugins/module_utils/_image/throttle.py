@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A limit of bytes per second that several threads keep together."""
+"""The bandwidth limit: bytes per second that several threads share."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .errors import ImageError
 
 
 class Throttle:
-    """C(rate): bytes per second, None for no limit. Unused time is not saved up, so there are no bursts."""
+    """C(rate): bytes per second, None for no limit. Unused time does not accumulate, so there are no bursts."""
 
     def __init__(
         self,
@@ -22,7 +22,9 @@ class Throttle:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         if rate is not None and rate < 0:
-            raise ImageError(f"bandwidth_limit: {rate} is no number of bytes per second. Leave it out for no limit.")
+            raise ImageError(
+                f"bandwidth_limit: {rate} is not a number of bytes per second. Leave the option out for no limit."
+            )
         self._rate = rate
         self._clock = clock
         self._sleep = sleep
@@ -41,17 +43,17 @@ class Throttle:
             self._sleep(begin - now)
 
     def limit_size(self, max_size: int) -> int:
-        """How much to take at a time, so that nobody who waits for bytes takes the pause for the end."""
+        """The size of one chunk, small enough that a reader does not time out during the pause after it."""
         return min(max_size, self._rate) if self._rate else max_size
 
     def limit_chunks(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
-        """The chunks, no faster than the limit."""
+        """Yields the chunks, no faster than the limit."""
         for chunk in chunks:
             size = self.limit_size(len(chunk))
             for begin in range(0, len(chunk), size or 1):
-                piece = chunk[begin : begin + size]
-                self.take(len(piece))
-                yield piece
+                part = chunk[begin : begin + size]
+                self.take(len(part))
+                yield part
 
 
 NO_LIMIT = Throttle(None)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Carries blobs between a host and the store by signed URLs: several at once, for some seconds at a call."""
+"""Transfers blobs between a host and the store by presigned URLs: several in parallel, for some seconds a call."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from .model import BlobOutcome, format_object_version, get_digest_hex, parse_dig
 from .staging import CHUNK, Staging, open_private
 from .throttle import NO_LIMIT, Throttle
 
-# A store limits each connection more than the link does; more than this gains nothing on two cores.
+# A store limits the rate of each connection, so several are used. More than four gain nothing on two cores.
 MAX_PARALLEL = 4
-# From this size on, blobs are fetched one after the other: the lowest layers come first, and the engine unpacks them
-# while the others are on their way. It takes longer for that than one connection takes to bring them.
+# From this size on, blobs are fetched sequentially: the lowest layers arrive first, and the engine unpacks them while
+# the others are in transit. Unpacking takes longer than the download over one connection.
 LARGE_BLOB_BYTES = 8 * 1024 * 1024
-# On a slow link a chunk takes many seconds; what is told must not wait for its end.
+# On a slow link a full chunk takes many seconds; progress is reported more often.
 _PROGRESS_CHUNK = 256 * 1024
 _MAX_BODY_RETRIES = 5
 
 
 @dataclass(frozen=True)
 class TransferRequest:
-    """One request to be made: a whole blob (C(number) 0) or one part of an upload, and the URL that permits it."""
+    """A request to make: a whole blob (C(number) 0) or one part of an upload, and its presigned URL."""
 
     digest: str
     media_type: str
@@ -61,7 +61,7 @@ class TransferRequest:
 
 @dataclass(frozen=True)
 class BlobDescriptor:
-    """A blob to push: its size (None until its source has it), media type, and an image that has it."""
+    """A blob to push: its size (None until the source knows it), media type, and the reference of an image with it."""
 
     digest: str
     size: Optional[int]
@@ -70,18 +70,18 @@ class BlobDescriptor:
 
 
 class BlobSource(Protocol):
-    """Where a source host takes a blob from: its registry, or its staging folder."""
+    """Where a source host reads a blob: its registry, or its staging directory."""
 
     def open(self, transfer: TransferRequest) -> AbstractContextManager[Readable]:
-        """The bytes of one request: the whole blob, or the part from its offset on."""
+        """Opens the bytes of one request: the whole blob, or the part from its offset on."""
 
     def iter_available(self, blobs: Sequence[BlobDescriptor]) -> Iterable[Optional[BlobDescriptor]]:
-        """These as they can be had, with their sizes; None from time to time, as long as none can."""
+        """Yields the blobs as they become available, with their sizes; None from time to time while it waits."""
         return blobs
 
 
 class StagedBlobSource(BlobSource):
-    """Blobs that an engine's archive was taken apart into."""
+    """Blobs in the staging directory, extracted from an engine's archive."""
 
     def __init__(self, staging: Staging) -> None:
         self._staging = staging
@@ -94,11 +94,11 @@ class StagedBlobSource(BlobSource):
 
 
 def ignore_progress(activity: str, bytes_done: int, bytes_total: int) -> None:
-    """For those who do not ask."""
+    """Discards progress reports."""
 
 
 class _ProgressCounter:
-    """The bytes of several requests at once, told while they pass."""
+    """Sums the bytes of parallel requests and reports them as progress."""
 
     def __init__(self, activity: str, bytes_total: int, progress: ProgressCallback) -> None:
         self._activity, self._bytes_total, self._progress = activity, bytes_total, progress
@@ -107,7 +107,7 @@ class _ProgressCounter:
         self._lock = threading.Lock()
 
     def update(self, transfer: TransferRequest, bytes_done: int) -> None:
-        """So many bytes of this request have passed; fewer than before where it began anew."""
+        """Records the bytes of this request so far; fewer than before where the request was retried."""
         key = (transfer.digest, transfer.number)
         with self._lock:
             self._bytes_done += bytes_done - self._done_by_request.get(key, 0)
@@ -123,37 +123,40 @@ def send(
     throttle: Throttle = NO_LIMIT,
     progress: ProgressCallback = ignore_progress,
 ) -> list[BlobOutcome]:
-    """PUTs what it can begin within C(seconds). What is left comes back as not done."""
-    deadline = time.monotonic() + seconds
-    passed = _ProgressCounter(SENDING, sum(transfer.length for transfer in transfers), progress)
+    """PUTs the requests that it can start within C(seconds). The other requests are returned as not done.
 
-    def body(transfer: TransferRequest) -> Iterator[bytes]:
-        done = 0
-        passed.update(transfer, done)
+    The HTTP client retries a PUT that fails (C(HttpClient.put_stream)), each retry with the body from its start.
+    """
+    deadline = time.monotonic() + seconds
+    counter = _ProgressCounter(SENDING, sum(transfer.length for transfer in transfers), progress)
+
+    def stream_body(transfer: TransferRequest) -> Iterator[bytes]:
+        bytes_done = 0
+        counter.update(transfer, bytes_done)
         for chunk in throttle.limit_chunks(_read_body(source, transfer)):
             for begin in range(0, len(chunk), _PROGRESS_CHUNK):
-                piece = chunk[begin : begin + _PROGRESS_CHUNK]
-                yield piece
-                # It is asked for the next one, so the socket has taken this one.
-                done += len(piece)
-                passed.update(transfer, done)
+                part = chunk[begin : begin + _PROGRESS_CHUNK]
+                yield part
+                # The client requests the next chunk, so the socket has accepted this one.
+                bytes_done += len(part)
+                counter.update(transfer, bytes_done)
 
-    def one(transfer: TransferRequest) -> BlobOutcome:
+    def send_request(transfer: TransferRequest) -> BlobOutcome:
         if time.monotonic() >= deadline:
             return BlobOutcome(transfer.digest, done=False)
         response = client.put_stream(
             transfer.url,
             transfer.headers,
-            lambda: body(transfer),
+            lambda: stream_body(transfer),
             transfer.length,
-            # 412: somebody else has put the same content there in the meantime; the controller looks.
+            # 412: another run has put the same content there in the meantime; the controller verifies that.
             ok=(200, 201, 204, 412),
         )
         return BlobOutcome(
             transfer.digest, True, transfer.length, transfer.length, etag=response.etag, number=transfer.number
         )
 
-    return _transfer_parallel(transfers, one)
+    return _transfer_parallel(transfers, send_request)
 
 
 def fetch(
@@ -164,21 +167,21 @@ def fetch(
     throttle: Throttle = NO_LIMIT,
     progress: ProgressCallback = ignore_progress,
 ) -> list[BlobOutcome]:
-    """GETs blobs into the staging folder, from where they are; C(verified) gets those that have their digest there."""
-    passed = _ProgressCounter(FETCHING, sum(transfer.length for transfer in transfers), progress)
+    """GETs blobs into the staging directory, each resumed behind its last byte. Fills C(verified) with digests."""
+    counter = _ProgressCounter(FETCHING, sum(transfer.length for transfer in transfers), progress)
 
-    def one(transfer: TransferRequest) -> BlobOutcome:
-        outcome, intact = BlobOutcome(transfer.digest, True, transfer.length), None
+    def fetch_request(transfer: TransferRequest) -> BlobOutcome:
+        outcome, is_intact = BlobOutcome(transfer.digest, True, transfer.length), None
         if not staging.is_complete(transfer.digest):
-            tell = partial(passed.update, transfer)
-            outcome, intact = _fetch_blob(transfer, staging, client, throttle, tell)
+            report_progress = partial(counter.update, transfer)
+            outcome, is_intact = _fetch_blob(transfer, staging, client, throttle, report_progress)
         if outcome.done:
-            passed.update(transfer, transfer.length)
-            if staging.matches_digest(transfer.digest) if intact is None else intact:
+            counter.update(transfer, transfer.length)
+            if staging.matches_digest(transfer.digest) if is_intact is None else is_intact:
                 verified.add(transfer.digest)
         return outcome
 
-    return _transfer_parallel(transfers, one, LARGE_BLOB_BYTES)
+    return _transfer_parallel(transfers, fetch_request, LARGE_BLOB_BYTES)
 
 
 def _transfer_parallel(
@@ -186,9 +189,9 @@ def _transfer_parallel(
     transfer_blob: Callable[[TransferRequest], BlobOutcome],
     sequential_from: Optional[int] = None,
 ) -> list[BlobOutcome]:
-    """Several at once; those from C(large) bytes on one after the other."""
+    """Transfers blobs in parallel; those of C(sequential_from) bytes and more one after the other."""
 
-    def safely(transfer: TransferRequest) -> BlobOutcome:
+    def transfer_safely(transfer: TransferRequest) -> BlobOutcome:
         try:
             return transfer_blob(transfer)
         except HttpError as error:
@@ -198,41 +201,45 @@ def _transfer_parallel(
         except OSError as error:
             return BlobOutcome(transfer.digest, False, error=format_disk_error(error), number=transfer.number)
 
-    with ThreadPoolExecutor(max_workers=MAX_PARALLEL) as many, ThreadPoolExecutor(max_workers=1) as single:
+    with (
+        ThreadPoolExecutor(max_workers=MAX_PARALLEL) as parallel_pool,
+        ThreadPoolExecutor(max_workers=1) as sequential_pool,
+    ):
         pools = [
-            many if sequential_from is None or transfer.length < sequential_from else single for transfer in transfers
+            parallel_pool if sequential_from is None or transfer.length < sequential_from else sequential_pool
+            for transfer in transfers
         ]
-        outcomes = [pool.submit(safely, transfer) for pool, transfer in zip(pools, transfers)]
+        outcomes = [pool.submit(transfer_safely, transfer) for pool, transfer in zip(pools, transfers)]
         return [outcome.result() for outcome in outcomes]
 
 
 def _read_body(source: BlobSource, transfer: TransferRequest) -> Iterator[bytes]:
-    """The bytes of one request. The last chunk of a whole blob leaves only when the digest is right."""
-    # A part has no digest of its own; the whole blob is verified on the target, before the load.
-    found, left, held = hashlib.sha256() if transfer.number == 0 else None, transfer.length, b""
+    """Yields the bytes of one request. The last chunk of a whole blob is sent only when the digest matches."""
+    # A part has no digest of its own. The target verifies the whole blob before the load.
+    sha256, remaining, held_chunk = hashlib.sha256() if transfer.number == 0 else None, transfer.length, b""
     with source.open(transfer) as reader:
-        while left:
-            chunk = reader.read(min(CHUNK, left))
+        while remaining:
+            chunk = reader.read(min(CHUNK, remaining))
             if not chunk:
-                raise ImageError(f"{transfer.digest} ended {left} bytes early on the source. Run again.")
-            left -= len(chunk)
-            if found:
-                found.update(chunk)
-            if held:
-                yield held
-            held = chunk
-    if found and found.hexdigest() != get_digest_hex(transfer.digest):
+                raise ImageError(f"{transfer.digest} ended {remaining} bytes early on the source. Run again.")
+            remaining -= len(chunk)
+            if sha256:
+                sha256.update(chunk)
+            if held_chunk:
+                yield held_chunk
+            held_chunk = chunk
+    if sha256 and sha256.hexdigest() != get_digest_hex(transfer.digest):
         raise ImageError(
-            f"{transfer.digest}: the source gave other content, sha256:{found.hexdigest()}. Nothing was stored. The "
-            "registry, or something between it and this host, is damaged."
+            f"{transfer.digest}: the source returned other content, sha256:{sha256.hexdigest()}. Nothing was stored. "
+            "The registry, or a system between it and this host, is damaged."
         )
-    yield held
+    yield held_chunk
 
 
 def _make_size_error(transfer: TransferRequest, size: str) -> ImageError:
-    """Somebody has changed the object since the controller saw it."""
+    """The object has changed since the controller listed it."""
     return ImageError(
-        f"{transfer.digest} has {size} bytes in the bucket instead of {transfer.length}: state=saved replaces it."
+        f"{transfer.digest} has {size} bytes in the bucket instead of {transfer.length}: run state=saved to replace it."
     )
 
 
@@ -243,23 +250,26 @@ def _fetch_blob(
     throttle: Throttle,
     report_progress: Callable[[int], None],
 ) -> tuple[BlobOutcome, Optional[bool]]:
-    """What became of it, and whether it has its digest; None where somebody else has brought it."""
-    received, etag, found = 0, "", hashlib.sha256()
+    """Fetches one blob with retries. Returns the outcome, and whether the digest matches.
+
+    None stands for the match where another run fetches or has fetched the blob.
+    """
+    received, etag, sha256 = 0, "", hashlib.sha256()
     with open(staging.get_partial_path(transfer.digest), "a+b", opener=open_private) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            # Another run fetches this very blob into this very file: let it.
+            # Another run fetches the same blob into the same file.
             return BlobOutcome(transfer.digest, False, staging.get_size(transfer.digest)), None
         if staging.is_complete(transfer.digest):
             return BlobOutcome(transfer.digest, True, transfer.length), None
-        there = file.tell()
-        if there > transfer.length:
-            there = file.truncate(0)
+        existing_size = file.tell()
+        if existing_size > transfer.length:
+            existing_size = file.truncate(0)
         file.seek(0)
-        while chunk := file.read(min(CHUNK, there - file.tell())):
-            found.update(chunk)
-        broken = 0
+        while chunk := file.read(min(CHUNK, existing_size - file.tell())):
+            sha256.update(chunk)
+        broken_bodies = 0
         while file.tell() < transfer.length:
             try:
                 with client.open_stream(transfer.url, transfer.headers, start=file.tell()) as reader:
@@ -269,14 +279,14 @@ def _fetch_blob(
                     while chunk := reader.read(throttle.limit_size(_PROGRESS_CHUNK)):
                         throttle.take(len(chunk))
                         file.write(chunk)
-                        found.update(chunk)
+                        sha256.update(chunk)
                         received += len(chunk)
                         report_progress(file.tell())
-            # Nothing else: what gave no body at all, the client has tried again by itself.
+            # Only a body that broke off is retried here. The client itself has retried requests without a body.
             except HttpBodyError as error:
                 file.flush()
-                broken += 1
-                if not error.retryable or broken > _MAX_BODY_RETRIES:
+                broken_bodies += 1
+                if not error.retryable or broken_bodies > _MAX_BODY_RETRIES:
                     raise
             except HttpError as error:
                 if error.status == 416:
@@ -284,5 +294,5 @@ def _fetch_blob(
                 raise
         file.flush()
         staging.publish(transfer.digest)
-    intact = found.hexdigest() == get_digest_hex(transfer.digest)
-    return BlobOutcome(transfer.digest, True, transfer.length, received, etag=etag), intact
+    is_intact = sha256.hexdigest() == get_digest_hex(transfer.digest)
+    return BlobOutcome(transfer.digest, True, transfer.length, received, etag=etag), is_intact

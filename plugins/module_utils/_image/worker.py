@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A job that outlives the module that started it.
+"""A background job that outlives the module that started it.
 
-Feeding an engine is one stream that cannot be cut into slices, and neither is a request with a large body. Such work
-runs in a process of its own; the module comes back every few seconds to ask how far it is, and a connection that drops
+A load into an engine is one stream that cannot be split over several calls, and neither is a request with a large body.
+Such work runs in a process of its own. The module is called every few seconds to poll it, and a connection that drops
 in between loses nothing.
 """
 
@@ -25,14 +25,14 @@ from .errors import ImageError, format_disk_error
 from .staging import open_private
 
 _RESERVED_BYTES = 64 * 1024
-# A controller that lost its connection tries for more than a minute to be back; one that is not by then was killed.
+# A controller that lost its connection retries for more than a minute. After this time, it was killed.
 IDLE_TIMEOUT_SECONDS = 120.0
 _POLL_SECONDS = 0.01
 
 
 @dataclass(frozen=True)
 class JobState:
-    """How far a job is. C(state) is C(running), C(done), C(failed) or C(died) (killed, or the host went down)."""
+    """The state of a job. C(status) is C(running), C(done), C(failed) or C(died) (killed, or the host went down)."""
 
     token: str
     status: str
@@ -47,7 +47,7 @@ class JobState:
 
 
 class BackgroundJob:
-    """The one job of a name in a staging folder; two runs that start it at once share it."""
+    """The job of this name in a staging directory; two runs that start it at once share it."""
 
     def __init__(self, directory: Path, name: str = "job") -> None:
         self._state_path = directory / f"{name}.json"
@@ -56,15 +56,15 @@ class BackgroundJob:
         self._stop_path = directory / f"{name}.stop"
 
     def poll(self, seconds: float) -> JobState:
-        """How the job that was started last is, after up to C(seconds)."""
+        """Returns the state of the last started job, after up to C(seconds)."""
 
-        def look(running: bool) -> tuple[JobState, bool]:
+        def read_state(running: bool) -> tuple[JobState, bool]:
             state = self._read()
             if state.status == "running" and not running:
                 return replace(state, status="died", error="the process was killed"), True
             return state, state.status != "running"
 
-        return self._poll_until_done(look, seconds)
+        return self._poll_until_done(read_state, seconds)
 
     def advance(
         self,
@@ -73,33 +73,33 @@ class BackgroundJob:
         seconds: float,
         on_finish: Optional[Callable[[], None]] = None,
     ) -> JobState:
-        """Starts the job of this token unless it is there, waits up to C(seconds) and returns how far it is.
+        """Starts the job of this token unless it exists, waits up to C(seconds) and returns its state.
 
-        The token names one attempt, so that the outcome of an earlier attempt is not taken for this one's. While an
-        earlier attempt still runs, it is waited for first. C(afterwards) runs in the same process, once the outcome
+        The token identifies one attempt, so that the outcome of an earlier attempt is not mistaken for this one's. An
+        earlier attempt that still runs is waited for first. C(on_finish) runs in the job's process, once the outcome
         can be read.
         """
 
-        def look(running: bool) -> tuple[JobState, bool]:
+        def read_state(running: bool) -> tuple[JobState, bool]:
             state = self._read()
             if state.token != token:
                 if not running:
                     self._start(token, work, on_finish)
                 return JobState(token, "running", "waiting for an earlier run of the same transfer on this host"), False
             if state.status == "running" and not running:
-                return replace(state, status="died", error="the process that did it was killed"), True
-            # A process that is about to end still holds the staging folder, which is removed next.
+                return replace(state, status="died", error="the process of this job was killed"), True
+            # A process that is about to exit still locks the staging directory, which is removed next.
             return state, state.status != "running" and (on_finish is not None or not running)
 
         if self._read().token != token and not self.is_running():
             self._start(token, work, on_finish)
-        return self._poll_until_done(look, seconds)
+        return self._poll_until_done(read_state, seconds)
 
     def stop(self, seconds: float) -> Optional[JobState]:
-        """Asks a job that looks for C(stopped) to end; after C(seconds) at most, how far it is if it still runs."""
+        """Requests the job to stop. Returns its state if it still runs after C(seconds), else None."""
         deadline = time.monotonic() + seconds
         while self.is_running():
-            with suppress(FileNotFoundError):  # whose folder has just gone, with the job
+            with suppress(FileNotFoundError):  # the directory was removed together with the job
                 self._stop_path.touch(mode=0o600)
             if time.monotonic() >= deadline:
                 return self._read()
@@ -107,21 +107,21 @@ class BackgroundJob:
         return None
 
     def get_error(self) -> Optional[str]:
-        """Why the last one did not end well, if there was one."""
+        """The error of the last job, if it did not succeed."""
         state = self._read()
         return state.error if state.token and state.status != "done" else None
 
     def should_stop(self) -> bool:
-        """Whether somebody has asked this job to end."""
+        """Whether this job was requested to stop."""
         return self._stop_path.exists()
 
     def is_running(self) -> bool:
-        """Whether its process is there."""
+        """Whether the job's process runs."""
         try:
             lock = os.open(self._lock_path, os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
             return False
-        os.utime(lock)  # somebody has asked
+        os.utime(lock)  # records this poll for the idle timeout
         try:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -131,27 +131,30 @@ class BackgroundJob:
         return False
 
     def add_idle_timeout(self, progress: ProgressCallback) -> ProgressCallback:
-        """The same, but it ends a job that nobody has asked for a while: one that keeps a network busy for nobody."""
-        asked = [0, 0.0]
+        """Wraps C(progress): it raises ImageError when no poll came within the idle timeout, and so ends the job.
 
-        def tell(doing: str, done: int, in_all: int) -> None:
+        Without this, a job whose controller was killed would keep using the network.
+        """
+        last_poll = [0, 0.0]
+
+        def report_progress(activity: str, bytes_done: int, bytes_total: int) -> None:
             now, last = time.monotonic(), os.stat(self._lock_path).st_mtime_ns
-            # Not by the hosts' clock, which may be set meanwhile.
-            if last != asked[0]:
-                asked[:] = last, now
-            elif now - asked[1] > IDLE_TIMEOUT_SECONDS:
-                raise ImageError(f"nobody has asked for {IDLE_TIMEOUT_SECONDS:.0f} seconds how far it is")
-            progress(doing, done, in_all)
+            # Not by the host's clock, which may be set in the meantime.
+            if last != last_poll[0]:
+                last_poll[:] = last, now
+            elif now - last_poll[1] > IDLE_TIMEOUT_SECONDS:
+                raise ImageError(f"no call polled the job for {IDLE_TIMEOUT_SECONDS:.0f} seconds")
+            progress(activity, bytes_done, bytes_total)
 
-        return tell
+        return report_progress
 
     def _poll_until_done(self, read_state: Callable[[bool], tuple[JobState, bool]], seconds: float) -> JobState:
-        """Looks until there is something to tell, or the time is over. C(look) is told whether the process runs."""
+        """Polls until the state is final or C(seconds) are over. C(read_state) gets whether the process runs."""
         deadline = time.monotonic() + seconds
         while True:
             # Before the state is read: a process writes its outcome before it ends.
-            state, told = read_state(self.is_running())
-            if told or time.monotonic() >= deadline:
+            state, is_final = read_state(self.is_running())
+            if is_final or time.monotonic() >= deadline:
                 return state
             time.sleep(_POLL_SECONDS)
 
@@ -167,7 +170,7 @@ class BackgroundJob:
             return
         self._stop_path.unlink(missing_ok=True)
         self._write(JobState(token, "running", "starting"))
-        # Room for the outcome: the blobs of this very job may fill the disk.
+        # Reserves disk space for the outcome, because the blobs of this job may fill the disk.
         with open(self._reserve_path, "wb", opener=open_private) as file:
             file.write(bytes(_RESERVED_BYTES))
         child = os.fork()
@@ -188,33 +191,33 @@ class BackgroundJob:
                     on_finish()
                 code = 0
         finally:
-            # Whatever happened: a child that went on from here would be a second module.
+            # The child must exit in every case: otherwise it would continue as a second module.
             os._exit(code)
 
     def _run(self, token: str, work: Callable[[ProgressCallback], dict[str, Any]]) -> None:
-        last, lock, ended = 0.0, threading.Lock(), False
+        last, lock, has_ended = 0.0, threading.Lock(), False
 
-        def progress(doing: str, done: int, in_all: int) -> None:
+        def report_progress(activity: str, bytes_done: int, bytes_total: int) -> None:
             nonlocal last
             with lock:
-                if ended:
-                    # A thread that the work has left behind must not tell that it runs, nor go on.
-                    raise ImageError("the job that this is a part of has ended")
+                if has_ended:
+                    # A thread that outlives the work must neither report progress nor continue.
+                    raise ImageError("the job of this thread has ended")
                 if time.monotonic() - last > 0.3:
                     last = time.monotonic()
-                    self._write(JobState(token, "running", doing, done, in_all))
+                    self._write(JobState(token, "running", activity, bytes_done, bytes_total))
 
         try:
-            state = JobState(token, "done", result=work(progress))
+            state = JobState(token, "done", result=work(report_progress))
         except ImageError as error:
             state = JobState(token, "failed", error=str(error))
         except OSError as error:
             state = JobState(token, "failed", error=format_disk_error(error))
         except Exception as error:
-            # The detached process has nobody else to tell: a fault of ours must reach the result, with its kind.
+            # A bug must reach the result with its type, because nobody reads the detached process's stderr.
             state = JobState(token, "failed", error=f"unexpected {type(error).__name__}: {error}")
         with lock:
-            ended = True
+            has_ended = True
             self._reserve_path.unlink(missing_ok=True)
             self._write(state)
 
@@ -222,19 +225,19 @@ class BackgroundJob:
         try:
             return JobState(**json.loads(self._state_path.read_text()))
         except (FileNotFoundError, ValueError, TypeError):
-            return JobState("", "died", error="the process has left nothing to read: its folder was taken away")
+            return JobState("", "died", error="the state of the job cannot be read: its staging directory was removed")
 
     def _write(self, state: JobState) -> None:
-        new = self._state_path.with_suffix(".new")
-        with open(new, "w", opener=open_private) as file:
+        temporary_path = self._state_path.with_suffix(".new")
+        with open(temporary_path, "w", opener=open_private) as file:
             json.dump(state.to_dict(), file)
-        os.replace(new, self._state_path)
+        os.replace(temporary_path, self._state_path)
 
 
 class _ImportBlocker:
-    """Refuses to import more of the collection in a job's process.
+    """Rejects further imports of the collection in a job's process.
 
-    Ansible takes the archive that the module came in away when the module ends: sooner or later than the job asks.
+    Ansible removes the archive with the module's code when the module ends, which may be before the job imports it.
     """
 
     def find_spec(self, name: str, path: object, target: object = None) -> None:
@@ -243,7 +246,7 @@ class _ImportBlocker:
 
 
 def _detach() -> None:
-    """Lets go of the module's standard streams, so that the connection that reads them is not kept open."""
+    """Detaches from the module's standard streams, so that the connection that reads them can close."""
     null = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
         os.dup2(null, stream)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""state=absent: takes the blobs of a bundle out of the store."""
+"""state=absent: deletes the blobs of a bundle from the store."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .s3 import S3BlobStore
 
 
 def delete_blobs(store: S3BlobStore, bundle: Bundle, check_mode: bool, diff: bool) -> dict[str, Any]:
-    """Observe and delete; one blob that cannot be deleted leaves the others deleted."""
+    """Observe and delete. A blob that cannot be deleted does not stop the others."""
     store.check()
     digests = [blob.digest for blob in bundle.list_blobs()]
     present = store.find_objects(digests)

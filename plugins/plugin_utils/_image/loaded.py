@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""state=loaded: from blobs in the store to images that are proved on one target."""
+"""state=loaded: from blobs in the store to verified images on one target."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .flow import (
 from .s3 import REQUESTS_PER_CALL, S3BlobStore
 
 _MAX_URL_EXPIRIES = 5
-# The engine may lose a layer between the probe and the load, and a blob may be damaged on its way: once more each.
+# The engine may lose a layer after the inspection, and a blob may be damaged in transit: one retry for each.
 _MAX_ATTEMPTS = 3
 
 
@@ -39,58 +39,65 @@ def load_bundle(
     progress: ProgressReporter,
     public_key: Optional[str] = None,
 ) -> dict[str, Any]:
-    """Observe, plan, fetch and load, verify; in check mode only the first two.
+    """Observe, plan, fetch and load, verify; in check mode only observe and plan.
 
-    C(path): where the blobs are, None where a source has pushed them into the staging folder. C(has): what the target
-    had a while ago; by it the first URLs are signed, and what is true is found out in the call that uses them.
-    C(public_key): of a push that has ended, which the target must not permit any longer.
+    C(store): where the blobs are; None where a source has pushed them into the staging directory. C(target_facts): what
+    the target had a while ago. The first URLs are signed for it; the call that uses them checks what the target has
+    now. C(public_key): the key of a finished push, which the target revokes.
     """
     began = time.monotonic()
     plans = plan_load(bundle, target_facts) if target_facts and not check_mode else ()
-    needed = _merge_digests([[blob.digest for blob in plan.blobs] for plan in plans])
-    seen: Optional[Mapping[str, Any]] = None
+    digests = _merge_digests([[blob.digest for blob in plan.blobs] for plan in plans])
+    inspection: Optional[Mapping[str, Any]] = None
     if all(plan.action == "none" for plan in plans):
-        seen = host({"bundle": bundle.to_dict(), "work": build_work("inspect")})
-        needed = _merge_digests(plan["blobs"] for plan in seen["plans"])
-    loading = _BundleLoad(host, store, bundle, progress, public_key)
-    if seen is None or (not check_mode and any(plan["action"] != "none" for plan in seen["plans"])):
-        with clean_staging_on_exit(host, bundle) as folder:
-            first = loading.apply(needed, folder)
-        loading.cleanup_error = folder.cleanup_error or loading.cleanup_error
-        seen = seen or first
-    elif not check_mode and seen["leftover"]:
-        # A run that was killed after its last load has left its folder.
-        loading.cleanup_error = clean_staging(host, bundle)
-    warnings = [*seen["misgivings"], *([loading.cleanup_error] if loading.cleanup_error else [])]
-    if not loading.failures:
+        inspection = host({"bundle": bundle.to_dict(), "work": build_work("inspect")})
+        digests = _merge_digests(plan["blobs"] for plan in inspection["plans"])
+    bundle_load = _BundleLoad(host, store, bundle, progress, public_key)
+    if inspection is None or (not check_mode and any(plan["action"] != "none" for plan in inspection["plans"])):
+        with clean_staging_on_exit(host, bundle) as staging_state:
+            first_result = bundle_load.apply(digests, staging_state)
+        bundle_load.cleanup_error = staging_state.cleanup_error or bundle_load.cleanup_error
+        inspection = inspection or first_result
+    elif not check_mode and inspection["leftover"]:
+        # A run that was killed after its last load has left its staging directory.
+        bundle_load.cleanup_error = clean_staging(host, bundle)
+    warnings = [*inspection["load_warnings"], *([bundle_load.cleanup_error] if bundle_load.cleanup_error else [])]
+    if not bundle_load.failures:
         warnings += [
-            f"Layers could not be unpacked while others were on their way: {words}" for words in loading.preload_errors
+            f"Layers could not be preloaded while others were in transit: {error}"
+            for error in bundle_load.preload_errors
         ]
     blobs = {blob.digest: blob for blob in bundle.list_blobs()}
-    items = [_make_item(plan, blobs, loading.failures, loading.seconds) for plan in seen["plans"]]
+    items = [_make_item(plan, blobs, bundle_load.failures, bundle_load.seconds) for plan in inspection["plans"]]
     return {
         **summarize(items, diff),
         "images": [item.to_dict() for item in items],
-        "steps": [plan["step"] for plan in seen["plans"] if plan["step"] and plan["name"] not in loading.failures],
-        "corrupt": [{"digest": digest, "etag": loading.etags.get(digest)} for digest in sorted(loading.damaged)],
+        "steps": [
+            plan["step"] for plan in inspection["plans"] if plan["step"] and plan["name"] not in bundle_load.failures
+        ],
+        "corrupt": [
+            {"digest": digest, "etag": bundle_load.etags.get(digest)} for digest in sorted(bundle_load.damaged)
+        ],
         "bytes_full": sum_blob_sizes(blobs.values()),
-        "bytes_needed": sum_blob_sizes(_select_blobs(blobs, _merge_digests(plan["blobs"] for plan in seen["plans"]))),
-        "bytes_carried": loading.bytes_received,
-        "engine": seen["engine"],
+        "bytes_missing": sum_blob_sizes(
+            _select_blobs(blobs, _merge_digests(plan["blobs"] for plan in inspection["plans"]))
+        ),
+        "bytes_transferred": bundle_load.bytes_received,
+        "engine": inspection["engine"],
         "path": str(store or "ssh"),
-        "revoked": loading.revoked,
+        "revoked": bundle_load.revoked,
         "seconds": round(time.monotonic() - began, 1),
         **({"warnings": warnings} if warnings else {}),
     }
 
 
 class _BundleLoad:
-    """The attempts of one target, and what they came to.
+    """The load attempts of one target, and their outcome.
 
-    C(received): bytes that came over the network. C(etags): entity tags seen, C(errors): what could not be fetched, by
-    digest. C(failures): what failed, C(seconds): how long the engine took, by image name. C(damaged): digests whose
-    object in the store is damaged. C(revoked): the target permits the push no longer. C(left): what could not be
-    removed, C(slow): why layers were not loaded ahead.
+    C(bytes_received): bytes that came over the network. By digest: C(etags), the entity tags of the objects, and
+    C(errors), why a blob could not be fetched. By image name: C(failures), why an image failed, and C(seconds), how
+    long the engine took. C(damaged): digests whose object in the store is damaged. C(revoked): the target has revoked
+    the push. C(cleanup_error): what could not be removed. C(preload_errors): why layers were not preloaded.
     """
 
     def __init__(
@@ -117,12 +124,12 @@ class _BundleLoad:
         self.preload_errors: list[str] = []
 
     def apply(self, digests: Sequence[str], staging_state: StagingState) -> Mapping[str, Any]:
-        """Fetches and loads; what the target said before anything was changed."""
-        first: Optional[Mapping[str, Any]] = None
+        """Fetches and loads, with retries. Returns the first result, which describes the target before any change."""
+        first_result: Optional[Mapping[str, Any]] = None
         corrupt_once: set[str] = set()
         for _attempt in range(_MAX_ATTEMPTS):
             result = self._load_once(digests, staging_state)
-            first = first or result
+            first_result = first_result or result
             outcomes, self.cleanup_error = result["loaded"], result["cleanup_error"]
             for outcome in outcomes:
                 self.seconds[outcome["tag"]] = self.seconds.get(outcome["tag"], 0.0) + outcome["seconds"]
@@ -131,69 +138,72 @@ class _BundleLoad:
             }
             corrupt = {digest for outcome in outcomes for digest in outcome["corrupt"]}
             missing = {digest for outcome in outcomes for digest in outcome["missing"] if digest not in self.errors}
-            # A blob may have been damaged on its way, or while it lay here since an earlier run. Only one that fails
-            # twice, the second time fetched whole, is damaged in the store.
+            # A blob may be damaged in transit, or in the staging directory since an earlier run. Only a blob that fails
+            # twice, the second time fetched completely, is damaged in the store.
             self.damaged = corrupt & corrupt_once
             if self.damaged or self._store is None or not corrupt | missing:
                 break
             corrupt_once |= corrupt
             digests = [*corrupt, *missing]
-        return first or {}
+        return first_result or {}
 
     def _load_once(self, digests: Sequence[str], staging_state: StagingState) -> Mapping[str, Any]:
-        """Has the target fetch these blobs and load; asked again while there are more, or URLs have expired."""
+        """Has the target fetch these blobs and load; repeats while requests remain or presigned URLs have expired."""
         blobs = {blob.digest: blob for blob in self._bundle.list_blobs()}
         references = {blob.digest: image.reference for image in self._bundle.images for blob in image.list_blobs()}
         objects = self._find_objects(digests, blobs)
-        waiting = list(objects)
+        pending = list(objects)
         expired: dict[str, int] = {}
-        in_all = sum(found.size for found in objects.values())
+        bytes_total = sum(stored_object.size for stored_object in objects.values())
 
-        def done() -> int:
-            return in_all - sum(objects[digest].size for digest in waiting)
+        def get_bytes_done() -> int:
+            return bytes_total - sum(objects[digest].size for digest in pending)
 
-        def tell(state: Mapping[str, Any]) -> None:
-            if state["doing"] == FETCHING:
-                self._progress.report_bytes(f"from {self._store}", done() + state["bytes_done"], in_all)
+        def report_progress(state: Mapping[str, Any]) -> None:
+            if state["activity"] == FETCHING:
+                self._progress.report_bytes(f"from {self._store}", get_bytes_done() + state["bytes_done"], bytes_total)
             else:
                 self._progress.report_job(state)
 
         while True:
             transfers = [
                 self._store.sign_download(blobs[digest], objects[digest].size, references[digest])
-                for digest in waiting[:REQUESTS_PER_CALL]
+                for digest in pending[:REQUESTS_PER_CALL]
                 if self._store
             ]
-            more = len(waiting) > len(transfers)
-            work: dict[str, Any] = {"transfers": transfers, "more": more, "public_key": self._public_key}
-            result = run_job(self._host, self._bundle, "load", tell, staging_state=staging_state, **work)
+            has_more = len(pending) > len(transfers)
+            work: dict[str, Any] = {"transfers": transfers, "has_more": has_more, "public_key": self._public_key}
+            result = run_job(self._host, self._bundle, "load", report_progress, staging_state=staging_state, **work)
             self.revoked = self._public_key is not None
-            self.preload_errors = list(dict.fromkeys([*self.preload_errors, *result["not_ahead"]]))
+            self.preload_errors = list(dict.fromkeys([*self.preload_errors, *result["preload_errors"]]))
             outcomes = [BlobOutcome(**entry) for entry in result["outcomes"]]
-            # Large blobs come one after the other: where something has come, the URLs of others had to wait.
-            stood_still = not any(outcome.received for outcome in outcomes)
+            # Large blobs are fetched sequentially: where some bytes arrived, the URLs of other blobs expired while they
+            # waited. That does not count as a failed attempt.
+            stalled = not any(outcome.received for outcome in outcomes)
             for outcome in outcomes:
-                self._record_outcome(outcome, expired, stood_still)
+                self._record_outcome(outcome, expired, stalled)
                 if outcome.done or outcome.digest in self.errors:
-                    waiting.remove(outcome.digest)
+                    pending.remove(outcome.digest)
             if result["outcomes"]:
-                self._progress.report_bytes(f"from {self._store}", done(), in_all)
+                self._progress.report_bytes(f"from {self._store}", get_bytes_done(), bytes_total)
             if result["loaded"] is not None:
                 return result
-            # What the target has turned out not to need, it has not fetched.
-            asked = {transfer["digest"] for transfer in transfers} - {entry["digest"] for entry in result["outcomes"]}
-            waiting = [digest for digest in waiting if digest not in asked]
+            # The target has not fetched blobs that it turned out not to need.
+            requested = {transfer["digest"] for transfer in transfers} - {
+                entry["digest"] for entry in result["outcomes"]
+            }
+            pending = [digest for digest in pending if digest not in requested]
 
     def _find_objects(self, digests: Sequence[str], blobs: Mapping[str, Blob]) -> dict[str, StoredObject]:
-        """The objects of these blobs that can be fetched; what is wrong with others goes to the errors."""
+        """The objects of these blobs that can be fetched. Records an error for each other blob."""
         if self._store is None or not digests:
             return {}
         self._store.check()
         objects = self._store.find_objects(digests)
         for digest in digests:
-            problem = _get_unusable_reason(blobs[digest], objects.get(digest), self._store)
-            if problem:
-                self.errors[digest] = problem
+            reason = _get_unusable_reason(blobs[digest], objects.get(digest), self._store)
+            if reason:
+                self.errors[digest] = reason
         return {digest: objects[digest] for digest in digests if digest not in self.errors}
 
     def _record_outcome(self, outcome: BlobOutcome, expired: dict[str, int], stalled: bool) -> None:
@@ -210,23 +220,24 @@ class _BundleLoad:
     def _get_failure_reason(self, outcome: Mapping[str, Any]) -> str:
         reasons = [self.errors[digest] for digest in outcome["missing"] if digest in self.errors]
         if outcome["corrupt"]:
-            mend = "Run again: they are pushed anew."
+            remediation = "Run again to push them again."
             if self._store is not None:
-                mend = (
+                remediation = (
                     "Run state=saved with 'corrupt' set to this result's 'corrupt' to replace the objects, then load "
                     "again."
                 )
             digests = ", ".join(outcome["corrupt"])
-            reasons.append(f"{outcome['error']}: {digests}. The name still holds what it held before. {mend}")
+            reasons.append(f"{outcome['error']}: {digests}. The name still refers to the previous image. {remediation}")
         return " ".join(reasons) or str(outcome["error"])
 
 
 def _get_unusable_reason(blob: Blob, stored_object: Optional[StoredObject], store: S3BlobStore) -> Optional[str]:
     if stored_object is None:
-        return f"{blob.digest} is not in {store}: run state=saved for this target first."
+        return f"{blob.digest} is not in {store}. Run state=saved for this target first."
     if blob.size is not None and stored_object.size != blob.size:
         return (
-            f"{blob.digest} has {stored_object.size} bytes in {store} instead of {blob.size}: state=saved replaces it."
+            f"{blob.digest} has {stored_object.size} bytes in {store} instead of {blob.size}: run state=saved to "
+            "replace it."
         )
     return None
 
@@ -249,7 +260,7 @@ def _make_item(
 
 
 def _merge_digests(lists: Iterable[Sequence[str]]) -> list[str]:
-    """Each once, in their order."""
+    """All digests in their order, each once."""
     return list(dict.fromkeys(digest for digests in lists for digest in digests))
 
 

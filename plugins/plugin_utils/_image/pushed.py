@@ -1,9 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""C(transport=scp): blobs go from the source straight to the staging folders of the targets.
+"""C(transport=scp): the source pushes blobs to the staging directories of the targets.
 
-Three hosts take part and a task has one connection, so it is three states: with C(saved) the source makes a key and
-says what each target lacks, with C(authorized) a target permits exactly that, with C(pushed) the source pushes.
+Three hosts take part and a task has one connection, so there are three states. With C(saved), the source makes a key
+and returns which blobs each target lacks. With C(authorized), a target authorizes the key for exactly these blobs. With
+C(pushed), the source pushes.
 """
 
 from __future__ import annotations
@@ -21,43 +22,43 @@ from ...module_utils._result import ItemResult, summarize
 from .flow import CallHost, ProgressReporter, StagingState, build_work, clean_staging, format_bytes, run_job
 from .source_inspection import SaveOptions, SourceInspection, inspect_source
 
-# The permission ends by itself: a run that was killed cannot take it away. Each connection needs it when it begins:
-# that to the last of many targets, which take turns, and one that follows on one that dropped. So it lasts as long as
-# all of the push may take on a slow link. It is good for nothing once the push has ended, for the private key is in the
-# memory of the process that pushes, and nowhere else.
+# The expiry of the push key: a killed run cannot revoke its authorization, so the authorization expires by itself. Each
+# new connection needs an authorization that has not expired: the connection to the last of many targets, and a retry
+# after a dropped connection. So it lasts as long as the whole push takes on a slow link. After the push it is useless,
+# because the private key exists only in the memory of the process that pushes.
 _MIN_KEY_SECONDS, _MAX_KEY_SECONDS = 900, 86_400
 _SLOW_LINK_RATE = 125_000  # bytes per second
 
 
 def prepare_push(host: CallHost, options: SaveOptions, progress: ProgressReporter) -> dict[str, Any]:
-    """state=saved: what the source has and each target lacks. Outside check mode the source then waits to push."""
+    """state=saved: which blobs of the source each target lacks. Outside check mode, the source then waits to push."""
     began = time.monotonic()
     if not options.targets:
-        raise ImageError("targets: is empty, but transport=scp goes to targets, so it must know them.")
+        raise ImageError("targets: is empty, but transport=scp pushes to the targets. List the targets.")
     token = None if options.check_mode else uuid4().hex
-    offered = inspect_source(host, options, token)
-    bundle = offered.bundle
-    sized_bundle = offered.estimate_sizes(bundle)
+    inspection = inspect_source(host, options, token)
+    bundle = inspection.bundle
+    sized_bundle = inspection.estimate_sizes(bundle)
     sized = {blob.digest: blob for blob in sized_bundle.list_blobs()}
-    needs = list_blob_needs(bundle, offered.targets) if offered.targets else ()
+    needs = list_blob_needs(bundle, inspection.targets) if inspection.targets else ()
     push: dict[str, Any] = {}
-    if token and offered.public_key:
-        in_all = sum((sized[need.blob.digest].size or 0) * len(need.hosts) for need in needs)
+    if token and inspection.public_key:
+        bytes_total = sum((sized[need.blob.digest].size or 0) * len(need.hosts) for need in needs)
         push = {
             "token": token,
-            "public_key": offered.public_key,
+            "public_key": inspection.public_key,
             "seconds": min(
-                _MIN_KEY_SECONDS + in_all // min(_SLOW_LINK_RATE, options.bandwidth_limit or _SLOW_LINK_RATE),
+                _MIN_KEY_SECONDS + bytes_total // min(_SLOW_LINK_RATE, options.bandwidth_limit or _SLOW_LINK_RATE),
                 _MAX_KEY_SECONDS,
             ),
-            "targets": _build_push_targets(offered, needs),
+            "targets": _build_push_targets(inspection, needs),
         }
-    elif token and offered.leftover:
+    elif token and inspection.leftover:
         clean_staging(host, bundle)
     items = [_make_blob_item(sized[need.blob.digest], need) for need in needs]
     return {
         **summarize(items, options.diff),
-        # The check of the loads that follow has nothing better than estimates; the run has the sizes.
+        # In check mode the following loads have only estimated sizes; a run has the exact sizes.
         "bundle": (sized_bundle if options.check_mode else bundle).to_dict(),
         "blobs": [item.to_dict() for item in items],
         "push": push,
@@ -67,18 +68,18 @@ def prepare_push(host: CallHost, options: SaveOptions, progress: ProgressReporte
             for name in need.hosts
         ],
         "bytes_full": sum_blob_sizes(sized.values()),
-        "bytes_needed": sum_blob_sizes(sized[need.blob.digest] for need in needs),
-        "bytes_carried": 0,
+        "bytes_missing": sum_blob_sizes(sized[need.blob.digest] for need in needs),
+        "bytes_transferred": 0,
         "estimated": any(need.blob.size is None for need in needs),
-        "refused": offered.rejected,
+        "rejected": inspection.rejected,
         "path": "ssh",
         "seconds": round(time.monotonic() - began, 1),
     }
 
 
 def _build_push_targets(inspection: SourceInspection, needs: Sequence[BlobNeed]) -> dict[str, Any]:
-    """What each target that lacks something needs to know about the push."""
-    lacking = {
+    """The push parameters of each target that lacks blobs."""
+    missing_by_target = {
         target: [need.blob.digest for need in needs if target.host in need.hosts] for target in inspection.targets
     }
     return {
@@ -89,7 +90,7 @@ def _build_push_targets(inspection: SourceInspection, needs: Sequence[BlobNeed])
             "from": inspection.addresses[target.host],
             "digests": digests,
         }
-        for target, digests in lacking.items()
+        for target, digests in missing_by_target.items()
         if digests
     }
 
@@ -102,27 +103,30 @@ def _make_blob_item(blob: Blob, need: BlobNeed) -> ItemResult:
 def authorize_push(
     host: CallHost, bundle: Bundle, push: Mapping[str, Any], name: str, source_address: Optional[str], check_mode: bool
 ) -> dict[str, Any]:
-    """state=authorized: this target permits the source to push what it lacks; its answer is the grant.
+    """state=authorized: this target authorizes the source to push the blobs that it lacks.
 
-    C(source_address): how the target sees the source, where that is not the source's own address.
+    C(source_address): the address as which the target sees the source, where NAT changes the source's own address.
     """
-    place = push.get("targets", {}).get(name)
-    if place is None:
-        return {"changed": False, "grant": None}
+    push_target = push.get("targets", {}).get(name)
+    if push_target is None:
+        return {"changed": False, "authorization": None}
     if check_mode:
-        return {"changed": True, "grant": None}
+        return {"changed": True, "authorization": None}
     sizes = {blob.digest: blob.size for blob in bundle.list_blobs()}
     work = build_work(
         "authorize",
         public_key=push["public_key"],
-        addresses=[source_address or place["from"]],
-        port=place["port"],
+        addresses=[source_address or push_target["from"]],
+        port=push_target["port"],
         expires=push["seconds"],
-        blobs=[{"digest": digest, "size": sizes[digest]} for digest in place["digests"]],
+        blobs=[{"digest": digest, "size": sizes[digest]} for digest in push_target["digests"]],
     )
-    answer = host({"bundle": bundle.to_dict(), "work": work})
-    grant = {name: place[name] for name in ("host", "address", "port", "digests")}
-    return {"changed": True, "grant": {**grant, "user": answer["user"], "host_keys": answer["host_keys"]}}
+    response = host({"bundle": bundle.to_dict(), "work": work})
+    authorization = {name: push_target[name] for name in ("host", "address", "port", "digests")}
+    return {
+        "changed": True,
+        "authorization": {**authorization, "user": response["user"], "host_keys": response["host_keys"]},
+    }
 
 
 def push_all(
@@ -133,41 +137,43 @@ def push_all(
     check_mode: bool,
     progress: ProgressReporter,
 ) -> dict[str, Any]:
-    """state=pushed: the waiting source pushes to every target that permitted it."""
+    """state=pushed: the waiting source pushes to every target that authorized it."""
     began = time.monotonic()
     if check_mode:
-        nothing = {"targets": [], "bytes_carried": 0, "seconds": 0.0}
-        return {"changed": bool(push and authorizations), "bundle": bundle.to_dict(), **nothing}
+        empty_result = {"targets": [], "bytes_transferred": 0, "seconds": 0.0}
+        return {"changed": bool(push and authorizations), "bundle": bundle.to_dict(), **empty_result}
     outcomes: Sequence[Mapping[str, Any]] = ()
     sizes: Mapping[str, int] = {}
     if push:
-        token, folder = push["token"], StagingState()
+        token, staging_state = push["token"], StagingState()
         try:
             if authorizations:
-                result = run_job(host, bundle, "push", progress.report_job, token, folder, grants=list(authorizations))
+                result = run_job(
+                    host, bundle, "push", progress.report_job, token, staging_state, authorizations=list(authorizations)
+                )
                 outcomes, sizes = result["pushed"], result.get("sizes", sizes)
         finally:
-            if not folder.cleaned:
+            if not staging_state.cleaned:
                 host({"bundle": bundle.to_dict(), "work": build_work("clean", token=token)})
     items = [_make_target_item(outcome) for outcome in outcomes]
-    # What an engine has written meanwhile has a size now.
+    # The sizes of blobs that the engine has exported in the meantime are known now.
     bundle = bundle.fill_sizes(sizes)
-    lacking = {digest for place in push.get("targets", {}).values() for digest in place["digests"]}
-    needed = [blob for blob in bundle.list_blobs() if blob.digest in lacking]
+    missing_digests = {digest for push_target in push.get("targets", {}).values() for digest in push_target["digests"]}
+    missing_blobs = [blob for blob in bundle.list_blobs() if blob.digest in missing_digests]
     return {
-        # A target that could not be reached says so itself: it lacks blobs when it comes to load.
+        # An unreachable target fails later by itself, because blobs are missing at its load.
         "changed": any(item.status == "changed" for item in items),
         "targets": [item.to_dict() for item in items],
         "bundle": bundle.to_dict(),
-        "bytes_needed": sum_blob_sizes(needed),
-        "estimated": any(blob.size is None for blob in needed),
-        "bytes_carried": sum(outcome["sent"] for outcome in outcomes),
+        "bytes_missing": sum_blob_sizes(missing_blobs),
+        "estimated": any(blob.size is None for blob in missing_blobs),
+        "bytes_transferred": sum(outcome["bytes_sent"] for outcome in outcomes),
         "seconds": round(time.monotonic() - began, 1),
     }
 
 
 def _make_target_item(outcome: Mapping[str, Any]) -> ItemResult:
-    fields = {"bytes": outcome["sent"], "blobs": outcome["digests"]}
+    fields = {"bytes": outcome["bytes_sent"], "blobs": outcome["digests"]}
     if outcome["error"]:
         return ItemResult(outcome["host"], "failed", outcome["error"], fields=fields)
     reason = f"{len(outcome['digests'])} blobs pushed ({format_bytes(outcome['sent'])})"
@@ -175,13 +181,16 @@ def _make_target_item(outcome: Mapping[str, Any]) -> ItemResult:
 
 
 def revoke_push(host: CallHost, bundle: Bundle, push: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
-    """state=revoked: this target permits this push no more; without C(push), none of these images."""
+    """state=revoked: this target revokes this push; without C(push), every push of these images."""
     if check_mode:
         return {"changed": False}
     call = {"bundle": bundle.to_dict(), "work": build_work("revoke", public_key=push.get("public_key"))}
-    answer = host(call)
-    revoked = answer["revoked"]
-    while answer["busy"]:
-        # The engine still unpacks what had come.
-        answer = host(call)
-    return {"changed": bool(revoked), **({"warnings": [answer["cleanup_error"]]} if answer["cleanup_error"] else {})}
+    response = host(call)
+    revoked = response["revoked"]
+    while response["busy"]:
+        # The engine still unpacks pushed layers.
+        response = host(call)
+    return {
+        "changed": bool(revoked),
+        **({"warnings": [response["cleanup_error"]]} if response["cleanup_error"] else {}),
+    }

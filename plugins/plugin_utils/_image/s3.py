@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The S3 path: which blobs the bucket has, and signed URLs by which hosts without credentials put and get them."""
+"""The S3 store: which blobs the bucket has, and the presigned URLs for hosts without credentials."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from ...module_utils._image.errors import ImageError
 from ...module_utils._image.model import Blob, BlobOutcome, StoredObject, format_object_version, get_digest_hex
 from ...module_utils._image.plan import BlobTransfer, UploadPart, split_into_parts
 
-# A URL is handed out for one slice of some seconds; a single part may take longer on a slow link.
+# A URL is used within one call of some seconds; a single part may take longer on a slow link.
 URL_SECONDS = 900
-# Enough for several slices at any speed, and some tens of kilobytes of arguments.
+# Enough requests for several calls at any rate; their URLs take some tens of kilobytes of arguments.
 REQUESTS_PER_CALL = 64
 _MAX_URL_EXPIRIES = 5
 _MAX_PARALLEL_HEADS = 16
@@ -28,7 +28,7 @@ _CREDENTIAL_CODES = ("ExpiredToken", "ExpiredTokenException", "InvalidAccessKeyI
 
 @dataclass(frozen=True)
 class BucketOptions:
-    """Where blobs stand and how they are kept: the module's options of the same names."""
+    """The module's options of the same names: the bucket, its keys, and how objects are stored."""
 
     bucket: str
     prefix: str = ""
@@ -39,7 +39,7 @@ class BucketOptions:
 
 
 class S3BlobStore:
-    """A bucket as the path between hosts. C(client): a botocore S3 client that signs SigV4 for the bucket's region."""
+    """A bucket between the hosts. C(client): a botocore S3 client that signs with SigV4 for the bucket's region."""
 
     def __init__(self, client: Any, options: BucketOptions) -> None:
         self._client = client
@@ -51,54 +51,56 @@ class S3BlobStore:
         return f"s3://{self._options.bucket}/{self._options.prefix}"
 
     def check(self) -> None:
-        """Refuses a bucket that is missing, denied, somebody else's, or credentials that are no more good."""
+        """Raises ImageError where the bucket is missing, denied or of another owner, or credentials are not valid."""
         self._call_api("list", "list_objects_v2", Prefix=self._make_key(""), MaxKeys=1)
 
     def find_objects(self, digests: Collection[str]) -> dict[str, StoredObject]:
-        """What the bucket holds under the keys of these digests; a HEAD each, several at once."""
+        """The objects that exist for these digests: one HeadObject each, several in parallel."""
         with ThreadPoolExecutor(max_workers=_MAX_PARALLEL_HEADS) as pool:
-            found = pool.map(self._head, digests)
-        return {digest: seen for digest, seen in zip(digests, found) if seen is not None}
+            found = pool.map(self._read_object, digests)
+        return {digest: stored_object for digest, stored_object in zip(digests, found) if stored_object is not None}
 
     def sign_download(self, blob: Blob, size: int, reference: str) -> dict[str, Any]:
-        """The request by which a host gets a blob."""
+        """The request by which a host downloads a blob, with a presigned URL."""
         url = self._sign("get_object", Key=self._make_key(blob.digest))
         return _build_transfer(blob, UploadPart(0, 0, size), url, self._get_signed_headers({}), reference)
 
     def make_upload(self, blob_transfers: Sequence[BlobTransfer], references: Mapping[str, str]) -> S3Upload:
-        """The session that puts blobs there."""
+        """Makes the session that uploads blobs."""
         return S3Upload(self, blob_transfers, references, self._options.part_size)
 
     def delete(self, digests: Iterable[str]) -> None:
-        """Takes the blobs away again."""
+        """Deletes the objects of these digests."""
         for digest in digests:
             self._call_api("delete", "delete_object", Key=self._make_key(digest))
 
     def abort_superseded(self, digests: Collection[str]) -> int:
-        """Aborts incomplete uploads of blobs that are there: left by killed runs, they cost and serve nobody."""
+        """Aborts incomplete uploads of blobs that exist already. Killed runs leave them; AWS bills their storage."""
         digest_of = {self._make_key(digest): digest for digest in digests}
         found: list[tuple[str, str]] = []
-        marker: dict[str, str] = {}
+        next_page: dict[str, str] = {}
         while True:
-            answer = self._call_api("list uploads in", "list_multipart_uploads", Prefix=self._make_key(""), **marker)
-            uploads = answer.get("Uploads") or ()
+            response = self._call_api(
+                "list uploads in", "list_multipart_uploads", Prefix=self._make_key(""), **next_page
+            )
+            uploads = response.get("Uploads") or ()
             found += [(upload["Key"], upload["UploadId"]) for upload in uploads if upload["Key"] in digest_of]
-            if not answer.get("IsTruncated"):
+            if not response.get("IsTruncated"):
                 break
-            marker = {"KeyMarker": answer["NextKeyMarker"], "UploadIdMarker": answer["NextUploadIdMarker"]}
-        # One whose blob is not there may be another run's that is at work.
+            next_page = {"KeyMarker": response["NextKeyMarker"], "UploadIdMarker": response["NextUploadIdMarker"]}
+        # An upload whose blob does not exist yet may belong to another run that is in progress.
         present = self.find_objects({digest_of[key] for key, _id in found})
         superseded = [(key, upload_id) for key, upload_id in found if digest_of[key] in present]
         for key, upload_id in superseded:
             self.abort_multipart_upload(key, upload_id)
         return len(superseded)
 
-    # -- what an upload session needs
+    # -- for the upload session
 
     def sign_put(self, blob: Blob, replace: bool) -> tuple[str, dict[str, str]]:
         parameters = {
             **self._get_storage_parameters(blob),
-            # The store itself refuses a body with another digest.
+            # S3 itself rejects a body with another digest.
             "ChecksumSHA256": base64.b64encode(bytes.fromhex(get_digest_hex(blob.digest))).decode(),
             **({} if replace else {"IfNoneMatch": "*"}),
         }
@@ -106,10 +108,10 @@ class S3BlobStore:
         return url, self._get_signed_headers(parameters)
 
     def create_multipart_upload(self, blob: Blob) -> str:
-        answer = self._call_api(
+        response = self._call_api(
             "write", "create_multipart_upload", Key=self._make_key(blob.digest), **self._get_storage_parameters(blob)
         )
-        return str(answer["UploadId"])
+        return str(response["UploadId"])
 
     def sign_part(self, blob: Blob, upload_id: str, number: int) -> tuple[str, dict[str, str]]:
         url = self._sign("upload_part", Key=self._make_key(blob.digest), UploadId=upload_id, PartNumber=number)
@@ -126,10 +128,14 @@ class S3BlobStore:
                 **({} if replace else {"IfNoneMatch": "*"}),
             )
         except get_botocore_errors() as error:
-            # Another run put the same content there first, or took this upload away since its own was complete. Where
-            # an object is to be replaced, the one that is there proves nothing.
-            first = not replace and get_error_code(error) in ("PreconditionFailed", "NoSuchUpload", "412")
-            if first and self._head(blob.digest):
+            # Another run stored the same content first, or aborted this upload after its own was complete. Where an
+            # object is to be replaced, an existing object is no evidence of success.
+            stored_by_another_run = not replace and get_error_code(error) in (
+                "PreconditionFailed",
+                "NoSuchUpload",
+                "412",
+            )
+            if stored_by_another_run and self._read_object(blob.digest):
                 self.abort_multipart_upload(self._make_key(blob.digest), upload_id)
                 return
             raise self._explain_error("write", error) from error
@@ -159,7 +165,7 @@ class S3BlobStore:
         }
 
     def _get_signed_headers(self, parameters: Mapping[str, Any]) -> dict[str, str]:
-        """The headers that are part of a URL's signature, which the host must send as they were signed."""
+        """The headers that a URL's signature covers. The host must send them unchanged."""
         names = {
             "ServerSideEncryption": "x-amz-server-side-encryption",
             "SSEKMSKeyId": "x-amz-server-side-encryption-aws-kms-key-id",
@@ -171,16 +177,16 @@ class S3BlobStore:
         headers.update({f"x-amz-meta-{name}": value for name, value in (parameters.get("Metadata") or {}).items()})
         return headers
 
-    def _head(self, digest: str) -> Optional[StoredObject]:
+    def _read_object(self, digest: str) -> Optional[StoredObject]:
         try:
-            answer = self._client.head_object(**self._common, Key=self._make_key(digest))
+            response = self._client.head_object(**self._common, Key=self._make_key(digest))
         except get_botocore_errors() as error:
             if get_error_code(error) in ("404", "NoSuchKey", "NotFound"):
                 return None
             raise self._explain_error("read", error) from error
-        modified = format_datetime(answer["LastModified"].astimezone(timezone.utc), usegmt=True)
-        version = format_object_version(answer["ETag"], modified)
-        return StoredObject(answer["ContentLength"], (answer.get("Metadata") or {}).get("sha256"), version)
+        modified = format_datetime(response["LastModified"].astimezone(timezone.utc), usegmt=True)
+        version = format_object_version(response["ETag"], modified)
+        return StoredObject(response["ContentLength"], (response.get("Metadata") or {}).get("sha256"), version)
 
     def _sign(self, method: str, **parameters: Any) -> str:
         try:
@@ -202,45 +208,49 @@ class S3BlobStore:
 
 
 def get_botocore_errors() -> tuple[type[Exception], ...]:
-    """What botocore raises. Not imported above: where no bucket is the way, the controller need not wait for it."""
+    """The exceptions of botocore. Imported only here, so that transport=scp does not load botocore."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     return BotoCoreError, ClientError
 
 
 def get_error_code(error: Exception) -> str:
-    """The service's code, or the name of the exception where no service answered."""
+    """The error code of the service, or the exception's name where no response came."""
     response = getattr(error, "response", None) or {}
     return str(response.get("Error", {}).get("Code") or type(error).__name__)
 
 
 def explain_error(options: BucketOptions, activity: str, error: Exception) -> ImageError:
-    """What an operator can do about what the service, or the way to it, said."""
+    """Makes an ImageError with the error of the service or of the connection, and what an operator can do."""
     code = get_error_code(error)
-    hint = "Look at the service's answer."
+    suggestion = "Check the service's response."
     if code in ("NoSuchBucket", "404"):
-        hint = "The bucket does not exist: check 'bucket', or make it first."
+        suggestion = "The bucket does not exist: check 'bucket', or create it first."
     elif code in _CREDENTIAL_CODES:
-        hint = "The AWS credentials of the controller have expired or are not valid: renew them and run again."
+        suggestion = "The AWS credentials of the controller have expired or are not valid: renew them and run again."
     elif code in ("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"):
-        hint = "The controller has no AWS credentials: set access_key and secret_key, profile, or the usual variables."
+        suggestion = (
+            "The controller has no AWS credentials: set access_key and secret_key, profile, or the usual variables."
+        )
     elif code in ("AccessDenied", "403", "AllAccessDisabled"):
         owner = f" and that it belongs to {options.expected_bucket_owner}" if options.expected_bucket_owner else ""
-        hint = f"Check the IAM policy of the controller's identity and the bucket's policy{owner}."
+        suggestion = f"Check the IAM policy of the controller's identity and the bucket's policy{owner}."
     elif code in ("PermanentRedirect", "301", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"):
-        hint = "The bucket is in another region: set 'region' to it."
+        suggestion = "The bucket is in another region: set 'region' to it."
     elif code == "SignatureDoesNotMatch":
-        hint = "The secret key does not belong to the access key: check secret_key, or where the credentials come from."
+        suggestion = (
+            "The secret key does not belong to the access key: check secret_key, or where the credentials come from."
+        )
     elif code in _UNREACHABLE_CODES:
-        hint = "The controller cannot reach the S3 service: check endpoint_url, region, and the network or proxy."
+        suggestion = "The controller cannot reach the S3 service: check endpoint_url, region, and the network or proxy."
     elif code == "SSLError":
-        hint = "The controller does not trust the S3 service's certificate: check aws_ca_bundle and endpoint_url."
-    return ImageError(f"bucket: cannot {activity} s3://{options.bucket}: {str(error).rstrip('.')}. {hint}")
+        suggestion = "The controller does not trust the S3 service's certificate: check aws_ca_bundle and endpoint_url."
+    return ImageError(f"bucket: cannot {activity} s3://{options.bucket}: {str(error).rstrip('.')}. {suggestion}")
 
 
 @dataclass
 class _BlobUpload:
-    """How far one blob is."""
+    """The upload state of one blob."""
 
     blob_transfer: BlobTransfer
     parts: Sequence[UploadPart]
@@ -256,7 +266,7 @@ class _BlobUpload:
 
 
 class S3Upload:
-    """Blobs on their way into the bucket. URLs are signed when they are handed out, so again after they expire."""
+    """Uploads blobs to the bucket. Each URL is signed when it is handed out, and signed again after it expires."""
 
     def __init__(
         self, store: S3BlobStore, blob_transfers: Sequence[BlobTransfer], references: Mapping[str, str], part_size: int
@@ -264,41 +274,46 @@ class S3Upload:
         self._store = store
         self._references = references
         self._uploads = {
-            carry.blob.digest: _BlobUpload(carry, split_into_parts(carry.blob.size or 0, part_size))
-            for carry in blob_transfers
+            blob_transfer.blob.digest: _BlobUpload(
+                blob_transfer, split_into_parts(blob_transfer.blob.size or 0, part_size)
+            )
+            for blob_transfer in blob_transfers
         }
 
     def sign_next(self) -> list[dict[str, Any]]:
-        """The requests to make next; empty when nothing is left to do."""
-        units: list[dict[str, Any]] = []
-        for sending in self._uploads.values():
-            blob = sending.blob_transfer.blob
-            for part in sending.pending:
-                if len(units) == REQUESTS_PER_CALL:
-                    return units
+        """Signs the requests to make next; an empty list when all are done.
+
+        A PUT whose URL has expired is retried with a new URL.
+        """
+        requests: list[dict[str, Any]] = []
+        for blob_upload in self._uploads.values():
+            blob = blob_upload.blob_transfer.blob
+            for part in blob_upload.pending:
+                if len(requests) == REQUESTS_PER_CALL:
+                    return requests
                 if part.number == 0:
-                    url, headers = self._store.sign_put(blob, sending.blob_transfer.action == "replace")
+                    url, headers = self._store.sign_put(blob, blob_upload.blob_transfer.action == "replace")
                 else:
-                    sending.upload_id = sending.upload_id or self._store.create_multipart_upload(blob)
-                    url, headers = self._store.sign_part(blob, sending.upload_id, part.number)
-                units.append(_build_transfer(blob, part, url, headers, self._references[blob.digest]))
-        return units
+                    blob_upload.upload_id = blob_upload.upload_id or self._store.create_multipart_upload(blob)
+                    url, headers = self._store.sign_part(blob, blob_upload.upload_id, part.number)
+                requests.append(_build_transfer(blob, part, url, headers, self._references[blob.digest]))
+        return requests
 
     def record(self, outcome: BlobOutcome) -> None:
-        """Takes down what became of a request; the last part of a blob completes it."""
-        sending = self._uploads[outcome.digest]
+        """Records the outcome of a request. The last part of a blob completes its upload."""
+        blob_upload = self._uploads[outcome.digest]
         if outcome.expired:
-            # Counted per request: all URLs of one slice may have expired at once.
-            sending.expired[outcome.number] = sending.expired.get(outcome.number, 0) + 1
-            if sending.expired[outcome.number] > _MAX_URL_EXPIRIES:
-                sending.error = outcome.error
+            # Retries are counted per request: all URLs of one call may expire at once.
+            blob_upload.expired[outcome.number] = blob_upload.expired.get(outcome.number, 0) + 1
+            if blob_upload.expired[outcome.number] > _MAX_URL_EXPIRIES:
+                blob_upload.error = outcome.error
         elif outcome.error:
-            sending.error = outcome.error
+            blob_upload.error = outcome.error
         elif outcome.done:
-            sending.etags[outcome.number] = outcome.etag
-            # After an error nothing is pending, yet parts are missing: S3 would make an object of those that are there.
-            if not sending.error and not sending.pending:
-                self._complete(sending)
+            blob_upload.etags[outcome.number] = outcome.etag
+            # After an error nothing is pending, but parts are missing: S3 would make an object of the uploaded parts.
+            if not blob_upload.error and not blob_upload.pending:
+                self._complete(blob_upload)
 
     def _complete(self, blob_upload: _BlobUpload) -> None:
         try:
@@ -314,27 +329,30 @@ class S3Upload:
     @property
     def bytes_done(self) -> int:
         return sum(
-            part.length for sending in self._uploads.values() for part in sending.parts if part.number in sending.etags
+            part.length
+            for blob_upload in self._uploads.values()
+            for part in blob_upload.parts
+            if part.number in blob_upload.etags
         )
 
     @property
     def errors(self) -> dict[str, str]:
-        """What failed, by digest."""
-        return {digest: sending.error for digest, sending in self._uploads.items() if sending.error}
+        """The errors by digest."""
+        return {digest: blob_upload.error for digest, blob_upload in self._uploads.items() if blob_upload.error}
 
     @property
     def stored(self) -> list[str]:
-        """The digests of the blobs that are in the bucket by this session."""
-        return [digest for digest, sending in self._uploads.items() if sending.stored]
+        """The digests of the blobs that this session has stored."""
+        return [digest for digest, blob_upload in self._uploads.items() if blob_upload.stored]
 
     def close(self) -> None:
-        """Aborts what was begun and is not complete; one that cannot be aborted leaves the others aborted."""
+        """Aborts incomplete uploads. An upload that cannot be aborted does not stop the others."""
         failed: list[ImageError] = []
-        for sending in self._uploads.values():
-            if sending.upload_id and not sending.stored:
+        for blob_upload in self._uploads.values():
+            if blob_upload.upload_id and not blob_upload.stored:
                 try:
                     self._store.abort_multipart_upload(
-                        self._store.get_key(sending.blob_transfer.blob), sending.upload_id
+                        self._store.get_key(blob_upload.blob_transfer.blob), blob_upload.upload_id
                     )
                 except ImageError as error:
                     failed.append(error)
@@ -348,7 +366,7 @@ class S3Upload:
         try:
             self.close()
         except ImageError:
-            # What went wrong first is what must be told; the next run of the same images aborts what is left.
+            # The first error must be reported, so this one is ignored. The next run of the same images aborts the rest.
             if kind is None:
                 raise
 

@@ -17,14 +17,16 @@ _IDENTITY_VARIABLES = {"AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_WEB_IDENTITY_TOK
 
 @contextmanager
 def set_environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """The task's C(environment:) for what reads os.environ; Ansible gives it to modules only, not to actions."""
-    # A token belongs to its keys: the controller's is not sent with those of the task.
-    foreign = {"AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN"} if _IDENTITY_VARIABLES & set(variables) else set()
+    """Sets the task's C(environment:) in os.environ. Ansible applies it to modules only, not to action plugins."""
+    # A session token belongs to its keys: the controller's token must not be sent with the task's keys.
+    controller_variables = (
+        {"AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN"} if _IDENTITY_VARIABLES & set(variables) else set()
+    )
     if _IDENTITY_VARIABLES & set(variables) and "AWS_ACCESS_KEY_ID" not in variables:
-        # boto3 asks for keys first; the controller's would win over the profile or role that the task names.
-        foreign |= {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
-    before = {name: os.environ.get(name) for name in {*variables, *foreign}}
-    for name in foreign:
+        # boto3 uses keys first: the controller's keys would override the task's profile or role.
+        controller_variables |= {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
+    before = {name: os.environ.get(name) for name in {*variables, *controller_variables}}
+    for name in controller_variables:
         os.environ.pop(name, None)
     os.environ.update(variables)
     try:
@@ -38,9 +40,10 @@ def set_environment(variables: Mapping[str, str]) -> Iterator[None]:
 
 
 def make_s3_client(options: Mapping[str, Any], bucket: BucketOptions) -> Any:
-    """A client for the bucket's own region, by the options first, then what boto3 finds in the environment and files.
+    """Makes a client for the bucket's region, from the options first, then from boto3's environment and files.
 
-    SigV4 is named because boto3 signs URLs with SigV2 by default for some regions and endpoints (facts: S3).
+    SigV4 is set because boto3 signs URLs with SigV2 by default for some regions and endpoints
+    (docs/facts/image_transfer.md#s3).
     """
     try:
         import boto3
@@ -48,21 +51,21 @@ def make_s3_client(options: Mapping[str, Any], bucket: BucketOptions) -> Any:
         from botocore.exceptions import BotoCoreError, ClientError
     except ImportError as error:
         raise ImageError(
-            "The controller needs boto3 for transport=s3: install it for the Python that runs Ansible."
+            "The controller needs boto3 for transport=s3. Install it for the Python that runs Ansible."
         ) from error
     if options.get("profile") and (options.get("access_key") or options.get("secret_key")):
         raise ImageError("profile: excludes access_key and secret_key. Give one or the other.")
     given = [name for name in ("access_key", "secret_key", "session_token") if options.get(name)]
     if given and not {"access_key", "secret_key"} <= set(given):
         raise ImageError(
-            f"{' and '.join(given)}: is no set of credentials. Also set access_key and secret_key, or none of them: "
-            "then the environment or a profile counts."
+            f"{' and '.join(given)}: is not a complete set of credentials. Set both access_key and secret_key, or "
+            "none of these options: then the environment or a profile is used."
         )
-    # botocore's own three tries are over within a tenth of a second; a store that slows its callers down asks for more.
+    # botocore's default of three attempts ends within 0.1 s; a store that throttles needs more retries.
     settings: dict[str, Any] = {"signature_version": "s3v4", "connect_timeout": 10}
     if "AWS_MAX_ATTEMPTS" not in os.environ:
         settings["retries"] = {"mode": "standard", "total_max_attempts": 6}
-    # From boto3 1.36 every PUT carries a CRC32 unless told otherwise; our checksum is the digest itself.
+    # From boto3 1.36, every PUT has a CRC32 by default. Here the checksum is the digest itself.
     if "request_checksum_calculation" in Config.OPTION_DEFAULTS:
         settings["request_checksum_calculation"] = "when_required"
     settings.update(options.get("aws_config") or {})
@@ -70,7 +73,7 @@ def make_s3_client(options: Mapping[str, Any], bucket: BucketOptions) -> Any:
     verify = False if options.get("validate_certs") is False else options.get("aws_ca_bundle")
 
     try:
-        # One session for both clients: it reads the service's description once, which takes longer than all else here.
+        # One session for both clients: it loads the service model once, which is the slowest step here.
         session = boto3.session.Session(
             aws_access_key_id=options.get("access_key"),
             aws_secret_access_key=options.get("secret_key"),
@@ -79,29 +82,29 @@ def make_s3_client(options: Mapping[str, Any], bucket: BucketOptions) -> Any:
             region_name=options.get("region"),
         )
 
-        def client(region: Optional[str]) -> Any:
+        def make_client(region: Optional[str]) -> Any:
             given = {"endpoint_url": options.get("endpoint_url"), "verify": verify, "config": Config(**settings)}
             return session.client("s3", region_name=region, **given)
 
-        first = client(options.get("region"))
-        if "IfNoneMatch" not in first.meta.service_model.operation_model("PutObject").input_shape.members:
+        default_client = make_client(options.get("region"))
+        if "IfNoneMatch" not in default_client.meta.service_model.operation_model("PutObject").input_shape.members:
             raise ImageError(
-                f"boto3 {boto3.__version__} on the controller cannot ask S3 for writes that replace nothing. "
+                f"boto3 {boto3.__version__} on the controller does not support conditional writes (IfNoneMatch) to S3. "
                 "Update it to 1.35.2 or newer, for the Python that runs Ansible."
             )
-        region = _find_bucket_region(first, bucket.bucket)
-        return client(region) if region and region != first.meta.region_name else first
+        region = _find_bucket_region(default_client, bucket.bucket)
+        return make_client(region) if region and region != default_client.meta.region_name else default_client
     except (ClientError, BotoCoreError, ValueError) as error:
-        raise explain_error(bucket, "make a client for", error) from error
+        raise explain_error(bucket, "create a client for", error) from error
 
 
 def _find_bucket_region(client: Any, bucket: str) -> Optional[str]:
-    """Where the bucket is: S3 says so in a header, also when it refuses."""
+    """Finds the bucket's region: S3 returns it in a header, also with an error."""
     try:
-        answer = client.head_bucket(Bucket=bucket)
+        response = client.head_bucket(Bucket=bucket)
     except client.exceptions.ClientError as error:
-        # What is refused here is refused by the calls that follow, too; their answers have words, a HEAD has none.
-        answer = error.response
-    headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+        # The calls that follow fail with the same error, and their responses have a message; a HEAD's has none.
+        response = error.response
+    headers = response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
     region = headers.get("x-amz-bucket-region")
     return str(region) if region else None

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How every state=saved begins: what the source has, and which targets are certain not to take it."""
+"""The first step of state=saved: what the source has, and which targets cannot load it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .flow import CallHost, ProgressReporter, build_work, run_job
 
 @dataclass(frozen=True)
 class SaveOptions:
-    """What the flow needs of the task. C(corrupt): digests whose object failed on a target, with its entity tag."""
+    """The task's options. C(corrupt): digests whose object failed on a target, with its entity tag."""
 
     from_engine: bool
     targets: Sequence[TransferTarget]
@@ -27,9 +27,9 @@ class SaveOptions:
 
 @dataclass(frozen=True)
 class SourceInspection:
-    """What a source offers. C(leftover): a run that was killed has left its staging folder there.
+    """What a source has. C(leftover): a killed run has left its staging directory there.
 
-    C(public_key): of the process that waits to push, with the addresses from which it reaches the targets.
+    C(public_key): the key of the process that waits to push. C(addresses): from where it reaches each target.
     """
 
     bundle: Bundle
@@ -41,31 +41,35 @@ class SourceInspection:
     addresses: Mapping[str, str]
 
     def estimate_sizes(self, bundle: Bundle) -> Bundle:
-        """The bundle with an estimated size wherever none is known."""
+        """Fills in an estimated size wherever the size is unknown."""
         unknown = {blob.digest for blob in bundle.list_blobs() if blob.size is None}
         return bundle.fill_sizes({digest: size for digest, size in self.estimates.items() if digest in unknown})
 
 
 def inspect_source(host: CallHost, options: SaveOptions, token: Optional[str] = None) -> SourceInspection:
-    """Asks the source, and leaves out the targets for which nothing is to be carried.
+    """Inspects the source, and leaves out the targets that cannot load the images.
 
-    C(token): of a push, for which the source waits after this, if some target lacks something.
+    C(token): of a push. With it, the source waits to push after this call, if some target lacks blobs.
     """
-    # An image of several platforms is chosen by what the targets have in common.
+    # For a multi-platform image, the targets' common platform is chosen.
     platforms = {target.facts.platform for target in options.targets}
     common = platforms.pop() if len(platforms) == 1 else None
     work = build_work("inspect", platform=common)
     if token:
-        everybody = [target.to_dict() for target in options.targets]
-        work = build_work("offer", platform=common, token=token, targets=everybody)
-    answer = host({"work": work})
-    bundle = Bundle.parse(answer["bundle"])
-    refused = get_rejection_reasons(bundle, options.targets)
-    targets = [target for target in options.targets if target.host not in refused]
-    leftover, key, addresses = bool(answer["leftover"]), answer.get("public_key"), answer.get("addresses") or {}
-    return SourceInspection(bundle, answer["estimates"], leftover, refused, targets, key, addresses)
+        target_entries = [target.to_dict() for target in options.targets]
+        work = build_work("prepare_push", platform=common, token=token, targets=target_entries)
+    response = host({"work": work})
+    bundle = Bundle.parse(response["bundle"])
+    rejected = get_rejection_reasons(bundle, options.targets)
+    targets = [target for target in options.targets if target.host not in rejected]
+    leftover, public_key, addresses = (
+        bool(response["leftover"]),
+        response.get("public_key"),
+        response.get("addresses") or {},
+    )
+    return SourceInspection(bundle, response["estimates"], leftover, rejected, targets, public_key, addresses)
 
 
 def export_blobs(host: CallHost, bundle: Bundle, digests: Sequence[str], progress: ProgressReporter) -> Bundle:
-    """Has the source's engine write these blobs into its staging folder; then their sizes are known."""
+    """Has the source's engine export these blobs into its staging directory. Returns the bundle with their sizes."""
     return bundle.fill_sizes(run_job(host, bundle, "export", progress.report_job, digests=list(digests))["sizes"])

@@ -170,16 +170,16 @@ def test_case_5_a_foreign_condition_stays_and_is_inherited(played: Played) -> No
     assert told["conditions"] == ['IpAddress aws:SourceIp: "198.51.100.0/24"']
     assert "also demands IpAddress aws:SourceIp" in played.ran.warnings
     assert played.lets_in("case-5", B)
-    played.account.aws.ask("sts/settings", source_ip="192.0.2.1")
+    played.account.aws.send_command("sts/settings", source_ip="192.0.2.1")
     try:
         for cluster in (played.blue, played.green):
-            played.account.aws.ask("sts/publish", issuer=cluster.issuer.url, keys=cluster.issuer.jwks)
+            played.account.aws.send_command("sts/publish", issuer=cluster.issuer.url, keys=cluster.issuer.jwks)
         assert not played.lets_in("case-5", B)
         assert played.lets_in("case-1", B)
     finally:
-        played.account.aws.ask("sts/settings")
+        played.account.aws.send_command("sts/settings")
         for cluster in (played.blue, played.green):
-            played.account.aws.ask("sts/publish", issuer=cluster.issuer.url, keys=cluster.issuer.jwks)
+            played.account.aws.send_command("sts/publish", issuer=cluster.issuer.url, keys=cluster.issuer.jwks)
 
 
 def test_case_6_everything_else_stays_and_a_deny_is_told(played: Played) -> None:
@@ -281,7 +281,7 @@ def test_a_writer_that_does_not_cooperate_is_told(account: Account) -> None:
 def test_late_readings_are_waited_for(account: Account) -> None:
     blue = account.cluster_of("blue")
     account.role("lbc", document(blue.trust(A)))
-    account.aws.ask("iam/settings", stale_reads=3)
+    account.aws.send_command("iam/settings", stale_reads=3)
     told = account.task(binding("lbc", B))
     assert (of(told, "lbc")["status"], of(told, "lbc")["overwritten_by_others"]) == ("changed", False)
     assert len(account.aws.calls(operation="UpdateAssumeRolePolicy")) == 1

@@ -117,8 +117,8 @@ def test_calls_are_recorded_and_can_be_denied(
         call(**arguments)
     assert caught.value.response["Error"]["Code"] in ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation")
     assert f"is not authorized to perform: {action} on resource" in caught.value.response["Error"]["Message"]
-    seen = [(one.action, one.mutating, one.denied, one.client) for one in fresh.recorder.calls(action=action)]
-    assert seen == [(action, mutating, False, "controller"), (action, mutating, True, "controller")]
+    recorded = [(call.action, call.mutating, call.denied, call.client) for call in fresh.recorder.calls(action=action)]
+    assert recorded == [(action, mutating, False, "controller"), (action, mutating, True, "controller")]
 
 
 def test_what_was_denied_did_not_happen(fresh: Bed, client: Any) -> None:

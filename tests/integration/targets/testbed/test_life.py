@@ -59,9 +59,9 @@ def test_a_second_up_touches_nothing_and_is_quick(bed: Bed) -> None:
     up()
     before = pids(bed)
     begin = time.monotonic()
-    said = up()
+    output = up()
     assert time.monotonic() - begin < 4
-    assert "nothing to do" in said
+    assert "nothing to do" in output
     assert pids(bed) == before
 
 
@@ -117,9 +117,9 @@ def test_private_hosts_stay_closed_after_they_were_killed(bed: Bed) -> None:
 def test_two_ups_at_once_do_not_meet(bed: Bed) -> None:
     os.kill(bed.host("public").pid_of("dockerd"), signal.SIGKILL)
     both = [subprocess.Popen([*CLI, "up"], stdout=subprocess.PIPE, text=True) for _dummy in range(2)]
-    said = [process.communicate(timeout=60)[0] for process in both]
+    outputs = [process.communicate(timeout=60)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0]
-    assert sorted("public/dockerd" in text for text in said) == [False, True]
+    assert sorted("public/dockerd" in text for text in outputs) == [False, True]
 
 
 def test_an_up_killed_half_way_is_finished_by_the_next(bed: Bed) -> None:
@@ -136,7 +136,7 @@ def test_an_up_killed_half_way_is_finished_by_the_next(bed: Bed) -> None:
     assert pids(bed)
 
 
-def test_inventory_and_environment_are_where_the_contract_says(bed: Bed) -> None:
+def test_inventory_and_environment_are_where_the_contract_puts_them(bed: Bed) -> None:
     assert str(bed.inventory) == "/var/lib/daytwo-testbed/inventory/hosts.yml"
     argv = ["bash", "-c", f". {bed.env_file} && env -0"]
     env = dict(

@@ -44,7 +44,7 @@ def test_the_registry_has_every_byte(bed: Bed, reference: str) -> None:
         assert "sha256:" + hashlib.sha256(blob).hexdigest() == digest
 
 
-def test_auth_is_asked_for_and_taken(bed: Bed) -> None:
+def test_auth_is_required_and_accepted(bed: Bed) -> None:
     path = "/v2/app/manifests/v1"
     status, headers, _dummy = tls(bed, None).call("GET", path, Accept=DOCKER["manifest"])
     assert status == 401
@@ -79,13 +79,13 @@ def test_an_index_lists_both_platforms(bed: Bed, reference: str, media: dict[str
         assert entry["digest"] == bed.images.get(reference, architecture).digest
 
 
-def test_an_engine_pulls_and_runs_what_was_built_without_one(bed: Bed) -> None:
+def test_an_engine_pulls_and_runs_what_was_built_without_an_engine(bed: Bed) -> None:
     host = bed.host("public")
     try:
-        for reference, says in (("app:v1", "app v1"), ("app:v2", "app v2"), ("pinned", "pinned")):
+        for reference, output in (("app:v1", "app v1"), ("app:v2", "app v2"), ("pinned", "pinned")):
             image = bed.images.get(reference)
             host.docker("pull", "--quiet", image.ref)
-            assert host.docker("run", "--rm", "--network", "none", image.ref).stdout == f"{says}\n"
+            assert host.docker("run", "--rm", "--network", "none", image.ref).stdout == f"{output}\n"
             described = json.loads(host.docker("image", "inspect", image.ref).stdout)[0]
             assert described["Id"] == image.config_digest
             assert described["RootFS"]["Layers"] == [layer.diff_id for layer in image.layers]
