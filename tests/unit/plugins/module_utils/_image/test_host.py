@@ -470,7 +470,7 @@ def test_a_host_is_asked_before_there_is_a_bundle(tmp_path: Path, engine: FakeEn
 def test_a_staging_folder_that_is_not_ours_is_refused_when_a_host_is_asked(tmp_path: Path, engine: FakeEngine) -> None:
     (tmp_path / "root").mkdir()
     (tmp_path / "root").chmod(0o777)
-    with pytest.raises(ImageError, match=r"staging_dir: .* is not a folder that only user id"):
+    with pytest.raises(ImageError, match=r"staging_dir: .* is not a directory that only user id"):
         Calls(tmp_path / "root", state="loaded", bundle={})("facts", host="a")
 
 

@@ -218,7 +218,7 @@ def test_a_store_that_is_out_of_reach_is_not_asked_over_and_over(serve: Any, sta
     client = HttpClient(environ={}, timeout=5.0, retries=2, sleep=pauses.append)
     (outcome,) = fetched([transfer(server)], staging, client)
     assert not outcome.done
-    assert "no answer" in str(outcome.error)
+    assert "no response" in str(outcome.error)
     assert len(pauses) == 2, "the client's own attempts, once"
 
 
@@ -394,7 +394,7 @@ def test_a_full_disk_is_told_with_the_way_out(serve: Any, staging: Staging, clie
     (outcome,) = fetched([transfer(server)], full, client)
     assert not outcome.done
     assert outcome.error == (
-        "No space left on device: the staging folder. Make room there, or give another staging_dir."
+        "No space left on device: the staging directory. Free space there, or set another staging_dir."
     )
 
 
