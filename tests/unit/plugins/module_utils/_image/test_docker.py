@@ -182,7 +182,7 @@ def test_archive_formats_zstd_layers_are_for_docker_23_and_later(docker: Any, ve
     assert engine.read_facts("/").zstd is zstd
 
 
-def test_an_engine_s_folder_that_is_closed_to_us_is_an_unknown_disk(docker: Any) -> None:
+def test_an_unreadable_engine_directory_is_an_unknown_disk(docker: Any) -> None:
     engine = docker({"GET /info": {"Driver": "overlay2", "DockerRootDir": "/no/such/folder", "DriverStatus": None}})
     assert engine.read_facts("/").root is None
 

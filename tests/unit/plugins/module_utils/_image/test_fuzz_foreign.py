@@ -244,7 +244,7 @@ ENDLESS = {
     "global headers without a member": (b"", head(b"g", 512) + b"12 path=abc\n".ljust(512, b"\0")),
     "long names without a member": (b"", head(b"L", 512) + b"a" * 512),
     "a sparse map without an end": (bytes(_OLD_SPARSE), _sparse(1)),
-    "folders without an end": (b"", head(b"5", 0)),
+    "directories without an end": (b"", head(b"5", 0)),
     "links without an end": (b"", head(b"2", 0)),
     "a member of a gigabyte that is not wanted": (head(b"0", 1024**3, "blobs/sha256/" + "a" * 64), b"\0" * 4096),
     "empty members without an end": (b"", head(b"0", 0, "1/layer.tar")),

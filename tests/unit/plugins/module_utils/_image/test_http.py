@@ -877,7 +877,7 @@ def test_an_early_response_with_an_accepted_status_counts(serve: Any, make: Any,
     assert len({request.peer for request in server.requests}) == 2
 
 
-def test_an_early_yes_is_not_believed(serve: Any, make: Any) -> None:
+def test_an_early_success_does_not_count(serve: Any, make: Any) -> None:
     server = serve(lambda c: c.answer(200))
     with pytest.raises(HttpError) as caught:
         make(retries=1).put_stream(server.url, {}, lambda: (DATA for _dummy in range(64)), 64 * len(DATA))

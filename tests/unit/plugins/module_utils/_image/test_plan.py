@@ -289,7 +289,7 @@ SHARED = sized(60, 40, 5, tag="registry.test/app:v2")
         "one disk, fits exactly",
         "one disk too small",
         "one disk, resumed",
-        "engine's folder is closed to us",
+        "the engine's directory is unreadable",
         "the small one after the large one",
         "the large one after the small one",
         "shared layers are stored once",

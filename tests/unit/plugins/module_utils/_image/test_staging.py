@@ -50,7 +50,7 @@ def test_only_this_user_can_read_what_is_staged(staging: Staging, umask: int) ->
 
 @pytest.mark.parametrize("bits", [0o720, 0o702, 0o777, 0o1777])
 @pytest.mark.parametrize("inner", [False, True], ids=["root", "directory"])
-def test_a_folder_that_others_may_write_to_is_refused(staging: Staging, bits: int, inner: bool) -> None:
+def test_a_directory_that_others_may_write_to_is_refused(staging: Staging, bits: int, inner: bool) -> None:
     staging.create()
     directory = staging.directory if inner else staging.root
     directory.chmod(bits)
@@ -72,9 +72,9 @@ def test_a_symlink_is_refused_and_nothing_is_made_behind_it(tmp_path: Path, stag
     assert tree(elsewhere) == ["blobs"]
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to somebody else")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory to another user")
 @pytest.mark.parametrize("inner", [False, True], ids=["root", "directory"])
-def test_a_folder_of_somebody_else_is_refused(staging: Staging, inner: bool) -> None:
+def test_a_directory_of_another_user_is_refused(staging: Staging, inner: bool) -> None:
     staging.create()
     os.chown(staging.directory if inner else staging.root, 65534, 65534)
     with pytest.raises(ImageError, match=r"only user id 0 can write to \(owner 65534"):
@@ -144,7 +144,7 @@ def test_a_run_finds_what_a_killed_run_left_and_removes_it(staging: Staging) -> 
     assert not staging.root.exists()
 
 
-def test_nobody_removes_a_folder_that_is_in_use(staging: Staging) -> None:
+def test_nobody_removes_a_directory_that_is_in_use(staging: Staging) -> None:
     with staging.hold_lock():
         stage(staging, {DIGEST: DATA})
         with staging.hold_lock():
@@ -160,7 +160,7 @@ def _hold(staging: Staging, held: multiprocessing.synchronize.Event, end: multip
         end.wait(10)
 
 
-def test_a_folder_that_another_process_uses_stays(staging: Staging) -> None:
+def test_a_directory_that_another_process_uses_stays(staging: Staging) -> None:
     context = multiprocessing.get_context("fork")
     held, end = context.Event(), context.Event()
     other = context.Process(target=_hold, args=(staging, held, end))
@@ -175,7 +175,7 @@ def test_a_folder_that_another_process_uses_stays(staging: Staging) -> None:
     assert staging.remove()
 
 
-def test_the_root_goes_with_its_last_folder(staging: Staging) -> None:
+def test_the_root_is_removed_with_its_last_directory(staging: Staging) -> None:
     other = Staging(str(staging.root), OTHER)
     staging.create()
     other.create()
@@ -199,7 +199,7 @@ def _churn(staging: Staging, rounds: int) -> None:
         staging.remove()
 
 
-def test_runs_that_come_and_go_at_once_never_lose_the_folder_that_they_use(staging: Staging) -> None:
+def test_concurrent_runs_never_lose_the_directory_that_they_use(staging: Staging) -> None:
     context = multiprocessing.get_context("fork")
     runs = [context.Process(target=_churn, args=(staging, 100)) for number in range(4)]
     for run in runs:
@@ -211,7 +211,7 @@ def test_runs_that_come_and_go_at_once_never_lose_the_folder_that_they_use(stagi
     assert not staging.root.exists()
 
 
-def test_a_folder_that_another_run_has_only_begun_to_make_is_whole_when_it_is_in_use(tmp_path: Path) -> None:
+def test_a_directory_that_another_run_is_creating_is_complete_when_it_is_in_use(tmp_path: Path) -> None:
     """Two runs create it at once, after a third has removed it."""
 
     class Begun(Staging):
@@ -277,7 +277,7 @@ def test_a_staging_dir_with_other_files_in_it_keeps_them(staging: Staging, name:
     assert tree(staging.root) == sorted([name, f"{name}/precious", "file"])
 
 
-def test_a_link_to_an_old_folder_is_not_followed(tmp_path: Path, staging: Staging) -> None:
+def test_a_link_to_an_old_directory_is_not_followed(tmp_path: Path, staging: Staging) -> None:
     (tmp_path / "precious" / "inner").mkdir(parents=True)
     aged(tmp_path / "precious", 10 * WEEK)
     staging.root.mkdir(mode=0o700)
