@@ -176,7 +176,7 @@ def _make_target_item(outcome: Mapping[str, Any]) -> ItemResult:
     fields = {"bytes": outcome["bytes_sent"], "blobs": outcome["digests"]}
     if outcome["error"]:
         return ItemResult(outcome["host"], "failed", outcome["error"], fields=fields)
-    reason = f"{len(outcome['digests'])} blobs pushed ({format_bytes(outcome['sent'])})"
+    reason = f"{len(outcome['digests'])} blobs pushed ({format_bytes(outcome['bytes_sent'])})"
     return ItemResult(outcome["host"], "changed" if outcome["digests"] else "ok", reason, fields=fields)
 
 

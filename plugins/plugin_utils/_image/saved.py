@@ -131,7 +131,7 @@ def _send_blobs(
     for blob_transfer in recheck:
         if blob_transfer.blob.digest in upload.stored and blob_transfer.action != "none":
             errors[blob_transfer.blob.digest] = (
-                f"{blob_transfer.blob.digest} was sent, but the object in the store is not correct: "
+                f"{blob_transfer.blob.digest} was sent, but its verification in the store failed: "
                 f"{blob_transfer.reason}. Run again."
             )
     # Another run that stored the same blob first aborts other uploads of it.

@@ -39,10 +39,10 @@ SAVED = {
     "changed": True,
     "bundle": {},
     "push": {"token": "0", "public_key": "k", "targets": {"localhost": {}}},
-    "refused": {},
+    "rejected": {},
     "steps": [],
     "bytes_full": 9_000_000,
-    "bytes_needed": 5_000_000,
+    "bytes_missing": 5_000_000,
     "estimated": True,
 }
 PUSHED = {"name": "localhost", "status": "changed", "reason": "pushed", "bytes": 6_000_000, "blobs": ["a"]}
@@ -51,8 +51,8 @@ LOADED = {
     "images": [{"name": "one", "status": "changed", "reason": "loaded"}],
     "steps": [],
     "corrupt": [],
-    "bytes_needed": 6_000_000,
-    "bytes_carried": 0,
+    "bytes_missing": 6_000_000,
+    "bytes_transferred": 0,
     "revoked": True,
     "seconds": 1.0,
 }
@@ -115,10 +115,12 @@ def pushed(**more: Any) -> dict[str, Any]:
     return {"changed": True, "bundle": {}, "targets": [{**PUSHED, **more}]}
 
 
-GRANTED = {"changed": True, "grant": {"host": "localhost"}}
+GRANTED = {"changed": True, "authorization": {"host": "localhost"}}
 
 
-def test_a_transfer_that_fails_takes_its_own_permission_away_and_tells_nothing_of_an_earlier_one(folder: Path) -> None:
+def test_a_transfer_that_fails_revokes_its_own_authorization_and_reports_nothing_of_an_earlier_transfer(
+    folder: Path,
+) -> None:
     lacking = {**LOADED, "revoked": False}
     ran = play(
         folder,
@@ -134,8 +136,8 @@ def test_a_transfer_that_fails_takes_its_own_permission_away_and_tells_nothing_o
     assert ran.told[1] == ["nothing was loaded: the error is above"]
 
 
-def test_what_the_push_knows_exactly_is_no_estimate(folder: Path) -> None:
-    exact = {**pushed(), "estimated": False, "bytes_needed": 6_000_000}
+def test_exact_sizes_of_the_push_are_no_estimates(folder: Path) -> None:
+    exact = {**pushed(), "estimated": False, "bytes_missing": 6_000_000}
     ran = play(folder, 1, saved=[SAVED], authorized=[GRANTED], pushed=[exact], loaded=[LOADED])
     expected = "6.0 MB of 10.0 MB needed, 6.0 MB received, 1.0 s; 4.0 MB less than a full copy"
     assert ran.told == [["one: changed: loaded", expected]]

@@ -133,8 +133,8 @@ BUCKETS = (
     saved("no such profile", "it-nowhere", profile="it-nowhere"),
     saved("no endpoint there", "10.231.77.20:444", "endpoint_url", endpoint_url="https://10.231.77.20:444"),
     saved("small parts", "part_size: 1024 is below 5242880", "Give more", part_size=1024),
-    saved("a key without encryption", "kms_key_id: is for sse=aws:kms", "Set sse", kms_key_id="alias/it"),
-    saved("a key for another encryption", "kms_key_id: is for sse=aws:kms", sse="AES256", kms_key_id="alias/it"),
+    saved("a key without encryption", "kms_key_id: requires sse=aws:kms", "Set sse", kms_key_id="alias/it"),
+    saved("a key for another encryption", "kms_key_id: requires sse=aws:kms", sse="AES256", kms_key_id="alias/it"),
 )
 TARGETS = (
     saved("targets of another shape", "targets[0]", "image_offline_transfer_info", targets=[{"host": "x"}]),

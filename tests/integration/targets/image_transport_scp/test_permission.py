@@ -80,12 +80,12 @@ def thief(ground: Ground) -> Iterator[Thief]:
     bundle = ground.bundle({DIGEST: len(DATA)})
     push = ground.push(public_key, [TARGET], [DIGEST], ground.bed.host("public").address)
     ran = ground.call(TARGET, state="authorized", bundle=bundle, push=push).succeed()
-    assert ran.one("Call").result["grant"]["host"] == TARGET
+    assert ran.one("Call").result["authorization"]["host"] == TARGET
     yield Thief(ground, public_key, folder)
     ground.call(TARGET, state="revoked", bundle=bundle, push=push).succeed()
     assert ground.read_keys() == ground.keys
     # The blobs have all come, so they stay for a load; here none follows.
-    assert [path.name for path in ground.folder(TARGET).glob("loaded-*/grant-*.json")] == []
+    assert [path.name for path in ground.folder(TARGET).glob("loaded-*/authorization-*.json")] == []
     ground.bed.host("public").run("rm", "-rf", folder)
 
 
@@ -151,9 +151,9 @@ def test_nothing_but_the_push(case: Case, ground: Ground, thief: Thief) -> None:
     # Blobs that were not announced, and places that are not the folder.
     for name in ("../../../root/it-stolen", "/root/it-stolen", "..", f"{HEAD['hex']}/../../x", "ab" * 32):
         asked = json.dumps({**HEAD, "hex": name}).encode() + b"\n" + FRAME
-        assert b"that blob was not announced" in thief.ssh(to, COMMAND, data=asked).stdout, name
+        assert b"this blob is not authorized" in thief.ssh(to, COMMAND, data=asked).stdout, name
     longer = {**HEAD, "length": len(DATA) + 1, "size": len(DATA) + 1}
-    assert b"is announced with" in thief.ssh(to, COMMAND, data=json.dumps(longer).encode() + b"\n" + FRAME).stdout
+    assert b"is authorized with" in thief.ssh(to, COMMAND, data=json.dumps(longer).encode() + b"\n" + FRAME).stdout
     assert thief.blobs() == []
     assert not (Path(ground.bed.host(TARGET).folder) / "root" / "it-stolen").exists()
 
@@ -173,7 +173,7 @@ def test_nothing_but_the_push(case: Case, ground: Ground, thief: Thief) -> None:
     keys.write_bytes(before + b'expiry-time="20200101000000' + after[14:])
     assert b"Permission denied (publickey)" in thief.ssh(to, COMMAND).stderr
     keys.write_bytes(valid)
-    (grant,) = ground.folder(TARGET).glob("loaded-*/grant-*.json")
+    (grant,) = ground.folder(TARGET).glob("loaded-*/authorization-*.json")
     grant.write_text(json.dumps({**json.loads(grant.read_text()), "expires": time.time() - 1}))
     assert b"this key has expired" in thief.ssh(to, COMMAND, data=PUSH).stdout
 
@@ -238,5 +238,5 @@ def test_check_mode_permits_nothing(case: Case, ground: Ground) -> None:
     }
     ran = case.ansible.run([{"hosts": TARGET, "gather_facts": False, "tasks": [task]}], None, "--check").succeed()
     assert ran.one("Call").result["changed"] is True
-    assert ran.one("Call").result["grant"] is None
+    assert ran.one("Call").result["authorization"] is None
     ground.untouched()

@@ -41,7 +41,7 @@ def test_from_a_registry(case: Case, ground: Ground) -> None:
     for host in PRIVATE:
         case.proves(host, V1, v1)
         assert ran.report(host)["steps"] == planned.report(host)["steps"] != []
-        assert ran.report(host)["bytes_carried"] == full
+        assert ran.report(host)["bytes_transferred"] == full
     assert [target["bytes"] for target in ran.one(PUSH).result["targets"]] == [full, full]
     # From the registry twice, to the targets once each, and what SSH and Ansible add.
     assert 2 * full < wire[0].sent < 2.1 * full
@@ -61,7 +61,7 @@ def test_from_a_registry(case: Case, ground: Ground) -> None:
         ran = ground.transfer(V2).succeed()
     new = size([layer for layer in v2.layers if layer not in v1.layers])
     for host in PRIVATE:
-        assert new < ran.report(host)["bytes_carried"] <= 1.02 * new
+        assert new < ran.report(host)["bytes_transferred"] <= 1.02 * new
         case.proves(host, V2, v2)
         case.proves(host, V1, v1)
     assert wire[0].sent < 2 * 1.05 * new + 200_000
@@ -85,7 +85,7 @@ def test_from_docker(case: Case, ground: Ground) -> None:
         names = [(step["action"], step["target"]) for step in ran.report(host)["steps"]]
         assert names == [(step["action"], step["target"]) for step in planned.report(host)["steps"]] != []
         # Compressed in part, if this machine is too busy to send it all at once.
-        assert 0 < ran.report(host)["bytes_carried"] <= full == ran.report(host)["bytes_needed"]
+        assert 0 < ran.report(host)["bytes_transferred"] <= full == ran.report(host)["bytes_missing"]
     assert case.events("public") == [f"save {v1.config_digest}"]
     ground.untouched()
 
@@ -96,8 +96,8 @@ def test_from_docker(case: Case, ground: Ground) -> None:
     ran = ground.transfer(V2, source="docker").succeed()
     new = size([layer for layer in v2.layers if layer not in v1.layers], raw=True)
     for host in PRIVATE:
-        assert new < ran.report(host)["bytes_needed"] <= 1.02 * new
-        assert 0 < ran.report(host)["bytes_carried"] <= ran.report(host)["bytes_needed"]
+        assert new < ran.report(host)["bytes_missing"] <= 1.02 * new
+        assert 0 < ran.report(host)["bytes_transferred"] <= ran.report(host)["bytes_missing"]
         case.proves(host, V2, v2)
     ground.untouched()
 
@@ -123,12 +123,12 @@ def test_a_slow_wire_gets_the_layers_out_of_docker_compressed(case: Case, ground
     with ground.measured("public") as wire:
         ran = ground.transfer(V1, source="docker", targets="private-a", bandwidth_limit=full // 8).succeed()
     case.proves("private-a", V1, v1)
-    carried = ran.report("private-a")["bytes_carried"]
+    carried = ran.report("private-a")["bytes_transferred"]
     assert [target["bytes"] for target in ran.one(PUSH).result["targets"]] == [carried]
     # As well as a registry's gzip, nearly, but for what fills the wire's buffers at first.
     assert 0.9 * size(v1.layers) < carried < 0.9 * full
     assert carried < wire[0].sent < 1.1 * carried + 500_000
-    assert ran.report("private-a")["bytes_needed"] == full
+    assert ran.report("private-a")["bytes_missing"] == full
     ground.untouched()
 
 
@@ -178,14 +178,14 @@ def test_behind_a_tunnel(case: Case, ground: Ground) -> None:
     ground.untouched()
 
 
-def test_the_role_says_which_way_and_why(case: Case, ground: Ground) -> None:
+def test_the_role_reports_the_transport_and_why(case: Case, ground: Ground) -> None:
     said = "transport s3: image_transfer_bucket is set, and through a bucket each blob leaves the source once"
     assert said in case.check(SMALL).succeed().output
     assert "transport scp: as image_transfer_transport says" in case.check(SMALL, transport="scp").succeed().output
 
 
 @pytest.mark.full
-def test_one_host_after_the_other(case: Case, ground: Ground) -> None:
+def test_hosts_run_in_turn(case: Case, ground: Ground) -> None:
     ran = ground.transfer(SMALL, serial=1, options=("--forks", "1")).succeed()
     assert len(ran.all(OFFER)) == len(ran.all(PUSH)) == len(PRIVATE), "a batch each"
     for host in PRIVATE:
@@ -213,7 +213,7 @@ def test_a_limit_of_bytes_per_second(case: Case, ground: Ground, path: str) -> N
 
 
 @pytest.mark.full
-def test_two_runs_from_one_source_at_once(case: Case, ground: Ground) -> None:
+def test_two_runs_from_the_same_source_at_once(case: Case, ground: Ground) -> None:
     """The same images to the same targets, and others beside them."""
     case.bed.images.into_docker(case.bed.host("public"), case.image("it-small:v1"), SMALL)
     case.mark()
@@ -237,6 +237,6 @@ def test_a_source_that_cannot_make_a_key(case: Case, ground: Ground) -> None:
         failed = ground.transfer(SMALL).fail().one(OFFER)
     finally:
         node.run("sh", "-c", "umount /usr/bin/ssh-keygen; rm /opt/it-keygen")
-    assert "ssh-keygen makes no key on the source: no keys today" in failed.message
+    assert "ssh-keygen failed on the source: no keys today" in failed.message
     time.sleep(6)  # as long as the source keeps the reason
     ground.untouched()

@@ -13,7 +13,7 @@ NAME = f"{PLAIN}/it-small:v1"
 @pytest.mark.parametrize(
     ("option", "value"), [("timeout", 0), pytest.param("bandwidth_limit", -1, marks=pytest.mark.full)]
 )
-def test_a_number_below_one_is_refused_and_the_report_does_not_read_as_success(
+def test_a_number_below_1_is_refused_and_the_report_does_not_read_as_success(
     case: Case, option: str, value: int
 ) -> None:
     ran = case.transfer(NAME, **{option: value}).fail()
@@ -26,7 +26,7 @@ def test_a_number_below_one_is_refused_and_the_report_does_not_read_as_success(
 
 
 @pytest.mark.full
-def test_a_name_that_only_moves_tells_no_bytes(case: Case) -> None:
+def test_a_name_that_only_moves_reports_no_bytes(case: Case) -> None:
     case.transfer(NAME).succeed()
     ran = case.transfer({"name": NAME, "tag_as": "it-service:moved"}).succeed()
     (image,) = ran.report("private-a")["images"]

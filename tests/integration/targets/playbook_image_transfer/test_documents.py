@@ -31,7 +31,7 @@ def test_the_playbook_in_the_readme_runs(case: Case) -> None:
     ran = case.ansible.run(readme_playbook(), {**site, "image_transfer_ca_path": HOST_CA}).succeed()
     for host in PRIVATE:
         case.proves(host, NAME, case.image("it-small:v1"))
-        assert ran.report(host)["bytes_carried"] > 0
+        assert ran.report(host)["bytes_transferred"] > 0
 
 
 def policy_actions() -> dict[str, set[str]]:

@@ -59,7 +59,7 @@ def in_load(case: Case, run: Running) -> None:
 def feeding(case: Case, image: str = "it-app:v1", name: str = APP) -> bool:
     with contextlib.suppress(FileNotFoundError, ValueError):
         state = json.loads((staging(case, "private-a", "loaded", image, name) / "job.json").read_text())
-        return state["state"] == "running" and "docker" in state["doing"]
+        return state["status"] == "running" and "docker" in state["activity"]
     return False
 
 

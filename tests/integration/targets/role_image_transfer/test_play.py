@@ -14,7 +14,7 @@ SMALL = f"{PLAIN}/it-small:v1"
 GONE = {"it-gone": {"ansible_host": "10.231.77.10", "ansible_python_interpreter": "/usr/bin/python3"}}
 
 
-def test_one_host_after_the_other(case: Case) -> None:
+def test_hosts_run_in_turn(case: Case) -> None:
     image = case.image("it-small:v1")
     ran = case.transfer(SMALL, serial=1, options=("--forks", "1")).succeed()
     assert len(ran.all(SAVE)) == len(PRIVATE), "a batch each"
@@ -33,7 +33,7 @@ def test_a_first_host_that_is_not_there(case: Case) -> None:
 
 
 @pytest.mark.full
-def test_one_target_fails_and_the_other_is_done(case: Case) -> None:
+def test_a_target_fails_and_the_other_is_done(case: Case) -> None:
     nowhere = {"image_transfer_docker_host": "unix:///run/it-nowhere.sock"}
     ran = case.transfer(SMALL, hosts={"private-a": nowhere}).fail()
     (failed,) = [task for task in ran.tasks if task.status == "failed"]

@@ -9,7 +9,7 @@ from integration.targets.image_offline_transfer.kit import BUCKET, LOAD, LOAD_AG
 SMALL = f"{PLAIN}/it-small:v1"
 
 
-def test_a_damaged_object_is_replaced_once_and_said_so(case: Case) -> None:
+def test_a_damaged_object_is_replaced_once_and_reported(case: Case) -> None:
     image = case.image("it-small:v1")
     layer = image.layers[-1].digest
     case.transfer(SMALL, targets="public").succeed()

@@ -55,8 +55,8 @@ def test_from_a_registry(case: Case) -> None:
         assert ran.report(host)["steps"] == planned.report(host)["steps"] != []
         assert [image["status"] for image in ran.report(host)["images"]] == ["changed"]
         assert planned.report(host)["estimated"] is False
-        assert ran.report(host)["bytes_carried"] == case.received(host) == full
-    assert planned.one(SAVE).result["bytes_carried"] == full, "exact, for a registry"
+        assert ran.report(host)["bytes_transferred"] == case.received(host) == full
+    assert planned.one(SAVE).result["bytes_transferred"] == full, "exact, for a registry"
     assert case.sent() == full, "once, for both hosts"
     assert case.events("public") == [], "no engine takes part on the source"
 
@@ -83,7 +83,7 @@ def test_from_docker(case: Case) -> None:
     planned = case.check(V1, source="docker").succeed()
     nothing_was_written(case)
     assert planned.report("private-a")["estimated"] is True
-    assert planned.one(SAVE).result["bytes_carried"] == pytest.approx(full, rel=0.2)
+    assert planned.one(SAVE).result["bytes_transferred"] == pytest.approx(full, rel=0.2)
 
     ran = case.transfer(V1, source="docker").succeed()
     for host in PRIVATE:
@@ -119,7 +119,7 @@ def test_the_engine_unpacks_while_more_is_on_its_way(case: Case) -> None:
 
 
 @pytest.mark.full
-def test_the_source_sends_as_much_for_two_targets_as_for_one(case: Case) -> None:
+def test_the_source_sends_as_much_for_two_targets_as_for_a_single_target(case: Case) -> None:
     case.transfer(SMALL, targets="private-a").succeed()
     for_one = case.sent()
     case.clean()

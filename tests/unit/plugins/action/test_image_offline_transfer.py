@@ -87,16 +87,16 @@ class Run:
 def s3(monkeypatch: pytest.MonkeyPatch) -> FakeS3:
     """The bucket; C(asked) holds what a client was made with, and the AWS variables at that time."""
     made = FakeS3()
-    made.asked = []  # type: ignore[attr-defined]
+    made.clients = []  # type: ignore[attr-defined]
 
     def client(options: Mapping[str, Any], bucket: Any) -> FakeS3:
         variables = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
-        made.asked.append((dict(options), variables))  # type: ignore[attr-defined]
+        made.clients.append((dict(options), variables))  # type: ignore[attr-defined]
         return made
 
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
-    monkeypatch.setattr(action, "s3_client", client)
+    monkeypatch.setattr(action, "make_s3_client", client)
     return made
 
 
@@ -168,7 +168,7 @@ def _aliases(option: Mapping[str, Any]) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("environment", "seen"),
+    ("environment", "expected"),
     [
         ([], {"AWS_REGION": "controller"}),
         ([{"AWS_ACCESS_KEY_ID": "AKIATASK"}], {"AWS_REGION": "controller", "AWS_ACCESS_KEY_ID": "AKIATASK"}),
@@ -178,14 +178,14 @@ def _aliases(option: Mapping[str, Any]) -> list[str]:
     ids=["controller", "task", "task over play", "not for AWS"],
 )
 def test_credentials_come_from_options_then_the_task_s_then_the_controller_s_environment(
-    s3: FakeS3, target: Target, monkeypatch: pytest.MonkeyPatch, environment: Any, seen: Mapping[str, str]
+    s3: FakeS3, target: Target, monkeypatch: pytest.MonkeyPatch, environment: Any, expected: Mapping[str, str]
 ) -> None:
     monkeypatch.setenv("AWS_REGION", "controller")
     before = dict(os.environ)
     Run({**LOADED, "aws_access_key": "AKIAOPTION", "secret_key": "s"}, target, environment)()
-    options, variables = s3.asked[0]  # type: ignore[attr-defined]
+    options, variables = s3.clients[0]  # type: ignore[attr-defined]
     assert (options["access_key"], options["secret_key"]) == ("AKIAOPTION", "s")
-    assert variables == seen
+    assert variables == expected
     assert dict(os.environ) == before
 
 
@@ -194,7 +194,7 @@ def test_a_task_that_is_tried_again_has_its_environment_still(s3: FakeS3, target
     run = Run(LOADED, target, [{"AWS_ACCESS_KEY_ID": "AKIATASK", "http_proxy": "p"}])
     for _attempt in range(3):
         run()
-    assert [variables for options, variables in s3.asked] == [{"AWS_ACCESS_KEY_ID": "AKIATASK"}] * 3  # type: ignore[attr-defined]
+    assert [variables for options, variables in s3.clients] == [{"AWS_ACCESS_KEY_ID": "AKIATASK"}] * 3  # type: ignore[attr-defined]
     assert all(environment == [{"http_proxy": "p"}] for environment in run.environments)
 
 
@@ -208,7 +208,7 @@ def test_paths_on_the_host_are_not_expanded_by_the_controller(
     assert {arguments[name] for arguments in run.sent} == {"~/$USER/x"}
 
 
-def test_a_target_is_not_told_the_registry_s_password(s3: FakeS3, target: Target) -> None:
+def test_a_target_does_not_get_the_registry_s_password(s3: FakeS3, target: Target) -> None:
     secrets = {
         "registry_username": "me",
         "registry_password": "planted",
@@ -239,16 +239,16 @@ def test_a_connection_without_pipelining_is_left_as_it_is(target: Target) -> Non
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "expected_message"),
     [
-        ({**LOADED, "work": {"phase": "inspect", "seconds": 1}}, "work: is set by the action plugin, not in a task."),
-        ({**LOADED, "work": None}, "work: is set by the action plugin, not in a task."),
-        ({**LOADED, "bucket": None}, "bucket: is needed, it is the way between the hosts"),
-        ({**LOADED, "bucket": "s3://images/apps"}, "bucket: 's3://images/apps' is no bucket's name"),
+        ({**LOADED, "work": {"phase": "inspect", "seconds": 1}}, "work: the action plugin sets this option."),
+        ({**LOADED, "work": None}, "work: the action plugin sets this option."),
+        ({**LOADED, "bucket": None}, "bucket: is required with transport=s3"),
+        ({**LOADED, "bucket": "s3://images/apps"}, "bucket: 's3://images/apps' is not a bucket name"),
         ({**LOADED, "prefix": "apps/../other"}, "prefix: 'apps/../other' has a part '..'"),
         ({**LOADED, "part_size": 5 * 1024**2 - 1}, "part_size: 5242879 is below 5242880"),
-        ({**LOADED, "kms_key_id": "k"}, "kms_key_id: is for sse=aws:kms"),
-        ({**LOADED, "kms_key_id": "k", "sse": "AES256"}, "kms_key_id: is for sse=aws:kms"),
+        ({**LOADED, "kms_key_id": "k"}, "kms_key_id: requires sse=aws:kms"),
+        ({**LOADED, "kms_key_id": "k", "sse": "AES256"}, "kms_key_id: requires sse=aws:kms"),
         ({**LOADED, "bundle": {"version": 9}}, "bundle: version 9 is not 1"),
         ({**SAVED, "targets": [{"host": "x"}]}, "targets[0]"),
         ({"state": "saved", "bucket": "images"}, "images"),
@@ -258,18 +258,18 @@ def test_a_connection_without_pipelining_is_left_as_it_is(target: Target) -> Non
         ({**LOADED, "no_such": 1}, "no_such"),
     ],
 )
-def test_bad_options_are_refused_before_anything_is_asked(
-    s3: FakeS3, target: Target, arguments: Mapping[str, Any], words: str
+def test_bad_options_are_refused_before_any_host_is_called(
+    s3: FakeS3, target: Target, arguments: Mapping[str, Any], expected_message: str
 ) -> None:
     run = Run(arguments, target)
     try:
         result = run()
     except AnsibleActionFail as error:  # what Ansible's own validation refuses
-        said = str(error)
+        message = str(error)
     else:
         assert result["failed"] is True, "a result, for failed_when counts only there"
-        said = result["msg"]
-    assert words in said
+        message = result["msg"]
+    assert expected_message in message
     assert (run.sent, s3.calls) == ([], [])
 
 
@@ -280,7 +280,7 @@ def test_a_failure_of_the_module_is_the_task_s_result(s3: FakeS3) -> None:
     assert s3.writes == []
 
 
-def test_a_failure_in_the_middle_is_told_after_cleaning(target: Target) -> None:
+def test_a_failure_in_the_middle_is_reported_after_cleaning(target: Target) -> None:
     def host(call: Mapping[str, Any]) -> dict[str, Any]:
         return {"failed": True, "msg": "no disk"} if call["work"]["phase"] == "load" else target(call)
 
@@ -293,7 +293,7 @@ def test_a_failure_in_the_middle_is_told_after_cleaning(target: Target) -> None:
 
 
 @pytest.mark.parametrize("arguments", [SAVED, LOADED, ABSENT], ids=["saved", "loaded", "absent"])
-def test_in_check_mode_a_host_is_only_looked_at(s3: FakeS3, target: Target, arguments: Mapping[str, Any]) -> None:
+def test_in_check_mode_a_host_is_only_inspected(s3: FakeS3, target: Target, arguments: Mapping[str, Any]) -> None:
     host: HostCall = target
     if arguments is SAVED:
         s3.objects.clear()
@@ -305,7 +305,7 @@ def test_in_check_mode_a_host_is_only_looked_at(s3: FakeS3, target: Target, argu
     assert result["steps"]
 
 
-def test_the_diff_is_shown_where_it_is_asked_for(target: Target) -> None:
+def test_the_diff_is_shown_where_it_is_requested(target: Target) -> None:
     assert "diff" not in Run(LOADED, target, check_mode=True)()
     assert Run(LOADED, target, check_mode=True, diff=True)()["diff"][0]["after"]
 
@@ -333,7 +333,7 @@ def test_images_get_the_platform_that_all_targets_have_in_common(
 
 
 @pytest.mark.parametrize(("host", "phases"), [("private-a", ["load"]), ("private-b", ["inspect", "load"])])
-def test_a_target_that_the_play_has_asked_is_called_once(target: Target, host: str, phases: list[str]) -> None:
+def test_a_target_with_facts_of_the_play_is_called_once(target: Target, host: str, phases: list[str]) -> None:
     run = Run({**LOADED, "targets": [{**HAS, "host": host}]}, target)
     assert run()["changed"]
     assert [sent["work"]["phase"] for sent in run.sent] == phases
@@ -382,7 +382,7 @@ def test_a_connection_that_drops_is_made_anew(target: Target, monkeypatch: pytes
     assert pauses == sorted(pauses)
     again = [sent for sent in run.sent if sent["work"]["phase"] == phase]
     # The very same attempt, so it runs once; the host is told that an answer may have been lost.
-    assert {**again[0]["work"], "again": True} == again[1]["work"] == again[2]["work"]
+    assert {**again[0]["work"], "retry": True} == again[1]["work"] == again[2]["work"]
     assert "again" not in again[0]["work"]
     assert len([line for line in run.lines if "Connection reset by peer" in line]) == 2
 

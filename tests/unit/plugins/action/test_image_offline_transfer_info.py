@@ -62,18 +62,18 @@ def run(
     return {**sent, "target": result["target"]}
 
 
-def test_the_module_goes_by_a_pipe_where_the_connection_has_one() -> None:
+def test_the_module_goes_by_a_pipe_where_the_connection_supports_it() -> None:
     options: dict[str, Any] = {}
     run("linear", options=options)
     assert options == {"pipelining": True}
 
 
 @pytest.mark.parametrize(("name", "sent"), [(None, "private-a"), ("other", "other")])
-def test_a_target_is_called_by_its_inventory_name_unless_told_otherwise(name: Optional[str], sent: str) -> None:
+def test_a_target_has_its_inventory_name_by_default(name: Optional[str], sent: str) -> None:
     assert run(None, **({"name": name} if name else {}))["target"]["host"] == sent
 
 
-def test_the_transfer_s_own_module_is_asked_so_that_ansible_packs_one_for_both() -> None:
+def test_the_transfer_s_own_module_is_run_so_that_ansible_packs_a_single_module_for_both() -> None:
     sent = run(None, docker_host="unix:///there", staging_dir="~/here", lockstep=False, address="10.0.0.9", port=2222)
     assert sent["module"] == "daytwo.aws.image_offline_transfer"
     # Not this machine's home, and nothing that is the controller's business.
@@ -82,14 +82,14 @@ def test_the_transfer_s_own_module_is_asked_so_that_ansible_packs_one_for_both()
         "bundle": {},
         "docker_host": "unix:///there",
         "staging_dir": "~/here",
-        "work": {"phase": "facts", "seconds": SLICE_SECONDS, "host": "private-a"},
+        "work": {"phase": "gather_facts", "seconds": SLICE_SECONDS, "host": "private-a"},
     }
     assert set(sent) & set(CONTROLLER_OPTIONS) == set()
 
 
 @pytest.mark.parametrize("strategy", ["linear", "ansible.builtin.linear", "debug", "ansible.builtin.debug", None])
 @pytest.mark.parametrize("depth", [1, 3])
-def test_a_play_in_step_is_asked(strategy: Optional[str], depth: int) -> None:
+def test_a_play_in_lockstep_is_accepted(strategy: Optional[str], depth: int) -> None:
     assert run(strategy, depth, lockstep=True)["target"]["host"] == "private-a"
 
 
@@ -97,7 +97,7 @@ def test_a_play_in_step_is_asked(strategy: Optional[str], depth: int) -> None:
 @pytest.mark.parametrize("depth", [1, 3])
 def test_toolchain_under_strategy_free_there_is_no_lockstep(strategy: str, depth: int) -> None:
     """facts: toolchain: under strategy free, run_once runs once per host."""
-    with pytest.raises(AnsibleActionFail, match=f"The play's strategy is '{strategy}'.*use the strategy 'linear'"):
+    with pytest.raises(AnsibleActionFail, match=f"The play's strategy is '{strategy}'.*Use the strategy 'linear'"):
         run(strategy, depth, lockstep=True)
     assert run(strategy, depth)["target"]["host"] == "private-a"
 

@@ -86,7 +86,7 @@ def ours(home: Path) -> list[bytes]:
     return [line for line in keys(home).read_bytes().split(b"\n") if b'command="' in line and b"receive.py" in line]
 
 
-def test_the_line_permits_one_command_from_one_place_for_a_while(staging: Staging, home: Path) -> None:
+def test_the_line_permits_a_single_command_from_a_single_address_until_it_expires(staging: Staging, home: Path) -> None:
     began = time.time()
     permit(staging, home, seconds=900)
     line = keys(home).read_text()
@@ -195,7 +195,7 @@ def test_a_permission_that_is_given_again_replaces_the_first(staging: Staging, h
     assert path.read_bytes() == THEIRS["one key"]
 
 
-def test_two_runs_that_push_into_one_folder_do_not_revoke_each_other(staging: Staging, home: Path) -> None:
+def test_two_runs_that_push_into_the_same_directory_do_not_revoke_each_other(staging: Staging, home: Path) -> None:
     """Two people carry the same images to the same host: each has its own key, and its own sizes."""
     permit(staging, home)
     permit(staging, home, SECOND, sizes={HEX: 3, "cd" * 32: 4})
@@ -205,7 +205,7 @@ def test_two_runs_that_push_into_one_folder_do_not_revoke_each_other(staging: St
     assert revoke_key(staging, KEY, home) is True
     (line,) = ours(home)
     assert SECOND.encode() in line
-    assert len(list(staging.directory.glob("grant-*.json"))) == 1
+    assert len(list(staging.directory.glob("authorization-*.json"))) == 1
     # The first has loaded and would clean up; the second is still to push.
     assert remove_staging(staging, home) is False
     assert staging.exists()
@@ -228,7 +228,7 @@ def test_blobs_stay_for_the_load_only_when_all_have_come(staging: Staging, home:
         staging.get_path(f"sha256:{'cd' * 32}").write_bytes(b"x")
     revoke_key(staging, KEY, home)
     assert staging.exists() == complete
-    assert list(staging.directory.glob("grant-*.json")) == []
+    assert list(staging.directory.glob("authorization-*.json")) == []
 
 
 def test_without_a_key_every_permission_for_the_folder_goes(staging: Staging, home: Path) -> None:
@@ -250,10 +250,10 @@ def test_who_it_is_does_not_come_from_the_environment(monkeypatch: pytest.Monkey
 
 
 def test_two_transfers_do_not_revoke_each_other(home: Path, tmp_path: Path) -> None:
-    one, two = (Staging(str(tmp_path / "root"), name) for name in (NAME, OTHER_NAME))
-    permit(one, home)
-    permit(two, home, SECOND)
-    assert revoke_key(one, KEY, home) is True
+    first, second = (Staging(str(tmp_path / "root"), name) for name in (NAME, OTHER_NAME))
+    permit(first, home)
+    permit(second, home, SECOND)
+    assert revoke_key(first, KEY, home) is True
     (line,) = ours(home)
     assert SECOND.encode() in line
 
@@ -301,7 +301,7 @@ def test_many_at_once_lose_no_line(home: Path, tmp_path: Path) -> None:
     ],
 )
 def test_only_a_bare_key_is_taken(staging: Staging, home: Path, key: str) -> None:
-    with pytest.raises(ImageError, match="public_key: is no Ed25519 key"):
+    with pytest.raises(ImageError, match="public_key: is not an Ed25519 public key"):
         permit(staging, home, key)
     assert not keys(home).exists()
 
@@ -353,7 +353,7 @@ def test_a_folder_with_a_strange_name_is_quoted(tmp_path: Path, home: Path, name
     assert str(staging.directory / "receive.py") in shlex.split(command)
 
 
-def test_a_file_that_cannot_be_edited_is_told(staging: Staging, home: Path) -> None:
+def test_a_file_that_cannot_be_edited_is_reported(staging: Staging, home: Path) -> None:
     (home / ".ssh").write_text("no folder")
     with pytest.raises(ImageError, match=r"transport: cannot edit .*authorized_keys: "):
         permit(staging, home)
@@ -365,8 +365,8 @@ def scan(lines: str, error: Optional[OSError] = None) -> Any:
     def run(command: list[str], text: str, descriptors: tuple[int, ...]) -> tuple[int, str, str]:
         if error:
             raise error
-        asked = [word for word in command if word not in ("-t", "ed25519")]
-        assert asked in [["ssh-keyscan", "-T", "5", "-p", port, "127.0.0.1"] for port in ("2222", "22")]
+        requested_ports = [word for word in command if word not in ("-t", "ed25519")]
+        assert requested_ports in [["ssh-keyscan", "-T", "5", "-p", port, "127.0.0.1"] for port in ("2222", "22")]
         kind = command[command.index("-t") + 1] if "-t" in command else ""
         return 0, "".join(line for line in lines.splitlines(True) if kind in line), ""
 
@@ -404,11 +404,11 @@ def test_once_the_images_are_loaded_no_permission_to_push_them_stays(home: Path,
 def test_the_key_of_a_server_behind_a_forwarded_port(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing listens here at the port by which the source comes; the controller came by the server's own."""
     monkeypatch.setenv("SSH_CONNECTION", "10.0.0.1 50000 10.0.0.2 2022")
-    asked = []
+    requested_ports = []
 
     def run(command: list[str], text: str, descriptors: tuple[int, ...]) -> tuple[int, str, str]:
-        asked.append(command[command.index("-p") + 1])
-        return 0, "[127.0.0.1]:2022 ssh-ed25519 AAAA\n" if asked[-1] == "2022" else "", ""
+        requested_ports.append(command[command.index("-p") + 1])
+        return 0, "[127.0.0.1]:2022 ssh-ed25519 AAAA\n" if requested_ports[-1] == "2022" else "", ""
 
     assert scan_host_keys(45439, run) == ["ssh-ed25519 AAAA"]
-    assert asked == ["45439", "45439", "2022"]
+    assert requested_ports == ["45439", "45439", "2022"]

@@ -103,7 +103,7 @@ def test_a_wire_that_is_faster_than_compressing_costs_a_try_now_and_then() -> No
     assert 0 < sum(done) < 50
 
 
-def test_the_wire_is_looked_at_all_the_time() -> None:
+def test_the_wire_is_measured_all_the_time() -> None:
     wire = Wire(blocked=80)
     wire.send(TEXT, 100)
     wire.blocked = 3
@@ -113,7 +113,7 @@ def test_the_wire_is_looked_at_all_the_time() -> None:
     assert all(wire.send(TEXT, 30)[-20:])
 
 
-def test_the_content_is_looked_at_all_the_time() -> None:
+def test_the_content_is_measured_all_the_time() -> None:
     wire = Wire(blocked=80)
     wire.send(TEXT, 100)
     tried = wire.tries

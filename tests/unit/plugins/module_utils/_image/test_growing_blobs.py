@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Callable, Optional
 
 import pytest
-from ansible_collections.daytwo.aws.plugins.module_utils._image import growing_blobs as arrivals_module
+from ansible_collections.daytwo.aws.plugins.module_utils._image import growing_blobs
 from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
 from ansible_collections.daytwo.aws.plugins.module_utils._image.growing_blobs import GrowingBlobs
 from ansible_collections.daytwo.aws.plugins.module_utils._image.staging import Staging
@@ -28,17 +28,17 @@ def nothing() -> None:
 
 @pytest.fixture
 def staging(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Staging]:
-    monkeypatch.setattr(arrivals_module, "_POLL_SECONDS", 0.01)
+    monkeypatch.setattr(growing_blobs, "_POLL_SECONDS", 0.01)
     made = Staging(str(tmp_path / "root"), "saved-" + "0" * 20)
     with made.hold_lock():
         yield made
 
 
-def asked(offset: int = 0) -> TransferRequest:
+def request(offset: int = 0) -> TransferRequest:
     return TransferRequest(DIGEST, "layer", 1, offset, len(DATA) - offset, "", {}, "app:v1")
 
 
-def piece(digest: str, size: Optional[int] = None) -> BlobDescriptor:
+def descriptor(digest: str, size: Optional[int] = None) -> BlobDescriptor:
     return BlobDescriptor(digest, size, "layer", "app:v1")
 
 
@@ -54,106 +54,106 @@ def aside(work: Callable[[], Any]) -> threading.Thread:
     return thread
 
 
-def test_a_blob_is_read_while_it_grows_and_its_last_byte_when_it_is_proved(staging: Staging) -> None:
-    arrivals = GrowingBlobs(staging, nothing)
+def test_a_blob_is_read_while_it_grows_and_its_last_byte_when_it_is_verified(staging: Staging) -> None:
+    growing = GrowingBlobs(staging, nothing)
     path = write(staging, DATA[:4])
-    arrivals.begin_blob(DIGEST, path, len(DATA))
-    arrivals.grow_blob(DIGEST, 4)
-    assert list(arrivals.iter_available([piece(DIGEST)])) == [piece(DIGEST, len(DATA))]
-    with arrivals.open(asked(1)) as reader:
+    growing.begin_blob(DIGEST, path, len(DATA))
+    growing.grow_blob(DIGEST, 4)
+    assert list(growing.iter_available([descriptor(DIGEST)])) == [descriptor(DIGEST, len(DATA))]
+    with growing.open(request(1)) as reader:
         assert reader.read(100) == DATA[1:4]
         path.write_bytes(DATA)
-        arrivals.grow_blob(DIGEST, len(DATA))
+        growing.grow_blob(DIGEST, len(DATA))
         assert reader.read(100) == DATA[4:-1], "all is written, but its digest is not known yet"
         last: list[bytes] = []
         thread = aside(lambda: last.append(reader.read(100)))
         thread.join(0.2)
         assert last == []
         path.replace(staging.get_path(DIGEST))
-        arrivals.finish_blob(DIGEST)
+        growing.finish_blob(DIGEST)
         thread.join(10)
         assert last == [DATA[-1:]]
         assert reader.read(100) == b""
-    with arrivals.open(asked(8)) as reader:
+    with growing.open(request(8)) as reader:
         assert reader.read(100) == DATA[8:], "what is complete is read as it stands"
 
 
-def test_what_is_not_what_its_name_says_never_ends(staging: Staging) -> None:
-    arrivals = GrowingBlobs(staging, nothing)
+def test_content_of_another_digest_never_ends(staging: Staging) -> None:
+    growing = GrowingBlobs(staging, nothing)
     path = write(staging, b"987654321x")
-    arrivals.begin_blob(DIGEST, path, len(DATA))
-    arrivals.grow_blob(DIGEST, len(DATA))
-    with arrivals.open(asked()) as reader:
+    growing.begin_blob(DIGEST, path, len(DATA))
+    growing.grow_blob(DIGEST, len(DATA))
+    with growing.open(request()) as reader:
         assert len(reader.read(100)) == len(DATA) - 1
         path.unlink()
-        arrivals.finish_blob(DIGEST)
-        with pytest.raises(ImageError, match=r"the engine gave other content under this digest"):
+        growing.finish_blob(DIGEST)
+        with pytest.raises(ImageError, match=r"the engine exported content that does not match this digest"):
             reader.read(100)
 
 
-def test_one_that_is_in_its_place_but_not_yet_settled_is_read(staging: Staging) -> None:
+def test_a_published_blob_that_is_still_registered_as_growing_is_read(staging: Staging) -> None:
     """A small layer is written whole between the moment it is told of and the moment it is opened."""
-    arrivals = GrowingBlobs(staging, nothing)
+    growing = GrowingBlobs(staging, nothing)
     path = write(staging, DATA)
-    arrivals.begin_blob(DIGEST, path, len(DATA))
-    arrivals.grow_blob(DIGEST, len(DATA))
+    growing.begin_blob(DIGEST, path, len(DATA))
+    growing.grow_blob(DIGEST, len(DATA))
     path.replace(staging.get_path(DIGEST))
-    with arrivals.open(asked()) as reader:
+    with growing.open(request()) as reader:
         assert reader.read(100) == DATA[:-1]
-        arrivals.finish_blob(DIGEST)
+        growing.finish_blob(DIGEST)
         assert reader.read(100) == DATA[-1:]
 
 
 @pytest.mark.parametrize("settled", [False, True])
-def test_one_that_was_found_wrong_before_it_is_opened_is_told_as_that(staging: Staging, settled: bool) -> None:
-    arrivals = GrowingBlobs(staging, nothing)
+def test_a_blob_that_failed_its_digest_before_it_is_opened_is_reported(staging: Staging, settled: bool) -> None:
+    growing = GrowingBlobs(staging, nothing)
     path = write(staging, b"987654321x")
-    arrivals.begin_blob(DIGEST, path, len(DATA))
+    growing.begin_blob(DIGEST, path, len(DATA))
     path.unlink()
-    order = arrivals.iter_available([piece(OTHER), piece(DIGEST)])
+    order = growing.iter_available([descriptor(OTHER), descriptor(DIGEST)])
     staging.get_path(OTHER).write_bytes(b"x")
     if settled:
-        assert next(order) == piece(OTHER, 1)
-        arrivals.finish_blob(DIGEST)
-        with pytest.raises(ImageError, match=r"the engine gave other content under this digest"):
+        assert next(order) == descriptor(OTHER, 1)
+        growing.finish_blob(DIGEST)
+        with pytest.raises(ImageError, match=r"the engine exported content that does not match this digest"):
             next(order)  # not 0 bytes, which would be a blob on the target
-    with pytest.raises(ImageError, match=r"the engine gave other content under this digest"):  # noqa: SIM117
-        with arrivals.open(asked()):
+    with pytest.raises(ImageError, match=r"the engine exported content that does not match this digest"):  # noqa: SIM117
+        with growing.open(request()):
             pass
 
 
-def test_blobs_come_in_the_order_of_the_engine_and_waiting_is_told(staging: Staging) -> None:
-    arrivals = GrowingBlobs(staging, nothing)
-    order = arrivals.iter_available([piece(DIGEST), piece(OTHER)])
+def test_blobs_come_in_the_order_of_the_engine_and_waiting_is_reported(staging: Staging) -> None:
+    growing = GrowingBlobs(staging, nothing)
+    order = growing.iter_available([descriptor(DIGEST), descriptor(OTHER)])
     assert next(order) is None
     staging.get_path(OTHER).write_bytes(b"x")
-    arrivals.finish_blob(OTHER)
-    assert next(order) == piece(OTHER, 1)
+    growing.finish_blob(OTHER)
+    assert next(order) == descriptor(OTHER, 1)
     assert next(order) is None
-    arrivals.begin_blob(DIGEST, write(staging, b""), len(DATA))
-    assert next(order) == piece(DIGEST, len(DATA))
+    growing.begin_blob(DIGEST, write(staging, b""), len(DATA))
+    assert next(order) == descriptor(DIGEST, len(DATA))
     assert list(order) == []
 
 
 def test_an_engine_that_fails_fails_those_that_wait(staging: Staging) -> None:
-    arrivals = GrowingBlobs(staging, nothing)
+    growing = GrowingBlobs(staging, nothing)
     staging.get_path(OTHER).write_bytes(b"x")
-    arrivals.begin_blob(DIGEST, write(staging, b""), len(DATA))
-    with arrivals.open(asked()) as reader:
-        arrivals.end(ImageError("docker broke off"))
+    growing.begin_blob(DIGEST, write(staging, b""), len(DATA))
+    with growing.open(request()) as reader:
+        growing.end(ImageError("docker broke off"))
         with pytest.raises(ImageError, match="docker broke off"):
             reader.read(100)
-    arrivals.finish_blob(DIGEST)
-    order = arrivals.iter_available([piece(DIGEST), piece(OTHER)])
-    assert next(order) == piece(OTHER, 1), "what came until then is given"
+    growing.finish_blob(DIGEST)
+    order = growing.iter_available([descriptor(DIGEST), descriptor(OTHER)])
+    assert next(order) == descriptor(OTHER, 1), "what came until then is given"
     with pytest.raises(ImageError, match="docker broke off"):
         next(order)
 
 
-def test_whoever_waits_ends_when_it_is_called_off(staging: Staging) -> None:
+def test_a_waiting_reader_ends_when_the_push_is_cancelled(staging: Staging) -> None:
     def off() -> None:
         raise ImageError("called off")
 
-    arrivals = GrowingBlobs(staging, off)
+    growing = GrowingBlobs(staging, off)
     with pytest.raises(ImageError, match="called off"):
-        next(arrivals.iter_available([piece(DIGEST)]))
+        next(growing.iter_available([descriptor(DIGEST)]))

@@ -108,24 +108,24 @@ def transfers(server: Any, made: Made) -> list[dict[str, Any]]:
 
 
 def test_a_target_looks_fetches_loads_and_cleans(serve: Any, tmp_path: Path, engine: FakeEngine) -> None:
-    server = serve(lambda asked: asked.answer(200, V1.content[asked.path[1:]]))
+    server = serve(lambda request: request.answer(200, V1.content[request.path[1:]]))
     call = Calls(tmp_path / "root", state="loaded", bundle=V1.bundle.to_dict())
-    seen = call("inspect")
-    (plan,) = seen["plans"]
+    inspection = call("inspect")
+    (plan,) = inspection["plans"]
     assert (plan["name"], plan["action"], plan["previous"]) == (TAG, "load", None)
     assert set(plan["blobs"]) == set(V1.content)
     assert plan["step"]["after"] == {"image": V1.image.config.digest}
-    assert (seen["engine"], seen["leftover"]) == ("docker 20.10.24", False)
+    assert (inspection["engine"], inspection["leftover"]) == ("docker 20.10.24", False)
     assert not call.root.exists()
 
-    wanted = transfers(server, V1)
-    fetched = call("load", token="one", transfers=wanted[:2], more=True)
+    requests = transfers(server, V1)
+    fetched = call("load", token="one", transfers=requests[:2], has_more=True)
     assert all(outcome["done"] for outcome in fetched["result"]["outcomes"])
     assert (fetched["result"]["loaded"], fetched["cleaned"], engine.images) == (None, False, {})
     assert call("inspect")["leftover"], "as a run finds it after this one was killed"
 
-    loaded = call("load", token="two", transfers=wanted)
-    assert (loaded["state"], loaded["result"]["loaded"][0]["done"]) == ("done", True)
+    loaded = call("load", token="two", transfers=requests)
+    assert (loaded["status"], loaded["result"]["loaded"][0]["done"]) == ("done", True)
     assert [outcome["received"] > 0 for outcome in loaded["result"]["outcomes"]] == [False, False, True, True]
     assert {**loaded["result"]["plans"][0], "blobs": None} == {**plan, "blobs": None}, "as it was before"
     assert (loaded["cleaned"], call.root.exists()) == (True, False)
@@ -136,9 +136,9 @@ def test_a_target_loads_nothing_while_a_url_must_be_signed_anew(serve: Any, tmp_
     gone = V1.image.config.digest
     expired = b"<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>"
 
-    def script(asked: Any) -> None:
-        digest = asked.path[1:]
-        asked.answer(403, expired) if digest == gone else asked.answer(200, V1.content[digest])
+    def script(request: Any) -> None:
+        digest = request.path[1:]
+        request.answer(403, expired) if digest == gone else request.answer(200, V1.content[digest])
 
     call = Calls(tmp_path / "root", state="loaded", bundle=V1.bundle.to_dict())
     answer = call("load", token="one", transfers=transfers(serve(script), V1))
@@ -153,7 +153,7 @@ def test_a_damaged_blob_is_found_though_it_was_fetched_a_moment_ago(
     """facts: an exit code is not evidence: every blob's sha256 is verified before the load."""
     bad = V1.image.layers[1].blob.digest
     content = {**V1.content, bad: bytes(len(V1.content[bad]))}
-    server = serve(lambda asked: asked.answer(200, content[asked.path[1:]]))
+    server = serve(lambda request: request.answer(200, content[request.path[1:]]))
     call = Calls(tmp_path / "root", state="loaded", bundle=V1.bundle.to_dict())
     answer = call("load", token="one", transfers=transfers(server, V1))
     (outcome,) = answer["result"]["loaded"]
@@ -166,7 +166,7 @@ def test_a_load_without_blobs_names_them(tmp_path: Path, engine: FakeEngine) -> 
     assert set(outcome["missing"]) == set(V1.content)
 
 
-def test_too_little_disk_is_refused_when_the_target_is_looked_at(
+def test_too_little_disk_is_refused_when_the_target_is_inspected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hosts, "make_engine", lambda params: Small())
@@ -177,37 +177,37 @@ def test_too_little_disk_is_refused_when_the_target_is_looked_at(
 def test_a_source_looks_exports_sends_and_cleans(serve: Any, tmp_path: Path, engine: FakeEngine) -> None:
     stored: dict[str, bytes] = {}
 
-    def script(asked: Any) -> None:
-        stored[asked.path[1:]] = asked.body()
-        asked.answer(200, ETag='"x"')
+    def script(request: Any) -> None:
+        stored[request.path[1:]] = request.body()
+        request.answer(200, ETag='"x"')
 
     server = serve(script)
     engine.has(ENGINE, "app:v1")
     engine.saved = tar_of([(member_of(digest), data) for digest, data in ENGINE.content.items()])
     call = Calls(tmp_path / "root", state="saved", images=[{"name": "app:v1"}])
-    seen = call("inspect")
-    bundle = Bundle.parse(seen["bundle"])
+    inspection = call("inspect")
+    bundle = Bundle.parse(inspection["bundle"])
     assert [blob.digest for blob in bundle.list_blobs()] == [blob.digest for blob in ENGINE.bundle.list_blobs()]
-    assert (set(seen["estimates"]), seen["leftover"]) == (set(ENGINE.image.diff_ids), False)
+    assert (set(inspection["estimates"]), inspection["leftover"]) == (set(ENGINE.image.diff_ids), False)
     assert not call.root.exists()
 
-    call.params["bundle"] = seen["bundle"]
+    call.params["bundle"] = inspection["bundle"]
     exported = call("export", token="one", digests=list(ENGINE.content))
-    assert exported["state"] == "done"
+    assert exported["status"] == "done"
     assert exported["result"]["sizes"] == {digest: len(data) for digest, data in ENGINE.content.items()}
     sent = call("send", token="two", transfers=transfers(server, ENGINE))
     assert all(outcome["done"] for outcome in sent["result"]["outcomes"])
-    assert (sent["state"], sent["cleaned"], stored) == ("done", False, ENGINE.content)
+    assert (sent["status"], sent["cleaned"], stored) == ("done", False, ENGINE.content)
     assert call("inspect")["leftover"]
     assert call("clean") == {"removed": True}
     assert not call.root.exists()
 
 
-def test_a_registry_source_sends_and_cleans_up_in_one_call(
+def test_a_registry_source_sends_and_cleans_up_in_a_single_call(
     serve: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = serve(lambda asked: asked.answer(200, ETag=f'"{len(asked.body())}"'))
-    monkeypatch.setattr(hosts._SourcePhases, "_registry", lambda self: Gives(V1.content))
+    store = serve(lambda request: request.answer(200, ETag=f'"{len(request.body())}"'))
+    monkeypatch.setattr(hosts._SourcePhases, "_make_registry_source", lambda self: Gives(V1.content))
     call = Calls(tmp_path / "root", state="saved", source="registry", bundle=V1.bundle.to_dict())
     sent = call("send", token="one", transfers=transfers(store, V1))
     assert {outcome["digest"]: outcome["etag"] for outcome in sent["result"]["outcomes"]} == {
@@ -216,7 +216,9 @@ def test_a_registry_source_sends_and_cleans_up_in_one_call(
     assert (sent["cleaned"], call.root.exists()) == (True, False)
 
 
-def test_source_and_target_on_one_host_do_not_clean_up_after_each_other(tmp_path: Path, engine: FakeEngine) -> None:
+def test_source_and_target_on_the_same_host_do_not_clean_up_after_each_other(
+    tmp_path: Path, engine: FakeEngine
+) -> None:
     bundle = ENGINE.bundle.to_dict()
     source = Calls(tmp_path / "root", state="saved", images=[{"name": "app:v1"}], bundle=bundle)
     target = Calls(tmp_path / "root", state="loaded", bundle=bundle)
@@ -232,17 +234,17 @@ def test_only_the_phases_of_a_state_are_done(tmp_path: Path, engine: FakeEngine,
     call = Calls(tmp_path / "root", state=state, bundle=V1.bundle.to_dict(), images=[{"name": "app:v1"}])
     every = {phase for phases in PHASES.values() for phase in phases}
     for phase in (every - {*PHASES.get(state, ())}) | {"__init__", "staging", ""}:
-        with pytest.raises(ImageError, match=rf"work\.phase: '{phase}' is none of the phases .* of state={state}"):
+        with pytest.raises(ImageError, match=rf"work\.phase: '{phase}' is not a phase of state={state}"):
             call(phase)
     assert tree(tmp_path) == []
 
 
-def test_only_looking_is_allowed_in_check_mode() -> None:
-    assert READ_ONLY_PHASES == ("facts", "inspect")
+def test_only_reading_is_allowed_in_check_mode() -> None:
+    assert READ_ONLY_PHASES == ("gather_facts", "inspect")
 
 
 @pytest.mark.parametrize(
-    ("phase", "state", "work", "params", "words"),
+    ("phase", "state", "work", "params", "message"),
     [
         ("inspect", "loaded", {}, {"bundle": {"version": 1}}, "bundle: 'images' must be a list"),
         ("load", "loaded", {"transfers": [{"digest": "../x"}]}, {}, "work.transfers.digest"),
@@ -251,19 +253,19 @@ def test_only_looking_is_allowed_in_check_mode() -> None:
         ("inspect", "saved", {}, {"images": [{"name": "gone:1"}]}, "the engine on the source has no gone:1"),
     ],
 )
-def test_bad_input_is_refused_in_words(
+def test_bad_input_is_refused_with_a_message(
     tmp_path: Path,
     engine: FakeEngine,
     phase: str,
     state: str,
     work: Mapping[str, Any],
     params: Mapping[str, Any],
-    words: str,
+    message: str,
 ) -> None:
     given = {"state": state, "bundle": V1.bundle.to_dict(), "images": [{"name": "app:v1"}], **params}
     with pytest.raises(ImageError) as caught:
         Calls(tmp_path / "root", **given)(phase, **work)
-    assert words in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_a_load_takes_the_permission_to_push_away_first(
@@ -271,7 +273,9 @@ def test_a_load_takes_the_permission_to_push_away_first(
 ) -> None:
     order: list[str] = []
     monkeypatch.setattr(authorizing, "revoke_key", lambda staging, key: order.append(f"revoke {key}"))
-    monkeypatch.setattr(targets, "load_bundle", lambda *_dummy: order.append("load") or {"loaded": [], "left": None})
+    monkeypatch.setattr(
+        targets, "load_bundle", lambda *_dummy: order.append("load") or {"loaded": [], "cleanup_error": None}
+    )
     monkeypatch.setattr(hosts.BackgroundJob, "advance", lambda self, token, work, seconds: _at_once(work))
     call = Calls(tmp_path / "root", state="loaded", bundle=V1.bundle.to_dict())
     call("load", token="one", public_key="ssh-ed25519 AAAA")
@@ -332,7 +336,7 @@ def permitted(tmp_path: Path, engine: FakeEngine, monkeypatch: pytest.MonkeyPatc
         while (tmp_path / "slow").exists():
             time.sleep(0.01)
 
-    monkeypatch.setattr(engine, "load_bundle", load)
+    monkeypatch.setattr(engine, "load", load)
     target = Permitted(tmp_path / "root", monkeypatch, engine, V1)
     yield target
     (tmp_path / "slow").unlink(missing_ok=True)
@@ -354,7 +358,11 @@ def test_what_is_pushed_is_loaded_while_more_is_on_its_way(permitted: Permitted)
     permitted.until(lambda: not permitted.job.is_running())
     assert loads(permitted) == 1, "the image itself is for the load"
     answer = permitted.calls["loaded"]("load", token="one", public_key=KEY)
-    assert (answer["result"]["loaded"][0]["done"], answer["result"]["left"], answer["cleaned"]) == (True, None, True)
+    assert (answer["result"]["loaded"][0]["done"], answer["result"]["cleanup_error"], answer["cleaned"]) == (
+        True,
+        None,
+        True,
+    )
     assert not permitted.keys.exists()
     assert not permitted.staging.root.exists()
 
@@ -381,7 +389,7 @@ def test_the_load_waits_while_the_engine_unpacks_what_had_come(permitted: Permit
     slow = unpacking(permitted)
     permitted.arrive(3)
     waiting = permitted.calls["loaded"]("load", seconds=0, token="one", public_key=KEY)
-    assert (waiting["state"], waiting["cleaned"]) == ("running", False)
+    assert (waiting["status"], waiting["cleaned"]) == ("running", False)
     assert not permitted.keys.exists(), "the permission is gone at once"
     slow.unlink()
     answer = permitted.calls["loaded"]("load", token="one", public_key=KEY)
@@ -392,24 +400,28 @@ def test_a_permission_that_is_taken_back_leaves_nothing(permitted: Permitted) ->
     slow = unpacking(permitted)
     busy = permitted.calls["revoked"]("revoke", seconds=0, public_key=KEY)
     assert (busy["revoked"], busy["busy"], permitted.keys.exists()) == (True, True, False)
-    assert list(permitted.staging.directory.glob("grant-*")) == [], "who pushes is sent off at once"
+    assert list(permitted.staging.directory.glob("authorization-*")) == [], "who pushes is sent off at once"
     slow.unlink()
     # Its process has an engine of its own here; this one has what that would have left in a real one.
-    left_ahead(permitted)
-    assert permitted.calls["revoked"]("revoke", public_key=KEY) == {"revoked": False, "busy": False, "left": None}
+    leave_preloaded(permitted)
+    assert permitted.calls["revoked"]("revoke", public_key=KEY) == {
+        "revoked": False,
+        "busy": False,
+        "cleanup_error": None,
+    }
     assert not permitted.staging.root.exists()
     assert permitted.engine.images == {}
 
 
-def left_ahead(permitted: Permitted) -> None:
+def leave_preloaded(permitted: Permitted) -> None:
     part = make(b"base" * 30).stored()
     permitted.engine.images[part.engine_id] = part
     permitted.engine.labels[part.engine_id] = str(permitted.staging.directory)
 
 
-def test_cleaning_takes_along_what_was_loaded_ahead_but_not_from_a_load_at_work(permitted: Permitted) -> None:
+def test_cleaning_removes_preloaded_layers_but_not_those_of_a_running_load(permitted: Permitted) -> None:
     permitted.staging.create()
-    left_ahead(permitted)
+    leave_preloaded(permitted)
     job = BackgroundJob(permitted.staging.directory)
     gate = permitted.staging.root.parent / "gate"
 
@@ -419,7 +431,7 @@ def test_cleaning_takes_along_what_was_loaded_ahead_but_not_from_a_load_at_work(
         return {}
 
     job.advance("another run's", work, 0)
-    assert permitted.calls["loaded"]("clean")["left"] is None
+    assert permitted.calls["loaded"]("clean")["cleanup_error"] is None
     assert len(permitted.engine.images) == 1
     gate.touch()
     permitted.until(lambda: not job.is_running())
@@ -427,16 +439,14 @@ def test_cleaning_takes_along_what_was_loaded_ahead_but_not_from_a_load_at_work(
     assert permitted.engine.images == {}
 
 
-def test_two_runs_of_the_same_images_load_ahead_once(permitted: Permitted) -> None:
+def test_two_runs_of_the_same_images_preload_once(permitted: Permitted) -> None:
     permitted.authorize()
     first = permitted.job.poll(0).token
     permitted.authorize()
     assert permitted.job.poll(0).token == first
 
 
-def test_room_that_what_is_loaded_ahead_has_taken_is_not_asked_for_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_disk_space_of_preloaded_layers_is_not_required_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Filling(FakeEngine):
         """Its disk had room for the image, and has none for a second one."""
 
@@ -460,27 +470,31 @@ def test_room_that_what_is_loaded_ahead_has_taken_is_not_asked_for_again(
     assert set(plan["blobs"]) == set(made.content), "what is told is what was lacking"
 
 
-def test_a_host_is_asked_before_there_is_a_bundle(tmp_path: Path, engine: FakeEngine) -> None:
+def test_facts_are_gathered_before_a_bundle_exists(tmp_path: Path, engine: FakeEngine) -> None:
     engine.has(V1, TAG)
     call = Calls(tmp_path / "root", state="loaded", bundle={})
-    assert call("facts", host="a") == {"target": {"host": "a", **engine.facts(str(tmp_path / "root")).to_dict()}}
+    assert call("gather_facts", host="a") == {
+        "target": {"host": "a", **engine.read_facts(str(tmp_path / "root")).to_dict()}
+    }
     assert not call.root.exists()
 
 
-def test_a_staging_folder_that_is_not_ours_is_refused_when_a_host_is_asked(tmp_path: Path, engine: FakeEngine) -> None:
+def test_a_staging_directory_of_another_user_is_refused_when_facts_are_gathered(
+    tmp_path: Path, engine: FakeEngine
+) -> None:
     (tmp_path / "root").mkdir()
     (tmp_path / "root").chmod(0o777)
     with pytest.raises(ImageError, match=r"staging_dir: .* is not a directory that only user id"):
-        Calls(tmp_path / "root", state="loaded", bundle={})("facts", host="a")
+        Calls(tmp_path / "root", state="loaded", bundle={})("gather_facts", host="a")
 
 
 def _at_once(work: Any) -> Any:
     return JobState("", "done", result=work(lambda *_dummy: None))
 
 
-@pytest.mark.parametrize("lacks", [True, False])
-def test_a_source_waits_to_push_where_a_target_lacks_something(
-    tmp_path: Path, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch, lacks: bool
+@pytest.mark.parametrize("is_missing", [True, False])
+def test_a_source_waits_to_push_where_blobs_are_missing_on_a_target(
+    tmp_path: Path, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch, is_missing: bool
 ) -> None:
     started: list[Any] = []
 
@@ -490,12 +504,12 @@ def test_a_source_waits_to_push_where_a_target_lacks_something(
 
     monkeypatch.setattr(PushSession, "start", start)
     engine.has(ENGINE, "app:v1")
-    has = FakeEngine() if lacks else FakeEngine().has(ENGINE, "app:v1")
+    has = FakeEngine() if is_missing else FakeEngine().has(ENGINE, "app:v1")
     other = TransferTarget("full", facts(staging=-1), "192.0.2.1")  # refused, so that it is not looked for
     target = TransferTarget("a", has.facts(""), "127.0.0.1")
     call = Calls(tmp_path / "root", state="saved", images=[{"name": "app:v1"}])
-    answer = call("offer", token="0" * 32, targets=[target.to_dict(), other.to_dict()])
+    answer = call("prepare_push", token="0" * 32, targets=[target.to_dict(), other.to_dict()])
     assert (answer["public_key"], answer["addresses"]) == (
-        ("ssh-ed25519 AAAA", {"a": "127.0.0.1"}) if lacks else (None, {})
+        ("ssh-ed25519 AAAA", {"a": "127.0.0.1"}) if is_missing else (None, {})
     )
-    assert [set(source.digests) for source in started] == ([set(ENGINE.content)] if lacks else [])
+    assert [set(source.digests) for source in started] == ([set(ENGINE.content)] if is_missing else [])

@@ -45,20 +45,20 @@ def test_megabytes_go_both_ways() -> None:
     talking.end()
 
 
-def test_what_it_says_at_the_end_is_told() -> None:
+def test_the_error_output_is_returned() -> None:
     talking = PipedProgram(run, ["sh", "-c", "echo hello; echo no route to host >&2; exit 3"])
     assert talking.stdout.read() == b"hello\n"
     assert talking.end() == "no route to host"
 
 
-def test_words_are_not_read_by_a_shell(tmp_path: Path) -> None:
+def test_arguments_are_not_read_by_a_shell(tmp_path: Path) -> None:
     talking = PipedProgram(run, ["printf", "%s", f"$(touch {tmp_path}/x); `id` \" ' \\"])
     assert talking.stdout.read() == f"$(touch {tmp_path}/x); `id` \" ' \\".encode()
     talking.end()
     assert list(tmp_path.iterdir()) == []
 
 
-def test_one_that_ends_at_once_breaks_the_pipe_and_blocks_nobody() -> None:
+def test_a_program_that_ends_at_once_breaks_the_pipe_and_blocks_nobody() -> None:
     talking = PipedProgram(run, ["false"])
     with pytest.raises(BrokenPipeError):
         _write_on(talking)
@@ -73,7 +73,7 @@ def _write_on(talking: PipedProgram) -> None:
 
 
 @pytest.mark.parametrize("error", [FileNotFoundError(2, "No such file or directory"), ImageError("not allowed")])
-def test_one_that_cannot_run_is_told(error: Exception) -> None:
+def test_a_program_that_cannot_run_is_reported(error: Exception) -> None:
     def fails(command: list[str], text: str, passed: tuple[int, ...]) -> tuple[int, str, str]:
         raise error
 
@@ -82,13 +82,13 @@ def test_one_that_cannot_run_is_told(error: Exception) -> None:
     assert talking.end() == str(error)
 
 
-def test_one_that_is_not_there_says_so() -> None:
+def test_a_program_that_does_not_exist_is_reported() -> None:
     talking = PipedProgram(run, ["no-such-program-anywhere"])
     assert talking.stdout.read() == b""
     assert "no-such-program-anywhere: not found" in talking.end()
 
 
-def test_one_that_does_not_end_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_program_that_does_not_end_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(program, "_EXIT_TIMEOUT_SECONDS", 0.3)
     began = time.monotonic()
     talking = PipedProgram(run, ["sleep", "3"])
@@ -96,7 +96,7 @@ def test_one_that_does_not_end_is_not_waited_for_for_ever(monkeypatch: pytest.Mo
     assert time.monotonic() - began < 2
 
 
-def test_many_descriptors_are_no_trouble(tmp_path: Path) -> None:
+def test_many_descriptors_do_no_harm(tmp_path: Path) -> None:
     """A shell need not know descriptors above 9."""
     open_files = [open(os.devnull, "rb") for _number in range(50)]  # noqa: SIM115
     try:

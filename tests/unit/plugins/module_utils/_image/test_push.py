@@ -73,12 +73,12 @@ class Source:
         engine = FakeEngine(saved=saved, seconds=seconds).has(self.made, "app:v1")
         images = parse_requested_images([{"name": "app:v1"}])
         waiting = PushSession(str(self.root), TOKEN)
-        wanted = EngineExport(EngineSource(engine), images, list(self.made.content))
-        return waiting, Key(waiting.start(self.made.unsized, wanted, self.blobs, NO_LIMIT, run))
+        export = EngineExport(EngineSource(engine), images, list(self.made.content))
+        return waiting, Key(waiting.start(self.made.unsized, export, self.blobs, NO_LIMIT, run))
 
     def process(self, token: str = TOKEN) -> int:
         """The process that holds the job's lock."""
-        wanted = (self.folder(token) / "job.lock").stat()
+        lock_stat = (self.folder(token) / "job.lock").stat()
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit() and int(entry.name) != os.getpid():
                 for descriptor in _entries(entry / "fd"):
@@ -86,7 +86,7 @@ class Source:
                         found = descriptor.stat()
                     except OSError:
                         continue
-                    if (found.st_ino, found.st_dev) == (wanted.st_ino, wanted.st_dev):
+                    if (found.st_ino, found.st_dev) == (lock_stat.st_ino, lock_stat.st_dev):
                         return int(entry.name)
         raise AssertionError("no process holds the key")
 
@@ -126,8 +126,8 @@ def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Source]:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
-    with servers(tmp_path) as (one,):
-        yield one
+    with servers(tmp_path) as (sshd,):
+        yield sshd
 
 
 def finished(waiting: PushSession, grants: Sequence[Mapping[str, Any]]) -> Any:
@@ -143,7 +143,7 @@ def sizes(made: Made) -> dict[str, Optional[int]]:
     return {digest: len(data) for digest, data in made.content.items()}
 
 
-def test_it_waits_pushes_tells_and_goes(source: Source, server: Server) -> None:
+def test_it_waits_pushes_reports_and_exits(source: Source, server: Server) -> None:
     waiting, key = source.start()
     pid = source.process()
     assert waiting.advance([], 0).status == "running"
@@ -154,7 +154,7 @@ def test_it_waits_pushes_tells_and_goes(source: Source, server: Server) -> None:
     assert (state.state, state.error) == ("done", None)
     (outcome,) = state.result["pushed"]
     total = sum(map(len, source.made.content.values()))
-    assert outcome == {"host": "one", "sent": total, "error": None, "digests": digests}
+    assert outcome == {"host": "one", "bytes_sent": total, "error": None, "digests": digests}
     assert server.held() == {get_digest_hex(digest): data for digest, data in source.made.content.items()}
     # The outcome can be read again, as after a connection that dropped.
     assert waiting.advance([], 0) == state
@@ -176,7 +176,7 @@ def test_what_an_engine_writes_is_pushed_meanwhile(source: Source, server: Serve
     state = finished(waiting, [asdict(server.grant(list(content)))])
     assert (state.state, state.error) == ("done", None)
     (outcome,) = state.result["pushed"]
-    assert (outcome["error"], outcome["sent"]) == (None, sum(map(len, content.values())))
+    assert (outcome["error"], outcome["bytes_sent"]) == (None, sum(map(len, content.values())))
     assert server.held() == {get_digest_hex(digest): data for digest, data in content.items()}
     assert state.result["sizes"] == {digest: len(data) for digest, data in content.items()}
     waiting.remove()
@@ -239,7 +239,7 @@ def test_it_goes_by_itself_when_nobody_comes_back(source: Source, monkeypatch: p
         waiting.advance([], 0)
 
 
-def test_it_goes_by_itself_when_nobody_asks_for_the_outcome(
+def test_it_exits_when_nobody_reads_the_outcome(
     source: Source, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The controller was killed during the push."""
@@ -253,7 +253,7 @@ def test_it_goes_by_itself_when_nobody_asks_for_the_outcome(
     assert server.held() != {}
 
 
-def test_a_push_that_nobody_asks_for_ends(source: Source, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_push_that_nobody_polls_ends(source: Source, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """The controller was killed: its permission would last for hours."""
     monkeypatch.setattr(push_module, "AUTHORIZATION_TIMEOUT_SECONDS", 1.0)
     monkeypatch.setattr(worker, "IDLE_TIMEOUT_SECONDS", 1.0)
@@ -267,7 +267,7 @@ def test_a_push_that_nobody_asks_for_ends(source: Source, server: Server, monkey
     assert not source.root.exists()
 
 
-def test_it_ends_when_it_is_told_to_while_it_waits(source: Source) -> None:
+def test_it_stops_on_request_while_it_waits(source: Source) -> None:
     waiting, _key = source.start()
     pid = source.process()
     waiting.remove()
@@ -276,7 +276,7 @@ def test_it_ends_when_it_is_told_to_while_it_waits(source: Source) -> None:
     waiting.remove()
 
 
-def test_it_ends_when_it_is_told_to_while_it_pushes(source: Source, server: Server) -> None:
+def test_it_stops_on_request_while_it_pushes(source: Source, server: Server) -> None:
     """A person who has interrupted Ansible does not want the rest to be sent."""
     waiting, key = source.start(throttle=Throttle(100_000))
     pid = source.process()
@@ -288,7 +288,7 @@ def test_it_ends_when_it_is_told_to_while_it_pushes(source: Source, server: Serv
     assert not source.root.exists()
 
 
-def test_two_runs_from_one_source_at_once(source: Source, tmp_path: Path) -> None:
+def test_two_runs_from_the_same_source_at_once(source: Source, tmp_path: Path) -> None:
     (tmp_path / "targets").mkdir()
     with servers(tmp_path / "targets", 2) as targets:
         digests = list(source.made.content)
@@ -311,7 +311,7 @@ def test_what_is_to_be_pushed_stays_though_another_run_cleans_up(source: Source,
     assert state.result["pushed"][0]["error"] is None
 
 
-def test_one_that_was_killed_is_told(source: Source) -> None:
+def test_a_killed_process_is_reported(source: Source) -> None:
     waiting, _key = source.start()
     os.kill(source.process(), signal.SIGKILL)
     until(lambda: waiting.advance([], 0).status == "died")
@@ -332,12 +332,12 @@ def test_what_a_reboot_leaves_goes_with_the_next_run_after_a_week(source: Source
     assert not source.folder().exists()
 
 
-def test_a_source_that_can_make_no_key_says_so(source: Source) -> None:
+def test_a_source_that_cannot_make_a_key_reports_it(source: Source) -> None:
     def missing(command: list[str], text: str, descriptors: tuple[int, ...]) -> tuple[int, str, str]:
         raise FileNotFoundError(2, "No such file or directory", command[0])
 
     waiting = PushSession(str(source.root), TOKEN)
-    with pytest.raises(ImageError, match=r"transport: the source cannot begin: .*Is OpenSSH's client there"):
+    with pytest.raises(ImageError, match=r"transport: the source cannot start the push: .*Is OpenSSH's client there"):
         waiting.start(source.made.bundle, StagedBlobSource(source.blobs), source.blobs, NO_LIMIT, missing)
 
 
@@ -347,7 +347,7 @@ def test_the_grants_are_taken_once(source: Source, server: Server) -> None:
     server.permit(key, sizes(source.made))
     grant = server.grant(list(source.made.content))
     waiting.advance([asdict(grant)], 0)
-    handed = source.folder() / "grants.json"
+    handed = source.folder() / "authorizations.json"
     written = handed.stat().st_mtime_ns
     waiting.advance([asdict(grant)], 0)
     assert handed.stat().st_mtime_ns == written

@@ -55,28 +55,28 @@ class Room:
 
     def __init__(self, top: Path) -> None:
         self.top = top
-        self.folder = top / "staging" / "loaded-0"
-        self.blobs = self.folder / "blobs"
+        self.directory = top / "staging" / "loaded-0"
+        self.blobs = self.directory / "blobs"
         self.blobs.mkdir(parents=True)
-        (self.folder / "receive.py").write_text(inspect.getsource(receiver))
+        (self.directory / "receive.py").write_text(inspect.getsource(receiver))
         (top / "precious").write_text("precious")
-        self.grant({HEX: len(DATA), OTHER: 5})
+        self.authorization({HEX: len(DATA), OTHER: 5})
 
-    def grant(self, sizes: dict[str, Any], expires: Optional[float] = None) -> None:
+    def authorization(self, sizes: dict[str, Any], expires: Optional[float] = None) -> None:
         expires = time.time() + 60 if expires is None else expires
-        (self.folder / GRANT).write_text(json.dumps({"expires": expires, "sizes": sizes}))
+        (self.directory / GRANT).write_text(json.dumps({"expires": expires, "sizes": sizes}))
 
-    def start(self, asked: Optional[str] = receiver.COMMAND, memory: int = 0) -> subprocess.Popen[bytes]:
+    def start(self, original_command: Optional[str] = receiver.COMMAND, memory: int = 0) -> subprocess.Popen[bytes]:
         env = {"PATH": os.environ["PATH"]}
-        if asked is not None:
-            env["SSH_ORIGINAL_COMMAND"] = asked
+        if original_command is not None:
+            env["SSH_ORIGINAL_COMMAND"] = original_command
 
         def limit() -> None:
             if memory:
                 resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
 
         return subprocess.Popen(
-            [sys.executable, "-I", "-B", str(self.folder / "receive.py"), GRANT],
+            [sys.executable, "-I", "-B", str(self.directory / "receive.py"), GRANT],
             env=env,
             cwd=self.top,
             stdin=subprocess.PIPE,
@@ -85,9 +85,9 @@ class Room:
             preexec_fn=limit,
         )
 
-    def talk(self, data: bytes, asked: Optional[str] = receiver.COMMAND) -> tuple[int, list[Any], str]:
+    def talk(self, data: bytes, original_command: Optional[str] = receiver.COMMAND) -> tuple[int, list[Any], str]:
         """Exit status, answers, and what went to the error stream."""
-        process = self.start(asked)
+        process = self.start(original_command)
         output, errors = process.communicate(data, timeout=30)
         return process.returncode, [json.loads(line) for line in output.splitlines()], errors.decode()
 
@@ -119,9 +119,9 @@ def untouched(room: Room) -> Iterator[None]:
 
 def test_a_blob_arrives(room: Room) -> None:
     with untouched(room):
-        code, answers, errors = room.talk(head() + FRAME + head(OTHER, 0, 5, 5) + frame(b"other"))
+        code, responses, errors = room.talk(head() + FRAME + head(OTHER, 0, 5, 5) + frame(b"other"))
     assert (code, errors) == (0, "")
-    assert answers == [
+    assert responses == [
         {"have": {HEX: 0, OTHER: 0}, "complete": []},
         {"hex": HEX, "size": len(DATA)},
         {"hex": OTHER, "size": 5},
@@ -133,18 +133,18 @@ def test_a_blob_arrives(room: Room) -> None:
 
 def test_an_empty_blob_arrives(room: Room) -> None:
     empty = hashlib.sha256(b"").hexdigest()
-    room.grant({empty: 0})
+    room.authorization({empty: 0})
     assert room.talk(head(empty, 0, 0, 0))[1][1:] == [{"hex": empty, "size": 0}]
     assert room.held() == {empty: b""}
 
 
 @pytest.mark.parametrize("kept", [0, 1, 5, len(DATA) - 1])
 def test_what_came_before_the_connection_ended_is_kept_and_gone_on_from(room: Room, kept: int) -> None:
-    code, answers, errors = room.talk(head() + FRAME[: len(FRAME) - len(DATA) + kept])
-    assert (code, len(answers), errors) == (1, 1, "")
+    code, responses, errors = room.talk(head() + FRAME[: len(FRAME) - len(DATA) + kept])
+    assert (code, len(responses), errors) == (1, 1, "")
     assert room.held() == {f"{HEX}.part": DATA[:kept]}
-    code, answers, _errors = room.talk(head(HEX, kept, len(DATA) - kept) + frame(DATA[kept:]))
-    assert (code, answers[0]["have"][HEX], answers[0]["complete"]) == (0, kept, [])
+    code, responses, _errors = room.talk(head(HEX, kept, len(DATA) - kept) + frame(DATA[kept:]))
+    assert (code, responses[0]["have"][HEX], responses[0]["complete"]) == (0, kept, [])
     assert room.held() == {HEX: DATA}
 
 
@@ -155,7 +155,7 @@ def test_a_part_that_is_longer_than_the_offset_is_cut(room: Room) -> None:
 
 
 @pytest.mark.parametrize(
-    "asked",
+    "original_command",
     [
         None,
         "",
@@ -171,15 +171,15 @@ def test_a_part_that_is_longer_than_the_offset_is_cut(room: Room) -> None:
         "RECEIVE",
     ],
 )
-def test_any_other_command_is_refused(room: Room, asked: Optional[str]) -> None:
+def test_any_other_command_is_refused(room: Room, original_command: Optional[str]) -> None:
     with untouched(room):
-        code, answers, errors = room.talk(head() + FRAME, asked)
-    assert (code, answers, errors) == (1, [{"error": "this key is for 'receive' only"}], "")
+        code, responses, errors = room.talk(head() + FRAME, original_command)
+    assert (code, responses, errors) == (1, [{"error": "this key is for 'receive' only"}], "")
     assert room.held() == {}
 
 
 def test_a_grant_that_has_expired_is_refused(room: Room) -> None:
-    room.grant({HEX: len(DATA)}, time.time() - 1)
+    room.authorization({HEX: len(DATA)}, time.time() - 1)
     assert room.talk(head() + FRAME)[:2] == (1, [{"error": "this key has expired"}])
     assert room.held() == {}
 
@@ -192,23 +192,23 @@ PIECES = (os.urandom(70_000), b"a" * receiver.MAX_FRAME_BYTES, b"text " * 1000, 
 def test_compressed_frames_and_others_make_up_a_blob(room: Room, kinds: str) -> None:
     whole = b"".join(PIECES)
     name = hashlib.sha256(whole).hexdigest()
-    room.grant({name: len(whole)})
+    room.authorization({name: len(whole)})
     frames = [deflated(piece) if kind == "z" else frame(piece) for kind, piece in zip(kinds, PIECES)]
-    code, answers, errors = room.talk(head(name, 0, len(whole), len(whole)) + b"".join(frames))
-    assert (code, answers[1:], errors) == (0, [{"hex": name, "size": len(whole)}], "")
+    code, responses, errors = room.talk(head(name, 0, len(whole), len(whole)) + b"".join(frames))
+    assert (code, responses[1:], errors) == (0, [{"hex": name, "size": len(whole)}], "")
     assert room.held() == {name: whole}
 
 
 @pytest.mark.parametrize("cut", [1, 4, 5, 20])
-def test_a_connection_that_ends_in_a_compressed_frame_is_gone_on_from_behind_the_last_whole_one(
+def test_after_a_connection_that_ends_in_a_compressed_frame_the_next_continues_behind_the_last_complete_frame(
     room: Room, cut: int
 ) -> None:
     first, second = b"first " * 9, b"second" * 9
     name = hashlib.sha256(first + second).hexdigest()
     size = len(first + second)
-    room.grant({name: size})
-    code, answers, errors = room.talk(head(name, 0, size, size) + deflated(first) + deflated(second)[:-cut])
-    assert (code, len(answers), errors) == (1, 1, "")
+    room.authorization({name: size})
+    code, responses, errors = room.talk(head(name, 0, size, size) + deflated(first) + deflated(second)[:-cut])
+    assert (code, len(responses), errors) == (1, 1, "")
     assert room.held() == {f"{name}.part": first}
     assert room.talk(head(name, len(first), len(second), size) + deflated(second))[0] == 0
     assert room.held() == {name: first + second}
@@ -224,22 +224,22 @@ MANY = 8 * MIB
 DAMAGED = "a compressed frame is damaged"
 BAD_FRAMES = {
     # What is sent behind the announcement of MANY bytes, what is refused, and how many bytes of the blob are kept.
-    "another kind": (frame(b"x", b"q"), "b'q' is no kind of frame", 0),
-    "no bytes": (frame(b""), f"a frame of 0 bytes, where 1 to {MANY} can be", 0),
-    "no compressed bytes": (frame(b"", b"z"), f"a frame of 0 bytes, where 1 to {receiver.MAX_FRAME_BYTES} can be", 0),
+    "another kind": (frame(b"x", b"q"), "b'q' is not a frame type", 0),
+    "no bytes": (frame(b""), f"a frame has 0 bytes, but 1 to {MANY} are allowed", 0),
+    "no compressed bytes": (frame(b"", b"z"), f"a frame has 0 bytes, but 1 to {receiver.MAX_FRAME_BYTES} are allowed", 0),
     "more than the blob": (
         receiver.build_frame_head(b"r", MANY + 1),
-        f"a frame of {MANY + 1} bytes, where 1 to {MANY}",
+        f"a frame has {MANY + 1} bytes, but 1 to {MANY}",
         0,
     ),
     "more than is left": (
         frame(b"x") + receiver.build_frame_head(b"r", MANY),
-        f"a frame of {MANY} bytes, where 1 to {MANY - 1} can be",
+        f"a frame has {MANY} bytes, but 1 to {MANY - 1} are allowed",
         1,
     ),
     "a compressed one over the limit": (
         receiver.build_frame_head(b"z", TOO_BIG),
-        f"a frame of {TOO_BIG} bytes, where 1 to {receiver.MAX_FRAME_BYTES} can be",
+        f"a frame has {TOO_BIG} bytes, but 1 to {receiver.MAX_FRAME_BYTES} are allowed",
         0,
     ),
     "a huge one": (receiver.build_frame_head(b"z", 2**32 - 1), f"where 1 to {receiver.MAX_FRAME_BYTES} can be", 0),
@@ -263,26 +263,26 @@ BAD_FRAMES = {
 
 
 @pytest.mark.parametrize("name", BAD_FRAMES)
-def test_a_frame_that_cannot_be_a_part_of_the_blob_is_refused_in_words(room: Room, name: str) -> None:
-    data, words, kept = BAD_FRAMES[name]
-    room.grant({HEX: MANY})
+def test_a_frame_that_cannot_be_a_part_of_the_blob_is_refused_with_a_message(room: Room, name: str) -> None:
+    data, message, kept = BAD_FRAMES[name]
+    room.authorization({HEX: MANY})
     with untouched(room):
         process = room.start(memory=96 * MIB)
         output, errors = process.communicate(head(HEX, 0, MANY, MANY) + data + b"more" * 9, timeout=30)
-    answers = [json.loads(line) for line in output.splitlines()]
-    assert (process.returncode, errors, len(answers)) == (1, b"", 2)
-    assert f"{HEX}: " in answers[1]["error"]
-    assert words in answers[1]["error"]
+    responses = [json.loads(line) for line in output.splitlines()]
+    assert (process.returncode, errors, len(responses)) == (1, b"", 2)
+    assert f"{HEX}: " in responses[1]["error"]
+    assert message in responses[1]["error"]
     assert {name: len(content) for name, content in room.held().items()} == {f"{HEX}.part": kept}
     # What came before it counts, and it still takes the rest.
     rest = frame(bytes(MANY - kept))
     assert room.talk(head(HEX, kept, MANY - kept, MANY) + rest)[1][-1] == {"hex": HEX, "size": MANY}
 
 
-NOT_ANNOUNCED = "that blob was not announced"
-NO_COUNT = "offset, length and size are numbers of bytes"
-WRONG_SIZE = f"{HEX} is announced with {len(DATA)} bytes"
-NO_HEAD = "that is no announcement of a blob"
+NOT_ANNOUNCED = "this blob is not authorized"
+NO_COUNT = "offset, length and size must be numbers of bytes"
+WRONG_SIZE = f"{HEX} is authorized with {len(DATA)} bytes"
+NO_HEAD = "the line is not an announcement of a blob"
 HOSTILE = {
     "another blob": (head(STRANGE), NOT_ANNOUNCED),
     "parent folder": (head("../../../precious"), NOT_ANNOUNCED),
@@ -340,13 +340,13 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_whatever_else_is_announced_is_refused_in_words(room: Room, name: str) -> None:
-    data, words = HOSTILE[name]
+def test_any_other_announcement_is_refused_with_a_message(room: Room, name: str) -> None:
+    data, message = HOSTILE[name]
     with untouched(room):
-        code, answers, errors = room.talk(data + FRAME)
+        code, responses, errors = room.talk(data + FRAME)
     assert (code, errors) == (1, "")
-    assert len(answers) == 2
-    assert words in answers[1]["error"]
+    assert len(responses) == 2
+    assert message in responses[1]["error"]
     assert set(room.held()) <= {f"{HEX}.part"}
     assert b"".join(room.held().values()) == b""
     # And it still takes the blob.
@@ -361,24 +361,24 @@ def test_a_planted_link_is_not_followed(room: Room, planted: str, name: str) -> 
     link = room.blobs / name
     link.symlink_to(room.top / planted)
     with untouched(room):
-        code, answers, errors = room.talk(head() + FRAME)
+        code, responses, errors = room.talk(head() + FRAME)
     assert errors == ""
     assert not (room.top / "missing").exists()
     if name != HEX:
-        assert (code, answers[-1]["error"]) == (1, f"Too many levels of symbolic links: {link}")
+        assert (code, responses[-1]["error"]) == (1, f"Too many levels of symbolic links: {link}")
     elif planted == "missing":  # where the blob goes by rename: the link itself is replaced
         assert (code, room.held()) == (0, {HEX: DATA})
     else:  # it counts as a blob that is there; the load finds that it is not the content
         assert (code, room.held()) == (0, {})
 
 
-def test_a_disk_that_is_full_is_told_in_words(room: Room) -> None:
-    room.grant({HEX: 8 * MIB})
+def test_a_full_disk_is_reported(room: Room) -> None:
+    room.authorization({HEX: 8 * MIB})
 
     # A limit of the size of files stands for a disk that is full: write fails in the same place.
     limited = ["bash", "-c", "trap '' XFSZ; ulimit -f 2048; exec \"$@\"", "bash"]
     process = subprocess.Popen(
-        [*limited, sys.executable, "-I", "-B", str(room.folder / "receive.py"), GRANT],
+        [*limited, sys.executable, "-I", "-B", str(room.directory / "receive.py"), GRANT],
         env={"PATH": os.environ["PATH"], "SSH_ORIGINAL_COMMAND": receiver.COMMAND},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -390,7 +390,7 @@ def test_a_disk_that_is_full_is_told_in_words(room: Room) -> None:
 
 def test_memory_is_bounded_whatever_the_size(room: Room) -> None:
     size = 48 * MIB
-    room.grant({HEX: size})
+    room.authorization({HEX: size})
     process = room.start(memory=96 * MIB)  # a bare interpreter maps some 30 MiB
     output, errors = process.communicate(head(HEX, 0, size, size) + frame(b"\0" * size), timeout=60)
     assert (process.returncode, errors) == (0, b"")
@@ -405,7 +405,7 @@ def test_a_line_without_an_end_does_not_fill_the_memory(room: Room) -> None:
 
 
 def test_the_folder_stays_while_blobs_arrive(room: Room) -> None:
-    staging = Staging(str(room.folder.parent), room.folder.name)
+    staging = Staging(str(room.directory.parent), room.directory.name)
     process = room.start()
     assert process.stdin is not None
     assert process.stdout is not None
@@ -418,9 +418,9 @@ def test_the_folder_stays_while_blobs_arrive(room: Room) -> None:
 
 
 @pytest.mark.parametrize("sent", [head() + FRAME[:HALF], b""], ids=["in a blob", "between blobs"])
-def test_who_pushes_what_has_come_another_way_is_sent_off_and_the_folder_goes(room: Room, sent: bytes) -> None:
+def test_a_push_of_images_that_are_loaded_is_disconnected_and_the_directory_is_removed(room: Room, sent: bytes) -> None:
     """As after a SIGKILL of the controller, when its source pushes on while the next run has loaded the images."""
-    staging = Staging(str(room.folder.parent), room.folder.name)
+    staging = Staging(str(room.directory.parent), room.directory.name)
     process = _begin(room, sent)
     assert process.stdin is not None
     if sent:
@@ -428,19 +428,19 @@ def test_who_pushes_what_has_come_another_way_is_sent_off_and_the_folder_goes(ro
     removed: list[bool] = []
     removing = threading.Thread(target=lambda: removed.append(remove_staging(staging, room.top, loaded=True)))
     removing.start()
-    _wait_for(lambda: not (room.folder / GRANT).exists())
+    _wait_for(lambda: not (room.directory / GRANT).exists())
     process.stdin.write(FRAME[HALF:] if sent else b"\n")
     output, _errors = process.communicate(timeout=10)
     removing.join(10)
     assert process.returncode != 0
-    assert b"this permission was taken away" in output
+    assert b"this authorization was revoked" in output
     assert removed == [True]
-    assert not room.folder.exists()
+    assert not room.directory.exists()
 
 
-def test_a_connection_that_was_cut_without_a_word_does_not_block_the_next_one(room: Room) -> None:
+def test_a_dead_connection_does_not_block_the_next_connection(room: Room) -> None:
     """A link that goes dead is noticed by the sender within a minute; the receiver's side may take hours."""
-    script = room.folder / "receive.py"
+    script = room.directory / "receive.py"
     impatient = script.read_text().replace("_PATIENCE_SECONDS = 120", "_PATIENCE_SECONDS = 2")
     assert impatient != script.read_text()
     script.write_text(impatient)
@@ -503,7 +503,7 @@ def _waits(pid: int) -> bool:
 
 @pytest.mark.parametrize("kind", ["raw", "deflated"])
 def test_a_slow_sender_is_waited_for_as_long_as_something_comes(room: Room, kind: str) -> None:
-    script = room.folder / "receive.py"
+    script = room.directory / "receive.py"
     script.write_text(script.read_text().replace("_PATIENCE_SECONDS = 120", "_PATIENCE_SECONDS = 1"))
     process = _begin(room, head())
     assert process.stdin is not None

@@ -76,8 +76,8 @@ class Blobs(BlobSource):
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
-    with servers(tmp_path) as (one,):
-        yield one
+    with servers(tmp_path) as (sshd,):
+        yield sshd
 
 
 @pytest.fixture
@@ -114,7 +114,7 @@ AES_FIRST = "aes128-gcm@openssh.com,aes256-gcm@openssh.com,chacha20-poly1305@ope
 
 
 @pytest.mark.parametrize(
-    ("cpu", "said", "ciphers"),
+    ("cpu", "result", "ciphers"),
     [
         ("model name\t: x\nflags\t\t: fpu aes sse\n", (0, f"port 22\nciphers {OWN}\n", ""), AES_FIRST),
         ("Features\t: fp asimd aes pmull\n", (0, f"ciphers {OWN}\n", ""), AES_FIRST),
@@ -125,11 +125,11 @@ AES_FIRST = "aes128-gcm@openssh.com,aes256-gcm@openssh.com,chacha20-poly1305@ope
     ],
     ids=["x86", "arm", "no GCM", "no AES", "says nothing", "old client"],
 )
-def test_the_client_s_own_ciphers_are_asked_for_in_the_order_of_the_processor(
-    tmp_path: Path, cpu: str, said: tuple[int, str, str], ciphers: Optional[str]
+def test_the_client_s_own_ciphers_are_requested_in_the_order_of_the_processor(
+    tmp_path: Path, cpu: str, result: tuple[int, str, str], ciphers: Optional[str]
 ) -> None:
     (tmp_path / "cpuinfo").write_text(cpu)
-    assert ssh.choose_fast_ciphers(lambda *_dummy: said, tmp_path / "cpuinfo") == ciphers
+    assert ssh.choose_fast_ciphers(lambda *_dummy: result, tmp_path / "cpuinfo") == ciphers
 
 
 def test_a_host_without_ssh_has_no_ciphers_to_order(tmp_path: Path) -> None:
@@ -144,13 +144,13 @@ def test_a_host_without_ssh_has_no_ciphers_to_order(tmp_path: Path) -> None:
 def test_blobs_arrive_and_only_once(server: Server, source: Staging, key: EphemeralKey) -> None:
     blobs = Blobs(SMALL, LARGE, b"")
     server.permit(key, blobs.sizes)
-    seen: list[tuple[str, int, int]] = []
+    reports: list[tuple[str, int, int]] = []
     grant = server.grant(blobs.digests)
-    (outcome,) = pushed([grant], blobs, key, source, progress=lambda *words: seen.append(words))
+    (outcome,) = pushed([grant], blobs, key, source, progress=lambda *message: reports.append(message))
     assert outcome == PushOutcome("one", len(SMALL) + len(LARGE), None, blobs.digests)
     assert server.held() == blobs.arrived
-    assert seen[-1] == ("pushing, now to one", outcome.bytes_sent, outcome.bytes_sent)
-    assert [done for _doing, done, _all in seen] == sorted(done for _doing, done, _all in seen)
+    assert reports[-1] == ("pushing to one", outcome.bytes_sent, outcome.bytes_sent)
+    assert [done for _doing, done, _all in reports] == sorted(done for _doing, done, _all in reports)
 
     blobs.opened.clear()
     assert pushed([grant], blobs, key, source) == [PushOutcome("one", 0, None, [])]
@@ -214,11 +214,11 @@ def test_another_host_key_is_refused_and_nothing_is_sent(server: Server, source:
     assert (server.held(), server.accepted(), blobs.opened) == ({}, 0, [])
 
 
-def test_the_host_key_that_the_target_tells_is_the_one_that_answers(server: Server) -> None:
+def test_the_host_key_that_the_target_reports_is_the_server_s(server: Server) -> None:
     assert scan_host_keys(server.port, run) == [server.host_key]
 
 
-def test_a_key_that_is_not_permitted_is_told(server: Server, source: Staging, key: EphemeralKey) -> None:
+def test_a_key_that_is_not_authorized_is_reported(server: Server, source: Staging, key: EphemeralKey) -> None:
     blobs = Blobs(SMALL)
     server.permit(key, blobs.sizes)
     assert revoke_key(server.staging, key.public_key, server.home) is True
@@ -235,11 +235,14 @@ def test_nobody_listens(source: Staging, key: EphemeralKey, server: Server) -> N
     assert "Connection refused" in str(outcome.error)
 
 
-def test_what_the_receiver_refuses_is_told_in_its_words(server: Server, source: Staging, key: EphemeralKey) -> None:
+def test_a_rejection_of_the_receiver_is_quoted(server: Server, source: Staging, key: EphemeralKey) -> None:
     blobs = Blobs(SMALL, LARGE)
     server.permit(key, {**blobs.sizes, digest_of(LARGE): 5})
     (outcome,) = pushed([server.grant(blobs.digests)], blobs, key, source)
-    assert outcome.error == f"one: the receiver refused: {get_digest_hex(digest_of(LARGE))} is announced with 5 bytes."
+    assert (
+        outcome.error
+        == f"one: the receiver rejected the push: {get_digest_hex(digest_of(LARGE))} is authorized with 5 bytes."
+    )
     assert server.held() == {get_digest_hex(digest_of(SMALL)): SMALL}
     assert outcome.digests == [digest_of(SMALL)]
 
@@ -272,14 +275,16 @@ def test_something_else_that_answers_costs_only_that_target(
         (tmp_path / "answer").write_text(answer + "\n" if answer else "")
         strange.keys.write_text(f'command="cat {tmp_path}/answer",restrict {key.public_key}\n')
         grants = [strange.grant(blobs.digests, "strange"), good.grant(blobs.digests, "good")]
-        one, two = pushed(grants, blobs, key, source)
-        assert one.error is not None
-        assert one.error.startswith("strange: ")
-        assert two == PushOutcome("good", len(SMALL), None, blobs.digests)
+        strange, good = pushed(grants, blobs, key, source)
+        assert strange.error is not None
+        assert strange.error.startswith("strange: ")
+        assert good == PushOutcome("good", len(SMALL), None, blobs.digests)
         assert good.held() == blobs.arrived
 
 
-def test_several_targets_at_once_and_one_that_fails(tmp_path: Path, source: Staging, key: EphemeralKey) -> None:
+def test_several_targets_in_parallel_and_a_target_that_fails(
+    tmp_path: Path, source: Staging, key: EphemeralKey
+) -> None:
     blobs = Blobs(SMALL, LARGE)
     with servers(tmp_path, 3) as found:
         for server in (found[0], found[2]):
@@ -306,7 +311,7 @@ class Broken:
 
 
 @pytest.mark.parametrize(
-    ("error", "attempts", "words"),
+    ("error", "attempts", "message"),
     [
         (HttpError("GET", "http://registry.test/v2/", "the answer broke off", retryable=True), 5, "broke off"),
         (HttpError("GET", "http://registry.test/v2/", "404 not found", status=404), 1, "404 not found"),
@@ -315,19 +320,19 @@ class Broken:
     ],
 )
 def test_what_goes_wrong_on_the_source_is_not_blamed_on_the_target(
-    server: Server, source: Staging, key: EphemeralKey, error: Exception, attempts: int, words: str
+    server: Server, source: Staging, key: EphemeralKey, error: Exception, attempts: int, message: str
 ) -> None:
     blobs = Blobs(LARGE)
     blobs.fail = lambda data: Broken(data, error)
     server.permit(key, blobs.sizes)
     (outcome,) = pushed([server.grant(blobs.digests)], blobs, key, source)
-    assert words in str(outcome.error)
+    assert message in str(outcome.error)
     assert "the connection broke" not in str(outcome.error)
     assert len(blobs.opened) == attempts
     assert [name for name in server.held() if not name.endswith(".part")] == []
 
 
-def test_a_source_whose_blob_became_shorter_is_told(server: Server, source: Staging, key: EphemeralKey) -> None:
+def test_a_source_whose_blob_became_shorter_is_reported(server: Server, source: Staging, key: EphemeralKey) -> None:
     blobs = Blobs(LARGE)
     blobs.fail = lambda data: io.BytesIO(data[:-1])
     server.permit(key, blobs.sizes)
@@ -335,12 +340,12 @@ def test_a_source_whose_blob_became_shorter_is_told(server: Server, source: Stag
     assert f"{digest_of(LARGE)} ended 1 bytes early on the source" in str(outcome.error)
 
 
-def test_two_runs_to_one_target_at_once_both_end_right(tmp_path: Path, server: Server) -> None:
+def test_two_runs_to_the_same_target_at_once_both_succeed(tmp_path: Path, server: Server) -> None:
     """Each with its own key and its own permission, for the same blobs in the same folder."""
     blobs = Blobs(SMALL, LARGE)
     outcomes: list[PushOutcome] = []
 
-    def one(number: int) -> None:
+    def push_once(number: int) -> None:
         staging = Staging(str(tmp_path / "source"), f"push-{number:032}")
         staging.create()
         key = EphemeralKey(staging.directory, run)
@@ -348,7 +353,7 @@ def test_two_runs_to_one_target_at_once_both_end_right(tmp_path: Path, server: S
         outcomes.extend(pushed([server.grant(blobs.digests)], blobs, key, staging))
         key.close()
 
-    threads = [threading.Thread(target=one, args=(number,)) for number in range(3)]
+    threads = [threading.Thread(target=push_once, args=(number,)) for number in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -383,20 +388,20 @@ def test_a_slow_wire_gets_layers_compressed(
     noise = os.urandom(300_000)
     blobs = Blobs(TEXT + noise + TEXT[:500_000], SMALL, media_type=media_type)
     server.permit(key, blobs.sizes)
-    seen: list[int] = []
+    reports: list[int] = []
     (outcome,) = pushed(
         [server.grant(blobs.digests)],
         blobs,
         key,
         source,
         throttle=Throttle(2_000_000, sleep=_real_sleep),
-        progress=lambda _doing, done, in_all: seen.extend((done, in_all)),
+        progress=lambda _doing, done, in_all: reports.extend((done, in_all)),
     )
     assert (outcome.error, outcome.digests) == (None, blobs.digests)
     assert server.held() == blobs.arrived
     assert len(noise) < outcome.bytes_sent < len(TEXT) / 2, "on the wire"
-    assert set(seen[1::2]) == {sum(blobs.sizes.values())}, "of the blobs"
-    assert seen[-2] == seen[-1]
+    assert set(reports[1::2]) == {sum(blobs.sizes.values())}, "of the blobs"
+    assert reports[-2] == reports[-1]
 
 
 @pytest.mark.parametrize("media_type", [f"{OCI_LAYER}+gzip", f"{OCI_LAYER}+zstd", f"{DOCKER_LAYER}.gzip", "x/config"])
@@ -411,7 +416,7 @@ def test_nothing_else_is_compressed_however_slow_the_wire(
     assert server.held() == blobs.arrived
 
 
-def test_a_connection_that_breaks_amid_compressed_frames_goes_on_behind_the_last_whole_one(
+def test_a_connection_that_breaks_amid_compressed_frames_continues_behind_the_last_complete_frame(
     server: Server, source: Staging, key: EphemeralKey
 ) -> None:
     blobs = Blobs(TEXT * 3, media_type=DOCKER_LAYER)
@@ -464,16 +469,16 @@ def test_a_key_that_a_killed_run_has_left_is_replaced(source: Staging) -> None:
     assert tree(source.directory) == ["blobs"]
 
 
-def test_a_source_without_openssh_is_told(source: Staging) -> None:
+def test_a_source_without_openssh_is_reported(source: Staging) -> None:
     def missing(command: list[str], text: str, descriptors: tuple[int, ...]) -> tuple[int, str, str]:
         raise FileNotFoundError(2, "No such file or directory", command[0])
 
     def failing(command: list[str], text: str, descriptors: tuple[int, ...]) -> tuple[int, str, str]:
         return 1, "", "unknown key type ed25519\n"
 
-    with pytest.raises(ImageError, match=r"no key can be made on the source: .*ssh-keygen.*Is OpenSSH's client there"):
+    with pytest.raises(ImageError, match=r"cannot create a key on the source: .*ssh-keygen.*Install OpenSSH's client on the source"):
         EphemeralKey(source.directory, missing)
-    with pytest.raises(ImageError, match="ssh-keygen makes no key on the source: unknown key type"):
+    with pytest.raises(ImageError, match="ssh-keygen failed on the source: unknown key type"):
         EphemeralKey(source.directory, failing)
     assert tree(source.directory) == ["blobs"]
 
@@ -481,6 +486,6 @@ def test_a_source_without_openssh_is_told(source: Staging) -> None:
 def test_the_address_as_a_target_sees_it() -> None:
     assert get_own_address("127.0.0.1", 22) == "127.0.0.1"
     with pytest.raises(
-        ImageError, match=r"the source has no way to no-such-host.invalid: .*Set image_transfer_address"
+        ImageError, match=r"the source has no route to no-such-host.invalid: .*Set image_transfer_address"
     ):
         get_own_address("no-such-host.invalid", 22)

@@ -71,7 +71,7 @@ def test_without_a_limit_nobody_waits(clock: Clock, rate: Optional[int]) -> None
 
 
 def test_a_negative_limit_is_refused() -> None:
-    with pytest.raises(ImageError, match=r"bandwidth_limit: -1 is no number of bytes per second"):
+    with pytest.raises(ImageError, match=r"bandwidth_limit: -1 is not a number of bytes per second"):
         Throttle(-1)
 
 
@@ -82,7 +82,7 @@ def test_the_bytes_stay_what_they_are(clock: Clock) -> None:
     assert [len(chunk) for chunk in NO_LIMIT.limit_chunks(chunks) if chunk] == [10, 16]
 
 
-def test_one_pause_is_never_long(clock: Clock) -> None:
+def test_a_single_pause_is_never_long(clock: Clock) -> None:
     """A connection that is silent for long is taken for dead, by the receiver as by S3."""
     assert Throttle(10_000, clock, clock.sleep).limit_size(1024 * 1024) == 10_000
     assert Throttle(10**9, clock, clock.sleep).limit_size(1024 * 1024) == 1024 * 1024

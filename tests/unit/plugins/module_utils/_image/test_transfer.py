@@ -58,26 +58,26 @@ class Store:
         self.objects: dict[str, bytes] = {f"/{name}": data for name, data in objects.items()}
         self.fault = fault
 
-    def script(self, asked: Any) -> None:
-        if self.fault and self.fault(asked):
+    def script(self, request: Any) -> None:
+        if self.fault and self.fault(request):
             return
-        path = asked.path.partition("?")[0]
-        if asked.command == "PUT":
-            body = asked.body()
-            if len(body) < int(asked.headers["Content-Length"]):
+        path = request.path.partition("?")[0]
+        if request.command == "PUT":
+            body = request.body()
+            if len(body) < int(request.headers["Content-Length"]):
                 return  # the sender gave up
-            if asked.headers.get("If-None-Match") and path in self.objects:
-                asked.answer(412, XML.format("PreconditionFailed", "it is there").encode())
+            if request.headers.get("If-None-Match") and path in self.objects:
+                request.answer(412, XML.format("PreconditionFailed", "it is there").encode())
                 return
             self.objects[path] = body
-            asked.answer(200, ETag='"put"')
+            request.answer(200, ETag='"put"')
         elif path not in self.objects:
-            asked.answer(404, XML.format("NoSuchKey", "no such key").encode())
+            request.answer(404, XML.format("NoSuchKey", "no such key").encode())
         else:
-            data, wanted = self.objects[path], asked.headers.get("Range")
-            start = int(wanted[len("bytes=") : -1]) if wanted else 0
-            ranged = {"Content_Range": f"bytes {start}-{len(data) - 1}/{len(data)}"} if wanted else {}
-            asked.answer(206 if wanted else 200, data[start:], ETag='"got"', **ranged)
+            data, byte_range = self.objects[path], request.headers.get("Range")
+            start = int(byte_range[len("bytes=") : -1]) if byte_range else 0
+            ranged = {"Content_Range": f"bytes {start}-{len(data) - 1}/{len(data)}"} if byte_range else {}
+            request.answer(206 if byte_range else 200, data[start:], ETag='"got"', **ranged)
 
 
 def transfer(
@@ -120,8 +120,8 @@ class ByDigest:
 # -- fetched
 
 
-def fetched(wanted: Sequence[TransferRequest], staging: Staging, client: HttpClient) -> list[BlobOutcome]:
-    return fetch(wanted, staging, client, set())
+def fetched(requests: Sequence[TransferRequest], staging: Staging, client: HttpClient) -> list[BlobOutcome]:
+    return fetch(requests, staging, client, set())
 
 
 def test_a_blob_arrives_and_is_published(serve: Any, staging: Staging, client: HttpClient) -> None:
@@ -183,10 +183,10 @@ def test_a_partial_file_of_other_bytes_does_not_pass_for_the_blob(
 
 
 def test_an_answer_that_breaks_off_is_gone_on_with(serve: Any, staging: Staging, client: HttpClient) -> None:
-    def fault(asked: Any) -> bool:
-        if asked.number == 0:
-            asked.answer(200, DATA[:1000], length=len(DATA))
-        return asked.number == 0
+    def fault(request: Any) -> bool:
+        if request.number == 0:
+            request.answer(200, DATA[:1000], length=len(DATA))
+        return request.number == 0
 
     server = serve(Store(fault, blob=DATA).script)
     (outcome,) = fetched([transfer(server)], staging, client)
@@ -198,10 +198,10 @@ def test_an_answer_that_breaks_off_is_gone_on_with(serve: Any, staging: Staging,
 def test_answers_that_always_break_off_end_as_an_error_that_keeps_what_came(
     serve: Any, staging: Staging, client: HttpClient
 ) -> None:
-    def fault(asked: Any) -> bool:
-        start = int(asked.headers.get("Range", "bytes=0-")[len("bytes=") : -1])
+    def fault(request: Any) -> bool:
+        start = int(request.headers.get("Range", "bytes=0-")[len("bytes=") : -1])
         ranged = {"Content_Range": f"bytes {start}-{len(DATA) - 1}/{len(DATA)}"} if start else {}
-        asked.answer(206 if start else 200, DATA[start : start + 10], length=len(DATA) - start, **ranged)
+        request.answer(206 if start else 200, DATA[start : start + 10], length=len(DATA) - start, **ranged)
         return True
 
     server = serve(Store(fault).script)
@@ -212,8 +212,8 @@ def test_answers_that_always_break_off_end_as_an_error_that_keeps_what_came(
     assert staging.get_size(DIGEST) == 10 * len(server.requests)
 
 
-def test_a_store_that_is_out_of_reach_is_not_asked_over_and_over(serve: Any, staging: Staging) -> None:
-    server = serve(lambda asked: asked.reset())
+def test_an_unreachable_store_is_not_requested_over_and_over(serve: Any, staging: Staging) -> None:
+    server = serve(lambda request: request.reset())
     pauses: list[float] = []
     client = HttpClient(environ={}, timeout=5.0, retries=2, sleep=pauses.append)
     (outcome,) = fetched([transfer(server)], staging, client)
@@ -222,20 +222,20 @@ def test_a_store_that_is_out_of_reach_is_not_asked_over_and_over(serve: Any, sta
     assert len(pauses) == 2, "the client's own attempts, once"
 
 
-def test_what_is_fetched_is_told_while_it_comes_and_what_was_there_counts(
+def test_fetched_bytes_are_reported_while_they_arrive_and_existing_bytes_count(
     serve: Any, staging: Staging, client: HttpClient
 ) -> None:
     staging.get_partial_path(DIGEST).write_bytes(DATA[:CHUNK])
-    told: list[tuple[str, int, int]] = []
+    reports: list[tuple[str, int, int]] = []
     server = serve(Store(blob=DATA, small=SMALL).script)
-    wanted = [transfer(server), transfer(server, SMALL, name="small")]
+    requests = [transfer(server), transfer(server, SMALL, name="small")]
     verified: set[str] = set()
-    outcomes = fetch(wanted, staging, client, verified, progress=lambda *state: told.append(state))
+    outcomes = fetch(requests, staging, client, verified, progress=lambda *state: reports.append(state))
     assert all(outcome.done for outcome in outcomes)
     assert verified == {DIGEST, digest_of(SMALL)}
     in_all = len(DATA) + len(SMALL)
-    assert {(doing, total) for doing, _done, total in told} == {(FETCHING, in_all)}
-    done = [done for _doing, done, _total in told]
+    assert {(doing, total) for doing, _done, total in reports} == {(FETCHING, in_all)}
+    done = [done for _doing, done, _total in reports]
     assert (sorted(done), done[-1]) == (done, in_all)
     assert len(done) > 4
 
@@ -261,7 +261,7 @@ def test_a_blob_is_verified_with_what_had_come_of_it_before(
         assert (outcome.done, verified) == (True, expected)
 
 
-def test_large_blobs_come_one_after_the_other_and_small_ones_beside_them(
+def test_large_blobs_are_fetched_sequentially_and_small_ones_beside_them(
     serve: Any, staging: Staging, client: HttpClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transfers, "LARGE_BLOB_BYTES", 100)
@@ -270,12 +270,12 @@ def test_large_blobs_come_one_after_the_other_and_small_ones_beside_them(
     at_once, most, began = 0, 0, []
     small_came, lock = threading.Event(), threading.Lock()
 
-    def script(asked: Any) -> None:
+    def script(request: Any) -> None:
         nonlocal at_once, most
-        name = asked.path.partition("?")[0][1:]
+        name = request.path.partition("?")[0][1:]
         if name == digest_of(small)[7:]:
             small_came.set()
-            return store.script(asked)
+            return store.script(request)
         with lock:
             at_once += 1
             most = max(most, at_once)
@@ -283,17 +283,17 @@ def test_large_blobs_come_one_after_the_other_and_small_ones_beside_them(
         assert small_came.wait(10), "it waits for the large ones"
         with lock:
             at_once -= 1
-        return store.script(asked)
+        return store.script(request)
 
     server = serve(script)
-    wanted = [transfer(server, data, name=digest_of(data)[7:]) for data in (*large, small)]
+    requests = [transfer(server, data, name=digest_of(data)[7:]) for data in (*large, small)]
     verified: set[str] = set()
-    assert all(outcome.done for outcome in fetch(wanted, staging, client, verified))
+    assert all(outcome.done for outcome in fetch(requests, staging, client, verified))
     assert (most, began) == (1, [digest_of(data)[7:] for data in large])
     assert verified == {digest_of(data) for data in (*large, small)}
 
 
-def test_when_nobody_asks_any_more_what_came_until_then_stays(serve: Any, staging: Staging, client: HttpClient) -> None:
+def test_when_nobody_polls_any_more_the_received_bytes_stay(serve: Any, staging: Staging, client: HttpClient) -> None:
     def progress(doing: str, done: int, in_all: int) -> None:
         if done >= CHUNK:
             raise ImageError("nobody has asked")
@@ -310,14 +310,14 @@ def test_when_nobody_asks_any_more_what_came_until_then_stays(serve: Any, stagin
 def slow(first: threading.Event, go_on: threading.Event) -> Callable[[Any], bool]:
     """Sends the first chunk and then waits."""
 
-    def fault(asked: Any) -> bool:
-        asked.send_response(200)
-        asked.send_header("Content-Length", str(len(DATA)))
-        asked.end_headers()
-        asked.wfile.write(DATA[:CHUNK])
+    def fault(request: Any) -> bool:
+        request.send_response(200)
+        request.send_header("Content-Length", str(len(DATA)))
+        request.end_headers()
+        request.wfile.write(DATA[:CHUNK])
         first.set()
         go_on.wait(10)
-        asked.wfile.write(DATA[CHUNK:])
+        request.wfile.write(DATA[CHUNK:])
         return True
 
     return fault
@@ -325,7 +325,7 @@ def slow(first: threading.Event, go_on: threading.Event) -> Callable[[Any], bool
 
 @pytest.mark.parametrize("there", [0, CHUNK, len(DATA) - 2])
 @pytest.mark.parametrize("stored", [DATA[:-1], DATA + b"more"], ids=["shorter", "longer"])
-def test_an_object_of_another_size_than_was_seen_is_told_with_the_way_out(
+def test_an_object_that_changed_its_size_is_reported_with_the_remediation(
     serve: Any, staging: Staging, client: HttpClient, there: int, stored: bytes
 ) -> None:
     """Somebody has changed it since; asking for the rest of it would be asking for bytes behind its end."""
@@ -335,36 +335,38 @@ def test_an_object_of_another_size_than_was_seen_is_told_with_the_way_out(
     (outcome,) = fetched([transfer(server)], staging, client)
     assert (outcome.done, len(server.requests)) == (False, 1)
     assert outcome.error == (
-        f"{DIGEST} has {len(stored)} bytes in the bucket instead of {len(DATA)}: state=saved replaces it."
+        f"{DIGEST} has {len(stored)} bytes in the bucket instead of {len(DATA)}: run state=saved to replace it."
     )
     assert not staging.is_complete(DIGEST)
 
 
-def test_an_object_that_ends_before_what_has_come_of_it_is_told_with_the_way_out(
+def test_an_object_shorter_than_its_received_bytes_is_reported_with_the_remediation(
     serve: Any, staging: Staging, client: HttpClient
 ) -> None:
     staging.get_partial_path(DIGEST).write_bytes(DATA[:-1])
 
-    def behind_the_end(asked: Any) -> None:
-        asked.answer(416, XML.format("InvalidRange", "The requested range is not satisfiable").encode())
+    def behind_the_end(request: Any) -> None:
+        request.answer(416, XML.format("InvalidRange", "The requested range is not satisfiable").encode())
 
     server = serve(behind_the_end)
     (outcome,) = fetched([transfer(server)], staging, client)
     assert (outcome.done, len(server.requests)) == (False, 1)
     assert outcome.error == (
-        f"{DIGEST} has at most {len(DATA) - 1} bytes in the bucket instead of {len(DATA)}: state=saved replaces it."
+        f"{DIGEST} has at most {len(DATA) - 1} bytes in the bucket instead of {len(DATA)}: run state=saved to replace it."
     )
 
 
-def test_two_fetchers_of_one_blob_do_not_write_into_one_file(serve: Any, staging: Staging, client: HttpClient) -> None:
+def test_two_fetchers_of_the_same_blob_do_not_write_into_the_same_file(
+    serve: Any, staging: Staging, client: HttpClient
+) -> None:
     first, go_on = threading.Event(), threading.Event()
     server = serve(Store(slow(first, go_on), blob=DATA).script)
     with ThreadPoolExecutor() as pool:
-        one = pool.submit(fetched, [transfer(server)], staging, client)
+        first_fetch = pool.submit(fetched, [transfer(server)], staging, client)
         assert first.wait(10)
         (other,) = fetched([transfer(server)], staging, client)
         go_on.set()
-        assert one.result(20)[0].done
+        assert first_fetch.result(20)[0].done
     assert (other.done, other.received, other.error) == (False, 0, None)
     assert len(server.requests) == 1
     assert fetched([transfer(server)], staging, client)[0].done
@@ -384,9 +386,9 @@ def test_a_fetcher_that_waits_for_the_file_finds_it_published(serve: Any, stagin
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full here")
-def test_a_full_disk_is_told_with_the_way_out(serve: Any, staging: Staging, client: HttpClient) -> None:
+def test_a_full_disk_is_reported_with_the_remediation(serve: Any, staging: Staging, client: HttpClient) -> None:
     class Full(Staging):
-        def part(self, digest: str) -> Path:
+        def get_partial_path(self, digest: str) -> Path:
             return Path("/dev/full")
 
     server = serve(Store(blob=DATA).script)
@@ -399,8 +401,8 @@ def test_a_full_disk_is_told_with_the_way_out(serve: Any, staging: Staging, clie
 
 
 def refusing(status: int, code: str, message: str) -> Callable[[Any], bool]:
-    def fault(asked: Any) -> bool:
-        asked.answer(status, XML.format(code, message).encode())
+    def fault(request: Any) -> bool:
+        request.answer(status, XML.format(code, message).encode())
         return True
 
     return fault
@@ -416,7 +418,7 @@ def refusing(status: int, code: str, message: str) -> Callable[[Any], bool]:
         (404, "NoSuchKey", "The specified key does not exist.", False),
     ],
 )
-def test_s3_a_url_that_expired_is_told_from_one_that_is_refused(
+def test_s3_an_expired_url_is_distinguished_from_a_denied_request(
     serve: Any, staging: Staging, client: HttpClient, status: int, code: str, message: str, expired: bool
 ) -> None:
     """facts: S3: a presigned URL dies with its time or with the credentials that signed it; it is a secret."""
@@ -431,13 +433,13 @@ def test_s3_a_url_that_expired_is_told_from_one_that_is_refused(
         assert "0123456789abcdef" not in str(outcome.error)
 
 
-def test_one_blob_that_fails_leaves_the_others(serve: Any, staging: Staging, client: HttpClient) -> None:
+def test_a_blob_that_fails_does_not_stop_the_others(serve: Any, staging: Staging, client: HttpClient) -> None:
     blobs = {f"b{number}": bytes([number]) * 100 for number in range(8)}
     gone = blobs.pop("b3")
     server = serve(Store(**blobs).script)
-    wanted = [transfer(server, data, name=name) for name, data in {**blobs, "b3": gone}.items()]
-    outcomes = fetched(wanted, staging, client)
-    assert [outcome.digest for outcome in outcomes] == [one.digest for one in wanted]
+    requests = [transfer(server, data, name=name) for name, data in {**blobs, "b3": gone}.items()]
+    outcomes = fetched(requests, staging, client)
+    assert [outcome.digest for outcome in outcomes] == [request.digest for request in requests]
     assert [outcome.digest for outcome in outcomes if not outcome.done] == [digest_of(gone)]
     assert all(staging.verify(digest_of(data)) for data in blobs.values())
 
@@ -449,42 +451,42 @@ def test_blobs_and_parts_reach_their_urls_with_their_headers(serve: Any, staging
     stage(staging, {DIGEST: DATA, digest_of(SMALL): SMALL})
     store = Store()
     server = serve(store.script)
-    wanted = [
+    requests = [
         transfer(server, SMALL, name="small", **{"If-None-Match": "*", "x-amz-meta-sha256": "abc"}),
         transfer(server, number=1, name="part1"),
         transfer(server, number=2, offset=2 * CHUNK, name="part2"),
     ]
-    outcomes = send(wanted, StagedBlobSource(staging), client, LONG)
+    outcomes = send(requests, StagedBlobSource(staging), client, LONG)
     assert store.objects == {"/small": SMALL, "/part1": DATA[: 2 * CHUNK], "/part2": DATA[2 * CHUNK :]}
-    assert [(one.digest, one.number, one.done, one.etag) for one in outcomes] == [
+    assert [(outcome.digest, outcome.number, outcome.done, outcome.etag) for outcome in outcomes] == [
         (digest_of(SMALL), 0, True, '"put"'),
         (DIGEST, 1, True, '"put"'),
         (DIGEST, 2, True, '"put"'),
     ]
-    (headers,) = [asked.headers for asked in server.requests if asked.path.startswith("/small")]
+    (headers,) = [request.headers for request in server.requests if request.path.startswith("/small")]
     assert (headers["if-none-match"], headers["x-amz-meta-sha256"]) == ("*", "abc")
     assert headers["content-length"] == str(len(SMALL))
 
 
-def test_what_passes_is_told_within_a_request_and_counted_once(serve: Any, client: HttpClient) -> None:
+def test_sent_bytes_are_reported_within_a_request_and_counted_once(serve: Any, client: HttpClient) -> None:
     """A request on a slow link is silent for minutes, were it told at its end. One that begins anew counts anew."""
     refused: list[str] = []
 
-    def fault(asked: Any) -> bool:
-        if asked.path.startswith("/twice") and not refused:
-            refused.append(asked.body() and asked.path)
-            asked.answer(503, XML.format("SlowDown", "later").encode())
+    def fault(request: Any) -> bool:
+        if request.path.startswith("/twice") and not refused:
+            refused.append(request.body() and request.path)
+            request.answer(503, XML.format("SlowDown", "later").encode())
             return True
         return False
 
     server = serve(Store(fault).script)
-    told: list[tuple[str, int, int]] = []
-    wanted = [transfer(server, number=1, name="twice"), transfer(server, SMALL, name="small")]
-    outcomes = send(wanted, ByDigest(DATA, SMALL), client, LONG, progress=lambda *state: told.append(state))
+    reports: list[tuple[str, int, int]] = []
+    requests = [transfer(server, number=1, name="twice"), transfer(server, SMALL, name="small")]
+    outcomes = send(requests, ByDigest(DATA, SMALL), client, LONG, progress=lambda *state: reports.append(state))
     assert all(outcome.done for outcome in outcomes)
     in_all = 2 * CHUNK + len(SMALL)
-    assert {(doing, total) for doing, _done, total in told} == {(SENDING, in_all)}
-    done = [done for _doing, done, _total in told]
+    assert {(doing, total) for doing, _done, total in reports} == {(SENDING, in_all)}
+    done = [done for _doing, done, _total in reports]
     assert (min(done), max(done), done[-1]) == (0, in_all, in_all)
     assert max(after - before for before, after in zip(done, done[1:])) <= CHUNK // 4
     assert any(after < before for before, after in zip(done, done[1:])), "the second attempt is counted from 0"
@@ -498,34 +500,34 @@ def test_s3_somebody_who_put_the_same_blob_first_is_no_error(serve: Any, client:
 
 
 @pytest.mark.parametrize(
-    ("given", "words"),
+    ("given", "message"),
     [
-        (b"x" + DATA[1:], "the source gave other content, sha256:"),
-        (DATA[:-1] + b"x", "the source gave other content, sha256:"),
+        (b"x" + DATA[1:], "the source returned other content, sha256:"),
+        (DATA[:-1] + b"x", "the source returned other content, sha256:"),
         (DATA[:-1], "ended 1 bytes early on the source. Run again."),
         (b"", f"ended {len(DATA)} bytes early"),
     ],
     ids=["first byte", "last byte", "cut off", "empty"],
 )
 def test_a_blob_with_another_digest_never_leaves_the_source_whole(
-    serve: Any, client: HttpClient, given: bytes, words: str
+    serve: Any, client: HttpClient, given: bytes, message: str
 ) -> None:
     """facts: the ETag is not a content hash: the source itself compares, before the last chunk leaves."""
     arrived: list[int] = []
 
-    def fault(asked: Any) -> bool:
+    def fault(request: Any) -> bool:
         data = b""
-        while chunk := asked.rfile.read1(CHUNK):
+        while chunk := request.rfile.read1(CHUNK):
             data += chunk
         arrived.append(len(data))
-        asked.close_connection = True
+        request.close_connection = True
         return True
 
     store = Store(fault)
     server = serve(store.script)
     (outcome,) = send([transfer(server)], Gives(given), client, LONG)
     assert not outcome.done
-    assert words in str(outcome.error)
+    assert message in str(outcome.error)
     for _attempt in range(200):
         if arrived:
             break
@@ -547,7 +549,7 @@ def test_when_the_time_is_over_nothing_more_is_begun(serve: Any, client: HttpCli
     assert (outcome.done, outcome.error, server.requests) == (False, None, [])
 
 
-def test_a_source_that_fails_is_told_for_its_blob_only(serve: Any, staging: Staging, client: HttpClient) -> None:
+def test_a_source_that_fails_is_reported_for_its_blob_only(serve: Any, staging: Staging, client: HttpClient) -> None:
     stage(staging, {digest_of(SMALL): SMALL})
     server = serve(Store().script)
     outcomes = send([transfer(server), transfer(server, SMALL)], StagedBlobSource(staging), client, LONG)

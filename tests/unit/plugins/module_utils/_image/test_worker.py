@@ -67,7 +67,7 @@ def raising(error: BaseException) -> Work:
     return work
 
 
-def test_a_job_that_is_done_gives_its_result_as_often_as_it_is_asked(tmp_path: Path) -> None:
+def test_a_job_that_is_done_returns_its_result_at_every_poll(tmp_path: Path) -> None:
     state = BackgroundJob(tmp_path).advance("one", lambda progress: {"answer": 42}, ENOUGH)
     assert (state.token, state.status, state.result, state.error) == ("one", "done", {"answer": 42}, None)
     again = BackgroundJob(tmp_path).advance("one", raising(AssertionError("it ran again")), ENOUGH)
@@ -75,7 +75,7 @@ def test_a_job_that_is_done_gives_its_result_as_often_as_it_is_asked(tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("error", "words"),
+    ("error", "message"),
     [
         (ImageError("docker refused"), "docker refused"),
         (OSError(28, "No space left on device", "/staging/x"), "No space left on device: /staging/x"),
@@ -84,10 +84,10 @@ def test_a_job_that_is_done_gives_its_result_as_often_as_it_is_asked(tmp_path: P
         (MemoryError(), "unexpected MemoryError"),
     ],
 )
-def test_a_job_that_fails_tells_why(tmp_path: Path, error: BaseException, words: str) -> None:
+def test_a_job_that_fails_reports_why(tmp_path: Path, error: BaseException, message: str) -> None:
     state = BackgroundJob(tmp_path).advance("one", raising(error), ENOUGH)
     assert (state.status, state.result) == ("failed", None)
-    assert words in str(state.error)
+    assert message in str(state.error)
 
 
 def test_a_call_returns_in_time_with_what_is_done_until_then(gate: Path) -> None:
@@ -111,7 +111,7 @@ def test_a_job_that_was_killed_has_died_and_a_new_attempt_runs(gate: Path) -> No
     assert job.advance("two", waiting(gate, x=2), ENOUGH).result == {"x": 2}
 
 
-def test_what_a_thread_of_a_job_tells_after_its_end_does_not_hide_the_outcome(gate: Path) -> None:
+def test_progress_of_a_thread_after_the_end_of_its_job_does_not_hide_the_outcome(gate: Path) -> None:
     """A push may end while the engine still writes, with a target that cannot be reached."""
 
     def work(progress: Any) -> dict[str, Any]:
@@ -120,7 +120,7 @@ def test_what_a_thread_of_a_job_tells_after_its_end_does_not_hide_the_outcome(ga
                 try:
                     progress("writing", number, 1000)
                 except ImageError as error:
-                    (gate.parent / "told").write_text(str(error))
+                    (gate.parent / "error").write_text(str(error))
                     raise
                 time.sleep(0.01)
 
@@ -136,35 +136,36 @@ def test_what_a_thread_of_a_job_tells_after_its_end_does_not_hide_the_outcome(ga
     until(lambda: job.poll(0).status == "done")
     time.sleep(0.5)
     assert job.poll(0).result == {"x": 1}
-    until((gate.parent / "told").exists)
-    assert "has ended" in (gate.parent / "told").read_text(), "the thread need not go on"
+    until((gate.parent / "error").exists)
+    assert "has ended" in (gate.parent / "error").read_text(), "the thread need not go on"
 
 
-def test_a_job_that_nobody_asks_for_ends_where_it_would_go_on_for_nobody(
-    gate: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_job_with_an_idle_timeout_ends_when_nobody_polls_it(gate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker, "IDLE_TIMEOUT_SECONDS", 0.6)
     job = BackgroundJob(gate.parent)
 
     def work(progress: Any) -> dict[str, Any]:
-        tell = job.add_idle_timeout(progress)
+        report_progress = job.add_idle_timeout(progress)
         (gate.parent / "pid").write_text(str(os.getpid()))
         while not gate.exists():
-            tell("sending", 1, 2)
+            report_progress("sending", 1, 2)
             time.sleep(0.01)
         return {}
 
-    asked = [job.advance("one", work, 0.3).status for _time in range(5)]
-    assert asked == ["running"] * 5, "it is asked often enough"
+    statuses = [job.advance("one", work, 0.3).status for _time in range(5)]
+    assert statuses == ["running"] * 5, "it is asked often enough"
     child = child_of(gate)
     until(lambda: not Path(f"/proc/{child}").exists())
     state = job.advance("one", work, ENOUGH)
-    assert (state.status, state.error) == ("failed", "nobody has asked for 1 seconds how far it is")
+    assert (state.status, state.error) == ("failed", "no call polled the job for 1 seconds")
 
 
-def test_a_job_whose_folder_was_taken_away_says_so(tmp_path: Path) -> None:
+def test_a_job_whose_directory_was_removed_reports_it(tmp_path: Path) -> None:
     state = BackgroundJob(tmp_path).poll(0)
-    assert (state.status, state.error) == ("died", "the process has left nothing to read: its folder was taken away")
+    assert (state.status, state.error) == (
+        "died",
+        "the state of the job cannot be read: its staging directory was removed",
+    )
 
 
 @pytest.mark.parametrize("error", [SystemExit(0), KeyboardInterrupt()])
@@ -172,7 +173,7 @@ def test_a_job_that_ends_without_an_outcome_has_died(tmp_path: Path, error: Base
     assert BackgroundJob(tmp_path).advance("one", raising(error), ENOUGH).status == "died"
 
 
-def test_the_outcome_of_an_earlier_attempt_is_not_taken_for_this_one_s(tmp_path: Path) -> None:
+def test_the_outcome_of_an_earlier_attempt_is_not_taken_for_this_attempt_s(tmp_path: Path) -> None:
     BackgroundJob(tmp_path).advance("one", raising(ImageError("no disk")), ENOUGH)
     state = BackgroundJob(tmp_path).advance("two", lambda progress: {"x": 2}, ENOUGH)
     assert (state.token, state.status, state.result) == ("two", "done", {"x": 2})
@@ -191,9 +192,9 @@ def test_an_earlier_attempt_that_still_runs_is_waited_for(gate: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "left", ["", "{", "null", "[]", '{"token": "one"}', '{"token": "one", "state": "done", "x": 1}']
+    "left", ["", "{", "null", "[]", '{"token": "one"}', '{"token": "one", "status": "done", "x": 1}']
 )
-def test_a_state_file_that_says_nothing_does_not_keep_a_job_from_running(tmp_path: Path, left: str) -> None:
+def test_an_unreadable_state_file_does_not_keep_a_job_from_running(tmp_path: Path, left: str) -> None:
     (tmp_path / "job.json").write_text(left)
     assert BackgroundJob(tmp_path).advance("one", lambda progress: {"x": 1}, ENOUGH).result == {"x": 1}
 
@@ -268,7 +269,7 @@ def test_a_host_that_has_no_process_left_does_not_run_the_module_twice(
     assert not (tmp_path / "went on").exists()
 
 
-def test_when_the_outcome_is_told_the_process_has_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_when_the_outcome_is_returned_the_process_has_exited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It holds the lock of the staging folder, which could not be removed else."""
     real = os._exit
 
@@ -298,7 +299,7 @@ def test_what_is_done_afterwards_follows_the_outcome_and_keeps_the_process(gate:
     gate.touch()
 
 
-def test_polling_tells_how_the_last_job_is_and_starts_none(gate: Path) -> None:
+def test_polling_returns_the_state_of_the_last_job_and_starts_none(gate: Path) -> None:
     job = BackgroundJob(gate.parent)
     assert job.poll(0).status == "died"
     job.advance("one", waiting(gate, x=1), 0)
@@ -343,7 +344,7 @@ def test_there_is_room_for_the_outcome_of_a_job_that_fills_the_disk(tmp_path: Pa
 # -- a job that can be asked to end
 
 
-def test_a_job_that_looks_for_it_ends_when_it_is_asked_to(tmp_path: Path, gate: Path) -> None:
+def test_a_job_that_checks_for_it_stops_on_request(tmp_path: Path, gate: Path) -> None:
     job = BackgroundJob(tmp_path, "ahead")
 
     def work(progress: Any) -> dict[str, Any]:
@@ -357,7 +358,7 @@ def test_a_job_that_looks_for_it_ends_when_it_is_asked_to(tmp_path: Path, gate: 
     assert not job.is_running()
 
 
-def test_a_job_that_takes_its_time_to_end_says_how_far_it_is(tmp_path: Path, gate: Path) -> None:
+def test_a_job_that_is_slow_to_stop_returns_its_state(tmp_path: Path, gate: Path) -> None:
     job = BackgroundJob(tmp_path, "ahead")
     job.advance("one", waiting(gate), 0)
     child_of(gate)
@@ -368,7 +369,7 @@ def test_a_job_that_takes_its_time_to_end_says_how_far_it_is(tmp_path: Path, gat
     assert job.stop(ENOUGH) is None
 
 
-def test_what_one_was_asked_the_next_is_not(tmp_path: Path, gate: Path) -> None:
+def test_a_stop_request_does_not_apply_to_the_next_job(tmp_path: Path, gate: Path) -> None:
     job = BackgroundJob(tmp_path, "ahead")
     job.advance("one", waiting(gate), 0)
     job.stop(0)
@@ -384,7 +385,7 @@ def test_without_a_job_or_its_folder_there_is_nothing_to_end(tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_why_the_last_one_failed_can_be_asked(tmp_path: Path) -> None:
+def test_the_error_of_the_last_job_can_be_read(tmp_path: Path) -> None:
     job = BackgroundJob(tmp_path, "ahead")
     assert job.get_error() is None
     job.advance("one", lambda progress: {}, ENOUGH)

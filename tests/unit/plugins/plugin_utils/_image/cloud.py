@@ -176,8 +176,8 @@ class FakeS3:
         assert query["do"] == ["put_object"]
         if headers.get("If-None-Match") and key in self.objects:
             return ""
-        wanted = headers.get("x-amz-checksum-sha256")
-        assert wanted is None or wanted == base64.b64encode(hashlib.sha256(data).digest()).decode()
+        checksum = headers.get("x-amz-checksum-sha256")
+        assert checksum is None or checksum == base64.b64encode(hashlib.sha256(data).digest()).decode()
         metadata = {"sha256": headers["x-amz-meta-sha256"]} if "x-amz-meta-sha256" in headers else {}
         return self.keep(key, data, metadata, {name: value for name, value in headers.items() if "sse" in name})
 
@@ -229,12 +229,12 @@ class Source:
         if work["phase"] == "export":
             answer = self.fault("export", {})
             sizes = {digest: len(content[digest]) for digest in work["digests"]}
-            return answer or {"state": "done", "result": {"sizes": sizes}}
+            return answer or {"status": "done", "result": {"sizes": sizes}}
         if work["phase"] == "send":
             answer = self.fault("job", {})
             outcomes = [] if answer else [self._send(content, transfer) for transfer in work["transfers"]]
             return answer or {
-                "state": "done",
+                "status": "done",
                 "result": {"outcomes": outcomes},
                 "cleaned": not self.from_engine,
             }
@@ -260,7 +260,7 @@ class Target:
     root: Path
     engine: FakeEngine = field(default_factory=FakeEngine)
     warnings: list[str] = field(default_factory=list)
-    not_ahead: list[str] = field(default_factory=list)
+    preload_errors: list[str] = field(default_factory=list)
     leftover: bool = False
     fault: Fault = no_fault
     calls: list[str] = field(default_factory=list)
@@ -277,38 +277,38 @@ class Target:
             return {
                 "plans": self._plans(bundle),
                 "engine": "docker 20",
-                "misgivings": self.warnings,
+                "load_warnings": self.warnings,
                 "leftover": self.leftover,
             }
         if work["phase"] == "load":
             return self._load(work, bundle, staging)
         assert work["phase"] == "clean"
-        return {"removed": staging.remove(), "left": None}
+        return {"removed": staging.remove(), "cleanup_error": None}
 
     def _load(self, work: Mapping[str, Any], bundle: Bundle, staging: Staging) -> dict[str, Any]:
         result: dict[str, Any] = {
             "plans": self._plans(bundle),
             "engine": "docker 20",
-            "misgivings": self.warnings,
+            "load_warnings": self.warnings,
             "loaded": None,
-            "left": None,
-            "not_ahead": self.not_ahead,
+            "cleanup_error": None,
+            "preload_errors": self.preload_errors,
         }
         needed = {digest for plan in result["plans"] for digest in plan["blobs"]}
         with staging.hold_lock():
             outcomes = [self._fetch(staging, entry) for entry in work["transfers"] if entry["digest"] in needed]
             result["outcomes"] = [outcome.to_dict() for outcome in outcomes]
             self.fault("fetched", {})
-            if not work["more"] and all(outcome.is_final for outcome in outcomes):
+            if not work["has_more"] and all(outcome.is_final for outcome in outcomes):
                 result.update(load_bundle(bundle, self.engine, staging, nothing))
         cleaned = all(outcome["done"] for outcome in result["loaded"] or [{"done": False}])
         if cleaned:
             staging.remove()
-        return {"state": "done", "result": result, "cleaned": cleaned}
+        return {"status": "done", "result": result, "cleaned": cleaned}
 
     def _plans(self, bundle: Bundle) -> list[dict[str, Any]]:
         plans = []
-        for plan in plan_load(bundle, self.engine.facts("")):
+        for plan in plan_load(bundle, self.engine.read_facts("")):
             step = plan.to_step()
             plans.append(
                 {

@@ -44,7 +44,7 @@ def target(tmp_path: Path, s3: FakeS3) -> Target:
 def run(
     target: Target, *made: Made, has: Optional[EngineFacts] = None, check_mode: bool = False, diff: bool = False
 ) -> dict[str, Any]:
-    bundle = Bundle(tuple(one.image for one in made or (V1,)))
+    bundle = Bundle(tuple(item.image for item in made or (V1,)))
     path = S3BlobStore(target.s3, BucketOptions(BUCKET))
     result: dict[str, Any] = load_bundle(target, path, bundle, has, check_mode, diff, ProgressReporter(nothing))
     assert target.s3.writes == []  # a target only reads
@@ -64,7 +64,7 @@ def test_images_arrive_and_a_second_run_does_nothing(target: Target) -> None:
     result = run(target, V1, OTHER)
     assert (result["changed"], result.get("failed", False)) == (True, False)
     assert status(result) == {TAG: "changed", OTHER.image.tag: "changed"}
-    assert result["bytes_full"] == result["bytes_needed"] == result["bytes_carried"] > 0
+    assert result["bytes_full"] == result["bytes_missing"] == result["bytes_transferred"] > 0
     assert (result["engine"], result["path"], result["corrupt"]) == ("docker 20", f"s3://{BUCKET}/", [])
     assert target.engine.find(TAG) is not None
     assert target.calls == ["inspect", "load"]
@@ -72,7 +72,7 @@ def test_images_arrive_and_a_second_run_does_nothing(target: Target) -> None:
     target.calls.clear()
     target.s3.calls.clear()
     again = run(target, V1, OTHER)
-    assert (again["changed"], again["bytes_carried"], again["bytes_needed"], again["steps"]) == (False, 0, 0, [])
+    assert (again["changed"], again["bytes_transferred"], again["bytes_missing"], again["steps"]) == (False, 0, 0, [])
     assert (target.calls, target.s3.calls) == (["inspect"], [])
 
 
@@ -82,26 +82,26 @@ def test_an_update_brings_what_is_new_alone(target: Target) -> None:
     result = run(target, V2)
     new = [digest for digest in V2.content if digest not in V1.content]
     assert sorted(target.fetched) == sorted(new)
-    assert result["bytes_carried"] == result["bytes_needed"] == size(*new)
+    assert result["bytes_transferred"] == result["bytes_missing"] == size(*new)
     assert result["images"][0]["reason"].startswith("1 of 3 layers and the config are missing (")
 
 
-def test_a_target_that_was_asked_before_is_called_once(target: Target) -> None:
+def test_a_target_with_known_facts_is_called_once(target: Target) -> None:
     """A call costs a second, half of it to start Python; the role has asked each target a moment ago."""
     target.engine.has(V1, TAG)
-    before = target.engine.facts("")
+    before = target.engine.read_facts("")
     result = run(target, V2, OTHER, has=before)
     assert (target.calls, status(result)) == (["load"], {V2.image.tag: "changed", OTHER.image.tag: "changed"})
     new = [digest for digest in {**V2.content, **OTHER.content} if digest not in V1.content]
     assert sorted(target.fetched) == sorted(new)
     assert [step["action"] for step in result["steps"]] == ["load", "load"]
-    assert result["bytes_carried"] == result["bytes_needed"] > 0
+    assert result["bytes_transferred"] == result["bytes_missing"] > 0
 
 
 @pytest.mark.parametrize("now", ["another run has brought it", "a layer has gone", "all has gone"])
 def test_what_a_target_had_before_is_not_believed(target: Target, now: str) -> None:
     target.engine.has(V1, TAG)
-    before = target.engine.facts("")
+    before = target.engine.read_facts("")
     if now == "another run has brought it":
         target.engine.has(V2, V2.image.tag)
     else:
@@ -112,13 +112,13 @@ def test_what_a_target_had_before_is_not_believed(target: Target, now: str) -> N
     there = now == "another run has brought it"
     assert (status(result), result["changed"]) == ({V2.image.tag: "ok" if there else "changed"}, not there)
     assert len(target.fetched) == len(set(target.fetched)), "nothing is fetched twice"
-    assert result["bytes_needed"] == result["bytes_carried"]
+    assert result["bytes_missing"] == result["bytes_transferred"]
     assert bool(result["steps"]) != there
 
 
-def test_a_target_that_had_everything_is_asked_again_all_the_same(target: Target) -> None:
+def test_a_target_that_had_everything_is_inspected_again_all_the_same(target: Target) -> None:
     target.engine.has(V1, TAG)
-    before = target.engine.facts("")
+    before = target.engine.read_facts("")
     assert not run(target, V1, has=before)["changed"]
     assert target.calls == ["inspect"]
     target.engine.images.clear()
@@ -126,7 +126,7 @@ def test_a_target_that_had_everything_is_asked_again_all_the_same(target: Target
 
 
 def test_in_check_mode_what_a_target_had_before_counts_for_nothing(target: Target) -> None:
-    before = target.engine.facts("")
+    before = target.engine.read_facts("")
     target.engine.has(V1, TAG)
     assert not run(target, V1, has=before, check_mode=True)["changed"]
     assert target.calls == ["inspect"]
@@ -153,9 +153,9 @@ def test_check_mode_writes_nothing_and_predicts_exactly_the_steps_of_the_run(tar
     done = run(target, diff=True)
     for image in (*predicted["images"], *done["images"]):
         del image["seconds"]
-    for part in ("steps", "changed", "images", "diff", "bytes_full", "bytes_needed"):
+    for part in ("steps", "changed", "images", "diff", "bytes_full", "bytes_missing"):
         assert predicted[part] == done[part]
-    assert predicted["bytes_carried"] == 0
+    assert predicted["bytes_transferred"] == 0
     held = target.engine.find(TAG)
     assert held is not None
     assert held.config_digest == V1.image.config.digest
@@ -192,7 +192,7 @@ def test_a_blob_that_is_damaged_on_its_way_is_fetched_again(target: Target) -> N
     assert (status(result), result["corrupt"], result.get("failed", False)) == ({TAG: "changed"}, [], False)
     assert target.fetched.count(TOP) == 2
     assert len(target.fetched) == len(V1.content) + 1  # and nothing else again
-    assert result["bytes_carried"] == size(*V1.content) + size(TOP)
+    assert result["bytes_transferred"] == size(*V1.content) + size(TOP)
 
 
 @pytest.mark.parametrize("digest", list(V1.content), ids=["config", "layer 1", "layer 2", "layer 3", "manifest"])
@@ -239,23 +239,23 @@ def test_a_layer_that_the_engine_loses_after_the_probe_is_fetched(target: Target
     result = run(target, V2)
     assert status(result) == {V2.image.tag: "changed"}
     assert set(target.fetched) == set(V2.content)
-    assert result["bytes_carried"] == size(*V2.content) > result["bytes_needed"]
+    assert result["bytes_transferred"] == size(*V2.content) > result["bytes_missing"]
 
 
 # -- what is not there
 
 
 @pytest.mark.parametrize("problem", ["absent", "short"])
-def test_a_blob_that_is_not_in_the_bucket_is_told_with_the_way_out(target: Target, problem: str) -> None:
+def test_a_blob_that_is_not_in_the_bucket_is_reported_with_the_remediation(target: Target, problem: str) -> None:
     if problem == "absent":
         del target.s3.objects[f"blobs/sha256/{TOP.partition(':')[2]}"]
-        words = f"{TOP} is not in s3://{BUCKET}/: run state=saved for this target first."
+        message = f"{TOP} is not in s3://{BUCKET}/. Run state=saved for this target first."
     else:
         target.s3.at(TOP).data = b""
-        words = f"{TOP} has 0 bytes in s3://{BUCKET}/ instead of {size(TOP)}: state=saved replaces it."
+        message = f"{TOP} has 0 bytes in s3://{BUCKET}/ instead of {size(TOP)}: run state=saved to replace it."
     result = run(target, V1, OTHER)
     assert status(result) == {TAG: "failed", OTHER.image.tag: "changed"}
-    assert result["msg"] == f"1 of 2 failed. {TAG}: {words}"
+    assert result["msg"] == f"1 of 2 failed. {TAG}: {message}"
     assert (result["changed"], result["corrupt"]) == (True, [])
 
 
@@ -271,7 +271,7 @@ def test_a_bucket_that_refuses_leaves_nothing_behind(target: Target, code: str) 
 # -- interruptions
 
 
-def test_what_was_not_done_in_one_slice_is_asked_for_again_with_a_new_url(target: Target) -> None:
+def test_an_unfinished_request_is_retried_with_a_new_url(target: Target) -> None:
     urls: list[str] = []
 
     def slow(phase: str, transfer: Mapping[str, Any]) -> Optional[dict[str, Any]]:
@@ -283,7 +283,7 @@ def test_what_was_not_done_in_one_slice_is_asked_for_again_with_a_new_url(target
     target.fault = slow
     result = run(target)
     assert len(set(urls)) == 4
-    assert result["bytes_carried"] == size(*V1.content) + 3
+    assert result["bytes_transferred"] == size(*V1.content) + 3
     assert status(result) == {TAG: "changed"}
 
 
@@ -318,7 +318,7 @@ def test_urls_that_expire_while_others_are_used_are_signed_again_as_often_as_it_
     assert target.calls.count("load") == len(made.content)
 
 
-def test_one_blob_that_cannot_be_fetched_leaves_the_other_images(target: Target) -> None:
+def test_a_blob_that_cannot_be_fetched_does_not_stop_the_other_images(target: Target) -> None:
     target.fault = Faults("transfer", {"error": "No space left on device"}, digest=TOP)
     result = run(target, V1, OTHER)
     assert status(result) == {TAG: "failed", OTHER.image.tag: "changed"}
@@ -326,9 +326,14 @@ def test_one_blob_that_cannot_be_fetched_leaves_the_other_images(target: Target)
     assert [step["target"] for step in result["steps"]] == [OTHER.image.tag], "what was written, and nothing else"
 
 
-def test_a_long_load_is_asked_for_until_it_is_done(target: Target) -> None:
+def test_a_long_load_is_polled_until_it_is_done(target: Target) -> None:
     lines: list[str] = []
-    state = {"state": "running", "doing": "docker unpacks layer x", "bytes_done": 5_000_000, "bytes_total": 9_000_000}
+    state = {
+        "status": "running",
+        "activity": "docker unpacks layer x",
+        "bytes_done": 5_000_000,
+        "bytes_total": 9_000_000,
+    }
     target.fault = Faults("load", state, times=3)
     load_bundle(
         target,
@@ -344,10 +349,10 @@ def test_a_long_load_is_asked_for_until_it_is_done(target: Target) -> None:
 
 
 @pytest.mark.parametrize(
-    "answer", [{"state": "died", "error": "the process was killed"}, RuntimeError("the ssh broke")]
+    "answer", [{"status": "died", "error": "the process was killed"}, RuntimeError("the ssh broke")]
 )
 @pytest.mark.parametrize("phase", ["load", "fetched"])
-def test_the_staging_folder_is_removed_on_every_way_out(target: Target, phase: str, answer: Any) -> None:
+def test_the_staging_directory_is_removed_on_every_exit(target: Target, phase: str, answer: Any) -> None:
     if phase == "fetched" and isinstance(answer, dict):
         answer = KeyboardInterrupt("somebody")
     target.fault = Faults(phase, answer)
@@ -357,7 +362,7 @@ def test_the_staging_folder_is_removed_on_every_way_out(target: Target, phase: s
     assert not target.root.exists()
 
 
-def test_what_went_wrong_first_is_told_also_when_cleaning_fails_too(target: Target) -> None:
+def test_the_first_error_is_reported_also_when_cleaning_fails_too(target: Target) -> None:
     def fault(phase: str, transfer: Mapping[str, Any]) -> Optional[dict[str, Any]]:
         if phase in ("load", "clean"):
             raise RuntimeError(f"{phase} broke")
@@ -391,10 +396,10 @@ def test_an_engine_that_reports_success_for_a_broken_load_is_found_out(target: T
     assert "the engine reported success, but has no image" in result["msg"]
 
 
-def test_an_image_for_another_platform_that_was_asked_for_is_warned_of(target: Target) -> None:
-    words = "app may not start on this host: it is for linux/arm64, as its 'platform' requests, and docker runs amd64."
-    target.warnings = [words]
-    assert run(target)["warnings"] == [words]
+def test_a_requested_image_for_another_platform_is_warned_of(target: Target) -> None:
+    message = "app may not start on this host: it is for linux/arm64, as its 'platform' requests, and docker runs amd64."
+    target.warnings = [message]
+    assert run(target)["warnings"] == [message]
     target.warnings = []
     assert "warnings" not in run(target)
 
@@ -402,14 +407,14 @@ def test_an_image_for_another_platform_that_was_asked_for_is_warned_of(target: T
 # -- state=absent
 
 
-def test_layers_that_could_not_be_loaded_ahead_are_told_of_where_all_is_well(target: Target) -> None:
-    target.not_ahead = ["docker refused"]
-    words = "Layers could not be unpacked while others were on their way: docker refused"
-    assert run(target)["warnings"] == [words]
+def test_layers_that_could_not_be_preloaded_are_reported_where_the_load_succeeds(target: Target) -> None:
+    target.preload_errors = ["docker refused"]
+    message = "Layers could not be preloaded while others were in transit: docker refused"
+    assert run(target)["warnings"] == [message]
 
 
-def test_of_a_load_that_fails_its_own_words_are_enough(target: Target) -> None:
-    target.not_ahead, target.engine.refuse = ["docker refused"], "docker refused"
+def test_a_load_that_fails_reports_its_own_error_only(target: Target) -> None:
+    target.preload_errors, target.engine.refuse = ["docker refused"], "docker refused"
     result = run(target)
     assert (result["images"][0]["status"], result.get("warnings")) == ("failed", None)
 
@@ -429,7 +434,7 @@ def test_blobs_are_taken_out_of_the_bucket_and_check_mode_predicts_it(s3: FakeS3
     assert not delete_blobs(path, V1.bundle, check_mode=False, diff=False)["changed"]
 
 
-def test_one_blob_that_cannot_be_deleted_leaves_the_others_deleted(s3: FakeS3, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_blob_that_cannot_be_deleted_does_not_stop_the_others(s3: FakeS3, monkeypatch: pytest.MonkeyPatch) -> None:
     real = s3.delete_object
 
     def delete(**parameters: Any) -> dict[str, Any]:

@@ -37,11 +37,11 @@ class Host:
 
     def __init__(self, **answers: Any) -> None:
         self.answers = answers
-        self.asked: list[Mapping[str, Any]] = []
+        self.calls: list[Mapping[str, Any]] = []
 
     def __call__(self, call: Mapping[str, Any]) -> Mapping[str, Any]:
         work = call["work"]
-        self.asked.append(work)
+        self.calls.append(work)
         answer = self.answers[work["phase"]]
         if isinstance(answer, Exception):
             raise answer
@@ -50,7 +50,7 @@ class Host:
 
     @property
     def phases(self) -> list[str]:
-        return [work["phase"] for work in self.asked]
+        return [work["phase"] for work in self.calls]
 
 
 INSPECTED = {"bundle": BUNDLE.to_dict(), "estimates": {}, "leftover": False}
@@ -72,33 +72,33 @@ def offering(work: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**INSPECTED, "public_key": key, "addresses": dict.fromkeys(hosts, "10.0.0.9")}
 
 
-def test_the_source_is_asked_for_a_key_for_those_that_lack_something() -> None:
-    host = Host(offer=offering)
+def test_the_source_makes_a_key_for_targets_with_missing_blobs() -> None:
+    host = Host(prepare_push=offering)
     result = prepare_push(host, options(target("a"), target("bb", MADE.stored(MADE.image.tag))), PROGRESS)
-    assert host.phases == ["offer"]
-    assert host.asked[0]["token"] == result["push"]["token"]
+    assert host.phases == ["prepare_push"]
+    assert host.calls[0]["token"] == result["push"]["token"]
     assert list(result["push"]["targets"]) == ["a"]
     assert result["push"]["targets"]["a"]["digests"] == DIGESTS
-    assert (result["changed"], result["bytes_carried"], result["path"]) == (True, 0, "ssh")
+    assert (result["changed"], result["bytes_transferred"], result["path"]) == (True, 0, "ssh")
     assert [step["after"]["host"] for step in result["steps"]] == ["a"] * len(DIGESTS)
 
 
-def test_check_mode_says_the_same_and_asks_for_no_key() -> None:
-    host = Host(offer=offering)
+def test_check_mode_returns_the_same_and_makes_no_key() -> None:
+    host = Host(prepare_push=offering)
     run = prepare_push(host, options(target("a")), PROGRESS)
     checked = Host(inspect=INSPECTED)
     result = prepare_push(checked, options(target("a"), check_mode=True), PROGRESS)
     assert checked.phases == ["inspect"]
     assert result["push"] == {}
-    assert (result["steps"], result["bytes_needed"]) == (run["steps"], run["bytes_needed"])
+    assert (result["steps"], result["bytes_missing"]) == (run["steps"], run["bytes_missing"])
 
 
 @pytest.mark.parametrize("leftover", [False, True])
-def test_where_nobody_lacks_anything_nothing_is_pushed(leftover: bool) -> None:
-    host = Host(offer=lambda work: {**offering(work), "leftover": leftover}, clean={})
+def test_where_no_target_misses_a_blob_nothing_is_pushed(leftover: bool) -> None:
+    host = Host(prepare_push=lambda work: {**offering(work), "leftover": leftover}, clean={})
     result = prepare_push(host, options(target("a", MADE.stored(MADE.image.tag))), PROGRESS)
     assert (result["push"], result["changed"]) == ({}, False)
-    assert host.phases == ["offer", *(["clean"] if leftover else [])]
+    assert host.phases == ["prepare_push", *(["clean"] if leftover else [])]
 
 
 def test_scp_needs_to_know_its_targets() -> None:
@@ -106,16 +106,16 @@ def test_scp_needs_to_know_its_targets() -> None:
         prepare_push(Host(), options(), PROGRESS)
 
 
-def test_a_target_permits_what_it_lacks_and_nothing_else() -> None:
+def test_a_target_authorizes_its_missing_blobs_and_nothing_else() -> None:
     host = Host(authorize={"user": "root", "host_keys": ["k"]})
     result = authorize_push(host, BUNDLE, PUSH, "a", None, False)
-    (asked,) = host.asked
-    assert (asked["public_key"], asked["addresses"], asked["port"]) == ("ssh-ed25519 AAAA", ["10.0.0.9"], 22)
-    assert [blob["digest"] for blob in asked["blobs"]] == DIGESTS[:2]
-    assert all(isinstance(blob["size"], int) for blob in asked["blobs"])
-    assert result == {"changed": True, "grant": GRANT}
+    (calls,) = host.calls
+    assert (calls["public_key"], calls["addresses"], calls["port"]) == ("ssh-ed25519 AAAA", ["10.0.0.9"], 22)
+    assert [blob["digest"] for blob in calls["blobs"]] == DIGESTS[:2]
+    assert all(isinstance(blob["size"], int) for blob in calls["blobs"])
+    assert result == {"changed": True, "authorization": GRANT}
     authorize_push(host, BUNDLE, PUSH, "a", "192.0.2.1", False)
-    assert host.asked[-1]["addresses"] == ["192.0.2.1"]
+    assert host.calls[-1]["addresses"] == ["192.0.2.1"]
 
 
 @pytest.mark.parametrize(
@@ -141,45 +141,45 @@ def test_a_permission_lasts_until_the_last_of_many_targets_has_its_turn(size: in
             "bundle": UNSIZED,
         }
 
-    host = Host(offer=large, authorize={"user": "root", "host_keys": ["k"]})
+    host = Host(prepare_push=large, authorize={"user": "root", "host_keys": ["k"]})
     push = prepare_push(host, options(*(target("a" * (number + 1)) for number in range(targets))), PROGRESS)["push"]
     assert push["seconds"] == pytest.approx(seconds, abs=1)
     authorize_push(host, BUNDLE, push, "a", None, False)
-    assert host.asked[-1]["expires"] == push["seconds"]
+    assert host.calls[-1]["expires"] == push["seconds"]
 
 
 def test_a_permission_lasts_longer_where_the_rate_is_limited() -> None:
-    host = Host(offer=offering)
+    host = Host(prepare_push=offering)
     limited = replace(options(target("a")), bandwidth_limit=1)
     in_all = sum(blob.size or 0 for blob in BUNDLE.list_blobs())
     assert prepare_push(host, limited, PROGRESS)["push"]["seconds"] == 900 + in_all
 
 
-def test_a_target_that_lacks_nothing_is_not_asked() -> None:
+def test_a_target_without_missing_blobs_is_not_called() -> None:
     host = Host()
-    assert authorize_push(host, BUNDLE, PUSH, "b", None, False) == {"changed": False, "grant": None}
-    assert authorize_push(host, BUNDLE, {}, "a", None, False) == {"changed": False, "grant": None}
-    assert host.asked == []
+    assert authorize_push(host, BUNDLE, PUSH, "b", None, False) == {"changed": False, "authorization": None}
+    assert authorize_push(host, BUNDLE, {}, "a", None, False) == {"changed": False, "authorization": None}
+    assert host.calls == []
 
 
-def test_in_check_mode_nobody_is_asked() -> None:
+def test_in_check_mode_no_host_is_called() -> None:
     host = Host()
-    assert authorize_push(host, BUNDLE, PUSH, "a", None, True) == {"changed": True, "grant": None}
+    assert authorize_push(host, BUNDLE, PUSH, "a", None, True) == {"changed": True, "authorization": None}
     pushed = push_all(host, BUNDLE, PUSH, [GRANT], True, PROGRESS)
-    assert (pushed["changed"], pushed["targets"], pushed["bytes_carried"]) == (True, [], 0)
+    assert (pushed["changed"], pushed["targets"], pushed["bytes_transferred"]) == (True, [], 0)
     assert push_all(host, BUNDLE, {}, [], True, PROGRESS)["changed"] is False
     assert revoke_push(host, BUNDLE, PUSH, True) == {"changed": False}
-    assert host.asked == []
+    assert host.calls == []
 
 
 def done(*outcomes: Mapping[str, Any]) -> dict[str, Any]:
-    return {"state": "done", "result": {"pushed": list(outcomes)}, "error": None}
+    return {"status": "done", "result": {"pushed": list(outcomes)}, "error": None}
 
 
-def test_what_was_pushed_is_told_for_each_target() -> None:
-    good = {"host": "a", "sent": 5, "error": None, "digests": DIGESTS[:1]}
-    bad = {"host": "b", "sent": 2, "error": "b: no space", "digests": []}
-    idle = {"host": "c", "sent": 0, "error": None, "digests": []}
+def test_pushed_blobs_are_reported_for_each_target() -> None:
+    good = {"host": "a", "bytes_sent": 5, "error": None, "digests": DIGESTS[:1]}
+    bad = {"host": "b", "bytes_sent": 2, "error": "b: no space", "digests": []}
+    idle = {"host": "c", "bytes_sent": 0, "error": None, "digests": []}
     host = Host(push=done(good, bad, idle), clean={})
     result = push_all(host, BUNDLE, PUSH, [GRANT], False, PROGRESS)
     assert [(item["name"], item["status"]) for item in result["targets"]] == [
@@ -187,31 +187,31 @@ def test_what_was_pushed_is_told_for_each_target() -> None:
         ("b", "failed"),
         ("c", "ok"),
     ]
-    assert (result["changed"], result["bytes_carried"]) == (True, 7)
+    assert (result["changed"], result["bytes_transferred"]) == (True, 7)
     assert "failed" not in result, "one that fails leaves the others done"
-    assert host.asked[-1] == {"phase": "clean", "seconds": host.asked[-1]["seconds"], "token": "0" * 32}
+    assert host.calls[-1] == {"phase": "clean", "seconds": host.calls[-1]["seconds"], "token": "0" * 32}
     swift = Host(push={**done(good, bad, idle), "cleaned": True})
     assert push_all(swift, BUNDLE, PUSH, [GRANT], False, PROGRESS)["targets"] == result["targets"]
     assert swift.phases == ["push"], "the call that tells the outcome has cleaned up"
 
 
-def test_the_sizes_that_an_engine_told_meanwhile_are_counted() -> None:
-    outcome = {"host": "a", "sent": 5, "error": None, "digests": DIGESTS[:1]}
+def test_the_sizes_that_an_engine_reported_meanwhile_are_counted() -> None:
+    outcome = {"host": "a", "bytes_sent": 5, "error": None, "digests": DIGESTS[:1]}
     unsized = make(b"one", b"two", packed=False).unsized
     digests = [blob.digest for blob in unsized.list_blobs()]
     push = {**PUSH, "targets": {"a": {**PLACE, "digests": digests[:2]}}}
 
     def result(sizes: Mapping[str, int]) -> Mapping[str, Any]:
-        host = Host(push={"state": "done", "result": {"pushed": [outcome], "sizes": sizes}, "cleaned": True})
+        host = Host(push={"status": "done", "result": {"pushed": [outcome], "sizes": sizes}, "cleaned": True})
         return push_all(host, unsized, push, [GRANT], False, PROGRESS)
 
     whole = result({digests[0]: 30, digests[1]: 12})
-    assert (whole["bytes_needed"], whole["estimated"]) == (42, False)
+    assert (whole["bytes_missing"], whole["estimated"]) == (42, False)
     assert result({digests[0]: 30})["estimated"] is True
     assert push_all(Host(), unsized, push, [GRANT], True, PROGRESS)["bundle"] == unsized.to_dict()
 
 
-@pytest.mark.parametrize("push", [{"state": "died", "error": "the process was killed"}, ImageError("has gone")])
+@pytest.mark.parametrize("push", [{"status": "died", "error": "the process was killed"}, ImageError("has gone")])
 def test_the_source_is_cleaned_up_whatever_happens(push: Any) -> None:
     host = Host(push=push, clean={})
     with pytest.raises(ImageError):
@@ -226,11 +226,11 @@ def test_without_a_permission_the_source_is_sent_home() -> None:
 
 
 def test_a_permission_is_taken_away_by_its_key() -> None:
-    host = Host(revoke={"revoked": True, "busy": False, "left": None})
+    host = Host(revoke={"revoked": True, "busy": False, "cleanup_error": None})
     assert revoke_push(host, BUNDLE, PUSH, False) == {"changed": True}
-    assert host.asked[-1]["public_key"] == "ssh-ed25519 AAAA"
+    assert host.calls[-1]["public_key"] == "ssh-ed25519 AAAA"
     revoke_push(host, BUNDLE, {}, False)
-    assert host.asked[-1]["public_key"] is None
+    assert host.calls[-1]["public_key"] is None
 
 
 def test_an_engine_that_still_unpacks_what_had_come_is_waited_for() -> None:

@@ -111,13 +111,13 @@ def test_keys_are_content_addressed_below_the_prefix(prefix: str, key: str) -> N
 # -- what is there
 
 
-def test_present_is_what_a_head_tells() -> None:
+def test_objects_are_found_by_a_head() -> None:
     s3 = FakeS3().holds({BLOB.digest: DATA})
     s3.keep(f"blobs/sha256/{get_digest_hex(SMALL.digest)}", b"small", {}, {})
     found = path_of(s3, expected_bucket_owner="123456789012").find_objects(
         [BLOB.digest, SMALL.digest, digest_of(b"gone")]
     )
-    assert {digest: (seen.size, seen.sha256) for digest, seen in found.items()} == {
+    assert {digest: (stored_object.size, stored_object.sha256) for digest, stored_object in found.items()} == {
         BLOB.digest: (len(DATA), get_digest_hex(BLOB.digest)),
         SMALL.digest: (5, None),
     }
@@ -133,7 +133,7 @@ def test_an_object_that_was_put_again_is_another_version_even_with_the_same_enti
 
 
 @pytest.mark.parametrize(
-    ("error", "words"),
+    ("error", "message"),
     [
         (refusal("NoSuchBucket"), "The bucket does not exist"),
         (refusal("404"), "The bucket does not exist"),
@@ -149,7 +149,9 @@ def test_an_object_that_was_put_again_is_another_version_even_with_the_same_enti
     ],
 )
 @pytest.mark.parametrize("method", ["list_objects_v2", "head_object"])
-def test_bad_buckets_and_credentials_are_told_with_the_way_out(method: str, error: Exception, words: str) -> None:
+def test_bad_buckets_and_credentials_are_reported_with_the_remediation(
+    method: str, error: Exception, message: str
+) -> None:
     s3 = FakeS3()
     s3.refuse[method] = error
     path = path_of(s3, expected_bucket_owner="123456789012")
@@ -158,7 +160,7 @@ def test_bad_buckets_and_credentials_are_told_with_the_way_out(method: str, erro
         return
     with pytest.raises(ImageError, match=f"bucket: cannot (list|read) s3://{BUCKET}: ") as caught:
         path.check() if method == "list_objects_v2" else path.find_objects([BLOB.digest])
-    assert words in str(caught.value)
+    assert message in str(caught.value)
 
 
 # -- uploads
@@ -176,10 +178,10 @@ def send(s3: FakeS3, session: S3Upload, transfers: list[dict[str, Any]]) -> list
     """What a host that does everything answers; the caller records it."""
     content = {BLOB.digest: DATA, SMALL.digest: b"small"}
     outcomes = []
-    for one in transfers:
-        data = content[one["digest"]][one["offset"] :][: one["length"]]
-        etag = s3.put(one["url"], one["headers"], data)
-        outcomes.append(BlobOutcome(one["digest"], True, len(data), len(data), etag=etag, number=one["number"]))
+    for request in transfers:
+        data = content[request["digest"]][request["offset"] :][: request["length"]]
+        etag = s3.put(request["url"], request["headers"], data)
+        outcomes.append(BlobOutcome(request["digest"], True, len(data), len(data), etag=etag, number=request["number"]))
     return outcomes
 
 
@@ -190,15 +192,15 @@ def run(s3: FakeS3, session: S3Upload) -> None:
     session.close()
 
 
-def test_a_small_blob_is_one_request_and_a_large_one_a_multipart_upload() -> None:
+def test_a_small_blob_is_a_single_request_and_a_large_blob_a_multipart_upload() -> None:
     s3 = FakeS3()
     session = upload(s3, PUT_SMALL, PUT, sse="AES256")
     transfers = session.sign_next()
-    assert [(one["digest"], one["number"], one["offset"], one["length"]) for one in transfers] == [
+    assert [(request["digest"], request["number"], request["offset"], request["length"]) for request in transfers] == [
         (SMALL.digest, 0, 0, 5),
         *((BLOB.digest, number, (number - 1) * 5 * MIB, 5 * MIB) for number in (1, 2, 3, 4)),
     ]
-    assert all(one["reference"] == "app:v1" for one in transfers)
+    assert all(request["reference"] == "app:v1" for request in transfers)
     run(s3, session)
     assert session.stored == [SMALL.digest, BLOB.digest]
     assert session.errors == {}
@@ -227,10 +229,10 @@ def test_requests_are_handed_out_in_bounded_portions() -> None:
     big = Blob(BLOB.digest, 100 * 5 * MIB, "")
     session = upload(s3, BlobTransfer(big, "put", ""))
     first = session.sign_next()
-    assert [one["number"] for one in first] == list(range(1, REQUESTS_PER_CALL + 1))
-    for one in first[:10]:
-        session.record(BlobOutcome(one["digest"], True, etag='"x"', number=one["number"]))
-    assert [one["number"] for one in session.sign_next()] == list(range(11, 11 + REQUESTS_PER_CALL))
+    assert [request["number"] for request in first] == list(range(1, REQUESTS_PER_CALL + 1))
+    for request in first[:10]:
+        session.record(BlobOutcome(request["digest"], True, etag='"x"', number=request["number"]))
+    assert [request["number"] for request in session.sign_next()] == list(range(11, 11 + REQUESTS_PER_CALL))
 
 
 def test_what_a_host_had_no_time_for_is_handed_out_again() -> None:
@@ -239,45 +241,49 @@ def test_what_a_host_had_no_time_for_is_handed_out_again() -> None:
     first = session.sign_next()
     done = send(s3, session, first[:1])[0]
     session.record(done)
-    for one in first[1:]:
-        session.record(BlobOutcome(one["digest"], False, number=one["number"]))
+    for request in first[1:]:
+        session.record(BlobOutcome(request["digest"], False, number=request["number"]))
     again = session.sign_next()
-    assert [one["number"] for one in again] == [2, 3, 4]
-    assert {one["url"] for one in again}.isdisjoint(one["url"] for one in first)  # signed late, and anew
+    assert [request["number"] for request in again] == [2, 3, 4]
+    assert {request["url"] for request in again}.isdisjoint(
+        request["url"] for request in first
+    )  # signed late, and anew
     run(s3, session)
     assert session.stored == [BLOB.digest]
 
 
-def expired(one: dict[str, Any]) -> BlobOutcome:
-    return BlobOutcome(one["digest"], False, error="403: the URL has expired", expired=True, number=one["number"])
+def expired(request: dict[str, Any]) -> BlobOutcome:
+    return BlobOutcome(
+        request["digest"], False, error="403: the URL has expired", expired=True, number=request["number"]
+    )
 
 
 def test_s3_urls_that_expired_are_signed_again() -> None:
     """facts: S3: a presigned URL dies with its time. All parts of one slice may find theirs dead at once."""
     s3 = FakeS3()
     big = BlobTransfer(Blob(BLOB.digest, 12 * 5 * MIB, ""), "put", "")
-    for carry in (PUT_SMALL, big):
-        session = upload(s3, carry)
+    for blob_transfer in (PUT_SMALL, big):
+        session = upload(s3, blob_transfer)
         first = session.sign_next()
-        for one in first:
-            session.record(expired(one))
+        for request in first:
+            session.record(expired(request))
         again = session.sign_next()
-        assert [one["number"] for one in again] == [one["number"] for one in first]
-        assert {one["url"] for one in again}.isdisjoint(one["url"] for one in first)
+        assert [request["number"] for request in again] == [request["number"] for request in first]
+        assert {request["url"] for request in again}.isdisjoint(request["url"] for request in first)
         assert session.errors == {}
 
 
-@pytest.mark.parametrize("carry", [PUT_SMALL, PUT], ids=["whole", "parts"])
-def test_signing_again_is_bounded(carry: BlobTransfer) -> None:
+@pytest.mark.parametrize("blob_transfer", [PUT_SMALL, PUT], ids=["whole", "parts"])
+def test_signing_again_is_bounded(blob_transfer: BlobTransfer) -> None:
     """facts: S3: a presigned URL dies with the credentials that signed it; then signing again helps nothing."""
-    session = upload(FakeS3(), carry)
+    session = upload(FakeS3(), blob_transfer)
     for _attempt in range(20):
         transfers = session.sign_next()
         if not transfers:
             break
-        for one in transfers:
-            session.record(expired(one))
-    assert session.errors == {carry.blob.digest: "403: the URL has expired"}
+        for request in transfers:
+            session.record(expired(request))
+    assert session.errors == {blob_transfer.blob.digest: "403: the URL has expired"}
     assert session.stored == []
 
 
@@ -365,7 +371,7 @@ def test_a_replacement_that_somebody_took_away_is_an_error() -> None:
     assert "NoSuchUpload" in session.errors[BLOB.digest]
 
 
-def test_a_url_that_cannot_be_signed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_url_that_cannot_be_signed_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     s3 = FakeS3()
 
     def refuse(*args: Any, **kwargs: Any) -> str:

@@ -32,16 +32,16 @@ class Aws:
     """Stands where requests leave botocore, and remembers them."""
 
     def __init__(self) -> None:
-        self.asked: list[Any] = []
+        self.requests: list[Any] = []
         self.answer: Callable[[Any], tuple[int, dict[str, str]]] = lambda request: (200, {})
 
     def send(self, request: Any) -> AWSResponse:
-        self.asked.append(request)
+        self.requests.append(request)
         status, headers = self.answer(request)
         return AWSResponse(request.url, status, headers, _Raw())
 
     def header(self, name: str) -> str:
-        value = self.asked[-1].headers.get(name, "")
+        value = self.requests[-1].headers.get(name, "")
         return value.decode() if isinstance(value, bytes) else str(value)
 
     @property
@@ -141,20 +141,22 @@ def test_the_task_s_environment_ends_with_the_task(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("options", "message"),
     [
         ({"profile": "named", "access_key": "AKIA", "secret_key": "x"}, "profile: excludes access_key and secret_key"),
-        ({"access_key": "AKIA"}, "access_key: is no set of credentials"),
-        ({"secret_key": "x"}, "secret_key: is no set of credentials"),
-        ({"session_token": "x"}, "session_token: is no set of credentials"),
+        ({"access_key": "AKIA"}, "access_key: is not a complete set of credentials"),
+        ({"secret_key": "x"}, "secret_key: is not a complete set of credentials"),
+        ({"session_token": "x"}, "session_token: is not a complete set of credentials"),
         ({"profile": "absent"}, "absent"),
         ({"endpoint_url": "no-url"}, "no-url"),
     ],
 )
-def test_what_cannot_be_a_client_is_refused_in_words(aws: Aws, options: Mapping[str, str], words: str) -> None:
-    with pytest.raises(ImageError, match=words):
+def test_options_that_make_no_client_are_refused_with_a_message(
+    aws: Aws, options: Mapping[str, str], message: str
+) -> None:
+    with pytest.raises(ImageError, match=message):
         make_s3_client({"region": "eu-west-1", **options}, BUCKET)
-    assert aws.asked == []
+    assert aws.requests == []
 
 
 @pytest.mark.parametrize(
@@ -172,7 +174,7 @@ def test_the_bucket_s_own_region_is_found_also_from_a_refusal(
     assert client.meta.region_name == (found or "us-west-2")
 
 
-def test_s3_urls_are_signed_with_v4_and_puts_carry_no_checksum_of_boto_s_own(aws: Aws) -> None:
+def test_s3_urls_are_signed_with_v4_and_puts_have_no_checksum_of_boto_s_own(aws: Aws) -> None:
     """facts: S3: boto3 >= 1.36 adds CRC32 by default, and presigns with SigV2 by default for some regions."""
     for endpoint in (None, "https://s3.internal:9000"):
         client = make_s3_client({**OPTION, "region": "us-east-1", "endpoint_url": endpoint}, BUCKET)
@@ -193,19 +195,19 @@ def test_s3_urls_are_signed_with_v4_and_puts_carry_no_checksum_of_boto_s_own(aws
         ({"aws_ca_bundle": "/ca"}, "/ca"),
     ],
 )
-def test_certificates_are_validated_unless_told_otherwise(
+def test_certificates_are_validated_by_default(
     aws: Aws, monkeypatch: pytest.MonkeyPatch, options: Mapping[str, Any], verify: Any
 ) -> None:
-    seen: list[Any] = []
+    verified: list[Any] = []
     real = botocore.httpsession.URLLib3Session.__init__
 
     def init(self: Any, *args: Any, **kwargs: Any) -> None:
-        seen.append(kwargs.get("verify", args[0] if args else None))
+        verified.append(kwargs.get("verify", args[0] if args else None))
         real(self)
 
     monkeypatch.setattr(botocore.httpsession.URLLib3Session, "__init__", init)
     make_s3_client({**OPTION, "region": "us-east-1", **options}, BUCKET)
-    assert set(seen) == {verify}
+    assert set(verified) == {verify}
 
 
 def test_aws_config_reaches_the_client(aws: Aws) -> None:

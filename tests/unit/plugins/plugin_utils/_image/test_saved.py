@@ -53,7 +53,7 @@ def run(
     return result
 
 
-DIED = {"state": "died", "error": "the process was killed"}
+DIED = {"status": "died", "error": "the process was killed"}
 
 
 def target(name: str, *has: Made, **free: int) -> TransferTarget:
@@ -61,7 +61,7 @@ def target(name: str, *has: Made, **free: int) -> TransferTarget:
 
 
 def blobs(*made: Made) -> set[str]:
-    return {digest for one in made for digest in one.content}
+    return {digest for item in made for digest in item.content}
 
 
 def status(result: Mapping[str, Any]) -> dict[str, str]:
@@ -73,40 +73,40 @@ def intact(s3: FakeS3) -> bool:
 
 
 @pytest.mark.parametrize("from_engine", [False, True], ids=["registry", "docker"])
-def test_every_blob_that_is_lacking_is_carried_once_and_a_second_run_carries_nothing(from_engine: bool) -> None:
+def test_every_missing_blob_is_uploaded_once_and_a_second_run_uploads_nothing(from_engine: bool) -> None:
     made = ENGINE if from_engine else V1
     s3 = FakeS3()
     result = run(Source(s3, (made,), from_engine), target("a"), target("b"))
     size = sum(map(len, made.content.values()))
     assert (result["changed"], result.get("failed", False)) == (True, False)
     assert status(result) == dict.fromkeys(made.content, "changed")
-    assert (result["bytes_full"], result["bytes_needed"], result["bytes_carried"]) == (size, size, size)
+    assert (result["bytes_full"], result["bytes_missing"], result["bytes_transferred"]) == (size, size, size)
     assert intact(s3)
     assert {digest: s3.at(digest).data for digest in made.content} == made.content
     assert Bundle.parse(result["bundle"]) == made.bundle  # sizes are known in the end
     s3.calls.clear()
 
     again = run(Source(s3, (made,), from_engine), target("a"), target("b"))
-    assert (again["changed"], again["bytes_carried"], again["bytes_needed"], s3.writes) == (False, 0, size, [])
+    assert (again["changed"], again["bytes_transferred"], again["bytes_missing"], s3.writes) == (False, 0, size, [])
     assert status(again) == dict.fromkeys(made.content, "ok")
     assert Bundle.parse(again["bundle"]) == made.bundle
 
 
-def test_only_what_some_target_lacks_is_carried() -> None:
+def test_only_blobs_that_some_target_misses_are_uploaded() -> None:
     s3 = FakeS3()
     result = run(Source(s3, (V2,)), target("a", V1), target("b", V1))
     new = blobs(V2) - blobs(V1)
     assert set(status(result)) == new
     assert len(s3.objects) == len(new) == 3
-    assert result["bytes_full"] > result["bytes_needed"] == result["bytes_carried"] > 0
+    assert result["bytes_full"] > result["bytes_missing"] == result["bytes_transferred"] > 0
 
 
 @pytest.mark.parametrize("from_engine", [False, True], ids=["registry", "docker"])
-def test_two_targets_cost_no_byte_more_than_one(from_engine: bool) -> None:
+def test_a_second_target_costs_no_further_byte(from_engine: bool) -> None:
     made = ENGINE if from_engine else V1
-    one = run(Source(FakeS3(), (made,), from_engine), target("a"))
-    two = run(Source(FakeS3(), (made,), from_engine), target("a"), target("b"))
-    assert one["bytes_carried"] == two["bytes_carried"]
+    single = run(Source(FakeS3(), (made,), from_engine), target("a"))
+    double = run(Source(FakeS3(), (made,), from_engine), target("a"), target("b"))
+    assert single["bytes_transferred"] == double["bytes_transferred"]
 
 
 @pytest.mark.parametrize("from_engine", [False, True], ids=["registry", "docker"])
@@ -137,7 +137,11 @@ def test_check_mode_writes_nothing_and_predicts_exactly_the_steps_of_the_run(fro
     sending = {step["target"] for step in done["steps"]}
     assert predicted["estimated"] == (from_engine and bool(sending))
     if not from_engine:
-        assert predicted["bytes_carried"] == done["bytes_carried"] == sum(len(made.content[one]) for one in sending)
+        assert (
+            predicted["bytes_transferred"]
+            == done["bytes_transferred"]
+            == sum(len(made.content[digest]) for digest in sending)
+        )
 
 
 def test_estimates_are_marked_and_fill_what_is_not_known() -> None:
@@ -155,22 +159,22 @@ def failing(digest: str, **answer: Any) -> Any:
 
 
 @pytest.mark.parametrize("number", range(4))
-def test_one_blob_that_fails_leaves_the_others(number: int) -> None:
+def test_a_blob_that_fails_does_not_stop_the_others(number: int) -> None:
     broken = V1.image.list_blobs()[number].digest
     s3 = FakeS3()
     result = run(Source(s3, (V1,), fault=failing(broken, error="the registry broke off")), target("a"))
     assert (result["failed"], result["changed"]) == (True, True)
     assert status(result) == {**dict.fromkeys(V1.content, "changed"), broken: "failed"}
-    assert result["msg"] == "1 of 4 blobs could not be carried: the registry broke off"
+    assert result["msg"] == "1 of 4 blobs could not be transferred: the registry broke off"
     assert [step["target"] for step in result["steps"]] == [digest for digest in status(result) if digest != broken]
-    assert result["bytes_carried"] == sum(len(data) for digest, data in V1.content.items() if digest != broken)
+    assert result["bytes_transferred"] == sum(len(data) for digest, data in V1.content.items() if digest != broken)
     assert (len(s3.objects), intact(s3), s3.uploads) == (3, True, {})
     again = run(Source(s3, (V1,)), target("a"))
     assert (again["changed"], again.get("failed", False)) == (True, False)
     assert [step["target"] for step in again["steps"]] == [broken]
 
 
-def test_one_part_that_fails_leaves_no_object_of_the_other_parts() -> None:
+def test_a_part_that_fails_leaves_no_object_of_the_other_parts() -> None:
     big = V1.image.layers[0].blob.digest
 
     def fault(phase: str, transfer: Mapping[str, Any]) -> Optional[dict[str, Any]]:
@@ -196,7 +200,7 @@ def test_a_blob_that_another_run_had_there_first_is_no_failure() -> None:
     result = run(Source(s3, (V1,), fault=fault), target("a"))
     assert "failed" not in result
     assert status(result)[big] == "ok"
-    assert result["bytes_carried"] == sum(len(data) for digest, data in V1.content.items() if digest != big)
+    assert result["bytes_transferred"] == sum(len(data) for digest, data in V1.content.items() if digest != big)
     assert (intact(s3), s3.uploads) == (True, {})
 
 
@@ -205,7 +209,7 @@ def test_an_answer_of_200_is_not_yet_an_object() -> None:
     s3 = FakeS3()
     result = run(Source(s3, (V1,), fault=failing(lost, done=True, etag='"x"')), target("a"))
     assert status(result) == {**dict.fromkeys(V1.content, "changed"), lost: "failed"}
-    assert "was sent, but is not in the store as it should be: not in the store" in result["msg"]
+    assert "was sent, but its verification in the store failed: not in the store" in result["msg"]
 
 
 def test_a_refused_completion_fails_its_blob_only() -> None:
@@ -250,7 +254,7 @@ def test_an_object_with_another_size_is_not_taken_for_the_blob() -> None:
 # -- refused before the first write
 
 
-def test_a_bucket_that_is_missing_is_told_before_anything_is_written() -> None:
+def test_a_bucket_that_is_missing_is_reported_before_anything_is_written() -> None:
     s3 = FakeS3()
     s3.refuse["list_objects_v2"] = refusal("NoSuchBucket")
     source = Source(s3, (ENGINE,), from_engine=True)
@@ -259,30 +263,30 @@ def test_a_bucket_that_is_missing_is_told_before_anything_is_written() -> None:
     assert (source.calls, s3.writes) == (["inspect"], [])
 
 
-def test_nothing_is_carried_for_targets_that_cannot_take_it() -> None:
+def test_nothing_is_uploaded_for_targets_that_cannot_load_it() -> None:
     s3 = FakeS3()
     result = run(Source(s3, (V1,)), target("full", staging=0), target("good", V1))
     assert (result["changed"], result["blobs"], s3.objects) == (False, [], {})
-    assert list(result["refused"]) == ["full"]
-    assert "too little disk" in result["refused"]["full"]
+    assert list(result["rejected"]) == ["full"]
+    assert "too little disk" in result["rejected"]["full"]
 
 
-def test_a_target_of_another_platform_is_refused_before_anything_is_carried_for_it() -> None:
+def test_a_target_of_another_platform_is_refused_before_anything_is_uploaded_for_it() -> None:
     s3, made = FakeS3(), ENGINE
     arm = TransferTarget("arm", replace(facts(), platform="linux/arm64"))
     result = run(Source(s3, (made,), from_engine=True), arm)
     assert (result["changed"], s3.objects) == (False, {})
-    assert "is for linux/amd64, and docker on this host runs linux/arm64" in result["refused"]["arm"]
+    assert "is for linux/amd64, and docker on this host runs linux/arm64" in result["rejected"]["arm"]
     mixed = run(Source(s3, (made,), from_engine=True), arm, target("amd"))
-    assert (mixed["changed"], list(mixed["refused"])) == (True, ["arm"])
+    assert (mixed["changed"], list(mixed["rejected"])) == (True, ["arm"])
 
 
-def test_when_all_targets_are_refused_nothing_is_carried_and_without_targets_everything_is() -> None:
+def test_when_all_targets_are_refused_nothing_is_uploaded_and_without_targets_everything_is() -> None:
     zstd = make(b"x", media_type=ZSTD)
     s3 = FakeS3()
     had = target("old")
     refused = run(Source(s3, (zstd,)), TransferTarget(had.host, facts(zstd=False)))
-    assert (refused["changed"], list(refused["refused"]), s3.objects) == (False, ["old"], {})
+    assert (refused["changed"], list(refused["rejected"]), s3.objects) == (False, ["old"], {})
     assert run(Source(s3, (zstd,)))["changed"]
     assert len(s3.objects) == 3
 
@@ -291,10 +295,10 @@ def test_when_all_targets_are_refused_nothing_is_carried_and_without_targets_eve
 
 
 @pytest.mark.parametrize("fault", ["export dies", "export fails", "a blob fails", "nothing fails"])
-def test_the_staging_folder_of_the_source_is_removed_on_every_way_out(fault: str) -> None:
+def test_the_staging_directory_of_the_source_is_removed_on_every_exit(fault: str) -> None:
     def answer(phase: str, transfer: Mapping[str, Any]) -> Optional[dict[str, Any]]:
         if phase == "export" and fault.startswith("export"):
-            return {"state": "died" if "dies" in fault else "failed", "error": "no disk"}
+            return {"status": "died" if "dies" in fault else "failed", "error": "no disk"}
         return {"error": "broken"} if phase == "send" and fault == "a blob fails" else None
 
     source = Source(FakeS3(), (ENGINE,), from_engine=True, fault=answer)
@@ -314,7 +318,7 @@ def test_what_a_killed_run_left_is_removed_also_when_nothing_is_sent(leftover: b
     assert source.calls == calls
 
 
-def test_a_registry_source_is_asked_twice_since_it_cleans_up_in_the_call_that_sends() -> None:
+def test_a_registry_source_is_called_twice_since_it_cleans_up_in_the_call_that_sends() -> None:
     source = Source(FakeS3(), (V1,))
     run(source, target("a"))
     assert source.calls == ["inspect", "send"]
@@ -332,8 +336,8 @@ def test_a_person_sees_how_far_a_part_is() -> None:
     """A part of 16 MiB takes minutes on a slow link, and a call every few seconds tells how far it is."""
     lines: list[str] = []
     states = [
-        {"state": "running", "doing": "waiting for an earlier run", "bytes_done": 0, "bytes_total": 0},
-        {"state": "running", "doing": SENDING, "bytes_done": 3_000_000, "bytes_total": 11_534_389},
+        {"status": "running", "activity": "waiting for an earlier run", "bytes_done": 0, "bytes_total": 0},
+        {"status": "running", "activity": SENDING, "bytes_done": 3_000_000, "bytes_total": 11_534_389},
     ]
     source = Source(FakeS3(), (V1,), fault=lambda phase, _: states.pop(0) if phase == "job" and states else None)
     path = S3BlobStore(source.s3, BucketOptions(BUCKET, part_size=5 * MIB))
@@ -348,7 +352,7 @@ def test_a_person_sees_how_far_a_part_is() -> None:
     assert source.calls.count("send") == 3
 
 
-def test_what_went_wrong_first_is_told_also_when_an_upload_cannot_be_aborted() -> None:
+def test_the_first_error_is_reported_also_when_an_upload_cannot_be_aborted() -> None:
     s3 = FakeS3()
     s3.refuse["abort_multipart_upload"] = refusal("AccessDenied")
     source = Source(s3, (V1,), fault=lambda phase, _transfer: DIED if phase == "job" else None)
@@ -383,15 +387,15 @@ def test_an_interrupt_aborts_what_was_begun() -> None:
 # -- words
 
 
-def test_each_blob_says_what_became_of_it_and_the_diff_shows_what_is_added() -> None:
+def test_each_blob_has_its_outcome_and_the_diff_shows_the_additions() -> None:
     s3 = FakeS3().holds({V1.image.config.digest: V1.content[V1.image.config.digest]})
     result = run(Source(s3, (V1,)), target("a"), diff=True)
-    said = {blob["name"]: (blob["reason"], blob["size"], blob["media_type"]) for blob in result["blobs"]}
+    outcomes = {blob["name"]: (blob["reason"], blob["size"], blob["media_type"]) for blob in result["blobs"]}
     big = V1.image.layers[0].blob
-    assert said[big.digest] == ("carried: not in the store (11.5 MB)", big.size, big.media_type)
-    assert said[V1.image.config.digest][0] == "in the store already, with the right size and checksum"
+    assert outcomes[big.digest] == ("uploaded: not in the store (11.5 MB)", big.size, big.media_type)
+    assert outcomes[V1.image.config.digest][0] == "in the store already, with the right size and checksum"
     assert {entry["after_header"] for entry in result["diff"]} == blobs(V1) - {V1.image.config.digest}
-    assert (result["path"], result["refused"]) == (f"s3://{BUCKET}/", {})
+    assert (result["path"], result["rejected"]) == (f"s3://{BUCKET}/", {})
 
 
 def test_a_person_sees_bytes_rate_and_rest(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -409,15 +413,15 @@ def test_a_person_sees_bytes_rate_and_rest(monkeypatch: pytest.MonkeyPatch) -> N
     ]
 
 
-def test_busy_hosts_are_asked_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_busy_hosts_are_polled_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each question starts Python there, which takes from the work that is waited for."""
-    took, now, asked = iter([5.4, 7.9, 12.0, 99.0, 15.4, 15.4]), [0.0], []
+    took, now, slices = iter([5.4, 7.9, 12.0, 99.0, 15.4, 15.4]), [0.0], []
     monkeypatch.setattr(flow.time, "monotonic", lambda: now[0])
 
     def host(call: Mapping[str, Any]) -> dict[str, Any]:
-        asked.append(call["work"]["seconds"])
+        slices.append(call["work"]["seconds"])
         now[0] += next(took)
-        return {"state": "running" if len(asked) < 6 else "done", "result": {}}
+        return {"status": "running" if len(slices) < 6 else "done", "result": {}}
 
     flow.run_job(host, V1.bundle, "load", nothing)
-    assert asked == [5, 5, 8, 15, 15, 5]
+    assert slices == [5, 5, 8, 15, 15, 5]
