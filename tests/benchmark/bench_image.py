@@ -102,8 +102,8 @@ class Engine:
             self.docker("rmi", "--force", *dict.fromkeys(images))
         self.host.run("rm", "-rf", self.staging)
 
-    def prove(self, image: Image) -> None:
-        """Whatever the exit codes said: the image is here under its name, and no other."""
+    def verify(self, image: Image) -> None:
+        """The tag refers to this image and no other, whatever the exit codes are."""
         found = self.docker("image", "inspect", "--format", "{{.Id}}", f"{TAG}:{image.tag}").stdout.strip()
         if found != image.config_digest:
             raise RuntimeError(f"{self.name}: {TAG}:{image.tag} is {found}, not {image.config_digest}")
@@ -174,9 +174,9 @@ class Meter:
     def _watch(self) -> None:
         while not self._done.wait(self.EVERY):
             for name, peak in self.cost.peaks.items():
-                self._look(name, peak)
+                self._read_memory(name, peak)
 
-    def _look(self, name: str, peak: Peak) -> None:
+    def _read_memory(self, name: str, peak: Peak) -> None:
         statuses: dict[str, dict[str, str]] = {}
         for pid in self._pids(name):
             with contextlib.suppress(OSError):
@@ -236,7 +236,7 @@ class Bench:
         self._write_inventory()
 
     def clean(self) -> None:
-        """Takes away everything that this benchmark, or one that was killed, has put on the bed."""
+        """Removes everything that this benchmark, or a killed one, has created on the test bed."""
         for host in self.bed.hosts.values():
             host.unlimit()
             for part in host.running():
@@ -246,8 +246,8 @@ class Bench:
             host.run("sh", "-c", f"awk '$2 ~ \"^{FOLDER}/\" {{print $2}}' /proc/mounts | sort -r | xargs -r umount")
             host.run("sh", "-c", f"rm -rf {FOLDER} /run/{NAME}-*")
             self._edit_keys(host, f"/ {NAME}$/d")
-        for folder in self.bed.s3.path(self.bed.s3.bucket).glob(f"{NAME}-*"):
-            shutil.rmtree(folder)
+        for directory in self.bed.s3.path(self.bed.s3.bucket).glob(f"{NAME}-*"):
+            shutil.rmtree(directory)
 
     def _install_key(self) -> None:
         source, target = self.source.host, self.target.host
@@ -319,7 +319,7 @@ class Bench:
         if ran.returncode:
             raise RuntimeError(f"{way}: {ran.stdout}{ran.stderr}")
         for engine in targets:
-            engine.prove(self.images[case])
+            engine.verify(self.images[case])
         return meter.cost
 
     def by_hand(self, peer: str, case: str) -> Cost:
@@ -327,7 +327,7 @@ class Bench:
         script = self._script(peer, f"{TAG}:{self.images[case].tag}", f"big:{self.images[case].tag}")
         with self._metered([self.target]) as meter:
             self.source.host.run("bash", "-euo", "pipefail", "-c", script)
-        self.target.prove(self.images[case])
+        self.target.verify(self.images[case])
         return meter.cost
 
     def _script(self, peer: str, image: str, in_registry: str) -> str:
@@ -378,15 +378,15 @@ class Bench:
         for engine in (self.source, self.target):
             engine.host.limit(rate) if rate else engine.host.unlimit()
 
-    def one_target(self, way: Way) -> dict[str, Cost]:
+    def run_single_target(self, way: Way) -> dict[str, Cost]:
         """First transfer, then the update of what it left."""
         self.ready([self.target])
         costs: dict[str, Cost] = {}
         for case in CASES:
             costs[case] = self.by_hand(way, case) if isinstance(way, str) else self.by_role(way, case, [self.target])
-            said = "  ".join(f"{case} {cost.seconds:.1f} s" for case, cost in costs.items())
+            summary = "  ".join(f"{case} {cost.seconds:.1f} s" for case, cost in costs.items())
             os.sync()
-        print(f"   {label(way)}: {said}  (load {os.getloadavg()[0]:.1f})", flush=True)
+        print(f"   {label(way)}: {summary}  (load {os.getloadavg()[0]:.1f})", flush=True)
         return costs
 
     def several_targets(self) -> tuple[list[Cost], list[int]]:
@@ -501,21 +501,21 @@ def main() -> int:
         for wire, (rate, ways) in wires.items():
             print(f"-- {len(ways)} ways, {ROUNDS} rounds, interleaved; hosts' wires: {wire}", flush=True)
             bench.limit(rate)
-            costs = interleaved(ways, bench.one_target)
+            costs = interleaved(ways, bench.run_single_target)
             show(wire, bench, costs)
             figures += compared(wire, costs, bench.target.host.name)
             by_wire.append(costs)
         bench.limit(None)
         figures += memory(bench, by_wire)
-        (one, every), put = bench.several_targets()
-        sent = [cost.sent[bench.source.host.name] for cost in (one, every)]
+        (single, every), put = bench.several_targets()
+        sent = [cost.sent[bench.source.host.name] for cost in (single, every)]
     many = f"{TARGETS} targets by s3"
     figures += [
         Figure(f"{many}: bytes into the bucket", put[1] / MEGA, put[0] / MEGA, "one target", "MB", Goal(ratio=1.0)),
         Figure(f"{many}: bytes off the source", sent[1] / MEGA, sent[0] / MEGA, "one target", "MB"),
-        Figure(f"{many}: time per target", every.seconds / TARGETS, one.seconds, "one target", "s"),
+        Figure(f"{many}: time per target", every.seconds / TARGETS, single.seconds, "one target", "s"),
     ]
-    print(f"{many}: {every.seconds:.1f} s, {every.seconds / TARGETS:.1f} s per target; one: {one.seconds:.1f} s\n")
+    print(f"{many}: {every.seconds:.1f} s, {every.seconds / TARGETS:.1f} s per target; one: {single.seconds:.1f} s\n")
     return publish("image", figures)
 
 

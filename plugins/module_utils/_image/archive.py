@@ -1,9 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The archive that every engine loads, written as a stream; and the archive that C(docker save) makes, read as one.
+"""Archives as streams: the archive that every engine loads is written, the archive of C(docker save) is read.
 
-Written: an OCI image layout plus docker's manifest.json, whose paths point at blobs/sha256 (facts: one archive loads
-everywhere). Read: names in it are never used as paths; content is known by its digest alone.
+The written archive is an OCI image layout plus docker's manifest.json, whose paths point at blobs/sha256. Every engine
+loads it (docs/facts/image_transfer.md#archive-formats). Names in the archive that is read are never used as paths; its
+content is identified by the digest alone.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from .staging import CHUNK, Staging, open_private
 if TYPE_CHECKING:
     from .growing_blobs import GrowingBlobs
 
-# What stands before a member, instead of content: names are some hundred bytes.
+# Members that hold a header of the next member instead of content. Names have some hundred bytes.
 _HEADER_TYPES = (
     *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
     *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
@@ -42,15 +43,16 @@ class _Member:
 
 
 class ImageArchive:
-    """An archive of one image without the layers that the engine has. It gives no name: that comes after the proof."""
+    """An archive of an image without the layers that the engine has. It sets no name: the verified image is tagged."""
 
     def __init__(self, image: BundleImage, blob_paths: dict[str, Path], config: Optional[bytes] = None) -> None:
-        """C(blob_paths): where the blobs that go in stand, by digest; what is missing there is left out.
+        """Lists the members.
 
-        C(config): the image's config, where no file has it.
+        C(blob_paths): the files of the blobs to write, by digest. A blob that is missing there is left out.
+        C(config): the image's config, where no file holds it.
         """
         self._members = list(_build_members(image, blob_paths, config))
-        # A member is a header and its content, filled up to 512 bytes; two empty blocks end the archive.
+        # A member is a header and content that is padded to 512 bytes. Two empty blocks end the archive.
         self.length = sum(512 + -(-member.size // 512) * 512 for member in self._members) + 1024
 
     def __iter__(self) -> Iterator[bytes]:
@@ -68,27 +70,27 @@ class ImageArchive:
 
 
 def _read_exactly(path: Path, size: int) -> Iterator[bytes]:
-    left = size
+    remaining = size
     with open(path, "rb") as file:
-        while left:
-            chunk = file.read(min(CHUNK, left))
+        while remaining:
+            chunk = file.read(min(CHUNK, remaining))
             if not chunk:
-                raise ImageError(f"{path} became shorter while it was loaded; run again.")
-            left -= len(chunk)
+                raise ImageError(f"{path} became shorter while it was loaded. Run again.")
+            remaining -= len(chunk)
             yield chunk
 
 
 def _build_members(image: BundleImage, blob_paths: dict[str, Path], config: Optional[bytes]) -> Iterator[_Member]:
-    def json_member(name: str, value: object) -> _Member:
+    def build_json_member(name: str, value: object) -> _Member:
         content = json.dumps(value, separators=(",", ":")).encode()
         return _Member(name, len(content), content)
 
-    def path_of(digest: str) -> str:
+    def format_blob_path(digest: str) -> str:
         return f"blobs/sha256/{get_digest_hex(digest)}"
 
     manifest_bytes = b""
     if image.manifest is None:
-        # The engine that had the image knows no manifest, so there is no digest to keep: this one is ours.
+        # The image comes from an engine that keeps no manifest, so there is no registry digest to keep.
         manifest_bytes = synthesize_manifest(image, blob_paths)
         digest = "sha256:" + hashlib.sha256(manifest_bytes).hexdigest()
         descriptor = {"mediaType": OCI_MANIFEST, "digest": digest, "size": len(manifest_bytes)}
@@ -98,24 +100,26 @@ def _build_members(image: BundleImage, blob_paths: dict[str, Path], config: Opti
             "digest": image.manifest.digest,
             "size": blob_paths[image.manifest.digest].stat().st_size,
         }
-    yield json_member("oci-layout", {"imageLayoutVersion": "1.0.0"})
-    yield json_member("index.json", {"schemaVersion": 2, "manifests": [descriptor]})
-    layers = [path_of(layer.blob.digest) for layer in image.layers]
-    yield json_member("manifest.json", [{"Config": path_of(image.config.digest), "RepoTags": None, "Layers": layers}])
+    yield build_json_member("oci-layout", {"imageLayoutVersion": "1.0.0"})
+    yield build_json_member("index.json", {"schemaVersion": 2, "manifests": [descriptor]})
+    layers = [format_blob_path(layer.blob.digest) for layer in image.layers]
+    yield build_json_member(
+        "manifest.json", [{"Config": format_blob_path(image.config.digest), "RepoTags": None, "Layers": layers}]
+    )
     if image.manifest is None:
-        yield _Member(path_of(str(descriptor["digest"])), len(manifest_bytes), manifest_bytes)
+        yield _Member(format_blob_path(str(descriptor["digest"])), len(manifest_bytes), manifest_bytes)
     if config is not None:
-        yield _Member(path_of(image.config.digest), len(config), config)
+        yield _Member(format_blob_path(image.config.digest), len(config), config)
     for blob in image.list_blobs():
         path = blob_paths.get(blob.digest)
         if path is not None:
-            yield _Member(path_of(blob.digest), path.stat().st_size, path=path)
+            yield _Member(format_blob_path(blob.digest), path.stat().st_size, path=path)
 
 
 def synthesize_manifest(image: BundleImage, blob_paths: dict[str, Path]) -> bytes:
-    """An OCI manifest for an image whose source knew none."""
+    """Builds an OCI manifest for an image whose source has none."""
 
-    def size(digest: str, known: Optional[int]) -> int:
+    def get_size(digest: str, known: Optional[int]) -> int:
         path = blob_paths.get(digest)
         return path.stat().st_size if path is not None else known or 0
 
@@ -126,13 +130,13 @@ def synthesize_manifest(image: BundleImage, blob_paths: dict[str, Path]) -> byte
             "config": {
                 "mediaType": "application/vnd.oci.image.config.v1+json",
                 "digest": image.config.digest,
-                "size": size(image.config.digest, image.config.size),
+                "size": get_size(image.config.digest, image.config.size),
             },
             "layers": [
                 {
                     "mediaType": "application/vnd.oci.image.layer.v1.tar",
                     "digest": layer.blob.digest,
-                    "size": size(layer.blob.digest, layer.blob.size),
+                    "size": get_size(layer.blob.digest, layer.blob.size),
                 }
                 for layer in image.layers
             ],
@@ -148,12 +152,12 @@ def stage_from_archive(
     progress: Callable[[int], None],
     growing_blobs: Optional[GrowingBlobs] = None,
 ) -> None:
-    """Takes the wanted blobs (config and uncompressed layers, by digest) out of an engine's archive.
+    """Stages the requested blobs (config and uncompressed layers, by digest) from an engine's archive.
 
-    The old format tells a layer by nothing but its content: its folder bears an id of docker's own, by which the
-    members are sorted, and the list of them stands at the end. So each layer is written while its digest is computed,
-    and kept or not: that costs a fraction of having the engine make its archive a second time. C(arrivals) is told
-    how far each is, where its name tells its digest beforehand.
+    The legacy format identifies a layer by its content alone. Its directory is named by an id of docker's own, by which
+    the members are sorted, and manifest.json comes last. So each layer is written while its digest is computed, and is
+    then kept or removed. That costs a fraction of a second export. C(growing_blobs) gets the progress of each blob
+    whose member is named by its digest.
     """
     missing = {digest for digest in digests if not staging.is_complete(digest)}
     if missing:
@@ -161,7 +165,7 @@ def stage_from_archive(
             _stage_from_stream(stream, staging, missing, progress, growing_blobs)
     if missing:
         raise ImageError(
-            f"docker save gave an archive without {', '.join(sorted(missing))}: the image is not whole on this host. "
+            f"docker save wrote an archive without {', '.join(sorted(missing))}: the image is incomplete on this host. "
             "Pull it again, or use source=registry."
         )
 
@@ -173,29 +177,31 @@ def _stage_from_stream(
     progress: Callable[[int], None],
     growing_blobs: Optional[GrowingBlobs],
 ) -> None:
-    """Takes out of C(missing) what it has staged, and ends when nothing is left there."""
+    """Stages the blobs in C(missing), removes each from it, and ends when it is empty."""
     done = 0
 
-    def further(size: int) -> None:
+    def report_progress(size: int) -> None:
         progress(done + size)
 
     try:
         with tarfile.open(fileobj=stream, mode="r|", bufsize=CHUNK, tarinfo=_BoundedTarInfo) as archive:
             while missing and (member := archive.next()) is not None:
-                # tarfile remembers every member it has passed; an archive of millions would fill the memory.
+                # tarfile keeps every member that it has read; an archive of millions would fill the memory.
                 archive.members = []  # type: ignore[attr-defined]
                 archive.pax_headers = {}
-                # A sparse file of some bytes would be written with all its holes; no engine saves one.
+                # A sparse file of some bytes would be written with all its holes. No engine saves a sparse file.
                 if not member.isreg() or member.issparse():
                     continue
                 content = archive.extractfile(member)
                 if content is not None:
-                    _stage_member(member, content, staging, missing, further, growing_blobs)
+                    _stage_member(member, content, staging, missing, report_progress, growing_blobs)
                 done += member.size
                 progress(done)
     except (tarfile.TarError, ValueError, RecursionError) as error:
-        # tarfile lets int() fail on numbers that are none, and goes one call deeper with each header before a member.
-        raise ImageError(f"docker save gave an archive that cannot be read: {error}.") from error
+        # tarfile raises ValueError for malformed numbers, and recurses once for each header before a member.
+        raise ImageError(
+            f"docker save wrote an archive that cannot be read: {error}. Save the image again, or use source=registry."
+        ) from error
 
 
 def _stage_member(
@@ -206,50 +212,50 @@ def _stage_member(
     progress: Callable[[int], None],
     growing_blobs: Optional[GrowingBlobs],
 ) -> None:
-    """Takes a member that may be one of C(missing)."""
-    expected, growing = _parse_member_digest(member.name), staging.get_incoming_path()
+    """Stages a member if it is a blob in C(missing)."""
+    expected, incoming_path = _parse_member_digest(member.name), staging.get_incoming_path()
     if expected is not None and expected not in missing:
         return
     if growing_blobs is None or expected is None:
-        for size in _stage_content(content, staging, missing, growing):
+        for size in _stage_content(content, staging, missing, incoming_path):
             progress(size)
         return
-    growing.touch(mode=0o600)
-    growing_blobs.begin_blob(expected, growing, member.size)
-    for size in _stage_content(content, staging, missing, growing):
+    incoming_path.touch(mode=0o600)
+    growing_blobs.begin_blob(expected, incoming_path, member.size)
+    for size in _stage_content(content, staging, missing, incoming_path):
         progress(size)
         growing_blobs.grow_blob(expected, size)
     growing_blobs.finish_blob(expected)
 
 
 class _BoundedTarInfo(tarfile.TarInfo):
-    """A member whose headers are read into memory only up to a size, since an archive may claim any."""
+    """A member whose headers are read into memory only up to a limit, since an archive may claim any size."""
 
     def _proc_member(self, *arguments: Any) -> tarfile.TarInfo:
         if self.type in _HEADER_TYPES and self.size > _MAX_HEADER_BYTES:
             raise tarfile.ReadError(f"a header of {self.size} bytes")
-        # The map of a sparse file may go on for ever; no engine saves one.
+        # The map of a sparse file may be endless. No engine saves a sparse file.
         if self.type == tarfile.GNUTYPE_SPARSE and self._sparse_structs[1]:  # type: ignore[attr-defined]
-            raise tarfile.ReadError("a sparse file of many pieces")
+            raise tarfile.ReadError("a sparse file of many segments")
         member: tarfile.TarInfo = super()._proc_member(*arguments)  # type: ignore[misc]
         return member
 
     def _proc_gnusparse_10(self, member: Any, *_arguments: object) -> None:
-        """The newer kind of that map stands in the content, and may be as long: it is passed over with it."""
+        """Skips the newer kind of that map: it is part of the content, and may be endless as well."""
         member.sparse = []
 
 
 def _parse_member_digest(name: str) -> Optional[str]:
-    """What a member claims to hold: docker 25 writes blobs/sha256/HEX; docker 20.10, ID/layer.tar, does not say."""
-    folder, _slash, last = name.rpartition("/")
-    return f"sha256:{last}" if folder == "blobs/sha256" else None
+    """Parses a digest from a member's name: docker 25 writes blobs/sha256/HEX, docker 20.10 writes ID/layer.tar."""
+    directory, _slash, last = name.rpartition("/")
+    return f"sha256:{last}" if directory == "blobs/sha256" else None
 
 
 def _stage_content(content: IO[bytes], staging: Staging, missing: set[str], incoming_path: Path) -> Iterator[int]:
-    """Writes a member, and publishes it when its digest is one of those that are missing; yields the bytes so far."""
+    """Writes a member, publishes it if its digest is in C(missing), and yields the bytes written so far."""
     found, size = hashlib.sha256(), 0
     try:
-        # Without a buffer of its own: what is told to be there is there for those that read it meanwhile.
+        # Unbuffered: the bytes that are reported are in the file for those that read it meanwhile.
         with open(incoming_path, "wb", buffering=0, opener=open_private) as file:
             while chunk := content.read(CHUNK):
                 found.update(chunk)
@@ -263,5 +269,5 @@ def _stage_content(content: IO[bytes], staging: Staging, missing: set[str], inco
             incoming_path.replace(staging.get_path(digest))
             missing.remove(digest)
     finally:
-        # What is not wanted, or not whole, makes room at once.
+        # A blob that is not requested, or is incomplete, frees its space at once.
         incoming_path.unlink(missing_ok=True)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Docker through its API socket: the only file that talks to it. Source of the calls: the Docker Engine API, 1.41."""
+"""Docker through its API socket: the only file that calls it, by the Docker Engine API 1.41."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from urllib.parse import quote, urlencode
 from .engine import DEFAULT_DOCKER_HOST, PRELOADED_LABEL, EngineError, LoadableArchive, ProgressCallback
 from .model import DiskSpace, EngineFacts, StoredImage, compute_chain_ids, parse_digest
 
-# An answer about one image is some kilobytes; a list of thousands of images a few megabytes.
+# A response about an image has some kilobytes; a list of thousands of images has a few megabytes.
 _MAX_RESPONSE = 64 * 1024 * 1024
 _MAX_LINE = 1024 * 1024
 _CHUNK = 64 * 1024
 _SHORT_TIMEOUT = 60.0
-# Docker 20.10 refuses zstd (facts: archive formats); its successor, 23, takes it.
+# Docker takes zstd layers since 23.0; 20.10 refuses them (docs/facts/image_transfer.md#archive-formats).
 _MIN_ZSTD_VERSION = 23
 
 
 @contextmanager
 def _translate_response_errors() -> Iterator[None]:
-    """An answer of another shape than the API's is told as that; it is no fault of ours to fall over."""
+    """Reports a response of another shape than the API's as an EngineError instead of a traceback."""
     try:
         yield
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise EngineError(
-            f"docker gave an answer that its API does not know ({type(error).__name__}: {error}). Is it docker that "
-            "listens there?"
+            f"docker sent a response that its API does not have ({type(error).__name__}: {error}). Check that docker "
+            "listens on this socket."
         ) from error
 
 
@@ -51,7 +51,7 @@ class _UnixConnection(http.client.HTTPConnection):
 
 
 class _ExportStream:
-    """The body of an answer as a file to read."""
+    """The body of a response as a file to read."""
 
     def __init__(
         self, response: http.client.HTTPResponse, translate_errors: Callable[[], AbstractContextManager[None]]
@@ -65,13 +65,13 @@ class _ExportStream:
 
 
 class DockerEngine:
-    """An Engine. C(host) is a C(unix://) address, C(timeout) the seconds for which a load or save may be silent."""
+    """An Engine. C(host) is a C(unix://) address; C(timeout) is the seconds that a load or save may be silent."""
 
     def __init__(self, host: str = DEFAULT_DOCKER_HOST, timeout: float = 1800.0) -> None:
         if not host.startswith("unix:///"):
             raise EngineError(
-                f"docker_host: {host!r} is no Unix socket. The module talks to the docker of the host that it runs on: "
-                "give unix:///path/to/docker.sock, and run the task on that host."
+                f"docker_host: {host!r} is no Unix socket. The module uses the docker of the host that it runs on. "
+                "Set unix:///path/to/docker.sock, and run the task on that host."
             )
         self._path = host[len("unix://") :]
         self._timeout = timeout
@@ -83,15 +83,15 @@ class DockerEngine:
         version = self._request_json("GET", "/version")
         images: list[StoredImage] = []
         chains: set[str] = set()
-        ahead: dict[str, set[str]] = {}
+        preloaded: dict[str, set[str]] = {}
         for entry in self._request_json("GET", "/images/json"):
             image = self.find(str(entry["Id"]))
             if image is None:
                 continue
-            folder = (entry.get("Labels") or {}).get(PRELOADED_LABEL)
-            # One that has a name is somebody's.
-            if folder and not image.names:
-                ahead.setdefault(os.path.basename(str(folder)), set()).update(compute_chain_ids(image.diff_ids))
+            directory = (entry.get("Labels") or {}).get(PRELOADED_LABEL)
+            # An image with a name belongs to somebody.
+            if directory and not image.names:
+                preloaded.setdefault(os.path.basename(str(directory)), set()).update(compute_chain_ids(image.diff_ids))
             else:
                 images.append(image)
                 chains.update(compute_chain_ids(image.diff_ids))
@@ -105,7 +105,7 @@ class DockerEngine:
             staging=_read_nearest_disk_space(staging_path),
             root=_read_disk_space(str(info.get("DockerRootDir"))),
             zstd=_parse_major_version(str(version.get("Version"))) >= _MIN_ZSTD_VERSION,
-            preloaded={folder: frozenset(found) for folder, found in ahead.items()},
+            preloaded={directory: frozenset(found) for directory, found in preloaded.items()},
         )
 
     @_translate_response_errors()
@@ -122,27 +122,27 @@ class DockerEngine:
     def find(self, name_or_id: str) -> Optional[StoredImage]:
         if not self._is_supported:
             self._read_supported_info()
-        answer = self._request_json("GET", f"/images/{quote(name_or_id, safe='/:@')}/json", absent_ok=True)
-        if answer is None:
+        details = self._request_json("GET", f"/images/{quote(name_or_id, safe='/:@')}/json", absent_ok=True)
+        if details is None:
             return None
-        variant = answer.get("Variant")
-        platform = f"{answer.get('Os')}/{answer.get('Architecture')}" + (f"/{variant}" if variant else "")
-        image_id = parse_digest(answer.get("Id"), "docker: image id")
+        variant = details.get("Variant")
+        platform = f"{details.get('Os')}/{details.get('Architecture')}" + (f"/{variant}" if variant else "")
+        image_id = parse_digest(details.get("Id"), "docker: image id")
         return StoredImage(
             engine_id=image_id,
-            # With a graph driver the id is the digest of the config (facts: identity).
+            # With a graph driver the id is the config digest (docs/facts/image_transfer.md#identity-and-names).
             config_digest=image_id,
-            names=tuple(map(str, answer.get("RepoTags") or ())),
-            diff_ids=tuple(parse_digest(item, "docker: diffID") for item in answer["RootFS"].get("Layers") or ()),
+            names=tuple(map(str, details.get("RepoTags") or ())),
+            diff_ids=tuple(parse_digest(item, "docker: diffID") for item in details["RootFS"].get("Layers") or ()),
             platform=platform,
-            size=int(answer.get("Size") or 0),
+            size=int(details.get("Size") or 0),
         )
 
     @_translate_response_errors()
     def estimate_layer_sizes(self, image: StoredImage) -> Sequence[Optional[int]]:
         history = self._request_json("GET", f"/images/{image.engine_id}/history")
         sizes = [int(entry["Size"]) for entry in reversed(history) if entry.get("Size")]
-        # The history does not say which of its empty entries are layers, so it is believed only where it is plain.
+        # The history does not show which of its empty entries are layers, so it counts only where the numbers agree.
         return sizes if len(sizes) == len(image.diff_ids) else [None] * len(image.diff_ids)
 
     @contextmanager
@@ -164,7 +164,7 @@ class DockerEngine:
                     try:
                         connection.send(chunk)
                     except (BrokenPipeError, ConnectionResetError):
-                        break  # the daemon stopped reading: what it says is the reason, so read on
+                        break  # the daemon stopped reading; its response has the reason, so read that
                 sent += len(chunk)
                 progress("sending to docker", sent, archive.length)
             with self._translate_connection_errors():
@@ -189,7 +189,7 @@ class DockerEngine:
             raise EngineError(
                 f"docker {info.get('ServerVersion')} on this host keeps images in the containerd image store, which "
                 "reports success for broken loads and is not supported yet. Use a docker with a graph driver "
-                '("features": {"containerd-snapshotter": false} in daemon.json), or source=registry for a source.'
+                '("features": {"containerd-snapshotter": false} in daemon.json), or source=registry on a source.'
             )
         self._is_supported = True
         return info
@@ -205,8 +205,11 @@ class DockerEngine:
             try:
                 return json.loads(body)
             except (ValueError, RecursionError):
-                # Not taken for an empty answer: that would say that this host has no images.
-                raise EngineError(f"docker answered {method} {path.split('?')[0]} with what is no JSON.") from None
+                # An empty response would mean that this host has no images.
+                raise EngineError(
+                    f"docker responded to {method} {path.split('?')[0]} with what is no JSON. Check that docker "
+                    "listens on this socket."
+                ) from None
 
     @contextmanager
     def _open_response(
@@ -225,7 +228,7 @@ class DockerEngine:
 
     @contextmanager
     def _translate_connection_errors(self) -> Iterator[None]:
-        """Puts into words what goes wrong with the connection; files that fail meanwhile are not docker's fault."""
+        """Translates errors of the connection. Errors of files meanwhile pass unchanged: they are not docker's."""
         try:
             yield
         except (OSError, http.client.HTTPException) as error:
@@ -234,20 +237,23 @@ class DockerEngine:
     def _make_unreachable_error(self, error: Exception) -> EngineError:
         if isinstance(error, FileNotFoundError):
             return EngineError(
-                f"docker is not there: {self._path} does not exist. Start docker on this host, or set docker_host."
+                f"docker is missing: {self._path} does not exist. Start docker on this host, or set docker_host."
             )
         if isinstance(error, PermissionError):
             return EngineError(
-                f"docker may not be used: user id {os.geteuid()} has no permission for {self._path}. "
-                "Use become, or put the user into the socket's group."
+                f"docker denies access: user id {os.geteuid()} has no permission for {self._path}. "
+                "Use become, or add the user to the socket's group."
             )
         if isinstance(error, ConnectionRefusedError):
-            return EngineError(f"docker does not run: nothing listens at {self._path}. Start docker on this host.")
-        return EngineError(f"docker at {self._path} broke off: {type(error).__name__}: {error}")
+            return EngineError(f"docker does not run: nothing listens on {self._path}. Start docker on this host.")
+        return EngineError(
+            f"docker at {self._path} broke off the connection: {type(error).__name__}: {error}. Check its log, and run "
+            "again."
+        )
 
 
 def split_tag(name: str) -> tuple[str, str]:
-    """A name such as C(host:5000/app:v1) as repository and tag."""
+    """Splits a name such as C(host:5000/app:v1) into repository and tag."""
     repository, colon, tag = name.rpartition(":")
     if not colon or "/" in tag:
         return name, "latest"
@@ -255,7 +261,7 @@ def split_tag(name: str) -> tuple[str, str]:
 
 
 def _parse_major_version(version: str) -> int:
-    """The first number of a version; 0 where there is none."""
+    """The first number of a version, or 0 if it has none."""
     first = version.partition(".")[0]
     return int(first) if first.isdigit() else 0
 
@@ -272,17 +278,17 @@ def _raise_for_status(response: http.client.HTTPResponse, action: str) -> None:
 
 
 def _read_body(response: http.client.HTTPResponse) -> bytes:
-    """An answer's body in pieces: Python 3.9 takes as much memory as it is asked to read, though little comes."""
-    pieces: list[bytes] = []
-    left = _MAX_RESPONSE
-    while piece := response.read(min(left, _CHUNK)):
-        pieces.append(piece)
-        left -= len(piece)
-    return b"".join(pieces)
+    """Reads a response's body in chunks: Python 3.9 allocates as much memory as read() is called with."""
+    chunks: list[bytes] = []
+    remaining = _MAX_RESPONSE
+    while chunk := response.read(min(remaining, _CHUNK)):
+        chunks.append(chunk)
+        remaining -= len(chunk)
+    return b"".join(chunks)
 
 
 def _follow_load(response: http.client.HTTPResponse, progress: ProgressCallback) -> None:
-    """Reads the answer to a load to its end: lines of JSON, of which one may say that it failed."""
+    """Reads the response to a load to its end: lines of JSON, of which one may report an error."""
     while True:
         line = response.readline(_MAX_LINE)
         if not line:
@@ -298,26 +304,28 @@ def _follow_load(response: http.client.HTTPResponse, progress: ProgressCallback)
         detail = message.get("progressDetail")
         if isinstance(detail, dict) and isinstance(detail.get("current"), int):
             total = detail.get("total")
-            in_all = total if isinstance(total, int) else 0
-            progress(f"docker unpacks layer {message.get('id', '')}", detail["current"], in_all)
+            bytes_total = total if isinstance(total, int) else 0
+            progress(f"docker unpacks layer {message.get('id', '')}", detail["current"], bytes_total)
 
 
 def _read_disk_space(path: str) -> Optional[DiskSpace]:
     try:
         usage, device = os.statvfs(path), os.stat(path).st_dev
     except OSError:
-        # An engine's folder is often closed to its users; then nothing is known about its disk.
+        # An engine's directory is often closed to its users. Then the space on its disk is unknown.
         return None
     return DiskSpace(path, usage.f_bavail * usage.f_frsize, device)
 
 
 def _read_nearest_disk_space(path: str) -> DiskSpace:
-    """The disk of a folder that may not exist yet: that of its nearest parent."""
+    """The disk of a directory that may not exist yet: that of its nearest existing parent."""
     while True:
         disk = _read_disk_space(path)
         if disk is not None:
             return disk
         parent = os.path.dirname(path)
         if parent == path:
-            raise EngineError(f"staging_dir: no part of {path!r} can be looked at by user id {os.geteuid()}.")
+            raise EngineError(
+                f"staging_dir: user id {os.geteuid()} cannot read any parent of {path!r}. Set another staging_dir."
+            )
         path = parent

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a container engine must offer to be a source or a target. One file per engine implements it."""
+"""The interface of a container engine that is a source or a target. Each engine has a file that implements it."""
 
 from __future__ import annotations
 
@@ -13,52 +13,52 @@ from .model import EngineFacts, StoredImage
 
 DEFAULT_DOCKER_HOST = "unix:///var/run/docker.sock"
 ProgressCallback = Callable[[str, int, int], None]
-"""Called with what is being done, the bytes done and the bytes in all."""
-# What is being done that the controller, which knows the store, tells in words of its own.
+"""Called with the activity, the bytes done and the total bytes."""
+# Activities that the controller, which knows the store, reports with a text of its own.
 SENDING, FETCHING = "sending", "fetching"
-# Of an image without a name that holds layers until the image comes that they belong to; its value is the staging
-# folder of that transfer.
+# The label of an image without a name, which holds preloaded layers until their own image is loaded. Its value is the
+# staging directory of that transfer.
 PRELOADED_LABEL = "daytwo.aws.image-transfer.preloaded"
 
 
 class EngineError(ImageError):
-    """The engine cannot be reached, or refused: with its own words."""
+    """The engine cannot be reached, or refused a call. The text quotes its message."""
 
 
 class LoadableArchive(Protocol):
-    """An archive to load, produced while it is read: nothing of it is held in memory."""
+    """An archive to load that is built while it is read, so that it never is in memory."""
 
     @property
     def length(self) -> int:
-        """Its bytes in all."""
+        """The size of the archive in bytes."""
 
     def __iter__(self) -> Iterator[bytes]:
-        """Its bytes, from the first on, each time anew."""
+        """Yields the archive from its first byte on, in each iteration."""
 
 
 class Engine(Protocol):
-    """Reads what an engine has and writes images into it. Methods raise EngineError with the engine's own words."""
+    """Reads the images of an engine and writes images into it. Methods raise EngineError with the engine's message."""
 
     def read_facts(self, staging_path: str) -> EngineFacts:
-        """Everything that planning needs, in bulk."""
+        """Reads everything that planning needs, in bulk."""
 
     def list_preloaded(self) -> Sequence[tuple[StoredImage, str]]:
-        """The images with AHEAD_LABEL, which C(facts) does not count among those of the engine; and its values."""
+        """Lists the images with PRELOADED_LABEL, and its values. C(read_facts) lists them apart from the others."""
 
     def find(self, name_or_id: str) -> Optional[StoredImage]:
-        """One image, or None where the engine has none of that name or id."""
+        """Finds an image, or None if the engine has no image of that name or id."""
 
     def estimate_layer_sizes(self, image: StoredImage) -> Sequence[Optional[int]]:
-        """An estimate of each layer's uncompressed bytes; None where the engine does not tell."""
+        """Estimates each layer's uncompressed bytes; None where the engine does not report them."""
 
     def export(self, image: StoredImage) -> AbstractContextManager[BinaryIO]:
-        """The engine's own archive of one image, as a stream."""
+        """Opens the engine's own archive of an image as a stream."""
 
     def load(self, archive: LoadableArchive, progress: ProgressCallback) -> None:
-        """Feeds an archive to the engine. That it returns proves nothing: read back what the engine has afterwards."""
+        """Sends an archive to the engine. Its return is no evidence: find the image afterwards and compare it."""
 
     def tag(self, image: StoredImage, name: str) -> None:
-        """Gives the image the name, which moves it from whatever held it; that image stays."""
+        """Gives the image the name. The image that had the name before stays, without it."""
 
     def remove(self, image: StoredImage) -> None:
         """Removes an image that has no name."""

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""HTTP from a managed host, for S3 and registries alike: verified TLS, proxies, bounded retries, constant memory.
+"""HTTP from a managed host, for S3 and registries: verified TLS, proxies, bounded retries, constant memory.
 
-Query strings are secrets here (a presigned URL is one), and so are Authorization headers: neither reaches an error.
+Query strings (of presigned URLs) and Authorization headers are secrets: no error contains them.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _READ_CHUNK = 256 * 1024
 _ERROR_BODY_LIMIT = 64 * 1024
 _MAX_REDIRECTS = 5
 _REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
-# Long enough for three lost packets; a missing route or a firewall must not take minutes to show.
+# Long enough for three lost packets. A missing route or a firewall must not take minutes to show.
 CONNECT_TIMEOUT_SECONDS = 10.0
 _FIRST_RETRY_DELAY = 0.5
 _MAX_RETRY_DELAY = 20.0
@@ -45,27 +45,27 @@ _IDEMPOTENT_METHODS = frozenset({"GET", "HEAD", "PUT", "DELETE"})
 _ORIGIN_BOUND_HEADERS = frozenset({"authorization", "cookie"})
 
 _RETRYABLE_STATUSES = frozenset({408, 425, 429}) | (frozenset(range(500, 600)) - {501, 505, 511})
-# S3 answers these with 400 and 409, and means: again.
+# S3 sends these with status 400 and 409 for requests that may be retried.
 _RETRYABLE_CODES = frozenset({"RequestTimeout", "SlowDown", "OperationAborted", "ConditionalRequestConflict"})
 _EXPIRED_CODES = frozenset({"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"})
 
 _SUGGESTIONS = {
-    "RequestTimeTooSkewed": "The clock of this host is wrong; set it.",
-    "SignatureDoesNotMatch": "The signature does not fit: check the secret key, and that no proxy rewrites requests.",
-    "InvalidAccessKeyId": "The key that signed this is unknown there: check the credentials of the controller.",
+    "RequestTimeTooSkewed": "The clock of this host is wrong: set it.",
+    "SignatureDoesNotMatch": "The signature does not match: check the secret key, and that no proxy rewrites requests.",
+    "InvalidAccessKeyId": "The service does not know the access key: check the credentials of the controller.",
     "NoSuchBucket": "Check the bucket's name, its region and the endpoint.",
-    "AccessDenied": "The signer may not do this: check its policy, the bucket's policy and the KMS key's.",
-    "TOOMANYREQUESTS": "The registry limits how often it is asked: wait, or log in to be allowed more.",
+    "AccessDenied": "The signer has no permission: check its policy, the bucket policy and the KMS key policy.",
+    "TOOMANYREQUESTS": "The registry limits the rate of requests: wait, or log in for a higher limit.",
 }
 
 _T = TypeVar("_T")
 
 
 class HttpError(ImageError):
-    """A request that did not end as it should. Its text holds no query string and no header.
+    """A request that failed. The text contains no query string and no header.
 
-    C(retryable): the same request may succeed later. C(expired): the URL or its credentials expired, sign it again.
-    C(code) and C(answer) are the service's own; C(headers) the answer's, with lower-case names.
+    C(retryable): the same request may succeed later. C(expired): the URL or its credentials expired; sign it again.
+    C(code) and C(service_error) are quoted from the service. C(headers) are those of the response, in lower case.
     """
 
     def __init__(
@@ -96,28 +96,30 @@ class HttpError(ImageError):
         super().__init__(problem)
 
     def __str__(self) -> str:
-        tries = f" ({self.attempts} attempts)" if self.attempts > 1 else ""
-        return f"{self.method} {self.url}: {self.problem}{tries}." + (f" {self.suggestion}" if self.suggestion else "")
+        attempts = f" ({self.attempts} attempts)" if self.attempts > 1 else ""
+        return f"{self.method} {self.url}: {self.problem}{attempts}." + (
+            f" {self.suggestion}" if self.suggestion else ""
+        )
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self)!r})"
 
 
 class HttpConnectError(HttpError):
-    """No answer: name, connection, TLS, proxy, time-out or reset."""
+    """No response: name resolution, connection, TLS, proxy, time-out or reset."""
 
 
 class HttpStatusError(HttpError):
-    """An answer with another status than those asked for."""
+    """A response with another status than the accepted ones."""
 
 
 class HttpBodyError(HttpError):
-    """A body, theirs or ours, that is not what was announced: short, too large, or another range."""
+    """A body, of the request or the response, that is not as announced: short, too large, or another range."""
 
 
 @dataclass(frozen=True)
 class HttpResponse:
-    """A whole answer with a small body. Header names are lower-case."""
+    """A complete response with a small body. Header names are in lower case."""
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
@@ -129,18 +131,18 @@ class HttpResponse:
 
 
 class Readable(Protocol):
-    """Anything with read(n); b"" is the end."""
+    """An object with read(n); b"" is the end."""
 
     def read(self, n: int, /) -> bytes: ...
 
 
 RequestBody = Union[Iterable[bytes], Readable]
-"""What put_stream sends: pieces of bytes, or something to read them from."""
+"""What put_stream sends: an iterable of chunks, or an object to read them from."""
 
 
 @dataclass(frozen=True)
 class _Address:
-    """A URL taken apart; C(target) is path and query."""
+    """The parts of a URL; C(target) is path and query."""
 
     scheme: str
     host: str
@@ -167,13 +169,13 @@ class _Address:
             parts = urlsplit(url)
             port = parts.port
         except ValueError:
-            raise HttpError(method, url, "this is no URL") from None
+            raise HttpError(method, url, "it is no URL") from None
         if parts.scheme not in _PORTS or not parts.hostname:
-            problem = "a URL here begins with http:// or https:// and a host"
+            problem = "the URL must begin with http:// or https:// and a host"
         elif parts.username is not None:
-            problem = "a URL here holds no user name and no password; give them as options"
+            problem = "the URL must contain no user name and no password; set them as options"
         elif not re.fullmatch(r"[!-~]+", url):
-            problem = "a URL holds no blanks, control characters or letters outside ASCII; encode them with %"
+            problem = "the URL must contain no blanks, control characters or letters outside ASCII; encode them with %"
         if problem or parts.hostname is None:
             raise HttpError(method, url, problem)
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
@@ -184,14 +186,14 @@ _PORTS = {"http": 80, "https": 443}
 
 
 def redact_url(url: str) -> str:
-    """The URL without user, password, query string and fragment: what may be shown."""
+    """Removes user, password, query string and fragment from a URL, so that it can be shown."""
     bare, mark, query = url.partition("?")
     bare = re.sub(r"//[^/]*@", "//", bare.partition("#")[0])
     return bare + ("?..." if mark and query else "")
 
 
 def _redact_text(text: str, address: _Address, headers: Mapping[str, str]) -> str:
-    """A service's words, short and without the secrets that we sent: some servers repeat the request in the answer."""
+    """Shortens a service's message and removes the secrets of the request, which some servers repeat in it."""
     secrets = [value.partition("=")[2] for value in address.target.partition("?")[2].split("&")]
     for name, value in headers.items():
         if name.lower() in _ORIGIN_BOUND_HEADERS:
@@ -206,12 +208,12 @@ def _redact_text(text: str, address: _Address, headers: Mapping[str, str]) -> st
 
 
 def _parse_error_body(body: bytes) -> tuple[str, str]:
-    """Code and message of an S3 error (XML), of a registry or token server (JSON), or the beginning of other text."""
+    """Parses code and message of an S3 error (XML) or of a registry's (JSON); takes the start of any other text."""
     text = body.decode("utf-8", "replace").strip()
     if text.startswith("{"):
         with suppress(ValueError, RecursionError):
             return _parse_json_error(json.loads(text))
-    # Not an XML parser: two fields are wanted, and entities of a hostile document must not be expanded.
+    # No XML parser: two fields are sufficient, and entities of a hostile document must not be expanded.
     code = re.search(r"<Code>([^<]{1,100})</Code>", text)
     message = re.search(r"<Message>([^<]*)</Message>", text)
     if code:
@@ -231,9 +233,9 @@ def _parse_json_error(document: dict[str, Any]) -> tuple[str, str]:
 
 
 class HttpBodyReader:
-    """The body of an answer, read piece by piece.
+    """The body of a response, read in chunks.
 
-    C(length) is what read() yields in all (None: unknown until the end), C(total) the whole object's size if known.
+    C(length) is the sum of what read() yields (None: unknown until the end). C(total) is the object's size if known.
     """
 
     def __init__(
@@ -261,36 +263,38 @@ class HttpBodyReader:
         return self.headers.get("etag", "")
 
     def read(self, n: int = CHUNK, /) -> bytes:
-        """At most n bytes, b"" at the end. Raises HttpBodyError (retryable) where the body ends before its length;
-        every byte returned until then is good, so the next attempt may start behind it."""
+        """At most n bytes, b"" at the end. Raises HttpBodyError (retryable) if the body ends before its length.
+
+        Every byte that was returned before counts, so the next attempt may start behind it.
+        """
         while self._skip:
-            piece = self._read_chunk(self._skip)
-            if not piece:
-                raise self._make_error("the answer ended before the wanted range begins")
-            self._skip -= len(piece)
-        pieces: list[bytes] = []
-        got = 0
-        while got < n and not self._is_at_end():
+            chunk = self._read_chunk(self._skip)
+            if not chunk:
+                raise self._make_error("the response ended before the requested range begins")
+            self._skip -= len(chunk)
+        chunks: list[bytes] = []
+        size = 0
+        while size < n and not self._is_at_end():
             try:
-                piece = self._read_chunk(
-                    n - got if self._limit is None else min(n - got, self._limit - self.bytes_read)
+                chunk = self._read_chunk(
+                    n - size if self._limit is None else min(n - size, self._limit - self.bytes_read)
                 )
             except HttpBodyError:
-                if not pieces:
+                if not chunks:
                     raise
-                break  # raised again by the next read: what came until now is delivered first
-            if not piece:
+                break  # the next read raises it again: the bytes received so far are returned first
+            if not chunk:
                 if self.length is None:
                     self._limit = self.bytes_read
-                elif not pieces:
-                    raise self._make_error(f"the answer ended after {self.bytes_read} of {self.length} bytes")
+                elif not chunks:
+                    raise self._make_error(f"the response ended after {self.bytes_read} of {self.length} bytes")
                 break
-            pieces.append(piece)
-            got += len(piece)
-            self.bytes_read += len(piece)
+            chunks.append(chunk)
+            size += len(chunk)
+            self.bytes_read += len(chunk)
         if self._is_at_end():
             self.length = self.bytes_read
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     def _is_at_end(self) -> bool:
         return self._limit is not None and self.bytes_read == self._limit
@@ -302,7 +306,7 @@ class HttpBodyReader:
             return self._response.read1(min(n, _READ_CHUNK))
         except (OSError, http.client.HTTPException) as error:
             self._body_error = self._make_error(
-                f"the answer broke off after {self.bytes_read} bytes: {_describe_os_error(error)}"
+                f"the response broke off after {self.bytes_read} bytes: {_describe_os_error(error)}"
             )
             raise self._body_error from None
 
@@ -318,14 +322,14 @@ class _Proxy:
 
 
 class _ProxySettings:
-    """The proxy variables, read as curl reads them; the lower-case name wins."""
+    """The proxy variables, read as curl reads them: the lower-case name takes precedence."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
-        def value(name: str) -> str:
+        def get_value(name: str) -> str:
             return environ.get(name) or environ.get(name.upper()) or ""
 
-        self._urls = {scheme: value(f"{scheme}_proxy") for scheme in _PORTS}
-        self._no_proxy = [entry.strip().lower() for entry in value("no_proxy").split(",") if entry.strip()]
+        self._urls = {scheme: get_value(f"{scheme}_proxy") for scheme in _PORTS}
+        self._no_proxy = [entry.strip().lower() for entry in get_value("no_proxy").split(",") if entry.strip()]
 
     def find_proxy(self, address: _Address) -> _Proxy | None:
         url = self._urls[address.scheme]
@@ -339,7 +343,7 @@ class _ProxySettings:
             host, port = None, 0
         if not host or parts.scheme != "http":
             raise ImageError(
-                f"The variable {name} of this host names no http:// proxy. Write http://[user:password@]host:port."
+                f"The variable {name} of this host names no http:// proxy. Set it to http://[user:password@]host:port."
             )
         authorization = ""
         if parts.username is not None:
@@ -363,13 +367,13 @@ class _ProxySettings:
 
 
 def format_basic_auth(username: str, password: str) -> str:
-    """The value of an Authorization header for a user name and a password."""
+    """Formats the Authorization header of a user name and a password."""
     return "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()
 
 
 @dataclass(frozen=True)
 class _Exchange:
-    """A request on its way: its address, its connection, and the answer's head."""
+    """A request in progress: its address, its connection, and the response's head."""
 
     method: str
     address: _Address
@@ -380,7 +384,7 @@ class _Exchange:
 
 
 class HttpClient:
-    """One for a whole run; threads may share it. Each exchange has a connection of its own while it lasts."""
+    """A client for a whole run, which threads may share. Each exchange has a connection of its own."""
 
     def __init__(
         self,
@@ -392,9 +396,10 @@ class HttpClient:
         clock: Callable[[], float] = time.time,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        """C(ca_path): a PEM file, or a folder of them, trusted beside the system's authorities.
+        """Loads the certificates, if any.
 
-        C(timeout): seconds without progress. C(retries): how often a request is made again after a passing failure.
+        C(ca_path): a PEM file, or a directory of them, trusted beside the system's authorities.
+        C(timeout): seconds without progress. C(retries): how often a request is retried after a transient failure.
         """
         self.timeout = timeout
         self.retries = retries
@@ -404,11 +409,11 @@ class HttpClient:
         self._proxies = _ProxySettings(os.environ if environ is None else environ)
         self._lock = threading.Lock()
         self._idle: dict[tuple[str, str, int], list[http.client.HTTPConnection]] = {}
-        # Loading the system's trust takes milliseconds that plain HTTP needn't spend; a wrong path must show at once.
+        # The system's certificates take milliseconds to load, so plain HTTP skips them. A wrong path must fail at once.
         self._tls_context: ssl.SSLContext | None = _create_tls_context(ca_path) if ca_path else None
 
     def close(self) -> None:
-        """Closes the connections that wait for reuse."""
+        """Closes the idle connections."""
         with self._lock:
             idle, self._idle = self._idle, {}
         for connections in idle.values():
@@ -424,39 +429,39 @@ class HttpClient:
         ok: Collection[int] = (200, 201, 202, 204),
         limit: int = SMALL_BODY_LIMIT,
     ) -> HttpResponse:
-        """A request with a small answer; one larger than C(limit) bytes is an error. GET and HEAD follow redirects."""
+        """Sends a request with a small response, at most C(limit) bytes. GET and HEAD follow redirects."""
 
-        def attempt() -> HttpResponse:
+        def make_attempt() -> HttpResponse:
             exchange = self._send_request(method, url, headers or {}, body, ok)
             return self._finish(exchange, limit)
 
-        return self._retry(attempt)
+        return self._retry(make_attempt)
 
     @contextmanager
     def open_stream(
         self, url: str, headers: Mapping[str, str] | None = None, start: int = 0, end: int | None = None
     ) -> Iterator[HttpBodyReader]:
-        """GET as a stream, from byte C(start) to before byte C(end), as in a slice. Follows redirects.
+        """Opens a GET as a stream, from byte C(start) to before byte C(end), as in a slice. Follows redirects.
 
-        Opening is tried again as usual; a body that breaks off is the reader's retryable error, so that the caller
-        goes on behind what it has.
+        Opening is retried as usual. A body that breaks off is a retryable error of the reader, so that the caller
+        continues behind the bytes that it has.
         """
         if start < 0 or (end is not None and end <= start):
-            raise ValueError(f"no range: {start} to {end}")
-        wanted = dict(headers or {})
+            raise ValueError(f"{start} to {end} is no range")
+        request_headers = dict(headers or {})
         ranged = start > 0 or end is not None
         if ranged:
-            wanted["Range"] = f"bytes={start}-{'' if end is None else end - 1}"
+            request_headers["Range"] = f"bytes={start}-{'' if end is None else end - 1}"
 
-        def attempt() -> tuple[_Exchange, HttpBodyReader]:
-            exchange = self._send_request("GET", url, wanted, None, (200, 206) if ranged else (200,))
+        def make_attempt() -> tuple[_Exchange, HttpBodyReader]:
+            exchange = self._send_request("GET", url, request_headers, None, (200, 206) if ranged else (200,))
             try:
                 return exchange, _make_reader(exchange, start, end)
             except HttpError:
                 exchange.connection.close()
                 raise
 
-        exchange, reader = self._retry(attempt)
+        exchange, reader = self._retry(make_attempt)
         try:
             yield reader
         finally:
@@ -472,23 +477,23 @@ class HttpClient:
         length: int,
         ok: Collection[int] = (200, 201, 204),
     ) -> HttpResponse:
-        """PUT of exactly C(length) bytes, never chunked. Another attempt calls C(make_body) again.
+        """Sends exactly C(length) bytes by PUT, never chunked. A retry calls C(make_body) again.
 
-        With If-None-Match, a 412 after a lost answer may be the object of our own first attempt: look, then decide.
-        An error that C(make_body) raises passes unchanged; it is tried again where it is a retryable HttpError.
+        With If-None-Match, a 412 after a lost response may be the object of this call's first attempt: read the object
+        to decide. An error that C(make_body) raises passes unchanged. It is retried if it is a retryable HttpError.
         """
 
-        def attempt() -> HttpResponse:
+        def make_attempt() -> HttpResponse:
             return self._finish(self._upload(url, headers or {}, make_body, length, ok), SMALL_BODY_LIMIT)
 
-        return self._retry(attempt)
+        return self._retry(make_attempt)
 
     # -- attempts
 
-    def _retry(self, attempt: Callable[[], _T]) -> _T:
+    def _retry(self, make_attempt: Callable[[], _T]) -> _T:
         for number in range(self.retries + 1):
             try:
-                return attempt()
+                return make_attempt()
             except HttpError as error:
                 if not error.retryable or number == self.retries:
                     error.attempts = number + 1
@@ -497,22 +502,22 @@ class HttpClient:
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     def _get_retry_delay(self, number: int, retry_after: str) -> float:
-        """Full jitter, so that hosts that failed together do not come back together; a server's wish is a minimum."""
-        pause = self._jitter() * min(_MAX_RETRY_DELAY, _FIRST_RETRY_DELAY * 2.0**number)
-        wish = 0.0
+        """Full jitter, so that hosts that fail together do not retry together. Retry-After of a server is a minimum."""
+        delay = self._jitter() * min(_MAX_RETRY_DELAY, _FIRST_RETRY_DELAY * 2.0**number)
+        requested_delay = 0.0
         if re.fullmatch(r"[0-9]{1,9}", retry_after.strip()):
-            wish = float(retry_after)
+            requested_delay = float(retry_after)
         elif retry_after:
-            with suppress(TypeError, ValueError, OverflowError):  # 3.9 raises TypeError for what is no date
-                wish = email.utils.parsedate_to_datetime(retry_after).timestamp() - self._clock()
-        return max(pause, min(wish, _MAX_RETRY_AFTER))
+            with suppress(TypeError, ValueError, OverflowError):  # Python 3.9 raises TypeError for what is no date
+                requested_delay = email.utils.parsedate_to_datetime(retry_after).timestamp() - self._clock()
+        return max(delay, min(requested_delay, _MAX_RETRY_AFTER))
 
     # -- one exchange
 
     def _send_request(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, ok: Collection[int]
     ) -> _Exchange:
-        """Sends, follows redirects, and returns with the head of an answer whose status is one of C(ok)."""
+        """Sends the request, follows redirects, and returns with the head of a response whose status is in C(ok)."""
         address = _Address.parse(method, url)
         for remaining in range(_MAX_REDIRECTS, -1, -1):
             connection = self._begin_request(method, address, headers, None if body is None else len(body))
@@ -550,16 +555,16 @@ class HttpClient:
         source = make_body()
         connection = None
         try:
-            pieces = _iter_exact_body(source, length, url)
+            chunks = _iter_exact_body(source, length, url)
             connection = self._begin_request("PUT", address, headers, length)
-            response = self._send_chunks(connection, address, pieces)
+            response = self._send_chunks(connection, address, chunks)
             early = response is not None
             if response is None:
                 try:
                     response = connection.getresponse()
                 except (OSError, http.client.HTTPException) as error:
                     raise self._make_no_response_error("PUT", address, error) from None
-        except BaseException:  # also an interrupt: half a request must not be left on a connection for reuse
+        except BaseException:  # also an interrupt: a connection with half a request must not be reused
             if connection is not None:
                 connection.close()
             raise
@@ -573,35 +578,37 @@ class HttpClient:
         if early and response.status < 300:
             connection.close()
             raise HttpBodyError(
-                "PUT", url, "it was accepted before all bytes were sent", status=response.status, retryable=True
+                "PUT", url, "the service accepted it before all bytes were sent", status=response.status, retryable=True
             )
         return exchange
 
     def _send_chunks(
         self, connection: http.client.HTTPConnection, address: _Address, chunks: Iterator[bytes]
     ) -> http.client.HTTPResponse | None:
-        """Sends the pieces; returns an answer that came before the last of them, which ends the sending."""
-        for piece in chunks:
+        """Sends the chunks. Returns a response that arrives before the last of them, which ends the sending."""
+        for chunk in chunks:
             try:
-                answer = _send_chunk(connection, memoryview(piece))
+                response = _send_chunk(connection, memoryview(chunk))
             except (OSError, http.client.HTTPException) as error:
-                # A server that refuses and closes can make the sending fail before its answer is looked for.
-                answer = None
+                # A server that refuses and closes can make the sending fail before its response is read.
+                response = None
                 with suppress(OSError, http.client.HTTPException):
-                    answer = _read_early_response(connection)
-                if answer is None:
+                    response = _read_early_response(connection)
+                if response is None:
                     raise self._make_no_response_error("PUT", address, error) from None
-            if answer is not None:
-                return answer
+            if response is not None:
+                return response
         return None
 
     def _begin_request(
         self, method: str, address: _Address, headers: Mapping[str, str], length: int | None
     ) -> http.client.HTTPConnection:
-        """A connection on which the head of the request has been sent."""
+        """Sends the head of the request and returns its connection."""
         for name, value in headers.items():
             if not re.fullmatch(r"[!-9;-~]+", name) or not re.fullmatch(r"[\t -~\u00a0-\u00ff]*", value):
-                raise HttpError(method, address.url, f"the header {name!r} holds a character that no header may hold")
+                raise HttpError(
+                    method, address.url, f"the header {name!r} contains a character that is not allowed in a header"
+                )
         proxy = self._proxies.find_proxy(address)
         connection = self._take_idle_connection(address) or self._connect(method, address, proxy)
         absolute = proxy is not None and address.scheme == "http"
@@ -628,7 +635,7 @@ class HttpClient:
                 connection = idle.pop() if idle else None
             if connection is None:
                 return None
-            # Readable without a question means closed by the server (or out of step): neither can be used.
+            # Readable without a request means closed by the server, or out of step. Neither can be reused.
             if connection.sock is not None and not _is_ready(connection.sock, select.POLLIN):
                 return connection
             connection.close()
@@ -637,15 +644,15 @@ class HttpClient:
         host, port = (proxy.host, proxy.port) if proxy else (address.host, address.port)
         connection: http.client.HTTPConnection
         try:
-            patience = min(self.timeout, CONNECT_TIMEOUT_SECONDS)
+            timeout = min(self.timeout, CONNECT_TIMEOUT_SECONDS)
             if address.scheme == "https":
-                connection = http.client.HTTPSConnection(host, port, timeout=patience, context=self._get_tls_context())
+                connection = http.client.HTTPSConnection(host, port, timeout=timeout, context=self._get_tls_context())
                 if proxy:
                     headers = {"Proxy-Authorization": proxy.authorization} if proxy.authorization else {}
                     connection.set_tunnel(address.host, address.port, headers)
             else:
-                connection = http.client.HTTPConnection(host, port, timeout=patience)
-            connection.auto_open = 0  # a lost connection must be an error here, never a silent second one
+                connection = http.client.HTTPConnection(host, port, timeout=timeout)
+            connection.auto_open = 0  # a lost connection must be an error, and never be opened again silently
             try:
                 connection.connect()
                 connection.timeout = self.timeout
@@ -664,23 +671,23 @@ class HttpClient:
             return self._tls_context
 
     def _finish(self, exchange: _Exchange, limit: int) -> HttpResponse:
-        """Reads a small body to its end and lets the connection be used again."""
+        """Reads a small body to its end and releases the connection for reuse."""
         response = exchange.response
         announced = response.length
         try:
             body = _read_bounded(response, limit + 1)
         except (OSError, http.client.HTTPException) as error:
             exchange.connection.close()
-            problem = f"the answer broke off: {_describe_os_error(error)}"
+            problem = f"the response broke off: {_describe_os_error(error)}"
             raise self._make_body_error(exchange, problem, retryable=exchange.method in _IDEMPOTENT_METHODS) from None
         if len(body) > limit:
             exchange.connection.close()
             raise self._make_body_error(
-                exchange, f"the answer is larger than {limit} bytes, which no such answer needs", retryable=False
+                exchange, f"the response is larger than {limit} bytes, the limit for it", retryable=False
             )
         if announced is not None and len(body) < announced:
             exchange.connection.close()
-            problem = f"the answer ended after {len(body)} of {announced} bytes"
+            problem = f"the response ended after {len(body)} of {announced} bytes"
             raise self._make_body_error(exchange, problem, retryable=exchange.method in _IDEMPOTENT_METHODS)
         self._release_connection(exchange, is_complete=True)
         return HttpResponse(response.status, _read_headers(response), body)
@@ -707,24 +714,24 @@ class HttpClient:
 
     @staticmethod
     def _make_status_error(exchange: _Exchange) -> HttpStatusError:
-        """The service's own words for a status that was not asked for. Its connection is not used again."""
+        """Makes the error of a status that is not accepted, with the service's message. Its connection is closed."""
         body = b""
         with suppress(OSError, http.client.HTTPException):
             body = _read_bounded(exchange.response, _ERROR_BODY_LIMIT)
         exchange.connection.close()
         address, status, headers = exchange.address, exchange.response.status, _read_headers(exchange.response)
-        code, message = (_redact_text(word, address, exchange.headers) for word in _parse_error_body(body))
-        answer = ": ".join(word for word in (code, message.rstrip(".")) if word)
+        code, message = (_redact_text(text, address, exchange.headers) for text in _parse_error_body(body))
+        service_error = ": ".join(text for text in (code, message.rstrip(".")) if text)
         expired = code in _EXPIRED_CODES or (status in (400, 401, 403) and "expired" in message.lower())
         retryable = not expired and (status in _RETRYABLE_STATUSES or code in _RETRYABLE_CODES)
         reason = _redact_text(exchange.response.reason or "", address, exchange.headers)
         return HttpStatusError(
             exchange.method,
             address.url,
-            f"{status} {reason}".strip() + (f", {answer}" if answer else ""),
+            f"{status} {reason}".strip() + (f", {service_error}" if service_error else ""),
             status=status,
             code=code,
-            service_error=answer,
+            service_error=service_error,
             headers=headers,
             retryable=retryable and exchange.method in _IDEMPOTENT_METHODS,
             expired=expired,
@@ -733,46 +740,48 @@ class HttpClient:
 
     @staticmethod
     def _make_no_response_error(method: str, address: _Address, error: Exception) -> HttpConnectError:
-        problem = f"no answer: {_describe_os_error(error)}"
+        problem = f"no response: {_describe_os_error(error)}"
         return HttpConnectError(method, address.url, problem, retryable=method in _IDEMPOTENT_METHODS)
 
     @staticmethod
     def _make_connection_error(
         method: str, address: _Address, proxy: _Proxy | None, error: Exception
     ) -> HttpConnectError:
-        """Nothing was sent yet, so every method may try again, unless trying again can't help."""
+        """Makes the error of a failed connection. Nothing was sent, so every method may be retried if that can help."""
         peer = f"the proxy {proxy.host}:{proxy.port}" if proxy else address.netloc
-        retryable, hint = True, ""
+        retryable, suggestion = True, ""
         tunnel = re.match(r"Tunnel connection failed: (\d+)", str(error))
         if tunnel:
             retryable = int(tunnel.group(1)) >= 500
-            hint = "The proxy refuses: check https_proxy, its user and password, and no_proxy on this host."
+            suggestion = (
+                "The proxy refuses the connection: check https_proxy, its user and password, and no_proxy on this host."
+            )
         elif isinstance(error, ssl.SSLCertVerificationError):
-            retryable, hint = (
+            retryable, suggestion = (
                 False,
-                "If an authority of your own signed it, set ca_path to its certificate on this host.",
+                "If a private authority signed it, set ca_path to the authority's certificate on this host.",
             )
             if "match" in error.verify_message or "not valid for" in error.verify_message:
-                hint = "The name in the URL must be one that the certificate was made for."
+                suggestion = "The certificate is for another name: use a name of the certificate in the URL."
         elif isinstance(error, ssl.SSLError) and not isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
-            retryable, hint = False, "Is TLS spoken on this port? A registry without TLS needs plain_http."
+            retryable, suggestion = False, "Check that this port uses TLS. A registry without TLS needs plain_http."
         elif isinstance(error, socket.gaierror):
             retryable = error.errno == socket.EAI_AGAIN
-            hint = "This host cannot resolve the name: check its DNS, or set a proxy for it."
+            suggestion = "This host cannot resolve the name: check its DNS, or set a proxy."
         elif isinstance(error, socket.timeout):
-            hint = "Does this host reach it? Check routes and firewalls, or set a proxy for it."
+            suggestion = "This host does not reach the service: check routes and firewalls, or set a proxy."
         return HttpConnectError(
             method,
             address.url,
             f"no connection to {peer}: {_describe_os_error(error)}",
             retryable=retryable,
-            suggestion=hint,
+            suggestion=suggestion,
         )
 
 
 def _create_tls_context(ca_path: str | None) -> ssl.SSLContext:
     context = ssl.create_default_context()
-    # Python 3.13 turns on strictness that many private authorities' certificates do not meet; hosts with an older
+    # Python 3.13 checks certificates in a strict mode that many private authorities do not meet. Hosts with an older
     # Python and the engines accept them, and the same ca_path must work on all hosts.
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     if ca_path is None:
@@ -785,10 +794,12 @@ def _create_tls_context(ca_path: str | None) -> ssl.SSLContext:
             context.load_verify_locations(cafile=str(file))
     except OSError as error:  # SSLError is one
         raise ImageError(
-            f"ca_path {ca_path}: {_describe_os_error(error)}. It is a PEM file, or a folder of .pem or .crt files."
+            f"ca_path {ca_path}: {_describe_os_error(error)}. Set a PEM file, or a directory of .pem or .crt files."
         ) from None
     if not files:
-        raise ImageError(f"ca_path {ca_path}: no .pem, .crt or .cer file in this folder.")
+        raise ImageError(
+            f"ca_path {ca_path}: the directory has no .pem, .crt or .cer file. Set a PEM file, or a directory of them."
+        )
     return context
 
 
@@ -801,16 +812,16 @@ def _read_headers(response: http.client.HTTPResponse) -> dict[str, str]:
 
 
 def _read_bounded(response: http.client.HTTPResponse, limit: int) -> bytes:
-    # In pieces: read(limit) of older Pythons reserves that much, for the smallest answer.
-    left = limit if response.length is None else min(limit, response.length)
-    pieces = []
-    while left:
-        piece = response.read1(min(left, _READ_CHUNK))
-        if not piece:
+    # In chunks: read(limit) of older Pythons allocates that much, even for the smallest response.
+    remaining = limit if response.length is None else min(limit, response.length)
+    chunks = []
+    while remaining:
+        chunk = response.read1(min(remaining, _READ_CHUNK))
+        if not chunk:
             break
-        pieces.append(piece)
-        left -= len(piece)
-    return b"".join(pieces)
+        chunks.append(chunk)
+        remaining -= len(chunk)
+    return b"".join(chunks)
 
 
 def _is_ready(sock: socket.socket, events: int, timeout: float = 0.0) -> bool:
@@ -820,14 +831,14 @@ def _is_ready(sock: socket.socket, events: int, timeout: float = 0.0) -> bool:
 
 
 def _send_chunk(connection: http.client.HTTPConnection, view: memoryview) -> http.client.HTTPResponse | None:
-    """Sends one piece, or returns the answer that came before it was sent.
+    """Sends a chunk, or returns the response that arrived before it was sent.
 
-    Not sendall(): while that waits for a server that no longer reads, the answer is not seen, and its time-out is for
-    the whole piece however well the sending goes on.
+    It does not use sendall(). While that waits for a server that no longer reads, the response stays unread, and its
+    time-out covers the whole chunk however well the sending proceeds.
     """
     sock, timeout = connection.sock, connection.timeout or 0.0
-    answer = _read_early_response(connection)
-    while answer is None and view:
+    response = _read_early_response(connection)
+    while response is None and view:
         sock.settimeout(0)
         try:
             while view:
@@ -839,14 +850,14 @@ def _send_chunk(connection: http.client.HTTPConnection, view: memoryview) -> htt
         if view:
             if not _is_ready(sock, select.POLLIN | select.POLLOUT, timeout):
                 raise socket.timeout
-            answer = _read_early_response(connection)
-    return answer
+            response = _read_early_response(connection)
+    return response
 
 
 def _read_early_response(connection: http.client.HTTPConnection) -> http.client.HTTPResponse | None:
-    """The answer, if one has begun to arrive while we still send.
+    """Reads the head of the response, if it begins to arrive during the sending.
 
-    With TLS a readable socket may hold nothing but a session ticket, so only a byte of plain text counts.
+    With TLS a readable socket may hold a session ticket only, so only a byte of plain text counts.
     """
     sock = connection.sock
     if sock is None or not _is_ready(sock, select.POLLIN):
@@ -867,24 +878,24 @@ def _read_early_response(connection: http.client.HTTPConnection) -> http.client.
 
 
 def _iter_exact_body(source: RequestBody, length: int, url: str) -> Iterator[bytes]:
-    """The pieces of a body, checked against the length that the request announces."""
+    """Yields the chunks of a body, and checks them against the length that the request announces."""
     sent = 0
     if hasattr(source, "read"):
         reader = source
-        pieces = iter(lambda: reader.read(CHUNK), b"")
+        chunks = iter(lambda: reader.read(CHUNK), b"")
     else:
-        pieces = iter(source)
-    for piece in pieces:
-        sent += len(piece)
+        chunks = iter(source)
+    for chunk in chunks:
+        sent += len(chunk)
         if sent > length:
-            raise HttpBodyError("PUT", url, f"the source holds more than the {length} bytes announced")
-        yield piece
+            raise HttpBodyError("PUT", url, f"the source has more than the announced {length} bytes")
+        yield chunk
     if sent < length:
         raise HttpBodyError("PUT", url, f"the source ended after {sent} of {length} bytes")
 
 
 def _make_reader(exchange: _Exchange, start: int, end: int | None) -> HttpBodyReader:
-    """A reader of what was asked, whether the server sent the range or, as it may, the whole."""
+    """Makes a reader of the requested range, whether the server sent the range or, as it may, the whole object."""
     response, address = exchange.response, exchange.address
     announced = response.length
     if response.status == 200:
@@ -892,17 +903,19 @@ def _make_reader(exchange: _Exchange, start: int, end: int | None) -> HttpBodyRe
         if announced is None:
             return HttpBodyReader(address, response, start, limit, None, None)
         if announced < start:
-            raise HttpBodyError("GET", address.url, f"byte {start} was wanted, the object has {announced}", status=200)
+            raise HttpBodyError(
+                "GET", address.url, f"byte {start} was requested, the object has {announced} bytes", status=200
+            )
         length = announced - start if limit is None else min(limit, announced - start)
         return HttpBodyReader(address, response, start, length, length, announced)
     text = response.getheader("Content-Range") or ""
     found = re.fullmatch(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)", text.strip())
-    problem = f"the answer holds the range {text[:80]!r}, asked was from {start} to before {end or 'the end'}"
+    problem = f"the response has the range {text[:80]!r}, the request was from {start} to before {end or 'the end'}"
     if not found:
         raise HttpBodyError("GET", address.url, problem, status=206)
     first, last = int(found.group(1)), int(found.group(2))
     total = None if found.group(3) == "*" else int(found.group(3))
-    # A server may know less than asked (the object ends before C(end)), but then it must say where the object ends.
+    # A server may send less than the requested range if the object ends before C(end). Then its total must agree.
     short = end is None or last + 1 < end
     if first != start or last < first or (end is not None and last >= end) or (short and total not in (None, last + 1)):
         raise HttpBodyError("GET", address.url, problem, status=206)
@@ -916,31 +929,31 @@ def _get_redirect_address(exchange: _Exchange) -> _Address:
     location = exchange.response.getheader("Location") or ""
     method, address = exchange.method, exchange.address
     if not location:
-        raise HttpError(method, address.url, f"{exchange.response.status} without saying where to go")
+        raise HttpError(method, address.url, f"{exchange.response.status} without a Location header")
     following = _Address.parse(method, urljoin(address.url, location))
     if address.scheme == "https" and following.scheme == "http":
         raise HttpError(
             method,
             address.url,
             f"redirected from TLS to {redact_url(following.url)} without TLS",
-            suggestion="That would give up what TLS protects: mend the address that the service gives out.",
+            suggestion="The redirect would lose the protection of TLS: correct the address in the service's settings.",
         )
     return following
 
 
 def _get_suggestion(status: int, code: str, expired: bool, headers: Mapping[str, str]) -> str:
     if expired:
-        return "The signed URL, or the credentials that signed it, expired: sign again with valid ones."
+        return "The signed URL, or the credentials that signed it, expired: sign again with valid credentials."
     region = headers.get("x-amz-bucket-region", "")
     if region and (status in (301, 307, 400) or code == "AuthorizationHeaderMalformed"):
-        return f"The bucket lives in the region {region[:40]}."
+        return f"The bucket is in the region {region[:40]}: use that region."
     if status == 407:
-        return "The proxy wants a user and a password: set them in the proxy variable of this host."
+        return "The proxy requires a user and a password: set them in the proxy variable of this host."
     return _SUGGESTIONS.get(code, "")
 
 
 def _describe_os_error(error: BaseException) -> str:
-    """What the system says about a failure, without anything that the request held."""
+    """Describes a failure by the system's message, without any content of the request."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted ({error.verify_message})"
     if isinstance(error, socket.timeout):
@@ -948,7 +961,7 @@ def _describe_os_error(error: BaseException) -> str:
     if isinstance(error, http.client.RemoteDisconnected):
         return "the server closed the connection"
     if isinstance(error, http.client.HTTPException):
-        return f"this is no HTTP ({type(error).__name__})"
+        return f"what the server sent is no HTTP ({type(error).__name__})"
     if isinstance(error, ssl.SSLError):
         return f"TLS failed ({error.reason or type(error).__name__})"
     if isinstance(error, OSError):

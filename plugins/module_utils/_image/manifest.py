@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Manifests, indexes and configs from bytes. They come from registries and archives, so nothing in them is believed."""
+"""Parses manifests, indexes and configs. They come from registries and archives, so every value is checked."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ _LAYER_TYPES = frozenset(
     {"application/vnd.docker.image.rootfs.diff.tar" + end for end in ("", ".gzip", ".zstd")}
     | {"application/vnd.oci.image.layer.v1.tar" + end for end in ("", "+gzip", "+zstd")}
 )
-_FOREIGN_LAYER_MARKERS = ("nondistributable", "foreign")
+_NON_DISTRIBUTABLE_MARKERS = ("nondistributable", "foreign")
 _MAX_BYTES = 2**63 - 1
 _UNKNOWN_ARCHITECTURE = "unknown"
 
 
 @dataclass(frozen=True)
 class ImageManifest:
-    """One image of one platform: its config, and its layers from the lowest up."""
+    """An image of one platform: its config, and its layers from the lowest up."""
 
     media_type: str
     config: Blob
@@ -46,7 +46,7 @@ class ImageManifest:
 
 @dataclass(frozen=True)
 class IndexEntry:
-    """A manifest that an index names; its platform is None where the index does not tell."""
+    """A manifest that an index lists. Its platform is None if the index has none for it."""
 
     blob: Blob
     platform: ImagePlatform | None
@@ -61,7 +61,7 @@ class ImageIndex:
 
 
 class ImageConfig(NamedTuple):
-    """What a config says about the image: its platform, and the digest of each layer's uncompressed tar."""
+    """The image's platform, and the digest of each layer's uncompressed tar (diffID)."""
 
     platform: ImagePlatform
     diff_ids: tuple[str, ...]
@@ -73,46 +73,50 @@ def is_zstd(media_type: str) -> bool:
 
 
 def detect_media_type(data: bytes, content_type: str = "", where: str = "the manifest") -> str:
-    """Which of the four media types this is. Anything else, and anything that could be read in two ways, is refused.
+    """Detects which of the four media types a document has. Any other or ambiguous type is refused.
 
-    A manifest says its type itself, in the answer's Content-Type, or both; a document with the fields of an image and
-    of an index would be one to us and the other to an engine (OCI image specification 1.0.2).
+    A manifest has its type in mediaType, in the response's Content-Type, or in both. A document with the fields of an
+    image and of an index could be an image here and an index in an engine (OCI image specification 1.0.2).
     """
     document = _check_object(load_json(data, MANIFEST_LIMIT, where), where)
     announced = content_type.partition(";")[0].strip().lower()
     own = document.get("mediaType", "")
     if own and not isinstance(own, str):
-        raise ImageError(f"{where}: its mediaType is no text.")
+        raise ImageError(f"{where}: its mediaType is no text. Push the image again.")
     if announced in _SCHEMA1_TYPES or document.get("schemaVersion") == 1:
         raise ImageError(
             f"{where} is of the old schema 1, which has no config and no diffIDs to verify. "
-            "Push the image again with a docker of the last years."
+            "Push the image again with a current docker."
         )
     known = MANIFEST_TYPES + INDEX_TYPES
     if own and announced in known and own != announced:
-        raise ImageError(f"{where} says that it is {own}, the answer that it is {announced}; it is not to be trusted.")
+        raise ImageError(
+            f"{where} has the type {own}, but the response has {announced}. It cannot be trusted: push the image again."
+        )
     is_index, is_image = "manifests" in document, "layers" in document or "config" in document
     if is_index and is_image:
-        raise ImageError(f"{where} is an image and an index in one; it is not to be trusted.")
+        raise ImageError(f"{where} is an image and an index at once. It cannot be trusted: push the image again.")
     kind = own or (announced if announced in known else "") or (OCI_INDEX if is_index else OCI_MANIFEST)
     if kind not in known:
-        raise ImageError(f"{where} is {kind[:100]!r}, no container image.")
+        raise ImageError(f"{where} is {kind[:100]!r}, no container image. Name a container image.")
     if (kind in INDEX_TYPES) != is_index:
-        raise ImageError(f"{where} says that it is {kind}, but does not have that type's fields.")
+        raise ImageError(
+            f"{where} has the type {kind}, but not that type's fields. It is damaged: push the image again."
+        )
     return kind
 
 
 def parse_manifest(data: bytes, content_type: str = "", where: str = "the manifest") -> ImageManifest:
-    """An image's manifest. Raises ImageError for all that is not one, or that cannot be carried."""
+    """Parses an image's manifest. Raises ImageError for anything else, or if the image cannot be transferred."""
     kind = detect_media_type(data, content_type, where)
     if kind not in MANIFEST_TYPES:
-        raise ImageError(f"{where} is an index, where an image was expected.")
+        raise ImageError(f"{where} is an index, but an image is expected. Name the digest of an image.")
     document = _check_object(load_json(data, MANIFEST_LIMIT, where), where)
     config = _parse_blob(document.get("config"), f"{where}: config")
     if config.media_type not in _CONFIG_TYPES:
-        raise ImageError(f"{where} is an artifact of type {config.media_type[:100]!r}, no container image.")
+        raise ImageError(f"{where} is an artifact of type {config.media_type[:100]!r}. Name a container image.")
     if (config.size or 0) > CONFIG_LIMIT:
-        raise ImageError(f"{where}: its config has {config.size} bytes, more than {CONFIG_LIMIT}.")
+        raise ImageError(f"{where}: its config has {config.size} bytes, more than the limit of {CONFIG_LIMIT}.")
     layers = tuple(
         _parse_layer(entry, f"{where}: layer {number}")
         for number, entry in enumerate(_check_list(document.get("layers"), f"{where}: layers"), 1)
@@ -121,10 +125,10 @@ def parse_manifest(data: bytes, content_type: str = "", where: str = "the manife
 
 
 def parse_index(data: bytes, content_type: str = "", where: str = "the index") -> ImageIndex:
-    """An index of images by platform. Raises ImageError for all that is not one."""
+    """Parses an index of images by platform. Raises ImageError for anything else."""
     kind = detect_media_type(data, content_type, where)
     if kind not in INDEX_TYPES:
-        raise ImageError(f"{where} is one image, where an index was expected.")
+        raise ImageError(f"{where} is an image, but an index is expected.")
     document = _check_object(load_json(data, MANIFEST_LIMIT, where), where)
     entries = []
     for number, item in enumerate(_check_list(document.get("manifests"), f"{where}: manifests"), 1):
@@ -132,14 +136,14 @@ def parse_index(data: bytes, content_type: str = "", where: str = "the index") -
         blob, platform = _parse_blob(item, place), None
         if item.get("platform") is not None:
             platform = _parse_platform(_check_object(item["platform"], f"{place}: platform"), f"{place}: platform")
-        # Builders hang attestations beside the images and give them this platform.
+        # Builders list attestations beside the images, with this platform.
         if platform is None or platform.architecture != _UNKNOWN_ARCHITECTURE:
             entries.append(IndexEntry(blob, platform))
     return ImageIndex(kind, tuple(entries))
 
 
 def parse_config(data: bytes, where: str = "the config") -> ImageConfig:
-    """An image's config. Raises ImageError for all that is not one."""
+    """Parses an image's config. Raises ImageError for anything else."""
     document = _check_object(load_json(data, CONFIG_LIMIT, where), where)
     rootfs = _check_object(document.get("rootfs"), f"{where}: rootfs")
     if rootfs.get("type") != "layers":
@@ -152,18 +156,18 @@ def parse_config(data: bytes, where: str = "the config") -> ImageConfig:
 
 
 def check_layers(manifest: ImageManifest, config: ImageConfig, where: str = "the image") -> None:
-    """Every layer needs its diffID, or what the engine unpacks could not be verified."""
+    """Checks that every layer has its diffID. Without it, the layer could not be verified in the engine."""
     if len(manifest.layers) != len(config.diff_ids):
         raise ImageError(
-            f"{where}: the manifest has {len(manifest.layers)} layers, the config {len(config.diff_ids)} diffIDs; "
-            "it is damaged."
+            f"{where}: the manifest has {len(manifest.layers)} layers, the config {len(config.diff_ids)} diffIDs. "
+            "The image is damaged: push it again."
         )
 
 
 def load_json(data: bytes, limit: int, where: str) -> Any:
-    """JSON of bounded size and numbers. Raises ImageError for all that is none."""
+    """Loads JSON of limited size, with numbers of limited length. Raises ImageError for anything else."""
     if len(data) > limit:
-        raise ImageError(f"{where} has {len(data)} bytes, more than {limit}.")
+        raise ImageError(f"{where} has {len(data)} bytes, more than the limit of {limit}.")
     try:
         return json.loads(data.decode("utf-8"), parse_int=_parse_bounded_int, parse_constant=_reject_constant)
     except RecursionError:
@@ -202,7 +206,7 @@ def _check_text(value: Any, where: str) -> str:
 
 
 def _format_value(value: Any) -> str:
-    # Showing a container could nest as deeply as the document does.
+    # The repr of a list or an object could nest as deeply as the document.
     return (
         repr(value[:80] if isinstance(value, str) else value)
         if isinstance(value, (str, int))
@@ -212,7 +216,7 @@ def _format_value(value: Any) -> str:
 
 def _parse_digest(value: Any, where: str) -> str:
     if not is_digest(value):
-        raise ImageError(f"{where}: {_format_value(value)} is no sha256 digest, and others are not carried.")
+        raise ImageError(f"{where}: {_format_value(value)} is no sha256 digest. Other digests are not supported.")
     return str(value)
 
 
@@ -230,13 +234,15 @@ def _parse_blob(value: Any, where: str) -> Blob:
 
 def _parse_layer(value: Any, where: str) -> Blob:
     blob = _parse_blob(value, where)
-    if value.get("urls") or any(word in blob.media_type for word in _FOREIGN_LAYER_MARKERS):
+    if value.get("urls") or any(marker in blob.media_type for marker in _NON_DISTRIBUTABLE_MARKERS):
         raise ImageError(
-            f"{where} ({blob.digest}) is a foreign layer, which is not in the registry and may not be distributed. "
-            "Such images cannot be carried."
+            f"{where} ({blob.digest}) is a foreign layer, which is not in the registry and must not be distributed. "
+            "Such an image cannot be transferred: choose another one."
         )
     if blob.media_type not in _LAYER_TYPES:
-        raise ImageError(f"{where} is {blob.media_type[:100]!r}, no layer of a container image.")
+        raise ImageError(
+            f"{where} is {blob.media_type[:100]!r}, no layer of a container image. Name a container image."
+        )
     return blob
 
 
@@ -246,5 +252,5 @@ def _parse_platform(value: dict[str, Any], where: str) -> ImagePlatform:
     if not os or not architecture:
         raise ImageError(f"{where} names no os and architecture.")
     variant = _check_text(value.get("variant", ""), f"{where}: its variant")
-    # Through parse, so that what is shown later is short and printable.
+    # parse() ensures that the text is short and printable.
     return ImagePlatform.parse("/".join((os, architecture, variant) if variant else (os, architecture)))

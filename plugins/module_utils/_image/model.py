@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is to be carried and what a host has: frozen values that planning, hosts and the controller share."""
+"""Bundles, images, and the state of hosts: frozen values that planning, hosts and the controller share."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from .reference import ImageReference, is_digest
 BUNDLE_VERSION = 1
 DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
 DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar"
-# Layers that nobody has compressed.
+# Layers that are not compressed.
 UNCOMPRESSED_LAYER_TYPES = (DOCKER_LAYER, "application/vnd.oci.image.layer.v1.tar")
 
 
 def parse_digest(value: Any, where: str) -> str:
-    """The value when it is a sha256 digest; it becomes a file name and an object key, so nothing else passes."""
+    """Parses a sha256 digest. It becomes a file name and an object key, so nothing else passes."""
     if is_digest(value):
         return str(value)
     raise ImageError(f"{where}: {value!r} is no digest. A digest is 'sha256:' and 64 lower-case hexadecimal digits.")
 
 
 def get_digest_hex(digest: str) -> str:
-    """The hexadecimal part of a digest."""
+    """Gets the hexadecimal part of a digest."""
     return digest.split(":", 1)[1]
 
 
 def compute_chain_ids(diff_ids: Sequence[str]) -> tuple[str, ...]:
-    """The chain id of each layer: it names the layer together with everything below it (OCI image specification)."""
+    """Computes the chain id of each layer. A chain id covers the layer and all layers below it (OCI image spec)."""
     chain: list[str] = []
     for diff_id in diff_ids:
         if not chain:
@@ -45,7 +45,7 @@ def compute_chain_ids(diff_ids: Sequence[str]) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Blob:
-    """Content by its digest. The size in bytes is None while only an engine that does not tell it has the content."""
+    """Content by its digest. The size in bytes is None while only an engine has the content and does not report it."""
 
     digest: str
     size: Optional[int]
@@ -57,7 +57,7 @@ class Blob:
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer: the blob that is carried, and the diffID (digest of its uncompressed tar) that the engine must have."""
+    """A layer: the blob that is transferred, and the diffID (digest of its uncompressed tar) in the engine."""
 
     blob: Blob
     diff_id: str
@@ -68,9 +68,9 @@ class Layer:
 
 @dataclass(frozen=True)
 class BundleImage:
-    """One image of one platform. C(tag) is the name it gets on targets, C(manifest) the registry's own or None.
+    """An image of one platform. C(tag) is its name on targets. C(manifest) is the registry's own, or None.
 
-    C(platform_given): somebody asked for this platform by name, so that it may be another one than the targets'.
+    C(platform_given): the operator named this platform, so it may differ from the targets' platform.
     """
 
     reference: str
@@ -86,10 +86,10 @@ class BundleImage:
         return tuple(layer.diff_id for layer in self.layers)
 
     def list_blobs(self) -> tuple[Blob, ...]:
-        """Everything the image consists of, small things first, each once."""
+        """Lists all blobs of the image, small ones first, each once."""
         manifest = [self.manifest] if self.manifest else []
-        every = [*manifest, self.config, *(layer.blob for layer in self.layers)]
-        return tuple({blob.digest: blob for blob in every}.values())
+        blobs = [*manifest, self.config, *(layer.blob for layer in self.layers)]
+        return tuple({blob.digest: blob for blob in blobs}.values())
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -105,36 +105,36 @@ class BundleImage:
 
 @dataclass(frozen=True)
 class Bundle:
-    """The images of one transfer: what joins C(state=saved) on a source to C(state=loaded) on a target."""
+    """The images of one transfer: C(state=saved) on a source returns it, C(state=loaded) on a target takes it."""
 
     images: tuple[BundleImage, ...]
 
     def list_blobs(self) -> tuple[Blob, ...]:
-        """The blobs of all images, each once."""
+        """Lists the blobs of all images, each once."""
         return tuple({blob.digest: blob for image in self.images for blob in image.list_blobs()}.values())
 
     def compute_key(self) -> str:
-        """Names the staging folder: the same images give the same folder, so that a re-run finds what was there."""
+        """Computes the key of the staging directory. The same images have the same key, so a re-run finds its blobs."""
         identity = json.dumps([[image.tag, image.config.digest] for image in self.images])
         return hashlib.sha256(identity.encode()).hexdigest()[:20]
 
     def get_directory_name(self, role: str) -> str:
-        """The name of the staging folder of a host that is C(saved) (source) or C(loaded) (target)."""
+        """Gets the name of the staging directory of a host that is C(saved) (source) or C(loaded) (target)."""
         return f"{role}-{self.compute_key()}"
 
     def fill_sizes(self, sizes: Mapping[str, int]) -> Bundle:
-        """The same bundle where sizes that have become known are filled in."""
+        """Makes the same bundle with the sizes that are known by now."""
 
-        def filled(blob: Blob) -> Blob:
+        def fill_size(blob: Blob) -> Blob:
             return Blob(blob.digest, sizes.get(blob.digest, blob.size), blob.media_type)
 
         return Bundle(
             tuple(
                 replace(
                     image,
-                    manifest=filled(image.manifest) if image.manifest else None,
-                    config=filled(image.config),
-                    layers=tuple(Layer(filled(layer.blob), layer.diff_id) for layer in image.layers),
+                    manifest=fill_size(image.manifest) if image.manifest else None,
+                    config=fill_size(image.config),
+                    layers=tuple(Layer(fill_size(layer.blob), layer.diff_id) for layer in image.layers),
                 )
                 for image in self.images
             )
@@ -145,7 +145,7 @@ class Bundle:
 
     @classmethod
     def parse(cls, value: Any) -> Bundle:
-        """A bundle from the result of C(state=saved); whatever else is refused with the place that is wrong."""
+        """Parses the bundle of C(state=saved). Anything else is refused, and the error names the wrong entry."""
         top = _parse_mapping(value, "bundle")
         if top.get("version") != BUNDLE_VERSION:
             raise ImageError(
@@ -159,13 +159,13 @@ class Bundle:
         tags = [image.tag for image in parsed]
         for tag in tags:
             if tags.count(tag) > 1:
-                raise ImageError(f"bundle: two images have the name {tag}, and a name holds one.")
+                raise ImageError(f"bundle: two images have the name {tag}. Give each image its own name.")
         return cls(parsed)
 
 
 @dataclass(frozen=True)
 class StoredImage:
-    """An image as an engine holds it. C(config_digest) is None where the engine does not tell it."""
+    """An image in an engine. C(config_digest) is None if the engine does not report it."""
 
     engine_id: str
     config_digest: Optional[str]
@@ -176,7 +176,7 @@ class StoredImage:
 
     @classmethod
     def parse(cls, value: Mapping[str, Any]) -> StoredImage:
-        """From C(to_dict), which leaves the diffIDs out: they are many, and the chain ids say it all."""
+        """Parses C(to_dict), which leaves out the diffIDs: they are many, and the chain ids cover them."""
         digest, names = value["config_digest"], tuple(map(str, value["names"]))
         return cls(str(value["id"]), digest and str(digest), names, (), str(value["platform"]), int(value["size"]))
 
@@ -192,7 +192,7 @@ class StoredImage:
 
 @dataclass(frozen=True)
 class DiskSpace:
-    """Free bytes of the file system of a path, as this user may use them."""
+    """The bytes of a path's file system that this user may still use."""
 
     path: str
     free_bytes: int
@@ -208,11 +208,11 @@ class DiskSpace:
 
 @dataclass(frozen=True)
 class EngineFacts:
-    """What a host has, read once.
+    """The state of a host's engine, read once.
 
-    C(root) is None where this user may not look into the engine's folder. C(zstd): whether it unpacks zstd layers.
-    C(ahead): chain ids of layers that were loaded ahead of their images, and that go again if those never come, by the
-    name of the staging folder of the transfer that they are for.
+    C(root) is None if this user cannot read the engine's directory. C(zstd): whether the engine unpacks zstd layers.
+    C(preloaded): chain ids of layers that were loaded before their images, by the name of the staging directory of
+    their transfer. They are removed if the images never arrive.
     """
 
     engine: str
@@ -227,11 +227,11 @@ class EngineFacts:
     preloaded: Mapping[str, frozenset[str]] = field(default_factory=dict, hash=False)
 
     def include_preloaded(self, directory: str) -> EngineFacts:
-        """The same where layers that were loaded ahead count as there: for the transfer that they were loaded for."""
+        """Makes the facts for a transfer, in which its own preloaded layers count as present."""
         return replace(self, chain_ids=self.chain_ids | self.preloaded.get(directory, frozenset()))
 
     def find_image(self, name: str) -> Optional[StoredImage]:
-        """The image that holds a name now."""
+        """Finds the image that has a name now."""
         return next((image for image in self.images if name in image.names), None)
 
     def to_dict(self) -> dict[str, Any]:
@@ -245,13 +245,13 @@ class EngineFacts:
             "staging": self.staging.to_dict(),
             "root": self.root.to_dict() if self.root else None,
             "zstd": self.zstd,
-            "preloaded": {folder: sorted(chains) for folder, chains in self.preloaded.items()},
+            "preloaded": {directory: sorted(chains) for directory, chains in self.preloaded.items()},
         }
 
 
 @dataclass(frozen=True)
 class TransferTarget:
-    """One target: what its engine has, and where a source reaches it; the C(target) that the info module returned."""
+    """A target: the state of its engine, and the address at which a source reaches it; C(target) of the info module."""
 
     host: str
     facts: EngineFacts
@@ -273,15 +273,15 @@ class TransferTarget:
                 root=DiskSpace.parse(entry["root"]) if entry["root"] else None,
                 zstd=bool(entry["zstd"]),
                 preloaded={
-                    str(folder): frozenset(parse_digest(item, where) for item in chains)
-                    for folder, chains in entry["preloaded"].items()
+                    str(directory): frozenset(parse_digest(item, where) for item in chains)
+                    for directory, chains in entry["preloaded"].items()
                 },
             )
             address, port = str(entry.get("address") or ""), int(entry.get("port") or 22)
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, ImageError) as error:
             raise ImageError(
-                f"{where}: is not what image_offline_transfer_info returns as 'target' "
-                f"({type(error).__name__}: {error}). Pass that, unchanged."
+                f"{where}: is no 'target' of image_offline_transfer_info ({type(error).__name__}: {error}). "
+                "Pass 'target' of its result, unchanged."
             ) from error
         return cls(_parse_text(entry, "host", where), facts, address, port)
 
@@ -291,7 +291,7 @@ class TransferTarget:
 
 @dataclass(frozen=True)
 class StoredObject:
-    """An object of the store as its HEAD tells it; C(sha256) is the checksum recorded by whoever put it there."""
+    """An object of the store as HEAD describes it; C(sha256) is the checksum that its uploader recorded."""
 
     size: int
     sha256: Optional[str]
@@ -299,16 +299,16 @@ class StoredObject:
 
 
 def format_object_version(etag: str, last_modified: str) -> str:
-    """Names an object as it was stored at one time.
+    """Formats an identifier of an object as it was stored at one time.
 
-    The entity tag says what was sent: an object that was damaged in the store and its replacement have the same.
+    The entity tag alone depends on what was sent: a damaged object and its replacement have the same entity tag.
     """
     return f"{etag} {last_modified}".strip()
 
 
 @dataclass(frozen=True)
 class BlobOutcome:
-    """What one request for a blob came to on a host. C(size): bytes of the blob that are there; C(received): now."""
+    """The outcome of a request for a blob. C(size): its bytes on the host. C(received): those of this call."""
 
     digest: str
     done: bool
@@ -321,7 +321,7 @@ class BlobOutcome:
 
     @property
     def is_final(self) -> bool:
-        """Whether nothing would come of asking again: neither a new URL nor waiting for another run would help."""
+        """Whether a retry is useless: neither a new URL nor another run would help."""
         return self.done or bool(self.error and not self.expired)
 
     def to_dict(self) -> dict[str, Any]:
@@ -329,7 +329,7 @@ class BlobOutcome:
 
 
 def sum_blob_sizes(blobs: Iterable[Blob]) -> int:
-    """The bytes of the blobs whose size is known."""
+    """Sums the bytes of the blobs whose size is known."""
     return sum(blob.size or 0 for blob in blobs)
 
 
@@ -358,14 +358,14 @@ def _parse_flag(entry: Mapping[str, Any], name: str, where: str) -> bool:
 
 
 def _parse_tag(entry: Mapping[str, Any], where: str) -> str:
-    """The name for the engine: one that C(state=saved) makes, since it becomes part of calls to the engine."""
+    """Parses the name for the engine, as C(state=saved) makes it, since it becomes part of calls to the engine."""
     tag = _parse_text(entry, "tag", where)
     try:
         if ImageReference.parse(tag).familiar_string == tag and "@" not in tag:
             return tag
     except ImageError as error:
         raise ImageError(f"{where}.tag: {error}") from error
-    raise ImageError(f"{where}.tag: {tag!r} is no name and tag as docker shows them.")
+    raise ImageError(f"{where}.tag: {tag!r} is no name and tag as docker shows them. Pass the bundle unchanged.")
 
 
 def _parse_blob(value: Any, where: str) -> Blob:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The decisions: what must be carried, what a target does with it, whether it fits. Pure: no network, clock, files."""
+"""Plans a transfer: what to transfer, what a target does, whether it fits. Pure: no network, clock or files."""
 
 from __future__ import annotations
 
@@ -24,17 +24,18 @@ from .model import (
 )
 from .reference import ImagePlatform
 
-# S3: a part has at least 5 MiB (but for the last) and at most 5 GiB, an upload at most 10,000 parts, a single PUT at
-# most 5 GiB (facts: S3).
+# S3: a part has 5 MiB to 5 GiB (the last may be smaller), an upload at most 10,000 parts, a single PUT at most 5 GiB
+# (docs/facts/image_transfer.md#s3).
 MIN_PART = 5 * 1024 * 1024
 MAX_PARTS = 10_000
 MAX_SINGLE_PUT = 5 * 1024**3
 
 
 def list_missing_layers(image: BundleImage, chains: frozenset[str]) -> tuple[Layer, ...]:
-    """The layers that must be carried to an engine that has these chain ids.
+    """Lists the layers that an engine with these chain ids is missing, and that must be transferred.
 
-    A layer counts as present only where every layer below it matches too, which is what its chain id says.
+    A layer counts as present only if every layer below it matches too. Its chain id covers them
+    (docs/facts/image_transfer.md#skipping-present-layers).
     """
     present = 0
     for chain_id in compute_chain_ids(image.diff_ids):
@@ -46,14 +47,14 @@ def list_missing_layers(image: BundleImage, chains: frozenset[str]) -> tuple[Lay
 
 @dataclass(frozen=True)
 class BlobNeed:
-    """A blob that somebody lacks, and who."""
+    """A blob, and the targets that are missing it."""
 
     blob: Blob
     hosts: tuple[str, ...]
 
 
 def list_blob_needs(bundle: Bundle, targets: Sequence[TransferTarget]) -> tuple[BlobNeed, ...]:
-    """The union of what the targets lack, each blob once. Without targets, everything (they are not known yet)."""
+    """Lists the blobs that any target is missing, each once. Without targets (not known yet), lists all blobs."""
     if not targets:
         return tuple(BlobNeed(blob, ()) for blob in bundle.list_blobs())
     hosts: dict[str, dict[str, None]] = {}
@@ -68,7 +69,7 @@ def list_blob_needs(bundle: Bundle, targets: Sequence[TransferTarget]) -> tuple[
 
 @dataclass(frozen=True)
 class BlobTransfer:
-    """What happens to one needed blob on its way into the store: C(put), C(replace) or C(none)."""
+    """The action for a blob on its way into the store: C(put), C(replace) or C(none)."""
 
     blob: Blob
     action: str
@@ -83,33 +84,35 @@ class BlobTransfer:
 def plan_transfers(
     needs: Iterable[BlobNeed], stored_objects: Mapping[str, StoredObject], corrupt: Mapping[str, Optional[str]]
 ) -> tuple[BlobTransfer, ...]:
-    """Decides for each needed blob by what the store holds under its key.
+    """Plans the action for each needed blob, by the object that the store has under its key.
 
-    Present means size and recorded checksum. C(corrupt) maps digests to the entity tag of an object whose content has
-    failed its digest on a target: it is replaced once, that is, only while the store still holds that very object.
+    Present means the right size and recorded checksum. C(corrupt) maps digests to the entity tag of an object whose
+    content failed its digest on a target. It is replaced once: only while the store still has that very object.
     """
-    carries = []
+    transfers = []
     for need in needs:
         blob = need.blob
-        seen = stored_objects.get(blob.digest)
-        if seen is None:
-            carries.append(BlobTransfer(blob, "put", "not in the store"))
-        elif blob.digest in corrupt and corrupt[blob.digest] in (None, seen.etag):
-            carries.append(BlobTransfer(blob, "replace", "the object failed its digest on a target"))
-        elif seen.sha256 != get_digest_hex(blob.digest):
-            carries.append(
-                BlobTransfer(blob, "replace", f"the object's recorded checksum is {seen.sha256 or 'missing'}")
+        stored = stored_objects.get(blob.digest)
+        if stored is None:
+            transfers.append(BlobTransfer(blob, "put", "not in the store"))
+        elif blob.digest in corrupt and corrupt[blob.digest] in (None, stored.etag):
+            transfers.append(BlobTransfer(blob, "replace", "the object failed its digest on a target"))
+        elif stored.sha256 != get_digest_hex(blob.digest):
+            transfers.append(
+                BlobTransfer(blob, "replace", f"the object's recorded checksum is {stored.sha256 or 'missing'}")
             )
-        elif blob.size is not None and seen.size != blob.size:
-            carries.append(BlobTransfer(blob, "replace", f"the object has {seen.size} bytes instead of {blob.size}"))
+        elif blob.size is not None and stored.size != blob.size:
+            transfers.append(
+                BlobTransfer(blob, "replace", f"the object has {stored.size} bytes instead of {blob.size}")
+            )
         else:
-            carries.append(BlobTransfer(blob, "none", "in the store already, with the right size and checksum"))
-    return tuple(carries)
+            transfers.append(BlobTransfer(blob, "none", "in the store already, with the right size and checksum"))
+    return tuple(transfers)
 
 
 @dataclass(frozen=True)
 class UploadPart:
-    """A piece of a blob that is sent with one request; C(number) is 0 for a blob sent whole."""
+    """A part of a blob that one request sends; C(number) is 0 for a blob that is sent whole."""
 
     number: int
     offset: int
@@ -117,7 +120,7 @@ class UploadPart:
 
 
 def split_into_parts(size: int, part_size: int) -> tuple[UploadPart, ...]:
-    """The parts in which a blob is sent: one request up to C(part_size) bytes, else a multipart upload."""
+    """Splits a blob into upload parts: one request up to C(part_size) bytes, else a multipart upload."""
     if size <= part_size and size <= MAX_SINGLE_PUT:
         return (UploadPart(0, 0, size),)
     length = min(max(part_size, MIN_PART, -(-size // MAX_PARTS)), MAX_SINGLE_PUT)
@@ -129,7 +132,7 @@ def split_into_parts(size: int, part_size: int) -> tuple[UploadPart, ...]:
 
 @dataclass(frozen=True)
 class ImagePlan:
-    """What a target does for one image: C(none), C(tag) (it has the content under another name) or C(load)."""
+    """The action of a target for an image: C(none), C(tag) (the content is present under another name) or C(load)."""
 
     image: BundleImage
     action: str
@@ -150,28 +153,28 @@ class ImagePlan:
 
 
 def plan_load(bundle: Bundle, facts: EngineFacts) -> tuple[ImagePlan, ...]:
-    """Decides for each image by what the engine holds under its name and which layers it has."""
+    """Plans the action for each image, by the image that has its name in the engine and the layers there."""
     plans = []
     digests = frozenset(image.config_digest for image in facts.images if image.config_digest)
     for image in bundle.images:
         holder = facts.find_image(image.tag)
         previous = (holder.config_digest or holder.engine_id) if holder else None
         if holder and holder.config_digest == image.config.digest:
-            plans.append(ImagePlan(image, "none", "the name holds this image already", previous, ()))
+            plans.append(ImagePlan(image, "none", "the name refers to this image already", previous, ()))
             continue
         if image.config.digest in digests:
-            plans.append(ImagePlan(image, "tag", "the image is here under another name", previous, ()))
+            plans.append(ImagePlan(image, "tag", "the image is present under another name", previous, ()))
             continue
-        lacking = list_missing_layers(image, facts.chain_ids)
-        reason = f"{len(lacking)} of {len(image.layers)} layers and the config are missing"
-        kept = {layer.blob.digest for layer in image.layers} - {layer.blob.digest for layer in lacking}
+        missing = list_missing_layers(image, facts.chain_ids)
+        reason = f"{len(missing)} of {len(image.layers)} layers and the config are missing"
+        kept = {layer.blob.digest for layer in image.layers} - {layer.blob.digest for layer in missing}
         blobs = tuple(blob for blob in image.list_blobs() if blob.digest not in kept)
         plans.append(ImagePlan(image, "load", reason, previous, blobs))
     return tuple(plans)
 
 
 def get_rejection_reason(plans: Sequence[ImagePlan], staged_bytes: int, facts: EngineFacts) -> Optional[str]:
-    """Why an engine is certain not to take these images, or None. C(staged): bytes of their blobs that are there."""
+    """Why an engine cannot take these images, or None. C(staged_bytes): bytes of their blobs that are staged."""
     zstd = [
         plan.image.reference
         for plan in plans
@@ -179,7 +182,7 @@ def get_rejection_reason(plans: Sequence[ImagePlan], staged_bytes: int, facts: E
     ]
     if zstd and not facts.zstd:
         return (
-            f"{', '.join(zstd)} has zstd layers, which {facts.engine} {facts.version} cannot unpack (docker does since "
+            f"{', '.join(zstd)} has zstd layers, which {facts.engine} {facts.version} cannot unpack (docker can since "
             "23). Build the image with gzip layers, or update the engine."
         )
     other = [plan.image for plan in _list_platform_mismatches(plans, facts) if not plan.image.platform_given]
@@ -187,16 +190,18 @@ def get_rejection_reason(plans: Sequence[ImagePlan], staged_bytes: int, facts: E
         images = ", ".join(f"{image.reference} is for {image.platform}" for image in other)
         return (
             f"{images}, and {facts.engine} on this host runs {facts.platform}. Name an image for {facts.platform}; "
-            "hosts of several platforms need a run for each. To bring it here all the same, set its 'platform'."
+            "hosts of several platforms need a run for each. To load this image anyway, set its 'platform'."
         )
-    lacking = "; ".join(str(shortage) for shortage in find_insufficient_space(plans, staged_bytes, facts))
-    return f"too little disk: {lacking} (bytes). Make room, or put staging_dir on another disk." if lacking else None
+    insufficient = "; ".join(str(space) for space in find_insufficient_space(plans, staged_bytes, facts))
+    if not insufficient:
+        return None
+    return f"too little disk space: {insufficient} bytes. Free space, or set staging_dir to another disk."
 
 
 def get_rejection_reasons(bundle: Bundle, targets: Iterable[TransferTarget]) -> dict[str, str]:
-    """The targets whose engines are certain not to take the images, and why."""
+    """Lists the targets whose engines cannot take the images, and why."""
     reasons = {
-        # What a killed run has loaded ahead takes no more room.
+        # The preloaded layers of a killed run need no more space.
         target.host: get_rejection_reason(
             plan_load(bundle, target.facts.include_preloaded(bundle.get_directory_name("loaded"))), 0, target.facts
         )
@@ -206,25 +211,25 @@ def get_rejection_reasons(bundle: Bundle, targets: Iterable[TransferTarget]) -> 
 
 
 def get_load_warnings(plans: Sequence[ImagePlan], facts: EngineFacts) -> list[str]:
-    """What is done because it was asked for, and may not be what was meant."""
+    """Warnings of images that are loaded for another platform because the operator named it."""
     return [
-        f"{plan.image.reference} is for {plan.image.platform}, as its 'platform' says, and {facts.engine} here runs "
-        f"{facts.platform}: it may not start."
+        f"{plan.image.reference} may not start on this host: it is for {plan.image.platform}, as its 'platform' "
+        f"requests, and {facts.engine} runs {facts.platform}."
         for plan in _list_platform_mismatches(plans, facts)
         if plan.image.platform_given
     ]
 
 
 def _list_platform_mismatches(plans: Sequence[ImagePlan], facts: EngineFacts) -> list[ImagePlan]:
-    """What is to be loaded for another platform than the engine's."""
+    """Lists the plans that load an image for another platform than the engine's."""
     own = ImagePlatform.parse_or_none(facts.platform)
     loads = [(plan, ImagePlatform.parse_or_none(plan.image.platform)) for plan in plans if plan.action == "load"]
-    return [plan for plan, wanted in loads if own and wanted and wanted.contradicts(own)]
+    return [plan for plan, platform in loads if own and platform and platform.contradicts(own)]
 
 
 @dataclass(frozen=True)
 class InsufficientSpace:
-    """A file system on which the plan cannot fit."""
+    """A file system with too little free space for the plan."""
 
     path: str
     required_bytes: int
@@ -238,11 +243,11 @@ class InsufficientSpace:
 def find_insufficient_space(
     plans: Iterable[ImagePlan], staged_bytes: int, facts: EngineFacts
 ) -> tuple[InsufficientSpace, ...]:
-    """Where the load is certain to run out of space, by a lower bound: a refusal is always right.
+    """Finds the file systems on which the load would run out of space, by a lower bound: no rejection is wrong.
 
-    The staging folder holds every missing blob once. The engine unpacks the archive of one image and then its layers,
-    which are at least as large as their compressed blobs (facts: docker load needs twice the image); then those of the
-    next image, without the layers that earlier ones have brought.
+    The staging directory holds every missing blob once. The engine unpacks the archive of an image and then its layers,
+    which are at least as large as their compressed blobs. docker load needs twice the image
+    (docs/facts/image_transfer.md#archive-formats). The next image needs only layers that no earlier image has.
     """
     loads = [plan for plan in plans if plan.action == "load"]
     held: dict[str, Blob] = {}
@@ -252,15 +257,15 @@ def find_insufficient_space(
         held.update({blob.digest: blob for blob in plan.blobs})
         peak = max(peak, sum_blob_sizes(held.values()) + archive)
     staging = max(0, sum_blob_sizes(held.values()) - staged_bytes)
-    wanted: dict[int, tuple[str, int, int, list[str]]] = {}
+    disks: dict[int, tuple[str, int, int, list[str]]] = {}
     entries = [(facts.staging, staging, "staging")]
     if facts.root:
         entries.append((facts.root, peak, "the engine"))
-    for disk, needed, purpose in entries:
-        path, free, sum_needed, purposes = wanted.get(disk.device, (disk.path, disk.free_bytes, 0, []))
-        wanted[disk.device] = (path, free, sum_needed + needed, [*purposes, purpose])
+    for disk, required, purpose in entries:
+        path, free, sum_required, purposes = disks.get(disk.device, (disk.path, disk.free_bytes, 0, []))
+        disks[disk.device] = (path, free, sum_required + required, [*purposes, purpose])
     return tuple(
-        InsufficientSpace(path, needed, free, " and ".join(purposes))
-        for path, free, needed, purposes in wanted.values()
-        if needed > free
+        InsufficientSpace(path, required, free, " and ".join(purposes))
+        for path, free, required, purposes in disks.values()
+        if required > free
     )

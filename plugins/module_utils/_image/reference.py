@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Image references and platforms as people write them, and as engines and registries understand them."""
+"""Parses image references and platforms as docker does."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ _MAX_REFERENCE_LENGTH = _MAX_NAME_LENGTH + 1 + 128 + len("@sha256:") + 64
 
 
 def is_digest(value: object) -> bool:
-    """Whether this is a sha256 digest in its one spelling; other algorithms are not carried."""
+    """Whether this is a sha256 digest in its canonical form. Other algorithms are not supported."""
     return isinstance(value, str) and _DIGEST.fullmatch(value) is not None
 
 
 @dataclass(frozen=True)
 class ImageReference:
-    """C([host[:port]/]path[:tag][@sha256:hex]), normalised as docker does.
+    """C([host[:port]/]path[:tag][@sha256:hex]), normalized as docker does.
 
-    C(tag) is None only beside a digest; a reference without either means the tag C(latest).
+    C(tag) is None only beside a digest. A reference without either has the tag C(latest).
     """
 
     host: str
@@ -42,13 +42,13 @@ class ImageReference:
 
     @classmethod
     def parse(cls, text: str) -> ImageReference:
-        """Raises ImageError that names the value, the rule and the way out."""
+        """Raises ImageError that names the value, the rule and a suggestion."""
         if not isinstance(text, str) or not text:
             raise _make_malformed_error(text, "it is empty", "Write it as [host[:port]/]path[:tag][@sha256:digest]")
         if len(text) > _MAX_REFERENCE_LENGTH:
             raise _make_malformed_error(
                 text[:40] + "...",
-                f"it has {len(text)} characters, at most {_MAX_REFERENCE_LENGTH} are possible",
+                f"it has {len(text)} characters, more than the limit of {_MAX_REFERENCE_LENGTH}",
                 "Shorten it",
             )
         if "://" in text:
@@ -70,12 +70,12 @@ class ImageReference:
             raise _make_malformed_error(text, "it has no name", "Write it as [host[:port]/]path[:tag][@sha256:digest]")
         if _IMAGE_ID.fullmatch(name):
             raise _make_malformed_error(
-                text, "it is an image id, which names nothing elsewhere", "Give the image a tag and use that"
+                text, "it is an image id, which other hosts do not know", "Give the image a tag and use that"
             )
         host, path = _split_host(name)
         if not _HOST.fullmatch(host):
             raise _make_malformed_error(
-                text, f"{host!r} is no host", "A host is a name or an address, and :port if need be"
+                text, f"{host!r} is no host", "A host is a name or an address, with an optional :port"
             )
         for component in path.split("/"):
             if not _COMPONENT.fullmatch(component):
@@ -97,19 +97,19 @@ class ImageReference:
 
     @property
     def familiar_name(self) -> str:
-        """Host and path as docker shows them: C(busybox)."""
+        """Host and path as docker lists them: C(busybox)."""
         if self.host != DOCKER_HUB:
             return self.name
         return self.path[len("library/") :] if _is_official(self.path) else self.path
 
     @property
     def familiar_string(self) -> str:
-        """The reference as docker shows it: C(busybox:latest)."""
+        """The reference as docker lists it: C(busybox:latest)."""
         return self.familiar_name + self._format_suffix()
 
     @property
     def tagged_name(self) -> str | None:
-        """The familiar name and tag, which an engine can give an image; None where only a digest is known."""
+        """The familiar name and tag, which an engine can give an image; None if the reference has a digest only."""
         return f"{self.familiar_name}:{self.tag}" if self.tag else None
 
     def __str__(self) -> str:
@@ -130,7 +130,7 @@ def _split_tag(name: str) -> tuple[str, str, str]:
 
 
 def _split_host(name: str) -> tuple[str, str]:
-    """What stands before the first slash is a host only if it looks like one, as docker decides it."""
+    """Splits off the host. As in docker, the text before the first slash is a host only if it has the form of one."""
     first, slash, rest = name.partition("/")
     if not slash or not (re.search(r"[.:\[]", first) or first == "localhost" or first != first.lower()):
         first, rest = DOCKER_HUB, name
@@ -147,7 +147,7 @@ def _is_official(path: str) -> bool:
 
 _ARCHITECTURES = {"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64", "i386": "386", "i686": "386"}
 _ARM_MACHINES = {"armhf": "v7", "armv7l": "v7", "armel": "v6", "armv6l": "v6", "armv8l": "v7"}
-# The variant that an architecture has when none is written.
+# The default variant of an architecture.
 _DEFAULT_VARIANTS = {"arm": "v7", "arm64": "v8", "amd64": "v1"}
 _PLATFORM_PART = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
@@ -173,7 +173,7 @@ class ImagePlatform:
 
     @classmethod
     def parse_or_none(cls, text: str) -> ImagePlatform | None:
-        """What an engine or a config says; None where that is no platform."""
+        """Parses the platform of an engine or a config; None if it is no platform."""
         try:
             return cls.parse(text)
         except ImageError:
@@ -181,7 +181,7 @@ class ImagePlatform:
 
     @classmethod
     def from_parts(cls, os: str, architecture: str, variant: str = "") -> ImagePlatform:
-        """With the architecture's usual name: C(x86_64) is C(amd64), C(aarch64) is C(arm64)."""
+        """Makes a platform with the usual name of its architecture: C(x86_64) is C(amd64), C(aarch64) is C(arm64)."""
         os, architecture, variant = os.lower(), architecture.lower(), variant.lower()
         if architecture in _ARM_MACHINES:
             return cls(os, "arm", variant or _ARM_MACHINES[architecture])
@@ -191,15 +191,15 @@ class ImagePlatform:
 
     @classmethod
     def detect_host(cls) -> ImagePlatform:
-        """What an engine on this host runs."""
+        """Detects the platform that an engine on this host runs."""
         return cls.from_parts("linux", platform.machine())
 
     def matches(self, other: ImagePlatform) -> bool:
-        """Whether both are the same platform, a missing variant standing for the architecture's default."""
+        """Whether both are the same platform. A missing variant is the default of the architecture."""
         return self._get_comparison_key() == other._get_comparison_key()
 
     def contradicts(self, other: ImagePlatform) -> bool:
-        """Whether they cannot be the same platform. Many configs leave the variant out, which contradicts nothing."""
+        """Whether they cannot be the same platform. Many configs have no variant, which contradicts no other one."""
         if not self.variant or not other.variant:
             return (self.os, self.architecture) != (other.os, other.architecture)
         return not self.matches(other)

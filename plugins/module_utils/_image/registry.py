@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A registry as a source: images and blobs as it has them (OCI distribution specification), without an engine."""
+"""Reads images and blobs from a registry (OCI distribution specification), without an engine."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ from .reference import DOCKER_HUB, ImagePlatform, ImageReference
 from .run_command import RunCommand
 
 _DOCKER_HUB_API = "registry-1.docker.io"
-# Docker keeps the login to its hub under the address of the registry protocol before last.
+# Docker stores the login to Docker Hub under the address of the v1 registry protocol.
 _DOCKER_HUB_LOGIN_KEY = "https://index.docker.io/v1/"
 _TOKEN_LIMIT = 1024 * 1024
-_TOKEN_USER = "<token>"  # noqa: S105  the user name that helpers give for an identity token
+_TOKEN_USER = "<token>"  # noqa: S105  the user name that helpers return for an identity token
 _CLIENT_ID = "daytwo.aws"
 _ANONYMOUS = ""
 _LOGIN_SUGGESTION = (
-    "Set the user name and password of an account that may pull it, or the docker config file that holds its login. "
-    "Some registries answer so for what does not exist: check the name, too."
+    "Set the user name and password of an account that may pull it, or the docker config file that has its login. "
+    "Some registries respond like this for images that do not exist: check the name, too."
 )
 
 _T = TypeVar("_T")
@@ -56,7 +56,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class RegistryCredentials:
-    """A user name with a password, or an identity token, which a token server exchanges for others."""
+    """A user name with a password, or an identity token, which a token server exchanges for an access token."""
 
     username: str
     password: str = field(default="", repr=False)
@@ -65,10 +65,10 @@ class RegistryCredentials:
 
 @dataclass(frozen=True)
 class ResolvedImage:
-    """One image of one platform, as the registry has it; every digest was computed from the bytes.
+    """An image of one platform in the registry. Every digest is computed from the bytes.
 
     C(manifest) and C(config) are the registry's own bytes. C(index_digest) is the digest of the index that the
-    reference names, None where it names the image itself.
+    reference names, or None if it names the image itself.
     """
 
     manifest: bytes = field(repr=False)
@@ -92,7 +92,7 @@ class ResolvedImage:
 
 @dataclass(frozen=True)
 class _ManifestDocument:
-    """A manifest or an index as it was fetched."""
+    """A manifest or an index as the registry sent it."""
 
     data: bytes = field(repr=False)
     content_type: str
@@ -101,7 +101,7 @@ class _ManifestDocument:
 
 
 class Registry:
-    """One registry. Threads may share it; a token is fetched once per repository and renewed when it is refused."""
+    """A registry, which threads may share. A token is fetched once per repository, and again when it is refused."""
 
     def __init__(
         self, client: HttpClient, host: str, plain_http: bool = False, credentials: RegistryCredentials | None = None
@@ -116,13 +116,13 @@ class Registry:
     def resolve(
         self, reference: ImageReference, platform: ImagePlatform | None = None, must_match: bool = True
     ) -> ResolvedImage:
-        """The image that a reference names. An index needs a platform; without one it is that of this host.
+        """Resolves a reference to its image. In an index it chooses C(platform), by default that of this host.
 
-        C(must_match): also what is no index must be for the platform; else that only chooses in an index.
-        Reads no layer. Raises ImageError with the registry's answer and the way out.
+        C(must_match): an image outside an index must have the platform, too. Else it only chooses in an index.
+        Reads no layer. Raises ImageError with the registry's message and a suggestion.
         """
         if reference.host != self.host:
-            raise ImageError(f"{reference} is not in the registry {self.host}.")
+            raise ImageError(f"{reference} is not in the registry {self.host}. Use the registry {reference.host}.")
         named = self._fetch_referenced(reference)
         document, index_digest = named, None
         if detect_media_type(named.data, named.content_type, named.where) in INDEX_TYPES:
@@ -134,7 +134,8 @@ class Registry:
             document, index_digest = self._fetch_manifest(reference, entry.blob.digest), named.digest
             if entry.blob.size != len(document.data):
                 raise ImageError(
-                    f"{document.where} has {len(document.data)} bytes, the index says {entry.blob.size}; it is damaged."
+                    f"{document.where} has {len(document.data)} bytes, but the index has {entry.blob.size} for it. It "
+                    "is damaged: push the image again."
                 )
             platform = platform or entry.platform or ImagePlatform.detect_host()
         manifest = parse_manifest(document.data, document.content_type, document.where)
@@ -143,8 +144,8 @@ class Registry:
         must_match = must_match or index_digest is not None
         if must_match and platform is not None and config.platform.contradicts(platform):
             raise ImageError(
-                f"{reference} is for {config.platform}, wanted was {platform}. "
-                f"Leave the platform out, or name an image for {platform}."
+                f"{reference} is for {config.platform}, but {platform} is requested. "
+                f"Omit the platform, or name an image for {platform}."
             )
         return ResolvedImage(
             manifest=document.data,
@@ -162,9 +163,9 @@ class Registry:
     def open_blob(
         self, repository: str, digest: str, start: int = 0, end: int | None = None
     ) -> Iterator[HttpBodyReader]:
-        """A blob as a stream, from byte C(start) to before byte C(end). C(repository) is a reference's C(path).
+        """Opens a blob as a stream, from byte C(start) to before byte C(end). C(repository) is a reference's C(path).
 
-        The redirect to the registry's storage is followed, without the registry's authorization. What is read is not
+        A redirect to the registry's storage is followed without the registry's authorization. The content is not
         verified: the caller computes the digest.
         """
         url = self.get_blob_url(repository, digest)
@@ -176,43 +177,46 @@ class Registry:
             yield self._request_authorized(repository, f"blob {digest} of {repository}", open_with)
 
     def get_blob_url(self, repository: str, digest: str) -> str:
-        """Where a blob is; it is no secret, and usually needs authorization."""
+        """Gets the URL of a blob. It is no secret; a request to it usually needs authorization."""
         return f"{self._base}v2/{repository}/blobs/{digest}"
 
     # -- documents
 
     def _fetch_referenced(self, reference: ImageReference) -> _ManifestDocument:
-        """What the reference names. A tag beside a digest must agree with it, or one of them is not meant."""
+        """Fetches the document that the reference names. A tag beside a digest must refer to the same document."""
         if reference.tag is None:
             return self._fetch_manifest(reference, reference.digest or "")
         document = self._fetch_manifest(reference, reference.tag)
         if reference.digest is None or document.digest == reference.digest:
             return document
-        hint = f"Leave out the one that you do not mean: :{reference.tag} or @{reference.digest}."
+        suggestion = f"Remove the wrong part: :{reference.tag} or @{reference.digest}."
         if detect_media_type(document.data, document.content_type, document.where) in INDEX_TYPES:
             entries = parse_index(document.data, document.content_type, document.where).entries
             for entry in (entry for entry in entries if entry.blob.digest == reference.digest):
-                hint = f"The tag names an index, and the digest its image for {entry.platform}: leave out the tag."
+                suggestion = f"The tag names an index, and the digest its image for {entry.platform}: remove the tag."
         raise ImageError(
             f"{reference}: tag and digest disagree. In the registry the tag {reference.tag} "
-            f"is {document.digest}, wanted was {reference.digest}. {hint}"
+            f"has the digest {document.digest}, but {reference.digest} is requested. {suggestion}"
         )
 
     def _fetch_manifest(self, reference: ImageReference, tag_or_digest: str) -> _ManifestDocument:
         where = f"the manifest {tag_or_digest} of {reference.name}"
         url = f"{self._base}v2/{reference.path}/manifests/{tag_or_digest}"
         accept = {"Accept": ", ".join(MANIFEST_TYPES + INDEX_TYPES)}
-        answer = self._get(reference.path, where, url, accept, MANIFEST_LIMIT)
-        digest = _compute_digest(answer.body)
+        response = self._get(reference.path, where, url, accept, MANIFEST_LIMIT)
+        digest = _compute_digest(response.body)
         if ":" in tag_or_digest and digest != tag_or_digest:
-            raise ImageError(f"{where}: the bytes that the registry sent have the digest {digest}; they are damaged.")
-        announced = answer.headers.get("docker-content-digest", "").strip()
+            raise ImageError(
+                f"{where}: the bytes that the registry sent have the digest {digest}. "
+                "They are damaged: push the image again."
+            )
+        announced = response.headers.get("docker-content-digest", "").strip()
         if announced.startswith("sha256:") and announced != digest:
             raise ImageError(
-                f"{where}: the registry announces {announced[:80]}, the bytes that it sent have the digest {digest}; "
-                "they are damaged."
+                f"{where}: the registry announces {announced[:80]}, the bytes that it sent have the digest {digest}. "
+                "They are damaged: push the image again."
             )
-        return _ManifestDocument(answer.body, answer.headers.get("content-type", ""), digest, where)
+        return _ManifestDocument(response.body, response.headers.get("content-type", ""), digest, where)
 
     def _fetch_config(self, reference: ImageReference, manifest: ImageManifest) -> tuple[bytes, ImageConfig]:
         digest = manifest.config.digest
@@ -221,32 +225,32 @@ class Registry:
         if len(data) != manifest.config.size or _compute_digest(data) != digest:
             raise ImageError(
                 f"{where}: the registry sent {len(data)} bytes with the digest {_compute_digest(data)}, "
-                f"the manifest says {manifest.config.size} bytes; they are damaged."
+                f"the manifest has {manifest.config.size} bytes. They are damaged: push the image again."
             )
         return data, parse_config(data, where)
 
-    def _get(self, repository: str, what: str, url: str, headers: Mapping[str, str], limit: int) -> HttpResponse:
+    def _get(self, repository: str, subject: str, url: str, headers: Mapping[str, str], limit: int) -> HttpResponse:
         def get(authorization: Mapping[str, str]) -> HttpResponse:
             return self._client.request("GET", url, {**headers, **authorization}, ok=(200,), limit=limit)
 
-        return self._request_authorized(repository, what, get)
+        return self._request_authorized(repository, subject, get)
 
     # -- authorization
 
-    def _request_authorized(self, repository: str, what: str, send_request: Callable[[Mapping[str, str]], _T]) -> _T:
-        """Asks with what was granted before; a refusal is answered once, with new authorization."""
+    def _request_authorized(self, repository: str, subject: str, send_request: Callable[[Mapping[str, str]], _T]) -> _T:
+        """Sends the request with the known authorization. After a refusal it retries once with a new authorization."""
         used = self._authorizations.get(repository, _ANONYMOUS)
         try:
             try:
                 return send_request(_build_auth_header(used))
             except HttpStatusError as error:
-                # Storage that the registry redirects to may answer 401 too; it gets no credentials.
+                # Storage that the registry redirects to may respond with 401, too. It gets no credentials.
                 if error.status != 401 or not error.url.startswith(self._base):
                     raise
                 challenge = error
             return send_request(_build_auth_header(self._authorize(repository, challenge, used)))
         except HttpStatusError as error:
-            raise self._explain_error(error, what) from None
+            raise self._explain_error(error, subject) from None
 
     def _authorize(self, repository: str, challenge: HttpStatusError, rejected: str) -> str:
         with self._lock:
@@ -267,11 +271,13 @@ class Registry:
     def _fetch_token(self, repository: str, challenge: Mapping[str, str]) -> str:
         realm = challenge.get("realm", "")
         if urlsplit(realm).scheme not in ("http", "https"):
-            raise ImageError(f"The registry {self.host} asks for a token, but does not say where it is to be had.")
+            raise ImageError(
+                f"The registry {self.host} requires a token, but names no token server. Correct its settings."
+            )
         if self._base.startswith("https:") and not realm.startswith("https:"):
             raise ImageError(
-                f"The registry {self.host} asks for a token from {redact_url(realm)}, without TLS. "
-                "The password is not sent there: mend the registry's settings."
+                f"The registry {self.host} requires a token from {redact_url(realm)}, without TLS. "
+                "The password is not sent there: correct the registry's settings."
             )
         query = {
             "service": challenge.get("service", ""),
@@ -279,18 +285,18 @@ class Registry:
         }
         query = {name: value for name, value in query.items() if value}
         try:
-            answer = self._request_token(realm, query)
+            response = self._request_token(realm, query)
         except HttpStatusError as error:
             if error.status not in (400, 401, 403, 404):
                 raise
             raise ImageError(
-                f"The token server {redact_url(realm)} of the registry {self.host} refuses {self._describe_login()} a token: "
-                f"{error.service_error or error.status}. {_LOGIN_SUGGESTION}"
+                f"The token server {redact_url(realm)} of the registry {self.host} refuses {self._describe_login()} a "
+                f"token: {error.service_error or error.status}. {_LOGIN_SUGGESTION}"
             ) from None
-        document = load_json(answer.body, _TOKEN_LIMIT, f"the answer of the token server {redact_url(realm)}")
+        document = load_json(response.body, _TOKEN_LIMIT, f"the response of the token server {redact_url(realm)}")
         token = (document.get("token") or document.get("access_token")) if isinstance(document, dict) else None
         if not isinstance(token, str) or not re.fullmatch(r"[!-~]+", token):
-            raise ImageError(f"The token server {redact_url(realm)} gave no token.")
+            raise ImageError(f"The token server {redact_url(realm)} sent no token. Check the registry's settings.")
         return token
 
     def _request_token(self, realm: str, query: Mapping[str, str]) -> HttpResponse:
@@ -316,16 +322,17 @@ class Registry:
             return "a request without login"
         return f"the user {self._credentials.username!r}" if self._credentials.username else "the identity token"
 
-    def _explain_error(self, error: HttpStatusError, what: str) -> ImageError:
-        """What an operator can do about the registry's refusal."""
+    def _explain_error(self, error: HttpStatusError, subject: str) -> ImageError:
+        """Explains the registry's refusal, with a suggestion."""
         if error.status == 404:
             return ImageError(
-                f"The registry {self.host} does not have {what}: {error.service_error or error.status}. "
+                f"The registry {self.host} does not have {subject}: {error.service_error or error.status}. "
                 "Check the name and the tag."
             )
         if error.status in (401, 403) and error.url.startswith(self._base):
             return ImageError(
-                f"The registry {self.host} denies {self._describe_login()} {what}: {error.service_error or error.status}. {_LOGIN_SUGGESTION}"
+                f"The registry {self.host} denies {self._describe_login()} {subject}: "
+                f"{error.service_error or error.status}. {_LOGIN_SUGGESTION}"
             )
         return error
 
@@ -339,21 +346,21 @@ def _compute_digest(data: bytes) -> str:
 
 
 def _choose_entry(index: ImageIndex, platform: ImagePlatform, reference: ImageReference) -> IndexEntry:
-    """The entry for a platform. One without a platform counts where it is the only one: its config decides."""
+    """Chooses the entry for a platform. A single entry without a platform is chosen, too: its config decides."""
     for entry in index.entries:
         if entry.platform is not None and entry.platform.matches(platform):
             return entry
     if len(index.entries) == 1 and index.entries[0].platform is None:
         return index.entries[0]
-    there = ", ".join(dict.fromkeys(str(entry.platform) for entry in index.entries if entry.platform)) or "none"
-    raise ImageError(f"{reference} has no image for {platform}. There are: {there}.")
+    platforms = ", ".join(dict.fromkeys(str(entry.platform) for entry in index.entries if entry.platform)) or "none"
+    raise ImageError(f"{reference} has no image for {platform}. Available are: {platforms}. Choose one of these.")
 
 
 def parse_challenges(value: str) -> dict[str, dict[str, str]]:
-    """WWW-Authenticate: the parameters of each scheme, with lower-case names; the first of a scheme counts."""
+    """Parses WWW-Authenticate into the parameters of each scheme, in lower case. The first of a scheme counts."""
     challenges: dict[str, dict[str, str]] = {}
     parameters: dict[str, str] = {}
-    token = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105  a grammar's token, no secret
+    token = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105  a token of the grammar, no secret
     position = 0
     pattern = re.compile(rf'[\s,]*(?:({token})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|({token}))|({token})(?=[\s,]|$)(?!\s*=))')
     while True:
@@ -376,10 +383,10 @@ def find_credentials(
     docker_config: str | None = None,
     run: RunCommand | None = None,
 ) -> RegistryCredentials | None:
-    """The login for a registry: user name and password, else what the docker config file holds or its helpers know.
+    """Finds the login for a registry: user name and password, else that of the docker config file or its helpers.
 
-    C(docker_config) is a file, or a folder with C(config.json) in it. C(run) runs a credential helper. None where
-    nobody has a login.
+    C(docker_config) is a file, or a directory with C(config.json) in it. C(run) runs a credential helper. None if there
+    is no login.
     """
     if username:
         return RegistryCredentials(username, password or "")
@@ -390,7 +397,9 @@ def find_credentials(
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise ImageError(f"The docker config file {path} cannot be read: {error.strerror}.") from None
+        raise ImageError(
+            f"The docker config file {path} cannot be read: {error.strerror}. Correct the path or its permissions."
+        ) from None
     where = f"The docker config file {path}"
     document = load_json(data, CONFIG_LIMIT, where)
     auths, helpers, store = (
@@ -407,7 +416,7 @@ def find_credentials(
 
 
 def _find_stored_credentials(auths: Mapping[str, Any], server: str, where: str) -> RegistryCredentials | None:
-    """A login in the file itself. Keys are hosts, or the URLs of older logins."""
+    """Finds a login in the file itself. Keys are hosts, or the URLs of older logins."""
     for key in [server, *(key for key in auths if key != server and _parse_host(key) == _parse_host(server))]:
         entry = auths.get(key)
         if not isinstance(entry, dict) or not entry:
@@ -436,32 +445,43 @@ def _parse_host(key: str) -> str:
 def _run_credential_helper(name: Any, server: str, where: str, run: RunCommand | None) -> RegistryCredentials | None:
     """Runs docker-credential-NAME get, which reads the registry from its input and writes JSON."""
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
-        raise ImageError(f"{where}: it names a credential helper that cannot be a program's name.")
+        raise ImageError(
+            f"{where}: it names a credential helper that cannot be a program's name. Correct credHelpers or credsStore."
+        )
     program = f"docker-credential-{name}"
     if run is None:
-        raise ImageError(f"{where} wants the credential helper {program}, and no program can be run here.")
+        raise ImageError(
+            f"{where} requires the credential helper {program}, but no program can be run here. "
+            "Set a user name and a password."
+        )
     try:
-        code, output, words = run([program, "get"], server, ())
+        code, output, error_output = run([program, "get"], server, ())
     except FileNotFoundError:
         raise ImageError(
-            f"{where} wants the credential helper {program}, which is not on this host's PATH, "
-            f"{os.environ.get('PATH', '')}."
+            f"{where} requires the credential helper {program}, which is not on this host's PATH, "
+            f"{os.environ.get('PATH', '')}. Install it there."
         ) from None
     except OSError as error:
-        raise ImageError(f"The credential helper {program} cannot be run: {error.strerror}.") from None
+        raise ImageError(
+            f"The credential helper {program} cannot be run: {error.strerror}. Correct its permissions."
+        ) from None
     if code != 0:
         if "credentials not found" in output.lower():
             return None
-        # Helpers complain on either output; what looks like a login is not shown.
-        words = words.strip() or ("" if "{" in output else output)
-        raise ImageError(f"The credential helper {program} failed for {server}: {' '.join(words.split())[:200]}.")
+        # Helpers report errors on stdout or stderr. Output that looks like a login is not shown.
+        message = error_output.strip() or ("" if "{" in output else output)
+        raise ImageError(f"The credential helper {program} failed for {server}: {' '.join(message.split())[:200]}.")
     try:
         login = json.loads(output)
         username, secret = login["Username"], login["Secret"]
     except (ValueError, KeyError, TypeError, RecursionError):
-        raise ImageError(f"The credential helper {program} gave no login for {server}.") from None
+        raise ImageError(
+            f"The credential helper {program} returned no login for {server}. Log in again with docker login."
+        ) from None
     if not isinstance(username, str) or not isinstance(secret, str):
-        raise ImageError(f"The credential helper {program} gave no login for {server}.")
+        raise ImageError(
+            f"The credential helper {program} returned no login for {server}. Log in again with docker login."
+        )
     return (
         RegistryCredentials("", identity_token=secret)
         if username == _TOKEN_USER

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a source host has of the wanted images: the bundle, and the bytes behind it."""
+"""The sources of images, a registry or an engine: the bundle of the requested images, and its blobs."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ _DEFAULT_DOCKER_CONFIG = "~/.docker/config.json"
 
 @dataclass(frozen=True)
 class RequestedImage:
-    """One entry of the option C(images). C(tag) is the name that the image gets on targets.
+    """An entry of the option C(images). C(tag) is the name of the image on targets.
 
-    C(platform_given): the entry names its platform; else C(platform) only chooses among several.
+    C(platform_given): the entry names its platform. Else C(platform) only chooses among several.
     """
 
     reference: ImageReference
@@ -50,41 +50,43 @@ class RequestedImage:
         if given.tagged_name is None:
             raise ImageError(
                 f"images: {reference} names a digest only, and an engine that loads an image keeps no registry digest. "
-                "Give tag_as, the name that the image shall have on the targets."
+                "Set tag_as, the name of the image on the targets."
             )
         if tag_as and given.digest:
             raise ImageError(f"images: tag_as {tag_as!r} must be a name and a tag, without a digest.")
-        asked = entry.get("platform")
-        platform = asked or default
-        return cls(reference, ImagePlatform.parse(str(platform)) if platform else None, given.tagged_name, bool(asked))
+        own_platform = entry.get("platform")
+        platform = own_platform or default
+        return cls(
+            reference, ImagePlatform.parse(str(platform)) if platform else None, given.tagged_name, bool(own_platform)
+        )
 
 
 def parse_requested_images(
     entries: Sequence[Mapping[str, Any]], default_platform: Optional[str] = None
 ) -> tuple[RequestedImage, ...]:
-    """All entries, or one error that names every bad one. C(default_platform): of entries that name none."""
+    """Parses all entries, or raises an error with every bad entry. C(default_platform) is for entries without one."""
     if not entries:
         raise ImageError("images: is empty. Name at least one image.")
-    wanted, problems = [], []
+    images, problems = [], []
     for entry in entries:
         try:
-            wanted.append(RequestedImage.parse(entry, default_platform))
+            images.append(RequestedImage.parse(entry, default_platform))
         except ImageError as error:
             problems.append(str(error))
-    tags = [image.tag for image in wanted]
+    tags = [image.tag for image in images]
     problems += [
-        f"images: two entries would get the name {tag} on the targets. Give one of them another tag_as."
+        f"images: two entries would get the name {tag} on the targets. Set another tag_as for one of them."
         for tag in sorted(set(tags))
         if tags.count(tag) > 1
     ]
     if problems:
         raise ImageError(" ".join(problems))
-    return tuple(wanted)
+    return tuple(images)
 
 
 @dataclass(frozen=True)
 class RegistryLogin:
-    """How to reach registries: the options of the module that say so."""
+    """The options of the module for the login to registries."""
 
     username: Optional[str] = None
     password: Optional[str] = field(default=None, repr=False)
@@ -94,14 +96,14 @@ class RegistryLogin:
 
 @dataclass(frozen=True)
 class SourceOffer:
-    """What a source can give: the bundle, and estimated bytes of blobs whose size it cannot know beforehand."""
+    """The bundle of a source, and the estimated bytes of blobs whose size is unknown until the export."""
 
     bundle: Bundle
     estimates: Mapping[str, int]
 
 
 class RegistrySource(BlobSource):
-    """Images as their registries have them; no engine takes part."""
+    """Images in their registries, without an engine."""
 
     def __init__(self, client: HttpClient, login: RegistryLogin, run: Optional[RunCommand] = None) -> None:
         """C(run) runs the credential helpers that a login may name."""
@@ -114,7 +116,7 @@ class RegistrySource(BlobSource):
         hosts = sorted({image.reference.host for image in requested})
         if self._login.username and len(hosts) > 1:
             raise ImageError(
-                f"registry_username: would be offered to {' and '.join(hosts)}. Use registry_config_path, which has a "
+                f"registry_username: would be sent to {' and '.join(hosts)}. Use registry_config_path, which has a "
                 "login for each registry, or name the images of one registry at a time."
             )
         return SourceOffer(Bundle(tuple(_collect_images(self._resolve_image, requested))), {})
@@ -155,7 +157,7 @@ class RegistrySource(BlobSource):
 
 
 class EngineSource:
-    """Images that exist in an engine on the source only."""
+    """Images that only an engine on the source has."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -163,14 +165,14 @@ class EngineSource:
     def make_offer(self, requested: Sequence[RequestedImage]) -> SourceOffer:
         estimates: dict[str, int] = {}
 
-        def image(entry: RequestedImage) -> BundleImage:
+        def resolve_image(entry: RequestedImage) -> BundleImage:
             stored = self._find_stored_image(entry)
             for diff_id, size in zip(stored.diff_ids, self._engine.estimate_layer_sizes(stored)):
-                # Where the engine tells no layer's size, an equal share of the whole is the nearest guess.
+                # Without the size of a layer, an equal share of the image is the best estimate.
                 estimates[diff_id] = size if size is not None else stored.size // len(stored.diff_ids)
             return _to_bundle_image(entry, stored)
 
-        return SourceOffer(Bundle(tuple(_collect_images(image, requested))), estimates)
+        return SourceOffer(Bundle(tuple(_collect_images(resolve_image, requested))), estimates)
 
     def stage(
         self,
@@ -180,7 +182,7 @@ class EngineSource:
         progress: ProgressCallback,
         growing_blobs: Optional[GrowingBlobs] = None,
     ) -> None:
-        """Has the engine write its archives, and keeps the blobs with these digests."""
+        """Exports the images from the engine, and stages the blobs with these digests."""
         for entry in requested:
             self._stage_image(entry, digests, staging, progress, growing_blobs)
 
@@ -206,7 +208,7 @@ class EngineSource:
         stored = self._engine.find(reference.familiar_string)
         if stored is None:
             raise ImageError(
-                f"images: the engine on the source has no {reference}. See its images there, or use source=registry."
+                f"images: the engine on the source has no {reference}. List its images there, or use source=registry."
             )
         if reference.tag and reference.digest:
             # An engine resolves such a reference by its digest alone.
@@ -214,13 +216,13 @@ class EngineSource:
             if tagged is None or tagged.engine_id != stored.engine_id:
                 raise ImageError(
                     f"images: {reference} names two images: the engine on the source has {reference.digest}, but "
-                    f"{reference.tagged_name} is {'another one' if tagged else 'not there'}. Leave out the one that you do "
-                    "not mean."
+                    f"{reference.tagged_name} is {'another image' if tagged else 'missing'}. Remove the wrong part of "
+                    "the reference."
                 )
         if entry.platform_given and entry.platform and ImagePlatform.parse(stored.platform).contradicts(entry.platform):
             raise ImageError(
-                f"images: {reference} is there for {stored.platform}, not for {entry.platform}. Leave platform out, or "
-                "use source=registry."
+                f"images: {reference} is for {stored.platform} in the engine, not for {entry.platform}. Omit platform, "
+                "or use source=registry."
             )
         return stored
 
@@ -228,7 +230,7 @@ class EngineSource:
 def _to_bundle_image(entry: RequestedImage, stored: StoredImage) -> BundleImage:
     if stored.config_digest is None:
         raise ImageError(
-            f"images: the engine does not tell the config digest of {entry.reference}; use source=registry."
+            f"images: the engine does not report the config digest of {entry.reference}. Use source=registry."
         )
     return BundleImage(
         reference=entry.reference.familiar_string,
@@ -236,14 +238,14 @@ def _to_bundle_image(entry: RequestedImage, stored: StoredImage) -> BundleImage:
         platform=stored.platform,
         manifest=None,
         config=Blob(stored.config_digest, None, DOCKER_CONFIG),
-        # What an engine saves are its own layers, not compressed: so their digest is the diffID.
+        # An engine saves its own layers uncompressed, so their digest is the diffID.
         layers=tuple(Layer(Blob(diff_id, None, DOCKER_LAYER), diff_id) for diff_id in stored.diff_ids),
         platform_given=entry.platform_given,
     )
 
 
 def _collect_images(resolve_image: Any, requested: Sequence[RequestedImage]) -> list[BundleImage]:
-    """All images, or one error that names every one that is not to be had: before anything is written."""
+    """Resolves all images, or raises an error that names every missing image, before anything is written."""
     images, problems = [], []
     for entry in requested:
         try:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a target host does with a bundle: verify every blob, load, prove what the engine then has, and only then tag."""
+"""Loads a bundle on a target: it verifies every blob, loads, verifies the image in the engine, and then tags it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PARALLEL_HASHES = 2
 
 @dataclass(frozen=True)
 class LoadOutcome:
-    """What became of one image: C(done), or what failed. C(corrupt) and C(missing) are digests of blobs."""
+    """The outcome for an image: C(done), or the error. C(corrupt) and C(missing) are digests of blobs."""
 
     tag: str
     done: bool
@@ -39,10 +39,10 @@ class LoadOutcome:
 def load_bundle(
     bundle: Bundle, engine: Engine, staging: Staging, progress: ProgressCallback, verified: Collection[str] = ()
 ) -> dict[str, Any]:
-    """Loads image by image; one that fails leaves the others done. The outcome of each, by its name.
+    """Loads image by image and returns the outcome of each. A failure of one image does not stop the others.
 
-    C(verified): blobs whose digest this very process has just found right in the staging folder. What was loaded ahead
-    is taken into account, and then removed; C(left): where it could not be.
+    C(verified): blobs whose digest this process has just verified in the staging directory. Preloaded layers are used
+    and then removed. C(cleanup_error) is the reason if they could not be removed.
     """
     loaded = []
     for image in bundle.images:
@@ -60,15 +60,15 @@ def load_bundle(
 def _load_image(
     image: BundleImage, engine: Engine, staging: Staging, progress: ProgressCallback, verified: Collection[str]
 ) -> LoadOutcome:
-    # The engine is asked again: an earlier image of this very bundle may have brought layers, or somebody took some.
+    # Read again: an earlier image of this bundle may have added layers, or somebody may have removed some.
     facts = engine.read_facts(str(staging.root))
-    ahead = facts.include_preloaded(staging.directory.name)
+    facts_with_preloaded = facts.include_preloaded(staging.directory.name)
     try:
-        return _load_missing(image, engine, staging, progress, verified, ahead)
+        return _load_missing(image, engine, staging, progress, verified, facts_with_preloaded)
     except EngineError:
-        if ahead.chain_ids == facts.chain_ids:
+        if facts_with_preloaded.chain_ids == facts.chain_ids:
             raise
-    # What was loaded ahead may have gone again: docker image prune removes images without a name.
+    # Preloaded layers may have been removed: docker image prune removes images without a name.
     return _load_missing(image, engine, staging, progress, verified, facts)
 
 
@@ -86,9 +86,7 @@ def _load_missing(
     if plan.action == "load":
         missing = tuple(blob.digest for blob in plan.blobs if not staging.is_complete(blob.digest))
         if missing:
-            return LoadOutcome(
-                image.tag, False, f"{len(missing)} blobs are needed that were not fetched", missing=missing
-            )
+            return LoadOutcome(image.tag, False, f"{len(missing)} needed blobs were not fetched", missing=missing)
         corrupt = _verify_blobs([blob.digest for blob in plan.blobs if blob.digest not in verified], staging, progress)
         if corrupt:
             return LoadOutcome(
@@ -101,7 +99,7 @@ def _load_missing(
         try:
             _remove_unverified(engine, facts, stored)
         except EngineError as error:
-            problem = f"{problem}. It stays there without a name: {error}"
+            problem = f"{problem}. It remains in the engine without a name: {error}"
         return LoadOutcome(image.tag, False, problem)
     engine.tag(stored, image.tag)
     named = engine.find(image.tag)
@@ -110,9 +108,9 @@ def _load_missing(
 
 
 def get_mismatch_reason(image: BundleImage, stored: Optional[StoredImage]) -> Optional[str]:
-    """Why what the engine has is not the image, or None where it is: config digest and every diffID."""
+    """Compares config digest and every diffID with the image in the engine. Returns the difference, or None."""
     if stored is None:
-        return f"the engine said nothing was wrong, but has no image {image.config.digest}"
+        return f"the engine reported success, but has no image {image.config.digest}"
     if stored.config_digest != image.config.digest:
         return f"the engine has the config {stored.config_digest} instead of {image.config.digest}"
     if stored.diff_ids != image.diff_ids:
@@ -121,7 +119,7 @@ def get_mismatch_reason(image: BundleImage, stored: Optional[StoredImage]) -> Op
 
 
 def _verify_blobs(digests: Sequence[str], staging: Staging, progress: ProgressCallback) -> tuple[str, ...]:
-    """The digests of the blobs that are not what they should be; those are taken away."""
+    """Verifies the blobs, removes the corrupt ones and returns their digests."""
     sizes = [staging.get_size(digest) for digest in digests]
     done, corrupt = 0, []
     with ThreadPoolExecutor(max_workers=_PARALLEL_HASHES) as pool:
@@ -134,7 +132,7 @@ def _verify_blobs(digests: Sequence[str], staging: Staging, progress: ProgressCa
 
 
 def _remove_unverified(engine: Engine, before: EngineFacts, stored: Optional[StoredImage]) -> None:
-    """Takes away what the load left, unless it was there before or has got a name from somebody."""
+    """Removes an image that failed its verification, unless it existed before or somebody has named it."""
     if stored is None or stored.names:
         return
     if all(image.engine_id != stored.engine_id for image in before.images):

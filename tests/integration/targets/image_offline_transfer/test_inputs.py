@@ -72,9 +72,15 @@ REFERENCES = (
         "another tag_as",
         image=[{"name": SMALL}, {"name": f"{PLAIN}/it-small:v2", "tag_as": SMALL}],
     ),
-    saved("a digest and no name", "names a digest only", "Give tag_as", image=f"{PLAIN}/it-small@{NO_DIGEST}"),
+    saved("a digest and no name", "names a digest only", "Set tag_as", image=f"{PLAIN}/it-small@{NO_DIGEST}"),
     saved("tag_as with a digest", "without a digest", image=[{"name": SMALL, "tag_as": f"it-small:x@{NO_DIGEST}"}]),
-    saved("tag and digest disagree", "tag and digest disagree", NO_DIGEST, "Leave out", image=f"{SMALL}@{NO_DIGEST}"),
+    saved(
+        "tag and digest disagree",
+        "tag and digest disagree",
+        NO_DIGEST,
+        "Remove the wrong part",
+        image=f"{SMALL}@{NO_DIGEST}",
+    ),
 )
 SOURCES = (
     saved(
@@ -96,13 +102,13 @@ SOURCES = (
     saved(
         "an absent platform",
         "has no image for linux/s390x",
-        "There are: linux/amd64, linux/arm64",
+        "Available are: linux/amd64, linux/arm64",
         image=[{"name": f"{PLAIN}/it-multi:v1", "platform": "linux/s390x"}],
     ),
     saved(
         "another platform than the only one",
-        "is for linux/amd64, wanted was linux/arm64",
-        "Leave the platform out",
+        "is for linux/amd64, but linux/arm64 is requested",
+        "Omit the platform",
         image=[{"name": SMALL, "platform": "linux/arm64"}],
     ),
     saved("no registry there", "10.231.77.10:5999", "Connection refused", image="10.231.77.10:5999/it-small:v1"),
@@ -134,9 +140,9 @@ TARGETS = (
     saved("targets of another shape", "targets[0]", "image_offline_transfer_info", targets=[{"host": "x"}]),
     saved("work from a task", "work: is set by the action plugin", work={"phase": "send", "seconds": 1}),
     loaded("no docker", f"{NOWHERE} does not exist", "set docker_host", docker_host=f"unix://{NOWHERE}"),
-    loaded("docker by network", "'tcp://10.0.0.1:2375' is no Unix", "give unix:///", docker_host="tcp://10.0.0.1:2375"),
+    loaded("docker by network", "'tcp://10.0.0.1:2375' is no Unix", "Set unix:///", docker_host="tcp://10.0.0.1:2375"),
     loaded("no permission", "user id 65534 has no permission for /var/run/docker.sock", "Use become", keywords=NOBODY),
-    loaded("too little disk", "/run/it-disk has", "needs at least", "Make room", staging_dir="/run/it-disk"),
+    loaded("too little disk", "/run/it-disk has", "needs at least", "Free space", staging_dir="/run/it-disk"),
     loaded("an open folder", "staging_dir: /run/it-open", "only user id 0 can write to", staging_dir="/run/it-open"),
     loaded("an empty bundle", "bundle: version None is not 1", "Pass the 'bundle'", bundle={}),
     loaded("a bundle of nothing", "bundle: 'images' must be a list", bundle={"version": 1, "images": []}),

@@ -30,4 +30,4 @@ def test_a_name_that_only_moves_reports_no_bytes(case: Case) -> None:
     case.transfer(NAME).succeed()
     ran = case.transfer({"name": NAME, "tag_as": "it-service:moved"}).succeed()
     (image,) = ran.report("private-a")["images"]
-    assert image["reason"] == "the image is here under another name"
+    assert image["reason"] == "the image is present under another name"

@@ -230,7 +230,9 @@ def test_an_image_of_several_platforms(case: Case) -> None:
     assert all("is for linux/arm64, and docker on this host runs linux/amd64" in task.message for task in failed)
     nothing_was_written(case)
     ran = case.transfer(name, {"name": name, "platform": "linux/arm64", "tag_as": "it-multi:foreign"}).succeed()
-    warned = "is for linux/arm64, as its 'platform' says, and docker here runs linux/amd64: it may not start."
+    warned = (
+        "may not start on this host: it is for linux/arm64, as its 'platform' requests, and docker runs linux/amd64."
+    )
     assert warned in " ".join(ran.output.split())
     for host in PRIVATE:
         case.proves(host, name, amd64)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Images with real digests, what hosts have of them, and an engine that does to an archive what docker does."""
+"""Images with real digests, the facts of hosts, and a fake engine that treats an archive as docker does."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ PLAIN = "application/vnd.docker.image.rootfs.diff.tar"
 ZSTD = "application/vnd.oci.image.layer.v1.tar+zstd"
 MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 CONFIG = "application/vnd.docker.container.image.v1+json"
-_PACKED = b"packed:"  # stands for gzip: a blob whose digest is not its diffID
+_PACKED = b"packed:"  # instead of gzip: a blob whose digest is not its diffID
 
 
 def digest_of(data: bytes) -> str:
@@ -46,7 +46,7 @@ def digest_of(data: bytes) -> str:
 
 
 def nothing(*_dummy: Any) -> None:
-    """A progress that nobody looks at."""
+    """A progress callback that ignores everything."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Made:
 
     @property
     def unsized(self) -> Bundle:
-        """As a source tells it whose engine knows no sizes."""
+        """The bundle of a source whose engine knows no sizes."""
         bundle = self.bundle.to_dict()
         (image,) = bundle["images"]
         for blob in (image["config"], *image["layers"]):
@@ -70,13 +70,13 @@ class Made:
         return Bundle.parse(bundle)
 
     def stored(self, *names: str) -> StoredImage:
-        """The image as an engine with a graph driver holds it: its id is its config digest (facts: identity)."""
+        """The image in an engine whose ids are config digests (docs/facts/image_transfer.md#identity-and-names)."""
         config = self.image.config.digest
         return StoredImage(config, config, names, self.image.diff_ids, self.image.platform, 1000)
 
 
 def make(*layers: bytes, tag: str = TAG, packed: bool = True, media_type: str = GZIP) -> Made:
-    """An image of these layers: as a registry has it, or (C(packed) false) as an engine saves it."""
+    """An image with these layers: as in a registry, or (C(packed) false) as an engine saves it."""
     content: dict[str, bytes] = {}
 
     def blob(data: bytes, media: str) -> Blob:
@@ -110,7 +110,7 @@ def _descriptor(blob: Blob) -> dict[str, Any]:
 def facts(
     *images: StoredImage, staging: int = 10**12, root: Optional[int] = None, device: int = 2, zstd: bool = True
 ) -> EngineFacts:
-    """What a host has. C(staging), C(root): free bytes there; C(device): the disk of root (that of staging is 1)."""
+    """The facts of a host. C(staging), C(root): free bytes. C(device): the disk of root (that of staging is 1)."""
     return EngineFacts(
         engine="docker",
         version="20.10.24",
@@ -149,7 +149,7 @@ class _Slow(io.BytesIO):
 
 @dataclass
 class FakeEngine:
-    """An engine that keeps layers by chain id. C(spoil) changes what it believes to have been given."""
+    """An engine that keeps layers by chain id. C(spoil) changes the image that it stores."""
 
     images: dict[str, StoredImage] = field(default_factory=dict)
     spoil: Callable[[StoredImage], Optional[StoredImage]] = lambda stored: stored
@@ -225,14 +225,14 @@ class FakeEngine:
 
 
 def stage(staging: Any, content: Mapping[str, bytes]) -> None:
-    """Puts blobs into a staging folder, as a finished fetch leaves them."""
+    """Puts blobs into a staging directory, as a finished fetch leaves them."""
     staging.create()
     for digest, data in content.items():
         staging.get_path(digest).write_bytes(data)
 
 
 def tree(directory: Any) -> list[str]:
-    """Every file and folder below, by relative path."""
+    """Every file and directory below, by relative path."""
     return sorted(
         os.path.relpath(os.path.join(parent, name), directory)
         for parent, directories, files in os.walk(directory)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A real sshd on the loopback interface, with host keys and an authorized_keys of its own, and a link that breaks."""
+"""A real sshd on the loopback interface, with its own host keys and authorized_keys, and a link that breaks."""
 
 from __future__ import annotations
 
@@ -36,34 +36,34 @@ def needs_sshd() -> None:
 
 
 def run(command: list[str], text: str, descriptors: tuple[int, ...]) -> tuple[int, str, str]:
-    """As Ansible runs programs: to their end."""
+    """Runs a program to its end, as Ansible does."""
     done = subprocess.run(command, input=text.encode(), capture_output=True, pass_fds=descriptors, check=False)
     return done.returncode, done.stdout.decode(), done.stderr.decode()
 
 
 class Server:
-    """One target: its sshd, its home, its staging folder."""
+    """A target: its sshd, its home, its staging directory."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.home = folder / "home"
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.home = directory / "home"
         (self.home / ".ssh").mkdir(parents=True)
-        self.staging = Staging(str(folder / "staging"), "loaded-" + "0" * 20)
+        self.staging = Staging(str(directory / "staging"), "loaded-" + "0" * 20)
         self.keys = self.home / ".ssh" / "authorized_keys"
-        self.log = folder / "log"
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / "host")], check=True)
-        self.host_key = " ".join((folder / "host.pub").read_text().split()[:2])
+        self.log = directory / "log"
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(directory / "host")], check=True)
+        self.host_key = " ".join((directory / "host.pub").read_text().split()[:2])
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = int(free.getsockname()[1])
-        (folder / "config").write_text(
-            f"ListenAddress 127.0.0.1\nPort {self.port}\nHostKey {folder}/host\nPidFile none\nStrictModes no\n"
+        (directory / "config").write_text(
+            f"ListenAddress 127.0.0.1\nPort {self.port}\nHostKey {directory}/host\nPidFile none\nStrictModes no\n"
             f"AuthorizedKeysFile {self.keys}\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nUsePAM no\n"
             "PermitRootLogin prohibit-password\nSubsystem sftp internal-sftp\nLogLevel VERBOSE\n"
         )
         if os.geteuid() == 0:
             _SEPARATION.mkdir(mode=0o755, exist_ok=True)
         self._process = subprocess.Popen(
-            [str(SSHD), "-D", "-e", "-f", str(folder / "config")],
+            [str(SSHD), "-D", "-e", "-f", str(directory / "config")],
             stderr=self.log.open("wb"),
             stdin=subprocess.DEVNULL,
             start_new_session=True,
@@ -88,8 +88,8 @@ class Server:
         return PushAuthorization(host, "127.0.0.1", port or self.port, getpass.getuser(), keys, tuple(digests))
 
     def held(self) -> dict[str, bytes]:
-        folder = self.staging.directory / "blobs"
-        return {path.name: path.read_bytes() for path in folder.iterdir()} if folder.exists() else {}
+        directory = self.staging.directory / "blobs"
+        return {path.name: path.read_bytes() for path in directory.iterdir()} if directory.exists() else {}
 
     def accepted(self) -> int:
         """How many connections have logged in."""
@@ -97,13 +97,13 @@ class Server:
 
 
 @contextmanager
-def servers(folder: Path, count: int = 1) -> Iterator[list[Server]]:
+def servers(directory: Path, count: int = 1) -> Iterator[list[Server]]:
     needs_sshd()
     started: list[Server] = []
     try:
         for number in range(count):
-            (folder / str(number)).mkdir()
-            started.append(Server(folder / str(number)))
+            (directory / str(number)).mkdir()
+            started.append(Server(directory / str(number)))
         yield started
     finally:
         for server in started:
@@ -111,7 +111,7 @@ def servers(folder: Path, count: int = 1) -> Iterator[list[Server]]:
 
 
 class Link:
-    """A way to a server that breaks: C(cuts) are the bytes after which each connection is reset; then it holds."""
+    """A link to a server that breaks: C(cuts) are the bytes after which each connection is reset; then it holds."""
 
     def __init__(self, port: int, *cuts: int) -> None:
         self._to = port

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The archive that engines load, and the archives that engines save: as docker writes them, and as nobody should."""
+"""The archive that engines load, and the archives that engines save: as docker writes them, and hostile ones."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def files_in(archive: ImageArchive) -> dict[str, bytes]:
 def test_an_archive_for_every_engine_is_an_oci_layout_with_docker_s_manifest(
     tmp_path: Path, packed: bool, left_out: tuple[int, ...]
 ) -> None:
-    """facts: archive formats: paths point at blobs/sha256; layers that the target has are named, but left out."""
+    """Paths point at blobs/sha256; present layers are left out (docs/facts/image_transfer.md#archive-formats)."""
     made = make(*LAYERS, packed=packed)
     absent = [made.image.layers[number].blob.digest for number in left_out]
     files = files_in(archive_of(made, tmp_path, absent))
@@ -75,7 +75,7 @@ def test_an_archive_for_every_engine_is_an_oci_layout_with_docker_s_manifest(
     (entry,) = json.loads(files["manifest.json"])
     assert entry == {
         "Config": member_of(made.image.config.digest),
-        "RepoTags": None,  # the name comes after the proof
+        "RepoTags": None,  # the image is tagged after its verification
         "Layers": [member_of(layer.blob.digest) for layer in made.image.layers],
     }
     blobs = {name: data for name, data in files.items() if name.startswith("blobs/")}
@@ -93,7 +93,7 @@ def test_an_archive_for_every_engine_is_an_oci_layout_with_docker_s_manifest(
 
 
 def test_identity_the_registry_s_own_manifest_bytes_go_in(tmp_path: Path) -> None:
-    """facts: identity and names: keeping the original manifest bytes keeps the digest."""
+    """The original manifest bytes keep the digest (docs/facts/image_transfer.md#identity-and-names)."""
     made = make(*LAYERS)
     assert made.image.manifest is not None
     files = files_in(archive_of(made, tmp_path))
@@ -137,7 +137,7 @@ def test_a_blob_that_becomes_shorter_while_it_is_loaded_is_an_error(tmp_path: Pa
     made = make(*LAYERS)
     archive = archive_of(made, tmp_path)
     (tmp_path / get_digest_hex(made.image.layers[0].blob.digest)).write_bytes(b"base")
-    with pytest.raises(ImageError, match="became shorter while it was loaded; run again"):
+    with pytest.raises(ImageError, match=r"became shorter while it was loaded\. Run again"):
         list(archive)
 
 
@@ -170,8 +170,10 @@ def directory(name: str) -> tuple[Any, bytes]:
 
 
 def docker_20(made: Made, order: Sequence[int]) -> bytes:
-    """As docker 20.10 writes it: a directory per layer, named by a hash and so in no order; a layer that occurs again as
-    a link to its first; config and manifest.json behind the layers."""
+    """As docker 20.10 writes it: a directory per layer, named by a hash and so in no order.
+
+    A layer that occurs again is a link to the first. Config and manifest.json follow the layers.
+    """
     image, members, at = made.image, [], {}
     for number in order:
         digest, name = image.layers[number].diff_id, f"{number:064x}"
@@ -211,7 +213,7 @@ THREE = make(*LAYERS, packed=False)
 def test_archive_formats_of_docker_save(
     staging: Staging, write: Any, made: Made, order: tuple[int, ...], requested: tuple[int, ...]
 ) -> None:
-    """facts: archive formats. Exactly what is requested is staged, whatever the order of the layers."""
+    """Exactly the requested blobs are staged, in any order of layers (docs/facts/image_transfer.md#archive-formats)."""
     digests = {made.image.layers[number].diff_id for number in requested} | {made.image.config.digest}
     saved = Saved(write(made, order))
     stage_from_archive(saved.open, staging, sorted(digests), nothing)
@@ -281,18 +283,18 @@ def test_hostile_members_are_never_paths(tmp_path: Path, staging: Staging, name:
         stage_from_archive(Saved(data).open, staging, [CONFIG], nothing)
         assert staging.get_path(CONFIG).read_bytes() == DATA
     else:
-        with pytest.raises(ImageError, match=f"an archive without {CONFIG}: the image is not whole on this host"):
+        with pytest.raises(ImageError, match=f"an archive without {CONFIG}: the image is incomplete on this host"):
             stage_from_archive(Saved(data).open, staging, [CONFIG], nothing)
     new = {entry for entry in tree(tmp_path) if entry not in outside}
     assert new == ({os.path.relpath(staging.get_path(CONFIG), tmp_path)} if there else set())
     assert not os.path.lexists("/tmp/daytwo-hostile")  # noqa: S108
-    assert max(reported) <= len(data)  # and no more than what came
+    assert max(reported) <= len(data)  # and no more than the archive has
 
 
 @pytest.mark.parametrize("keep", [0, 1, 100, 512, 513, 1500, 3000])
 def test_a_stream_that_is_cut_off_publishes_nothing_that_is_not_whole(staging: Staging, keep: int) -> None:
     data = docker_25(THREE, (0, 1, 2))[:keep]
-    with pytest.raises(ImageError, match="docker save gave an archive"):
+    with pytest.raises(ImageError, match="docker save wrote an archive"):
         stage_from_archive(Saved(data).open, staging, list(THREE.content), nothing)
     for digest in THREE.content:
         assert not staging.is_complete(digest) or staging.verify(digest)
@@ -309,7 +311,7 @@ def test_a_stream_that_is_cut_off_publishes_nothing_that_is_not_whole(staging: S
     ids=["garbage", "zeros", "an error instead", "a number that is none"],
 )
 def test_what_is_no_archive_is_rejected_with_a_message(staging: Staging, data: bytes) -> None:
-    with pytest.raises(ImageError, match="docker save gave an archive"):
+    with pytest.raises(ImageError, match="docker save wrote an archive"):
         stage_from_archive(Saved(data).open, staging, [CONFIG], nothing)
 
 
@@ -334,7 +336,7 @@ def test_the_manifest_that_is_made_for_an_engine_s_image_depends_on_content_alon
 def test_a_layer_that_cannot_be_written_whole_leaves_its_room_to_others(
     staging: Staging, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The disk is full: whoever is still at work here needs what there is."""
+    """The disk is full, and other work on this host needs the space."""
     made = make(b"x" * 3 * CHUNK, packed=False)
     archive = tar_of([(member_of(digest), data) for digest, data in made.content.items()])
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Docker through its API, against a server on a Unix socket that answers as the test says."""
+"""Docker through its API, against a server on a Unix socket with the responses of the test."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             status, body = answer if isinstance(answer, tuple) else (200, answer)
             self.respond(status, body)
 
-    do_GET = do_POST = do_DELETE = _any  # noqa: N815  the base class asks for these names
+    do_GET = do_POST = do_DELETE = _any  # noqa: N815  the base class calls these names
 
     def respond(self, status: int, body: Any, length: Optional[int] = None) -> None:
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -67,7 +67,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 
 class Daemon(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
-    """A docker that knows what the test tells it."""
+    """A docker with the responses of the test."""
 
     daemon_threads = True
 
@@ -91,7 +91,7 @@ class Daemon(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
 
 @pytest.fixture
 def directory() -> Iterator[str]:
-    """A socket's path has at most 107 characters, and pytest's folders are long."""
+    """A socket's path has at most 107 characters, and pytest's directories are long."""
     with tempfile.TemporaryDirectory() as made:
         yield made
 
@@ -182,7 +182,7 @@ def test_archive_formats_zstd_layers_are_for_docker_23_and_later(docker: Any, ve
     assert engine.read_facts("/").zstd is zstd
 
 
-def test_an_engine_s_folder_that_is_closed_to_us_is_an_unknown_disk(docker: Any) -> None:
+def test_an_unreadable_engine_directory_is_an_unknown_disk(docker: Any) -> None:
     engine = docker({"GET /info": {"Driver": "overlay2", "DockerRootDir": "/no/such/folder", "DriverStatus": None}})
     assert engine.read_facts("/").root is None
 
@@ -224,8 +224,10 @@ def test_an_image_that_is_not_there_is_none(docker: Any) -> None:
 
 
 def test_identity_the_containerd_image_store_is_refused(docker: Any) -> None:
-    """facts: an exit code is not evidence: Docker 29's containerd store reports success for broken loads; there .Id is
-    the manifest digest."""
+    """Docker 29's containerd store reports success for broken loads, and its .Id is the manifest digest.
+
+    See docs/facts/image_transfer.md#an-exit-code-is-no-evidence.
+    """
     status = [["driver-type", "io.containerd.snapshotter.v1"]]
     engine = docker({"GET /info": {"Driver": "overlayfs", "ServerVersion": "29.7.2", "DriverStatus": status}})
     for call in (lambda: engine.read_facts("/"), lambda: engine.find("app:v1")):
@@ -254,14 +256,14 @@ def test_history_counts_only_where_it_shows_plainly_which_layer_is_which(
 
 
 def test_a_docker_that_is_not_there(directory: str) -> None:
-    with pytest.raises(EngineError, match=r"docker is not there: .*/docker\.sock does not exist\. Start docker"):
+    with pytest.raises(EngineError, match=r"docker is missing: .*/docker\.sock does not exist\. Start docker"):
         DockerEngine(f"unix://{directory}/docker.sock").find("x")
 
 
 def test_a_docker_that_does_not_run(directory: str) -> None:
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(f"{directory}/docker.sock")
-    with pytest.raises(EngineError, match=r"docker does not run: nothing listens at"):
+    with pytest.raises(EngineError, match=r"docker does not run: nothing listens on"):
         DockerEngine(f"unix://{directory}/docker.sock").find("x")
 
 
@@ -272,7 +274,7 @@ def test_a_docker_that_may_not_be_used(docker: Any, directory: str) -> None:
     if user == 0:
         os.seteuid(54321)  # no socket refuses root; and this id has no name, as in a container with any user id
     try:
-        with pytest.raises(EngineError, match=r"docker may not be used: user id \d+ .*\. Use become, or put the user"):
+        with pytest.raises(EngineError, match=r"docker denies access: user id \d+ .*\. Use become, or add the user"):
             engine.find("x")
     finally:
         os.seteuid(user)
@@ -291,9 +293,12 @@ def test_only_the_host_s_own_socket_is_taken(host: str) -> None:
         ((503, b"<html>busy</html>"), "docker refused to GET /info: 503 <html>busy</html>"),
         ((400, ["x"]), r'docker refused to GET /info: 400 \["x"\]'),
         ((404, {"message": "page not found"}), "docker refused to GET /info: 404 page not found"),
-        (lambda handler: handler.connection.shutdown(socket.SHUT_RDWR), "docker at .* broke off"),
-        (lambda handler: handler.wfile.write(b"this is not HTTP\r\n\r\n"), "docker at .* broke off: BadStatusLine"),
-        (lambda handler: handler.respond(200, b"{", length=100), "docker answered GET /info with what is no JSON"),
+        (lambda handler: handler.connection.shutdown(socket.SHUT_RDWR), "docker at .* broke off the connection"),
+        (
+            lambda handler: handler.wfile.write(b"this is not HTTP\r\n\r\n"),
+            "docker at .* broke off the connection: BadStatusLine",
+        ),
+        (lambda handler: handler.respond(200, b"{", length=100), "docker responded to GET /info with what is no JSON"),
     ],
     ids=["500", "no JSON", "no message", "404", "closed", "no HTTP", "cut off"],
 )
@@ -324,7 +329,7 @@ def test_an_export_that_is_cut_off_is_docker_s_fault(docker: Any) -> None:
     engine = docker({f"GET /images/{ID}/get": answer})
     with engine.export(engine.find(ID)) as stream:
         assert stream.read(5) == b"12345"
-        with pytest.raises(EngineError, match=r"docker at .* broke off: IncompleteRead"):
+        with pytest.raises(EngineError, match=r"docker at .* broke off the connection: IncompleteRead"):
             stream.read(512)
 
 
@@ -383,7 +388,7 @@ def test_an_archive_is_sent_as_it_is(docker: Any) -> None:
     ],
 )
 def test_an_exit_code_is_no_evidence_but_an_error_line_in_a_200_response_is(docker: Any, line: Any) -> None:
-    """facts: an exit code is not evidence; and the peers ignore stream errors."""
+    """Other tools ignore errors in the response stream (docs/facts/image_transfer.md#what-other-tools-get-wrong)."""
     engine = docker({"POST /images/load": taking(200, {"stream": "Loaded image: x"}, line, {"stream": "more"})})
     with pytest.raises(EngineError, match=r"could not load the image: open /x/layer\.tar: no such file"):
         load(engine, b"archive")
@@ -449,8 +454,8 @@ def test_an_image_is_removed_without_force_and_may_be_gone(docker: Any) -> None:
     assert docker.daemon.requests[-1] == f"DELETE /images/{ID}?force=0&noprune=0"
 
 
-def test_a_long_answer_is_read_in_pieces(docker: Docker, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Python 3.9 reserves as much memory as is asked for: 64 MB for every short answer, were it read at once."""
+def test_a_long_response_is_read_in_chunks(docker: Docker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python 3.9 allocates the whole amount of a read: 64 MB for every short response, if it were read at once."""
     names = tuple(f"registry.test/app:v{number}" for number in range(20_000))
     amounts: list[int] = []
     read = http.client.HTTPResponse.read

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Everything that reads foreign bytes: it takes them or refuses them in words, in bounded memory, in its own directory.
+"""Every parser of bytes from outside: it accepts or rejects them, in bounded memory and in its own directory.
 
-Archives of docker save, manifests, indexes, configs, docker's answers, bundles, what a target says of itself, and the
-lines and frames that a receiver is sent.
+Archives of docker save, manifests, indexes, configs, docker's responses, bundles, the facts of a target, and the lines
+and frames that a receiver gets.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ _NAMES = st.one_of(
             "index.json",
             "in_use",
             "job.json",
-            "grants.json",
+            "authorizations.json",
             "\\x",
             "a\nb",
         ]
@@ -152,7 +152,7 @@ class Room:
         stage_from_archive(opened, self.staging, REQUESTED, nothing)
 
     def check(self) -> None:
-        """What is new are whole blobs, and what was being written when an archive ended."""
+        """New files are complete blobs, and the file that was being written when an archive ended."""
         blobs = self.staging.get_path(CONFIG).parent
         for name in set(tree(self.top)) - self.before:
             path = self.top / name
@@ -221,7 +221,7 @@ class Endless:
 
 
 def _sparse(number: int) -> bytes:
-    """A block of an old GNU sparse map that says that another follows."""
+    """A block of an old GNU sparse map that announces another."""
     return (b"%011o\0%011o\0" % (number, 1)) * 21 + b"\1" + b"\0" * 7
 
 
@@ -244,7 +244,7 @@ ENDLESS = {
     "global headers without a member": (b"", head(b"g", 512) + b"12 path=abc\n".ljust(512, b"\0")),
     "long names without a member": (b"", head(b"L", 512) + b"a" * 512),
     "a sparse map without an end": (bytes(_OLD_SPARSE), _sparse(1)),
-    "folders without an end": (b"", head(b"5", 0)),
+    "directories without an end": (b"", head(b"5", 0)),
     "links without an end": (b"", head(b"2", 0)),
     "a member of a gigabyte that is not wanted": (head(b"0", 1024**3, "blobs/sha256/" + "a" * 64), b"\0" * 4096),
     "empty members without an end": (b"", head(b"0", 0, "1/layer.tar")),
@@ -278,7 +278,7 @@ def stage_endless(top: Path, name: str, size: int) -> None:
 
 @pytest.mark.parametrize("name", ENDLESS)
 def test_what_has_no_end_fills_no_memory(tmp_path: Path, name: str) -> None:
-    """Of the gigabyte so much is given as would be noticed."""
+    """A gigabyte is cut to a size that the limit would still detect."""
     size = 300 * MIB if "gigabyte" in name else 3 * MIB
     script = _IN_LITTLE_MEMORY.format(limit=400 * MIB)
     done = subprocess.run(
@@ -291,12 +291,12 @@ def test_what_has_no_end_fills_no_memory(tmp_path: Path, name: str) -> None:
     )
     assert done.returncode == 0, done.stderr[-2000:]
     message, peak = done.stdout.strip().rsplit("\n", 1)
-    assert message.startswith("docker save gave an archive ")
+    assert message.startswith("docker save wrote an archive ")
     assert int(peak) < 20 * MIB
 
 
 def test_nothing_is_inflated(tmp_path: Path) -> None:
-    """A layer that inflates without end is the engine's to refuse: here it is bytes with a digest."""
+    """A layer that inflates without end is for the engine to refuse: here it is bytes with a digest."""
     bomb = gzip.compress(b"\0" * 50 * MIB)
     assert len(bomb) < MIB
     here = Room(tmp_path)
@@ -311,12 +311,12 @@ def test_nothing_is_inflated(tmp_path: Path) -> None:
     assert here.staging.get_path(digest).read_bytes() == bomb
     assert peak < BOUND
     # And an archive that is itself compressed is none.
-    with pytest.raises(ImageError, match="docker save gave an archive that cannot be read"):
+    with pytest.raises(ImageError, match="docker save wrote an archive that cannot be read"):
         stage_from_archive(lambda: opened(gzip.compress(data)), here.staging, [CONFIG], nothing)
 
 
 def test_no_code_of_ours_can_inflate_but_for_the_frames_of_a_push() -> None:
-    """The receiver inflates a piece at most (test_receiver has the bombs); the other side of the push compresses."""
+    """The receiver inflates a frame at most (test_receiver has the bombs); the other side of the push compresses."""
     directory = Path(str(receiver.__file__)).parent
     imports: dict[str, set[str]] = {}
     inflates = set()
@@ -328,7 +328,7 @@ def test_no_code_of_ours_can_inflate_but_for_the_frames_of_a_push() -> None:
                 imports.setdefault(name, set()).add(path.name)
             if isinstance(node, ast.Attribute) and "decompress" in node.attr:
                 inflates.add(path.name)
-    assert "tarfile" in imports, "it looks at the imports"
+    assert "tarfile" in imports, "the test reads the imports"
     assert not {"gzip", "bz2", "lzma", "zipfile", "shelve", "pickle", "marshal"} & set(imports), imports
     assert (imports["zlib"], inflates) == ({"receiver.py", "deflate.py"}, {"receiver.py"})
 
@@ -457,7 +457,7 @@ _HISTORY = [{"Size": 5}, {"Size": 0}]
 
 
 class Daemon(socketserver.ThreadingUnixStreamServer):
-    """An engine that answers each call with what it was told to."""
+    """An engine that responds to each call with the test's data."""
 
     daemon_threads = True
     allow_reuse_address = True
@@ -570,16 +570,16 @@ _SENT = st.one_of(st.binary(max_size=25), st.lists(_FRAMES, max_size=4).map(b"".
 @hypothesis.given(st.lists(st.tuples(_HEADS, _SENT), max_size=5))
 @bounded
 def test_what_a_receiver_is_sent(conversation: list[tuple[bytes, bytes]]) -> None:
-    patience, receiver._IDLE_TIMEOUT_SECONDS = receiver._IDLE_TIMEOUT_SECONDS, 0
+    timeout, receiver._IDLE_TIMEOUT_SECONDS = receiver._IDLE_TIMEOUT_SECONDS, 0
     try:
         with room() as here:
             directory = here.staging.directory
-            (directory / "grant-0.json").write_text(json.dumps({"expires": 2**40, "sizes": {_HEX: 20}}))
+            (directory / "authorization-0.json").write_text(json.dumps({"expires": 2**40, "sizes": {_HEX: 20}}))
             here.before = {*tree(here.top), os.path.relpath(directory / "in_use", here.top)}
             sent = b"".join(line + b"\n" + content for line, content in conversation)
             answers = io.BytesIO()
             source = io.BufferedReader(io.BytesIO(sent))  # type: ignore[arg-type]
-            assert receiver.receive(directory, "grant-0.json", receiver.COMMAND, source, answers) in (0, 1)
+            assert receiver.receive(directory, "authorization-0.json", receiver.COMMAND, source, answers) in (0, 1)
             for line in answers.getvalue().splitlines():
                 assert isinstance(json.loads(line), dict)
             for name in set(tree(here.top)) - here.before:
@@ -587,11 +587,11 @@ def test_what_a_receiver_is_sent(conversation: list[tuple[bytes, bytes]]) -> Non
                 assert path in (here.staging.get_path(CONFIG), here.staging.get_partial_path(CONFIG)), name
                 assert path.stat().st_size <= 20
     finally:
-        receiver._IDLE_TIMEOUT_SECONDS = patience
+        receiver._IDLE_TIMEOUT_SECONDS = timeout
 
 
 def test_the_limit_of_memory_holds() -> None:
-    """That a process with so little memory fails when it takes too much."""
+    """A process with so little memory fails when it takes too much."""
     code = f"import resource; resource.setrlimit(resource.RLIMIT_AS, ({400 * MIB},) * 2); bytearray({500 * MIB})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "MemoryError" in done.stderr

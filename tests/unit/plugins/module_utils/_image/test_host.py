@@ -484,7 +484,7 @@ def test_a_staging_directory_of_another_user_is_refused_when_facts_are_gathered(
 ) -> None:
     (tmp_path / "root").mkdir()
     (tmp_path / "root").chmod(0o777)
-    with pytest.raises(ImageError, match=r"staging_dir: .* is not a folder that only user id"):
+    with pytest.raises(ImageError, match=r"staging_dir: .* is not a directory that only user id"):
         Calls(tmp_path / "root", state="loaded", bundle={})("gather_facts", host="a")
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Host HTTP against real servers on the loopback: what is sent, followed, tried again, refused and never shown."""
+"""The HTTP client against real servers on the loopback: requests, redirects, retries, errors, secrets."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ S3_ERROR = "<?xml version='1.0'?><Error><Code>{}</Code><Message>{}</Message><Req
 
 
 class Patience:
-    """A client's sleep that takes no time and remembers."""
+    """A client's sleep that takes no time and records the delays."""
 
     def __init__(self) -> None:
         self.pauses: list[float] = []
@@ -67,7 +67,7 @@ def s3_error(code: str, message: str = "text") -> bytes:
 
 
 def everything(error: BaseException) -> str:
-    """All that a person or a log could see of an error."""
+    """All that a person or a log could show of an error."""
     return "".join(traceback.format_exception(type(error), error, error.__traceback__)) + str(error) + repr(error)
 
 
@@ -115,16 +115,16 @@ def test_small_answers_are_bounded(serve: Any, make: Any, patience: Patience) ->
 @pytest.mark.parametrize(
     ("url", "problem"),
     [
-        ("ftp://h/x", "begins with http"),
-        ("h/x", "begins with http"),
-        ("http:///x", "begins with http"),
-        ("http://h:port/", "no URL"),
-        ("http://h:99999/", "no URL"),
-        ("http://[::1/", "no URL"),
-        ("http://user:SECRET@h/", "no user name and no password"),
-        ("http://h/a b?SECRET", "no blanks"),
-        ("http://h/a\r\nX: y?SECRET", "no blanks"),
-        ("http://h/\u00e4?SECRET", "no blanks"),
+        ("ftp://h/x", "must begin with http"),
+        ("h/x", "must begin with http"),
+        ("http:///x", "must begin with http"),
+        ("http://h:port/", "it is no URL"),
+        ("http://h:99999/", "it is no URL"),
+        ("http://[::1/", "it is no URL"),
+        ("http://user:SECRET@h/", "must contain no user name and no password"),
+        ("http://h/a b?SECRET", "must contain no blanks"),
+        ("http://h/a\r\nX: y?SECRET", "must contain no blanks"),
+        ("http://h/\u00e4?SECRET", "must contain no blanks"),
     ],
 )
 def test_urls_that_are_none(make: Any, url: str, problem: str) -> None:
@@ -150,12 +150,12 @@ def test_redacted(url: str, shown: str) -> None:
 @pytest.mark.parametrize(("name", "value"), [("X-A", "b\r\nX: y"), ("X\n", "b"), ("X-A", "b\x00"), ("A b", "c")])
 def test_headers_that_are_none(serve: Any, make: Any, name: str, value: str) -> None:
     server = serve(lambda c: c.answer(200))
-    with pytest.raises(HttpError, match="no header may hold"):
+    with pytest.raises(HttpError, match="is not allowed in a header"):
         make().request("GET", server.url, {name: value})
     assert server.requests == []
 
 
-# -- what services say
+# -- errors of services
 
 
 @pytest.mark.parametrize(
@@ -230,11 +230,11 @@ def test_a_status_error_quotes_the_service(
 
 def test_a_bucket_elsewhere_is_named(serve: Any, make: Any) -> None:
     server = serve(lambda c: c.answer(301, s3_error("PermanentRedirect"), x_amz_bucket_region="eu-west-3"))
-    with pytest.raises(HttpStatusError, match="lives in the region eu-west-3"):
+    with pytest.raises(HttpStatusError, match="The bucket is in the region eu-west-3: use that region"):
         make().put_stream(server.url, {}, lambda: [b"x"], 1)
 
 
-# -- trying again
+# -- retries
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
@@ -294,7 +294,7 @@ def test_short_small_answers_are_tried_again(serve: Any, make: Any, length: int)
 def test_silence_ends_with_the_timeout(serve: Any, make: Any) -> None:
     server = serve(lambda c: c.hang())
     began = time.monotonic()
-    with pytest.raises(HttpConnectError, match=r"no answer: timed out \(2 attempts\)") as caught:
+    with pytest.raises(HttpConnectError, match=r"no response: timed out \(2 attempts\)") as caught:
         make(timeout=0.1, retries=1).request("GET", server.url)
     assert caught.value.retryable
     assert time.monotonic() - began < 1.5
@@ -320,7 +320,7 @@ def test_a_connection_that_cannot_be_made_is_given_up_soon(make: Any, monkeypatc
     with nobody_accepts() as url, pytest.raises(HttpConnectError, match=r"no connection to .*: timed out") as caught:
         make(timeout=60.0, retries=1).request("GET", url)
     assert time.monotonic() - began < 5
-    assert "Does this host reach it" in str(caught.value)
+    assert "This host does not reach the service: check routes" in str(caught.value)
 
 
 def test_a_connection_that_was_made_may_be_silent_for_longer(
@@ -374,7 +374,7 @@ def test_what_is_not_http(make: Any) -> None:
                 peer.sendall(b"SSH-2.0-x\r\n")
 
         threading.Thread(target=talk, daemon=True).start()
-        with pytest.raises(HttpConnectError, match="this is no HTTP"):
+        with pytest.raises(HttpConnectError, match="what the server sent is no HTTP"):
             make(retries=0).request("GET", f"http://127.0.0.1:{listening.getsockname()[1]}/")
 
 
@@ -462,14 +462,14 @@ def test_ca_path_adds_to_the_system(serve: Any, make: Any, tmp_path: Path, monke
 
 def test_the_name_must_match(serve: Any, make: Any) -> None:
     server = serve(lambda c: c.answer(200), tls=True)
-    with pytest.raises(HttpConnectError, match="name in the URL must be one that the certificate"):
+    with pytest.raises(HttpConnectError, match="use a name of the certificate in the URL"):
         make(ca_path=str(serve.authority)).request("GET", f"https://localhost:{server.port}/")
     assert server.requests == []
 
 
 def test_tls_where_none_is_spoken(serve: Any, make: Any, patience: Patience) -> None:
     server = serve(lambda c: c.answer(200))
-    with pytest.raises(HttpConnectError, match="Is TLS spoken on this port"):
+    with pytest.raises(HttpConnectError, match="Check that this port uses TLS"):
         make().request("GET", f"https://{server.netloc}/")
     assert patience.pauses == []
 
@@ -479,7 +479,7 @@ def test_tls_where_none_is_spoken(serve: Any, make: Any, patience: Patience) -> 
     [
         (lambda directory: directory / "absent.pem", "No such file"),
         (lambda directory: directory, "no .pem, .crt or .cer file"),
-        (lambda directory: Path(__file__), "It is a PEM file"),
+        (lambda directory: Path(__file__), "Set a PEM file"),
     ],
 )
 def test_a_wrong_ca_path_shows_at_once(make: Any, tmp_path: Path, make_path: Any, problem: str) -> None:
@@ -531,7 +531,11 @@ def test_redirects_are_bounded(serve: Any, make: Any) -> None:
 
 @pytest.mark.parametrize(
     ("location", "problem"),
-    [("", "without saying where"), ("ftp://h/", "begins with http"), ("http://u:p@h/", "no user name")],
+    [
+        ("", "without a Location header"),
+        ("ftp://h/", "must begin with http"),
+        ("http://u:p@h/", "must contain no user name"),
+    ],
 )
 def test_redirects_to_nowhere(serve: Any, make: Any, location: str, problem: str) -> None:
     server = serve(lambda c: c.answer(302, Location=location))
@@ -642,7 +646,7 @@ def test_another_range_than_requested_is_refused(
     serve: Any, make: Any, content_range: str, length: int, start: int, end: int | None
 ) -> None:
     server = serve(lambda c: c.answer(206, bytes(length), Content_Range=content_range))
-    with pytest.raises(HttpBodyError, match="asked was from 5"), make().open_stream(server.url, {}, start, end):
+    with pytest.raises(HttpBodyError, match="the request was from 5"), make().open_stream(server.url, {}, start, end):
         pass
 
 
@@ -664,7 +668,7 @@ def test_a_whole_object_that_ends_before_the_range(serve: Any, make: Any) -> Non
 @pytest.mark.parametrize("tls", [False, True])
 @pytest.mark.parametrize("way", ["close", "reset", "hang"])
 def test_a_stream_that_breaks_off_goes_on_behind_what_came(serve: Any, make: Any, tls: bool, way: str) -> None:
-    """Every byte that came before the break counts, or a bad line would never get a large blob across."""
+    """Every byte before the break counts, or a bad line would never transfer a large blob."""
     step = 150_001
 
     def script(c: Any) -> None:
@@ -743,7 +747,7 @@ def test_a_stream_left_early_does_not_spoil_the_next(serve: Any, make: Any) -> N
 
 
 def test_a_connection_with_a_rest_is_not_used_again(serve: Any, make: Any, patience: Patience) -> None:
-    """Also where the rest has not arrived yet; it would be taken for the next answer."""
+    """Also if the rest has not arrived yet: it would be taken for the next response."""
 
     def script(c: Any) -> None:
         if c.number:
@@ -830,7 +834,7 @@ def test_put_again_makes_the_body_again(serve: Any, make: Any, patience: Patienc
 def test_an_answer_before_the_end_ends_the_sending(
     serve: Any, make: Any, patience: Patience, tls: bool, status: int, lingers: bool
 ) -> None:
-    """S3 refuses from the head alone and closes; the rest of a large blob must not be sent, nor its answer lost."""
+    """S3 refuses by the head alone and closes: the rest of a blob must not be sent, nor the response be lost."""
 
     def script(c: Any) -> None:
         c.answer(status, s3_error("PreconditionFailed", "At least one"))
@@ -856,7 +860,7 @@ def test_an_answer_before_the_end_ends_the_sending(
 
 
 def test_an_early_response_with_an_accepted_status_counts(serve: Any, make: Any, patience: Patience) -> None:
-    """As 412 of a conditional PUT, which says that the object is there."""
+    """As 412 of a conditional PUT, which means that the object exists."""
 
     def script(c: Any) -> None:
         c.answer(412, s3_error("PreconditionFailed"))
@@ -873,7 +877,7 @@ def test_an_early_response_with_an_accepted_status_counts(serve: Any, make: Any,
     assert len({request.peer for request in server.requests}) == 2
 
 
-def test_an_early_yes_is_not_believed(serve: Any, make: Any) -> None:
+def test_an_early_success_does_not_count(serve: Any, make: Any) -> None:
     server = serve(lambda c: c.answer(200))
     with pytest.raises(HttpError) as caught:
         make(retries=1).put_stream(server.url, {}, lambda: (DATA for _dummy in range(64)), 64 * len(DATA))
@@ -883,7 +887,11 @@ def test_an_early_yes_is_not_believed(serve: Any, make: Any) -> None:
 
 @pytest.mark.parametrize(
     ("chunks", "problem"),
-    [([b"abc"], "ended after 3 of 5 bytes"), ([], "ended after 0 of 5"), ([b"abc", b"def"], "more than the 5 bytes")],
+    [
+        ([b"abc"], "ended after 3 of 5 bytes"),
+        ([], "ended after 0 of 5"),
+        ([b"abc", b"def"], "more than the announced 5 bytes"),
+    ],
 )
 def test_a_body_of_another_length_is_never_taken_for_whole(
     serve: Any, make: Any, patience: Patience, chunks: list[bytes], problem: str
@@ -1083,7 +1091,7 @@ SECRETS = (SIGNATURE, "AKIASECRETKEYNAME", TOKEN)
 
 
 def echo(status: int, shape: str) -> Callable[[Any], None]:
-    """A server that repeats the request's secrets in its answer, as some do."""
+    """A server that repeats the request's secrets in its response, as some do."""
 
     def script(c: Any) -> None:
         text = f"no: {c.path} and http://{c.headers['Host']}{c.path} with {c.headers['Authorization']}"

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Values from outside: what is no bundle, no digest and no target is refused in message, never with a traceback."""
+"""Values from outside: invalid bundles, digests and targets are rejected with a message, never with a traceback."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def put(value: Any, path: tuple[Any, ...], new: Any) -> Any:
 
 
 def tried(parse: Callable[[Any], Any], value: Any) -> tuple[Any, str]:
-    """What a value is parsed to, or the message of its refusal. Everything else than an ImageError passes."""
+    """The parsed value, or the message of its rejection. Other exceptions than ImageError pass."""
     try:
         return parse(value), ""
     except ImageError as error:
@@ -126,7 +126,7 @@ def test_whatever_stands_at_any_place_of_a_bundle_is_taken_or_rejected_with_a_me
             refused += 1
             assert "bundle" in message
         else:
-            # What is taken is whole: it can be planned, compared and sent on.
+            # A parsed bundle is complete: it can be planned, compared and passed on.
             assert Bundle.parse(parsed.to_dict()) == parsed
             assert parsed.compute_key()
             assert all(parse_digest(blob.digest, "") for blob in parsed.list_blobs())

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is carried, how it is cut, what a target does, and when it cannot fit."""
+"""The plan: missing layers, upload parts, the actions of a target, and insufficient space."""
 
 from __future__ import annotations
 
@@ -47,7 +47,8 @@ def transferred(made: Made, *layers: int) -> set[str]:
     return digests(image.manifest, image.config, *(image.layers[number].blob for number in layers))
 
 
-# -- chain match (facts: what a target has): a layer counts only if every lower layer matches too
+# -- chain match: a layer counts only if every lower layer matches too
+# (docs/facts/image_transfer.md#skipping-present-layers)
 
 
 @pytest.mark.parametrize(
@@ -166,7 +167,7 @@ def test_present_means_size_and_checksum_and_a_corrupt_object_is_replaced_once(
         assert (step.action, step.target, step.reason) == (action, blob.digest, transfer.reason)
 
 
-# -- S3's limits (facts: S3): parts of 5 MiB to 5 GiB, at most 10,000 of them, one PUT at most 5 GiB
+# -- S3's limits (docs/facts/image_transfer.md#s3): parts of 5 MiB to 5 GiB, at most 10,000, one PUT at most 5 GiB
 
 MIB = 1024**2
 TIB = 1024**4
@@ -227,7 +228,7 @@ def test_a_target_loads_tags_or_does_nothing(
 
 
 def test_identity_an_engine_id_is_not_taken_for_the_config_digest() -> None:
-    """facts: identity: .Id is the config digest on overlay2 and the manifest digest on the containerd store."""
+    """See docs/facts/image_transfer.md#an-exit-code-is-no-evidence, .Id."""
     stored = replace(V1.stored(V1.image.tag), config_digest=None)
     plan = plan_load(V1.bundle, facts(stored))[0]
     assert (plan.action, plan.previous) == ("load", stored.engine_id)
@@ -288,7 +289,7 @@ SHARED = sized(60, 40, 5, tag="registry.test/app:v2")
         "one disk, fits exactly",
         "one disk too small",
         "one disk, resumed",
-        "engine's folder is closed to us",
+        "the engine's directory is unreadable",
         "the small one after the large one",
         "the large one after the small one",
         "shared layers are stored once",
@@ -298,7 +299,7 @@ SHARED = sized(60, 40, 5, tag="registry.test/app:v2")
 def test_docker_load_needs_about_twice_the_image_for_a_while(
     images: list[Made], staging: int, root: Optional[int], device: int, staged: int, expected: list[tuple[str, int]]
 ) -> None:
-    """facts: docker load. The archive of one image and its layers at once, then the next; never a false refusal."""
+    """The archive of an image and its layers at once, then the next (docs/facts/image_transfer.md#archive-formats)."""
     assert short(images, staging, root, device, staged) == expected
 
 
@@ -313,14 +314,14 @@ def test_a_rejection_names_path_free_and_required_bytes_and_a_suggestion() -> No
     assert message is not None
     assert f"/staging has 1 bytes free, staging needs at least {100 * MIB}" in message
     assert f"/var/lib/docker has 1 bytes free, the engine needs at least {200 * MIB}" in message
-    assert "Make room, or put staging_dir on another disk." in message
+    assert "Free space, or set staging_dir to another disk." in message
 
 
 @pytest.mark.parametrize(
     ("zstd", "has", "rejected"), [(False, False, True), (True, False, False), (False, True, False)]
 )
 def test_archive_formats_zstd_is_refused_by_docker_20_10(zstd: bool, has: bool, rejected: bool) -> None:
-    """facts: archive formats: docker 20.10 refuses zstd. An image that is there already needs no unpacking."""
+    """Docker 20.10 refuses zstd (docs/facts/image_transfer.md#archive-formats); a present image needs no unpacking."""
     made = make(b"base", media_type=ZSTD)
     had = replace(facts(*([made.stored("other:1")] if has else [])), zstd=zstd)
     message = get_rejection_reason(plan_load(made.bundle, had), 0, had)

@@ -40,7 +40,7 @@ _LAYERS = st.lists(st.sampled_from([b"a", b"b", b"c"]), min_size=1, max_size=4)
 )
 @hypothesis.settings(deadline=None, max_examples=60)
 def test_s3_limits_hold_for_every_size_and_part_size(size: int, part_size: int) -> None:
-    """facts: S3: at most 10,000 parts of 5 MiB to 5 GiB, the last may be smaller; they cover the blob without gaps."""
+    """See docs/facts/image_transfer.md#s3. The parts cover the blob without gaps."""
     parts = split_into_parts(size, part_size)
     assert 1 <= len(parts) <= MAX_PARTS
     assert all(MIN_PART <= part.length <= MAX_SINGLE_PUT for part in parts[:-1])
@@ -54,8 +54,10 @@ def test_s3_limits_hold_for_every_size_and_part_size(size: int, part_size: int) 
 def test_chain_match_what_is_planned_is_enough_for_the_engine(
     layers_of_image: list[bytes], has: list[list[bytes]]
 ) -> None:
-    """facts: layers that the target has may be left out, those alone: the engine that is given the plan's blobs
-    can always put the image together."""
+    """Present layers, and no others, are left out: the engine can build the image from the plan's blobs.
+
+    See docs/facts/image_transfer.md#skipping-present-layers.
+    """
     engine = FakeEngine()
     for number, layers in enumerate(has):
         engine.has(make(*layers), f"other:{number}")

@@ -190,7 +190,7 @@ def test_what_an_engine_gives_wrongly_is_no_blob_on_the_target(source: Source, s
     server.permit(key, dict.fromkeys(content))
     state = finished(waiting, [asdict(server.grant(list(content)))])
     (outcome,) = state.result["pushed"]
-    assert "other content under this digest" in outcome["error"] or "is not whole on this host" in outcome["error"]
+    assert "other content under this digest" in outcome["error"] or "is incomplete on this host" in outcome["error"]
     assert (outcome["digests"], state.result["sizes"]) == ([], {})
     assert all(name.endswith(".part") for name in server.held())
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A registry as a source, against one that speaks the distribution protocol on the loopback, well or badly."""
+"""The registry client, against a server of the distribution protocol on the loopback that can misbehave."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def everything(error: BaseException) -> str:
 
 
 class Shelf:
-    """A registry's content: blobs and manifests by digest, tags; and how it lets people in."""
+    """A registry's content: blobs and manifests by digest, tags; and its authorization."""
 
     def __init__(self) -> None:
         self.blobs: dict[str, bytes] = {}
@@ -219,13 +219,13 @@ def test_without_a_platform_an_index_gives_this_hosts(place: Place, shelf: Shelf
 def test_an_absent_platform_lists_those_there(place: Place, shelf: Shelf) -> None:
     two_platforms(shelf)
     message = place.refused("team/app:v1", ImagePlatform.parse("linux/s390x"))
-    assert "has no image for linux/s390x. There are: linux/amd64, linux/arm64/v8." in message
+    assert "has no image for linux/s390x. Available are: linux/amd64, linux/arm64/v8." in message
     assert "unknown" not in message
 
 
 def test_another_platform_than_that_of_the_only_image(place: Place, shelf: Shelf) -> None:
     shelf.image("v1")
-    assert "is for linux/amd64, wanted was linux/arm64" in place.refused("team/app:v1", ARM)
+    assert "is for linux/amd64, but linux/arm64 is requested" in place.refused("team/app:v1", ARM)
 
 
 def test_a_platform_that_need_not_match_chooses_in_an_index_and_is_no_demand_elsewhere(
@@ -240,7 +240,7 @@ def test_a_platform_that_need_not_match_chooses_in_an_index_and_is_no_demand_els
 
 def test_an_index_that_lies_about_the_platform(place: Place, shelf: Shelf) -> None:
     shelf.index("v1", {**shelf.image(platform=AMD), "platform": {"os": "linux", "architecture": "arm64"}})
-    assert "is for linux/amd64, wanted was linux/arm64" in place.refused("team/app:v1", ARM)
+    assert "is for linux/amd64, but linux/arm64 is requested" in place.refused("team/app:v1", ARM)
 
 
 def test_a_config_without_the_variant_contradicts_nothing(place: Place, shelf: Shelf) -> None:
@@ -261,18 +261,18 @@ def test_an_index_without_platforms_counts_where_it_is_clear(place: Place, shelf
     assert place.resolve("team/app:v1", AMD).digest == made["digest"]
     assert "is for linux/amd64" in place.refused("team/app:v1", ARM)
     shelf.index("v2", made, shelf.image(count=1))
-    assert "There are: none" in place.refused("team/app:v2", AMD)
+    assert "Available are: none" in place.refused("team/app:v2", AMD)
 
 
 def test_tag_and_digest_must_agree(place: Place, shelf: Shelf) -> None:
     first, second = shelf.image("v1"), shelf.image("v2", count=3)
     assert place.resolve(f"team/app:v1@{first['digest']}").digest == first["digest"]
     message = place.refused(f"team/app:v1@{second['digest']}")
-    assert f"the tag v1 is {first['digest']}, wanted was {second['digest']}" in message
+    assert f"the tag v1 has the digest {first['digest']}, but {second['digest']} is requested" in message
     assert "tag and digest disagree" in message
     index = two_platforms(shelf, "v3")
     message = place.refused(f"team/app:v3@{index['arm']['digest']}")
-    assert "its image for linux/arm64/v8: leave out the tag" in message
+    assert "its image for linux/arm64/v8: remove the tag" in message
 
 
 def test_unknown_names_give_the_registrys_answer(place: Place, shelf: Shelf) -> None:
@@ -305,29 +305,29 @@ def test_damaged_bytes(place: Place, shelf: Shelf) -> None:
     data, media_type = shelf.manifests[made["digest"]]
     config = json.loads(data)["config"]["digest"]
     shelf.manifests[made["digest"]] = data + b" ", media_type
-    assert "they are damaged" in place.refused(f"team/app@{made['digest']}")
+    assert "They are damaged" in place.refused(f"team/app@{made['digest']}")
     assert "the registry announces" in place.refused("team/app:v1")
     shelf.announce = lambda digest: None
-    assert "they are damaged" in place.refused(f"team/app@{made['digest']}")
-    assert place.resolve("team/app:v1").digest == digest_of(data + b" ")  # nothing says that it should be another
+    assert "They are damaged" in place.refused(f"team/app@{made['digest']}")
+    assert place.resolve("team/app:v1").digest == digest_of(data + b" ")  # no digest contradicts it
     shelf.manifests[made["digest"]] = data, media_type
     good = shelf.blobs[config]
     for bad in (good + b" ", good[:-1] + b" ", good[:-1]):
         shelf.blobs[config] = bad
         assert f"the config {config} of" in place.refused("team/app:v1")
-        assert "they are damaged" in place.refused("team/app:v1")
+        assert "They are damaged" in place.refused("team/app:v1")
 
 
 def test_a_config_of_another_size(place: Place, shelf: Shelf) -> None:
     config = json.loads(shelf.manifests[shelf.image()["digest"]][0])["config"]
     shelf.image("v1", config={**config, "size": config["size"] + 1})
-    assert f"the manifest says {config['size'] + 1} bytes; they are damaged" in place.refused("team/app:v1")
+    assert f"the manifest has {config['size'] + 1} bytes. They are damaged" in place.refused("team/app:v1")
 
 
 def test_an_entry_of_another_size(place: Place, shelf: Shelf) -> None:
     made = shelf.image()
     shelf.index("v1", {**made, "size": made["size"] + 1, "platform": {"os": "linux", "architecture": "amd64"}})
-    assert f"the index says {made['size'] + 1}; it is damaged" in place.refused("team/app:v1", AMD)
+    assert f"the index has {made['size'] + 1} for it. It is damaged" in place.refused("team/app:v1", AMD)
 
 
 def layer(**changes: Any) -> dict[str, Any]:
@@ -377,7 +377,7 @@ def test_a_foul_config(place: Place, shelf: Shelf) -> None:
 def test_an_index_in_an_index(place: Place, shelf: Shelf) -> None:
     inner = two_platforms(shelf, "inner")["index"]
     shelf.index("v1", {**inner, "platform": {"os": "linux", "architecture": "amd64"}})
-    assert "is an index, where an image was expected" in place.refused("team/app:v1", AMD)
+    assert "is an index, but an image is expected" in place.refused("team/app:v1", AMD)
 
 
 # -- blobs
@@ -436,7 +436,7 @@ def test_basic(serve: Any, shelf: Shelf, client: HttpClient) -> None:
     )
     server = serve(shelf)
     assert Place(server, client, RegistryCredentials("m\u00e9", SECRET)).resolve("team/app:v1").platform == AMD
-    assert len(server.requests) == 3  # only the first question is asked without
+    assert len(server.requests) == 3  # only the first request is sent without
 
     message = Place(server, client).refused("team/app:v1")
     assert "denies a request without login the manifest v1" in message
@@ -447,7 +447,7 @@ def test_basic(serve: Any, shelf: Shelf, client: HttpClient) -> None:
 
 
 class TokenServer:
-    """Gives tokens, each for some questions, to who has the password or asks for nothing."""
+    """Sends tokens, each for some requests, to clients with the password or to everybody."""
 
     def __init__(self, shelf: Shelf, serve: Any, uses: int = 10**6, password: str | None = SECRET) -> None:
         self.given = 0
@@ -558,13 +558,13 @@ def test_a_token_server_without_a_token(serve: Any, shelf: Shelf, client: HttpCl
     tokens = TokenServer(shelf, serve)
     tokens.answers = [answer]
     message = Place(serve(shelf), client, RegistryCredentials("me", SECRET)).refused("team/app:v1")
-    assert "gave no token" in message or "is no JSON" in message
+    assert "sent no token" in message or "is no JSON" in message
 
 
 @pytest.mark.parametrize("challenge", ['Bearer service="x"', 'Bearer realm="file:///etc/passwd"', "Bearer"])
 def test_a_challenge_without_a_place(serve: Any, shelf: Shelf, client: HttpClient, challenge: str) -> None:
     shelf.is_authorized, shelf.challenge = lambda c: False, challenge
-    assert "does not say where" in Place(serve(shelf), client).refused("team/app:v1")
+    assert "names no token server" in Place(serve(shelf), client).refused("team/app:v1")
 
 
 def test_the_password_does_not_leave_tls(serve: Any, shelf: Shelf) -> None:
@@ -708,7 +708,9 @@ def run(args: list[str], text: str, descriptors: tuple[int, ...]) -> tuple[int, 
 
 def test_without_a_way_to_run_helpers_there_is_an_error(tmp_path: Path) -> None:
     path = write(tmp_path / "config.json", {"credsStore": "x"})
-    with pytest.raises(ImageError, match="wants the credential helper docker-credential-x, and no program can be run"):
+    with pytest.raises(
+        ImageError, match="requires the credential helper docker-credential-x, but no program can be run"
+    ):
         find_credentials("r.test", docker_config=path)
 
 
@@ -749,13 +751,13 @@ def test_helpers(tmp_path: Path, helper: Any, document: Any, host: str, expected
 @pytest.mark.parametrize(
     ("script", "problem"),
     [
-        (None, "wants the credential helper docker-credential-x, which is not on this host's PATH"),
+        (None, "requires the credential helper docker-credential-x, which is not on this host's PATH"),
         ("echo no session >&2; exit 1", "docker-credential-x failed for r.test: no session"),
         ("echo locked; exit 1", "docker-credential-x failed for r.test: locked"),
         (f'echo \'{{"Secret":"{SECRET}"}}\'; exit 1', "docker-credential-x failed for r.test"),
-        (f"echo '{SECRET}'", "gave no login for r.test"),
-        (f"echo '[\"{SECRET}\"]'", "gave no login for r.test"),
-        (f'echo \'{{"Username":7,"Secret":"{SECRET}"}}\'', "gave no login for r.test"),
+        (f"echo '{SECRET}'", "returned no login for r.test"),
+        (f"echo '[\"{SECRET}\"]'", "returned no login for r.test"),
+        (f'echo \'{{"Username":7,"Secret":"{SECRET}"}}\'', "returned no login for r.test"),
     ],
 )
 def test_helpers_that_fail(tmp_path: Path, helper: Any, script: str | None, problem: str) -> None:

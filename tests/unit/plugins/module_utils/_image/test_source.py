@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a source offers: the images that were asked for, or one error with everything that is wrong."""
+"""The offer of a source: the requested images, or a single error with every problem."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_requested_images(entry: dict[str, str], name: str, tag: str, platform: 
         ([], "images: is empty"),
         ([{"name": "App:v1"}], "'App:v1' is malformed"),
         ([{"name": "app:v1", "platform": "arm64"}], "'arm64' is malformed"),
-        ([{"name": f"app@sha256:{HEX}"}], "keeps no registry digest. Give tag_as"),
+        ([{"name": f"app@sha256:{HEX}"}], "keeps no registry digest. Set tag_as"),
         ([{"name": "app:v1", "tag_as": f"app:v1@sha256:{HEX}"}], "must be a name and a tag, without a digest"),
         ([{"name": "app:v1", "tag_as": "a b"}], "'a b' is malformed"),
         ([{"name": "app"}, {"name": "app:latest"}], "two entries would get the name app:latest"),
@@ -87,7 +87,7 @@ def engine() -> FakeEngine:
 
 
 def test_identity_an_engine_s_image_has_no_registry_digest_and_its_layers_are_diff_ids() -> None:
-    """facts: identity and names: docker save/load loses the registry digest."""
+    """docker save and docker load lose the registry digest (docs/facts/image_transfer.md#identity-and-names)."""
     (image,) = EngineSource(engine()).make_offer(parse_requested_images([{"name": "app:v1"}])).bundle.images
     assert (image.reference, image.tag, image.platform, image.manifest) == ("app:v1", "app:v1", "linux/amd64", None)
     assert (image.config.digest, image.config.size) == (V1.image.config.digest, None)
@@ -113,7 +113,7 @@ def test_a_single_error_names_every_image_that_is_missing() -> None:
 
 
 def test_the_common_platform_of_the_targets_does_not_bind_an_image_of_a_single_platform() -> None:
-    """It chooses among several; a target that runs another platform says so itself."""
+    """The common platform chooses among several. A target that runs another platform reports that itself."""
     (entry,) = parse_requested_images([{"name": "app:v1"}], "linux/arm64")
     assert (str(entry.platform), entry.platform_given) == ("linux/arm64", False)
     (image,) = EngineSource(engine()).make_offer((entry,)).bundle.images
@@ -131,13 +131,13 @@ def test_an_image_for_another_platform_is_refused_with_the_existing_platform(pla
     if fits:
         assert EngineSource(engine()).make_offer(requested).bundle.images
     else:
-        with pytest.raises(ImageError, match="app:v1 is there for linux/amd64, not for linux/arm64"):
+        with pytest.raises(ImageError, match="app:v1 is for linux/amd64 in the engine, not for linux/arm64"):
             EngineSource(engine()).make_offer(requested)
 
 
-@pytest.mark.parametrize(("held", "message"), [((), "is not there"), (("app:v2",), "is another one")])
+@pytest.mark.parametrize(("held", "message"), [((), "is missing"), (("app:v2",), "is another image")])
 def test_a_tag_beside_a_digest_must_agree_also_in_an_engine(held: tuple[str, ...], message: str) -> None:
-    """An engine resolves name:tag@digest by the digest alone; the image would get a name that is another's."""
+    """An engine resolves name:tag@digest by the digest alone: the image would get the name of another one."""
     reference = f"app:v2@sha256:{HEX}"
     had = FakeEngine().has(V1, reference)
     for name in held:
@@ -148,7 +148,7 @@ def test_a_tag_beside_a_digest_must_agree_also_in_an_engine(held: tuple[str, ...
 
 def test_a_password_is_offered_to_a_single_registry() -> None:
     requested = parse_requested_images([{"name": "one.test/a:1"}, {"name": "two.test/b:1"}])
-    with pytest.raises(ImageError, match=r"registry_username: would be offered to one\.test and two\.test"):
+    with pytest.raises(ImageError, match=r"registry_username: would be sent to one\.test and two\.test"):
         RegistrySource(HttpClient(), RegistryLogin("me", "secret")).make_offer(requested)
 
 
@@ -186,7 +186,7 @@ def source() -> RegistrySource:
 
 
 def test_identity_a_registry_s_image_keeps_its_manifest_and_its_compressed_layers(serve: Any) -> None:
-    """facts: identity and names: keeping the original manifest bytes keeps the digest."""
+    """The original manifest bytes keep the digest (docs/facts/image_transfer.md#identity-and-names)."""
     made = make(b"base", b"top")
     server = registry(serve, made)
     name = f"{server.netloc}/app:v1"

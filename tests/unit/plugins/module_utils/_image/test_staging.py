@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The staging folder: private, found again after a kill, removed by the last that uses it, and nothing else removed."""
+"""The staging directory: private, found after a kill, removed by its last user; other files stay."""
 
 from __future__ import annotations
 
@@ -49,16 +49,16 @@ def test_only_this_user_can_read_what_is_staged(staging: Staging, umask: int) ->
 
 
 @pytest.mark.parametrize("bits", [0o720, 0o702, 0o777, 0o1777])
-@pytest.mark.parametrize("inner", [False, True], ids=["root", "folder"])
-def test_a_folder_that_others_may_write_to_is_refused(staging: Staging, bits: int, inner: bool) -> None:
+@pytest.mark.parametrize("inner", [False, True], ids=["root", "directory"])
+def test_a_directory_that_others_may_write_to_is_refused(staging: Staging, bits: int, inner: bool) -> None:
     staging.create()
     directory = staging.directory if inner else staging.root
     directory.chmod(bits)
-    with pytest.raises(ImageError, match=f"mode {bits:04o}.*Remove it, or give another staging_dir"):
+    with pytest.raises(ImageError, match=f"mode {bits:04o}.*Remove it, or set another staging_dir"):
         staging.create()
 
 
-@pytest.mark.parametrize("inner", [False, True], ids=["root", "folder"])
+@pytest.mark.parametrize("inner", [False, True], ids=["root", "directory"])
 def test_a_symlink_is_refused_and_nothing_is_made_behind_it(tmp_path: Path, staging: Staging, inner: bool) -> None:
     elsewhere = tmp_path / "elsewhere"
     (elsewhere / "blobs").mkdir(parents=True)
@@ -67,14 +67,14 @@ def test_a_symlink_is_refused_and_nothing_is_made_behind_it(tmp_path: Path, stag
         staging.directory.symlink_to(elsewhere)
     else:
         staging.root.symlink_to(elsewhere)
-    with pytest.raises(ImageError, match="is not a folder that only user id"):
+    with pytest.raises(ImageError, match="is not a directory that only user id"):
         staging.create()
     assert tree(elsewhere) == ["blobs"]
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to somebody else")
-@pytest.mark.parametrize("inner", [False, True], ids=["root", "folder"])
-def test_a_folder_of_somebody_else_is_refused(staging: Staging, inner: bool) -> None:
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory to another user")
+@pytest.mark.parametrize("inner", [False, True], ids=["root", "directory"])
+def test_a_directory_of_another_user_is_refused(staging: Staging, inner: bool) -> None:
     staging.create()
     os.chown(staging.directory if inner else staging.root, 65534, 65534)
     with pytest.raises(ImageError, match=r"only user id 0 can write to \(owner 65534"):
@@ -83,7 +83,9 @@ def test_a_folder_of_somebody_else_is_refused(staging: Staging, inner: bool) -> 
 
 def test_a_file_in_the_way_is_rejected_with_a_message(staging: Staging) -> None:
     staging.root.write_text("")
-    with pytest.raises(ImageError, match=r"staging_dir: cannot make .*: File exists\. Give a staging_dir that user id"):
+    with pytest.raises(
+        ImageError, match=r"staging_dir: cannot create .*: File exists\. Set a staging_dir that user id"
+    ):
         staging.create()
 
 
@@ -142,7 +144,7 @@ def test_a_run_finds_what_a_killed_run_left_and_removes_it(staging: Staging) -> 
     assert not staging.root.exists()
 
 
-def test_nobody_removes_a_folder_that_is_in_use(staging: Staging) -> None:
+def test_nobody_removes_a_directory_that_is_in_use(staging: Staging) -> None:
     with staging.hold_lock():
         stage(staging, {DIGEST: DATA})
         with staging.hold_lock():
@@ -158,7 +160,7 @@ def _hold(staging: Staging, held: multiprocessing.synchronize.Event, end: multip
         end.wait(10)
 
 
-def test_a_folder_that_another_process_uses_stays(staging: Staging) -> None:
+def test_a_directory_that_another_process_uses_stays(staging: Staging) -> None:
     context = multiprocessing.get_context("fork")
     held, end = context.Event(), context.Event()
     other = context.Process(target=_hold, args=(staging, held, end))
@@ -173,7 +175,7 @@ def test_a_folder_that_another_process_uses_stays(staging: Staging) -> None:
     assert staging.remove()
 
 
-def test_the_root_goes_with_its_last_folder(staging: Staging) -> None:
+def test_the_root_is_removed_with_its_last_directory(staging: Staging) -> None:
     other = Staging(str(staging.root), OTHER)
     staging.create()
     other.create()
@@ -197,7 +199,7 @@ def _churn(staging: Staging, rounds: int) -> None:
         staging.remove()
 
 
-def test_runs_that_come_and_go_at_once_never_lose_the_folder_that_they_use(staging: Staging) -> None:
+def test_concurrent_runs_never_lose_the_directory_that_they_use(staging: Staging) -> None:
     context = multiprocessing.get_context("fork")
     runs = [context.Process(target=_churn, args=(staging, 100)) for number in range(4)]
     for run in runs:
@@ -209,8 +211,8 @@ def test_runs_that_come_and_go_at_once_never_lose_the_folder_that_they_use(stagi
     assert not staging.root.exists()
 
 
-def test_a_folder_that_another_run_has_only_begun_to_make_is_whole_when_it_is_in_use(tmp_path: Path) -> None:
-    """Two runs make it at once, after a third has removed it."""
+def test_a_directory_that_another_run_is_creating_is_complete_when_it_is_in_use(tmp_path: Path) -> None:
+    """Two runs create it at once, after a third has removed it."""
 
     class Begun(Staging):
         def create(self) -> None:
@@ -221,7 +223,7 @@ def test_a_folder_that_another_run_has_only_begun_to_make_is_whole_when_it_is_in
         staging.get_partial_path(DIGEST).write_bytes(DATA)
 
 
-# -- what was given up
+# -- abandoned transfers
 
 
 def aged(path: Path, seconds: float) -> None:
@@ -263,7 +265,7 @@ def test_coming_back_to_a_transfer_keeps_it(staging: Staging) -> None:
     "name", ["data", "loaded-", "saved-" + "z" * 20, "backup-" + "0" * 20, KEY + ".old", KEY + ".removed-"]
 )
 def test_a_staging_dir_with_other_files_in_it_keeps_them(staging: Staging, name: str) -> None:
-    """staging_dir is any folder of this user, such as its home."""
+    """staging_dir is any directory of this user, such as its home."""
     other = staging.root / name
     (other / "precious").mkdir(parents=True)
     staging.root.chmod(0o700)
@@ -275,7 +277,7 @@ def test_a_staging_dir_with_other_files_in_it_keeps_them(staging: Staging, name:
     assert tree(staging.root) == sorted([name, f"{name}/precious", "file"])
 
 
-def test_a_link_to_an_old_folder_is_not_followed(tmp_path: Path, staging: Staging) -> None:
+def test_a_link_to_an_old_directory_is_not_followed(tmp_path: Path, staging: Staging) -> None:
     (tmp_path / "precious" / "inner").mkdir(parents=True)
     aged(tmp_path / "precious", 10 * WEEK)
     staging.root.mkdir(mode=0o700)

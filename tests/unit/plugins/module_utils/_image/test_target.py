@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A target proves what it loads: digests before, config and diffIDs after, the name last."""
+"""A target verifies what it loads: digests before, config and diffIDs after, the name last."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_archive_formats_layers_that_the_engine_has_are_left_out(staging: Stagin
 
 @pytest.mark.parametrize("number", range(5))
 def test_a_changed_byte_in_any_blob_is_found_before_the_load(staging: Staging, number: int) -> None:
-    """facts: an exit code is not evidence: every blob's sha256 is verified before the load."""
+    """Every blob's sha256 is verified before the load (docs/facts/image_transfer.md#an-exit-code-is-no-evidence)."""
     engine = FakeEngine().has(SAME_TAG, TAG)
     damaged = V1.image.list_blobs()[number].digest
     needed = {blob.digest for blob in V1.image.list_blobs()} - {layer.blob.digest for layer in V1.image.layers[:2]}
@@ -96,9 +96,9 @@ def forget(stored: StoredImage) -> None:
 
 
 LIES: dict[str, tuple[Callable[[StoredImage], Optional[StoredImage]], str]] = {
-    "nothing was kept": (forget, "the engine said nothing was wrong, but has no image"),
+    "nothing was kept": (forget, "the engine reported success, but has no image"),
     "another config": (lambda stored: replace(stored, config_digest=ANOTHER), f"has the config {ANOTHER} instead of"),
-    "config not told": (lambda stored: replace(stored, config_digest=None), "has the config None instead of"),
+    "config not reported": (lambda stored: replace(stored, config_digest=None), "has the config None instead of"),
     "a layer less": (lambda stored: replace(stored, diff_ids=stored.diff_ids[:-1]), "has other layers"),
     "another order": (lambda stored: replace(stored, diff_ids=stored.diff_ids[::-1]), "has other layers"),
 }
@@ -106,7 +106,7 @@ LIES: dict[str, tuple[Callable[[StoredImage], Optional[StoredImage]], str]] = {
 
 @pytest.mark.parametrize("lie", LIES)
 def test_an_exit_code_is_no_evidence_what_the_engine_has_is_compared(staging: Staging, lie: str) -> None:
-    """facts: an exit code is not evidence: config digest and every diffID after the load, whatever the engine said."""
+    """Config digest and every diffID are compared (docs/facts/image_transfer.md#an-exit-code-is-no-evidence)."""
     spoil, message = LIES[lie]
     engine = FakeEngine(spoil=spoil).has(SAME_TAG, TAG)
     stage(staging, V1.content)
@@ -200,7 +200,7 @@ def test_a_later_image_of_the_bundle_uses_the_layers_of_an_earlier_image(staging
 
 
 def test_a_layer_that_goes_away_between_probe_and_load_is_reported_missing(staging: Staging) -> None:
-    """What the controller had fetched was right for what the target had then."""
+    """The controller fetched the blobs that the target was missing at that time."""
     stage(staging, {digest: data for digest, data in V2.content.items() if digest not in V1.content})
     (outcome,) = load(FakeEngine(), staging, V2)
     assert set(outcome["missing"]) == {layer.blob.digest for layer in V2.image.layers[:2]}
@@ -218,6 +218,6 @@ def test_a_layer_that_goes_away_between_probe_and_load_is_reported_missing(stagi
     ids=["the image", "another id", "another config", "no layers", "nothing"],
 )
 def test_identity_the_engine_s_id_proves_nothing(stored: Optional[StoredImage], message: Optional[str]) -> None:
-    """facts: identity: .Id is the config digest on overlay2 and the manifest digest on the containerd store."""
+    """See docs/facts/image_transfer.md#an-exit-code-is-no-evidence, .Id."""
     found = get_mismatch_reason(V1.image, stored)
     assert (found is None) if message is None else (found is not None and message in found)

@@ -218,7 +218,7 @@ def test_an_unreachable_store_is_not_requested_over_and_over(serve: Any, staging
     client = HttpClient(environ={}, timeout=5.0, retries=2, sleep=pauses.append)
     (outcome,) = fetched([transfer(server)], staging, client)
     assert not outcome.done
-    assert "no answer" in str(outcome.error)
+    assert "no response" in str(outcome.error)
     assert len(pauses) == 2, "the client's own attempts, once"
 
 
@@ -396,7 +396,7 @@ def test_a_full_disk_is_reported_with_the_remediation(serve: Any, staging: Stagi
     (outcome,) = fetched([transfer(server)], full, client)
     assert not outcome.done
     assert outcome.error == (
-        "No space left on device: the staging folder. Make room there, or give another staging_dir."
+        "No space left on device: the staging directory. Free space there, or set another staging_dir."
     )
 
 

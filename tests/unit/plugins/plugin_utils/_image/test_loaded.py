@@ -393,11 +393,11 @@ def test_an_engine_that_reports_success_for_a_broken_load_is_found_out(target: T
     target.engine = FakeEngine(spoil=lambda stored: None)
     result = run(target)
     assert status(result) == {TAG: "failed"}
-    assert "the engine said nothing was wrong, but has no image" in result["msg"]
+    assert "the engine reported success, but has no image" in result["msg"]
 
 
 def test_a_requested_image_for_another_platform_is_warned_of(target: Target) -> None:
-    message = "app is for linux/arm64, as its 'platform' says, and docker here runs linux/amd64: it may not start."
+    message = "app may not start on this host: it is for linux/arm64, as its 'platform' requests, and docker runs amd64."
     target.warnings = [message]
     assert run(target)["warnings"] == [message]
     target.warnings = []
