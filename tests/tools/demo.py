@@ -29,7 +29,7 @@ ANSIBLE = {
     "ANSIBLE_FORCE_COLOR": "true" if COLOUR else "false",
     "ANSIBLE_NOCOLOR": "false" if COLOUR else "true",
 }
-SUM = re.compile(r"([\d.]+) MB of ([\d.]+) MB needed, ([\d.]+) MB received")
+SUM = re.compile(r"([\d.]+) MB of ([\d.]+) MB missing, ([\d.]+) MB received")
 RECAP = re.compile(r"^(\S+)\s+: ok=(\d+)\s+changed=(\d+)\s+unreachable=(\d+)\s+failed=(\d+)", re.MULTILINE)
 
 
@@ -125,7 +125,7 @@ class Transfer:
         for needed, _full, got in self.sums:
             check(
                 abs(needed - expected / 1e6) < 0.06 and abs(got - expected / 1e6) < 0.06,
-                f"a report says {needed} MB needed and {got} MB received, the blobs have {megabytes(expected)}.",
+                f"a report has {needed} MB missing and {got} MB received, the blobs have {megabytes(expected)}.",
             )
         for what, count in (
             ("public sent", self.sent("public")),

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The role image_transfer with modules that only tell what they were asked for: what it makes of their answers."""
+"""The role image_transfer with modules that only record their states: what the role does with their results."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ import pytest
 from ansible_collections.daytwo.aws.plugins.modules.image_offline_transfer import CONTROLLER_OPTIONS, HOST_OPTIONS
 
 ROOT = Path(__file__).parents[3]
-# A module that gives the next of its answers for a state, and notes what it was asked.
+# A module that returns the next of its results for a state, and records the state.
 MODULE = """
 import json, pathlib
 from ansible.module_utils.basic import AnsibleModule
 module = AnsibleModule({name: {"type": "raw"} for name in OPTIONS}, supports_check_mode=True)
 folder, state = pathlib.Path(FOLDER), module.params.get("state", "info")
-with open(folder / "asked", "a") as asked:
-    asked.write(state + (" in check mode" if module.check_mode else "") + chr(10))
+with open(folder / "states", "a") as states:
+    states.write(state + (" in check mode" if module.check_mode else "") + chr(10))
 answers = json.loads((folder / "answers").read_text())
 answer = answers[state].pop(0)
 (folder / "answers").write_text(json.dumps(answers))
@@ -60,10 +60,10 @@ LOADED = {
 
 @dataclass
 class Play:
-    """Transfers of one run of Ansible. C(asked): the states, in their order. C(told): the reports' lines."""
+    """Transfers of one run of Ansible. C(states): in their order. C(report_lines): of each transfer."""
 
-    asked: Sequence[str]
-    told: Sequence[Sequence[str]]
+    states: Sequence[str]
+    report_lines: Sequence[Sequence[str]]
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def play(folder: Path, transfers: int, **answers: Sequence[Mapping[str, Any]]) -> Play:
-    """Runs the role as often as told, with these answers to each state."""
+    """Runs the role C(transfers) times, with these results of each state."""
     role: dict[str, Any] = {
         "include_role": {"name": "daytwo.aws.image_transfer"},
         "vars": {
@@ -106,9 +106,9 @@ def play(folder: Path, transfers: int, **answers: Sequence[Mapping[str, Any]]) -
         check=False,
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    done = [task for one in json.loads(ran.stdout)["plays"] for task in one["tasks"]]
+    done = [task for entry in json.loads(ran.stdout)["plays"] for task in entry["tasks"]]
     reports = [task["hosts"]["localhost"] for task in done if task["task"]["name"].endswith(" : Report")]
-    return Play((folder / "asked").read_text().splitlines(), [report["msg"] for report in reports])
+    return Play((folder / "states").read_text().splitlines(), [report["msg"] for report in reports])
 
 
 def pushed(**more: Any) -> dict[str, Any]:
@@ -121,23 +121,23 @@ GRANTED = {"changed": True, "authorization": {"host": "localhost"}}
 def test_a_transfer_that_fails_revokes_its_own_authorization_and_reports_nothing_of_an_earlier_transfer(
     folder: Path,
 ) -> None:
-    lacking = {**LOADED, "revoked": False}
+    failed = {**LOADED, "revoked": False}
     ran = play(
         folder,
         2,
         saved=[SAVED] * 2,
         authorized=[GRANTED] * 2,
         pushed=[pushed(), pushed(status="failed", reason="no way")],
-        loaded=[LOADED, lacking],
+        loaded=[LOADED, failed],
     )
     first = ["info", "saved", "authorized", "pushed", "loaded"]
-    assert ran.asked == [*first, *first[:4], "loaded in check mode", "revoked"]
-    assert ran.told[0][0] == "one: changed: loaded"
-    assert ran.told[1] == ["nothing was loaded: the error is above"]
+    assert ran.states == [*first, *first[:4], "loaded in check mode", "revoked"]
+    assert ran.report_lines[0][0] == "one: changed: loaded"
+    assert ran.report_lines[1] == ["nothing was loaded: see the error above"]
 
 
 def test_exact_sizes_of_the_push_are_no_estimates(folder: Path) -> None:
     exact = {**pushed(), "estimated": False, "bytes_missing": 6_000_000}
     ran = play(folder, 1, saved=[SAVED], authorized=[GRANTED], pushed=[exact], loaded=[LOADED])
-    expected = "6.0 MB of 10.0 MB needed, 6.0 MB received, 1.0 s; 4.0 MB less than a full copy"
-    assert ran.told == [["one: changed: loaded", expected]]
+    expected = "6.0 MB of 10.0 MB missing, 6.0 MB received, 1.0 s; 4.0 MB less than a full copy"
+    assert ran.report_lines == [["one: changed: loaded", expected]]

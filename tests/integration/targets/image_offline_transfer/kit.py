@@ -59,7 +59,7 @@ def _registering(variable: str) -> str:
     return name
 
 
-SAVE, LOAD, LOAD_AGAIN = _registering("saved"), _registering("first"), _registering("second")
+SAVE, LOAD, LOAD_AGAIN = _registering("saved"), _registering("first_load"), _registering("second_load")
 (REPLACE,) = (str(task["name"]) for task in _ROLE_TASKS if "corrupt" in task.get(MODULE, {}))
 
 # Layers of these tests alone: a host has them because a test put them there, and for no other reason.
@@ -111,7 +111,7 @@ class Ran:
     def all(self, task: str, host: str | None = None) -> list[Task]:
         return [t for t in self.tasks if t.task.endswith(task) and host in (None, t.host)]
 
-    def one(self, task: str, host: str | None = None) -> Task:
+    def single(self, task: str, host: str | None = None) -> Task:
         found = self.all(task, host)
         assert len(found) == 1, f"{len(found)} outcomes of {task!r} on {host or 'any host'}:\n{self.output}"
         return found[0]
@@ -121,7 +121,7 @@ class Ran:
 
     def report(self, host: str) -> dict[str, Any]:
         """What the role says at its end."""
-        facts = self.one("Keep the report for later tasks", host).result["ansible_facts"]
+        facts = self.single("Keep the report for later tasks", host).result["ansible_facts"]
         return dict(facts["image_transfer_report"])
 
     def succeed(self) -> Ran:
@@ -180,11 +180,11 @@ class Running:
     def until(self, what: str, check: Callable[[], Any], seconds: float = 60) -> Any:
         """Waits until something is so while the run goes on; that the run ends first is a failure of the test."""
         end = time.monotonic() + seconds
-        while not (seen := check()):
+        while not (result := check()):
             assert self.process.poll() is None, f"the run ended before {what}:\n{self.log.read_text()}"
             assert time.monotonic() < end, f"not within {seconds} s: {what}\n{self.log.read_text()}"
             time.sleep(0.02)
-        return seen
+        return result
 
 
 class Ansible:
@@ -293,7 +293,7 @@ class Case:
     # Runs
 
     def variables(self, *names: str | Mapping[str, Any], **more: Any) -> dict[str, Any]:
-        wanted = {
+        variables = {
             "targets": "private",
             "source_host": "public",
             "images": [{"name": name} if isinstance(name, str) else dict(name) for name in names],
@@ -302,7 +302,7 @@ class Case:
             "prefix": self.prefix,
             **more,
         }
-        return {f"image_transfer_{name}": value for name, value in wanted.items() if value is not None}
+        return {f"image_transfer_{name}": value for name, value in variables.items() if value is not None}
 
     def start(self, *names: str | Mapping[str, Any], options: Sequence[str] = (), **more: Any) -> Running:
         """The role by its playbook; keywords are its variables, but for env, hosts and first (see Ansible.start)."""
@@ -341,14 +341,14 @@ class Case:
             config=Config(signature_version="s3v4", request_checksum_calculation="when_required"),
         )
 
-    def calls(self, **wanted: Any) -> list[Call]:
+    def calls(self, **criteria: Any) -> list[Call]:
         """This test's calls on objects since the mark."""
         every = self.bed.recorder.calls()
         assert any(call.key == self._mark for call in every), "the gate's record was reset by somebody else; run again"
         own = [
             c for c in every if c.key.startswith(f"{self.prefix}/") and c.key != self._mark and c.began >= self.since
         ]
-        return [call for call in own if all(getattr(call, name) == value for name, value in wanted.items())]
+        return [call for call in own if all(getattr(call, name) == value for name, value in criteria.items())]
 
     def writes(self) -> list[str]:
         return [f"{c.client} {c.operation} {c.key}" for c in self.calls(mutating=True)]
@@ -402,15 +402,15 @@ class Case:
 
     def events(self, host: str) -> list[str]:
         """What docker says was done there to our images since the mark; reading is no event but for a save."""
-        seen = []
+        events = []
         for event in self._events(host):
             actor = event["Actor"]
             name = actor["Attributes"].get("name", "")
             if actor["ID"] in _config_digests(self.bed) or "/it-" in f"/{name}" or "/it-" in actor["ID"]:
-                seen.append(f"{event['Action']} {name or actor['ID']}")
-        return seen
+                events.append(f"{event['Action']} {name or actor['ID']}")
+        return events
 
-    def ahead(self, host: str) -> list[str]:
+    def list_preloaded(self, host: str) -> list[str]:
         """What was loaded ahead there since the mark. It is gone again."""
         events = self._events(host)
         loaded = [
@@ -443,7 +443,7 @@ class Case:
         left = [path for path in (own / "vartmp").iterdir() if not path.name.startswith("daytwo-image-transfer-")]
         left += [path for key in self.staged for path in (own / "vartmp").glob(f"daytwo-image-transfer-*/*-{key}")]
         return [
-            *loaded_ahead(self.bed, host),
+            *list_preloaded_images(self.bed, host),
             *(str(path) for path in [*left, *top.glob("*")] if _newer(path, self.since)),
         ]
 
@@ -491,7 +491,7 @@ def _config_digests(bed: Bed) -> set[str]:
     return found
 
 
-def loaded_ahead(bed: Bed, host: str) -> list[str]:
+def list_preloaded_images(bed: Bed, host: str) -> list[str]:
     """The images there that hold layers until another one comes."""
     return bed.host(host).docker("image", "ls", "--quiet", "--filter", f"label={PRELOADED_LABEL}").stdout.split()
 
@@ -504,7 +504,7 @@ def remove_images(bed: Bed, host: str) -> None:
         name, _dummy, image_id = line.partition(" ")
         if image_id in ours or "/it-" in f"/{name}":
             gone.add(image_id)
-    gone.update(loaded_ahead(bed, host))
+    gone.update(list_preloaded_images(bed, host))
     if gone:
         bed.host(host).docker("image", "rm", "--force", *sorted(gone))
 

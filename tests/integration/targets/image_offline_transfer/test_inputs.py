@@ -41,19 +41,19 @@ class Bad:
 
     name: str
     options: dict[str, Any]
-    says: tuple[str, ...]
+    messages: tuple[str, ...]
     keywords: dict[str, Any] = field(default_factory=dict)
 
 
-def saved(name: str, *says: str, image: str | list[Any] = SMALL, **options: Any) -> Bad:
+def saved(name: str, *messages: str, image: str | list[Any] = SMALL, **options: Any) -> Bad:
     images = [{"name": image}] if isinstance(image, str) else image
     return Bad(
-        name, {"state": "saved", "images": images, "plain_http": True, **options}, says, {"delegate_to": "public"}
+        name, {"state": "saved", "images": images, "plain_http": True, **options}, messages, {"delegate_to": "public"}
     )
 
 
-def loaded(name: str, *says: str, keywords: dict[str, Any] | None = None, **options: Any) -> Bad:
-    return Bad(name, {"state": "loaded", "bundle": "{{ good.bundle }}", **options}, says, keywords or {})
+def loaded(name: str, *messages: str, keywords: dict[str, Any] | None = None, **options: Any) -> Bad:
+    return Bad(name, {"state": "loaded", "bundle": "{{ good.bundle }}", **options}, messages, keywords or {})
 
 
 NOBODY = {"become": True, "become_method": "ansible.builtin.su", "become_user": "nobody", "become_flags": "-s /bin/sh"}
@@ -195,10 +195,10 @@ def small_disk(bed: Bed) -> Iterator[None]:
 
 @pytest.mark.parametrize("bad", TABLE, ids=lambda bad: bad.name)
 def test_bad_input(outcome: tuple[Case, Ran], bad: Bad) -> None:
-    task = outcome[1].one(bad.name)
+    task = outcome[1].single(bad.name)
     assert task.status == "failed", task.result
-    for words in bad.says:
-        assert words in task.message
+    for message_part in bad.messages:
+        assert message_part in task.message
     assert "Traceback" not in task.message
     assert "unexpected" not in task.message
     assert task.result.get("changed") in (None, False)
@@ -206,7 +206,7 @@ def test_bad_input(outcome: tuple[Case, Ran], bad: Bad) -> None:
 
 def test_nothing_was_written(outcome: tuple[Case, Ran]) -> None:
     case, ran = outcome
-    began = float(ran.one("mark").result["stdout"])
+    began = float(ran.single("mark").result["stdout"])
     assert [call for call in case.calls(mutating=True) if call.began < began] != [], "the good bundle was carried"
     assert [call for call in case.calls(mutating=True) if call.began >= began] == []
     assert [case.events(host) for host in HOSTS] == [[], [], []]

@@ -20,7 +20,7 @@ def module(case: Case, **options: Any) -> Task:
         options |= {"images": [{"name": NAME, "tag_as": SERVICE}], "plain_http": True}
     task = {"name": "it", MODULE: {"bucket": BUCKET, "prefix": case.prefix, **options}}
     hosts = "public" if options["state"] == "saved" else "private-a"
-    return case.ansible.run([{"hosts": hosts, "gather_facts": False, "tasks": [task]}]).one("it")
+    return case.ansible.run([{"hosts": hosts, "gather_facts": False, "tasks": [task]}]).single("it")
 
 
 def before(case: Case) -> tuple[Image, dict[str, Any]]:

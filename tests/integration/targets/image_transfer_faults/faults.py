@@ -41,7 +41,7 @@ class Cell:
     path: str
     run: Callable[[Place], Ran]
     fails: dict[str, str] = field(default_factory=dict)
-    may_say: str = ""  # a pattern: hosts may be refused with these words, or finish
+    allowed_error: str = ""  # a pattern: hosts may be refused with these words, or finish
     source: str = "registry"
     alone: bool = False  # stops parts of the bed that others use
     for_all: bool = False  # the source can offer nothing: the play ends for all, told at the first
@@ -403,16 +403,20 @@ CELLS = (
     Cell("target's disk fills up", "s3", filling_target, fails={A: "No space left"}),
     Cell("target's disk fills up", "scp", filling_target, fails={A: "No space left"}),
     # It may be back before the last layers are there, which is when the image itself is loaded.
-    Cell("engine restarted mid-load", "s3", engine_restarted, may_say="docker.sock", alone=True, engine_gone=True),
-    Cell("engine restarted mid-load", "scp", engine_restarted, may_say="docker.sock", alone=True, engine_gone=True),
-    Cell("cut off at 80 %", "s3", damaged(shorten(lambda size: size * 8 // 10)), may_say=REFUSED),
-    Cell("cut off at 80 %", "scp", damaged(shorten(lambda size: size * 8 // 10)), may_say=REFUSED),
-    Cell("cut off in the last 8 KiB", "s3", damaged(shorten(lambda size: size - 4000)), may_say=REFUSED),
-    Cell("cut off in the last 8 KiB", "scp", damaged(shorten(lambda size: size - 4000)), may_say=REFUSED),
-    Cell("other bytes in the last 8 KiB", "s3", damaged(flip_near_end), may_say=REFUSED),
-    Cell("other bytes in the last 8 KiB", "scp", damaged(flip_near_end), may_say=REFUSED),
-    Cell("config swapped", "s3", damaged(swap_config), may_say=REFUSED),
-    Cell("config swapped", "scp", damaged(swap_config), may_say=REFUSED),
-    Cell("base removed between probe and load", "s3", base_removed, may_say=REFUSED),
-    Cell("base removed between probe and load", "scp", base_removed, may_say=REFUSED),
+    Cell(
+        "engine restarted mid-load", "s3", engine_restarted, allowed_error="docker.sock", alone=True, engine_gone=True
+    ),
+    Cell(
+        "engine restarted mid-load", "scp", engine_restarted, allowed_error="docker.sock", alone=True, engine_gone=True
+    ),
+    Cell("cut off at 80 %", "s3", damaged(shorten(lambda size: size * 8 // 10)), allowed_error=REFUSED),
+    Cell("cut off at 80 %", "scp", damaged(shorten(lambda size: size * 8 // 10)), allowed_error=REFUSED),
+    Cell("cut off in the last 8 KiB", "s3", damaged(shorten(lambda size: size - 4000)), allowed_error=REFUSED),
+    Cell("cut off in the last 8 KiB", "scp", damaged(shorten(lambda size: size - 4000)), allowed_error=REFUSED),
+    Cell("other bytes in the last 8 KiB", "s3", damaged(flip_near_end), allowed_error=REFUSED),
+    Cell("other bytes in the last 8 KiB", "scp", damaged(flip_near_end), allowed_error=REFUSED),
+    Cell("config swapped", "s3", damaged(swap_config), allowed_error=REFUSED),
+    Cell("config swapped", "scp", damaged(swap_config), allowed_error=REFUSED),
+    Cell("base removed between probe and load", "s3", base_removed, allowed_error=REFUSED),
+    Cell("base removed between probe and load", "scp", base_removed, allowed_error=REFUSED),
 )

@@ -26,8 +26,8 @@ def test_two_runs(case: Case, path: str, source: str, images: str, later: float)
         case.bed.images.into_docker(case.bed.host("public"), second, f"{PLAIN}/ft-app:v2")
     first = place.start(**SLOW)
     time.sleep(later)
-    wanted = () if images == "same" else (f"{PLAIN}/ft-app:v2", OTHER)
-    also = place.start(*wanted, **SLOW)
+    references = () if images == "same" else (f"{PLAIN}/ft-app:v2", OTHER)
+    also = place.start(*references, **SLOW)
     for running in (first, also):
         place.finish(running).succeed()
     for host in PRIVATE:

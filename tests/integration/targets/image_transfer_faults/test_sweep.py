@@ -36,8 +36,8 @@ def named(tasks: list[dict[str, Any]]) -> Iterator[str]:
 TASKS = ["Validating arguments against arg spec 'main'", *named(yaml.safe_load(ROLE_TASKS.read_text()))]
 # Killed in here, the source waits on; make integration does not wait for its end.
 WAITING = range(
-    TASKS.index("Leave out a target that cannot take the images"),
-    TASKS.index("Push to all targets that permit it") + 1,
+    TASKS.index("Leave out a target that cannot load the images"),
+    TASKS.index("Push to all authorized targets") + 1,
 )
 
 
@@ -101,7 +101,7 @@ def test_killed_at(
     ran, started = watched(place, kill_at=at + 1)
     assert ran.returncode == -9, ran.output
     assert started == TASKS[: at + 1]
-    loaded = at > TASKS.index("Load on each target, verify, and only then move the name")
+    loaded = at > TASKS.index("Load on each target, verify, and then move the name")
     assert [place.holds(host) for host in PRIVATE] == [place.new if loaded else place.old] * 2
 
     again = place.run()

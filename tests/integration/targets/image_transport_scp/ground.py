@@ -19,9 +19,9 @@ from testbed.node import processes_beside
 
 V1, V2 = f"{PLAIN}/it-app:v1", f"{PLAIN}/it-app:v2"
 SMALL, SMALL2 = f"{PLAIN}/it-small:v1", f"{PLAIN}/it-small:v2"
-OFFER = "put it there, once"
-PUSH = "Push to all targets that permit it"
-PERMIT = "Permit the source to push what is missing, and nothing else"
+OFFER = "upload them to the bucket once"
+PUSH = "Push to all authorized targets"
+PERMIT = "Authorize the source to push the missing blobs, and nothing else"
 NOT_PUSHED = "Leave out a target that could not be pushed to"
 # What stands in such files: no newline at its end, a carriage return, bytes that are no UTF-8.
 THEIRS = b"# J\xfcrgen's keys\r\n# a\xe2\x80\xa8b"

@@ -54,10 +54,10 @@ class Thief:
             "ConnectTimeout": "5",
             "LogLevel": "VERBOSE",
         }
-        words = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
+        option_args = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
         argv = ["nsenter", "-t", str(node.init_pid()), "-a", "--", "env", "HOME=/root", program, "-F", "/dev/null"]
         return subprocess.run(
-            [*argv, *words, *arguments], input=data, capture_output=True, check=False, timeout=seconds
+            [*argv, *option_args, *arguments], input=data, capture_output=True, check=False, timeout=seconds
         )
 
     @property
@@ -80,7 +80,7 @@ def thief(ground: Ground) -> Iterator[Thief]:
     bundle = ground.bundle({DIGEST: len(DATA)})
     push = ground.push(public_key, [TARGET], [DIGEST], ground.bed.host("public").address)
     ran = ground.call(TARGET, state="authorized", bundle=bundle, push=push).succeed()
-    assert ran.one("Call").result["authorization"]["host"] == TARGET
+    assert ran.single("Call").result["authorization"]["host"] == TARGET
     yield Thief(ground, public_key, folder)
     ground.call(TARGET, state="revoked", bundle=bundle, push=push).succeed()
     assert ground.read_keys() == ground.keys
@@ -104,8 +104,8 @@ def test_nothing_but_the_push(case: Case, ground: Ground, thief: Thief) -> None:
 
     # A shell, with and without a terminal, and other commands.
     assert refused_by_receiver(thief.ssh(to, data=b"touch /root/it-stolen\n"))
-    for words in ((), (COMMAND,)):
-        denied = thief.ssh("-tt", to, *words, data=b"touch /root/it-stolen\n")
+    for remote_command in ((), (COMMAND,)):
+        denied = thief.ssh("-tt", to, *remote_command, data=b"touch /root/it-stolen\n")
         assert b"PTY allocation request failed" in denied.stdout + denied.stderr
     for command in ("id", "touch /root/it-stolen", f"{COMMAND}; touch /root/it-stolen", f"{COMMAND} /etc", "bash -i"):
         assert refused_by_receiver(thief.ssh(to, command)), command
@@ -150,8 +150,8 @@ def test_nothing_but_the_push(case: Case, ground: Ground, thief: Thief) -> None:
 
     # Blobs that were not announced, and places that are not the folder.
     for name in ("../../../root/it-stolen", "/root/it-stolen", "..", f"{HEAD['hex']}/../../x", "ab" * 32):
-        asked = json.dumps({**HEAD, "hex": name}).encode() + b"\n" + FRAME
-        assert b"this blob is not authorized" in thief.ssh(to, COMMAND, data=asked).stdout, name
+        request = json.dumps({**HEAD, "hex": name}).encode() + b"\n" + FRAME
+        assert b"this blob is not authorized" in thief.ssh(to, COMMAND, data=request).stdout, name
     longer = {**HEAD, "length": len(DATA) + 1, "size": len(DATA) + 1}
     assert b"is authorized with" in thief.ssh(to, COMMAND, data=json.dumps(longer).encode() + b"\n" + FRAME).stdout
     assert thief.blobs() == []
@@ -237,6 +237,6 @@ def test_check_mode_permits_nothing(case: Case, ground: Ground) -> None:
         },
     }
     ran = case.ansible.run([{"hosts": TARGET, "gather_facts": False, "tasks": [task]}], None, "--check").succeed()
-    assert ran.one("Call").result["changed"] is True
-    assert ran.one("Call").result["authorization"] is None
+    assert ran.single("Call").result["changed"] is True
+    assert ran.single("Call").result["authorization"] is None
     ground.untouched()

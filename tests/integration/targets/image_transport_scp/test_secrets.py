@@ -36,13 +36,13 @@ def test_the_private_key_is_nowhere(case: Case, ground: Ground) -> None:
     role = {"name": "Transfer", "ansible.builtin.include_role": {"name": ROLE}}
     play: dict[str, Any] = {"hosts": "private", "gather_facts": True, "tasks": [{"block": [role], "always": [always]}]}
     variables = case.variables(V1, bucket=None, bandwidth_limit=6_000_000)
-    seen = observe(case.ansible, private_keys(ground), [play], variables)
-    seen.ran.succeed()
+    observed = observe(case.ansible, private_keys(ground), [play], variables)
+    observed.ran.succeed()
     for host in PRIVATE:
         case.proves(host, V1, case.image("it-app:v1"))
-    assert "ssh-ed25519 AAAA" in seen.cache, "the public one is told"
+    assert "ssh-ed25519 AAAA" in observed.cache, "the public one is told"
     # ssh-keygen can write to a file only: for that moment, for its owner alone, it is one.
-    assert set(seen.found) <= {"public: files"}
+    assert set(observed.found) <= {"public: files"}
 
 
 @pytest.mark.full

@@ -42,7 +42,7 @@ def test_from_a_registry(case: Case, ground: Ground) -> None:
         case.proves(host, V1, v1)
         assert ran.report(host)["steps"] == planned.report(host)["steps"] != []
         assert ran.report(host)["bytes_transferred"] == full
-    assert [target["bytes"] for target in ran.one(PUSH).result["targets"]] == [full, full]
+    assert [target["bytes"] for target in ran.single(PUSH).result["targets"]] == [full, full]
     # From the registry twice, to the targets once each, and what SSH and Ansible add.
     assert 2 * full < wire[0].sent < 2.1 * full
     assert case.events("public") == [], "no engine takes part on the source"
@@ -109,9 +109,9 @@ def test_the_engine_unpacks_while_more_is_on_its_way(case: Case, ground: Ground,
         case.bed.images.into_docker(case.bed.host("public"), v1, V1)
     case.mark()
     ran = ground.transfer(V1, source=source, targets="private-a", bandwidth_limit=6_000_000).succeed()
-    assert case.ahead("private-a")
+    assert case.list_preloaded("private-a")
     case.proves("private-a", V1, v1)
-    assert [image["status"] for image in ran.one(LOAD, "private-a").result["images"]] == ["changed"]
+    assert [image["status"] for image in ran.single(LOAD, "private-a").result["images"]] == ["changed"]
     ground.untouched()
 
 
@@ -124,7 +124,7 @@ def test_a_slow_wire_gets_the_layers_out_of_docker_compressed(case: Case, ground
         ran = ground.transfer(V1, source="docker", targets="private-a", bandwidth_limit=full // 8).succeed()
     case.proves("private-a", V1, v1)
     carried = ran.report("private-a")["bytes_transferred"]
-    assert [target["bytes"] for target in ran.one(PUSH).result["targets"]] == [carried]
+    assert [target["bytes"] for target in ran.single(PUSH).result["targets"]] == [carried]
     # As well as a registry's gzip, nearly, but for what fills the wire's buffers at first.
     assert 0.9 * size(v1.layers) < carried < 0.9 * full
     assert carried < wire[0].sent < 1.1 * carried + 500_000
@@ -136,10 +136,10 @@ def test_what_answers_is_not_the_target(case: Case, ground: Ground) -> None:
     """The source reaches another host at the address that it was given: nothing is sent there."""
     other = {"private-a": {"image_transfer_address": case.bed.host("private-b").address}}
     ran = ground.transfer(SMALL, hosts=other).fail()
-    failed = ran.one(NOT_PUSHED, "private-a")
+    failed = ran.single(NOT_PUSHED, "private-a")
     assert "has another host key than the target told over the controller's connection" in failed.message
     assert "Nothing was sent. Set image_transfer_address" in failed.message
-    (stopped,) = [t for t in ran.one(PUSH).result["targets"] if t["name"] == "private-a"]
+    (stopped,) = [t for t in ran.single(PUSH).result["targets"] if t["name"] == "private-a"]
     assert (stopped["bytes"], stopped["blobs"]) == (0, [])
     assert case.held("private-a", SMALL) is None
     case.proves("private-b", SMALL, case.image("it-small:v1"))
@@ -150,7 +150,7 @@ def test_what_answers_is_not_the_target(case: Case, ground: Ground) -> None:
 def test_a_target_that_cannot_be_reached_leaves_the_other_done(case: Case, ground: Ground) -> None:
     nobody = {"private-a": {"image_transfer_port": 2222}}
     ran = ground.transfer(SMALL, hosts=nobody).fail()
-    assert "Connection refused" in ran.one(NOT_PUSHED, "private-a").message
+    assert "Connection refused" in ran.single(NOT_PUSHED, "private-a").message
     assert [task.host for task in ran.tasks if task.status == "failed"] == ["private-a"]
     case.proves("private-b", SMALL, case.image("it-small:v1"))
     assert case.held("private-a", SMALL) is None
@@ -169,19 +169,19 @@ def test_behind_a_tunnel(case: Case, ground: Ground) -> None:
             "ansible_ssh_common_args": f"-o HostKeyAlias={target.address} {common}",
         }
         ran = ground.transfer(SMALL, targets="private-a", hosts={"private-a": through}).fail()
-        assert "Connection refused" in ran.one(NOT_PUSHED, "private-a").message
+        assert "Connection refused" in ran.single(NOT_PUSHED, "private-a").message
         ground.untouched()
-        told = {**through, "image_transfer_address": target.address, "image_transfer_port": 22}
-        ground.transfer(SMALL, targets="private-a", hosts={"private-a": told}).succeed()
+        overrides = {**through, "image_transfer_address": target.address, "image_transfer_port": 22}
+        ground.transfer(SMALL, targets="private-a", hosts={"private-a": overrides}).succeed()
     assert tunnel.passed > 0
     case.proves("private-a", SMALL, case.image("it-small:v1"))
     ground.untouched()
 
 
 def test_the_role_reports_the_transport_and_why(case: Case, ground: Ground) -> None:
-    said = "transport s3: image_transfer_bucket is set, and through a bucket each blob leaves the source once"
-    assert said in case.check(SMALL).succeed().output
-    assert "transport scp: as image_transfer_transport says" in case.check(SMALL, transport="scp").succeed().output
+    message = "transport s3: image_transfer_bucket is set, and through a bucket each blob leaves the source once"
+    assert message in case.check(SMALL).succeed().output
+    assert "transport scp: set by image_transfer_transport" in case.check(SMALL, transport="scp").succeed().output
 
 
 @pytest.mark.full
@@ -206,7 +206,7 @@ def test_a_limit_of_bytes_per_second(case: Case, ground: Ground, path: str) -> N
     case.proves("private-a", V1, image)
     # The source sends for 8 seconds, and with a bucket the target receives for 8 more.
     for task in (PUSH,) if path == "scp" else (OFFER, LOAD):
-        without, limited = fast.one(task, None).result["seconds"], slow.one(task, None).result["seconds"]
+        without, limited = fast.single(task, None).result["seconds"], slow.single(task, None).result["seconds"]
         assert limited > 6.5, task
         assert limited - without > 3, task
     ground.untouched()
@@ -234,7 +234,7 @@ def test_a_source_that_cannot_make_a_key(case: Case, ground: Ground) -> None:
     script = "printf '#!/bin/sh\\necho no keys today >&2; exit 1\\n' > /opt/it-keygen && chmod +x /opt/it-keygen"
     node.run("sh", "-c", f"{script} && mount --bind /opt/it-keygen /usr/bin/ssh-keygen")
     try:
-        failed = ground.transfer(SMALL).fail().one(OFFER)
+        failed = ground.transfer(SMALL).fail().single(OFFER)
     finally:
         node.run("sh", "-c", "umount /usr/bin/ssh-keygen; rm /opt/it-keygen")
     assert "ssh-keygen failed on the source: no keys today" in failed.message

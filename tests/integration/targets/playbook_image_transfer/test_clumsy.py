@@ -22,7 +22,7 @@ def test_a_number_below_1_is_refused_and_the_report_does_not_read_as_success(
     assert case.writes() == []
     # The hosts for which a task with run_once did not run have left the play with it.
     (report,) = ran.all("Report")
-    assert report.result["msg"] == ["nothing was loaded: the error is above"]
+    assert report.result["msg"] == ["nothing was loaded: see the error above"]
 
 
 @pytest.mark.full

@@ -70,9 +70,9 @@ def test_the_policy_names_what_a_transfer_calls_and_nothing_more(case: Case) -> 
     case.client().create_multipart_upload(Bucket=BUCKET, Key=key)
     case.mark()
     ran = case.transfer(name, part_size=part).succeed()
-    assert ran.one(SAVE).result["uploads_aborted"] == 1
-    wanted = policy_actions()
-    assert made_calls(case) == {"bucket": wanted["bucket"], "object": wanted["object"] - {"s3:DeleteObject"}}
+    assert ran.single(SAVE).result["uploads_aborted"] == 1
+    expected = policy_actions()
+    assert made_calls(case) == {"bucket": expected["bucket"], "object": expected["object"] - {"s3:DeleteObject"}}
     assert case.uploads() == []
 
     # The statement that may be dropped is needed for state=absent and for nothing else.
@@ -85,7 +85,7 @@ def test_the_policy_names_what_a_transfer_calls_and_nothing_more(case: Case) -> 
                 "name": "Delete",
                 MODULE: {
                     "state": "absent",
-                    "bundle": ran.one(SAVE).result["bundle"],
+                    "bundle": ran.single(SAVE).result["bundle"],
                     "bucket": BUCKET,
                     "prefix": case.prefix,
                 },

@@ -140,13 +140,13 @@ def alone() -> Iterator[None]:
 def worker(case: Case, host: str, image: str, name: str) -> int:
     """The detached process that feeds the engine: it holds the job's lock."""
     lock = staging(case, host, "loaded", image, name) / "job.lock"
-    wanted = lock.stat()
+    lock_stat = lock.stat()
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with contextlib.suppress(OSError):
                 for descriptor in (entry / "fd").iterdir():
                     found = descriptor.stat()
-                    if (found.st_ino, found.st_dev) == (wanted.st_ino, wanted.st_dev):
+                    if (found.st_ino, found.st_dev) == (lock_stat.st_ino, lock_stat.st_dev):
                         return int(entry.name)
     raise AssertionError("nobody feeds the engine")
 

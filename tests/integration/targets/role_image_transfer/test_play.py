@@ -28,7 +28,7 @@ def test_a_first_host_that_is_not_there(case: Case) -> None:
     assert [t.host for t in ran.tasks if t.status == "unreachable"] == ["it-gone"]
     assert len(ran.all(SAVE)) == 1
     for host in PRIVATE:
-        assert ran.one(LOAD, host).status == "ok"
+        assert ran.single(LOAD, host).status == "ok"
         case.proves(host, SMALL, case.image("it-small:v1"))
 
 
@@ -53,7 +53,7 @@ def test_a_target_that_fails_while_it_loads(case: Case) -> None:
     (failed,) = [task for task in ran.tasks if task.status == "failed"]
     assert failed.host == "private-a"
     assert "403" in failed.message
-    assert ran.one(LOAD, "private-a").result["images"][0]["status"] == "failed"
+    assert ran.single(LOAD, "private-a").result["images"][0]["status"] == "failed"
     assert ran.report("private-b")["images"][0]["status"] == "changed"
     case.proves("private-b", SMALL, case.image("it-small:v1"))
     assert case.held("private-a", SMALL) is None
@@ -79,7 +79,7 @@ def test_the_group_s_defaults_reach_every_module_of_the_role(case: Case) -> None
     play: dict[str, Any] = {"hosts": "private-a", "gather_facts": False, "module_defaults": defaults}
     play["roles"] = [{"role": "daytwo.aws.image_transfer"}]
     refused = case.ansible.run([play], case.variables(SMALL)).fail()
-    assert "SignatureDoesNotMatch" in refused.one(SAVE).message, "the defaults win over the environment"
+    assert "SignatureDoesNotMatch" in refused.single(SAVE).message, "the defaults win over the environment"
     assert case.writes() == []
     defaults["group/daytwo.aws.aws"]["secret_key"] = case.bed.env["AWS_SECRET_ACCESS_KEY"]
     case.ansible.run([play], case.variables(SMALL)).succeed()

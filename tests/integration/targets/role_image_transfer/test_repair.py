@@ -18,14 +18,14 @@ def test_a_damaged_object_is_replaced_once_and_reported(case: Case) -> None:
 
     ran = case.transfer(SMALL).succeed()
     for host in PRIVATE:
-        assert [entry["digest"] for entry in ran.one(LOAD, host).result["corrupt"]] == [layer]
-        assert ran.one(LOAD_AGAIN, host).status == "ok"
+        assert [entry["digest"] for entry in ran.single(LOAD, host).result["corrupt"]] == [layer]
+        assert ran.single(LOAD_AGAIN, host).status == "ok"
         assert ran.report(host)["replaced"] == [layer]
         case.proves(host, SMALL, image)
         assert case.stray(host) == []
-    said = [e["reason"] for t in ran.all(REPLACE) for e in t.result["blobs"] if e["status"] == "changed"]
-    assert len(said) == 1
-    assert said[0].startswith("replaced: the object failed its digest on a target")
+    reasons = [e["reason"] for t in ran.all(REPLACE) for e in t.result["blobs"] if e["status"] == "changed"]
+    assert len(reasons) == 1
+    assert reasons[0].startswith("replaced: the object failed its digest on a target")
     assert [(c.operation, c.key) for c in case.calls(mutating=True)] == [("PutObject", case.key(layer))]
 
     case.mark()

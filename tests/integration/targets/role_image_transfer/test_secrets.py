@@ -64,23 +64,23 @@ class Watch:
     search: Search
     found: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     pythons: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
-    looks: Counter[Callable[[], None]] = field(default_factory=Counter)
+    checks: Counter[Callable[[], None]] = field(default_factory=Counter)
 
     @contextlib.contextmanager
-    def looking(self) -> Iterator[None]:
+    def watching(self) -> Iterator[None]:
         spaces = {Path(f"/proc/{self.bed.host(name).init_pid()}/ns/mnt").readlink(): name for name in HOSTS}
         over = threading.Event()
 
-        def again(look: Callable[[], None]) -> None:
+        def again(check: Callable[[], None]) -> None:
             while not over.is_set():
-                look()
-                self.looks[look] += 1
+                check()
+                self.checks[check] += 1
                 over.wait(0.01)
 
         # Apart: files take longer to read than a process may live.
         threads = [
-            threading.Thread(target=again, args=(look,), daemon=True)
-            for look in (lambda: self._processes(spaces), self._files)
+            threading.Thread(target=again, args=(check,), daemon=True)
+            for check in (lambda: self._processes(spaces), self._files)
         ]
         for thread in threads:
             thread.start()
@@ -117,8 +117,8 @@ class Watch:
                         self._note(f"{name}: files", path.read_bytes())
 
     def _note(self, where: str, text: bytes) -> None:
-        if seen := self.search(text):
-            self.found[where] |= seen
+        if observed := self.search(text):
+            self.found[where] |= observed
 
 
 def _files_below(top: Path) -> Iterator[Path]:
@@ -150,7 +150,7 @@ def observe(ansible: Ansible, search: Search, plays: list[dict[str, Any]], varia
         "ANSIBLE_LOG_PATH": str(folder / "log.txt"),
     }
     watch = Watch(ansible.bed, search)
-    with watch.looking():
+    with watch.watching():
         ran = ansible.run(plays, variables, "-vvv", env=env)
     cache = b"".join(path.read_bytes() for path in sorted((folder / "facts").iterdir()))
     texts = {
@@ -160,7 +160,7 @@ def observe(ansible: Ansible, search: Search, plays: list[dict[str, Any]], varia
         "fact cache": cache,
     }
     assert all(texts.values()), "nothing to search in"
-    found = {where: seen for where, text in texts.items() if (seen := search(text))}
+    found = {where: observed for where, text in texts.items() if (observed := search(text))}
     return Observed(ran, {**found, **watch.found}, watch, cache.decode())
 
 
@@ -208,17 +208,17 @@ def transfer(bed: Bed, ansible: Ansible, search: Search) -> Iterator[tuple[Case,
 
 
 def test_the_transfer_took_place(transfer: tuple[Case, Observed]) -> None:
-    case, seen = transfer
+    case, observed = transfer
     case.proves("private-a", NAME, case.image("it-small:v1"))
-    assert seen.ran.one(SAVE).result["changed"] is True
-    refused = seen.ran.one(LOAD, "private-b")
+    assert observed.ran.single(SAVE).result["changed"] is True
+    refused = observed.ran.single(LOAD, "private-b")
     assert "403" in refused.message
     assert "AccessDenied" in refused.message
     assert case.calls(operation="GetObject", client="private-b") != []
     for name in ("Token of the task", "Token as an option"):
-        assert "InvalidToken" in seen.ran.one(name).message
-    assert min(seen.watch.looks.values()) >= 20
-    assert len(seen.watch.looks) == 2
+        assert "InvalidToken" in observed.ran.single(name).message
+    assert min(observed.watch.checks.values()) >= 20
+    assert len(observed.watch.checks) == 2
 
 
 def test_nothing_planted_is_found(transfer: tuple[Case, Observed]) -> None:
@@ -247,10 +247,10 @@ def test_the_search_finds_a_leak(bed: Bed, ansible: Ansible, search: Search) -> 
         },
         {"name": "Gone", "ansible.builtin.file": {"path": LEAK, "state": "absent"}},
     ]
-    seen = observe(ansible, search, [{"hosts": "all", "gather_facts": False, "tasks": leaks}], secrets)
-    seen.ran.succeed()
+    observed = observe(ansible, search, [{"hosts": "all", "gather_facts": False, "tasks": leaks}], secrets)
+    observed.ran.succeed()
     all_of_them = {*search.values, "X-Amz-Credential=", "X-Amz-Signature="}
     places = ["output", "results", "log", "fact cache", "controller: process list"]
     for host in HOSTS:
         places += [f"{host}: process list", f"{host}: environment of processes", f"{host}: files"]
-    assert {place: seen.found.get(place) for place in places} == dict.fromkeys(places, all_of_them)
+    assert {place: observed.found.get(place) for place in places} == dict.fromkeys(places, all_of_them)

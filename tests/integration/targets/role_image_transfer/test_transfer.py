@@ -56,7 +56,7 @@ def test_from_a_registry(case: Case) -> None:
         assert [image["status"] for image in ran.report(host)["images"]] == ["changed"]
         assert planned.report(host)["estimated"] is False
         assert ran.report(host)["bytes_transferred"] == case.received(host) == full
-    assert planned.one(SAVE).result["bytes_transferred"] == full, "exact, for a registry"
+    assert planned.single(SAVE).result["bytes_transferred"] == full, "exact, for a registry"
     assert case.sent() == full, "once, for both hosts"
     assert case.events("public") == [], "no engine takes part on the source"
 
@@ -83,7 +83,7 @@ def test_from_docker(case: Case) -> None:
     planned = case.check(V1, source="docker").succeed()
     nothing_was_written(case)
     assert planned.report("private-a")["estimated"] is True
-    assert planned.one(SAVE).result["bytes_transferred"] == pytest.approx(full, rel=0.2)
+    assert planned.single(SAVE).result["bytes_transferred"] == pytest.approx(full, rel=0.2)
 
     ran = case.transfer(V1, source="docker").succeed()
     for host in PRIVATE:
@@ -112,20 +112,20 @@ def test_from_docker(case: Case) -> None:
 def test_the_engine_unpacks_while_more_is_on_its_way(case: Case) -> None:
     v1 = case.image("it-app:v1")
     ran = case.transfer(V1, targets="private-a", bandwidth_limit=8_000_000).succeed()
-    assert case.ahead("private-a")
+    assert case.list_preloaded("private-a")
     case.proves("private-a", V1, v1)
-    assert [image["status"] for image in ran.one(LOAD, "private-a").result["images"]] == ["changed"]
+    assert [image["status"] for image in ran.single(LOAD, "private-a").result["images"]] == ["changed"]
     assert [case.stray(host) for host in HOSTS] == [[], [], []]
 
 
 @pytest.mark.full
 def test_the_source_sends_as_much_for_two_targets_as_for_a_single_target(case: Case) -> None:
     case.transfer(SMALL, targets="private-a").succeed()
-    for_one = case.sent()
+    for_single = case.sent()
     case.clean()
     case.mark()
     case.transfer(SMALL).succeed()
-    assert case.sent() == for_one > 0
+    assert case.sent() == for_single > 0
     case.proves("private-b", SMALL, case.image("it-small:v1"))
 
 
@@ -140,7 +140,7 @@ def login() -> dict[str, str]:
 def test_a_registry_with_tls_and_a_password(case: Case) -> None:
     name = f"{AUTH}/it-small:v1"
     wrong = case.transfer(name, **SECURE, registry_username=registry.USER, registry_password="wrong").fail()
-    assert f"The registry {AUTH} denies the user '{registry.USER}'" in wrong.one(SAVE).message
+    assert f"The registry {AUTH} denies the user '{registry.USER}'" in wrong.single(SAVE).message
     nothing_was_written(case)
     case.transfer(name, **SECURE, **login()).succeed()
     for host in PRIVATE:
@@ -151,9 +151,9 @@ def test_a_registry_with_tls_and_a_password(case: Case) -> None:
 def test_a_registry_that_is_not_trusted_or_not_logged_in_to(case: Case) -> None:
     name = f"{AUTH}/it-small:v1"
     refused = case.transfer(name, **SECURE).fail()
-    assert f"The registry {AUTH} denies a request without login" in refused.one(SAVE).message
+    assert f"The registry {AUTH} denies a request without login" in refused.single(SAVE).message
     untrusted = case.transfer(name, plain_http=False, **login()).fail()
-    assert "its certificate is not trusted" in untrusted.one(SAVE).message
+    assert "its certificate is not trusted" in untrusted.single(SAVE).message
     nothing_was_written(case)
 
 
@@ -189,7 +189,7 @@ def test_what_held_the_name_stays_and_is_named(case: Case) -> None:
         assert entry["previous_image"] == v1.config_digest
         assert case.held(host, "it-service:production") == v2.config_digest
         assert case.held(host, v1.config_digest) == v1.config_digest, "the image that lost its name is still there"
-        assert ran.one(LOAD, host).result["diff"] == [
+        assert ran.single(LOAD, host).result["diff"] == [
             {
                 "before_header": "it-service:production",
                 "after_header": "it-service:production",
@@ -197,7 +197,7 @@ def test_what_held_the_name_stays_and_is_named(case: Case) -> None:
                 "after": {"image": v2.config_digest},
             }
         ]
-    added = {entry["after_header"] for entry in ran.one(SAVE).result["diff"]}
+    added = {entry["after_header"] for entry in ran.single(SAVE).result["diff"]}
     assert added == {v2.digest, v2.config_digest, v2.layers[-1].digest}
     # The content is there: only the name moves back, and nothing is carried.
     case.mark()
@@ -212,7 +212,7 @@ def test_an_image_by_its_digest(case: Case) -> None:
     name = f"{PLAIN}/it-pinned@{image.digest}"
     both = f"{PLAIN}/it-small:v1@{case.image('it-small:v1').digest}"
     ran = case.transfer({"name": name, "tag_as": "it-pinned:chosen"}, both).succeed()
-    assert ran.one(SAVE).result["bundle"]["images"][0]["manifest"]["digest"] == image.digest
+    assert ran.single(SAVE).result["bundle"]["images"][0]["manifest"]["digest"] == image.digest
     for host in PRIVATE:
         assert case.held(host, "it-pinned:chosen") == image.config_digest
         assert case.prints(host, "it-pinned:chosen") == "it-pinned"
@@ -223,8 +223,8 @@ def test_an_image_of_several_platforms(case: Case) -> None:
     """The targets' own is carried; another one is refused before anything is, unless it was asked for."""
     name = f"{PLAIN}/it-multi:v1"
     amd64, arm64 = case.image("it-multi:v1"), case.image("it-multi:v1", "arm64")
-    foreign = {"name": f"{PLAIN}/it-multi@{arm64.digest}", "tag_as": "it-multi:foreign"}
-    refused = case.transfer(foreign).fail()
+    other_platform = {"name": f"{PLAIN}/it-multi@{arm64.digest}", "tag_as": "it-multi:foreign"}
+    refused = case.transfer(other_platform).fail()
     failed = [task for task in refused.tasks if task.status == "failed"]
     assert {task.host for task in failed} == set(PRIVATE)
     assert all("is for linux/arm64, and docker on this host runs linux/amd64" in task.message for task in failed)
@@ -245,7 +245,7 @@ def test_objects_that_are_not_kept(case: Case) -> None:
     assert case.keys() == []
     for host in PRIVATE:
         case.proves(host, SMALL, case.image("it-small:v1"))
-    assert [task.status for task in ran.all("Take the blobs out of the bucket")] == ["ok"]
+    assert [task.status for task in ran.all("Delete the blobs from the bucket")] == ["ok"]
 
 
 @pytest.mark.full
@@ -253,7 +253,7 @@ def test_objects_that_are_not_kept(case: Case) -> None:
 def test_buckets_with_rules_of_their_own(case: Case, bucket: str) -> None:
     encryption = {"sse": "aws:kms", "kms_key_id": case.bed.s3.kms_key} if bucket == "daytwo-encrypted" else {}
     if encryption:
-        refused = case.transfer(V1, bucket=bucket).fail().one(SAVE).message
+        refused = case.transfer(V1, bucket=bucket).fail().single(SAVE).message
         assert "AccessDenied" in refused
     case.transfer(V1, bucket=bucket, part_size=5 * 1024 * 1024, **encryption).succeed()
     assert case.keys(bucket) != []

@@ -453,7 +453,9 @@ def test_disk_space_of_preloaded_layers_is_not_required_again(tmp_path: Path, mo
         def read_facts(self, staging_path: str) -> EngineFacts:
             free = 5_000 if self.labels else 40_000
             return replace(
-                super().read_facts(staging_path), staging=DiskSpace("/staging", free, 1), root=DiskSpace("/docker", free, 1)
+                super().read_facts(staging_path),
+                staging=DiskSpace("/staging", free, 1),
+                root=DiskSpace("/docker", free, 1),
             )
 
     made = make(b"base" * 3000, b"top")

@@ -226,7 +226,11 @@ BAD_FRAMES = {
     # What is sent behind the announcement of MANY bytes, what is refused, and how many bytes of the blob are kept.
     "another kind": (frame(b"x", b"q"), "b'q' is not a frame type", 0),
     "no bytes": (frame(b""), f"a frame has 0 bytes, but 1 to {MANY} are allowed", 0),
-    "no compressed bytes": (frame(b"", b"z"), f"a frame has 0 bytes, but 1 to {receiver.MAX_FRAME_BYTES} are allowed", 0),
+    "no compressed bytes": (
+        frame(b"", b"z"),
+        f"a frame has 0 bytes, but 1 to {receiver.MAX_FRAME_BYTES} are allowed",
+        0,
+    ),
     "more than the blob": (
         receiver.build_frame_head(b"r", MANY + 1),
         f"a frame has {MANY + 1} bytes, but 1 to {MANY}",

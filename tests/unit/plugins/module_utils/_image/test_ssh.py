@@ -476,7 +476,9 @@ def test_a_source_without_openssh_is_reported(source: Staging) -> None:
     def failing(command: list[str], text: str, descriptors: tuple[int, ...]) -> tuple[int, str, str]:
         return 1, "", "unknown key type ed25519\n"
 
-    with pytest.raises(ImageError, match=r"cannot create a key on the source: .*ssh-keygen.*Install OpenSSH's client on the source"):
+    with pytest.raises(
+        ImageError, match=r"cannot create a key on the source: .*ssh-keygen.*Install OpenSSH's client on the source"
+    ):
         EphemeralKey(source.directory, missing)
     with pytest.raises(ImageError, match="ssh-keygen failed on the source: unknown key type"):
         EphemeralKey(source.directory, failing)

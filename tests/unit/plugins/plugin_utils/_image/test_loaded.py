@@ -397,7 +397,9 @@ def test_an_engine_that_reports_success_for_a_broken_load_is_found_out(target: T
 
 
 def test_a_requested_image_for_another_platform_is_warned_of(target: Target) -> None:
-    message = "app may not start on this host: it is for linux/arm64, as its 'platform' requests, and docker runs amd64."
+    message = (
+        "app may not start on this host: it is for linux/arm64, as its 'platform' requests, and docker runs amd64."
+    )
     target.warnings = [message]
     assert run(target)["warnings"] == [message]
     target.warnings = []
