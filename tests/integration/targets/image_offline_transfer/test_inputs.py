@@ -121,7 +121,7 @@ SOURCES = (
     saved("no such authorities", "ca_path /root/it-nowhere.pem", ca_path="/root/it-nowhere.pem"),
 )
 BUCKETS = (
-    saved("no bucket", "bucket: is needed", bucket=""),
+    saved("no bucket", "bucket: is required with transport=s3", bucket=""),
     saved("a missing bucket", "s3://it-nowhere", "The bucket does not exist", bucket="it-nowhere"),
     saved("somebody else's bucket", "999999999999", "the bucket's policy", expected_bucket_owner="999999999999"),
     saved("a bucket that is denied", "AccessDenied", "Check the IAM policy", bucket=OTHER),
@@ -132,13 +132,13 @@ BUCKETS = (
     saved("a profile beside keys", "profile: excludes access_key", profile="it", access_key="AKIA", secret_key="it-no"),
     saved("no such profile", "it-nowhere", profile="it-nowhere"),
     saved("no endpoint there", "10.231.77.20:444", "endpoint_url", endpoint_url="https://10.231.77.20:444"),
-    saved("small parts", "part_size: 1024 is below 5242880", "Give more", part_size=1024),
+    saved("small parts", "part_size: 1024 is below 5242880", "Set a larger size", part_size=1024),
     saved("a key without encryption", "kms_key_id: requires sse=aws:kms", "Set sse", kms_key_id="alias/it"),
     saved("a key for another encryption", "kms_key_id: requires sse=aws:kms", sse="AES256", kms_key_id="alias/it"),
 )
 TARGETS = (
     saved("targets of another shape", "targets[0]", "image_offline_transfer_info", targets=[{"host": "x"}]),
-    saved("work from a task", "work: is set by the action plugin", work={"phase": "send", "seconds": 1}),
+    saved("work from a task", "work: the action plugin sets this option", work={"phase": "send", "seconds": 1}),
     loaded("no docker", f"{NOWHERE} does not exist", "set docker_host", docker_host=f"unix://{NOWHERE}"),
     loaded("docker by network", "'tcp://10.0.0.1:2375' is no Unix", "Set unix:///", docker_host="tcp://10.0.0.1:2375"),
     loaded("no permission", "user id 65534 has no permission for /var/run/docker.sock", "Use become", keywords=NOBODY),

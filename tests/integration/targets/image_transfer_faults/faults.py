@@ -224,7 +224,7 @@ def controller_dropped(place: Place) -> Ran:
                 dropped += 1
     assert dropped
     ran = place.finish(run)
-    assert "The connection dropped, trying again" in ran.output
+    assert "The connection dropped. Retrying" in ran.output
     return ran
 
 

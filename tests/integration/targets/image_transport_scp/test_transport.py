@@ -137,7 +137,7 @@ def test_what_answers_is_not_the_target(case: Case, ground: Ground) -> None:
     other = {"private-a": {"image_transfer_address": case.bed.host("private-b").address}}
     ran = ground.transfer(SMALL, hosts=other).fail()
     failed = ran.single(NOT_PUSHED, "private-a")
-    assert "has another host key than the target told over the controller's connection" in failed.message
+    assert "has another host key than the target reported over the controller's connection" in failed.message
     assert "Nothing was sent. Set image_transfer_address" in failed.message
     (stopped,) = [t for t in ran.single(PUSH).result["targets"] if t["name"] == "private-a"]
     assert (stopped["bytes"], stopped["blobs"]) == (0, [])

@@ -123,7 +123,7 @@ def test_a_cut_connection(case: Case, operation: str, middle: Callable[[Case, Ru
         ran = run.wait()
     case.runs.append(ran)
     ran.succeed()
-    assert "The connection dropped, trying again" in ran.output
+    assert "The connection dropped. Retrying" in ran.output
     for host in PRIVATE:
         case.proves(host, APP, case.image("it-app:v1"))
     assert case.uploads() == []

@@ -299,7 +299,7 @@ HOSTILE = {
     "the name and a zero byte": (head(f"{HEX}\0"), NOT_ANNOUNCED),
     "the name in capitals": (head(HEX.upper()), NOT_ANNOUNCED),
     "the receiver": (head("../receive.py"), NOT_ANNOUNCED),
-    "the grant": (head(f"../{GRANT}"), NOT_ANNOUNCED),
+    "the authorization": (head(f"../{GRANT}"), NOT_ANNOUNCED),
     "the part": (head(f"{HEX}.part"), NOT_ANNOUNCED),
     "a name that is null": (head(None), NOT_ANNOUNCED),
     "a name that is a number": (head(1), NOT_ANNOUNCED),

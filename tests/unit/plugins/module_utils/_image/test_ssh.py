@@ -123,7 +123,7 @@ AES_FIRST = "aes128-gcm@openssh.com,aes256-gcm@openssh.com,chacha20-poly1305@ope
         ("", (0, f"ciphers {OWN}\n", ""), None),
         ("flags\t\t: aes\n", (255, "", "unknown option -- G"), None),
     ],
-    ids=["x86", "arm", "no GCM", "no AES", "says nothing", "old client"],
+    ids=["x86", "arm", "no GCM", "no AES", "prints nothing", "old client"],
 )
 def test_the_client_s_own_ciphers_are_requested_in_the_order_of_the_processor(
     tmp_path: Path, cpu: str, result: tuple[int, str, str], ciphers: Optional[str]
@@ -207,7 +207,7 @@ def test_another_host_key_is_refused_and_nothing_is_sent(server: Server, source:
     wrong = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIE1h6Rxa3sq4GJXKUrXLX6OYt0J8mWdLhOJ7w1Y0bXcN"
     (outcome,) = pushed([server.grant(blobs.digests, host_keys=[wrong])], blobs, key, source)
     assert outcome.bytes_sent == 0
-    assert f"what answers at 127.0.0.1 port {server.port} has another host key than the target told" in str(
+    assert f"the SSH server at 127.0.0.1 port {server.port} has another host key than the target reported" in str(
         outcome.error
     )
     assert "Nothing was sent. Set image_transfer_address and image_transfer_port" in str(outcome.error)
@@ -223,7 +223,7 @@ def test_a_key_that_is_not_authorized_is_reported(server: Server, source: Stagin
     server.permit(key, blobs.sizes)
     assert revoke_key(server.staging, key.public_key, server.home) is True
     (outcome,) = pushed([server.grant(blobs.digests)], blobs, key, source)
-    assert "sshd refused the key that was authorized for user" in str(outcome.error)
+    assert "sshd rejected the key that was authorized for user" in str(outcome.error)
     assert "Permission denied (publickey)" in str(outcome.error)
 
 

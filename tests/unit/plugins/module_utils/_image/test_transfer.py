@@ -296,11 +296,11 @@ def test_large_blobs_are_fetched_sequentially_and_small_ones_beside_them(
 def test_when_nobody_polls_any_more_the_received_bytes_stay(serve: Any, staging: Staging, client: HttpClient) -> None:
     def progress(doing: str, done: int, in_all: int) -> None:
         if done >= CHUNK:
-            raise ImageError("nobody has asked")
+            raise ImageError("no call polled the job")
 
     server = serve(Store(blob=DATA).script)
     (outcome,) = fetch([transfer(server)], staging, client, set(), progress=progress)
-    assert (outcome.done, outcome.error) == (False, "nobody has asked")
+    assert (outcome.done, outcome.error) == (False, "no call polled the job")
     assert CHUNK <= staging.get_size(DIGEST) < len(DATA)
     there = staging.get_size(DIGEST)
     (outcome,) = fetched([transfer(server)], staging, client)

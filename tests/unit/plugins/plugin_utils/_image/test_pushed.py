@@ -234,7 +234,7 @@ def test_a_permission_is_taken_away_by_its_key() -> None:
 
 
 def test_an_engine_that_still_unpacks_what_had_come_is_waited_for() -> None:
-    answers = [(True, True, None), (False, True, None), (False, False, "Layers may be left")]
+    answers = [(True, True, None), (False, True, None), (False, False, "Preloaded layers may remain")]
     host = Host(revoke=lambda work: dict(zip(("revoked", "busy", "cleanup_error"), answers.pop(0))))
-    assert revoke_push(host, BUNDLE, PUSH, False) == {"changed": True, "warnings": ["Layers may be left"]}
+    assert revoke_push(host, BUNDLE, PUSH, False) == {"changed": True, "warnings": ["Preloaded layers may remain"]}
     assert (answers, host.phases) == ([], ["revoke"] * 3)
