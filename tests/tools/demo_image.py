@@ -16,7 +16,7 @@ from testbed.images import RECIPES, Image, LayerRecipe, Recipe
 PRIVATE = ("private-a", "private-b")
 BUCKET, PREFIX = "daytwo-images", "demo"
 VARIABLES = os.path.relpath(Path(__file__).with_name("demo.vars.yml"))
-LOGIN = "/root/daytwo-demo"  # docker's configuration folder on public; demo.vars.yml names the file in it
+LOGIN = "/root/daytwo-demo"  # docker's configuration directory on public; demo.vars.yml names the file in it
 
 
 def _recipe(tag: str) -> Recipe:

@@ -120,7 +120,7 @@ class Ran:
         return [f"{t.host}: {t.task}" for t in self.tasks if t.result.get("changed")]
 
     def report(self, host: str) -> dict[str, Any]:
-        """What the role says at its end."""
+        """The report of the role."""
         facts = self.single("Keep the report for later tasks", host).result["ansible_facts"]
         return dict(facts["image_transfer_report"])
 
@@ -320,7 +320,7 @@ class Case:
     # S3
 
     def mark(self) -> None:
-        """From here on is asked about. The mark itself is in the gate's record, so a record that was lost shows."""
+        """Assertions count from this mark on. The mark itself is in the gate's record, so a lost record is detected."""
         self.since = time.time()
         self._mark = f"{self.prefix}/mark-{secrets.token_hex(4)}"
         with contextlib.suppress(Exception):
@@ -401,7 +401,7 @@ class Case:
         return [json.loads(line) for line in self.bed.host(host).docker(*argv).stdout.splitlines()]
 
     def events(self, host: str) -> list[str]:
-        """What docker says was done there to our images since the mark; reading is no event but for a save."""
+        """Docker's events for our images since the mark; of the reading operations, only a save is an event."""
         events = []
         for event in self._events(host):
             actor = event["Actor"]
@@ -411,7 +411,7 @@ class Case:
         return events
 
     def list_preloaded(self, host: str) -> list[str]:
-        """What was loaded ahead there since the mark. It is gone again."""
+        """The images that were preloaded on the host since the mark. They are removed by now."""
         events = self._events(host)
         loaded = [
             e["Actor"]["ID"] for e in events if e["Action"] == "load" and PRELOADED_LABEL in e["Actor"]["Attributes"]
@@ -425,7 +425,7 @@ class Case:
         return answer.stdout.strip() or None
 
     def prints(self, host: str, name: str) -> str:
-        """What a container of the image says."""
+        """The output of a container of the image."""
         return self.bed.host(host).docker("run", "--rm", "--network", "none", name).stdout.strip()
 
     def proves(self, host: str, name: str, image: Image) -> None:
@@ -449,12 +449,12 @@ class Case:
 
     @property
     def staged(self) -> set[str]:
-        """The names of our staging folders, by the bundles that our runs have returned."""
+        """The names of our staging directories, by the bundles that our runs have returned."""
         bundles = [t.result["bundle"] for ran in self.runs for t in ran.tasks if t.result.get("bundle")]
         return {Bundle.parse(bundle).compute_key() for bundle in bundles}
 
     def staging_key(self, images: Sequence[tuple[str, str]]) -> str:
-        """The name of the staging folder for images by tag and config digest, also of a run that was killed."""
+        """The name of the staging directory for images by tag and config digest, also of a run that was killed."""
         parts = ({"digest": digest, "size": 1, "media_type": "x"} for _dummy, digest in images)
         entries = [
             {"reference": tag, "tag": tag, "platform": "linux/amd64", "manifest": None, "config": config, "layers": []}

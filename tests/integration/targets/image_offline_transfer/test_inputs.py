@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Bad input: every one is refused before anything is written, in words that name what, why and the way out."""
+"""Bad input: each is refused before anything is written, with a message that names what failed, why and what to do."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ BUCKETS = (
     saved("a bucket that is denied", "AccessDenied", "Check the IAM policy", bucket=OTHER),
     saved("an expired token", "ExpiredToken", "renew them and run again", bucket=OTHER),
     saved("an unknown key", "InvalidAccessKeyId", "not valid: renew them", bucket=OTHER),
-    saved("a key that the bed lacks", "No user exists", access_key="AKIAIOSFODNN7EXAMPLE", secret_key="it-no"),
+    saved("a key that the bed does not have", "No user exists", access_key="AKIAIOSFODNN7EXAMPLE", secret_key="it-no"),
     saved("a wrong secret", "SignatureDoesNotMatch", "secret_key", access_key="{{ key_id }}", secret_key="it-no"),
     saved("a profile beside keys", "profile: excludes access_key", profile="it", access_key="AKIA", secret_key="it-no"),
     saved("no such profile", "it-nowhere", profile="it-nowhere"),
@@ -143,7 +143,7 @@ TARGETS = (
     loaded("docker by network", "'tcp://10.0.0.1:2375' is no Unix", "Set unix:///", docker_host="tcp://10.0.0.1:2375"),
     loaded("no permission", "user id 65534 has no permission for /var/run/docker.sock", "Use become", keywords=NOBODY),
     loaded("too little disk", "/run/it-disk has", "needs at least", "Free space", staging_dir="/run/it-disk"),
-    loaded("an open folder", "staging_dir: /run/it-open", "only user id 0 can write to", staging_dir="/run/it-open"),
+    loaded("an open directory", "staging_dir: /run/it-open", "only user id 0 can write to", staging_dir="/run/it-open"),
     loaded("an empty bundle", "bundle: version None is not 1", "Pass the 'bundle'", bundle={}),
     loaded("a bundle of nothing", "bundle: 'images' must be a list", bundle={"version": 1, "images": []}),
     loaded(
@@ -152,14 +152,14 @@ TARGETS = (
         "is no digest",
         bundle="{{ good.bundle | combine({'images': [good.bundle.images[0] | combine({'config': escaping})]}) }}",
     ),
-    loaded("blobs that nobody carried", "is not in s3://", "run state=saved", prefix="{{ prefix }}-other"),
+    loaded("blobs that nobody uploaded", "is not in s3://", "run state=saved", prefix="{{ prefix }}-other"),
 )
 TABLE = (*REFERENCES, *SOURCES, *BUCKETS, *TARGETS)
 
 
 @pytest.fixture(scope="module")
 def outcome(bed: Bed, ansible: Ansible) -> Iterator[tuple[Case, Ran]]:
-    """All of the table in one run, each task on its own; and one image carried before, for a bundle that is good."""
+    """All of the table in one run, each task on its own; and one image uploaded before, for a bundle that is good."""
     with own_case(bed, ansible) as case:
         common = {"bucket": BUCKET, "prefix": "{{ prefix }}"}
         good = {"state": "saved", "images": [{"name": SMALL}], "plain_http": True, **common}
@@ -181,7 +181,7 @@ def outcome(bed: Bed, ansible: Ansible) -> Iterator[tuple[Case, Ran]]:
 
 @contextlib.contextmanager
 def small_disk(bed: Bed) -> Iterator[None]:
-    """On a target: a file system with no room, and a folder that everybody may write to."""
+    """On a target: a file system with no room, and a directory that everybody may write to."""
     run = bed.host("private-a").run
     run(
         "sh", "-c", "mkdir -p /run/it-disk && mount -t tmpfs -o size=256k it /run/it-disk && mkdir -pm 777 /run/it-open"
@@ -207,7 +207,7 @@ def test_bad_input(outcome: tuple[Case, Ran], bad: Bad) -> None:
 def test_nothing_was_written(outcome: tuple[Case, Ran]) -> None:
     case, ran = outcome
     began = float(ran.single("mark").result["stdout"])
-    assert [call for call in case.calls(mutating=True) if call.began < began] != [], "the good bundle was carried"
+    assert [call for call in case.calls(mutating=True) if call.began < began] != [], "the good bundle was uploaded"
     assert [call for call in case.calls(mutating=True) if call.began >= began] == []
     assert [case.events(host) for host in HOSTS] == [[], [], []]
     assert [case.stray(host) for host in HOSTS] == [[], [], []]

@@ -50,7 +50,7 @@ def test_a_flipped_byte(case: Case) -> None:
     assert [entry["digest"] for entry in refused.result["corrupt"]] == [layer]
     untouched(case)
 
-    # Size and recorded checksum are right, so only who is told of the damage replaces the object, and that once.
+    # Size and recorded checksum are right, so only a run that is told "corrupt" replaces the object, and only once.
     case.mark()
     assert module(case, state="saved").result["changed"] is False
     replaced = module(case, state="saved", corrupt=refused.result["corrupt"])

@@ -35,7 +35,7 @@ Verdict = Callable[[Request, Forward], Answer | Forward | Reset]
 
 @dataclass(frozen=True)
 class Cell:
-    """One fault on one path. C(fails): hosts that must fail and a part of what they must say; none: it succeeds."""
+    """One fault on one path. C(fails): hosts that must fail, with a part of their message; none: the run succeeds."""
 
     fault: str
     path: str
@@ -44,8 +44,8 @@ class Cell:
     allowed_error: str = ""  # a pattern: hosts may be refused with these words, or finish
     source: str = "registry"
     alone: bool = False  # stops parts of the bed that others use
-    for_all: bool = False  # the source can offer nothing: the play ends for all, told at the first
-    engine_gone: bool = False  # layers that were loaded ahead stay until the re-run
+    for_all: bool = False  # the source has nothing to send: the play ends for all, with the error on the first
+    engine_gone: bool = False  # preloaded layers stay until the re-run
 
 
 # Between source and targets, and in front of the registry
@@ -75,7 +75,7 @@ def wire(place: Place, host: str, cut_after: int | None = None) -> Iterator[TcpP
 
 @dataclass
 class Front:
-    """In front of the registry: C(decide) says what becomes of a request for a blob or manifest."""
+    """In front of the registry: C(decide) decides about each request for a blob or manifest."""
 
     verdict: Verdict
     wants_body: bool = False
@@ -160,7 +160,7 @@ def by_gate(*faults: Fault) -> Callable[[Place], Ran]:
 
 
 def blobs(place: Place, host: str) -> list[Path]:
-    """What has come to a host's staging folder."""
+    """The blobs that have arrived in a host's staging directory."""
     return [*place.behind(host).glob("*/blobs/*")]
 
 

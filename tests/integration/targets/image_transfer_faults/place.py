@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where a run with a fault happens: a name that holds an old image, a staging folder of the test's own, one path.
+"""Where a run with a fault happens: a name that holds an old image, a staging directory of the test's own, one path.
 
-The old image is a service's: it must go on running under its name until the new one is proved.
+The old image is a service's: it must go on running under its name until the new image is verified.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Place:
 
     @property
     def staging(self) -> str:
-        """The staging folder on every host: whatever is in it is ours."""
+        """The staging directory on every host: whatever is in it is ours."""
         return f"/var/tmp/{self._folder}"  # noqa: S108
 
     @property
@@ -73,7 +73,7 @@ class Place:
         return f"daytwo-image-transfer-{self.case.prefix}"
 
     def behind(self, host: str) -> Path:
-        """That folder as the machine sees it."""
+        """That directory as the machine sees it."""
         return Path(self.case.bed.host(host).folder) / "vartmp" / self._folder
 
     def start(self, name: str | None = None, tag: str = SERVICE, **more: Any) -> Running:
@@ -99,14 +99,14 @@ class Place:
     # What must be so
 
     def holds(self, host: str) -> Image:
-        """Which of the two the name holds on a host; that it is whole and runs is proved."""
+        """Which of the two images the name refers to on a host, after a check that it is complete and runs."""
         held = self.case.held(host, SERVICE)
         image = self.new if held == self.new.config_digest else self.old
         self.case.proves(host, SERVICE, image)
         return image
 
     def stray(self) -> dict[str, list[str]]:
-        """What is left on the hosts and in the bucket that nobody asked for."""
+        """Leftovers on the hosts and in the bucket."""
         found = {host: self._stray(host) for host in HOSTS}
         found["bucket"] = self.case.uploads()
         return {where: what for where, what in found.items() if what}
@@ -164,7 +164,7 @@ def failures(ran: Ran) -> Mapping[str, str]:
 
 @contextlib.contextmanager
 def small_disk(place: Place, host: str, size: str) -> Iterator[Path]:
-    """The staging folder of a host on a disk of its own; yields it as the machine sees it."""
+    """The staging directory of a host on a disk of its own; yields it as the machine sees it."""
     node = place.case.bed.host(host)
     node.run("mkdir", "-m", "700", place.staging)
     node.run("mount", "-t", "tmpfs", "-o", f"size={size},mode=700", "small", place.staging)

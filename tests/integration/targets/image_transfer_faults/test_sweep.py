@@ -20,7 +20,7 @@ ROLE_TASKS = Path(__file__).parents[4] / "roles" / "image_transfer" / "tasks" / 
 CALLBACKS = f"{Path(kit.__file__).parent / 'callbacks'}:{Path(__file__).parent / 'callbacks'}"
 WAYS = (("s3", "registry"), ("scp", "registry"), ("scp", "docker"))
 SEED = 4
-# A source that waits for permission when the run is killed goes by itself, WAIT_SECONDS after it began to wait.
+# A source that waits for authorizations when the run is killed exits by itself after AUTHORIZATION_TIMEOUT_SECONDS.
 WAIT = 120 + 15
 
 
@@ -112,7 +112,7 @@ def test_killed_at(
     if waits:
         (push,) = [task.result["push"]["token"] for task in ran.tasks if task.result.get("push")]
         own = left.pop("public")
-        # The process that waits, its folder, and the blobs' folder, which it keeps for what it would push.
+        # The process that waits, its directory, and the blobs' directory, which it keeps for the push.
         assert all(push in what or "process " in what or "/saved-" in what for what in own), own
         abandoned.append((place, time.time() + WAIT, own))
     assert left == {}, again.output

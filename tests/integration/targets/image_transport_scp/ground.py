@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a transfer by SSH touches beside the engines: authorized_keys, staging folders, processes, the wire."""
+"""What a transfer by SSH touches beside the engines: authorized_keys, staging directories, processes, the wire."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Wire:
 
 
 class Ground:
-    """The hosts as a transfer by SSH finds them; a staging folder of the test's own."""
+    """The hosts as a transfer by SSH finds them; a staging directory of the test's own."""
 
     def __init__(self, case: Case) -> None:
         self.case = case
@@ -83,14 +83,14 @@ class Ground:
         return {host: self.keys_file(host).read_bytes() for host in HOSTS}
 
     def lines(self, host: str) -> list[bytes]:
-        """The lines that permit a push into our staging folder."""
+        """The lines that authorize a push into our staging directory."""
         return [line for line in self.keys_file(host).read_bytes().split(b"\n") if self.name.encode() in line]
 
     def folder(self, host: str) -> Path:
         return Path(self.bed.host(host).folder) / "vartmp" / self.name
 
     def processes(self, host: str) -> list[int]:
-        """Processes that have something of our staging folder open, or name it."""
+        """Processes that have something of our staging directory open, or name it."""
         found = []
         for pid in processes_beside(self.bed.host(host).init_pid()):
             proc = Path(f"/proc/{pid}")
@@ -167,7 +167,7 @@ class Ground:
 
 
 def _settle(condition: Any, seconds: float = 3) -> None:
-    """A process that was told to go needs a moment; whether it goes is the caller's to assert."""
+    """A process that is requested to stop needs a moment. The caller asserts that it exits."""
     end = time.monotonic() + seconds
     while not condition() and time.monotonic() < end:
         time.sleep(0.05)

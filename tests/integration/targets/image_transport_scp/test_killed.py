@@ -34,7 +34,7 @@ def test_in_mid_push(case: Case, ground: Ground) -> None:
     assert pushing
     converges(case, ground)
     assert [ground.lines(host) for host in PRIVATE] == [[], []]
-    # The source's process has nobody left to tell: it goes when it has waited for them.
+    # No controller reads the outcome of the source's process: it exits after its timeout.
     end = time.monotonic() + AUTHORIZATION_TIMEOUT_SECONDS + 30
     while pushing & set(ground.processes("public")):
         assert time.monotonic() < end

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the ephemeral key permits, tried with one of our own that a target has authorized: the push, nothing else."""
+"""What the ephemeral key permits, tested with a key of our own that a target has authorized: the push, nothing else."""
 
 from __future__ import annotations
 
@@ -90,12 +90,12 @@ def thief(ground: Ground) -> Iterator[Thief]:
 
 
 def refused_by_receiver(done: subprocess.CompletedProcess[bytes]) -> bool:
-    """The forced command ran in place of what was asked for, and did nothing."""
+    """The forced command ran in place of the requested command, and did nothing."""
     return b"this key is for 'receive' only" in done.stdout + done.stderr
 
 
 def test_nothing_but_the_push(case: Case, ground: Ground, thief: Thief) -> None:
-    """One test for all: each part is a second of ssh, and the permission is given once."""
+    """One test for all: each part is a second of ssh, and the key is authorized once."""
     to = thief.target
     (line,) = ground.lines(TARGET)
     options = line.split(b" ssh-ed25519 ")[0].decode()
@@ -139,7 +139,7 @@ def test_nothing_but_the_push(case: Case, ground: Ground, thief: Thief) -> None:
     x11 = thief.ssh("-X", "-v", to, COMMAND)
     assert b'"have"' in x11.stdout
 
-    # That these would be seen, were they permitted.
+    # These checks would detect the accesses if they were permitted.
     keys = ground.keys_file(TARGET)
     valid = keys.read_bytes()
     keys.write_bytes(valid.replace(line, thief.public_key.encode()))
@@ -148,7 +148,7 @@ def test_nothing_but_the_push(case: Case, ground: Ground, thief: Thief) -> None:
     assert thief.ssh(to, "id -un").stdout == b"root\n"
     keys.write_bytes(valid)
 
-    # Blobs that were not announced, and places that are not the folder.
+    # Blobs that are not authorized, and paths outside the directory.
     for name in ("../../../root/it-stolen", "/root/it-stolen", "..", f"{HEAD['hex']}/../../x", "ab" * 32):
         request = json.dumps({**HEAD, "hex": name}).encode() + b"\n" + FRAME
         assert b"this blob is not authorized" in thief.ssh(to, COMMAND, data=request).stdout, name

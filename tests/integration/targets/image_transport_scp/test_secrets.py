@@ -40,7 +40,7 @@ def test_the_private_key_is_nowhere(case: Case, ground: Ground) -> None:
     observed.ran.succeed()
     for host in PRIVATE:
         case.proves(host, V1, case.image("it-app:v1"))
-    assert "ssh-ed25519 AAAA" in observed.cache, "the public one is told"
+    assert "ssh-ed25519 AAAA" in observed.cache, "the public key is in the results"
     # ssh-keygen can write to a file only: for that moment, for its owner alone, it is one.
     assert set(observed.found) <= {"public: files"}
 

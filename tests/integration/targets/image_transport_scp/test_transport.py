@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The role by SSH on real engines: what is carried and what is not, what is refused, and that nothing is left."""
+"""The role by SSH on real engines: what is transferred and what is not, what is refused, and that nothing is left."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def test_a_target_that_cannot_be_reached_leaves_the_other_done(case: Case, groun
 
 @pytest.mark.full
 def test_behind_a_tunnel(case: Case, ground: Ground) -> None:
-    """Ansible's way to the target is of no use to the source: it has to be told its own."""
+    """The source cannot use Ansible's address of the target: it needs image_transfer_address."""
     target = case.bed.host("private-a")
     common = case.bed._inventory()["all"]["vars"]["ansible_ssh_common_args"]
     with TcpProxy((target.address, 22)) as tunnel:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the documents say and a reader would copy: the README's playbook runs, the policy is what a transfer needs."""
+"""Documents from which a reader copies: the README's playbook runs, the policy is what a transfer needs."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def made_calls(case: Case) -> dict[str, set[str]]:
     """The actions of a transfer's calls since the mark. No other than the collection makes calls in this time."""
     calls = [call for call in case.bed.recorder.calls(service="s3", bucket=BUCKET) if call.began >= case.since]
     return {
-        # Bucket calls tell no prefix, so other runs' are among them; they are judged by the same policy.
+        # Bucket calls have no prefix, so other runs' calls are among them; the same policy applies to them.
         "bucket": {call.action for call in calls if not call.key},
         "object": {call.action for call in case.calls()},
     }

@@ -32,7 +32,7 @@ def converges(case: Case, name: str = APP, **more: object) -> None:
 
 
 def staging(case: Case, host: str, role: str, image: str = "it-app:v1", name: str = APP) -> Path:
-    """The staging folder of our transfer on a host."""
+    """The staging directory of our transfer on a host."""
     key = case.staging_key([(name, case.image(image).config_digest)])
     return Path(case.bed.host(host).folder) / "vartmp" / "daytwo-image-transfer-0" / f"{role}-{key}"
 

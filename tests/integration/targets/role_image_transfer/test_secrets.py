@@ -40,7 +40,7 @@ PYTHONS = {"public": "3.11", "private-a": "3.9", "private-b": "3.13"}
 
 
 class Search:
-    """Known values, and what every signed URL carries."""
+    """Known values, and the parameters of every presigned URL."""
 
     def __init__(self, bed: Bed) -> None:
         self.values = {
@@ -133,7 +133,7 @@ def _files_below(top: Path) -> Iterator[Path]:
 
 @dataclass(frozen=True)
 class Observed:
-    """A run, and where what was seen in and beside it."""
+    """A run, and which secrets were found where."""
 
     ran: Ran
     found: dict[str, set[str]]

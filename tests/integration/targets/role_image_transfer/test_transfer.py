@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The role on real engines: from registries and from docker to two private hosts; what is carried, and what is not."""
+"""The role on real engines: from registries and docker to two private hosts; what is transferred and what is not."""
 
 from __future__ import annotations
 
@@ -199,7 +199,7 @@ def test_what_held_the_name_stays_and_is_named(case: Case) -> None:
         ]
     added = {entry["after_header"] for entry in ran.single(SAVE).result["diff"]}
     assert added == {v2.digest, v2.config_digest, v2.layers[-1].digest}
-    # The content is there: only the name moves back, and nothing is carried.
+    # The content exists: only the name moves back, and nothing is transferred.
     case.mark()
     back = case.transfer({"name": SMALL, "tag_as": "it-service:production"}).succeed()
     assert (case.writes(), case.received()) == ([], 0)
@@ -220,7 +220,7 @@ def test_an_image_by_its_digest(case: Case) -> None:
 
 
 def test_an_image_of_several_platforms(case: Case) -> None:
-    """The targets' own is carried; another one is refused before anything is, unless it was asked for."""
+    """The targets' own platform is transferred. Another one is refused before any transfer, unless it was requested."""
     name = f"{PLAIN}/it-multi:v1"
     amd64, arm64 = case.image("it-multi:v1"), case.image("it-multi:v1", "arm64")
     other_platform = {"name": f"{PLAIN}/it-multi@{arm64.digest}", "tag_as": "it-multi:foreign"}

@@ -85,7 +85,7 @@ class Run:
 
 @pytest.fixture
 def s3(monkeypatch: pytest.MonkeyPatch) -> FakeS3:
-    """The bucket; C(asked) holds what a client was made with, and the AWS variables at that time."""
+    """The bucket; C(clients) holds the options of each client, and the AWS variables at that time."""
     made = FakeS3()
     made.clients = []  # type: ignore[attr-defined]
 
@@ -381,7 +381,7 @@ def test_a_connection_that_drops_is_made_anew(target: Target, monkeypatch: pytes
     assert run.connection.resets == len(pauses) == 2
     assert pauses == sorted(pauses)
     again = [sent for sent in run.sent if sent["work"]["phase"] == phase]
-    # The very same attempt, so it runs once; the host is told that an answer may have been lost.
+    # The same attempt, so it runs once; "retry" tells the host that a response may have been lost.
     assert {**again[0]["work"], "retry": True} == again[1]["work"] == again[2]["work"]
     assert "again" not in again[0]["work"]
     assert len([line for line in run.lines if "Connection reset by peer" in line]) == 2

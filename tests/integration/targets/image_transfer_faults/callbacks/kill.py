@@ -15,7 +15,7 @@ name: kill
 type: aggregate
 short_description: Kills the run at the start of the n-th task of the role
 description:
-  - The variable C(IT_KILL_AT) says at which task, C(IT_STARTED) names the file for the tasks that have started.
+  - The variable C(IT_KILL_AT) is the number of the task, C(IT_STARTED) the file for the tasks that have started.
 requirements:
   - enable in configuration
 """

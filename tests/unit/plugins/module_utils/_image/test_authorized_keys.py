@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The line in authorized_keys: what it permits, and that nobody else's line is touched by its coming and going."""
+"""The line in authorized_keys: what it permits, and that its addition and removal change no other line."""
 
 from __future__ import annotations
 
@@ -196,7 +196,7 @@ def test_a_permission_that_is_given_again_replaces_the_first(staging: Staging, h
 
 
 def test_two_runs_that_push_into_the_same_directory_do_not_revoke_each_other(staging: Staging, home: Path) -> None:
-    """Two people carry the same images to the same host: each has its own key, and its own sizes."""
+    """Two operators transfer the same images to the same host: each has its own key, and its own sizes."""
     permit(staging, home)
     permit(staging, home, SECOND, sizes={HEX: 3, "cd" * 32: 4})
     assert len(ours(home)) == 2
@@ -354,7 +354,7 @@ def test_a_folder_with_a_strange_name_is_quoted(tmp_path: Path, home: Path, name
 
 
 def test_a_file_that_cannot_be_edited_is_reported(staging: Staging, home: Path) -> None:
-    (home / ".ssh").write_text("no folder")
+    (home / ".ssh").write_text("no directory")
     with pytest.raises(ImageError, match=r"transport: cannot edit .*authorized_keys: "):
         permit(staging, home)
 
@@ -388,7 +388,7 @@ def test_the_host_s_own_keys(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_once_the_images_are_loaded_no_permission_to_push_them_stays(home: Path, staging: Staging) -> None:
-    """Those of runs that were killed; another transfer's stays, and so does the folder while somebody is at work."""
+    """Those of killed runs are removed. Another transfer's stays, and so does the directory while a process uses it."""
     other = Staging(str(staging.root), OTHER_NAME)
     for folder, key in ((staging, KEY), (staging, SECOND), (other, KEY)):
         authorize_key(folder, key, FROM, {HEX: 5}, 900, home)

@@ -70,7 +70,7 @@ class Wire:
         self.deflater = Deflater(self.clock)
 
     def clock(self) -> float:
-        """Asked before and after a piece is compressed."""
+        """Called before and after a chunk is compressed."""
         self.now += self.cost * NS * PIECE
         self.tries += 1
         return self.now

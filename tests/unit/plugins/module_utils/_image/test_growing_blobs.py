@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Blobs that are sent on while an engine writes them: in its order, to the last byte, and not if they are wrong."""
+"""Blobs that are sent while an engine exports them: in its order, to the last byte, and not if they are damaged."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_content_of_another_digest_never_ends(staging: Staging) -> None:
 
 
 def test_a_published_blob_that_is_still_registered_as_growing_is_read(staging: Staging) -> None:
-    """A small layer is written whole between the moment it is told of and the moment it is opened."""
+    """A small layer is written completely between its announcement and its opening."""
     growing = GrowingBlobs(staging, nothing)
     path = write(staging, DATA)
     growing.begin_blob(DIGEST, path, len(DATA))

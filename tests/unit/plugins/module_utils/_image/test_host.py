@@ -285,7 +285,7 @@ def test_a_load_takes_the_permission_to_push_away_first(
 
 
 class Permitted:
-    """A target that permits a push, with a home of its own."""
+    """A target that authorizes a push, with a home of its own."""
 
     def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch, engine: FakeEngine, made: Made) -> None:
         home = root.parent / "home"
@@ -390,7 +390,7 @@ def test_the_load_waits_while_the_engine_unpacks_what_had_come(permitted: Permit
     permitted.arrive(3)
     waiting = permitted.calls["loaded"]("load", seconds=0, token="one", public_key=KEY)
     assert (waiting["status"], waiting["cleaned"]) == ("running", False)
-    assert not permitted.keys.exists(), "the permission is gone at once"
+    assert not permitted.keys.exists(), "the authorization is revoked at once"
     slow.unlink()
     answer = permitted.calls["loaded"]("load", token="one", public_key=KEY)
     assert answer["result"]["loaded"][0]["done"]
@@ -469,7 +469,7 @@ def test_disk_space_of_preloaded_layers_is_not_required_again(tmp_path: Path, mo
         pass
     assert len(engine.loads) == 1
     (plan,) = Calls(tmp_path / "root", state="loaded", bundle=made.bundle.to_dict())("inspect")["plans"]
-    assert set(plan["blobs"]) == set(made.content), "what is told is what was lacking"
+    assert set(plan["blobs"]) == set(made.content), "the result names the missing blobs"
 
 
 def test_facts_are_gathered_before_a_bundle_exists(tmp_path: Path, engine: FakeEngine) -> None:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Layers that go to the engine while others are on their way, and what is left of that: nothing."""
+"""Layers that are preloaded while others are in transit, and that nothing of this is left."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_each_layer_is_preloaded_when_it_arrives_and_the_image_needs_only_the_la
     assert (first.names, second.names) == ((), ())
     (outcome,) = load_bundle(made.bundle, engine, staging, nothing)["loaded"]
     assert (outcome["done"], layers_in(engine.loads[2], made)) == (True, [2])
-    assert list(engine.images) == [made.image.config.digest], "what was loaded ahead is gone again"
+    assert list(engine.images) == [made.image.config.digest], "the preloaded image is removed again"
 
 
 def test_preloaded_layers_do_not_count_as_layers_of_the_engine(staging: Staging) -> None:

@@ -44,14 +44,14 @@ ENOUGH = 20.0
 
 
 class Key:
-    """What C(permit) needs of an ephemeral key: its public half, as the process told it."""
+    """What C(permit) needs of an ephemeral key: its public half, as the process returned it."""
 
     def __init__(self, public: str) -> None:
         self.public = public
 
 
 class Source:
-    """A source with the blobs of an image in its staging folder."""
+    """A source with the blobs of an image in its staging directory."""
 
     def __init__(self, folder: Path, made: Made) -> None:
         self.root = folder / "source"
@@ -161,7 +161,7 @@ def test_it_waits_pushes_reports_and_exits(source: Source, server: Server) -> No
     waiting.remove()
     until(lambda: not alive(pid))
     assert not source.root.exists()
-    # The call that told the outcome ended the process; when its answer was lost, the call that is made again says so.
+    # The call that returned the outcome ended the process; when its response was lost, the retried call returns so.
     lost = waiting.advance([asdict(server.grant(digests))], 0, retry=True)
     assert (lost.status, lost.result) == ("done", {"pushed": []})
 
@@ -257,7 +257,7 @@ def test_it_exits_when_nobody_reads_the_outcome(
 
 
 def test_a_push_that_nobody_polls_ends(source: Source, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The controller was killed: its permission would last for hours."""
+    """The controller was killed: its authorization would last for hours."""
     monkeypatch.setattr(push_module, "AUTHORIZATION_TIMEOUT_SECONDS", 1.0)
     monkeypatch.setattr(worker, "IDLE_TIMEOUT_SECONDS", 1.0)
     waiting, key = source.start(throttle=Throttle(100_000))
@@ -319,7 +319,7 @@ def test_a_killed_process_is_reported(source: Source) -> None:
     os.kill(source.process(), signal.SIGKILL)
     until(lambda: waiting.advance([], 0).status == "died")
     assert waiting.advance([], 0).error == "the process was killed"
-    # Its folder is what a reboot of the source leaves; nothing in it is secret.
+    # Its directory is what a reboot of the source leaves; nothing in it is secret.
     assert "key" not in tree(source.folder())
     waiting.remove()
     assert not source.folder().exists(), "nobody else would take it away"

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The forced command, run as sshd runs it: it takes what was announced into its own folder, whatever it is told."""
+"""The forced command, run as sshd runs it: it writes the authorized blobs into its own directory, whatever it gets."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ HALF = len(FRAME) - len(DATA) + 7  # of the frame: 7 bytes of the blob
 
 
 class Room:
-    """A target's staging folder as C(authorize) leaves it, with something beside it that must stay as it is."""
+    """A target's staging directory as C(authorize_key) leaves it, with a file beside it that must stay unchanged."""
 
     def __init__(self, top: Path) -> None:
         self.top = top
@@ -102,7 +102,7 @@ def room(tmp_path: Path) -> Room:
 
 @contextmanager
 def untouched(room: Room) -> Iterator[None]:
-    """Nothing is made or changed outside the folder of blobs, but for the lock."""
+    """Nothing is created or changed outside the directory of blobs, but for the lock."""
 
     def outside() -> dict[str, bytes]:
         return {
@@ -184,7 +184,7 @@ def test_a_grant_that_has_expired_is_refused(room: Room) -> None:
     assert room.held() == {}
 
 
-# Content that no compressing makes shorter, and other that it does, in pieces up to the limit.
+# Content that compression does not shorten, and content that it does, in chunks up to the limit.
 PIECES = (os.urandom(70_000), b"a" * receiver.MAX_FRAME_BYTES, b"text " * 1000, b"x")
 
 
@@ -289,7 +289,7 @@ WRONG_SIZE = f"{HEX} is authorized with {len(DATA)} bytes"
 NO_HEAD = "the line is not an announcement of a blob"
 HOSTILE = {
     "another blob": (head(STRANGE), NOT_ANNOUNCED),
-    "parent folder": (head("../../../precious"), NOT_ANNOUNCED),
+    "parent directory": (head("../../../precious"), NOT_ANNOUNCED),
     "two dots": (head(".."), NOT_ANNOUNCED),
     "one dot": (head("."), NOT_ANNOUNCED),
     "no name": (head(""), NOT_ANNOUNCED),

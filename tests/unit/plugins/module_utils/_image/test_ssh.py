@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The source's side of a push, against a real sshd: what arrives, what is refused, and what is told of it."""
+"""The source's side of a push, against a real sshd: what arrives, what is refused, and what is reported."""
 
 from __future__ import annotations
 
@@ -341,7 +341,7 @@ def test_a_source_whose_blob_became_shorter_is_reported(server: Server, source: 
 
 
 def test_two_runs_to_the_same_target_at_once_both_succeed(tmp_path: Path, server: Server) -> None:
-    """Each with its own key and its own permission, for the same blobs in the same folder."""
+    """Each with its own key and its own authorization, for the same blobs in the same directory."""
     blobs = Blobs(SMALL, LARGE)
     outcomes: list[PushOutcome] = []
 
@@ -371,7 +371,7 @@ def test_the_limit_holds_for_all_targets_together(tmp_path: Path, source: Stagin
         grants = [server.grant(blobs.digests, str(number)) for number, server in enumerate(found)]
         throttle = Throttle(600_000, sleep=_real_sleep)
         outcomes = pushed(grants, blobs, key, source, throttle=throttle)
-        # 1.2 MB in pieces of 0.6 MB: the last one begins a second after the first.
+        # 1.2 MB in chunks of 0.6 MB: the last one begins a second after the first.
         assert time.monotonic() - began >= 1.0
         assert [outcome.error for outcome in outcomes] == [None, None]
 

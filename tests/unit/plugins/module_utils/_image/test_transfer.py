@@ -96,7 +96,7 @@ def transfer(
 
 
 class Gives:
-    """A source that gives this content, whatever is asked for."""
+    """A source that returns this content for each request."""
 
     def __init__(self, data: bytes) -> None:
         self.data = data
@@ -245,7 +245,7 @@ def test_what_has_another_digest_is_fetched_and_not_verified(serve: Any, staging
     verified: set[str] = set()
     outcomes = fetch([transfer(server), transfer(server, SMALL, name="small")], staging, client, verified)
     assert ([outcome.done for outcome in outcomes], verified) == ([True, True], {digest_of(SMALL)})
-    assert staging.is_complete(DIGEST), "it is for the load to say that it is damaged"
+    assert staging.is_complete(DIGEST), "the load reports that it is damaged"
 
 
 @pytest.mark.parametrize("there", [0, 1000, len(DATA) - 1])
@@ -352,7 +352,8 @@ def test_an_object_shorter_than_its_received_bytes_is_reported_with_the_remediat
     (outcome,) = fetched([transfer(server)], staging, client)
     assert (outcome.done, len(server.requests)) == (False, 1)
     assert outcome.error == (
-        f"{DIGEST} has at most {len(DATA) - 1} bytes in the bucket instead of {len(DATA)}: run state=saved to replace it."
+        f"{DIGEST} has at most {len(DATA) - 1} bytes in the bucket instead of {len(DATA)}: run state=saved to "
+        "replace it."
     )
 
 
@@ -469,7 +470,7 @@ def test_blobs_and_parts_reach_their_urls_with_their_headers(serve: Any, staging
 
 
 def test_sent_bytes_are_reported_within_a_request_and_counted_once(serve: Any, client: HttpClient) -> None:
-    """A request on a slow link is silent for minutes, were it told at its end. One that begins anew counts anew."""
+    """Progress is reported within a request: on a slow link it takes minutes. A retried request counts anew."""
     refused: list[str] = []
 
     def fault(request: Any) -> bool:

@@ -153,7 +153,7 @@ def test_a_job_with_an_idle_timeout_ends_when_nobody_polls_it(gate: Path, monkey
         return {}
 
     statuses = [job.advance("one", work, 0.3).status for _time in range(5)]
-    assert statuses == ["running"] * 5, "it is asked often enough"
+    assert statuses == ["running"] * 5, "it is polled often enough"
     child = child_of(gate)
     until(lambda: not Path(f"/proc/{child}").exists())
     state = job.advance("one", work, ENOUGH)
@@ -270,7 +270,7 @@ def test_a_host_that_has_no_process_left_does_not_run_the_module_twice(
 
 
 def test_when_the_outcome_is_returned_the_process_has_exited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It holds the lock of the staging folder, which could not be removed else."""
+    """It holds the lock of the staging directory, which could not be removed otherwise."""
     real = os._exit
 
     def slow(code: int) -> None:
@@ -341,7 +341,7 @@ def test_there_is_room_for_the_outcome_of_a_job_that_fills_the_disk(tmp_path: Pa
     assert not (tmp_path / "job.reserve").exists()
 
 
-# -- a job that can be asked to end
+# -- a job that can be requested to stop
 
 
 def test_a_job_that_checks_for_it_stops_on_request(tmp_path: Path, gate: Path) -> None:

@@ -27,7 +27,7 @@ NEW_YEAR = datetime(2026, 1, 1, tzinfo=timezone.utc)
 
 def refusal(code: str, operation: str = "Operation", status: int = 400, **headers: str) -> ClientError:
     answer = {
-        "Error": {"Code": code, "Message": f"S3 says {code}"},
+        "Error": {"Code": code, "Message": f"S3 returns {code}"},
         "ResponseMetadata": {"HTTPStatusCode": status, "HTTPHeaders": headers},
     }
     return ClientError(answer, operation)
@@ -254,7 +254,7 @@ class Source:
 
 @dataclass
 class Target:
-    """A host that gets images: a staging folder, and an engine."""
+    """A host that receives images: a staging directory, and an engine."""
 
     s3: FakeS3
     root: Path

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""state=loaded from end to end with a bucket and an engine in memory: what arrives, what is said when it does not."""
+"""state=loaded from end to end with bucket and engine in memory: what arrives, and what is reported if not."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def run(
     path = S3BlobStore(target.s3, BucketOptions(BUCKET))
     result: dict[str, Any] = load_bundle(target, path, bundle, has, check_mode, diff, ProgressReporter(nothing))
     assert target.s3.writes == []  # a target only reads
-    assert not target.root.exists()  # nothing stays in the staging folder
+    assert not target.root.exists()  # nothing stays in the staging directory
     return result
 
 
@@ -87,7 +87,7 @@ def test_an_update_brings_what_is_new_alone(target: Target) -> None:
 
 
 def test_a_target_with_known_facts_is_called_once(target: Target) -> None:
-    """A call costs a second, half of it to start Python; the role has asked each target a moment ago."""
+    """A call costs a second, half of it to start Python; the role has read each target's facts a moment ago."""
     target.engine.has(V1, TAG)
     before = target.engine.read_facts("")
     result = run(target, V2, OTHER, has=before)
@@ -262,7 +262,7 @@ def test_a_blob_that_is_not_in_the_bucket_is_reported_with_the_remediation(targe
 @pytest.mark.parametrize("code", ["NoSuchBucket", "AccessDenied", "ExpiredToken"])
 def test_a_bucket_that_refuses_leaves_nothing_behind(target: Target, code: str) -> None:
     target.s3.refuse["list_objects_v2"] = refusal(code)
-    with pytest.raises(ImageError, match=f"S3 says {code}"):
+    with pytest.raises(ImageError, match=f"S3 returns {code}"):
         run(target)
     assert target.calls[-1] == "clean"
     assert not target.root.exists()

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The controller's part of a push by SSH: who is asked for what, what is told, and that check mode asks nobody."""
+"""The controller's part of a push by SSH: its calls and reports, and that check mode calls only the source."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ GRANT = {"host": "a", "address": "10.0.0.1", "port": 22, "user": "root", "host_k
 
 
 class Host:
-    """A host that answers each phase as it was told to, and remembers what it was asked."""
+    """A host that returns the given result of each phase, and records its calls."""
 
     def __init__(self, **answers: Any) -> None:
         self.answers = answers
@@ -192,7 +192,7 @@ def test_pushed_blobs_are_reported_for_each_target() -> None:
     assert host.calls[-1] == {"phase": "clean", "seconds": host.calls[-1]["seconds"], "token": "0" * 32}
     swift = Host(push={**done(good, bad, idle), "cleaned": True})
     assert push_all(swift, BUNDLE, PUSH, [GRANT], False, PROGRESS)["targets"] == result["targets"]
-    assert swift.phases == ["push"], "the call that tells the outcome has cleaned up"
+    assert swift.phases == ["push"], "the call that returns the outcome has cleaned up"
 
 
 def test_the_sizes_that_an_engine_reported_meanwhile_are_counted() -> None:

@@ -143,7 +143,7 @@ def test_an_object_that_was_put_again_is_another_version_even_with_the_same_enti
         (refusal("InvalidAccessKeyId"), "credentials of the controller have expired or are not valid: renew them"),
         (refusal("SignatureDoesNotMatch"), "check secret_key"),
         (refusal("PermanentRedirect"), "The bucket is in another region"),
-        (refusal("Strange"), "S3 says Strange"),
+        (refusal("Strange"), "S3 returns Strange"),
         (NoCredentialsError(), "The controller has no AWS credentials"),
         (EndpointConnectionError(endpoint_url="https://s3.test"), "cannot reach the S3 service: check endpoint_url"),
     ],

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""state=saved from end to end with a source and a bucket in memory: what is carried, and what is said about it."""
+"""state=saved from end to end with a source and a bucket in memory: what is uploaded, and what is reported."""
 
 from __future__ import annotations
 
@@ -333,7 +333,7 @@ def test_a_registry_source_whose_process_was_killed_is_cleaned_up_behind() -> No
 
 
 def test_a_person_sees_how_far_a_part_is() -> None:
-    """A part of 16 MiB takes minutes on a slow link, and a call every few seconds tells how far it is."""
+    """A part of 16 MiB takes minutes on a slow link, and a call every few seconds returns its progress."""
     lines: list[str] = []
     states = [
         {"status": "running", "activity": "waiting for an earlier run", "bytes_done": 0, "bytes_total": 0},
