@@ -46,8 +46,8 @@ ENOUGH = 20.0
 class Key:
     """What C(permit) needs of an ephemeral key: its public half, as the process returned it."""
 
-    def __init__(self, public: str) -> None:
-        self.public = public
+    def __init__(self, public_key: str) -> None:
+        self.public_key = public_key
 
 
 class Source:
@@ -151,7 +151,7 @@ def test_it_waits_pushes_reports_and_exits(source: Source, server: Server) -> No
     server.permit(key, sizes(source.made))
     digests = list(source.made.content)
     state = finished(waiting, [asdict(server.grant(digests))])
-    assert (state.state, state.error) == ("done", None)
+    assert (state.status, state.error) == ("done", None)
     (outcome,) = state.result["pushed"]
     total = sum(map(len, source.made.content.values()))
     assert outcome == {"host": "one", "bytes_sent": total, "error": None, "digests": digests}
@@ -174,7 +174,7 @@ def test_what_an_engine_writes_is_pushed_meanwhile(source: Source, server: Serve
     waiting, key = source.export(tar_of([*other, *reversed(list(zip(names, content.values())))]))
     server.permit(key, dict.fromkeys(content))
     state = finished(waiting, [asdict(server.grant(list(content)))])
-    assert (state.state, state.error) == ("done", None)
+    assert (state.status, state.error) == ("done", None)
     (outcome,) = state.result["pushed"]
     assert (outcome["error"], outcome["bytes_sent"]) == (None, sum(map(len, content.values())))
     assert server.held() == {get_digest_hex(digest): data for digest, data in content.items()}
@@ -204,7 +204,7 @@ def test_the_outcome_stays_though_an_engine_still_writes(source: Source, server:
     saved = tar_of([("1/layer.tar", bytes(64 * 1024**2)), *((member_of(d), content[d]) for d in content)])
     waiting, key = source.export(saved, seconds=0.1)
     server.permit(key, dict.fromkeys(content))
-    grant = replace(server.grant(list(content)), host_keys=(f"ssh-ed25519 {key.public.split()[1]}",))
+    grant = replace(server.grant(list(content)), host_keys=(f"ssh-ed25519 {key.public_key.split()[1]}",))
     waiting.advance([asdict(grant)], 0)
     time.sleep(2.5)  # the controller's next call is on its way
     state = waiting.advance([asdict(grant)], 0)
@@ -215,7 +215,7 @@ def test_the_outcome_stays_though_an_engine_still_writes(source: Source, server:
 def test_the_key_is_nowhere_but_in_its_memory(source: Source) -> None:
     _waiting, key = source.start()
     pid = source.process()
-    assert key.public.startswith("ssh-ed25519 AAAA")
+    assert key.public_key.startswith("ssh-ed25519 AAAA")
     for name in tree(source.root):
         path = source.root / name
         if path.is_file():
@@ -296,13 +296,13 @@ def test_two_runs_from_the_same_source_at_once(source: Source, tmp_path: Path) -
     with servers(tmp_path / "targets", 2) as targets:
         digests = list(source.made.content)
         started = [source.start(token) for token in (TOKEN, OTHER)]
-        assert started[0][1].public != started[1][1].public
+        assert started[0][1].public_key != started[1][1].public_key
         for (_waiting, key), target in zip(started, targets):
             target.permit(key, sizes(source.made))
         for (waiting, _key), target in zip(started, targets):
             waiting.advance([asdict(target.grant(digests))], 0)
         for (waiting, _key), target in zip(started, targets):
-            assert finished(waiting, []).state == "done"
+            assert finished(waiting, []).status == "done"
             assert target.held() == {get_digest_hex(digest): data for digest, data in source.made.content.items()}
 
 
@@ -357,7 +357,7 @@ def test_the_grants_are_taken_once(source: Source, server: Server) -> None:
     waiting.advance([asdict(grant)], 0)
     assert handed.stat().st_mtime_ns == written
     assert [entry["host"] for entry in json.loads(handed.read_text())] == ["one"]
-    assert finished(waiting, [asdict(grant)]).state == "done"
+    assert finished(waiting, [asdict(grant)]).status == "done"
     assert server.accepted() == 1
 
 

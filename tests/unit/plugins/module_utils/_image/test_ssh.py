@@ -275,10 +275,10 @@ def test_something_else_that_answers_costs_only_that_target(
         (tmp_path / "answer").write_text(answer + "\n" if answer else "")
         strange.keys.write_text(f'command="cat {tmp_path}/answer",restrict {key.public_key}\n')
         grants = [strange.grant(blobs.digests, "strange"), good.grant(blobs.digests, "good")]
-        strange, good = pushed(grants, blobs, key, source)
-        assert strange.error is not None
-        assert strange.error.startswith("strange: ")
-        assert good == PushOutcome("good", len(SMALL), None, blobs.digests)
+        failed, done = pushed(grants, blobs, key, source)
+        assert failed.error is not None
+        assert failed.error.startswith("strange: ")
+        assert done == PushOutcome("good", len(SMALL), None, blobs.digests)
         assert good.held() == blobs.arrived
 
 
