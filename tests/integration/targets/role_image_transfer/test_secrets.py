@@ -181,7 +181,8 @@ def transfer(bed: Bed, ansible: Ansible, search: Search) -> Iterator[tuple[Case,
             registry_password=registry.password(),
         )
         keep = {
-            f"it_{name}": f"{{{{ __image_transfer_{name} | default({{}}) }}}}" for name in ("has", "saved", "first")
+            f"it_{name}": f"{{{{ __image_transfer_{name} | default({{}}) }}}}"
+            for name in ("target_facts", "saved", "first_load")
         }
         play = {"hosts": "private", "gather_facts": True}
         always = {"name": "All that was registered", "ansible.builtin.set_fact": {**keep, "cacheable": True}}

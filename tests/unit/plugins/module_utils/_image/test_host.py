@@ -170,7 +170,9 @@ def test_too_little_disk_is_refused_when_the_target_is_inspected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hosts, "make_engine", lambda params: Small())
-    with pytest.raises(ImageError, match=r"The target cannot take the images: too little disk space: .* has 10 bytes free"):
+    with pytest.raises(
+        ImageError, match=r"The target cannot take the images: too little disk space: .* has 10 bytes free"
+    ):
         Calls(tmp_path / "root", state="loaded", bundle=V1.bundle.to_dict())("inspect")
 
 
