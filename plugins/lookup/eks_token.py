@@ -102,26 +102,26 @@ with contextlib.suppress(ImportError):  # AWSLookupBase says so in words
 class LookupModule(AWSLookupBase):  # type: ignore[misc]
     def run(self, terms: list[str], variables: Optional[dict[str, Any]] = None, **kwargs: Any) -> list[dict[str, str]]:
         super().run(terms, variables, **kwargs)
-        assumed = self._get_role_credentials()
+        role_credentials = self._get_role_credentials()
 
-        def client(service: str, **more: Any) -> Any:
-            return self.client(service, **assumed, **more)
+        def make_client(service: str, **more: Any) -> Any:
+            return self.client(service, **role_credentials, **more)
 
-        found = []
+        results = []
         for term in terms:
             try:
-                cluster = _eks_token.describe_cluster(client("eks"), term)
-                token = make_token_cache(cluster, client).get_token()
+                cluster = _eks_token.describe_cluster(make_client("eks"), term)
+                token = make_token_cache(cluster, make_client).get_token()
             except ClusterError as error:
                 raise AnsibleLookupError(str(error)) from None
-            found.append(
+            results.append(
                 {
                     "host": cluster.host,
                     "api_key": token.value,
                     "ca_cert": write_ca_file(cluster.ca_pem, C.DEFAULT_LOCAL_TMP),
                 }
             )
-        return found
+        return results
 
     def _get_role_credentials(self) -> dict[str, Any]:
         """The keys of the role to assume, if one is named, as arguments of a client."""

@@ -48,9 +48,9 @@ def call_api(client: Any, operation: str, **arguments: Any) -> Mapping[str, Any]
     Raises: ApiError, also where nobody answered; C(code) is then the name of what the client library says.
     """
     try:
-        answer: Mapping[str, Any] = getattr(client, get_method_name(operation))(**arguments)
+        response: Mapping[str, Any] = getattr(client, get_method_name(operation))(**arguments)
     except CLIENT_ERRORS as error:
-        told = getattr(error, "response", {}).get("Error", {})
-        code, message = told.get("Code") or type(error).__name__, told.get("Message") or error
+        details = getattr(error, "response", {}).get("Error", {})
+        code, message = details.get("Code") or type(error).__name__, details.get("Message") or error
         raise ApiError(operation, str(code), str(message)) from error
-    return answer
+    return response

@@ -100,40 +100,42 @@ def describe_cluster(eks: Any, name: str) -> EksCluster:
     if not name.strip():
         raise ClusterError("The cluster's name is empty. Name one.")
     try:
-        told = eks.describe_cluster(name=name)["cluster"]
+        description = eks.describe_cluster(name=name)["cluster"]
     except _SERVICE_ERRORS as error:
-        answer = getattr(error, "response", {}).get("Error", {})
-        code = answer.get("Code") or type(error).__name__
-        way_out = {
+        details = getattr(error, "response", {}).get("Error", {})
+        code = details.get("Code") or type(error).__name__
+        suggestion = {
             "ResourceNotFoundException": "Check the name and the region.",
             "AccessDeniedException": "Allow eks:DescribeCluster to these credentials.",
         }.get(code, "Run again once that is mended.")
-        raise ClusterError(f"DescribeCluster of {name}: {code}: {answer.get('Message') or error}. {way_out}") from error
+        raise ClusterError(
+            f"DescribeCluster of {name}: {code}: {details.get('Message') or error}. {suggestion}"
+        ) from error
     return EksCluster(
-        name=str(told["name"]),
-        arn=str(told["arn"]),
-        identity=str(told.get("id") or told["name"]),
-        endpoint=str(told.get("endpoint") or ""),
-        ca_data=str((told.get("certificateAuthority") or {}).get("data") or ""),
-        issuer=str(((told.get("identity") or {}).get("oidc") or {}).get("issuer") or ""),
-        status=str(told.get("status") or ""),
+        name=str(description["name"]),
+        arn=str(description["arn"]),
+        identity=str(description.get("id") or description["name"]),
+        endpoint=str(description.get("endpoint") or ""),
+        ca_data=str((description.get("certificateAuthority") or {}).get("data") or ""),
+        issuer=str(((description.get("identity") or {}).get("oidc") or {}).get("issuer") or ""),
+        status=str(description.get("status") or ""),
     )
 
 
 def make_token(sts: Any, identity: str) -> EksToken:
     """A new token. C(sts): a client whose endpoint is C(Cluster.sts_endpoint)."""
 
-    def name_cluster(request: Any, **_dummy: Any) -> None:
+    def set_cluster_header(request: Any, **_dummy: Any) -> None:
         request.headers[CLUSTER_HEADER] = identity
 
-    event, handler_id = "before-sign.sts.GetCallerIdentity", f"daytwo-{id(name_cluster)}"
-    sts.meta.events.register(event, name_cluster, unique_id=handler_id)
+    event, handler_id = "before-sign.sts.GetCallerIdentity", f"daytwo-{id(set_cluster_header)}"
+    sts.meta.events.register(event, set_cluster_header, unique_id=handler_id)
     try:
         url = sts.generate_presigned_url("get_caller_identity", ExpiresIn=URL_EXPIRES, HttpMethod="GET")
     except _SERVICE_ERRORS as error:
         raise ClusterError(f"No token for {identity}: {error}. Check the AWS credentials.") from error
     finally:
-        sts.meta.events.unregister(event, name_cluster, unique_id=handler_id)
+        sts.meta.events.unregister(event, set_cluster_header, unique_id=handler_id)
     signed = datetime.strptime(parse_qs(urlsplit(url).query)["X-Amz-Date"][0], "%Y%m%dT%H%M%SZ")
     return EksToken(
         PREFIX + base64.urlsafe_b64encode(url.encode()).decode().rstrip("="),

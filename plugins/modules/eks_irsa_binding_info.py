@@ -236,25 +236,27 @@ def main() -> None:
     if not _kubernetes.HAS_KUBERNETES:
         module.fail_json(msg=missing_required_lib("kubernetes"))
 
-    def client(service: str, **more: Any) -> Any:
+    def make_client(service: str, **more: Any) -> Any:
         return module.client(service, config=Config(**CLIENT_CONFIG), **more)
 
-    def unsigned_sts() -> Any:
+    def make_unsigned_sts() -> Any:
         return module.client("sts", config=Config(signature_version=UNSIGNED, **CLIENT_CONFIG))
 
-    bounds = binding_state.ServiceAccountBinding.parse(params["bindings"])
+    bindings = binding_state.ServiceAccountBinding.parse(params["bindings"])
     try:
-        roles = binding_state.get_role_arns(lambda: client("iam"), bounds)
-        cluster = binding_state.PodReader(_kubernetes.connect(params, client, module.tmpdir).api)
-        items = binding_state.observe(cluster, bounds, roles, params["prove"], unsigned_sts, params["audience"])
+        role_arns = binding_state.get_role_arns(lambda: make_client("iam"), bindings)
+        reader = binding_state.PodReader(_kubernetes.connect(params, make_client, module.tmpdir).api)
+        items = binding_state.observe(
+            reader, bindings, role_arns, params["prove"], make_unsigned_sts, params["audience"]
+        )
     except ClusterError as error:
         module.fail_json(msg=str(error))
     except CallError as error:
         module.fail_json(msg=f"{error} {error.suggestion}")
-    told = {**binding_state.build_result(items), "bindings": params["bindings"]}
-    if told["failed"]:
-        module.fail_json(**told)
-    module.exit_json(**told)
+    result = {**binding_state.build_result(items), "bindings": params["bindings"]}
+    if result["failed"]:
+        module.fail_json(**result)
+    module.exit_json(**result)
 
 
 if __name__ == "__main__":

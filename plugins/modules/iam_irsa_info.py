@@ -232,25 +232,25 @@ def main() -> None:
     if params["service_accounts"] and not _kubernetes.HAS_KUBERNETES:
         module.fail_json(msg=missing_required_lib("kubernetes"))
 
-    def client(service: str, **more: Any) -> Any:
+    def make_client(service: str, **more: Any) -> Any:
         return module.client(service, config=Config(**CLIENT_CONFIG), **more)
 
-    def api() -> Any:
-        by = {"kubeconfig": params["kubeconfig"], "context": params["context"]} if params["kubeconfig"] else params
-        return _kubernetes.connect(by, client, module.tmpdir).api
+    def make_api() -> Any:
+        access = {"kubeconfig": params["kubeconfig"], "context": params["context"]} if params["kubeconfig"] else params
+        return _kubernetes.connect(access, make_client, module.tmpdir).api
 
     try:
-        wanted = audit.AuditOptions.parse(params)
-        told = audit.build_result(audit.run(client, api, wanted))
+        options = audit.AuditOptions.parse(params)
+        result = audit.build_result(audit.run(make_client, make_api, options))
     except (IrsaError, ClusterError) as error:
         module.fail_json(msg=str(error))
     except CallError as error:
         module.fail_json(msg=f"{error} {error.suggestion}")
-    for warning in told.pop("warnings"):
+    for warning in result.pop("warnings"):
         module.warn(warning)
-    if told["failed"]:
-        module.fail_json(**told)
-    module.exit_json(**told)
+    if result["failed"]:
+        module.fail_json(**result)
+    module.exit_json(**result)
 
 
 if __name__ == "__main__":

@@ -397,7 +397,7 @@ CLIENT_CONFIG = {
 
 def parse_options(params: dict[str, Any]) -> run.IrsaOptions:
     return run.IrsaOptions(
-        bindings=tuple(parse_request(one, params["allow_wildcards"]) for one in params["bindings"]),
+        bindings=tuple(parse_request(entry, params["allow_wildcards"]) for entry in params["bindings"]),
         policy_options=PolicyOptions(
             audience=params["audience"],
             purge=params["purge"],
@@ -421,17 +421,17 @@ def main() -> None:
     module = AnsibleAWSModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     config = Config(**CLIENT_CONFIG)
     try:
-        wanted = parse_options(module.params)
+        options = parse_options(module.params)
         clients = run.IrsaClients(module.client("iam", config=config), lambda: module.client("eks", config=config))
-        outcome = run.run(clients, wanted, apply=not module.check_mode)
+        outcome = run.run(clients, options, apply=not module.check_mode)
     except IrsaError as error:
         module.fail_json(msg=str(error))
-    told = build_result(outcome, module._diff)
-    for warning in told.pop("warnings"):
+    result = build_result(outcome, module._diff)
+    for warning in result.pop("warnings"):
         module.warn(warning)
-    if told["failed"]:
-        module.fail_json(**told)
-    module.exit_json(**told)
+    if result["failed"]:
+        module.fail_json(**result)
+    module.exit_json(**result)
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ class BindingRequest:
 
     def __str__(self) -> str:
         where = self.cluster or (self.provider.issuer if self.provider else "")
-        return f"{self.role}: {', '.join(f'{self.namespace}/{one}' for one in self.service_accounts)} of {where}"
+        return f"{self.role}: {', '.join(f'{self.namespace}/{name}' for name in self.service_accounts)} of {where}"
 
 
 def check_role(role: str, prefix: str = "") -> None:
@@ -66,9 +66,9 @@ def parse_request(entry: Mapping[str, Any], allow_wildcards: bool) -> BindingReq
     check_role(role, "bindings: ")
     arn = role if role.startswith("arn:") else None
     pattern = entry.get("namespace_pattern")
-    for one, other in (("cluster", "oidc_provider_arn"), ("namespace", "namespace_pattern")):
-        if not entry.get(one) and not entry.get(other):  # given, and null or empty
-            raise IrsaError(f"bindings: {role} has neither {one} nor {other}. Give one of them.")
+    for option, alternative in (("cluster", "oidc_provider_arn"), ("namespace", "namespace_pattern")):
+        if not entry.get(option) and not entry.get(alternative):  # given, and null or empty
+            raise IrsaError(f"bindings: {role} has neither {option} nor {alternative}. Give one of them.")
     namespace = str(pattern or entry["namespace"])
     names = tuple(map(str, entry.get("service_accounts") or ()))
     if not names and not entry.get("all_service_accounts"):
@@ -78,7 +78,7 @@ def parse_request(entry: Mapping[str, Any], allow_wildcards: bool) -> BindingReq
         )
     if names and entry.get("all_service_accounts"):
         raise IrsaError(f"bindings: {role} has both service_accounts and all_service_accounts. Keep one.")
-    wild = [one for one in (namespace, *names) if has_wildcard(one)]
+    wild = [name for name in (namespace, *names) if has_wildcard(name)]
     if not pattern and has_wildcard(namespace):
         raise IrsaError(
             f"bindings: namespace {namespace!r} has a wildcard. Write it as namespace_pattern, with "
@@ -89,8 +89,8 @@ def parse_request(entry: Mapping[str, Any], allow_wildcards: bool) -> BindingReq
             f"bindings: {', '.join(map(repr, wild))} has a wildcard, which lets in whoever creates a fitting name "
             "later. Set allow_wildcards=true if that is meant."
         )
-    for what, text in (("namespace", namespace), *(("service account", one) for one in names)):
-        check_name(what, text, "bindings: ", wildcards=True)
+    for kind, text in (("namespace", namespace), *(("service account", name) for name in names)):
+        check_name(kind, text, "bindings: ", wildcards=True)
     given = entry.get("oidc_provider_arn")
     return BindingRequest(
         get_role_name(role),

@@ -30,9 +30,9 @@ class ServiceAccountBinding:
     @classmethod
     def parse(cls, bindings: Sequence[Mapping[str, Any]]) -> list[ServiceAccountBinding]:
         return [
-            cls(one["role"], one["namespace"], name, one["state"] == "present")
-            for one in bindings
-            for name in dict.fromkeys(one["service_accounts"])
+            cls(binding["role"], binding["namespace"], name, binding["state"] == "present")
+            for binding in bindings
+            for name in dict.fromkeys(binding["service_accounts"])
         ]
 
     def __str__(self) -> str:
@@ -64,12 +64,12 @@ def get_role_arns(
 ) -> dict[str, Optional[str]]:
     """The ARN of each role by what it is called here; None where there is no such role."""
     found: dict[str, Optional[str]] = {}
-    for one in bindings:
-        if one.role.startswith("arn:"):
-            found[one.role] = one.role
-        elif one.role not in found:
-            role = iam.get_role(make_client(), one.role)
-            found[one.role] = role.arn if role else None
+    for binding in bindings:
+        if binding.role.startswith("arn:"):
+            found[binding.role] = binding.role
+        elif binding.role not in found:
+            role = iam.get_role(make_client(), binding.role)
+            found[binding.role] = role.arn if role else None
     return found
 
 
@@ -83,11 +83,11 @@ def observe(
 ) -> list[ItemResult]:
     """One result per service account. One that fails does not end the others."""
     items = []
-    for one in bindings:
+    for binding in bindings:
         try:
-            items.append(_observe_binding(reader, one, role_arns[one.role], verify, make_sts, audience))
+            items.append(_observe_binding(reader, binding, role_arns[binding.role], verify, make_sts, audience))
         except IrsaError as error:
-            items.append(ItemResult(str(one), "failed", str(error), fields=_build_fields(one)))
+            items.append(ItemResult(str(binding), "failed", str(error), fields=_build_fields(binding)))
     return items
 
 
@@ -119,14 +119,14 @@ def _observe_binding(
     account = kubernetes.get_service_account(reader.api, binding.namespace, binding.service_account)
     annotation = account.role_arn if account else None
     annotated = annotation == role_arn if role_arn else get_role_name(annotation or "") == get_role_name(binding.role)
-    amiss: list[dict[str, Any]] = []
+    stale_pods: list[dict[str, Any]] = []
     owners: dict[workload.PodOwner, None] = {}
     if account and role_arn:
         for pod in workload.list_stale_pods(
             reader.list_pods(binding.namespace), binding.service_account, role_arn, binding.is_present
         ):
             owner = reader.find_owner(pod)
-            amiss.append({"name": pod["metadata"]["name"], "owner": owner.to_dict() if owner else None})
+            stale_pods.append({"name": pod["metadata"]["name"], "owner": owner.to_dict() if owner else None})
             if owner:
                 owners[owner] = None
     fields = _build_fields(
@@ -135,10 +135,10 @@ def _observe_binding(
         exists=account is not None,
         annotated=bool(account and annotated),
         account_right=bool(account and annotated and role_arn) if binding.is_present else not (account and annotated),
-        pods_amiss=amiss,
+        pods_amiss=stale_pods,
         owners=[owner.to_dict() for owner in owners],
     )
-    troubles = list(_list_stale_reasons(binding, role_arn, account is not None, bool(annotated), annotation, amiss))
+    reasons = list(_list_stale_reasons(binding, role_arn, account is not None, bool(annotated), annotation, stale_pods))
     if verify and account and role_arn:
         error = sts.assume_role(
             make_sts(),
@@ -147,15 +147,15 @@ def _observe_binding(
         )
         fields["proved"] = (error is None) if binding.is_present else bool(error and error.code == REJECTED_CODE)
         if not fields["proved"]:
-            troubles.insert(0, _get_unverified_reason(binding, error))
-    if not troubles:
+            reasons.insert(0, _get_unverified_reason(binding, error))
+    if not reasons:
         how = {None: "", True: ", as STS answers to a token of it"}[fields["proved"]]
         doing = "may assume the role" if binding.is_present else "may not assume the role"
         reason = f"It {doing}{how}." if fields["proved"] else "The cluster's side is as it should be."
         return ItemResult(str(binding), "ok", reason, fields=fields)
     # What is amiss in a cluster is told, and what was to be proved and was not fails.
     return ItemResult(
-        str(binding), "failed" if fields["proved"] is False else "pending", " ".join(troubles), fields=fields
+        str(binding), "failed" if fields["proved"] is False else "pending", " ".join(reasons), fields=fields
     )
 
 
@@ -179,26 +179,26 @@ def _list_stale_reasons(
         found.append(f"Its annotation {ANNOTATION} names the role.")
     if stale_pods:
         how = "without" if binding.is_present else "with"
-        found.append(f"Pods that run {how} the role: {', '.join(one['name'] for one in stale_pods)}.")
+        found.append(f"Pods that run {how} the role: {', '.join(pod['name'] for pod in stale_pods)}.")
     return found
 
 
 def _get_unverified_reason(binding: ServiceAccountBinding, error: Optional[CallError]) -> str:
     if error is None:
         return "STS still issues a session to a token of it."
-    words = f"STS answered {error.code}: {error.message}."
-    return words if binding.is_present else f"Whether it is refused was not proved. {words}"
+    message = f"STS answered {error.code}: {error.message}."
+    return message if binding.is_present else f"Whether it is refused was not proved. {message}"
 
 
 def build_result(items: Sequence[ItemResult]) -> dict[str, Any]:
-    told = summarize(items)
-    count = {status: sum(one.status == status for one in items) for status in ("ok", "pending", "failed")}
-    words = f"{count['ok']} as they should be, {count['pending']} not yet, {count['failed']} failed."
+    summary = summarize(items)
+    count = {status: sum(item.status == status for item in items) for status in ("ok", "pending", "failed")}
+    message = f"{count['ok']} as they should be, {count['pending']} not yet, {count['failed']} failed."
     return {
         "changed": False,
-        "failed": bool(told.get("failed")),
-        "msg": f"{words} {told['msg']}" if "msg" in told else words,
-        "service_accounts": [one.to_dict() for one in items],
+        "failed": bool(summary.get("failed")),
+        "msg": f"{message} {summary['msg']}" if "msg" in summary else message,
+        "service_accounts": [item.to_dict() for item in items],
         "restarts": _list_restarts(items),
         "totals": count,
     }
@@ -210,6 +210,6 @@ def _list_restarts(items: Sequence[ItemResult]) -> list[dict[str, Any]]:
     for item in items:
         for owner in item.fields["owners"]:
             if owner["restartable"]:
-                one = {**owner, "namespace": item.fields["namespace"]}
-                found[one["namespace"], one["kind"], one["name"]] = one
+                restart = {**owner, "namespace": item.fields["namespace"]}
+                found[restart["namespace"], restart["kind"], restart["name"]] = restart
     return list(found.values())

@@ -14,15 +14,15 @@ from .model import IrsaError, OidcProvider
 def get_provider(client: Any, cluster: str) -> OidcProvider:
     """By one DescribeCluster, whose issuer is taken to the letter (facts: irsa)."""
     try:
-        told = describe_cluster(client, cluster)
+        eks_cluster = describe_cluster(client, cluster)
     except ClusterError as error:
         raise IrsaError(str(error)) from error
-    if not told.issuer:
+    if not eks_cluster.issuer:
         raise IrsaError(
             f"Cluster {cluster} has no OIDC issuer, so that its service accounts cannot assume roles by web identity. "
             "EKS gives every cluster one; a registered cluster has none."
         )
-    return OidcProvider.from_cluster(told.arn, told.issuer)
+    return OidcProvider.from_cluster(eks_cluster.arn, eks_cluster.issuer)
 
 
 def list_pod_identity_associations(client: Any, cluster: str) -> set[tuple[str, str]]:
@@ -30,8 +30,11 @@ def list_pod_identity_associations(client: Any, cluster: str) -> set[tuple[str, 
     found: set[tuple[str, str]] = set()
     more: dict[str, str] = {}
     while True:
-        answer = call_api(client, "ListPodIdentityAssociations", clusterName=cluster, **more)
-        found.update((str(one["namespace"]), str(one["serviceAccount"])) for one in answer.get("associations") or ())
-        if not answer.get("nextToken"):
+        response = call_api(client, "ListPodIdentityAssociations", clusterName=cluster, **more)
+        found.update(
+            (str(association["namespace"]), str(association["serviceAccount"]))
+            for association in response.get("associations") or ()
+        )
+        if not response.get("nextToken"):
             return found
-        more = {"nextToken": str(answer["nextToken"])}
+        more = {"nextToken": str(response["nextToken"])}

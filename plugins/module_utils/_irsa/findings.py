@@ -78,29 +78,33 @@ def list_providers(role: IamRole, provider: Optional[OidcProvider]) -> list[Oidc
     if provider is not None:
         return [provider] if policy.list_grants(role.document, provider) else []
     named = [OidcProvider(arn) for arn in policy.list_provider_arns(role.document)]
-    return [one for one in named if _EKS_ISSUER.match(one.issuer)]
+    return [candidate for candidate in named if _EKS_ISSUER.match(candidate.issuer)]
 
 
 def list_role_grants(role: IamRole, provider: Optional[OidcProvider], audience: str = AUDIENCE) -> list[RoleGrant]:
     found = []
-    for one in list_providers(role, provider):
-        for grant in policy.list_grants(role.document, one, audience):
-            denied = policy.evaluate(role.document, one, grant.subject, audience).denied_by if grant.subject else ()
-            found.append(RoleGrant(one, grant.subject, grant.match, tuple(map(str, denied))))
+    for trusted_provider in list_providers(role, provider):
+        for grant in policy.list_grants(role.document, trusted_provider, audience):
+            denied = (
+                policy.evaluate(role.document, trusted_provider, grant.subject, audience).denied_by
+                if grant.subject
+                else ()
+            )
+            found.append(RoleGrant(trusted_provider, grant.subject, grant.match, tuple(map(str, denied))))
     return found
 
 
 def list_warnings(role: IamRole, grants: Sequence[RoleGrant]) -> Iterator[str]:
-    for one in grants:
-        if one.subject is None:
+    for grant in grants:
+        if grant.subject is None:
             yield (
-                f"{role.name}: {one.match} lets in every service account of {one.provider.issuer}: it demands no "
+                f"{role.name}: {grant.match} lets in every service account of {grant.provider.issuer}: it demands no "
                 "subject."
             )
-        elif not one.match.checks_audience:
-            yield f"{role.name}: {one.match} does not look at the audience of {one.subject}'s tokens."
-        if one.match.is_loose:
-            yield f"{role.name}: {one.match} passes tokens without a subject (ForAllValues or IfExists)."
+        elif not grant.match.checks_audience:
+            yield f"{role.name}: {grant.match} does not look at the audience of {grant.subject}'s tokens."
+        if grant.match.is_loose:
+            yield f"{role.name}: {grant.match} passes tokens without a subject (ForAllValues or IfExists)."
     deleted = policy.list_deleted_principals(role.document)
     if deleted:
         yield (
@@ -114,7 +118,7 @@ def format_reason(role: IamRole, grants: Sequence[RoleGrant]) -> str:
     """In one sentence."""
     if not grants:
         return "It lets in no service account."
-    names = [str(one.subject) if one.subject else f"everybody of {one.provider.issuer}" for one in grants]
+    names = [str(grant.subject) if grant.subject else f"everybody of {grant.provider.issuer}" for grant in grants]
     shown = ", ".join(dict.fromkeys(names[:10]))
     return f"It lets in {shown}{f' and {len(names) - 10} more' if len(names) > 10 else ''}."
 
@@ -144,7 +148,7 @@ class IrsaFinding:
 
 def list_annotated_roles(accounts: Sequence[ServiceAccount], provider: OidcProvider) -> list[str]:
     """The ARNs of the roles of the provider's account that annotations name."""
-    named = dict.fromkeys(one.role_arn for one in accounts if one.role_arn)
+    named = dict.fromkeys(account.role_arn for account in accounts if account.role_arn)
     return [arn for arn in named if arn and _parse_role_account(arn) == provider.account]
 
 
@@ -157,9 +161,9 @@ def _parse_role_account(arn: str) -> Optional[str]:
 def list_cross_account(accounts: Sequence[ServiceAccount], provider: OidcProvider) -> list[str]:
     """Service accounts whose roles are another account's. Those trust a provider of that account; neither is seen."""
     return [
-        str(one)
-        for one in accounts
-        if one.role_arn and _parse_role_account(one.role_arn) not in (None, provider.account)
+        str(account)
+        for account in accounts
+        if account.role_arn and _parse_role_account(account.role_arn) not in (None, provider.account)
     ]
 
 
@@ -175,24 +179,24 @@ def list_findings(
     none; one that could not be read is not among them. C(associations): whose pod identity associations there are.
     """
     found: list[IrsaFinding] = []
-    for one in accounts:
-        if one.role_arn:
-            found += _check_annotation(one, one.role_arn, provider, annotated, audience)
-            if (one.namespace, one.name) in associations:
-                words = "It has a pod identity association, too. The annotation comes before it: SDKs use that first."
-                found.append(_make_finding(ASSOCIATION_OVERRIDDEN, one, words))
-    there = {(one.namespace, one.name) for one in accounts}
+    for account in accounts:
+        if account.role_arn:
+            found += _check_annotation(account, account.role_arn, provider, annotated, audience)
+            if (account.namespace, account.name) in associations:
+                reason = "It has a pod identity association, too. The annotation comes before it: SDKs use that first."
+                found.append(_make_finding(ASSOCIATION_OVERRIDDEN, account, reason))
+    existing = {(account.namespace, account.name) for account in accounts}
     for role in roles:
         for subject in dict.fromkeys(grant.subject for grant in policy.list_grants(role.document, provider, audience)):
             if (
                 subject is None
                 or subject.is_pattern
                 or subject.namespaced_name is None
-                or subject.namespaced_name in there
+                or subject.namespaced_name in existing
             ):
                 continue
-            words = f"{role.name} trusts it, and the cluster does not have it."
-            found.append(IrsaFinding(TRUSTED_NOT_FOUND, *subject.namespaced_name, role.arn, words))
+            reason = f"{role.name} trusts it, and the cluster does not have it."
+            found.append(IrsaFinding(TRUSTED_NOT_FOUND, *subject.namespaced_name, role.arn, reason))
     return found
 
 

@@ -38,8 +38,8 @@ class NewRole:
 
 
 def get_account_summary(client: Any) -> AccountSummary:
-    told = call_api(client, "GetAccountSummary").get("SummaryMap", {})
-    return AccountSummary(told.get("AssumeRolePolicySizeQuota"), told.get("Roles"))
+    summary = call_api(client, "GetAccountSummary").get("SummaryMap", {})
+    return AccountSummary(summary.get("AssumeRolePolicySizeQuota"), summary.get("Roles"))
 
 
 def _parse_role(response: Mapping[str, Any]) -> IamRole:
@@ -63,12 +63,12 @@ def list_roles(client: Any, path_prefix: str = "/") -> Iterator[IamRole]:
     """All roles with their trust documents, 1,000 a call."""
     more: dict[str, str] = {}
     while True:
-        answer = call_api(client, "ListRoles", PathPrefix=path_prefix, MaxItems=PAGE_SIZE, **more)
-        for one in answer.get("Roles") or ():
-            yield _parse_role(one)
-        if not answer.get("IsTruncated"):
+        response = call_api(client, "ListRoles", PathPrefix=path_prefix, MaxItems=PAGE_SIZE, **more)
+        for role in response.get("Roles") or ():
+            yield _parse_role(role)
+        if not response.get("IsTruncated"):
             return
-        more = {"Marker": str(answer["Marker"])}
+        more = {"Marker": str(response["Marker"])}
 
 
 def is_listing_cheaper(names: Collection[str], total: Optional[int]) -> bool:
@@ -100,20 +100,20 @@ def attach_policy(client: Any, name: str, policy_arn: str) -> None:
 def get_audiences(client: Any, provider: OidcProvider) -> Optional[tuple[str, ...]]:
     """The client ids that a provider knows; None where the account has no such provider."""
     try:
-        answer = call_api(client, "GetOpenIDConnectProvider", OpenIDConnectProviderArn=provider.arn)
+        response = call_api(client, "GetOpenIDConnectProvider", OpenIDConnectProviderArn=provider.arn)
     except CallError as error:
         if error.code == "NoSuchEntity":
             return None
         raise
-    return tuple(map(str, answer.get("ClientIDList") or ()))
+    return tuple(map(str, response.get("ClientIDList") or ()))
 
 
 def create_provider(client: Any, provider: OidcProvider, audiences: Sequence[str]) -> str:
     """Without thumbprints: IAM trusts the issuer's certificate by its own authorities (facts: irsa)."""
-    answer = call_api(
+    response = call_api(
         client, "CreateOpenIDConnectProvider", Url=f"https://{provider.issuer}", ClientIDList=list(audiences)
     )
-    return str(answer["OpenIDConnectProviderArn"])
+    return str(response["OpenIDConnectProviderArn"])
 
 
 def add_audience(client: Any, provider: OidcProvider, audience: str) -> None:

@@ -29,18 +29,18 @@ def list_service_accounts(api: Any) -> list[ServiceAccount]:
     more: dict[str, Any] = {}
     while True:
         try:
-            answer = CoreV1Api(api).list_service_account_for_all_namespaces(limit=PAGE_SIZE, **more)
+            response = CoreV1Api(api).list_service_account_for_all_namespaces(limit=PAGE_SIZE, **more)
         except _SERVICE_ERRORS as error:
             raise IrsaError(
                 f"The cluster's service accounts could not be listed: {_get_error_message(error)}. Let these credentials list "
                 "serviceaccounts in all namespaces (an access entry with AmazonEKSViewPolicy does)."
             ) from error
-        for one in answer.items:
-            metadata = one.metadata
+        for account in response.items:
+            metadata = account.metadata
             found.append(ServiceAccount(metadata.namespace, metadata.name, dict(metadata.annotations or {})))
-        if not answer.metadata._continue:
+        if not response.metadata._continue:
             return found
-        more = {"_continue": answer.metadata._continue}
+        more = {"_continue": response.metadata._continue}
 
 
 def _get_error_message(error: Exception) -> str:
@@ -72,7 +72,7 @@ def list_pods(api: Any, namespace: str) -> list[dict[str, Any]]:
 def list_replica_sets(api: Any, namespace: str) -> dict[str, dict[str, Any]]:
     """By name."""
     found = _list_all(api, AppsV1Api(api).list_namespaced_replica_set, namespace, "replicasets")
-    return {one["metadata"]["name"]: one for one in found}
+    return {replica_set["metadata"]["name"]: replica_set for replica_set in found}
 
 
 def _list_all(api: Any, list_page: Callable[..., Any], namespace: str, resource: str) -> list[dict[str, Any]]:
@@ -80,25 +80,25 @@ def _list_all(api: Any, list_page: Callable[..., Any], namespace: str, resource:
     more: dict[str, Any] = {}
     while True:
         try:
-            answer = list_page(namespace, limit=PAGE_SIZE, **more)
+            response = list_page(namespace, limit=PAGE_SIZE, **more)
         except _SERVICE_ERRORS as error:
             raise IrsaError(
                 f"The {resource} of {namespace} could not be listed: {_get_error_message(error)}."
             ) from error
-        found += [api.sanitize_for_serialization(one) for one in answer.items]
-        if not answer.metadata._continue:
+        found += [api.sanitize_for_serialization(item) for item in response.items]
+        if not response.metadata._continue:
             return found
-        more = {"_continue": answer.metadata._continue}
+        more = {"_continue": response.metadata._continue}
 
 
 def create_token(api: Any, namespace: str, name: str, audience: str) -> str:
     """A token of the service account, as the kubelet would get it for a pod. Ten minutes is the least."""
     request = AuthenticationV1TokenRequest(spec=V1TokenRequestSpec(audiences=[audience], expiration_seconds=600))
     try:
-        answer = CoreV1Api(api).create_namespaced_service_account_token(name, namespace, request)
+        response = CoreV1Api(api).create_namespaced_service_account_token(name, namespace, request)
     except _SERVICE_ERRORS as error:
         raise IrsaError(
             f"No token could be made for {namespace}/{name}: {_get_error_message(error)}. Let these credentials create "
             "serviceaccounts/token in that namespace (an access entry with AmazonEKSClusterAdminPolicy does)."
         ) from error
-    return str(answer.status.token)
+    return str(response.status.token)

@@ -59,16 +59,18 @@ class RolePlan:
     @property
     def sizes(self) -> tuple[Optional[int], Optional[int]]:
         """Before and after, in the characters that count against the quota."""
-        sized = [None if one is None else policy.count_characters(one) for one in (self.before, self.after)]
+        sized = [
+            None if document is None else policy.count_characters(document) for document in (self.before, self.after)
+        ]
         return sized[0], sized[1]
 
     @property
     def steps(self) -> list[Step]:
         if not self.has_changes:
             return []
-        changed = [f"+ {one}" for plan in self.bindings for one in plan.added]
-        changed += [f"- {one}" for plan in self.bindings for one in plan.removed]
-        changed += [f"- {one} (purge)" for one in self.purged]
+        changed = [f"+ {subject}" for plan in self.bindings for subject in plan.added]
+        changed += [f"- {subject}" for plan in self.bindings for subject in plan.removed]
+        changed += [f"- {subject} (purge)" for subject in self.purged]
         before = None if self.before is None else policy.to_canonical(self.before)
         after = None if self.after is None else policy.to_canonical(self.after)
         return [
@@ -78,11 +80,11 @@ class RolePlan:
 
 def check_contradictions(bindings: Sequence[Binding]) -> None:
     """A subject that is to be present and absent at once can be made neither."""
-    wanted: dict[tuple[str, str, str], bool] = {}
+    desired: dict[tuple[str, str, str], bool] = {}
     for binding in bindings:
         for subject in binding.subjects:
             key = (binding.role, binding.provider.arn, subject.value)
-            if wanted.setdefault(key, binding.is_present) != binding.is_present:
+            if desired.setdefault(key, binding.is_present) != binding.is_present:
                 raise IrsaError(f"bindings: {subject} is both present and absent for role {binding.role}. Keep one.")
 
 
@@ -94,8 +96,8 @@ def make_plan(
     quota: Optional[int] = None,
 ) -> RolePlan:
     """What makes the bindings of one role true, by the smallest change of its trust document."""
-    if document is None and not (options.create_role and any(one.is_present for one in bindings)):
-        return RolePlan(role, None, None, tuple(_plan_missing_role(one) for one in bindings))
+    if document is None and not (options.create_role and any(binding.is_present for binding in bindings)):
+        return RolePlan(role, None, None, tuple(_plan_missing_role(binding) for binding in bindings))
     edit = _TrustPolicyEdit(document if document is not None else EMPTY_DOCUMENT, options)
     try:
         for index, binding in enumerate(bindings):
@@ -106,12 +108,12 @@ def make_plan(
         for index, binding in enumerate(bindings):
             if binding.is_present:
                 edit.add(index, binding)
-        written, squeezed = edit.build_document(bindings, quota)
+        written, is_shortened = edit.build_document(bindings, quota)
     except RejectedEditError as error:
-        plans = tuple(_plan_rejected(one, document, options, str(error)) for one in bindings)
+        plans = tuple(_plan_rejected(binding, document, options, str(error)) for binding in bindings)
         return RolePlan(role, document, document, plans, rejection_reason=str(error))
-    plans = tuple(_plan_binding(one, index, edit, written, options) for index, one in enumerate(bindings))
-    return RolePlan(role, document, written, plans, edit.purged, squeezed, warnings=_list_policy_warnings(written))
+    plans = tuple(_plan_binding(binding, index, edit, written, options) for index, binding in enumerate(bindings))
+    return RolePlan(role, document, written, plans, edit.purged, is_shortened, warnings=_list_policy_warnings(written))
 
 
 class RejectedEditError(Exception):
@@ -142,9 +144,12 @@ class _TrustPolicyEdit:
                 self.document = after
 
     def purge(self, bindings: Sequence[Binding]) -> None:
-        for provider in dict.fromkeys(one.provider for one in bindings):
+        for provider in dict.fromkeys(binding.provider for binding in bindings):
             keep = [
-                subject for one in bindings if one.is_present and one.provider == provider for subject in one.subjects
+                subject
+                for binding in bindings
+                if binding.is_present and binding.provider == provider
+                for subject in binding.subjects
             ]
             if not keep and not self.options.allow_empty:
                 raise RejectedEditError(
@@ -157,7 +162,7 @@ class _TrustPolicyEdit:
             except policy.SharedStatementError as error:
                 raise RejectedEditError(f"purge cannot be carried out. {error}.") from error
             left = set(_list_trusted_subjects(self.document, provider))
-            self.purged += tuple(one for one in before if one not in left and one not in keep)
+            self.purged += tuple(subject for subject in before if subject not in left and subject not in keep)
 
     def add(self, index: int, binding: Binding) -> None:
         for subject in binding.subjects:
@@ -183,14 +188,14 @@ class _TrustPolicyEdit:
                 "every write of it (Invalid principal in policy). Take them out, or put their successors in, and run "
                 "again."
             )
-        after, squeezed = self.document, False
+        after, is_shortened = self.document, False
         if quota is not None and policy.count_characters(after) > max(quota, policy.count_characters(self.before)):
-            for provider in dict.fromkeys(one.provider for one in bindings):
+            for provider in dict.fromkeys(binding.provider for binding in bindings):
                 after = policy.shorten(after, provider)
-            squeezed = True
+            is_shortened = True
             if policy.count_characters(after) > quota:
                 raise RejectedEditError(get_quota_reason(policy.count_characters(after), quota))
-        return after, squeezed
+        return after, is_shortened
 
 
 def get_quota_reason(size: int, quota: Optional[int]) -> str:
@@ -234,7 +239,9 @@ def _evaluate_subjects(
 ) -> tuple[tuple[Subject, Verdict], ...]:
     """Of absent ones, with whatever audience: an audience of another kind would let them in as well."""
     audience = options.audience if binding.is_present else None
-    return tuple((one, policy.evaluate(document, binding.provider, one, audience)) for one in binding.subjects)
+    return tuple(
+        (subject, policy.evaluate(document, binding.provider, subject, audience)) for subject in binding.subjects
+    )
 
 
 def _plan_binding(
@@ -252,47 +259,49 @@ def _complete_present_plan(plan: BindingPlan, options: PolicyOptions) -> Binding
     denied = {str(subject): verdict for subject, verdict in plan.verdicts if verdict.denied_by}
     warnings = []
     for subject, verdict in plan.verdicts:
-        warnings += [f"{subject}: {one}" for one in _list_subject_warnings(verdict, subject in plan.added, options)]
+        warnings += [
+            f"{subject}: {warning}" for warning in _list_subject_warnings(verdict, subject in plan.added, options)
+        ]
     if denied:
         reason = " ".join(
-            f"{name} is denied by {', '.join(map(str, one.denied_by))}, which overrules whatever allows it. Change "
+            f"{name} is denied by {', '.join(map(str, verdict.denied_by))}, which overrules whatever allows it. Change "
             "that first."
-            for name, one in denied.items()
+            for name, verdict in denied.items()
         )
         if plan.added:
             reason = f"Added {', '.join(map(str, plan.added))}. {reason}"
         return replace(plan, status="failed", reason=reason, warnings=tuple(warnings))
     by = "; ".join(f"{subject} {verdict}" for subject, verdict in plan.verdicts)
-    told = f"Added. {by}." if plan.added else f"Already so. {by}."
-    return replace(plan, reason=told, warnings=tuple(warnings))
+    reason = f"Added. {by}." if plan.added else f"Already so. {by}."
+    return replace(plan, reason=reason, warnings=tuple(warnings))
 
 
 def _list_subject_warnings(verdict: Verdict, added: bool, options: PolicyOptions) -> list[str]:
-    doubts = []
+    warnings = []
     if verdict.denied_by:
-        doubts.append(f"a Deny overrules it: {', '.join(map(str, verdict.denied_by))}.")
+        warnings.append(f"a Deny overrules it: {', '.join(map(str, verdict.denied_by))}.")
     for match in verdict.possibly_denied_by:
-        doubts.append(f"{match} may deny it, which depends on {'; '.join(match.conditions)}.")
+        warnings.append(f"{match} may deny it, which depends on {'; '.join(match.conditions)}.")
     proper = [match for match in verdict.allowed_by if not match.is_loose]
     for match in verdict.allowed_by:
         if match.is_loose:
-            doubts.append(
+            warnings.append(
                 f"{match} allows it by a condition that also passes without a subject (ForAllValues or IfExists), "
                 "which does not count as trust. Write it as StringEquals."
             )
         elif not match.checks_audience:
-            doubts.append(f"{match} does not check the audience. Add {options.audience} as the provider's aud to it.")
+            warnings.append(f"{match} does not check the audience. Add {options.audience} as the provider's aud to it.")
         if match.how == policy.OPEN:
-            doubts.append(f"{match} is open to every service account of the cluster.")
-    carrying = [match for match in proper if match.how == policy.NAME] or proper
-    if carrying and all(match.conditions for match in carrying):
-        for match in carrying:
-            doubts.append(f"{match} also demands {'; '.join(match.conditions)}.")
-    if carrying and not added and all(match.how == policy.WILDCARD for match in carrying):
-        doubts.append(
-            f"it is not named, a wildcard covers it: {', '.join(map(str, carrying))}. explicit=true would name it."
+            warnings.append(f"{match} is open to every service account of the cluster.")
+    deciding = [match for match in proper if match.how == policy.NAME] or proper
+    if deciding and all(match.conditions for match in deciding):
+        for match in deciding:
+            warnings.append(f"{match} also demands {'; '.join(match.conditions)}.")
+    if deciding and not added and all(match.how == policy.WILDCARD for match in deciding):
+        warnings.append(
+            f"it is not named, a wildcard covers it: {', '.join(map(str, deciding))}. explicit=true would name it."
         )
-    return doubts
+    return warnings
 
 
 def _complete_absent_plan(
@@ -309,16 +318,16 @@ def _complete_absent_plan(
             for match in still
             if match.how != policy.NAME
         )
-        told = blocking_reason or f"{why} Narrow that, or purge."
-        return replace(plan, status="failed", reason=f"{done}{names}: {told}", still_allowed_by=still)
+        reason = blocking_reason or f"{why} Narrow that, or purge."
+        return replace(plan, status="failed", reason=f"{done}{names}: {reason}", still_allowed_by=still)
     if blocking_reason:
         return replace(plan, status="failed", reason=f"{done}{blocking_reason}")
     warnings = []
     for pattern in (subject for subject in plan.binding.subjects if subject.is_pattern):
         named = [
-            str(one)
-            for one in _list_trusted_subjects(document, plan.binding.provider)
-            if one != pattern and policy.has_overlap(pattern.value, one.value)
+            str(subject)
+            for subject in _list_trusted_subjects(document, plan.binding.provider)
+            if subject != pattern and policy.has_overlap(pattern.value, subject.value)
         ]
         if named:
             warnings.append(f"{pattern} is gone, and {', '.join(named)} under it can still assume the role.")

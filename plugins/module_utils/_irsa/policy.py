@@ -87,7 +87,7 @@ def to_list(given: Any) -> list[Any]:
 
 def list_statements(document: TrustDocument) -> list[Statement]:
     """C(Statement) may be one object."""
-    return [one for one in to_list(document.get("Statement", [])) if isinstance(one, Mapping)]
+    return [statement for statement in to_list(document.get("Statement", [])) if isinstance(statement, Mapping)]
 
 
 def _to_text(value: Any) -> str:
@@ -103,20 +103,20 @@ def matches_glob(pattern: str, text: str, ignore_case: bool = False) -> bool:
 
 def has_overlap(pattern: str, other: str) -> bool:
     """Whether some text falls under both patterns."""
-    seen, ahead = set(), [(0, 0)]
-    while ahead:
-        place = ahead.pop()
-        if place in seen:
+    visited, pending = set(), [(0, 0)]
+    while pending:
+        place = pending.pop()
+        if place in visited:
             continue
-        seen.add(place)
+        visited.add(place)
         first, second = pattern[place[0] :], other[place[1] :]
         if not first.strip("*") and not second.strip("*"):
             return True
         if first[:1] == "*" or second[:1] == "*":
-            ahead += [(place[0] + 1, place[1])] if first else []
-            ahead += [(place[0], place[1] + 1)] if second else []
+            pending += [(place[0] + 1, place[1])] if first else []
+            pending += [(place[0], place[1] + 1)] if second else []
         elif first and second and (first[0] == second[0] or "?" in (first[0], second[0])):
-            ahead.append((place[0] + 1, place[1] + 1))
+            pending.append((place[0] + 1, place[1] + 1))
     return False
 
 
@@ -165,15 +165,15 @@ class _TokenContext:
 
     def evaluate_condition(self, operator: ConditionOperator, key: str, given: Any) -> Optional[bool]:
         name = key.lower()
-        wanted = [_to_text(value) for value in to_list(given)]
+        expected = [_to_text(value) for value in to_list(given)]
         if name == self.provider.get_condition_key("sub").lower():
-            return self._compare(operator, self.subject, wanted)
+            return self._compare(operator, self.subject, expected)
         if name == self.provider.get_condition_key("aud").lower():
-            return None if self.audience is None else self._compare(operator, Subject(self.audience), wanted)
+            return None if self.audience is None else self._compare(operator, Subject(self.audience), expected)
         if name == "aws:federatedprovider":
-            return self._compare(operator, Subject(self.provider.arn), wanted)
+            return self._compare(operator, Subject(self.provider.arn), expected)
         if _is_absent_key(name, self.provider):
-            return _compare_absent(operator, wanted)
+            return _compare_absent(operator, expected)
         return None
 
     def _compare(self, operator: ConditionOperator, actual: Subject, expected: Sequence[str]) -> Optional[bool]:
@@ -225,14 +225,14 @@ def iterate_conditions(statement: Statement) -> Iterator[tuple[str, str, Any]]:
 
 
 def _matches_action(statement: Statement) -> bool:
-    listed = [str(one) for one in to_list(statement.get("Action", statement.get("NotAction", [])))]
-    found = any(matches_glob(one, ACTION, ignore_case=True) for one in listed)
+    listed = [str(action) for action in to_list(statement.get("Action", statement.get("NotAction", [])))]
+    found = any(matches_glob(action, ACTION, ignore_case=True) for action in listed)
     return found != ("Action" not in statement and "NotAction" in statement)
 
 
 def list_federated_principals(statement: Statement) -> list[str]:
     principal = statement.get("Principal")
-    return [str(one) for one in to_list(principal.get("Federated", []))] if isinstance(principal, Mapping) else []
+    return [str(arn) for arn in to_list(principal.get("Federated", []))] if isinstance(principal, Mapping) else []
 
 
 def _is_wildcard_principal(principal: Any) -> bool:
@@ -250,7 +250,7 @@ def _matches_provider(statement: Statement, provider: OidcProvider) -> bool:
 
 def _list_subject_conditions(statement: Statement, provider: OidcProvider) -> list[tuple[str, str, Any]]:
     key = provider.get_condition_key("sub").lower()
-    return [one for one in iterate_conditions(statement) if one[1].lower() == key]
+    return [condition for condition in iterate_conditions(statement) if condition[1].lower() == key]
 
 
 def _match_statement(
@@ -272,7 +272,7 @@ def _match_statement(
         if key.lower() == context.provider.get_condition_key("sub").lower() and operator.is_allowlist:
             loose = loose or operator.is_loose
             hows.add(NAME if context.subject.value in map(_to_text, to_list(given)) else WILDCARD)
-    how = next(one for one in (NAME, WILDCARD, OPEN) if one in hows)
+    how = next(candidate for candidate in (NAME, WILDCARD, OPEN) if candidate in hows)
     match = StatementMatch(index, str(statement.get("Sid", "")), how, tuple(unknown), loose, checks_audience)
     return (None if unknown else True), match
 
@@ -284,18 +284,18 @@ def evaluate(
 
     A pattern is allowed where one statement covers all of it.
     """
-    request = _TokenContext(provider, subject, audience, document.get("Version") == "2012-10-17")
-    by: list[StatementMatch] = []
+    context = _TokenContext(provider, subject, audience, document.get("Version") == "2012-10-17")
+    allowed: list[StatementMatch] = []
     denied: list[StatementMatch] = []
-    perhaps: list[StatementMatch] = []
+    possibly_denied: list[StatementMatch] = []
     for index, statement in enumerate(list_statements(document)):
         deny = statement.get("Effect") == "Deny"
-        applies, match = _match_statement(index, statement, replace(request, has_partial_match=deny))
+        applies, match = _match_statement(index, statement, replace(context, has_partial_match=deny))
         if match is not None and deny:
-            (denied if applies else perhaps).append(match)
+            (denied if applies else possibly_denied).append(match)
         elif match is not None and statement.get("Effect") == "Allow":
-            by.append(match)
-    return Verdict(tuple(by), tuple(denied), tuple(perhaps))
+            allowed.append(match)
+    return Verdict(tuple(allowed), tuple(denied), tuple(possibly_denied))
 
 
 def list_grants(
@@ -303,17 +303,17 @@ def list_grants(
 ) -> list[TrustGrant]:
     """Whom each statement of the provider lets in, one entry a subject. C(evaluate) says what a Deny takes away."""
     found = []
-    request = _TokenContext(provider, ANY_SUBJECT, audience, document.get("Version") == "2012-10-17")
+    context = _TokenContext(provider, ANY_SUBJECT, audience, document.get("Version") == "2012-10-17")
     for index, statement in enumerate(list_statements(document)):
         if statement.get("Effect") != "Allow":
             continue
-        _dummy, match = _match_statement(index, statement, request)
+        _dummy, match = _match_statement(index, statement, context)
         if match is not None:
             found.append(TrustGrant(None, match))
             continue
         for subject in list_named_subjects(statement, provider):
-            one = _TokenContext(provider, subject, audience, request.has_variables)
-            _dummy, match = _match_statement(index, statement, one)
+            subject_context = _TokenContext(provider, subject, audience, context.has_variables)
+            _dummy, match = _match_statement(index, statement, subject_context)
             if match is not None:
                 found.append(TrustGrant(subject, match))
     return found
@@ -334,9 +334,9 @@ def list_provider_arns(document: TrustDocument) -> list[str]:
     """The ARNs of the OIDC providers that the document's Allow statements name."""
     named = (
         arn
-        for one in list_statements(document)
-        if one.get("Effect") == "Allow"
-        for arn in list_federated_principals(one)
+        for statement in list_statements(document)
+        if statement.get("Effect") == "Allow"
+        for arn in list_federated_principals(statement)
     )
     return list(dict.fromkeys(arn for arn in named if ":oidc-provider/" in arn))
 
@@ -349,7 +349,9 @@ def list_deleted_principals(document: TrustDocument) -> list[str]:
             principal = statement.get(element)
             if isinstance(principal, Mapping):
                 found += [
-                    str(one) for one in to_list(principal.get("AWS", [])) if _DELETED_PRINCIPAL.fullmatch(str(one))
+                    str(value)
+                    for value in to_list(principal.get("AWS", []))
+                    if _DELETED_PRINCIPAL.fullmatch(str(value))
                 ]
     return list(dict.fromkeys(found))
 
@@ -369,23 +371,25 @@ def count_characters(document: TrustDocument) -> int:
 
 def to_canonical(document: TrustDocument) -> dict[str, Any]:
     """For people's eyes: statements as a list, lists in order, one spelling of what means the same."""
-    told = {key: value for key, value in document.items() if key != "Statement"}
-    return {**told, "Statement": [_to_canonical_value(one) for one in list_statements(document)]}
+    result = {key: value for key, value in document.items() if key != "Statement"}
+    return {**result, "Statement": [_to_canonical_value(statement) for statement in list_statements(document)]}
 
 
 def _to_canonical_value(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(key): _to_canonical_value(value[key]) for key in sorted(value, key=str)}
     if isinstance(value, (list, tuple)):
-        listed = sorted((_to_canonical_value(one) for one in value), key=lambda one: json.dumps(one, sort_keys=True))
+        listed = sorted(
+            (_to_canonical_value(item) for item in value), key=lambda item: json.dumps(item, sort_keys=True)
+        )
         return listed[0] if len(listed) == 1 else listed
     return value
 
 
 def _replace_statements(document: TrustDocument, changed: Mapping[int, Optional[Statement]]) -> dict[str, Any]:
     """The document with these statements in the place of others, None for none. One object stays one object."""
-    kept = [changed.get(index, one) for index, one in enumerate(list_statements(document))]
-    left = [copy.deepcopy(one) for one in kept if one is not None]
+    kept = [changed.get(index, statement) for index, statement in enumerate(list_statements(document))]
+    left = [copy.deepcopy(statement) for statement in kept if statement is not None]
     single = not isinstance(document.get("Statement"), (list, tuple))
     result = {key: copy.deepcopy(value) for key, value in document.items() if key != "Statement"}
     # At the place where it was: the order of keys means nothing to IAM, and something to people.
@@ -409,7 +413,7 @@ def _find_target_statement(
     operators, both count, so that editing one would not do or do too much. The one that demands least else is best.
     """
     found = []
-    request = _TokenContext(provider, subject, audience, document.get("Version") == "2012-10-17")
+    context = _TokenContext(provider, subject, audience, document.get("Version") == "2012-10-17")
     for index, statement in enumerate(list_statements(document)):
         named = _list_subject_conditions(statement, provider)
         if statement.get("Effect") != "Allow" or len(named) != 1 or "NotAction" in statement:
@@ -425,9 +429,9 @@ def _find_target_statement(
             isinstance(value, str) for value in to_list(given)
         ):
             continue
-        if operator.base == "stringlike" and any(has_wildcard(one) != subject.is_pattern for one in to_list(given)):
+        if operator.base == "stringlike" and any(has_wildcard(text) != subject.is_pattern for text in to_list(given)):
             continue  # patterns keep to statements of their own
-        _dummy, match = _match_statement(index, _replace_values(statement, name, key, [subject.value]), request)
+        _dummy, match = _match_statement(index, _replace_values(statement, name, key, [subject.value]), context)
         if match is not None:
             rank = (bool(match.conditions), not match.checks_audience, operator.base != "stringequals", index)
             found.append((rank, name, key))
@@ -471,7 +475,7 @@ def _strip_provider(statement: Statement, provider: OidcProvider) -> Optional[di
     if _get_sole_principal(statement) == provider.arn:
         return None
     result: dict[str, Any] = copy.deepcopy(dict(statement))
-    left = [one for one in list_federated_principals(statement) if one != provider.arn]
+    left = [arn for arn in list_federated_principals(statement) if arn != provider.arn]
     principal = {kind: value for kind, value in result["Principal"].items() if kind != "Federated"}
     result["Principal"] = {**principal, **({"Federated": left} if left else {})}
     return result if result["Principal"] else None
@@ -578,14 +582,14 @@ def shorten(document: TrustDocument, provider: OidcProvider) -> dict[str, Any]:
                 _name, home_key, before = _list_subject_conditions(into, provider)[0]
                 changed[home] = _replace_values(into, name, home_key, [*to_list(before), *to_list(given)])
                 changed[index] = None
-    short = {index: None if one is None else _shorten_value(one) for index, one in changed.items()}
+    short = {index: None if statement is None else _shorten_value(statement) for index, statement in changed.items()}
     return _replace_statements(document, short)
 
 
 def _shorten_value(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {key: _shorten_value(one) for key, one in value.items()}
+        return {key: _shorten_value(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        listed = list(dict.fromkeys(value)) if all(isinstance(one, str) for one in value) else list(value)
+        listed = list(dict.fromkeys(value)) if all(isinstance(item, str) for item in value) else list(value)
         return listed[0] if len(listed) == 1 else listed
     return value

@@ -83,30 +83,35 @@ def build_provider_result(outcome: ProviderOutcome) -> ItemResult:
 
 def build_result(outcome: IrsaOutcome, diff: bool = False) -> dict[str, Any]:
     """The whole result. C(changed): something was written, also where the whole failed."""
-    bindings = [build_binding_result(one) for one in outcome.bindings]
-    roles = [build_role_result(one, outcome) for one in outcome.roles]
-    providers = [build_provider_result(one) for one in outcome.providers]
-    count = {status: sum(one.status == status for one in bindings) for status in ("changed", "ok", "failed")}
+    bindings = [build_binding_result(binding) for binding in outcome.bindings]
+    roles = [build_role_result(role, outcome) for role in outcome.roles]
+    providers = [build_provider_result(provider) for provider in outcome.providers]
+    count = {status: sum(binding.status == status for binding in bindings) for status in ("changed", "ok", "failed")}
     # A role that cannot be written fails where its bindings do; on its own only where none of them does.
-    told = [*providers, *bindings]
-    silent = {one.request.role for one in outcome.bindings if one.status == "failed"}
-    told += [one for one in roles if one.name not in silent]
-    failed = [one for one in told if one.status == "failed"]
+    reported = [*providers, *bindings]
+    silent = {binding.request.role for binding in outcome.bindings if binding.status == "failed"}
+    reported += [role for role in roles if role.name not in silent]
+    failed = [item for item in reported if item.status == "failed"]
     summary = f"{count['changed']} changed, {count['ok']} already so, {count['failed']} failed."
     return {
-        "changed": any(one.is_written for one in outcome.roles) or any(one.status == "changed" for one in providers),
+        "changed": any(role.is_written for role in outcome.roles)
+        or any(provider.status == "changed" for provider in providers),
         "failed": bool(failed),
-        "msg": " ".join([summary, *(f"{one.name}: {one.reason}" for one in failed)]),
+        "msg": " ".join([summary, *(f"{item.name}: {item.reason}" for item in failed)]),
         **({"diff": summarize(roles, diff=True)["diff"]} if diff else {}),
-        "bindings": [one.to_dict() for one in bindings],
-        "roles": [one.to_dict() for one in roles],
-        "oidc_providers": [one.to_dict() for one in providers],
+        "bindings": [binding.to_dict() for binding in bindings],
+        "roles": [role.to_dict() for role in roles],
+        "oidc_providers": [provider.to_dict() for provider in providers],
         "warnings": list(
             dict.fromkeys(
                 [
                     *outcome.warnings,
-                    *(f"{one.role}: {text}" for one in outcome.roles for text in one.plan.warnings),
-                    *(f"{one.fields['role']}: {text}" for one in bindings for text in one.fields["warnings"]),
+                    *(f"{role.role}: {text}" for role in outcome.roles for text in role.plan.warnings),
+                    *(
+                        f"{binding.fields['role']}: {text}"
+                        for binding in bindings
+                        for text in binding.fields["warnings"]
+                    ),
                 ]
             )
         ),

@@ -129,20 +129,22 @@ class IrsaState:
 
 def observe(clients: IrsaClients, options: IrsaOptions) -> IrsaState:
     """Each cluster, provider and role once; roles from the list of all where that takes fewer calls."""
-    troubles: dict[Any, str] = {}
+    errors: dict[Any, str] = {}
     clusters: dict[str, OidcProvider] = {}
-    for name in dict.fromkeys(one.cluster for one in options.bindings if one.cluster):
+    for name in dict.fromkeys(request.cluster for request in options.bindings if request.cluster):
         try:
             clusters[name] = eks.get_provider(clients.eks(), name)
         except IrsaError as error:
-            troubles["cluster", name] = str(error)
-    needed = [one.provider or clusters.get(one.cluster or "") for one in options.bindings if one.is_present]
+            errors["cluster", name] = str(error)
+    required = [
+        request.provider or clusters.get(request.cluster or "") for request in options.bindings if request.is_present
+    ]
     audiences: dict[OidcProvider, Optional[tuple[str, ...]]] = {}
-    for provider in dict.fromkeys(one for one in needed if one):
+    for provider in dict.fromkeys(provider for provider in required if provider):
         try:
             audiences[provider] = iam.get_audiences(clients.iam, provider)
         except CallError as error:
-            troubles[provider] = f"{error}. {error.suggestion}"
+            errors[provider] = f"{error}. {error.suggestion}"
     account, warnings = iam.AccountSummary(), []
     try:
         account = iam.get_account_summary(clients.iam)
@@ -150,10 +152,10 @@ def observe(clients: IrsaClients, options: IrsaOptions) -> IrsaState:
         warnings.append(
             f"The quota of trust policies is not known here, IAM alone will judge: {error}. {error.suggestion}"
         )
-    names = list(dict.fromkeys(one.role for one in options.bindings))
+    names = list(dict.fromkeys(request.role for request in options.bindings))
     roles, unread = read_roles(clients.iam, names, account.role_count)
-    troubles.update({("role", name): told for name, told in unread.items()})
-    return IrsaState(clusters, audiences, roles, account, troubles, tuple(warnings))
+    errors.update({("role", name): message for name, message in unread.items()})
+    return IrsaState(clusters, audiences, roles, account, errors, tuple(warnings))
 
 
 def read_roles(
@@ -162,23 +164,23 @@ def read_roles(
     """Roles by name, None for one that is not there, and what could not be read."""
     if iam.is_listing_cheaper(names, total):
         try:
-            found = {one.name: one for one in iam.list_roles(client)}
+            found = {role.name: role for role in iam.list_roles(client)}
             return {name: found.get(name) for name in names}, {}
         except CallError as error:
             if error.code not in ("AccessDenied", "AccessDeniedException"):
                 return {}, dict.fromkeys(names, f"{error}. {error.suggestion}")
     roles: dict[str, Optional[IamRole]] = {}
-    troubles: dict[str, str] = {}
+    errors: dict[str, str] = {}
 
     def read(name: str) -> None:
         try:
             roles[name] = iam.get_role(client, name)
         except CallError as error:
-            troubles[name] = f"{error}. {error.suggestion}"
+            errors[name] = f"{error}. {error.suggestion}"
 
     with ThreadPoolExecutor(WORKERS) as pool:
         list(pool.map(read, names))
-    return roles, troubles
+    return roles, errors
 
 
 # --- Plan.
@@ -191,12 +193,12 @@ def plan_providers(state: IrsaState, options: IrsaOptions) -> list[ProviderOutco
     accounts = {role.arn.split(":")[4] for role in state.roles.values() if role}
     for provider, known in state.audiences.items():
         if accounts and provider.account not in accounts:
-            trouble = (
+            error = (
                 f"{provider.arn} is of account {provider.account}, and the role of {', '.join(accounts)}: a role "
                 "trusts OIDC providers of its own account only. Create one there for the same issuer, and give its "
                 "ARN."
             )
-            outcomes.append(ProviderOutcome(provider, "failed", trouble, trouble))
+            outcomes.append(ProviderOutcome(provider, "failed", error, error))
             continue
         if known is not None and audience in known:
             outcomes.append(ProviderOutcome(provider, "ok", f"It exists, and knows the audience {audience}."))
@@ -207,11 +209,11 @@ def plan_providers(state: IrsaState, options: IrsaOptions) -> list[ProviderOutco
             others = ", ".join(known) or "none"
             what = f"The OIDC provider {provider.arn} does not know the audience {audience} (it knows {others})"
         if options.create_provider:
-            told = "It is created" if known is None else "It is told"
-            outcomes.append(ProviderOutcome(provider, "changed", f"{told} for the audience {audience}."))
+            action = "It is created" if known is None else "It is told"
+            outcomes.append(ProviderOutcome(provider, "changed", f"{action} for the audience {audience}."))
         else:
-            trouble = f"{what}. Set create_provider=true, or see to it otherwise."
-            outcomes.append(ProviderOutcome(provider, "failed", trouble, trouble))
+            error = f"{what}. Set create_provider=true, or see to it otherwise."
+            outcomes.append(ProviderOutcome(provider, "failed", error, error))
     return outcomes
 
 
@@ -231,10 +233,10 @@ def _get_blocking_reason(
         return provider_outcomes[provider].error
     if ("role", request.role) in state.errors:
         return state.errors["role", request.role]
-    seen = state.roles[request.role]
-    if request.role_arn and seen and seen.arn != request.role_arn:
-        return f"The role {request.role} of this account is {seen.arn}, not {request.role_arn}."
-    if request.role_arn and not seen and options.policy_options.create_role:
+    role = state.roles[request.role]
+    if request.role_arn and role and role.arn != request.role_arn:
+        return f"The role {request.role} of this account is {role.arn}, not {request.role_arn}."
+    if request.role_arn and not role and options.policy_options.create_role:
         return (
             f"{request.role_arn} does not exist. Give a role that is to be created by its name, and its path as path."
         )
@@ -352,9 +354,9 @@ class _RoleUpdate:
 
     def _record_changes(self) -> None:
         self.is_written = True
-        for index, one in enumerate(self.plan.bindings):
-            self.added[index].update(dict.fromkeys(one.added))
-            self.removed[index].update(dict.fromkeys(one.removed))
+        for index, binding_plan in enumerate(self.plan.bindings):
+            self.added[index].update(dict.fromkeys(binding_plan.added))
+            self.removed[index].update(dict.fromkeys(binding_plan.removed))
 
     def _read_back(self) -> bool:
         """Waits until the write shows. Whether it was overwritten."""
@@ -362,13 +364,13 @@ class _RoleUpdate:
         before = self.plan.before
         while True:
             role = iam.get_role(self.client, self.plan.role)
-            seen = role.document if role else None
-            if seen is not None and not self._has_missing(seen):
-                self.document, self.verified = seen, True
+            current = role.document if role else None
+            if current is not None and not self._has_missing(current):
+                self.document, self.verified = current, True
                 return False
-            if seen not in (before, None):
+            if current not in (before, None):
                 self.overwritten_externally = True
-                self.replan(seen)
+                self.replan(current)
                 return True
             if self.clock.monotonic() >= end:
                 self.verified = False
@@ -381,7 +383,7 @@ class _RoleUpdate:
             delay = min(delay * 2, 2.0)
 
     def _plan_role(self, document: Optional[Mapping[str, Any]]) -> RolePlan:
-        bindings = [one.binding for one in self.plan.bindings]
+        bindings = [binding_plan.binding for binding_plan in self.plan.bindings]
         return plan.make_plan(self.plan.role, document, bindings, self.options.policy_options, self.quota)
 
     def _has_missing(self, document: Optional[Mapping[str, Any]]) -> bool:
@@ -389,7 +391,10 @@ class _RoleUpdate:
         if document is None:
             return True
         now = self._plan_role(document)
-        worse = any(one.status == "failed" != before.status for one, before in zip(now.bindings, self.plan.bindings))
+        worse = any(
+            binding_plan.status == "failed" != before.status
+            for binding_plan, before in zip(now.bindings, self.plan.bindings)
+        )
         return now.has_changes or worse or bool(now.rejection_reason) != bool(self.plan.rejection_reason)
 
     def recheck(self, role: Optional[IamRole]) -> bool:
@@ -420,15 +425,15 @@ class _RoleUpdate:
         return " ".join([*done, reason.replace("Already so.", "").strip()]).strip()
 
     def build_outcomes(self) -> tuple[RoleOutcome, list[tuple[BindingPlan, str, str, bool, Optional[bool]]]]:
-        told = []
-        for index, one in enumerate(self.plan.bindings):
+        results = []
+        for index, binding_plan in enumerate(self.plan.bindings):
             changed = bool(self.added[index] or self.removed[index])
-            status, reason = one.status, one.reason
+            status, reason = binding_plan.status, binding_plan.reason
             if status == "ok" and changed:
                 status, reason = "changed", self._format_reason(index, reason)
-            if status != "failed" and self.error and (one.has_changes or changed):
+            if status != "failed" and self.error and (binding_plan.has_changes or changed):
                 status, reason = "failed", self.error
-            told.append((one, status, reason, changed, None if status == "failed" else self.verified))
+            results.append((binding_plan, status, reason, changed, None if status == "failed" else self.verified))
         refused = self.plan.rejection_reason or self.error
         status = "failed" if refused else ("changed" if self.is_written else "ok")
         return (
@@ -442,85 +447,100 @@ class _RoleUpdate:
                 self.is_written,
                 self.overwritten_externally,
             ),
-            told,
+            results,
         )
 
 
 def _make_providers(
     client: Any, provider_outcomes: Sequence[ProviderOutcome], options: IrsaOptions, state: IrsaState
 ) -> list[ProviderOutcome]:
-    done = []
-    for one in provider_outcomes:
-        if one.status != "changed":
-            done.append(one)
+    outcomes = []
+    for outcome in provider_outcomes:
+        if outcome.status != "changed":
+            outcomes.append(outcome)
             continue
         try:
-            if state.audiences[one.provider] is None:
-                iam.create_provider(client, one.provider, [options.policy_options.audience])
+            if state.audiences[outcome.provider] is None:
+                iam.create_provider(client, outcome.provider, [options.policy_options.audience])
             else:
-                iam.add_audience(client, one.provider, options.policy_options.audience)
-            done.append(one)
+                iam.add_audience(client, outcome.provider, options.policy_options.audience)
+            outcomes.append(outcome)
         except CallError as error:
-            trouble = f"{error}. {error.suggestion}"
-            done.append(replace(one, status="failed", reason=trouble, error=trouble))
-    return done
+            message = f"{error}. {error.suggestion}"
+            outcomes.append(replace(outcome, status="failed", reason=message, error=message))
+    return outcomes
 
 
 def run(clients: IrsaClients, options: IrsaOptions, apply: bool = True, clock: Optional[Clock] = None) -> IrsaOutcome:
     """Everything; with C(act=False), only what would be done."""
     clock = clock or Clock()
-    view = observe(clients, options)
-    resolved = [one.to_binding(provider) for one in options.bindings if (provider := view.find_provider(one))]
+    state = observe(clients, options)
+    resolved = [
+        request.to_binding(provider) for request in options.bindings if (provider := state.find_provider(request))
+    ]
     plan.check_contradictions(resolved)
-    made = plan_providers(view, options)
+    provider_outcomes = plan_providers(state, options)
     if apply:
-        made = _make_providers(clients.iam, made, options, view)
-    by_provider = {one.provider: one for one in made}
-    troubles = {one: _get_blocking_reason(one, view, by_provider, options) for one in options.bindings}
-    work: dict[str, _RoleUpdate] = {}
-    entries: dict[str, list[BindingRequest]] = {}
-    for one in options.bindings:
-        entries.setdefault(one.role, []).append(one)
-    for name, listed in entries.items():
-        broken = next((troubles[one] for one in listed if troubles[one]), None)
-        if broken and options.policy_options.purge:
-            for one in listed:
-                troubles[one] = troubles[one] or (
-                    f"Another binding of this role cannot be made, so that purge would take too much away. {broken}"
+        provider_outcomes = _make_providers(clients.iam, provider_outcomes, options, state)
+    by_provider = {outcome.provider: outcome for outcome in provider_outcomes}
+    blocking_reasons = {
+        request: _get_blocking_reason(request, state, by_provider, options) for request in options.bindings
+    }
+    role_updates: dict[str, _RoleUpdate] = {}
+    requests_by_role: dict[str, list[BindingRequest]] = {}
+    for request in options.bindings:
+        requests_by_role.setdefault(request.role, []).append(request)
+    for name, requests in requests_by_role.items():
+        first_reason = next((blocking_reasons[request] for request in requests if blocking_reasons[request]), None)
+        if first_reason and options.policy_options.purge:
+            for request in requests:
+                blocking_reasons[request] = blocking_reasons[request] or (
+                    f"Another binding of this role cannot be made, so that purge would take too much away. {first_reason}"
                 )
-        bindings = [_to_binding(one, view) for one in listed if not troubles[one]]
+        bindings = [_to_binding(request, state) for request in requests if not blocking_reasons[request]]
         if bindings:
-            seen = view.roles[name]
-            document = seen.document if seen else None
-            decided = plan.make_plan(name, document, bindings, options.policy_options, view.account.trust_policy_quota)
-            work[name] = _RoleUpdate(clients.iam, decided, seen, options, view, clock)
-            work[name].has_new_provider = any(
-                by_provider[one.provider].status == "changed" for one in bindings if one.provider in by_provider
+            current = state.roles[name]
+            document = current.document if current else None
+            role_plan = plan.make_plan(
+                name, document, bindings, options.policy_options, state.account.trust_policy_quota
+            )
+            role_updates[name] = _RoleUpdate(clients.iam, role_plan, current, options, state, clock)
+            role_updates[name].has_new_provider = any(
+                by_provider[binding.provider].status == "changed"
+                for binding in bindings
+                if binding.provider in by_provider
             )
     if apply:
-        _apply(clients.iam, [one for one in work.values() if one.plan.has_changes], options, view, clock)
+        _apply(
+            clients.iam,
+            [role_update for role_update in role_updates.values() if role_update.plan.has_changes],
+            options,
+            state,
+            clock,
+        )
     roles, outcomes = [], {}
-    for name, one_work in work.items():
-        role, told = one_work.build_outcomes() if apply else _preview(one_work)
+    for name, role_update in role_updates.items():
+        role, results = role_update.build_outcomes() if apply else _preview(role_update)
         roles.append(role)
-        planned = [one for one in entries[name] if not troubles[one]]
-        for index, (one, (binding, status, reason, changed, verified)) in enumerate(zip(planned, told)):
-            outcomes[id(one)] = BindingOutcome(
-                one,
+        planned = [request for request in requests_by_role[name] if not blocking_reasons[request]]
+        for index, (request, (binding, status, reason, changed, verified)) in enumerate(zip(planned, results)):
+            outcomes[id(request)] = BindingOutcome(
+                request,
                 status,
                 reason,
                 binding.binding.provider,
                 binding,
-                tuple(one_work.added[index]) if apply else binding.added,
-                tuple(one_work.removed[index]) if apply else binding.removed,
+                tuple(role_update.added[index]) if apply else binding.added,
+                tuple(role_update.removed[index]) if apply else binding.removed,
                 role.overwritten_externally and changed,
                 verified,
             )
-    bindings_told = tuple(
-        outcomes.get(id(one)) or BindingOutcome(one, "failed", troubles[one] or "", view.find_provider(one))
-        for one in options.bindings
+    binding_outcomes = tuple(
+        outcomes.get(id(request))
+        or BindingOutcome(request, "failed", blocking_reasons[request] or "", state.find_provider(request))
+        for request in options.bindings
     )
-    return IrsaOutcome(bindings_told, tuple(roles), tuple(made), view.account, view.warnings)
+    return IrsaOutcome(binding_outcomes, tuple(roles), tuple(provider_outcomes), state.account, state.warnings)
 
 
 def _to_binding(request: BindingRequest, state: IrsaState) -> Binding:
@@ -531,45 +551,51 @@ def _to_binding(request: BindingRequest, state: IrsaState) -> Binding:
 
 
 def _preview(role_update: _RoleUpdate) -> tuple[RoleOutcome, list[tuple[BindingPlan, str, str, bool, Optional[bool]]]]:
-    decided = role_update.first_plan
-    status = "failed" if decided.rejection_reason else ("changed" if decided.has_changes else "ok")
-    reason = decided.rejection_reason or (
-        "Its trust policy is to be written." if decided.has_changes else "Nothing is to be written."
+    role_plan = role_update.first_plan
+    status = "failed" if role_plan.rejection_reason else ("changed" if role_plan.has_changes else "ok")
+    reason = role_plan.rejection_reason or (
+        "Its trust policy is to be written." if role_plan.has_changes else "Nothing is to be written."
     )
-    told: list[tuple[BindingPlan, str, str, bool, Optional[bool]]] = [
-        (one, one.status, one.reason, one.has_changes, None) for one in decided.bindings
+    results: list[tuple[BindingPlan, str, str, bool, Optional[bool]]] = [
+        (binding_plan, binding_plan.status, binding_plan.reason, binding_plan.has_changes, None)
+        for binding_plan in role_plan.bindings
     ]
-    return RoleOutcome(decided.role, status, reason, decided, role_update.arn, decided.after, decided.has_changes), told
+    return RoleOutcome(
+        role_plan.role, status, reason, role_plan, role_update.arn, role_plan.after, role_plan.has_changes
+    ), results
 
 
 def _apply(
     client: Any, role_updates: Sequence[_RoleUpdate], options: IrsaOptions, state: IrsaState, clock: Clock
 ) -> None:
     """Writes role by role, some at a time; then reads them all again, once they have had time to be overwritten."""
-    waiting = list(role_updates)
+    pending = list(role_updates)
     for number in range(MAX_RECHECKS + 1):
         with ThreadPoolExecutor(WORKERS) as pool:
-            list(pool.map(_RoleUpdate.write_with_retry, waiting))
-        written = [one for one in role_updates if one.is_written and not one.error]
+            list(pool.map(_RoleUpdate.write_with_retry, pending))
+        written = [role_update for role_update in role_updates if role_update.is_written and not role_update.error]
         if not written or options.recheck_delay <= 0:
             return
         clock.sleep(options.recheck_delay)
-        found, unread = read_roles(client, [one.plan.role for one in written], state.account.role_count)
-        waiting = []
-        for one in written:
-            name = one.plan.role
+        found, unread = read_roles(client, [role_update.plan.role for role_update in written], state.account.role_count)
+        pending = []
+        for role_update in written:
+            name = role_update.plan.role
             try:
                 if name in unread:
-                    one.verified, one.error = False, f"Written, and not read again: {unread[name]}"
-                elif one.recheck(found[name]):
-                    waiting.append(one)
+                    role_update.verified, role_update.error = False, f"Written, and not read again: {unread[name]}"
+                elif role_update.recheck(found[name]):
+                    pending.append(role_update)
             except CallError as error:
-                one.verified, one.error = False, f"Written, and not read again: {error}. {error.suggestion}"
-        if not waiting:
+                role_update.verified, role_update.error = (
+                    False,
+                    f"Written, and not read again: {error}. {error.suggestion}",
+                )
+        if not pending:
             return
         if number == MAX_RECHECKS:
-            for one in waiting:
-                one.error = (
+            for role_update in pending:
+                role_update.error = (
                     f"Other writers overwrote it, also after {MAX_RECHECKS} repairs. Find out who writes this role's trust "
                     "policy (CloudTrail: UpdateAssumeRolePolicy), and run again."
                 )

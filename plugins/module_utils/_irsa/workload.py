@@ -62,14 +62,14 @@ def has_role(pod: KubernetesObject, role_arn: str) -> bool:
 
 
 def _has_role_environment(container: KubernetesObject, role_arn: str) -> bool:
-    values = {one.get("name"): one.get("value") for one in container.get("env") or ()}
+    values = {variable.get("name"): variable.get("value") for variable in container.get("env") or ()}
     return values.get("AWS_ROLE_ARN") == role_arn and bool(values.get("AWS_WEB_IDENTITY_TOKEN_FILE"))
 
 
 def references_role(pod: KubernetesObject, role_arn: str) -> bool:
     """Whether any container of it still names the role."""
     containers = (pod.get("spec") or {}).get("containers") or ()
-    return any(one.get("value") == role_arn for container in containers for one in container.get("env") or ())
+    return any(variable.get("value") == role_arn for container in containers for variable in container.get("env") or ())
 
 
 def list_stale_pods(
@@ -85,7 +85,7 @@ def list_stale_pods(
 
 def _get_controller(resource: KubernetesObject) -> Optional[KubernetesObject]:
     owners = resource["metadata"].get("ownerReferences") or ()
-    return next((one for one in owners if one.get("controller")), None)
+    return next((owner for owner in owners if owner.get("controller")), None)
 
 
 def find_owner(pod: KubernetesObject, replica_sets: Mapping[str, KubernetesObject]) -> Optional[PodOwner]:
