@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The cluster's side of bindings: service accounts, their annotations, their pods, and the proof. Knows no Ansible."""
+"""The cluster's side of bindings: service accounts, annotations, pods, and the check with STS. No Ansible in here."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from .calls import CallError
 from .findings import ANNOTATION
 from .model import AUDIENCE, IrsaError, get_role_name
 
-# What STS answers to a token that it knows, for a role whose trust policy does not let it in.
+# The error code of STS for a valid token whose subject the role's trust policy does not allow.
 REJECTED_CODE = "AccessDenied"
 
 
 @dataclass(frozen=True)
 class ServiceAccountBinding:
-    """One service account and the role that it is to have, or not to have."""
+    """One service account, and the role that it must have (C(is_present)) or must not have."""
 
     role: str
     namespace: str
@@ -40,7 +40,7 @@ class ServiceAccountBinding:
 
 
 class PodReader:
-    """One cluster as it is now; each namespace is read once."""
+    """Reads the pods of a cluster, each namespace once."""
 
     def __init__(self, api: Any) -> None:
         self.api = api
@@ -62,7 +62,7 @@ class PodReader:
 def get_role_arns(
     make_client: Callable[[], Any], bindings: Sequence[ServiceAccountBinding]
 ) -> dict[str, Optional[str]]:
-    """The ARN of each role by what it is called here; None where there is no such role."""
+    """The ARN of each role, by its name or ARN in the bindings; None where the role does not exist."""
     found: dict[str, Optional[str]] = {}
     for binding in bindings:
         if binding.role.startswith("arn:"):
@@ -81,7 +81,7 @@ def observe(
     make_sts: Callable[[], Any],
     audience: str = AUDIENCE,
 ) -> list[ItemResult]:
-    """One result per service account. One that fails does not end the others."""
+    """One result per service account. A failed item does not stop the others."""
     items = []
     for binding in bindings:
         try:
@@ -100,10 +100,10 @@ def _build_fields(binding: ServiceAccountBinding, **overrides: Any) -> dict[str,
         "state": "present" if binding.is_present else "absent",
         "exists": None,
         "annotated": None,
-        "account_right": None,
-        "pods_amiss": [],
+        "service_account_ok": None,
+        "stale_pods": [],
         "owners": [],
-        "proved": None,
+        "verified": None,
         **overrides,
     }
 
@@ -134,8 +134,10 @@ def _observe_binding(
         role_arn=role_arn,
         exists=account is not None,
         annotated=bool(account and annotated),
-        account_right=bool(account and annotated and role_arn) if binding.is_present else not (account and annotated),
-        pods_amiss=stale_pods,
+        service_account_ok=(
+            bool(account and annotated and role_arn) if binding.is_present else not (account and annotated)
+        ),
+        stale_pods=stale_pods,
         owners=[owner.to_dict() for owner in owners],
     )
     reasons = list(_list_stale_reasons(binding, role_arn, account is not None, bool(annotated), annotation, stale_pods))
@@ -145,17 +147,17 @@ def _observe_binding(
             role_arn,
             kubernetes.create_token(reader.api, binding.namespace, binding.service_account, audience),
         )
-        fields["proved"] = (error is None) if binding.is_present else bool(error and error.code == REJECTED_CODE)
-        if not fields["proved"]:
+        fields["verified"] = (error is None) if binding.is_present else bool(error and error.code == REJECTED_CODE)
+        if not fields["verified"]:
             reasons.insert(0, _get_unverified_reason(binding, error))
     if not reasons:
-        how = {None: "", True: ", as STS answers to a token of it"}[fields["proved"]]
-        doing = "may assume the role" if binding.is_present else "may not assume the role"
-        reason = f"It {doing}{how}." if fields["proved"] else "The cluster's side is as it should be."
+        reason = "The service account and its pods are in order."
+        if fields["verified"]:
+            reason = "STS issues a session to its token." if binding.is_present else "STS rejects its token."
         return ItemResult(str(binding), "ok", reason, fields=fields)
-    # What is amiss in a cluster is told, and what was to be proved and was not fails.
+    # A stale pod or a missing annotation leaves the item pending. A failed verification fails it.
     return ItemResult(
-        str(binding), "failed" if fields["proved"] is False else "pending", " ".join(reasons), fields=fields
+        str(binding), "failed" if fields["verified"] is False else "pending", " ".join(reasons), fields=fields
     )
 
 
@@ -170,30 +172,30 @@ def _list_stale_reasons(
     found = []
     if binding.is_present:
         if role_arn is None:
-            found.append(f"There is no role {binding.role}.")
+            found.append(f"The role {binding.role} does not exist.")
         if not exists:
-            found.append("There is no such service account.")
+            found.append("The service account does not exist.")
         elif not annotated:
-            found.append(f"Its annotation {ANNOTATION} is {annotation or 'not there'}.")
+            found.append(f"The annotation {ANNOTATION} is {annotation or 'missing'}.")
     elif exists and annotated:
-        found.append(f"Its annotation {ANNOTATION} names the role.")
+        found.append(f"The annotation {ANNOTATION} still names the role.")
     if stale_pods:
-        how = "without" if binding.is_present else "with"
-        found.append(f"Pods that run {how} the role: {', '.join(pod['name'] for pod in stale_pods)}.")
+        prefix = "Pods without the role" if binding.is_present else "Pods that still have the role"
+        found.append(f"{prefix}: {', '.join(pod['name'] for pod in stale_pods)}.")
     return found
 
 
 def _get_unverified_reason(binding: ServiceAccountBinding, error: Optional[CallError]) -> str:
     if error is None:
-        return "STS still issues a session to a token of it."
+        return "STS still issues a session to its token."
     message = f"STS answered {error.code}: {error.message}."
-    return message if binding.is_present else f"Whether it is refused was not proved. {message}"
+    return message if binding.is_present else f"Not verified that STS rejects its token. {message}"
 
 
 def build_result(items: Sequence[ItemResult]) -> dict[str, Any]:
     summary = summarize(items)
     count = {status: sum(item.status == status for item in items) for status in ("ok", "pending", "failed")}
-    message = f"{count['ok']} as they should be, {count['pending']} not yet, {count['failed']} failed."
+    message = f"{count['ok']} ok, {count['pending']} pending, {count['failed']} failed."
     return {
         "changed": False,
         "failed": bool(summary.get("failed")),
@@ -205,7 +207,7 @@ def build_result(items: Sequence[ItemResult]) -> dict[str, Any]:
 
 
 def _list_restarts(items: Sequence[ItemResult]) -> list[dict[str, Any]]:
-    """Each owner once, with its namespace."""
+    """The owners to restart, each once, with its namespace."""
     found: dict[tuple[str, ...], dict[str, Any]] = {}
     for item in items:
         for owner in item.fields["owners"]:

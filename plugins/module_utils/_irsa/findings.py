@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who may assume which role, and how that goes with what a cluster has. Pure."""
+"""Which service account may assume which role, and the findings against a cluster's service accounts. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _EKS_ISSUER = re.compile(r"oidc\.eks[.-]")
 _ROLE_ARN = re.compile(r"arn:aws[a-z-]*:iam::(\d{12}):role/(?:.+/)?[\w+=,.@-]{1,64}", re.ASCII)
 
 ANNOTATED_NOT_TRUSTED = "annotated_not_trusted"
-TRUSTED_NOT_FOUND = "trusted_not_there"
+TRUSTED_NOT_FOUND = "trusted_not_found"
 ROLE_MISSING = "role_missing"
 ASSOCIATION_OVERRIDDEN = "association_overridden"
 
@@ -42,7 +42,7 @@ class ServiceAccount:
 
 @dataclass(frozen=True)
 class RoleGrant:
-    """Somebody whom a statement lets into a role. C(subject) is None where it lets in everybody."""
+    """A role's statement trusts a subject. C(subject) is None where the statement is open to all."""
 
     provider: OidcProvider
     subject: Optional[Subject]
@@ -66,14 +66,14 @@ class RoleGrant:
 
 
 def has_trust(role: IamRole, provider: Optional[OidcProvider]) -> bool:
-    """Whether the role lets in anybody of that provider, or of any EKS cluster's."""
+    """Whether the role trusts any subject of that provider (None: of any EKS cluster's provider)."""
     return bool(list_providers(role, provider))
 
 
 def list_providers(role: IamRole, provider: Optional[OidcProvider]) -> list[OidcProvider]:
-    """Of which providers to tell: the one that is asked about, or every EKS cluster's that the role names.
+    """The providers to report: the given one if the role trusts it, or those of EKS clusters that the role names.
 
-    A statement for every principal names none, and lets in the one that is asked about all the same.
+    A statement for every principal (wildcard) names no provider, but trusts the given one as well.
     """
     if provider is not None:
         return [provider] if policy.list_grants(role.document, provider) else []
@@ -98,13 +98,13 @@ def list_warnings(role: IamRole, grants: Sequence[RoleGrant]) -> Iterator[str]:
     for grant in grants:
         if grant.subject is None:
             yield (
-                f"{role.name}: {grant.match} lets in every service account of {grant.provider.issuer}: it demands no "
-                "subject."
+                f"{role.name}: {grant.match} trusts every service account of {grant.provider.issuer}, because it has "
+                "no condition on the subject."
             )
         elif not grant.match.checks_audience:
-            yield f"{role.name}: {grant.match} does not look at the audience of {grant.subject}'s tokens."
+            yield f"{role.name}: {grant.match} does not check the audience of {grant.subject}'s tokens."
         if grant.match.is_loose:
-            yield f"{role.name}: {grant.match} passes tokens without a subject (ForAllValues or IfExists)."
+            yield f"{role.name}: {grant.match} also passes tokens without a subject (ForAllValues or IfExists)."
     deleted = policy.list_deleted_principals(role.document)
     if deleted:
         yield (
@@ -115,12 +115,14 @@ def list_warnings(role: IamRole, grants: Sequence[RoleGrant]) -> Iterator[str]:
 
 
 def format_reason(role: IamRole, grants: Sequence[RoleGrant]) -> str:
-    """In one sentence."""
+    """The grants of a role in one sentence."""
     if not grants:
-        return "It lets in no service account."
-    names = [str(grant.subject) if grant.subject else f"everybody of {grant.provider.issuer}" for grant in grants]
+        return "It trusts no service account."
+    names = [
+        str(grant.subject) if grant.subject else f"every service account of {grant.provider.issuer}" for grant in grants
+    ]
     shown = ", ".join(dict.fromkeys(names[:10]))
-    return f"It lets in {shown}{f' and {len(names) - 10} more' if len(names) > 10 else ''}."
+    return f"It trusts {shown}{f' and {len(names) - 10} more' if len(names) > 10 else ''}."
 
 
 # --- Together with a cluster.
@@ -128,7 +130,7 @@ def format_reason(role: IamRole, grants: Sequence[RoleGrant]) -> str:
 
 @dataclass(frozen=True)
 class IrsaFinding:
-    """Something that does not go together."""
+    """A mismatch between a service account of the cluster and a role."""
 
     kind: str
     namespace: str
@@ -147,19 +149,19 @@ class IrsaFinding:
 
 
 def list_annotated_roles(accounts: Sequence[ServiceAccount], provider: OidcProvider) -> list[str]:
-    """The ARNs of the roles of the provider's account that annotations name."""
+    """The ARNs in annotations that belong to the provider's account."""
     named = dict.fromkeys(account.role_arn for account in accounts if account.role_arn)
     return [arn for arn in named if arn and _parse_role_account(arn) == provider.account]
 
 
 def _parse_role_account(arn: str) -> Optional[str]:
-    """The account of a role; None where the text is no ARN of one."""
+    """The account of a role's ARN; None where the text is not the ARN of a role."""
     match = _ROLE_ARN.fullmatch(arn)
     return match[1] if match else None
 
 
 def list_cross_account(accounts: Sequence[ServiceAccount], provider: OidcProvider) -> list[str]:
-    """Service accounts whose roles are another account's. Those trust a provider of that account; neither is seen."""
+    """Service accounts with a role of another account. That role and its OIDC provider are not readable here."""
     return [
         str(account)
         for account in accounts
@@ -175,15 +177,20 @@ def list_findings(
     associations: Collection[tuple[str, str]],
     audience: str = AUDIENCE,
 ) -> list[IrsaFinding]:
-    """C(roles): those that the audit is of. C(annotated): by ARN, the roles that annotations name, None where there is
-    none; one that could not be read is not among them. C(associations): whose pod identity associations there are.
+    """Compares service accounts, roles and Pod Identity associations.
+
+    C(roles): the audited roles. C(annotated): by ARN, the roles in annotations; None where the role does not exist.
+    A role that could not be read is left out. C(associations): namespace and service account of each association.
     """
     found: list[IrsaFinding] = []
     for account in accounts:
         if account.role_arn:
             found += _check_annotation(account, account.role_arn, provider, annotated, audience)
             if (account.namespace, account.name) in associations:
-                reason = "It has a pod identity association, too. The annotation comes before it: SDKs use that first."
+                reason = (
+                    "It also has a Pod Identity association. Web identity, from the annotation, comes first in the "
+                    "SDKs' credential chain."
+                )
                 found.append(_make_finding(ASSOCIATION_OVERRIDDEN, account, reason))
     existing = {(account.namespace, account.name) for account in accounts}
     for role in roles:
@@ -195,7 +202,7 @@ def list_findings(
                 or subject.namespaced_name in existing
             ):
                 continue
-            reason = f"{role.name} trusts it, and the cluster does not have it."
+            reason = f"{role.name} trusts it, but the cluster has no such service account."
             found.append(IrsaFinding(TRUSTED_NOT_FOUND, *subject.namespaced_name, role.arn, reason))
     return found
 
@@ -212,11 +219,11 @@ def _check_annotation(
     audience: str,
 ) -> Iterator[IrsaFinding]:
     if _parse_role_account(role_arn) is None:
-        yield _make_finding(ROLE_MISSING, account, f"Its annotation is no ARN of a role: {role_arn}.")
+        yield _make_finding(ROLE_MISSING, account, f"Its annotation is not the ARN of a role: {role_arn}.")
     elif role_arn in annotated:
         role = annotated[role_arn]
         if role is None:
-            yield _make_finding(ROLE_MISSING, account, f"There is no role {role_arn}.")
+            yield _make_finding(ROLE_MISSING, account, f"The role {role_arn} does not exist.")
             return
         verdict = policy.evaluate(role.document, provider, account.subject, audience)
         if not verdict.is_allowed:

@@ -1,12 +1,13 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""All bindings of a task from end to end: observe, plan, apply, verify. Knows no Ansible.
+"""All bindings of a task: observe, plan, apply, verify. No Ansible in here.
 
-IAM has no compare-and-swap for trust policies. So each write is preceded by a reading that is compared with what was
-planned on, followed by a reading that must show it, and, C(settle) seconds after the last write of all, by another one:
-a writer that had read before our write can have overwritten it until then. What is missing then is written again, a
-bounded number of times. Writers that all do this lose nothing, as long as each writes within C(settle) seconds of its
-reading; against others it is best effort, and told (C(overwritten)).
+IAM has no optimistic lock for trust policies (docs/facts/irsa.md#concurrent-writers). Each write therefore has four
+steps: read the role again and compare it with the plan's input, write, read back until the write shows, and recheck
+C(recheck_delay) seconds after the last write of the task. Another writer that read before our write can overwrite it
+until then. Missing subjects are written again, with a bounded number of retries. Writers that all do this lose nothing,
+as long as each writes within C(recheck_delay) seconds of its read. Against other writers it is best effort, and
+reported (C(overwritten_externally)).
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ from .plan import BindingPlan, RolePlan
 
 WORKERS = 8  # roles at a time: IAM throttles writes per account
 MAX_WRITE_ATTEMPTS = 5  # writes of one role in a row
-MAX_RECHECKS = 5  # settle readings that find something missing
+MAX_RECHECKS = 5  # rechecks that find something missing
 MAX_RECHECK_DELAY = 3600  # seconds
 VISIBILITY_TIMEOUT = 15.0  # seconds until a write must show: IAM is eventually consistent
 
 
 @dataclass(frozen=True)
 class IrsaOptions:
-    """Everything that a task asks for."""
+    """The options of a task."""
 
     bindings: tuple[BindingRequest, ...]
     policy_options: PolicyOptions = field(default_factory=PolicyOptions)
@@ -41,21 +42,21 @@ class IrsaOptions:
     recheck_delay: float = 10.0
 
     def __post_init__(self) -> None:
-        """Refuses what would fail only once something is written."""
+        """Rejects options that would otherwise fail only after the first write."""
         if not self.bindings:
-            raise IrsaError("bindings is empty. Name at least one role and who may assume it.")
-        if not 0 <= self.recheck_delay <= MAX_RECHECK_DELAY:  # nor what is no number
-            raise IrsaError(f"settle is {self.recheck_delay:g}. Give seconds from 0 to {MAX_RECHECK_DELAY}.")
+            raise IrsaError("bindings is empty. Give at least one role and its service accounts.")
+        if not 0 <= self.recheck_delay <= MAX_RECHECK_DELAY:  # rejects NaN as well
+            raise IrsaError(f"recheck_delay is {self.recheck_delay:g}. Give seconds from 0 to {MAX_RECHECK_DELAY}.")
         if not self.policy_options.audience:
-            raise IrsaError(f"audience is empty. Name one, or leave it out for {AUDIENCE}.")
+            raise IrsaError(f"audience is empty. Give one, or omit the option for {AUDIENCE}.")
         path = self.new_role.path
         if not (path.startswith("/") and path.endswith("/")):
-            raise IrsaError(f"path {path!r} does not begin and end with a slash, as paths of roles do.")
+            raise IrsaError(f"path {path!r} is not a path of IAM roles. Begin and end it with a slash.")
 
 
 @dataclass(frozen=True)
 class ProviderOutcome:
-    """An OIDC provider that present bindings need. C(trouble): why they cannot be made."""
+    """An OIDC provider that present bindings need. C(error): why these bindings fail."""
 
     provider: OidcProvider
     status: str
@@ -65,7 +66,7 @@ class ProviderOutcome:
 
 @dataclass(frozen=True)
 class BindingOutcome:
-    """What became of one entry of the bindings."""
+    """The outcome of one entry of the bindings."""
 
     request: BindingRequest
     status: str
@@ -80,7 +81,7 @@ class BindingOutcome:
 
 @dataclass(frozen=True)
 class RoleOutcome:
-    """What became of one role. C(after): its trust document as it was read last; in check mode, as it would be."""
+    """The outcome of one role. C(after): the trust policy as it was read last; in check mode, as it would be."""
 
     role: str
     status: str
@@ -103,7 +104,7 @@ class IrsaOutcome:
 
 @dataclass(frozen=True)
 class IrsaClients:
-    """C(eks) makes its client only where a cluster is named."""
+    """The clients of a run. C(eks) is a function, so that a client is made only where a cluster is named."""
 
     iam: Any
     eks: Callable[[], Any]
@@ -114,7 +115,7 @@ class IrsaClients:
 
 @dataclass(frozen=True)
 class IrsaState:
-    """What was seen. Troubles are told by what they concern: ("cluster", name), a provider, ("role", name)."""
+    """The current state. The keys of C(errors) are ("cluster", name), a provider, or ("role", name)."""
 
     clusters: Mapping[str, OidcProvider]
     audiences: Mapping[OidcProvider, Optional[tuple[str, ...]]]
@@ -128,7 +129,7 @@ class IrsaState:
 
 
 def observe(clients: IrsaClients, options: IrsaOptions) -> IrsaState:
-    """Each cluster, provider and role once; roles from the list of all where that takes fewer calls."""
+    """Reads each cluster, provider and role once; roles with ListRoles where that takes fewer calls."""
     errors: dict[Any, str] = {}
     clusters: dict[str, OidcProvider] = {}
     for name in dict.fromkeys(request.cluster for request in options.bindings if request.cluster):
@@ -150,7 +151,7 @@ def observe(clients: IrsaClients, options: IrsaOptions) -> IrsaState:
         account = iam.get_account_summary(clients.iam)
     except CallError as error:
         warnings.append(
-            f"The quota of trust policies is not known here, IAM alone will judge: {error}. {error.suggestion}"
+            f"The quota of the trust policy size is unknown, so only IAM checks it: {error}. {error.suggestion}"
         )
     names = list(dict.fromkeys(request.role for request in options.bindings))
     roles, unread = read_roles(clients.iam, names, account.role_count)
@@ -161,7 +162,7 @@ def observe(clients: IrsaClients, options: IrsaOptions) -> IrsaState:
 def read_roles(
     client: Any, names: Sequence[str], total: Optional[int]
 ) -> tuple[dict[str, Optional[IamRole]], dict[str, str]]:
-    """Roles by name, None for one that is not there, and what could not be read."""
+    """Roles by name (None for a role that does not exist), and the errors of roles that could not be read."""
     if iam.is_listing_cheaper(names, total):
         try:
             found = {role.name: role for role in iam.list_roles(client)}
@@ -187,32 +188,32 @@ def read_roles(
 
 
 def plan_providers(state: IrsaState, options: IrsaOptions) -> list[ProviderOutcome]:
-    """Which providers are to be made or told another audience, and which stand in the way."""
+    """The OIDC providers to create or to add the audience to, and those that make bindings fail."""
     outcomes = []
     audience = options.policy_options.audience
     accounts = {role.arn.split(":")[4] for role in state.roles.values() if role}
     for provider, known in state.audiences.items():
         if accounts and provider.account not in accounts:
             error = (
-                f"{provider.arn} is of account {provider.account}, and the role of {', '.join(accounts)}: a role "
-                "trusts OIDC providers of its own account only. Create one there for the same issuer, and give its "
-                "ARN."
+                f"{provider.arn} is in account {provider.account}, and the role is in {', '.join(accounts)}. A role "
+                "trusts OIDC providers of its own account only. Create a provider there for the same issuer, and give "
+                "its ARN."
             )
             outcomes.append(ProviderOutcome(provider, "failed", error, error))
             continue
         if known is not None and audience in known:
-            outcomes.append(ProviderOutcome(provider, "ok", f"It exists, and knows the audience {audience}."))
+            outcomes.append(ProviderOutcome(provider, "ok", f"It exists and has the audience {audience}."))
             continue
         if known is None:
-            what = f"IAM has no OIDC provider {provider.arn}"
+            missing = f"IAM has no OIDC provider {provider.arn}"
         else:
             others = ", ".join(known) or "none"
-            what = f"The OIDC provider {provider.arn} does not know the audience {audience} (it knows {others})"
+            missing = f"The OIDC provider {provider.arn} does not have the audience {audience} (it has {others})"
         if options.create_provider:
-            action = "It is created" if known is None else "It is told"
-            outcomes.append(ProviderOutcome(provider, "changed", f"{action} for the audience {audience}."))
+            action = f"Create it with the audience {audience}." if known is None else f"Add the audience {audience}."
+            outcomes.append(ProviderOutcome(provider, "changed", action))
         else:
-            error = f"{what}. Set create_provider=true, or see to it otherwise."
+            error = f"{missing}. Set create_provider=true, or create it by other means."
             outcomes.append(ProviderOutcome(provider, "failed", error, error))
     return outcomes
 
@@ -223,7 +224,7 @@ def _get_blocking_reason(
     provider_outcomes: Mapping[OidcProvider, ProviderOutcome],
     options: IrsaOptions,
 ) -> Optional[str]:
-    """Why a binding cannot even be planned."""
+    """Why a binding cannot be planned: an error of its cluster, its provider or its role."""
     provider = state.find_provider(request)
     if provider is None:
         return state.errors["cluster", request.cluster]
@@ -235,11 +236,9 @@ def _get_blocking_reason(
         return state.errors["role", request.role]
     role = state.roles[request.role]
     if request.role_arn and role and role.arn != request.role_arn:
-        return f"The role {request.role} of this account is {role.arn}, not {request.role_arn}."
+        return f"The role {request.role} of this account is {role.arn}, not {request.role_arn}. Give that ARN."
     if request.role_arn and not role and options.policy_options.create_role:
-        return (
-            f"{request.role_arn} does not exist. Give a role that is to be created by its name, and its path as path."
-        )
+        return f"{request.role_arn} does not exist. To create the role, give its name, and its path in the option path."
     return None
 
 
@@ -247,7 +246,7 @@ def _get_blocking_reason(
 
 
 class _RoleUpdate:
-    """One role on its way."""
+    """The writes of one role, with retries."""
 
     def __init__(
         self,
@@ -277,24 +276,24 @@ class _RoleUpdate:
         self.document = document
 
     def write_with_retry(self) -> None:
-        """Until a reading shows all of it, or something stands in the way."""
+        """Retries until a read shows every planned subject, or an error ends it."""
         try:
             for _dummy in range(MAX_WRITE_ATTEMPTS):
                 if not self._write_once():
                     return
             self.error = (
-                f"Other writers overwrote it {MAX_WRITE_ATTEMPTS} times in a row. Find out who writes this role's trust policy "
-                "(CloudTrail: UpdateAssumeRolePolicy), and run again."
+                f"Other writers overwrote the trust policy {MAX_WRITE_ATTEMPTS} times in a row. Find the writer in "
+                "CloudTrail (event UpdateAssumeRolePolicy), and run again."
             )
         except CallError as error:
             self.error = self._format_error(error)
 
     def _write_once(self) -> bool:
-        """One write. Whether another is needed."""
+        """One write. True if a retry is necessary."""
         if self.plan.before is not None or self.is_written:
             role = iam.get_role(self.client, self.plan.role)
             if role is None:
-                self.error = "The role was deleted meanwhile. Run again if it is to be there."
+                self.error = "The role was deleted during this run. Run again to have it created (create_role=true)."
                 return False
             if role.document != self.plan.before:
                 self.replan(role.document)
@@ -313,7 +312,7 @@ class _RoleUpdate:
         return self._read_back()
 
     def _put_with_retry(self, write: Callable[[], Any]) -> Any:
-        """Once; more often while a provider is so new that IAM may not yet know it everywhere."""
+        """Calls C(write) once, and retries while a new provider is not yet visible everywhere in IAM."""
         end = self.clock.monotonic() + (VISIBILITY_TIMEOUT if self.has_new_provider else 0)
         while True:
             try:
@@ -324,7 +323,7 @@ class _RoleUpdate:
             self.clock.sleep(1)
 
     def _create_role(self, document: Mapping[str, Any]) -> bool:
-        """Whether the role is this one's; somebody else can have been faster."""
+        """Creates the role. False if another writer created it first."""
         try:
             made = self._put_with_retry(
                 lambda: iam.create_role(self.client, self.plan.role, document, self.options.new_role)
@@ -347,8 +346,8 @@ class _RoleUpdate:
                     error.service,
                     error.operation,
                     error.code,
-                    f"{error.message} (the role is there, and lacks {left}: attach them, for they come only with a new "
-                    "role)",
+                    f"{error.message} (the role exists without {left}: attach these policies by hand, because only a "
+                    "new role gets them)",
                 ) from error
         return True
 
@@ -359,7 +358,7 @@ class _RoleUpdate:
             self.removed[index].update(dict.fromkeys(binding_plan.removed))
 
     def _read_back(self) -> bool:
-        """Waits until the write shows. Whether it was overwritten."""
+        """Waits until the write shows. True if another writer overwrote it."""
         end, delay = self.clock.monotonic() + VISIBILITY_TIMEOUT, 0.1
         before = self.plan.before
         while True:
@@ -375,8 +374,8 @@ class _RoleUpdate:
             if self.clock.monotonic() >= end:
                 self.verified = False
                 self.error = (
-                    f"IAM took the write, and has not shown it within {VISIBILITY_TIMEOUT:g} seconds: either its readings are "
-                    "late, or somebody put back what was there. Run again to see."
+                    f"IAM accepted the write, but did not show it within {VISIBILITY_TIMEOUT:g} seconds. Either its "
+                    "reads lag behind, or another writer restored the old trust policy. Run again to check."
                 )
                 return False
             self.clock.sleep(delay)
@@ -387,7 +386,7 @@ class _RoleUpdate:
         return plan.make_plan(self.plan.role, document, bindings, self.options.policy_options, self.quota)
 
     def _has_missing(self, document: Optional[Mapping[str, Any]]) -> bool:
-        """Whether a document that was read lacks anything of what was written: then there would be something to do."""
+        """Whether a document misses anything that was written: planning on it would then have changes."""
         if document is None:
             return True
         now = self._plan_role(document)
@@ -398,9 +397,9 @@ class _RoleUpdate:
         return now.has_changes or worse or bool(now.rejection_reason) != bool(self.plan.rejection_reason)
 
     def recheck(self, role: Optional[IamRole]) -> bool:
-        """Holds the second reading against the plan. Whether something has to be written again."""
+        """Compares the recheck's read with the plan. True if a retry is necessary."""
         if role is None or self._has_missing(role.document):
-            role = iam.get_role(self.client, self.plan.role)  # a list can be a late one
+            role = iam.get_role(self.client, self.plan.role)  # ListRoles can lag behind
         if role is not None and not self._has_missing(role.document):
             self.document = role.document
             return False
@@ -410,19 +409,19 @@ class _RoleUpdate:
     def _format_error(self, error: CallError) -> str:
         if error.code == "LimitExceeded" and self.plan.after is not None:
             size = self.plan.sizes[1] or 0
-            return f"{error}. Unchanged: {plan.get_quota_reason(size, self.quota)}"
+            return f"{error}. The role was not changed: {plan.get_quota_reason(size, self.quota)}"
         if error.code == "MalformedPolicyDocument":
             return (
-                f"{error}. IAM refused the trust policy, so that it stayed as it was. If it says 'Invalid principal', "
-                "a principal or an OIDC provider that the policy names does not exist any more."
+                f"{error}. IAM rejected the trust policy, so it is unchanged. If IAM quotes 'Invalid principal', a "
+                "principal or an OIDC provider in the policy no longer exists. Remove or replace it."
             )
         return f"{error}. {error.suggestion}"
 
     def _format_reason(self, index: int, reason: str) -> str:
-        """What an earlier write of this run did: the last plan had nothing left to do."""
+        """The reason with the subjects of this run's earlier writes, which the last plan found unchanged."""
         done = [f"Added {', '.join(map(str, self.added[index]))}."] if self.added[index] else []
         done += [f"Removed {', '.join(map(str, self.removed[index]))}."] if self.removed[index] else []
-        return " ".join([*done, reason.replace("Already so.", "").strip()]).strip()
+        return " ".join([*done, reason.replace("Unchanged.", "").strip()]).strip()
 
     def build_outcomes(self) -> tuple[RoleOutcome, list[tuple[BindingPlan, str, str, bool, Optional[bool]]]]:
         results = []
@@ -434,13 +433,13 @@ class _RoleUpdate:
             if status != "failed" and self.error and (binding_plan.has_changes or changed):
                 status, reason = "failed", self.error
             results.append((binding_plan, status, reason, changed, None if status == "failed" else self.verified))
-        refused = self.plan.rejection_reason or self.error
-        status = "failed" if refused else ("changed" if self.is_written else "ok")
+        rejected = self.plan.rejection_reason or self.error
+        status = "failed" if rejected else ("changed" if self.is_written else "ok")
         return (
             RoleOutcome(
                 self.plan.role,
                 status,
-                refused or ("Its trust policy was written." if self.is_written else "Nothing was to be written."),
+                rejected or ("The trust policy was written." if self.is_written else "No write was necessary."),
                 self.first_plan,
                 self.arn,
                 self.document,
@@ -472,7 +471,7 @@ def _make_providers(
 
 
 def run(clients: IrsaClients, options: IrsaOptions, apply: bool = True, clock: Optional[Clock] = None) -> IrsaOutcome:
-    """Everything; with C(act=False), only what would be done."""
+    """Observe, plan, apply, verify. C(apply=False) (check mode): only observe and plan."""
     clock = clock or Clock()
     state = observe(clients, options)
     resolved = [
@@ -495,7 +494,7 @@ def run(clients: IrsaClients, options: IrsaOptions, apply: bool = True, clock: O
         if first_reason and options.policy_options.purge:
             for request in requests:
                 blocking_reasons[request] = blocking_reasons[request] or (
-                    f"Another binding of this role cannot be made, so that purge would take too much away. {first_reason}"
+                    f"Another binding of this role fails, and purge would remove its service accounts. {first_reason}"
                 )
         bindings = [_to_binding(request, state) for request in requests if not blocking_reasons[request]]
         if bindings:
@@ -554,7 +553,7 @@ def _preview(role_update: _RoleUpdate) -> tuple[RoleOutcome, list[tuple[BindingP
     role_plan = role_update.first_plan
     status = "failed" if role_plan.rejection_reason else ("changed" if role_plan.has_changes else "ok")
     reason = role_plan.rejection_reason or (
-        "Its trust policy is to be written." if role_plan.has_changes else "Nothing is to be written."
+        "The trust policy would be written." if role_plan.has_changes else "No write is necessary."
     )
     results: list[tuple[BindingPlan, str, str, bool, Optional[bool]]] = [
         (binding_plan, binding_plan.status, binding_plan.reason, binding_plan.has_changes, None)
@@ -568,7 +567,7 @@ def _preview(role_update: _RoleUpdate) -> tuple[RoleOutcome, list[tuple[BindingP
 def _apply(
     client: Any, role_updates: Sequence[_RoleUpdate], options: IrsaOptions, state: IrsaState, clock: Clock
 ) -> None:
-    """Writes role by role, some at a time; then reads them all again, once they have had time to be overwritten."""
+    """Writes the roles, several at a time, then rechecks all of them after C(recheck_delay), with retries."""
     pending = list(role_updates)
     for number in range(MAX_RECHECKS + 1):
         with ThreadPoolExecutor(WORKERS) as pool:
@@ -583,19 +582,19 @@ def _apply(
             name = role_update.plan.role
             try:
                 if name in unread:
-                    role_update.verified, role_update.error = False, f"Written, and not read again: {unread[name]}"
+                    role_update.verified, role_update.error = False, f"Written, but the recheck failed: {unread[name]}"
                 elif role_update.recheck(found[name]):
                     pending.append(role_update)
             except CallError as error:
                 role_update.verified, role_update.error = (
                     False,
-                    f"Written, and not read again: {error}. {error.suggestion}",
+                    f"Written, but the recheck failed: {error}. {error.suggestion}",
                 )
         if not pending:
             return
         if number == MAX_RECHECKS:
             for role_update in pending:
                 role_update.error = (
-                    f"Other writers overwrote it, also after {MAX_RECHECKS} repairs. Find out who writes this role's trust "
-                    "policy (CloudTrail: UpdateAssumeRolePolicy), and run again."
+                    f"Other writers overwrote the trust policy, even after {MAX_RECHECKS} retries. Find the writer in "
+                    "CloudTrail (event UpdateAssumeRolePolicy), and run again."
                 )
