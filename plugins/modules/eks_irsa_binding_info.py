@@ -11,7 +11,7 @@ short_description: Verify that service accounts of a cluster have their IAM role
 version_added: 0.1.0
 description:
   - Reads the cluster's side of the bindings that M(daytwo.aws.iam_irsa_namespace) writes to IAM. Reports for each
-    service account whether it exists, whether its annotation names the role, and which of its pods run without the role.
+    service account whether it exists, whether its annotation names the role, and which pods run without the role.
   - With O(verify=true), creates a token of the service account (C(TokenRequest), without a pod), and calls STS with it
     to assume the role. The session is discarded at once. Token and session are neither shown nor stored.
   - Changes nothing. The role P(daytwo.aws.irsa_namespace#role) uses it before and after its changes.
@@ -104,7 +104,7 @@ service_accounts:
       sample: cloudon/aws-load-balancer-controller with lbc
     status:
       description:
-        - V(ok), V(pending) if the service account or a pod is not in order yet, or V(failed) if the verification failed.
+        - V(ok), V(pending) if the service account or a pod is not in order yet, V(failed) if the verification failed.
       type: str
       sample: ok
     reason:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: iam_irsa_info
-short_description: Report which service accounts may assume which IAM roles, and where roles and service accounts mismatch
+short_description: Report which service accounts may assume which IAM roles, and mismatches with a cluster
 version_added: 0.1.0
 description:
   - Reports which service accounts may assume a role, and by which statement of its trust policy. It covers named roles,

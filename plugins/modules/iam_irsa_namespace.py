@@ -129,8 +129,8 @@ options:
     default: false
   create_provider:
     description:
-      - Whether to create a missing OIDC provider of the cluster in IAM, and to add O(audience) to a provider without it.
-        If V(false), present bindings of such a cluster fail.
+      - Whether to create a missing OIDC provider of the cluster in IAM, and to add O(audience) to a provider that lacks
+        it. If V(false), present bindings of such a cluster fail.
       - The provider is created without thumbprints, because IAM verifies the issuer's certificate itself.
     type: bool
     default: false

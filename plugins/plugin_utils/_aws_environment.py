@@ -11,7 +11,7 @@ from typing import Any
 
 @contextmanager
 def hide_aws_environment(action: Any) -> Iterator[dict[str, str]]:
-    """Yields the task's AWS variables. Modules that the action runs meanwhile get only the other variables (a proxy)."""
+    """Yields the task's AWS variables. Modules that the action runs meanwhile get only other variables (a proxy)."""
     given = action._task.environment
     merged: dict[str, Any] = {}
     action._compute_environment_string(merged)

@@ -26,7 +26,12 @@ from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._irsa.refusa
     WEB_IDENTITY,
     Case,
 )
-from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._irsa.things import CLUSTER, document, trust, value
+from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._irsa.builders import (
+    CLUSTER,
+    document,
+    trust,
+    value,
+)
 
 TAG = "elbv2.k8s.aws/cluster"
 KEY = f"aws:ResourceTag/{TAG}"
