@@ -299,7 +299,7 @@ def trusted(bed: Bed) -> None:
         "namespace": "cloudon",
         "service_accounts": [demo_irsa.CONTROLLER],
     }
-    options = json.dumps({"bindings": [binding], "settle": 1})
+    options = json.dumps({"bindings": [binding], "recheck_delay": 1})
     edit = ("ansible", "localhost", "-m", "daytwo.aws.iam_irsa_namespace", "-a", options)
     code, output = run("controller", *edit, "--diff", environment=ANSIBLE)
     check(code == 0 and "CHANGED" in output, f"ansible ends with {code}.")
