@@ -210,10 +210,10 @@ def plan_providers(state: IrsaState, options: IrsaOptions) -> list[ProviderOutco
             others = ", ".join(known) or "none"
             missing = f"The OIDC provider {provider.arn} does not have the audience {audience} (it has {others})"
         if options.create_provider:
-            action = f"Create it with the audience {audience}." if known is None else f"Add the audience {audience}."
-            outcomes.append(ProviderOutcome(provider, "changed", action))
+            action = "It is created with" if known is None else "It gets"
+            outcomes.append(ProviderOutcome(provider, "changed", f"{action} the audience {audience}."))
         else:
-            error = f"{missing}. Set create_provider=true, or create it by other means."
+            error = f"{missing}. Set create_provider=true, or fix the provider by other means."
             outcomes.append(ProviderOutcome(provider, "failed", error, error))
     return outcomes
 

@@ -18,6 +18,12 @@ from ansible_collections.daytwo.aws.plugins.module_utils._irsa.explain import (
     TagCondition,
 )
 from ansible_collections.daytwo.aws.plugins.module_utils._irsa.model import Subject
+from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._irsa.builders import (
+    CLUSTER,
+    document,
+    trust,
+    value,
+)
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._irsa.refusals import (
     CLASSIC,
     CORPUS,
@@ -25,12 +31,6 @@ from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._irsa.refusa
     LOAD_BALANCER,
     WEB_IDENTITY,
     Case,
-)
-from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._irsa.builders import (
-    CLUSTER,
-    document,
-    trust,
-    value,
 )
 
 TAG = "elbv2.k8s.aws/cluster"

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._irsa import plan, policy
 from ansible_collections.daytwo.aws.plugins.module_utils._irsa.model import Binding, IrsaError, PolicyOptions, Subject
+from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._irsa.builders import CLUSTER, STS
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._irsa.documents import (
     PATTERNS,
     SUBJECTS,
     UNIVERSE,
     documents,
 )
-from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._irsa.builders import CLUSTER, STS
 
 hypothesis = pytest.importorskip("hypothesis")
 st = pytest.importorskip("hypothesis.strategies")
