@@ -2,12 +2,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """All bindings of a task: observe, plan, apply, verify. No Ansible in here.
 
-IAM has no optimistic lock for trust policies (docs/facts/irsa.md#concurrent-writers). Each write has four steps. Read the
-role again and compare it with the plan's input. Write. Read back until the write shows. Recheck C(recheck_delay) seconds
-after the last write of the task: another writer that read before our write can overwrite it until then. Missing
-subjects are written again, with a bounded number of retries. Writers that all do this lose nothing, as long as each
-writes within C(recheck_delay) seconds of its read. Against other writers it is best effort, and reported
-(C(overwritten_externally)).
+IAM has no optimistic lock for trust policies (docs/facts/irsa.md#concurrent-writers). Each write has four steps. Read
+the role again and compare it with the plan's input. Write. Read back until the write shows. Recheck it
+C(recheck_delay) seconds after the last write of the task: another writer that read before our write can overwrite it
+until then. Missing subjects are written again, with a bounded number of retries. Writers that all do this lose nothing,
+as long as each writes within C(recheck_delay) seconds of its read. Against other writers it is best effort, and
+reported (C(overwritten_externally)).
 """
 
 from __future__ import annotations
