@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Parse AccessDenied messages and decide which side denied (refused) the request: trust, identity or permission.
+"""Parse AccessDenied messages and decide which side denied (refused) a request: trust, identity or permission.
 
 Pure: it reads the text and nothing else.
 
@@ -270,7 +270,7 @@ def _find_user_denials(text: str) -> Iterator[tuple[int, AccessDenial]]:
 
 
 def _classify_user_denial(match: re.Match[str], text: str) -> AccessDenial:
-    """Decide which side denied the action, by the clause that names the policy type."""
+    """Decide which side denied (which side refused) the action, by the clause that names the policy type."""
     named, action = match["caller"], match["action"]
     resource = match["resource"].rstrip(".,;)") if match["resource"] else None
     caller = Caller.parse(named) if named and named.lower() != "anonymous" else None
@@ -482,7 +482,7 @@ def _find_operation(text: str) -> Optional[str]:
 
 
 def parse_message(message: str) -> AccessDenial:
-    """Decide which side denied (refused) the request: the entry point for every kind of message.
+    """Decide which side denied (which side refused) the request: the entry point for every message.
 
     A message is a log line, a controller's JSON log, a CloudTrail event, an error of a command, or a decoded
     authorization message.
