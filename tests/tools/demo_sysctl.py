@@ -129,7 +129,7 @@ class Stage:
 
 def main() -> None:
     title("Node groups whose pods may set sysctls")
-    if not programs.folder().exists():
+    if not programs.directory().exists():
         explain(
             """This act needs Kubernetes' own programs, which are still being built from their sources. Once
             `make testbed-up CLUSTER=1` has ended, `make demo` shows it."""
