@@ -81,23 +81,23 @@ def failures() -> dict[str, tuple[Exception, str, str]]:
 
 
 @pytest.mark.parametrize("which", ["refused", "without words", "nobody there", "a proxy's page"])
-def test_each_failure_of_a_call_is_distinguished_as_botocore_raises_it(which: str) -> None:
-    error, code, message = failures()[which]
+def test_each_failure_of_a_call_is_told_apart_from_botocore(which: str) -> None:
+    error, code, words = failures()[which]
     with pytest.raises(ApiError) as refusal:
         call_api(Client(raises=error), "GetRole")
     assert (refusal.value.operation, refusal.value.code) == ("GetRole", code)
-    assert message in refusal.value.message
-    for call, raised in (
+    assert words in refusal.value.message
+    for one, raised in (
         (rds.call_api, autostop.AutostopApiError),
         (guard.call_api, guard.GuardError),
         (irsa.call_api, irsa.CallError),
         (sysctl.call_api, sysctl_errors.SysctlServiceError),
     ):
         with pytest.raises(raised, match=code):
-            call(Client(raises=error), "GetRole")
+            one(Client(raises=error), "GetRole")
 
 
-def test_the_guard_takes_a_missing_resource_for_a_result_and_names_a_denied_action() -> None:
+def test_the_guard_takes_a_missing_thing_for_an_answer_and_names_a_denied_action() -> None:
     error = failures()["refused"][0]
     assert guard.call_api(Client(raises=error), "GetRole", not_found_codes=("AccessDenied",)) is None
     with pytest.raises(guard.GuardError, match="Allow iam:GetRole to these credentials"):

@@ -35,11 +35,11 @@ def cluster(arn: str = ARN, identity: str = "blue", host: str = "https://blue.ex
     return EksCluster(arn.rsplit("/", 1)[1], arn, identity, host, base64.b64encode(PEM.encode()).decode())
 
 
-def sts(eks_cluster: EksCluster, session: str | None = None) -> Any:
+def sts(one: EksCluster, session: str | None = None) -> Any:
     return boto3.client(
         "sts",
-        region_name=eks_cluster.region,
-        endpoint_url=eks_cluster.sts_endpoint,
+        region_name=one.region,
+        endpoint_url=one.sts_endpoint,
         aws_access_key_id=KEY,
         aws_secret_access_key=SECRET,
         aws_session_token=session,
@@ -91,8 +91,8 @@ def test_a_token_is_a_signed_question_to_the_clusters_own_sts(
     # Neither an endpoint of the environment nor the global endpoint may get into it: a cluster refuses other hosts.
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://vpce-1.example.org")
     monkeypatch.setenv("AWS_STS_REGIONAL_ENDPOINTS", "legacy")
-    eks_cluster = cluster(arn)
-    url = url_of(_eks_token.make_token(sts(eks_cluster, session), eks_cluster.identity))
+    one = cluster(arn)
+    url = url_of(_eks_token.make_token(sts(one, session), one.identity))
     parts, query = urlsplit(url), dict(parse_qsl(urlsplit(url).query))
     assert (parts.scheme, parts.netloc, parts.path) == ("https", host, "/")
     assert query["X-Amz-SignedHeaders"] == "host;x-k8s-aws-id"
@@ -103,14 +103,14 @@ def test_a_token_is_a_signed_question_to_the_clusters_own_sts(
 
 
 def test_the_end_is_fifteen_minutes_after_the_signature() -> None:
-    eks_cluster = cluster()
-    token = _eks_token.make_token(sts(eks_cluster), eks_cluster.identity)
+    one = cluster()
+    token = _eks_token.make_token(sts(one), one.identity)
     began = datetime.strptime(dict(parse_qsl(urlsplit(url_of(token)).query))["X-Amz-Date"], "%Y%m%dT%H%M%SZ")
     assert token.expires == began.replace(tzinfo=timezone.utc).timestamp() + 900
     assert token.value not in repr(token)
 
 
-def test_two_clusters_by_the_same_client_do_not_mix() -> None:
+def test_two_clusters_by_one_client_do_not_mix() -> None:
     client = sts(cluster())
     for identity in ("blue", "green"):
         url = url_of(_eks_token.make_token(client, identity))
@@ -119,9 +119,9 @@ def test_two_clusters_by_the_same_client_do_not_mix() -> None:
 
 
 def test_a_partition_that_is_not_known_is_refused() -> None:
-    eks_cluster = cluster("arn:aws-xy:eks:xy-1:123456789012:cluster/blue")
+    one = cluster("arn:aws-xy:eks:xy-1:123456789012:cluster/blue")
     with pytest.raises(ClusterError, match="partition aws-xy, whose STS is unknown"):
-        sts(eks_cluster)
+        sts(one)
 
 
 def test_a_token_is_kept_until_three_minutes_before_its_end() -> None:
@@ -142,66 +142,66 @@ def test_a_token_is_kept_until_three_minutes_before_its_end() -> None:
 class Eks:
     """DescribeCluster with this answer."""
 
-    def __init__(self, **description: Any) -> None:
-        self.description = {
+    def __init__(self, **told: Any) -> None:
+        self.told = {
             "name": "blue",
             "arn": ARN,
             "status": "ACTIVE",
             "endpoint": "https://blue.example.org",
             "certificateAuthority": {"data": base64.b64encode(PEM.encode()).decode()},
             "identity": {"oidc": {"issuer": "https://oidc.eks.eu-central-1.amazonaws.com/id/AB"}},
-            **description,
+            **told,
         }
 
     def describe_cluster(self, name: str) -> dict[str, Any]:
-        return {"cluster": self.description}
+        return {"cluster": self.told}
 
 
 def test_a_cluster_is_described() -> None:
-    eks_cluster = _eks_token.describe_cluster(Eks(), "blue")
-    assert (eks_cluster.name, eks_cluster.arn, eks_cluster.identity, eks_cluster.host, eks_cluster.ca_pem) == (
+    one = _eks_token.describe_cluster(Eks(), "blue")
+    assert (one.name, one.arn, one.identity, one.host, one.ca_pem) == (
         "blue",
         ARN,
         "blue",
         "https://blue.example.org",
         PEM,
     )
-    assert eks_cluster.issuer == "https://oidc.eks.eu-central-1.amazonaws.com/id/AB"
+    assert one.issuer == "https://oidc.eks.eu-central-1.amazonaws.com/id/AB"
     assert _eks_token.describe_cluster(Eks(id="11-22"), "blue").identity == "11-22"  # a local cluster on an Outpost
 
 
 @pytest.mark.parametrize(
-    ("description", "message"),
+    ("told", "words"),
     [
         ({"endpoint": None, "status": "CREATING"}, "no endpoint yet: its status is CREATING"),
         ({"certificateAuthority": {}, "status": "CREATING"}, "no certificate authority yet"),
         ({"certificateAuthority": {"data": "no base64!"}}, "not what EKS sends"),
     ],
 )
-def test_what_is_not_there_yet_is_named(description: dict[str, Any], message: str, tmp_path: Path) -> None:
+def test_what_is_not_there_yet_is_named(told: dict[str, Any], words: str, tmp_path: Path) -> None:
     pytest.importorskip("kubernetes")
-    eks_cluster = _eks_token.describe_cluster(Eks(**description), "blue")
-    assert eks_cluster.issuer  # which is all that some need
-    with pytest.raises(ClusterError, match=message):
-        _kubernetes.make_cluster_client(eks_cluster, EksTokenCache(lambda: EksToken("token", 0)), str(tmp_path))
+    one = _eks_token.describe_cluster(Eks(**told), "blue")
+    assert one.issuer  # which is all that some need
+    with pytest.raises(ClusterError, match=words):
+        _kubernetes.make_cluster_client(one, EksTokenCache(lambda: EksToken("token", 0)), str(tmp_path))
 
 
 @pytest.mark.parametrize(
-    ("code", "message"),
+    ("code", "words"),
     [
         ("ResourceNotFoundException", "Check the name and the region"),
         ("AccessDeniedException", "Allow eks:DescribeCluster"),
         ("ServerException", "Run again once that is mended"),
     ],
 )
-def test_a_refusal_comes_with_its_suggestion(code: str, message: str) -> None:
+def test_a_refusal_is_told_with_its_way_out(code: str, words: str) -> None:
     from botocore.exceptions import ClientError
 
     class Refusing:
         def describe_cluster(self, name: str) -> None:
             raise ClientError({"Error": {"Code": code, "Message": "no"}}, "DescribeCluster")
 
-    with pytest.raises(ClusterError, match=f"DescribeCluster of blue: {code}: no. {message}"):
+    with pytest.raises(ClusterError, match=f"DescribeCluster of blue: {code}: no. {words}"):
         _eks_token.describe_cluster(Refusing(), "blue")
 
 
@@ -209,12 +209,12 @@ def test_a_refusal_comes_with_its_suggestion(code: str, message: str) -> None:
 def server() -> Iterator[tuple[str, set[str], list[str]]]:
     """A Kubernetes that takes some tokens only: its address, those tokens, and what it was asked with."""
     good: set[str] = set()
-    tokens: list[str] = []
+    asked: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             token = str(self.headers["Authorization"]).removeprefix("Bearer ")
-            tokens.append(token)
+            asked.append(token)
             body = b'{"major": "1", "minor": "34", "gitVersion": "v1.34.4", "buildDate": "", "compiler": "", '
             body += b'"gitCommit": "", "gitTreeState": "", "goVersion": "", "platform": ""}'
             self.send_response(200 if token in good else 401)
@@ -225,16 +225,16 @@ def server() -> Iterator[tuple[str, set[str], list[str]]]:
         def log_message(self, *_args: Any) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http_server:
-        thread = threading.Thread(target=http_server.serve_forever, daemon=True)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as one:
+        thread = threading.Thread(target=one.serve_forever, daemon=True)
         thread.start()
-        yield f"http://127.0.0.1:{http_server.server_port}", good, tokens
-        http_server.shutdown()
+        yield f"http://127.0.0.1:{one.server_port}", good, asked
+        one.shutdown()
 
 
 def test_a_client_works_past_an_expiry(server: tuple[str, set[str], list[str]], tmp_path: Path) -> None:
     kubernetes = pytest.importorskip("kubernetes")
-    host, good, tokens = server
+    host, good, asked = server
     now, made = [0.0], []
 
     def make() -> EksToken:
@@ -247,10 +247,10 @@ def test_a_client_works_past_an_expiry(server: tuple[str, set[str], list[str]], 
     version = kubernetes.client.VersionApi(api)
     for now[0] in (0.0, 600.0, 899.0, 1700.0, 90000.0):
         assert version.get_code().git_version == "v1.34.4"
-    assert tokens == ["token-0", "token-0", "token-1", "token-2", "token-3"]
+    assert asked == ["token-0", "token-0", "token-1", "token-2", "token-3"]
 
 
-def test_the_authority_is_a_file_for_its_owner_alone(tmp_path: Path) -> None:
+def test_the_authority_is_one_file_for_its_owner_alone(tmp_path: Path) -> None:
     paths = {_kubernetes.write_ca_file(PEM, str(tmp_path)) for _time in range(2)}
     assert [str(path) for path in tmp_path.iterdir()] == list(paths)
     assert Path(paths.pop()).read_text() == PEM
