@@ -108,7 +108,7 @@ def test_an_image_can_be_in_an_engine_alone(bed: Bed) -> None:
 
 def test_the_same_recipe_gives_the_same_digests(bed: Bed, tmp_path: Path) -> None:
     again = Images()
-    again.folder = tmp_path
+    again.directory = tmp_path
     assert again.get("multi:v1").digest == bed.images.get("multi:v1").digest
     assert list(tmp_path.rglob("layers/*.json"))  # it was built anew
 
