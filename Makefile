@@ -3,63 +3,63 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 export PYTHONUNBUFFERED := 1
-# Which tests by marker; make test-full empties it.
+# Selects tests by marker; make test-full empties it.
 export MARK ?= not full
-# Which integration target; all of them when empty.
+# Selects an integration target; empty selects all.
 export TARGET
 
-# Says what the target does, makes sure that its tools are there, and enters their environment.
+# Prints what the target does, installs its tools where they are missing, and enters their environment.
 describe = printf '== make %s: %s\n' $@ "$$(sed -n 's/^$@:.*\#\# //p' Makefile)"
 enter = @$(describe) && tests/tools/setup.sh && . tests/tools/env.sh &&
 targets := $(shell sed -n 's/^\([a-z-]*\):.*\#\# .*/\1/p' Makefile)
 .PHONY: $(targets)
 
-help: ## list what there is
+help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 18
 
-demo: ## images for hosts without internet, Aurora clusters that stay off, sysctls for pods: told step by step
+demo: ## show each capability step by step on the test bed
 	$(enter) tests/tools/demo.sh
 
-test: ## everything that a change must pass: lint, unit, integration, molecule, build
+test: ## run everything that a change must pass: lint, unit, integration, molecule, build
 	$(enter) python tests/tools/all.py lint unit integration molecule build
 
-test-full: ## everything but the benchmarks: every sweep, the matrix; resumable; writes docs/test-full.md (ONLY=target,...)
+test-full: ## run all tests but the benchmarks, every sweep and the matrix included; resumable; writes docs/test-full.md (ONLY=target,...)
 	$(enter) python tests/tools/all.py --full --only=$(ONLY) lint unit integration molecule build matrix docs
 
-lint: ## ruff, mypy, ansible-test sanity, ansible-lint, antsibull, galaxy-importer, the rules of the house (ONLY=job)
+lint: ## run ruff, mypy, ansible-test sanity, ansible-lint, antsibull, galaxy-importer, tests/house (ONLY=job)
 	$(enter) python tests/tools/lint.py $(ONLY)
 
-unit: ## unit tests (ARGS='-k name' is passed to pytest)
+unit: ## run the unit tests (ARGS='-k name' is passed to pytest)
 	$(enter) python -m pytest tests/unit -m "$$MARK" $(ARGS)
 
-integration: ## integration tests on the test bed (TARGET=folder for one; ARGS='-k name' is passed to pytest)
+integration: ## run the integration tests on the test bed (TARGET=name for a single target; ARGS='-k name' for pytest)
 	$(enter) tests/tools/integration.sh -m "$$MARK" $(ARGS)
 
-molecule: ## the scenarios in extensions/molecule on the test bed (MARK= for the long ones as well)
+molecule: ## run the scenarios of extensions/molecule on the test bed (MARK= includes the long ones)
 	$(enter) python tests/tools/molecule.py
 
-matrix: ## unit and sanity on the oldest and newest ansible-core, and on Python 3.9
+matrix: ## run unit and sanity on the oldest and newest ansible-core, and on Python 3.9
 	$(enter) python tests/tools/matrix.py
 
-bench: ## benchmarks, as a table (ONLY=name for one of them)
+bench: ## run the benchmarks and print a table (ONLY=name for a single benchmark)
 	$(enter) python tests/tools/bench.py $(ONLY)
 
-simulate-year: ## a year of the autostop guard on the test bed's clock, against crons (docs/aurora_autostop.md)
+simulate-year: ## simulate a year of the autostop guard on the test bed's clock, against crons (docs/aurora_autostop.md)
 	$(enter) python tests/tools/simulate_year.py
 
-docs: ## the documentation site, from docs/docsite and the modules' own documentation
+docs: ## build the documentation site from docs/docsite and the modules' own documentation
 	$(enter) python tests/tools/docs.py
 
-build: ## build the artefact, install it into an empty path, run a playbook from it
+build: ## build the artifact, install it into an empty path, run a playbook from it
 	$(enter) python tests/tools/build.py
 
-testbed-up: ## start the test bed (docs/testbed.md); with CLUSTER=1 an EKS cluster in it
+testbed-up: ## start the test bed (docs/testbed.md); CLUSTER=1 adds an EKS cluster
 	$(enter) python -m testbed up $(if $(CLUSTER),--cluster)
 
 testbed-down: ## stop the test bed and remove what it left
 	$(enter) python -m testbed down
 
-testbed-status: ## what of the test bed runs
+testbed-status: ## list the parts of the test bed and whether they run
 	$(enter) python -m testbed status
 
 clean: ## stop the test bed and remove everything that these targets installed

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""ansible-builder accepts the example definition, and finds what the collection needs."""
+"""ansible-builder accepts the example definition, and finds the collection's requirements."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_the_example_definition_makes_a_build_context(tmp_path: Path) -> None:
     assert "daytwo.aws" in (tmp_path / "_build/requirements.yml").read_text()
 
 
-def test_the_collection_tells_what_it_needs(tmp_path: Path) -> None:
+def test_the_collection_lists_its_requirements(tmp_path: Path) -> None:
     run(
         "ansible-builder",
         "introspect",
@@ -35,9 +35,9 @@ def test_the_collection_tells_what_it_needs(tmp_path: Path) -> None:
     )
     for written, source in (("pip", "requirements.txt"), ("bindep", "bindep.txt")):
         found = re.findall(r"^(.*?) *# from collection daytwo.aws$", (tmp_path / written).read_text(), re.MULTILINE)
-        wanted = [line for line in (ROOT / source).read_text().splitlines() if not line.startswith("#")]
+        expected = [line for line in (ROOT / source).read_text().splitlines() if not line.startswith("#")]
         assert found
-        assert sorted(found) == sorted(wanted)
+        assert sorted(found) == sorted(expected)
 
 
 def test_the_example_names_this_version() -> None:

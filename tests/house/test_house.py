@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The rules of the house that no other tool checks. They look at the repository as it is."""
+"""The house rules that no other tool checks. They read the repository as it is."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def load(path: Path) -> Any:
 
 
 def files() -> list[Path]:
-    """What git knows or would add, and is not empty."""
+    """Return the files that git knows or would add and that are not empty."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -46,7 +46,7 @@ def role_names() -> list[str]:
     return sorted(path.name for path in (ROOT / "roles").glob("*") if path.is_dir())
 
 
-def lacks_licence(text: str) -> bool:
+def has_no_licence(text: str) -> bool:
     head = "\n".join(text.splitlines()[:6])
     return not all(line in head for line in LICENCE)
 
@@ -54,12 +54,12 @@ def lacks_licence(text: str) -> bool:
 def test_every_source_file_names_its_licence() -> None:
     sources = [path for path in files() if is_source(path)]
     assert len(sources) > 30
-    assert [str(path.relative_to(ROOT)) for path in sources if lacks_licence(path.read_text())] == []
+    assert [str(path.relative_to(ROOT)) for path in sources if has_no_licence(path.read_text())] == []
 
 
 def test_a_file_without_licence_is_found() -> None:
-    assert lacks_licence("# a comment\nprint()\n")
-    assert not lacks_licence("#!/bin/sh\n" + "".join(f"# {line}\n" for line in LICENCE))
+    assert has_no_licence("# a comment\nprint()\n")
+    assert not has_no_licence("#!/bin/sh\n" + "".join(f"# {line}\n" for line in LICENCE))
 
 
 def test_nothing_is_switched_off() -> None:
@@ -79,7 +79,7 @@ def test_the_action_group_lists_every_module_that_takes_aws_options() -> None:
     assert listed == takes
 
 
-def test_the_action_group_extends_the_one_of_amazon_aws() -> None:
+def test_the_action_group_extends_that_of_amazon_aws() -> None:
     assert load(ROOT / "meta/runtime.yml")["action_groups"]["aws"][0] == {
         "metadata": {"extend_group": ["amazon.aws.aws"]}
     }
@@ -87,11 +87,11 @@ def test_the_action_group_extends_the_one_of_amazon_aws() -> None:
 
 @pytest.mark.parametrize("role", role_names())
 def test_role_variables_bear_the_roles_name(role: str) -> None:
-    folder = ROOT / "roles" / role
+    directory = ROOT / "roles" / role
     names = set()
-    for specs in load(folder / "meta/argument_specs.yml")["argument_specs"].values():
+    for specs in load(directory / "meta/argument_specs.yml")["argument_specs"].values():
         names |= set(specs.get("options", {}))
-    for path in (*folder.glob("defaults/*.yml"), *folder.glob("vars/*.yml")):
+    for path in (*directory.glob("defaults/*.yml"), *directory.glob("vars/*.yml")):
         names |= set(load(path) or {})
     assert names
     assert [name for name in sorted(names) if not name.startswith((f"{role}_", f"__{role}_"))] == []

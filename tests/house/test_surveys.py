@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Each playbook has an AWX survey beside it that asks for what its roles take, no more and nothing less."""
+"""Each playbook has an AWX survey whose questions are exactly the variables of its roles.
+
+AWX calls a form of questions a survey. Here `form` is the content of a survey's file.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,8 @@ import yaml
 ROOT = Path(__file__).parents[2]
 PLAYBOOKS = sorted((ROOT / "playbooks").glob("*.yml"))
 
-# The kinds of survey question that can carry an option of this type. AWX has no list or dict: those are text in YAML.
+# The types of survey questions for an option of this type. AWX has no list or dict: those are text in YAML
+# (docs/facts/fleet.md#awx-surveys).
 KINDS = {
     "str": {"text", "textarea"},
     "path": {"text"},
@@ -30,12 +34,12 @@ KINDS = {
 
 
 def roles_used(node: Any) -> Iterator[tuple[str, str]]:
-    """The roles of a play and the entry point of each."""
+    """Yield the roles of a play and the entry point of each."""
     if isinstance(node, list):
         for entry in node:
             yield from roles_used(entry)
     elif isinstance(node, dict):
-        # A list: a module may have an option of that name.
+        # Only a list: a module may have an option of that name.
         for entry in node["roles"] if isinstance(node.get("roles"), list) else []:
             role = entry if isinstance(entry, str) else entry.get("role", entry.get("name"))
             yield role, "main"
@@ -47,7 +51,7 @@ def roles_used(node: Any) -> Iterator[tuple[str, str]]:
 
 
 def options_of(plays: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """What the roles of a playbook take."""
+    """Return the options of a playbook's roles."""
     options: dict[str, dict[str, Any]] = {}
     for name, entry_point in roles_used(plays):
         file = ROOT / "roles" / name.removeprefix("daytwo.aws.") / "meta/argument_specs.yml"
@@ -57,12 +61,12 @@ def options_of(plays: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def play_variables(plays: list[dict[str, Any]]) -> set[str]:
-    """What a playbook itself reads: for its hosts and serial, or to turn an answer into an option of a role."""
+    """Return the variables that a playbook itself reads: for hosts and serial, or to convert an answer to an option."""
     return set(re.findall(r"\{\{\s*(\w+)", json.dumps(plays)))
 
 
 def given(node: Any) -> Iterator[str]:
-    """What a playbook sets itself, so that nobody needs to be asked."""
+    """Yield the variables that a playbook sets itself, which need no question."""
     if isinstance(node, list):
         for entry in node:
             yield from given(entry)
@@ -81,18 +85,18 @@ def kinds_for(option: dict[str, Any]) -> set[str]:
 
 
 def as_text(value: Any) -> str:
-    """A default as AWX and YAML spell it."""
+    """Return a default as AWX and YAML spell it."""
     if isinstance(value, bool):
         return str(value).lower()
     return "" if value is None else str(value)
 
 
-def troubles(
-    survey: dict[str, Any], options: dict[str, dict[str, Any]], others: set[str], known: set[str]
+def find_mismatches(
+    form: dict[str, Any], options: dict[str, dict[str, Any]], others: set[str], known: set[str]
 ) -> list[str]:
-    """What is wrong with a survey: each entry names the variable and the difference."""
-    questions = {question["variable"]: question for question in survey["spec"]}
-    found = [] if len(questions) == len(survey["spec"]) else ["a variable is asked for twice"]
+    """Return the mismatches of a survey: each entry names the variable and the difference."""
+    questions = {question["variable"]: question for question in form["spec"]}
+    found = [] if len(questions) == len(form["spec"]) else ["a variable has two questions"]
     found += [
         f"{name}: no role and no play takes it" for name in questions if name not in options and name not in others
     ]
@@ -100,10 +104,10 @@ def troubles(
         question = questions.get(name)
         if question is None:
             if option.get("required") and name not in known:
-                found.append(f"{name}: required, and not asked for")
+                found.append(f"{name}: required, and without a question")
             continue
         if question["type"] not in kinds_for(option):
-            found.append(f"{name}: {question['type']} cannot carry {option.get('type', 'str')}")
+            found.append(f"{name}: {question['type']} does not fit {option.get('type', 'str')}")
         if bool(question["required"]) != bool(option.get("required")):
             found.append(f"{name}: required differs")
         choices = (
@@ -119,15 +123,15 @@ def troubles(
 
 
 @pytest.mark.parametrize("playbook", PLAYBOOKS, ids=lambda path: path.name)
-def test_survey_matches_the_roles(playbook: Path) -> None:
-    survey = json.loads(playbook.with_suffix(".survey.json").read_text())
+def test_questions_match_the_roles(playbook: Path) -> None:
+    form = json.loads(playbook.with_suffix(".survey.json").read_text())
     plays = yaml.safe_load(playbook.read_text())
-    assert survey["name"]
-    assert survey["description"]
-    assert survey["spec"]
-    for question in survey["spec"]:
+    assert form["name"]
+    assert form["description"]
+    assert form["spec"]
+    for question in form["spec"]:
         assert set(question) >= {"question_name", "question_description", "required", "type", "variable"}
-    assert troubles(survey, options_of(plays), play_variables(plays), set(given(plays))) == []
+    assert find_mismatches(form, options_of(plays), play_variables(plays), set(given(plays))) == []
 
 
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -136,7 +140,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "thing_keep": {"type": "bool", "default": False},
     "thing_secret": {"type": "str", "no_log": True},
 }
-SURVEY: dict[str, Any] = {
+FORM: dict[str, Any] = {
     "spec": [
         {"variable": "thing_names", "type": "textarea", "required": True},
         {
@@ -159,27 +163,27 @@ SURVEY: dict[str, Any] = {
 }
 
 
-def test_a_survey_that_matches_has_no_troubles() -> None:
-    assert troubles(SURVEY, OPTIONS, {"thing_hosts"}, set()) == []
+def test_matching_questions_have_no_mismatches() -> None:
+    assert find_mismatches(FORM, OPTIONS, {"thing_hosts"}, set()) == []
 
 
 @pytest.mark.parametrize(
-    ("change", "trouble"),
+    ("change", "mismatch"),
     [
-        (lambda spec: spec.pop(0), "thing_names: required, and not asked for"),
+        (lambda spec: spec.pop(0), "thing_names: required, and without a question"),
         (lambda spec: spec[0].update(required=False), "thing_names: required differs"),
-        (lambda spec: spec[0].update(type="integer"), "thing_names: integer cannot carry list"),
+        (lambda spec: spec[0].update(type="integer"), "thing_names: integer does not fit list"),
         (lambda spec: spec[1].update(choices=["fast"]), "thing_mode: choices differ"),
         (lambda spec: spec[1].update(default="fast"), "thing_mode: default 'fast', the role has 'safe'"),
-        (lambda spec: spec[3].update(type="text"), "thing_secret: text cannot carry str"),
+        (lambda spec: spec[3].update(type="text"), "thing_secret: text does not fit str"),
         (lambda spec: spec[4].update(variable="thing_host"), "thing_host: no role and no play takes it"),
-        (lambda spec: spec.append(spec[0]), "a variable is asked for twice"),
+        (lambda spec: spec.append(spec[0]), "a variable has two questions"),
     ],
 )
-def test_each_difference_is_found(change: Callable[[list[dict[str, Any]]], None], trouble: str) -> None:
-    survey = copy.deepcopy(SURVEY)
-    change(survey["spec"])
-    assert troubles(survey, OPTIONS, {"thing_hosts"}, set()) == [trouble]
+def test_each_difference_is_found(change: Callable[[list[dict[str, Any]]], None], mismatch: str) -> None:
+    form = copy.deepcopy(FORM)
+    change(form["spec"])
+    assert find_mismatches(form, OPTIONS, {"thing_hosts"}, set()) == [mismatch]
 
 
 def test_roles_are_found_wherever_a_play_uses_them() -> None:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What tests ask of the gate: which calls came, which are to be denied, what is to go wrong."""
+"""The tests' interface to the gate: recorded calls, denied actions, injected faults."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .gate import SOCKET, Fault
 
 @dataclass(frozen=True)
 class Call:
-    """One call to AWS or S3 as the gate saw it."""
+    """A call to AWS or S3 as the gate recorded it."""
 
     service: str
     action: str  # as in a policy: s3:PutObject
@@ -37,33 +37,33 @@ class Call:
     bytes_out: int  # of the answer's body
     began: float
     seconds: float
-    headers: dict[str, str]  # the x-amz-*, if-* and range headers, less what authenticates
+    headers: dict[str, str]  # the x-amz-*, if-* and range headers, without those that authenticate
 
 
 class Recorder:
-    def _ask(self, command: dict[str, Any]) -> Any:
+    def _send(self, command: dict[str, Any]) -> Any:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(30)
             connection.connect(str(SOCKET))
             connection.sendall(json.dumps(command).encode() + b"\n")
             return json.loads(b"".join(iter(lambda: connection.recv(1 << 16), b"")))
 
-    def calls(self, **wanted: Any) -> list[Call]:
-        """The finished calls since the last reset, in their order; `calls(service="s3", mutating=True)` picks."""
-        calls = sorted((Call(**record) for record in self._ask({"do": "calls"})), key=lambda call: call.began)
-        return [call for call in calls if all(getattr(call, name) == value for name, value in wanted.items())]
+    def calls(self, **criteria: Any) -> list[Call]:
+        """Return the finished calls since the last reset in order; `calls(service="s3", mutating=True)` filters."""
+        calls = sorted((Call(**record) for record in self._send({"do": "calls"})), key=lambda call: call.began)
+        return [call for call in calls if all(getattr(call, name) == value for name, value in criteria.items())]
 
     def reset(self) -> None:
         """Forget the calls. Denials and faults stay."""
-        self._ask({"do": "reset"})
+        self._send({"do": "reset"})
 
     def deny(self, actions: list[str]) -> None:
         """Refuse these actions (as in policies, globs allowed: "s3:Put*") from now on, and no others."""
-        self._ask({"do": "deny", "actions": actions})
+        self._send({"do": "deny", "actions": actions})
 
     def faults(self, faults: list[Fault]) -> None:
-        """Let these go wrong from now on, and nothing else."""
-        self._ask({"do": "faults", "faults": [asdict(fault) for fault in faults]})
+        """Inject these faults from now on, and no others."""
+        self._send({"do": "faults", "faults": [asdict(fault) for fault in faults]})
 
     @contextlib.contextmanager
     def denying(self, *actions: str) -> Iterator[None]:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The registries: one image store, served twice, in the open and behind TLS with basic auth."""
+"""The registries: the same image store, served without authentication and behind TLS with basic auth."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ AUTH = f"{paths.REGISTRY_AUTH}:{paths.REGISTRY_PORT}"
 
 @dataclass(frozen=True)
 class Facts:
-    """What a test needs to know of the registries."""
+    """Addresses and credentials of the registries, for tests."""
 
     plain: str = PLAIN  # http, no auth
     auth: str = AUTH  # https by the bed's registry CA, basic auth
@@ -34,7 +34,7 @@ class Facts:
 
     @property
     def docker_config(self) -> str:
-        """What `docker login` would have written to ~/.docker/config.json."""
+        """The content that `docker login` would write to ~/.docker/config.json."""
         token = base64.b64encode(f"{USER}:{password()}".encode()).decode()
         return json.dumps({"auths": {AUTH: {"auth": token}}})
 
@@ -55,7 +55,7 @@ def _config(address: str, protected: bool) -> str:
         http["tls"] = {"certificate": str(pki.FOLDER / "registry.pem"), "key": str(pki.FOLDER / "registry.key")}
         pki.secret("htpasswd", f"{USER}:{pki.bcrypt(password())}\n")
         config["auth"] = {"htpasswd": {"realm": "testbed", "path": str(paths.STATE / "secrets" / "htpasswd")}}
-    return json.dumps(config)  # YAML enough
+    return json.dumps(config)  # JSON is valid YAML
 
 
 def parts() -> list[Part]:

@@ -10,7 +10,7 @@ import time
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from demo import ANSIBLE, check, proved, run, say, title
+from demo import ANSIBLE, check, explain, proved, run, title
 from testbed import paths
 from testbed.own_aws import OwnAws, own_aws
 
@@ -32,7 +32,7 @@ def fill(aws: OwnAws) -> None:
         rds.create_db_cluster(DBClusterIdentifier=f"other-{number:03}", **CLUSTER)
     rds.create_db_cluster(DBClusterIdentifier="billing", Tags=YES, **CLUSTER)
     for name in (one["DBClusterIdentifier"] for one in clusters(aws)):
-        aws.ask("rds/edit", region=REGION, name=name, status="available")
+        aws.send_command("rds/edit", region=REGION, name=name, status="available")
 
 
 def clusters(aws: OwnAws) -> list[dict[str, Any]]:
@@ -60,7 +60,7 @@ def playbook(aws: OwnAws, name: str, *options: str) -> str:
 def main() -> None:
     began = time.monotonic()
     title("Aurora clusters that stay off")
-    say(
+    explain(
         f"""An AWS account of its own, with {MANY} Aurora clusters, all of them running. Two are tagged autostop=yes,
         orders and billing, which stand on two pages of what AWS lists. Of reports, somebody tagged the instance. legacy
         is tagged, but is Aurora Serverless v1, which AWS does not stop."""
@@ -94,21 +94,21 @@ def stop(aws: OwnAws) -> None:
 
 def guard(aws: OwnAws) -> None:
     title("2  The guard is installed")
-    say("A Lambda function, a queue that feeds it, and rules for what RDS tells and for a look each day:")
+    explain("A Lambda function, a queue that feeds it, and rules for what RDS tells and for a look each day:")
     playbook(aws, "aurora_autostop_guard")
 
 
 def week(aws: OwnAws) -> None:
     title("3  A week passes")
     left = min(one["AutomaticRestartTime"] for one in clusters(aws) if "AutomaticRestartTime" in one)
-    now = datetime.fromisoformat(aws.ask("clock"))
+    now = datetime.fromisoformat(aws.send_command("clock"))
     aws.forget()
     aws.advance(seconds=(left - now + timedelta(minutes=2)).total_seconds())
     check(off(aws, "starting") == sorted(TAGGED), f"starting are {off(aws, 'starting')}.")
-    say("AWS has started both, as it does after seven days. They cannot be stopped while they start.")
+    explain("AWS has started both, as it does after seven days. They cannot be stopped while they start.")
     aws.advance(seconds=3600)
     check(off(aws, "stopped") == sorted(TAGGED), f"stopped are {off(aws, 'stopped')}.")
-    say("An hour later; what the function, a process of this machine, wrote about it in its log:")
+    explain("An hour later; what the function, a process of this machine, wrote about it in its log:")
     print()
     for line in logged(aws):
         if line.get("name") in TAGGED and line.get("status") in ("changed", "pending"):

@@ -25,7 +25,7 @@ def _recipe(tag: str) -> Recipe:
         LayerRecipe("shop-runtime", text_mib=22, random_mib=8),
         LayerRecipe("shop-libraries", text_mib=10, random_mib=10),
     )
-    return Recipe("shop", tag, (*shared, LayerRecipe(f"shop-{tag}", text_mib=2, random_mib=4, says=f"shop {tag}")))
+    return Recipe("shop", tag, (*shared, LayerRecipe(f"shop-{tag}", text_mib=2, random_mib=4, output=f"shop {tag}")))
 
 
 RECIPES["shop"] = (_recipe("v1"), _recipe("v2"))

@@ -14,7 +14,7 @@ from typing import Any
 import boto3
 from botocore.exceptions import ClientError
 from testbed import Bed, paths
-from testbed.aws.control import ask
+from testbed.aws.control import send_command
 from testbed.issuer import AUDIENCE, Issuer
 
 ROLE = "demo-lbc"
@@ -80,7 +80,7 @@ class Trust:
     def __init__(self, bed: Bed) -> None:
         self.iam, self.sts = client(bed, "iam"), client(bed, "sts")
         self.issuer = Issuer("https://oidc.eks.eu-central-1.amazonaws.com/id/DE300000000000000000000000000000")
-        ask(bed.env["AWS_ENDPOINT_URL"], "sts/publish", issuer=self.issuer.url, keys=self.issuer.jwks)
+        send_command(bed.env["AWS_ENDPOINT_URL"], "sts/publish", issuer=self.issuer.url, keys=self.issuer.jwks)
         host = self.issuer.url.removeprefix("https://")
         self.provider = f"arn:aws:iam::{paths.ACCOUNT}:oidc-provider/{host}"
         with contextlib.suppress(self.iam.exceptions.EntityAlreadyExistsException):

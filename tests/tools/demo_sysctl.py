@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from demo import ANSIBLE, check, proved, refuse, run, say, title
+from demo import ANSIBLE, check, explain, proved, refuse, run, title
 from testbed import Bed, BedError, control_plane, programs
 from testbed.nodes.image import BUSYBOX
 
@@ -129,8 +129,8 @@ class Stage:
 
 def main() -> None:
     title("Node groups whose pods may set sysctls")
-    if not programs.folder().exists():
-        say(
+    if not programs.directory().exists():
+        explain(
             """This act needs Kubernetes' own programs, which are still being built from their sources. Once
             `make testbed-up CLUSTER=1` has ended, `make demo` shows it."""
         )
@@ -150,7 +150,7 @@ def main() -> None:
 
 
 def tell(stage: Stage) -> None:
-    say(
+    explain(
         f"""An EKS cluster with a real Kubernetes, and a node group {OLD} with one real kubelet. An application of two
         pods runs there, of which one at a time may be away."""
     )

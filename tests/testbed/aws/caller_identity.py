@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""STS: who calls. A presigned GetCallerIdentity, which is what a token of EKS holds, is checked to the last byte."""
+"""STS: the caller's identity. A presigned GetCallerIdentity, which an EKS token contains, is verified completely."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from .. import paths, s3
 from .clock import CLOCK
 from .rules import rule
 
-OWN_USER = f"arn:aws:iam::{paths.ACCOUNT}:user/testbed"  # whom the bed's own keys belong to
+OWN_USER = f"arn:aws:iam::{paths.ACCOUNT}:user/testbed"  # the owner of the bed's own keys
 OWN_USER_ID = "AIDATESTBED0000000000"
-VALID = timedelta(minutes=15)  # of a presigned request to STS, whatever X-Amz-Expires says
-AHEAD = timedelta(minutes=5)  # of a caller's clock
+VALID = timedelta(minutes=15)  # of a presigned request to STS; X-Amz-Expires has no effect
+CLOCK_SKEW = timedelta(minutes=5)  # of a caller's clock
 
 
 @dataclass(frozen=True)
@@ -36,18 +36,18 @@ class Key:
 
 
 class RefusedError(Exception):
-    """The code and the words of STS's answer."""
+    """A refusal: the code and the message of STS's response."""
 
 
 def own_key() -> tuple[str, str]:
-    """The account's first user's: the bed's, or what the process of a test's own AWS was given."""
+    """Return the key of the account's first user: the bed's, or the one in the environment of a test's own AWS."""
     if paths.MARKER in os.environ:
         return s3.access_key(), s3.secret_key()
     return os.environ.get("AWS_ACCESS_KEY_ID", ""), os.environ.get("AWS_SECRET_ACCESS_KEY", "")
 
 
 def key_of(backend: STSBackend, key_id: str) -> Key | None:
-    """What STS knows of an access key: the account's first user's, a session's, a user's."""
+    """Find an access key: of the account's first user, of a session, of a user."""
     own_id, own_secret = own_key()
     if key_id == own_id:
         return Key(own_secret)
@@ -61,7 +61,7 @@ def key_of(backend: STSBackend, key_id: str) -> Key | None:
 
 
 def caller(account: str, region: str, authorization: str) -> str:
-    """The ARN of whoever signed a request, as its Authorization header names the key."""
+    """Return the ARN of the request's signer, by the key in its Authorization header."""
     key_id = authorization.partition("Credential=")[2].partition("/")[0]
     arn: str = sts_backends[account]["aws"].get_caller_identity(key_id, region)[1]
     return arn
@@ -77,15 +77,15 @@ def the_account_has_a_user(
 ) -> tuple[str, str, str]:
     if access_key_id == own_key()[0]:
         return OWN_USER_ID, OWN_USER, backend.account_id
-    told: tuple[str, str, str] = plain(backend, access_key_id, region)
-    return told
+    identity: tuple[str, str, str] = plain(backend, access_key_id, region)
+    return identity
 
 
 @rule(
     TokenResponse,
     "get_caller_identity",
     fact="A presigned request is valid for 15 minutes, by its signature over every signed header, x-k8s-aws-id among "
-    "them; asked for JSON, STS answers in JSON (aws-iam-authenticator's source, which relies on both)",
+    "them; a request for JSON gets JSON (aws-iam-authenticator's source, which relies on both)",
 )
 def presigned_requests_are_checked(plain: Callable[..., Any], response: TokenResponse) -> Any:
     query = dict(parse_qsl(response.parsed_url.query, keep_blank_values=True))
@@ -99,13 +99,13 @@ def presigned_requests_are_checked(plain: Callable[..., Any], response: TokenRes
     if response.headers.get("Accept") != "application/json":
         found = {"UserId": user_id, "Account": account, "Arn": arn}
         return 200, {"Content-Type": "text/xml"}, xml(found)
-    told = {
+    document = {
         "GetCallerIdentityResponse": {
             "GetCallerIdentityResult": {"Account": account, "Arn": arn, "UserId": user_id},
             "ResponseMetadata": {"RequestId": "testbed"},
         }
     }
-    return 200, {"Content-Type": "application/json"}, json.dumps(told)
+    return 200, {"Content-Type": "application/json"}, json.dumps(document)
 
 
 def xml(found: dict[str, str]) -> str:
@@ -123,7 +123,7 @@ def error_xml(code: str, message: str) -> str:
 
 
 def check_signature(response: TokenResponse, query: dict[str, str]) -> str:
-    """The access key that signed, after everything that STS checks of a presigned request."""
+    """Verify a presigned request as STS does, and return the access key that signed it."""
     key_id, day, region, service, _terminator = (query["X-Amz-Credential"].split("/") + [""] * 5)[:5]
     key = key_of(response.backend, key_id)
     if key is None or query.get("X-Amz-Security-Token") != key.token:
@@ -134,7 +134,7 @@ def check_signature(response: TokenResponse, query: dict[str, str]) -> str:
         raise RefusedError("ExpiredToken", "The security token included in the request is expired")
     if now > signed_at + VALID:
         raise RefusedError("SignatureDoesNotMatch", f"Signature expired: {query['X-Amz-Date']} is now too early")
-    if signed_at > now + AHEAD:
+    if signed_at > now + CLOCK_SKEW:
         raise RefusedError("SignatureDoesNotMatch", f"Signature not yet current: {query['X-Amz-Date']} is still later")
     headers = query["X-Amz-SignedHeaders"].split(";")
     canonical = "\n".join(
@@ -164,15 +164,15 @@ def check_signature(response: TokenResponse, query: dict[str, str]) -> str:
 
 
 def presigned(app: Any) -> Any:
-    """moto's WSGI application, which looks for the service in the Authorization header only: a presigned request says
+    """Wrap moto's WSGI application, which finds the service in the Authorization header only. A presigned request has
     the same in its query."""
 
     def serve(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         query = dict(parse_qsl(environ.get("QUERY_STRING", "")))
         if "X-Amz-Credential" in query and "HTTP_AUTHORIZATION" not in environ:
             signed = {"Credential": query["X-Amz-Credential"], "SignedHeaders": query.get("X-Amz-SignedHeaders", "")}
-            words = ", ".join(f"{name}={value}" for name, value in signed.items())
-            environ["HTTP_AUTHORIZATION"] = f"AWS4-HMAC-SHA256 {words}"
+            fields = ", ".join(f"{name}={value}" for name, value in signed.items())
+            environ["HTTP_AUTHORIZATION"] = f"AWS4-HMAC-SHA256 {fields}"
         answer: Iterable[bytes] = app(environ, start_response)
         return answer
 

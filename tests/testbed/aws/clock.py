@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The bed's own time: the machine's, moved by whoever tests what takes days, or standing still between such moves."""
+"""The bed's clock: the machine's time, moved by tests of what takes days, or stopped between such moves."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from datetime import datetime, timedelta, timezone
 
 class Clock:
     def __init__(self) -> None:
-        self._ahead = timedelta()
+        self._offset = timedelta()
         self._still: datetime | None = None
 
     def now(self) -> datetime:
-        return (self._still or datetime.now(timezone.utc)) + self._ahead
+        return (self._still or datetime.now(timezone.utc)) + self._offset
 
     @property
-    def ahead(self) -> float:
-        """How far it is ahead of the machine's, in seconds."""
+    def offset(self) -> float:
+        """Seconds between the machine's time and the bed's."""
         return (self.now() - datetime.now(timezone.utc)).total_seconds()
 
     def advance(self, seconds: float) -> None:
-        self._ahead += timedelta(seconds=seconds)
+        self._offset += timedelta(seconds=seconds)
 
     def reach(self, moment: datetime) -> None:
-        """On to that moment, never back."""
-        self._ahead += max(timedelta(), moment - self.now())
+        """Move the clock forward to that moment, never back."""
+        self._offset += max(timedelta(), moment - self.now())
 
     def stand(self, moment: datetime) -> None:
-        """Still at that moment: only moves count from here on, so that what happens is the same each time."""
-        self._still, self._ahead = moment, timedelta()
+        """Stop the clock at that moment. From here on only moves change it, so that each run is the same."""
+        self._still, self._offset = moment, timedelta()
 
     def reset(self) -> None:
-        self._still, self._ahead = None, timedelta()
+        self._still, self._offset = None, timedelta()
 
 
 CLOCK = Clock()

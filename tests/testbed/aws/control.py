@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What tests ask of the bed's AWS that no AWS could be asked: to move its clock, to show stale answers.
+"""Control of the bed's AWS, which no AWS offers: tests move its clock or make it show stale responses.
 
-Commands are POST requests below moto's own /moto-api, which the gate does not count as anybody's calls.
+Commands are POST requests below moto's own /moto-api. The gate does not record them as calls.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def clock(advance: float = 0, reset: bool = False) -> str:
 
 
 def controlled(app: Any) -> Any:
-    """moto's WSGI application with the commands beside it."""
+    """Add the commands to moto's WSGI application."""
 
     def serve(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         path = str(environ.get("PATH_INFO", ""))
@@ -47,25 +47,27 @@ def controlled(app: Any) -> Any:
             return answer
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         try:
-            told, status = COMMANDS[path[len(PREFIX) :]](**json.loads(body or b"{}")), "200 OK"
+            result, status = COMMANDS[path[len(PREFIX) :]](**json.loads(body or b"{}")), "200 OK"
         except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-            told, status = f"{type(error).__name__}: {error}", "400 Bad Request"
+            result, status = f"{type(error).__name__}: {error}", "400 Bad Request"
         start_response(status, [("Content-Type", "application/json")])
-        return [json.dumps(told).encode()]
+        return [json.dumps(result).encode()]
 
     return serve
 
 
-def ask(endpoint: str, command: str, /, **arguments: Any) -> Any:
-    """Gives a command to the AWS behind an endpoint."""
+def send_command(endpoint: str, command: str, /, **arguments: Any) -> Any:
+    """Send a command to the AWS behind an endpoint."""
     address = urlsplit(endpoint)
-    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=600)  # weeks can go by
+    connection = http.client.HTTPConnection(
+        address.hostname or "", address.port, timeout=600
+    )  # a command may move the clock by weeks
     try:
         connection.request("POST", PREFIX + command, json.dumps(arguments), {"Content-Type": "application/json"})
         answer = connection.getresponse()
-        told = json.loads(answer.read())
+        result = json.loads(answer.read())
     finally:
         connection.close()
     if answer.status != 200:
-        raise ValueError(f"{command}: {told}")
-    return told
+        raise ValueError(f"{command}: {result}")
+    return result

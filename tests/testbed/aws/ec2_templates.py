@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""EC2 launch templates: user data that EC2 refuses, versions whose numbers are never used twice, their deletion."""
+"""EC2 launch templates: refused user data, version numbers that are never reused, deletion of versions."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ SETTINGS = Settings()
 
 @command("ec2/settings")
 def set_settings(**changes: Any) -> None:
-    """Back to the defaults, but for what is given."""
+    """Restore the defaults, then apply the given changes."""
     SETTINGS.__init__(**changes)  # type: ignore[misc]  # the rules hold this very object
 
 
@@ -58,7 +58,7 @@ def check_user_data(response: EC2Response) -> None:
 @rule(
     EC2Response,
     "create_launch_template",
-    fact="User data is base64 and at most 16,384 bytes raw (facts on sysctl node groups)",
+    fact="User data is base64 and at most 16,384 bytes raw (docs/facts/sysctl_nodegroup.md#managed-node-group-api)",
 )
 def user_data_of_templates_is_limited(plain: Callable[..., Any], response: EC2Response) -> Any:
     check_user_data(response)
@@ -68,7 +68,7 @@ def user_data_of_templates_is_limited(plain: Callable[..., Any], response: EC2Re
 @rule(
     EC2Response,
     "create_launch_template_version",
-    fact="User data is base64 and at most 16,384 bytes raw (facts on sysctl node groups)",
+    fact="User data is base64 and at most 16,384 bytes raw (docs/facts/sysctl_nodegroup.md#managed-node-group-api)",
 )
 def user_data_of_versions_is_limited(plain: Callable[..., Any], response: EC2Response) -> Any:
     check_user_data(response)
@@ -94,7 +94,7 @@ def versions_build_on_their_source(plain: Callable[..., Any], response: EC2Respo
 @rule(
     EC2Response,
     "create_launch_template_version",
-    fact="A template has at most 10,000 versions (EC2 quotas); the words of the refusal are ours",
+    fact="A template has at most 10,000 versions (EC2 quotas); the refusal's message is the test bed's",
 )
 def versions_are_limited(plain: Callable[..., Any], response: EC2Response) -> Any:
     template = named(response)
@@ -111,15 +111,17 @@ def versions_are_limited(plain: Callable[..., Any], response: EC2Response) -> An
     fact="DescribeLaunchTemplateVersions takes a range of numbers and pages: 200 at once, with a NextToken (EC2 API)",
 )
 def versions_come_in_pages(plain: Callable[..., Any], response: EC2Response) -> Any:
-    asked = dict(response.params)
+    params = dict(response.params)
     low, high = (response._get_int_param(name) for name in ("MinVersion", "MaxVersion"))
     for name in ("MinVersion", "MaxVersion", "NextToken"):
         response.params.pop(name, None)
     response.params["MaxResults"] = SETTINGS.versions
     found = plain(response).result["LaunchTemplateVersions"]
-    response.params.update(asked)
-    wanted = [one for one in found if (low or 1) <= one["VersionNumber"] <= (high or one["VersionNumber"])]
-    return page("LaunchTemplateVersions", wanted, asked)
+    response.params.update(params)
+    selected = [
+        version for version in found if (low or 1) <= version["VersionNumber"] <= (high or version["VersionNumber"])
+    ]
+    return page("LaunchTemplateVersions", selected, params)
 
 
 @rule(
@@ -128,17 +130,17 @@ def versions_come_in_pages(plain: Callable[..., Any], response: EC2Response) -> 
     fact="DescribeLaunchTemplates pages: 200 at once, with a NextToken (EC2 API)",
 )
 def templates_come_in_pages(plain: Callable[..., Any], response: EC2Response) -> Any:
-    asked = dict(response.params)
+    params = dict(response.params)
     response.params.pop("NextToken", None)
     response.params["MaxResults"] = 1 << 30
     found = plain(response).result["LaunchTemplates"]
-    response.params.update(asked)
-    return page("LaunchTemplates", found, asked)
+    response.params.update(params)
+    return page("LaunchTemplates", found, params)
 
 
-def page(key: str, entries: list[Any], asked: dict[str, Any]) -> ActionResult:
-    begin = int(str(asked.get("NextToken") or "page-0").removeprefix("page-"))
-    end = begin + int(asked.get("MaxResults") or PAGE)
+def page(key: str, entries: list[Any], params: dict[str, Any]) -> ActionResult:
+    begin = int(str(params.get("NextToken") or "page-0").removeprefix("page-"))
+    end = begin + int(params.get("MaxResults") or PAGE)
     more = {"NextToken": f"page-{end}"} if end < len(entries) else {}
     return ActionResult({key: entries[begin:end], **more})
 
@@ -146,7 +148,7 @@ def page(key: str, entries: list[Any], asked: dict[str, Any]) -> ActionResult:
 @rule(
     LaunchTemplate,
     "create_version",
-    fact="Version numbers are given in order and never again, deleted ones included (EC2 API reference)",
+    fact="Version numbers are assigned in order and never reused, also after a deletion (EC2 API reference)",
 )
 def numbers_are_not_given_twice(plain: Callable[..., Any], template: LaunchTemplate, *args: Any, **kwargs: Any) -> Any:
     version: LaunchTemplateVersion = plain(template, *args, **kwargs)
@@ -159,8 +161,8 @@ def numbers_are_not_given_twice(plain: Callable[..., Any], template: LaunchTempl
     LaunchTemplate, "get_version", fact="A version is found by its number, and a deleted one is not (EC2 API reference)"
 )
 def versions_are_found_by_number(plain: Callable[..., Any], template: LaunchTemplate, num: Any) -> Any:
-    wanted = {"$latest": template.versions[-1].number, "$default": template.default_version_number}
-    number = wanted.get(str(num).lower(), num)
+    aliases = {"$latest": template.versions[-1].number, "$default": template.default_version_number}
+    number = aliases.get(str(num).lower(), num)
     for version in template.versions:
         if str(version.number) == str(number):
             return version
@@ -180,19 +182,19 @@ def the_default_is_found_by_number(plain: Callable[..., Any], template: LaunchTe
     EC2Response,
     "delete_launch_template_versions",
     fact="DeleteLaunchTemplateVersions deletes up to 200 versions, never the default one, and answers per version "
-    "(EC2 API reference); moto lacks it",
+    "(EC2 API reference); moto has none",
     new=True,
 )
 def versions_are_deleted(plain: Callable[..., Any], response: EC2Response) -> Any:
-    wanted = [str(one) for one in response._get_param("Versions") or []]
-    if not wanted:
+    numbers = [str(number) for number in response._get_param("Versions") or []]
+    if not numbers:
         raise MissingParameter("The request must contain the parameter LaunchTemplateVersion")
-    if len(wanted) > DELETED_AT_ONCE:
+    if len(numbers) > DELETED_AT_ONCE:
         raise InvalidParameterValue(f"At most {DELETED_AT_ONCE} launch template versions can be deleted at once.")
     template = named(response)
-    known = {str(one.number): one for one in template.versions}
+    known = {str(version.number): version for version in template.versions}
     done, failed = [], []
-    for number in wanted:
+    for number in numbers:
         base = {"LaunchTemplateId": template.id, "LaunchTemplateName": template.name}
         entry: dict[str, Any] = {**base, "VersionNumber": int(number) if number.isdigit() else 0}
         if number not in known:

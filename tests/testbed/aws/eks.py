@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""EKS: the node groups that it refuses and moto makes.
+"""EKS: the node groups that EKS refuses and moto creates.
 
-Error codes are those of botocore's model for the call; messages marked "as seen" are the service's own, from users'
-reports, the others say the same in our words.
+Error codes are those of botocore's model for the call. Messages marked "as reported" are the service's own, from users'
+reports. The other messages are the test bed's, with the same meaning.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ from moto.eks.responses import EKSResponse
 
 from .rules import rule
 
-FACTS = "facts on sysctl node groups"
+FACTS = "docs/facts/sysctl_nodegroup.md#managed-node-group-api"
+AL2_FACTS = "docs/facts/sysctl_nodegroup.md#al2-and-bootstrapsh"
+MOTO_FACTS = "docs/facts/sysctl_nodegroup.md#moto-differs"
 LAST_AL2 = (1, 32)
 AL2023_DEFAULT_SINCE = (1, 30)
 RELEASE_DAY = "20261112"  # of the newest AMIs
@@ -47,7 +49,7 @@ def minor(version: str) -> tuple[int, int]:
 
 
 def latest_release(version: str, ami_type: str) -> str:
-    """The newest AMI of a Kubernetes version: by day for Amazon's Linux and Windows, by number for Bottlerocket."""
+    """Return the newest AMI release: by day for Amazon Linux and Windows, by number for Bottlerocket."""
     if ami_type.startswith("BOTTLEROCKET"):
         return BOTTLEROCKET_RELEASE
     return f"{version}.{PATCH}-{RELEASE_DAY}"
@@ -75,24 +77,26 @@ class Template:
         return base64.b64decode(str(self.data.get("UserData") or ""))
 
 
-def template_of(ec2: EC2Backend, asked: dict[str, Any]) -> Template:
-    """The template that a request names; what EC2 says when there is none is passed on."""
+def template_of(ec2: EC2Backend, reference: dict[str, Any]) -> Template:
+    """Find the launch template of a request. Where there is none, the error has EC2's message."""
     try:
-        if asked.get("name"):
-            found = ec2.get_launch_template_by_name(asked["name"])
+        if reference.get("name"):
+            found = ec2.get_launch_template_by_name(reference["name"])
         else:
-            found = ec2.get_launch_template(asked.get("id"))
-        version = found.get_version(asked.get("version") or "$Default")
+            found = ec2.get_launch_template(reference.get("id"))
+        version = found.get_version(reference.get("version") or "$Default")
     except EC2ClientError as error:
         raise InvalidRequestException(message=str(error.message)) from None
     except ValueError:
-        raise InvalidParameterException(message=f"Invalid launch template version: {asked.get('version')}") from None
+        raise InvalidParameterException(
+            message=f"Invalid launch template version: {reference.get('version')}"
+        ) from None
     return Template(found.id, found.name, int(version.number), version.data)
 
 
 @dataclass(frozen=True)
-class Asked:
-    """One CreateNodegroup, for a cluster that is ready for it."""
+class NodegroupRequest:
+    """A CreateNodegroup request, for a cluster that is ACTIVE."""
 
     backend: EKSBackend
     cluster: Cluster
@@ -119,16 +123,16 @@ class Asked:
         )
 
 
-def creates(fact: str) -> Callable[[Callable[[Asked], None]], Callable[[Asked], None]]:
-    """A rule on CreateNodegroup. A cluster that is missing or not ready, or a name in use, is told first, by moto."""
+def creates(fact: str) -> Callable[[Callable[[NodegroupRequest], None]], Callable[[NodegroupRequest], None]]:
+    """Register a rule on CreateNodegroup. moto first refuses a missing or unready cluster, and a name in use."""
 
-    def register(check: Callable[[Asked], None]) -> Callable[[Asked], None]:
+    def register(check: Callable[[NodegroupRequest], None]) -> Callable[[NodegroupRequest], None]:
         @rule(EKSBackend, "create_nodegroup", fact=fact)
         @functools.wraps(check)
         def ruled(plain: Callable[..., Any], backend: EKSBackend, **params: Any) -> Any:
             cluster = backend.clusters.get(params["cluster_name"])
             if cluster and cluster.is_active and params["nodegroup_name"] not in cluster.nodegroups:
-                check(Asked(backend, cluster, params))
+                check(NodegroupRequest(backend, cluster, params))
             return plain(backend, **params)
 
         return check
@@ -137,108 +141,110 @@ def creates(fact: str) -> Callable[[Callable[[Asked], None]], Callable[[Asked], 
 
 
 @creates(f"The template must not hold SubnetId: {FACTS}; botocore's model of LaunchTemplateSpecification")
-def templates_have_no_subnet(asked: Asked) -> None:
-    interfaces = asked.template.data.get("NetworkInterfaces") or [] if asked.template else []
-    if any(one.get("SubnetId") for one in interfaces):
-        raise asked.invalid("Subnet IDs cannot be specified within the launch template's network interfaces.")
+def templates_have_no_subnet(request: NodegroupRequest) -> None:
+    interfaces = request.template.data.get("NetworkInterfaces") or [] if request.template else []
+    if any(interface.get("SubnetId") for interface in interfaces):
+        raise request.invalid("Subnet IDs cannot be specified within the launch template's network interfaces.")
 
 
 @creates(f"The template must not hold IamInstanceProfile: {FACTS}; botocore's model of LaunchTemplateSpecification")
-def templates_have_no_instance_profile(asked: Asked) -> None:
-    if asked.template and asked.template.data.get("IamInstanceProfile"):
-        raise asked.invalid("An IAM instance profile cannot be specified within the launch template.")
+def templates_have_no_instance_profile(request: NodegroupRequest) -> None:
+    if request.template and request.template.data.get("IamInstanceProfile"):
+        raise request.invalid("An IAM instance profile cannot be specified within the launch template.")
 
 
 @creates(f"The template must not hold hibernation options: {FACTS}; botocore's model of LaunchTemplateSpecification")
-def templates_do_not_hibernate(asked: Asked) -> None:
-    if asked.template and asked.template.data.get("HibernationOptions"):
-        raise asked.invalid("Hibernation options are not supported with the launch template.")
+def templates_do_not_hibernate(request: NodegroupRequest) -> None:
+    if request.template and request.template.data.get("HibernationOptions"):
+        raise request.invalid("Hibernation options are not supported with the launch template.")
 
 
-@creates(f"The template must not hold a spot request: {FACTS}; the message as seen (hashicorp/terraform 15118)")
-def templates_ask_for_no_spot(asked: Asked) -> None:
-    if asked.template and asked.template.data.get("InstanceMarketOptions"):
-        raise asked.invalid("Instance market options are not supported with the launch template.")
+@creates(f"The template must not hold a spot request: {FACTS}; the message as reported (hashicorp/terraform 15118)")
+def templates_request_no_spot(request: NodegroupRequest) -> None:
+    if request.template and request.template.data.get("InstanceMarketOptions"):
+        raise request.invalid("Instance market options are not supported with the launch template.")
 
 
 @creates(f"The template must not hold terminate options: {FACTS}; botocore's model of LaunchTemplateSpecification")
-def templates_have_no_terminate_options(asked: Asked) -> None:
-    data = asked.template.data if asked.template else {}
+def templates_have_no_terminate_options(request: NodegroupRequest) -> None:
+    data = request.template.data if request.template else {}
     if data.get("InstanceInitiatedShutdownBehavior") or data.get("DisableApiTermination"):
-        raise asked.invalid("Instance termination options are not supported with the launch template.")
+        raise request.invalid("Instance termination options are not supported with the launch template.")
 
 
 TEMPLATE_CHECKS = (
     templates_have_no_subnet,
     templates_have_no_instance_profile,
     templates_do_not_hibernate,
-    templates_ask_for_no_spot,
+    templates_request_no_spot,
     templates_have_no_terminate_options,
 )
 
 
-@creates(f"instanceTypes only where the template has no InstanceType: {FACTS}; as seen (terraform-aws-eks 1386)")
-def instance_types_stand_in_one_place(asked: Asked) -> None:
-    if asked.template and asked.template.data.get("InstanceType") and asked.instance_types:
+@creates(f"instanceTypes only where the template has no InstanceType: {FACTS}; as reported (terraform-aws-eks 1386)")
+def instance_types_stand_in_the_template_or_the_request(request: NodegroupRequest) -> None:
+    if request.template and request.template.data.get("InstanceType") and request.instance_types:
         raise InvalidRequestException(
-            clusterName=asked.cluster.name,
-            nodegroupName=asked.nodegroup_name,
+            clusterName=request.cluster.name,
+            nodegroupName=request.nodegroup_name,
             message="Cannot specify instance types in launch template and API request",
         )
 
 
-@creates(f"An ImageId in the template excludes amiType: {FACTS}; the message, and CUSTOM, as seen (pulumi-eks 1463)")
-def custom_images_have_no_ami_type(asked: Asked) -> None:
-    if asked.image and asked.ami_type not in (None, "CUSTOM"):
-        raise asked.invalid(
+@creates(
+    f"An ImageId in the template excludes amiType: {FACTS}; the message, and CUSTOM, as reported (pulumi-eks 1463)"
+)
+def custom_images_have_no_ami_type(request: NodegroupRequest) -> None:
+    if request.image and request.ami_type not in (None, "CUSTOM"):
+        raise request.invalid(
             "You cannot specify an AMI Type other than CUSTOM, when specifying an image id in your launch template."
         )
 
 
-@creates(f"An ImageId in the template excludes version: {FACTS}; the message as seen (pulumi-eks 1283)")
-def custom_images_have_no_version(asked: Asked) -> None:
-    if asked.image and asked.version:
-        raise asked.invalid(
+@creates(f"An ImageId in the template excludes version: {FACTS}; the message as reported (pulumi-eks 1283)")
+def custom_images_have_no_version(request: NodegroupRequest) -> None:
+    if request.image and request.version:
+        raise request.invalid(
             "You cannot specify a kubernetes version to use when specifying an image id to use within the launch "
             "template."
         )
 
 
-@creates(f"An ImageId in the template excludes releaseVersion: {FACTS}; the message as seen (crossplane aws 1703)")
-def custom_images_have_no_release(asked: Asked) -> None:
-    if asked.image and asked.release_version:
-        raise asked.invalid("You cannot specify the field releaseVersion when using custom AMIs.")
+@creates(f"An ImageId in the template excludes releaseVersion: {FACTS}; the message as reported (crossplane aws 1703)")
+def custom_images_have_no_release(request: NodegroupRequest) -> None:
+    if request.image and request.release_version:
+        raise request.invalid("You cannot specify the field releaseVersion when using custom AMIs.")
 
 
 @creates("amiType CUSTOM is for launch templates with an ImageId (EKS API reference of amiType)")
-def custom_needs_an_image(asked: Asked) -> None:
-    if asked.ami_type == "CUSTOM" and not asked.image:
-        raise asked.invalid("You must specify an image id in your launch template when the AMI Type is CUSTOM.")
+def custom_needs_an_image(request: NodegroupRequest) -> None:
+    if request.ami_type == "CUSTOM" and not request.image:
+        raise request.invalid("You must specify an image id in your launch template when the AMI Type is CUSTOM.")
 
 
-@creates(f"AL2 AMIs end with Kubernetes 1.32: {FACTS}")
-def al2_ends_with_1_32(asked: Asked) -> None:
-    if str(asked.ami_type or "").startswith("AL2_") and minor(asked.cluster.version) > LAST_AL2:
-        raise asked.invalid(
-            f"AMI Type {asked.ami_type} is only supported for kubernetes versions "
+@creates(f"AL2 AMIs end with Kubernetes 1.32: {AL2_FACTS}")
+def al2_ends_with_1_32(request: NodegroupRequest) -> None:
+    if str(request.ami_type or "").startswith("AL2_") and minor(request.cluster.version) > LAST_AL2:
+        raise request.invalid(
+            f"AMI Type {request.ami_type} is only supported for kubernetes versions "
             f"{LAST_AL2[0]}.{LAST_AL2[1]} or earlier"
         )
 
 
 @creates(f"CreateNodegroup takes the cluster's version alone: {FACTS}")
-def groups_have_the_version_of_the_cluster(asked: Asked) -> None:
-    if asked.version and asked.version != asked.cluster.version:
-        raise asked.invalid(
-            f"Requested Nodegroup kubernetes version {asked.version} is invalid. "
-            f"Allowed kubernetes version is {asked.cluster.version}"
+def groups_have_the_version_of_the_cluster(request: NodegroupRequest) -> None:
+    if request.version and request.version != request.cluster.version:
+        raise request.invalid(
+            f"Requested Nodegroup kubernetes version {request.version} is invalid. "
+            f"Allowed kubernetes version is {request.cluster.version}"
         )
 
 
-@creates("A release belongs to one Kubernetes version; the message as seen (eksctl 7976)")
-def releases_belong_to_a_version(asked: Asked) -> None:
-    if asked.release_version and not asked.image:
-        ami_type = asked.ami_type or default_ami_type(asked.cluster.version)
-        check_release(asked.release_version, asked.cluster.version, ami_type)
+@creates("A release belongs to one Kubernetes version; the message as reported (eksctl 7976)")
+def releases_belong_to_a_version(request: NodegroupRequest) -> None:
+    if request.release_version and not request.image:
+        ami_type = request.ami_type or default_ami_type(request.cluster.version)
+        check_release(request.release_version, request.cluster.version, ami_type)
 
 
 def check_release(release: str, version: str, ami_type: str) -> None:
@@ -254,14 +260,14 @@ def check_release(release: str, version: str, ami_type: str) -> None:
 
 
 def age(release: str) -> tuple[int, ...]:
-    """Releases in their order: by day, or by Bottlerocket's own number."""
+    """Return the sort key of a release: the day, or Bottlerocket's own number."""
     number, _dash, rest = release.partition("-")
     return (int(rest),) if re.fullmatch(r"\d{8}", rest) else tuple(map(int, number.split(".")))
 
 
 @creates(f"The template by name or by id, not both: {FACTS}; botocore's model of LaunchTemplateSpecification")
-def templates_are_named_once(asked: Asked) -> None:
-    check_named_once(asked.launch_template)
+def templates_are_named_once(request: NodegroupRequest) -> None:
+    check_named_once(request.launch_template)
 
 
 def check_named_once(template: dict[str, Any] | None) -> None:
@@ -272,41 +278,47 @@ def check_named_once(template: dict[str, Any] | None) -> None:
         )
 
 
-@creates(f"minSize <= desiredSize <= maxSize: {FACTS}; the messages as seen (viya4-iac-aws 298, cloud-platform 4595)")
-def sizes_are_in_order(asked: Asked) -> None:
-    check_sizes(asked.scaling_config)
+@creates(
+    f"minSize <= desiredSize <= maxSize: {FACTS}; the messages as reported (viya4-iac-aws 298, cloud-platform 4595)"
+)
+def sizes_are_in_order(request: NodegroupRequest) -> None:
+    check_sizes(request.scaling_config)
 
 
 def check_sizes(scaling: dict[str, int] | None) -> None:
     sizes = scaling or {}
-    low, wanted, high = (sizes.get(name) for name in ("minSize", "desiredSize", "maxSize"))
+    low, desired, high = (sizes.get(name) for name in ("minSize", "desiredSize", "maxSize"))
     if high is not None and high < 1:
         raise InvalidParameterException(message="maxSize must be greater than or equal to 1")
-    if any(size is not None and size < 0 for size in (low, wanted)):
+    if any(size is not None and size < 0 for size in (low, desired)):
         raise InvalidParameterException(message="minSize and desiredSize must be greater than or equal to 0")
     if low is not None and high is not None and low > high:
         raise InvalidParameterException(message="minSize can't be greater than maxSize")
-    if low is not None and wanted is not None and low > wanted:
+    if low is not None and desired is not None and low > desired:
         raise InvalidParameterException(message="minSize can't be greater than desiredSize")
-    if high is not None and wanted is not None and wanted > high:
+    if high is not None and desired is not None and desired > high:
         raise InvalidParameterException(message="desiredSize can't be greater than maxSize")
 
 
-@creates(f"The subnets exist, and lie in the cluster's network: {FACTS}, bad subnets")
-def subnets_exist(asked: Asked) -> None:
-    if not asked.subnets:
-        raise asked.invalid("Subnets are required")
-    known = {subnet.id: subnet.vpc_id for subnet in asked.ec2.describe_subnets()}
-    for subnet in asked.subnets:
+@creates(f"The subnets exist, and lie in the cluster's network: {MOTO_FACTS}")
+def subnets_exist(request: NodegroupRequest) -> None:
+    if not request.subnets:
+        raise request.invalid("Subnets are required")
+    known = {subnet.id: subnet.vpc_id for subnet in request.ec2.describe_subnets()}
+    for subnet in request.subnets:
         if subnet not in known:
-            raise asked.invalid(f"The subnet ID '{subnet}' does not exist")
-    homes = {known[one] for one in (asked.cluster.resources_vpc_config or {}).get("subnetIds") or [] if one in known}
-    for subnet in asked.subnets:
+            raise request.invalid(f"The subnet ID '{subnet}' does not exist")
+    homes = {
+        known[subnet_id]
+        for subnet_id in (request.cluster.resources_vpc_config or {}).get("subnetIds") or []
+        if subnet_id in known
+    }
+    for subnet in request.subnets:
         if homes and known[subnet] not in homes:
-            raise asked.invalid(f"Subnet {subnet} is not in the same VPC as the cluster")
+            raise request.invalid(f"Subnet {subnet} is not in the same VPC as the cluster")
 
 
-# What concerns updateConfig, node repair and warm pools, which moto drops on its way to the backend
+# updateConfig, node repair and warm pools, which moto drops on the way to its backend
 
 
 def check_update_config(config: dict[str, Any] | None) -> None:
@@ -331,7 +343,7 @@ def check_node_repair(config: dict[str, Any] | None) -> None:
     EKSResponse,
     "create_nodegroup",
     fact="A group keeps its updateConfig, of which maxUnavailable and its percentage exclude each other, and its node "
-    f"repair: {FACTS}",
+    f"repair: {MOTO_FACTS}",
 )
 def update_and_repair_settings_are_kept(plain: Callable[..., Any], response: EKSResponse) -> Any:
     update, repair = response._get_param("updateConfig"), response._get_param("nodeRepairConfig")
@@ -348,13 +360,14 @@ def update_and_repair_settings_are_kept(plain: Callable[..., Any], response: EKS
 @rule(
     EKSBackend,
     "create_nodegroup",
-    fact="DescribeNodegroup shows the cluster's version and newest release (or the image's id), no disk and no remote "
-    f"access that nobody asked for, and nothing shared with other groups: {FACTS}; botocore's model of Nodegroup",
+    fact="DescribeNodegroup shows the cluster's version and newest release (or the image's id), the disk and the "
+    "remote access of the request only, and no values shared with other groups: "
+    f"{MOTO_FACTS}; botocore's model of Nodegroup",
 )
-def groups_tell_no_lies(plain: Callable[..., Any], backend: EKSBackend, **params: Any) -> Any:
+def groups_show_their_own_values(plain: Callable[..., Any], backend: EKSBackend, **params: Any) -> Any:
     group: Nodegroup = plain(backend, **params)
     cluster = backend.clusters[params["cluster_name"]]
-    template = Asked(backend, cluster, params).template
+    template = NodegroupRequest(backend, cluster, params).template
     image = template.image if template else ""
     group.version = cluster.version
     group.ami_type = "CUSTOM" if image else params.get("ami_type") or default_ami_type(group.version)
@@ -363,7 +376,7 @@ def groups_tell_no_lies(plain: Callable[..., Any], backend: EKSBackend, **params
     group.disk_size = None if template else params.get("disk_size") or disk
     types = params.get("instance_types") or ["t3.medium"]
     group.instance_types = None if template and template.data.get("InstanceType") else list(types)
-    group.testbed_instance_types = params.get("instance_types")  # as asked for, without the default
+    group.testbed_instance_types = params.get("instance_types")  # as requested, without the default
     group.remote_access = params.get("remote_access")
     group.scaling_config = dict(params.get("scaling_config") or {"minSize": 1, "maxSize": 2, "desiredSize": 2})
     group.health = {"issues": []}
@@ -376,39 +389,43 @@ def groups_tell_no_lies(plain: Callable[..., Any], backend: EKSBackend, **params
 
 
 @creates(f"With a template no diskSize and no remoteAccess: {FACTS}; moto has this one")
-def disk_and_access_stand_in_the_template(asked: Asked) -> None:
-    """Told before anything that is read from the template."""
-    if asked.launch_template and asked.disk_size:
-        raise asked.invalid("Disk size must be specified within the launch template.")
-    if asked.launch_template and asked.remote_access:
-        raise asked.invalid("Remote access configuration cannot be specified with a launch template.")
+def disk_and_access_stand_in_the_template(request: NodegroupRequest) -> None:
+    """This check runs before any check of the template's content."""
+    if request.launch_template and request.disk_size:
+        raise request.invalid("Disk size must be specified within the launch template.")
+    if request.launch_template and request.remote_access:
+        raise request.invalid("Remote access configuration cannot be specified with a launch template.")
 
 
-# Tags of node groups, which moto keeps for clusters only
+# Tags of node groups: moto has tags for clusters only
 
 
 def tagged(backend: EKSBackend, arn: str) -> dict[str, str]:
-    things: list[Any] = [*backend.clusters.values()]
-    things += [group for cluster in backend.clusters.values() for group in cluster.nodegroups.values()]
-    for thing in things:
-        if thing.arn == arn:
-            tags: dict[str, str] = thing.tags
+    resources: list[Any] = [*backend.clusters.values()]
+    resources += [group for cluster in backend.clusters.values() for group in cluster.nodegroups.values()]
+    for resource in resources:
+        if resource.arn == arn:
+            tags: dict[str, str] = resource.tags
             return tags
     raise NotFoundError(message="Resource was not found")
 
 
-@rule(EKSBackend, "tag_resource", fact=f"TagResource tags node groups as well: {FACTS}; botocore: NotFoundException")
+@rule(
+    EKSBackend, "tag_resource", fact=f"TagResource tags node groups as well: {MOTO_FACTS}; botocore: NotFoundException"
+)
 def node_groups_are_tagged(plain: Callable[..., Any], backend: EKSBackend, arn: str, tags: dict[str, str]) -> None:
     tagged(backend, arn).update(tags)
 
 
-@rule(EKSBackend, "untag_resource", fact=f"UntagResource untags node groups as well: {FACTS}; botocore's model")
+@rule(EKSBackend, "untag_resource", fact=f"UntagResource untags node groups as well: {MOTO_FACTS}; botocore's model")
 def node_groups_are_untagged(plain: Callable[..., Any], backend: EKSBackend, arn: str, keys: Any) -> None:
     tags = tagged(backend, arn)
     for key in keys if isinstance(keys, list) else [keys]:
         tags.pop(key, None)
 
 
-@rule(EKSBackend, "list_tags_for_resource", fact=f"ListTagsForResource knows node groups: {FACTS}; botocore's model")
+@rule(
+    EKSBackend, "list_tags_for_resource", fact=f"ListTagsForResource knows node groups: {MOTO_FACTS}; botocore's model"
+)
 def tags_of_node_groups_are_listed(plain: Callable[..., Any], backend: EKSBackend, arn: str) -> dict[str, str]:
     return tagged(backend, arn)

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""EKS: access entries, which say what a principal of IAM is in the cluster, and the access policies on them.
+"""EKS: access entries, which map an IAM principal to Kubernetes' names, and the access policies on them.
 
-The entries of the live cluster go to the authenticator as a file. Access policies are an IMITATION: EKS judges them by
-an authorizer of its own; here each is a role binding to a group that the entry's principal gets beside its own.
+The authenticator reads the entries of the live cluster from a file. Access policies are an IMITATION: EKS evaluates
+them by its own authorizer. Here each is a role binding to a group that the entry's principal gets beside its own.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ for path in (
 
 FACT = "EKS API reference on access entries; moto has none"
 POLICY = "arn:aws:eks::aws:cluster-access-policy/"
-# By the EKS user guide: which role of Kubernetes each policy is the like of.
+# By the EKS user guide: the Kubernetes role that corresponds to each policy.
 POLICIES = {
     "AmazonEKSClusterAdminPolicy": "cluster-admin",
     "AmazonEKSAdminPolicy": "admin",
@@ -81,12 +81,12 @@ class Entry:
     groups: list[str] = field(default_factory=list)
     tags: dict[str, str] = field(default_factory=dict)
     policies: dict[str, Policy] = field(default_factory=dict)
-    hidden: bool = False  # the creator of a cluster that knows no entries
+    hidden: bool = False  # the creator of a cluster without access entries
     modified: datetime = field(default_factory=CLOCK.now)
 
     @property
     def policy_group(self) -> str:
-        """Whom the role bindings that stand for its policies name."""
+        """The group in the role bindings that stand for the entry's policies."""
         return f"testbed:eks-access-policies:{self.principal}"
 
     def shown(self) -> dict[str, Any]:
@@ -103,19 +103,19 @@ class Entry:
         }
 
     def mapping(self) -> tuple[str, dict[str, Any]]:
-        """As the authenticator reads it, by its list."""
+        """Return the authenticator's list and the entry's mapping in it."""
         groups = [
             *(self.groups if self.kind == "STANDARD" else NODE_GROUPS),
             *([self.policy_group] if self.policies else []),
         ]
-        told = {"username": self.username, "groups": groups}
+        identity = {"username": self.username, "groups": groups}
         if ":role/" in self.principal:
-            return "mapRoles", {"rolearn": self.principal, **told}
-        return "mapUsers", {"userarn": self.principal, **told}
+            return "mapRoles", {"rolearn": self.principal, **identity}
+        return "mapUsers", {"userarn": self.principal, **identity}
 
 
 def principal(arn: str) -> str:
-    """The role behind a session, since entries name roles; anybody else as they are."""
+    """Return the role of a session, since entries name roles. Other ARNs stay as they are."""
     found = re.fullmatch(r"arn:([^:]+):sts::(\d+):assumed-role/([^/]+)/.+", arn)
     return f"arn:{found[1]}:iam::{found[2]}:role/{found[3]}" if found else arn
 
@@ -134,27 +134,34 @@ def entry(cluster: Cluster, who: str, kind: str = "STANDARD", username: str = ""
 
 
 def admit_creator(cluster: Cluster, who: str) -> None:
-    """The creator is an administrator: by an entry, or, where the cluster knows none, unseen."""
+    """Make the creator an administrator: by an entry, which is hidden where the cluster has no access entries."""
     made = entry(cluster, who, hidden=mode(cluster) == "CONFIG_MAP")
     made.policies[f"{POLICY}AmazonEKSClusterAdminPolicy"] = Policy({"type": "cluster", "namespaces": []}, CLOCK.now())
 
 
 def admit_nodes(cluster: Cluster, role: str) -> None:
-    """What EKS does at CreateNodegroup, so that the role's kubelets may join: an entry, or a line in aws-auth."""
+    """Let the role's kubelets join, as EKS does at CreateNodegroup: by an access entry or by a mapping in aws-auth."""
     if mode(cluster) != "CONFIG_MAP":
         if role not in cluster.testbed_access:
             entry(cluster, role, "EC2_LINUX")
-            tell(cluster)
+            sync_access(cluster)
         return
     line = {"rolearn": role, "username": "system:node:{{EC2PrivateDNSName}}", "groups": NODE_GROUPS[::-1]}
-    edit_aws_auth(lambda lines: lines if any(one["rolearn"] == role for one in lines) else [*lines, line])
+    edit_aws_auth(lambda lines: lines if any(mapping["rolearn"] == role for mapping in lines) else [*lines, line])
 
 
 def dismiss_nodes(cluster: Cluster, leaving: Nodegroup) -> None:
-    """The role's line in aws-auth goes with the last group that uses it (facts on node groups)."""
+    """Remove the role's mapping from aws-auth with the last group that uses it.
+
+    (docs/facts/sysctl_nodegroup.md#ownership)
+    """
     others = [group for group in cluster.nodegroups.values() if group is not leaving]
-    if cluster.testbed_live and mode(cluster) != "API" and leaving.node_role not in [one.node_role for one in others]:
-        edit_aws_auth(lambda lines: [one for one in lines if one["rolearn"] != leaving.node_role])
+    if (
+        cluster.testbed_live
+        and mode(cluster) != "API"
+        and leaving.node_role not in [group.node_role for group in others]
+    ):
+        edit_aws_auth(lambda lines: [mapping for mapping in lines if mapping["rolearn"] != leaving.node_role])
 
 
 def edit_aws_auth(change: Callable[[list[dict[str, Any]]], list[dict[str, Any]]]) -> None:
@@ -183,11 +190,11 @@ def mode(cluster: Cluster) -> str:
     return str(cluster.access_config["authenticationMode"])
 
 
-# What the live cluster is told
+# Synchronization with the live cluster
 
 
-def tell(cluster: Cluster) -> None:
-    """The authenticator and the role bindings follow the entries and the mode."""
+def sync_access(cluster: Cluster) -> None:
+    """Write the entries and the mode to the authenticator's files and to role bindings."""
     found = control_plane.live()
     if not cluster.testbed_live or found is None or found.name != cluster.name:
         return
@@ -198,10 +205,10 @@ def tell(cluster: Cluster) -> None:
 
 
 def files(cluster: Cluster, found: control_plane.Live) -> dict[Path, str]:
-    """What the authenticator reads."""
+    """Return the authenticator's files with their content."""
     lists: dict[str, list[dict[str, Any]]] = {"mapRoles": [], "mapUsers": []}
-    for one in cluster.testbed_access.values():
-        where, line = one.mapping()
+    for access_entry in cluster.testbed_access.values():
+        where, line = access_entry.mapping()
         lists[where].append(line)
     # Both sources: the first that knows a principal decides, as EKS lets entries win over aws-auth.
     sources = "DynamicFile" if mode(cluster) == "API" else "DynamicFile EKSConfigMap"
@@ -209,12 +216,14 @@ def files(cluster: Cluster, found: control_plane.Live) -> dict[Path, str]:
 
 
 def bind(api: control_plane.Api, cluster: Cluster) -> None:
-    wanted: dict[tuple[str, str], dict[str, Any]] = {}
-    for one in cluster.testbed_access.values():
-        for arn, policy in one.policies.items():
+    bindings: dict[tuple[str, str], dict[str, Any]] = {}
+    for access_entry in cluster.testbed_access.values():
+        for arn, policy in access_entry.policies.items():
             for space in policy.scope.get("namespaces") or [""]:
-                name = f"testbed:eks-access:{uuid.uuid5(uuid.NAMESPACE_URL, f'{one.principal} {arn} {space}')}"
-                wanted[space, name] = binding(name, space, one.policy_group, POLICIES[arn.rpartition("/")[2]])
+                name = f"testbed:eks-access:{uuid.uuid5(uuid.NAMESPACE_URL, f'{access_entry.principal} {arn} {space}')}"
+                bindings[space, name] = binding(
+                    name, space, access_entry.policy_group, POLICIES[arn.rpartition("/")[2]]
+                )
     role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole"}
     api.apply(
         f"{RBAC}/clusterroles",
@@ -226,11 +235,11 @@ def bind(api: control_plane.Api, cluster: Cluster) -> None:
     )
     label = "labelSelector=testbed.daytwo.aws/imitation=eks-access-policy"
     for resource in ("clusterrolebindings", "rolebindings"):
-        for there in api.get(f"{RBAC}/{resource}?{label}")["items"]:
-            space, name = there["metadata"].get("namespace", ""), there["metadata"]["name"]
-            if (space, name) not in wanted:
+        for existing in api.get(f"{RBAC}/{resource}?{label}")["items"]:
+            space, name = existing["metadata"].get("namespace", ""), existing["metadata"]["name"]
+            if (space, name) not in bindings:
                 api.delete(f"{_where(space)}/{name}")
-    for (space, _name), body in wanted.items():
+    for (space, _name), body in bindings.items():
         api.apply(_where(space), body)
 
 
@@ -278,8 +287,8 @@ def check_principal(arn: str) -> None:
     found = re.fullmatch(r"arn:([^:]+):iam::(\d+):(role|user)/(.+)", arn)
     if found:
         backend = iam_backends[found[2]][found[1]]
-        things = backend.roles if found[3] == "role" else backend.users
-        if arn == OWN_USER or any(one.arn == arn for one in things.values()):
+        principals = backend.roles if found[3] == "role" else backend.users
+        if arn == OWN_USER or any(known.arn == arn for known in principals.values()):
             return
     raise InvalidParameterException(message=f"The specified principalArn is invalid: invalid principal {arn}.")
 
@@ -306,7 +315,7 @@ def entries_are_created(plain: Callable[..., Any], response: EKSResponse) -> Act
             clusterName=cluster.name, message="The specified access entry resource is already in use on this cluster."
         )
     made = entry(cluster, who, kind, username or "", groups=groups, tags=response._get_param("tags") or {})
-    tell(cluster)
+    sync_access(cluster)
     return ActionResult({"accessEntry": made.shown()})
 
 
@@ -317,9 +326,17 @@ def entries_are_described(plain: Callable[..., Any], response: EKSResponse) -> A
 
 @rule(EKSResponse, "list_access_entries", new=True, fact=FACT)
 def entries_are_listed(plain: Callable[..., Any], response: EKSResponse) -> ActionResult:
-    cluster, wanted = cluster_of(response), response._get_param("associatedPolicyArn")
+    cluster, policy_arn = cluster_of(response), response._get_param("associatedPolicyArn")
     entries = cluster.testbed_access.values()
-    return ActionResult({"accessEntries": [one.principal for one in entries if not wanted or wanted in one.policies]})
+    return ActionResult(
+        {
+            "accessEntries": [
+                access_entry.principal
+                for access_entry in entries
+                if not policy_arn or policy_arn in access_entry.policies
+            ]
+        }
+    )
 
 
 @rule(EKSResponse, "update_access_entry", new=True, fact=FACT)
@@ -330,7 +347,7 @@ def entries_are_updated(plain: Callable[..., Any], response: EKSResponse) -> Act
     found.username = username or found.username
     found.groups = found.groups if groups is None else groups
     found.modified = CLOCK.now()
-    tell(cluster)
+    sync_access(cluster)
     return ActionResult({"accessEntry": found.shown()})
 
 
@@ -338,7 +355,7 @@ def entries_are_updated(plain: Callable[..., Any], response: EKSResponse) -> Act
 def entries_are_deleted(plain: Callable[..., Any], response: EKSResponse) -> ActionResult:
     cluster, found = entry_of(response)
     del cluster.testbed_access[found.principal]
-    tell(cluster)
+    sync_access(cluster)
     return EmptyResult()
 
 
@@ -355,9 +372,13 @@ def policies_are_associated(plain: Callable[..., Any], response: EKSResponse) ->
     if (scope["type"] == "namespace") != bool(scope.get("namespaces")):
         raise InvalidParameterException(message="An access scope of type namespace, and no other, names namespaces.")
     policy = found.policies[arn] = Policy({"namespaces": [], **scope}, CLOCK.now())
-    tell(cluster)
-    told = {"clusterName": cluster.name, "principalArn": found.principal, "associatedAccessPolicy": policy.shown(arn)}
-    return ActionResult(told)
+    sync_access(cluster)
+    association = {
+        "clusterName": cluster.name,
+        "principalArn": found.principal,
+        "associatedAccessPolicy": policy.shown(arn),
+    }
+    return ActionResult(association)
 
 
 @rule(EKSResponse, "disassociate_access_policy", new=True, fact=FACT)
@@ -367,7 +388,7 @@ def policies_are_disassociated(plain: Callable[..., Any], response: EKSResponse)
     if arn not in found.policies:
         raise ResourceNotFoundException(message=f"The specified policyArn could not be found: {arn}")
     del found.policies[arn]
-    tell(cluster)
+    sync_access(cluster)
     return EmptyResult()
 
 
@@ -375,8 +396,8 @@ def policies_are_disassociated(plain: Callable[..., Any], response: EKSResponse)
 def associated_policies_are_listed(plain: Callable[..., Any], response: EKSResponse) -> ActionResult:
     cluster, found = entry_of(response)
     shown = [policy.shown(arn) for arn, policy in found.policies.items()]
-    told = {"clusterName": cluster.name, "principalArn": found.principal, "associatedAccessPolicies": shown}
-    return ActionResult(told)
+    associations = {"clusterName": cluster.name, "principalArn": found.principal, "associatedAccessPolicies": shown}
+    return ActionResult(associations)
 
 
 @rule(EKSResponse, "list_access_policies", new=True, fact=FACT)

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""EKS: clusters. The first one of the version that was built is real, where the bed has the programs; any other is a
-record whose endpoint refuses."""
+"""EKS: clusters. The first cluster of the built version is real, where the bed has the programs. Any other cluster is
+a record whose endpoint refuses connections."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ from .rules import rule
 url_paths["{0}/cluster-versions$"] = dispatcher.dispatch
 
 BUILT = programs.VERSION.rpartition(".")[0]
-MODES = ("CONFIG_MAP", "API_AND_CONFIG_MAP", "API")  # in the only direction in which they can be changed
+MODES = ("CONFIG_MAP", "API_AND_CONFIG_MAP", "API")  # in the only order of changes that EKS allows
 STARTING = threading.Lock()
 AT_WORK = threading.Lock()  # on the control plane's processes
 
 
 @dataclass(frozen=True)
 class Version:
-    """By the release calendar of the EKS user guide."""
+    """A Kubernetes version, by the release calendar of the EKS user guide."""
 
     patch: str
     released: datetime
@@ -81,7 +81,7 @@ def issuer(region: str) -> str:
 
 
 def refusing_endpoint(region: str) -> str:
-    """In the bed, an address where nothing listens; elsewhere a name of EKS's shape that nobody has."""
+    """Return an address of the bed where nothing listens; elsewhere an unused name of EKS's form."""
     if control_plane.available():
         return f"https://{paths.RECORDS}"
     return f"https://{secrets.token_hex(16).upper()}.gr7.{region}.eks.amazonaws.com"
@@ -91,7 +91,7 @@ def refusing_endpoint(region: str) -> str:
     EKSBackend,
     "create_cluster",
     fact="A cluster has a version that EKS offers, an issuer and a security group of its own (EKS API reference); moto "
-    "takes any version, and all its clusters share one issuer (facts on sysctl node groups, on IRSA)",
+    "takes any version, and all its clusters share one issuer (docs/facts/irsa.md#moto-differs)",
 )
 def clusters_are_of_their_own(plain: Callable[..., Any], backend: EKSBackend, *args: Any, **params: Any) -> Cluster:
     version = params.get("version") or BUILT
@@ -115,7 +115,7 @@ def clusters_are_of_their_own(plain: Callable[..., Any], backend: EKSBackend, *a
 
 
 def network(backend: EKSBackend, cluster: Cluster) -> dict[str, Any]:
-    """What EKS adds: the VPC of the subnets, and in it a security group for the control plane and the nodes."""
+    """Add what EKS adds: the VPC of the subnets, and in it a security group for the control plane and the nodes."""
     shown = {
         "securityGroupIds": [],
         "endpointPublicAccess": True,
@@ -125,23 +125,23 @@ def network(backend: EKSBackend, cluster: Cluster) -> dict[str, Any]:
     }
     ec2 = ec2_backends[backend.account_id][backend.region_name]
     known = {subnet.id: subnet for subnet in ec2.describe_subnets()}
-    asked = [known[one] for one in shown.get("subnetIds", []) if one in known]
-    if not asked:
+    subnets = [known[subnet_id] for subnet_id in shown.get("subnetIds", []) if subnet_id in known]
+    if not subnets:
         return shown
     group = ec2.create_security_group(
         f"eks-cluster-sg-{cluster.name}-{secrets.randbelow(10**9)}",
         "EKS created security group applied to ENI that is attached to EKS Control Plane master nodes, as well as any "
         "managed workloads.",
-        asked[0].vpc_id,
+        subnets[0].vpc_id,
         {"aws:eks:cluster-name": cluster.name, f"kubernetes.io/cluster/{cluster.name}": "owned"},
     )
     ec2.authorize_security_group_ingress(group.id, "-1", "-1", "-1", [], source_groups=[{"GroupId": group.id}])
-    return {**shown, "vpcId": asked[0].vpc_id, "clusterSecurityGroupId": group.id}
+    return {**shown, "vpcId": subnets[0].vpc_id, "clusterSecurityGroupId": group.id}
 
 
 def forget_network(backend: EKSBackend, cluster: Cluster) -> None:
     if group := cluster.resources_vpc_config.get("clusterSecurityGroupId"):
-        with contextlib.suppress(EC2ClientError):  # deleted by somebody, or still in use: then EKS leaves it behind
+        with contextlib.suppress(EC2ClientError):  # deleted already, or still in use: then EKS leaves it behind
             ec2_backends[backend.account_id][backend.region_name].delete_security_group(group_id=group)
 
 
@@ -172,7 +172,7 @@ def clusters_take_time_to_come(plain: Callable[..., Any], response: EKSResponse)
 
 def any_live() -> bool:
     regions = [backend for account in eks_backends.values() for backend in account.values()]
-    return any(getattr(cluster, "testbed_live", False) for one in regions for cluster in one.clusters.values())
+    return any(getattr(cluster, "testbed_live", False) for backend in regions for cluster in backend.clusters.values())
 
 
 def creating(cluster: Cluster) -> Cluster:
@@ -184,7 +184,7 @@ def creating(cluster: Cluster) -> Cluster:
 
 
 def begin(backend: EKSBackend, cluster: Cluster) -> None:
-    """The control plane comes up; the record says CREATING until it answers."""
+    """Start the control plane. The record's status is CREATING until it responds."""
     cluster.status = "CREATING"
     cluster.testbed_live = True
     found = control_plane.Live(
@@ -203,7 +203,7 @@ def _come(backend: EKSBackend, cluster: Cluster, found: control_plane.Live) -> N
             if backend.clusters.get(cluster.name) is not cluster:
                 return  # the account was emptied meanwhile
             control_plane.start(found, eks_access.files(cluster, found))
-            eks_access.tell(cluster)
+            eks_access.sync_access(cluster)
     except (BedError, OSError, control_plane.ApiError) as error:
         print(f"testbed: cluster {found.name} does not come up: {error}", file=sys.stderr, flush=True)
         cluster.health = {"issues": [{"code": "InternalFailure", "message": str(error), "resourceIds": [found.name]}]}
@@ -253,10 +253,10 @@ def _go(plain: Callable[..., Any], backend: EKSBackend, name: str) -> None:
 
 @command("eks/forget")
 def forget(region: str, name: str) -> None:
-    """Takes a cluster away with its groups and their instances, whatever state it is in: for one whose control plane
-    was lost, so that no call could end its groups. The controller ends what runs as these instances."""
+    """Remove a cluster with its groups and their instances in any state: for a cluster whose control plane is gone, so
+    that no call could end its groups. The controller ends the processes of these instances."""
     backend = eks_backends[DEFAULT_ACCOUNT_ID][region]
-    with AT_WORK:  # one that is just coming goes when it has come
+    with AT_WORK:  # a cluster that is starting is removed after its start
         cluster = backend.clusters.pop(name)
         instances = [key for group in cluster.nodegroups.values() for key in nodes_of(group)]
         if instances:
@@ -266,12 +266,12 @@ def forget(region: str, name: str) -> None:
         forget_network(backend, cluster)
 
 
-@rule(EKSBackend, "reset", fact="none: an account without anything in it has no cluster that runs, either")
+@rule(EKSBackend, "reset", fact="none: an empty account has no running cluster")
 def no_cluster_outlives_its_account(plain: Callable[..., Any], backend: EKSBackend) -> None:
     if not any(getattr(cluster, "testbed_live", False) for cluster in backend.clusters.values()):
         plain(backend)
         return
-    with AT_WORK:  # one that is just coming goes when it has come
+    with AT_WORK:  # a cluster that is starting is removed after its start
         control_plane.stop()
         plain(backend)
 
@@ -285,15 +285,15 @@ def no_cluster_outlives_its_account(plain: Callable[..., Any], backend: EKSBacke
 def versions_are_described(plain: Callable[..., Any], response: EKSResponse) -> ActionResult:
     now = CLOCK.now()
     named = response.querystring.get("clusterVersions") or []
-    wanted = response._get_param("versionStatus") or response._get_param("status")
+    requested_status = response._get_param("versionStatus") or response._get_param("status")
     everything = named or str(response._get_param("includeAll")).lower() == "true"
     default_only = str(response._get_param("defaultOnly")).lower() == "true"
     shown = []
     for name, version in sorted(VERSIONS.items(), reverse=True):
         status = version.status(now)
-        if wanted and wanted.lower().replace("_", "-") != status:
+        if requested_status and requested_status.lower().replace("_", "-") != status:
             continue
-        if (status == "unsupported" and not (everything or wanted)) or (named and name not in named):
+        if (status == "unsupported" and not (everything or requested_status)) or (named and name not in named):
             continue
         if default_only and name != BUILT:
             continue
@@ -320,7 +320,7 @@ def versions_are_described(plain: Callable[..., Any], response: EKSResponse) -> 
     fact="The authentication mode goes from CONFIG_MAP by API_AND_CONFIG_MAP to API, and never back (EKS user guide on "
     "access entries); moto forgets it, and answers with a cluster",
 )
-def modes_go_one_way(plain: Callable[..., Any], response: EKSResponse) -> ActionResult:
+def modes_never_go_back(plain: Callable[..., Any], response: EKSResponse) -> ActionResult:
     access = response._get_param("accessConfig")
     if not access:
         result: ActionResult = plain(response)
@@ -335,7 +335,7 @@ def modes_go_one_way(plain: Callable[..., Any], response: EKSResponse) -> Action
     cluster.access_config = {**cluster.access_config, "authenticationMode": new}
     for entry in cluster.testbed_access.values():
         entry.hidden = False
-    eks_access.tell(cluster)
+    eks_access.sync_access(cluster)
     update = begin_update(backend, cluster.name, None, "AccessConfigUpdate", {"AuthenticationMode": new})
     update.succeed()
     return ActionResult({"update": update.answer})

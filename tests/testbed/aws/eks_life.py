@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""EKS: what takes time. Node groups that are created, updated and deleted, and the updates that tell of it.
+"""EKS: transitions that take time. Node groups are created, updated and deleted; DescribeUpdate shows the updates.
 
-A group of a cluster that runs here is brought forward by what its real nodes do (eks_nodes.py). Any other is a record,
-and the bed's clock brings it forward.
+The real nodes of a cluster that runs here determine the status of its groups (eks_nodes.py). Any other group is a
+record, whose status follows the bed's clock.
 """
 
 from __future__ import annotations
@@ -28,32 +28,33 @@ from ..nodes.model import BootError
 from . import eks, eks_access
 from .clock import CLOCK
 from .control import command
-from .eks import FACTS, Asked, Template, minor, template_of
+from .eks import MOTO_FACTS, NodegroupRequest, Template, minor, template_of
 from .rules import rule
 
 for path in ("/updates$", "/updates/(?P<updateId>[^/]+)$", "/node-groups/(?P<nodegroupName>[^/]+)/update-version$"):
     url_paths["{0}/clusters/(?P<name>[^/]+)" + path] = dispatcher.dispatch
 
 MALFORMED = "Ec2LaunchTemplateInvalidConfiguration"
+FACTS = "docs/facts/sysctl_nodegroup.md#changing-a-node-group-in-place"
 NOT_JOINED = "Instances failed to join the kubernetes cluster"
 
 
 @dataclass
 class Settings:
-    """How long things take, and what is to go wrong."""
+    """How long transitions take, and which of them fail."""
 
-    # Records, in seconds of the bed's clock.
+    # Of records, in seconds of the bed's clock.
     create_seconds: float = 20
     config_seconds: float = 5
     version_seconds: float = 20
     delete_seconds: float = 20
     failing_creates: dict[str, dict[str, Any]] = field(default_factory=dict)  # by group: code, message, resourceIds
-    failing_updates: dict[str, dict[str, Any]] = field(default_factory=dict)  # the same, as errorCode, errorMessage
-    # Real nodes, in seconds of the machine's.
-    join_seconds: float = 900  # until a node that is not Ready is given up
+    failing_updates: dict[str, dict[str, Any]] = field(default_factory=dict)  # by group: errorCode, errorMessage
+    # Of real nodes, in seconds of the machine's clock.
+    join_seconds: float = 900  # after which a node that is not Ready has failed
     evict_seconds: float = 900  # of a rolling update, for one node: the EKS user guide on update behaviour
-    drain_seconds: float = 300  # of a deletion or a scale-in, after which a node goes whatever is on it
-    max_nodes: int = 4  # of all groups together, beside those that an update adds for its time
+    drain_seconds: float = 300  # of a deletion or a scale-in, after which a node ends with the pods that are on it
+    max_nodes: int = 4  # of all groups together, without the nodes that an update adds temporarily
 
 
 SETTINGS = Settings()
@@ -61,25 +62,25 @@ SETTINGS = Settings()
 
 @command("eks/settings")
 def set_settings(**changes: Any) -> None:
-    """Back to the defaults, but for what is given."""
+    """Restore the defaults, then apply the given changes."""
     SETTINGS.__init__(**changes)  # type: ignore[misc]  # the rules hold this very object
 
 
 @command("eks/edit")
 def edit(region: str, cluster: str, group: str | None = None, **attributes: Any) -> None:
-    """Sets attributes of moto's own object, for what no call brings about: a group that lags, a cluster's version."""
-    thing: Any = eks_backends[DEFAULT_ACCOUNT_ID][region].clusters[cluster]
+    """Set attributes of moto's own object, for states that no call produces: a group that lags, a cluster's version."""
+    resource: Any = eks_backends[DEFAULT_ACCOUNT_ID][region].clusters[cluster]
     for key, value in attributes.items():
-        setattr(thing.nodegroups[group] if group else thing, key, value)
+        setattr(resource.nodegroups[group] if group else resource, key, value)
 
 
 def is_live(cluster: Cluster) -> bool:
-    """Whether this cluster's API server runs here: then its nodes are real."""
+    """Return whether this cluster's API server runs here. Then its nodes are real."""
     return bool(getattr(cluster, "testbed_live", False))
 
 
 def is_real(cluster: Cluster, group: Nodegroup) -> bool:
-    """Whether the group has nodes that run. Nothing here runs Windows."""
+    """Return whether the group has nodes that run. The test bed runs no Windows."""
     return is_live(cluster) and not str(group.ami_type).startswith("WINDOWS")
 
 
@@ -96,7 +97,7 @@ class Update:
     cluster: str
     group: str | None
     answer: dict[str, Any]  # as DescribeUpdate shows it
-    apply: Callable[[], None] = lambda: None  # what success brings
+    apply: Callable[[], None] = lambda: None  # the changes of a success
 
     @property
     def running(self) -> bool:
@@ -142,21 +143,21 @@ def begin_update(
 @rule(
     EKSResponse,
     "describe_update",
-    fact=f"An update's outcome is in DescribeUpdate: {FACTS}; moto lacks it",
+    fact=f"An update's outcome is in DescribeUpdate: {FACTS}; moto has none",
     new=True,
 )
 def updates_are_described(plain: Callable[..., Any], response: EKSResponse) -> ActionResult:
     live(response.eks_backend)
-    name, wanted = response._get_param("name"), response._get_param("updateId")
+    name, update_id = response._get_param("name"), response._get_param("updateId")
     response.eks_backend.describe_cluster(name)
-    update = updates(response.eks_backend).get(wanted)
+    update = updates(response.eks_backend).get(update_id)
     if update is None or (update.cluster, update.group) != (name, response._get_param("nodegroupName")):
-        raise ResourceNotFoundException(clusterName=name, message=f"No update found for ID: {wanted}")
+        raise ResourceNotFoundException(clusterName=name, message=f"No update found for ID: {update_id}")
     return ActionResult({"update": update.answer})
 
 
 @rule(
-    EKSResponse, "list_updates", fact="ListUpdates pages the updates of a cluster or a group; moto lacks it", new=True
+    EKSResponse, "list_updates", fact="ListUpdates pages the updates of a cluster or a group; moto has none", new=True
 )
 def updates_are_listed(plain: Callable[..., Any], response: EKSResponse) -> ActionResult:
     backend, name, group = response.eks_backend, response._get_param("name"), response._get_param("nodegroupName")
@@ -171,7 +172,7 @@ def updates_are_listed(plain: Callable[..., Any], response: EKSResponse) -> Acti
     return ActionResult({"updateIds": found[begin:end], **more})
 
 
-# The life of a group
+# The statuses of a group
 
 
 def due(seconds: float) -> datetime:
@@ -179,7 +180,7 @@ def due(seconds: float) -> datetime:
 
 
 def live(backend: EKSBackend) -> None:
-    """Brings every record to where it is now."""
+    """Bring every record to its status at the bed's time."""
     for cluster in list(backend.clusters.values()):
         for group in list(cluster.nodegroups.values()):
             when = getattr(group, "testbed_due", None)
@@ -204,7 +205,10 @@ def created(group: Nodegroup, issue: dict[str, Any] | None = None) -> None:
 
 
 def updated(group: Nodegroup, error: dict[str, Any] | None = None) -> None:
-    """A failed update leaves the group ACTIVE (facts on sysctl node groups)."""
+    """End an update. A failed update leaves the group ACTIVE.
+
+    (docs/facts/sysctl_nodegroup.md#changing-a-node-group-in-place)
+    """
     update: Update = group.testbed_update
     group.testbed_due = group.testbed_update = None
     group.status = "ACTIVE"
@@ -226,7 +230,7 @@ def begin(cluster: Cluster, group: Nodegroup, status: str, seconds: float) -> No
     group.testbed_due = None if is_real(cluster, group) else due(seconds)
 
 
-@rule(EKSBackend, "create_nodegroup", fact=f"A group goes from CREATING to ACTIVE or CREATE_FAILED: {FACTS}")
+@rule(EKSBackend, "create_nodegroup", fact=f"A group goes from CREATING to ACTIVE or CREATE_FAILED: {MOTO_FACTS}")
 def groups_take_time_to_come(plain: Callable[..., Any], backend: EKSBackend, **params: Any) -> Nodegroup:
     live(backend)
     group: Nodegroup = plain(backend, **params)
@@ -244,8 +248,8 @@ def template_for(backend: EKSBackend, group: Nodegroup) -> Template:
 
 
 def unusable(group: Nodegroup, template: Template | None) -> str | None:
-    """Why EKS cannot join its own user data to the template's: both are MIME, or TOML for Bottlerocket. A custom
-    image's it leaves alone. The code and the first message as seen (terraform-aws-eks 1875 and 2147)."""
+    """Return why EKS cannot merge its own user data with the template's: both are MIME, or TOML for Bottlerocket. EKS
+    does not change a custom image's. The code and the first message as reported (terraform-aws-eks 1875 and 2147)."""
     if not template or template.image or group.ami_type.startswith("WINDOWS"):
         return None
     user_data = template.user_data
@@ -259,11 +263,11 @@ def unusable(group: Nodegroup, template: Template | None) -> str | None:
     except mime.NotMultipart:
         return "User data was not in the MIME multipart format."
     except BootError:
-        return None  # broken inside: the node finds out
+        return None  # invalid content: the boot of the node fails
     return None
 
 
-@rule(EKSBackend, "describe_nodegroup", fact=f"A group goes from CREATING to ACTIVE or CREATE_FAILED: {FACTS}")
+@rule(EKSBackend, "describe_nodegroup", fact=f"A group goes from CREATING to ACTIVE or CREATE_FAILED: {MOTO_FACTS}")
 def time_goes_on_for_groups(plain: Callable[..., Any], backend: EKSBackend, *args: Any, **kwargs: Any) -> Nodegroup:
     live(backend)
     group: Nodegroup = plain(backend, *args, **kwargs)
@@ -289,7 +293,7 @@ def time_goes_on_before_a_cluster_goes(plain: Callable[..., Any], backend: EKSBa
     return plain(backend, *args, **kw)
 
 
-@rule(EKSBackend, "delete_nodegroup", fact=f"A group is DELETING until its nodes are gone: {FACTS}")
+@rule(EKSBackend, "delete_nodegroup", fact=f"A group is DELETING until its nodes are gone: {MOTO_FACTS}")
 def groups_take_time_to_go(
     plain: Callable[..., Any], backend: EKSBackend, cluster_name: str, nodegroup_name: str
 ) -> Nodegroup:
@@ -314,10 +318,10 @@ def updatable(backend: EKSBackend, cluster: str, name: str) -> Nodegroup:
 
 
 def begin_group_update(
-    backend: EKSBackend, group: Nodegroup, update: Update, seconds: float, **wanted: Any
+    backend: EKSBackend, group: Nodegroup, update: Update, seconds: float, **goal: Any
 ) -> dict[str, Any]:
     group.testbed_update = update
-    group.testbed_wanted = wanted
+    group.testbed_goal = goal
     begin(backend.clusters[group.cluster_name], group, "UPDATING", seconds)
     return update.answer
 
@@ -328,8 +332,8 @@ def begin_group_update(
 @rule(
     EKSBackend,
     "update_nodegroup_config",
-    fact=f"A config update runs while the group is UPDATING, none beside another one, within the same bounds as at the "
-    f"creation: {FACTS}",
+    fact=f"A config update runs while the group is UPDATING, never beside another update, within the same bounds as "
+    f"at the creation: {FACTS}",
 )
 def config_updates_take_time(
     plain: Callable[..., Any], backend: EKSBackend, cluster_name: str, nodegroup_name: str, **changes: Any
@@ -361,7 +365,7 @@ def config_updates_take_time(
 
 
 def check_sizes_against(group: Nodegroup, scaling: dict[str, int]) -> None:
-    """A part of the sizes is judged together with those that stay; the message as seen (terraform-aws-eks 3306)."""
+    """Check the given sizes together with the unchanged ones; the message as reported (terraform-aws-eks 3306)."""
     eks.check_sizes(scaling)
     merged = {**group.scaling_config, **scaling}
     if merged["minSize"] > merged["desiredSize"]:
@@ -381,15 +385,15 @@ def check_sizes_against(group: Nodegroup, scaling: dict[str, int]) -> None:
     EKSResponse,
     "update_nodegroup_version",
     fact="UpdateNodegroupVersion goes to another version of the same template, or to a newer Kubernetes version or "
-    f"release; with no version it goes to the cluster's: {FACTS}; moto lacks it",
+    f"release; with no version it goes to the cluster's: {FACTS}; moto has none",
     new=True,
 )
 def versions_are_updated(plain: Callable[..., Any], response: EKSResponse) -> ActionResult:
     backend = response.eks_backend
     group = updatable(backend, response._get_param("name"), response._get_param("nodegroupName"))
     cluster = backend.clusters[group.cluster_name]
-    wanted = response._get_param("launchTemplate")
-    template = template_for_update(backend, cluster, group, wanted)
+    reference = response._get_param("launchTemplate")
+    template = template_for_update(backend, cluster, group, reference)
     version, release = target(
         cluster, group, template, response._get_param("version"), response._get_param("releaseVersion")
     )
@@ -412,17 +416,17 @@ def versions_are_updated(plain: Callable[..., Any], response: EKSResponse) -> Ac
 
 
 def template_for_update(
-    backend: EKSBackend, cluster: Cluster, group: Nodegroup, wanted: dict[str, Any] | None
+    backend: EKSBackend, cluster: Cluster, group: Nodegroup, reference: dict[str, Any] | None
 ) -> Template | None:
-    eks.check_named_once(wanted)
+    eks.check_named_once(reference)
     own = group.launch_template
-    if wanted and not own:
+    if reference and not own:
         raise InvalidParameterException(
             message="You cannot specify a launch template for a nodegroup that was created without one"
         )
     if not own:
         return None
-    template = template_of(ec2_backends[backend.account_id][backend.region_name], wanted or own)
+    template = template_of(ec2_backends[backend.account_id][backend.region_name], reference or own)
     if template.id != own["id"]:
         raise InvalidParameterException(
             message="You cannot specify a different launch template than the one that the nodegroup was created with"
@@ -431,9 +435,9 @@ def template_for_update(
         "nodegroup_name": group.nodegroup_name,
         "launch_template": {"id": template.id, "version": template.version},
     }
-    asked = Asked(backend, cluster, {**params, "instance_types": group.testbed_instance_types})
-    for check in (*eks.TEMPLATE_CHECKS, eks.instance_types_stand_in_one_place):
-        check(asked)
+    request = NodegroupRequest(backend, cluster, {**params, "instance_types": group.testbed_instance_types})
+    for check in (*eks.TEMPLATE_CHECKS, eks.instance_types_stand_in_the_template_or_the_request):
+        check(request)
     if bool(template.image) != (group.ami_type == "CUSTOM"):
         raise InvalidParameterException(
             message="You cannot change between a custom AMI and an EKS optimized AMI in an existing nodegroup"
@@ -444,10 +448,10 @@ def template_for_update(
 def target(
     cluster: Cluster, group: Nodegroup, template: Template | None, version: str | None, release: str | None
 ) -> tuple[str, str]:
-    """The Kubernetes version and the release to go to; never back."""
+    """Return the Kubernetes version and the release of the update, which never goes back."""
     if template and template.image:
         for name, value in (("kubernetesVersion", version), ("releaseVersion", release)):
-            if value:  # as seen (eksctl 5999, crossplane aws 1703)
+            if value:  # as reported (eksctl 5999, crossplane aws 1703)
                 raise InvalidParameterException(message=f"You cannot specify the field {name} when using custom AMIs.")
         return group.version, template.image
     version = version or cluster.version

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""EKS: node groups of the cluster that runs here. Their instances are EC2's records; what runs as them is brought
-about by the controller of testbed.nodes, which asks here what is wanted and tells what has become of it."""
+"""EKS: node groups of the cluster that runs here. Their instances are EC2's records. The controller of testbed.nodes
+runs them: it reads the desired state here and reports the outcome."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from moto.sts.models import sts_backends
 from ..nodes.model import family_of
 from . import eks, eks_access, eks_life
 from .control import command
-from .eks import Asked, Template, template_of
+from .eks import NodegroupRequest, Template, template_of
 from .eks_life import SETTINGS, nodes_of
 from .rules import rule
 
@@ -47,14 +47,14 @@ def found(region: str, cluster: str, group: str) -> tuple[EKSBackend, Cluster, N
 @rule(
     EKSBackend,
     "create_nodegroup",
-    fact="none: what one machine can carry. EKS admits the node role to the cluster (EKS user guide on access entries)",
+    fact="none: the limit of one machine. EKS admits the node role to the cluster (EKS user guide on access entries)",
 )
 def real_nodes_are_few(plain: Callable[..., Any], backend: EKSBackend, **params: Any) -> Nodegroup:
     cluster = backend.clusters.get(params["cluster_name"])
     real = cluster is not None and eks_life.is_live(cluster) and "WINDOWS" not in str(params.get("ami_type"))
     if real:
-        asked = Asked(backend, cluster, params)
-        if message := crowd(asked.scaling_config or {}, 0):
+        request = NodegroupRequest(backend, cluster, params)
+        if message := crowd(request.scaling_config or {}, 0):
             raise eks.ResourceLimitExceededError(message=message)
     group: Nodegroup = plain(backend, **params)
     if real:
@@ -62,7 +62,7 @@ def real_nodes_are_few(plain: Callable[..., Any], backend: EKSBackend, **params:
     return group
 
 
-@rule(EKSBackend, "update_nodegroup_config", fact="none: what one machine can carry")
+@rule(EKSBackend, "update_nodegroup_config", fact="none: the limit of one machine")
 def real_nodes_stay_few(plain: Callable[..., Any], backend: EKSBackend, **params: Any) -> Any:
     cluster = backend.clusters.get(params["cluster_name"])
     group = cluster.nodegroups.get(params["nodegroup_name"]) if cluster else None
@@ -71,30 +71,30 @@ def real_nodes_stay_few(plain: Callable[..., Any], backend: EKSBackend, **params
     if group and eks_life.is_real(cluster, group) and "desiredSize" in scaling:
         message = crowd(scaling, group.scaling_config["desiredSize"])
     if message:
-        raise InvalidParameterException(message=message)  # UpdateNodegroupConfig has no error of its own for it
+        raise InvalidParameterException(message=message)  # UpdateNodegroupConfig has no error for a limit
     return plain(backend, **params)
 
 
 def crowd(scaling: dict[str, int], before: int) -> str | None:
-    """Why a group cannot have that many nodes."""
+    """Return why a group cannot have that many nodes."""
     others = sum(group.scaling_config["desiredSize"] for _backend, _cluster, group in real_groups()) - before
-    wanted = scaling.get("desiredSize", 2)
-    if others + wanted <= SETTINGS.max_nodes:
+    desired = scaling.get("desiredSize", 2)
+    if others + desired <= SETTINGS.max_nodes:
         return None
     return (
         f"The test bed runs at most {SETTINGS.max_nodes} nodes at a time; other groups want {others} of them, and "
-        f"this one {wanted}. The command eks/settings raises max_nodes."
+        f"this group requests {desired}. The command eks/settings raises max_nodes."
     )
 
 
-# What is wanted
+# The desired state
 
 
 @command("eks/nodes/work")
 def work() -> dict[str, Any]:
     groups = []
     for backend, cluster, group in real_groups():
-        goal = group.testbed_wanted if getattr(group, "testbed_update", None) else {}
+        goal = group.testbed_goal if getattr(group, "testbed_update", None) else {}
         spec = generation(group, goal)
         unavailable, minimal = pace(group)
         groups.append(
@@ -126,7 +126,7 @@ def pace(group: Nodegroup) -> tuple[int, bool]:
 
 
 def generation(group: Nodegroup, goal: dict[str, Any]) -> str:
-    """What a node is booted from: two that differ in it are replaced one by the other."""
+    """Return what a node boots from. An update replaces nodes whose generation differs."""
     template = goal["template"] if goal else None
     version = str(template.version) if template else (group.launch_template or {}).get("version", "")
     return f"{goal.get('version', group.version)}/{goal.get('release', group.release_version)}/{version}"
@@ -161,17 +161,17 @@ def labels(group: Nodegroup, template: Template | None, goal: dict[str, Any]) ->
 
 
 def taints(group: Nodegroup) -> list[str]:
-    return [f"{one['key']}={one.get('value', '')}:{EFFECTS[one['effect']]}" for one in group.taints or []]
+    return [f"{taint['key']}={taint.get('value', '')}:{EFFECTS[taint['effect']]}" for taint in group.taints or []]
 
 
-# What becomes of it
+# Outcomes
 
 
 @command("eks/nodes/launch")
 def launch(region: str, cluster: str, group: str) -> dict[str, Any]:
-    """An instance of the group, as EC2 has it, and what it is booted from."""
+    """Launch an instance of the group as an EC2 record, and return what it boots from."""
     backend, owner, nodegroup = found(region, cluster, group)
-    goal = nodegroup.testbed_wanted if nodegroup.testbed_update else {}
+    goal = nodegroup.testbed_goal if nodegroup.testbed_update else {}
     template = spec_template(backend, nodegroup, goal)
     data = template.data if template else {}
     ec2 = ec2_backends[backend.account_id][region]
@@ -240,7 +240,7 @@ def launch(region: str, cluster: str, group: str) -> dict[str, Any]:
 
 
 def emptiest(group: Nodegroup, nodes: dict[str, dict[str, Any]]) -> str:
-    """Zones are kept even."""
+    """Return the subnet with the fewest nodes, so that zones stay even."""
     used = [node["subnet"] for node in nodes.values()]
     subnets: list[str] = group.subnets
     return min(subnets, key=lambda subnet: (used.count(subnet), subnets.index(subnet)))
@@ -261,7 +261,7 @@ def relabelled(region: str, cluster: str, group: str, instance: str, labels: dic
 
 @command("eks/nodes/outcome")
 def outcome(region: str, cluster: str, group: str, status: str, outcome: str, issue: dict[str, Any]) -> None:
-    """What a group has come to. `status`: as it was when that was judged; another one by now outlives it."""
+    """Record the outcome of a group. `status` is the status at the time of the decision: a later status wins."""
     _backend, owner, nodegroup = found(region, cluster, group)
     if nodegroup.status != status:
         return
@@ -281,7 +281,7 @@ def outcome(region: str, cluster: str, group: str, status: str, outcome: str, is
 
 @command("eks/scale")
 def scale(region: str, cluster: str, group: str, desired: int) -> None:
-    """What an autoscaler does, behind EKS's back: the Auto Scaling group's desired capacity, within its bounds."""
+    """Set the Auto Scaling group's desired capacity within its bounds, as an autoscaler does without a call to EKS."""
     _backend, _owner, nodegroup = found(region, cluster, group)
     sizes = nodegroup.scaling_config
     if not sizes["minSize"] <= desired <= sizes["maxSize"]:

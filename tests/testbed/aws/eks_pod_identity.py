@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""EKS Pod Identity associations, as records: moto has none. No pod gets credentials by them here."""
+"""EKS Pod Identity associations as records: moto has none. No pod gets credentials from them here."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PAGE = 100
 
 
 def associations(response: EKSResponse) -> dict[str, dict[str, Any]]:
-    """The associations of the request's cluster, which goes together with them."""
+    """Return the associations of the request's cluster. They end with the cluster."""
     backend: EKSBackend = response.eks_backend
     cluster = backend.describe_cluster(unquote(response._get_param("name")))
     if not hasattr(cluster, "testbed_associations"):
@@ -39,26 +39,26 @@ def associations(response: EKSResponse) -> dict[str, dict[str, Any]]:
 
 @rule(EKSResponse, "create_pod_identity_association", new=True, fact=FACT)
 def associations_are_created(plain: Callable[..., Any], response: EKSResponse) -> ActionResult:
-    there = associations(response)
+    existing = associations(response)
     names = {key: response._get_param(key) for key in ("namespace", "serviceAccount", "roleArn")}
     names["clusterName"] = unquote(response._get_param("name"))
-    whose = ("namespace", "serviceAccount")
-    if any(all(one[key] == names[key] for key in whose) for one in there.values()):
-        raise ResourceInUseException(message=f"Association already exists: {', '.join(there)}")
+    owner_keys = ("namespace", "serviceAccount")
+    if any(all(association[key] == names[key] for key in owner_keys) for association in existing.values()):
+        raise ResourceInUseException(message=f"Association already exists: {', '.join(existing)}")
     key = f"a-{uuid.uuid4().hex[:17]}"
     home = f"arn:aws:eks:{response.region}:{response.current_account}:podidentityassociation"
     arn, now = f"{home}/{names['clusterName']}/{key}", CLOCK.now()
-    there[key] = {**names, "associationId": key, "associationArn": arn, "createdAt": now, "modifiedAt": now}
-    return ActionResult({"association": there[key]})
+    existing[key] = {**names, "associationId": key, "associationArn": arn, "createdAt": now, "modifiedAt": now}
+    return ActionResult({"association": existing[key]})
 
 
 @rule(EKSResponse, "list_pod_identity_associations", new=True, fact=FACT)
 def associations_are_listed(plain: Callable[..., Any], response: EKSResponse) -> ActionResult:
-    wanted = {key: response._get_param(key) for key in ("namespace", "serviceAccount")}
+    filters = {key: response._get_param(key) for key in ("namespace", "serviceAccount")}
     found = [
-        {key: value for key, value in one.items() if key not in ("roleArn", "createdAt", "modifiedAt")}
-        for one in associations(response).values()
-        if all(value in (None, one[key]) for key, value in wanted.items())
+        {key: value for key, value in association.items() if key not in ("roleArn", "createdAt", "modifiedAt")}
+        for association in associations(response).values()
+        if all(value in (None, association[key]) for key, value in filters.items())
     ]
     start, size = int(response._get_param("nextToken") or 0), int(response._get_param("maxResults") or PAGE)
     more = {"nextToken": str(start + size)} if len(found) > start + size else {}

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""EventBridge: schedules that fire, and events of services that reach queues and functions, or do not."""
+"""EventBridge: schedules that fire, and events of services on their way to queues and functions, which can get lost."""
 
 from __future__ import annotations
 
@@ -35,13 +35,16 @@ HELD_BACK = 900  # seconds that a reordered event waits at most for the next one
 
 @dataclass
 class Settings:
-    """How events of services fare, as shares of all of them: RDS delivers with best effort (facts on autostop)."""
+    """Faults of the delivery of events, as shares of all events: RDS delivers with best effort.
+
+    (docs/facts/autostop.md#rds-events)
+    """
 
     lost: float = 0.0
     late: float = 0.0
     late_seconds: float = 3600.0  # at most
     doubled: float = 0.0
-    reordered: float = 0.0  # held back until the next event has gone by
+    reordered: float = 0.0  # held back until the next event has passed
     seed: int = 1
 
     def __post_init__(self) -> None:
@@ -56,11 +59,11 @@ SETTINGS = Settings()
 
 @command("events/settings")
 def set_settings(**changes: Any) -> None:
-    """Back to the defaults, but for what is given."""
+    """Restore the defaults, then apply the given changes."""
     SETTINGS.__init__(**changes)  # type: ignore[misc]  # the rules hold this very object
 
 
-# What is under way, in the order of its arrival: kept in moto's backend, so that an account that is reset forgets it
+# Events in transit, in the order of their arrival: kept in moto's backend, so that a reset of the account drops them
 
 _NUMBERS = itertools.count()
 Arrival = tuple[datetime, int, Callable[[], None]]
@@ -78,7 +81,7 @@ def later(backend: EventsBackend, when: datetime, what: Callable[[], None]) -> N
 def emit(
     region: str, source: str, detail_type: str, resources: list[str], detail: dict[str, Any], when: datetime
 ) -> None:
-    """An event of a service sets out."""
+    """Send an event of a service."""
     backend = events_backends[DEFAULT_ACCOUNT_ID][region]
     event = envelope(backend, source, detail_type, resources, detail, when)
     held = backend.__dict__.setdefault("testbed_held", [])
@@ -125,40 +128,40 @@ def stamp(when: datetime) -> str:
 
 
 def deliver(backend: EventsBackend, event: dict[str, Any]) -> None:
-    for one in list(backend.event_buses["default"].rules.values()):
-        one.send_to_targets(event)
+    for event_rule in list(backend.event_buses["default"].rules.values()):
+        event_rule.send_to_targets(event)
 
 
 # Schedules
 
 
 def _rules(backend: EventsBackend) -> Iterator[Rule]:
-    for one in list(backend.event_buses["default"].rules.values()):
-        if one.scheduled_expression and one.state == "ENABLED":
-            yield one
+    for event_rule in list(backend.event_buses["default"].rules.values()):
+        if event_rule.scheduled_expression and event_rule.state == "ENABLED":
+            yield event_rule
 
 
-def _fires(one: Any) -> datetime | None:
-    if not hasattr(one, "testbed_fires"):
-        one.testbed_fires = schedule.parse(one.scheduled_expression).after(CLOCK.now())
-    fires: datetime | None = one.testbed_fires
+def _fires(event_rule: Any) -> datetime | None:
+    if not hasattr(event_rule, "testbed_fires"):
+        event_rule.testbed_fires = schedule.parse(event_rule.scheduled_expression).after(CLOCK.now())
+    fires: datetime | None = event_rule.testbed_fires
     return fires
 
 
 def _due() -> datetime | None:
     moments = []
     for backend in list(events_backends[DEFAULT_ACCOUNT_ID].values()):
-        moments += [fires for one in _rules(backend) if (fires := _fires(one))]
+        moments += [fires for event_rule in _rules(backend) if (fires := _fires(event_rule))]
         moments += [arrival[0] for arrival in _arrivals(backend)[:1]]
     return min(moments, default=None)
 
 
 def _settle() -> None:
     for backend in list(events_backends[DEFAULT_ACCOUNT_ID].values()):
-        for one in _rules(backend):
-            while (fires := _fires(one)) and fires <= CLOCK.now():
-                one.testbed_fires = schedule.parse(one.scheduled_expression).after(fires)
-                _send(one, envelope(backend, "aws.events", "Scheduled Event", [one.arn], {}, fires))
+        for event_rule in _rules(backend):
+            while (fires := _fires(event_rule)) and fires <= CLOCK.now():
+                event_rule.testbed_fires = schedule.parse(event_rule.scheduled_expression).after(fires)
+                _send(event_rule, envelope(backend, "aws.events", "Scheduled Event", [event_rule.arn], {}, fires))
         arrivals = _arrivals(backend)
         while arrivals and arrivals[0][0] <= CLOCK.now():
             heapq.heappop(arrivals)[2]()
@@ -170,8 +173,8 @@ timeline.source(_due, _settle)
 @rule(
     EventsBackend,
     "put_rule",
-    fact="PutRule refuses an invalid schedule: ValidationException, 'Parameter ScheduleExpression is not valid.' (seen "
-    "in public reports); moto looks at little more than the word cron",
+    fact="PutRule refuses an invalid schedule: ValidationException, 'Parameter ScheduleExpression is not valid.' "
+    "(public reports); moto checks little more than the word cron",
 )
 def schedules_are_valid(plain: Callable[..., Any], backend: EventsBackend, name: str, *args: Any, **kwargs: Any) -> Any:
     expression = kwargs.get("scheduled_expression")
@@ -192,13 +195,13 @@ def schedules_are_valid(plain: Callable[..., Any], backend: EventsBackend, name:
     fact="A rule that is enabled sends matching events whole, or a target's constant Input, to queues and functions "
     "(EventBridge guide); moto sends those of disabled rules as well, without their account, and to no function",
 )
-def targets_get_the_whole_event(plain: Callable[..., Any], one: Any, event: dict[str, Any], *args: Any) -> None:
-    if one.state != "ENABLED" or not one.event_pattern.get_pattern():
+def targets_get_the_whole_event(plain: Callable[..., Any], event_rule: Any, event: dict[str, Any], *args: Any) -> None:
+    if event_rule.state != "ENABLED" or not event_rule.event_pattern.get_pattern():
         return
-    if one.event_pattern.matches_event(event):
-        _send(one, {key: value for key, value in event.items() if key != "ingestion-time"})
-    others = copy.copy(one)
-    others.targets = [target for target in one.targets if not _ours(target)]
+    if event_rule.event_pattern.matches_event(event):
+        _send(event_rule, {key: value for key, value in event.items() if key != "ingestion-time"})
+    others = copy.copy(event_rule)
+    others.targets = [target for target in event_rule.targets if not _ours(target)]
     plain(others, event, *args)
 
 
@@ -206,46 +209,47 @@ def _ours(target: dict[str, Any]) -> bool:
     return ":sqs:" in target["Arn"] or ":lambda:" in target["Arn"]
 
 
-def _send(one: Any, event: dict[str, Any]) -> None:
+def _send(event_rule: Any, event: dict[str, Any]) -> None:
     if isinstance(event["time"], (int, float)):  # of PutEvents, as moto keeps it
         event["time"] = stamp(datetime.fromtimestamp(event["time"], timezone.utc))
-    backend = events_backends[one.account_id][one.region_name]
-    for target in filter(_ours, one.targets):
+    backend = events_backends[event_rule.account_id][event_rule.region_name]
+    for target in filter(_ours, event_rule.targets):
         text = target.get("Input") or json.dumps(event)
         if ":sqs:" in target["Arn"]:
-            _to_queue(one, target, text)
+            _to_queue(event_rule, target, text)
         else:
-            _to_function(backend, one, target, text)
+            _to_function(backend, event_rule, target, text)
 
 
-def _to_queue(one: Any, target: dict[str, Any], text: str) -> None:
-    queues = sqs_backends[one.account_id][one.region_name]
+def _to_queue(event_rule: Any, target: dict[str, Any], text: str) -> None:
+    queues = sqs_backends[event_rule.account_id][event_rule.region_name]
     queue = queues.queues.get(target["Arn"].rpartition(":")[2])
     # "EventBridge must be allowed to send to the queue by the queue's own policy" (EventBridge guide); without it the
     # event is gone, as it is without the queue.
-    if queue and allows(json.loads(queue.policy or "{}"), "sqs:SendMessage", one.arn):
+    if queue and allows(json.loads(queue.policy or "{}"), "sqs:SendMessage", event_rule.arn):
         group = target.get("SqsParameters", {}).get("MessageGroupId")
         queues.send_message(queue_name=queue.name, message_body=text, group_id=group)
 
 
-def _to_function(backend: EventsBackend, one: Any, target: dict[str, Any], text: str, attempt: int = 0) -> None:
-    functions = get_backend(one.account_id, one.region_name)
+def _to_function(backend: EventsBackend, event_rule: Any, target: dict[str, Any], text: str, attempt: int = 0) -> None:
+    functions = get_backend(event_rule.account_id, event_rule.region_name)
     function = functions._lambdas.get_arn(target["Arn"])
-    if not function or not allows({"Statement": function.policy.statements}, "lambda:InvokeFunction", one.arn):
+    if not function or not allows({"Statement": function.policy.statements}, "lambda:InvokeFunction", event_rule.arn):
         return
     headers: dict[str, Any] = {}
     functions.invoke(target["Arn"], None, text, {"x-amz-invocation-type": "Event"}, headers)
     if "x-amz-function-error" in headers and attempt < len(RETRIES):
         when = CLOCK.now() + timedelta(seconds=RETRIES[attempt])
-        later(backend, when, lambda: _to_function(backend, one, target, text, attempt + 1))
+        later(backend, when, lambda: _to_function(backend, event_rule, target, text, attempt + 1))
 
 
 def allows(policy: dict[str, Any], action: str, source_arn: str) -> bool:
-    """Whether a resource's policy lets EventBridge do this for a rule; of conditions only aws:SourceArn is known."""
+    """Return whether a resource's policy allows EventBridge this action for a rule. The only known condition is
+    aws:SourceArn."""
     for statement in policy.get("Statement", []):
         principals = statement.get("Principal")
         services = _listed(principals.get("Service")) if isinstance(principals, dict) else _listed(principals)
-        actions = [str(one).lower() for one in _listed(statement.get("Action"))]
+        actions = [str(name).lower() for name in _listed(statement.get("Action"))]
         sources = [
             pattern
             for test in statement.get("Condition", {}).values()

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Lambda and the queues that feed it: functions run as processes of this machine, from the packages that were uploaded.
 
-A function's process has the function's own environment and its role's credentials, and sees no package of the bed's own
-environment, so that what is missing from the uploaded one is missing.
+A function's process has the function's own environment and its role's credentials. It has no package of the bed's own
+environment, so that a package that is missing from the upload is missing at run time.
 """
 
 from __future__ import annotations
@@ -44,24 +44,24 @@ Ran = tuple[str, bool, str]  # what the handler returned, whether it failed, wha
 
 
 class Machine:
-    """Where functions run, and the AWS that they are pointed at."""
+    """Where functions run, and the AWS endpoint that they use."""
 
     def __init__(self) -> None:
         self.endpoint = f"http://{paths.AWS}:{paths.AWS_PORT}"
         self.run: Callable[[Any, Any], Ran] = run_process
         self.packages: dict[str, Path] = {}
-        self.folder: tempfile.TemporaryDirectory[str] | None = None
+        self.directory: tempfile.TemporaryDirectory[str] | None = None
         self.lock = threading.Lock()
 
     def unpacked(self, function: Any) -> Path:
-        """The function's package, unpacked once."""
+        """Unpack the function's package once, and return its directory."""
         with self.lock:
-            if self.folder is None:
-                self.folder = tempfile.TemporaryDirectory(prefix="testbed-functions-")
-                atexit.register(self.folder.cleanup)
+            if self.directory is None:
+                self.directory = tempfile.TemporaryDirectory(prefix="testbed-functions-")
+                atexit.register(self.directory.cleanup)
             known = self.packages.get(function.code_sha_256)
             if known is None:
-                known = Path(self.folder.name) / str(len(self.packages))
+                known = Path(self.directory.name) / str(len(self.packages))
                 zipfile.ZipFile(io.BytesIO(function.code_bytes)).extractall(known)
                 self.packages[function.code_sha_256] = known
             return known
@@ -73,7 +73,7 @@ def set_endpoint(url: str) -> None:
 
 
 def run_process(function: Any, event: Any) -> Ran:
-    """One invocation, in a process of its own: always a cold start."""
+    """Run an invocation in its own process: always a cold start."""
     request = str(mock_random.uuid4())
     role = sts_backends[function.account_id]["aws"].assume_role(
         region_name=function.region,
@@ -84,10 +84,10 @@ def run_process(function: Any, event: Any) -> Ran:
         external_id="",
     )
     task = MACHINE.unpacked(function)
-    told = {
+    payload = {
         "handler": function.handler,
         "event": event,
-        "ahead": CLOCK.ahead,
+        "offset": CLOCK.offset,
         "context": {
             "aws_request_id": request,
             "function_name": function.function_name,
@@ -116,12 +116,12 @@ def run_process(function: Any, event: Any) -> Ran:
         **{str(name): str(value) for name, value in function.environment_vars.items()},
     }
     with tempfile.TemporaryFile() as answer:
-        # -I and -S: neither this environment's variables and folder, nor its packages.
+        # -I and -S: neither this environment's variables and directory, nor its packages.
         argv = [sys.executable, "-I", "-S", str(BOOTSTRAP), str(answer.fileno())]
         try:
             ran = subprocess.run(
                 argv,
-                input=json.dumps(told),
+                input=json.dumps(payload),
                 env=env,
                 cwd=task,
                 pass_fds=[answer.fileno()],
@@ -150,8 +150,8 @@ MACHINE = Machine()
 @rule(
     LambdaFunction,
     "_invoke_lambda",
-    fact="A function's handler runs in an environment of its own, with its variables and its role's credentials "
-    "(Lambda guide); moto starts a docker container with an image of its own, or fails",
+    fact="A function's handler runs in its own environment, with its variables and its role's credentials "
+    "(Lambda guide); moto starts a docker container with its own image, or fails",
 )
 def functions_run(plain: Callable[..., Any], function: Any, event: Any = None) -> Ran:
     function.logs_backend.ensure_log_group(function.logs_group_name)
@@ -184,7 +184,7 @@ def queues_go_by_the_clock_in_milliseconds(plain: Callable[..., Any], when: date
 @rule(
     moto.awslambda.models,
     "unix_time_millis",
-    fact="A function's log tells the time of each line (Lambda guide); the bed's time can be moved",
+    fact="A function's log has the time of each line (Lambda guide); the bed's time can be moved",
 )
 def logs_go_by_the_clock(plain: Callable[..., Any], when: datetime | None = None) -> float:
     return float(plain(when)) if when else CLOCK.now().timestamp() * 1000.0
@@ -193,9 +193,9 @@ def logs_go_by_the_clock(plain: Callable[..., Any], when: datetime | None = None
 @rule(
     moto.logs.models,
     "utcnow",
-    fact="CloudWatch Logs refuses lines of more than two hours ahead (PutLogEvents); the bed's time can be moved",
+    fact="CloudWatch Logs refuses lines more than two hours in the future (PutLogEvents); the bed's time can be moved",
 )
-def logs_are_not_ahead_of_the_clock(plain: Callable[..., Any]) -> datetime:
+def logs_stay_within_the_clock(plain: Callable[..., Any]) -> datetime:
     return CLOCK.now().replace(tzinfo=None)
 
 
@@ -226,7 +226,7 @@ def old_messages_go(plain: Callable[..., Any], backend: SQSBackend, queue_name: 
     queue = backend.queues.get(queue_name)
     if queue:
         oldest = (CLOCK.now().timestamp() - queue.message_retention_period) * 1000
-        queue._messages = [one for one in queue._messages if one.sent_timestamp > oldest]
+        queue._messages = [message for message in queue._messages if message.sent_timestamp > oldest]
     return plain(backend, queue_name, *args, **kwargs)
 
 
@@ -234,7 +234,7 @@ def old_messages_go(plain: Callable[..., Any], backend: SQSBackend, queue_name: 
     LambdaBackend,
     "create_event_source_mapping",
     fact="A queue's visibility time-out is at least the function's own: InvalidParameterValueException, 'Queue "
-    "visibility timeout: N seconds is less than Function timeout: M seconds' (seen in public reports)",
+    "visibility timeout: N seconds is less than Function timeout: M seconds' (public reports)",
 )
 def mappings_leave_time_to_finish(plain: Callable[..., Any], backend: LambdaBackend, spec: dict[str, Any]) -> Any:
     queue = sqs_backends[backend.account_id][backend.region_name].queues.get(
@@ -255,7 +255,7 @@ def mappings_leave_time_to_finish(plain: Callable[..., Any], backend: LambdaBack
 
 
 def _fed() -> list[Any]:
-    """Queues that feed a function."""
+    """Return the queues that are the source of a function."""
     return [
         queue
         for backend in list(sqs_backends[DEFAULT_ACCOUNT_ID].values())
@@ -265,8 +265,8 @@ def _fed() -> list[Any]:
 
 
 def _due() -> datetime | None:
-    moments = [max(one.visible_at, one.delayed_until) for queue in _fed() for one in queue._messages]
-    # A message is there just after that time, not at it.
+    moments = [max(message.visible_at, message.delayed_until) for queue in _fed() for message in queue._messages]
+    # A message is visible just after that time, not at it.
     return datetime.fromtimestamp(min(moments) / 1000, timezone.utc) + timedelta(milliseconds=2) if moments else None
 
 
@@ -281,8 +281,8 @@ timeline.source(_due, _settle)
 
 
 def feed(queue: Any, mapping: Any) -> None:
-    """Batches to the function until nothing is visible. What failed comes back after the visibility time-out, and goes
-    to the dead-letter queue after as many receives as the queue allows (Lambda guide, "Using Lambda with SQS")."""
+    """Send batches to the function until no message is visible. A failed message returns after the visibility time-out,
+    and goes to the dead-letter queue after the queue's maximum of receives (Lambda guide, "Using Lambda with SQS")."""
     queues = sqs_backends[queue.account_id][queue.region]
     functions = get_backend(queue.account_id, queue.region)
     while batch := queues.receive_message(queue.name, min(mapping.batch_size, 10), 0, queue.visibility_timeout):
@@ -298,8 +298,8 @@ def feed(queue: Any, mapping: Any) -> None:
 
 
 def _kept(returned: Any, sent: set[str]) -> set[str]:
-    """ReportBatchItemFailures: what the answer names stays; an answer that cannot be read, or names what was not sent,
-    keeps the whole batch (Lambda guide)."""
+    """Return the messages that stay in the queue, by ReportBatchItemFailures. The whole batch stays if the response
+    cannot be read or names a message that was not sent (Lambda guide)."""
     try:
         answer = json.loads(returned or "null")
         named = {entry["itemIdentifier"] for entry in (answer or {}).get("batchItemFailures") or []}

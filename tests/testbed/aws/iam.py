@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""IAM: which trust policies it refuses, whom it forgets, and how late it shows what was written."""
+"""IAM: refused trust policies, deleted principals, and stale reads after a write."""
 
 from __future__ import annotations
 
@@ -23,15 +23,17 @@ from .rules import rule
 
 ELEMENTS = {"Sid", "Effect", "Principal", "NotPrincipal", "Action", "NotAction", "Condition"}
 DOMAINS = ("cognito-identity.amazonaws.com", "accounts.google.com", "graph.facebook.com", "www.amazon.com")
-FACTS = "facts on IRSA; the words of AWS where they are known"
+FACTS = "docs/facts/irsa.md#moto-differs; AWS's own message where it is known"
+SIZE_FACTS = "docs/facts/irsa.md#trust-policy-size"
+PRINCIPAL_FACTS = "docs/facts/irsa.md#deleted-principals"
 
 
 @dataclass
 class Settings:
-    """What is otherwise than usual in this account."""
+    """What differs from the defaults in this account."""
 
     trust_quota: int = 2048  # characters of a trust policy
-    stale_reads: int = 0  # so many readings of a role after its next writes show it as it was before
+    stale_reads: int = 0  # this many reads of a role after its next writes show the previous state
 
 
 SETTINGS = Settings()
@@ -39,22 +41,22 @@ SETTINGS = Settings()
 
 @command("iam/settings")
 def set_settings(**changes: Any) -> None:
-    """Back to the defaults, but for what is given."""
+    """Restore the defaults, then apply the given changes."""
     SETTINGS.__init__(**changes)  # type: ignore[misc]  # the rules hold this very object
 
 
 @command("iam/trust")
 def set_trust(role: str, document: dict[str, Any], partition: str = "aws") -> None:
-    """A trust policy as it could come about only in the past: with principals that are gone, over the quota."""
+    """Set a trust policy that only the past allowed: with deleted principals, or over the quota."""
     iam_backends[DEFAULT_ACCOUNT_ID][partition].get_role(role).assume_role_policy_document = json.dumps(document)
 
 
-def malformed(words: str) -> MalformedPolicyDocument:
-    return MalformedPolicyDocument(words)
+def malformed(message: str) -> MalformedPolicyDocument:
+    return MalformedPolicyDocument(message)
 
 
 def check_trust(backend: IAMBackend, text: str) -> None:
-    """Refuses what IAM refuses as a trust policy."""
+    """Refuse the trust policies that IAM refuses."""
     try:
         document = json.loads(text)
     except ValueError as error:
@@ -64,7 +66,7 @@ def check_trust(backend: IAMBackend, text: str) -> None:
     statements = listed(document.get("Statement", []))
     if not statements:
         raise malformed("Could not parse the policy: Statement is empty!")
-    sids = [one["Sid"] for one in statements if one.get("Sid")]
+    sids = [statement["Sid"] for statement in statements if statement.get("Sid")]
     if len(sids) != len(set(sids)):
         raise malformed("Statement IDs (SID) in a single policy must be unique.")
     for statement in statements:
@@ -87,7 +89,7 @@ def check_statement(statement: dict[str, Any]) -> None:
     actions = listed(statement.get("Action", statement.get("NotAction", [])))
     if not actions:
         raise malformed("Missing required field Action")
-    if not all(str(one).lower().startswith("sts:") for one in actions):
+    if not all(str(name).lower().startswith("sts:") for name in actions):
         raise malformed("AssumeRole policy may only specify STS AssumeRole actions.")
     for operator, keys in statement.get("Condition", {}).items():
         test = operator.rpartition(":")[2].removesuffix("IfExists")
@@ -123,9 +125,11 @@ def check_principal(backend: IAMBackend, kind: str, name: str) -> None:
         own = f":iam::{backend.account_id}:"
         if re.fullmatch(r"\d{12}|\*", name) or name.endswith(":root"):
             return
-        if not name.startswith("arn:"):  # AROA..., AIDA...: what is left of a principal that is gone
+        if not name.startswith("arn:"):  # AROA..., AIDA...: the id of a deleted principal
             raise unknown
-        if own in name and name not in {one.arn for one in (*backend.roles.values(), *backend.users.values())}:
+        if own in name and name not in {
+            principal.arn for principal in (*backend.roles.values(), *backend.users.values())
+        }:
             raise unknown
     elif kind != "Service":
         raise malformed("Syntax errors in policy.")
@@ -181,7 +185,7 @@ def forget(backend: IAMBackend, arn: str, identifier: str) -> None:
 @rule(
     IAMBackend,
     "delete_role",
-    fact=f"A deleted role reads back as its id, AROA..., wherever a trust policy named it ({FACTS})",
+    fact=f"A deleted role reads back as its id, AROA..., wherever a trust policy named it ({PRINCIPAL_FACTS})",
 )
 def deleted_roles_leave_their_id(plain: Callable[..., Any], backend: IAMBackend, role_name: str) -> None:
     role = backend.get_role(role_name)
@@ -192,7 +196,7 @@ def deleted_roles_leave_their_id(plain: Callable[..., Any], backend: IAMBackend,
 @rule(
     IAMBackend,
     "delete_user",
-    fact=f"A deleted user reads back as its id, AIDA..., wherever a trust policy named it ({FACTS})",
+    fact=f"A deleted user reads back as its id, AIDA..., wherever a trust policy named it ({PRINCIPAL_FACTS})",
 )
 def deleted_users_leave_their_id(plain: Callable[..., Any], backend: IAMBackend, user_name: str) -> None:
     user = backend.get_user(user_name)
@@ -201,7 +205,7 @@ def deleted_users_leave_their_id(plain: Callable[..., Any], backend: IAMBackend,
 
 
 def shown(role: Role) -> Role:
-    """As a reading shows it, which can be late."""
+    """Return the role as a read shows it, which can be stale."""
     late = getattr(role, "testbed_before", None)
     if not late:
         return role
@@ -210,21 +214,32 @@ def shown(role: Role) -> Role:
     return old
 
 
-@rule(IamResponse, "get_role", fact="IAM is eventually consistent: a reading can show what was there before a write")
+@rule(
+    IamResponse,
+    "get_role",
+    fact="IAM is eventually consistent: a read can show the state before a write "
+    "(docs/facts/irsa.md#concurrent-writers)",
+)
 def roles_are_shown_late(plain: Callable[..., Any], response: IamResponse) -> ActionResult:
     return ActionResult({"Role": shown(plain(response).result["Role"])})
 
 
-@rule(IamResponse, "list_roles", fact="IAM is eventually consistent: a list can show what was there before a write")
+@rule(
+    IamResponse,
+    "list_roles",
+    fact="IAM is eventually consistent: a list can show the state before a write "
+    "(docs/facts/irsa.md#concurrent-writers)",
+)
 def listed_roles_are_shown_late(plain: Callable[..., Any], response: IamResponse) -> ActionResult:
-    told = plain(response).result
-    return ActionResult({**told, "Roles": [shown(role) for role in told["Roles"]]})
+    result = plain(response).result
+    return ActionResult({**result, "Roles": [shown(role) for role in result["Roles"]]})
 
 
 @rule(
     IAMBackend,
     "get_account_summary",
-    fact=f"GetAccountSummary tells the account's own quota as AssumeRolePolicySizeQuota ({FACTS}); moto's is fixed",
+    fact=f"GetAccountSummary returns the account's own quota as AssumeRolePolicySizeQuota ({SIZE_FACTS}); moto's is "
+    "fixed",
 )
 def the_quota_is_the_accounts_own(plain: Callable[..., Any], backend: IAMBackend) -> AccountSummary:
     summary: AccountSummary = plain(backend)
@@ -235,7 +250,7 @@ def the_quota_is_the_accounts_own(plain: Callable[..., Any], backend: IAMBackend
 @rule(
     IamResponse,
     "add_client_id_to_open_id_connect_provider",
-    fact="AddClientIDToOpenIDConnectProvider adds an audience, and does nothing where it is there (API reference)",
+    fact="AddClientIDToOpenIDConnectProvider adds an audience, and does nothing where it exists (API reference)",
     new=True,
 )
 def audiences_can_be_added(plain: None, response: IamResponse) -> EmptyResult:
@@ -249,7 +264,7 @@ def audiences_can_be_added(plain: None, response: IamResponse) -> EmptyResult:
 @rule(
     IAMBackend,
     "delete_open_id_connect_provider",
-    fact="A provider that is not there cannot be deleted: NoSuchEntity (API reference, Errors); moto says nothing",
+    fact="A provider that does not exist cannot be deleted: NoSuchEntity (API reference, Errors); moto reports none",
 )
 def missing_providers_are_not_deleted(plain: Callable[..., Any], backend: IAMBackend, arn: str) -> None:
     if arn not in backend.open_id_providers:

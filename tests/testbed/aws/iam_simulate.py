@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""IAM's policy simulator for the identity policies of roles and users, which moto lacks."""
+"""IAM's policy simulator for the identity policies of roles and users, which moto does not have."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from .rules import rule
     "simulate_principal_policy",
     fact="SimulatePrincipalPolicy evaluates a principal's identity policies and its boundary for actions and resources "
     "with the context that the caller gives; conditions on keys that are not given do not hold, and their names come "
-    "back as MissingContextValues. It judges no role trust policy (facts on IRSA; API reference)",
+    "back as MissingContextValues. It evaluates no role trust policy (docs/facts/irsa.md#accessdenied-messages)",
     new=True,
 )
 def identity_policies_can_be_simulated(plain: None, response: IamResponse) -> ActionResult:
-    asked = response.params
-    source = str(asked["PolicySourceArn"])
+    params = response.params
+    source = str(params["PolicySourceArn"])
     context: dict[str, list[str]] = {}
-    for entry in asked.get("ContextEntries") or []:
+    for entry in params.get("ContextEntries") or []:
         context[str(entry["ContextKeyName"]).lower()] = [str(value) for value in entry.get("ContextKeyValues") or []]
     principal = _principal(response.backend, source)
-    policies = [*_policies(response.backend, principal), *_given(asked.get("PolicyInputList"))]
+    policies = [*_policies(response.backend, principal), *_given(params.get("PolicyInputList"))]
     context.setdefault("aws:principalarn", [principal.arn])
     boundary = principal.permissions_boundary_arn if hasattr(principal, "permissions_boundary_arn") else None
-    limit = _given(asked.get("PermissionsBoundaryPolicyInputList"))
+    limit = _given(params.get("PermissionsBoundaryPolicyInputList"))
     if boundary and not limit:
         limit = [(boundary, "IAM Policy", _document(response.backend, boundary))]
     results = [
         _result(action, resource, policies, limit, context)
-        for action in asked["ActionNames"]
-        for resource in asked.get("ResourceArns") or ["*"]
+        for action in params["ActionNames"]
+        for resource in params.get("ResourceArns") or ["*"]
     ]
     return ActionResult({"EvaluationResults": results, "IsTruncated": False})
 
@@ -50,9 +50,9 @@ Policy = tuple[str, str, str]  # its id, its kind, its document
 def _principal(backend: IAMBackend, arn: str) -> Any:
     kind = arn.split(":")[-1].split("/")[0]
     if kind == "role":
-        found = [one for one in backend.roles.values() if one.arn == arn]
+        found = [role for role in backend.roles.values() if role.arn == arn]
     elif kind == "user":
-        found = [one for one in backend.users.values() if one.arn == arn]
+        found = [user for user in backend.users.values() if user.arn == arn]
     else:
         raise InvalidInput(f"Invalid Entity Arn: {arn} does not clearly define entity type and name.")
     if not found:
@@ -73,7 +73,7 @@ def _policies(backend: IAMBackend, principal: Any) -> list[Policy]:
 
 
 def _given(documents: Any) -> list[Policy]:
-    return [(f"PolicyInputList.{number}", "None", str(one)) for number, one in enumerate(documents or [], 1)]
+    return [(f"PolicyInputList.{number}", "None", str(document)) for number, document in enumerate(documents or [], 1)]
 
 
 def _result(
@@ -81,7 +81,7 @@ def _result(
 ) -> dict[str, Any]:
     missing: dict[str, None] = {}
 
-    def look(among: list[Policy]) -> dict[str, list[Policy]]:
+    def match(among: list[Policy]) -> dict[str, list[Policy]]:
         found: dict[str, list[Policy]] = {"Allow": [], "Deny": []}
         for policy in among:
             for statement in language.statements(policy[2]):
@@ -94,8 +94,8 @@ def _result(
                     found[str(statement["Effect"])].append(policy)
         return found
 
-    matched = look(policies)
-    bounded = look(limit) if limit else {"Allow": [("", "", "")], "Deny": []}
+    matched = match(policies)
+    bounded = match(limit) if limit else {"Allow": [("", "", "")], "Deny": []}
     if matched["Deny"] or bounded["Deny"]:
         decision, decisive = "explicitDeny", matched["Deny"] + bounded["Deny"]
     elif matched["Allow"] and bounded["Allow"]:
@@ -106,7 +106,7 @@ def _result(
         "EvalActionName": action,
         "EvalResourceName": resource,
         "EvalDecision": decision,
-        "MatchedStatements": [{"SourcePolicyId": one[0], "SourcePolicyType": one[1]} for one in decisive],
+        "MatchedStatements": [{"SourcePolicyId": policy[0], "SourcePolicyType": policy[1]} for policy in decisive],
         "MissingContextValues": list(missing),
     }
     if limit:

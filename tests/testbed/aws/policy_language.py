@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The policy language as IAM and STS apply it, from the IAM user guide's pages on policy elements and their evaluation.
 
-It decides; it never guesses: every context key is there with its values, or absent. It shares nothing with what the
-collection has for judging trust policies, so that the two can be held against each other.
+It decides and never guesses: every context key is present with its values, or absent. It shares no code with the
+collection's evaluator of trust policies, so that tests can compare the two.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ def wild(pattern: str, text: str) -> bool:
 
 def concerns_action(statement: Mapping[str, Any], action: str) -> bool:
     if "NotAction" in statement:
-        return not any(wild(one.lower(), action.lower()) for one in listed(statement["NotAction"]))
-    return any(wild(one.lower(), action.lower()) for one in listed(statement["Action"]))
+        return not any(wild(pattern.lower(), action.lower()) for pattern in listed(statement["NotAction"]))
+    return any(wild(pattern.lower(), action.lower()) for pattern in listed(statement["Action"]))
 
 
 def concerns_resource(statement: Mapping[str, Any], resource: str) -> bool:
     if "NotResource" in statement:
-        return not any(wild(one, resource) for one in listed(statement["NotResource"]))
-    return any(wild(one, resource) for one in listed(statement["Resource"]))
+        return not any(wild(pattern, resource) for pattern in listed(statement["NotResource"]))
+    return any(wild(pattern, resource) for pattern in listed(statement["Resource"]))
 
 
 def concerns_principal(statement: Mapping[str, Any], kind: str, name: str) -> bool:
@@ -71,9 +71,9 @@ def condition_keys(statement: Mapping[str, Any]) -> Iterator[str]:
 
 def conditions_met(statement: Mapping[str, Any], context: Context) -> bool:
     return all(
-        _met(operator, context.get(key.lower()), [_text(one) for one in listed(wanted)], context)
+        _met(operator, context.get(key.lower()), [_text(value) for value in listed(expected)], context)
         for operator, keys in statement.get("Condition", {}).items()
-        for key, wanted in keys.items()
+        for key, expected in keys.items()
     )
 
 
@@ -81,32 +81,32 @@ def _text(value: Any) -> str:
     return json.dumps(value) if isinstance(value, (bool, int, float)) else value
 
 
-def _met(operator: str, held: list[str] | None, wanted: list[str], context: Context) -> bool:
+def _met(operator: str, held: list[str] | None, expected: list[str], context: Context) -> bool:
     quantifier, _dummy, test = operator.rpartition(":")
     if test == "Null":
-        return any(one == ("false" if held else "true") for one in wanted)
+        return any(value == ("false" if held else "true") for value in expected)
     if test.endswith("IfExists"):
         if not held:
             return True
         test = test.removesuffix("IfExists")
     negated = re.match(r"(String|Numeric|Date|Arn)Not|NotIpAddress", test) is not None
     test = test.replace("Not", "", 1) if negated else test
-    wanted = [_substituted(one, context) for one in wanted]
+    expected = [_substituted(value, context) for value in expected]
 
-    def one_passes(value: str) -> bool:
-        return any(TESTS[test](want, value) for want in wanted) != negated
+    def passes(value: str) -> bool:
+        return any(TESTS[test](want, value) for want in expected) != negated
 
     if quantifier == "ForAllValues":
-        return all(one_passes(value) for value in held or [])
+        return all(passes(value) for value in held or [])
     if quantifier == "ForAnyValue":
-        return any(one_passes(value) for value in held or [])
+        return any(passes(value) for value in held or [])
     if not held:
         return negated
-    return one_passes(held[0])
+    return passes(held[0])
 
 
 def _substituted(text: str, context: Context) -> str:
-    """Policy variables. One that has no value is left, and then matches nothing that a service would send."""
+    """Replace policy variables. A variable without a value stays, and then matches nothing that a service sends."""
     return re.sub(r"\$\{([^}]+)\}", lambda found: (context.get(found[1].lower()) or [found[0]])[0], text)
 
 
@@ -122,9 +122,9 @@ def _in_network(network: str, address: str) -> bool:
 
 
 def _arn(pattern: str, text: str) -> bool:
-    """Part by part, of six: a wildcard does not reach over a colon among the first five."""
-    wanted, held = pattern.split(":", 5), text.split(":", 5)
-    return len(wanted) == len(held) and all(wild(one, other) for one, other in zip(wanted, held, strict=True))
+    """Match an ARN by its six parts: a wildcard does not span a colon among the first five."""
+    expected, held = pattern.split(":", 5), text.split(":", 5)
+    return len(expected) == len(held) and all(wild(part, other) for part, other in zip(expected, held, strict=True))
 
 
 TESTS: dict[str, Callable[[str, str], bool]] = {

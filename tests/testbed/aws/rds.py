@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""RDS: what it refuses and moto allows, and how it pages."""
+"""RDS: the stops that RDS refuses and moto allows, and paging."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from moto.rds.responses import RDSResponse
 
 from .rules import rule
 
-LIMITS = "facts on autostop, from the Aurora user guide on stopping a cluster; the words of the refusal are ours"
+LIMITS = "docs/facts/autostop.md#databases-that-aws-cannot-stop; the refusal's message is the test bed's"
 
 
 @rule(
     RDSBackend,
     "stop_db_instance",
-    fact="Aurora members cannot be stopped one by one: InvalidParameterCombination, 'not eligible for stopping and "
-    "starting' (facts on autostop, from the RDS user guide on stopping an instance)",
+    fact="Members of an Aurora cluster cannot be stopped alone: InvalidParameterCombination, 'not eligible for "
+    "stopping and starting' (docs/facts/autostop.md#databases-that-aws-cannot-stop)",
 )
 def aurora_members_are_not_stopped(
     plain: Callable[..., Any], backend: RDSBackend, db_instance_identifier: str, *args: Any, **kwargs: Any
@@ -36,7 +36,7 @@ def aurora_members_are_not_stopped(
     RDSBackend,
     "stop_db_instance",
     fact="Read replicas, their sources and SQL Server with Multi-AZ cannot be stopped (RDS user guide on stopping an "
-    "instance); the words of the refusal are ours",
+    "instance; docs/facts/autostop.md#databases-that-aws-cannot-stop); the refusal's message is the test bed's",
 )
 def replicas_and_mirrors_are_not_stopped(
     plain: Callable[..., Any], backend: RDSBackend, db_instance_identifier: str, *args: Any, **kwargs: Any
@@ -51,8 +51,8 @@ def replicas_and_mirrors_are_not_stopped(
     return plain(backend, db_instance_identifier, *args, **kwargs)
 
 
-def refused(words: str) -> RDSClientError:
-    return RDSClientError("InvalidDBClusterStateFault", words)
+def refused(message: str) -> RDSClientError:
+    return RDSClientError("InvalidDBClusterStateFault", message)
 
 
 @rule(RDSBackend, "stop_db_cluster", fact=f"Members of a global database cannot be stopped, a sole one can: {LIMITS}")
@@ -67,7 +67,14 @@ def global_members_are_not_stopped(plain: Callable[..., Any], backend: RDSBacken
 def global_members(backend: RDSBackend, name: str) -> int:
     """moto keeps global clusters in the region that created them."""
     regions = rds_backends[backend.account_id].values()
-    return max((len(one.global_clusters[name].members) for one in regions if name in one.global_clusters), default=0)
+    return max(
+        (
+            len(region_backend.global_clusters[name].members)
+            for region_backend in regions
+            if name in region_backend.global_clusters
+        ),
+        default=0,
+    )
 
 
 @rule(RDSBackend, "stop_db_cluster", fact=f"Clusters that replicate to or from another cannot be stopped: {LIMITS}")
@@ -85,7 +92,9 @@ def replicating_clusters_are_not_stopped(
 @rule(RDSBackend, "stop_db_cluster", fact=f"Members of a blue/green deployment cannot be stopped: {LIMITS}")
 def blue_green_members_are_not_stopped(plain: Callable[..., Any], backend: RDSBackend, cluster_identifier: str) -> Any:
     cluster = backend.clusters.get(cluster_identifier)
-    members = {arn for one in backend.blue_green_deployments.values() for arn in (one.source, one.target)}
+    members = {
+        arn for deployment in backend.blue_green_deployments.values() for arn in (deployment.source, deployment.target)
+    }
     if cluster and cluster.db_cluster_arn in members:
         raise refused(f"Cluster {cluster_identifier} is part of a blue/green deployment, and cannot be stopped.")
     return plain(backend, cluster_identifier)
@@ -109,7 +118,7 @@ def special_engine_modes_are_not_stopped(
     if cluster and cluster.engine_mode == "multimaster":
         raise refused(f"Cluster {cluster_identifier} is a multi-master cluster, and cannot be stopped.")
     old = ("aurora.1.1", "aurora.1.20", "aurora.1.21", "aurora.1.22", *(f"aurora.2.0{n}" for n in range(9)))
-    if cluster and cluster.engine_mode == "parallelquery" and any(one in cluster.engine_version for one in old):
+    if cluster and cluster.engine_mode == "parallelquery" and any(version in cluster.engine_version for version in old):
         raise refused(f"Cluster {cluster_identifier} uses parallel query, and cannot be stopped on this version.")
     return plain(backend, cluster_identifier)
 
@@ -167,15 +176,15 @@ def paged(plain: Callable[..., Any], response: RDSResponse) -> ActionResult:
 
 
 def page(everything: dict[str, Any], response: RDSResponse) -> ActionResult:
-    """A page of an answer's one list. The marker says where the next page begins."""
-    asked = response.params.get("MaxRecords")
-    if asked is not None and not 20 <= int(asked) <= 100:
-        raise InvalidParameterValue(f"Invalid value {asked} for MaxRecords. Must be between 20 and 100")
+    """Return a page of the response's only list. The marker is the position of the next page."""
+    requested = response.params.get("MaxRecords")
+    if requested is not None and not 20 <= int(requested) <= 100:
+        raise InvalidParameterValue(f"Invalid value {requested} for MaxRecords. Must be between 20 and 100")
     marker = response.params.get("Marker")
     if marker and not str(marker).startswith("page-"):
         raise InvalidParameterValue(f"Invalid value {marker} for Marker.")
     begin = int(str(marker).removeprefix("page-")) if marker else 0
-    end = begin + int(asked or 100)
+    end = begin + int(requested or 100)
     ((key, entries),) = everything.items()
     more = {"Marker": f"page-{end}"} if end < len(entries) else {}
     return ActionResult({key: list(entries)[begin:end], **more})

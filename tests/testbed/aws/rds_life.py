@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""RDS: what takes time. Stopping and starting, the start after seven days, events, stale answers, throttling."""
+"""RDS: transitions that take time. Stops and starts, the start after seven days, events, stale reads, throttling."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ from .rules import rule
 
 WEEK = timedelta(days=7)
 
-# Words and ids of events, of clusters and of instances (facts on autostop; RDS guide, "Event messages")
+# Messages and ids of events, of clusters and of instances (docs/facts/autostop.md#rds-events; RDS guide, "Event
+# messages")
 NOTICES = {
     "stopped": ("DB {kind} stopped", {"cluster": "RDS-EVENT-0150", "instance": "RDS-EVENT-0087"}),
     "started": ("DB {kind} started", {"cluster": "RDS-EVENT-0151", "instance": "RDS-EVENT-0088"}),
@@ -42,16 +43,16 @@ DETAIL_TYPES = {"cluster": "RDS DB Cluster Event", "instance": "RDS DB Instance 
 
 @dataclass
 class Settings:
-    """How long things take, in seconds of the bed's clock, and what is to go wrong."""
+    """How long transitions take, in seconds of the bed's clock, and which of them fail."""
 
     stop_seconds: float = 300
     start_seconds: float = 600
-    start_most: float = 0  # with it, each start takes from start_seconds to so many
-    stale_reads: int = 0  # so many of the next DescribeDBClusters show each status as it was before its last change
-    stale_seconds: float = 300  # a change is shown by every reading that comes later than this
-    failing_stops: list[str] = field(default_factory=list)  # clusters that come back to available
-    throttled: dict[str, int] = field(default_factory=dict)  # by cluster: so many of its next stops; -1: all
-    # Shares of all stops that fail, of readings that are stale, of calls that are throttled
+    start_most: float = 0  # if set, each start takes between start_seconds and this
+    stale_reads: int = 0  # this many of the next DescribeDBClusters show each status as it was before its last change
+    stale_seconds: float = 300  # every read later than this shows a change
+    failing_stops: list[str] = field(default_factory=list)  # clusters that return to available
+    throttled: dict[str, int] = field(default_factory=dict)  # by cluster: the number of its next stops; -1: all
+    # Shares of all stops that fail, of reads that are stale, of calls that are throttled
     failing_share: float = 0.0
     stale_share: float = 0.0
     throttled_share: float = 0.0
@@ -64,7 +65,7 @@ class Settings:
         return share > 0 and self.dice.random() < share
 
     def starting(self) -> timedelta:
-        """How long the next start takes."""
+        """Return how long the next start takes."""
         most = max(self.start_seconds, self.start_most)
         return timedelta(seconds=self.dice.uniform(self.start_seconds, most))
 
@@ -74,13 +75,13 @@ SETTINGS = Settings()
 
 @command("rds/settings")
 def set_settings(**changes: Any) -> None:
-    """Back to the defaults, but for what is given."""
+    """Restore the defaults, then apply the given changes."""
     SETTINGS.__init__(**changes)  # type: ignore[misc]  # the rules hold this very object
 
 
 @command("rds/edit")
 def edit(region: str, name: str, kind: str = "cluster", **attributes: Any) -> None:
-    """Sets attributes of moto's own object, for kinds and statuses that no call brings about."""
+    """Set attributes of moto's own object, for kinds and statuses that no call produces."""
     backend = rds_backends[DEFAULT_ACCOUNT_ID][region]
     database = (backend.clusters if kind == "cluster" else backend.databases)[name]
     for key, value in attributes.items():
@@ -89,7 +90,7 @@ def edit(region: str, name: str, kind: str = "cluster", **attributes: Any) -> No
 
 @command("rds/maintenance")
 def set_maintenance(region: str, arn: str, actions: list[dict[str, Any]]) -> None:
-    """Pending maintenance of one resource; moto has none."""
+    """Set the pending maintenance of a resource; moto has none."""
     dated = [{key: _moment(value) for key, value in action.items()} for action in actions]
     _pending(rds_backends[DEFAULT_ACCOUNT_ID][region])[arn] = dated
 
@@ -129,7 +130,7 @@ _LIVING = threading.RLock()
 
 
 def live(backend: Any) -> None:
-    """Brings every database to where it is now: one change after the other, each at its own time."""
+    """Bring every database to its status at the bed's time: each change in order, at its own time."""
     with _LIVING:
         for kind, databases in (("cluster", backend.clusters), ("instance", backend.databases)):
             for database in list(databases.values()):
@@ -174,15 +175,15 @@ def _step(backend: Any, kind: str, database: Any) -> bool:
     elif database.status == "starting":
         change(database, "available", None)
         notify(backend, kind, database, "started", due)
-    else:  # somebody set another status
+    else:  # a test set another status
         database.testbed_due = None
     return True
 
 
 def notify(backend: Any, kind: str, database: Any, what: str, when: datetime) -> None:
-    """To DescribeEvents, and to EventBridge, which also gets the event's id and the tags (RDS guide)."""
-    words, ids = NOTICES[what]
-    message = words.format(kind=kind)
+    """Send an event to DescribeEvents, and to EventBridge, which also gets the event's id and the tags (RDS guide)."""
+    template, ids = NOTICES[what]
+    message = template.format(kind=kind)
     backend.events.append(Notice(database.resource_id, f"db-{kind}", message, ["notification"], when, database.arn))
     detail = {
         "EventCategories": ["notification"],
@@ -204,7 +205,7 @@ def clusters_take_time_to_stop(plain: Callable[..., Any], backend: RDSBackend, c
     with uncopied(backend, cluster_identifier):
         plain(backend, cluster_identifier)
     cluster = backend.clusters[cluster_identifier]
-    cluster.status = "available"  # moto has it stopped at once
+    cluster.status = "available"  # moto stops it at once
     change(cluster, "stopping", CLOCK.now() + timedelta(seconds=SETTINGS.stop_seconds))
     return cluster
 
@@ -234,7 +235,7 @@ def instances_take_time_to_start(plain: Callable[..., Any], backend: RDSBackend,
 
 @contextlib.contextmanager
 def uncopied(backend: Any, name: str) -> Iterator[None]:
-    """moto copies a cluster for its answer, and with it the account that it hangs in: 0.15 s with 1,000 clusters."""
+    """Keep moto from copying a cluster with its whole account for its response: 0.15 s with 1,000 clusters."""
     cluster = backend.clusters.get(name)
     if cluster is None:
         yield
@@ -254,7 +255,7 @@ def starting(database: Any) -> Any:
 
 
 def throttle(name: str) -> None:
-    """As RDS does: HTTP 400, Throttling, Rate exceeded. On request only."""
+    """Refuse as RDS does: HTTP 400, Throttling, Rate exceeded. On request only."""
     left = SETTINGS.throttled.get(name, 0)
     if left:
         SETTINGS.throttled[name] = left - 1 if left > 0 else left
@@ -266,7 +267,7 @@ def throttle(name: str) -> None:
     RDSBackend,
     "describe_db_clusters",
     fact="A stopped cluster shows its AutomaticRestartTime and is started then, after 7 days; reads can be stale just "
-    "after a change (facts on autostop)",
+    "after a change (docs/facts/autostop.md#seven-day-restart, docs/facts/autostop.md#describedbclusters)",
 )
 def time_goes_on_for_clusters(plain: Callable[..., Any], backend: RDSBackend, *args: Any, **kwargs: Any) -> Any:
     live(backend)
@@ -301,24 +302,27 @@ def time_goes_on_for_instances(plain: Callable[..., Any], backend: RDSBackend, *
 @rule(
     RDSBackend,
     "describe_events",
-    fact="DescribeEvents tells stops, starts, and starts by AWS in words, of at most 14 days (facts on autostop)",
+    fact="DescribeEvents has messages of stops, starts, and starts by AWS, of at most 14 days "
+    "(docs/facts/autostop.md#rds-events)",
 )
-def events_tell_stops_and_starts(plain: Callable[..., Any], backend: RDSBackend, *args: Any, **kwargs: Any) -> Any:
+def events_report_stops_and_starts(plain: Callable[..., Any], backend: RDSBackend, *args: Any, **kwargs: Any) -> Any:
     live(backend)
     minutes = int(kwargs.get("duration") or 60)  # the API's own default is an hour
-    wanted = set(kwargs.get("event_categories") or ())
+    categories = set(kwargs.get("event_categories") or ())
     since = CLOCK.now() - timedelta(minutes=min(minutes, 14 * 24 * 60))
     return [
         event
         for event in plain(backend, *args, **kwargs)
-        if isinstance(event, Notice) and event.date >= since and (not wanted or wanted & set(event.event_categories))
+        if isinstance(event, Notice)
+        and event.date >= since
+        and (not categories or categories & set(event.event_categories))
     ]
 
 
 @rule(
     RDSResponse,
     "describe_pending_maintenance_actions",
-    fact="DescribePendingMaintenanceActions lists what waits for a maintenance window (API reference); moto lacks it",
+    fact="DescribePendingMaintenanceActions lists what waits for a maintenance window (API reference); moto has none",
     new=True,
 )
 def maintenance_is_pending(plain: Callable[..., Any], response: RDSResponse) -> Any:

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The frame for rules: one function a rule, put around one method of a moto backend (or function of a module of
-moto's), citing its fact.
+"""The frame for rules: each rule is a function around a method of a moto backend (or around a function of a moto
+module), and cites its fact.
 
 @rule(RDSBackend, "stop_db_instance", fact="what the real service does")
 def aurora_members_are_not_stopped(plain, backend, *args, **kwargs):
@@ -25,10 +25,10 @@ class Rule:
     owner: Any  # a class, or a module
     method: str
     function: Callable[..., Any]
-    new: bool = False  # an operation that moto lacks altogether
+    new: bool = False  # an operation that moto does not have
 
     def install(self) -> Callable[[], None]:
-        """Around what is there now, which may be another rule; returns what undoes it."""
+        """Put the rule around the current method, which may be another rule. Return a function that undoes it."""
         if self.new:
             return self._add()
         plain = getattr(self.owner, self.method)  # a method that moto renamed fails here, at the start
@@ -60,8 +60,8 @@ def rule(owner: Any, method: str, fact: str, new: bool = False) -> Callable[[Cal
 
 @contextlib.contextmanager
 def installed(rules: list[Rule]) -> Iterator[None]:
-    """These rules in this process's moto: for unit tests that use moto's own decorator, and for the server."""
-    undo = [one.install() for one in rules]
+    """Install rules in this process's moto: for unit tests that use moto's own decorator, and for the server."""
+    undo = [entry.install() for entry in rules]
     try:
         yield
     finally:

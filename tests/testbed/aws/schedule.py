@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""EventBridge's schedule expressions: which are valid, and when they fire (EventBridge guide, "Setting a schedule
+"""EventBridge's schedule expressions: their syntax and when they fire (EventBridge guide, "Setting a schedule
 pattern for scheduled rules")."""
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from datetime import date, datetime, timedelta, timezone
 MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 DAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")  # 1 is Sunday: 5 is Thursday
 UNITS = {"minute": 60, "hour": 3600, "day": 86400}
-NO_SUCH_DAY = timedelta(days=366 * 8)  # 29 February comes again within eight years
+NO_SUCH_DAY = timedelta(days=366 * 8)  # 29 February recurs within eight years
 
 
 class ExpressionError(ValueError):
-    """No schedule expression; the reason is for the bed's own tests, since AWS gives none."""
+    """An invalid schedule expression. The reason is for the bed's own tests: AWS gives none."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Rate:
     every: timedelta
 
     def after(self, moment: datetime) -> datetime | None:
-        """The first time after the rule was made, or the last one fired."""
+        """Return the first time after the rule's creation or its last event."""
         return moment + self.every
 
 
@@ -39,7 +39,7 @@ class Cron:
     years: frozenset[int]
 
     def after(self, moment: datetime) -> datetime | None:
-        """The first minute after that moment, in UTC."""
+        """Return the first minute after that moment, in UTC."""
         start = moment.astimezone(timezone.utc).replace(second=0, microsecond=0) + timedelta(minutes=1)
         day, last = start.date(), start.date() + NO_SUCH_DAY
         while day <= last:
@@ -99,7 +99,7 @@ def _cron(text: str) -> Cron:
 
 
 def _numbers(field: str, low: int, high: int, names: tuple[str, ...] = ()) -> frozenset[int]:
-    """What a list of values, ranges, wildcards and increments stands for."""
+    """Expand a list of values, ranges, wildcards and increments."""
     found: set[int] = set()
     for part in field.split(","):
         span, slash, step = part.partition("/")
@@ -130,13 +130,13 @@ def _days_of_month(field: str, day: date) -> frozenset[int]:
     if field == "L":
         return frozenset({last})
     if field.endswith("W"):
-        wanted = last if field == "LW" else min(int(field[:-1]), last)
-        return frozenset({_working_day(day.replace(day=wanted), last)})
+        target = last if field == "LW" else min(int(field[:-1]), last)
+        return frozenset({_working_day(day.replace(day=target), last)})
     return _numbers(field, 1, 31)
 
 
 def _working_day(day: date, last: int) -> int:
-    """The nearest day from Monday to Friday in the same month."""
+    """Return the nearest day from Monday to Friday in the same month."""
     if day.weekday() == 5:
         return day.day - 1 if day.day > 1 else 3
     if day.weekday() == 6:
@@ -152,6 +152,6 @@ def _weekday(field: str, day: date) -> bool:
         last = calendar.monthrange(day.year, day.month)[1]
         return number == _number(field[:-1], 1, 7, DAYS) and day.day > last - 7
     if "#" in field:
-        wanted, _dummy, week = field.partition("#")
-        return number == _number(wanted, 1, 7, DAYS) and (day.day - 1) // 7 + 1 == int(week)
+        weekday, _dummy, week = field.partition("#")
+        return number == _number(weekday, 1, 7, DAYS) and (day.day - 1) // 7 + 1 == int(week)
     return number in _numbers(field, 1, 7, DAYS)

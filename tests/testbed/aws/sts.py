@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""STS: AssumeRoleWithWebIdentity, which verifies the token and applies the role's trust policy. moto lets anyone in."""
+"""STS: AssumeRoleWithWebIdentity, which verifies the token and applies the trust policy. moto accepts any token."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ NO_KEY = (
     "Couldn't retrieve verification key from your identity provider,  please reference AssumeRoleWithWebIdentity "
     "documentation for requirements"
 )
-PUBLISHED: dict[str, dict[str, Any]] = {}  # key sets by issuer, of the issuers that tests make up
+PUBLISHED: dict[str, dict[str, Any]] = {}  # key sets by issuer, of the tests' own issuers
 
 
 @dataclass
 class Settings:
-    """Where the callers are: what a trust policy can ask besides the token."""
+    """The callers' addresses, which a trust policy can check besides the token."""
 
     source_ip: str = "198.51.100.7"
 
@@ -46,19 +46,19 @@ SETTINGS = Settings()
 
 @command("sts/settings")
 def set_settings(**changes: Any) -> None:
-    """Back to the defaults, but for what is given. No issuer has published anything."""
+    """Restore the defaults, then apply the given changes. Drop all published keys."""
     SETTINGS.__init__(**changes)  # type: ignore[misc]  # the rule holds this very object
     PUBLISHED.clear()
 
 
 @command("sts/publish")
 def publish(issuer: str, keys: dict[str, Any]) -> None:
-    """The key set of an issuer (https://...), as it would stand at its jwks_uri."""
+    """Publish the key set of an issuer (https://...), as at its jwks_uri."""
     PUBLISHED[issuer] = keys
 
 
 def published_keys(issuer: str) -> dict[str, Any] | None:
-    """The key set that an issuer publishes: one of a test's own, or the bed's live cluster."""
+    """Return the key set that an issuer publishes: a test's own issuer, or the bed's live cluster."""
     if issuer in PUBLISHED:
         return PUBLISHED[issuer]
     root = gate.ISSUERS.resolve()
@@ -69,8 +69,8 @@ def published_keys(issuer: str) -> dict[str, Any] | None:
     return found
 
 
-def invalid(words: str) -> STSClientError:
-    return STSClientError("InvalidIdentityToken", words)
+def invalid(message: str) -> STSClientError:
+    return STSClientError("InvalidIdentityToken", message)
 
 
 @dataclass(frozen=True)
@@ -107,11 +107,11 @@ def decoded(text: str) -> bytes:
 
 
 def verify_signature(token: Token, issuer: str) -> None:
-    """By the key that the issuer publishes under the token's kid, and by RSA alone: the header chooses no algorithm
-    that could turn a public key into a secret, and brings no key of its own.
+    """Verify by the key that the issuer publishes under the token's kid, and by RSA only: the header can choose no
+    algorithm that uses a public key as a secret, and can bring no key of its own.
     """
     keys = published_keys(issuer)
-    named = [one for one in (keys or {}).get("keys", []) if one.get("kid") == token.header.get("kid")]
+    named = [key for key in (keys or {}).get("keys", []) if key.get("kid") == token.header.get("kid")]
     if not named:
         raise invalid(NO_KEY)
     algorithm = HASHES.get(str(token.header.get("alg")))
@@ -130,7 +130,7 @@ def verify_signature(token: Token, issuer: str) -> None:
 
 def provider_of(backend: IAMBackend, token: Token) -> OpenIDConnectProvider:
     issuer = token.claim("iss")
-    found = [one for one in backend.open_id_providers.values() if f"https://{one.url}" == issuer]
+    found = [provider for provider in backend.open_id_providers.values() if f"https://{provider.url}" == issuer]
     if not found:
         raise invalid(f"No OpenIDConnect provider found in your account for {issuer}")
     return found[0]
@@ -153,7 +153,7 @@ def verified(backend: IAMBackend, text: str) -> tuple[OpenIDConnectProvider, Tok
 
 
 def allows(role: Role, provider: OpenIDConnectProvider, token: Token, session: str) -> bool:
-    """Whether the role's trust policy lets the bearer in: some statement allows it, and none denies it."""
+    """Return whether the role's trust policy allows the bearer: a statement allows it, and none denies it."""
     audience = token.claim("azp" if "azp" in token.claims else "aud")
     now = CLOCK.now()
     context = {
@@ -180,10 +180,10 @@ def allows(role: Role, provider: OpenIDConnectProvider, token: Token, session: s
     TokenResponse,
     "assume_role_with_web_identity",
     fact="STS takes a token only of a provider that the account has, for an audience that the provider knows, with a "
-    "signature by the keys that the issuer publishes, before it expires, and for a role whose trust policy lets its "
-    "subject in. Its errors: No OpenIDConnect provider found, Incorrect token audience, Couldn't retrieve verification "
-    "key, ExpiredTokenException, Request ARN is invalid, Not authorized to perform (facts on IRSA); the words for a "
-    "wrong signature or algorithm are ours",
+    "signature by the keys that the issuer publishes, before it expires, and for a role whose trust policy allows its "
+    "subject. Its errors: No OpenIDConnect provider found, Incorrect token audience, Couldn't retrieve verification "
+    "key, ExpiredTokenException, Request ARN is invalid, Not authorized to perform "
+    "(docs/facts/irsa.md#accessdenied-messages); the messages for a wrong signature or algorithm are the test bed's",
 )
 def tokens_and_trust_are_verified(plain: Callable[..., Any], response: TokenResponse) -> ActionResult:
     arn, session = str(response._get_param("RoleArn")), str(response._get_param("RoleSessionName"))
@@ -192,14 +192,14 @@ def tokens_and_trust_are_verified(plain: Callable[..., Any], response: TokenResp
         raise STSClientError("ValidationError", "Request ARN is invalid")
     backend = iam_backends[named[2]][named[1]]
     provider, token = verified(backend, str(response._get_param("WebIdentityToken")))
-    role = next((one for one in backend.roles.values() if one.arn == arn), None)
+    role = next((candidate for candidate in backend.roles.values() if candidate.arn == arn), None)
     if role is None or not allows(role, provider, token, session):
         raise STSClientError("AccessDenied", f"Not authorized to perform {ACTION}")
-    told: Mapping[str, Any] = plain(response).result
+    result: Mapping[str, Any] = plain(response).result
     return ActionResult(
         {
-            **told,
-            "AssumedRoleUser": {**told["AssumedRoleUser"], "AssumedRoleId": f"{role.id}:{session}"},
+            **result,
+            "AssumedRoleUser": {**result["AssumedRoleUser"], "AssumedRoleId": f"{role.id}:{session}"},
             "SubjectFromWebIdentityToken": token.claim("sub"),
             "Audience": token.claim("azp" if "azp" in token.claims else "aud"),
             "Provider": provider.arn,

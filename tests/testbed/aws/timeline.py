@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What happens by itself as time goes by: each thing at its own moment and in order, however far the clock is moved."""
+"""Events that happen as time passes: each at its own moment and in order, also in one large move of the clock."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from datetime import datetime, timedelta
 
 from .clock import CLOCK
 
-ROUNDS = 1000  # at one moment; more means that something is due for ever
+ROUNDS = 1000  # at one moment; more means that a source stays due forever
 
 
 @dataclass(frozen=True)
 class Source:
-    """Something that happens by itself. C(due): when it does next; C(settle): let happen what is due by now."""
+    """A source of events. C(due) returns when the next event happens; C(settle) runs the events that are due."""
 
     due: Callable[[], datetime | None]
     settle: Callable[[], None]
@@ -33,7 +33,7 @@ def source(due: Callable[[], datetime | None], settle: Callable[[], None]) -> No
 
 
 def advance(seconds: float = 0) -> None:
-    """So many seconds go by, with everything that happens in them."""
+    """Let this many seconds pass, with all their events."""
     with _LOCK:
         end = CLOCK.now() + timedelta(seconds=seconds)
         last, rounds = CLOCK.now(), 0
@@ -41,21 +41,21 @@ def advance(seconds: float = 0) -> None:
             CLOCK.reach(due)
             rounds = rounds + 1 if due <= last else 0
             if rounds > ROUNDS:
-                raise RuntimeError(f"something stays due at {due}: {SOURCES}")
+                raise RuntimeError(f"a source stays due at {due}: {SOURCES}")
             last = max(last, due)
-            for one in SOURCES:
-                one.settle()
+            for event_source in SOURCES:
+                event_source.settle()
         CLOCK.reach(end)
 
 
 def next_due(end: datetime) -> datetime | None:
-    """When something happens next, if it does by then."""
-    moments = [due for one in SOURCES if (due := one.due())]
+    """Return when the next event happens, if that is not later than the end."""
+    moments = [due for event_source in SOURCES if (due := event_source.due())]
     return min(moments) if moments and min(moments) <= max(end, CLOCK.now()) else None
 
 
 def run(every: float = 0.5) -> None:
-    """Time goes by on its own, as it does for a server. What fails stands in its log, and ends nothing else."""
+    """Let time pass by itself, as for a server. An error goes to the log and stops nothing."""
     while True:
         try:
             advance()

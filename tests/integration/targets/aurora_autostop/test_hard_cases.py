@@ -173,7 +173,7 @@ def test_each_ineligible_kind_has_its_reason_and_a_sole_global_member_is_stopped
 def test_the_second_of_three_raises_and_the_others_are_stopped(account: Account) -> None:
     for name in ("one", "three", "two"):
         account.cluster(name, YES)
-    account.aws.ask("rds/settings", throttled={"two": -1})
+    account.aws.send_command("rds/settings", throttled={"two": -1})
     told = account.one(aws_config={"retries": {"mode": "standard", "total_max_attempts": 2}})
     assert told.failed
     assert told.changed
@@ -186,7 +186,7 @@ def test_the_second_of_three_raises_and_the_others_are_stopped(account: Account)
 
 def test_throttling_that_passes_is_retried(account: Account) -> None:
     account.cluster("orders", YES)
-    account.aws.ask("rds/settings", throttled={"orders": 2})
+    account.aws.send_command("rds/settings", throttled={"orders": 2})
     told = account.one()
     assert told.of("orders")["status"] == "changed"
     assert account.counted()["StopDBCluster"] == 3
@@ -206,7 +206,7 @@ def test_a_stop_that_loses_the_race(account: Account) -> None:
     # Both are available. Now "stopping" is asked to stop; "starting" shows its old available by a stale reading.
     account.aws.client("rds").stop_db_cluster(DBClusterIdentifier="stopping")
     account.edit("starting", testbed_before=["available", None], status="starting")
-    account.aws.ask("rds/settings", stale_reads=1)
+    account.aws.send_command("rds/settings", stale_reads=1)
     told = account.one()
     assert told.statuses == {"stopping": "ok", "starting": "pending"}
     assert "is in stopping state" in told.of("stopping")["reason"]
@@ -217,7 +217,7 @@ def test_a_stop_that_loses_the_race(account: Account) -> None:
 
 def test_waiting_takes_no_stale_reading_for_the_truth(account: Account) -> None:
     account.cluster("orders", YES)
-    account.aws.ask("rds/settings", stop_seconds=4)
+    account.aws.send_command("rds/settings", stop_seconds=4)
     told = account.one(wait=True, wait_delay=1, wait_timeout=30)
     assert told.of("orders")["status_after"] == "stopped"
     assert told.of("orders")["verified"] is True
@@ -230,7 +230,7 @@ def test_waiting_takes_no_stale_reading_for_the_truth(account: Account) -> None:
 def test_a_cluster_that_comes_back_has_failed(account: Account) -> None:
     account.cluster("orders", YES)
     account.cluster("billing", YES)
-    account.aws.ask("rds/settings", stop_seconds=2, failing_stops=["orders"])
+    account.aws.send_command("rds/settings", stop_seconds=2, failing_stops=["orders"])
     told = account.one(wait=True, wait_delay=1, wait_timeout=30)
     assert told.failed
     assert told.changed
@@ -337,7 +337,7 @@ def test_holds(account: Account) -> None:
 
 def test_pending_maintenance_is_reported_and_can_run_first(account: Account) -> None:
     arn = account.cluster("orders", YES, members=["orders-1"])
-    account.aws.ask(
+    account.aws.send_command(
         "rds/maintenance",
         region=REGION,
         arn=arn.replace("cluster:orders", "db:orders-1"),

@@ -70,13 +70,13 @@ class Account:
             resourcesVpcConfig={"subnetIds": self.subnets},
         )
         # CREATING until its own time is up, where the bed has rules for clusters.
-        aws.ask("eks/edit", region=REGION, cluster=CLUSTER, status="ACTIVE", testbed_due=None, version=VERSION)
+        aws.send_command("eks/edit", region=REGION, cluster=CLUSTER, status="ACTIVE", testbed_due=None, version=VERSION)
 
     def settings(self, **changes: Any) -> None:
-        self.aws.ask("eks/settings", **{**QUICK, **changes})
+        self.aws.send_command("eks/settings", **{**QUICK, **changes})
 
     def edit(self, group: str | None = None, **attributes: Any) -> None:
-        self.aws.ask("eks/edit", region=REGION, cluster=CLUSTER, group=group, **attributes)
+        self.aws.send_command("eks/edit", region=REGION, cluster=CLUSTER, group=group, **attributes)
 
     def create(self, name: str = "old", **more: Any) -> dict[str, Any]:
         """A node group that an operator has made by hand, ACTIVE."""

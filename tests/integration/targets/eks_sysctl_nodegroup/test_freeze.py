@@ -70,9 +70,9 @@ def test_a_clone_of_a_frozen_group_is_made_as_that_was(account: Account) -> None
 def test_an_autoscaler_adds_nothing_to_a_frozen_group(account: Account) -> None:
     account.create()
     scale = {"region": REGION, "cluster": CLUSTER, "group": "old"}
-    account.aws.ask("eks/scale", **scale, desired=3)
-    account.aws.ask("eks/scale", **scale, desired=2)
+    account.aws.send_command("eks/scale", **scale, desired=3)
+    account.aws.send_command("eks/scale", **scale, desired=2)
     account.run(FREEZE)
     with pytest.raises(ValueError, match="not between"):
-        account.aws.ask("eks/scale", **scale, desired=3)
+        account.aws.send_command("eks/scale", **scale, desired=3)
     assert account.group("old")["scalingConfig"]["desiredSize"] == 2

@@ -73,7 +73,7 @@ class Account(Base):
         if provider:
             self.aws.client("iam", region).create_open_id_connect_provider(Url=url, ClientIDList=[STS])
         issuer = Issuer(url)
-        self.aws.ask("sts/publish", issuer=url, keys=issuer.jwks)
+        self.aws.send_command("sts/publish", issuer=url, keys=issuer.jwks)
         return Cluster(name, issuer, arn)
 
     def _subnets(self, region: str) -> list[str]:

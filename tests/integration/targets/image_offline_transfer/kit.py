@@ -67,20 +67,20 @@ _OWN_BASE = LayerRecipe("it-base", busybox=True)
 
 
 def _app(tag: str) -> Recipe:
-    own = LayerRecipe(f"it-app-{tag}", text_mib=2, random_mib=6, says=f"it-app {tag}")
+    own = LayerRecipe(f"it-app-{tag}", text_mib=2, random_mib=6, output=f"it-app {tag}")
     return Recipe(
         "it-app", tag, (_OWN_BASE, LayerRecipe("it-app-runtime", 22, 8), LayerRecipe("it-app-libraries", 10, 10), own)
     )
 
 
 def _small(tag: str) -> Recipe:
-    return Recipe("it-small", tag, (_OWN_BASE, LayerRecipe(f"it-small-{tag}", 1, 1, says=f"it-small {tag}")))
+    return Recipe("it-small", tag, (_OWN_BASE, LayerRecipe(f"it-small-{tag}", 1, 1, output=f"it-small {tag}")))
 
 
 images.RECIPES["it"] = (
     *(_app("v1"), _app("v2"), _small("v1"), _small("v2")),
-    Recipe("it-pinned", None, (_OWN_BASE, LayerRecipe("it-pinned", 1, 1, says="it-pinned"))),
-    Recipe("it-multi", "v1", (BASE, LayerRecipe("it-multi", 1, 1, says="it-multi v1")), "oci", ("amd64", "arm64")),
+    Recipe("it-pinned", None, (_OWN_BASE, LayerRecipe("it-pinned", 1, 1, output="it-pinned"))),
+    Recipe("it-multi", "v1", (BASE, LayerRecipe("it-multi", 1, 1, output="it-multi v1")), "oci", ("amd64", "arm64")),
 )
 
 

@@ -27,12 +27,12 @@ _BASE = LayerRecipe("ft-base", busybox=True)
 
 
 def _app(tag: str) -> Recipe:
-    own = LayerRecipe(f"ft-app-{tag}", text_mib=1, random_mib=6, says=f"ft-app {tag}")
+    own = LayerRecipe(f"ft-app-{tag}", text_mib=1, random_mib=6, output=f"ft-app {tag}")
     return Recipe("ft-app", tag, (_BASE, LayerRecipe("ft-app-runtime", 12, 12), LayerRecipe("ft-app-data", 1, 8), own))
 
 
 def _small(tag: str) -> Recipe:
-    return Recipe("ft-small", tag, (_BASE, LayerRecipe(f"ft-small-{tag}", 1, 1, says=f"ft-small {tag}")))
+    return Recipe("ft-small", tag, (_BASE, LayerRecipe(f"ft-small-{tag}", 1, 1, output=f"ft-small {tag}")))
 
 
 images.RECIPES["ft"] = (_app("v1"), _app("v2"), _small("v1"), _small("v2"))

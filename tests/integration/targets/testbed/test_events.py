@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The bed's rules for EventBridge, SQS and Lambda, in this process: what plain moto does, and what the bed does."""
+"""The bed's rules for EventBridge, SQS and Lambda, in this process: plain moto's behavior, and the bed's."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def ruled() -> Iterator[None]:
         yield
 
 
-# What the tests set up
+# Setup of the tests
 
 
 def allowed(arn: str) -> str:
@@ -72,7 +72,7 @@ def allowed(arn: str) -> str:
 
 
 def queue(name: str = "guard", policy: bool = True, **attributes: Any) -> str:
-    """Its URL. Messages stay for two weeks, which is the most."""
+    """Create a queue and return its URL. Messages stay for two weeks, the maximum."""
     attributes.setdefault("MessageRetentionPeriod", 14 * 86400)
     url = client("sqs").create_queue(QueueName=name, Attributes={key: str(value) for key, value in attributes.items()})
     if policy:
@@ -91,17 +91,17 @@ def rule(name: str = "guard", target: str = arn_of("guard"), state: str = "ENABL
 
 
 def messages(url: str) -> list[dict[str, Any]]:
-    """What waits in a queue, which keeps nothing of it."""
+    """Receive and delete all messages of a queue."""
     found = []
     while got := client("sqs").receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
-        for one in got:
-            client("sqs").delete_message(QueueUrl=url, ReceiptHandle=one["ReceiptHandle"])
-            found.append(json.loads(one["Body"]))
+        for message in got:
+            client("sqs").delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+            found.append(json.loads(message["Body"]))
     return found
 
 
 def ids(url: str) -> list[str]:
-    return [one["detail"]["EventID"][-4:] for one in messages(url)]
+    return [message["detail"]["EventID"][-4:] for message in messages(url)]
 
 
 def stopped_cluster(tags: dict[str, str] | None = None) -> str:
@@ -126,8 +126,8 @@ def days(count: float) -> None:
 
 WRONG = [
     "cron(0 12 * * 5)",  # five fields
-    "cron(0 12 * * 5 *)",  # neither day is ?
-    "cron(0 12 ? * ? *)",  # both are
+    "cron(0 12 * * 5 *)",  # neither of the two days is ?
+    "cron(0 12 ? * ? *)",  # both days are ?
     "cron(0 24 ? * 5 *)",
     "cron(60 12 ? * 5 *)",
     "cron(0 12 ? * 8 *)",
@@ -194,8 +194,8 @@ def test_a_sweep_reaches_the_queue_every_day(ruled: None) -> None:
     rule(ScheduleExpression="rate(1 day)")
     days(2.5)
     found = messages(url)
-    assert [one["time"] for one in found] == ["2026-01-02T12:00:00Z", "2026-01-03T12:00:00Z"]
-    assert {(one["source"], one["detail-type"], one["account"]) for one in found} == {
+    assert [event["time"] for event in found] == ["2026-01-02T12:00:00Z", "2026-01-03T12:00:00Z"]
+    assert {(event["source"], event["detail-type"], event["account"]) for event in found} == {
         ("aws.events", "Scheduled Event", "123456789012")
     }
 
@@ -210,13 +210,13 @@ def test_plain_moto_has_no_events() -> None:
     assert messages(url) == []
 
 
-def test_aws_starts_a_cluster_after_seven_days_and_events_tell(ruled: None) -> None:
+def test_aws_starts_a_cluster_after_seven_days_and_events_report_it(ruled: None) -> None:
     url = queue()
     rule()
     arn = stopped_cluster({"autostop": "yes"})
     days(8)
     found = messages(url)
-    assert [(one["detail"]["EventID"], one["time"]) for one in found] == [
+    assert [(event["detail"]["EventID"], event["time"]) for event in found] == [
         ("RDS-EVENT-0150", "2026-01-01T12:05:00Z"),
         ("RDS-EVENT-0153", "2026-01-08T12:05:00Z"),
         ("RDS-EVENT-0151", "2026-01-08T12:15:00Z"),
@@ -243,13 +243,13 @@ def test_an_instance_has_events_of_its_own(ruled: None) -> None:
     client("rds").stop_db_instance(DBInstanceIdentifier="alone")
     days(8)
     found = messages(url)
-    assert [one["detail"]["EventID"][-4:] for one in found] == ["0087", "0154", "0088"]
-    assert {(one["detail-type"], one["detail"]["SourceType"]) for one in found} == {
+    assert [event["detail"]["EventID"][-4:] for event in found] == ["0087", "0154", "0088"]
+    assert {(event["detail-type"], event["detail"]["SourceType"]) for event in found} == {
         ("RDS DB Instance Event", "DB_INSTANCE")
     }
 
 
-def test_a_failed_stop_tells(ruled: None) -> None:
+def test_a_failed_stop_sends_an_event(ruled: None) -> None:
     url = queue()
     rule()
     rds_life.set_settings(failing_stops=["orders"])
@@ -375,16 +375,16 @@ def test_plain_moto_sends_events_without_their_account_and_of_disabled_rules() -
     url = queue()
     rule(EventPattern='{"source": ["shop"]}', state="DISABLED")
     put()
-    (one,) = messages(url)
-    assert "account" not in one
+    (event,) = messages(url)
+    assert "account" not in event
 
 
 def test_the_bed_sends_them_whole(ruled: None) -> None:
     url = queue()
     rule(EventPattern='{"source": ["shop"]}')
     put()
-    (one,) = messages(url)
-    assert (one["account"], one["detail"]) == ("123456789012", {"of": "tea"})
+    (event,) = messages(url)
+    assert (event["account"], event["detail"]) == ("123456789012", {"of": "tea"})
 
 
 # Queues
@@ -401,14 +401,14 @@ def test_delays_and_visibility_end_on_the_beds_clock(ruled: None) -> None:
     url = queue(DelaySeconds=900, VisibilityTimeout=600)
     client("sqs").send_message(QueueUrl=url, MessageBody='"late"')
 
-    def seen() -> int:
+    def count_visible() -> int:
         return len(client("sqs").receive_message(QueueUrl=url).get("Messages", []))
 
-    assert seen() == 0
+    assert count_visible() == 0
     timeline.advance(901)
-    assert [seen(), seen()] == [1, 0]
+    assert [count_visible(), count_visible()] == [1, 0]
     timeline.advance(601)
-    assert seen() == 1
+    assert count_visible() == 1
 
 
 def test_plain_moto_gives_nothing_while_an_old_message_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -440,7 +440,7 @@ def package(code: str) -> bytes:
 
 
 def function(code: str, timeout: int = 20, **environment: str) -> str:
-    """Its ARN."""
+    """Create a function and return its ARN."""
     role = client("iam").create_role(RoleName="guard", AssumeRolePolicyDocument=json.dumps(TRUST))["Role"]["Arn"]
     answer = client("lambda").create_function(
         FunctionName="guard",
@@ -481,19 +481,19 @@ def test_a_function_runs_as_a_process_with_its_environment_and_its_roles_credent
 ) -> None:
     monkeypatch.setenv("LEAK", "yes")
     function(WHERE, AUTOSTOP_OPTIONS="{}")
-    told, error = invoke({"a": 1})
+    output, error = invoke({"a": 1})
     assert error is None
-    assert (told["event"], told["name"], told["found"]) == ({"a": 1}, "guard", [])
-    env = told["env"]
+    assert (output["event"], output["name"], output["found"]) == ({"a": 1}, "guard", [])
+    env = output["env"]
     assert env["AUTOSTOP_OPTIONS"] == "{}"
     assert (env["AWS_REGION"], env["AWS_ENDPOINT_URL"]) == (REGION, functions.MACHINE.endpoint)
     assert "LEAK" not in env
-    assert 0 < told["left"] <= 20_000
+    assert 0 < output["left"] <= 20_000
     keys = {"aws_access_key_id": env["AWS_ACCESS_KEY_ID"], "aws_secret_access_key": env["AWS_SECRET_ACCESS_KEY"]}
     caller = boto3.client("sts", REGION, aws_session_token=env["AWS_SESSION_TOKEN"], **keys).get_caller_identity()
     assert caller["Arn"] == "arn:aws:sts::123456789012:assumed-role/guard/guard"
-    assert told["now"].startswith("2026-01-01T12:00")  # the bed's time
-    assert abs(told["time"] - START.timestamp()) < 60
+    assert output["now"].startswith("2026-01-01T12:00")  # the bed's time
+    assert abs(output["time"] - START.timestamp()) < 60
     streams = client("logs").describe_log_streams(logGroupName="/aws/lambda/guard")["logStreams"]
     log = {"logGroupName": "/aws/lambda/guard", "logStreamName": streams[0]["logStreamName"]}
     (line,) = client("logs").get_log_events(**log)["events"]
@@ -502,33 +502,33 @@ def test_a_function_runs_as_a_process_with_its_environment_and_its_roles_credent
 
 def test_a_function_that_raises_or_takes_too_long_or_ends_has_failed(ruled: None) -> None:
     arn = function("def handle(event, context):\n    raise ValueError('no such cluster')\n", timeout=2)
-    told, error = invoke()
+    output, error = invoke()
     assert error
-    assert (told["errorType"], told["errorMessage"]) == ("ValueError", "no such cluster")
+    assert (output["errorType"], output["errorMessage"]) == ("ValueError", "no such cluster")
     for code, expected in (
         ("import time\ndef handle(event, context):\n    time.sleep(60)\n", "Task timed out after 2.00 seconds"),
         ("import os\ndef handle(event, context):\n    os._exit(3)\n", "exit status 3"),
         ("import nothing_like_it\n", "No module named"),
     ):
         client("lambda").update_function_code(FunctionName=arn, ZipFile=package(code))
-        told, error = invoke()
+        output, error = invoke()
         assert error
-        assert expected in told["errorMessage"]
+        assert expected in output["errorMessage"]
 
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Functions do not run: their events are kept, with the time, and the answers stand in ANSWERS."""
-    seen: list[Any] = []
+    """Record events with their time instead of running functions. ANSWERS has the responses."""
+    received: list[Any] = []
     ANSWERS.clear()
 
     def run(called: Any, event: Any) -> functions.Ran:
-        seen.append((round((CLOCK.now() - START).total_seconds()), event))
+        received.append((round((CLOCK.now() - START).total_seconds()), event))
         answer = ANSWERS.pop(0) if ANSWERS else None
         return ("{}", True, "") if answer is FAILS else (json.dumps(answer), False, "")
 
     monkeypatch.setattr(functions.MACHINE, "run", run)
-    return seen
+    return received
 
 
 FAILS = object()
@@ -549,9 +549,9 @@ def fed(**attributes: Any) -> str:
 def test_plain_moto_hands_a_delayed_message_over_at_once(calls: list[Any]) -> None:
     function("")
     url = fed(DelaySeconds=300)
-    with rules.installed([one for one in rules.load() if one.name == "functions_run"]):
+    with rules.installed([rule for rule in rules.load() if rule.name == "functions_run"]):
         client("sqs").send_message(QueueUrl=url, MessageBody="{}")
-    # It asks the queue, which still hides the message, and invokes with nothing; later nobody asks again.
+    # It polls the queue, which still hides the message, and invokes without messages. It never polls again.
     CLOCK.advance(301)
     assert calls == []
 
@@ -642,7 +642,7 @@ def test_several_weeks_go_by_in_their_order(ruled: None, calls: list[Any]) -> No
     assert CLOCK.now() == START + timedelta(days=28)
 
 
-# A server with all of it
+# A server with all rules
 
 CALLS = """
 import http.client, json, os
@@ -662,7 +662,7 @@ def handle(event, context):
 
 
 def test_a_week_goes_by_on_a_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    """AWS starts a cluster, its event goes through the queue to the function, whose process calls AWS until it may."""
+    """AWS starts a cluster. A queue passes its event to the function, which calls AWS until the stop succeeds."""
     with own_aws() as aws:
         monkeypatch.setattr(f"{__name__}.client", aws.client)
         function(CALLS)
@@ -675,10 +675,10 @@ def test_a_week_goes_by_on_a_server(monkeypatch: pytest.MonkeyPatch) -> None:
             MasterUserPassword="not-a-secret-1",
         )
         assert stopped["DBCluster"]["DBClusterIdentifier"] == "orders"
-        aws.ask("rds/edit", region=REGION, name="orders", status="available")
+        aws.send_command("rds/edit", region=REGION, name="orders", status="available")
         aws.client("rds").stop_db_cluster(DBClusterIdentifier="orders")
         aws.advance(days=7.1)
-        assert [(one.operation, one.error) for one in aws.calls()] == [
+        assert [(call.operation, call.error) for call in aws.calls()] == [
             ("StopDBCluster", "InvalidDBClusterStateFault"),
             ("StopDBCluster", ""),
         ]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The registries hold what the images say, byte for byte, and engines take it."""
+"""The registries store the images byte for byte, and engines pull them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_the_registry_has_every_byte(bed: Bed, reference: str) -> None:
         assert "sha256:" + hashlib.sha256(blob).hexdigest() == digest
 
 
-def test_auth_is_asked_for_and_taken(bed: Bed) -> None:
+def test_auth_is_required_and_accepted(bed: Bed) -> None:
     path = "/v2/app/manifests/v1"
     status, headers, _dummy = tls(bed, None).call("GET", path, Accept=DOCKER["manifest"])
     assert status == 401
@@ -79,13 +79,13 @@ def test_an_index_lists_both_platforms(bed: Bed, reference: str, media: dict[str
         assert entry["digest"] == bed.images.get(reference, architecture).digest
 
 
-def test_an_engine_pulls_and_runs_what_was_built_without_one(bed: Bed) -> None:
+def test_an_engine_pulls_and_runs_what_was_built_without_an_engine(bed: Bed) -> None:
     host = bed.host("public")
     try:
-        for reference, says in (("app:v1", "app v1"), ("app:v2", "app v2"), ("pinned", "pinned")):
+        for reference, output in (("app:v1", "app v1"), ("app:v2", "app v2"), ("pinned", "pinned")):
             image = bed.images.get(reference)
             host.docker("pull", "--quiet", image.ref)
-            assert host.docker("run", "--rm", "--network", "none", image.ref).stdout == f"{says}\n"
+            assert host.docker("run", "--rm", "--network", "none", image.ref).stdout == f"{output}\n"
             described = json.loads(host.docker("image", "inspect", image.ref).stdout)[0]
             assert described["Id"] == image.config_digest
             assert described["RootFS"]["Layers"] == [layer.diff_id for layer in image.layers]
@@ -103,12 +103,12 @@ def test_an_image_can_be_in_an_engine_alone(bed: Bed) -> None:
     described = json.loads(host.docker("image", "inspect", name).stdout)[0]
     host.docker("rmi", name)
     assert described["Id"] == image.config_digest
-    assert not described["RepoDigests"]  # so the engine knows no registry for it
+    assert not described["RepoDigests"]  # so the engine has no registry for it
 
 
 def test_the_same_recipe_gives_the_same_digests(bed: Bed, tmp_path: Path) -> None:
     again = Images()
-    again.folder = tmp_path
+    again.directory = tmp_path
     assert again.get("multi:v1").digest == bed.images.get("multi:v1").digest
     assert list(tmp_path.rglob("layers/*.json"))  # it was built anew
 
