@@ -25,7 +25,7 @@ YES = {"autostop": "yes"}
 
 
 @dataclass(frozen=True)
-class Told:
+class TaskResult:
     """What one task returned."""
 
     result: dict[str, Any]
@@ -44,7 +44,7 @@ class Told:
     def warnings(self) -> str:
         return "\n".join(map(str, self.result.get("warnings", [])))
 
-    def of(self, name: str, region: str = REGION) -> dict[str, Any]:
+    def get_cluster(self, name: str, region: str = REGION) -> dict[str, Any]:
         found = [one for one in self.result["clusters"] if (one["name"], one["region"]) == (name, region)]
         assert len(found) == 1, f"{len(found)} results for {name}: {self.result}"
         return dict(found[0])
@@ -125,7 +125,7 @@ class Account:
 
     # Runs
 
-    def run(self, *tasks: Mapping[str, Any], env: Mapping[str, str] | None = None) -> list[Told]:
+    def run(self, *tasks: Mapping[str, Any], env: Mapping[str, str] | None = None) -> list[TaskResult]:
         """The module with these options, one task each in one play; C(_check) and C(_info) are taken off."""
         steps = []
         for number, task in enumerate(tasks):
@@ -144,14 +144,14 @@ class Account:
         assert len(told) == len(tasks), told
         return told
 
-    def play(self, playbook: str, *options: str, env: Mapping[str, str] | None = None) -> list[Told]:
+    def play(self, playbook: str, *options: str, env: Mapping[str, str] | None = None) -> list[TaskResult]:
         """What each task of a playbook returned."""
         self._runs += 1
         given = {**self.aws.env, "AWS_REGION": REGION, "ANSIBLE_HOME": str(self.folder / "ansible"), **(env or {})}
         tasks = play(self.folder, self._runs, playbook, *options, env=given).tasks
-        return [Told(one["result"], one["status"] == "failed", one["task"]) for one in tasks]
+        return [TaskResult(one["result"], one["status"] == "failed", one["task"]) for one in tasks]
 
-    def one(self, _env: Mapping[str, str] | None = None, **options: Any) -> Told:
+    def run_task(self, _env: Mapping[str, str] | None = None, **options: Any) -> TaskResult:
         return self.run(options, env=_env)[0]
 
     # Calls

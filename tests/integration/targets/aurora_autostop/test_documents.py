@@ -25,7 +25,7 @@ def policy() -> dict[str, set[str]]:
 def test_the_policy_names_what_is_called_and_nothing_more(account: Account) -> None:
     def called(**options: object) -> set[str]:
         account.aws.forget()
-        account.one(**options)
+        account.run_task(**options)
         return {call.action for call in account.aws.calls()}
 
     def restart() -> None:
@@ -125,5 +125,5 @@ def test_the_playbook_in_the_readme_runs(account: Account) -> None:
     text = (ROOT / "README.md").read_text()
     block = next(one for one in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL) if "aurora_autostop" in one)
     assert len(block.splitlines()) <= 10
-    told = account.one(**yaml.safe_load(block)[0]["tasks"][0]["daytwo.aws.aurora_autostop"])
+    told = account.run_task(**yaml.safe_load(block)[0]["tasks"][0]["daytwo.aws.aurora_autostop"])
     assert told.statuses == {"orders": "changed"}

@@ -25,7 +25,7 @@ def test_exactly_the_tagged_of_130_on_two_pages_are_stopped(account: Account) ->
         assert told.result["totals"]["untagged"] == 117
     without = {"verified", "automatic_restart_time"}
     for name in tagged:
-        expected, seen = checked.of(name), ran.of(name)
+        expected, seen = checked.get_cluster(name), ran.get_cluster(name)
         assert {k: v for k, v in expected.items() if k not in without} == {
             k: v for k, v in seen.items() if k not in without
         }
@@ -36,20 +36,20 @@ def test_the_calls_are_the_stated_ones(account: Account) -> None:
     for number in range(130):
         account.cluster(f"c-{number:03}", YES if number % 10 == 0 else None)
 
-    account.one(_check=True)
+    account.run_task(_check=True)
     assert account.counted() == {
         "DescribeDBClusters": 2,
         "DescribeBlueGreenDeployments": 1,
         "DescribePendingMaintenanceActions": 1,
     }
-    account.one()
+    account.run_task()
     assert account.counted() == {
         "DescribeDBClusters": 4,  # observe and verify
         "DescribeBlueGreenDeployments": 1,
         "DescribePendingMaintenanceActions": 1,
         "StopDBCluster": 13,
     }
-    account.one()
+    account.run_task()
     assert account.counted() == {"DescribeDBClusters": 2}
 
 
@@ -92,7 +92,7 @@ def test_statuses_that_are_not_available(account: Account) -> None:
     assert f"starting ({REGION}) pending" in strict.message
     assert not without.failed
     assert account.writes() == []
-    assert "frobnicating" in lenient.of("frobnicating")["reason"]
+    assert "frobnicating" in lenient.get_cluster("frobnicating")["reason"]
 
 
 def test_a_tag_on_the_instance_is_warned_about_and_moves_when_asked(account: Account) -> None:
@@ -100,19 +100,23 @@ def test_a_tag_on_the_instance_is_warned_about_and_moves_when_asked(account: Acc
     member = cluster.replace("cluster:orders", "db:orders-1")
     account.tag(member, {**YES, "team": "shop"})
 
-    told = account.one()
-    assert told.of("orders")["status"] == "skipped"
+    told = account.run_task()
+    assert told.get_cluster("orders")["status"] == "skipped"
     for word in ("orders-1", "cluster orders", "migrate_tags: true"):
         assert word in told.warnings
     assert account.writes() == []
 
     checked, moved, again = account.run({"migrate_tags": True, "_check": True}, *[{"migrate_tags": True}] * 2)
-    assert [step["action"] for step in checked.of("orders")["steps"]] == ["tag_cluster", "untag_instance", "stop"]
-    assert checked.of("orders")["steps"] == moved.of("orders")["steps"]
+    assert [step["action"] for step in checked.get_cluster("orders")["steps"]] == [
+        "tag_cluster",
+        "untag_instance",
+        "stop",
+    ]
+    assert checked.get_cluster("orders")["steps"] == moved.get_cluster("orders")["steps"]
     assert account.tags(cluster) == YES
     assert account.tags(member) == {"team": "shop"}
     assert account.status("orders") == "stopping"
-    assert moved.of("orders")["tag_source"] == "instance orders-1"
+    assert moved.get_cluster("orders")["tag_source"] == "instance orders-1"
     assert not again.changed
     assert account.writes() == ["AddTagsToResource", "RemoveTagsFromResource", "StopDBCluster"]
 
@@ -121,8 +125,8 @@ def test_a_contradicting_cluster_keeps_both_tags(account: Account) -> None:
     cluster = account.cluster("orders", {"autostop": "no"}, members=["orders-1"])
     member = cluster.replace("cluster:orders", "db:orders-1")
     account.tag(member, YES)
-    told = account.one(migrate_tags=True)
-    assert told.of("orders")["status"] == "skipped"
+    told = account.run_task(migrate_tags=True)
+    assert told.get_cluster("orders")["status"] == "skipped"
     assert "orders says autostop=no" in told.warnings
     assert "orders-1 says autostop=yes" in told.warnings
     assert account.writes() == []
@@ -147,7 +151,7 @@ def test_each_ineligible_kind_has_its_reason_and_a_sole_global_member_is_stopped
     account.cluster("first", YES, GlobalClusterIdentifier="both")
     account.cluster("second", YES, region=OTHER, GlobalClusterIdentifier="both")
 
-    told = account.one(regions=[REGION, OTHER])
+    told = account.run_task(regions=[REGION, OTHER])
     kinds = {one["name"]: one["obstacle"] for one in told.result["clusters"] if one["obstacle"]}
     green = next(name for name in kinds if name.startswith("blue-green"))
     assert kinds == {
@@ -162,9 +166,9 @@ def test_each_ineligible_kind_has_its_reason_and_a_sole_global_member_is_stopped
         "first": "global_member",
         "second": "global_member",
     }
-    reasons = [told.of(name, OTHER if name in ("replica", "second") else REGION)["reason"] for name in kinds]
+    reasons = [told.get_cluster(name, OTHER if name in ("replica", "second") else REGION)["reason"] for name in kinds]
     assert len(set(reasons)) == len(set(kinds.values()))
-    assert told.of("sole")["status"] == told.of("plain")["status"] == "changed"
+    assert told.get_cluster("sole")["status"] == told.get_cluster("plain")["status"] == "changed"
     assert account.status("sole") == "stopping"
     assert account.counted()["StopDBCluster"] == 2
     assert not told.failed
@@ -174,12 +178,12 @@ def test_the_second_of_three_raises_and_the_others_are_stopped(account: Account)
     for name in ("one", "three", "two"):
         account.cluster(name, YES)
     account.aws.ask("rds/settings", throttled={"two": -1})
-    told = account.one(aws_config={"retries": {"mode": "standard", "total_max_attempts": 2}})
+    told = account.run_task(aws_config={"retries": {"mode": "standard", "total_max_attempts": 2}})
     assert told.failed
     assert told.changed
     assert told.statuses == {"one": "changed", "three": "changed", "two": "failed"}
     assert "two" in told.message
-    assert "Throttling" in told.of("two")["reason"]
+    assert "Throttling" in told.get_cluster("two")["reason"]
     assert account.counted()["StopDBCluster"] == 4  # two tries for the throttled one
     assert account.statuses() == {"one": "stopping", "three": "stopping", "two": "available"}
 
@@ -187,8 +191,8 @@ def test_the_second_of_three_raises_and_the_others_are_stopped(account: Account)
 def test_throttling_that_passes_is_retried(account: Account) -> None:
     account.cluster("orders", YES)
     account.aws.ask("rds/settings", throttled={"orders": 2})
-    told = account.one()
-    assert told.of("orders")["status"] == "changed"
+    told = account.run_task()
+    assert told.get_cluster("orders")["status"] == "changed"
     assert account.counted()["StopDBCluster"] == 3
 
 
@@ -207,10 +211,10 @@ def test_a_stop_that_loses_the_race(account: Account) -> None:
     account.aws.client("rds").stop_db_cluster(DBClusterIdentifier="stopping")
     account.edit("starting", testbed_before=["available", None], status="starting")
     account.aws.ask("rds/settings", stale_reads=1)
-    told = account.one()
+    told = account.run_task()
     assert told.statuses == {"stopping": "ok", "starting": "pending"}
-    assert "is in stopping state" in told.of("stopping")["reason"]
-    assert "is in starting state" in told.of("starting")["reason"]
+    assert "is in stopping state" in told.get_cluster("stopping")["reason"]
+    assert "is in starting state" in told.get_cluster("starting")["reason"]
     assert not told.changed
     assert not told.failed
 
@@ -218,32 +222,32 @@ def test_a_stop_that_loses_the_race(account: Account) -> None:
 def test_waiting_takes_no_stale_reading_for_the_truth(account: Account) -> None:
     account.cluster("orders", YES)
     account.aws.ask("rds/settings", stop_seconds=4)
-    told = account.one(wait=True, wait_delay=1, wait_timeout=30)
-    assert told.of("orders")["status_after"] == "stopped"
-    assert told.of("orders")["verified"] is True
-    assert told.of("orders")["automatic_restart_time"]
+    told = account.run_task(wait=True, wait_delay=1, wait_timeout=30)
+    assert told.get_cluster("orders")["status_after"] == "stopped"
+    assert told.get_cluster("orders")["verified"] is True
+    assert told.get_cluster("orders")["automatic_restart_time"]
     calls = account.counted()
     assert 4 <= calls["DescribeDBClusters"] <= 8
-    assert account.one(wait=True).changed is False
+    assert account.run_task(wait=True).changed is False
 
 
 def test_a_cluster_that_comes_back_has_failed(account: Account) -> None:
     account.cluster("orders", YES)
     account.cluster("billing", YES)
     account.aws.ask("rds/settings", stop_seconds=2, failing_stops=["orders"])
-    told = account.one(wait=True, wait_delay=1, wait_timeout=30)
+    told = account.run_task(wait=True, wait_delay=1, wait_timeout=30)
     assert told.failed
     assert told.changed
     assert told.statuses == {"orders": "failed", "billing": "changed"}
-    assert "available" in told.of("orders")["reason"]
+    assert "available" in told.get_cluster("orders")["reason"]
 
 
 def test_a_wait_that_ends_too_early_tells_what_it_saw(account: Account) -> None:
     account.cluster("orders", YES)
-    told = account.one(wait=True, wait_delay=1, wait_timeout=2)
+    told = account.run_task(wait=True, wait_delay=1, wait_timeout=2)
     assert told.failed
     assert told.changed
-    assert told.of("orders")["status_after"] == "stopping"
+    assert told.get_cluster("orders")["status_after"] == "stopping"
     assert "within 2 seconds" in told.message
 
 
@@ -251,7 +255,7 @@ def test_a_denied_region_is_its_own_result(account: Account) -> None:
     account.cluster("orders", YES)
     account.cluster("far", YES, region=OTHER)
     account.aws.deny(f"rds:*@{OTHER}")
-    told = account.one(regions=[REGION, OTHER])
+    told = account.run_task(regions=[REGION, OTHER])
     assert told.failed
     assert told.changed
     assert told.statuses == {"orders": "changed"}
@@ -264,7 +268,7 @@ def test_a_denied_region_is_its_own_result(account: Account) -> None:
 def test_regions_all_asks_the_account(account: Account) -> None:
     account.cluster("orders", YES)
     account.cluster("far", YES, region=OTHER)
-    told = account.one(regions=["all"])
+    told = account.run_task(regions=["all"])
     assert told.statuses == {"orders": "changed", "far": "changed"}
     calls = account.counted()
     assert calls["DescribeRegions"] == 1
@@ -280,11 +284,11 @@ def test_near_misses_are_reported_and_not_acted_on(account: Account) -> None:
         "no": {"autostop": "no"},
     }.items():
         account.cluster(name, tags)
-    told = account.one()
+    told = account.run_task()
     assert account.writes() == []
     near = {one["name"] for one in told.result["clusters"] if one["near_miss"]}
     assert near == {"capital", "word", "blank", "key"}
-    assert told.of("no")["status"] == "skipped"
+    assert told.get_cluster("no")["status"] == "skipped"
     assert "'Yes'" in told.warnings
     assert told.result["totals"]["near_misses"] == 4
 
@@ -292,45 +296,45 @@ def test_near_misses_are_reported_and_not_acted_on(account: Account) -> None:
 def test_a_week_passes(account: Account) -> None:
     """Stopped, started by AWS after seven days, and stopped again by the next daily run; a weekly one misses it."""
     account.cluster("orders", YES)
-    assert account.one().changed
+    assert account.run_task().changed
     account.aws.advance(seconds=400)
-    stopped = account.one()
-    assert stopped.of("orders")["status_before"] == "stopped"
-    assert stopped.of("orders")["automatic_restart_time"]
+    stopped = account.run_task()
+    assert stopped.get_cluster("orders")["status_before"] == "stopped"
+    assert stopped.get_cluster("orders")["automatic_restart_time"]
 
     account.aws.advance(days=7, seconds=-200)  # what a weekly run would see
-    weekly = account.one()
-    assert weekly.of("orders")["status"] in ("ok", "pending")
+    weekly = account.run_task()
+    assert weekly.get_cluster("orders")["status"] in ("ok", "pending")
     account.aws.advance(seconds=1000)
     assert account.status("orders") == "available"
 
-    told = account.one(sweep_policy="auto_started_only")
-    assert told.of("orders")["started"] == "automatic"
-    assert "AWS started it after seven days" in told.of("orders")["reason"]
+    told = account.run_task(sweep_policy="auto_started_only")
+    assert told.get_cluster("orders")["started"] == "automatic"
+    assert "AWS started it after seven days" in told.get_cluster("orders")["reason"]
     assert account.status("orders") == "stopping"
 
 
 def test_what_a_person_started_stays_where_only_automatic_starts_are_swept(account: Account) -> None:
     account.cluster("orders", YES)
-    account.one()
+    account.run_task()
     account.aws.advance(seconds=400)
     account.statuses()
     account.aws.client("rds").start_db_cluster(DBClusterIdentifier="orders")
     account.aws.advance(seconds=700)
     assert account.status("orders") == "available"
     told, everything = account.run({"sweep_policy": "auto_started_only"}, {})
-    assert told.of("orders")["status"] == "skipped"
-    assert told.of("orders")["started"] == "manual"
-    assert everything.of("orders")["status"] == "changed"
+    assert told.get_cluster("orders")["status"] == "skipped"
+    assert told.get_cluster("orders")["started"] == "manual"
+    assert everything.get_cluster("orders")["status"] == "changed"
 
 
 def test_holds(account: Account) -> None:
     account.cluster("later", {**YES, "autostop-until": "2999-01-01"})
     account.cluster("past", {**YES, "autostop-until": "2020-01-01T10:00:00+02:00"})
     account.cluster("garbled", {**YES, "autostop-until": "next friday"})
-    told = account.one()
+    told = account.run_task()
     assert told.statuses == {"later": "skipped", "past": "changed", "garbled": "skipped"}
-    assert told.of("later")["held_until"] == "2999-01-02T00:00:00Z"
+    assert told.get_cluster("later")["held_until"] == "2999-01-02T00:00:00Z"
     assert "next friday" in told.warnings
     assert account.statuses() == {"later": "available", "past": "stopping", "garbled": "available"}
 
@@ -344,10 +348,10 @@ def test_pending_maintenance_is_reported_and_can_run_first(account: Account) -> 
         actions=[{"Action": "system-update", "Description": "New OS", "CurrentApplyDate": "2020-01-01T00:00:00Z"}],
     )
     first, then = account.run({"finish_maintenance": True}, {})
-    assert first.of("orders")["status"] == "pending"
-    assert "system-update" in first.of("orders")["reason"]
-    assert then.of("orders")["status"] == "changed"
-    assert then.of("orders")["maintenance"][0]["action"] == "system-update"
+    assert first.get_cluster("orders")["status"] == "pending"
+    assert "system-update" in first.get_cluster("orders")["reason"]
+    assert then.get_cluster("orders")["status"] == "changed"
+    assert then.get_cluster("orders")["maintenance"][0]["action"] == "system-update"
 
 
 def test_instances_by_their_own_rules(account: Account) -> None:
@@ -397,9 +401,9 @@ def test_a_reading_that_is_denied_leaves_the_word_to_the_service(account: Accoun
     account.aws.client("rds").create_blue_green_deployment(BlueGreenDeploymentName="bg", Source=blue)
     account.cluster("orders", YES)
     account.aws.deny("rds:DescribeBlueGreenDeployments")
-    told = account.one(clusters=["blue", "orders"])
+    told = account.run_task(clusters=["blue", "orders"])
     assert "rds:DescribeBlueGreenDeployments" in told.warnings
-    assert told.of("orders")["status"] == "changed"
-    assert told.of("blue")["status"] == "skipped"
-    assert told.of("blue")["obstacle"] == "blue_green"
-    assert "AWS answered" in told.of("blue")["reason"]
+    assert told.get_cluster("orders")["status"] == "changed"
+    assert told.get_cluster("blue")["status"] == "skipped"
+    assert told.get_cluster("blue")["obstacle"] == "blue_green"
+    assert "AWS answered" in told.get_cluster("blue")["reason"]

@@ -4,17 +4,17 @@
 
 from __future__ import annotations
 
-from integration.targets.aurora_autostop.kit import OTHER, REGION, YES, Account, Told
+from integration.targets.aurora_autostop.kit import OTHER, REGION, YES, Account, TaskResult
 
 PLAYBOOK = "daytwo.aws.aurora_autostop"
 
 
-def of(told: list[Told], task: str) -> Told:
+def of(told: list[TaskResult], task: str) -> TaskResult:
     (one,) = [one for one in told if one.task.endswith(task)]
     return one
 
 
-def lines(told: list[Told]) -> list[str]:
+def lines(told: list[TaskResult]) -> list[str]:
     return list(of(told, "Show what happened to each cluster").result["__aurora_autostop_lines"])
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from integration.targets.aurora_autostop.kit import OTHER, REGION, YES, Account, Told
+from integration.targets.aurora_autostop.kit import OTHER, REGION, YES, Account, TaskResult
 from testbed import paths
 from testbed.gate import Fault
 from testbed.own_aws import OwnAws
@@ -57,7 +57,7 @@ SLOW_IAM = [
 
 @dataclass
 class Play:
-    told: list[Told]
+    told: list[TaskResult]
     calls: list[Call]
 
     @property

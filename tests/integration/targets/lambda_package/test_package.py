@@ -11,12 +11,12 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from integration.targets.aurora_autostop.kit import REGION, YES, Account, Told
+from integration.targets.aurora_autostop.kit import REGION, YES, Account, TaskResult
 
 UTILS = Path(__file__).parents[4] / "plugins/module_utils"
 
 
-def play(account: Account, *checks: bool, **changes: Any) -> list[Told]:
+def play(account: Account, *checks: bool, **changes: Any) -> list[TaskResult]:
     """The module once per entry of C(checks), which says whether in check mode."""
     code = [UTILS / "_autostop", UTILS / "_aws_call.py", UTILS / "_plan.py", UTILS / "_result.py"]
     options = {
