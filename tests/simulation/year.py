@@ -36,6 +36,7 @@ from ansible_collections.daytwo.aws.plugins.module_utils._autostop_guard.model i
     QUEUE,
     GuardLocation,
 )
+from ansible_collections.daytwo.aws.plugins.module_utils._clock import Clock
 from moto import mock_aws
 from moto.rds.exceptions import RDSClientError
 from moto.rds.models import RDSBackend
@@ -410,7 +411,7 @@ class Status:
     status_code: int
 
 
-class BedClock(run.Clock):
+class BedClock(Clock):
     def now(self) -> datetime:
         return CLOCK.now()
 

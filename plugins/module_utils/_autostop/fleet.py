@@ -8,11 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Optional
 
+from .._clock import Clock
 from . import ec2
 from .errors import AutostopApiError
 from .model import SWEEP_POLICIES, AutostopOptions
 from .plan import is_named
-from .run import Clock, RegionOutcome, WaitOptions, run_region
+from .run import RegionOutcome, WaitOptions, run_region
 
 # Older ones drop GlobalClusterIdentifier from answers without a word (facts: autostop).
 MINIMUM_BOTOCORE = "1.39.0"

@@ -44,9 +44,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Optional
 
+from .._clock import Clock
 from . import fleet, plan, report, statuses
 from .model import AuroraCluster, AutostopOptions
-from .run import Clock, DatabaseOutcome, RegionOutcome, run_region
+from .run import DatabaseOutcome, RegionOutcome, run_region
 from .tags import parse_timestamp
 
 try:

@@ -4,13 +4,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from typing import Any, Optional
 
+from .._clock import Clock
 from . import plan, rds, rejection, statuses, tags
 from .errors import AutostopApiError
 from .model import AutostopOptions, Database
@@ -18,16 +18,6 @@ from .plan import STOP, TAG, AutostopDecision, StopProgress
 
 # Stops of one region at a time: RDS throttles control calls per account and region.
 WORKERS = 4
-
-
-class Clock:
-    """The time, which tests and the Lambda's own limit set otherwise."""
-
-    def now(self) -> datetime:
-        return datetime.now(timezone.utc)
-
-    def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ UTILS = Path(__file__).parents[4] / "plugins/module_utils"
 
 def play(account: Account, *checks: bool, **changes: Any) -> list[TaskResult]:
     """The module once per entry of C(checks), which says whether in check mode."""
-    code = [UTILS / "_autostop", UTILS / "_aws_call.py", UTILS / "_plan.py", UTILS / "_result.py"]
+    code = [UTILS / name for name in ("_autostop", "_aws_call.py", "_clock.py", "_plan.py", "_result.py")]
     options = {
         "dest": str(account.folder / "guard.zip"),
         "sources": [{"src": str(path), "dest": f"daytwo_aws/{path.name}"} for path in code],

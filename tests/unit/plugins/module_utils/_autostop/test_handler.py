@@ -13,6 +13,7 @@ import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils import _aws_call
 from ansible_collections.daytwo.aws.plugins.module_utils._autostop import fleet, handler, plan, run
 from ansible_collections.daytwo.aws.plugins.module_utils._autostop.model import AutostopOptions, format_timestamp
+from ansible_collections.daytwo.aws.plugins.module_utils._clock import Clock as RealClock
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._autostop.things import (
     NOW,
     PREFIX,
@@ -37,7 +38,7 @@ def batch(*bodies: Any) -> dict[str, Any]:
     return {"Records": [{"messageId": f"m{number}", "body": text} for number, text in enumerate(texts)]}
 
 
-class Clock(run.Clock):
+class Clock(RealClock):
     def now(self) -> Any:
         return NOW
 

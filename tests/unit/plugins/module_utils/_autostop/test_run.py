@@ -13,6 +13,7 @@ from ansible_collections.daytwo.aws.plugins.module_utils import _aws_call
 from ansible_collections.daytwo.aws.plugins.module_utils._autostop import fleet, plan, rds, report, run
 from ansible_collections.daytwo.aws.plugins.module_utils._autostop.errors import AutostopApiError
 from ansible_collections.daytwo.aws.plugins.module_utils._autostop.model import AutostopOptions, RegionState
+from ansible_collections.daytwo.aws.plugins.module_utils._clock import Clock as RealClock
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._autostop.things import NOW, PREFIX, cluster, member
 
 REGION = "eu-central-1"
@@ -72,7 +73,7 @@ class Rds:
         return {"DBCluster": {"Status": "available"}}
 
 
-class Clock(run.Clock):
+class Clock(RealClock):
     def __init__(self) -> None:
         self.time = NOW
         self.slept: list[float] = []
