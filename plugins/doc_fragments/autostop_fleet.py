@@ -26,8 +26,8 @@ options:
     default: autostop
   tag_values:
     description:
-      - Values of the tag that select a cluster. They match exactly. A tag mismatch, such as C(Yes) or C(true) for V(yes),
-        is reported and never acted on.
+      - Values of the tag that select a cluster. They match exactly. A tag mismatch, such as C(Yes) or C(true) for
+        V(yes), is reported and never acted on.
       - Quote C("yes"), because YAML reads it as V(true) otherwise.
     type: list
     elements: str
@@ -52,8 +52,8 @@ options:
     default: false
   migrate_tags:
     description:
-      - Whether to move tags from instances of Aurora clusters, where they have no effect, to their cluster. The same run
-        then stops the cluster.
+      - Whether to move tags from instances of Aurora clusters, where they have no effect, to their cluster. The same
+        run then stops the cluster.
       - A hold tag C(autostop-until) on an instance moves as well, and holds. Without this option, the module does not
         search instances for a hold tag, and it has no effect there.
       - No tag moves if the tags of the cluster and its instances contradict each other. The result names both.
@@ -66,8 +66,8 @@ options:
       - V(all) stops every one, B(also those that a person has started on purpose), unless a hold tag C(autostop-until)
         keeps them running.
       - V(auto_started_only) stops only clusters that AWS has started after seven days, as their events of the last 14
-        days show. A cluster that was never stopped keeps running. This costs one paged C(DescribeEvents) per region with
-        a candidate. The reasons then include who started the cluster.
+        days show. A cluster that was never stopped keeps running. This costs one paged C(DescribeEvents) per region
+        with a candidate. The reasons then include who started the cluster.
     type: str
     choices: [all, auto_started_only]
     default: all
@@ -80,8 +80,8 @@ options:
     default: false
   fail_on_pending:
     description:
-      - Whether the task fails at its end if a cluster is C(pending). Such a cluster is in a transitional status from which
-        AWS cannot stop it, such as C(starting) or C(backing-up).
+      - Whether the task fails at its end if a cluster is C(pending). Such a cluster is in a transitional status from
+        which AWS cannot stop it, such as C(starting) or C(backing-up).
     type: bool
     default: false
 """

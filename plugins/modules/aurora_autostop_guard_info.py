@@ -10,8 +10,8 @@ module: aurora_autostop_guard_info
 short_description: List the parts of the autostop guard in each region, and which of them the guard manages
 version_added: 0.1.0
 description:
-  - Lists the parts of the guard that the role P(daytwo.aws.aurora_autostop#role) installs. Reports which parts exist, and
-    which names belong to resources that the guard does not manage.
+  - Lists the parts of the guard that the role P(daytwo.aws.aurora_autostop#role) installs. Reports which parts exist,
+    and which names belong to resources that the guard does not manage.
   - Validates the options of the guard, and returns them in the form that its Lambda function accepts.
 author:
   - The daytwo.aws authors (@daytwo-aws)

@@ -132,8 +132,8 @@ clusters:
       sample: null
     start_type:
       description:
-        - Type of the last start. V(automatic) by AWS after seven days, or V(manual) by a person, as the events show. Read
-          with O(sweep_policy=auto_started_only) only, else null.
+        - Type of the last start. V(automatic) by AWS after seven days, or V(manual) by a person, as the events show.
+          Read with O(sweep_policy=auto_started_only) only, else null.
       type: str
       sample: null
     maintenance:

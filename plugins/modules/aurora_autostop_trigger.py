@@ -152,8 +152,8 @@ def main() -> None:
         if unmanaged and should_exist:
             module.fail_json(
                 msg=(
-                    f"Nothing was changed in {location.region}, because {', '.join(unmanaged)} has no tag of this guard: the "
-                    "guard does not manage it. Choose another prefix, or remove it."
+                    f"Nothing was changed in {location.region}, because {', '.join(unmanaged)} has no tag of this "
+                    "guard: the guard does not manage it. Choose another prefix, or remove it."
                 ),
             )
         parts = apply.preview(changes) if module.check_mode else apply.apply_changes(clients, location, changes)

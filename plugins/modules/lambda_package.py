@@ -12,8 +12,8 @@ version_added: 0.1.0
 description:
   - Writes files and installed Python distributions, with all that these require, to a zip file.
   - Makes the same bytes from the same names and contents. Entries are sorted, have one timestamp and one mode, and are
-    stored, not compressed, because compressed bytes differ between versions of zlib. An unchanged source therefore leaves
-    the Lambda function unchanged.
+    stored, not compressed, because compressed bytes differ between versions of zlib. An unchanged source therefore
+    leaves the Lambda function unchanged.
   - Needs no internet and no pip. Install a missing distribution into a directory beforehand, with
     C(pip install --target).
 author:
@@ -38,7 +38,7 @@ options:
     type: path
     required: true
   sources:
-    description: Files and directories with your own code. Directories are packaged recursively, without compiled caches.
+    description: Files and directories of your own code. Directories are packaged recursively, without compiled caches.
     type: list
     elements: dict
     default: []
@@ -61,8 +61,8 @@ options:
     default: []
   distributions_path:
     description:
-      - Directories with the distributions, such as those made by C(pip install --target). Without it, the import path of
-        the Python that runs this module.
+      - Directories with the distributions, such as those made by C(pip install --target). Without it, the import path
+        of the Python that runs this module.
     type: list
     elements: path
   exclude:

@@ -105,7 +105,7 @@ def plan_changes(
             planned.append(GuardChange(kind, name, None, before, before, reason, unmanaged=True))
         elif not should_exist:
             action = None if before is None else "delete"
-            reason = "It does not exist." if before is None else "state is absent."
+            reason = "It does not exist." if before is None else "It is to be deleted."
             planned.append(GuardChange(kind, name, action, before, None, reason))
         elif before is None:
             planned.append(GuardChange(kind, name, "create", None, desired[kind], "It does not exist yet."))
