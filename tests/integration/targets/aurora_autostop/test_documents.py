@@ -39,18 +39,18 @@ def test_the_policy_names_what_is_called_and_nothing_more(account: Account) -> N
     account.cluster("far", region=OTHER, members=["far-1"])
     account.instance("alone", YES)
     allowed = policy()
-    basic = allowed["See"] | allowed["StopWhatIsTagged"]
+    basic = allowed["DescribeDatabases"] | allowed["StopTaggedDatabases"]
 
     assert called() == basic
     account.cluster("sole", YES, GlobalClusterIdentifier="alone")
     restart()
-    assert called() == basic | allowed["SeeGlobalDatabases"]
-    basic |= allowed["SeeGlobalDatabases"]
+    assert called() == basic | allowed["DescribeGlobalDatabases"]
+    basic |= allowed["DescribeGlobalDatabases"]
     restart()
     assert called(include_instances=True) == basic | allowed["OnlyForIncludeInstances"]
     restart()
     assert called(sweep_policy="auto_started_only") == (
-        (basic | allowed["OnlyForSweepPolicyAutoStartedOnly"]) - allowed["StopWhatIsTagged"]
+        (basic | allowed["OnlyForSweepPolicyAutoStartedOnly"]) - allowed["StopTaggedDatabases"]
     )
     rds.remove_tags_from_resource(ResourceName=moved, TagKeys=["autostop"])
     account.tag(moved.replace("cluster:moved", "db:moved-1"), YES)
