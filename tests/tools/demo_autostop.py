@@ -62,8 +62,8 @@ def main() -> None:
     title("Keep Aurora clusters stopped")
     say(
         f"""An AWS account of its own has {MANY} running Aurora clusters. Two have the tag autostop=yes: orders and
-        billing, on two pages of AWS's list. The cluster reports has the tag on its instance only. legacy has the tag, but
-        it is Aurora Serverless v1, which AWS does not stop."""
+        billing, on two pages of AWS's list. The cluster reports has the tag on its instance only. legacy has the tag,
+        but it is Aurora Serverless v1, which AWS does not stop."""
     )
     os.environ.pop("AWS_ENDPOINT_URL", None)
     with own_aws() as aws:
