@@ -40,8 +40,8 @@ def c7n() -> Callable[[], None]:
     from c7n.loader import PolicyLoader
     from c7n.resources import load_resources
 
-    folder = os.path.dirname(sys.argv[2])
-    options = Config.empty(region=REGION, regions=[REGION], output_dir=os.path.join(folder, "out"), cache="")
+    directory = os.path.dirname(sys.argv[2])
+    options = Config.empty(region=REGION, regions=[REGION], output_dir=os.path.join(directory, "out"), cache="")
     load_resources(("aws.rds-cluster",))
     policies = PolicyLoader(options).load_file(sys.argv[2])
 

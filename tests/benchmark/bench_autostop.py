@@ -131,8 +131,8 @@ class Bench:
 
 def main() -> int:
     figures: list[Figure] = []
-    with tempfile.TemporaryDirectory() as folder, own_aws() as aws:
-        bench = Bench(aws, Path(folder))
+    with tempfile.TemporaryDirectory() as directory, own_aws() as aws:
+        bench = Bench(aws, Path(directory))
         bench.fill()
         for latency in (0.0, LATENCY):
             where = f"{latency * 1000:.0f} ms per call" if latency else "moto's own speed"

@@ -28,7 +28,7 @@ def call_api(client: Any, operation: str, **arguments: Any) -> Mapping[str, Any]
 
 
 def iterate_entries(client: Any, operation: str, key: str, **arguments: Any) -> Iterator[Mapping[str, Any]]:
-    """Every entry of every page. A marker that the service returns twice would loop for ever: it is an error."""
+    """Every entry of every page. A marker that the service returns twice would loop endlessly: it is an error."""
     markers: list[str] = []
     while True:
         marker_argument = {"Marker": markers[-1]} if markers else {}

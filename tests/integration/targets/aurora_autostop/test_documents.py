@@ -97,7 +97,7 @@ def test_the_policies_allow_stopping_what_bears_the_tag_and_nothing_else(account
     iam.put_user_policy(UserName="runner", PolicyName="documented", PolicyDocument=text)
 
     def allowed(action: str, resource: str, context: dict[str, list[str]]) -> bool:
-        answer = iam.simulate_principal_policy(
+        response = iam.simulate_principal_policy(
             PolicySourceArn=f"arn:aws:iam::{paths.ACCOUNT}:user/runner",
             ActionNames=[action],
             ResourceArns=[resource],
@@ -106,7 +106,7 @@ def test_the_policies_allow_stopping_what_bears_the_tag_and_nothing_else(account
                 for key, values in context.items()
             ],
         )
-        return bool(answer["EvaluationResults"][0]["EvalDecision"] == "allowed")
+        return bool(response["EvaluationResults"][0]["EvalDecision"] == "allowed")
 
     wrong = [request for request in REQUESTS if allowed(*request[:3]) is not request[3]]
     assert wrong == []

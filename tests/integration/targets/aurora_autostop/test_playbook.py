@@ -23,15 +23,15 @@ def test_check_run_check_run(account: Account) -> None:
     account.cluster("far", YES, region=OTHER)
     account.cluster("v1", YES, EngineMode="serverless")
     # As an AWX survey passes its values: text, with blanks around commas.
-    answers = ("-e", f"aurora_autostop_regions='{REGION}, {OTHER}'", "-e", "aurora_autostop_clusters=''")
-    checked = account.play(PLAYBOOK, "--check", *answers)
+    survey_options = ("-e", f"aurora_autostop_regions='{REGION}, {OTHER}'", "-e", "aurora_autostop_clusters=''")
+    checked = account.play(PLAYBOOK, "--check", *survey_options)
     assert account.writes() == []
-    ran = account.play(PLAYBOOK, *answers)
+    ran = account.play(PLAYBOOK, *survey_options)
     assert lines(checked) == lines(ran)
     assert f"orders ({REGION}): changed. It is running, and it is tagged autostop=yes." in lines(ran)
     assert [line.split(":")[0] for line in lines(ran)] == [f"orders ({REGION})", f"v1 ({REGION})", f"far ({OTHER})"]
     assert sorted(account.writes()) == ["StopDBCluster"] * 2
-    for options in (("--check", *answers), answers):
+    for options in (("--check", *survey_options), survey_options):
         assert not any(task_result.changed for task_result in account.play(PLAYBOOK, *options))
 
 

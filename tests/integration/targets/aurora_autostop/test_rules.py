@@ -43,9 +43,9 @@ def ruled() -> Iterator[None]:
 
 
 def cluster(name: str = "orders", region: str = REGION, engine: str = "aurora-mysql", **more: Any) -> str:
-    answer = client(region).create_db_cluster(DBClusterIdentifier=name, Engine=engine, **ADMIN, **more)
+    response = client(region).create_db_cluster(DBClusterIdentifier=name, Engine=engine, **ADMIN, **more)
     edit(region, name, status="available")
-    return str(answer["DBCluster"]["DBClusterArn"])
+    return str(response["DBCluster"]["DBClusterArn"])
 
 
 def status(name: str = "orders") -> dict[str, Any]:
@@ -160,8 +160,8 @@ def test_the_bed_stops_no_mirrored_sql_server(ruled: None) -> None:
 def test_plain_moto_returns_everything_at_once() -> None:
     for number in range(30):
         cluster(f"c{number}")
-    answer = client().describe_db_clusters(MaxRecords=20)
-    assert (len(answer["DBClusters"]), answer.get("Marker")) == (30, None)
+    response = client().describe_db_clusters(MaxRecords=20)
+    assert (len(response["DBClusters"]), response.get("Marker")) == (30, None)
 
 
 def test_the_bed_pages_and_knows_its_bounds(ruled: None) -> None:

@@ -167,8 +167,8 @@ def pairs(listed: list[dict[str, str]]) -> dict[str, str]:
 
 
 def policy(account: Account) -> dict[str, Any]:
-    answer = account.aws.client("iam").get_role_policy(RoleName=f"{NAME}-{REGION}", PolicyName=NAME)
-    return dict(answer["PolicyDocument"])
+    response = account.aws.client("iam").get_role_policy(RoleName=f"{NAME}-{REGION}", PolicyName=NAME)
+    return dict(response["PolicyDocument"])
 
 
 def logged(account: Account) -> list[dict[str, Any]]:

@@ -38,11 +38,11 @@ class Client:
         self.calls: Counter[str] = Counter()
 
     def __getattr__(self, method: str) -> Callable[..., dict[str, Any]]:
-        def answer(**arguments: Any) -> dict[str, Any]:
+        def respond(**arguments: Any) -> dict[str, Any]:
             self.calls[method] += 1
             return {"DBClusters": self.clusters} if method == CLUSTERS else {}
 
-        return answer
+        return respond
 
 
 MEMBERS = {"DBClusterMembers": [{"DBInstanceIdentifier": "orders-1"}]}

@@ -229,7 +229,7 @@ def outcome(status: str, found: str, after: str, planned: str = "changed") -> ru
 
 
 @pytest.mark.parametrize(
-    ("status", "found", "after", "planned", "gone"),
+    ("status", "found", "after", "planned", "deleted"),
     [
         ("pending", "available", "available", "pending", True),  # waits for maintenance
         ("pending", "available", "available", "changed", False),  # was refused: not available any more
@@ -241,8 +241,8 @@ def outcome(status: str, found: str, after: str, planned: str = "changed") -> ru
         ("changed", "available", "available", "changed", False),  # the reading after the stop was stale
     ],
 )
-def test_what_settles_a_sweep(status: str, found: str, after: str, planned: str, gone: bool) -> None:
-    assert handler.can_delete_message(outcome(status, found, after, planned), None, NOW) is gone
+def test_what_settles_a_sweep(status: str, found: str, after: str, planned: str, deleted: bool) -> None:
+    assert handler.can_delete_message(outcome(status, found, after, planned), None, NOW) is deleted
 
 
 def test_an_event_of_an_instance_is_about_that_instance() -> None:
