@@ -22,7 +22,7 @@ class AutostopApiError(Exception):
     def suggestion(self) -> str:
         """What an operator can do, as far as the error code shows."""
         if self.code in DENIED_CODES:
-            return f"Allow rds:{self.operation} for these credentials."
+            return f"Allow rds:{self.operation} to these credentials."
         if self.code in THROTTLING_CODES:
             return "AWS throttled every retry. Run again later."
         return "Fix the cause, then run again."

@@ -26,7 +26,7 @@ def call_api(
             return None
         denied = error.code in DENIED_CODES
         suggestion = (
-            f"Allow {get_iam_action(client, operation)} for these credentials."
+            f"Allow {get_iam_action(client, operation)} to these credentials."
             if denied
             else "Fix the cause, then run again."
         )
