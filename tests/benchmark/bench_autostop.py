@@ -83,10 +83,10 @@ class Bench:
     def ready(self, latency: float) -> None:
         """Resets all clusters to available. A stopping cluster stays stopping for longer than any run takes."""
         self.aws.fail()
-        self.aws.ask("rds/settings", stop_seconds=86400)
+        self.aws.send_command("rds/settings", stop_seconds=86400)
         for number in range(CLUSTERS):
             if number % 10 < 3:
-                self.aws.ask("rds/edit", region=paths.REGION, name=f"c-{number:04}", status="available")
+                self.aws.send_command("rds/edit", region=paths.REGION, name=f"c-{number:04}", status="available")
         if latency:
             self.aws.fail(Fault("delay", service="rds", seconds=latency))
         self.aws.forget()

@@ -10,7 +10,7 @@ import time
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from demo import ANSIBLE, check, proved, run, say, title
+from demo import ANSIBLE, check, explain, proved, run, title
 from testbed import paths
 from testbed.own_aws import OwnAws, own_aws
 
@@ -32,7 +32,7 @@ def fill(aws: OwnAws) -> None:
         rds.create_db_cluster(DBClusterIdentifier=f"other-{number:03}", **CLUSTER)
     rds.create_db_cluster(DBClusterIdentifier="billing", Tags=YES, **CLUSTER)
     for name in (cluster["DBClusterIdentifier"] for cluster in clusters(aws)):
-        aws.ask("rds/edit", region=REGION, name=name, status="available")
+        aws.send_command("rds/edit", region=REGION, name=name, status="available")
 
 
 def clusters(aws: OwnAws) -> list[dict[str, Any]]:
@@ -60,7 +60,7 @@ def playbook(aws: OwnAws, name: str, *options: str) -> str:
 def main() -> None:
     began = time.monotonic()
     title("Keep Aurora clusters stopped")
-    say(
+    explain(
         f"""An AWS account of its own has {MANY} running Aurora clusters. Two have the tag autostop=yes: orders and
         billing, on two pages of AWS's list. The cluster reports has the tag on its instance only. legacy has the tag,
         but it is Aurora Serverless v1, which AWS does not stop."""
@@ -94,21 +94,21 @@ def stop(aws: OwnAws) -> None:
 
 def guard(aws: OwnAws) -> None:
     title("2  The guard is installed")
-    say("A Lambda function, its queue, a rule for RDS events, and a rule for the daily sweep:")
+    explain("A Lambda function, its queue, a rule for RDS events, and a rule for the daily sweep:")
     playbook(aws, "aurora_autostop_guard")
 
 
 def week(aws: OwnAws) -> None:
     title("3  A week passes")
     left = min(cluster["AutomaticRestartTime"] for cluster in clusters(aws) if "AutomaticRestartTime" in cluster)
-    now = datetime.fromisoformat(aws.ask("clock"))
+    now = datetime.fromisoformat(aws.send_command("clock"))
     aws.forget()
     aws.advance(seconds=(left - now + timedelta(minutes=2)).total_seconds())
     check(off(aws, "starting") == sorted(TAGGED), f"starting are {off(aws, 'starting')}.")
-    say("AWS has started both after seven days. AWS cannot stop a cluster while it starts.")
+    explain("AWS has started both after seven days. AWS cannot stop a cluster while it starts.")
     aws.advance(seconds=3600)
     check(off(aws, "stopped") == sorted(TAGGED), f"stopped are {off(aws, 'stopped')}.")
-    say("An hour later. The log of the function, which runs as a process of this machine:")
+    explain("An hour later. The log of the function, which runs as a process of this machine:")
     print()
     for line in logged(aws):
         if line.get("name") in TAGGED and line.get("status") in ("changed", "pending"):

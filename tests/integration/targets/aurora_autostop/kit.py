@@ -109,7 +109,7 @@ class Account:
         return str(response["DBInstance"]["DBInstanceArn"])
 
     def edit(self, name: str, region: str = REGION, kind: str = "cluster", **attributes: Any) -> None:
-        self.aws.ask("rds/edit", region=region, name=name, kind=kind, **attributes)
+        self.aws.send_command("rds/edit", region=region, name=name, kind=kind, **attributes)
 
     def tag(self, arn: str, tags: Mapping[str, str]) -> None:
         self.aws.client("rds", arn.split(":")[3]).add_tags_to_resource(ResourceName=arn, Tags=to_tag_list(tags))

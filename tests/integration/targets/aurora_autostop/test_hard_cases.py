@@ -181,7 +181,7 @@ def test_each_ineligible_kind_has_its_reason_and_a_sole_global_member_is_stopped
 def test_the_second_of_three_raises_and_the_others_are_stopped(account: Account) -> None:
     for name in ("one", "three", "two"):
         account.cluster(name, YES)
-    account.aws.ask("rds/settings", throttled={"two": -1})
+    account.aws.send_command("rds/settings", throttled={"two": -1})
     result = account.run_task(aws_config={"retries": {"mode": "standard", "total_max_attempts": 2}})
     assert result.failed
     assert result.changed
@@ -194,7 +194,7 @@ def test_the_second_of_three_raises_and_the_others_are_stopped(account: Account)
 
 def test_throttling_that_passes_is_retried(account: Account) -> None:
     account.cluster("orders", YES)
-    account.aws.ask("rds/settings", throttled={"orders": 2})
+    account.aws.send_command("rds/settings", throttled={"orders": 2})
     result = account.run_task()
     assert result.get_cluster("orders")["status"] == "changed"
     assert account.counted()["StopDBCluster"] == 3
@@ -214,7 +214,7 @@ def test_a_stop_that_loses_the_race(account: Account) -> None:
     # Both are available. Now "stopping" stops, and "starting" shows its old status available in a stale reading.
     account.aws.client("rds").stop_db_cluster(DBClusterIdentifier="stopping")
     account.edit("starting", testbed_before=["available", None], status="starting")
-    account.aws.ask("rds/settings", stale_reads=1)
+    account.aws.send_command("rds/settings", stale_reads=1)
     result = account.run_task()
     assert result.statuses == {"stopping": "ok", "starting": "pending"}
     assert "is in stopping state" in result.get_cluster("stopping")["reason"]
@@ -225,7 +225,7 @@ def test_a_stop_that_loses_the_race(account: Account) -> None:
 
 def test_waiting_takes_no_stale_reading_for_the_truth(account: Account) -> None:
     account.cluster("orders", YES)
-    account.aws.ask("rds/settings", stop_seconds=4)
+    account.aws.send_command("rds/settings", stop_seconds=4)
     result = account.run_task(wait=True, wait_delay=1, wait_timeout=30)
     assert result.get_cluster("orders")["status_after"] == "stopped"
     assert result.get_cluster("orders")["verified"] is True
@@ -238,7 +238,7 @@ def test_waiting_takes_no_stale_reading_for_the_truth(account: Account) -> None:
 def test_a_cluster_that_comes_back_has_failed(account: Account) -> None:
     account.cluster("orders", YES)
     account.cluster("billing", YES)
-    account.aws.ask("rds/settings", stop_seconds=2, failing_stops=["orders"])
+    account.aws.send_command("rds/settings", stop_seconds=2, failing_stops=["orders"])
     result = account.run_task(wait=True, wait_delay=1, wait_timeout=30)
     assert result.failed
     assert result.changed
@@ -348,7 +348,7 @@ def test_holds(account: Account) -> None:
 
 def test_pending_maintenance_is_reported_and_can_run_first(account: Account) -> None:
     arn = account.cluster("orders", YES, members=["orders-1"])
-    account.aws.ask(
+    account.aws.send_command(
         "rds/maintenance",
         region=REGION,
         arn=arn.replace("cluster:orders", "db:orders-1"),
