@@ -23,15 +23,15 @@ def test_check_run_check_run(account: Account) -> None:
     account.cluster("far", YES, region=OTHER)
     account.cluster("v1", YES, EngineMode="serverless")
     # As an AWX survey passes its values: text, with blanks around commas.
-    survey_options = ("-e", f"aurora_autostop_regions='{REGION}, {OTHER}'", "-e", "aurora_autostop_clusters=''")
-    checked = account.play(PLAYBOOK, "--check", *survey_options)
+    extra_vars = ("-e", f"aurora_autostop_regions='{REGION}, {OTHER}'", "-e", "aurora_autostop_clusters=''")
+    checked = account.play(PLAYBOOK, "--check", *extra_vars)
     assert account.writes() == []
-    ran = account.play(PLAYBOOK, *survey_options)
+    ran = account.play(PLAYBOOK, *extra_vars)
     assert lines(checked) == lines(ran)
     assert f"orders ({REGION}): changed. It is running, and it is tagged autostop=yes." in lines(ran)
     assert [line.split(":")[0] for line in lines(ran)] == [f"orders ({REGION})", f"v1 ({REGION})", f"far ({OTHER})"]
     assert sorted(account.writes()) == ["StopDBCluster"] * 2
-    for options in (("--check", *survey_options), survey_options):
+    for options in (("--check", *extra_vars), extra_vars):
         assert not any(task_result.changed for task_result in account.play(PLAYBOOK, *options))
 
 
