@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from integration.targets.aurora_autostop.kit import Account as Base
-from integration.targets.aurora_autostop.kit import TaskResult
+from integration.targets.aurora_autostop.kit import Told
 from testbed.own_aws import OwnAws
 
 MODULE = "daytwo.aws.iam_access_denied_info"
@@ -63,7 +63,7 @@ class Account(Base):
         )
         return str(answer["LoadBalancers"][0]["LoadBalancerArn"])
 
-    def explanations(self, *asked: Mapping[str, Any], env: Mapping[str, str] | None = None) -> list[TaskResult]:
+    def explanations(self, *asked: Mapping[str, Any], env: Mapping[str, str] | None = None) -> list[Told]:
         """One task each, in one play."""
         playbook = self.folder / f"explain-{self._runs}.yml"
         tasks = [{"name": f"Explain {n}", MODULE: one, "ignore_errors": True} for n, one in enumerate(asked)]
@@ -72,7 +72,7 @@ class Account(Base):
         assert len(told) == len(asked), told
         return told
 
-    def explain(self, message: str, _env: Mapping[str, str] | None = None, **options: Any) -> TaskResult:
+    def explain(self, message: str, _env: Mapping[str, str] | None = None, **options: Any) -> Told:
         return self.explanations({"error_message": message, **options}, env=_env)[0]
 
 

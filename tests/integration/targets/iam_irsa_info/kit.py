@@ -13,7 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from integration.targets.aurora_autostop.kit import Account, TaskResult
+from integration.targets.aurora_autostop.kit import Account, Told
 from testbed import Bed
 from testbed.eks import Cluster
 from testbed.node import BedError
@@ -87,9 +87,7 @@ class Fleet(Account):
         told = self.kubernetes.kubectl("get", "serviceaccount", name, "-n", namespace, "-o", "json").stdout
         return dict(json.loads(told)["metadata"].get("annotations") or {})
 
-    def task(
-        self, module: str, _env: Mapping[str, str] | None = None, _check: bool = False, **options: Any
-    ) -> TaskResult:
+    def task(self, module: str, _env: Mapping[str, str] | None = None, _check: bool = False, **options: Any) -> Told:
         playbook = self.folder / f"task-{self._runs}.yml"
         task = {"name": "Task", module: options, "ignore_errors": True, "check_mode": _check}
         playbook.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": [task]}]))
@@ -111,7 +109,7 @@ class Fleet(Account):
                 self.kubernetes.kubectl("delete", "namespace", name, "--wait=false")
 
 
-def of(told: TaskResult, arn: str) -> dict[str, Any]:
+def of(told: Told, arn: str) -> dict[str, Any]:
     found: Sequence[dict[str, Any]] = [one for one in told.result["roles"] if one.get("arn") == arn]
     assert len(found) == 1, told.result
     return found[0]

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from integration.targets.aurora_autostop.kit import TaskResult
+from integration.targets.aurora_autostop.kit import Told
 from integration.targets.iam_irsa_namespace.kit import SERVICE, STS, Account, Cluster, binding, document, of, value
 from testbed.gate import Fault
 from testbed.own_aws import OwnAws
@@ -248,7 +248,7 @@ def test_case_10_a_write_between_read_and_write_is_kept(account: Account) -> Non
     account.aws.fail(
         Fault("delay", operation="GetRole", seconds=0, times=1), Fault("delay", operation="GetRole", seconds=3, times=1)
     )
-    done: list[TaskResult] = []
+    done: list[Told] = []
     thread = threading.Thread(target=lambda: done.append(account.task(binding("lbc", B))))
     thread.start()
     wait_for_calls(account, "GetRole", 1)
@@ -263,7 +263,7 @@ def test_case_10_a_write_between_read_and_write_is_kept(account: Account) -> Non
 def test_a_writer_that_does_not_cooperate_is_told(account: Account) -> None:
     blue = account.cluster_of("blue")
     account.role("lbc", document(blue.trust(A)))
-    done: list[TaskResult] = []
+    done: list[Told] = []
     thread = threading.Thread(target=lambda: done.append(account.task(binding("lbc", B), settle=2)))
     thread.start()
     wait_for_calls(account, "UpdateAssumeRolePolicy", 1)

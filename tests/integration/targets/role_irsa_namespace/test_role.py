@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from integration.targets.aurora_autostop.kit import TaskResult
+from integration.targets.aurora_autostop.kit import Told
 from integration.targets.iam_irsa_info.kit import ANNOTATION, Fleet
 from testbed.node import wait_for
 
@@ -18,12 +18,12 @@ POLICY = Path(__file__).parents[4] / "docs/iam/eks_irsa_binding_info.json"
 WAITING = ("-e", "irsa_namespace_restart_timeout=120")
 
 
-def of(told: list[TaskResult], task: str) -> TaskResult:
+def of(told: list[Told], task: str) -> Told:
     (one,) = [one for one in told if one.task.endswith(task)]
     return one
 
 
-def lines(told: list[TaskResult]) -> list[str]:
+def lines(told: list[Told]) -> list[str]:
     return list(of(told, "Show what happened").result["__irsa_namespace_lines"])
 
 
