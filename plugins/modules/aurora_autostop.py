@@ -100,8 +100,8 @@ clusters:
       sample: orders
     status:
       description:
-        - V(changed) if this run stops it or moves its tag. V(ok) if it is stopped or stopping already. V(pending) if AWS
-          cannot stop it yet. V(skipped) if the run leaves it unchanged. V(failed) if an error occurred.
+        - V(changed) if this run stops it or moves its tag. V(ok) if it is stopped or stopping already. V(pending) if
+          AWS cannot stop it yet. V(skipped) if the run leaves it unchanged. V(failed) if an error occurred.
       type: str
       sample: changed
     reason:
