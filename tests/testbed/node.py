@@ -84,7 +84,7 @@ class Node:
 
     # What runs
 
-    def ask(self, request: dict[str, Any], *fds: int) -> dict[str, Any]:
+    def send_request(self, request: dict[str, Any], *fds: int) -> dict[str, Any]:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(30)
             connection.connect(str(self.socket))
@@ -98,7 +98,7 @@ class Node:
     def state(self) -> dict[str, Any] | None:
         """What PID 1 tells, or None where the node is not there."""
         with contextlib.suppress(OSError, ValueError):
-            return self.ask({"do": "list"})
+            return self.send_request({"do": "list"})
         return None
 
     def running(self) -> dict[str, int]:
@@ -196,10 +196,10 @@ class Node:
                 "argv": part.argv,
                 "env": {**ENV, **part.env},
             }
-            return bool(self.ask(request, log.fileno())["started"])
+            return bool(self.send_request(request, log.fileno())["started"])
 
     def stop(self, part: str, grace: float = 10.0) -> None:
-        self.ask({"do": "stop", "name": part, "grace": grace})
+        self.send_request({"do": "stop", "name": part, "grace": grace})
 
     def run(
         self,

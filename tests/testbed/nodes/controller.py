@@ -21,7 +21,7 @@ from .. import control_plane, paths
 from ..aws.control import ask
 from ..control_plane import Api, ApiError
 from ..node import BedError, Node
-from .decide import Group, Limits, Plan, Seen, decide
+from .decide import Group, Limits, Plan, NodeState, decide
 from .machine import Machine, machines
 from .model import Cluster, Instance, Order
 
@@ -109,18 +109,18 @@ class Controller:
                     self.relabel(api, where, group, node, found[node["name"]])
             if node["id"] not in self.busy and Machine(node["id"], self.cloud).holder() is None:
                 self.boot(node)
-        seen = [self.see(api, node, group["spec"], found.get(node["name"])) for node in group["nodes"]]
+        seen = [self.observe_node(api, node, group["spec"], found.get(node["name"])) for node in group["nodes"]]
         wanted = Group(
             *(group["group"], group["status"], group["desired"], group["rolling"]),
             *(group["unavailable"], group["minimal"], group["force"]),
         )
-        self.carry_out(api, where, group, decide(wanted, seen, limits))
+        self.apply_plan(api, where, group, decide(wanted, seen, limits))
 
     def boot(self, node: dict[str, Any]) -> None:
         machine = Machine(node["id"], self.cloud)
         self.start(node["id"], machine.launch, order_of(node), node["role"], pods_of(node["ip"]))
 
-    def see(self, api: Api, node: dict[str, Any], spec: str, object_: dict[str, Any] | None) -> Seen:
+    def observe_node(self, api: Api, node: dict[str, Any], spec: str, object_: dict[str, Any] | None) -> NodeState:
         now = time.time()
         ready = object_ is not None and is_ready(object_)
         if ready or node["id"] not in self.ready_at:
@@ -131,12 +131,12 @@ class Controller:
             empty = self.evict(api, node["name"])
         elif object_ is None and node["id"] in self.leaving:
             draining = now - self.leaving[node["id"]]
-        return Seen(
+        return NodeState(
             *(node["id"], node["name"], node["spec"] == spec, ready, now - self.ready_at[node["id"]]),
             *(draining, empty),
         )
 
-    def carry_out(self, api: Api, where: dict[str, str], group: dict[str, Any], plan: Plan) -> None:
+    def apply_plan(self, api: Api, where: dict[str, str], group: dict[str, Any], plan: Plan) -> None:
         nodes = {node["id"]: node for node in group["nodes"]}
         for _number in range(plan.launch):
             self.boot(ask(AWS, "eks/nodes/launch", **where))

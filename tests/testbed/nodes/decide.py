@@ -30,7 +30,7 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Seen:
+class NodeState:
     """One instance of the group."""
 
     id: str
@@ -52,7 +52,7 @@ class Plan:
     issue: dict[str, Any] = field(default_factory=dict)
 
 
-def decide(group: Group, nodes: Sequence[Seen], limits: Limits) -> Plan:
+def decide(group: Group, nodes: Sequence[NodeState], limits: Limits) -> Plan:
     if group.status == "CREATING":
         return creating(group, nodes, limits)
     if group.status == "DELETING":
@@ -64,7 +64,7 @@ def decide(group: Group, nodes: Sequence[Seen], limits: Limits) -> Plan:
     return Plan()
 
 
-def late(nodes: Sequence[Seen], limits: Limits) -> list[Seen]:
+def late(nodes: Sequence[NodeState], limits: Limits) -> list[NodeState]:
     return [node for node in nodes if not node.ready and node.unready > limits.join and node.draining is None]
 
 
@@ -72,11 +72,11 @@ def issue(code: str, message: str, resources: Sequence[str]) -> dict[str, Any]:
     return {"code": code, "message": message, "resourceIds": list(resources)}
 
 
-def not_joined(nodes: Sequence[Seen]) -> dict[str, Any]:
+def not_joined(nodes: Sequence[NodeState]) -> dict[str, Any]:
     return issue("NodeCreationFailure", "Instances failed to join the kubernetes cluster", [node.id for node in nodes])
 
 
-def creating(group: Group, nodes: Sequence[Seen], limits: Limits) -> Plan:
+def creating(group: Group, nodes: Sequence[NodeState], limits: Limits) -> Plan:
     if lost := late(nodes, limits):
         return Plan(outcome="create_failed", issue=not_joined(lost))
     if len(nodes) >= group.desired and all(node.ready for node in nodes):
@@ -84,19 +84,19 @@ def creating(group: Group, nodes: Sequence[Seen], limits: Limits) -> Plan:
     return Plan(launch=max(0, group.desired - len(nodes)))
 
 
-def leaving(nodes: Sequence[Seen], limit: float) -> list[str]:
+def leaving(nodes: Sequence[NodeState], limit: float) -> list[str]:
     """Those that are empty, or have had their time."""
     return [n.id for n in nodes if n.draining is not None and (n.empty or n.draining > limit)]
 
 
-def deleting(nodes: Sequence[Seen], limits: Limits) -> Plan:
+def deleting(nodes: Sequence[NodeState], limits: Limits) -> Plan:
     """Budgets count for the grace only (facts on sysctl node groups)."""
     if not nodes:
         return Plan(outcome="deleted")
     return Plan(drain=[node.id for node in nodes if node.draining is None], terminate=leaving(nodes, limits.drain))
 
 
-def scaling(group: Group, nodes: Sequence[Seen], limits: Limits) -> Plan:
+def scaling(group: Group, nodes: Sequence[NodeState], limits: Limits) -> Plan:
     staying = [node for node in nodes if node.draining is None]
     surplus = len(staying) - group.desired
     # Those first that nobody wants any more, then those that do not work, then the youngest.
@@ -115,7 +115,7 @@ def scaling(group: Group, nodes: Sequence[Seen], limits: Limits) -> Plan:
     return Plan(max(0, -surplus), victims, terminate, outcome=outcome, issue=not_joined(lost) if lost else {})
 
 
-def rolling(group: Group, nodes: Sequence[Seen], limits: Limits) -> Plan:
+def rolling(group: Group, nodes: Sequence[NodeState], limits: Limits) -> Plan:
     old = [node for node in nodes if not node.current]
     new = [node for node in nodes if node.current]
     draining = [node for node in old if node.draining is not None]

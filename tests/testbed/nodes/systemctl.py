@@ -28,7 +28,7 @@ def file_of(name: str) -> str:
     return f"{FOLDER}/{name}" if name.endswith(".timer") else f"{FOLDER}/{name}.service"
 
 
-def lines(name: str, wanted: str = "[Service]") -> list[tuple[str, str]]:
+def read_settings(name: str, section_name: str = "[Service]") -> list[tuple[str, str]]:
     """The settings of that section of the unit, its drop-ins' after its own."""
     found = []
     path = file_of(name)
@@ -39,19 +39,19 @@ def lines(name: str, wanted: str = "[Service]") -> list[tuple[str, str]]:
                 line = line.strip()
                 if line.startswith("["):
                     section = line
-                elif section == wanted and "=" in line and not line.startswith(("#", ";")):
+                elif section == section_name and "=" in line and not line.startswith(("#", ";")):
                     key, _equals, value = line.partition("=")
                     found.append((key.strip(), value.strip()))
     return found
 
 
-def words(text: str) -> list[str]:
+def split_words(text: str) -> list[str]:
     return shlex.split(text)
 
 
 def timer(name: str) -> list[str]:
     """Starts the service as a process of its own, so that stopping the timer does not stop it."""
-    moment = datetime.strptime(dict(lines(name, "[Timer]"))["OnCalendar"], "%Y-%m-%d %H:%M:%S UTC")
+    moment = datetime.strptime(dict(read_settings(name, "[Timer]"))["OnCalendar"], "%Y-%m-%d %H:%M:%S UTC")
     end = int(moment.replace(tzinfo=timezone.utc).timestamp())
     service = shlex.quote(name.removesuffix(".timer"))
     return ["sh", "-c", f'while [ "$(date +%s)" -lt {end} ]; do sleep 0.2; done; exec systemctl start {service}']
@@ -61,17 +61,17 @@ def command(name: str) -> tuple[list[str], dict[str, str]]:
     if name.endswith(".timer"):
         return timer(name), {}
     start, env = "", {}
-    for key, value in lines(name):
+    for key, value in read_settings(name):
         if key == "ExecStart":
             start = value  # an empty one takes the former back
         elif key == "Environment":
-            env.update(dict(word.partition("=")[::2] for word in words(value)))
+            env.update(dict(word.partition("=")[::2] for word in split_words(value)))
         elif key == "EnvironmentFile":
             env.update(environment_file(value))
     argv: list[str] = []
-    for word in words(start.lstrip("-@:+!")):
+    for word in split_words(start.lstrip("-@:+!")):
         if word.startswith("$") and not word.startswith("${"):
-            argv += words(env.get(word[1:], "").replace("\\", "\\\\"))
+            argv += split_words(env.get(word[1:], "").replace("\\", "\\\\"))
         else:
             argv.append(word)
     return argv, env
@@ -81,11 +81,11 @@ def environment_file(path: str) -> dict[str, str]:
     if path.startswith("-") and not os.path.exists(path[1:]):
         return {}
     with open(path.removeprefix("-"), encoding="utf-8") as text:
-        pairs = [word.partition("=")[::2] for line in text if line.strip() for word in words(line)]
+        pairs = [word.partition("=")[::2] for line in text if line.strip() for word in split_words(line)]
     return dict(pairs)
 
 
-def ask(request: dict[str, Any], *fds: int) -> dict[str, Any]:
+def send_request(request: dict[str, Any], *fds: int) -> dict[str, Any]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.connect(SOCKET)
         socket.send_fds(connection, [json.dumps(request).encode()], fds)
@@ -102,11 +102,11 @@ def start(name: str) -> None:
     with open("/run/testbed/role", encoding="utf-8") as role:
         instance_role = json.load(role)
     recipe = json.dumps([argv, env])
-    ask({"do": "start", "name": name, "recipe": recipe, "argv": argv, "env": {**BASE, **instance_role, **env}}, log)
+    send_request({"do": "start", "name": name, "recipe": recipe, "argv": argv, "env": {**BASE, **instance_role, **env}}, log)
 
 
 def running(name: str) -> int:
-    return int(ask({"do": "list"})["running"].get(name, 0))
+    return int(send_request({"do": "list"})["running"].get(name, 0))
 
 
 def show(name: str) -> None:
@@ -133,7 +133,7 @@ def main(argv: list[str]) -> int:
         return 4 if verb in ("status", "is-active") else 5
     for name in names:
         if verb in ("stop", "restart", "try-restart", "reload-or-restart"):
-            ask({"do": "stop", "name": name, "grace": 10.0})
+            send_request({"do": "stop", "name": name, "grace": 10.0})
         if verb in ("start", "restart", "reload-or-restart"):
             start(name)
         if verb == "show":

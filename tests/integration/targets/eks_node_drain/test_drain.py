@@ -11,7 +11,7 @@ import pytest
 from integration.targets.eks_node_drain.kit import Shop, wait_for
 
 
-def test_check_run_check_run_and_never_fewer_than_the_budget_says(shop: Shop) -> None:
+def test_check_run_check_run_and_never_fewer_than_the_budget_allows(shop: Shop) -> None:
     shop.deploy("web", 4)
     shop.budget("web", "web", maxUnavailable=1)
     shop.add_new_nodes()

@@ -17,7 +17,7 @@ from testbed.control_plane import ApiError
 from testbed.hosts import KEY
 
 PLAYBOOK = "daytwo.aws.sysctl_trial"
-MARK = "daytwo.aws/sysctl-trial"
+TRIAL_LABEL = "daytwo.aws/sysctl-trial"
 OWN = "kernel.msg*"  # what the group's user data allows already
 SSH = ("-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR")
 # Names, types, modes, owners and contents of every file below the folders that a trial touches.
@@ -68,7 +68,7 @@ class Trial:
     def snapshot(self) -> str:
         return self.ssh(SNAPSHOT)
 
-    def real(self) -> list[str]:
+    def effective(self) -> list[str]:
         """What the kubelet itself says that it allows."""
         try:
             found = self.fleet.api.get(f"/api/v1/nodes/{self.node}/proxy/configz")["kubeletconfig"]
@@ -76,11 +76,11 @@ class Trial:
             return [f"not to be asked: {error}"]
         return list(found.get("allowedUnsafeSysctls") or [])
 
-    def marks(self) -> list[str]:
+    def labels_and_taints(self) -> list[str]:
         node = self.fleet.api.get(f"/api/v1/nodes/{self.node}")
-        taints = [f"taint {one['key']}" for one in node["spec"].get("taints") or [] if one["key"] == MARK]
+        taints = [f"taint {one['key']}" for one in node["spec"].get("taints") or [] if one["key"] == TRIAL_LABEL]
         notes = {**node["metadata"]["labels"], **node["metadata"].get("annotations", {})}
-        return taints + sorted(key for key in notes if key.startswith(MARK))
+        return taints + sorted(key for key in notes if key.startswith(TRIAL_LABEL))
 
     def run(self, *options: str, env: dict[str, str] | None = None, **variables: Any) -> list[Told]:
         given = {

@@ -13,7 +13,7 @@ from integration.targets.role_sysctl_trial.kit import OWN, Trial
 from testbed.nodes.image import BUSYBOX
 
 
-def test_it_says_what_is_allowed_and_who_is_refused(trial: Trial) -> None:
+def test_it_reports_allowed_sysctls_and_rejected_pods(trial: Trial) -> None:
     fleet = trial.fleet
     path = f"/api/v1/namespaces/{fleet.namespace}/pods"
     wait_for(
@@ -50,7 +50,7 @@ def test_it_says_what_is_allowed_and_who_is_refused(trial: Trial) -> None:
 
 
 @pytest.mark.full
-def test_a_kubelet_that_somebody_changed_by_hand_is_told(trial: Trial) -> None:
+def test_a_kubelet_that_somebody_changed_by_hand_is_reported(trial: Trial) -> None:
     fleet = trial.fleet
     kind = {"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration"}
     text = json.dumps({**kind, "allowedUnsafeSysctls": [UNSAFE]})
@@ -63,11 +63,11 @@ def test_a_kubelet_that_somebody_changed_by_hand_is_told(trial: Trial) -> None:
     }
     try:
         trial.ssh(f"echo '{text}' > {by_hand} && systemctl restart kubelet")
-        wait_for(lambda: trial.real() == [UNSAFE], "the kubelet to say so")
+        wait_for(lambda: trial.effective() == [UNSAFE], "the kubelet to say so")
         told = fleet.run("daytwo.aws.sysctl_audit", variables)
     finally:
         trial.ssh(f"rm -f {by_hand} && systemctl restart kubelet")
-        wait_for(lambda: trial.real() == [OWN], "the kubelet to be as it was")
+        wait_for(lambda: trial.effective() == [OWN], "the kubelet to be as it was")
     assert not any(one.failed or one.changed for one in told), fleet.output
     (group,) = named(told, "Look at node groups").result["groups"]
     assert (group["intended"], group["real"], group["differs"]) == ([OWN], {trial.node: [UNSAFE]}, [trial.node])

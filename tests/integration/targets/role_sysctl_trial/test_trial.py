@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 from integration.targets.eks_node_drain.kit import wait_for
 from integration.targets.role_sysctl_nodegroup.kit import UNSAFE, Fleet, named
-from integration.targets.role_sysctl_trial.kit import MARK, OWN, Trial
+from integration.targets.role_sysctl_trial.kit import TRIAL_LABEL, OWN, Trial
 
 DROP_IN = "/etc/kubernetes/kubelet/config.json.d/99-daytwo-sysctl-trial.conf"
 STATE = "/etc/daytwo-sysctl-trial"
@@ -19,7 +19,7 @@ STATE = "/etc/daytwo-sysctl-trial"
 
 def untouched(trial: Trial, before: str) -> None:
     assert trial.snapshot() == before
-    assert trial.marks() == []
+    assert trial.labels_and_taints() == []
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_tried_proved_and_taken_back(trial: Trial) -> None:
     proof = named(told, "Prove by a pod").result["nodes"]
     assert [(one["name"], one["found"]) for one in proof] == [(trial.node, {UNSAFE: "2048"})]
     untouched(trial, before)
-    wait_for(lambda: trial.real() == [OWN], "the kubelet with its own list")
+    wait_for(lambda: trial.effective() == [OWN], "the kubelet with its own list")
 
 
 @pytest.mark.full
@@ -58,9 +58,9 @@ def test_kept_it_is_there_until_it_is_reverted(trial: Trial) -> None:
     before = trial.snapshot()
     told = trial.run(sysctl_trial_keep=True)
     assert not any(one.failed for one in told), trial.fleet.output
-    assert trial.marks() == [f"taint {MARK}", MARK, f"{MARK}-before"]
+    assert trial.labels_and_taints() == [f"taint {TRIAL_LABEL}", TRIAL_LABEL, f"{TRIAL_LABEL}-before"]
     assert json.loads(trial.ssh(f"cat {DROP_IN}"))["allowedUnsafeSysctls"] == [OWN, UNSAFE]
-    assert trial.real() == [OWN, UNSAFE]
+    assert trial.effective() == [OWN, UNSAFE]
     assert trial.ssh("systemctl is-active daytwo-sysctl-trial.timer") == "active"
     second = trial.run()
     assert "a trial is under way here until" in second[-1].message
@@ -69,7 +69,7 @@ def test_kept_it_is_there_until_it_is_reverted(trial: Trial) -> None:
     assert not any(one.failed for one in reverted), trial.fleet.output
     assert named(reverted, "Put the kubelet's configuration back").changed
     untouched(trial, before)
-    wait_for(lambda: trial.real() == [OWN], "the kubelet with its own list")
+    wait_for(lambda: trial.effective() == [OWN], "the kubelet with its own list")
     again = trial.run(sysctl_trial_mode="revert")
     assert not any(one.failed or one.changed for one in again), trial.fleet.output
 
@@ -80,7 +80,7 @@ def test_a_proof_that_fails_is_taken_back(trial: Trial) -> None:
     told = trial.run(sysctl_trial_sysctls={UNSAFE: "no number"}, sysctl_trial_proof_timeout=5)
     assert named(told, "Prove by a pod").failed
     untouched(trial, before)
-    wait_for(lambda: trial.real() == [OWN], "the kubelet with its own list")
+    wait_for(lambda: trial.effective() == [OWN], "the kubelet with its own list")
 
 
 @pytest.mark.full
@@ -95,7 +95,7 @@ def test_a_kubelet_that_does_not_come_back_is_noticed_at_once(trial: Trial) -> N
     assert "the kubelet does not stay up" in tried.result["stdout"] + tried.result["stderr"]
     untouched(trial, before)
     trial.ssh(f"rm {bad}; systemctl restart kubelet")
-    wait_for(lambda: trial.real() == [OWN], "the kubelet with its own list")
+    wait_for(lambda: trial.effective() == [OWN], "the kubelet with its own list")
 
 
 def test_the_node_takes_it_back_by_itself_when_the_controller_is_killed(trial: Trial) -> None:
@@ -105,9 +105,9 @@ def test_the_node_takes_it_back_by_itself_when_the_controller_is_killed(trial: T
     assert told[-1].changed
     wait_for(lambda: trial.ssh(f"ls -d {STATE} || true") == "", "the node's own timer", 60)
     assert trial.snapshot() == before
-    wait_for(lambda: trial.real() == [OWN], "the kubelet with its own list")
+    wait_for(lambda: trial.effective() == [OWN], "the kubelet with its own list")
     # Its own taint a node may not take off.
-    assert trial.marks() == [f"taint {MARK}", MARK, f"{MARK}-before"]
+    assert trial.labels_and_taints() == [f"taint {TRIAL_LABEL}", TRIAL_LABEL, f"{TRIAL_LABEL}-before"]
     told = trial.run(sysctl_trial_mode="revert")
     assert not any(one.failed for one in told), trial.fleet.output
     untouched(trial, before)
@@ -123,7 +123,7 @@ def test_killed_anywhere_a_revert_leaves_nothing(trial: Trial, task: str) -> Non
     told = trial.run(sysctl_trial_mode="revert")
     assert not any(one.failed for one in told), trial.fleet.output
     untouched(trial, before)
-    wait_for(lambda: trial.real() == [OWN], "the kubelet with its own list")
+    wait_for(lambda: trial.effective() == [OWN], "the kubelet with its own list")
 
 
 @pytest.mark.full
@@ -139,7 +139,7 @@ def test_on_al2_the_configuration_itself_is_changed(fleet: Fleet) -> None:
         f"by /etc/kubernetes/kubelet/kubelet-config.json on {trial.node}" in named(told, "Show what").result["msg"][-1]
     )
     untouched(trial, before)
-    wait_for(lambda: trial.real() == [], "the kubelet with its own list")
+    wait_for(lambda: trial.effective() == [], "the kubelet with its own list")
 
 
 # An imitation, by apiclient's own documentation, on the AL2023 node: Bottlerocket's nodes in the bed have no way in.
@@ -180,7 +180,7 @@ def test_bottlerocket_gets_its_setting_back_from_the_controller(bottlerocket: Tr
     assert not any(one.failed for one in told), trial.fleet.output
     assert named(told, "Prove by a pod").result["nodes"][0]["found"] == {UNSAFE: "2048"}
     assert trial.ssh("apiclient get settings.kubernetes.allowed-unsafe-sysctls") == before
-    assert trial.marks() == []
+    assert trial.labels_and_taints() == []
     # No timer there: what was before stands on the node in Kubernetes.
     trial.run(sysctl_trial_node=trial.node, env={"IT_DIE": "Prove by a pod"})
     assert UNSAFE in trial.ssh("apiclient get settings.kubernetes.allowed-unsafe-sysctls")
@@ -190,4 +190,4 @@ def test_bottlerocket_gets_its_setting_back_from_the_controller(bottlerocket: Tr
     reverted = trial.run(sysctl_trial_node=trial.node, sysctl_trial_mode="revert")
     assert not any(one.failed for one in reverted), trial.fleet.output
     assert trial.ssh("apiclient get settings.kubernetes.allowed-unsafe-sysctls") == before
-    assert trial.marks() == []
+    assert trial.labels_and_taints() == []

@@ -12,14 +12,14 @@ from testbed.eks import Cluster
 from testbed.node import Node, wait_for
 
 SECONDS = 240  # generous: nothing here is about speed
-ONE = {"minSize": 0, "maxSize": 1, "desiredSize": 1}
+SINGLE_NODE = {"minSize": 0, "maxSize": 1, "desiredSize": 1}
 
 
 def begin(cluster: Cluster, name: str) -> None:
     eks = cluster.client("eks")
     role = cluster.role("testbed-node", "ec2")
     where = {"clusterName": cluster.name, "nodegroupName": name}
-    eks.create_nodegroup(**where, nodeRole=role, subnets=cluster.subnets(), scalingConfig=ONE)
+    eks.create_nodegroup(**where, nodeRole=role, subnets=cluster.subnets(), scalingConfig=SINGLE_NODE)
 
 
 def launched(cluster: Cluster, name: str) -> str:
@@ -80,7 +80,7 @@ def delete_all(cluster: Cluster) -> None:
 
 
 @contextlib.contextmanager
-def one_node(cluster: Cluster, name: str) -> Iterator[str]:
+def single_node(cluster: Cluster, name: str) -> Iterator[str]:
     node = create(cluster, name)
     try:
         yield node

@@ -131,7 +131,7 @@ def test_a_cluster_whose_control_plane_was_lost_gives_way_with_its_groups(bed: B
     works(bed)
 
 
-def test_one_cluster_runs_and_others_are_records(bed: Bed, cluster: Cluster) -> None:
+def test_a_single_cluster_runs_and_others_are_records(bed: Bed, cluster: Cluster) -> None:
     eks = cluster.client("eks")
     record = cluster.create("second")
     old = cluster.create("older", version="1.31")

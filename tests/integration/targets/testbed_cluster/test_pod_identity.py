@@ -18,7 +18,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
 from cryptography.hazmat.primitives.hashes import SHA256
-from integration.targets.testbed_cluster.node_groups import one_node
+from integration.targets.testbed_cluster.node_groups import single_node
 from testbed import Bed, paths
 from testbed.eks import Cluster
 from testbed.nodes.image import BUSYBOX
@@ -163,7 +163,7 @@ def test_the_token_of_a_pod_is_verified_by_the_published_keys(bed: Bed, cluster:
 
 def test_a_pod_on_a_real_node_reads_a_token_that_verifies(bed: Bed, cluster: Cluster, namespace: str) -> None:
     account(cluster, namespace, "reader", {**ACCOUNT, "eks.amazonaws.com/token-expiration": "7200"})
-    with one_node(cluster, "pod-identity") as node:
+    with single_node(cluster, "pod-identity") as node:
         container = {"name": "app", "image": BUSYBOX, "command": ["sleep", "1000"]}
         made = pod(cluster, namespace, "reader", containers=[container], terminationGracePeriodSeconds=0)
         name = made["metadata"]["name"]

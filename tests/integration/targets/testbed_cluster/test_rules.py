@@ -95,7 +95,7 @@ def test_plain_clusters_share_an_issuer_and_are_active_at_once(plain: Any) -> No
     assert "accessConfig" not in create(plain, "three", **MODES)
 
 
-def test_plain_clusters_are_gone_at_once_and_say_active(plain: Any) -> None:
+def test_plain_clusters_are_gone_at_once_and_show_active(plain: Any) -> None:
     create(plain)
     assert plain.delete_cluster(name="one")["cluster"]["status"] == "ACTIVE"
     assert plain.list_clusters()["clusters"] == []
@@ -225,7 +225,7 @@ def test_plain_moto_has_no_access_entries(plain: Any) -> None:
             getattr(plain, call)(**params)
 
 
-def test_the_creator_has_an_entry_unless_that_is_not_wanted(eks: Any) -> None:
+def test_the_creator_has_an_entry_unless_that_is_declined(eks: Any) -> None:
     create(eks, **MODES)
     assert eks.list_access_entries(clusterName="one")["accessEntries"] == [USER]
     listed = eks.list_associated_access_policies(clusterName="one", principalArn=USER)["associatedAccessPolicies"]
@@ -285,13 +285,13 @@ def test_a_cluster_of_the_map_alone_has_no_entries(eks: Any) -> None:
     refuses(eks, "list_access_entries", "InvalidRequestException", words, clusterName="one")
 
 
-def test_the_mode_goes_one_way(plain: Any) -> None:
+def test_the_mode_goes_in_a_single_direction(plain: Any) -> None:
     create(plain)
     plain.update_cluster_config(name="one", accessConfig={"authenticationMode": "API"})
     assert "accessConfig" not in plain.describe_cluster(name="one")["cluster"]
 
 
-def test_the_mode_goes_one_way_here(eks: Any) -> None:
+def test_the_mode_goes_in_a_single_direction_here(eks: Any) -> None:
     create(eks)
 
     def change(mode: str) -> dict[str, Any]:
@@ -326,7 +326,7 @@ def get(port: int, presigned: str, **headers: str) -> tuple[int, str]:
     return answer.status, answer.read().decode()
 
 
-def test_a_presigned_call_is_answered_in_json_if_asked_for(aws: own_aws.OwnAws) -> None:
+def test_a_presigned_call_is_answered_in_json_if_requested(aws: own_aws.OwnAws) -> None:
     keys = {"access_key": own_aws.KEYS["aws_access_key_id"], "secret_key": own_aws.KEYS["aws_secret_access_key"]}
     made = url(keys, "one")
     status, told = get(aws.port, made, **{"x-k8s-aws-id": "one", "Accept": "application/json"})

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 from integration.targets.testbed_cluster import node_groups
-from integration.targets.testbed_cluster.tokens import HOST, ask, identity, token, url
+from integration.targets.testbed_cluster.tokens import HOST, call_api, identity, token, url
 from testbed import Bed, paths
 from testbed.eks import NAME, Cluster
 from testbed.node import wait_for
@@ -55,7 +55,7 @@ def test_the_creator_of_a_cluster_is_its_administrator(cluster: Cluster, keys: d
     assert who
     assert who["username"] == USER
     assert who["extra"]["arn"] == [USER]
-    assert ask(cluster, bearer, NODES)[0] == 200
+    assert call_api(cluster, bearer, NODES)[0] == 200
 
 
 def test_the_collection_of_kubernetes_works_with_such_a_token(
@@ -124,7 +124,7 @@ def test_a_token_that_is_not_right_is_refused(bed: Bed, cluster: Cluster, keys: 
     make, words = REFUSED[case]
     log = bed.cloud.log("aws-iam-authenticator")
     before = log.stat().st_size
-    assert ask(cluster, token(make(keys, cluster.name)), NODES)[0] == 401
+    assert call_api(cluster, token(make(keys, cluster.name)), NODES)[0] == 401
     with log.open() as file:
         file.seek(before)
         assert words in file.read()
@@ -134,7 +134,7 @@ def test_a_token_of_fourteen_minutes_is_good(cluster: Cluster, keys: dict[str, s
     assert identity(cluster, token(url(keys, cluster.name, timedelta(minutes=14))))
 
 
-def test_the_global_endpoint_is_no_regional_one(cluster: Cluster, keys: dict[str, str]) -> None:
+def test_the_global_endpoint_is_no_regional_endpoint(cluster: Cluster, keys: dict[str, str]) -> None:
     assert HOST.startswith("sts.eu-central-1.")
     assert identity(cluster, token(url(keys, cluster.name, host="sts.amazonaws.com")))
 
@@ -171,7 +171,7 @@ def test_an_access_entry_admits_a_role_by_its_groups(cluster: Cluster, role: tup
     assert who
     assert who["username"] == f"arn:aws:sts::{paths.ACCOUNT}:assumed-role/visitor/her"
     assert set(who["groups"]) == {"readers", "system:authenticated"}
-    assert ask(cluster, bearer, "/api/v1/namespaces/default/pods")[0] == 403
+    assert call_api(cluster, bearer, "/api/v1/namespaces/default/pods")[0] == 403
     eks.update_access_entry(
         clusterName=cluster.name, principalArn=arn, kubernetesGroups=[], username="her:{{SessionName}}"
     )
@@ -180,7 +180,7 @@ def test_an_access_entry_admits_a_role_by_its_groups(cluster: Cluster, role: tup
     wait_for("the entry's end", lambda: username(cluster, keys) == "", 60)
 
 
-def test_an_access_policy_gives_what_it_says_where_it_says(cluster: Cluster, role: tuple[str, dict[str, str]]) -> None:
+def test_an_access_policy_grants_its_permissions_in_its_scope(cluster: Cluster, role: tuple[str, dict[str, str]]) -> None:
     arn, keys = role
     eks = cluster.client("eks")
     eks.create_access_entry(clusterName=cluster.name, principalArn=arn)
@@ -189,17 +189,17 @@ def test_an_access_policy_gives_what_it_says_where_it_says(cluster: Cluster, rol
     policy = {"clusterName": cluster.name, "principalArn": arn, "policyArn": f"{POLICY}AmazonEKSViewPolicy"}
     eks.associate_access_policy(**policy, accessScope=scope)
     pods = "/api/v1/namespaces/{}/pods"
-    wait_for("the policy", lambda: ask(cluster, bearer, pods.format("default"))[0] == 200, 60)
-    assert ask(cluster, bearer, pods.format("kube-system"))[0] == 403
-    assert ask(cluster, bearer, "/api/v1/namespaces/default/secrets")[0] == 403
+    wait_for("the policy", lambda: call_api(cluster, bearer, pods.format("default"))[0] == 200, 60)
+    assert call_api(cluster, bearer, pods.format("kube-system"))[0] == 403
+    assert call_api(cluster, bearer, "/api/v1/namespaces/default/secrets")[0] == 403
     eks.associate_access_policy(**policy, accessScope={"type": "cluster"})
-    wait_for("the wider scope", lambda: ask(cluster, bearer, pods.format("kube-system"))[0] == 200, 60)
+    wait_for("the wider scope", lambda: call_api(cluster, bearer, pods.format("kube-system"))[0] == 200, 60)
     admin = {**policy, "policyArn": f"{POLICY}AmazonEKSClusterAdminPolicy"}
     eks.associate_access_policy(**admin, accessScope={"type": "cluster"})
-    wait_for("the administrator", lambda: ask(cluster, bearer, "/api/v1/secrets")[0] == 200, 60)
+    wait_for("the administrator", lambda: call_api(cluster, bearer, "/api/v1/secrets")[0] == 200, 60)
     eks.disassociate_access_policy(**admin)
     eks.disassociate_access_policy(**policy)
-    wait_for("the end of the policies", lambda: ask(cluster, bearer, pods.format("default"))[0] == 403, 60)
+    wait_for("the end of the policies", lambda: call_api(cluster, bearer, pods.format("default"))[0] == 403, 60)
     left = cluster.kubectl(
         "get", "clusterrolebindings,rolebindings", "-A", "-l", "testbed.daytwo.aws/imitation", "-o", "name"
     )
@@ -253,7 +253,7 @@ def test_a_session_with_another_token_is_refused(cluster: Cluster, role: tuple[s
     assert identity(cluster, token(url({**keys, "token": "another"}, cluster.name))) is None
 
 
-def test_the_mode_decides_which_source_is_asked(
+def test_the_mode_decides_which_source_is_read(
     cluster: Cluster, keys: dict[str, str], role: tuple[str, dict[str, str]]
 ) -> None:
     arn, session = role

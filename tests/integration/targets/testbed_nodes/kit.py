@@ -76,7 +76,7 @@ class Groups:
     def active(self, name: str, count: int = 1, **more: Any) -> dict[str, Any]:
         self.create(name, count, **more)
         found = self.settled(name)
-        assert found["status"] == "ACTIVE", (found["health"], self.told(name))
+        assert found["status"] == "ACTIVE", (found["health"], self.read_logs(name))
         return found
 
     def configure(self, name: str, **more: Any) -> dict[str, Any]:
@@ -119,7 +119,7 @@ class Groups:
     def machines(self, name: str) -> list[Machine]:
         return [Machine(instance["InstanceId"], self.bed.cloud) for instance in self.instances(name)]
 
-    def told(self, name: str) -> str:
+    def read_logs(self, name: str) -> str:
         """What the boot and the kubelet of a group's nodes said."""
         texts = []
         for machine in self.machines(name):
@@ -143,10 +143,10 @@ class Groups:
             },
         }
         path = "/api/v1/namespaces/default/pods"
-        wait("the default service account", lambda: self.there("/api/v1/namespaces/default/serviceaccounts/default"))
+        wait("the default service account", lambda: self.find_object("/api/v1/namespaces/default/serviceaccounts/default"))
         self.api.post(path, {"apiVersion": "v1", "kind": "Pod", **body})
 
-    def there(self, path: str) -> dict[str, Any] | None:
+    def find_object(self, path: str) -> dict[str, Any] | None:
         try:
             return self.api.get(path)
         except ApiError as error:

@@ -10,7 +10,7 @@ import shlex
 
 import pytest
 from integration.targets.testbed_nodes.kit import kubelet_config, node_config
-from integration.targets.testbed_nodes.user_data import ALLOWED, FORBIDDEN, NEVER, REFUSED, TABLE, WANTED, Row
+from integration.targets.testbed_nodes.user_data import ALLOWED, FORBIDDEN, NEVER, REFUSED, TABLE, SYSCTL, Row
 from testbed.nodes import al2023, bottlerocket, mime
 from testbed.nodes.booting import boot
 from testbed.nodes.model import Boot, BootError, Cluster, Instance, Order, family_of
@@ -61,7 +61,7 @@ def test_table(row: Row) -> None:
         assert row.why in str(caught.value)
     else:
         found = allowed(boot(order(row)), row.family)
-        assert (WANTED in found) == (row.ends == ALLOWED)
+        assert (SYSCTL in found) == (row.ends == ALLOWED)
         assert ("net*" in found) == (row.ends == NEVER)
 
 
@@ -83,12 +83,12 @@ def test_eks_adds_labels_taints_and_the_cluster_to_its_own_images(family: str) -
 
 def test_what_is_empty_changes_nothing_and_maps_merge_key_by_key() -> None:
     first = kubelet_config(
-        {"allowedUnsafeSysctls": [WANTED], "evictionHard": {"memory.available": "1Gi"}, "maxPods": 9}
+        {"allowedUnsafeSysctls": [SYSCTL], "evictionHard": {"memory.available": "1Gi"}, "maxPods": 9}
     )
     second = kubelet_config({"allowedUnsafeSysctls": [], "evictionHard": {"nodefs.available": "5%"}})
     made = boot(Order("al2023", False, CLUSTER, INSTANCE, node_config(first, second)))
     config = json.loads(made.files[al2023.DROP_IN])
-    assert config["allowedUnsafeSysctls"] == [WANTED]
+    assert config["allowedUnsafeSysctls"] == [SYSCTL]
     assert config["evictionHard"] == {"memory.available": "1Gi", "nodefs.available": "5%"}
     assert config["maxPods"] == 9
 

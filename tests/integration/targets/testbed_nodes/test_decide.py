@@ -8,26 +8,26 @@ import dataclasses
 from typing import Any
 
 import pytest
-from testbed.nodes.decide import Group, Limits, Plan, Seen, decide
+from testbed.nodes.decide import Group, Limits, Plan, NodeState, decide
 
 LIMITS = Limits(join=60, evict=30, drain=10)
 
 
-def plan(status: str, desired: int, *nodes: Seen, **more: Any) -> Plan:
+def plan(status: str, desired: int, *nodes: NodeState, **more: Any) -> Plan:
     return decide(Group("g", status, desired, **more), nodes, LIMITS)
 
 
-def told(found: Plan) -> dict[str, Any]:
+def set_fields(found: Plan) -> dict[str, Any]:
     """What of a plan is not empty."""
     return {key: value for key, value in dataclasses.asdict(found).items() if value and key != "issue"}
 
 
-def new(key: str, **more: Any) -> Seen:
-    return Seen(key, f"ip-{key}", **more)
+def new(key: str, **more: Any) -> NodeState:
+    return NodeState(key, f"ip-{key}", **more)
 
 
-def old(key: str, **more: Any) -> Seen:
-    return Seen(key, f"ip-{key}", current=False, **more)
+def old(key: str, **more: Any) -> NodeState:
+    return NodeState(key, f"ip-{key}", current=False, **more)
 
 
 @pytest.mark.parametrize(
@@ -55,10 +55,10 @@ def old(key: str, **more: Any) -> Seen:
     ],
 )
 def test_creating_scaling_deleting(found: Plan, wanted: dict[str, Any]) -> None:
-    assert told(found) == wanted
+    assert set_fields(found) == wanted
 
 
-def roll(desired: int, *nodes: Seen, **more: Any) -> Plan:
+def roll(desired: int, *nodes: NodeState, **more: Any) -> Plan:
     return plan("UPDATING", desired, *nodes, rolling=True, **more)
 
 
@@ -87,7 +87,7 @@ def roll(desired: int, *nodes: Seen, **more: Any) -> Plan:
     ],
 )
 def test_rolling(found: Plan, wanted: dict[str, Any]) -> None:
-    assert told(found) == wanted
+    assert set_fields(found) == wanted
 
 
 def test_failures_name_what_failed() -> None:

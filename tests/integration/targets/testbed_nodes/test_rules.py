@@ -251,7 +251,7 @@ def test_the_bed_refuses_it(ruled: None, name: str) -> None:
     assert client("eks").list_nodegroups(clusterName="prod")["nodegroups"] == []
 
 
-def foreign_subnet() -> str:
+def subnet_of_another_vpc() -> str:
     ec2 = client("ec2")
     vpc = ec2.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
     return str(ec2.create_subnet(VpcId=vpc, CidrBlock="10.9.1.0/24")["Subnet"]["SubnetId"])
@@ -259,15 +259,15 @@ def foreign_subnet() -> str:
 
 def test_plain_moto_takes_a_subnet_of_another_network() -> None:
     cluster()
-    assert create(subnets=[foreign_subnet()])
+    assert create(subnets=[subnet_of_another_vpc()])
 
 
 def test_the_bed_wants_the_network_of_the_cluster(ruled: None) -> None:
     cluster()
-    assert "not in the same VPC" in refusal(lambda: create(subnets=[foreign_subnet()]))[1]
+    assert "not in the same VPC" in refusal(lambda: create(subnets=[subnet_of_another_vpc()]))[1]
 
 
-def told_first() -> None:
+def reported_first() -> None:
     code, message = refusal(lambda: create(diskSize=30, launchTemplate={"name": "nowhere"}))
     assert (code, message) == (INVALID, "Disk size must be specified within the launch template.")
     access = {"ec2SshKey": "k"}
@@ -275,17 +275,17 @@ def told_first() -> None:
     assert (code, message) == (INVALID, "Remote access configuration cannot be specified with a launch template.")
 
 
-def test_plain_moto_tells_disk_and_access_as_eks_does() -> None:
+def test_plain_moto_reports_disk_and_access_as_eks_does() -> None:
     cluster()
-    told_first()
+    reported_first()
 
 
-def test_disk_and_access_are_told_before_what_the_bed_reads_from_the_template(ruled: None) -> None:
+def test_disk_and_access_are_reported_before_what_the_bed_reads_from_the_template(ruled: None) -> None:
     cluster()
-    told_first()
+    reported_first()
 
 
-def test_a_missing_cluster_and_a_name_in_use_are_told_first(ruled: None) -> None:
+def test_a_missing_cluster_and_a_name_in_use_are_reported_first(ruled: None) -> None:
     with pytest.raises(ClientError, match="No cluster found for name: prod"):  # in moto, from the service itself
         create(version="0.1")
     cluster()
@@ -299,7 +299,7 @@ def test_al2_is_there_up_to_1_32(ruled: None, version: str) -> None:
     assert create(amiType="AL2_x86_64")["amiType"] == "AL2_x86_64"
 
 
-def test_custom_images_may_say_so(ruled: None) -> None:
+def test_custom_images_may_have_the_type_custom(ruled: None) -> None:
     cluster()
     shown = create(launchTemplate={"id": template(ImageId="ami-1")}, amiType="CUSTOM")
     assert (shown["amiType"], shown["releaseVersion"], shown["version"]) == ("CUSTOM", "ami-1", "1.34")
@@ -320,7 +320,7 @@ def test_plain_moto_lies_about_defaults() -> None:
     assert group()["scalingConfig"]["minSize"] == 1  # the other group's
 
 
-def test_the_bed_tells_the_truth(ruled: None) -> None:
+def test_the_bed_shows_the_truth(ruled: None) -> None:
     cluster()
     shown = create(updateConfig={"maxUnavailable": 2}, nodeRepairConfig={"enabled": True}, scalingConfig=SIZES)
     assert (shown["status"], shown["version"], shown["amiType"]) == ("CREATING", "1.34", "AL2023_x86_64_STANDARD")
@@ -379,7 +379,7 @@ def test_a_group_whose_time_to_go_is_up_is_gone(ruled: None) -> None:
     assert refusal(group)[0] == "ResourceNotFoundException"
 
 
-def test_a_group_that_fails_says_why(ruled: None) -> None:
+def test_a_group_that_fails_shows_why(ruled: None) -> None:
     cluster()
     issue = {"code": "NodeCreationFailure", "message": eks_life.NOT_JOINED, "resourceIds": ["i-1"]}
     eks_life.set_settings(failing_creates={"workers": issue})
@@ -592,7 +592,7 @@ NOT_UPDATED: dict[str, tuple[Callable[[], Any], Callable[[], Changes], str]] = {
 
 
 @pytest.mark.parametrize("name", NOT_UPDATED)
-def test_some_things_need_another_group(ruled: None, name: str) -> None:
+def test_some_changes_need_another_group(ruled: None, name: str) -> None:
     make, request, words = NOT_UPDATED[name]
     cluster()
     make()
@@ -742,7 +742,7 @@ def templates() -> int:
     return sum(len(page["LaunchTemplates"]) for page in pages)
 
 
-def test_plain_moto_shows_one_page_of_templates() -> None:
+def test_plain_moto_shows_a_single_page_of_templates() -> None:
     assert templates() == 8
     assert len(client("ec2").describe_launch_templates()["LaunchTemplates"]) == 15
 

@@ -80,7 +80,7 @@ def names(groups: Groups, name: str) -> set[str]:
     return {node["metadata"]["name"] for node in groups.nodes(name)}
 
 
-def test_a_rolling_update_keeps_to_a_budget_of_one(groups: Groups) -> None:
+def test_a_rolling_update_keeps_to_a_budget_of_a_single_pod(groups: Groups) -> None:
     first = groups.template("roll", OLD)
     groups.active("roll", 2, launchTemplate=first)
     before = names(groups, "roll")
@@ -132,7 +132,7 @@ def test_a_deletion_waits_for_no_budget(groups: Groups) -> None:
     (instance,) = groups.instances("doomed")
     groups.begin_delete("doomed")
     wait("the end of the group", lambda: groups.gone("doomed"))
-    wait("the end of its node", lambda: not groups.there(f"/api/v1/nodes/{instance['PrivateDnsName']}"))
+    wait("the end of its node", lambda: not groups.find_object(f"/api/v1/nodes/{instance['PrivateDnsName']}"))
     state = groups.ec2.describe_instances(InstanceIds=[instance["InstanceId"]])["Reservations"][0]["Instances"][0]
     assert state["State"]["Name"] == "terminated"
     assert instance["InstanceId"] not in {machine.name for machine in groups.machines("doomed")}

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from integration.targets.testbed_nodes.kit import kubelet_config, node_config
 from testbed.nodes.model import Cluster
 
-WANTED = "net.core.somaxconn"
+SYSCTL = "net.core.somaxconn"
 ALLOWED, FORBIDDEN, NEVER, REFUSED = "allowed", "forbidden", "never joins", "refused by EKS"
 
 
@@ -38,7 +38,7 @@ def fixed(data: bytes) -> Callable[[Cluster], bytes]:
     return lambda _cluster: data
 
 
-GOOD = kubelet_config({"allowedUnsafeSysctls": [WANTED]})
+GOOD = kubelet_config({"allowedUnsafeSysctls": [SYSCTL]})
 OTHER = kubelet_config({"allowedUnsafeSysctls": ["net.core.rmem_default"]})
 
 
@@ -53,7 +53,7 @@ def details(cluster: Cluster) -> dict[str, str]:
 
 def custom_al2023(change: Callable[[bytes], bytes] = lambda data: data) -> Callable[[Cluster], bytes]:
     return lambda cluster: change(
-        node_config(kubelet_config({"allowedUnsafeSysctls": [WANTED]}, cluster=details(cluster)))
+        node_config(kubelet_config({"allowedUnsafeSysctls": [SYSCTL]}, cluster=details(cluster)))
     )
 
 
@@ -100,16 +100,16 @@ def custom_bottlerocket(cluster: Cluster) -> bytes:
         f'api-server = "{cluster.endpoint}"',
         f'cluster-certificate = "{cluster.ca}"',
         f'cluster-dns-ip = "{cluster.dns}"',
-        f'allowed-unsafe-sysctls = ["{WANTED}"]',
+        f'allowed-unsafe-sysctls = ["{SYSCTL}"]',
     )
 
 
-FLAG = f"--allowed-unsafe-sysctls={WANTED}"
+FLAG = f"--allowed-unsafe-sysctls={SYSCTL}"
 NAMESPACED = "are not known to be namespaced"
 JQ = f"""#!/bin/bash
 set -e
 file=/etc/kubernetes/kubelet/kubelet-config.json
-changed=$(jq '.allowedUnsafeSysctls = ["{WANTED}"]' $file)
+changed=$(jq '.allowedUnsafeSysctls = ["{SYSCTL}"]' $file)
 echo "$changed" >$file
 """
 
@@ -131,15 +131,15 @@ TABLE = [
     Row(
         "a misspelt key",
         "al2023",
-        fixed(node_config(kubelet_config(allowedUnsafeSysctls=[WANTED]))),
+        fixed(node_config(kubelet_config(allowedUnsafeSysctls=[SYSCTL]))),
         FORBIDDEN,
     ),
     Row("another content type", "al2023", fixed(node_config(GOOD, kind="application/node.eks.aws+yaml")), FORBIDDEN),
-    Row("net*", "al2023", fixed(node_config(GOOD.replace(WANTED, "net*"))), NEVER, NAMESPACED),
+    Row("net*", "al2023", fixed(node_config(GOOD.replace(SYSCTL, "net*"))), NEVER, NAMESPACED),
     Row(
         "a bare *",
         "al2023",
-        fixed(node_config(GOOD.replace(json.dumps(WANTED), "*"))),
+        fixed(node_config(GOOD.replace(json.dumps(SYSCTL), "*"))),
         NEVER,
         "NodeConfig is no YAML",
     ),
@@ -227,7 +227,7 @@ TABLE = [
     Row("AL2: jq before EKS's call", "al2", fixed(shell(JQ)), ALLOWED, stock_al2=True),
     Row("AL2: nothing", "al2", fixed(b""), FORBIDDEN, stock_al2=True),
     # Bottlerocket
-    Row("TOML", "bottlerocket", fixed(toml(f'allowed-unsafe-sysctls = ["{WANTED}"]')), ALLOWED),
+    Row("TOML", "bottlerocket", fixed(toml(f'allowed-unsafe-sysctls = ["{SYSCTL}"]')), ALLOWED),
     Row(
         "TOML: another sysctl",
         "bottlerocket",
@@ -248,7 +248,7 @@ TABLE = [
     Row(
         "custom TOML: without",
         "bottlerocket",
-        fixed(toml(f'allowed-unsafe-sysctls = ["{WANTED}"]')),
+        fixed(toml(f'allowed-unsafe-sysctls = ["{SYSCTL}"]')),
         NEVER,
         "settings.kubernetes.cluster-name is missing",
         custom=True,
