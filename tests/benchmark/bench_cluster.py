@@ -24,8 +24,8 @@ API_SECONDS, NODES_SECONDS = 15.0, 20.0  # wanted of a machine with 2 cores
 
 def ready(cluster: Cluster) -> int:
     nodes = cluster.api.get("/api/v1/nodes")["items"]
-    conditions = [one for node in nodes for one in node["status"].get("conditions", [])]
-    return sum(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+    conditions = [condition for node in nodes for condition in node["status"].get("conditions", [])]
+    return sum(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
 
 
 def group(cluster: Cluster) -> dict[str, Any]:
@@ -71,10 +71,10 @@ def main() -> int:
     cluster = Bed.load().cluster
     rounds = [measure(cluster) for _round in range(ROUNDS)]
     print(f"{ROUNDS} rounds:", "; ".join(f"API server {api:.1f} s, nodes {nodes:.1f} s" for api, nodes in rounds))
-    wanted = Goal(ratio=1.0)
+    goal = Goal(ratio=1.0)
     figures = [
-        Figure("API server ready", median(api for api, _nodes in rounds), API_SECONDS, "wanted", "s", wanted),
-        Figure("two nodes Ready", median(nodes for _api, nodes in rounds), NODES_SECONDS, "wanted", "s", wanted),
+        Figure("API server ready", median(api for api, _nodes in rounds), API_SECONDS, "wanted", "s", goal),
+        Figure("two nodes Ready", median(nodes for _api, nodes in rounds), NODES_SECONDS, "wanted", "s", goal),
     ]
     return publish("cluster", figures)
 

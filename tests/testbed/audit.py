@@ -17,8 +17,8 @@ POLICY: dict[str, Any] = {
     "omitStages": ["RequestReceived", "ResponseStarted"],
     "rules": [
         {"level": "None", "userGroups": PARTS},
-        {"level": "None", "users": [f"system:{one}" for one in ("apiserver", "anonymous")]},
-        {"level": "None", "users": [f"system:kube-{one}" for one in ("scheduler", "controller-manager")]},
+        {"level": "None", "users": [f"system:{user}" for user in ("apiserver", "anonymous")]},
+        {"level": "None", "users": [f"system:kube-{user}" for user in ("scheduler", "controller-manager")]},
         {"level": "Metadata"},
     ],
 }
@@ -50,9 +50,9 @@ def read(log: Path, user: str) -> list[Request]:
 
 
 def request_of(event: dict[str, Any]) -> Request:
-    asked = event.get("objectRef") or {"resource": event["requestURI"]}
-    resource = "/".join(part for part in (asked.get("resource", ""), asked.get("subresource", "")) if part)
+    target = event.get("objectRef") or {"resource": event["requestURI"]}
+    resource = "/".join(part for part in (target.get("resource", ""), target.get("subresource", "")) if part)
     return Request(
-        *(event["user"]["username"], event["verb"], asked.get("apiGroup", ""), resource),
-        *(asked.get("namespace", ""), asked.get("name", ""), event["responseStatus"]["code"]),
+        *(event["user"]["username"], event["verb"], target.get("apiGroup", ""), resource),
+        *(target.get("namespace", ""), target.get("name", ""), event["responseStatus"]["code"]),
     )

@@ -123,17 +123,17 @@ class Api:
         try:
             sent = None if body is None else json.dumps(body)
             connection.request(method, path, sent, {"Content-Type": content_type, "Accept": "*/*"})
-            answer = connection.getresponse()
-            text = answer.read().decode(errors="replace")
+            response = connection.getresponse()
+            text = response.read().decode(errors="replace")
         finally:
             connection.close()
         try:
-            told: dict[str, Any] = json.loads(text)
+            result: dict[str, Any] = json.loads(text)
         except ValueError:
-            told = {"message": text}
-        if answer.status >= 400:
-            raise ApiError(answer.status, told)
-        return told
+            result = {"message": text}
+        if response.status >= 400:
+            raise ApiError(response.status, result)
+        return result
 
     def get(self, path: str) -> dict[str, Any]:
         return self.request("GET", path)
@@ -282,8 +282,8 @@ def make_certificates(cluster: Live) -> None:
     folder.mkdir(mode=0o700)
     curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "3650"]
 
-    def openssl(*words: str) -> None:
-        subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True)
+    def openssl(*arguments: str) -> None:
+        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
 
     def leaf(name: str, subject: str, usage: str, *names: str) -> None:
         extensions = ["basicConstraints=critical,CA:FALSE", f"extendedKeyUsage={usage}"]

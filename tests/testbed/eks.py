@@ -66,12 +66,14 @@ class Cluster:
         """What this user has asked of the API server, by its audit log; administrators by certificate are not in it."""
         return audit.read(self._found.audit_log, user)
 
-    def kubectl(self, *words: str, stdin: str | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:
+    def kubectl(
+        self, *arguments: str, stdin: str | None = None, check: bool = True
+    ) -> subprocess.CompletedProcess[str]:
         """kubectl as the administrator."""
-        argv = [str(control_plane.BIN / "kubectl"), "--kubeconfig", str(self.kubeconfig), *words]
+        argv = [str(control_plane.BIN / "kubectl"), "--kubeconfig", str(self.kubeconfig), *arguments]
         result = subprocess.run(argv, input=stdin, capture_output=True, text=True, check=False, env=ENV, timeout=120)
         if check and result.returncode:
-            raise BedError(f"kubectl {' '.join(words)} ended with {result.returncode}: {result.stderr}")
+            raise BedError(f"kubectl {' '.join(arguments)} ended with {result.returncode}: {result.stderr}")
         return result
 
     def client(self, service: str) -> Any:
@@ -115,13 +117,13 @@ class Cluster:
     def create(self, name: str = NAME, seconds: float = 120, **more: Any) -> dict[str, Any]:
         """By CreateCluster, with role and subnets where they lack; returns when it is ACTIVE."""
         eks = self.client("eks")
-        asked = {
+        request = {
             "name": name,
             "roleArn": self.role(f"{name}-cluster"),
             "resourcesVpcConfig": {"subnetIds": self.subnets()},
             "accessConfig": {"authenticationMode": "API_AND_CONFIG_MAP"},
         }
-        eks.create_cluster(**{**asked, **more})
+        eks.create_cluster(**{**request, **more})
         return self.wait(name, seconds)
 
     def wait(self, name: str, seconds: float = 120) -> dict[str, Any]:

@@ -90,10 +90,10 @@ class Node:
             connection.connect(str(self.socket))
             socket.send_fds(connection, [json.dumps(request).encode()], fds)
             connection.shutdown(socket.SHUT_WR)
-            answer = json.loads(b"".join(iter(lambda: connection.recv(65536), b"")))
-        if "error" in answer:
-            raise BedError(f"{self.name}: {answer['error']}")
-        return dict(answer)
+            response = json.loads(b"".join(iter(lambda: connection.recv(65536), b"")))
+        if "error" in response:
+            raise BedError(f"{self.name}: {response['error']}")
+        return dict(response)
 
     def state(self) -> dict[str, Any] | None:
         """What PID 1 tells, or None where the node is not there."""
@@ -137,22 +137,22 @@ class Node:
 
     def up(self, mounts: list[Mount], prepare: list[list[str]], bed: str) -> bool:
         """The node with exactly these mounts; says whether it had to be started."""
-        wanted = {
+        spec = {
             "name": self.name,
             "socket": str(self.socket),
             "mounts": [[m.source, m.target, m.options] for m in mounts],
             "prepare": prepare,
             "bed": bed,  # a node of an earlier bed has its keys, and mounts of folders that are gone
         }
-        wanted["recipe"] = digest(wanted, INIT.read_text())
+        spec["recipe"] = digest(spec, INIT.read_text())
         state = self.state()
-        if state and state["recipe"] == wanted["recipe"]:
+        if state and state["recipe"] == spec["recipe"]:
             return False
         self.down()
         self.wipe()
         (self.folder / "log").mkdir(parents=True, exist_ok=True)
         paths.RUN.mkdir(mode=0o711, exist_ok=True)
-        self.spec_path.write_text(json.dumps(wanted))
+        self.spec_path.write_text(json.dumps(spec))
         with self.log("init").open("wb") as log:
             subprocess.Popen(
                 [

@@ -41,7 +41,10 @@ def mutated(pod: dict[str, Any], account: dict[str, str], region: str) -> dict[s
     spec = dict(pod["spec"])
     for kind in ("initContainers", "containers"):
         if kind in spec:
-            spec[kind] = [one if one["name"] in skipped else _container(one, variables) for one in spec[kind]]
+            spec[kind] = [
+                container if container["name"] in skipped else _container(container, variables)
+                for container in spec[kind]
+            ]
     if not any(volume["name"] == VOLUME for volume in spec.get("volumes", [])):
         token = {
             "audience": account.get(f"{ANNOTATION}/audience", "sts.amazonaws.com"),
@@ -55,8 +58,8 @@ def mutated(pod: dict[str, Any], account: dict[str, str], region: str) -> dict[s
 
 def expiration(pod: dict[str, str], account: dict[str, str]) -> int:
     """The pod's annotation wins over its service account's; what is no number counts as absent."""
-    for told in (pod, account):
-        value = told.get(f"{ANNOTATION}/token-expiration", "")
+    for source in (pod, account):
+        value = source.get(f"{ANNOTATION}/token-expiration", "")
         if value.isdigit():
             return max(int(value), SHORTEST)
     return EXPIRATION
@@ -64,17 +67,17 @@ def expiration(pod: dict[str, str], account: dict[str, str]) -> int:
 
 def _container(container: dict[str, Any], variables: dict[str, str]) -> dict[str, Any]:
     """What the pod's author has set stays."""
-    there = {variable["name"] for variable in container.get("env", [])}
-    added = [{"name": name, "value": value} for name, value in variables.items() if name not in there]
+    existing = {variable["name"] for variable in container.get("env", [])}
+    added = [{"name": name, "value": value} for name, value in variables.items() if name not in existing]
     mounts = container.get("volumeMounts", [])
     if not any(mount["mountPath"] == MOUNT for mount in mounts):
         mounts = [*mounts, {"name": VOLUME, "mountPath": MOUNT, "readOnly": True}]
     return {**container, "env": [*container.get("env", []), *added], "volumeMounts": mounts}
 
 
-def review(asked: dict[str, Any], cluster: control_plane.Live) -> dict[str, Any]:
+def review(admission_review: dict[str, Any], cluster: control_plane.Live) -> dict[str, Any]:
     """The answer to the API server's question about one pod."""
-    request = asked["request"]
+    request = admission_review["request"]
     pod = request["object"]
     name = pod["spec"].get("serviceAccountName") or "default"
     account = cluster.api.get(f"/api/v1/namespaces/{request['namespace']}/serviceaccounts/{name}")
@@ -83,17 +86,17 @@ def review(asked: dict[str, Any], cluster: control_plane.Live) -> dict[str, Any]
     if spec is not None:
         patch = [{"op": "replace", "path": "/spec", "value": spec}]
         response |= {"patchType": "JSONPatch", "patch": base64.b64encode(json.dumps(patch).encode()).decode()}
-    return {"apiVersion": asked["apiVersion"], "kind": asked["kind"], "response": response}
+    return {"apiVersion": admission_review["apiVersion"], "kind": admission_review["kind"], "response": response}
 
 
 class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
-        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        admission_review = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         cluster = control_plane.live()
         if cluster is None:
             self.send_error(503, "no cluster")
             return
-        body = json.dumps(review(asked, cluster)).encode()
+        body = json.dumps(review(admission_review, cluster)).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))

@@ -62,7 +62,7 @@ def files(order: Order) -> dict[str, str]:
         **kubelet.defaults("/etc/kubernetes/pki/ca.crt"),
         "clusterDNS": ["10.100.0.10"],
     }
-    told = {
+    metadata = {
         "IMDS_REGION": instance.region,
         "IMDS_LOCAL_IPV4": instance.ip,
         "IMDS_PRIVATE_DNS_NAME": instance.name,
@@ -78,5 +78,5 @@ def files(order: Order) -> dict[str, str]:
         CONFIG: json.dumps(config, indent=2) + "\n",
         "/etc/systemd/system/kubelet.service": kubelet.unit(arguments),
         "/etc/eks/bootstrap.sh": BOOTSTRAP.read_text(),
-        "/etc/eks/told": "".join(f"{name}={shlex.quote(value)}\n" for name, value in told.items()),
+        "/etc/eks/told": "".join(f"{name}={shlex.quote(value)}\n" for name, value in metadata.items()),
     }

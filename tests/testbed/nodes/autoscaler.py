@@ -28,7 +28,9 @@ def unschedulable(condition: dict[str, Any]) -> bool:
 def step(api: Api, region: str, cluster: str, group: str) -> bool:
     """One node more for the group, if a pod waits for one and no new node is under way. Whether it grew."""
     endpoint = f"http://{paths.AWS}:{paths.AWS_PORT}"
-    known = {one["group"]: one for one in ask(endpoint, "eks/nodes/work")["groups"] if one["cluster"] == cluster}
+    known = {
+        entry["group"]: entry for entry in ask(endpoint, "eks/nodes/work")["groups"] if entry["cluster"] == cluster
+    }
     under_way = len(known[group]["nodes"]) < known[group]["desired"]
     if under_way or not pending(api):
         return False

@@ -137,7 +137,9 @@ def check(kubernetes: dict[str, Any]) -> None:
         if name not in RENDERED and name not in ELSEWHERE:
             raise BootError(f"unknown field `{name}` in settings.kubernetes")
     sysctls = kubernetes.get("allowed-unsafe-sysctls", [])
-    if not isinstance(sysctls, list) or not all(isinstance(one, str) and "\n" not in one for one in sysctls):
+    if not isinstance(sysctls, list) or not all(
+        isinstance(pattern, str) and "\n" not in pattern for pattern in sysctls
+    ):
         raise BootError("settings.kubernetes.allowed-unsafe-sysctls: expected a list of single-line strings")
 
 
@@ -156,9 +158,9 @@ def render(order: Order, settings: dict[str, Any]) -> dict[str, str]:
     }
     labels = ",".join(f"{key}={value}" for key, value in settings.get("node-labels", {}).items())
     taints = [
-        f"{key}={one}"
+        f"{key}={taint}"
         for key, values in settings.get("node-taints", {}).items()
-        for one in (values if isinstance(values, list) else [values])
+        for taint in (values if isinstance(values, list) else [values])
     ]
     arguments = [
         *("--cloud-provider", "external", "--kubeconfig", KUBECONFIG, "--config", CONFIG),

@@ -21,7 +21,7 @@ from .. import control_plane, paths
 from ..aws.control import ask
 from ..control_plane import Api, ApiError
 from ..node import BedError, Node
-from .decide import Group, Limits, Plan, NodeState, decide
+from .decide import Group, Limits, NodeState, Plan, decide
 from .machine import Machine, machines
 from .model import Cluster, Instance, Order
 
@@ -82,7 +82,7 @@ class Controller:
         if live is None:
             return
         api = live.api
-        found = {one["metadata"]["name"]: one for one in api.get("/api/v1/nodes")["items"]}
+        found = {node["metadata"]["name"]: node for node in api.get("/api/v1/nodes")["items"]}
         for group in work["groups"]:
             self.care(api, group, found, Limits(**work["limits"]))
         self.forget(api, found, known)
@@ -109,12 +109,12 @@ class Controller:
                     self.relabel(api, where, group, node, found[node["name"]])
             if node["id"] not in self.busy and Machine(node["id"], self.cloud).holder() is None:
                 self.boot(node)
-        seen = [self.observe_node(api, node, group["spec"], found.get(node["name"])) for node in group["nodes"]]
-        wanted = Group(
+        states = [self.observe_node(api, node, group["spec"], found.get(node["name"])) for node in group["nodes"]]
+        desired = Group(
             *(group["group"], group["status"], group["desired"], group["rolling"]),
             *(group["unavailable"], group["minimal"], group["force"]),
         )
-        self.apply_plan(api, where, group, decide(wanted, seen, limits))
+        self.apply_plan(api, where, group, decide(desired, states, limits))
 
     def boot(self, node: dict[str, Any]) -> None:
         machine = Machine(node["id"], self.cloud)
@@ -212,8 +212,8 @@ class Controller:
             return
         gone = {key: None for key in own(node["labels"]) if key not in labels}
         parsed = [parse_taint(text) for text in taints]
-        before = {(one["key"], one["effect"]) for one in map(parse_taint, node["taints"])}
-        others = [one for one in object_["spec"].get("taints", []) if (one["key"], one["effect"]) not in before]
+        before = {(taint["key"], taint["effect"]) for taint in map(parse_taint, node["taints"])}
+        others = [taint for taint in object_["spec"].get("taints", []) if (taint["key"], taint["effect"]) not in before]
         body = {
             "metadata": {"labels": {**gone, **labels}},
             "spec": {"taints": [*others, *parsed]},
@@ -244,7 +244,9 @@ def parse_taint(text: str) -> dict[str, str]:
 def is_ready(object_: dict[str, Any]) -> bool:
     conditions = object_.get("status", {}).get("conditions", [])
     tainted = any(taint["key"] == UNINITIALIZED for taint in object_["spec"].get("taints", []))
-    return not tainted and any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+    return not tainted and any(
+        condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions
+    )
 
 
 def evictable(pod: dict[str, Any]) -> bool:

@@ -31,15 +31,15 @@ def running() -> list[tuple[int, str]]:
 
 def start() -> bool:
     """The controller of this source; says whether it had to be started."""
-    wanted = recipe()
-    if [told for _pid, told in running()] == [wanted]:
+    desired_recipe = recipe()
+    if [current_recipe for _pid, current_recipe in running()] == [desired_recipe]:
         return False
     stop()
     env = {**ENV, "PYTHONPATH": str(paths.TESTS), "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"}
     python = Path(sys.prefix).resolve() / "bin" / "python"
     with LOG.open("ab") as log:
         subprocess.Popen(
-            [str(python), *MODULE, wanted],
+            [str(python), *MODULE, desired_recipe],
             env=env,
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -51,7 +51,7 @@ def start() -> bool:
 
 
 def stop() -> None:
-    for pid, _told in running():
+    for pid, _recipe in running():
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
 

@@ -182,12 +182,12 @@ class Machine(Node):
         """
         net.plug(self.cloud, self.port, LINK, order.instance.ip, self)
         router = order.instance.ip.rsplit(".", 1)[0] + ".1"
-        for words in (
+        for arguments in (
             ("replace", paths.NETWORK, "dev", LINK, "src", order.instance.ip),
             ("replace", paths.NODES, "dev", LINK, "src", order.instance.ip),
             ("replace", "default", "via", router),
         ):
-            self.run("ip", "route", *words)
+            self.run("ip", "route", *arguments)
         self.run("sysctl", "-qw", "net.ipv4.ip_forward=1")
         self.run("iptables-restore", "--noflush", input=fence(ways_out(), pods).encode())
         self.cloud.run("ip", "route", "replace", pods, "via", order.instance.ip)
@@ -279,7 +279,7 @@ def remove_groups(name: str) -> None:
         fields = line.split()
         if fields[fields.index("-") + 1] in ("cgroup", "cgroup2"):
             top = Path(fields[4]) / paths.CGROUP / name
-            for path in sorted([top, *top.rglob("*")], key=lambda one: -len(one.parts)):
+            for path in sorted([top, *top.rglob("*")], key=lambda entry: -len(entry.parts)):
                 with contextlib.suppress(OSError):
                     path.rmdir()
 
@@ -293,8 +293,13 @@ def cni(pods: str) -> dict[str, object]:
 def save(folder: Path, order: Order) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "user-data").write_bytes(order.user_data)
-    told = {"family": order.family, "ip": order.instance.ip, "name": order.instance.name, "zone": order.instance.zone}
-    (folder / "instance.json").write_text(json.dumps(told))
+    instance = {
+        "family": order.family,
+        "ip": order.instance.ip,
+        "name": order.instance.name,
+        "zone": order.instance.zone,
+    }
+    (folder / "instance.json").write_text(json.dumps(instance))
 
 
 def machines(cloud: Node) -> list[Machine]:

@@ -45,7 +45,7 @@ def read_settings(name: str, section_name: str = "[Service]") -> list[tuple[str,
     return found
 
 
-def split_words(text: str) -> list[str]:
+def split_arguments(text: str) -> list[str]:
     return shlex.split(text)
 
 
@@ -65,13 +65,13 @@ def command(name: str) -> tuple[list[str], dict[str, str]]:
         if key == "ExecStart":
             start = value  # an empty one takes the former back
         elif key == "Environment":
-            env.update(dict(word.partition("=")[::2] for word in split_words(value)))
+            env.update(dict(word.partition("=")[::2] for word in split_arguments(value)))
         elif key == "EnvironmentFile":
             env.update(environment_file(value))
     argv: list[str] = []
-    for word in split_words(start.lstrip("-@:+!")):
+    for word in split_arguments(start.lstrip("-@:+!")):
         if word.startswith("$") and not word.startswith("${"):
-            argv += split_words(env.get(word[1:], "").replace("\\", "\\\\"))
+            argv += split_arguments(env.get(word[1:], "").replace("\\", "\\\\"))
         else:
             argv.append(word)
     return argv, env
@@ -81,7 +81,7 @@ def environment_file(path: str) -> dict[str, str]:
     if path.startswith("-") and not os.path.exists(path[1:]):
         return {}
     with open(path.removeprefix("-"), encoding="utf-8") as text:
-        pairs = [word.partition("=")[::2] for line in text if line.strip() for word in split_words(line)]
+        pairs = [word.partition("=")[::2] for line in text if line.strip() for word in split_arguments(line)]
     return dict(pairs)
 
 
@@ -90,10 +90,10 @@ def send_request(request: dict[str, Any], *fds: int) -> dict[str, Any]:
         connection.connect(SOCKET)
         socket.send_fds(connection, [json.dumps(request).encode()], fds)
         connection.shutdown(socket.SHUT_WR)
-        answer: dict[str, Any] = json.loads(b"".join(iter(lambda: connection.recv(65536), b"")))
-    if "error" in answer:
-        sys.exit(f"Failed: {answer['error']}")
-    return answer
+        response: dict[str, Any] = json.loads(b"".join(iter(lambda: connection.recv(65536), b"")))
+    if "error" in response:
+        sys.exit(f"Failed: {response['error']}")
+    return response
 
 
 def start(name: str) -> None:
@@ -102,7 +102,9 @@ def start(name: str) -> None:
     with open("/run/testbed/role", encoding="utf-8") as role:
         instance_role = json.load(role)
     recipe = json.dumps([argv, env])
-    send_request({"do": "start", "name": name, "recipe": recipe, "argv": argv, "env": {**BASE, **instance_role, **env}}, log)
+    send_request(
+        {"do": "start", "name": name, "recipe": recipe, "argv": argv, "env": {**BASE, **instance_role, **env}}, log
+    )
 
 
 def running(name: str) -> int:
@@ -124,8 +126,8 @@ def show(name: str) -> None:
 
 
 def main(argv: list[str]) -> int:
-    asked = [word for word in argv if not word.startswith("-")]
-    verb, names = (asked or ["status"])[0], [word.removesuffix(".service") for word in asked[1:]]
+    arguments = [word for word in argv if not word.startswith("-")]
+    verb, names = (arguments or ["status"])[0], [word.removesuffix(".service") for word in arguments[1:]]
     if verb in ("daemon-reload", "enable", "disable", "reset-failed", "preset"):
         return 0  # units are read anew at every start, and start with nothing but this
     if unknown := [name for name in names if name not in UNITS and not os.path.exists(file_of(name))]:

@@ -85,11 +85,11 @@ class Shop:
     def running(self, app: str) -> list[str]:
         """Nodes of the pods of an app that are Ready and not ending."""
         return [
-            one["spec"]["nodeName"]
-            for one in self.pods()
-            if one["metadata"].get("labels", {}).get("app") == app
-            and one["status"].get("phase") == "Running"
-            and not one["metadata"].get("deletionTimestamp")
+            pod["spec"]["nodeName"]
+            for pod in self.pods()
+            if pod["metadata"].get("labels", {}).get("app") == app
+            and pod["status"].get("phase") == "Running"
+            and not pod["metadata"].get("deletionTimestamp")
         ]
 
     def cordoned(self) -> list[str]:
@@ -128,6 +128,6 @@ def bed() -> Bed:
 
 @pytest.fixture
 def shop(cluster: Cluster, tmp_path: Path) -> Iterator[Shop]:
-    one = Shop(cluster, tmp_path)
-    yield one
-    one.close()
+    shop = Shop(cluster, tmp_path)
+    yield shop
+    shop.close()

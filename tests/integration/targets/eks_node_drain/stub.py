@@ -71,8 +71,8 @@ class Nodes:
         if meta.get("deletionTimestamp"):
             grace = min(self.ending, float(meta.get("deletionGracePeriodSeconds") or 0))
             due = datetime.fromisoformat(meta["deletionTimestamp"]).timestamp()
-            told = due - float(meta.get("deletionGracePeriodSeconds") or 0)
-            if time.time() >= told + grace:
+            ending_since = due - float(meta.get("deletionGracePeriodSeconds") or 0)
+            if time.time() >= ending_since + grace:
                 self.api.request("DELETE", path, {"gracePeriodSeconds": 0, "preconditions": {"uid": meta["uid"]}})
         elif pod["status"].get("phase") == "Pending":
             now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")

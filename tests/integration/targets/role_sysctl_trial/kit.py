@@ -78,7 +78,7 @@ class Trial:
 
     def labels_and_taints(self) -> list[str]:
         node = self.fleet.api.get(f"/api/v1/nodes/{self.node}")
-        taints = [f"taint {one['key']}" for one in node["spec"].get("taints") or [] if one["key"] == TRIAL_LABEL]
+        taints = [f"taint {taint['key']}" for taint in node["spec"].get("taints") or [] if taint["key"] == TRIAL_LABEL]
         notes = {**node["metadata"]["labels"], **node["metadata"].get("annotations", {})}
         return taints + sorted(key for key in notes if key.startswith(TRIAL_LABEL))
 
@@ -96,9 +96,9 @@ class Trial:
 @pytest.fixture(scope="module")
 def fleet(bed: Bed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     bed.cluster.ensure()
-    one = Fleet(bed, bed.cluster, tmp_path_factory.mktemp("trial"))
-    yield one
-    one.close()
+    fleet = Fleet(bed, bed.cluster, tmp_path_factory.mktemp("trial"))
+    yield fleet
+    fleet.close()
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,7 @@ def test_it_reports_allowed_sysctls_and_rejected_pods(trial: Trial) -> None:
     fleet.api.post(path, {"metadata": {"name": "wants"}, "spec": spec})
     wait_for(lambda: fleet.api.get(f"{path}/wants")["status"].get("reason") == "SysctlForbidden", "the refusal")
     # As the answers of a survey come: text.
-    told = fleet.run(
+    tasks = fleet.run(
         "daytwo.aws.sysctl_audit",
         {
             "sysctl_audit_cluster": fleet.cluster.name,
@@ -38,13 +38,13 @@ def test_it_reports_allowed_sysctls_and_rejected_pods(trial: Trial) -> None:
             "sysctl_audit_kubeconfig": str(fleet.cluster.kubeconfig),
         },
     )
-    assert not any(one.failed or one.changed for one in told), fleet.output
-    (group,) = named(told, "Look at node groups").result["groups"]
+    assert not any(task.failed or task.changed for task in tasks), fleet.output
+    (group,) = named(tasks, "Look at node groups").result["groups"]
     assert (group["name"], group["intended"], group["real"]) == (fleet.old, [OWN], {trial.node: [OWN]})
     assert group["differs"] == []
-    (allowed,) = named(told, "Show what each node group allows").result["msg"]
+    (allowed,) = named(tasks, "Show what each node group allows").result["msg"]
     assert allowed == f"{fleet.old} ({group['version']}, al2023): {OWN}"
-    lines = named(told, "Show which pods are forbidden").result["msg"]
+    lines = named(tasks, "Show which pods are forbidden").result["msg"]
     assert f"{fleet.namespace}/wants: {UNSAFE} on nodes of {fleet.old}" in "\n".join(lines)
     assert any(line.startswith(f"{fleet.namespace}/wants on {trial.node}: ") and UNSAFE in line for line in lines)
 
@@ -64,12 +64,12 @@ def test_a_kubelet_that_somebody_changed_by_hand_is_reported(trial: Trial) -> No
     try:
         trial.ssh(f"echo '{text}' > {by_hand} && systemctl restart kubelet")
         wait_for(lambda: trial.effective() == [UNSAFE], "the kubelet to say so")
-        told = fleet.run("daytwo.aws.sysctl_audit", variables)
+        tasks = fleet.run("daytwo.aws.sysctl_audit", variables)
     finally:
         trial.ssh(f"rm -f {by_hand} && systemctl restart kubelet")
         wait_for(lambda: trial.effective() == [OWN], "the kubelet to be as it was")
-    assert not any(one.failed or one.changed for one in told), fleet.output
-    (group,) = named(told, "Look at node groups").result["groups"]
+    assert not any(task.failed or task.changed for task in tasks), fleet.output
+    (group,) = named(tasks, "Look at node groups").result["groups"]
     assert (group["intended"], group["real"], group["differs"]) == ([OWN], {trial.node: [UNSAFE]}, [trial.node])
-    shown = named(told, "Show what each node group allows").result["msg"]
+    shown = named(tasks, "Show what each node group allows").result["msg"]
     assert f"{fleet.old}: {trial.node} differs, it allows {UNSAFE}" in shown

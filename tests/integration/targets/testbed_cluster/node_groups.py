@@ -33,7 +33,7 @@ def launched(cluster: Cluster, name: str) -> str:
 
     def runs() -> bool:
         reservations = cluster.client("ec2").describe_instances(Filters=tags)["Reservations"]
-        found[:] = [instance["InstanceId"] for one in reservations for instance in one["Instances"]]
+        found[:] = [instance["InstanceId"] for reservation in reservations for instance in reservation["Instances"]]
         return bool(found) and (Node(found[0]).folder).exists()
 
     wait_for("its instance", runs, SECONDS)

@@ -53,7 +53,7 @@ def wait_until_heard(cluster: Cluster, node: str, since: datetime) -> None:
     def heard() -> bool:
         lease = cluster.api.get(f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{node}")
         conditions = cluster.api.get(f"/api/v1/nodes/{node}")["status"]["conditions"]
-        ready = next(one["status"] == "True" for one in conditions if one["type"] == "Ready")
+        ready = next(condition["status"] == "True" for condition in conditions if condition["type"] == "Ready")
         return ready and datetime.fromisoformat(lease["spec"]["renewTime"]) > since
 
     wait_for("the word of the new kubelet", heard, 120)
@@ -91,8 +91,8 @@ def test_a_killed_part_comes_back_and_no_other_is_touched(bed: Bed, cluster: Clu
 def test_the_end_of_the_account_is_the_end_of_its_cluster(bed: Bed, cluster: Cluster) -> None:
     issuer, old = cluster.issuer, pids(bed)
     os.kill(old["aws"], signal.SIGKILL)
-    said = up()
-    assert "cluster" in said
+    output = up()
+    assert "cluster" in output
     assert cluster.issuer != issuer
     assert not set(pids(bed).values()) & {pid for name, pid in old.items() if name != "gate"}
     works(bed)
@@ -127,7 +127,9 @@ def test_a_cluster_whose_control_plane_was_lost_gives_way_with_its_groups(bed: B
     eks = cluster.client("eks")
     assert eks.list_clusters()["clusters"] == [cluster.name]
     assert eks.list_nodegroups(clusterName=cluster.name)["nodegroups"] == []
-    wait_for("the node's end", lambda: machine_ not in [one.name for one in machines(bed.cloud)], 60)
+    wait_for(
+        "the node's end", lambda: machine_ not in [machine_of_bed.name for machine_of_bed in machines(bed.cloud)], 60
+    )
     works(bed)
 
 
@@ -138,7 +140,7 @@ def test_a_single_cluster_runs_and_others_are_records(bed: Bed, cluster: Cluster
     for described in (record, old):
         assert described["endpoint"] == f"https://{paths.RECORDS}"
         assert not port_open(paths.RECORDS, 443)
-    assert len({one["identity"]["oidc"]["issuer"] for one in (record, old)} | {cluster.issuer}) == 3
+    assert len({described["identity"]["oidc"]["issuer"] for described in (record, old)} | {cluster.issuer}) == 3
     assert eks.describe_cluster(name="older")["cluster"]["version"] == "1.31"
     for name in ("second", "older"):
         cluster.delete(name)
@@ -181,8 +183,8 @@ def test_down_and_up_leave_nothing_twice(bed: Bed, cluster: Cluster) -> None:
             for pid in victims:
                 os.kill(pid, signal.SIGKILL)
             killed_at = datetime.now(timezone.utc)
-            said = up()
-            assert f"{machine_.name}/kubelet" in said
+            output = up()
+            assert f"{machine_.name}/kubelet" in output
             works(again)  # the API server and the controller are back
             assert daemon.running()
             assert machine_.pid_of("kubelet") != kubelet

@@ -121,13 +121,13 @@ REFUSED: dict[str, tuple[Any, str]] = {
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_a_token_that_is_not_right_is_refused(bed: Bed, cluster: Cluster, keys: dict[str, str], case: str) -> None:
-    make, words = REFUSED[case]
+    make, message = REFUSED[case]
     log = bed.cloud.log("aws-iam-authenticator")
     before = log.stat().st_size
     assert call_api(cluster, token(make(keys, cluster.name)), NODES)[0] == 401
     with log.open() as file:
         file.seek(before)
-        assert words in file.read()
+        assert message in file.read()
 
 
 def test_a_token_of_fourteen_minutes_is_good(cluster: Cluster, keys: dict[str, str]) -> None:
@@ -180,7 +180,9 @@ def test_an_access_entry_admits_a_role_by_its_groups(cluster: Cluster, role: tup
     wait_for("the entry's end", lambda: username(cluster, keys) == "", 60)
 
 
-def test_an_access_policy_grants_its_permissions_in_its_scope(cluster: Cluster, role: tuple[str, dict[str, str]]) -> None:
+def test_an_access_policy_grants_its_permissions_in_its_scope(
+    cluster: Cluster, role: tuple[str, dict[str, str]]
+) -> None:
     arn, keys = role
     eks = cluster.client("eks")
     eks.create_access_entry(clusterName=cluster.name, principalArn=arn)

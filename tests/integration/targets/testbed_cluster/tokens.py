@@ -47,7 +47,9 @@ def token(presigned: str) -> str:
     return PREFIX + base64.urlsafe_b64encode(presigned.encode()).decode().rstrip("=")
 
 
-def call_api(cluster: Cluster, bearer: str, path: str, method: str = "GET", body: Any = None) -> tuple[int, dict[str, Any]]:
+def call_api(
+    cluster: Cluster, bearer: str, path: str, method: str = "GET", body: Any = None
+) -> tuple[int, dict[str, Any]]:
     """What the API server answers to somebody with this token."""
     context = ssl.create_default_context(cadata=cluster.ca)
     connection = http.client.HTTPSConnection(paths.CLUSTER, 443, timeout=20, context=context)
@@ -63,8 +65,8 @@ def call_api(cluster: Cluster, bearer: str, path: str, method: str = "GET", body
 def identity(cluster: Cluster, bearer: str) -> dict[str, Any] | None:
     """Who the API server takes the bearer for; None where it does not believe the token."""
     review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
-    status, told = call_api(cluster, bearer, "/apis/authentication.k8s.io/v1/selfsubjectreviews", "POST", review)
+    status, response = call_api(cluster, bearer, "/apis/authentication.k8s.io/v1/selfsubjectreviews", "POST", review)
     if status == 401:
         return None
-    user: dict[str, Any] = told["status"]["userInfo"]
+    user: dict[str, Any] = response["status"]["userInfo"]
     return user

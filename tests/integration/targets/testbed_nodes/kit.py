@@ -60,8 +60,8 @@ class Groups:
 
     def create(self, name: str, count: int = 1, **more: Any) -> None:
         sizes = {"minSize": 0, "maxSize": 4, "desiredSize": count}
-        asked = {"subnets": self.bed.cluster.subnets(), "nodeRole": self.role, "scalingConfig": sizes, **more}
-        self.eks.create_nodegroup(clusterName=self.cluster, nodegroupName=name, **asked)
+        request = {"subnets": self.bed.cluster.subnets(), "nodeRole": self.role, "scalingConfig": sizes, **more}
+        self.eks.create_nodegroup(clusterName=self.cluster, nodegroupName=name, **request)
         self.made.append(name)
 
     def get(self, name: str) -> dict[str, Any]:
@@ -103,12 +103,12 @@ class Groups:
 
     def instances(self, name: str) -> list[dict[str, Any]]:
         """Running, as EC2 has them."""
-        wanted = [
+        filters = [
             {"Name": "tag:eks:nodegroup-name", "Values": [name]},
             {"Name": "instance-state-name", "Values": ["running"]},
         ]
-        found = self.ec2.describe_instances(Filters=wanted)["Reservations"]
-        return [instance for one in found for instance in one["Instances"]]
+        found = self.ec2.describe_instances(Filters=filters)["Reservations"]
+        return [instance for reservation in found for instance in reservation["Instances"]]
 
     def nodes(self, name: str) -> list[dict[str, Any]]:
         """As the API has them, by their instances."""
@@ -143,7 +143,10 @@ class Groups:
             },
         }
         path = "/api/v1/namespaces/default/pods"
-        wait("the default service account", lambda: self.find_object("/api/v1/namespaces/default/serviceaccounts/default"))
+        wait(
+            "the default service account",
+            lambda: self.find_object("/api/v1/namespaces/default/serviceaccounts/default"),
+        )
         self.api.post(path, {"apiVersion": "v1", "kind": "Pod", **body})
 
     def find_object(self, path: str) -> dict[str, Any] | None:
@@ -158,14 +161,14 @@ class Groups:
         """A pod's phase and reason, when it runs or has failed."""
         path = f"/api/v1/namespaces/default/pods/{name}"
 
-        def seen() -> str:
+        def read_end() -> str:
             status = self.api.get(path)["status"]
-            ready = all(one["ready"] for one in status.get("containerStatuses", [{"ready": False}]))
+            ready = all(container["ready"] for container in status.get("containerStatuses", [{"ready": False}]))
             if status["phase"] == "Failed" or (status["phase"] == "Running" and ready):
                 return f"{status['phase']} {status.get('reason', '')} {status.get('message', '')}".strip()
             return ""
 
-        return str(wait(f"pod {name}", seen))
+        return str(wait(f"pod {name}", read_end))
 
     def execute(self, pod: str, *command: str) -> str:
         return self.bed.cluster.kubectl("exec", pod, "--", *command).stdout.strip()

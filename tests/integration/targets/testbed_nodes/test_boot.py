@@ -10,7 +10,7 @@ import shlex
 
 import pytest
 from integration.targets.testbed_nodes.kit import kubelet_config, node_config
-from integration.targets.testbed_nodes.user_data import ALLOWED, FORBIDDEN, NEVER, REFUSED, TABLE, SYSCTL, Row
+from integration.targets.testbed_nodes.user_data import ALLOWED, FORBIDDEN, NEVER, REFUSED, SYSCTL, TABLE, Row
 from testbed.nodes import al2023, bottlerocket, mime
 from testbed.nodes.booting import boot
 from testbed.nodes.model import Boot, BootError, Cluster, Instance, Order, family_of

@@ -8,7 +8,7 @@ import dataclasses
 from typing import Any
 
 import pytest
-from testbed.nodes.decide import Group, Limits, Plan, NodeState, decide
+from testbed.nodes.decide import Group, Limits, NodeState, Plan, decide
 
 LIMITS = Limits(join=60, evict=30, drain=10)
 
@@ -54,8 +54,8 @@ def old(key: str, **more: Any) -> NodeState:
         (plan("DELETING", 1), {"outcome": "deleted"}),
     ],
 )
-def test_creating_scaling_deleting(found: Plan, wanted: dict[str, Any]) -> None:
-    assert set_fields(found) == wanted
+def test_creating_scaling_deleting(found: Plan, expected: dict[str, Any]) -> None:
+    assert set_fields(found) == expected
 
 
 def roll(desired: int, *nodes: NodeState, **more: Any) -> Plan:
@@ -86,8 +86,8 @@ def roll(desired: int, *nodes: NodeState, **more: Any) -> Plan:
         (roll(1, old("a"), new("c", ready=False, unready=61)), {"terminate": ["c"], "outcome": "update_failed"}),
     ],
 )
-def test_rolling(found: Plan, wanted: dict[str, Any]) -> None:
-    assert set_fields(found) == wanted
+def test_rolling(found: Plan, expected: dict[str, Any]) -> None:
+    assert set_fields(found) == expected
 
 
 def test_failures_name_what_failed() -> None:

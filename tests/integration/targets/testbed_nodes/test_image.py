@@ -38,7 +38,7 @@ def test_nodes_that_start_at_once_make_the_archive_of_images_once(
     monkeypatch.setattr(image, "_add", add)
     with ThreadPoolExecutor(NODES) as pool:
         made = [pool.submit(image.archive) for _number in range(NODES)]
-        assert {one.result() for one in made} == {tmp_path / "images.tar"}
+        assert {future.result() for future in made} == {tmp_path / "images.tar"}
     with tarfile.open(tmp_path / "images.tar") as tar:
         assert "manifest.json" in tar.getnames()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["images.tar", "pause"]

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from integration.targets.testbed_nodes.kit import Groups, wait
-from integration.targets.testbed_nodes.user_data import ALLOWED, FORBIDDEN, NEVER, REFUSED, TABLE, SYSCTL, Row
+from integration.targets.testbed_nodes.user_data import ALLOWED, FORBIDDEN, NEVER, REFUSED, SYSCTL, TABLE, Row
 from testbed import paths
 from testbed.hosts import KEY
 from testbed.nodes.machine import Machine
@@ -64,13 +64,13 @@ def verify_group(groups: Groups, name: str, row: Row) -> None:
 
 def verify_pod(groups: Groups, name: str, node: str, ends: str) -> None:
     groups.pod(name, node, {SYSCTL: "2048"}, tolerations=[{"operator": "Exists"}])
-    told = groups.ended_up(name)
+    ended = groups.ended_up(name)
     if ends == ALLOWED:
-        assert told == "Running"
+        assert ended == "Running"
         assert groups.execute(name, "cat", "/proc/sys/net/core/somaxconn") == "2048"
     else:
-        assert told.startswith("Failed SysctlForbidden"), told
-        assert f'forbidden sysctl: "{SYSCTL}" not allowlisted' in told
+        assert ended.startswith("Failed SysctlForbidden"), ended
+        assert f'forbidden sysctl: "{SYSCTL}" not allowlisted' in ended
 
 
 def run(groups: Groups, rows: Sequence[Row]) -> None:
@@ -145,7 +145,7 @@ def booted(groups: Groups, row: Row) -> Iterator[str]:
 
 def ready(groups: Groups, path: str) -> bool:
     conditions = groups.api.get(path)["status"].get("conditions", [])
-    return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+    return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
 
 
 @pytest.mark.full
@@ -197,7 +197,9 @@ def test_the_trial_on_a_node(groups: Groups) -> None:
 
 
 def ssh(groups: Groups, name: str, command: str) -> str:
-    (address,) = {one["PrivateIpAddress"] for one in groups.instances("trial") if one["PrivateDnsName"] == name}
+    (address,) = {
+        instance["PrivateIpAddress"] for instance in groups.instances("trial") if instance["PrivateDnsName"] == name
+    }
     options = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR"]
     argv = ["ssh", "-F", "/dev/null", "-i", str(KEY), *options, f"root@{address}", command]
     return subprocess.run(argv, capture_output=True, text=True, check=True, timeout=60).stdout.strip()

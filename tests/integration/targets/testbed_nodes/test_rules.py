@@ -56,7 +56,7 @@ def ruled() -> Iterator[None]:
 
 
 def subnets() -> list[str]:
-    return [one["SubnetId"] for one in client("ec2").describe_subnets()["Subnets"]]
+    return [subnet["SubnetId"] for subnet in client("ec2").describe_subnets()["Subnets"]]
 
 
 def cluster(version: str = "1.34") -> None:
@@ -76,8 +76,8 @@ def template(**data: Any) -> str:
 
 
 def create(name: str = "workers", **more: Any) -> Changes:
-    asked = {"clusterName": "prod", "nodegroupName": name, "subnets": subnets()[:2], "nodeRole": ROLE, **more}
-    group: Changes = client("eks").create_nodegroup(**{k: v for k, v in asked.items() if v is not None})["nodegroup"]
+    request = {"clusterName": "prod", "nodegroupName": name, "subnets": subnets()[:2], "nodeRole": ROLE, **more}
+    group: Changes = client("eks").create_nodegroup(**{k: v for k, v in request.items() if v is not None})["nodegroup"]
     return group
 
 
@@ -236,18 +236,18 @@ REFUSED: dict[str, tuple[Callable[[Changes], Changes], Changes, str, str]] = {
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_plain_moto_creates_what_eks_does_not(name: str) -> None:
-    prepare, request, _code, _words = REFUSED[name]
+    prepare, request, _code, _message_part = REFUSED[name]
     cluster()
     assert create(**prepare(request))["status"] == "ACTIVE"
 
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_the_bed_refuses_it(ruled: None, name: str) -> None:
-    prepare, request, code, words = REFUSED[name]
+    prepare, request, code, message_part = REFUSED[name]
     cluster()
-    seen, message = refusal(lambda: create(**prepare(request)))
-    assert seen == code
-    assert words in message
+    actual, message = refusal(lambda: create(**prepare(request)))
+    assert actual == code
+    assert message_part in message
     assert client("eks").list_nodegroups(clusterName="prod")["nodegroups"] == []
 
 
@@ -462,19 +462,19 @@ OUT_OF_BOUNDS: list[tuple[Changes, str]] = [
 
 
 @pytest.mark.parametrize(("change", "words"), OUT_OF_BOUNDS)
-def test_plain_moto_knows_no_bounds_of_settings(change: Changes, words: str) -> None:
+def test_plain_moto_knows_no_bounds_of_settings(change: Changes, message_part: str) -> None:
     cluster()
     create(scalingConfig=SIZES)
     assert configure(**change)["status"] == "Successful"
 
 
 @pytest.mark.parametrize(("change", "words"), OUT_OF_BOUNDS)
-def test_settings_have_bounds(ruled: None, change: Changes, words: str) -> None:
+def test_settings_have_bounds(ruled: None, change: Changes, message_part: str) -> None:
     cluster()
     active(scalingConfig=SIZES)
     code, message = refusal(lambda: configure(**change))
     assert code == INVALID
-    assert words in message
+    assert message_part in message
     assert (group()["status"], group()["scalingConfig"]) == ("ACTIVE", SIZES)
 
 
@@ -593,13 +593,13 @@ NOT_UPDATED: dict[str, tuple[Callable[[], Any], Callable[[], Changes], str]] = {
 
 @pytest.mark.parametrize("name", NOT_UPDATED)
 def test_some_changes_need_another_group(ruled: None, name: str) -> None:
-    make, request, words = NOT_UPDATED[name]
+    make, request, message_part = NOT_UPDATED[name]
     cluster()
     make()
     upgrade_cluster()
     code, message = refusal(lambda: newer(**request()))
     assert code == ("InvalidRequestException" if make is typed else INVALID)
-    assert words in message
+    assert message_part in message
     assert group()["status"] == "ACTIVE"
 
 
@@ -639,18 +639,20 @@ def encoded(data: bytes) -> str:
 
 
 @pytest.mark.parametrize(("ami_type", "data", "words"), UNUSABLE)
-def test_plain_moto_takes_any_user_data(ami_type: str, data: bytes, words: str) -> None:
+def test_plain_moto_takes_any_user_data(ami_type: str, data: bytes, message_part: str) -> None:
     cluster()
     assert create(amiType=ami_type, launchTemplate={"id": template(UserData=encoded(data))})["status"] == "ACTIVE"
 
 
 @pytest.mark.parametrize(("ami_type", "data", "words"), UNUSABLE)
-def test_a_group_fails_on_user_data_that_eks_cannot_read(ruled: None, ami_type: str, data: bytes, words: str) -> None:
+def test_a_group_fails_on_user_data_that_eks_cannot_read(
+    ruled: None, ami_type: str, data: bytes, message_part: str
+) -> None:
     cluster()
     create(amiType=ami_type, launchTemplate={"id": template(UserData=encoded(data))})
     (issue,) = group()["health"]["issues"]
     assert (group()["status"], issue["code"]) == ("CREATE_FAILED", "Ec2LaunchTemplateInvalidConfiguration")
-    assert words in issue["message"]
+    assert message_part in issue["message"]
 
 
 def test_an_update_fails_on_it_as_well(ruled: None) -> None:
@@ -787,7 +789,7 @@ def test_a_number_is_given_once_and_no_other_version_is_found_by_it(ruled: None)
 
 def versions() -> list[int]:
     pages = client("ec2").get_paginator("describe_launch_template_versions").paginate(LaunchTemplateName="kubelets")
-    return [one["VersionNumber"] for page in pages for one in page["LaunchTemplateVersions"]]
+    return [version["VersionNumber"] for page in pages for version in page["LaunchTemplateVersions"]]
 
 
 def test_plain_moto_deletes_no_versions_and_shows_fifteen() -> None:
@@ -807,17 +809,17 @@ def test_versions_are_paged_deleted_and_never_numbered_twice(ruled: None) -> Non
     answer = client("ec2").delete_launch_template_versions(
         LaunchTemplateName="kubelets", Versions=["1", "3", "21", "99"]
     )
-    done = [one["VersionNumber"] for one in answer["SuccessfullyDeletedLaunchTemplateVersions"]]
+    done = [version["VersionNumber"] for version in answer["SuccessfullyDeletedLaunchTemplateVersions"]]
     kept = {
-        one["VersionNumber"]: one["ResponseError"]["Code"]
-        for one in answer["UnsuccessfullyDeletedLaunchTemplateVersions"]
+        version["VersionNumber"]: version["ResponseError"]["Code"]
+        for version in answer["UnsuccessfullyDeletedLaunchTemplateVersions"]
     }
     assert (done, kept) == ([3, 21], {1: "unexpectedError", 99: "launchTemplateVersionDoesNotExist"})
     second(KeyName="again")
     assert versions() == [1, 2, *range(4, 21), 22]
-    asked = {"LaunchTemplateName": "kubelets", "MinVersion": "4", "MaxVersion": "6"}
-    found = client("ec2").describe_launch_template_versions(**asked)["LaunchTemplateVersions"]
-    assert [(one["VersionNumber"], one["LaunchTemplateData"]["KeyName"]) for one in found] == [
+    bounds = {"LaunchTemplateName": "kubelets", "MinVersion": "4", "MaxVersion": "6"}
+    found = client("ec2").describe_launch_template_versions(**bounds)["LaunchTemplateVersions"]
+    assert [(version["VersionNumber"], version["LaunchTemplateData"]["KeyName"]) for version in found] == [
         (4, "k2"),
         (5, "k3"),
         (6, "k4"),

@@ -53,7 +53,10 @@ def ready_pods(groups: Groups) -> int:
         1
         for pod in found
         if "deletionTimestamp" not in pod["metadata"]
-        and any(one["type"] == "Ready" and one["status"] == "True" for one in pod["status"].get("conditions", []))
+        and any(
+            condition["type"] == "Ready" and condition["status"] == "True"
+            for condition in pod["status"].get("conditions", [])
+        )
     )
 
 

@@ -79,9 +79,11 @@ def shell(*scripts: str, kind: str = "text/x-shellscript") -> bytes:
 
 def bootstrap(arguments: str, before: str = "") -> Callable[[Cluster], bytes]:
     def make(cluster: Cluster) -> bytes:
-        told = f"--b64-cluster-ca {cluster.ca} --apiserver-endpoint {cluster.endpoint} --dns-cluster-ip {cluster.dns}"
+        cluster_options = (
+            f"--b64-cluster-ca {cluster.ca} --apiserver-endpoint {cluster.endpoint} --dns-cluster-ip {cluster.dns}"
+        )
         return shell(
-            f"#!/bin/bash\nset -ex\n{before}\n/etc/eks/bootstrap.sh {shlex.quote(cluster.name)} {told} {arguments}\n"
+            f"#!/bin/bash\nset -ex\n{before}\n/etc/eks/bootstrap.sh {shlex.quote(cluster.name)} {cluster_options} {arguments}\n"
         )
 
     return make

@@ -203,7 +203,9 @@ def test_a_pod_that_is_gone_already_is_no_error_and_a_failing_server_is_retried(
     answers = {"b": [KubeError("POST", 0, "connection reset"), KubeError("POST", 503, "overloaded")]}
     drain, _cluster = run_drain([pod("b")], failures=answers)
     assert not drain.error
-    refused, _dummy = run_drain([pod("a"), pod("b")], failures={"a": [KubeError("POST", 403, "forbidden: no evictions")]})
+    refused, _dummy = run_drain(
+        [pod("a"), pod("b")], failures={"a": [KubeError("POST", 403, "forbidden: no evictions")]}
+    )
     assert "forbidden" in refused.error
     assert statuses(refused) == {"a": "failed", "b": "evicted"}
 
