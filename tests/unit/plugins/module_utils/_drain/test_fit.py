@@ -44,14 +44,14 @@ def wants(**requests: str) -> dict[str, Any]:
         ({}, ""),
         ({"nodeSelector": {"disk": "ssd"}}, ""),
         ({"nodeSelector": {"team": "a"}}, ""),
-        ({"nodeSelector": {NODE_GROUP_LABEL: "old"}}, "node selector wants eks.amazonaws.com/nodegroup=old"),
+        ({"nodeSelector": {NODE_GROUP_LABEL: "old"}}, "node selector requires eks.amazonaws.com/nodegroup=old"),
         ({"nodeSelector": {"kubernetes.io/hostname": "n1"}}, "kubernetes.io/hostname=n1"),
         ({"nodeSelector": {"rack": "1"}}, "rack=1"),
         ({"nodeSelector": {ZONE: "b"}}, ""),
         ({"nodeSelector": {ZONE: "c"}}, "zone=c"),
         (affinity("disk", "In", "ssd", "hdd"), ""),
-        (affinity("disk", "NotIn", "ssd"), "node affinity wants disk NotIn"),
-        (affinity(NODE_GROUP_LABEL, "In", "old"), "node affinity wants eks.amazonaws.com/nodegroup In"),
+        (affinity("disk", "NotIn", "ssd"), "node affinity requires disk NotIn"),
+        (affinity(NODE_GROUP_LABEL, "In", "old"), "node affinity requires eks.amazonaws.com/nodegroup In"),
         (affinity("alpha.eksctl.io/nodegroup-name", "Exists"), "alpha.eksctl.io/nodegroup-name Exists"),
         (wants(cpu="1", memory="1Gi"), ""),
         (wants(cpu="2"), "more cpu than a node has (1930m)"),
@@ -86,11 +86,11 @@ def test_zonal_volumes(zone: str, fits: bool) -> None:
             "nodeAffinity": {"required": {"nodeSelectorTerms": [term]}},
         },
     }
-    one = pod(volumes=[{"name": "x", "persistentVolumeClaim": {"claimName": "data"}}])
-    found = fit.find_unschedulable_pods([one], planned_nodes(), [volume])
+    stateful = pod(volumes=[{"name": "x", "persistentVolumeClaim": {"claimName": "data"}}])
+    found = fit.find_unschedulable_pods([stateful], planned_nodes(), [volume])
     assert (found == []) is fits
     if not fits:
-        assert found[0]["reasons"] == ["its volume pv-1 is bound to c"]
+        assert found[0]["reasons"] == ["the volume pv-1 is bound to c"]
     assert fit.find_unschedulable_pods([pod()], planned_nodes(), [volume]) == []
 
 
@@ -98,12 +98,14 @@ def test_host_ports_and_the_crowd() -> None:
     ports = {"containers": [{"ports": [{"hostPort": 80}]}]}
     three = [pod(f"p{number}", **ports) for number in range(3)]
     assert fit.find_unschedulable_pods(three[:2], planned_nodes()) == []
-    assert "host port 80" in fit.find_unschedulable_pods(three, planned_nodes())[0]["reasons"][0]
+    assert "more pods use host port 80 than" in fit.find_unschedulable_pods(three, planned_nodes())[0]["reasons"][0]
     many = [pod(f"p{number}") for number in range(7)]
     assert fit.find_unschedulable_pods(many[:6], planned_nodes()) == []
-    assert fit.find_unschedulable_pods(many, planned_nodes())[0]["reasons"] == ["7 pods, and 2 nodes of 3 each"]
+    assert fit.find_unschedulable_pods(many, planned_nodes())[0]["reasons"] == [
+        "there are 7 pods, but 2 nodes hold 3 pods each"
+    ]
     greedy = [pod(f"p{number}", **wants(cpu="1500m")) for number in range(3)]
-    assert "together they request more cpu" in fit.find_unschedulable_pods(greedy, planned_nodes())[0]["reasons"][0]
+    assert "all pods together request more cpu" in fit.find_unschedulable_pods(greedy, planned_nodes())[0]["reasons"][0]
 
 
 def test_daemon_sets_and_finished_pods_do_not_move() -> None:
@@ -117,5 +119,5 @@ def test_quantities() -> None:
     assert fit.parse_quantity("100m") == 0.1
     assert fit.parse_quantity("1Ki") == 1024
     assert fit.parse_quantity("2") == 2
-    with pytest.raises(ValueError, match="no Kubernetes quantity"):
+    with pytest.raises(ValueError, match="not a Kubernetes quantity"):
         fit.parse_quantity("many")

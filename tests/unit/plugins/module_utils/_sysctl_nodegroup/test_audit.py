@@ -23,8 +23,8 @@ def pod(sysctl: str, **spec: Any) -> dict[str, Any]:
     return {"metadata": {"namespace": "d", "name": "p"}, "spec": {"securityContext": context, **spec}, "status": {}}
 
 
-def forbidden(one: dict[str, Any], *nodes: dict[str, Any], **allowed: list[str]) -> list[str]:
-    (found,) = audit.audit_pods([one], audit.build_node_profiles(nodes, allowed))
+def forbidden(entry: dict[str, Any], *nodes: dict[str, Any], **allowed: list[str]) -> list[str]:
+    (found,) = audit.audit_pods([entry], audit.build_node_profiles(nodes, allowed))
     return sorted(name for entry in found["forbidden"] for name in entry["nodes"])
 
 
@@ -62,7 +62,10 @@ def test_nodes_of_which_nothing_is_known_are_reported_as_unknown() -> None:
 
 
 def test_pods_without_sysctls_are_left_out_and_rejected_pods_are_marked() -> None:
-    refused = {**pod(UNSAFE), "status": {"reason": "SysctlForbidden", "phase": "Failed", "message": "forbidden sysctl"}}
+    rejected = {
+        **pod(UNSAFE),
+        "status": {"reason": "SysctlForbidden", "phase": "Failed", "message": "forbidden sysctl"},
+    }
     plain = {"metadata": {"namespace": "d", "name": "q"}, "spec": {}, "status": {}}
-    (found,) = audit.audit_pods([plain, refused], [])
-    assert (found["refused"], found["message"]) == (True, "forbidden sysctl")
+    (found,) = audit.audit_pods([plain, rejected], [])
+    assert (found["rejected"], found["message"]) == (True, "forbidden sysctl")
