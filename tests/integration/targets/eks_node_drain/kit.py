@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A namespace of its own on the bed's real cluster, two nodes to drain and two to go to, and runs of the module."""
+"""A namespace on the bed's real cluster, two nodes to drain, two nodes for evicted pods, and runs of the module."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ class Shop:
         self.nodes = [Nodes(self.api, self.old, self.group)]
 
     def add_new_nodes(self) -> None:
-        """Where evicted pods can go."""
+        """Add the nodes for evicted pods."""
         self.nodes.append(Nodes(self.api, self.new, "new"))
 
     def close(self) -> None:
         self.api.delete(f"/api/v1/namespaces/{self.namespace}")
-        wait_for(lambda: not self.pods(), "the pods' end")
+        wait_for(lambda: not self.pods(), "end of the pods")
         for nodes in self.nodes:
             nodes.close()
 
@@ -65,7 +65,7 @@ class Shop:
             wait_for(lambda: len(self.running(name)) == replicas, f"{replicas} pods of {name}")
 
     def pod(self, name: str, node: str, **meta: Any) -> None:
-        """A pod that nothing would make again."""
+        """A pod without a controller that would create it again."""
         container = {"name": "main", "image": "registry.example/none"}
         body = {"metadata": {"name": name, **meta}, "spec": {"nodeName": node, "containers": [container]}}
         self.api.post(f"/api/v1/namespaces/{self.namespace}/pods", body)
@@ -76,14 +76,14 @@ class Shop:
         self.api.post(path, body)
         wait_for(
             lambda: self.api.get(f"{path}/{name}").get("status", {}).get("observedGeneration"),
-            f"budget {name} to be seen",
+            f"the status of budget {name}",
         )
 
     def pods(self) -> list[dict[str, Any]]:
         return list(self.api.get(f"/api/v1/namespaces/{self.namespace}/pods")["items"])
 
     def running(self, app: str) -> list[str]:
-        """Nodes of the pods of an app that are Ready and not ending."""
+        """Nodes of the pods of an app that are Running and not terminating."""
         return [
             pod["spec"]["nodeName"]
             for pod in self.pods()

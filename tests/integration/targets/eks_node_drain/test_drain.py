@@ -64,11 +64,11 @@ def test_a_budget_that_never_allows_keeps_the_pods_and_gives_the_nodes_back(shop
 
 def test_a_pod_under_two_budgets_is_named_with_both(shop: Shop) -> None:
     shop.deploy("web", 1)
-    shop.budget("one", "web", maxUnavailable=1)
-    shop.budget("two", "web", maxUnavailable=1)
+    shop.budget("first", "web", maxUnavailable=1)
+    shop.budget("second", "web", maxUnavailable=1)
     run = shop.run()
     assert run.failed
-    assert f"{shop.namespace}/one, {shop.namespace}/two" in run.message
+    assert f"{shop.namespace}/first, {shop.namespace}/second" in run.message
 
 
 def test_what_would_lose_data_is_refused_before_anything_is_touched(shop: Shop) -> None:
@@ -86,5 +86,5 @@ def test_what_would_lose_data_is_refused_before_anything_is_touched(shop: Shop) 
 def test_a_node_that_does_not_exist_is_an_error(shop: Shop) -> None:
     run = shop.run(nodes=["nowhere", shop.old[0]])
     assert run.failed
-    assert "no node nowhere" in run.message
+    assert "the cluster has no node nowhere" in run.message
     assert shop.cordoned() == []

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A real node that the playbook reaches by ssh, and all that a trial may leave behind there."""
+"""A real node that the playbook reaches by ssh, and everything that a trial may leave on it."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from testbed.hosts import KEY
 
 PLAYBOOK = "daytwo.aws.sysctl_trial"
 TRIAL_LABEL = "daytwo.aws/sysctl-trial"
-OWN = "kernel.msg*"  # what the group's user data allows already
+OWN = "kernel.msg*"  # in the allow-list of the group's user data already
 SSH = ("-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR")
-# Names, types, modes, owners and contents of every file below the folders that a trial touches.
+# Names, types, modes, owners and contents of every file below the directories that a trial changes.
 SNAPSHOT = """
 cd /etc && find kubernetes eks systemd/system daytwo-sysctl-trial 2> /dev/null | LC_ALL=C sort | while read -r path; do
   stat -c '%A %u %g %n' "$path"
@@ -47,7 +47,7 @@ spec:
 
 
 class Trial:
-    """Runs on the only node of a group."""
+    """Runs the playbook on the only node of a node group."""
 
     def __init__(self, fleet: Fleet, group: str) -> None:
         self.fleet = fleet
@@ -69,11 +69,11 @@ class Trial:
         return self.ssh(SNAPSHOT)
 
     def effective(self) -> list[str]:
-        """What the kubelet itself says that it allows."""
+        """The allow-list in the kubelet's configz."""
         try:
             found = self.fleet.api.get(f"/api/v1/nodes/{self.node}/proxy/configz")["kubeletconfig"]
         except ApiError as error:
-            return [f"not to be asked: {error}"]
+            return [f"configz is not readable: {error}"]
         return list(found.get("allowedUnsafeSysctls") or [])
 
     def labels_and_taints(self) -> list[str]:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The audit of a cluster with a real node, and a pod that its kubelet has refused."""
+"""The audit of a cluster with a real node, and of a pod that its kubelet has rejected."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def test_it_reports_allowed_sysctls_and_rejected_pods(trial: Trial) -> None:
         "containers": [container],
     }
     fleet.api.post(path, {"metadata": {"name": "wants"}, "spec": spec})
-    wait_for(lambda: fleet.api.get(f"{path}/wants")["status"].get("reason") == "SysctlForbidden", "the refusal")
-    # As the answers of a survey come: text.
+    wait_for(lambda: fleet.api.get(f"{path}/wants")["status"].get("reason") == "SysctlForbidden", "the rejection of the pod")
+    # AWX surveys send text.
     tasks = fleet.run(
         "daytwo.aws.sysctl_audit",
         {
@@ -39,12 +39,12 @@ def test_it_reports_allowed_sysctls_and_rejected_pods(trial: Trial) -> None:
         },
     )
     assert not any(task.failed or task.changed for task in tasks), fleet.output
-    (group,) = named(tasks, "Look at node groups").result["groups"]
-    assert (group["name"], group["intended"], group["real"]) == (fleet.old, [OWN], {trial.node: [OWN]})
-    assert group["differs"] == []
+    (group,) = named(tasks, "Read node groups").result["groups"]
+    assert (group["name"], group["configured"], group["effective"]) == (fleet.old, [OWN], {trial.node: [OWN]})
+    assert group["drifted_nodes"] == []
     (allowed,) = named(tasks, "Show what each node group allows").result["msg"]
     assert allowed == f"{fleet.old} ({group['version']}, al2023): {OWN}"
-    lines = named(tasks, "Show which pods are forbidden").result["msg"]
+    lines = named(tasks, "Show which nodes reject which pods").result["msg"]
     assert f"{fleet.namespace}/wants: {UNSAFE} on nodes of {fleet.old}" in "\n".join(lines)
     assert any(line.startswith(f"{fleet.namespace}/wants on {trial.node}: ") and UNSAFE in line for line in lines)
 
@@ -63,13 +63,13 @@ def test_a_kubelet_that_somebody_changed_by_hand_is_reported(trial: Trial) -> No
     }
     try:
         trial.ssh(f"echo '{text}' > {by_hand} && systemctl restart kubelet")
-        wait_for(lambda: trial.effective() == [UNSAFE], "the kubelet to say so")
+        wait_for(lambda: trial.effective() == [UNSAFE], "the changed allow-list of the kubelet")
         tasks = fleet.run("daytwo.aws.sysctl_audit", variables)
     finally:
         trial.ssh(f"rm -f {by_hand} && systemctl restart kubelet")
-        wait_for(lambda: trial.effective() == [OWN], "the kubelet to be as it was")
+        wait_for(lambda: trial.effective() == [OWN], "the previous allow-list of the kubelet")
     assert not any(task.failed or task.changed for task in tasks), fleet.output
-    (group,) = named(tasks, "Look at node groups").result["groups"]
-    assert (group["intended"], group["real"], group["differs"]) == ([OWN], {trial.node: [UNSAFE]}, [trial.node])
+    (group,) = named(tasks, "Read node groups").result["groups"]
+    assert (group["configured"], group["effective"], group["drifted_nodes"]) == ([OWN], {trial.node: [UNSAFE]}, [trial.node])
     shown = named(tasks, "Show what each node group allows").result["msg"]
-    assert f"{fleet.old}: {trial.node} differs, it allows {UNSAFE}" in shown
+    assert f"{fleet.old}: drift on {trial.node}, whose kubelet allows {UNSAFE}" in shown

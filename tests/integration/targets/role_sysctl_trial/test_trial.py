@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A sysctl tried on a real kubelet: proved, and taken back byte for byte, by the role or by the node itself."""
+"""A sysctl trial on a real kubelet: verified by a pod, and reverted byte for byte, by the role or by the node itself."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def untouched(trial: Trial, before: str) -> None:
 def test_what_a_kubelet_would_not_start_with_is_refused_before_anything_is_written(trial: Trial, name: str) -> None:
     before = trial.snapshot()
     tasks = trial.run(sysctl_trial_sysctls={name: 1})
-    refused = named(tasks, "Refuse what the kubelet would not start with")
+    refused = named(tasks, "Reject sysctls with which the kubelet would not start")
     assert refused.failed
     assert "a kubelet" in refused.message
     assert not any(task.changed for task in tasks)
@@ -43,17 +43,17 @@ def test_tried_proved_and_taken_back(trial: Trial) -> None:
     before = trial.snapshot()
     check = trial.run("--check")
     assert not any(task.failed or task.changed for task in check), trial.fleet.output
-    assert f"would allow {OWN}, {UNSAFE} by {DROP_IN}" in named(check, "Show what").result["msg"][-1]
+    assert f"would allow {OWN}, {UNSAFE} by {DROP_IN}" in named(check, "Show the plan").result["msg"][-1]
     untouched(trial, before)
-    # As a survey answers, and with AWS credentials alone.
+    # With text, as AWX surveys send it, and with AWS credentials only.
     tasks = trial.run(
         sysctl_trial_cluster=trial.fleet.cluster.name, sysctl_trial_kubeconfig="", sysctl_trial_sysctls=f"{UNSAFE}=2048"
     )
     assert not any(task.failed for task in tasks), trial.fleet.output
-    proof = named(tasks, "Prove by a pod").result["nodes"]
-    assert [(entry["name"], entry["found"]) for entry in proof] == [(trial.node, {UNSAFE: "2048"})]
+    proof = named(tasks, "Verify by a pod").result["nodes"]
+    assert [(entry["name"], entry["effective"]) for entry in proof] == [(trial.node, {UNSAFE: "2048"})]
     untouched(trial, before)
-    wait_for(lambda: trial.effective() == [OWN], "the kubelet with its own list")
+    wait_for(lambda: trial.effective() == [OWN], "the kubelet's previous allow-list")
 
 
 @pytest.mark.full
@@ -66,13 +66,13 @@ def test_kept_it_is_there_until_it_is_reverted(trial: Trial) -> None:
     assert trial.effective() == [OWN, UNSAFE]
     assert trial.ssh("systemctl is-active daytwo-sysctl-trial.timer") == "active"
     second = trial.run()
-    assert "a trial is under way here until" in second[-1].message
+    assert "a trial is in progress on this node until" in second[-1].message
     assert second[-1].failed
     reverted = trial.run(sysctl_trial_mode="revert")
     assert not any(task.failed for task in reverted), trial.fleet.output
-    assert named(reverted, "Put the kubelet's configuration back").changed
+    assert named(reverted, "Restore the kubelet's configuration").changed
     untouched(trial, before)
-    wait_for(lambda: trial.effective() == [OWN], "the kubelet with its own list")
+    wait_for(lambda: trial.effective() == [OWN], "the kubelet's previous allow-list")
     again = trial.run(sysctl_trial_mode="revert")
     assert not any(task.failed or task.changed for task in again), trial.fleet.output
 
@@ -81,35 +81,35 @@ def test_kept_it_is_there_until_it_is_reverted(trial: Trial) -> None:
 def test_a_proof_that_fails_is_taken_back(trial: Trial) -> None:
     before = trial.snapshot()
     tasks = trial.run(sysctl_trial_sysctls={UNSAFE: "no number"}, sysctl_trial_proof_timeout=5)
-    assert named(tasks, "Prove by a pod").failed
+    assert named(tasks, "Verify by a pod").failed
     untouched(trial, before)
-    wait_for(lambda: trial.effective() == [OWN], "the kubelet with its own list")
+    wait_for(lambda: trial.effective() == [OWN], "the kubelet's previous allow-list")
 
 
 @pytest.mark.full
 def test_a_kubelet_that_does_not_come_back_is_noticed_at_once(trial: Trial) -> None:
-    """Somebody has left a file there with which it will not start again."""
+    """The kubelet does not start again, because somebody has left a broken file."""
     bad = "/etc/kubernetes/kubelet/config.json.d/50-bad.conf"
     trial.ssh(f"echo '{{}}' > {bad}")
     before = trial.snapshot()
     tasks = trial.run()
-    tried = named(tasks, "Let the kubelet allow it")
+    tried = named(tasks, "Add the sysctls to the kubelet's allow-list")
     assert tried.failed
     assert "the kubelet does not stay up" in tried.result["stdout"] + tried.result["stderr"]
     untouched(trial, before)
     trial.ssh(f"rm {bad}; systemctl restart kubelet")
-    wait_for(lambda: trial.effective() == [OWN], "the kubelet with its own list")
+    wait_for(lambda: trial.effective() == [OWN], "the kubelet's previous allow-list")
 
 
 def test_the_node_takes_it_back_by_itself_when_the_controller_is_killed(trial: Trial) -> None:
     before = trial.snapshot()
-    tasks = trial.run(env={"IT_DIE": "Prove by a pod"}, sysctl_trial_seconds=15)
-    assert tasks[-1].task.endswith("Let the kubelet allow it, once the node has its way back")
+    tasks = trial.run(env={"IT_DIE": "Verify by a pod"}, sysctl_trial_seconds=15)
+    assert tasks[-1].task.endswith("Add the sysctls to the kubelet's allow-list, after the timer of the revert runs")
     assert tasks[-1].changed
     wait_for(lambda: trial.ssh(f"ls -d {STATE} || true") == "", "the node's own timer", 60)
     assert trial.snapshot() == before
-    wait_for(lambda: trial.effective() == [OWN], "the kubelet with its own list")
-    # Its own taint a node may not take off.
+    wait_for(lambda: trial.effective() == [OWN], "the kubelet's previous allow-list")
+    # A node cannot remove its own taint.
     assert trial.labels_and_taints() == [f"taint {TRIAL_LABEL}", TRIAL_LABEL, f"{TRIAL_LABEL}-before"]
     tasks = trial.run(sysctl_trial_mode="revert")
     assert not any(task.failed for task in tasks), trial.fleet.output
@@ -118,7 +118,7 @@ def test_the_node_takes_it_back_by_itself_when_the_controller_is_killed(trial: T
 
 @pytest.mark.full
 @pytest.mark.parametrize(
-    "task", ["Label the node", "Taint the node", "Let the kubelet", "Add the proof", "Put the", "Take the taint off"]
+    "task", ["Label the node", "Taint the node", "Add the sysctls to the kubelet", "Add the verified", "Restore the", "Remove the taint"]
 )
 def test_killed_anywhere_a_revert_leaves_nothing(trial: Trial, task: str) -> None:
     before = trial.snapshot()
@@ -126,7 +126,7 @@ def test_killed_anywhere_a_revert_leaves_nothing(trial: Trial, task: str) -> Non
     tasks = trial.run(sysctl_trial_mode="revert")
     assert not any(task.failed for task in tasks), trial.fleet.output
     untouched(trial, before)
-    wait_for(lambda: trial.effective() == [OWN], "the kubelet with its own list")
+    wait_for(lambda: trial.effective() == [OWN], "the kubelet's previous allow-list")
 
 
 @pytest.mark.full
@@ -137,15 +137,15 @@ def test_on_al2_the_configuration_itself_is_changed(fleet: Fleet) -> None:
     before = trial.snapshot()
     tasks = trial.run()
     assert not any(task.failed for task in tasks), fleet.output
-    assert named(tasks, "Prove by a pod").result["nodes"][0]["found"] == {UNSAFE: "2048"}
+    assert named(tasks, "Verify by a pod").result["nodes"][0]["effective"] == {UNSAFE: "2048"}
     assert (
-        f"by /etc/kubernetes/kubelet/kubelet-config.json on {trial.node}" in named(tasks, "Show what").result["msg"][-1]
+        f"by /etc/kubernetes/kubelet/kubelet-config.json on {trial.node}" in named(tasks, "Show the plan").result["msg"][-1]
     )
     untouched(trial, before)
-    wait_for(lambda: trial.effective() == [], "the kubelet with its own list")
+    wait_for(lambda: trial.effective() == [], "the kubelet's previous allow-list")
 
 
-# An imitation, by apiclient's own documentation, on the AL2023 node: Bottlerocket's nodes in the bed have no way in.
+# An imitation of apiclient by its documentation, on the AL2023 node: nobody can log in to the bed's Bottlerocket nodes.
 APICLIENT = """\
 #!/usr/bin/python3 -IS
 import json, subprocess, sys
@@ -181,15 +181,15 @@ def test_bottlerocket_gets_its_setting_back_from_the_controller(bottlerocket: Tr
     before = trial.ssh("apiclient get settings.kubernetes.allowed-unsafe-sysctls")
     tasks = trial.run(sysctl_trial_node=trial.node)
     assert not any(task.failed for task in tasks), trial.fleet.output
-    assert named(tasks, "Prove by a pod").result["nodes"][0]["found"] == {UNSAFE: "2048"}
+    assert named(tasks, "Verify by a pod").result["nodes"][0]["effective"] == {UNSAFE: "2048"}
     assert trial.ssh("apiclient get settings.kubernetes.allowed-unsafe-sysctls") == before
     assert trial.labels_and_taints() == []
-    # No timer there: what was before stands on the node in Kubernetes.
-    trial.run(sysctl_trial_node=trial.node, env={"IT_DIE": "Prove by a pod"})
+    # Bottlerocket has no timer. The annotation of the node holds the previous setting.
+    trial.run(sysctl_trial_node=trial.node, env={"IT_DIE": "Verify by a pod"})
     assert UNSAFE in trial.ssh("apiclient get settings.kubernetes.allowed-unsafe-sysctls")
     second = trial.run(sysctl_trial_node=trial.node)
     assert second[-1].failed
-    assert "a trial is under way here" in second[-1].message
+    assert "a trial is in progress on this node" in second[-1].message
     reverted = trial.run(sysctl_trial_node=trial.node, sysctl_trial_mode="revert")
     assert not any(task.failed for task in reverted), trial.fleet.output
     assert trial.ssh("apiclient get settings.kubernetes.allowed-unsafe-sysctls") == before
