@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from . import audit, control_plane, paths
-from .aws.control import ask
+from .aws.control import send_command
 from .node import ENV, BedError
 
 NAME = "testbed"
@@ -110,7 +110,7 @@ class Cluster:
             raise BedError("this bed has no programs for a cluster: `python -m testbed up --cluster` brings them")
         if NAME in self.client("eks").list_clusters()["clusters"]:
             # Broken, or its control plane was lost: then its groups cannot be deleted by EKS's own calls.
-            ask(self.env()["AWS_ENDPOINT_URL"], "eks/forget", region=paths.REGION, name=NAME)
+            send_command(self.env()["AWS_ENDPOINT_URL"], "eks/forget", region=paths.REGION, name=NAME)
         self.create()
         return True
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import paths
-from ..aws.control import ask
+from ..aws.control import send_command
 from ..control_plane import Api
 
 
@@ -29,10 +29,14 @@ def step(api: Api, region: str, cluster: str, group: str) -> bool:
     """One node more for the group, if a pod waits for one and no new node is under way. Whether it grew."""
     endpoint = f"http://{paths.AWS}:{paths.AWS_PORT}"
     known = {
-        entry["group"]: entry for entry in ask(endpoint, "eks/nodes/work")["groups"] if entry["cluster"] == cluster
+        entry["group"]: entry
+        for entry in send_command(endpoint, "eks/nodes/work")["groups"]
+        if entry["cluster"] == cluster
     }
     under_way = len(known[group]["nodes"]) < known[group]["desired"]
     if under_way or not pending(api):
         return False
-    ask(endpoint, "eks/scale", region=region, cluster=cluster, group=group, desired=known[group]["desired"] + 1)
+    send_command(
+        endpoint, "eks/scale", region=region, cluster=cluster, group=group, desired=known[group]["desired"] + 1
+    )
     return True

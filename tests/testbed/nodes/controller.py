@@ -18,7 +18,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from .. import control_plane, paths
-from ..aws.control import ask
+from ..aws.control import send_command
 from ..control_plane import Api, ApiError
 from ..node import BedError, Node
 from .decide import Group, Limits, NodeState, Plan, decide
@@ -73,7 +73,7 @@ class Controller:
 
     def step(self) -> None:
         self.busy = {key: future for key, future in self.busy.items() if not self.finished(key, future)}
-        work = ask(AWS, "eks/nodes/work")
+        work = send_command(AWS, "eks/nodes/work")
         known = {node["id"] for group in work["groups"] for node in group["nodes"]}
         for machine in machines(self.cloud):
             if machine.name not in known:
@@ -139,7 +139,7 @@ class Controller:
     def apply_plan(self, api: Api, where: dict[str, str], group: dict[str, Any], plan: Plan) -> None:
         nodes = {node["id"]: node for node in group["nodes"]}
         for _number in range(plan.launch):
-            self.boot(ask(AWS, "eks/nodes/launch", **where))
+            self.boot(send_command(AWS, "eks/nodes/launch", **where))
         for key in plan.drain:
             self.leaving[key] = time.time()
             self.mark(api, nodes[key]["name"], str(time.time()))
@@ -147,11 +147,11 @@ class Controller:
             self.leaving.pop(key, None)
             self.mark(api, nodes[key]["name"], None)
         for key in plan.terminate:
-            ask(AWS, "eks/nodes/gone", **where, instance=key)
+            send_command(AWS, "eks/nodes/gone", **where, instance=key)
             self.leaving.pop(key, None)
             self.ready_at.pop(key, None)
         if plan.outcome:
-            ask(
+            send_command(
                 *(AWS, "eks/nodes/outcome"),
                 **where,
                 status=group["status"],
@@ -220,7 +220,9 @@ class Controller:
         }
         api.patch(f"/api/v1/nodes/{node['name']}", body)
         kept = {key: value for key, value in node["labels"].items() if key not in own(node["labels"])}
-        ask(AWS, "eks/nodes/relabelled", **where, instance=node["id"], labels={**kept, **labels}, taints=taints)
+        send_command(
+            AWS, "eks/nodes/relabelled", **where, instance=node["id"], labels={**kept, **labels}, taints=taints
+        )
 
     def forget(self, api: Api, found: dict[str, Any], known: set[str]) -> None:
         """A node whose instance is gone goes from the API, as AWS's cloud controller sees to it."""

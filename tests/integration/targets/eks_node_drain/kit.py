@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from integration.plays import play, playbook_of
 from integration.targets.eks_node_drain.stub import Nodes
-from integration.targets.eks_sysctl_nodegroup.kit import Told
+from integration.targets.eks_sysctl_nodegroup.kit import TaskResult
 from testbed import Bed
 from testbed.eks import Cluster
 
@@ -23,10 +23,10 @@ MODULE = "daytwo.aws.eks_node_drain"
 
 
 class Shop:
-    def __init__(self, cluster: Cluster, folder: Path) -> None:
+    def __init__(self, cluster: Cluster, directory: Path) -> None:
         self.api = cluster.api
         self.kubeconfig = str(cluster.kubeconfig)
-        self.folder = folder
+        self.directory = directory
         mark = uuid.uuid4().hex[:6]
         self.namespace = f"shop-{mark}"
         self.old = [f"old-{mark}-1", f"old-{mark}-2"]
@@ -96,7 +96,7 @@ class Shop:
         names = self.old
         return [name for name in names if self.api.get(f"/api/v1/nodes/{name}")["spec"].get("unschedulable")]
 
-    def run(self, **options: Any) -> Told:
+    def run(self, **options: Any) -> TaskResult:
         self._runs += 1
         check = options.pop("_check", False)
         if not {"nodes", "selector", "node_groups"} & set(options):
@@ -108,9 +108,9 @@ class Shop:
             "diff": True,
             "ignore_errors": True,
         }
-        playbook = playbook_of(self.folder, self._runs, [task])
-        line = play(self.folder, self._runs, playbook, env={"AWS_REGION": "eu-central-1"}).tasks[0]
-        return Told(line["result"], line["status"] == "failed", line["task"])
+        playbook = playbook_of(self.directory, self._runs, [task])
+        line = play(self.directory, self._runs, playbook, env={"AWS_REGION": "eu-central-1"}).tasks[0]
+        return TaskResult(line["result"], line["status"] == "failed", line["task"])
 
 
 def wait_for(condition: Callable[[], Any], what: str, seconds: float = 60) -> None:

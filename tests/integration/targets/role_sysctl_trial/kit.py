@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from integration.targets.eks_sysctl_nodegroup.kit import Told
+from integration.targets.eks_sysctl_nodegroup.kit import TaskResult
 from integration.targets.role_sysctl_nodegroup.kit import UNSAFE, Fleet
 from testbed import Bed
 from testbed.control_plane import ApiError
@@ -82,7 +82,7 @@ class Trial:
         notes = {**node["metadata"]["labels"], **node["metadata"].get("annotations", {})}
         return taints + sorted(key for key in notes if key.startswith(TRIAL_LABEL))
 
-    def run(self, *options: str, env: dict[str, str] | None = None, **variables: Any) -> list[Told]:
+    def run(self, *options: str, env: dict[str, str] | None = None, **variables: Any) -> list[TaskResult]:
         given = {
             "sysctl_trial_host": self.node,
             "sysctl_trial_kubeconfig": str(self.fleet.cluster.kubeconfig),

@@ -8,7 +8,7 @@ import sys
 import pytest
 from integration.targets.testbed_cluster import node_groups
 from testbed import Bed
-from testbed.aws.control import ask
+from testbed.aws.control import send_command
 from testbed.eks import Cluster
 
 
@@ -24,6 +24,6 @@ def bed(pytestconfig: pytest.Config) -> Bed:
 def cluster(bed: Bed) -> Cluster:
     """The cluster that runs, without node groups; a test before, of any target, may have ended it or left some."""
     bed.cluster.ensure()
-    ask(bed.env["AWS_ENDPOINT_URL"], "eks/settings")  # the defaults
+    send_command(bed.env["AWS_ENDPOINT_URL"], "eks/settings")  # the defaults
     node_groups.delete_all(bed.cluster)
     return bed.cluster

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from testbed import Bed, paths
-from testbed.aws.control import ask
+from testbed.aws.control import send_command
 from testbed.control_plane import Api, ApiError
 from testbed.nodes.image import BUSYBOX
 from testbed.nodes.machine import Machine
@@ -46,7 +46,7 @@ class Groups:
         return self.bed.cluster.api
 
     def settings(self, **changes: Any) -> None:
-        ask(AWS, "eks/settings", **changes)
+        send_command(AWS, "eks/settings", **changes)
 
     def template(self, name: str, user_data: bytes, **more: Any) -> dict[str, str]:
         """A launch template, or another version of it."""

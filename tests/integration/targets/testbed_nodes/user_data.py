@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The table of user data: per AMI family, what is allowed, and every trap of the facts on sysctl node groups."""
+"""The table of user data: per AMI family what is allowed, and every trap of docs/facts/sysctl_nodegroup.md."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Row:
     family: str
     make: Callable[[Cluster], bytes]
     ends: str
-    why: str = ""  # words of the boot's, the kubelet's or EKS's
+    why: str = ""  # part of a message of the boot, of the kubelet or of EKS
     custom: bool = False
-    stock_al2: bool = False  # which CreateNodegroup refuses on this version: proved at boot level
+    stock_al2: bool = False  # CreateNodegroup refuses it on this version, so only the boot is tested
 
     @property
     def ami_type(self) -> str | None:
@@ -79,11 +79,11 @@ def shell(*scripts: str, kind: str = "text/x-shellscript") -> bytes:
 
 def bootstrap(arguments: str, before: str = "") -> Callable[[Cluster], bytes]:
     def make(cluster: Cluster) -> bytes:
-        cluster_options = (
+        options = (
             f"--b64-cluster-ca {cluster.ca} --apiserver-endpoint {cluster.endpoint} --dns-cluster-ip {cluster.dns}"
         )
         return shell(
-            f"#!/bin/bash\nset -ex\n{before}\n/etc/eks/bootstrap.sh {shlex.quote(cluster.name)} {cluster_options} {arguments}\n"
+            f"#!/bin/bash\nset -ex\n{before}\n/etc/eks/bootstrap.sh {shlex.quote(cluster.name)} {options} {arguments}\n"
         )
 
     return make
@@ -162,7 +162,7 @@ TABLE = [
         "malformed MIME header line",
     ),
     Row("no MIME", "al2023", fixed(GOOD.encode()), REFUSED, "User data was not in the MIME multipart format."),
-    # AL2023, an image of one's own
+    # AL2023, a custom image
     Row("custom: with the cluster", "al2023", custom_al2023(), ALLOWED, custom=True),
     Row(
         "custom: without the cluster",
@@ -181,7 +181,7 @@ TABLE = [
         "NodeConfig",
         custom=True,
     ),
-    # AL2, an image of one's own
+    # AL2, a custom image
     Row(
         "one quoted argument",
         "al2",

@@ -92,7 +92,9 @@ class FakeCluster:
                 raise KubeError("POST", 500, message)
             if matching and self._get_allowed(matching[0]) == 0:
                 budget_name = matching[0].name
-                message = f"Cannot evict pod. The disruption budget {budget_name} needs 1 healthy pods and has 1 currently"
+                message = (
+                    f"Cannot evict pod. The disruption budget {budget_name} needs 1 healthy pods and has 1 currently"
+                )
                 raise KubeError("POST", 429, message, 10.0)
             for budget in matching:
                 self.taken[budget.key] = self.clock.monotonic()
