@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What users asked of the cluster's API server, by its audit log. The bed's and Kubernetes' own parts are not in it."""
+"""Requests of users in the API server's audit log, without those of the bed and of Kubernetes' own parts."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ POLICY: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Request:
-    """One that was answered."""
+    """A request with its response."""
 
     user: str
     verb: str  # as in RBAC: get, list, watch, create, ...
     group: str  # of the API; empty for the core
-    resource: str  # with its subresource, as in RBAC: pods/eviction; a path where it is no resource
+    resource: str  # with its subresource, as in RBAC: pods/eviction; or the path of a request without a resource
     namespace: str
     name: str
     status: int
@@ -42,8 +42,8 @@ class Request:
 
 
 def read(log: Path, user: str) -> list[Request]:
-    """Of one user, in the order of the answers."""
-    if not log.exists():  # until the first request of a user
+    """The requests of a user, in the order of the responses."""
+    if not log.exists():  # the log starts with the first request of a user
         return []
     events = [json.loads(line) for line in log.read_text().splitlines()]
     return [request_of(event) for event in events if event["user"]["username"] == user]

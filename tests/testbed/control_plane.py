@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The control plane of the bed's one live EKS cluster: Kubernetes' own programs as parts of the cloud.
+"""The control plane of the bed's only live EKS cluster: Kubernetes' own programs as parts of the cloud.
 
-CreateCluster starts it (aws/eks_cluster.py, in the process of AWS, which lives in the cloud); `up` brings back what of
-it died. Everything that it knows lies in one folder, which goes with the cluster.
+CreateCluster starts it (aws/eks_cluster.py, in the process of AWS in the cloud). `up` restarts its dead parts. All its
+state is in a single directory, which is deleted with the cluster. docs/facts/cluster.md#running-the-control-plane
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from . import audit, gate, paths, pki, programs, services
 from .node import Node, Part, port_open, wait_for
 
 FOLDER = paths.STATE / "cluster"
-BIN = paths.STATE / "cluster-bin"  # links to the programs, where this bed has them
+BIN = paths.STATE / "cluster-bin"  # links to the programs, if this bed has them
 LIVE = FOLDER / "live.json"
 ETCD = "http://127.0.0.1:2379"
 AUTHENTICATOR_PORT = 21362
@@ -34,12 +34,12 @@ NAMES = (
     *("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "aws-iam-authenticator"),
     "pod-identity-webhook",
 )
-FIRST = NAMES[:2]  # what the others need at their start
+FIRST = NAMES[:2]  # the others need these at their start
 
 
 @dataclass(frozen=True)
 class Live:
-    """The cluster that is more than a record."""
+    """The live cluster. Every other cluster is only a record."""
 
     name: str
     region: str
@@ -50,7 +50,7 @@ class Live:
     endpoint = f"https://{paths.CLUSTER}"
     folder = FOLDER
     kubeconfig = FOLDER / "admin.kubeconfig"  # a client certificate of the group system:masters
-    access_entries = FOLDER / "access-entries.json"  # what the authenticator reads
+    access_entries = FOLDER / "access-entries.json"  # read by the authenticator
     audit_log = FOLDER / "run" / "audit.log"
     backend_mode = FOLDER / "authentication-mode.json"
 
@@ -68,7 +68,7 @@ class Live:
 
     @property
     def dns_ip(self) -> str:
-        """Where EKS's kubelets look for DNS. Nothing answers there."""
+        """The DNS address of EKS's kubelets. Nothing answers there."""
         return self.service_cidr.rsplit(".", 1)[0] + ".10"
 
     @property
@@ -83,7 +83,7 @@ def live() -> Live | None:
 
 
 def available() -> bool:
-    """Whether this process is the bed's own and has the programs: elsewhere a cluster is a record."""
+    """Whether this process belongs to the bed and has the programs. Otherwise a cluster is only a record."""
     return paths.MARKER in os.environ and (BIN / "kube-apiserver").exists()
 
 
@@ -101,7 +101,7 @@ def link_programs(made: Path) -> None:
 
 
 class ApiError(Exception):
-    """What the API server answered instead of doing what it was asked."""
+    """An error response of the API server."""
 
     def __init__(self, status: int, body: dict[str, Any]) -> None:
         super().__init__(f"{status} {body.get('reason', '')}: {body.get('message', body)}")
@@ -110,7 +110,7 @@ class ApiError(Exception):
 
 
 class Api:
-    """Kubernetes' API for the bed itself; tests of the collection go through its own ways."""
+    """A client of the Kubernetes API for the bed. Tests of the collection use the collection's own clients."""
 
     def __init__(self, certificate: Path, key: Path, ca: Path) -> None:
         self.context = ssl.create_default_context(cafile=str(ca))
@@ -142,16 +142,16 @@ class Api:
         return self.request("POST", path, body)
 
     def patch(self, path: str, body: Any) -> dict[str, Any]:
-        """A strategic merge."""
+        """Patch by a strategic merge."""
         return self.request("PATCH", path, body, "application/strategic-merge-patch+json")
 
     def apply(self, path: str, body: Any) -> dict[str, Any]:
-        """The object as it is given, whether it was there or not."""
+        """Create or replace the object by server-side apply."""
         where = f"{path}/{body['metadata']['name']}?fieldManager=testbed&force=true"
         return self.request("PATCH", where, body, "application/apply-patch+yaml")
 
     def delete(self, path: str) -> None:
-        """Gone afterwards, or on its way."""
+        """Delete the object; a missing object is fine."""
         try:
             self.request("DELETE", path)
         except ApiError as error:
@@ -168,7 +168,7 @@ class Api:
 
 
 def parts() -> list[Part]:
-    """Of the live cluster, in the order in which they start; none without one."""
+    """The parts of the live cluster in the order of their start; none without a live cluster."""
     cluster = live()
     if cluster is None:
         return []
@@ -190,7 +190,7 @@ def parts() -> list[Part]:
             *(f"--kubelet-client-key={certs}/kubelet-client.key", "--kubelet-preferred-address-types=InternalIP"),
             *("--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction"),
             *(f"--authentication-token-webhook-config-file={FOLDER}/authenticator.kubeconfig",),
-            # Short, so that a change of access is seen at once; EKS's own cache is not known.
+            # Short, so that a change of access has effect at once. The duration of EKS's own cache is not known.
             *("--authentication-token-webhook-version=v1beta1", "--authentication-token-webhook-cache-ttl=1s"),
             *("--allow-privileged=true", f"--cert-dir={FOLDER}/run"),
             *(f"--audit-policy-file={FOLDER}/audit-policy.json", f"--audit-log-path={Live.audit_log}"),
@@ -232,7 +232,7 @@ def parts() -> list[Part]:
 
 
 def start(cluster: Live, access: Mapping[Path, str]) -> None:
-    """From nothing to a cluster that answers: the work behind CREATING. `access`: what the authenticator reads."""
+    """Start the cluster until it answers, while EKS shows CREATING. `access`: files that the authenticator reads."""
     shutil.rmtree(FOLDER, ignore_errors=True)
     (FOLDER / "run").mkdir(parents=True)
     FOLDER.chmod(0o711)
@@ -257,7 +257,7 @@ def start(cluster: Live, access: Mapping[Path, str]) -> None:
 
 
 def authenticator_listens() -> bool:
-    """For a caller in the cloud."""
+    """Whether the authenticator listens, for a caller in the cloud."""
     return port_open("127.0.0.1", AUTHENTICATOR_PORT)
 
 
@@ -267,7 +267,7 @@ def wait(cloud: Node) -> None:
 
 
 def stop() -> None:
-    """No process and no file of the cluster stays."""
+    """Stop every process and delete every file of the cluster."""
     cloud = Node("cloud")
     for name in set(cloud.running()) & set(NAMES):
         cloud.stop(name, grace=0)
@@ -340,7 +340,7 @@ def kubeconfig(name: str, server: str, ca: str, user: dict[str, Any]) -> dict[st
 
 
 def publish_keys(cluster: Live, api: Api) -> None:
-    """What EKS serves at the issuer's address: the gate reads it here."""
+    """Write what EKS serves at the issuer's address; the gate reads these files."""
     folder = gate.ISSUERS / cluster.issuer.removeprefix("https://")
     _write(folder / "keys", api.get("/openid/v1/jwks"), 0o644)
     discovery = api.get("/.well-known/openid-configuration")
@@ -348,7 +348,7 @@ def publish_keys(cluster: Live, api: Api) -> None:
 
 
 def objects() -> list[tuple[str, dict[str, Any]]]:
-    """What EKS puts into every cluster, as far as the bed has it."""
+    """Objects that EKS creates in every cluster, as far as the bed imitates them."""
     webhook = {
         "apiVersion": "admissionregistration.k8s.io/v1",
         "kind": "MutatingWebhookConfiguration",

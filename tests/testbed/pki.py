@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The bed's certificates and passwords: made once per bed, gone with it."""
+"""The bed's certificates and passwords. They are created once per bed, and deleted with it."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from pathlib import Path
 from . import paths
 
 FOLDER = paths.STATE / "pki"
-S3_CA = FOLDER / "s3-ca.pem"  # in the hosts' system store, as Amazon's is on real hosts
-REGISTRY_CA = FOLDER / "registry-ca.pem"  # a company's own: whoever talks to the registry must be given it
+S3_CA = FOLDER / "s3-ca.pem"  # in the hosts' system store, where real hosts have Amazon's CA
+REGISTRY_CA = FOLDER / "registry-ca.pem"  # the private CA of a company: every client of the registry needs it
 BUNDLE = FOLDER / "ca.pem"  # both
-# AWS's own names, which the cloud resolves to an address of the bed's. S3's CA, which plays Amazon's, vouches for them.
+# AWS's own names, which the cloud resolves to an address of the bed. The CA of S3 stands for Amazon's and signs them.
 NAMES = ["sts.amazonaws.com"] + [
     f"{service}.{region}.amazonaws.com"
     for region in (paths.REGION, paths.OTHER_REGION, "us-east-1")
@@ -28,7 +28,7 @@ def _openssl(*args: str) -> None:
 
 
 KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-LEAF = (  # what a strict verifier (Python 3.13's default) demands of a server's certificate
+LEAF = (  # extensions that a strict verifier (Python 3.13's default) requires of a server certificate
     *("-addext", "basicConstraints=critical,CA:FALSE", "-addext", "keyUsage=critical,digitalSignature"),
     *("-addext", "extendedKeyUsage=serverAuth"),
 )
@@ -49,7 +49,7 @@ def _server(name: str, authority: str, common_name: str, *alternatives: str) -> 
 
 
 def ensure() -> None:
-    """All certificates, also those that a bed lacks which an earlier version made."""
+    """Create all missing certificates, also in a bed of an earlier version."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     FOLDER.chmod(0o700)
     for name, address in (("s3", paths.S3), ("registry", paths.REGISTRY_AUTH)):
@@ -61,7 +61,7 @@ def ensure() -> None:
 
 
 def secret(name: str, made: str | None = None) -> str:
-    """A password that is made at the first call and kept, readable by root alone."""
+    """A password that the first call creates and stores, readable by root only."""
     path = paths.STATE / "secrets" / name
     if not path.exists():
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -71,22 +71,22 @@ def secret(name: str, made: str | None = None) -> str:
 
 
 def bed_id() -> str:
-    """Which bed this is: another one after every `down`, or after its state was deleted by hand."""
+    """The id of this bed. It changes with every `down`, and when the state is deleted by hand."""
     return secret("bed-id")
 
 
 def bcrypt(password: str) -> str:
-    """The only hash that docker-registry takes in an htpasswd file; the C library knows it, Python no longer does."""
+    """The only hash that docker-registry accepts in an htpasswd file. The C library has it, Python no longer does."""
     crypt = ctypes.CDLL("libcrypt.so.1").crypt
     crypt.restype = ctypes.c_char_p
     letters = "./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
-    salt = "".join(secrets.choice(letters) for _dummy in range(21)) + "."  # the last letter carries two bits only
+    salt = "".join(secrets.choice(letters) for _dummy in range(21)) + "."  # the last letter holds only two bits
     hashed = crypt(password.encode(), f"$2b$05${salt}".encode())
     return str(hashed.decode())
 
 
 def trust_store(folder: Path) -> None:
-    """A copy of the machine's certificate folder that also trusts the S3 endpoint."""
+    """Copy the machine's certificate directory, and add the CA of the S3 endpoint."""
     ours = folder / "daytwo-testbed-s3.pem"
     if ours.exists() and ours.read_text() == S3_CA.read_text():
         return

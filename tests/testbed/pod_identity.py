@@ -1,8 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""IAM roles for service accounts: what EKS's own admission webhook adds to a pod whose service account names a role.
+"""IAM roles for service accounts: an imitation of the pod identity webhook of EKS.
 
-Runs in the cloud as `python -m testbed.pod_identity`; the API server asks it about every new pod.
+It adds the variables and the token to pods whose service account has a role. It runs in the cloud as
+`python -m testbed.pod_identity`, and the API server calls it for every new pod.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ from . import control_plane
 ANNOTATION = "eks.amazonaws.com"
 VOLUME = "aws-iam-token"
 MOUNT = "/var/run/secrets/eks.amazonaws.com/serviceaccount"
-EXPIRATION = 86400  # seconds, where no annotation says otherwise
-SHORTEST = 3600  # EKS raises what is less, since tokens are not renewed in time otherwise
+EXPIRATION = 86400  # seconds, without an annotation
+SHORTEST = 3600  # EKS raises smaller values, because such tokens would not be renewed in time
 
 
 def mutated(pod: dict[str, Any], account: dict[str, str], region: str) -> dict[str, Any] | None:
-    """The pod's new spec, or None where there is nothing to add. `account` holds the service account's annotations."""
+    """The pod's new spec, or None without a role. `account` holds the service account's annotations."""
     role = account.get(f"{ANNOTATION}/role-arn")
     if not role:
         return None
@@ -57,7 +58,7 @@ def mutated(pod: dict[str, Any], account: dict[str, str], region: str) -> dict[s
 
 
 def expiration(pod: dict[str, str], account: dict[str, str]) -> int:
-    """The pod's annotation wins over its service account's; what is no number counts as absent."""
+    """The pod's annotation overrides the annotation of its service account. A value that is no number is ignored."""
     for source in (pod, account):
         value = source.get(f"{ANNOTATION}/token-expiration", "")
         if value.isdigit():
@@ -66,7 +67,7 @@ def expiration(pod: dict[str, str], account: dict[str, str]) -> int:
 
 
 def _container(container: dict[str, Any], variables: dict[str, str]) -> dict[str, Any]:
-    """What the pod's author has set stays."""
+    """The container with variables and token. Variables that the pod sets itself stay."""
     existing = {variable["name"] for variable in container.get("env", [])}
     added = [{"name": name, "value": value} for name, value in variables.items() if name not in existing]
     mounts = container.get("volumeMounts", [])
@@ -76,7 +77,7 @@ def _container(container: dict[str, Any], variables: dict[str, str]) -> dict[str
 
 
 def review(admission_review: dict[str, Any], cluster: control_plane.Live) -> dict[str, Any]:
-    """The answer to the API server's question about one pod."""
+    """The response to the API server's admission review of a pod."""
     request = admission_review["request"]
     pod = request["object"]
     name = pod["spec"].get("serviceAccountName") or "default"

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""systemctl on a node of the bed: services by their unit files, and timers, started by the node's PID 1.
+"""systemctl on a node of the bed: the node's PID 1 starts services by their unit files, and timers.
 
-What it knows of a service: ExecStart, Environment and EnvironmentFile of its [Service], and drop-ins. A variable
-without braces is split into words, as systemd does it; nothing is globbed. Of a timer: OnCalendar with one moment in
-UTC, after which it starts the service of its name.
+Supported in a service: ExecStart, Environment and EnvironmentFile of [Service], and drop-ins. A variable without braces
+is split into words, as systemd does. Nothing is globbed. Supported in a timer: OnCalendar with a single UTC time, after
+which the timer starts the service of its name.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import sys
 from datetime import datetime, timezone
 from typing import Any
 
-UNITS = ("kubelet", "containerd")  # there whether or not their files are
+UNITS = ("kubelet", "containerd")  # known units, with or without their files
 FOLDER = "/etc/systemd/system"
 SOCKET = "/run/testbed/init.sock"
 BASE = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LC_ALL": "C.UTF-8"}
@@ -29,7 +29,7 @@ def file_of(name: str) -> str:
 
 
 def read_settings(name: str, section_name: str = "[Service]") -> list[tuple[str, str]]:
-    """The settings of that section of the unit, its drop-ins' after its own."""
+    """The settings in a section of the unit. Those of drop-ins come after its own."""
     found = []
     path = file_of(name)
     for file in [path, *sorted(glob.glob(f"{path}.d/*.conf"))]:
@@ -50,7 +50,7 @@ def split_arguments(text: str) -> list[str]:
 
 
 def timer(name: str) -> list[str]:
-    """Starts the service as a process of its own, so that stopping the timer does not stop it."""
+    """The command of a timer. It starts the service as another process, so stopping the timer does not stop it."""
     moment = datetime.strptime(dict(read_settings(name, "[Timer]"))["OnCalendar"], "%Y-%m-%d %H:%M:%S UTC")
     end = int(moment.replace(tzinfo=timezone.utc).timestamp())
     service = shlex.quote(name.removesuffix(".timer"))
@@ -63,7 +63,7 @@ def command(name: str) -> tuple[list[str], dict[str, str]]:
     start, env = "", {}
     for key, value in read_settings(name):
         if key == "ExecStart":
-            start = value  # an empty one takes the former back
+            start = value  # an empty ExecStart clears the previous command
         elif key == "Environment":
             env.update(dict(word.partition("=")[::2] for word in split_arguments(value)))
         elif key == "EnvironmentFile":
@@ -129,7 +129,7 @@ def main(argv: list[str]) -> int:
     arguments = [word for word in argv if not word.startswith("-")]
     verb, names = (arguments or ["status"])[0], [word.removesuffix(".service") for word in arguments[1:]]
     if verb in ("daemon-reload", "enable", "disable", "reset-failed", "preset"):
-        return 0  # units are read anew at every start, and start with nothing but this
+        return 0  # units are read again at every start, and only this program starts them
     if unknown := [name for name in names if name not in UNITS and not os.path.exists(file_of(name))]:
         print(f"Unit {os.path.basename(file_of(unknown[0]))} could not be found.", file=sys.stderr)
         return 4 if verb in ("status", "is-active") else 5

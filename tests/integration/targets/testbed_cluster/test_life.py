@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The cluster comes by CreateCluster, goes by DeleteCluster, heals after a SIGKILL of anything, and leaves nothing."""
+"""CreateCluster starts the cluster, DeleteCluster removes it completely, and `up` repairs it after any SIGKILL."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def pids(bed: Bed) -> dict[str, int]:
 
 
 def works(bed: Bed) -> None:
-    """The cluster takes objects, gives a service account to a new namespace, and believes a token."""
+    """The cluster accepts objects, creates a service account in a new namespace, and accepts a token."""
     cluster = bed.cluster
     keys = {"access_key": bed.env["AWS_ACCESS_KEY_ID"], "secret_key": bed.env["AWS_SECRET_ACCESS_KEY"]}
     assert identity(cluster, token(url(keys, cluster.name)))
@@ -48,7 +48,7 @@ def works(bed: Bed) -> None:
 
 
 def wait_until_heard(cluster: Cluster, node: str, since: datetime) -> None:
-    """Until the node's kubelet has renewed its lease after that moment, and the node is Ready."""
+    """Wait until the kubelet has renewed the node's lease after this time, and the node is Ready."""
 
     def heard() -> bool:
         lease = cluster.api.get(f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{node}")
@@ -56,7 +56,7 @@ def wait_until_heard(cluster: Cluster, node: str, since: datetime) -> None:
         ready = next(condition["status"] == "True" for condition in conditions if condition["type"] == "Ready")
         return ready and datetime.fromisoformat(lease["spec"]["renewTime"]) > since
 
-    wait_for("the word of the new kubelet", heard, 120)
+    wait_for("the new kubelet's lease", heard, 120)
 
 
 def test_a_second_up_touches_nothing(bed: Bed, cluster: Cluster) -> None:
@@ -80,7 +80,7 @@ def test_a_killed_part_comes_back_and_no_other_is_touched(bed: Bed, cluster: Clu
     assert part in up()
     after = pids(bed)
     assert after.pop(part) != before.pop(part)
-    # What needs the API server may end by itself without it: the controller manager does while it starts.
+    # Parts that need the API server may end without it. The controller manager does so during its start.
     dependent = set(control_plane.NAMES) - set(control_plane.FIRST) if part in control_plane.FIRST else set()
     untouched = set(before) - dependent
     assert {name: after[name] for name in untouched} == {name: before[name] for name in untouched}
@@ -120,16 +120,14 @@ def test_an_account_that_is_emptied_while_its_cluster_comes_has_none_either(bed:
 def test_a_cluster_whose_control_plane_was_lost_gives_way_with_its_groups(bed: Bed, cluster: Cluster) -> None:
     issuer = cluster.issuer
     machine_ = node_groups.launched(cluster, "lost")
-    control_plane.stop()  # as if its folder had been deleted by hand: EKS knows of it still, and of its group
+    control_plane.stop()  # as if its directory had been deleted by hand: EKS still has the cluster and its node group
     assert cluster.live is None
     bed.cluster.ensure()
     assert cluster.issuer != issuer
     eks = cluster.client("eks")
     assert eks.list_clusters()["clusters"] == [cluster.name]
     assert eks.list_nodegroups(clusterName=cluster.name)["nodegroups"] == []
-    wait_for(
-        "the node's end", lambda: machine_ not in [machine_of_bed.name for machine_of_bed in machines(bed.cloud)], 60
-    )
+    wait_for("the end of the node", lambda: machine_ not in [machine_.name for machine_ in machines(bed.cloud)], 60)
     works(bed)
 
 
@@ -185,12 +183,12 @@ def test_down_and_up_leave_nothing_twice(bed: Bed, cluster: Cluster) -> None:
             killed_at = datetime.now(timezone.utc)
             output = up()
             assert f"{machine_.name}/kubelet" in output
-            works(again)  # the API server and the controller are back
+            works(again)  # the API server and the controller run again
             assert daemon.running()
             assert machine_.pid_of("kubelet") != kubelet
             wait_until_heard(again.cluster, node, killed_at)
             machine_.run("systemctl", "stop", "kubelet")
-            assert "nothing to do" in up()  # who stopped it meant it
+            assert "nothing to do" in up()  # a stopped kubelet stays stopped
             for pid in (again.cloud.pid_of("kube-apiserver"), again.cloud.pid_of("aws"), machine_.init_pid()):
                 os.kill(pid, signal.SIGKILL)
             subprocess.run([*CLI, "down"], check=True)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""IAM roles for service accounts: what a pod gets, and that its token is what the issuer's published keys say."""
+"""IAM roles for service accounts: what a pod gets, and its token, which the issuer's published keys verify."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def account(cluster: Cluster, namespace: str, name: str, annotations: dict[str, 
 
 
 def pod(cluster: Cluster, namespace: str, service_account: str, **more: Any) -> dict[str, Any]:
-    """A pod as the API server keeps it."""
+    """Create a pod, and return the object of the API server."""
     spec = {"serviceAccountName": service_account, "containers": [{"name": "app", "image": "none"}], **more}
     metadata = {"name": f"pod-{secrets.token_hex(3)}"}
     body = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
@@ -52,7 +52,7 @@ def pod(cluster: Cluster, namespace: str, service_account: str, **more: Any) -> 
 
 
 def published(bed: Bed, issuer: str, path: str) -> dict[str, Any]:
-    """What is at the issuer's address, as somebody in the cloud gets it: by name, over TLS."""
+    """The document at the issuer's address, read by name and over TLS, as a client in the cloud reads it."""
     host, _slash, rest = issuer.removeprefix("https://").partition("/")
     context = ssl.create_default_context(cafile=str(bed.ca))
 
@@ -75,7 +75,7 @@ def raw(text: str) -> bytes:
 
 
 def verified(bed: Bed, token: str) -> dict[str, Any]:
-    """The token's claims, once its signature has been verified by the keys that its issuer publishes."""
+    """The token's claims, after the issuer's published keys have verified its signature."""
     head, claims, signature = token.split(".")
     payload: dict[str, Any] = json.loads(raw(claims))
     keys_url = published(bed, payload["iss"], ".well-known/openid-configuration")["jwks_uri"]
@@ -110,7 +110,7 @@ def test_a_pod_gets_role_region_and_token(cluster: Cluster, namespace: str) -> N
         "AWS_WEB_IDENTITY_TOKEN_FILE": f"{MOUNT}/token",
     }
     own = {variable["name"]: variable["value"] for variable in spec["initContainers"][0]["env"]}
-    assert own == {**env, "AWS_REGION": "us-west-2"}  # what the author set stays
+    assert own == {**env, "AWS_REGION": "us-west-2"}  # the pod's own variable stays
     for container in (*spec["containers"], *spec["initContainers"]):
         assert {"name": "aws-iam-token", "mountPath": MOUNT, "readOnly": True} in container["volumeMounts"]
     volume = next(entry for entry in spec["volumes"] if entry["name"] == "aws-iam-token")
@@ -140,7 +140,7 @@ def test_the_token_of_a_pod_is_verified_by_the_published_keys(bed: Bed, cluster:
     made = pod(cluster, namespace, "reader")
     volume = next(entry for entry in made["spec"]["volumes"] if entry["name"] == "aws-iam-token")
     projection = volume["projected"]["sources"][0]["serviceAccountToken"]
-    # The very call by which a kubelet fills the volume.
+    # The call by which a kubelet fills the volume.
     reference = {"apiVersion": "v1", "kind": "Pod", "name": made["metadata"]["name"], "uid": made["metadata"]["uid"]}
     spec = {
         "audiences": [projection["audience"]],

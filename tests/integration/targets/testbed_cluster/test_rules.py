@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The bed's rules for clusters, access entries and STS, in this process: what plain moto accepts or lacks, and what the
-bed answers as AWS does, with an error code that botocore's model has for the call."""
+"""The bed's rules for clusters, access entries and STS, in this process. Tests show what plain moto accepts or does not
+have, and that the bed responds as AWS does, with an error code of the call in botocore's model."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ VIEW = {"policyArn": f"{POLICY}AmazonEKSViewPolicy", "accessScope": {"type": "cl
 
 @pytest.fixture
 def plain() -> Iterator[Any]:
-    """EKS by moto alone."""
+    """EKS of plain moto."""
     with mock_aws():
         yield client("eks")
 
 
 @pytest.fixture
 def eks() -> Iterator[Any]:
-    """EKS as the bed has it."""
+    """EKS of moto with the rules of the bed."""
     with mock_aws(), rules.installed(rules.load()):
         yield client("eks")
     CLOCK.reset()
@@ -280,7 +280,7 @@ def test_what_entries_may_not_be(eks: Any) -> None:
 
 
 def test_a_cluster_of_the_map_alone_has_no_entries(eks: Any) -> None:
-    create(eks)  # CONFIG_MAP, if nothing else is asked for
+    create(eks)  # CONFIG_MAP is the default
     message_part = "authentication mode must be set to one of [API, API_AND_CONFIG_MAP]"
     refuses(eks, "list_access_entries", "InvalidRequestException", message_part, clusterName="one")
 
@@ -309,7 +309,7 @@ def test_the_mode_goes_in_a_single_direction_here(eks: Any) -> None:
     assert eks.describe_cluster(name="one")["cluster"]["accessConfig"]["authenticationMode"] == "API"
 
 
-# STS: by http, since nobody sends a presigned call through botocore
+# STS by http, because presigned calls are not sent through botocore
 
 
 @pytest.fixture(scope="module")
@@ -363,11 +363,11 @@ def test_a_session_ends(aws: own_aws.OwnAws) -> None:
 
 
 def test_plain_moto_believes_everything() -> None:
-    """A signature by no key, 16 minutes old, with another cluster's name, without the token of its session."""
+    """A signature of an unknown key, 16 minutes old, for another cluster, and without a session token."""
     made = url({"access_key": "x", "secret_key": "x"}, "one", timedelta(minutes=16))
     with mock_aws():
         arn = client("sts").get_caller_identity()["Arn"]
         answer = requests.get(made, headers={"x-k8s-aws-id": "two", "Accept": "application/json"}, timeout=10)
     assert arn.endswith(":user/moto")
     assert answer.status_code == 200
-    assert answer.text.count("<Arn>") == 1  # in XML, whatever was asked for
+    assert answer.text.count("<Arn>") == 1  # in XML, though JSON was requested

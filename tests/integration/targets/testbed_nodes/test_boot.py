@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The boot's pure part on the whole table: which list the kubelet will read, or why it will not start."""
+"""The pure part of the boot, for the whole table: the allow-list of the kubelet, or why it does not start."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def order(row: Row) -> Order:
 
 
 def allowed(made: Boot, family: str) -> list[str]:
-    """As the kubelet reads it: drop-ins over the file, options over both."""
+    """The effective allow-list of the kubelet: drop-ins override the file, options override both."""
     files = made.files
     if family == "bottlerocket":
         return list(json.loads(files[bottlerocket.CONFIG]).get("allowedUnsafeSysctls", []))
     found = list(json.loads(files.get(al2023.DROP_IN, "{}")).get("allowedUnsafeSysctls", []))
-    for word in shlex.split(files["/etc/eks/kubelet/environment"].replace("NODEADM_KUBELET_ARGS=", "")):
-        for option in word.split():
+    for argument in shlex.split(files["/etc/eks/kubelet/environment"].replace("NODEADM_KUBELET_ARGS=", "")):
+        for option in argument.split():
             if option.startswith("--allowed-unsafe-sysctls="):
                 found = option.partition("=")[2].split(",")
     return found

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The controller's decision, as a table: no node is needed for it."""
+"""The decision of the nodes' controller as a table, without nodes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def old(key: str, **more: Any) -> NodeState:
 
 
 @pytest.mark.parametrize(
-    ("found", "wanted"),
+    ("found", "expected"),
     [
         (plan("CREATING", 2), {"launch": 2}),
         (plan("CREATING", 2, new("a", ready=False, unready=59)), {"launch": 1}),
@@ -63,10 +63,10 @@ def roll(desired: int, *nodes: NodeState, **more: Any) -> Plan:
 
 
 @pytest.mark.parametrize(
-    ("found", "wanted"),
+    ("found", "expected"),
     [
-        (roll(2, old("a"), old("b")), {"launch": 1}),  # a new one first
-        (roll(2, old("a"), old("b"), new("c", ready=False)), {}),  # which has to be ready
+        (roll(2, old("a"), old("b")), {"launch": 1}),  # first a new node
+        (roll(2, old("a"), old("b"), new("c", ready=False)), {}),  # the new node must be ready
         (roll(2, old("a"), old("b"), new("c")), {"drain": ["a"]}),
         (roll(2, old("a", draining=1, empty=False), old("b"), new("c")), {}),
         (roll(2, old("a", draining=1), old("b"), new("c")), {"terminate": ["a"]}),
@@ -93,5 +93,5 @@ def test_rolling(found: Plan, expected: dict[str, Any]) -> None:
 def test_failures_name_what_failed() -> None:
     stuck = roll(1, old("a", draining=31, empty=False), new("c")).issue
     assert (stuck["code"], stuck["resourceIds"]) == ("PodEvictionFailure", ["ip-a"])
-    lost = plan("CREATING", 1, new("a", ready=False, unready=61)).issue
-    assert (lost["code"], lost["resourceIds"]) == ("NodeCreationFailure", ["a"])
+    missing = plan("CREATING", 1, new("a", ready=False, unready=61)).issue
+    assert (missing["code"], missing["resourceIds"]) == ("NodeCreationFailure", ["a"])

@@ -19,7 +19,7 @@ from testbed.nodes.machine import Machine
 from testbed.nodes.model import Cluster, Instance, Order
 
 SAMPLE = ("one list", "net*", "a second extra-args", "TOML")
-BATCH = 5  # nodes at a time: what 2 cores carry
+BATCH = 5  # nodes at a time: the limit of 2 cores
 JOIN_SECONDS = 180
 GIVE_UP_SECONDS = 30
 
@@ -40,8 +40,8 @@ def begin(groups: Groups, number: int, row: Row) -> str:
 
 
 def verify_group(groups: Groups, name: str, row: Row) -> None:
-    """What the group has come to, on its node."""
-    found = groups.settled(name)
+    """Check the result of the group, and a pod on its node."""
+    found = groups.wait_until_done(name)
     issues = found["health"]["issues"]
     if row.ends == REFUSED:
         assert (found["status"], issues[0]["code"]) == ("CREATE_FAILED", "Ec2LaunchTemplateInvalidConfiguration")
@@ -52,9 +52,9 @@ def verify_group(groups: Groups, name: str, row: Row) -> None:
         assert (found["status"], issues[0]["code"]) == ("CREATE_FAILED", "NodeCreationFailure"), groups.read_logs(name)
         assert issues[0]["resourceIds"] == [instance["InstanceId"]]
         assert groups.nodes(name) == []
-        # EKS gives a node up by the clock. On a busy machine its kubelet may not even have started by then.
-        wait(f"{row.why!r} in what the node says", lambda: row.why in groups.read_logs(name))
-        wait("the kubelet's end", lambda: groups.machines(name)[0].kubelet() is None)
+        # EKS gives up after a time limit. On a busy machine the kubelet may not have started by then.
+        wait(f"{row.why!r} in the logs of the node", lambda: row.why in groups.read_logs(name))
+        wait("the end of the kubelet", lambda: groups.machines(name)[0].kubelet() is None)
         assert groups.nodes(name) == []
     else:
         assert found["status"] == "ACTIVE", (issues, groups.read_logs(name))
@@ -74,7 +74,7 @@ def verify_pod(groups: Groups, name: str, node: str, ends: str) -> None:
 
 
 def run(groups: Groups, rows: Sequence[Row]) -> None:
-    """Those that are to join have time for it; only then is the time cut short for those that must not."""
+    """Rows whose nodes join have a long time limit. The limit is short only for rows whose nodes must not join."""
     groups.settings(max_nodes=BATCH, join_seconds=JOIN_SECONDS)
     named = [(begin(groups, number, row), row) for number, row in enumerate(rows)]
     failed = []
@@ -89,7 +89,7 @@ def run(groups: Groups, rows: Sequence[Row]) -> None:
 
 
 def test_a_sample_of_the_table(groups: Groups) -> None:
-    """One of every end, each family: the whole table takes some minutes."""
+    """One row of every result and family, because the whole table takes some minutes."""
     run(groups, [row for row in TABLE if row.name in SAMPLE])
 
 
@@ -110,7 +110,7 @@ def test_those_that_do_not(groups: Groups, first: int) -> None:
     run(groups, FAIL[first : first + BATCH])
 
 
-# AL2's own image, which no node group on this version can have: the boot alone, on a machine that EKS knows nothing of
+# AL2's own image, which no node group of this version can have: only the boot, on a machine without a node group
 
 
 @contextmanager
@@ -152,7 +152,7 @@ def ready(groups: Groups, path: str) -> bool:
 @pytest.mark.parametrize("row", [row for row in TABLE if row.stock_al2], ids=lambda row: row.name)
 def test_al2_without_an_image_of_ones_own(groups: Groups, row: Row) -> None:
     eks = groups.eks
-    with suppress(eks.exceptions.ResourceInUseException):  # a node group's, from before
+    with suppress(eks.exceptions.ResourceInUseException):  # from an earlier node group
         eks.create_access_entry(clusterName=groups.cluster, principalArn=groups.role, type="EC2_LINUX")
     with booted(groups, row) as node:
         verify_pod(groups, "al2", node, row.ends)
@@ -161,12 +161,12 @@ def test_al2_without_an_image_of_ones_own(groups: Groups, row: Row) -> None:
         groups.api.request("DELETE", "/api/v1/namespaces/default/pods/al2?gracePeriodSeconds=0")
 
 
-# A node as a person finds it
+# A node for an operator
 
 
 @pytest.mark.full
 def test_the_trial_on_a_node(groups: Groups) -> None:
-    """By ssh: a drop-in, a restart of the kubelet, and the sysctl is allowed; before that it is not."""
+    """By ssh: after a drop-in and a restart of the kubelet, the sysctl is allowed. Before, it is not."""
     row = next(row for row in TABLE if row.name == "another sysctl")
     groups.active("trial", launchTemplate=groups.template("trial", row.make(cluster(groups))))
     (node,) = groups.nodes("trial")

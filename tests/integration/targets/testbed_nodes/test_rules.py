@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The bed's rules for node groups and launch templates, in this process: what plain moto accepts, and what the bed
-answers as AWS does, with an error code that botocore's model has for the call."""
+"""The bed's rules for node groups and launch templates, in this process. Tests show what plain moto accepts, and that
+the bed responds as AWS does, with an error code of the call in botocore's model."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def client(service: str) -> Any:
 @pytest.fixture(autouse=True)
 def moto(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
-    monkeypatch.setattr(AmiBackend, "_load_amis", lambda self: None)  # a thousand images per test, used by none
+    monkeypatch.setattr(AmiBackend, "_load_amis", lambda self: None)  # no test needs these thousand images
     CLOCK.reset()
     eks_life.set_settings()
     ec2_templates.set_settings()
@@ -64,7 +64,7 @@ def cluster(version: str = "1.34") -> None:
     client("eks").create_cluster(
         name="prod", version=version, roleArn="arn:aws:iam::123456789012:role/cluster", resourcesVpcConfig=network
     )
-    # CREATING until its own time is up, where the bed has rules for clusters.
+    # With the bed's rules for clusters, the cluster would be CREATING for some time.
     eks_life.edit(REGION, "prod", status="ACTIVE", testbed_due=None, version=version)
 
 
@@ -94,7 +94,7 @@ def active(**more: Any) -> Changes:
 
 
 def by_template(**more: Any) -> Callable[[Changes], Changes]:
-    """A request with a template that holds this data."""
+    """A request with a launch template that holds this data."""
     return lambda request: {"launchTemplate": {"id": template(**more)}, **request}
 
 
@@ -107,7 +107,7 @@ def refusal(act: Callable[[], Any]) -> tuple[str, str]:
     return error["Code"], error["Message"]
 
 
-# What CreateNodegroup refuses: the request, made when its test runs; the code; words of the message
+# What CreateNodegroup refuses: the request, which its test builds; the error code; a part of the message
 
 PLAIN: Callable[[Changes], Changes] = dict
 INVALID = "InvalidParameterException"
@@ -286,7 +286,7 @@ def test_disk_and_access_are_reported_before_what_the_bed_reads_from_the_templat
 
 
 def test_a_missing_cluster_and_a_name_in_use_are_reported_first(ruled: None) -> None:
-    with pytest.raises(ClientError, match="No cluster found for name: prod"):  # in moto, from the service itself
+    with pytest.raises(ClientError, match="No cluster found for name: prod"):  # moto checks it in the service itself
         create(version="0.1")
     cluster()
     create()
@@ -305,7 +305,7 @@ def test_custom_images_may_have_the_type_custom(ruled: None) -> None:
     assert (shown["amiType"], shown["releaseVersion"], shown["version"]) == ("CUSTOM", "ami-1", "1.34")
 
 
-# Truth and time
+# Shown values and durations
 
 
 def test_plain_moto_lies_about_defaults() -> None:
@@ -317,7 +317,7 @@ def test_plain_moto_lies_about_defaults() -> None:
     assert "nodeRepairConfig" not in shown
     create("second")
     client("eks").update_nodegroup_config(clusterName="prod", nodegroupName="second", scalingConfig={"minSize": 1})
-    assert group()["scalingConfig"]["minSize"] == 1  # the other group's
+    assert group()["scalingConfig"]["minSize"] == 1  # the value of the other group
 
 
 def test_the_bed_shows_the_truth(ruled: None) -> None:
@@ -419,7 +419,7 @@ def test_plain_moto_updates_at_once_and_forgets() -> None:
     update = configure(scalingConfig={"minSize": 3, "desiredSize": 1})
     assert update["status"] == "Successful"
     assert group()["status"] == "ACTIVE"
-    configure(labels={"addOrUpdateLabels": {"team": "blue"}})  # nothing is in the way of a second one
+    configure(labels={"addOrUpdateLabels": {"team": "blue"}})  # a second update is accepted at once
     with pytest.raises(NotImplementedError):
         outcome(update)
     with pytest.raises(NotImplementedError):
@@ -499,7 +499,7 @@ def test_plain_moto_has_no_version_updates() -> None:
 
 
 def test_with_no_version_a_group_goes_to_the_clusters(ruled: None) -> None:
-    """The trap: a new template version, and nothing else asked for, upgrades the kubelets."""
+    """A new template version without a Kubernetes version upgrades the kubelets."""
     cluster()
     lt = template(UserData=encoded(MIME))
     active(launchTemplate={"id": lt})
@@ -547,7 +547,7 @@ def stock() -> None:
 
 
 def al2() -> None:
-    """On a cluster that may still have it; the test upgrades that."""
+    """On a cluster of a version with AL2. The test upgrades the cluster."""
     client("eks").delete_cluster(name="prod")
     cluster("1.32")
     active(amiType="AL2_x86_64")
@@ -621,7 +621,7 @@ def test_updates_are_listed_in_pages(ruled: None) -> None:
     assert code == "ResourceNotFoundException"
 
 
-# User data that EKS cannot join its own to
+# User data that EKS cannot merge with its own
 
 MIME = b'MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary="B"\n\n--B\n\n\n--B--\n'
 LINUX, BOTTLEROCKET = "AL2023_x86_64_STANDARD", "BOTTLEROCKET_x86_64"
@@ -754,8 +754,8 @@ def test_templates_are_paged(ruled: None) -> None:
     assert len(client("ec2").describe_launch_templates()["LaunchTemplates"]) == 20
 
 
-def third_is_lost() -> Any:
-    """moto's own object of a template with versions 1 and 2, of which 3 was the last and is deleted."""
+def without_last_version() -> Any:
+    """moto's own object of a template with the versions 1 and 2. Version 3 was the last and is deleted."""
     template()
     second(KeyName="second")
     second(KeyName="third")
@@ -765,7 +765,7 @@ def third_is_lost() -> Any:
 
 
 def test_plain_moto_gives_a_number_twice_and_finds_versions_by_their_place() -> None:
-    found = third_is_lost()
+    found = without_last_version()
     assert second(KeyName="again")
     assert versions() == [1, 2, 3]
     assert found.get_version("0").number == 3  # the last of the list
@@ -774,7 +774,7 @@ def test_plain_moto_gives_a_number_twice_and_finds_versions_by_their_place() -> 
 
 
 def test_a_number_is_given_once_and_no_other_version_is_found_by_it(ruled: None) -> None:
-    found = third_is_lost()
+    found = without_last_version()
     assert second(KeyName="again")
     assert versions() == [1, 2, 4]
     for number in ("0", "3"):

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What becomes of real nodes and the pods on them: rolling updates under budgets, scaling, deletion, failures."""
+"""Real nodes and their pods in rolling updates with budgets, in scaling, in deletions and in failures."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def deploy(groups: Groups, replicas: int, budget: dict[str, Any]) -> None:
         },
     )
     wait("the deployment", lambda: ready_pods(groups) == replicas)
-    expected = replicas  # the budget counts pods a moment after they are ready
+    expected = replicas  # the budget counts pods shortly after they are ready
     wait("the budget", lambda: groups.api.get(f"{BUDGETS}/web")["status"].get("currentHealthy") == expected)
 
 
@@ -62,7 +62,7 @@ def ready_pods(groups: Groups) -> int:
 
 @contextmanager
 def sampled(groups: Groups) -> Iterator[list[int]]:
-    """How many pods were ready, over and over."""
+    """Count the ready pods again and again."""
     counts: list[int] = []
     end = threading.Event()
 
@@ -207,11 +207,11 @@ def test_a_killed_controller_goes_on_where_it_was(groups: Groups) -> None:
     groups.create("orphans", 2)
     for pid, _recipe in daemon.running():
         os.kill(pid, signal.SIGKILL)
-    wait("its end", lambda: not daemon.running())
+    wait("the end of the controller", lambda: not daemon.running())
     time.sleep(1)
     assert groups.get("orphans")["status"] == "CREATING"
     subprocess.run([sys.executable, "-m", "testbed", "up", "--cluster"], check=True)
-    assert groups.settled("orphans")["status"] == "ACTIVE"
+    assert groups.wait_until_done("orphans")["status"] == "ACTIVE"
     assert len(groups.nodes("orphans")) == 2
 
 
