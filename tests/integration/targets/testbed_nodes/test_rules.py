@@ -461,14 +461,14 @@ OUT_OF_BOUNDS: list[tuple[Changes, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("change", "words"), OUT_OF_BOUNDS)
+@pytest.mark.parametrize(("change", "message_part"), OUT_OF_BOUNDS)
 def test_plain_moto_knows_no_bounds_of_settings(change: Changes, message_part: str) -> None:
     cluster()
     create(scalingConfig=SIZES)
     assert configure(**change)["status"] == "Successful"
 
 
-@pytest.mark.parametrize(("change", "words"), OUT_OF_BOUNDS)
+@pytest.mark.parametrize(("change", "message_part"), OUT_OF_BOUNDS)
 def test_settings_have_bounds(ruled: None, change: Changes, message_part: str) -> None:
     cluster()
     active(scalingConfig=SIZES)
@@ -638,13 +638,13 @@ def encoded(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
-@pytest.mark.parametrize(("ami_type", "data", "words"), UNUSABLE)
+@pytest.mark.parametrize(("ami_type", "data", "message_part"), UNUSABLE)
 def test_plain_moto_takes_any_user_data(ami_type: str, data: bytes, message_part: str) -> None:
     cluster()
     assert create(amiType=ami_type, launchTemplate={"id": template(UserData=encoded(data))})["status"] == "ACTIVE"
 
 
-@pytest.mark.parametrize(("ami_type", "data", "words"), UNUSABLE)
+@pytest.mark.parametrize(("ami_type", "data", "message_part"), UNUSABLE)
 def test_a_group_fails_on_user_data_that_eks_cannot_read(
     ruled: None, ami_type: str, data: bytes, message_part: str
 ) -> None:
