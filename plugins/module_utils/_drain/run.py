@@ -139,7 +139,7 @@ class Drain:
         decisions: Sequence[plan.EvictionDecision],
         budgets: Sequence[PodDisruptionBudget],
     ) -> None:
-        """Evict, and retry until every pod is gone or the timeout is over. A PDB makes its pods wait."""
+        """Evict all pods. The loop waits for each budget: it retries a blocked eviction until the timeout is over."""
         deadline = started_at + self.timeout
         with ThreadPoolExecutor(self.workers) as pool:
             while True:
