@@ -24,9 +24,9 @@ from typing import Any
 from . import audit, gate, paths, pki, programs, services
 from .node import Node, Part, port_open, wait_for
 
-FOLDER = paths.STATE / "cluster"
+DIRECTORY = paths.STATE / "cluster"
 BIN = paths.STATE / "cluster-bin"  # links to the programs, if this bed has them
-LIVE = FOLDER / "live.json"
+LIVE = DIRECTORY / "live.json"
 ETCD = "http://127.0.0.1:2379"
 AUTHENTICATOR_PORT = 21362
 WEBHOOK_PORT = 8444
@@ -48,11 +48,11 @@ class Live:
     service_cidr: str = "10.100.0.0/16"
 
     endpoint = f"https://{paths.CLUSTER}"
-    folder = FOLDER
-    kubeconfig = FOLDER / "admin.kubeconfig"  # a client certificate of the group system:masters
-    access_entries = FOLDER / "access-entries.json"  # read by the authenticator
-    audit_log = FOLDER / "run" / "audit.log"
-    backend_mode = FOLDER / "authentication-mode.json"
+    directory = DIRECTORY
+    kubeconfig = DIRECTORY / "admin.kubeconfig"  # a client certificate of the group system:masters
+    access_entries = DIRECTORY / "access-entries.json"  # read by the authenticator
+    audit_log = DIRECTORY / "run" / "audit.log"
+    backend_mode = DIRECTORY / "authentication-mode.json"
 
     @property
     def arn(self) -> str:
@@ -60,7 +60,7 @@ class Live:
 
     @property
     def ca(self) -> str:
-        return (FOLDER / "pki" / "ca.pem").read_text()
+        return (DIRECTORY / "pki" / "ca.pem").read_text()
 
     @property
     def service_ip(self) -> str:
@@ -73,7 +73,7 @@ class Live:
 
     @property
     def api(self) -> Api:
-        return Api(FOLDER / "pki" / "admin.pem", FOLDER / "pki" / "admin.key", FOLDER / "pki" / "ca.pem")
+        return Api(DIRECTORY / "pki" / "admin.pem", DIRECTORY / "pki" / "admin.key", DIRECTORY / "pki" / "ca.pem")
 
 
 def live() -> Live | None:
@@ -172,10 +172,10 @@ def parts() -> list[Part]:
     cluster = live()
     if cluster is None:
         return []
-    certs = FOLDER / "pki"
+    certs = DIRECTORY / "pki"
     options = {
         "etcd": [
-            *("--data-dir", str(FOLDER / "etcd"), "--unsafe-no-fsync", "--log-level", "warn"),
+            *("--data-dir", str(DIRECTORY / "etcd"), "--unsafe-no-fsync", "--log-level", "warn"),
             *("--listen-client-urls", ETCD, "--advertise-client-urls", ETCD),
             *("--listen-peer-urls", "http://127.0.0.1:2380", "--snapshot-count", "10000"),
         ],
@@ -189,25 +189,25 @@ def parts() -> list[Part]:
             *(f"--kubelet-client-certificate={certs}/kubelet-client.pem",),
             *(f"--kubelet-client-key={certs}/kubelet-client.key", "--kubelet-preferred-address-types=InternalIP"),
             *("--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction"),
-            *(f"--authentication-token-webhook-config-file={FOLDER}/authenticator.kubeconfig",),
+            *(f"--authentication-token-webhook-config-file={DIRECTORY}/authenticator.kubeconfig",),
             # Short, so that a change of access has effect at once. The duration of EKS's own cache is not known.
             *("--authentication-token-webhook-version=v1beta1", "--authentication-token-webhook-cache-ttl=1s"),
-            *("--allow-privileged=true", f"--cert-dir={FOLDER}/run"),
-            *(f"--audit-policy-file={FOLDER}/audit-policy.json", f"--audit-log-path={Live.audit_log}"),
+            *("--allow-privileged=true", f"--cert-dir={DIRECTORY}/run"),
+            *(f"--audit-policy-file={DIRECTORY}/audit-policy.json", f"--audit-log-path={Live.audit_log}"),
         ],
         "kube-controller-manager": [
-            *(f"--kubeconfig={FOLDER}/controller-manager.kubeconfig", "--leader-elect=false"),
+            *(f"--kubeconfig={DIRECTORY}/controller-manager.kubeconfig", "--leader-elect=false"),
             *(f"--service-account-private-key-file={certs}/sa.key", f"--root-ca-file={certs}/ca.pem"),
             *(f"--cluster-signing-cert-file={certs}/ca.pem", f"--cluster-signing-key-file={certs}/ca.key"),
-            *("--use-service-account-credentials", "--bind-address=127.0.0.1", f"--cert-dir={FOLDER}/run"),
+            *("--use-service-account-credentials", "--bind-address=127.0.0.1", f"--cert-dir={DIRECTORY}/run"),
         ],
         "kube-scheduler": [
-            *(f"--kubeconfig={FOLDER}/scheduler.kubeconfig", "--leader-elect=false", "--bind-address=127.0.0.1"),
-            *(f"--cert-dir={FOLDER}/run",),
+            *(f"--kubeconfig={DIRECTORY}/scheduler.kubeconfig", "--leader-elect=false", "--bind-address=127.0.0.1"),
+            *(f"--cert-dir={DIRECTORY}/run",),
         ],
         "aws-iam-authenticator": [
-            *("server", "--config", f"{FOLDER}/authenticator.json", "--kubeconfig-pregenerated"),
-            *("--cluster-id", cluster.name, "--state-dir", f"{FOLDER}/authenticator"),
+            *("server", "--config", f"{DIRECTORY}/authenticator.json", "--kubeconfig-pregenerated"),
+            *("--cluster-id", cluster.name, "--state-dir", f"{DIRECTORY}/authenticator"),
             *("--kubeconfig", str(cluster.kubeconfig), "--port", str(AUTHENTICATOR_PORT)),
             *("--backend-mode", "DynamicFile"),
         ],
@@ -233,9 +233,9 @@ def parts() -> list[Part]:
 
 def start(cluster: Live, access: Mapping[Path, str]) -> None:
     """Start the cluster until it answers, while EKS shows CREATING. `access`: files that the authenticator reads."""
-    shutil.rmtree(FOLDER, ignore_errors=True)
-    (FOLDER / "run").mkdir(parents=True)
-    FOLDER.chmod(0o711)
+    shutil.rmtree(DIRECTORY, ignore_errors=True)
+    (DIRECTORY / "run").mkdir(parents=True)
+    DIRECTORY.chmod(0o711)
     make_certificates(cluster)
     write_configuration(cluster)
     for file, text in access.items():
@@ -271,19 +271,19 @@ def stop() -> None:
     cloud = Node("cloud")
     for name in set(cloud.running()) & set(NAMES):
         cloud.stop(name, grace=0)
-    shutil.rmtree(FOLDER, ignore_errors=True)
+    shutil.rmtree(DIRECTORY, ignore_errors=True)
 
 
 # Certificates and files
 
 
 def make_certificates(cluster: Live) -> None:
-    folder = FOLDER / "pki"
-    folder.mkdir(mode=0o700)
+    directory = DIRECTORY / "pki"
+    directory.mkdir(mode=0o700)
     curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "3650"]
 
     def openssl(*arguments: str) -> None:
-        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
+        subprocess.run(["openssl", *arguments], cwd=directory, check=True, capture_output=True)
 
     def leaf(name: str, subject: str, usage: str, *names: str) -> None:
         extensions = ["basicConstraints=critical,CA:FALSE", f"extendedKeyUsage={usage}"]
@@ -310,22 +310,24 @@ def make_certificates(cluster: Live) -> None:
 
 
 def write_configuration(cluster: Live) -> None:
-    certs = FOLDER / "pki"
+    certs = DIRECTORY / "pki"
     for name in ("admin", "scheduler", "controller-manager"):
         user = {
             "client-certificate-data": _data(certs / f"{name}.pem"),
             "client-key-data": _data(certs / f"{name}.key"),
         }
-        _write(FOLDER / f"{name}.kubeconfig", kubeconfig(cluster.name, cluster.endpoint, _data(certs / "ca.pem"), user))
-    _write(FOLDER / "audit-policy.json", audit.POLICY)
+        _write(
+            DIRECTORY / f"{name}.kubeconfig", kubeconfig(cluster.name, cluster.endpoint, _data(certs / "ca.pem"), user)
+        )
+    _write(DIRECTORY / "audit-policy.json", audit.POLICY)
     webhook = f"https://127.0.0.1:{AUTHENTICATOR_PORT}/authenticate"
-    _write(FOLDER / "authenticator.kubeconfig", kubeconfig("authenticator", webhook, _data(certs / "ca.pem"), {}))
-    state = FOLDER / "authenticator"
+    _write(DIRECTORY / "authenticator.kubeconfig", kubeconfig("authenticator", webhook, _data(certs / "ca.pem"), {}))
+    state = DIRECTORY / "authenticator"
     state.mkdir(mode=0o700)
     for ours, theirs in (("local.pem", "cert.pem"), ("local.key", "key.pem")):
         shutil.copy(certs / ours, state / theirs)
     read = {"dynamicfilepath": str(Live.access_entries), "dynamicBackendModePath": str(Live.backend_mode)}
-    _write(FOLDER / "authenticator.json", {"server": read})
+    _write(DIRECTORY / "authenticator.json", {"server": read})
 
 
 def kubeconfig(name: str, server: str, ca: str, user: dict[str, Any]) -> dict[str, Any]:
@@ -341,10 +343,10 @@ def kubeconfig(name: str, server: str, ca: str, user: dict[str, Any]) -> dict[st
 
 def publish_keys(cluster: Live, api: Api) -> None:
     """Write what EKS serves at the issuer's address; the gate reads these files."""
-    folder = gate.ISSUERS / cluster.issuer.removeprefix("https://")
-    _write(folder / "keys", api.get("/openid/v1/jwks"), 0o644)
+    directory = gate.ISSUERS / cluster.issuer.removeprefix("https://")
+    _write(directory / "keys", api.get("/openid/v1/jwks"), 0o644)
     discovery = api.get("/.well-known/openid-configuration")
-    _write(folder / ".well-known" / "openid-configuration", discovery, 0o644)
+    _write(directory / ".well-known" / "openid-configuration", discovery, 0o644)
 
 
 def objects() -> list[tuple[str, dict[str, Any]]]:
@@ -362,7 +364,7 @@ def objects() -> list[tuple[str, dict[str, Any]]]:
                 "timeoutSeconds": 10,
                 "clientConfig": {
                     "url": f"https://127.0.0.1:{WEBHOOK_PORT}/mutate",
-                    "caBundle": _data(FOLDER / "pki" / "ca.pem"),
+                    "caBundle": _data(DIRECTORY / "pki" / "ca.pem"),
                 },
                 "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}],
             }

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from . import paths
 
-FOLDER = paths.STATE / "pki"
-S3_CA = FOLDER / "s3-ca.pem"  # in the hosts' system store, where real hosts have Amazon's CA
-REGISTRY_CA = FOLDER / "registry-ca.pem"  # the private CA of a company: every client of the registry needs it
-BUNDLE = FOLDER / "ca.pem"  # both
+DIRECTORY = paths.STATE / "pki"
+S3_CA = DIRECTORY / "s3-ca.pem"  # in the hosts' system store, where real hosts have Amazon's CA
+REGISTRY_CA = DIRECTORY / "registry-ca.pem"  # the private CA of a company: every client of the registry needs it
+BUNDLE = DIRECTORY / "ca.pem"  # both
 # AWS's own names, which the cloud resolves to an address of the bed. The CA of S3 stands for Amazon's and signs them.
 NAMES = ["sts.amazonaws.com"] + [
     f"{service}.{region}.amazonaws.com"
@@ -24,7 +24,7 @@ NAMES = ["sts.amazonaws.com"] + [
 
 
 def _openssl(*args: str) -> None:
-    subprocess.run(["openssl", *args], capture_output=True, check=True, cwd=FOLDER)
+    subprocess.run(["openssl", *args], capture_output=True, check=True, cwd=DIRECTORY)
 
 
 KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
@@ -35,14 +35,14 @@ LEAF = (  # extensions that a strict verifier (Python 3.13's default) requires o
 
 
 def _authority(name: str) -> None:
-    if not (FOLDER / f"{name}-ca.pem").exists():
+    if not (DIRECTORY / f"{name}-ca.pem").exists():
         subject = ["-subj", f"/O=daytwo test bed/CN={name} CA", "-addext", "keyUsage=critical,keyCertSign,cRLSign"]
         out = ["-keyout", f"{name}-ca.key", "-out", f"{name}-ca.pem", "-days", "3650"]
         _openssl("req", "-x509", *KEY, *out, *subject)
 
 
 def _server(name: str, authority: str, common_name: str, *alternatives: str) -> None:
-    if not (FOLDER / f"{name}.pem").exists():
+    if not (DIRECTORY / f"{name}.pem").exists():
         subject = ["-subj", f"/CN={common_name}", "-addext", f"subjectAltName={','.join(alternatives)}"]
         signer = ["-CA", f"{authority}-ca.pem", "-CAkey", f"{authority}-ca.key", "-days", "3650"]
         _openssl("req", "-x509", *KEY, "-keyout", f"{name}.key", "-out", f"{name}.pem", *subject, *LEAF, *signer)
@@ -50,8 +50,8 @@ def _server(name: str, authority: str, common_name: str, *alternatives: str) -> 
 
 def ensure() -> None:
     """Create all missing certificates, also in a bed of an earlier version."""
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    FOLDER.chmod(0o700)
+    DIRECTORY.mkdir(parents=True, exist_ok=True)
+    DIRECTORY.chmod(0o700)
     for name, address in (("s3", paths.S3), ("registry", paths.REGISTRY_AUTH)):
         _authority(name)
         _server(name, name, f"{name}.testbed", f"IP:{address}", f"DNS:{name}.testbed")
@@ -85,15 +85,15 @@ def bcrypt(password: str) -> str:
     return str(hashed.decode())
 
 
-def trust_store(folder: Path) -> None:
+def trust_store(directory: Path) -> None:
     """Copy the machine's certificate directory, and add the CA of the S3 endpoint."""
-    ours = folder / "daytwo-testbed-s3.pem"
+    ours = directory / "daytwo-testbed-s3.pem"
     if ours.exists() and ours.read_text() == S3_CA.read_text():
         return
-    folder.mkdir(parents=True, exist_ok=True)
-    subprocess.run(["cp", "-a", "--remove-destination", "/etc/ssl/certs/.", str(folder)], check=True)
+    directory.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["cp", "-a", "--remove-destination", "/etc/ssl/certs/.", str(directory)], check=True)
     ours.write_text(S3_CA.read_text())
-    bundle = folder / "ca-certificates.crt"
+    bundle = directory / "ca-certificates.crt"
     text = bundle.read_text() if bundle.exists() else ""
     bundle.write_text(text + S3_CA.read_text())
-    _openssl("rehash", str(folder))
+    _openssl("rehash", str(directory))

@@ -107,8 +107,8 @@ class Handler(BaseHTTPRequestHandler):
 
 def main() -> None:
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    folder = control_plane.FOLDER / "pki"
-    tls.load_cert_chain(folder / "local.pem", folder / "local.key")
+    directory = control_plane.DIRECTORY / "pki"
+    tls.load_cert_chain(directory / "local.pem", directory / "local.key")
     server = ThreadingHTTPServer(("127.0.0.1", control_plane.WEBHOOK_PORT), Handler)
     server.socket = tls.wrap_socket(server.socket, server_side=True)
     server.serve_forever()

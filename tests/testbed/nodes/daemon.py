@@ -20,8 +20,8 @@ MODULE = ["-m", "testbed.nodes"]
 
 def recipe() -> str:
     """A digest of the source. It changes with the source, so no test runs on stale code."""
-    folder = Path(__file__).parent
-    sources = [*sorted(folder.glob("*")), folder.parent / "node.py", folder.parent / "net.py"]
+    directory = Path(__file__).parent
+    sources = [*sorted(directory.glob("*")), directory.parent / "node.py", directory.parent / "net.py"]
     return digest([path.read_text() for path in sources if path.is_file()], str(paths.STATE))
 
 

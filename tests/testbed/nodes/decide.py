@@ -64,7 +64,7 @@ def decide(group: Group, nodes: Sequence[NodeState], limits: Limits) -> Plan:
     return Plan()
 
 
-def late(nodes: Sequence[NodeState], limits: Limits) -> list[NodeState]:
+def list_late(nodes: Sequence[NodeState], limits: Limits) -> list[NodeState]:
     return [node for node in nodes if not node.ready and node.unready > limits.join and node.draining is None]
 
 
@@ -77,7 +77,7 @@ def not_joined(nodes: Sequence[NodeState]) -> dict[str, Any]:
 
 
 def creating(group: Group, nodes: Sequence[NodeState], limits: Limits) -> Plan:
-    if missing := late(nodes, limits):
+    if missing := list_late(nodes, limits):
         return Plan(outcome="create_failed", issue=not_joined(missing))
     if len(nodes) >= group.desired and all(node.ready for node in nodes):
         return Plan(outcome="created")
@@ -103,7 +103,7 @@ def scaling(group: Group, nodes: Sequence[NodeState], limits: Limits) -> Plan:
     order = sorted(enumerate(staying), key=lambda pair: (pair[1].current, pair[1].ready, -pair[0]))
     victims = [node.id for _number, node in order[:surplus]] if surplus > 0 else []
     terminate = leaving(nodes, limits.drain)
-    missing = late(staying, limits)
+    missing = list_late(staying, limits)
     stable = surplus == 0 and len(staying) == len(nodes) and (missing or all(node.ready for node in staying))
     outcome = ""
     if group.status == "UPDATING":
@@ -119,7 +119,7 @@ def rolling(group: Group, nodes: Sequence[NodeState], limits: Limits) -> Plan:
     old = [node for node in nodes if not node.current]
     new = [node for node in nodes if node.current]
     draining = [node for node in old if node.draining is not None]
-    if missing := late(new, limits):
+    if missing := list_late(new, limits):
         message = f"Couldn't proceed with upgrade process as new nodes are not joining node group {group.name}"
         return Plan(
             terminate=[node.id for node in missing],

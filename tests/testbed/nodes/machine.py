@@ -294,19 +294,19 @@ def cni(pods: str) -> dict[str, object]:
     return {"cniVersion": "0.4.0", "name": "testbed", "plugins": [{"type": "ptp", "ipMasq": True, "ipam": ipam}]}
 
 
-def save(folder: Path, order: Order) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "user-data").write_bytes(order.user_data)
+def save(directory: Path, order: Order) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "user-data").write_bytes(order.user_data)
     instance = {
         "family": order.family,
         "ip": order.instance.ip,
         "name": order.instance.name,
         "zone": order.instance.zone,
     }
-    (folder / "instance.json").write_text(json.dumps(instance))
+    (directory / "instance.json").write_text(json.dumps(instance))
 
 
 def machines(cloud: Node) -> list[Machine]:
     """Every instance with files in the state directory."""
-    folder = paths.STATE / "nodes"
-    return [Machine(path.name, cloud) for path in sorted(folder.glob("i-*"))] if folder.exists() else []
+    directory = paths.STATE / "nodes"
+    return [Machine(path.name, cloud) for path in sorted(directory.glob("i-*"))] if directory.exists() else []

@@ -19,13 +19,13 @@ from datetime import datetime, timezone
 from typing import Any
 
 UNITS = ("kubelet", "containerd")  # known units, with or without their files
-FOLDER = "/etc/systemd/system"
+UNIT_DIRECTORY = "/etc/systemd/system"
 SOCKET = "/run/testbed/init.sock"
 BASE = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LC_ALL": "C.UTF-8"}
 
 
 def file_of(name: str) -> str:
-    return f"{FOLDER}/{name}" if name.endswith(".timer") else f"{FOLDER}/{name}.service"
+    return f"{UNIT_DIRECTORY}/{name}" if name.endswith(".timer") else f"{UNIT_DIRECTORY}/{name}.service"
 
 
 def read_settings(name: str, section_name: str = "[Service]") -> list[tuple[str, str]]:

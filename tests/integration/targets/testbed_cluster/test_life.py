@@ -102,7 +102,7 @@ def test_an_emptied_account_has_no_cluster(bed: Bed, cluster: Cluster) -> None:
     bed.reset_aws()
     assert cluster.live is None
     assert not set(bed.cloud.running()) & set(control_plane.NAMES)
-    assert not control_plane.FOLDER.exists()
+    assert not control_plane.DIRECTORY.exists()
 
 
 def test_an_account_that_is_emptied_while_its_cluster_comes_has_none_either(bed: Bed, cluster: Cluster) -> None:
@@ -150,7 +150,7 @@ def test_a_deleted_cluster_is_gone_and_another_takes_its_place(bed: Bed, cluster
     cluster.delete(name)
     assert not set(bed.cloud.running()) & set(control_plane.NAMES)
     assert not port_open(paths.CLUSTER, 443)
-    assert not control_plane.FOLDER.exists()
+    assert not control_plane.DIRECTORY.exists()
     eks = cluster.client("eks")
     made = eks.create_cluster(
         name="another", roleArn=cluster.role("c"), resourcesVpcConfig={"subnetIds": cluster.subnets()}
