@@ -8,7 +8,7 @@ import json
 
 import pytest
 from integration.targets.eks_node_drain.kit import wait_for
-from integration.targets.role_sysctl_nodegroup.kit import UNSAFE, find_task
+from integration.targets.role_sysctl_nodegroup.kit import UNSAFE, named
 from integration.targets.role_sysctl_trial.kit import OWN, Trial
 from testbed.nodes.image import BUSYBOX
 
@@ -41,12 +41,12 @@ def test_it_reports_allowed_sysctls_and_rejected_pods(trial: Trial) -> None:
         },
     )
     assert not any(task.failed or task.changed for task in tasks), fleet.output
-    (group,) = find_task(tasks, "Read node groups").result["groups"]
+    (group,) = named(tasks, "Read node groups").result["groups"]
     assert (group["name"], group["configured"], group["effective"]) == (fleet.old, [OWN], {trial.node: [OWN]})
     assert group["drifted_nodes"] == []
-    (allowed,) = find_task(tasks, "Show what each node group allows").result["msg"]
+    (allowed,) = named(tasks, "Show what each node group allows").result["msg"]
     assert allowed == f"{fleet.old} ({group['version']}, al2023): {OWN}"
-    lines = find_task(tasks, "Show which nodes reject which pods").result["msg"]
+    lines = named(tasks, "Show which nodes reject which pods").result["msg"]
     assert f"{fleet.namespace}/wants: {UNSAFE} on nodes of {fleet.old}" in "\n".join(lines)
     assert any(line.startswith(f"{fleet.namespace}/wants on {trial.node}: ") and UNSAFE in line for line in lines)
 
@@ -71,11 +71,11 @@ def test_a_kubelet_that_somebody_changed_by_hand_is_reported(trial: Trial) -> No
         trial.ssh(f"rm -f {by_hand} && systemctl restart kubelet")
         wait_for(lambda: trial.effective() == [OWN], "the previous allow-list of the kubelet")
     assert not any(task.failed or task.changed for task in tasks), fleet.output
-    (group,) = find_task(tasks, "Read node groups").result["groups"]
+    (group,) = named(tasks, "Read node groups").result["groups"]
     assert (group["configured"], group["effective"], group["drifted_nodes"]) == (
         [OWN],
         {trial.node: [UNSAFE]},
         [trial.node],
     )
-    shown = find_task(tasks, "Show what each node group allows").result["msg"]
+    shown = named(tasks, "Show what each node group allows").result["msg"]
     assert f"{fleet.old}: drift on {trial.node}, whose kubelet allows {UNSAFE}" in shown

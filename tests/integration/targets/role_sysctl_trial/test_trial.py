@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 from integration.targets.eks_node_drain.kit import wait_for
-from integration.targets.role_sysctl_nodegroup.kit import UNSAFE, Fleet, find_task
+from integration.targets.role_sysctl_nodegroup.kit import UNSAFE, Fleet, named
 from integration.targets.role_sysctl_trial.kit import OWN, TRIAL_LABEL, Trial
 
 DROP_IN = "/etc/kubernetes/kubelet/config.json.d/99-daytwo-sysctl-trial.conf"
@@ -32,7 +32,7 @@ def untouched(trial: Trial, before: str) -> None:
 def test_what_a_kubelet_would_not_start_with_is_refused_before_anything_is_written(trial: Trial, name: str) -> None:
     before = trial.snapshot()
     tasks = trial.run(sysctl_trial_sysctls={name: 1})
-    refused = find_task(tasks, "Reject sysctls with which the kubelet would not start")
+    refused = named(tasks, "Reject sysctls with which the kubelet would not start")
     assert refused.failed
     assert "a kubelet" in refused.message
     assert not any(task.changed for task in tasks)
@@ -43,14 +43,14 @@ def test_tried_proved_and_taken_back(trial: Trial) -> None:
     before = trial.snapshot()
     check = trial.run("--check")
     assert not any(task.failed or task.changed for task in check), trial.fleet.output
-    assert f"would allow {OWN}, {UNSAFE} by {DROP_IN}" in find_task(check, "Show the plan").result["msg"][-1]
+    assert f"would allow {OWN}, {UNSAFE} by {DROP_IN}" in named(check, "Show the plan").result["msg"][-1]
     untouched(trial, before)
     # With text, as AWX surveys send it, and with AWS credentials only.
     tasks = trial.run(
         sysctl_trial_cluster=trial.fleet.cluster.name, sysctl_trial_kubeconfig="", sysctl_trial_sysctls=f"{UNSAFE}=2048"
     )
     assert not any(task.failed for task in tasks), trial.fleet.output
-    proof = find_task(tasks, "Verify by a pod").result["nodes"]
+    proof = named(tasks, "Verify by a pod").result["nodes"]
     assert [(entry["name"], entry["effective"]) for entry in proof] == [(trial.node, {UNSAFE: "2048"})]
     untouched(trial, before)
     wait_for(lambda: trial.effective() == [OWN], "the kubelet's previous allow-list")
@@ -70,7 +70,7 @@ def test_kept_it_is_there_until_it_is_reverted(trial: Trial) -> None:
     assert second[-1].failed
     reverted = trial.run(sysctl_trial_mode="revert")
     assert not any(task.failed for task in reverted), trial.fleet.output
-    assert find_task(reverted, "Restore the kubelet's configuration").changed
+    assert named(reverted, "Restore the kubelet's configuration").changed
     untouched(trial, before)
     wait_for(lambda: trial.effective() == [OWN], "the kubelet's previous allow-list")
     again = trial.run(sysctl_trial_mode="revert")
@@ -81,7 +81,7 @@ def test_kept_it_is_there_until_it_is_reverted(trial: Trial) -> None:
 def test_a_proof_that_fails_is_taken_back(trial: Trial) -> None:
     before = trial.snapshot()
     tasks = trial.run(sysctl_trial_sysctls={UNSAFE: "no number"}, sysctl_trial_proof_timeout=5)
-    assert find_task(tasks, "Verify by a pod").failed
+    assert named(tasks, "Verify by a pod").failed
     untouched(trial, before)
     wait_for(lambda: trial.effective() == [OWN], "the kubelet's previous allow-list")
 
@@ -93,7 +93,7 @@ def test_a_kubelet_that_does_not_come_back_is_noticed_at_once(trial: Trial) -> N
     trial.ssh(f"echo '{{}}' > {bad}")
     before = trial.snapshot()
     tasks = trial.run()
-    tried = find_task(tasks, "Add the sysctls to the kubelet's allow-list")
+    tried = named(tasks, "Add the sysctls to the kubelet's allow-list")
     assert tried.failed
     assert "the kubelet does not stay up" in tried.result["stdout"] + tried.result["stderr"]
     untouched(trial, before)
@@ -145,10 +145,10 @@ def test_on_al2_the_configuration_itself_is_changed(fleet: Fleet) -> None:
     before = trial.snapshot()
     tasks = trial.run()
     assert not any(task.failed for task in tasks), fleet.output
-    assert find_task(tasks, "Verify by a pod").result["nodes"][0]["effective"] == {UNSAFE: "2048"}
+    assert named(tasks, "Verify by a pod").result["nodes"][0]["effective"] == {UNSAFE: "2048"}
     assert (
         f"by /etc/kubernetes/kubelet/kubelet-config.json on {trial.node}"
-        in find_task(tasks, "Show the plan").result["msg"][-1]
+        in named(tasks, "Show the plan").result["msg"][-1]
     )
     untouched(trial, before)
     wait_for(lambda: trial.effective() == [], "the kubelet's previous allow-list")
@@ -190,7 +190,7 @@ def test_bottlerocket_gets_its_setting_back_from_the_controller(bottlerocket: Tr
     before = trial.ssh("apiclient get settings.kubernetes.allowed-unsafe-sysctls")
     tasks = trial.run(sysctl_trial_node=trial.node)
     assert not any(task.failed for task in tasks), trial.fleet.output
-    assert find_task(tasks, "Verify by a pod").result["nodes"][0]["effective"] == {UNSAFE: "2048"}
+    assert named(tasks, "Verify by a pod").result["nodes"][0]["effective"] == {UNSAFE: "2048"}
     assert trial.ssh("apiclient get settings.kubernetes.allowed-unsafe-sysctls") == before
     assert trial.labels_and_taints() == []
     # Bottlerocket has no timer. The annotation of the node holds the previous setting.
