@@ -323,9 +323,9 @@ def serve_control(rules: Rules) -> None:
 def main() -> None:
     rules = Rules()
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(pki.FOLDER / "s3.pem", pki.FOLDER / "s3.key")
+    tls.load_cert_chain(pki.DIRECTORY / "s3.pem", pki.DIRECTORY / "s3.key")
     names = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    names.load_cert_chain(pki.FOLDER / "names.pem", pki.FOLDER / "names.key")
+    names.load_cert_chain(pki.DIRECTORY / "names.pem", pki.DIRECTORY / "names.key")
     fronts: list[tuple[tuple[str, int], Front, ssl.SSLContext | None]] = [
         ((paths.AWS, paths.AWS_PORT), Gate(rules), None),
         ((paths.S3, paths.S3_PORT), S3Gate(rules), tls),

@@ -52,7 +52,7 @@ def _config(address: str, protected: bool) -> str:
         "http": http,
     }
     if protected:
-        http["tls"] = {"certificate": str(pki.FOLDER / "registry.pem"), "key": str(pki.FOLDER / "registry.key")}
+        http["tls"] = {"certificate": str(pki.DIRECTORY / "registry.pem"), "key": str(pki.DIRECTORY / "registry.key")}
         pki.secret("htpasswd", f"{USER}:{pki.bcrypt(password())}\n")
         config["auth"] = {"htpasswd": {"realm": "testbed", "path": str(paths.STATE / "secrets" / "htpasswd")}}
     return json.dumps(config)  # JSON is valid YAML
@@ -67,7 +67,7 @@ def parts() -> list[Part]:
         path.write_text(config)
         program = str(shutil.which("docker-registry", path="/usr/bin:/usr/local/bin"))
         made.append(
-            Part(name, [program, "serve", str(path)], reads=[config, (pki.FOLDER / "registry.pem").read_text()])
+            Part(name, [program, "serve", str(path)], reads=[config, (pki.DIRECTORY / "registry.pem").read_text()])
         )
     return made
 

@@ -42,7 +42,7 @@ AWS_READS = (
 
 
 def parts() -> list[Part]:
-    certificates = [(pki.FOLDER / name).read_text() for name in ("s3.pem", "names.pem")]
+    certificates = [(pki.DIRECTORY / name).read_text() for name in ("s3.pem", "names.pem")]
     return [
         part("aws", "testbed.aws.server", list(AWS_READS)),
         part("gate", "testbed.gate", ["gate.py", "proxy.py", "identify.py", "paths.py"], certificates),

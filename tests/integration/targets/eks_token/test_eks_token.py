@@ -18,7 +18,7 @@ import kubernetes
 import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils import _eks_token, _kubernetes
 from ansible_collections.daytwo.aws.plugins.module_utils._eks_token import EksToken, EksTokenCache
-from integration.targets.testbed_cluster.tokens import ask, identity
+from integration.targets.testbed_cluster.tokens import call_api, identity
 from testbed import Bed, paths
 from testbed.eks import Cluster
 from testbed.node import wait_for
@@ -186,10 +186,10 @@ def test_a_client_of_our_modules_works_past_an_expiry(bed: Bed, cluster: Cluster
 
     api = kubernetes.client.CoreV1Api(_kubernetes.make_cluster_client(described, EksTokenCache(make), str(tmp_path)))
     first = made[0]
-    wait_for("the end of the first token", lambda: ask(cluster, first.value, NODES)[0] == 401, 60)
+    wait_for("the end of the first token", lambda: call_api(cluster, first.value, NODES)[0] == 401, 60)
     assert api.list_namespace().items
     assert made[1:]
-    assert ask(cluster, made[-1].value, NODES)[0] == 200
+    assert call_api(cluster, made[-1].value, NODES)[0] == 200
 
 
 def test_a_module_connects_by_cluster_or_by_kubeconfig(bed: Bed, cluster: Cluster, tmp_path: Path) -> None:

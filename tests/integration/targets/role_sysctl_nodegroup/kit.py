@@ -289,7 +289,7 @@ class Fleet:
             "token": made["SessionToken"],
         }
         bearer = tokens.token(tokens.url(keys, self.cluster.name))
-        wait_for(lambda: tokens.ask(self.cluster, bearer, "/api/v1/nodes")[0] == 200, "the operator's access")
+        wait_for(lambda: tokens.call_api(self.cluster, bearer, "/api/v1/nodes")[0] == 200, "the operator's access")
 
     def requests(self) -> list[Request]:
         """Of the operator to the cluster's API, so far."""
