@@ -126,11 +126,11 @@ def set_freeze_state(run: NodeGroupRun, name: str, state: str, check_mode: bool)
             name,
             "failed",
             str(error),
-            fields={"steps": [options.format_step(one) for one in run.applied_steps[began:]]},
+            fields={"steps": [options.format_step(step) for step in run.applied_steps[began:]]},
         )
     reason = steps[-1].reason if steps else f"it is {state} already"
     fields = {
-        "steps": [options.format_step(one) for one in steps],
+        "steps": [options.format_step(step) for step in steps],
         "desired_size": int((group.description.get("scalingConfig") or {}).get("desiredSize") or 0),
     }
     diff = options.build_diff(steps)
@@ -158,7 +158,7 @@ def main() -> None:
     items = [set_freeze_state(run, name, params["state"], module.check_mode) for name in dict.fromkeys(params["names"])]
     result = summarize(items, module._diff)
     result["changed"] = result["changed"] or bool(run.applied_steps)
-    result.update(groups=[one.to_dict() for one in items], progress=run.progress)
+    result.update(groups=[item.to_dict() for item in items], progress=run.progress)
     if result.pop("failed", False):
         module.fail_json(**result)
     module.exit_json(**result)

@@ -135,44 +135,44 @@ def build_group_entry(run: NodeGroupRun, name: str) -> dict[str, Any]:
         raise SysctlError(f"there is no node group {name} in {run.cluster}")
     raw = bytes(group.template.data.get("UserData") or b"") if group.template else b""
     family: Optional[str] = None
-    intended: Optional[list[str]] = None
-    problem = None
+    configured: Optional[list[str]] = None
+    error_message = None
     try:
         family = clone.choose_ami_family(group, "auto", clone.detect_ami_family(raw))
-        intended = userdata.list_allowed_sysctls(family, raw)
+        configured = userdata.list_allowed_sysctls(family, raw)
     except SysctlError as error:
-        problem = str(error)
+        error_message = str(error)
     return {
         "name": name,
         "version": group.version,
         "ami_type": group.ami_type,
         "ami_family": family,
-        "intended": intended,
-        "problem": problem,
+        "intended": configured,
+        "problem": error_message,
         "real": {},
         "differs": [],
     }
 
 
 def get_effective_sysctls(api: Any, node: str) -> list[str]:
-    told = call_kube_api(api, "GET", f"/api/v1/nodes/{node}/proxy/configz")
-    return [str(one) for one in (told.get("kubeletconfig") or {}).get("allowedUnsafeSysctls") or []]
+    configz = call_kube_api(api, "GET", f"/api/v1/nodes/{node}/proxy/configz")
+    return [str(pattern) for pattern in (configz.get("kubeletconfig") or {}).get("allowedUnsafeSysctls") or []]
 
 
 def compare_effective_sysctls(
     groups: list[dict[str, Any]], nodes: list[dict[str, Any]], api: Any
 ) -> dict[str, list[str]]:
     """The kubelets' own answers, by node, and in each group the nodes that differ from its template."""
-    told = {one["metadata"]["name"]: get_effective_sysctls(api, one["metadata"]["name"]) for one in nodes}
-    by_name = {one["name"]: one for one in groups}
+    effective = {node["metadata"]["name"]: get_effective_sysctls(api, node["metadata"]["name"]) for node in nodes}
+    by_name = {group["name"]: group for group in groups}
     for node in nodes:
         group = by_name.get((node["metadata"].get("labels") or {}).get(NODE_GROUP_LABEL, ""))
         if group is not None:
             name = node["metadata"]["name"]
-            group["real"][name] = told[name]
-            if group["intended"] is not None and sorted(told[name]) != sorted(group["intended"]):
+            group["real"][name] = effective[name]
+            if group["intended"] is not None and sorted(effective[name]) != sorted(group["intended"]):
                 group["differs"].append(name)
-    return told
+    return effective
 
 
 def main() -> None:
@@ -186,8 +186,8 @@ def main() -> None:
     }
     module = AnsibleAWSModule(argument_spec=spec, supports_check_mode=True)
     params = module.params
-    looks = params["pods"] or params["configz"]
-    if looks and not _kubernetes.HAS_KUBERNETES:
+    reads_cluster = params["pods"] or params["configz"]
+    if reads_cluster and not _kubernetes.HAS_KUBERNETES:
         module.fail_json(msg=missing_required_lib("kubernetes"))
     config = Config(**CLIENT_CONFIG)
     run = NodeGroupRun(module.client("eks", config=config), module.client("ec2", config=config), params["cluster"])
@@ -195,11 +195,11 @@ def main() -> None:
     try:
         names = params["node_groups"] or eks.list_node_group_names(run.eks, params["cluster"])
         groups = [build_group_entry(run, name) for name in names]
-        if looks:
+        if reads_cluster:
             access = {**params, "cluster": None if params["kubeconfig"] else params["cluster"]}
             api = _kubernetes.connect(access, module.client, module.tmpdir).api
             nodes = list_resources(api, "/api/v1/nodes")
-            allowed = {one["name"]: one["intended"] for one in groups if one["intended"] is not None}
+            allowed = {group["name"]: group["intended"] for group in groups if group["intended"] is not None}
             if params["configz"]:
                 allowed.update(compare_effective_sysctls(groups, nodes, api))
             if params["pods"]:

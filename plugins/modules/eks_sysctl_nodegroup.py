@@ -496,32 +496,32 @@ def make_run(module: Any) -> NodeGroupRun:
 
 
 def ensure_present(module: AnsibleModule, run: NodeGroupRun) -> dict[str, Any]:
-    wanted = options.parse_options(module.params)
-    seen = run.observe(wanted)
-    decided = plan.make_plan(wanted, seen)
-    result: dict[str, Any] = options.build_plan_result(decided)
-    result["changed"] = bool(decided.steps)
+    node_group_options = options.parse_options(module.params)
+    current = run.observe(node_group_options)
+    node_group_plan = plan.make_plan(node_group_options, current)
+    result: dict[str, Any] = options.build_plan_result(node_group_plan)
+    result["changed"] = bool(node_group_plan.steps)
     result["retiring"] = [
-        {**options.format_node_group(one), "nodes": ec2.list_instances(run.ec2, wanted.cluster, one.name)}
-        for one in run.list_groups_to_drain(wanted, seen, decided)
+        {**options.format_node_group(old_group), "nodes": ec2.list_instances(run.ec2, node_group_options.cluster, old_group.name)}
+        for old_group in run.list_groups_to_drain(node_group_options, current, node_group_plan)
     ]
     if module._diff:
-        result["diff"] = options.build_diff(decided.steps)
-    for warning in decided.warnings:
+        result["diff"] = options.build_diff(node_group_plan.steps)
+    for warning in node_group_plan.warnings:
         module.warn(warning)
-    group = seen.current
+    group = current.current
     result["verified"] = None
-    if decided.node_group_required and not module.check_mode:
-        run.apply(decided, seen)
-        group, result["verified"], reason = run.verify(decided)
+    if node_group_plan.node_group_required and not module.check_mode:
+        run.apply(node_group_plan, current)
+        group, result["verified"], reason = run.verify(node_group_plan)
         if result["verified"] is False:
-            raise SysctlError(f"node group {decided.group_name} is not as planned: {reason}", result)
-        if decided.steps and result["verified"]:
-            run.delete_old_template_versions([*seen.generations, *([group] if group else [])])
+            raise SysctlError(f"node group {node_group_plan.group_name} is not as planned: {reason}", result)
+        if node_group_plan.steps and result["verified"]:
+            run.delete_old_template_versions([*current.generations, *([group] if group else [])])
     result["group"] = options.format_node_group(group) if group else None
-    used = group.template if group else None
-    result["launch_template"] = {"id": used.id, "name": used.name, "version": used.version} if used else None
-    result["nodes"] = ec2.list_instances(run.ec2, wanted.cluster, group.name) if group else []
+    template = group.template if group else None
+    result["launch_template"] = {"id": template.id, "name": template.name, "version": template.version} if template else None
+    result["nodes"] = ec2.list_instances(run.ec2, node_group_options.cluster, group.name) if group else []
     return result
 
 
@@ -529,21 +529,21 @@ def ensure_absent(module: AnsibleModule, run: NodeGroupRun) -> dict[str, Any]:
     params = module.params
     groups = run.list_generations(params["name"])
     templates = ec2.list_managed_templates(run.ec2, params["cluster"], params["name"])
-    doomed = list(groups[:-1] if params["generations"] == "previous" else groups)
-    kept = {one.template.name for one in groups if one not in doomed and one.template}
-    for group in doomed:
+    groups_to_delete = list(groups[:-1] if params["generations"] == "previous" else groups)
+    kept = {group.template.name for group in groups if group not in groups_to_delete and group.template}
+    for group in groups_to_delete:
         if group.owner:
             raise SysctlError(
                 f"node group {group.name} belongs to {group.owner}, and is not deleted behind its back: nothing was "
                 f"deleted. Its owner's command: {group.owner.command}"
             )
-    if doomed and not params["force"]:
-        check_pods_drained(module, {one.name: ec2.list_instances(run.ec2, run.cluster, one.name) for one in doomed})
-    orphans = [one for name, one in templates.items() if name not in kept]
+    if groups_to_delete and not params["force"]:
+        check_pods_drained(module, {group.name: ec2.list_instances(run.ec2, run.cluster, group.name) for group in groups_to_delete})
+    orphans = [template for name, template in templates.items() if name not in kept]
     if params["generations"] == "previous" and not groups:
         orphans = []
-    steps = [{"action": "delete_nodegroup", "target": one.name} for one in doomed]
-    steps += [{"action": "delete_template", "target": one.name} for one in orphans]
+    steps = [{"action": "delete_nodegroup", "target": group.name} for group in groups_to_delete]
+    steps += [{"action": "delete_template", "target": template.name} for template in orphans]
     result: dict[str, Any] = {
         "changed": bool(steps),
         "plan": {"change": "delete" if steps else "nothing", "steps": steps},
@@ -551,7 +551,7 @@ def ensure_absent(module: AnsibleModule, run: NodeGroupRun) -> dict[str, Any]:
     if module._diff:
         result["diff"] = {"before": {step["target"]: step["action"] for step in steps}, "after": {}}
     if not module.check_mode:
-        for group in doomed:
+        for group in groups_to_delete:
             run.delete_node_group(group, None)
         if not run.pending:
             for template in orphans:
@@ -565,11 +565,11 @@ def check_pods_drained(module: Any, groups: dict[str, list[dict[str, str]]]) -> 
         "kubeconfig": module.params["kubeconfig"],
         "context": module.params["context"],
     }
-    busy = list_node_group_pods(_kubernetes.connect(access, module.client, module.tmpdir).api, groups)
-    if busy:
+    remaining_pods = list_node_group_pods(_kubernetes.connect(access, module.client, module.tmpdir).api, groups)
+    if remaining_pods:
         raise SysctlError(
-            f"nothing was deleted: {len(busy)} pods are left on these nodes, which EKS would end whatever their "
-            f"budgets say: {', '.join(busy[:10])}. Drain them first with daytwo.aws.eks_node_drain, or set force=true"
+            f"nothing was deleted: {len(remaining_pods)} pods are left on these nodes, which EKS would end whatever their "
+            f"budgets say: {', '.join(remaining_pods[:10])}. Drain them first with daytwo.aws.eks_node_drain, or set force=true"
         )
 
 

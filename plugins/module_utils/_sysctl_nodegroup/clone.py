@@ -142,10 +142,10 @@ def detect_ami_family(user_data: bytes) -> Optional[str]:
 
 def build_spec(group: NodeGroup, chosen_family: str, user_data: bytes, cluster: ClusterConfig) -> NodeGroupSpec:
     """The same group again, in a template of our own."""
-    strange = list_unknown_fields(group.description)
-    if strange:
+    unknown = list_unknown_fields(group.description)
+    if unknown:
         raise SysctlError(
-            f"node group {group.name} has {', '.join(strange)}, which this version does not know how to take over: "
+            f"node group {group.name} has {', '.join(unknown)}, which this version does not know how to take over: "
             "nothing was changed. Update the collection, or give every field yourself without clone_from"
         )
     description = group.description
@@ -154,28 +154,28 @@ def build_spec(group: NodeGroup, chosen_family: str, user_data: bytes, cluster: 
     result["tags"] = {key: value for key, value in group.tags.items() if not is_reserved_key(key)}
     result["scalingConfig"] = freeze.get_original_scaling(group)
     result["taints"] = freeze.get_original_taints(group)
-    template, lost = _build_template(group, chosen_family, cluster)
+    template, not_cloned = _build_template(group, chosen_family, cluster)
     if not template.get("InstanceType") and not template.get("InstanceRequirements"):
         result["instanceTypes"] = list(description.get("instanceTypes") or [])
     custom = group.custom_ami
     if not custom:
         result["amiType"] = group.ami_type
-    lost += [
-        f"what was put on the Auto Scaling group {one.get('name')} itself (tags, target groups, lifecycle hooks)"
-        for one in (description.get("resources") or {}).get("autoScalingGroups") or []
+    not_cloned += [
+        f"what was put on the Auto Scaling group {auto_scaling_group.get('name')} itself (tags, target groups, lifecycle hooks)"
+        for auto_scaling_group in (description.get("resources") or {}).get("autoScalingGroups") or []
     ]
     table = {
         key: f"{FIELDS[key][0]}{': ' + FIELDS[key][1] if FIELDS[key][1] else ''}"
         for key in description
         if key in FIELDS
     }
-    return NodeGroupSpec(result, template, chosen_family, custom, user_data, tuple(lost), table)
+    return NodeGroupSpec(result, template, chosen_family, custom, user_data, tuple(not_cloned), table)
 
 
 def _build_template(group: NodeGroup, chosen_family: str, cluster: ClusterConfig) -> tuple[dict[str, Any], list[str]]:
     if group.template:
         return _copy_template(group, group.template.data)
-    lost = []
+    not_cloned = []
     data: dict[str, Any] = {}
     access = group.description.get("remoteAccess") or {}
     if access.get("ec2SshKey"):
@@ -183,7 +183,7 @@ def _build_template(group: NodeGroup, chosen_family: str, cluster: ClusterConfig
         if cluster.security_group:
             data["SecurityGroupIds"] = [cluster.security_group]
         sources = access.get("sourceSecurityGroups") or ["anywhere"]
-        lost.append(
+        not_cloned.append(
             f"SSH access from {', '.join(sources)}: EKS's security group for it goes with {group.name}; give your own "
             "in security_groups"
         )
@@ -194,17 +194,17 @@ def _build_template(group: NodeGroup, chosen_family: str, cluster: ClusterConfig
         "HttpTokens": "optional" if chosen_family == "al2" else "required",
         "HttpPutResponseHopLimit": 2,
     }
-    return data, lost
+    return data, not_cloned
 
 
 def _copy_template(group: NodeGroup, source: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    lost = [f"{key} of its template, which EKS refuses" for key in UNSUPPORTED_IN_TEMPLATE if source.get(key)]
-    if any("SubnetId" in one for one in source.get("NetworkInterfaces") or []):
-        lost.append("SubnetId of its template's network interfaces, which EKS refuses")
+    not_cloned = [f"{key} of its template, which EKS refuses" for key in UNSUPPORTED_IN_TEMPLATE if source.get(key)]
+    if any("SubnetId" in interface for interface in source.get("NetworkInterfaces") or []):
+        not_cloned.append("SubnetId of its template's network interfaces, which EKS refuses")
     data = clean_template_data(source)
     if group.ami_type != CUSTOM_AMI_TYPE and not group.custom_ami:
         data.pop("ImageId", None)
-    return data, lost
+    return data, not_cloned
 
 
 def clean_template_data(source: Mapping[str, Any]) -> dict[str, Any]:
@@ -212,13 +212,13 @@ def clean_template_data(source: Mapping[str, Any]) -> dict[str, Any]:
     data = {key: value for key, value in source.items() if key not in (*UNSUPPORTED_IN_TEMPLATE, *_READ_ONLY) and value}
     if data.get("NetworkInterfaces"):
         data["NetworkInterfaces"] = [
-            {key: value for key, value in one.items() if key != "SubnetId"} for one in data["NetworkInterfaces"]
+            {key: value for key, value in interface.items() if key != "SubnetId"} for interface in data["NetworkInterfaces"]
         ]
     kept = []
-    for one in data.get("TagSpecifications") or []:
-        tags = [tag for tag in one.get("Tags") or [] if not is_reserved_key(str(tag.get("Key")))]
+    for specification in data.get("TagSpecifications") or []:
+        tags = [tag for tag in specification.get("Tags") or [] if not is_reserved_key(str(tag.get("Key")))]
         if tags:
-            kept.append({**one, "Tags": tags})
+            kept.append({**specification, "Tags": tags})
     data.pop("TagSpecifications", None)
     if kept:
         data["TagSpecifications"] = kept

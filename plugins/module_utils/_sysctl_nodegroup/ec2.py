@@ -32,7 +32,7 @@ def _encode_user_data(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _parse_tags(entry: Mapping[str, Any]) -> dict[str, str]:
-    return {str(one["Key"]): str(one["Value"]) for one in entry.get("Tags") or []}
+    return {str(tag["Key"]): str(tag["Value"]) for tag in entry.get("Tags") or []}
 
 
 def get_template(client: Any, reference: Mapping[str, Any]) -> Optional[LaunchTemplate]:
@@ -83,21 +83,21 @@ def list_managed_templates(client: Any, cluster: str, name: str) -> dict[str, La
 def create_template(client: Any, name: str, data: Mapping[str, Any], tags: Mapping[str, str]) -> tuple[str, str]:
     """Its id and version."""
     listed = [{"Key": key, "Value": value} for key, value in tags.items()]
-    told = call_api(
+    template = call_api(
         client,
         "CreateLaunchTemplate",
         LaunchTemplateName=name,
         LaunchTemplateData=_encode_user_data(data),
         TagSpecifications=[{"ResourceType": "launch-template", "Tags": listed}],
     )["LaunchTemplate"]
-    return str(told["LaunchTemplateId"]), "1"
+    return str(template["LaunchTemplateId"]), "1"
 
 
 def create_template_version(client: Any, template_id: str, data: Mapping[str, Any]) -> str:
-    told = call_api(
+    version = call_api(
         client, "CreateLaunchTemplateVersion", LaunchTemplateId=template_id, LaunchTemplateData=_encode_user_data(data)
     )["LaunchTemplateVersion"]
-    return str(told["VersionNumber"])
+    return str(version["VersionNumber"])
 
 
 def delete_old_template_versions(client: Any, template_id: str, in_use: set[str]) -> list[str]:
@@ -109,11 +109,11 @@ def delete_old_template_versions(client: Any, template_id: str, in_use: set[str]
         "NextToken",
         LaunchTemplateId=template_id,
     )
-    versions = sorted(found, key=lambda one: -int(one["VersionNumber"]))
+    versions = sorted(found, key=lambda version: -int(version["VersionNumber"]))
     old = [
-        str(one["VersionNumber"])
-        for one in versions[KEPT_VERSIONS:]
-        if not one.get("DefaultVersion") and str(one["VersionNumber"]) not in in_use
+        str(version["VersionNumber"])
+        for version in versions[KEPT_VERSIONS:]
+        if not version.get("DefaultVersion") and str(version["VersionNumber"]) not in in_use
     ]
     if old:
         call_api(client, "DeleteLaunchTemplateVersions", LaunchTemplateId=template_id, Versions=old)
@@ -138,10 +138,10 @@ def list_instances(client: Any, cluster: str, group: str) -> list[dict[str, str]
     found = paginate(client, "DescribeInstances", "Reservations", "NextToken", Filters=filters)
     return [
         {
-            "instance_id": str(one["InstanceId"]),
-            "name": str(one.get("PrivateDnsName") or ""),
-            "state": str((one.get("State") or {}).get("Name") or ""),
+            "instance_id": str(instance["InstanceId"]),
+            "name": str(instance.get("PrivateDnsName") or ""),
+            "state": str((instance.get("State") or {}).get("Name") or ""),
         }
         for reservation in found
-        for one in reservation.get("Instances") or ()
+        for instance in reservation.get("Instances") or ()
     ]

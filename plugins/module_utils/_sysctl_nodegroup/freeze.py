@@ -21,35 +21,35 @@ def is_frozen(group: NodeGroup) -> bool:
 
 def get_original_scaling(group: NodeGroup) -> dict[str, int]:
     """Its scaling when it is not frozen."""
-    kept = group.tags.get(TAG_SCALING)
-    if kept:
-        least, most, desired = (int(one) for one in kept.split("/"))
-        return {"minSize": least, "maxSize": most, "desiredSize": desired}
+    tagged_scaling = group.tags.get(TAG_SCALING)
+    if tagged_scaling:
+        min_size, max_size, desired = (int(size) for size in tagged_scaling.split("/"))
+        return {"minSize": min_size, "maxSize": max_size, "desiredSize": desired}
     return {key: int(value) for key, value in (group.description.get("scalingConfig") or {}).items()}
 
 
 def get_original_taints(group: NodeGroup) -> list[dict[str, Any]]:
     """Its taints when it is not frozen."""
     found: Sequence[Mapping[str, Any]] = group.description.get("taints") or []
-    return [dict(one) for one in found if one.get("key") != FROZEN_TAINT["key"]]
+    return [dict(taint) for taint in found if taint.get("key") != FROZEN_TAINT["key"]]
 
 
 def plan_freeze(group: NodeGroup) -> list[Step]:
     """First the tag, then the change: whatever stops in between, the originals are known."""
-    now = {key: int(value) for key, value in (group.description.get("scalingConfig") or {}).items()}
+    current_scaling = {key: int(value) for key, value in (group.description.get("scalingConfig") or {}).items()}
     steps = []
     if not is_frozen(group):
-        kept = f"{now.get('minSize', 0)}/{now.get('maxSize', 0)}/{now.get('desiredSize', 0)}"
-        steps.append(Step("tag", group.name, "to know what it was before", {TAG_SCALING: None}, {TAG_SCALING: kept}))
-    size = now.get("desiredSize", 0)
-    most = max(size, 1)  # EKS takes no maximum of 0
+        original_scaling = f"{current_scaling.get('minSize', 0)}/{current_scaling.get('maxSize', 0)}/{current_scaling.get('desiredSize', 0)}"
+        steps.append(Step("tag", group.name, "to know what it was before", {TAG_SCALING: None}, {TAG_SCALING: original_scaling}))
+    desired_size = current_scaling.get("desiredSize", 0)
+    max_size = max(desired_size, 1)  # EKS takes no maximum of 0
     before: dict[str, Any] = {}
     after: dict[str, Any] = {}
-    if now.get("maxSize") != most:
+    if current_scaling.get("maxSize") != max_size:
         # minSize may not be above the maximum; it stays otherwise, so that nothing is added to reach it.
-        wanted = {"minSize": min(now.get("minSize", 0), size), "maxSize": most, "desiredSize": size}
-        before["scalingConfig"], after["scalingConfig"] = now, wanted
-    if not any(one.get("key") == FROZEN_TAINT["key"] for one in group.description.get("taints") or []):
+        frozen_scaling = {"minSize": min(current_scaling.get("minSize", 0), desired_size), "maxSize": max_size, "desiredSize": desired_size}
+        before["scalingConfig"], after["scalingConfig"] = current_scaling, frozen_scaling
+    if not any(taint.get("key") == FROZEN_TAINT["key"] for taint in group.description.get("taints") or []):
         before["taints"], after["taints"] = {"addOrUpdateTaints": []}, {"addOrUpdateTaints": [FROZEN_TAINT]}
     if after:
         reason = "so that no autoscaler adds nodes to it, and no pod lands on it while it is drained"
@@ -62,19 +62,19 @@ def plan_thaw(group: NodeGroup) -> list[Step]:
     steps = []
     before: dict[str, Any] = {}
     after: dict[str, Any] = {}
-    now = {key: int(value) for key, value in (group.description.get("scalingConfig") or {}).items()}
+    current_scaling = {key: int(value) for key, value in (group.description.get("scalingConfig") or {}).items()}
     if is_frozen(group):
-        kept = get_original_scaling(group)
+        tagged_scaling = get_original_scaling(group)
         # An autoscaler owns the desired size: what it is now stays, within the old bounds.
-        desired = min(max(now.get("desiredSize", 0), kept["minSize"]), kept["maxSize"])
-        wanted = {**kept, "desiredSize": desired}
-        if now != wanted:
-            before["scalingConfig"], after["scalingConfig"] = now, wanted
-    tainted: Optional[Mapping[str, Any]] = next(
-        (one for one in group.description.get("taints") or [] if one.get("key") == FROZEN_TAINT["key"]), None
+        desired = min(max(current_scaling.get("desiredSize", 0), tagged_scaling["minSize"]), tagged_scaling["maxSize"])
+        original_scaling = {**tagged_scaling, "desiredSize": desired}
+        if current_scaling != original_scaling:
+            before["scalingConfig"], after["scalingConfig"] = current_scaling, original_scaling
+    frozen_taint: Optional[Mapping[str, Any]] = next(
+        (taint for taint in group.description.get("taints") or [] if taint.get("key") == FROZEN_TAINT["key"]), None
     )
-    if tainted:
-        before["taints"], after["taints"] = {"removeTaints": []}, {"removeTaints": [dict(tainted)]}
+    if frozen_taint:
+        before["taints"], after["taints"] = {"removeTaints": []}, {"removeTaints": [dict(frozen_taint)]}
     if after:
         steps.append(Step("update_config", group.name, "it is in use again", before, after))
     if is_frozen(group):

@@ -87,7 +87,7 @@ def parse(data: bytes) -> MimeDocument:
     name = (boundary.group(1) or boundary.group(2)).encode()
     newline = b"\r\n" if b"\r\n" in found.group() else b"\n"
     lines = list(re.finditer(rb"^--" + re.escape(name) + rb"(--)?[ \t]*(?:\r?\n|\Z)", data, re.MULTILINE))
-    if not lines or not lines[-1].group(1) or any(one.group(1) for one in lines[:-1]):
+    if not lines or not lines[-1].group(1) or any(line.group(1) for line in lines[:-1]):
         raise SysctlError(
             f"the user data's parts do not begin and end at its boundary --{name.decode()}: no boundary line, or none "
             f"that closes it (--{name.decode()}--)"

@@ -105,39 +105,39 @@ def make_plan(options: SysctlNodegroupOptions, state: NodeGroupState) -> NodeGro
     origin = state.current or state.source
     minor, version = _get_planned_version(options, state)
     classification = tuple(sysctls.classify_sysctls(options.sysctls, minor))
-    impossible = [one for one in classification if one.verdict == "impossible"]
+    impossible = [entry for entry in classification if entry.verdict == "impossible"]
     if impossible:
         raise SysctlError(
-            "nothing was changed: " + " ".join(f"{one.name}: {one.reason}" for one in impossible),
-            {"classification": [one.to_dict() for one in classification]},
+            "nothing was changed: " + " ".join(f"{entry.name}: {entry.reason}" for entry in impossible),
+            {"classification": [entry.to_dict() for entry in classification]},
         )
-    about = {"group": origin.name if origin else options.name, "kubelet": version, "kernel": None}
-    previous = tuple(one.name for one in state.generations[:-1])
-    if all(one.verdict == "safe" for one in classification) and not options.force:
-        said = "; ".join(f"{one.name}: {one.reason.rstrip('.')}" for one in classification)
+    classified_for = {"group": origin.name if origin else options.name, "kubelet": version, "kernel": None}
+    previous = tuple(group.name for group in state.generations[:-1])
+    if all(entry.verdict == "safe" for entry in classification) and not options.force:
+        reasons = "; ".join(f"{entry.name}: {entry.reason.rstrip('.')}" for entry in classification)
         return NodeGroupPlan(
             NOT_REQUIRED,
-            f"No node group is needed: every pod may set these as it is, without any kubelet setting. {said}.",
+            f"No node group is needed: every pod may set these as it is, without any kubelet setting. {reasons}.",
             classification=classification,
-            classified_for=about,
+            classified_for=classified_for,
             group_name=origin.name if origin else "",
             previous=previous,
         )
-    made = (
+    group_plan = (
         _plan_change(options, state)
         if state.current
         else _plan_creation(options, state, state.source, options.name, 1, CREATE)
     )
-    data_list = sysctls.merge_lists(options.sysctls, userdata.list_allowed_sysctls(made.family, made.user_data))
+    allowed = sysctls.merge_lists(options.sysctls, userdata.list_allowed_sysctls(group_plan.family, group_plan.user_data))
     selector, tolerations, warnings = _build_scheduling(options)
     return replace(
-        made,
-        classification=tuple(sysctls.classify_sysctls(options.sysctls, minor, allowed=data_list)),
-        classified_for=about,
-        previous=previous if made.change != BLUE_GREEN else tuple(one.name for one in state.generations),
+        group_plan,
+        classification=tuple(sysctls.classify_sysctls(options.sysctls, minor, allowed=allowed)),
+        classified_for=classified_for,
+        previous=previous if group_plan.change != BLUE_GREEN else tuple(group.name for group in state.generations),
         node_selector=selector,
         tolerations=tolerations,
-        warnings=(*made.warnings, *warnings),
+        warnings=(*group_plan.warnings, *warnings),
     )
 
 
@@ -186,7 +186,7 @@ def _plan_creation(
         missing = [key for key in ("nodeRole", "subnets") if not spec.group.get(key)]
         if missing:
             names = {"nodeRole": "node_role", "subnets": "subnets"}
-            raise SysctlError(f"without clone_from, {' and '.join(names[one] for one in missing)} must be given")
+            raise SysctlError(f"without clone_from, {' and '.join(names[key] for key in missing)} must be given")
     _check_owner(options, source)
     version = _choose_version(options, state.cluster, source, spec)
     group = _add_dedication(options, {key: value for key, value in spec.group.items() if value not in (None, [], {})})
@@ -241,9 +241,9 @@ def _choose_version(
         changed = [f"version {planned} to {cluster.version}, which is the only one that EKS makes new groups with"]
         planned, release = cluster.version, options.release_version or ""
     if changed and not options.allow_version_change:
-        named = source.name if source else options.name
+        group_name = source.name if source else options.name
         raise SysctlError(
-            f"the new group for {named} would go from {' and '.join(changed)}: nothing was changed. Set "
+            f"the new group for {group_name} would go from {' and '.join(changed)}: nothing was changed. Set "
             "allow_version_change=true if its pods may run there",
             {"before": {"version": own}, "after": {"version": planned, "releaseVersion": release or "latest"}},
         )
@@ -330,20 +330,20 @@ def _switch_family(
 
 
 def _resize_disk(template: Mapping[str, Any], family: str, size: int) -> list[dict[str, Any]]:
-    ours = clone.build_block_devices(family, size)[0]
-    devices = [dict(one) for one in template.get("BlockDeviceMappings") or []]
-    for one in devices:
-        if one.get("DeviceName") == ours["DeviceName"]:
-            one["Ebs"] = {**(one.get("Ebs") or {}), **ours["Ebs"]}
+    desired_device = clone.build_block_devices(family, size)[0]
+    devices = [dict(device) for device in template.get("BlockDeviceMappings") or []]
+    for device in devices:
+        if device.get("DeviceName") == desired_device["DeviceName"]:
+            device["Ebs"] = {**(device.get("Ebs") or {}), **desired_device["Ebs"]}
             return devices
-    return [*devices, ours]
+    return [*devices, desired_device]
 
 
 def _add_dedication(options: SysctlNodegroupOptions, group: Mapping[str, Any]) -> dict[str, Any]:
     if not options.dedicated:
         return dict(group)
     taint = {"key": DEDICATED_KEY, "value": options.name, "effect": "NO_SCHEDULE"}
-    taints = [one for one in group.get("taints") or [] if one.get("key") != DEDICATED_KEY]
+    taints = [taint for taint in group.get("taints") or [] if taint.get("key") != DEDICATED_KEY]
     labels = {**(group.get("labels") or {}), DEDICATED_KEY: options.name}
     return {**group, "labels": labels, "taints": [*taints, taint]}
 
@@ -406,7 +406,7 @@ def list_template_differences(before: Mapping[str, Any], after: Mapping[str, Any
     left, right = clone.clean_template_data(before), clone.clean_template_data(after)
     found = [key for key in sorted({*left, *right}) if left.get(key) != right.get(key)]
     texts = (before.get("UserData"), after.get("UserData"))
-    meanings = [userdata.normalize_user_data(family, bytes(one)) if one else None for one in texts]
+    meanings = [userdata.normalize_user_data(family, bytes(text)) if text else None for text in texts]
     return [*found, "UserData"] if meanings[0] != meanings[1] else found
 
 
@@ -418,28 +418,28 @@ def _plan_change(options: SysctlNodegroupOptions, state: NodeGroupState) -> Node
     if current is None:
         raise SysctlError(f"there is no node group {options.name}")
     if current.status in ("CREATE_FAILED", "DELETE_FAILED", "DELETING"):
-        said = "; ".join(f"{one.get('code')}: {one.get('message')}" for one in current.issues)
+        issues = "; ".join(f"{issue.get('code')}: {issue.get('message')}" for issue in current.issues)
         raise SysctlError(
-            f"node group {current.name} is {current.status} ({said or 'EKS gives no reason'}): mend the cause, delete "
+            f"node group {current.name} is {current.status} ({issues or 'EKS gives no reason'}): mend the cause, delete "
             "it (state=absent, force=true) and run again"
         )
     spec = _build_desired_spec(options, state.cluster, current)
     group = _add_dedication(options, spec.group)
-    ours = current.template is not None and current.template.tags.get(TAG_NAME) == options.name
+    is_managed = current.template is not None and current.template.tags.get(TAG_NAME) == options.name
     immutable = _list_immutable_differences(current, group, spec)
     data, text = _build_template_data(options, state.cluster, spec, group)
     before_data: Mapping[str, Any] = current.template.data if current.template else {}
     in_template = (
         list_template_differences(before_data, data, spec.family)
-        if ours
+        if is_managed
         else _list_unmanaged_differences(options, current, spec, data)
     )
-    if in_template and not ours:
+    if in_template and not is_managed:
         where = f"its template {current.template.name} is not ours" if current.template else "it has no launch template"
         immutable.append(f"launchTemplate ({where}, and {', '.join(in_template)} must change)")
     version_step = _describe_version_change(options, current)
-    replacing = bool(immutable) or (options.strategy == "replace" and bool(in_template))
-    if replacing:
+    needs_blue_green = bool(immutable) or (options.strategy == "replace" and bool(in_template))
+    if needs_blue_green:
         if options.strategy == "in_place":
             raise SysctlError(
                 f"node group {current.name} cannot be changed in place, only replaced: {', '.join(immutable)}. "
@@ -452,14 +452,14 @@ def _plan_change(options: SysctlNodegroupOptions, state: NodeGroupState) -> Node
     steps: list[Step] = []
     config = plan_config_update(options, current, group)
     tag_step = _plan_tag_update(options, current)
-    steps += [one for one in (tag_step, config) if one]
+    steps += [step for step in (tag_step, config) if step]
     base = NodeGroupPlan(
         NOTHING,
         f"Node group {current.name} allows the sysctls already.",
         group_name=current.name,
         template_name=current.template.name if current.template else "",
-        template_data=data if ours else before_data,
-        user_data=text if ours else bytes(before_data.get("UserData") or b""),
+        template_data=data if is_managed else before_data,
+        user_data=text if is_managed else bytes(before_data.get("UserData") or b""),
         family=spec.family,
     )
     change, reasons = NOTHING, []
@@ -487,16 +487,16 @@ def _list_unmanaged_differences(
     found = []
     raw = bytes(before.get("UserData") or b"")
     allowed = userdata.list_allowed_sysctls(spec.family, raw)
-    lacking = any(sysctls.find_allowing_pattern(allowed, one) is None for one in options.sysctls)
-    given = options.user_data is not None or options.kubelet_config
-    if lacking or (given and list_template_differences({"UserData": raw}, {"UserData": data["UserData"]}, spec.family)):
+    is_missing = any(sysctls.find_allowing_pattern(allowed, sysctl) is None for sysctl in options.sysctls)
+    has_new_content = options.user_data is not None or options.kubelet_config
+    if is_missing or (has_new_content and list_template_differences({"UserData": raw}, {"UserData": data["UserData"]}, spec.family)):
         found.append("UserData")
-    asked = {
+    requested = {
         "ImageId": options.ami_id,
         "BlockDeviceMappings": options.disk_size,
         "SecurityGroupIds": options.security_groups,
     }
-    found += [key for key, option in asked.items() if option and before.get(key) != data.get(key)]
+    found += [key for key, option in requested.items() if option and before.get(key) != data.get(key)]
     return found
 
 
@@ -524,7 +524,7 @@ def build_blue_green_name(
 ) -> str:
     """The logical name and a hash of what makes it another group, which no generation bears yet."""
     fields = {key: _sort_unordered(key, group.get(key)) for key, column in FIELD_SCOPES.items() if column == "group"}
-    taken = {one.name for one in state.generations}
+    taken = {generation.name for generation in state.generations}
     stem = options.name[: _NAME_LENGTH - 9]
     name = f"{stem}-{_hash_values(options.cluster, fields)}"
     salt = 0
@@ -537,19 +537,19 @@ def build_blue_green_name(
 def _describe_version_change(options: SysctlNodegroupOptions, current: NodeGroup) -> Optional[str]:
     if current.custom_ami and current.ami_type == CUSTOM_AMI_TYPE:
         return None
-    said = []
+    changes = []
     if options.version and options.version != current.version:
-        said.append(f"version {current.version} to {options.version}")
+        changes.append(f"version {current.version} to {options.version}")
     if options.release_version and options.release_version != current.release_version:
-        said.append(f"AMI release {current.release_version} to {options.release_version}")
-    if not said:
+        changes.append(f"AMI release {current.release_version} to {options.release_version}")
+    if not changes:
         return None
     if not options.allow_version_change:
         raise SysctlError(
-            f"node group {current.name} would go from {' and '.join(said)}, and there is no way back: nothing was "
+            f"node group {current.name} would go from {' and '.join(changes)}, and there is no way back: nothing was "
             "changed. Set allow_version_change=true"
         )
-    return " and ".join(said)
+    return " and ".join(changes)
 
 
 def _plan_rolling_update(options: SysctlNodegroupOptions, current: NodeGroup, new_template: bool) -> Step:
@@ -581,16 +581,16 @@ def plan_config_update(options: SysctlNodegroupOptions, current: NodeGroup, grou
     if "taints" in options.overrides or options.dedicated:
         _plan_taint_changes(current, group, before, after)
     if "scalingConfig" in options.overrides and not freeze.is_frozen(current):
-        now = {key: int(value) for key, value in (current.description.get("scalingConfig") or {}).items()}
-        asked = {key: value for key, value in options.overrides["scalingConfig"].items() if key != "desiredSize"}
-        then = {**now, **asked}
-        then["desiredSize"] = min(max(now.get("desiredSize", 0), then["minSize"]), then["maxSize"])
-        if then != now:
-            before["scalingConfig"], after["scalingConfig"] = now, then
+        current_scaling = {key: int(value) for key, value in (current.description.get("scalingConfig") or {}).items()}
+        requested = {key: value for key, value in options.overrides["scalingConfig"].items() if key != "desiredSize"}
+        desired_scaling = {**current_scaling, **requested}
+        desired_scaling["desiredSize"] = min(max(current_scaling.get("desiredSize", 0), desired_scaling["minSize"]), desired_scaling["maxSize"])
+        if desired_scaling != current_scaling:
+            before["scalingConfig"], after["scalingConfig"] = current_scaling, desired_scaling
     for key in ("updateConfig", "nodeRepairConfig", "warmPoolConfig"):
-        asked_for, now_ = options.overrides.get(key), current.description.get(key) or {}
-        if asked_for and any(now_.get(inner) != value for inner, value in asked_for.items()):
-            before[key], after[key] = now_, asked_for
+        requested_settings, current_settings = options.overrides.get(key), current.description.get(key) or {}
+        if requested_settings and any(current_settings.get(inner) != value for inner, value in requested_settings.items()):
+            before[key], after[key] = current_settings, requested_settings
     if not after:
         return None
     return Step("update_config", current.name, "these can change in place", before, after)
@@ -600,20 +600,20 @@ def _plan_taint_changes(
     current: NodeGroup, group: Mapping[str, Any], before: dict[str, Any], after: dict[str, Any]
 ) -> None:
     def by_key(taints: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
-        return {(str(one["key"]), str(one["effect"])): dict(one) for one in taints}
+        return {(str(taint["key"]), str(taint["effect"])): dict(taint) for taint in taints}
 
-    now = by_key(
-        [one for one in current.description.get("taints") or [] if one.get("key") != freeze.FROZEN_TAINT["key"]]
+    current_taints = by_key(
+        [taint for taint in current.description.get("taints") or [] if taint.get("key") != freeze.FROZEN_TAINT["key"]]
     )
-    then = by_key(group.get("taints") or [])
+    desired_taints = by_key(group.get("taints") or [])
     added = [
-        one
-        for key, one in then.items()
-        if (now.get(key) or {}).get("value", "") != one.get("value", "") or key not in now
+        taint
+        for key, taint in desired_taints.items()
+        if (current_taints.get(key) or {}).get("value", "") != taint.get("value", "") or key not in current_taints
     ]
-    removed = [one for key, one in now.items() if key not in then]
+    removed = [taint for key, taint in current_taints.items() if key not in desired_taints]
     if added or removed:
-        before["taints"] = {"taints": list(now.values())}
+        before["taints"] = {"taints": list(current_taints.values())}
         after["taints"] = {
             **({"addOrUpdateTaints": added} if added else {}),
             **({"removeTaints": removed} if removed else {}),
@@ -621,7 +621,7 @@ def _plan_taint_changes(
 
 
 def _plan_tag_update(options: SysctlNodegroupOptions, current: NodeGroup) -> Optional[Step]:
-    asked = {key: value for key, value in options.overrides.get("tags", {}).items() if current.tags.get(key) != value}
-    if not asked:
+    changed_tags = {key: value for key, value in options.overrides.get("tags", {}).items() if current.tags.get(key) != value}
+    if not changed_tags:
         return None
-    return Step("tag", current.name, "tags differ", {key: current.tags.get(key) for key in asked}, asked)
+    return Step("tag", current.name, "tags differ", {key: current.tags.get(key) for key in changed_tags}, changed_tags)

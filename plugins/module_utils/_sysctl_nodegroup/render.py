@@ -25,19 +25,19 @@ def render_result(options: SysctlNodegroupOptions, bootstrap: Any = None) -> dic
     except ValueError as error:
         raise SysctlError(f"version: {error}") from error
     classification = sysctls.classify_sysctls(options.sysctls, minor)
-    impossible = [one for one in classification if one.verdict == "impossible"]
+    impossible = [entry for entry in classification if entry.verdict == "impossible"]
     if impossible:
         raise SysctlError(
-            "nothing was rendered: " + " ".join(f"{one.name}: {one.reason}" for one in impossible),
-            {"classification": [one.to_dict() for one in classification]},
+            "nothing was rendered: " + " ".join(f"{entry.name}: {entry.reason}" for entry in impossible),
+            {"classification": [entry.to_dict() for entry in classification]},
         )
     data = userdata.render(
         userdata.UserDataRequest(family, options.sysctls, options.user_data or b"", bootstrap, options.kubelet_config)
     )
     text = data.decode()
     return {
-        "classification": [one.to_dict() for one in classification],
-        "needed": any(one.verdict != "safe" for one in classification),
+        "classification": [entry.to_dict() for entry in classification],
+        "needed": any(entry.verdict != "safe" for entry in classification),
         "family": family,
         "user_data": text,
         "eksctl_cluster_config": render_eksctl(options, family, data),
@@ -75,13 +75,13 @@ def render_eksctl(options: SysctlNodegroupOptions, family: str, data: bytes) -> 
         lines += _format_block("overrideBootstrapCommand", _extract_node_config(config), 2)
     else:
         script = userdata.render(userdata.UserDataRequest(family, listed)).decode()
-        lines += ["    preBootstrapCommands:", *[f"      - {json.dumps(one)}" for one in _extract_commands(script)]]
+        lines += ["    preBootstrapCommands:", *[f"      - {json.dumps(command)}" for command in _extract_commands(script)]]
     return "\n".join(lines) + "\n"
 
 
 def _format_sysctl_list(patterns: Sequence[str], depth: int) -> list[str]:
     pad = "  " * depth
-    return [f"{pad}allowed-unsafe-sysctls:", *[f"{pad}  - {json.dumps(one)}" for one in patterns]]
+    return [f"{pad}allowed-unsafe-sysctls:", *[f"{pad}  - {json.dumps(pattern)}" for pattern in patterns]]
 
 
 def _extract_node_config(document: str) -> str:

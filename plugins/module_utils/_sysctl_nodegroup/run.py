@@ -58,25 +58,25 @@ class NodeGroupRun:
 
     def list_generations(self, name: str) -> tuple[NodeGroup, ...]:
         """The groups of a logical name, the newest last: the one that exactly bears it, and those tagged with it."""
-        likely = re.compile(rf"{re.escape(name[:54])}-[0-9a-f]{{8}}")
+        generation_name = re.compile(rf"{re.escape(name[:54])}-[0-9a-f]{{8}}")
         names = [
-            one for one in eks.list_node_group_names(self.eks, self.cluster) if one == name or likely.fullmatch(one)
+            candidate for candidate in eks.list_node_group_names(self.eks, self.cluster) if candidate == name or generation_name.fullmatch(candidate)
         ]
         groups = [found for found in map(self.get_node_group, names) if found]
-        mine = [one for one in groups if one.name == name or one.tags.get(TAG_NAME) == name]
-        foreign = [one for one in mine if one.tags.get(TAG_NAME, name) != name]
-        if foreign:
+        generations = [group for group in groups if group.name == name or group.tags.get(TAG_NAME) == name]
+        unmanaged = [group for group in generations if group.tags.get(TAG_NAME, name) != name]
+        if unmanaged:
             raise SysctlError(
-                f"node group {name} is a generation of {foreign[0].tags[TAG_NAME]}: use that name instead"
+                f"node group {name} is a generation of {unmanaged[0].tags[TAG_NAME]}: use that name instead"
             )
-        return tuple(sorted(mine, key=lambda one: one.generation))
+        return tuple(sorted(generations, key=lambda group: group.generation))
 
     def get_node_group(self, name: str) -> Optional[NodeGroup]:
-        told = eks.get_node_group(self.eks, self.cluster, name)
-        if told is None:
+        description = eks.get_node_group(self.eks, self.cluster, name)
+        if description is None:
             return None
-        reference = told.get("launchTemplate")
-        return NodeGroup(told, ec2.get_template(self.ec2, reference) if reference else None)
+        reference = description.get("launchTemplate")
+        return NodeGroup(description, ec2.get_template(self.ec2, reference) if reference else None)
 
     def list_groups_to_drain(
         self, options: SysctlNodegroupOptions, state: NodeGroupState, plan: NodeGroupPlan
@@ -84,9 +84,9 @@ class NodeGroupRun:
         """The groups that the planned one takes the place of, as far as they are there."""
         if not plan.node_group_required:
             return []
-        found = [one for one in state.generations if one.name != plan.group_name]
+        found = [group for group in state.generations if group.name != plan.group_name]
         source = state.source or (self.get_node_group(options.clone_from) if options.clone_from else None)
-        known = {plan.group_name, *(one.name for one in found)}
+        known = {plan.group_name, *(group.name for group in found)}
         return [*found, *([source] if source and source.name not in known else [])]
 
     # Apply
@@ -195,17 +195,17 @@ class NodeGroupRun:
             if status == "Successful":
                 return
             if status in ("Failed", "Cancelled"):
-                said = "; ".join(
-                    f"{one.get('errorCode')}: {one.get('errorMessage')}"
-                    + (f" ({', '.join(one['resourceIds'])})" if one.get("resourceIds") else "")
-                    for one in update.get("errors") or []
+                errors = "; ".join(
+                    f"{error.get('errorCode')}: {error.get('errorMessage')}"
+                    + (f" ({', '.join(error['resourceIds'])})" if error.get("resourceIds") else "")
+                    for error in update.get("errors") or []
                 )
-                way_out = (
+                suggestion = (
                     " Pods with a PodDisruptionBudget stayed for 15 minutes: mend the budget, or set force_update=true"
-                    if "PodEvictionFailure" in said
+                    if "PodEvictionFailure" in errors
                     else ""
                 )
-                raise SysctlError(f"update {update_id} of node group {name} has {status.lower()}: {said}.{way_out}")
+                raise SysctlError(f"update {update_id} of node group {name} has {status.lower()}: {errors}.{suggestion}")
             group = self.get_node_group(name)
             self.report_progress(f"{name}: {update.get('type')} {status}{format_issues(group) if group else ''}")
             self._wait_or_fail(f"update {update_id} of node group {name}", f"it is {status}")
@@ -232,8 +232,8 @@ class NodeGroupRun:
             and group.template
             and bytes(group.template.data.get("UserData") or b"") != plan.user_data
         ):
-            now = bytes(group.template.data.get("UserData") or b"")
-            if userdata.normalize_user_data(plan.family, now) != userdata.normalize_user_data(
+            current_user_data = bytes(group.template.data.get("UserData") or b"")
+            if userdata.normalize_user_data(plan.family, current_user_data) != userdata.normalize_user_data(
                 plan.family, plan.user_data
             ):
                 return group, False, "its launch template version holds other user data than planned"
@@ -243,7 +243,7 @@ class NodeGroupRun:
         """Old versions of our template go; those that a group uses stay."""
         if self.template is None:
             return []
-        in_use = {one.template.version for one in groups if one.template and one.template.id == self.template[0]}
+        in_use = {group.template.version for group in groups if group.template and group.template.id == self.template[0]}
         return ec2.delete_old_template_versions(self.ec2, self.template[0], in_use | {self.template[2]})
 
     # Absent
@@ -261,22 +261,22 @@ class NodeGroupRun:
             self.pending = True
             return
         while True:
-            left = self.get_node_group(group.name)
-            if left is None:
+            remaining = self.get_node_group(group.name)
+            if remaining is None:
                 break
-            if left.status == "DELETE_FAILED":
-                raise SysctlError(f"node group {group.name} could not be deleted{format_issues(left)}")
-            self.report_progress(f"{group.name} is {left.status}{format_issues(left)}")
-            self._wait_or_fail(f"the deletion of node group {group.name}", f"it is {left.status}")
+            if remaining.status == "DELETE_FAILED":
+                raise SysctlError(f"node group {group.name} could not be deleted{format_issues(remaining)}")
+            self.report_progress(f"{group.name} is {remaining.status}{format_issues(remaining)}")
+            self._wait_or_fail(f"the deletion of node group {group.name}", f"it is {remaining.status}")
         if template:
             ec2.delete_template(self.ec2, template.id)
 
 
 def format_issues(group: NodeGroup) -> str:
     """Its health issues, each with the instances or other things that it names."""
-    said = [
-        f"{one.get('code')}: {one.get('message')}"
-        + (f" ({', '.join(map(str, one['resourceIds']))})" if one.get("resourceIds") else "")
-        for one in group.issues
+    issues = [
+        f"{issue.get('code')}: {issue.get('message')}"
+        + (f" ({', '.join(map(str, issue['resourceIds']))})" if issue.get("resourceIds") else "")
+        for issue in group.issues
     ]
-    return f", with {'; '.join(said)}" if said else ""
+    return f", with {'; '.join(issues)}" if issues else ""

@@ -39,9 +39,9 @@ class ShellWord:
         return None
 
 
-def _split_words(script: str, at: int) -> list[ShellWord]:
+def _split_command(script: str, at: int) -> list[ShellWord]:
     """The words of the command whose name ends at C(at): up to an unquoted end of line or operator."""
-    words: list[ShellWord] = []
+    arguments: list[ShellWord] = []
     start: Optional[int] = None
     quote = ""
     while at < len(script):
@@ -55,14 +55,14 @@ def _split_words(script: str, at: int) -> list[ShellWord]:
             at += 1
             if script[at : at + 1] == "\n":  # the line goes on
                 if start is not None:
-                    words.append(ShellWord(script[start : at - 1], start, at - 1))
+                    arguments.append(ShellWord(script[start : at - 1], start, at - 1))
                     start = None
                 at += 1
                 continue
             start = at - 1 if start is None else start
         elif sign in " \t\r":
             if start is not None:
-                words.append(ShellWord(script[start:at], start, at))
+                arguments.append(ShellWord(script[start:at], start, at))
                 start = None
         elif sign in "\n;|&)" or (sign == "#" and start is None):
             break
@@ -73,35 +73,35 @@ def _split_words(script: str, at: int) -> list[ShellWord]:
     if quote:
         raise SysctlError(f"the call of {BOOTSTRAP_SCRIPT} has a quote that does not end")
     if start is not None:
-        words.append(ShellWord(script[start:at], start, at))
-    return words
+        arguments.append(ShellWord(script[start:at], start, at))
+    return arguments
 
 
 def find_bootstrap_calls(script: str) -> list[list[ShellWord]]:
     """The arguments of each call, comments left out."""
-    found = re.finditer(r"(?m)^[^#\n]*?(/etc/eks/bootstrap\.sh)(?![\w.-])", script)
-    return [_split_words(script, one.end(1)) for one in found]
+    matches = re.finditer(r"(?m)^[^#\n]*?(/etc/eks/bootstrap\.sh)(?![\w.-])", script)
+    return [_split_command(script, call.end(1)) for call in matches]
 
 
-def _find_extra_args(words: Sequence[ShellWord]) -> Optional[ShellWord]:
+def _find_extra_args(arguments: Sequence[ShellWord]) -> Optional[ShellWord]:
     """The one extra-args argument; refuses what bootstrap.sh would take in silence and drop."""
-    for word in words:
+    for word in arguments:
         if word.raw.startswith(EXTRA_ARGS_FLAG + "="):
             raise SysctlError(
                 f"the user data calls {BOOTSTRAP_SCRIPT} with {EXTRA_ARGS_FLAG}=..., which it ignores: {_SUGGESTION}"
             )
-    at = [number for number, word in enumerate(words) if word.literal == EXTRA_ARGS_FLAG]
+    at = [number for number, word in enumerate(arguments) if word.literal == EXTRA_ARGS_FLAG]
     if len(at) > 1:
         raise SysctlError(
             f"the user data calls {BOOTSTRAP_SCRIPT} with {EXTRA_ARGS_FLAG} {len(at)} times, and only the last counts: {_SUGGESTION}"
         )
     if not at:
         return None
-    if at[0] + 1 == len(words):
+    if at[0] + 1 == len(arguments):
         raise SysctlError(
             f"the user data calls {BOOTSTRAP_SCRIPT} with {EXTRA_ARGS_FLAG} and nothing after it: {_SUGGESTION}"
         )
-    return words[at[0] + 1]
+    return arguments[at[0] + 1]
 
 
 def _read_content(word: ShellWord) -> str:
@@ -120,25 +120,25 @@ def _parse_flags(text: str) -> list[str]:
             raise SysctlError(
                 f"the user data's --allowed-unsafe-sysctls={value} cannot be read: write A,B without quotes"
             )
-    return merge_lists([one for value in values for one in value.split(",") if one])
+    return merge_lists([pattern for value in values for pattern in value.split(",") if pattern])
 
 
 def list_allowed_sysctls(script: str) -> list[str]:
     """What the kubelet is allowed by these calls; of several calls, what any of them allows."""
     result: list[str] = []
-    for words in find_bootstrap_calls(script):
-        word = _find_extra_args(words)
+    for arguments in find_bootstrap_calls(script):
+        word = _find_extra_args(arguments)
         result = merge_lists(result, _parse_flags(_read_content(word)) if word else [])
     return result
 
 
 def set_allowed_sysctls(script: str, patterns: Sequence[str]) -> str:
     """Every call with these patterns, and no others, allowed. Without patterns, the flag goes."""
-    for words in reversed(find_bootstrap_calls(script)):
-        word = _find_extra_args(words)
+    for arguments in reversed(find_bootstrap_calls(script)):
+        word = _find_extra_args(arguments)
         flag = f"--allowed-unsafe-sysctls={','.join(patterns)}" if patterns else ""
         if word is None:
-            end = words[-1].end if words else script.index(BOOTSTRAP_SCRIPT) + len(BOOTSTRAP_SCRIPT)
+            end = arguments[-1].end if arguments else script.index(BOOTSTRAP_SCRIPT) + len(BOOTSTRAP_SCRIPT)
             script = script[:end] + (f" {EXTRA_ARGS_FLAG} '{flag}'" if flag else "") + script[end:]
             continue
         text = _read_content(word)

@@ -71,7 +71,7 @@ SAFE_SYSCTLS = (
     SafeSysctl("net.ipv4.tcp_slow_start_after_idle", 37, (4, 15)),
     SafeSysctl("net.ipv4.tcp_notsent_lowat", 37, (4, 6)),
 )
-_SAFE_BY_NAME = {one.name: one for one in SAFE_SYSCTLS}
+_SAFE_BY_NAME = {entry.name: entry for entry in SAFE_SYSCTLS}
 # Patterns of which Linux has no other members than these, so that they can be called safe as a whole.
 _CLOSED_PATTERNS = {
     "net.ipv4.tcp_keepalive_*": (
@@ -155,21 +155,21 @@ def get_rejection_reason(pattern: str, minor: int) -> Optional[str]:
 
 def list_similar_patterns(pattern: str, minor: int) -> tuple[str, ...]:
     """Valid patterns that a refused one may have meant."""
-    wanted = normalize_name(pattern.strip().lower().split("=")[0].strip())
-    if wanted != pattern and wanted.strip("*") and get_rejection_reason(wanted, minor) is None:
-        return (wanted,)
+    name = normalize_name(pattern.strip().lower().split("=")[0].strip())
+    if name != pattern and name.strip("*") and get_rejection_reason(name, minor) is None:
+        return (name,)
     for prefix, patterns in _SIMILAR_PATTERNS:
-        if wanted.startswith(prefix):
-            return tuple(one for one in patterns if get_rejection_reason(one, minor) is None)
+        if name.startswith(prefix):
+            return tuple(similar for similar in patterns if get_rejection_reason(similar, minor) is None)
     return _COMMON_PATTERNS
 
 
 def matches_pattern(pattern: str, name: str) -> bool:
     """Whether a kubelet that has the pattern lets a pod set the sysctl (or everything that a pattern names)."""
-    allowed, wanted = normalize_name(pattern), normalize_name(name)
+    allowed, requested = normalize_name(pattern), normalize_name(name)
     if allowed.endswith("*"):
-        return wanted.split("*")[0].startswith(allowed[:-1])
-    return allowed == wanted
+        return requested.split("*")[0].startswith(allowed[:-1])
+    return allowed == requested
 
 
 def find_allowing_pattern(patterns: Iterable[str], name: str) -> Optional[str]:
@@ -178,22 +178,22 @@ def find_allowing_pattern(patterns: Iterable[str], name: str) -> Optional[str]:
 
 def check_safe(name: str, minor: int, kernel: Optional[tuple[int, int]]) -> tuple[bool, str, Optional[str]]:
     """Whether it is safe there, why, and since which version. An unknown kernel counts as new enough: EKS's all are."""
-    wanted = normalize_name(name)
-    members = _CLOSED_PATTERNS.get(wanted, (wanted,))
-    entries = [_SAFE_BY_NAME[one] for one in members if one in _SAFE_BY_NAME]
+    plain_name = normalize_name(name)
+    members = _CLOSED_PATTERNS.get(plain_name, (plain_name,))
+    entries = [_SAFE_BY_NAME[member] for member in members if member in _SAFE_BY_NAME]
     if len(entries) < len(members):
         return False, "no Kubernetes version lists it as safe", None
-    newest = max(entries, key=lambda one: one.since_minor)
+    newest = max(entries, key=lambda entry: entry.since_minor)
     since = f"1.{newest.since_minor}" if newest.since_minor else "always"
-    said = "safe in every version" if not newest.since_minor else f"safe since Kubernetes {since}"
-    least = max(one.min_kernel for one in entries)
-    if least > (0, 0):
-        said += f" (kernel {least[0]}.{least[1]})"
+    description = "safe in every version" if not newest.since_minor else f"safe since Kubernetes {since}"
+    min_kernel = max(entry.min_kernel for entry in entries)
+    if min_kernel > (0, 0):
+        description += f" (kernel {min_kernel[0]}.{min_kernel[1]})"
     if newest.since_minor > minor:
-        return False, f"{said}; the kubelet is 1.{minor}", since
-    if kernel is not None and kernel < least:
-        return False, f"{said}; the nodes' kernel is {kernel[0]}.{kernel[1]}", since
-    return True, f"{said}: pods may set it as they are", since
+        return False, f"{description}; the kubelet is 1.{minor}", since
+    if kernel is not None and kernel < min_kernel:
+        return False, f"{description}; the nodes' kernel is {kernel[0]}.{kernel[1]}", since
+    return True, f"{description}: pods may set it as they are", since
 
 
 def classify_sysctls(
@@ -205,11 +205,11 @@ def classify_sysctls(
     """Each wanted sysctl on kubelets of this minor and kernel that allow these patterns."""
     result = []
     for name in names:
-        bricks = get_rejection_reason(name, minor)
-        if bricks:
-            close = list_similar_patterns(name, minor)
+        rejection = get_rejection_reason(name, minor)
+        if rejection:
+            similar = list_similar_patterns(name, minor)
             result.append(
-                SysctlClassification(name, "impossible", f"{bricks}. Valid near it: {', '.join(close)}.", similar=close)
+                SysctlClassification(name, "impossible", f"{rejection}. Valid near it: {', '.join(similar)}.", similar=similar)
             )
             continue
         safe, reason, since = check_safe(name, minor, kernel)

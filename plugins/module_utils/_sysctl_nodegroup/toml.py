@@ -44,13 +44,13 @@ def check_eks_restrictions(text: str) -> None:
 
     def check_value(value: Any) -> None:
         if isinstance(value, dict):
-            for one in value.values():
-                check_value(one)
+            for entry in value.values():
+                check_value(entry)
         elif isinstance(value, list):
-            if len({type(one) for one in value}) > 1:
+            if len({type(item) for item in value}) > 1:
                 raise SysctlError("EKS does not take Bottlerocket user data with arrays of mixed types")
-            for one in value:
-                check_value(one)
+            for entry in value:
+                check_value(entry)
 
     check_value(parse(text))
 
@@ -62,7 +62,7 @@ def get_kubernetes_table(tree: dict[str, Any]) -> dict[str, Any]:
 
 
 def list_allowed_sysctls(text: str) -> list[str]:
-    return [str(one) for one in get_kubernetes_table(parse(text)).get(SYSCTLS_KEY, [])]
+    return [str(pattern) for pattern in get_kubernetes_table(parse(text)).get(SYSCTLS_KEY, [])]
 
 
 def _find_array_end(text: str, at: int) -> int:
@@ -98,18 +98,18 @@ def set_allowed_sysctls(text: str, patterns: Sequence[str]) -> str:
 
 def set_value(text: str, key: str, value: Any) -> str:
     """The text with this value at a key of settings.kubernetes; read back, because the edit is one of text."""
-    wanted = copy.deepcopy(parse(text))
-    wanted.setdefault("settings", {}).setdefault("kubernetes", {})[key] = value
-    shown = json.dumps(value)
+    desired = copy.deepcopy(parse(text))
+    desired.setdefault("settings", {}).setdefault("kubernetes", {})[key] = value
+    rendered = json.dumps(value)
     try:
-        result = _edit_text(text, key, shown)
-        right = not HAS_TOML or parse(result) == wanted
+        result = _edit_text(text, key, rendered)
+        is_safe = not HAS_TOML or parse(result) == desired
     except SysctlError:
-        right = False
-    if not right:
+        is_safe = False
+    if not is_safe:
         raise SysctlError(
             "the user data's TOML is written in a way that cannot be edited safely: write "
-            f"{key} = {shown} under [settings.kubernetes] in it yourself"
+            f"{key} = {rendered} under [settings.kubernetes] in it yourself"
         )
     return result
 

@@ -69,9 +69,9 @@ def render(request: UserDataRequest) -> bytes:
         )
     renderer = {AL2023: _render_al2023, BOTTLEROCKET: _render_bottlerocket, AL2: _render_al2}[request.family]
     data = renderer(base, request)
-    lacking = [one for one in request.sysctls if one not in list_allowed_sysctls(request.family, data)]
-    if lacking:
-        raise SysctlError(f"the user data that came out does not allow {', '.join(lacking)}: this is a mistake of ours")
+    missing = [sysctl for sysctl in request.sysctls if sysctl not in list_allowed_sysctls(request.family, data)]
+    if missing:
+        raise SysctlError(f"the user data that came out does not allow {', '.join(missing)}: this is a mistake of ours")
     _check_size(request.family, data)
     return data
 
@@ -84,9 +84,9 @@ def list_allowed_sysctls(family: str, data: bytes) -> list[str]:
         return toml.list_allowed_sysctls(_decode_text(data))
     parts = _split_parts(family, data)
     if family == AL2023:
-        return [str(one) for one in _get_kubelet_config(parts).get(SYSCTLS_KEY) or []]
-    scripts = [_decode_text(one.content) for one in parts if _is_script(one)]
-    return merge_lists(*[shell.list_allowed_sysctls(one) for one in scripts], *[_parse_jq_list(one) for one in scripts])
+        return [str(pattern) for pattern in _get_kubelet_config(parts).get(SYSCTLS_KEY) or []]
+    scripts = [_decode_text(part.content) for part in parts if _is_script(part)]
+    return merge_lists(*[shell.list_allowed_sysctls(script) for script in scripts], *[_parse_jq_list(script) for script in scripts])
 
 
 def remove_own_changes(family: str, data: bytes) -> bytes:
@@ -95,15 +95,15 @@ def remove_own_changes(family: str, data: bytes) -> bytes:
         return b""
     if family == BOTTLEROCKET:
         text = _decode_text(data)
-        taken, text = _extract_note(text)
+        added, text = _extract_note(text)
         return (
-            toml.set_allowed_sysctls(text, [one for one in toml.list_allowed_sysctls(text) if one not in taken])
-            if taken
+            toml.set_allowed_sysctls(text, [pattern for pattern in toml.list_allowed_sysctls(text) if pattern not in added])
+            if added
             else text
         ).encode()
     parts = _split_parts(family, data)
     kept = [
-        _remove_own_edit(one) if _is_script(one) else one for one in parts if WRITER_MARK.encode() not in one.content
+        _remove_own_edit(part) if _is_script(part) else part for part in parts if WRITER_MARK.encode() not in part.content
     ]
     if kept == parts:
         return data
@@ -114,11 +114,11 @@ def remove_own_changes(family: str, data: bytes) -> bytes:
 
 def _remove_own_edit(part: mime.MimePart) -> mime.MimePart:
     text = _decode_text(part.content)
-    taken, text = _extract_note(text)
-    if not taken:
+    added, text = _extract_note(text)
+    if not added:
         return part
     return part.replace_content(
-        shell.set_allowed_sysctls(text, [one for one in shell.list_allowed_sysctls(text) if one not in taken]).encode()
+        shell.set_allowed_sysctls(text, [pattern for pattern in shell.list_allowed_sysctls(text) if pattern not in added]).encode()
     )
 
 
@@ -130,8 +130,8 @@ def normalize_user_data(family: str, data: bytes) -> Any:
         if family == BOTTLEROCKET:
             return toml.parse(_decode_text(data))
         return [
-            (one.media_type, _parse_node_config(one) if one.media_type == mime.NODE_CONFIG else one.content)
-            for one in _split_parts(family, data)
+            (part.media_type, _parse_node_config(part) if part.media_type == mime.NODE_CONFIG else part.content)
+            for part in _split_parts(family, data)
         ]
     except SysctlError:  # of foreign making: only equal bytes mean the same
         return data
@@ -141,19 +141,19 @@ def list_part_sizes(family: str, data: bytes) -> list[tuple[str, int]]:
     """What takes the room, the largest first."""
     if family == BOTTLEROCKET:
         tables = re.split(r"(?m)^(?=[ \t]*\[)", _decode_text(data))
-        found = [((one.strip().splitlines() or ["(top)"])[0], len(one.encode())) for one in tables if one]
+        found = [((table.strip().splitlines() or ["(top)"])[0], len(table.encode())) for table in tables if table]
     else:
         found = [
-            (f"part {number} ({one.media_type})", len(one.head) + len(one.body))
-            for number, one in enumerate(_split_parts(family, data), 1)
+            (f"part {number} ({part.media_type})", len(part.head) + len(part.body))
+            for number, part in enumerate(_split_parts(family, data), 1)
         ]
-    return sorted(found, key=lambda one: -one[1])
+    return sorted(found, key=lambda entry: -entry[1])
 
 
 def _check_size(family: str, data: bytes) -> None:
     if len(data) > USER_DATA_LIMIT:
-        said = "; ".join(f"{name}: {size} bytes" for name, size in list_part_sizes(family, data))
-        raise SysctlError(f"the user data has {len(data)} bytes, and EC2 takes {USER_DATA_LIMIT} before base64. {said}")
+        sizes = "; ".join(f"{name}: {size} bytes" for name, size in list_part_sizes(family, data))
+        raise SysctlError(f"the user data has {len(data)} bytes, and EC2 takes {USER_DATA_LIMIT} before base64. {sizes}")
 
 
 # Reading
@@ -176,10 +176,10 @@ def _split_parts(family: str, data: bytes) -> list[mime.MimePart]:
         return []
     if mime.is_multipart(data):
         parts = list(mime.parse(data).parts)
-        for one in parts:
-            if one.media_type != mime.NODE_CONFIG and one.media_type.startswith(mime.NODE_CONFIG):
+        for part in parts:
+            if part.media_type != mime.NODE_CONFIG and part.media_type.startswith(mime.NODE_CONFIG):
                 raise SysctlError(
-                    f"the user data has a part of type {one.media_type}, which nodes drop in silence: "
+                    f"the user data has a part of type {part.media_type}, which nodes drop in silence: "
                     f"its type must be {mime.NODE_CONFIG}"
                 )
         return parts
@@ -200,12 +200,12 @@ def _make_loader() -> Any:
 
         def construct_mapping(self, node: Any, deep: bool = False) -> Any:
             keys = [self.construct_object(key, deep=True) for key, dummy in node.value]
-            if len(keys) != len({json.dumps(one, default=str) for one in keys}):
+            if len(keys) != len({json.dumps(key, default=str) for key in keys}):
                 raise yaml.YAMLError("a key stands twice")
             return super().construct_mapping(node, deep)
 
     Loader.yaml_implicit_resolvers = {
-        sign: [one for one in resolvers if one[0] != "tag:yaml.org,2002:timestamp"]
+        sign: [resolver for resolver in resolvers if resolver[0] != "tag:yaml.org,2002:timestamp"]
         for sign, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
     return Loader
@@ -228,10 +228,10 @@ def _parse_node_config(part: mime.MimePart) -> dict[str, Any]:
     kubelet = (spec.get("kubelet") if isinstance(spec, dict) else None) or {}
     if not isinstance(spec, dict) or not isinstance(kubelet, dict):
         raise SysctlError("spec and spec.kubelet of a NodeConfig in the user data must be mappings")
-    strange = [key for key in kubelet if key not in ("config", "flags")]
-    if strange:
+    unknown = [key for key in kubelet if key not in ("config", "flags")]
+    if unknown:
         raise SysctlError(
-            f"a NodeConfig in the user data has spec.kubelet.{strange[0]}, which nodeadm drops in silence: kubelet "
+            f"a NodeConfig in the user data has spec.kubelet.{unknown[0]}, which nodeadm drops in silence: kubelet "
             "settings belong under spec.kubelet.config"
         )
     flags = kubelet.get("flags") or []
@@ -242,8 +242,8 @@ def _parse_node_config(part: mime.MimePart) -> dict[str, Any]:
             "a NodeConfig in the user data has the flag --allowed-unsafe-sysctls, which overrides the lists in config: "
             f"move its sysctls to spec.kubelet.config.{SYSCTLS_KEY} in your user data"
         )
-    listed = (kubelet.get("config") or {}).get(SYSCTLS_KEY)
-    if listed is not None and (not isinstance(listed, list) or any(not isinstance(one, str) for one in listed)):
+    patterns = (kubelet.get("config") or {}).get(SYSCTLS_KEY)
+    if patterns is not None and (not isinstance(patterns, list) or any(not isinstance(pattern, str) for pattern in patterns)):
         raise SysctlError(
             f"spec.kubelet.config.{SYSCTLS_KEY} of a NodeConfig in the user data must be a list of strings"
         )
@@ -259,9 +259,9 @@ def _merge_values(base: Any, override: Any) -> Any:
 
 def _merge_specs(parts: Sequence[mime.MimePart]) -> dict[str, Any]:
     result: Any = {}
-    for one in parts:
-        if one.media_type == mime.NODE_CONFIG:
-            result = _merge_values(result, _parse_node_config(one).get("spec") or {})
+    for part in parts:
+        if part.media_type == mime.NODE_CONFIG:
+            result = _merge_values(result, _parse_node_config(part).get("spec") or {})
     return dict(result)
 
 
@@ -278,7 +278,7 @@ def _join_parts(base: bytes, parts: Sequence[mime.MimePart]) -> bytes:
         return b""
     if mime.is_multipart(base):
         document = mime.parse(base)
-        if any(b"--" + document.boundary in one.head + one.body for one in parts if one not in document.parts):
+        if any(b"--" + document.boundary in part.head + part.body for part in parts if part not in document.parts):
             return mime.compose(parts).to_bytes()
         return mime.MimeDocument(
             document.head, document.boundary, tuple(parts), document.tail, document.newline
@@ -289,29 +289,29 @@ def _join_parts(base: bytes, parts: Sequence[mime.MimePart]) -> bytes:
 def _render_al2023(base: bytes, request: UserDataRequest) -> bytes:
     parts = _split_parts(AL2023, base)
     spec = _merge_specs(parts)
-    before = [str(one) for one in ((spec.get("kubelet") or {}).get("config") or {}).get(SYSCTLS_KEY) or []]
+    before = [str(pattern) for pattern in ((spec.get("kubelet") or {}).get("config") or {}).get(SYSCTLS_KEY) or []]
     config = {key: value for key, value in request.kubelet_config.items() if key != SYSCTLS_KEY}
     config[SYSCTLS_KEY] = merge_lists(before, request.kubelet_config.get(SYSCTLS_KEY) or [], request.sysctls)
-    ours: dict[str, Any] = {"kubelet": {"config": config}}
+    node_config: dict[str, Any] = {"kubelet": {"config": config}}
     if request.bootstrap:
-        ours = {**_build_cluster_spec(spec, request.bootstrap), **ours}
+        node_config = {**_build_cluster_spec(spec, request.bootstrap), **node_config}
         flags = _build_node_flags(request.bootstrap, ((spec.get("kubelet") or {}).get("flags")) or [])
         if flags:
-            ours["kubelet"]["flags"] = flags
-    document = [f"apiVersion: {API_VERSION}", f"kind: {KIND}", WRITER_MARK, "spec:", *_format_yaml(ours, 1)]
+            node_config["kubelet"]["flags"] = flags
+    document = [f"apiVersion: {API_VERSION}", f"kind: {KIND}", WRITER_MARK, "spec:", *_format_yaml(node_config, 1)]
     return _join_parts(base, [*parts, mime.make_part(mime.NODE_CONFIG, "\n".join(document) + "\n")])
 
 
 def _build_cluster_spec(spec: Mapping[str, Any], bootstrap: BootstrapSettings) -> dict[str, Any]:
     """With an AMI of one's own, EKS adds nothing, and nodeadm must know the cluster."""
     known = spec.get("cluster") or {}
-    wanted = {
+    desired = {
         "name": bootstrap.cluster,
         "apiServerEndpoint": bootstrap.endpoint,
         "certificateAuthority": bootstrap.certificate_authority,
         "cidr": bootstrap.service_cidr,
     }
-    missing = {key: value for key, value in wanted.items() if value and not known.get(key)}
+    missing = {key: value for key, value in desired.items() if value and not known.get(key)}
     return {"cluster": missing} if missing else {}
 
 
@@ -319,13 +319,13 @@ def _build_node_flags(bootstrap: BootstrapSettings, known: Sequence[Any]) -> lis
     """Labels and taints as kubelet flags, unless the user's own flags name them already."""
     flags = []
     labels = ",".join(f"{key}={value}" for key, value in sorted(bootstrap.labels.items()))
-    if labels and not any(str(one).startswith("--node-labels") for one in known):
+    if labels and not any(str(flag).startswith("--node-labels") for flag in known):
         flags.append(f"--node-labels={labels}")
     effects = {"NO_SCHEDULE": "NoSchedule", "NO_EXECUTE": "NoExecute", "PREFER_NO_SCHEDULE": "PreferNoSchedule"}
     taints = ",".join(
-        f"{one['key']}={one.get('value', '')}:{effects.get(one['effect'], one['effect'])}" for one in bootstrap.taints
+        f"{taint['key']}={taint.get('value', '')}:{effects.get(taint['effect'], taint['effect'])}" for taint in bootstrap.taints
     )
-    if taints and not any(str(one).startswith("--register-with-taints") for one in known):
+    if taints and not any(str(flag).startswith("--register-with-taints") for flag in known):
         flags.append(f"--register-with-taints={taints}")
     return flags
 
@@ -335,26 +335,26 @@ def _format_yaml(value: Any, depth: int) -> list[str]:
     pad = "  " * depth
     lines: list[str] = []
     if isinstance(value, Mapping):
-        for key, one in value.items():
-            if isinstance(one, (Mapping, list, tuple)) and one:
-                lines += [f"{pad}{_format_scalar(key)}:", *_format_yaml(one, depth + 1)]
+        for key, entry in value.items():
+            if isinstance(entry, (Mapping, list, tuple)) and entry:
+                lines += [f"{pad}{_format_scalar(key)}:", *_format_yaml(entry, depth + 1)]
             else:
-                lines.append(f"{pad}{_format_scalar(key)}: {_format_scalar(one)}")
+                lines.append(f"{pad}{_format_scalar(key)}: {_format_scalar(entry)}")
         return lines
-    for one in value:
-        if isinstance(one, (Mapping, list, tuple)) and one:
-            nested = _format_yaml(one, depth + 1)
+    for entry in value:
+        if isinstance(entry, (Mapping, list, tuple)) and entry:
+            nested = _format_yaml(entry, depth + 1)
             lines += [f"{pad}- {nested[0].strip()}", *nested[1:]]
         else:
-            lines.append(f"{pad}- {_format_scalar(one)}")
+            lines.append(f"{pad}- {_format_scalar(entry)}")
     return lines
 
 
 def _format_scalar(value: Any) -> str:
     if isinstance(value, (Mapping, list, tuple)):
         return "{}" if isinstance(value, Mapping) else "[]"
-    words = ("true", "false", "yes", "no", "on", "off", "null", "y", "n")
-    if isinstance(value, str) and re.fullmatch(r"[A-Za-z][\w./*-]*", value, re.ASCII) and value.lower() not in words:
+    reserved = ("true", "false", "yes", "no", "on", "off", "null", "y", "n")
+    if isinstance(value, str) and re.fullmatch(r"[A-Za-z][\w./*-]*", value, re.ASCII) and value.lower() not in reserved:
         return value
     return json.dumps(value, ensure_ascii=False)
 
@@ -365,7 +365,7 @@ def _format_note(added: Sequence[str]) -> str:
 
 def _extract_note(text: str) -> tuple[list[str], str]:
     """What an earlier rendering added to a list that it shares with the user, and the text without that note."""
-    found = [one for note in _ADDED_NOTE.findall(text) for one in note.split()]
+    found = [pattern for note in _ADDED_NOTE.findall(text) for pattern in note.split()]
     return found, _ADDED_NOTE.sub("", text)
 
 
@@ -378,7 +378,7 @@ def _render_bottlerocket(base: bytes, request: UserDataRequest) -> bytes:
     after = merge_lists(before, request.sysctls)
     if request.bootstrap:
         text = _add_bottlerocket_cluster(text, request.bootstrap)
-    added = [one for one in after if one not in before]
+    added = [pattern for pattern in after if pattern not in before]
     if not added:
         return text.encode()
     text = toml.set_allowed_sysctls(text, after)
@@ -392,13 +392,13 @@ def _render_bottlerocket(base: bytes, request: UserDataRequest) -> bytes:
 
 def _add_bottlerocket_cluster(text: str, bootstrap: BootstrapSettings) -> str:
     known = toml.get_kubernetes_table(toml.parse(text))
-    wanted = {
+    desired = {
         "cluster-name": bootstrap.cluster,
         "api-server": bootstrap.endpoint,
         "cluster-certificate": bootstrap.certificate_authority,
         "cluster-dns-ip": bootstrap.dns_ip,
     }
-    missing = {key: value for key, value in wanted.items() if value and key not in known}
+    missing = {key: value for key, value in desired.items() if value and key not in known}
     for key, value in reversed(list(missing.items())):
         text = toml.set_value(text, key, value)
     if bootstrap.labels and "node-labels" not in known:
@@ -406,9 +406,9 @@ def _add_bottlerocket_cluster(text: str, bootstrap: BootstrapSettings) -> str:
     if bootstrap.taints and "node-taints" not in known:
         effects = {"NO_SCHEDULE": "NoSchedule", "NO_EXECUTE": "NoExecute", "PREFER_NO_SCHEDULE": "PreferNoSchedule"}
         taints: dict[str, Any] = {}
-        for one in bootstrap.taints:
-            said = f"{one.get('value', '')}:{effects.get(one['effect'], one['effect'])}"
-            taints.setdefault(one["key"], []).append(said)
+        for taint in bootstrap.taints:
+            text_value = f"{taint.get('value', '')}:{effects.get(taint['effect'], taint['effect'])}"
+            taints.setdefault(taint["key"], []).append(text_value)
         text = _append_table(text, "node-taints", taints)
     return text
 
@@ -429,10 +429,10 @@ def _render_al2(base: bytes, request: UserDataRequest) -> bytes:
 def _render_al2_custom_ami(base: bytes, request: UserDataRequest, bootstrap: BootstrapSettings) -> bytes:
     """The user's call of bootstrap.sh with the list in its one extra-args argument, or a call of our own."""
     parts = _split_parts(AL2, base)
-    calling = [one for one in parts if _is_script(one) and shell.find_bootstrap_calls(_decode_text(one.content))]
-    if not calling:
+    bootstrap_parts = [part for part in parts if _is_script(part) and shell.find_bootstrap_calls(_decode_text(part.content))]
+    if not bootstrap_parts:
         return _join_parts(base, [*parts, mime.make_part(mime.SHELL, _format_al2_call(request.sysctls, bootstrap))])
-    edited = [_edit_al2_script(one, request.sysctls) if one in calling else one for one in parts]
+    edited = [_edit_al2_script(part, request.sysctls) if part in bootstrap_parts else part for part in parts]
     if edited == parts:
         return base
     if not mime.is_multipart(base):
@@ -443,7 +443,7 @@ def _render_al2_custom_ami(base: bytes, request: UserDataRequest, bootstrap: Boo
 def _edit_al2_script(part: mime.MimePart, sysctls: Sequence[str]) -> mime.MimePart:
     text = _decode_text(part.content)
     before = shell.list_allowed_sysctls(text)
-    added = [one for one in sysctls if one not in before]
+    added = [sysctl for sysctl in sysctls if sysctl not in before]
     if not added:
         return part
     text = shell.set_allowed_sysctls(text, merge_lists(before, sysctls))
@@ -489,4 +489,4 @@ def _parse_jq_list(script: str) -> list[str]:
     if WRITER_MARK not in script:
         return []
     found = re.search(rf"jq '\.{SYSCTLS_KEY} = \(\(\.{SYSCTLS_KEY} // \[\]\) \+ (\[[^\]]*\])", script)
-    return [str(one) for one in json.loads(found.group(1))] if found else []
+    return [str(pattern) for pattern in json.loads(found.group(1))] if found else []
