@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One call to AWS, by a ready botocore client: what fails is told in AWS's own words, apart from botocore."""
+"""Call AWS by a ready botocore client. A failure carries AWS's own message, independent of botocore."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def call_api(client: Any, operation: str, **arguments: Any) -> Mapping[str, Any]
 
 
 def paginate(client: Any, operation: str, key: str, token: str, **arguments: Any) -> Iterator[Any]:
-    """Every entry of every page; C(token) is the parameter's name, the answer's is the same."""
-    seen_tokens: set[str] = set()
+    """Yield every entry of every page. C(token) names the token in the request and in the response."""
+    used_tokens: set[str] = set()
     next_page: dict[str, Any] = {}
     while True:
         response = call_api(client, operation, **arguments, **next_page)
@@ -31,7 +31,7 @@ def paginate(client: Any, operation: str, key: str, token: str, **arguments: Any
         next_token = response.get(token)
         if not next_token:
             return
-        if next_token in seen_tokens:
+        if next_token in used_tokens:
             raise SysctlServiceError(operation, "RepeatedToken", "the service returned the same page twice")
-        seen_tokens.add(next_token)
+        used_tokens.add(next_token)
         next_page = {token: next_token}

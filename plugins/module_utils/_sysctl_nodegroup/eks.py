@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The only file that talks to EKS."""
+"""Calls to EKS. No other file of this package calls EKS."""
 
 from __future__ import annotations
 
@@ -28,11 +28,13 @@ def get_cluster(client: Any, name: str) -> ClusterConfig:
 
 
 def list_node_group_names(client: Any, cluster_name: str) -> list[str]:
-    return [str(name) for name in paginate(client, "ListNodegroups", "nodegroups", "nextToken", clusterName=cluster_name)]
+    return [
+        str(name) for name in paginate(client, "ListNodegroups", "nodegroups", "nextToken", clusterName=cluster_name)
+    ]
 
 
 def get_node_group(client: Any, cluster_name: str, name: str) -> Optional[dict[str, Any]]:
-    """As DescribeNodegroup tells it; None where there is none."""
+    """Get a node group as DescribeNodegroup describes it; None where it does not exist."""
     try:
         group = call_api(client, "DescribeNodegroup", clusterName=cluster_name, nodegroupName=name)["nodegroup"]
     except SysctlServiceError as error:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The module's options as what is wanted, and a plan as the module's result."""
+"""Parse the module's options, and format a plan as the module's result."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .errors import SysctlError
 from .model import NodeGroup, SysctlNodegroupOptions
 from .plan import NodeGroupPlan
 
-# Options that stand for one field of the group each.
+# Options that set one field of the node group each.
 FIELDS = {
     "instance_types": "instanceTypes",
     "subnets": "subnets",
@@ -61,7 +61,7 @@ def parse_options(params: Mapping[str, Any]) -> SysctlNodegroupOptions:
         if params.get(option):
             overrides[key] = to_camel_case(params[option])
     if not params.get("sysctls") and params.get("state") != "absent":
-        raise SysctlError("sysctls: at least one pattern is needed")
+        raise SysctlError("sysctls is empty: the node group needs at least one pattern. Set sysctls")
     user_data = params.get("user_data")
     return SysctlNodegroupOptions(
         cluster=params.get("cluster") or "",
@@ -91,8 +91,8 @@ def parse_bootstrap(params: Mapping[str, Any]) -> Optional[userdata.BootstrapSet
         return None
     if not cluster_settings or not params.get("cluster"):
         raise SysctlError(
-            "state=rendered with ami_id: nodes with an AMI of one's own must be told the cluster: give cluster "
-            "and bootstrap"
+            "state=rendered with ami_id cannot be rendered: the user data of a custom AMI must name the cluster. "
+            "Set cluster and bootstrap"
         )
     return userdata.BootstrapSettings(
         params["cluster"],
@@ -106,7 +106,7 @@ def parse_bootstrap(params: Mapping[str, Any]) -> Optional[userdata.BootstrapSet
 
 
 def decode_bytes(value: Any) -> Any:
-    """User data as text, everywhere in a structure."""
+    """Decode the user data to text everywhere in a structure."""
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
     if isinstance(value, Mapping):
@@ -125,15 +125,15 @@ def format_plan(plan: NodeGroupPlan) -> dict[str, Any]:
 
 
 def build_plan_result(plan: NodeGroupPlan) -> dict[str, Any]:
-    """What is the same in check mode and in the run."""
+    """Build the part of the result that is the same in check mode and in the run."""
     return {
-        "needed": plan.node_group_required,
+        "node_group_required": plan.node_group_required,
         "classification": [entry.to_dict() for entry in plan.classification],
         "classified_for": dict(plan.classified_for),
         "plan": format_plan(plan),
         "previous": list(plan.previous),
         "target": plan.group_name,
-        "lost": list(plan.not_cloned),
+        "not_cloned": list(plan.not_cloned),
         "clone_table": dict(plan.clone_table),
         "node_selector": dict(plan.node_selector),
         "tolerations": [dict(toleration) for toleration in plan.tolerations],

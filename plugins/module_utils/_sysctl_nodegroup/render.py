@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The same user data for those whose groups belong to eksctl, Karpenter or Terraform. Talks to no API."""
+"""Render the same user data for node groups of eksctl, Karpenter or Terraform. Calls no API."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def render_result(options: SysctlNodegroupOptions, bootstrap: Any = None) -> dic
     text = data.decode()
     return {
         "classification": [entry.to_dict() for entry in classification],
-        "needed": any(entry.verdict != "safe" for entry in classification),
-        "family": family,
+        "node_group_required": any(entry.verdict != "safe" for entry in classification),
+        "ami_family": family,
         "user_data": text,
         "eksctl_cluster_config": render_eksctl(options, family, data),
         "karpenter_ec2nodeclass": render_karpenter(options, family, text),
@@ -47,7 +47,7 @@ def render_result(options: SysctlNodegroupOptions, bootstrap: Any = None) -> dic
 
 
 def _format_block(key: str, text: str, depth: int) -> list[str]:
-    """A literal block, or a quoted string where a block would not keep every byte."""
+    """Format a literal block, or a quoted string where a block would not keep every byte."""
     pad = "  " * depth
     plain = "\r" not in text and "\t" not in text and text.endswith("\n") and not text.startswith((" ", "\n"))
     if not plain or text.endswith("\n\n"):
@@ -56,7 +56,10 @@ def _format_block(key: str, text: str, depth: int) -> list[str]:
 
 
 def render_eksctl(options: SysctlNodegroupOptions, family: str, data: bytes) -> str:
-    """A managed group of an eksctl ClusterConfig: eksctl has no field for it but its ways into the boot."""
+    """Render a managed node group of an eksctl ClusterConfig.
+
+    eksctl has no field for allowed sysctls, so this uses its fields for the boot.
+    """
     listed = userdata.list_allowed_sysctls(family, data)
     lines = [
         "apiVersion: eksctl.io/v1alpha5",
@@ -75,7 +78,10 @@ def render_eksctl(options: SysctlNodegroupOptions, family: str, data: bytes) -> 
         lines += _format_block("overrideBootstrapCommand", _extract_node_config(config), 2)
     else:
         script = userdata.render(userdata.UserDataRequest(family, listed)).decode()
-        lines += ["    preBootstrapCommands:", *[f"      - {json.dumps(command)}" for command in _extract_commands(script)]]
+        lines += [
+            "    preBootstrapCommands:",
+            *[f"      - {json.dumps(command)}" for command in _extract_commands(script)],
+        ]
     return "\n".join(lines) + "\n"
 
 
@@ -85,7 +91,7 @@ def _format_sysctl_list(patterns: Sequence[str], depth: int) -> list[str]:
 
 
 def _extract_node_config(document: str) -> str:
-    """The NodeConfig out of our own MIME document."""
+    """Extract the NodeConfig from our MIME document."""
     return document[document.index("apiVersion:") : document.rindex("\n--")]
 
 
