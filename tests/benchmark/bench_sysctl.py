@@ -41,10 +41,10 @@ def wait_for(condition: Any, what: str) -> None:
 def running(api: Api, namespace: str, nodes: list[str]) -> int:
     pods = api.get(f"/api/v1/namespaces/{namespace}/pods")["items"]
     return sum(
-        one["spec"].get("nodeName") in nodes
-        and one["status"].get("phase") == "Running"
-        and not one["metadata"].get("deletionTimestamp")
-        for one in pods
+        pod["spec"].get("nodeName") in nodes
+        and pod["status"].get("phase") == "Running"
+        and not pod["metadata"].get("deletionTimestamp")
+        for pod in pods
     )
 
 

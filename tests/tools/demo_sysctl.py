@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from demo import ANSIBLE, check, proved, refuse, run, say, title
+from demo import ANSIBLE, check, explain, proved, refuse, run, title
 from testbed import Bed, BedError, control_plane, programs
 from testbed.nodes.image import BUSYBOX
 
@@ -51,8 +51,8 @@ class Stage:
         wait(lambda: not self.groups(), "end of the node groups")
         ec2 = self.cluster.client("ec2")
         name = f"daytwo-{self.cluster.name}-{NEW}"
-        for one in ec2.describe_launch_templates()["LaunchTemplates"]:
-            if one["LaunchTemplateName"] == name:
+        for template in ec2.describe_launch_templates()["LaunchTemplates"]:
+            if template["LaunchTemplateName"] == name:
                 ec2.delete_launch_template(LaunchTemplateName=name)
 
     def fill(self) -> None:
@@ -107,9 +107,9 @@ class Stage:
         }
         meta = {"name": "cache", "namespace": SPACE}
         self.apply({"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec})
-        words = ("get", "pod", "cache", "-n", SPACE)
-        wait(lambda: ends in self.cluster.kubectl(*words).stdout, f"pod with {ends}", 30)
-        return self.run("kubectl", *words)
+        arguments = ("get", "pod", "cache", "-n", SPACE)
+        wait(lambda: ends in self.cluster.kubectl(*arguments).stdout, f"pod with {ends}", 30)
+        return self.run("kubectl", *arguments)
 
     def run(self, *command: str) -> str:
         code, output = run("controller", *command, environment=self.environment)
@@ -130,7 +130,7 @@ class Stage:
 def main() -> None:
     title("Node groups whose pods may set sysctls")
     if not programs.folder().exists():
-        say(
+        explain(
             """This act needs Kubernetes' own programs, which are still being built from their sources. Once
             `make testbed-up CLUSTER=1` has ended, `make demo` shows it."""
         )
@@ -143,20 +143,20 @@ def main() -> None:
     stage.clear()
     try:
         stage.fill()
-        tell(stage)
+        play_act(stage)
     finally:
         stage.clear()
     proved(f"It took {time.monotonic() - began:.0f} s. More: docs/sysctl_nodegroup.md")
 
 
-def tell(stage: Stage) -> None:
-    say(
+def play_act(stage: Stage) -> None:
+    explain(
         f"""An EKS cluster with a real Kubernetes, and a node group {OLD} with one real kubelet. An application of two
         pods runs there, of which one at a time may be away."""
     )
     title("1  Do I need a node group for keep-alive?")
     output = " ".join(stage.playbook("net.ipv4.tcp_keepalive_time", "--check").split())
-    check("safe since Kubernetes 1.29" in output, "it does not say since when it is safe.")
+    check("safe since Kubernetes 1.29" in output, "it does not explain since when it is safe.")
     check("would:" not in output, "it would do something.")
     proved("No. Every kubelet since 1.29 lets pods set it.")
     title(f"2  Another pod wants {UNSAFE}")

@@ -27,7 +27,7 @@ MODULE = "daytwo.aws.eks_sysctl_nodegroup"
 
 
 @dataclass(frozen=True)
-class Told:
+class TaskResult:
     """What one task returned."""
 
     result: dict[str, Any]
@@ -62,7 +62,7 @@ class Account:
         self.eks = aws.client("eks")
         self.ec2 = aws.client("ec2")
         self.settings()
-        self.subnets = [one["SubnetId"] for one in self.ec2.describe_subnets()["Subnets"]][:2]
+        self.subnets = [subnet["SubnetId"] for subnet in self.ec2.describe_subnets()["Subnets"]][:2]
         self.eks.create_cluster(
             name=CLUSTER,
             version=VERSION,
@@ -80,7 +80,7 @@ class Account:
 
     def create(self, name: str = "old", **more: Any) -> dict[str, Any]:
         """A node group that an operator has made by hand, ACTIVE."""
-        asked = {
+        request = {
             "clusterName": CLUSTER,
             "nodegroupName": name,
             "subnets": self.subnets,
@@ -89,7 +89,7 @@ class Account:
             "labels": {"team": "a"},
             **more,
         }
-        self.eks.create_nodegroup(**{key: value for key, value in asked.items() if value is not None})
+        self.eks.create_nodegroup(**{key: value for key, value in request.items() if value is not None})
         self.aws.advance(seconds=600)
         found = self.group(name)
         assert found["status"] == "ACTIVE"
@@ -111,7 +111,9 @@ class Account:
         return sorted(self.eks.list_nodegroups(clusterName=CLUSTER)["nodegroups"])
 
     def templates(self) -> list[str]:
-        return sorted(one["LaunchTemplateName"] for one in self.ec2.describe_launch_templates()["LaunchTemplates"])
+        return sorted(
+            template["LaunchTemplateName"] for template in self.ec2.describe_launch_templates()["LaunchTemplates"]
+        )
 
     def user_data(self, name: str) -> str:
         """What nodes of the group boot with: of the version that the group names."""
@@ -122,7 +124,7 @@ class Account:
 
     # Runs
 
-    def run(self, *tasks: Mapping[str, Any], env: Mapping[str, str] | None = None) -> list[Told]:
+    def run(self, *tasks: Mapping[str, Any], env: Mapping[str, str] | None = None) -> list[TaskResult]:
         """The module with these options, one task each in one play; C(_check) and C(_module) are taken off."""
         steps = []
         for number, task in enumerate(tasks):
@@ -141,19 +143,19 @@ class Account:
                     "ignore_errors": True,
                 }
             )
-        told = self.play(playbook_of(self.folder, self._runs, steps), env=env)
-        assert len(told) == len(tasks), told
-        return told
+        results = self.play(playbook_of(self.folder, self._runs, steps), env=env)
+        assert len(results) == len(tasks), results
+        return results
 
-    def one(self, **options: Any) -> Told:
+    def run_task(self, **options: Any) -> TaskResult:
         return self.run(options)[0]
 
-    def play(self, playbook: str, *options: str, env: Mapping[str, str] | None = None) -> list[Told]:
+    def play(self, playbook: str, *options: str, env: Mapping[str, str] | None = None) -> list[TaskResult]:
         """What each task of a playbook returned."""
         self._runs += 1
         given = {**self.aws.env, "AWS_REGION": REGION, "ANSIBLE_HOME": str(self.folder / "ansible"), **(env or {})}
         tasks = play(self.folder, self._runs, playbook, *options, env=given).tasks
-        return [Told(one["result"], one["status"] == "failed", one["task"]) for one in tasks]
+        return [TaskResult(task["result"], task["status"] == "failed", task["task"]) for task in tasks]
 
     def writes(self) -> list[str]:
         return [call.operation for call in self.aws.calls(mutating=True)]
@@ -161,8 +163,8 @@ class Account:
 
 @pytest.fixture(scope="session")
 def aws() -> Iterator[OwnAws]:
-    with own_aws() as one:
-        yield one
+    with own_aws() as instance:
+        yield instance
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ PATIENCE = 2.0  # seconds for an answer
 
 
 @dataclass
-class Seen:
+class ClientReport:
     """Requests sent; by the pod that answered, how many; and each that got no answer, with its reason."""
 
     requests: int = 0
@@ -68,7 +68,7 @@ class Endpoints:
         ]
 
 
-def ask(address: str, port: int) -> str:
+def send_request(address: str, port: int) -> str:
     """The name of the pod that answered."""
     connection = http.client.HTTPConnection(address, port, timeout=PATIENCE)
     try:
@@ -94,21 +94,21 @@ def main(namespace: str, service: str, port: str) -> None:
         assert time.monotonic() < end, "the service has no ready endpoint"
         time.sleep(PAUSE)
     print("ready", flush=True)
-    seen = Seen()
+    report = ClientReport()
     while not over.wait(PAUSE):
-        seen.requests += 1
+        report.requests += 1
         targets = endpoints.ready()
         if not targets:
-            seen.failures.append(f"{time.time():.3f} no endpoint is ready")
+            report.failures.append(f"{time.time():.3f} no endpoint is ready")
             continue
         address = random.choice(targets)  # noqa: S311 - as kube-proxy's rules choose
         try:
-            pod = ask(address, int(port))
+            pod = send_request(address, int(port))
         except (OSError, http.client.HTTPException, ValueError) as error:
-            seen.failures.append(f"{time.time():.3f} {address}: {type(error).__name__}: {error}")
+            report.failures.append(f"{time.time():.3f} {address}: {type(error).__name__}: {error}")
         else:
-            seen.answers[pod] = seen.answers.get(pod, 0) + 1
-    print(json.dumps(asdict(seen)), flush=True)
+            report.answers[pod] = report.answers.get(pod, 0) + 1
+    print(json.dumps(asdict(report)), flush=True)
 
 
 if __name__ == "__main__":

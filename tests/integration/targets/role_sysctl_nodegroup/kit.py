@@ -18,8 +18,8 @@ import pytest
 import yaml
 from integration.plays import CALLBACKS, play
 from integration.targets.eks_node_drain.kit import wait_for
-from integration.targets.eks_sysctl_nodegroup.kit import Told
-from integration.targets.role_sysctl_nodegroup.client import Seen
+from integration.targets.eks_sysctl_nodegroup.kit import TaskResult
+from integration.targets.role_sysctl_nodegroup.client import ClientReport
 from integration.targets.testbed_cluster import tokens
 from testbed import Bed, paths
 from testbed.audit import Request
@@ -53,7 +53,7 @@ class Client:
 
     def __init__(self, fleet: Fleet) -> None:
         self.fleet = fleet
-        self.seen = Seen()
+        self.report = ClientReport()
 
     def __enter__(self) -> Client:
         cloud = self.fleet.bed.cloud.init_pid()
@@ -70,8 +70,8 @@ class Client:
         return self
 
     def __exit__(self, *_dummy: object) -> None:
-        told, _nothing = self._process.communicate(timeout=30)
-        self.seen = Seen(**json.loads(told))
+        output, _nothing = self._process.communicate(timeout=30)
+        self.report = ClientReport(**json.loads(output))
 
 
 class Fleet:
@@ -127,21 +127,21 @@ class Fleet:
 
     def groups(self) -> list[str]:
         names = self.eks.list_nodegroups(clusterName=self.cluster.name)["nodegroups"]
-        return sorted(one for one in names if self.mark in one)
+        return sorted(name for name in names if self.mark in name)
 
     def templates(self) -> list[str]:
         found = self.ec2.describe_launch_templates()["LaunchTemplates"]
-        names = [str(one["LaunchTemplateName"]) for one in found]
-        return sorted(one for one in names if self.mark in one and not one.startswith("theirs-"))
+        names = [str(entry["LaunchTemplateName"]) for entry in found]
+        return sorted(name for name in names if self.mark in name and not name.startswith("theirs-"))
 
     def nodes(self, group: str) -> list[str]:
         """By its instances: nodes with an AMI of one's own need not bear the group's label."""
-        wanted = [
+        filters = [
             {"Name": "tag:eks:nodegroup-name", "Values": [group]},
             {"Name": "instance-state-name", "Values": ["running"]},
         ]
-        found = self.ec2.describe_instances(Filters=wanted)["Reservations"]
-        return [str(one["PrivateDnsName"]) for reservation in found for one in reservation["Instances"]]
+        found = self.ec2.describe_instances(Filters=filters)["Reservations"]
+        return [str(instance["PrivateDnsName"]) for reservation in found for instance in reservation["Instances"]]
 
     def deploy(self, replicas: int = 4) -> None:
         """A service that loses no request when its pods move: Ready only when they answer, and on their end they answer
@@ -205,20 +205,20 @@ class Fleet:
     def writes(self) -> list[str]:
         """Calls to AWS that change node groups or templates, seen by the gate so far."""
         calls = self.bed.recorder.calls(mutating=True)
-        return [f"{one.operation} {one.path}" for one in calls if one.service in ("eks", "ec2")]
+        return [f"{call.operation} {call.path}" for call in calls if call.service in ("eks", "ec2")]
 
     def ready_pods(self, app: str = SERVICE) -> list[dict[str, Any]]:
         return [
-            one
-            for one in self.api.get(f"/api/v1/namespaces/{self.namespace}/pods?labelSelector=app={app}")["items"]
-            if not one["metadata"].get("deletionTimestamp")
-            and any(c["type"] == "Ready" and c["status"] == "True" for c in one["status"].get("conditions", []))
+            pod
+            for pod in self.api.get(f"/api/v1/namespaces/{self.namespace}/pods?labelSelector=app={app}")["items"]
+            if not pod["metadata"].get("deletionTimestamp")
+            and any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions", []))
         ]
 
     def pods_on(self) -> set[str]:
-        return {str(one["spec"]["nodeName"]) for one in self.ready_pods()}
+        return {str(pod["spec"]["nodeName"]) for pod in self.ready_pods()}
 
-    def play(self, *options: str, env: dict[str, str] | None = None, **variables: Any) -> list[Told]:
+    def play(self, *options: str, env: dict[str, str] | None = None, **variables: Any) -> list[TaskResult]:
         """What each task of the playbook returned, by default from the old group to the new one."""
         given = {
             "sysctl_nodegroup_cluster": self.cluster.name,
@@ -231,7 +231,9 @@ class Fleet:
         }
         return self.run(PLAYBOOK, given, *options, env=env)
 
-    def run(self, playbook: str, given: dict[str, Any], *options: str, env: dict[str, str] | None = None) -> list[Told]:
+    def run(
+        self, playbook: str, given: dict[str, Any], *options: str, env: dict[str, str] | None = None
+    ) -> list[TaskResult]:
         """What each task of any playbook returned."""
         self._runs += 1
         callbacks = {
@@ -239,12 +241,12 @@ class Fleet:
             "ANSIBLE_CALLBACKS_ENABLED": "record,die",
         }
         given_env = {**self.bed.env, **self.credentials, **callbacks, **(env or {})}
-        words = (playbook, "-e", json.dumps(given), *options)
-        ran = play(self.folder, self._runs, *words, env=given_env, timeout=400)
+        arguments = (playbook, "-e", json.dumps(given), *options)
+        ran = play(self.folder, self._runs, *arguments, env=given_env, timeout=400)
         self.output = ran.output
         self.killed = "".join(line["task"] for line in ran.tasks if line["status"] == "killed")
         return [
-            Told(line["result"], line["status"] in ("failed", "unreachable"), line["task"])
+            TaskResult(line["result"], line["status"] in ("failed", "unreachable"), line["task"])
             for line in ran.tasks
             if line["status"] not in ("skipped", "killed")
         ]
@@ -306,22 +308,22 @@ class Fleet:
             self.eks.delete_nodegroup(clusterName=self.cluster.name, nodegroupName=name)
         wait_for(lambda: not self.groups(), "the groups' end", 120)
         found = self.ec2.describe_launch_templates()["LaunchTemplates"]
-        for name in [one["LaunchTemplateName"] for one in found if self.mark in one["LaunchTemplateName"]]:
+        for name in [entry["LaunchTemplateName"] for entry in found if self.mark in entry["LaunchTemplateName"]]:
             self.ec2.delete_launch_template(LaunchTemplateName=name)
 
 
 @pytest.fixture
 def fleet(bed: Bed, cluster: Cluster, tmp_path: Path) -> Iterator[Fleet]:
-    one = Fleet(bed, cluster, tmp_path)
-    yield one
-    one.close()
+    test_fleet = Fleet(bed, cluster, tmp_path)
+    yield test_fleet
+    test_fleet.close()
 
 
 def documents(file: Path) -> list[dict[str, Any]]:
     return list(yaml.safe_load(file.read_text())["items"])
 
 
-def named(told: list[Told], words: str) -> Told:
-    found = [one for one in told if words in one.task]
-    assert found, [one.task for one in told]
+def named(results: list[TaskResult], task_name: str) -> TaskResult:
+    found = [result for result in results if task_name in result.task]
+    assert found, [result.task for result in results]
     return found[0]

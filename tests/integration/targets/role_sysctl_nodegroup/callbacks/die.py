@@ -35,8 +35,8 @@ class CallbackModule(CallbackBase):
 
     def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
         self.started += 1
-        words = os.environ.get("IT_DIE")
-        if (words and words in task.get_name()) or os.environ.get("IT_DIE_AT") == str(self.started):
+        task_name = os.environ.get("IT_DIE")
+        if (task_name and task_name in task.get_name()) or os.environ.get("IT_DIE_AT") == str(self.started):
             entry = {"status": "killed", "task": task.get_name()}
             with open(os.environ["IT_RECORD"], "a", encoding="utf-8") as file:
                 file.write(json.dumps(entry) + "\n")
