@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What these tests share: an AWS of their own with a cluster's records in it, and real runs of ansible-playbook.
+"""Shared by these tests: an AWS of their own with a cluster's records, and real runs of ansible-playbook.
 
-The truth comes from the calls that the gate saw and from the account behind it, never from the module.
+The tests verify the recorded calls and the account itself, never only the module's result.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MODULE = "daytwo.aws.eks_sysctl_nodegroup"
 
 @dataclass(frozen=True)
 class TaskResult:
-    """What one task returned."""
+    """The result of one task."""
 
     result: dict[str, Any]
     failed: bool
@@ -52,7 +52,7 @@ class TaskResult:
 
 
 class Account:
-    """One test's account: a cluster without nodes at first."""
+    """The account of one test: a cluster without nodes at first."""
 
     def __init__(self, aws: OwnAws, folder: Path) -> None:
         self.aws = aws
@@ -69,7 +69,7 @@ class Account:
             roleArn="arn:aws:iam::123456789012:role/cluster",
             resourcesVpcConfig={"subnetIds": self.subnets},
         )
-        # CREATING until its own time is up, where the bed has rules for clusters.
+        # The test bed keeps a new cluster CREATING for a time, so set it ACTIVE.
         aws.ask("eks/edit", region=REGION, cluster=CLUSTER, status="ACTIVE", testbed_due=None, version=VERSION)
 
     def settings(self, **changes: Any) -> None:
@@ -79,7 +79,7 @@ class Account:
         self.aws.ask("eks/edit", region=REGION, cluster=CLUSTER, group=group, **attributes)
 
     def create(self, name: str = "old", **more: Any) -> dict[str, Any]:
-        """A node group that an operator has made by hand, ACTIVE."""
+        """Create an ACTIVE node group, as an operator does by hand."""
         request = {
             "clusterName": CLUSTER,
             "nodegroupName": name,
@@ -101,7 +101,7 @@ class Account:
         made = self.ec2.create_launch_template(LaunchTemplateName=name, LaunchTemplateData=data or {"KeyName": "k"})
         return {"id": made["LaunchTemplate"]["LaunchTemplateId"], "version": "1"}
 
-    # What is there
+    # Current state
 
     def group(self, name: str) -> dict[str, Any]:
         found: dict[str, Any] = self.eks.describe_nodegroup(clusterName=CLUSTER, nodegroupName=name)["nodegroup"]
@@ -116,7 +116,7 @@ class Account:
         )
 
     def user_data(self, name: str) -> str:
-        """What nodes of the group boot with: of the version that the group names."""
+        """The user data of the template version that the group uses."""
         used = self.group(name)["launchTemplate"]
         found = self.ec2.describe_launch_template_versions(LaunchTemplateId=used["id"], Versions=[used["version"]])
         data = found["LaunchTemplateVersions"][0]["LaunchTemplateData"]["UserData"]
@@ -125,7 +125,10 @@ class Account:
     # Runs
 
     def run(self, *tasks: Mapping[str, Any], env: Mapping[str, str] | None = None) -> list[TaskResult]:
-        """The module with these options, one task each in one play; C(_check) and C(_module) are taken off."""
+        """Run the module with these options, one task each in one play.
+
+        C(_check) and C(_module) are no options of the module.
+        """
         steps = []
         for number, task in enumerate(tasks):
             options = {key: value for key, value in task.items() if not key.startswith("_")}
@@ -151,7 +154,7 @@ class Account:
         return self.run(options)[0]
 
     def play(self, playbook: str, *options: str, env: Mapping[str, str] | None = None) -> list[TaskResult]:
-        """What each task of a playbook returned."""
+        """Run a playbook, and return the result of each task."""
         self._runs += 1
         given = {**self.aws.env, "AWS_REGION": REGION, "ANSIBLE_HOME": str(self.folder / "ansible"), **(env or {})}
         tasks = play(self.folder, self._runs, playbook, *options, env=given).tasks

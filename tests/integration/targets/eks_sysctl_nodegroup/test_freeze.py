@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Freezing and thawing against the bed's EKS."""
+"""Freeze and thaw against the test bed's EKS."""
 
 from __future__ import annotations
 

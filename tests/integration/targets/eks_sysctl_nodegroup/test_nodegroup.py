@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The module against the bed's EKS and EC2, which refuse what AWS refuses. Nodes are records here."""
+"""The module against the test bed's EKS and EC2, which refuse what AWS refuses. Nodes are only records."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_safe_sysctls_change_nothing_and_report_the_reason(account: Account) -> 
     account.create()
     account.aws.forget()
     result = account.run_task(name="workers", clone_from="old", sysctls=["net.ipv4.tcp_keepalive_time"])
-    assert (result.changed, result.result["needed"], result.failed) == (False, False, False)
+    assert (result.changed, result.result["node_group_required"], result.failed) == (False, False, False)
     assert "safe since Kubernetes 1.29" in result.result["plan"]["reason"]
     assert account.writes() == []
     assert account.groups() == ["old"]
@@ -92,7 +92,7 @@ def test_a_group_without_a_template_is_translated(account: Account) -> None:
     assert data["BlockDeviceMappings"][0]["Ebs"]["VolumeSize"] == 55
     assert data["MetadataOptions"]["HttpPutResponseHopLimit"] == 2
     assert account.group("workers")["taints"] == [{"key": "t", "effect": "NO_SCHEDULE"}]
-    assert any("SSH" in entry for entry in result.result["lost"])
+    assert any("SSH" in entry for entry in result.result["not_cloned"])
 
 
 def test_an_unmanaged_template_is_copied_and_merged_and_never_edited(account: Account) -> None:
@@ -126,7 +126,7 @@ def test_a_custom_ami(account: Account) -> None:
 def test_other_sysctls_later_are_a_rolling_update_to_the_groups_own_versions(account: Account) -> None:
     account.create()
     account.run_task(**CLONE)
-    account.edit("workers", version="1.33", release_version="1.33.1-20260101")  # it lags by now
+    account.edit("workers", version="1.33", release_version="1.33.1-20260101")  # it lags now
     account.aws.forget()
     result = account.run_task(name="workers", sysctls=["net.core.*"])
     assert not result.failed, result.message
@@ -168,10 +168,10 @@ def test_config_changes_and_the_desired_size_is_left_to_its_autoscaler(account: 
 
 
 def test_what_cannot_change_in_place_becomes_a_second_group_that_is_found_again(account: Account) -> None:
-    account.create("workers")  # adopted: it exactly bears the name, and has no template
+    account.create("workers")  # adopted: it has exactly the name, and no template
     result = account.run_task(name="workers", sysctls=[UNSAFE])
     assert not result.failed, result.message
-    assert result.change == "replace"
+    assert result.change == "blue_green"
     new = result.result["group"]["name"]
     assert account.groups() == sorted(["workers", new])
     assert result.result["previous"] == ["workers"]
@@ -198,7 +198,7 @@ def test_an_update_that_fails_is_a_failure_though_the_group_is_active(account: A
     account.aws.forget()
     retried = account.run_task(name="workers", sysctls=["net.core.*"])
     assert not retried.failed, retried.message
-    assert account.writes() == ["UpdateNodegroupVersion"]  # the template version was there already
+    assert account.writes() == ["UpdateNodegroupVersion"]  # the template version exists already
 
 
 @pytest.mark.full
@@ -320,7 +320,7 @@ def test_the_documented_policy_is_enough_and_each_of_its_actions_is_needed(accou
     assert [result.message for result in results if result.failed] == []
     used = {call.action for call in account.aws.calls()}
     assert used <= actions, used - actions
-    # What is only checked by AWS beside the call itself is named as such in docs.
+    # The documentation lists the actions that AWS only checks beside the call itself.
     assert actions - used <= {"iam:PassRole", "ec2:RunInstances", "ec2:CreateTags", "iam:GetRole"}, actions - used
     assert REGION
 

@@ -35,7 +35,7 @@ RBAC = paths.TESTS.parent / "docs/rbac/sysctl_nodegroup.yaml"
 
 
 def template(app: str, **more: Any) -> dict[str, Any]:
-    """Of pods that tell their name to whoever asks."""
+    """A pod template: each pod returns its name over HTTP."""
     container = {
         "name": "main",
         "image": BUSYBOX,
@@ -49,7 +49,7 @@ def template(app: str, **more: Any) -> dict[str, Any]:
 
 
 class Client:
-    """Requests to the service while it is entered (client.py); afterwards what became of them."""
+    """Send requests to the service while the context is entered (client.py), and keep the report."""
 
     def __init__(self, fleet: Fleet) -> None:
         self.fleet = fleet
@@ -87,9 +87,9 @@ class Fleet:
         self.eks = cluster.client("eks")
         self.ec2 = cluster.client("ec2")
         self._runs = 0
-        self._leftovers: list[str] = []  # in the API, outside the namespace
-        self.killed = ""  # at the start of which task the last run was
-        self.acting = ""  # who runs the playbook; the administrator by certificate, where nobody is named
+        self._leftovers: list[str] = []  # API objects outside the namespace
+        self.killed = ""  # the task at whose start the last run was killed
+        self.acting = ""  # the user who runs the playbook; empty: the administrator by certificate
         self.credentials: dict[str, str] = {}
         self.api.post("/api/v1/namespaces", {"metadata": {"name": self.namespace}})
 
@@ -105,7 +105,7 @@ class Fleet:
         wait_for(lambda: self.group(name or self.old)["status"] == "ACTIVE", "node group", 120)
 
     def al2_template(self) -> dict[str, str]:
-        """With an AMI of one's own, and the call of bootstrap.sh that such a group needs."""
+        """A launch template with a custom AMI, and the call of bootstrap.sh that such a group needs."""
         described = self.eks.describe_cluster(name=self.cluster.name)["cluster"]
         authority = described["certificateAuthority"]["data"]
         script = (
@@ -135,7 +135,7 @@ class Fleet:
         return sorted(name for name in names if self.mark in name and not name.startswith("theirs-"))
 
     def nodes(self, group: str) -> list[str]:
-        """By its instances: nodes with an AMI of one's own need not bear the group's label."""
+        """List the nodes by their instances: nodes with a custom AMI can lack the group's label."""
         filters = [
             {"Name": "tag:eks:nodegroup-name", "Values": [group]},
             {"Name": "instance-state-name", "Values": ["running"]},
@@ -144,8 +144,9 @@ class Fleet:
         return [str(instance["PrivateDnsName"]) for reservation in found for instance in reservation["Instances"]]
 
     def deploy(self, replicas: int = 4) -> None:
-        """A service that loses no request when its pods move: Ready only when they answer, and on their end they answer
-        for some seconds more, until everybody has heard that they are no endpoints any longer."""
+        """Deploy a service that loses no request when its pods move. A pod is Ready only when it responds.
+
+        A terminating pod responds for some seconds more, until every client has removed its endpoint."""
         labels = {"app": SERVICE}
         spec = {"replicas": replicas, "selector": {"matchLabels": labels}, "template": template(SERVICE)}
         self.api.post(
@@ -156,7 +157,7 @@ class Fleet:
         wait_for(lambda: len(self.ready_pods()) == replicas, f"{replicas} pods", 90)
 
     def keep_data(self) -> None:
-        """A pod of a stateful set with a volume, and one of a replication controller."""
+        """Deploy a pod of a stateful set with a volume, and a pod of a replication controller."""
         name = f"data-{self.mark}"
         claim = {
             "accessModes": ["ReadWriteOnce"],
@@ -184,7 +185,7 @@ class Fleet:
             wait_for(lambda app=app: self.ready_pods(app), f"the pod of {app}")
 
     def too_large(self) -> None:
-        """A pod that no node will ever have room for."""
+        """Create a pod that fits on no node."""
         container = {"name": "main", "image": BUSYBOX, "resources": {"requests": {"cpu": "1000"}}}
         body = {"metadata": {"name": "too-large"}, "spec": {"containers": [container]}}
         self.api.post(f"/api/v1/namespaces/{self.namespace}/pods", body)
@@ -199,11 +200,11 @@ class Fleet:
                 self.api.get(f"{path}/web").get("status", {}).get("observedGeneration")
                 == self.api.get(f"{path}/web")["metadata"]["generation"]
             ),
-            "budget to be seen",
+            "the budget's status",
         )
 
     def writes(self) -> list[str]:
-        """Calls to AWS that change node groups or templates, seen by the gate so far."""
+        """Recorded calls to AWS that change node groups or templates."""
         calls = self.bed.recorder.calls(mutating=True)
         return [f"{call.operation} {call.path}" for call in calls if call.service in ("eks", "ec2")]
 
@@ -219,7 +220,7 @@ class Fleet:
         return {str(pod["spec"]["nodeName"]) for pod in self.ready_pods()}
 
     def play(self, *options: str, env: dict[str, str] | None = None, **variables: Any) -> list[TaskResult]:
-        """What each task of the playbook returned, by default from the old group to the new one."""
+        """Run the playbook, by default from the old group to the new group, and return the result of each task."""
         given = {
             "sysctl_nodegroup_cluster": self.cluster.name,
             "sysctl_nodegroup_name": self.new,
@@ -234,7 +235,7 @@ class Fleet:
     def run(
         self, playbook: str, given: dict[str, Any], *options: str, env: dict[str, str] | None = None
     ) -> list[TaskResult]:
-        """What each task of any playbook returned."""
+        """Run any playbook, and return the result of each task."""
         self._runs += 1
         callbacks = {
             "ANSIBLE_CALLBACK_PLUGINS": f"{CALLBACKS}:{OWN_CALLBACKS}",
@@ -252,8 +253,8 @@ class Fleet:
         ]
 
     def operator(self) -> None:
-        """From here on the playbook is run by somebody who may do in the cluster what docs/rbac says, and nothing else:
-        a role with an access entry, whose requests stand in the audit log."""
+        """From here on, run the playbook as an operator with exactly the permissions of docs/rbac: an IAM role with an
+        access entry, whose requests are in the audit log."""
         self.acting = f"operator-{self.mark}"
         iam = self.cluster.client("iam")
         trust = {**TRUST, "Statement": [{**TRUST["Statement"][0], "Principal": {"AWS": "*"}}]}
@@ -294,7 +295,7 @@ class Fleet:
         wait_for(lambda: tokens.ask(self.cluster, bearer, "/api/v1/nodes")[0] == 200, "the operator's access")
 
     def requests(self) -> list[Request]:
-        """Of the operator to the cluster's API, so far."""
+        """The operator's requests to the cluster's API so far."""
         return self.cluster.requests(self.acting)
 
     def close(self) -> None:

@@ -21,7 +21,7 @@ from testbed.recorder import Call
 
 @dataclass(frozen=True)
 class Calls:
-    """Of one run, to AWS and to the cluster."""
+    """The calls of one run to AWS and to the cluster."""
 
     aws: list[Call]
     kubernetes: list[Request]
@@ -37,7 +37,7 @@ class Calls:
 
 
 def play_counted(fleet: Fleet, *options: str) -> tuple[list[TaskResult], Calls]:
-    """A run of the playbook by the operator, whose calls are printed as well."""
+    """Run the playbook as the operator, and print the number of its calls."""
     began = time.time()
     earlier_requests = len(fleet.requests())
     results = fleet.play(*options)
@@ -54,7 +54,7 @@ def names(fleet: Fleet) -> set[str]:
 
 
 def every_request_was_answered(client: Client, fleet: Fleet, old_pods: set[str]) -> None:
-    """By pods that moved, and by those that came for them. The least number is that of a run of some seconds."""
+    """Both old and new pods respond, and no request fails. A run of some seconds sends at least 100 requests."""
     assert client.report.failures == []
     assert client.report.requests >= 100
     answered = set(client.report.answers)
@@ -74,7 +74,7 @@ def test_from_the_old_group_to_the_new_group(fleet: Fleet) -> None:
     assert calls.writes == []
     assert calls.aws
     assert calls.kubernetes
-    would = named(check, "Show what is to be done").result["msg"]
+    would = named(check, "Show the plan").result["msg"]
     assert would[1:] == [
         f"would: {step}" for step in ("create_template", "create_nodegroup", "freeze", "drain", "delete")
     ]
@@ -85,8 +85,8 @@ def test_from_the_old_group_to_the_new_group(fleet: Fleet) -> None:
     assert not any(result.failed for result in results), fleet.output
     every_request_was_answered(client, fleet, old_pods)
     assert {"eks CreateNodegroup", "eks DeleteNodegroup", "create pods/eviction", "patch nodes"} <= set(calls.writes)
-    proof = named(results, "Prove on each node")
-    assert {node["found"][UNSAFE] for node in proof.result["nodes"]} == {"2048"}
+    proof = named(results, "Verify on each node")
+    assert {node["effective"][UNSAFE] for node in proof.result["nodes"]} == {"2048"}
     assert fleet.groups() == [fleet.new]
     assert fleet.templates() == [f"daytwo-{fleet.cluster.name}-{fleet.new}"]
     new_nodes = set(fleet.nodes(fleet.new))
@@ -95,7 +95,7 @@ def test_from_the_old_group_to_the_new_group(fleet: Fleet) -> None:
     assert "taints" not in fleet.group(fleet.new) or not fleet.group(fleet.new)["taints"]
     again, calls = play_counted(fleet)
     assert not any(result.failed or result.changed for result in again), fleet.output
-    # The second run proves the value again, by a pod that goes again; it changes nothing else.
+    # The second run verifies the value again by a temporary proof pod. It changes nothing else.
     assert set(calls.writes) == {"create pods", "delete pods"}
     assert calls.proof_alone
 
@@ -105,7 +105,7 @@ def test_a_budget_that_never_allows_keeps_both_groups_and_a_re_run_finishes(flee
     fleet.deploy(2)
     fleet.budget(0)
     results = fleet.play(sysctl_nodegroup_drain_timeout=3)
-    drain = named(results, "Move the pods")
+    drain = named(results, "Drain the old nodes")
     assert drain.failed
     assert f"{fleet.namespace}/web" in drain.message
     assert fleet.groups() == sorted([fleet.old, fleet.new])
@@ -119,7 +119,7 @@ def test_a_budget_that_never_allows_keeps_both_groups_and_a_re_run_finishes(flee
 
 @pytest.mark.full
 def test_the_client_counts_what_fails_when_pods_end_without_a_drain(fleet: Fleet) -> None:
-    """What the zero above is worth."""
+    """The control for the zero failures above: without a drain, requests fail."""
     fleet.create()
     fleet.deploy(2)
     with Client(fleet) as client:
@@ -130,7 +130,7 @@ def test_the_client_counts_what_fails_when_pods_end_without_a_drain(fleet: Fleet
 
 
 def finished(fleet: Fleet) -> None:
-    """One group, its template, all pods on it, no taint, no proof pod."""
+    """Assert one group with its template, all pods on it, no taint and no proof pod."""
     assert fleet.groups() == [fleet.new]
     assert fleet.templates() == [f"daytwo-{fleet.cluster.name}-{fleet.new}"]
     nodes = fleet.nodes(fleet.new)
@@ -145,7 +145,7 @@ def finished(fleet: Fleet) -> None:
     assert left == []
 
 
-STARTS = 14  # of tasks, those that are skipped among them, when one group is moved to another
+STARTS = 14  # number of started tasks of a blue/green replacement, skipped tasks included
 SAMPLE = 11  # the drain
 
 
@@ -154,7 +154,7 @@ SAMPLE = 11  # the drain
     [pytest.param(number, marks=() if number == SAMPLE else pytest.mark.full) for number in range(1, STARTS + 2)],
 )
 def test_killed_at_the_start_of_any_task_a_plain_re_run_ends_the_same(fleet: Fleet, number: int) -> None:
-    """The last number is one too many: nothing is killed there, so no start is left out."""
+    """The last number is too high: nothing is killed there, so every start is covered."""
     fleet.create()
     fleet.deploy(2)
     fleet.budget(1)
@@ -169,8 +169,8 @@ def test_killed_at_the_start_of_any_task_a_plain_re_run_ends_the_same(fleet: Fle
 
 @pytest.mark.full
 def test_the_documented_rbac_is_enough_and_each_of_its_rules_is_needed(fleet: Fleet) -> None:
-    """With every kind of controller that the drain asks about its replacements, and a volume. None of this is awaited
-    by anybody but the role, which does nothing else in the cluster."""
+    """With a volume, and with every kind of controller whose replacements the drain checks. Only the role uses this
+    identity, and it does nothing else in the cluster."""
     fleet.create()
     fleet.deploy(2)
     fleet.budget(1)
@@ -199,20 +199,20 @@ def allowed(role: dict[str, Any]) -> set[tuple[str, str, str]]:
 
 
 def grow(fleet: Fleet, over: threading.Event, refused: list[str]) -> None:
-    """An autoscaler that would have one node more in the old group for a pod that finds none, again and again."""
+    """Run an autoscaler that repeatedly tries to add a node to the old group for a pending pod."""
     while not over.wait(0.3):
         try:
             autoscaler.step(fleet.api, paths.REGION, fleet.cluster.name, fleet.old)
-        except ValueError as error:  # the Auto Scaling group's own bounds
+        except ValueError as error:  # the Auto Scaling group's bounds
             refused.append(str(error))
-        except KeyError:  # the group is gone
+        except KeyError:  # the group is deleted
             return
 
 
 @pytest.mark.full
 @pytest.mark.parametrize("frozen", [True, False])
 def test_an_autoscaler_that_adds_nodes_during_the_move_loses(fleet: Fleet, frozen: bool) -> None:
-    """It wins where the step is left out that the role has against it."""
+    """The autoscaler adds a node only where the step C(freeze) is skipped."""
     fleet.create()
     fleet.deploy(2)
     fleet.budget(1)
@@ -227,7 +227,7 @@ def test_an_autoscaler_that_adds_nodes_during_the_move_loses(fleet: Fleet, froze
     results: list[TaskResult] = []
     try:
         options = () if frozen else ("--skip-tags", "freeze")
-        # It begins when the freeze is over, or would be: before that, an autoscaler is free to do what it likes.
+        # The autoscaler starts after the freeze: before that, it may add nodes.
         runner = threading.Thread(target=lambda: results.extend(fleet.play(*options)))
         runner.start()
         wait_for(lambda: fleet.new in fleet.groups(), "the new group", 200)
@@ -249,7 +249,7 @@ def test_an_autoscaler_that_adds_nodes_during_the_move_loses(fleet: Fleet, froze
 
 
 def watch(fleet: Fleet, over: threading.Event, ever: set[str]) -> None:
-    """Every node that the old group had meanwhile."""
+    """Record every node that the old group has."""
     while not over.wait(0.3):
         ever.update(fleet.nodes(fleet.old))
 
@@ -271,5 +271,5 @@ def test_the_other_families(fleet: Fleet, family: str) -> None:
         results = fleet.play()
     assert not any(result.failed for result in results), fleet.output
     every_request_was_answered(client, fleet, old_pods)
-    assert {node["found"][UNSAFE] for node in named(results, "Prove on each node").result["nodes"]} == {"2048"}
+    assert {node["effective"][UNSAFE] for node in named(results, "Verify on each node").result["nodes"]} == {"2048"}
     finished(fleet)

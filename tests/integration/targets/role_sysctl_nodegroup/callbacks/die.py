@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Kills ansible, without a chance to tidy up, when a task begins: the one whose name holds IT_DIE, or the one whose
-number among all that begin is IT_DIE_AT. Its name is the last line of the record."""
+"""Kill ansible with SIGKILL when a task starts: the task whose name contains IT_DIE, or the task whose number among all
+started tasks is IT_DIE_AT. The name of the task is the last line of the record."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from ansible.plugins.callback import CallbackBase
 DOCUMENTATION = """
 name: die
 type: aggregate
-short_description: Kills ansible at the start of a task
+short_description: Stop ansible with SIGKILL at the start of a task
 description:
-  - The one whose name holds what the variable C(IT_DIE) says, or whose number from 1 on is C(IT_DIE_AT).
+  - The task whose name contains the variable C(IT_DIE), or whose number, from 1 on, is C(IT_DIE_AT).
 requirements:
   - enable in configuration
 """
