@@ -3,9 +3,9 @@
 """Drain three nodes with 30 pods: our module, kubectl drain node by node, and kubernetes.core.k8s_drain in a loop.
 
 The API server, the pods and the run are the same, and whole processes are measured. The nodes are stubs without
-machines. Their pods end ten seconds after the request, like servers that finish their requests. The module saves that time for
-every node but one. With pods that end at once it saves nothing, and ansible's own start counts. There are no budgets,
-because k8s_drain fails at the first budget that blocks it. ROUNDS=1 is for a quick run.
+machines. Their pods end ten seconds after the request, like servers that finish their requests. The module saves
+that time for every node but one. With pods that end at once it saves nothing, and ansible's own start counts. There
+are no budgets, because k8s_drain fails at the first budget that blocks it. ROUNDS=1 is for a quick run.
 """
 
 from __future__ import annotations

@@ -146,7 +146,8 @@ class Fleet:
     def deploy(self, replicas: int = 4) -> None:
         """Deploy a service that loses no request when its pods move. A pod is Ready only when it responds.
 
-        A terminating pod responds for some seconds more, until every client has removed its endpoint."""
+        A terminating pod responds for some seconds more, until every client has removed its endpoint.
+        """
         labels = {"app": SERVICE}
         spec = {"replicas": replicas, "selector": {"matchLabels": labels}, "template": template(SERVICE)}
         self.api.post(
