@@ -69,7 +69,7 @@ class Account:
             roleArn="arn:aws:iam::123456789012:role/cluster",
             resourcesVpcConfig={"subnetIds": self.subnets},
         )
-        # The test bed keeps a new cluster CREATING for a time, so set it ACTIVE.
+        # CREATING until its own time is up, where the bed has rules for clusters.
         aws.ask("eks/edit", region=REGION, cluster=CLUSTER, status="ACTIVE", testbed_due=None, version=VERSION)
 
     def settings(self, **changes: Any) -> None:
