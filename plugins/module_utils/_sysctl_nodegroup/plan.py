@@ -262,7 +262,7 @@ def _choose_version(
         group_name = source.name if source else options.name
         raise SysctlError(
             f"nothing was changed, because the new group for {group_name} would change {' and '.join(changed)}. "
-            "There is no way back. Set allow_version_change=true if its pods may run on that version",
+            "Set allow_version_change=true if its pods may run on that version",
             {"before": {"version": own}, "after": {"version": planned, "releaseVersion": release or "latest"}},
         )
     if spec.family == "al2" and sysctls.parse_minor(planned) > AL2_LAST_MINOR:

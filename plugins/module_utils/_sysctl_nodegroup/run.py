@@ -163,8 +163,8 @@ class NodeGroupRun:
     def _wait_or_fail(self, operation: str, status: str) -> None:
         if self.clock.monotonic() >= self.deadline:
             raise SysctlError(
-                f"{operation} was not done within {self.timeout:g} seconds ({status}). It continues in AWS: run again "
-                "to wait for it, or raise wait_timeout"
+                f"{operation} did not finish within {self.timeout:g} seconds ({status}). It continues in AWS: run "
+                "again to wait for it, or raise wait_timeout"
             )
         self.clock.sleep(min(self.delay, max(0.0, self.deadline - self.clock.monotonic())))
 
@@ -188,9 +188,11 @@ class NodeGroupRun:
             if group.status == "ACTIVE":
                 return group
             if group.status in ("CREATE_FAILED", "DEGRADED", "DELETING", "DELETE_FAILED"):
-                raise SysctlError(f"node group {name} is {group.status}{format_issues(group)}")
+                raise SysctlError(
+                    f"node group {name} is {group.status}{format_issues(group)}. Fix the cause, and run again"
+                )
             self.report_progress(f"{name} is {group.status}{format_issues(group)}")
-            self._wait_or_fail(f"node group {name}", f"it is {group.status}{format_issues(group)}")
+            self._wait_or_fail(f"the change of node group {name}", f"it is {group.status}{format_issues(group)}")
 
     def _wait_for_update(self, name: str, update_id: str, wait: bool) -> None:
         """Wait for the outcome of the update. After a failed update the group is ACTIVE as well.
@@ -214,7 +216,7 @@ class NodeGroupRun:
                 suggestion = (
                     " A PodDisruptionBudget blocked evictions for 15 minutes. Fix the budget, or set force_update=true"
                     if "PodEvictionFailure" in errors
-                    else ""
+                    else " Fix the cause, and run again"
                 )
                 raise SysctlError(
                     f"update {update_id} of node group {name} has {status.lower()}: {errors}.{suggestion}"
@@ -280,7 +282,10 @@ class NodeGroupRun:
             if remaining is None:
                 break
             if remaining.status == "DELETE_FAILED":
-                raise SysctlError(f"node group {group.name} could not be deleted{format_issues(remaining)}")
+                raise SysctlError(
+                    f"node group {group.name} could not be deleted{format_issues(remaining)}. "
+                    "Fix the cause, and run again"
+                )
             self.report_progress(f"{group.name} is {remaining.status}{format_issues(remaining)}")
             self._wait_or_fail(f"the deletion of node group {group.name}", f"it is {remaining.status}")
         if template:
