@@ -10,9 +10,9 @@ module: eks_sysctl_info
 short_description: Audit which sysctls node groups allow, and which pods are forbidden on which nodes
 version_added: 0.1.0
 description:
-  - Reads from the launch templates which sysctls each node group configures. With O(configz) it also reads from the
-    kubelets which sysctls are effective, and reports the drift between both.
-  - Lists the pods that set sysctls, and the nodes where the scheduler can place them and the kubelet forbids them. The
+  - Read from the launch templates which sysctls each node group configures. With O(configz), also read from the
+    kubelets which sysctls are effective, and report the drift between both.
+  - List the pods that set sysctls, and the nodes where the scheduler can place them and the kubelet forbids them. The
     version and the kernel of each node decide.
 author:
   - The daytwo.aws authors (@daytwo-aws)
@@ -23,7 +23,7 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    description: Reads the same state.
+    description: Read the same state.
   diff_mode:
     support: none
     description: Changes nothing.
@@ -33,7 +33,7 @@ attributes:
   platform:
     platforms: posix
     support: full
-    description: Runs on the controller, or on any host with boto3 and the Python package kubernetes.
+    description: Run on the controller, or on any host with boto3 and the Python package kubernetes.
 requirements:
   - kubernetes
 options:

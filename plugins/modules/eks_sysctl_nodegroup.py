@@ -10,9 +10,9 @@ module: eks_sysctl_nodegroup
 short_description: Create or change node groups whose kubelets allow the sysctls that pods need
 version_added: 0.1.0
 description:
-  - Decides whether a node group is required at all. Most sysctls are safe by now, and safe sysctls need no node group.
-  - If one is required, creates it as a clone of an existing group, or makes the smallest change to the existing group.
-  - Renders the user data for AL2023, Bottlerocket and AL2, and merges it with the user data of the group. The module
+  - Decide whether a node group is required at all. Most sysctls are safe by now, and safe sysctls need no node group.
+  - If one is required, create it as a clone of an existing group, or make the smallest change to the existing group.
+  - Render the user data for AL2023, Bottlerocket and AL2, and merge it with the user data of the group. The module
     manages its own launch templates, tagged C(daytwo.aws/nodegroup). It copies other launch templates and never edits
     them.
   - O(name) is a logical name. The first group has that name, and a blue/green replacement is called C(name-hash). The
@@ -27,17 +27,17 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    description: Reads the same state, returns the same plan, and writes nothing.
+    description: Read the same state, return the same plan, and write nothing.
   diff_mode:
     support: full
-    description: Returns each step's fields before and after.
+    description: Return each step's fields before and after.
   idempotent:
     support: full
     description: A second run finds the group in its desired state, and changes nothing.
   platform:
     platforms: posix
     support: full
-    description: Runs on the controller, or on any host with boto3.
+    description: Run on the controller, or on any host with boto3.
 requirements:
   - PyYAML, to merge with a NodeConfig in existing user data
   - Python >= 3.11, to merge with Bottlerocket's user data
