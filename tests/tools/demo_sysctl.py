@@ -129,7 +129,7 @@ class Stage:
 
 def main() -> None:
     title("Node groups whose pods may set sysctls")
-    if not programs.folder().exists():
+    if not programs.directory().exists():
         explain(
             """This demo needs the programs of Kubernetes, and they are not built yet. Run `make demo` again when
             `make testbed-up CLUSTER=1` has ended."""

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from integration.targets.aurora_autostop.kit import Account, Told
+from integration.targets.aurora_autostop.kit import Account, TaskResult
 from testbed import Bed
 from testbed.eks import Cluster
 from testbed.node import BedError
@@ -87,7 +87,9 @@ class Fleet(Account):
         output = self.kubernetes.kubectl("get", "serviceaccount", name, "-n", namespace, "-o", "json").stdout
         return dict(json.loads(output)["metadata"].get("annotations") or {})
 
-    def task(self, module: str, _env: Mapping[str, str] | None = None, _check: bool = False, **options: Any) -> Told:
+    def task(
+        self, module: str, _env: Mapping[str, str] | None = None, _check: bool = False, **options: Any
+    ) -> TaskResult:
         playbook = self.folder / f"task-{self._runs}.yml"
         task = {"name": "Task", module: options, "ignore_errors": True, "check_mode": _check}
         playbook.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": [task]}]))
@@ -109,7 +111,7 @@ class Fleet(Account):
                 self.kubernetes.kubectl("delete", "namespace", name, "--wait=false")
 
 
-def of(outcome: Told, arn: str) -> dict[str, Any]:
+def of(outcome: TaskResult, arn: str) -> dict[str, Any]:
     found: Sequence[dict[str, Any]] = [item for item in outcome.result["roles"] if item.get("arn") == arn]
     assert len(found) == 1, outcome.result
     return found[0]

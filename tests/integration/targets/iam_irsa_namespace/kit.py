@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 from integration.targets.aurora_autostop.kit import Account as Base
-from integration.targets.aurora_autostop.kit import Told
+from integration.targets.aurora_autostop.kit import TaskResult
 from testbed import paths
 from testbed.issuer import Issuer
 from testbed.own_aws import OwnAws
@@ -107,7 +107,7 @@ class Account(Base):
         namespace, name = subject.split("/")
         return self.answer(role, cluster.issuer.token(namespace, name, audience)) == value(subject)
 
-    def tasks(self, *tasks: Mapping[str, Any], env: Mapping[str, str] | None = None) -> list[Told]:
+    def tasks(self, *tasks: Mapping[str, Any], env: Mapping[str, str] | None = None) -> list[TaskResult]:
         """Runs the module with these options, one task each in one play; C(_check) is removed."""
         playbook = self.folder / f"irsa-{self._runs}.yml"
         steps = [
@@ -128,7 +128,7 @@ class Account(Base):
         assert len(outcomes) == len(tasks), outcomes
         return outcomes
 
-    def task(self, *bindings: Mapping[str, Any], **options: Any) -> Told:
+    def task(self, *bindings: Mapping[str, Any], **options: Any) -> TaskResult:
         return self.tasks({"bindings": list(bindings), **options})[0]
 
 
@@ -137,7 +137,7 @@ def binding(role: str, subject: str, cluster: str = "blue", **more: Any) -> dict
     return {"role": role, "cluster": cluster, "namespace": namespace, "service_accounts": [name], **more}
 
 
-def of(outcome: Told, role: str) -> dict[str, Any]:
+def of(outcome: TaskResult, role: str) -> dict[str, Any]:
     """The one binding of a role."""
     found: Sequence[dict[str, Any]] = [item for item in outcome.result["bindings"] if item["role"] == role]
     assert len(found) == 1, outcome.result

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from integration.targets.aurora_autostop.kit import Told
+from integration.targets.aurora_autostop.kit import TaskResult
 from integration.targets.iam_irsa_namespace.kit import Account, Cluster, binding, document, value
 from testbed.gate import Fault
 
@@ -112,7 +112,7 @@ def test_two_tasks_at_once_lose_nothing(account: Account) -> None:
     account.role("shared", document(blue.trust("first/one")))
     # Each is held at its first write, by which time the other has read.
     account.aws.fail(Fault("delay", operation="UpdateAssumeRolePolicy", seconds=1, times=2))
-    done: list[Told] = []
+    done: list[TaskResult] = []
 
     def play(number: int) -> None:
         own = copy.copy(account)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from integration.targets.aurora_autostop.kit import Told
+from integration.targets.aurora_autostop.kit import TaskResult
 from integration.targets.iam_irsa_namespace.kit import SERVICE, STS, Account, Cluster, binding, document, of, value
 from testbed.gate import Fault
 from testbed.own_aws import OwnAws
@@ -174,16 +174,16 @@ def test_case_5_another_condition_stays_and_is_inherited(played: Played) -> None
     assert item["conditions"] == ['IpAddress aws:SourceIp: "198.51.100.0/24"']
     assert "also requires IpAddress aws:SourceIp" in played.ran.warnings
     assert played.lets_in("case-5", B)
-    played.account.aws.ask("sts/settings", source_ip="192.0.2.1")
+    played.account.aws.send_command("sts/settings", source_ip="192.0.2.1")
     try:
         for cluster in (played.blue, played.green):
-            played.account.aws.ask("sts/publish", issuer=cluster.issuer.url, keys=cluster.issuer.jwks)
+            played.account.aws.send_command("sts/publish", issuer=cluster.issuer.url, keys=cluster.issuer.jwks)
         assert not played.lets_in("case-5", B)
         assert played.lets_in("case-1", B)
     finally:
-        played.account.aws.ask("sts/settings")
+        played.account.aws.send_command("sts/settings")
         for cluster in (played.blue, played.green):
-            played.account.aws.ask("sts/publish", issuer=cluster.issuer.url, keys=cluster.issuer.jwks)
+            played.account.aws.send_command("sts/publish", issuer=cluster.issuer.url, keys=cluster.issuer.jwks)
 
 
 def test_case_6_everything_else_stays_and_a_deny_is_reported(played: Played) -> None:
@@ -252,7 +252,7 @@ def test_case_10_a_write_between_read_and_write_is_kept(account: Account) -> Non
     account.aws.fail(
         Fault("delay", operation="GetRole", seconds=0, times=1), Fault("delay", operation="GetRole", seconds=3, times=1)
     )
-    done: list[Told] = []
+    done: list[TaskResult] = []
     thread = threading.Thread(target=lambda: done.append(account.task(binding("lbc", B))))
     thread.start()
     wait_for_calls(account, "GetRole", 1)
@@ -267,7 +267,7 @@ def test_case_10_a_write_between_read_and_write_is_kept(account: Account) -> Non
 def test_a_writer_that_does_not_cooperate_is_reported(account: Account) -> None:
     blue = account.cluster_of("blue")
     account.role("lbc", document(blue.trust(A)))
-    done: list[Told] = []
+    done: list[TaskResult] = []
     thread = threading.Thread(target=lambda: done.append(account.task(binding("lbc", B), recheck_delay=2)))
     thread.start()
     wait_for_calls(account, "UpdateAssumeRolePolicy", 1)
@@ -285,7 +285,7 @@ def test_a_writer_that_does_not_cooperate_is_reported(account: Account) -> None:
 def test_late_reads_are_waited_for(account: Account) -> None:
     blue = account.cluster_of("blue")
     account.role("lbc", document(blue.trust(A)))
-    account.aws.ask("iam/settings", stale_reads=3)
+    account.aws.send_command("iam/settings", stale_reads=3)
     outcome = account.task(binding("lbc", B))
     assert (of(outcome, "lbc")["status"], of(outcome, "lbc")["overwritten_externally"]) == ("changed", False)
     assert len(account.aws.calls(operation="UpdateAssumeRolePolicy")) == 1

@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from integration.targets.aurora_autostop.kit import Told
+from integration.targets.aurora_autostop.kit import TaskResult
 from integration.targets.iam_irsa_info.kit import ANNOTATION, Fleet
 from testbed.node import wait_for
 
@@ -18,12 +18,12 @@ POLICY = Path(__file__).parents[4] / "docs/iam/eks_irsa_binding_info.json"
 WAITING = ("-e", "irsa_namespace_restart_timeout=120")
 
 
-def of(outcomes: list[Told], task: str) -> Told:
+def of(outcomes: list[TaskResult], task: str) -> TaskResult:
     (outcome,) = [outcome for outcome in outcomes if outcome.task.endswith(task)]
     return outcome
 
 
-def lines(outcomes: list[Told]) -> list[str]:
+def lines(outcomes: list[TaskResult]) -> list[str]:
     return list(of(outcomes, "Show what happened").result["__irsa_namespace_lines"])
 
 

@@ -18,6 +18,12 @@ from ansible_collections.daytwo.aws.plugins.module_utils._irsa.explain import (
     TagCondition,
 )
 from ansible_collections.daytwo.aws.plugins.module_utils._irsa.model import Subject
+from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._irsa.builders import (
+    CLUSTER,
+    document,
+    trust,
+    value,
+)
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._irsa.denial_corpus import (
     CLASSIC,
     CORPUS,
@@ -26,7 +32,6 @@ from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._irsa.denial
     WEB_IDENTITY,
     Case,
 )
-from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._irsa.builders import CLUSTER, document, trust, value
 
 TAG = "elbv2.k8s.aws/cluster"
 KEY = f"aws:ResourceTag/{TAG}"
