@@ -15,5 +15,5 @@ html_show_sphinx = False
 html_copy_source = False
 html_use_index = False
 default_role = "any"
-# References to other collections would need their sites; the site is built without a network.
+# References to other collections need their sites, but the site is built without a network.
 suppress_warnings = ["ref.any", "ref.ref"]

@@ -1,28 +1,28 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How a module reaches a Kubernetes cluster; the spec is _kubernetes.OPTIONS."""
+"""The options by which a module reaches a Kubernetes cluster; the argument spec is _kubernetes.OPTIONS."""
 
 from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """The cluster by its name, or by a kubeconfig."""
+    """The cluster by name, or by a kubeconfig."""
 
     DOCUMENTATION = r"""
 options:
   cluster:
     description:
-      - Name of the EKS cluster, in the region of the connection. It is reached with the same AWS credentials as AWS
-        itself, and the token is renewed while the module runs.
+      - Name of the EKS cluster, in the region of the connection. The module reaches it with its AWS credentials, and
+        renews the token while it runs.
       - Costs one C(DescribeCluster). The credentials need an access entry in the cluster.
-      - Excludes O(kubeconfig) and O(context).
+      - Mutually exclusive with O(kubeconfig) and O(context).
     type: str
   kubeconfig:
     description:
-      - File that says how to reach the cluster, instead of O(cluster).
-      - Without both, the environment variable E(KUBECONFIG) and then C(~/.kube/config) is used.
+      - Path of a kubeconfig file, instead of O(cluster).
+      - Without both, the module uses the environment variable E(KUBECONFIG), then C(~/.kube/config).
     type: path
   context:
-    description: Context of the kubeconfig, instead of its current one.
+    description: Context of the kubeconfig. Defaults to the current context of the file.
     type: str
 """

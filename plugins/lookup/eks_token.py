@@ -6,23 +6,24 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: eks_token
-short_description: Address, token and certificate authority of EKS clusters, from AWS credentials alone
+short_description: Get endpoint, token and certificate authority of EKS clusters, from AWS credentials alone
 version_added: 0.1.0
 author:
   - The daytwo.aws authors (@daytwo-aws)
 description:
-  - Returns what modules of C(kubernetes.core) take as C(host), C(api_key) and C(ca_cert). Needs neither the C(aws)
-    command line nor a kubeconfig file.
-  - Each term costs one C(DescribeCluster). The token itself is a signed request to C(sts:GetCallerIdentity) that the
-    cluster sends off; making it calls nobody. It is signed for STS in the cluster's own region, by its public name,
-    whatever endpoints are set, since clusters accept no other.
-  - A token lasts 15 minutes, or as long as the credentials that signed it, if they end sooner. Evaluate the lookup once
-    per block, in a task with C(no_log), and again for later work. The modules of this collection that take O(_terms)'s
-    clusters as their option C(cluster) renew it themselves.
-  - Whose credentials these are has to have an access entry (or a line in C(aws-auth)) in the cluster.
+  - Returns the values of the options C(host), C(api_key) and C(ca_cert) of modules in C(kubernetes.core). Needs neither
+    the AWS CLI nor a kubeconfig file.
+  - Each term costs one C(DescribeCluster). The token is a presigned request to C(sts:GetCallerIdentity), which the
+    cluster sends. Signing makes no call.
+  - The request is always signed for the public endpoint of STS in the cluster's own region, whatever endpoint URLs are
+    configured, because clusters accept no other endpoint.
+  - A token is valid for 15 minutes, or until the credentials that signed it expire, if that is sooner. Evaluate the
+    lookup once per block, in a task with C(no_log), and again for later work. Modules of this collection with the
+    option C(cluster) renew the token themselves.
+  - The identity of the credentials needs an access entry (or a line in C(aws-auth)) in the cluster.
 options:
   _terms:
-    description: Names of clusters, all in the region of the connection.
+    description: Names of EKS clusters, all in the region of the connection.
     type: list
     elements: str
     required: true
@@ -32,18 +33,18 @@ extends_documentation_fragment:
   - amazon.aws.region.plugins
   - amazon.aws.boto3
 notes:
-  - C(api_key) is a secret. Tasks show what they are given unless they have C(no_log).
-  - On ansible-core 2.21 and later, modules of C(kubernetes.core) (6.6.0 at least) return their arguments unmasked, the
-    token among them, to whoever registers the result or runs with C(-vvv). The variable C(ansible_inject_invocation),
-    set to V(true) as in the example, has them masked again.
-  - The certificate authority is a file in Ansible's temporary folder on the controller, which Ansible removes at its
-    end. Modules that use it have to run on the controller.
+  - C(api_key) is a secret. Tasks show their arguments unless they have C(no_log).
+  - On ansible-core 2.21 and later, modules of C(kubernetes.core) (6.6.0 at least) return their arguments, including the
+    token, unmasked. The token shows in registered results and with C(-vvv). Set the variable
+    C(ansible_inject_invocation) to V(true), as in the example, to have it masked.
+  - The certificate authority is a file in Ansible's temporary directory on the controller, which Ansible removes when
+    it ends. Modules that use the file have to run on the controller.
 seealso:
   - module: kubernetes.core.k8s
 """
 
 EXAMPLES = r"""
-- name: Talk to a cluster
+- name: List the namespaces of a cluster
   hosts: localhost
   gather_facts: false
   vars:
@@ -75,7 +76,7 @@ _raw:
       type: str
       sample: https://0123456789ABCDEF.gr7.eu-central-1.eks.amazonaws.com
     api_key:
-      description: The token.
+      description: The bearer token, a secret.
       type: str
       sample: k8s-aws-v1.aHR0cHM6Ly9...
     ca_cert:
@@ -95,36 +96,36 @@ from ..module_utils import _eks_token
 from ..module_utils._eks_token import ClusterError
 from ..module_utils._kubernetes import make_token_cache, write_ca_file
 
-with contextlib.suppress(ImportError):  # AWSLookupBase says so in words
+with contextlib.suppress(ImportError):  # AWSLookupBase reports a missing boto3
     from botocore.exceptions import BotoCoreError, ClientError
 
 
 class LookupModule(AWSLookupBase):  # type: ignore[misc]
     def run(self, terms: list[str], variables: Optional[dict[str, Any]] = None, **kwargs: Any) -> list[dict[str, str]]:
         super().run(terms, variables, **kwargs)
-        assumed = self._get_role_credentials()
+        role_credentials = self._get_role_credentials()
 
-        def client(service: str, **more: Any) -> Any:
-            return self.client(service, **assumed, **more)
+        def make_client(service: str, **more: Any) -> Any:
+            return self.client(service, **role_credentials, **more)
 
-        found = []
+        results = []
         for term in terms:
             try:
-                cluster = _eks_token.describe_cluster(client("eks"), term)
-                token = make_token_cache(cluster, client).get_token()
+                cluster = _eks_token.describe_cluster(make_client("eks"), term)
+                token = make_token_cache(cluster, make_client).get_token()
             except ClusterError as error:
                 raise AnsibleLookupError(str(error)) from None
-            found.append(
+            results.append(
                 {
                     "host": cluster.host,
                     "api_key": token.value,
                     "ca_cert": write_ca_file(cluster.ca_pem, C.DEFAULT_LOCAL_TMP),
                 }
             )
-        return found
+        return results
 
     def _get_role_credentials(self) -> dict[str, Any]:
-        """The keys of the role to assume, if one is named, as arguments of a client."""
+        """The temporary keys of the role in C(assume_role_arn), if it is set, as arguments of a client."""
         role = self.get_option("assume_role_arn")
         if not role:
             return {}

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A cluster's address, and tokens for it from AWS credentials alone. Takes ready botocore clients, knows no Ansible.
+"""The endpoint of an EKS cluster, and bearer tokens from AWS credentials alone. Takes ready botocore clients.
 
-A token is a signed request to STS, GetCallerIdentity, which the cluster sends off to learn who made it. Making one
-calls nobody.
+A token is a presigned request to STS, GetCallerIdentity. The cluster sends it to learn who signed it. Signing makes no
+call. No Ansible in here.
 """
 
 from __future__ import annotations
@@ -22,28 +22,28 @@ try:
     from botocore.exceptions import BotoCoreError, ClientError
 
     _SERVICE_ERRORS: tuple[type[Exception], ...] = (BotoCoreError, ClientError)
-except ImportError:  # without botocore there is no client that could raise anything
+except ImportError:  # without botocore, nothing can raise these
     _SERVICE_ERRORS = ()
 
 PREFIX = "k8s-aws-v1."
 CLUSTER_HEADER = "x-k8s-aws-id"
 TOKEN_LIFETIME = 15 * 60  # seconds after the signature, whatever X-Amz-Expires says
-RENEW_BEFORE = 3 * 60  # seconds before its end at which a token is replaced: clocks differ, requests take time
-URL_EXPIRES = 60  # seconds; the cluster refuses a request that asks for more than 15 minutes
+RENEW_BEFORE = 3 * 60  # seconds before expiry at which a token is renewed: clocks differ, requests take time
+URL_EXPIRES = 60  # seconds; the cluster rejects a URL that is valid for more than 15 minutes
 DNS_SUFFIXES = {"aws": "amazonaws.com", "aws-us-gov": "amazonaws.com", "aws-cn": "amazonaws.com.cn"}
 
 
 class ClusterError(Exception):
-    """A cluster that cannot be reached by way of AWS: what was tried, what was answered, what mends it."""
+    """A cluster that cannot be reached with AWS credentials: the call, the service's message, and what to do."""
 
 
 @dataclass(frozen=True)
 class EksCluster:
-    """What DescribeCluster says that a client needs. A cluster that is being made has no endpoint yet."""
+    """The fields of DescribeCluster that a client needs. A cluster in CREATING has no endpoint yet."""
 
     name: str
     arn: str
-    identity: str  # what the token's header names: the name, or the id of a local cluster on an Outpost
+    identity: str  # the value of the token's header: the name, or the id of a local cluster on an Outpost
     endpoint: str = ""
     ca_data: str = ""
     issuer: str = ""  # of service account tokens, verbatim
@@ -59,12 +59,15 @@ class EksCluster:
         try:
             return base64.b64decode(data, validate=True).decode("ascii")
         except (binascii.Error, ValueError) as error:
-            raise ClusterError(f"The certificate authority of {self.name} is not what EKS sends: {error}.") from error
+            raise ClusterError(
+                f"The certificate authority of {self.name} is not the base64 text that EKS sends: {error}. Check the "
+                "endpoint URL."
+            ) from error
 
     def _require_value(self, value: str, label: str) -> str:
         if not value:
             raise ClusterError(
-                f"{self.name} has no {label} yet: its status is {self.status}. Run again when it is ACTIVE."
+                f"Cluster {self.name} has no {label} yet: its status is {self.status}. Run again when it is ACTIVE."
             )
         return value
 
@@ -74,18 +77,19 @@ class EksCluster:
 
     @property
     def sts_endpoint(self) -> str:
-        """STS in the cluster's own region by its public name. Clusters accept no other host, nor a VPC endpoint."""
+        """The public endpoint of STS in the cluster's region. Clusters accept no other host and no VPC endpoint."""
         partition = self.arn.split(":")[1]
         if partition not in DNS_SUFFIXES:
             raise ClusterError(
-                f"{self.arn} is in the partition {partition}, whose STS is unknown here. Known: {', '.join(DNS_SUFFIXES)}."
+                f"{self.arn} is in the partition {partition}, whose STS endpoint is unknown. Known partitions: "
+                f"{', '.join(DNS_SUFFIXES)}. Use a kubeconfig instead."
             )
         return f"https://sts.{self.region}.{DNS_SUFFIXES[partition]}"
 
 
 @dataclass(frozen=True)
 class EksToken:
-    """A bearer token, and the second of the epoch after which a cluster refuses it."""
+    """A bearer token and its expiry, in seconds of the epoch."""
 
     value: str = field(repr=False)
     expires: float
@@ -96,44 +100,46 @@ class EksToken:
 
 
 def describe_cluster(eks: Any, name: str) -> EksCluster:
-    """The cluster of that name: one DescribeCluster."""
+    """The cluster of that name, by one DescribeCluster."""
     if not name.strip():
-        raise ClusterError("The cluster's name is empty. Name one.")
+        raise ClusterError("The name of the cluster is empty. Give the name of an EKS cluster.")
     try:
-        told = eks.describe_cluster(name=name)["cluster"]
+        description = eks.describe_cluster(name=name)["cluster"]
     except _SERVICE_ERRORS as error:
-        answer = getattr(error, "response", {}).get("Error", {})
-        code = answer.get("Code") or type(error).__name__
-        way_out = {
+        details = getattr(error, "response", {}).get("Error", {})
+        code = details.get("Code") or type(error).__name__
+        suggestion = {
             "ResourceNotFoundException": "Check the name and the region.",
             "AccessDeniedException": "Allow eks:DescribeCluster to these credentials.",
-        }.get(code, "Run again once that is mended.")
-        raise ClusterError(f"DescribeCluster of {name}: {code}: {answer.get('Message') or error}. {way_out}") from error
+        }.get(code, "Fix the cause, and run again.")
+        raise ClusterError(
+            f"DescribeCluster of {name}: {code}: {details.get('Message') or error}. {suggestion}"
+        ) from error
     return EksCluster(
-        name=str(told["name"]),
-        arn=str(told["arn"]),
-        identity=str(told.get("id") or told["name"]),
-        endpoint=str(told.get("endpoint") or ""),
-        ca_data=str((told.get("certificateAuthority") or {}).get("data") or ""),
-        issuer=str(((told.get("identity") or {}).get("oidc") or {}).get("issuer") or ""),
-        status=str(told.get("status") or ""),
+        name=str(description["name"]),
+        arn=str(description["arn"]),
+        identity=str(description.get("id") or description["name"]),
+        endpoint=str(description.get("endpoint") or ""),
+        ca_data=str((description.get("certificateAuthority") or {}).get("data") or ""),
+        issuer=str(((description.get("identity") or {}).get("oidc") or {}).get("issuer") or ""),
+        status=str(description.get("status") or ""),
     )
 
 
 def make_token(sts: Any, identity: str) -> EksToken:
-    """A new token. C(sts): a client whose endpoint is C(Cluster.sts_endpoint)."""
+    """Signs a new token. C(sts): a client whose endpoint is C(EksCluster.sts_endpoint)."""
 
-    def name_cluster(request: Any, **_dummy: Any) -> None:
+    def set_cluster_header(request: Any, **_dummy: Any) -> None:
         request.headers[CLUSTER_HEADER] = identity
 
-    event, handler_id = "before-sign.sts.GetCallerIdentity", f"daytwo-{id(name_cluster)}"
-    sts.meta.events.register(event, name_cluster, unique_id=handler_id)
+    event, handler_id = "before-sign.sts.GetCallerIdentity", f"daytwo-{id(set_cluster_header)}"
+    sts.meta.events.register(event, set_cluster_header, unique_id=handler_id)
     try:
         url = sts.generate_presigned_url("get_caller_identity", ExpiresIn=URL_EXPIRES, HttpMethod="GET")
     except _SERVICE_ERRORS as error:
-        raise ClusterError(f"No token for {identity}: {error}. Check the AWS credentials.") from error
+        raise ClusterError(f"No token could be signed for {identity}: {error}. Check the AWS credentials.") from error
     finally:
-        sts.meta.events.unregister(event, name_cluster, unique_id=handler_id)
+        sts.meta.events.unregister(event, set_cluster_header, unique_id=handler_id)
     signed = datetime.strptime(parse_qs(urlsplit(url).query)["X-Amz-Date"][0], "%Y%m%dT%H%M%SZ")
     return EksToken(
         PREFIX + base64.urlsafe_b64encode(url.encode()).decode().rstrip("="),
@@ -142,7 +148,7 @@ def make_token(sts: Any, identity: str) -> EksToken:
 
 
 class EksTokenCache:
-    """Always a token that is good for some minutes more; a new one is made only when the last one nears its end."""
+    """Returns a token that is valid for some minutes more, and renews it shortly before its expiry."""
 
     def __init__(self, make: Callable[[], EksToken], clock: Callable[[], float] = time.time) -> None:
         self._make = make

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How our modules reach a cluster: by O(cluster), with tokens that renew themselves, or by O(kubeconfig)."""
+"""Clients of the Kubernetes API: by O(cluster), with tokens that are renewed, or by O(kubeconfig)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ try:
 except ImportError:
     HAS_KUBERNETES = False
 
-# The documentation fragment daytwo.aws.cluster_access tells of these.
+# The documentation fragment daytwo.aws.cluster_access documents these options.
 OPTIONS: dict[str, dict[str, Any]] = {
     "cluster": {"type": "str"},
     "kubeconfig": {"type": "path"},
@@ -35,15 +35,15 @@ MakeClient = Callable[..., Any]  # (service, region=..., endpoint=...), as Ansib
 
 @dataclass(frozen=True)
 class ClusterAccess:
-    """A ready kubernetes.client.ApiClient, and the EKS cluster behind it where that is known."""
+    """A ready kubernetes.client.ApiClient, and the EKS cluster behind it if it is known."""
 
     api: Any
     cluster: Optional[EksCluster] = None
 
 
 def connect(params: Mapping[str, Any], make_client: MakeClient, directory: str) -> ClusterAccess:
-    """By the options above. C(folder): where the certificate authority's file may stand while the module runs."""
-    if params.get("cluster") is not None:  # given and empty: not the cluster of a kubeconfig
+    """Connects by the options above. C(directory): holds the certificate authority's file while the module runs."""
+    if params.get("cluster") is not None:  # an empty name must not fall back to a kubeconfig
         cluster = _eks_token.describe_cluster(make_client("eks"), params["cluster"])
         return ClusterAccess(make_cluster_client(cluster, make_token_cache(cluster, make_client), directory), cluster)
     return ClusterAccess(make_kubeconfig_client(params.get("kubeconfig"), params.get("context")))
@@ -54,7 +54,7 @@ def make_token_cache(cluster: EksCluster, make_client: MakeClient) -> EksTokenCa
 
 
 def make_cluster_client(cluster: EksCluster, tokens: EksTokenCache, directory: str) -> Any:
-    """An API client whose every request bears a token that is still good, however long the module runs."""
+    """An API client that sends a valid token with every request, however long the module runs."""
     configuration = kubernetes.client.Configuration()
     configuration.host = cluster.host
     configuration.ssl_ca_cert = write_ca_file(cluster.ca_pem, directory)
@@ -68,22 +68,22 @@ def make_cluster_client(cluster: EksCluster, tokens: EksTokenCache, directory: s
 
 
 def make_kubeconfig_client(path: Optional[str], context: Optional[str]) -> Any:
-    """By a kubeconfig file; without one, by KUBECONFIG or ~/.kube/config, as kubectl does."""
+    """An API client by a kubeconfig file; without one, by KUBECONFIG or ~/.kube/config, as kubectl does."""
     try:
         return kubernetes.config.new_client_from_config(config_file=path, context=context)
     except (ConfigException, OSError) as error:
         raise ClusterError(
             f"No cluster by kubeconfig {path or os.environ.get('KUBECONFIG') or '~/.kube/config'}"
-            f"{f', context {context}' if context else ''}: {error}. Give cluster, or a kubeconfig that has it."
+            f"{f', context {context}' if context else ''}: {error}. Give cluster, or a kubeconfig with that context."
         ) from error
 
 
 def write_ca_file(pem: str, directory: str) -> str:
-    """The certificate authority as a file, which is the only form that Kubernetes clients take. One per authority."""
+    """Writes the certificate authority to a file, the only form that Kubernetes clients accept; one per authority."""
     path = os.path.join(directory, f"eks-ca-{hashlib.sha256(pem.encode()).hexdigest()[:16]}.pem")
     if not os.path.exists(path):
         handle, unfinished = tempfile.mkstemp(dir=directory, prefix="eks-ca-")
         with os.fdopen(handle, "w") as file:
             file.write(pem)
-        os.replace(unfinished, path)  # another thread or process may write the same one
+        os.replace(unfinished, path)  # atomic: another thread or process may write the same file
     return path

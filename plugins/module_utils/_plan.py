@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One step of a plan: what every capability's C(plan.py) returns and its C(apply) carries out."""
+"""One step of a plan: each capability's C(plan.py) returns steps, and its C(apply) executes them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Optional
 
 @dataclass(frozen=True)
 class Step:
-    """One write: what is done to which thing, how it stood before, how it will stand after, and why."""
+    """One write: the action, the target, the state before and after, and the reason."""
 
     action: str
     target: str
@@ -19,5 +19,5 @@ class Step:
     after: Optional[Any] = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The step as it stands in a module's result; the same in check mode and in the run."""
+        """The step in a module's result; the same in check mode and in a real run."""
         return asdict(self)

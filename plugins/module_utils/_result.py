@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The outcome per item, and the one place that derives C(changed), C(failed), C(msg) and C(diff) from it."""
+"""The result per item, and the only place that derives C(changed), C(failed), C(msg) and C(diff) from it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ STATUSES = ("ok", "changed", "skipped", "pending", "failed")
 
 @dataclass(frozen=True)
 class ItemResult:
-    """What happened to one item, and why in words."""
+    """The result of one item: its status, and the reason as a sentence."""
 
     name: str
     status: str
@@ -24,15 +24,15 @@ class ItemResult:
 
     def __post_init__(self) -> None:
         if self.status not in STATUSES:
-            raise ValueError(f"status {self.status!r} is none of {', '.join(STATUSES)}")
+            raise ValueError(f"status {self.status!r} is not one of {', '.join(STATUSES)}")
 
     def to_dict(self) -> dict[str, Any]:
-        """The item as it stands in a module's result."""
+        """The item in a module's result."""
         return {"name": self.name, "status": self.status, "reason": self.reason, **self.fields}
 
 
 def summarize(items: Sequence[ItemResult], diff: bool = False) -> dict[str, Any]:
-    """The result that all modules share. C(changed) is true as soon as one item changed, also when others failed."""
+    """The part of the result that all modules share. C(changed) is true if any item changed, also if others failed."""
     failed = [item for item in items if item.status == "failed"]
     result: dict[str, Any] = {"changed": any(item.status == "changed" for item in items)}
     if failed:

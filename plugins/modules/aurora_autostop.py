@@ -7,16 +7,16 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: aurora_autostop
-short_description: Keeps tagged Aurora clusters stopped
+short_description: Keep tagged Aurora clusters stopped
 version_added: 0.1.0
 description:
-  - Stops the Aurora clusters that a tag says are to be off, and says for each why it was or was not stopped.
-  - AWS starts a stopped cluster again after seven days. Run this at least daily to stop it again.
-  - What AWS does not stop (members of global databases, Serverless v1, replicas, blue/green deployments, Multi-AZ DB
-    clusters and others) is skipped with its own reason before anything is asked of AWS; what AWS refuses all the same
-    is reported with AWS's own words.
-  - A cluster with a tag C(autostop-until), whose value is a date or time in ISO 8601, is left running until then. A
-    value that is no date holds as well, and is warned about.
+  - Stops the Aurora clusters that are tagged for autostop, and reports for each why it is stopped or not.
+  - AWS starts a stopped cluster again after seven days. Run this module at least daily to stop the cluster again.
+  - Checks eligibility first. AWS never stops members of global databases, Serverless v1, replicas, blue/green
+    deployments, Multi-AZ DB clusters and some others. The module skips each of these kinds with its own reason, without
+    a call to stop it. It reports every other refusal with AWS's own message.
+  - Respects the hold tag. A cluster with a tag C(autostop-until), whose value is an ISO 8601 date or time, runs until
+    then. A value that is not a date holds as well, and causes a warning.
 author:
   - The daytwo.aws authors (@daytwo-aws)
 extends_documentation_fragment:
@@ -27,10 +27,10 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    description: Reads the same and reports the same results, and writes nothing.
+    description: Reads and reports the same as a real run, and writes nothing.
   diff_mode:
     support: full
-    description: Shows status and tags before and after, by ARN.
+    description: Shows the status and the tags before and after, by ARN.
   idempotent:
     support: full
     description: A second run finds the clusters stopping or stopped, and changes nothing.
@@ -43,18 +43,18 @@ requirements:
 options:
   wait:
     description:
-      - Whether to wait until every cluster that this run stops, or finds stopping, has been seen C(stopped) after
-        C(stopping). One that comes back to C(available) has failed.
+      - Whether to wait until every cluster that this run stops, or finds stopping, is C(stopped) after C(stopping). A
+        cluster that returns to C(available) has failed.
     type: bool
     default: false
   wait_timeout:
     description:
-      - How long to wait, in seconds. What is not stopped by then has failed; its stop goes on in AWS, and the result
-        names what was seen.
+      - Time to wait, in seconds. A cluster that is not stopped by then has failed. Its stop continues in AWS, and the
+        result names the statuses that were observed.
     type: int
     default: 1800
   wait_delay:
-    description: Seconds between two readings while waiting. Each reads all clusters in bulk.
+    description: Seconds between two readings while waiting. Each reading lists all clusters in bulk.
     type: int
     default: 30
 seealso:
@@ -63,23 +63,23 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Stop what is tagged autostop=yes in every region of the account
+- name: Stop all clusters with the tag autostop=yes in every region of the account
   daytwo.aws.aurora_autostop:
     regions: [all]
 
-- name: Stop two clusters of one region, if they are tagged, and see them stopped
+- name: Stop two clusters of a region if they are tagged, and wait until they are stopped
   daytwo.aws.aurora_autostop:
     region: eu-central-1
     clusters: [orders, billing]
     wait: true
 
-- name: Leave alone what a person has started
+- name: Skip clusters that a person has started
   daytwo.aws.aurora_autostop:
     regions: [eu-central-1, eu-west-1]
     sweep_policy: auto_started_only
     exclude: [shared]
 
-- name: Move tags from Aurora instances to their clusters, and stop those
+- name: Move tags from Aurora instances to their clusters, and stop the clusters
   daytwo.aws.aurora_autostop:
     regions: [eu-central-1]
     migrate_tags: true
@@ -88,28 +88,28 @@ EXAMPLES = r"""
 RETURN = r"""
 clusters:
   description:
-    - One result per cluster (and DB instance, with O(include_instances=true)) that is tagged, nearly tagged, or named
-      in O(clusters). All others are counted in RV(totals).
+    - One result per cluster (and DB instance, with O(include_instances=true)) that is tagged, has a tag mismatch, or is
+      named in O(clusters). RV(totals) counts all others.
   returned: always
   type: list
   elements: dict
   contains:
     name:
-      description: Identifier.
+      description: Identifier of the cluster or DB instance.
       type: str
       sample: orders
     status:
       description:
-        - V(changed) for one that this run stops or whose tag it moves, V(ok) for one that is off already,
-          V(pending) for one that cannot be stopped yet, V(skipped) for one that is left alone, V(failed).
+        - V(changed) if this run stops it or moves its tag. V(ok) if it is stopped or stopping already. V(pending) if
+          AWS cannot stop it yet. V(skipped) if the run leaves it unchanged. V(failed) if an error occurred.
       type: str
       sample: changed
     reason:
-      description: Why, in words, and what would mend it.
+      description: Reason for the status, with a remediation if there is one.
       type: str
-      sample: It is running, and is tagged autostop=yes.
+      sample: It is running, and it is tagged autostop=yes.
     arn:
-      description: Its ARN.
+      description: ARN of the cluster or DB instance.
       type: str
       sample: arn:aws:rds:eu-central-1:123456789012:cluster:orders
     kind:
@@ -117,86 +117,90 @@ clusters:
       type: str
       sample: cluster
     region:
-      description: Its region.
+      description: Region of the cluster or DB instance.
       type: str
       sample: eu-central-1
     engine:
-      description: Its engine.
+      description: Engine, as RDS names it.
       type: str
       sample: aurora-mysql
     engine_version:
-      description: The engine's version.
+      description: Version of the engine.
       type: str
       sample: 8.0.mysql_aurora.3.08.0
     status_before:
-      description: Status in which it was found.
+      description: Status before this run.
       type: str
       sample: available
     status_after:
-      description: Status in which it was seen last; in check mode, the one that is expected.
+      description: Status in the last reading. In check mode, the expected status.
       type: str
       sample: stopping
     verified:
-      description: Whether a reading after the stop shows it stopping or stopped. Null where nothing was stopped.
+      description: Whether a reading after the stop shows it stopping or stopped. Null if nothing was stopped.
       type: bool
       sample: true
     automatic_restart_time:
-      description: When AWS will start it again, null while it runs.
+      description: Time at which AWS starts it again. Null while it runs.
       type: str
       sample: "2026-12-01T10:00:00Z"
     tag_source:
-      description: Where the tag was found, V(cluster), V(instance), or the names of a cluster's instances.
+      description: Location of the tag. V(cluster), V(instance), or the names of a cluster's instances.
       type: str
       sample: cluster
-    obstacle:
+    ineligibility_reason:
       description:
-        - Kind of what AWS never stops, or null. One of C(neptune), C(documentdb), C(multi_az_cluster),
+        - Kind of database that AWS never stops, or null. One of C(neptune), C(documentdb), C(multi_az_cluster),
           C(unknown_engine), C(serverless_v1), C(multi_master), C(parallel_query), C(global_member),
           C(cross_region_replica), C(replication_source), C(replication_target), C(blue_green), C(aurora_member),
           C(cluster_member), C(read_replica), C(read_replica_source), C(sqlserver_multi_az), C(rds_custom),
           C(limitless), C(not_eligible).
       type: str
       sample: null
-    near_miss:
-      description: Whether its tag nearly says what counts.
+    tag_mismatch:
+      description: Whether the tag is similar to the configured tag, but no exact match.
       type: bool
       sample: false
     held_until:
-      description: The end of its hold, null without one.
+      description: End of the hold, from the hold tag C(autostop-until). Null without a hold or without an end date.
       type: str
       sample: null
-    started:
-      description: V(automatic) or V(manual) where O(sweep_policy=auto_started_only) and the events say so, else null.
+    start_type:
+      description:
+        - Type of the last start. V(automatic) by AWS after seven days, or V(manual) by a person, as the events show.
+          Read with O(sweep_policy=auto_started_only) only, else null.
       type: str
       sample: null
     maintenance:
-      description: Pending maintenance of it and its instances, read where something is to be stopped.
+      description:
+        - Pending maintenance actions of the cluster and its instances, each with C(action), C(description),
+          C(apply_date) and C(opt_in_status). Read only in a region where a database is to be stopped.
       type: list
       elements: dict
       sample: []
     steps:
-      description: The writes that this takes, with target, before, after and reason; the same in check mode.
+      description: Write steps, with target, before, after and reason. The same in check mode.
       type: list
       elements: dict
       sample:
         - action: stop
           target: arn:aws:rds:eu-central-1:123456789012:cluster:orders
-          reason: It is running, and is tagged autostop=yes.
+          reason: It is running, and it is tagged autostop=yes.
           before: {status: available}
           after: {status: stopping}
 regions:
-  description: One result per region, with how many clusters and instances were read there.
+  description: One result per region, with the number of clusters and instances that were checked there.
   returned: always
   type: list
   elements: dict
   sample:
     - name: eu-central-1
       status: changed
-      reason: 130 clusters seen.
-      clusters_seen: 130
-      instances_seen: 0
+      reason: 130 clusters checked.
+      clusters_checked: 130
+      instances_checked: 0
 totals:
-  description: How many came to what.
+  description: Number of results by status, and of clusters and instances checked.
   returned: always
   type: dict
   sample:
@@ -205,14 +209,14 @@ totals:
     pending: 1
     skipped: 2
     failed: 0
-    clusters_seen: 130
-    instances_seen: 0
+    clusters_checked: 130
+    instances_checked: 0
     untagged: 112
-    near_misses: 1
+    tag_mismatches: 1
     regions: 1
     regions_failed: 0
 msg:
-  description: The totals as a sentence, then each failure.
+  description: Totals as a sentence, followed by each failure.
   returned: always
   type: str
   sample: 12 changed, 3 off already, 1 pending, 2 skipped, 0 failed in 1 region.
@@ -227,7 +231,7 @@ from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleA
 from ..module_utils._autostop import fleet
 from ..module_utils._autostop.report import build_result
 
-with contextlib.suppress(ImportError):  # AnsibleAWSModule says so in words
+with contextlib.suppress(ImportError):  # AnsibleAWSModule reports the missing library
     from botocore.config import Config
 
 
@@ -242,29 +246,34 @@ def main() -> None:
         supports_check_mode=True,
     )
     module.require_botocore_at_least(
-        fleet.MINIMUM_BOTOCORE, reason="to see which clusters belong to a global database: older ones hide it"
+        fleet.MINIMUM_BOTOCORE, reason="because older versions hide which clusters belong to a global database"
     )
 
     def make_client(service: str, region: str) -> Any:
         return module.client(service, region=region, config=Config(**fleet.CLIENT_CONFIG))
 
     params = module.params
-    surrounding = [os.environ.get("AWS_REGION"), os.environ.get("AWS_DEFAULT_REGION")]
+    environment_regions = [os.environ.get("AWS_REGION"), os.environ.get("AWS_DEFAULT_REGION")]
     try:
-        wanted = fleet.parse_options(params)
-        waiting = fleet.parse_wait_options(params)
-        names = fleet.resolve_regions(params, module.region, surrounding, make_client)
+        options = fleet.parse_options(params)
+        wait_options = fleet.parse_wait_options(params)
+        region_names = fleet.resolve_regions(params, module.region, environment_regions, make_client)
     except fleet.OptionError as error:
         module.fail_json(msg=str(error))
-    regions = fleet.run_regions(make_client, names, wanted, act=not module.check_mode, wait_options=waiting)
-    told = build_result(
-        regions, params["fail_on_pending"], module._diff, fleet.get_unknown_name_warnings(wanted, regions)
+    region_outcomes = fleet.run_regions(
+        make_client, region_names, options, act=not module.check_mode, wait_options=wait_options
     )
-    for warning in told.pop("warnings"):
+    result = build_result(
+        region_outcomes,
+        params["fail_on_pending"],
+        module._diff,
+        fleet.get_unknown_name_warnings(options, region_outcomes),
+    )
+    for warning in result.pop("warnings"):
         module.warn(warning)
-    if told["failed"]:
-        module.fail_json(**told)
-    module.exit_json(**told)
+    if result["failed"]:
+        module.fail_json(**result)
+    module.exit_json(**result)
 
 
 if __name__ == "__main__":

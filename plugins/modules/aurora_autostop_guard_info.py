@@ -7,12 +7,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: aurora_autostop_guard_info
-short_description: Says which parts of the autostop guard stand in each region, and whose they are
+short_description: List the parts of the autostop guard in each region, and which of them the guard manages
 version_added: 0.1.0
 description:
-  - Names everything of which the guard consists that the role P(daytwo.aws.aurora_autostop#role) installs, and says
-    which of it is there, and which of its names somebody else's things bear.
-  - Also checks the options by which the guard decides, and returns them as its function takes them.
+  - Lists the parts of the guard that the role P(daytwo.aws.aurora_autostop#role) installs. Reports which parts exist,
+    and which names belong to resources that the guard does not manage.
+  - Validates the options of the guard, and returns them in the form that its Lambda function accepts.
 author:
   - The daytwo.aws authors (@daytwo-aws)
 extends_documentation_fragment:
@@ -37,8 +37,8 @@ attributes:
 options:
   prefix:
     description:
-      - What all names begin with, 1 to 40 letters, digits, hyphens and underscores. What is there and bears the tag
-        C(daytwo-aws-autostop-guard) with this value is the guard's.
+      - Prefix of the names of all parts, 1 to 40 letters, digits, hyphens and underscores. The guard manages the
+        resources with the tag C(daytwo-aws-autostop-guard) and this value.
     type: str
     default: daytwo-autostop
 seealso:
@@ -46,7 +46,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Is the guard installed everywhere
+- name: Check where the guard is installed
   daytwo.aws.aurora_autostop_guard_info:
     regions: [eu-central-1, eu-west-1]
 """
@@ -59,44 +59,44 @@ regions:
   elements: dict
   contains:
     name:
-      description: The region.
+      description: Name of the region.
       type: str
       sample: eu-central-1
     account:
-      description: The account.
+      description: Account ID.
       type: str
       sample: "123456789012"
     partition:
-      description: The partition.
+      description: Partition of the region.
       type: str
       sample: aws
     names:
       description:
-        - What each part is called, by kind. C(log_group), C(dead_letter_queue), C(queue), C(role), C(function),
+        - Name of each part, by kind. C(log_group), C(dead_letter_queue), C(queue), C(role), C(function),
           C(event_rule), C(sweep_rule), C(alarm).
       type: dict
       sample: {queue: daytwo-autostop, function: daytwo-autostop}
     arns:
-      description: The ARN of each part, by kind, also where it is not there yet.
+      description: ARN of each part, by kind, even if the part does not exist yet.
       type: dict
       sample: {queue: "arn:aws:sqs:eu-central-1:123456789012:daytwo-autostop"}
     present:
-      description: The kinds that are there and bear the guard's tag.
+      description: Kinds of the parts that exist and have the guard's tag.
       type: list
       elements: str
       sample: [log_group, queue]
-    foreign:
-      description: The kinds whose name is borne by something without the guard's tag.
+    unmanaged:
+      description: Kinds whose name belongs to a resource without the guard's tag.
       type: list
       elements: str
       sample: []
 options:
-  description: The options by which the guard decides, as its function takes them.
+  description: Options of the guard, in the form that its Lambda function accepts.
   returned: success
   type: dict
   sample: {tag_key: autostop, tag_values: ["yes"], exclude: []}
 owner_tag:
-  description: The tag that all parts bear.
+  description: Tag of all parts of the guard.
   returned: success
   type: dict
   sample: {daytwo-aws-autostop-guard: daytwo-autostop}
@@ -125,33 +125,33 @@ def main() -> None:
         return module.client(service, region=region)
 
     params = module.params
-    surrounding = [os.environ.get("AWS_REGION"), os.environ.get("AWS_DEFAULT_REGION")]
+    environment_regions = [os.environ.get("AWS_REGION"), os.environ.get("AWS_DEFAULT_REGION")]
     regions = []
     name = ""
     try:
-        wanted = fleet.parse_options(params)
-        for name in fleet.resolve_regions(params, module.region, surrounding, make_client):
-            found = observe_guard(make_client, get_location(make_client, params["prefix"], name))
-            place = found.location
+        options = fleet.parse_options(params)
+        for name in fleet.resolve_regions(params, module.region, environment_regions, make_client):
+            guard = observe_guard(make_client, get_location(make_client, params["prefix"], name))
+            location = guard.location
             regions.append(
                 {
                     "name": name,
-                    "account": place.account,
-                    "partition": place.partition,
-                    "names": place.names,
-                    "arns": place.arns,
-                    "present": found.present,
-                    "foreign": found.unmanaged,
+                    "account": location.account,
+                    "partition": location.partition,
+                    "names": location.names,
+                    "arns": location.arns,
+                    "present": guard.present,
+                    "unmanaged": guard.unmanaged,
                 }
             )
     except (fleet.OptionError, PrefixError) as error:
         module.fail_json(msg=str(error))
     except GuardError as error:
-        module.fail_json(msg=f"{name} could not be read. {error}")
-    options = {option: params[option] for option in DECISION_OPTIONS}
-    options.update(clusters=list(wanted.clusters), exclude=list(wanted.exclude))
-    owner_tag = place.owner_tag if regions else {}
-    module.exit_json(changed=False, regions=regions, options=options, owner_tag=owner_tag)
+        module.fail_json(msg=f"Region {name} could not be read. {error}")
+    decision_options = {option: params[option] for option in DECISION_OPTIONS}
+    decision_options.update(clusters=list(options.clusters), exclude=list(options.exclude))
+    owner_tag = location.owner_tag if regions else {}
+    module.exit_json(changed=False, regions=regions, decision_options=decision_options, owner_tag=owner_tag)
 
 
 if __name__ == "__main__":

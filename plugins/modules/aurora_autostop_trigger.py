@@ -7,17 +7,17 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: aurora_autostop_trigger
-short_description: Makes the autostop guard's function run, on events and once a day
+short_description: Run the autostop guard's Lambda function on RDS events and on a schedule
 version_added: 0.1.0
 description:
-  - Manages, in one region, the EventBridge rules that put events of RDS and the daily sweep into the guard's queue, the
-    event source mapping by which Lambda hands that queue's messages to the guard's function, and the alarm on its
-    dead-letter queue. The role P(daytwo.aws.aurora_autostop#role) makes queues and function.
-  - M(amazon.aws.cloudwatchevent_rule) knows neither tags nor check mode, M(amazon.aws.lambda_event) knows no tags, sets
-    C(function_response_types) only on a new mapping, and needs the function in check mode, and
-    M(amazon.aws.cloudwatch_metric_alarm) knows no tags. Here everything bears its tag from the moment it is made.
-  - A rule, mapping or alarm of the same name without the guard's tag is somebody else's. It is left alone, and the task
-    fails before anything is written, unless it only removes.
+  - Manages the trigger of the guard in one region. Two EventBridge rules send RDS events and the daily sweep to the
+    guard's queue. An event source mapping sends the queue's messages to the guard's function. An alarm watches the
+    dead-letter queue. The role P(daytwo.aws.aurora_autostop#role) creates the queues and the function.
+  - Creates every part with its tag. M(amazon.aws.cloudwatchevent_rule) supports neither tags nor check mode.
+    M(amazon.aws.lambda_event) supports no tags, sets C(function_response_types) only on a new mapping, and requires the
+    function in check mode. M(amazon.aws.cloudwatch_metric_alarm) supports no tags.
+  - Leaves a rule, mapping or alarm with the same name and without the guard's tag unchanged. The task then fails before
+    it writes anything, unless O(state=absent).
 author:
   - The daytwo.aws authors (@daytwo-aws)
 extends_documentation_fragment:
@@ -27,7 +27,7 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    description: Reads the same, shows the same results, and writes nothing. Queues and function may be missing.
+    description: Reads and reports the same as a real run, and writes nothing. Queues and function may be missing.
   diff_mode:
     support: full
     description: Shows each part before and after.
@@ -40,29 +40,29 @@ attributes:
     description: Runs on the controller, or wherever boto3 is.
 options:
   state:
-    description: Whether the parts are to be there.
+    description: Whether the parts exist.
     type: str
     choices: [present, absent]
     default: present
   prefix:
-    description: What all names of the guard begin with, 1 to 40 letters, digits, hyphens and underscores.
+    description: Prefix of all names of the guard, 1 to 40 letters, digits, hyphens and underscores.
     type: str
     default: daytwo-autostop
   sweep_schedule:
-    description: How often every database is looked at, as a schedule expression of EventBridge.
+    description: Schedule of the sweep, which checks every database, as a schedule expression of EventBridge.
     type: str
     default: rate(1 day)
   include_instances:
-    description: Whether events of DB instances count as well.
+    description: Whether events of DB instances trigger the function as well.
     type: bool
     default: false
   alarm_actions:
-    description: ARNs of what the alarm calls, such as an SNS topic.
+    description: ARNs of the alarm's actions, such as an SNS topic.
     type: list
     elements: str
     default: []
   resource_tags:
-    description: Tags beside the guard's own. Tags that others have added stay.
+    description: Tags besides the guard's own tag. Tags that others have added stay.
     type: dict
     default: {}
 seealso:
@@ -70,7 +70,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Let the guard's function run, in a region that has its queues
+- name: Trigger the guard's function in a region that has its queues
   daytwo.aws.aurora_autostop_trigger:
     region: eu-central-1
     alarm_actions: ["arn:aws:sns:eu-central-1:123456789012:operators"]
@@ -84,7 +84,7 @@ parts:
   elements: dict
   contains:
     name:
-      description: Its name.
+      description: Name of the part.
       type: str
       sample: daytwo-autostop-events
     kind:
@@ -92,15 +92,15 @@ parts:
       type: str
       sample: event_rule
     status:
-      description: V(changed), V(ok), V(skipped) for somebody else's, V(failed).
+      description: V(changed), V(ok), V(skipped) for a part that the guard does not manage, V(failed).
       type: str
       sample: changed
     reason:
-      description: Why.
+      description: Reason for the status.
       type: str
-      sample: It is not there yet.
+      sample: It does not exist yet.
     verified:
-      description: Whether a reading afterwards shows it. Null where nothing was written.
+      description: Whether a reading after the change shows it. Null if nothing was written.
       type: bool
       sample: true
 """
@@ -130,36 +130,40 @@ def main() -> None:
     )
     params = module.params
     if not module.region:
-        module.fail_json(msg="No region. Give region, or set AWS_REGION.")
-    present = params["state"] == "present"
+        module.fail_json(msg="No region is set. Set region, or AWS_REGION.")
+    should_exist = params["state"] == "present"
 
     def make_client(service: str, region: str) -> Any:
         return module.client(service, region=region)
 
-    wish = plan.GuardOptions(
+    options = plan.GuardOptions(
         params["sweep_schedule"],
         params["include_instances"],
         tuple(arn.strip() for arn in params["alarm_actions"] if arn.strip()),
         {str(key): str(value) for key, value in params["resource_tags"].items()},
     )
     try:
-        place = get_location(make_client, params["prefix"], module.region)
-        clients = apply.GuardClients(*(make_client(name, place.region) for name in ("lambda", "events", "cloudwatch")))
-        changes = plan.plan_changes(place, wish, apply.observe(clients, place), present)
-        foreign = [f"{change.kind} {change.name}" for change in changes if change.unmanaged]
-        if foreign and present:
+        location = get_location(make_client, params["prefix"], module.region)
+        clients = apply.GuardClients(
+            *(make_client(name, location.region) for name in ("lambda", "events", "cloudwatch"))
+        )
+        changes = plan.plan_changes(location, options, apply.observe(clients, location), should_exist)
+        unmanaged = [f"{change.kind} {change.name}" for change in changes if change.unmanaged]
+        if unmanaged and should_exist:
             module.fail_json(
-                msg=f"Nothing was done in {place.region}, because {', '.join(foreign)} bears no tag of this guard, and "
-                "is somebody else's. Choose another prefix, or remove it.",
+                msg=(
+                    f"Nothing was changed in {location.region}, because {', '.join(unmanaged)} has no tag of this "
+                    "guard: the guard does not manage it. Choose another prefix, or remove it."
+                ),
             )
-        parts = apply.preview(changes) if module.check_mode else apply.apply_changes(clients, place, changes)
+        parts = apply.preview(changes) if module.check_mode else apply.apply_changes(clients, location, changes)
     except (PrefixError, GuardError) as error:
         module.fail_json(msg=f"{module.region}: {error}")
-    told = {**summarize(parts, diff=module._diff), "parts": [part.to_dict() for part in parts]}
-    told["changed"] |= any(part.status == "failed" and part.before != part.after for part in parts)
-    if told.get("failed"):
-        module.fail_json(**told)
-    module.exit_json(**told)
+    result = {**summarize(parts, diff=module._diff), "parts": [part.to_dict() for part in parts]}
+    result["changed"] |= any(part.status == "failed" and part.before != part.after for part in parts)
+    if result.get("failed"):
+        module.fail_json(**result)
+    module.exit_json(**result)
 
 
 if __name__ == "__main__":

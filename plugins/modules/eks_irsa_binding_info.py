@@ -7,14 +7,14 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: eks_irsa_binding_info
-short_description: Says whether service accounts of a cluster have their roles, and proves it
+short_description: Verify that service accounts of a cluster have their IAM roles
 version_added: 0.1.0
 description:
-  - Looks at the cluster's side of what M(daytwo.aws.iam_irsa_namespace) does in IAM. For each service account, whether
-    it is there, whether its annotation names the role, and which of its pods run without it.
-  - With O(prove=true), has the cluster make a token for the service account (C(TokenRequest), no pod needed) and asks
-    STS to let it assume the role. The session is dropped at once. Neither token nor session are shown or kept.
-  - It changes nothing. The role P(daytwo.aws.irsa_namespace#role) uses it before and after its work.
+  - Reads the cluster's side of the bindings that M(daytwo.aws.iam_irsa_namespace) writes to IAM. Reports for each
+    service account whether it exists, whether its annotation names the role, and which pods run without the role.
+  - With O(verify=true), creates a token of the service account (C(TokenRequest), without a pod), and calls STS with it
+    to assume the role. The session is discarded at once. Token and session are neither shown nor stored.
+  - Changes nothing. The role P(daytwo.aws.irsa_namespace#role) uses it before and after its changes.
 author:
   - The daytwo.aws authors (@daytwo-aws)
 extends_documentation_fragment:
@@ -24,13 +24,13 @@ extends_documentation_fragment:
   - amazon.aws.boto3
 options:
   bindings:
-    description: Service accounts and their roles.
+    description: Service accounts, and the role of each.
     type: list
     elements: dict
     required: true
     suboptions:
       role:
-        description: Name or ARN of the role. A name costs a C(GetRole).
+        description: Name or ARN of the role. A name costs one C(GetRole).
         type: str
         required: true
       namespace:
@@ -38,19 +38,21 @@ options:
         type: str
         required: true
       service_accounts:
-        description: Their names.
+        description: Names of the service accounts.
         type: list
         elements: str
         required: true
       state:
-        description: Whether they are to have the role.
+        description: Whether the service accounts must have the role (V(present)) or must not have it (V(absent)).
         type: str
         choices: [present, absent]
         default: present
-  prove:
+  verify:
     description:
-      - Whether to prove by a token that the role can be assumed, or, with V(absent), that STS refuses it.
-      - A condition that looks at where the request comes from is then judged for the machine that the module runs on.
+      - Whether to verify with a token that STS lets the service account assume the role, or, with V(absent), that STS
+        rejects it.
+      - Conditions on the source of the request, such as C(aws:SourceIp), are evaluated for the machine that runs the
+        module.
     type: bool
     default: false
   audience:
@@ -60,7 +62,7 @@ options:
 attributes:
   check_mode:
     support: full
-    description: Only reads. With O(prove=true), proves in check mode as well.
+    description: Only reads. With O(verify=true), verifies in check mode as well.
   diff_mode:
     support: none
     description: Nothing changes.
@@ -70,7 +72,7 @@ attributes:
   platform:
     platforms: posix
     support: full
-    description: Runs on the controller, or wherever boto3 and kubernetes are.
+    description: Runs on the controller, or on any host with boto3 and kubernetes.
 requirements:
   - kubernetes >= 24.2.0
 seealso:
@@ -79,14 +81,14 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Prove that the load balancer controller has its role
+- name: Verify that the load balancer controller has its role
   daytwo.aws.eks_irsa_binding_info:
     cluster: blue
     bindings:
       - role: lbc
         namespace: cloudon
         service_accounts: [aws-load-balancer-controller]
-    prove: true
+    verify: true
 """
 
 RETURN = r"""
@@ -101,61 +103,62 @@ service_accounts:
       type: str
       sample: cloudon/aws-load-balancer-controller with lbc
     status:
-      description: V(ok), V(pending) where the cluster's side is not as it should be, V(failed) where a proof failed.
+      description:
+        - V(ok), V(pending) if the service account or a pod is not in order yet, V(failed) if the verification failed.
       type: str
       sample: ok
     reason:
-      description: What is amiss, in words.
+      description: The reason of the status, as sentences.
       type: str
-      sample: It may assume the role, as STS answers to a token of it.
+      sample: STS issues a session to its token.
     role:
-      description: The role as it was given.
+      description: Name or ARN of the role, as in O(bindings).
       type: str
       sample: lbc
     role_arn:
-      description: Its ARN, null where there is no such role.
+      description: ARN of the role; null if the role does not exist.
       type: str
       sample: arn:aws:iam::123456789012:role/lbc
     namespace:
-      description: The namespace.
+      description: Namespace of the service account.
       type: str
       sample: cloudon
     service_account:
-      description: The service account.
+      description: Name of the service account.
       type: str
       sample: aws-load-balancer-controller
     state:
-      description: V(present) or V(absent), as it was asked.
+      description: V(present) or V(absent), as requested.
       type: str
       sample: present
     exists:
-      description: Whether the service account is there; null where that could not be read.
+      description: Whether the service account exists; null if it could not be read.
       type: bool
       sample: true
     annotated:
-      description: Whether its annotation names the role.
+      description: Whether the annotation of the service account names the role.
       type: bool
       sample: true
-    account_right:
-      description: Whether service account and annotation are as they should be, whatever its pods are.
+    service_account_ok:
+      description: Whether service account and annotation match O(bindings), regardless of the pods.
       type: bool
       sample: true
-    pods_amiss:
-      description: Its pods that run without the role, or with V(absent) that still name it, with what owns each.
+    stale_pods:
+      description: Pods that run without the role, or with V(absent) still have it, each with its owner.
       type: list
       elements: dict
       sample: []
     owners:
-      description: What owns those pods. C(restartable) are Deployments, StatefulSets and DaemonSets.
+      description: Owners of the stale pods. C(restartable) is true for Deployments, StatefulSets and DaemonSets.
       type: list
       elements: dict
       sample: []
-    proved:
-      description: Whether STS answered as it should; null where nothing was asked.
+    verified:
+      description: Whether STS answered as expected; null if STS was not called.
       type: bool
       sample: true
 bindings:
-  description: The option O(bindings), as it was understood.
+  description: The option O(bindings), as it was parsed.
   returned: always
   type: list
   elements: dict
@@ -165,7 +168,7 @@ bindings:
       service_accounts: [aws-load-balancer-controller]
       state: present
 restarts:
-  description: The owners whose restart mends pods, each once, with its namespace.
+  description: Owners whose restart replaces stale pods, each once, with its namespace.
   returned: always
   type: list
   elements: dict
@@ -176,7 +179,7 @@ restarts:
       restartable: true
       namespace: cloudon
 totals:
-  description: How many came to what.
+  description: Number of service accounts by status.
   returned: always
   type: dict
   sample: {ok: 1, pending: 0, failed: 0}
@@ -184,7 +187,7 @@ msg:
   description: The totals as a sentence, then each failure.
   returned: always
   type: str
-  sample: 1 as they should be, 0 not yet, 0 failed.
+  sample: 1 ok, 0 pending, 0 failed.
 """
 
 import contextlib
@@ -199,7 +202,7 @@ from ..module_utils._irsa import binding_state
 from ..module_utils._irsa.calls import CallError
 from ..module_utils._irsa.model import AUDIENCE
 
-with contextlib.suppress(ImportError):  # AnsibleAWSModule says so in words
+with contextlib.suppress(ImportError):  # AnsibleAWSModule reports a missing boto3
     from botocore import UNSIGNED
     from botocore.config import Config
 
@@ -216,7 +219,7 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         },
     },
-    "prove": {"type": "bool", "default": False},
+    "verify": {"type": "bool", "default": False},
     "audience": {"type": "str", "default": AUDIENCE},
 }
 CLIENT_CONFIG: dict[str, Any] = {
@@ -236,25 +239,27 @@ def main() -> None:
     if not _kubernetes.HAS_KUBERNETES:
         module.fail_json(msg=missing_required_lib("kubernetes"))
 
-    def client(service: str, **more: Any) -> Any:
+    def make_client(service: str, **more: Any) -> Any:
         return module.client(service, config=Config(**CLIENT_CONFIG), **more)
 
-    def unsigned_sts() -> Any:
+    def make_unsigned_sts() -> Any:
         return module.client("sts", config=Config(signature_version=UNSIGNED, **CLIENT_CONFIG))
 
-    bounds = binding_state.ServiceAccountBinding.parse(params["bindings"])
+    bindings = binding_state.ServiceAccountBinding.parse(params["bindings"])
     try:
-        roles = binding_state.get_role_arns(lambda: client("iam"), bounds)
-        cluster = binding_state.PodReader(_kubernetes.connect(params, client, module.tmpdir).api)
-        items = binding_state.observe(cluster, bounds, roles, params["prove"], unsigned_sts, params["audience"])
+        role_arns = binding_state.get_role_arns(lambda: make_client("iam"), bindings)
+        reader = binding_state.PodReader(_kubernetes.connect(params, make_client, module.tmpdir).api)
+        items = binding_state.observe(
+            reader, bindings, role_arns, params["verify"], make_unsigned_sts, params["audience"]
+        )
     except ClusterError as error:
         module.fail_json(msg=str(error))
     except CallError as error:
         module.fail_json(msg=f"{error} {error.suggestion}")
-    told = {**binding_state.build_result(items), "bindings": params["bindings"]}
-    if told["failed"]:
-        module.fail_json(**told)
-    module.exit_json(**told)
+    result = {**binding_state.build_result(items), "bindings": params["bindings"]}
+    if result["failed"]:
+        module.fail_json(**result)
+    module.exit_json(**result)
 
 
 if __name__ == "__main__":

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: eks_node_drain
-short_description: Drains nodes of a cluster side by side, respecting every PodDisruptionBudget
+short_description: Drain nodes of a cluster side by side, within every PodDisruptionBudget
 version_added: 0.1.0
 description:
-  - Cordons all nodes first, so that no pod moves from one to the next, then evicts their pods on all nodes at once, and
-    waits until each is gone.
-  - An eviction that a PodDisruptionBudget refuses is tried again when the budget allows it, or after the time that the
-    API server hints at, until O(timeout). The result names the budget.
-  - Pods that would lose data, or that nothing makes again, are refused before anything is touched, unless asked for.
-  - Pods of daemon sets and mirrors of static pods stay.
+  - Cordons all nodes first, so that no pod moves from a drained node to the next. Then evicts the pods of all nodes
+    side by side, and waits until each pod is gone.
+  - Retries an eviction that a PodDisruptionBudget rejects. The retry comes when the budget allows it, or after the
+    C(Retry-After) of the API server, until O(timeout) is over. The result names the budget that a pod waits for.
+  - Refuses pods that would lose data, and pods without a controller that would create them again, before anything is
+    changed. O(delete_emptydir_data) and O(delete_unmanaged) allow their eviction.
+  - Leaves pods of DaemonSets and mirrors of static pods on the nodes.
 author:
   - The daytwo.aws authors (@daytwo-aws)
 extends_documentation_fragment:
@@ -26,74 +27,77 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    description: Lists what would be evicted, and which budgets are in the way now. Writes nothing.
+    description: Lists the pods that would be evicted, and the budgets that block them now. Changes nothing.
   diff_mode:
     support: full
-    description: Shows which nodes were schedulable before and are after.
+    description: Shows for each node whether it is unschedulable, before and after.
   idempotent:
     support: full
     description: A second run finds the nodes cordoned and empty, and changes nothing.
   platform:
     platforms: posix
     support: full
-    description: Runs on the controller, or wherever the Python package kubernetes is.
+    description: Runs on the controller, or on any host with the Python package kubernetes.
 requirements:
   - kubernetes
 options:
   nodes:
-    description: Names of nodes. One that does not exist is an error.
+    description: Names of nodes. A node that does not exist is an error.
     type: list
     elements: str
   selector:
-    description: Label selector of nodes, as C(kubectl) takes it.
+    description: Label selector of nodes, in the syntax of C(kubectl).
     type: str
   node_groups:
     description:
-      - Names of EKS node groups, whose nodes are meant, found by their label. With an AMI of one's own, nodes need not
-        bear it; name O(nodes) then.
+      - Names of EKS node groups. Their nodes are found by the label C(eks.amazonaws.com/nodegroup).
+      - With a custom AMI, nodes need not have this label. List them in O(nodes) then.
     type: list
     elements: str
   state:
     description:
-      - V(drained) cordons and evicts. V(cordoned) only cordons. V(uncordoned) lets pods be scheduled there again.
+      - V(drained) cordons the nodes and evicts their pods. V(cordoned) only cordons the nodes. V(uncordoned) makes the
+        nodes schedulable again.
     type: str
     choices: [drained, cordoned, uncordoned]
     default: drained
   timeout:
-    description: How long to go on until every pod is gone, in seconds, all nodes together.
+    description: How long to wait until every pod is gone, in seconds, for all nodes together.
     type: int
     default: 3600
   grace_period:
-    description: Seconds that pods get to end. V(0) ends them at once. Without it, each pod's own.
+    description:
+      - Seconds that pods have to terminate. V(0) ends them at once. Without it, each pod's own grace period holds.
     type: int
   ignore_daemonsets:
-    description: Whether pods of daemon sets stay. V(false) refuses where there are any.
+    description: Whether pods of DaemonSets stay on the nodes. With V(false), such a pod makes the drain fail.
     type: bool
     default: true
   delete_emptydir_data:
-    description: Whether pods with an emptyDir volume may go, whose data is lost.
+    description: Whether pods with an emptyDir volume may be evicted. The data of the volume is lost.
     type: bool
     default: false
   delete_unmanaged:
-    description: Whether pods that have no controller may go, which nothing makes again.
+    description: Whether pods without a controller may be evicted. Nothing creates them again.
     type: bool
     default: false
   uncordon_on_failure:
-    description: Whether a drain that fails uncordons the nodes that it has cordoned itself.
+    description: Whether a failed drain uncordons the nodes that it has cordoned itself.
     type: bool
     default: true
   wait_for_replacements:
     description:
-      - Whether to wait until the replica sets and stateful sets of the evicted pods are all Ready elsewhere.
+      - Whether to wait until the ReplicaSets and StatefulSets of the evicted pods have all their replicas Ready
+        elsewhere.
     type: bool
     default: false
   workers:
-    description: How many calls are made at a time.
+    description: How many calls run at a time.
     type: int
     default: 10
 seealso:
   - module: kubernetes.core.k8s_drain
-    description: Drains one node a call, and fails at the first budget that is in the way.
+    description: Drains a single node per call, and fails at the first budget that blocks an eviction.
 """
 
 EXAMPLES = r"""
@@ -104,7 +108,7 @@ EXAMPLES = r"""
     delete_emptydir_data: true
     timeout: 1800
 
-- name: What is in the way of a drain of two nodes
+- name: List what blocks a drain of two nodes
   daytwo.aws.eks_node_drain:
     kubeconfig: ~/.kube/config
     nodes: [ip-10-0-0-1.ec2.internal, ip-10-0-0-2.ec2.internal]
@@ -119,21 +123,21 @@ nodes:
   elements: dict
   sample: [{name: ip-10-0-0-1.ec2.internal, status: changed, reason: cordoned and empty, unschedulable: true}]
 pods:
-  description: One result per pod. In check mode RV(ignore:pods[].reason) says which budget is in its way now.
+  description: One result per pod. In check mode, RV(ignore:pods[].reason) names the budget that blocks the pod now.
   returned: with state=drained
   type: list
   elements: dict
   contains:
     namespace:
-      description: Its namespace.
+      description: Namespace of the pod.
       type: str
       sample: shop
     name:
-      description: Its name.
+      description: Name of the pod.
       type: str
       sample: web-6d4cf56db6-x2x4q
     node:
-      description: Its node.
+      description: Node of the pod.
       type: str
       sample: ip-10-0-0-1.ec2.internal
     status:
@@ -141,29 +145,29 @@ pods:
       type: str
       sample: evicted
     reason:
-      description: Why, in words.
+      description: The reason of the status.
       type: str
       sample: gone
-    tries:
-      description: How often it was tried.
+    attempts:
+      description: How often the eviction was attempted.
       type: int
       sample: 3
-    waited_for:
-      description: Budgets that were in its way.
+    blocking_budgets:
+      description: PodDisruptionBudgets that blocked the eviction.
       type: list
       elements: str
       sample: [shop/web]
     seconds:
-      description: When it was gone, after the beginning.
+      description: Seconds from the start of the drain until the pod was gone.
       type: float
       sample: 12.5
 budgets:
-  description: Budgets that were in the way, with the number of pods that waited for each.
+  description: PodDisruptionBudgets that blocked evictions, with the number of pods that waited for each.
   returned: with state=drained
   type: dict
   sample: {shop/web: 3}
 progress:
-  description: What was seen while it went on.
+  description: Progress of the drain. Each entry shows how many pods are gone, are left, and wait for a budget.
   returned: always
   type: list
   elements: str
@@ -201,43 +205,45 @@ ARGUMENT_SPEC: dict[str, Any] = {
 
 
 def find_nodes(kube: KubeClient, params: dict[str, Any]) -> list[Node]:
-    """The nodes that are meant, each once."""
+    """The nodes of all options, each once."""
     found: dict[str, Node] = {}
     if params["nodes"]:
-        there = {one.name: one for one in kube.list_nodes()}
-        missing = [name for name in params["nodes"] if name not in there]
+        all_nodes = {node.name: node for node in kube.list_nodes()}
+        missing = [name for name in params["nodes"] if name not in all_nodes]
         if missing:
-            raise KubeError("nodes", 0, f"there is no node {', '.join(missing)}. Nothing was changed")
-        found.update({name: there[name] for name in params["nodes"]})
+            raise KubeError(
+                "nodes", 0, f"the cluster has no node {', '.join(missing)}. Nothing was changed. Correct the names"
+            )
+        found.update({name: all_nodes[name] for name in params["nodes"]})
     if params["selector"]:
-        found.update({one.name: one for one in kube.list_nodes(params["selector"])})
+        found.update({node.name: node for node in kube.list_nodes(params["selector"])})
     if params["node_groups"]:
         selector = f"{NODE_GROUP_LABEL} in ({','.join(params['node_groups'])})"
-        found.update({one.name: one for one in kube.list_nodes(selector)})
+        found.update({node.name: node for node in kube.list_nodes(selector)})
     return list(found.values())
 
 
 def preview_drain(drain: Drain, nodes: list[Node]) -> dict[str, Any]:
-    """What a run would do, and what would be in its way now."""
+    """The evictions of a run, and the budgets that would block them now."""
     decisions = drain.plan_evictions(nodes)[0]
     pods = [
         {
-            "namespace": one.pod.namespace,
-            "name": one.pod.name,
-            "node": one.pod.node,
-            "status": {plan.EVICT: "would_evict", plan.SKIP: "skipped", plan.REFUSE: "refused"}[one.action],
-            "reason": (one.blocking_reason if one.action == plan.EVICT else "") or one.reason,
-            "tries": 0,
-            "waited_for": [budget.key for budget in one.budgets if one.blocking_reason],
+            "namespace": decision.pod.namespace,
+            "name": decision.pod.name,
+            "node": decision.pod.node,
+            "status": {plan.EVICT: "would_evict", plan.SKIP: "skipped", plan.REFUSE: "refused"}[decision.action],
+            "reason": (decision.blocking_reason if decision.action == plan.EVICT else "") or decision.reason,
+            "attempts": 0,
+            "blocking_budgets": [budget.key for budget in decision.budgets if decision.blocking_reason],
             "seconds": 0.0,
         }
-        for one in decisions
+        for decision in decisions
     ]
-    refused = [one for one in decisions if one.action == plan.REFUSE]
+    refused = [decision for decision in decisions if decision.action == plan.REFUSE]
     if refused:
-        said = "; ".join(f"{one.pod.key} on {one.pod.node}: {one.reason}" for one in refused[:10])
-        drain.error = f"{len(refused)} pods must not be evicted without being asked for: {said}"
-    changed = any(not one.unschedulable for one in nodes) or any(one["status"] == "would_evict" for one in pods)
+        reasons = "; ".join(f"{item.pod.key} on {item.pod.node}: {item.reason}" for item in refused[:10])
+        drain.error = f"{len(refused)} pods need an explicit option, and nothing was evicted: {reasons}"
+    changed = any(not node.unschedulable for node in nodes) or any(pod["status"] == "would_evict" for pod in pods)
     return {"changed": changed and not refused, "pods": pods}
 
 
@@ -246,25 +252,25 @@ def run_drain(drain: Drain, nodes: list[Node], check_mode: bool) -> dict[str, An
         result = preview_drain(drain, nodes)
     else:
         drain.run(nodes)
-        pods = [one.to_dict() for one in drain.outcomes.values()]
-        evicted = any(one["status"] == "evicted" for one in pods)
+        pods = [outcome.to_dict() for outcome in drain.outcomes.values()]
+        evicted = any(pod["status"] == "evicted" for pod in pods)
         kept = set(drain.cordoned_nodes) - set(drain.uncordoned_nodes)
         result = {"changed": evicted or bool(kept), "pods": pods}
-    waited = Counter(budget for one in result["pods"] for budget in one["waited_for"])
-    result["budgets"] = dict(sorted(waited.items()))
+    waiting = Counter(budget for pod in result["pods"] for budget in pod["blocking_budgets"])
+    result["budgets"] = dict(sorted(waiting.items()))
     return result
 
 
 def build_node_results(drain: Drain, nodes: list[Node], state: str, check_mode: bool) -> list[dict[str, Any]]:
     found = []
     for node in nodes:
-        wanted = state != "uncordoned"
+        desired = state != "uncordoned"
         touched = node.name in drain.cordoned_nodes or node.name in drain.uncordoned_nodes
         back = node.name in drain.cordoned_nodes and node.name in drain.uncordoned_nodes
-        would = check_mode and node.unschedulable != wanted
-        now = node.unschedulable if back or not (touched or would) else wanted
+        would = check_mode and node.unschedulable != desired
+        now = node.unschedulable if back or not (touched or would) else desired
         status = "failed" if drain.error else "changed" if now != node.unschedulable else "ok"
-        reason = "uncordoned again, since the drain failed" if back else drain.error or f"{state}"
+        reason = "uncordoned again, because the drain failed" if back else drain.error or f"{state}"
         found.append({"name": node.name, "status": status, "reason": reason, "unschedulable": now})
     return found
 
@@ -295,8 +301,8 @@ def main() -> None:
             result.update(run_drain(drain, nodes, module.check_mode))
         else:
             cordoning = params["state"] == "cordoned"
-            todo = [one for one in nodes if one.unschedulable != cordoning]
-            result["changed"] = bool(todo)
+            to_change = [node for node in nodes if node.unschedulable != cordoning]
+            result["changed"] = bool(to_change)
             if not module.check_mode:
                 drain.cordon(nodes, cordoning)
     except (KubeError, ClusterError) as error:
@@ -305,8 +311,8 @@ def main() -> None:
     result["nodes"] = build_node_results(drain, nodes, params["state"], module.check_mode)
     result["progress"] = drain.progress
     if module._diff:
-        before = {one.name: {"unschedulable": one.unschedulable} for one in nodes}
-        after = {one["name"]: {"unschedulable": one["unschedulable"]} for one in result["nodes"]}
+        before = {node.name: {"unschedulable": node.unschedulable} for node in nodes}
+        after = {node["name"]: {"unschedulable": node["unschedulable"]} for node in result["nodes"]}
         result["diff"] = {"before": before, "after": after}
     if drain.error:
         module.fail_json(msg=drain.error, **result)

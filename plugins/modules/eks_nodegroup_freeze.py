@@ -7,13 +7,14 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: eks_nodegroup_freeze
-short_description: Keeps node groups from growing while their pods move away
+short_description: Freeze node groups so that they get no new nodes and no new pods
 version_added: 0.1.0
 description:
-  - Cordoning nodes stops neither Cluster Autoscaler nor the Auto Scaling group from adding new ones. A frozen group has
-    its present number of nodes as its maximum, and a taint C(daytwo.aws/frozen) that new pods do not tolerate.
-  - What its scaling was stands in its own tag C(daytwo.aws/frozen-scaling), and comes back with O(state=thawed). The
-    tag is written first and taken off last, so that a run which stops in between loses nothing.
+  - Freeze node groups before a drain, because cordoning nodes does not stop Cluster Autoscaler or the Auto Scaling group
+    from adding nodes. A frozen group has its current number of nodes as its maximum, and a taint C(daytwo.aws/frozen)
+    that new pods do not tolerate.
+  - The original scaling is kept in the tag C(daytwo.aws/frozen-scaling) of the group. O(state=thawed) restores it. The
+    tag is written first and removed last, so that a run that stops in between loses nothing.
 author:
   - The daytwo.aws authors (@daytwo-aws)
 extends_documentation_fragment:
@@ -23,17 +24,17 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    description: Shows the same plan, and writes nothing.
+    description: Return the same plan, and write nothing.
   diff_mode:
     support: full
-    description: Shows each step's fields before and after.
+    description: Return each step's fields before and after.
   idempotent:
     support: full
     description: A second run changes nothing.
   platform:
     platforms: posix
     support: full
-    description: Runs on the controller, or wherever boto3 is.
+    description: Run on the controller, or on any host with boto3.
 options:
   cluster:
     description: Name of the EKS cluster.
@@ -46,16 +47,17 @@ options:
     required: true
   state:
     description:
-      - V(thawed) brings minimum and maximum back. The number of nodes stays what it is, within them.
+      - Desired state of the groups. V(frozen) keeps new nodes and new pods away.
+      - V(thawed) restores the minimum and the maximum. The number of nodes stays within them.
     type: str
     choices: [frozen, thawed]
     default: frozen
   wait_timeout:
-    description: How long to wait for EKS's updates in all, in seconds.
+    description: Maximum waiting time for EKS's updates, in seconds.
     type: int
     default: 900
   wait_delay:
-    description: Seconds between two readings.
+    description: Seconds between two checks.
     type: int
     default: 5
 seealso:
@@ -63,12 +65,12 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: No new nodes in the old group while it is drained
+- name: Freeze the old group while it is drained
   daytwo.aws.eks_nodegroup_freeze:
     cluster: prod
     names: [workers]
 
-- name: The replacement was given up, so the old group is in use again
+- name: Abandon the blue/green replacement, and use the old group again
   daytwo.aws.eks_nodegroup_freeze:
     cluster: prod
     names: [workers]
@@ -77,18 +79,19 @@ EXAMPLES = r"""
 
 RETURN = r"""
 groups:
-  description: One result per node group, with the steps that it takes.
+  description: One result per node group, with its steps.
   returned: always
   type: list
   elements: dict
   sample:
     - name: workers
       status: changed
-      reason: so that no autoscaler adds nodes to it, and no pod lands on it while it is drained
+      reason: >-
+        no autoscaler may add nodes to the group, and no new pod may be scheduled to it, while it is drained
       steps: []
       desired_size: 3
 progress:
-  description: What was seen while waiting.
+  description: The states that the module observed while waiting.
   returned: always
   type: list
   elements: str
@@ -108,16 +111,16 @@ from ..module_utils._sysctl_nodegroup.run import NodeGroupRun
 try:
     from botocore.config import Config
 except ImportError:
-    Config = None  # AnsibleAWSModule says so in words
+    Config = None  # AnsibleAWSModule reports the missing library
 
 
 def set_freeze_state(run: NodeGroupRun, name: str, state: str, check_mode: bool) -> ItemResult:
-    """One group. What fails is its own failure."""
+    """Freeze or thaw one group. A failure does not stop the other groups."""
     began = len(run.applied_steps)
     try:
         group = run.get_node_group(name)
         if group is None:
-            raise SysctlError(f"there is no node group {name} in {run.cluster}")
+            raise SysctlError(f"cluster {run.cluster} has no node group {name}. Name an existing group")
         steps = freeze.plan_freeze(group) if state == "frozen" else freeze.plan_thaw(group)
         if not check_mode:
             run.apply_steps(steps)
@@ -126,11 +129,11 @@ def set_freeze_state(run: NodeGroupRun, name: str, state: str, check_mode: bool)
             name,
             "failed",
             str(error),
-            fields={"steps": [options.format_step(one) for one in run.applied_steps[began:]]},
+            fields={"steps": [options.format_step(step) for step in run.applied_steps[began:]]},
         )
-    reason = steps[-1].reason if steps else f"it is {state} already"
+    reason = steps[-1].reason if steps else f"the group is already {state}"
     fields = {
-        "steps": [options.format_step(one) for one in steps],
+        "steps": [options.format_step(step) for step in steps],
         "desired_size": int((group.description.get("scalingConfig") or {}).get("desiredSize") or 0),
     }
     diff = options.build_diff(steps)
@@ -158,7 +161,7 @@ def main() -> None:
     items = [set_freeze_state(run, name, params["state"], module.check_mode) for name in dict.fromkeys(params["names"])]
     result = summarize(items, module._diff)
     result["changed"] = result["changed"] or bool(run.applied_steps)
-    result.update(groups=[one.to_dict() for one in items], progress=run.progress)
+    result.update(groups=[item.to_dict() for item in items], progress=run.progress)
     if result.pop("failed", False):
         module.fail_json(**result)
     module.exit_json(**result)

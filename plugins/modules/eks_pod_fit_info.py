@@ -7,13 +7,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: eks_pod_fit_info
-short_description: Whether the pods of node groups will find room in a group that is planned
+short_description: Check whether the pods of node groups fit on a planned node group
 version_added: 0.1.0
 description:
-  - Looks at the pods on the nodes of the old groups, and says which of them would stay Pending on nodes that are like
-    the old ones but in another group, with the labels, taints and number that are planned.
-  - Node selectors, required node affinity, taints, zonal volumes, host ports, requests and pods per node are looked at.
-    Affinity between pods and topology spread are not.
+  - Reads the pods on the nodes of the old node groups, and lists those that would stay Pending on the planned nodes.
+    The planned nodes are like the old nodes, but have the planned labels, taints and number.
+  - Checks node selectors, required node affinity, taints, zonal volumes, host ports, requests and the number of pods
+    per node. Does not check affinity between pods and topology spread constraints.
 author:
   - The daytwo.aws authors (@daytwo-aws)
 extends_documentation_fragment:
@@ -24,7 +24,7 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    description: Reads the same.
+    description: Reads the same as without check mode.
   diff_mode:
     support: none
     description: Changes nothing.
@@ -34,60 +34,60 @@ attributes:
   platform:
     platforms: posix
     support: full
-    description: Runs on the controller, or wherever the Python package kubernetes is.
+    description: Runs on the controller, or on any host with the Python package kubernetes.
 requirements:
   - kubernetes
 options:
   node_groups:
-    description: Names of the old EKS node groups, whose nodes are found by their label.
+    description: Names of the old EKS node groups. Their nodes are found by the label C(eks.amazonaws.com/nodegroup).
     type: list
     elements: str
   old_nodes:
-    description: Names of old nodes. With an AMI of one's own, nodes need not bear the label of their group.
+    description: Names of old nodes. Use it with a custom AMI, whose nodes need not have the label of their node group.
     type: list
     elements: str
   name:
-    description: Name of the planned group.
+    description: Name of the planned node group.
     type: str
     required: true
   labels:
-    description: Labels of the planned group, beside those that all old nodes share.
+    description: Labels of the planned node group, in addition to those that all old nodes share.
     type: dict
     default: {}
   taints:
-    description: Taints of the planned group, each with C(key), C(value) and C(effect) in Kubernetes' spelling.
+    description: Taints of the planned node group, each with C(key), C(value) and C(effect) in Kubernetes' spelling.
     type: list
     elements: dict
     default: []
   nodes:
-    description: Number of planned nodes. Without it, that of the old ones.
+    description: Number of planned nodes. Without it, the number of old nodes.
     type: int
 seealso:
   - module: daytwo.aws.eks_node_drain
 """
 
 EXAMPLES = r"""
-- name: Will everything on workers fit on workers-sysctl
+- name: Fail if a pod of workers does not fit on workers-sysctl
   daytwo.aws.eks_pod_fit_info:
     cluster: prod
     node_groups: [workers]
     name: workers-sysctl
   register: fit
-  failed_when: fit.misfits | length > 0
+  failed_when: fit.unschedulable_pods | length > 0
 """
 
 RETURN = r"""
-misfits:
-  description: Pods that would find no place, with the reasons.
+unschedulable_pods:
+  description: Pods that would stay Pending, with the reasons.
   returned: always
   type: list
   elements: dict
   sample:
     - namespace: shop
       name: web-1
-      reasons: [its node selector wants eks.amazonaws.com/nodegroup=workers]
-pods:
-  description: Number of pods that were looked at.
+      reasons: [the node selector requires eks.amazonaws.com/nodegroup=workers]
+pods_checked:
+  description: Number of pods that were checked.
   returned: always
   type: int
   sample: 40
@@ -127,25 +127,25 @@ def main() -> None:
     params = module.params
     try:
         api = _kubernetes.connect(params, module.client, module.tmpdir).api
-        old = [
+        old_nodes = [
             node
             for node in list_resources(api, "/api/v1/nodes")
             if node["metadata"]["name"] in (params["old_nodes"] or [])
             or (node["metadata"].get("labels") or {}).get(NODE_GROUP_LABEL) in (params["node_groups"] or [])
         ]
         pods = []
-        for node in old:
+        for node in old_nodes:
             pods += list_resources(
                 api, "/api/v1/pods", [("fieldSelector", f"spec.nodeName={node['metadata']['name']}")]
             )
-        claims = any("persistentVolumeClaim" in one for pod in pods for one in pod["spec"].get("volumes") or [])
+        claims = any("persistentVolumeClaim" in volume for pod in pods for volume in pod["spec"].get("volumes") or [])
         volumes = list_resources(api, "/api/v1/persistentvolumes") if claims else []
-        count = len(old) if params["nodes"] is None else params["nodes"]
-        there = fit.build_planned_nodes(old, params["name"], params["labels"], params["taints"], count)
-        found = fit.find_unschedulable_pods(pods, there, volumes) if old else []
+        count = len(old_nodes) if params["nodes"] is None else params["nodes"]
+        planned = fit.build_planned_nodes(old_nodes, params["name"], params["labels"], params["taints"], count)
+        unschedulable_pods = fit.find_unschedulable_pods(pods, planned, volumes) if old_nodes else []
     except (KubeError, ClusterError, ValueError) as error:
         module.fail_json(msg=str(error))
-    module.exit_json(changed=False, misfits=found, pods=len(pods))
+    module.exit_json(changed=False, unschedulable_pods=unschedulable_pods, pods_checked=len(pods))
 
 
 if __name__ == "__main__":

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: eks_sysctl_info
-short_description: Which node groups allow which sysctls, and which pods are forbidden where
+short_description: Audit which sysctls node groups allow, and which pods are forbidden on which nodes
 version_added: 0.1.0
 description:
-  - Reads from launch templates what the kubelets of each node group are told to allow, and with O(configz) from the
-    kubelets themselves what they do allow.
-  - Lists the pods that ask for sysctls, and the nodes that they might be scheduled to and would be forbidden on, by the
-    version and kernel of those nodes.
+  - Read from the launch templates which sysctls each node group configures. With O(configz), also read from the
+    kubelets which sysctls are effective, and report the drift between both.
+  - List the pods that set sysctls, and the nodes where the scheduler can place them and the kubelet forbids them. The
+    version and the kernel of each node decide.
 author:
   - The daytwo.aws authors (@daytwo-aws)
 extends_documentation_fragment:
@@ -23,7 +23,7 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    description: Reads the same.
+    description: Read the same state.
   diff_mode:
     support: none
     description: Changes nothing.
@@ -33,7 +33,7 @@ attributes:
   platform:
     platforms: posix
     support: full
-    description: Runs on the controller, or wherever boto3 and the Python package kubernetes are.
+    description: Run on the controller, or on any host with boto3 and the Python package kubernetes.
 requirements:
   - kubernetes
 options:
@@ -42,23 +42,23 @@ options:
     type: str
     required: true
   node_groups:
-    description: Names of node groups. Without it, all.
+    description: Names of node groups. The default is all groups of the cluster.
     type: list
     elements: str
     default: []
   pods:
-    description: Whether nodes and pods are looked at. V(false) needs no access to the cluster itself.
+    description: Whether to check nodes and pods. V(false) needs no access to the Kubernetes API.
     type: bool
     default: true
   configz:
-    description: Whether the kubelets are asked what they allow. It needs the right to C(get) C(nodes/proxy).
+    description: Whether to read the effective sysctls from the kubelets. Needs the permission to C(get) C(nodes/proxy).
     type: bool
     default: false
   kubeconfig:
-    description: Path of a kubeconfig file. Without it the cluster is reached with AWS credentials alone.
+    description: Path of a kubeconfig file. Without it the module connects to the cluster with AWS credentials.
     type: path
   context:
-    description: Context in it. Without it, the current one.
+    description: Context in O(kubeconfig). The default is its current context.
     type: str
 seealso:
   - module: daytwo.aws.eks_sysctl_nodegroup
@@ -70,14 +70,16 @@ EXAMPLES = r"""
     cluster: prod
   register: audit
 
-- name: Show what would be forbidden somewhere
+- name: Show pods that a node would forbid
   ansible.builtin.debug:
     msg: "{{ audit.pods | selectattr('forbidden') }}"
 """
 
 RETURN = r"""
 groups:
-  description: One entry per node group.
+  description:
+    - One entry per node group. C(configured) is the list of its user data, C(effective) the list of each kubelet, and
+      C(drifted_nodes) the nodes where they differ.
   returned: always
   type: list
   elements: dict
@@ -86,12 +88,12 @@ groups:
       version: "1.34"
       ami_type: AL2023_x86_64_STANDARD
       ami_family: al2023
-      intended: [net.core.somaxconn]
-      problem: null
-      real: {ip-10-0-0-1.ec2.internal: [net.core.somaxconn]}
-      differs: []
+      configured: [net.core.somaxconn]
+      error: null
+      effective: {ip-10-0-0-1.ec2.internal: [net.core.somaxconn]}
+      drifted_nodes: []
 pods:
-  description: Pods that ask for sysctls.
+  description: Pods that set sysctls.
   returned: with pods=true
   type: list
   elements: dict
@@ -101,7 +103,7 @@ pods:
       node: ip-10-0-0-1.ec2.internal
       phase: Running
       sysctls: [{name: net.core.somaxconn, value: "2048"}]
-      refused: false
+      rejected: false
       message: null
       forbidden:
         - {node_group: other, nodes: [ip-10-0-0-9.ec2.internal], sysctl: net.core.somaxconn, reason: not allowlisted}
@@ -125,54 +127,54 @@ from ..module_utils._sysctl_nodegroup.run import NodeGroupRun
 try:
     from botocore.config import Config
 except ImportError:
-    Config = None  # AnsibleAWSModule says so in words
+    Config = None  # AnsibleAWSModule reports the missing library
 
 
 def build_group_entry(run: NodeGroupRun, name: str) -> dict[str, Any]:
-    """What a group's template tells its kubelets. User data that cannot be read is a problem of its own."""
+    """Build the entry of a group: the sysctls that its template configures, or why its user data is unreadable."""
     group = run.get_node_group(name)
     if group is None:
-        raise SysctlError(f"there is no node group {name} in {run.cluster}")
+        raise SysctlError(f"cluster {run.cluster} has no node group {name}. Name an existing group")
     raw = bytes(group.template.data.get("UserData") or b"") if group.template else b""
     family: Optional[str] = None
-    intended: Optional[list[str]] = None
-    problem = None
+    configured: Optional[list[str]] = None
+    error_message = None
     try:
         family = clone.choose_ami_family(group, "auto", clone.detect_ami_family(raw))
-        intended = userdata.list_allowed_sysctls(family, raw)
+        configured = userdata.list_allowed_sysctls(family, raw)
     except SysctlError as error:
-        problem = str(error)
+        error_message = str(error)
     return {
         "name": name,
         "version": group.version,
         "ami_type": group.ami_type,
         "ami_family": family,
-        "intended": intended,
-        "problem": problem,
-        "real": {},
-        "differs": [],
+        "configured": configured,
+        "error": error_message,
+        "effective": {},
+        "drifted_nodes": [],
     }
 
 
 def get_effective_sysctls(api: Any, node: str) -> list[str]:
-    told = call_kube_api(api, "GET", f"/api/v1/nodes/{node}/proxy/configz")
-    return [str(one) for one in (told.get("kubeletconfig") or {}).get("allowedUnsafeSysctls") or []]
+    configz = call_kube_api(api, "GET", f"/api/v1/nodes/{node}/proxy/configz")
+    return [str(pattern) for pattern in (configz.get("kubeletconfig") or {}).get("allowedUnsafeSysctls") or []]
 
 
 def compare_effective_sysctls(
     groups: list[dict[str, Any]], nodes: list[dict[str, Any]], api: Any
 ) -> dict[str, list[str]]:
-    """The kubelets' own answers, by node, and in each group the nodes that differ from its template."""
-    told = {one["metadata"]["name"]: get_effective_sysctls(api, one["metadata"]["name"]) for one in nodes}
-    by_name = {one["name"]: one for one in groups}
+    """Read the effective sysctls of each kubelet, and add the drift from the template to each group."""
+    effective = {node["metadata"]["name"]: get_effective_sysctls(api, node["metadata"]["name"]) for node in nodes}
+    by_name = {group["name"]: group for group in groups}
     for node in nodes:
         group = by_name.get((node["metadata"].get("labels") or {}).get(NODE_GROUP_LABEL, ""))
         if group is not None:
             name = node["metadata"]["name"]
-            group["real"][name] = told[name]
-            if group["intended"] is not None and sorted(told[name]) != sorted(group["intended"]):
-                group["differs"].append(name)
-    return told
+            group["effective"][name] = effective[name]
+            if group["configured"] is not None and sorted(effective[name]) != sorted(group["configured"]):
+                group["drifted_nodes"].append(name)
+    return effective
 
 
 def main() -> None:
@@ -186,8 +188,8 @@ def main() -> None:
     }
     module = AnsibleAWSModule(argument_spec=spec, supports_check_mode=True)
     params = module.params
-    looks = params["pods"] or params["configz"]
-    if looks and not _kubernetes.HAS_KUBERNETES:
+    reads_cluster = params["pods"] or params["configz"]
+    if reads_cluster and not _kubernetes.HAS_KUBERNETES:
         module.fail_json(msg=missing_required_lib("kubernetes"))
     config = Config(**CLIENT_CONFIG)
     run = NodeGroupRun(module.client("eks", config=config), module.client("ec2", config=config), params["cluster"])
@@ -195,11 +197,11 @@ def main() -> None:
     try:
         names = params["node_groups"] or eks.list_node_group_names(run.eks, params["cluster"])
         groups = [build_group_entry(run, name) for name in names]
-        if looks:
+        if reads_cluster:
             access = {**params, "cluster": None if params["kubeconfig"] else params["cluster"]}
             api = _kubernetes.connect(access, module.client, module.tmpdir).api
             nodes = list_resources(api, "/api/v1/nodes")
-            allowed = {one["name"]: one["intended"] for one in groups if one["intended"] is not None}
+            allowed = {group["name"]: group["configured"] for group in groups if group["configured"] is not None}
             if params["configz"]:
                 allowed.update(compare_effective_sysctls(groups, nodes, api))
             if params["pods"]:

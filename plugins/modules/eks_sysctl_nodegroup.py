@@ -7,15 +7,17 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: eks_sysctl_nodegroup
-short_description: Node groups whose kubelets allow the sysctls that pods need
+short_description: Create or change node groups whose kubelets allow the sysctls that pods need
 version_added: 0.1.0
 description:
-  - Says whether a node group is needed at all (most sysctls are safe by now and need none), and if so makes one from an
-    existing group, or makes the smallest change to the one that is there.
-  - Writes the user data for AL2023, Bottlerocket and AL2, and merges it with what the group's own holds. It owns its
-    launch templates, tagged C(daytwo.aws/nodegroup); those of others are copied and never edited.
-  - O(name) is a logical name. The first group bears it, a replacement is called C(name-hash). Both are found again. The
-    older one is left alone until its pods have moved; the role C(daytwo.aws.sysctl_nodegroup) does all of that.
+  - Decide whether a node group is required at all. Most sysctls are safe by now, and safe sysctls need no node group.
+  - If one is required, create it as a clone of an existing group, or make the smallest change to the existing group.
+  - Render the user data for AL2023, Bottlerocket and AL2, and merge it with the user data of the group. The module
+    manages its own launch templates, tagged C(daytwo.aws/nodegroup). It copies other launch templates and never edits
+    them.
+  - O(name) is a logical name. The first group has that name, and a blue/green replacement is called C(name-hash). The
+    module finds both again. It does not change the older group until its pods have moved. The role
+    C(daytwo.aws.sysctl_nodegroup) runs the whole procedure.
 author:
   - The daytwo.aws authors (@daytwo-aws)
 extends_documentation_fragment:
@@ -25,24 +27,24 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    description: Reads the same, shows the same plan, and writes nothing.
+    description: Read the same state, return the same plan, and write nothing.
   diff_mode:
     support: full
-    description: Shows each step's fields before and after.
+    description: Return each step's fields before and after.
   idempotent:
     support: full
-    description: A second run finds the group as it is to be, and changes nothing.
+    description: A second run finds the group in its desired state, and changes nothing.
   platform:
     platforms: posix
     support: full
-    description: Runs on the controller, or wherever boto3 is.
+    description: Run on the controller, or on any host with boto3.
 requirements:
   - PyYAML, to merge with a NodeConfig in existing user data
   - Python >= 3.11, to merge with Bottlerocket's user data
   - kubernetes, for state=absent without force
 options:
   cluster:
-    description: Name of the EKS cluster. Needed but for O(state=rendered).
+    description: Name of the EKS cluster. Required unless O(state=rendered).
     type: str
   name:
     description: Logical name of the node group.
@@ -50,61 +52,65 @@ options:
     required: true
   sysctls:
     description:
-      - Sysctls and patterns as the kubelet takes them, such as V(net.core.somaxconn) or V(net.ipv4.tcp_*). A C(*) is
-        allowed as the last character only. What would keep the kubelet from starting is refused before any change.
-      - The list is what is wanted in all. What an earlier run added and is not in it any more goes; what the user's own
-        user data allows stays.
+      - Sysctls and patterns in the kubelet's syntax, such as V(net.core.somaxconn) or V(net.ipv4.tcp_*). A C(*) is
+        allowed only as the last character. A pattern that keeps the kubelet from starting is rejected before any
+        change.
+      - The list is complete. Patterns that an earlier run added and that are not in the list any more are removed.
+        Patterns that the user's own user data allows stay.
     type: list
     elements: str
     default: []
   state:
     description:
-      - V(present) makes or changes the group.
-      - V(absent) deletes its groups and launch templates, if no pods but those of daemon sets are left on them, or with
+      - V(present) creates or changes the group.
+      - V(absent) deletes its groups and launch templates, if only pods of daemon sets are left on them, or with
         O(force=true). Groups of CloudFormation, eksctl or Terraform are never deleted.
-      - V(rendered) talks to no API, and returns user data for those whose groups belong to another tool.
+      - V(rendered) calls no API, and returns user data for groups that another tool owns.
     type: str
     choices: [present, absent, rendered]
     default: present
   generations:
-    description: With O(state=absent), whether all groups of the name go, or V(previous) ones only, the newest staying.
+    description:
+      - With O(state=absent), the groups to delete. V(all) deletes all groups of the name, V(previous) all
+        but the newest.
     type: str
     choices: [all, previous]
     default: all
   clone_from:
     description:
-      - An existing node group that a new one is made like. Everything is taken over, the Kubernetes version and AMI
-        release included, and changes only the sysctls and the options that are given besides.
-      - Used only where O(name) has no group yet. A field of it that is unknown here is an error.
+      - Name of an existing node group to clone. The new group gets all its settings, the Kubernetes version and AMI
+        release included. Only the sysctls and the options that are set differ.
+      - Used only where O(name) has no group yet. A field of the existing group that this version does not know is an
+        error.
     type: str
   instance_types:
-    description: Instance types. Another list needs a new group, unless the launch template names the type.
+    description: Instance types. A change needs a new group, unless the launch template sets the type.
     type: list
     elements: str
   subnets:
-    description: Ids of the subnets. Another set needs a new group; the order does not count.
+    description: Ids of the subnets. A change needs a new group. The order does not count.
     type: list
     elements: str
   node_role:
-    description: ARN of the nodes' IAM role. Another one needs a new group.
+    description: ARN of the nodes' IAM role. A change needs a new group.
     type: str
   labels:
-    description: Kubernetes labels that are added or changed. Others stay.
+    description: Kubernetes labels to add or change. Other labels stay.
     type: dict
   taints:
-    description: All taints of the group. Without it they stay as they are.
+    description: All taints of the group. Without this option the taints stay.
     type: list
     elements: dict
     suboptions:
       key:
-        description: The taint's key.
+        description: Key of the taint.
         type: str
         required: true
       value:
-        description: The taint's value.
+        description: Value of the taint.
         type: str
       effect:
-        description: What it does, in Kubernetes' or in EKS's spelling.
+        description: Effect of the taint, in the spelling of Kubernetes or of EKS.
         type: str
         required: true
         choices: [NoSchedule, NoExecute, PreferNoSchedule, NO_SCHEDULE, NO_EXECUTE, PREFER_NO_SCHEDULE]
@@ -113,30 +119,30 @@ options:
     type: dict
     suboptions:
       min_size:
-        description: Least number.
+        description: Minimum number of nodes.
         type: int
       max_size:
-        description: Greatest number.
+        description: Maximum number of nodes.
         type: int
       desired_size:
-        description: Number when a group is made. Never set again, since an autoscaler owns it then.
+        description: Number of nodes when a group is created. Never set again, because an autoscaler owns it.
         type: int
   update_config:
     description: How many nodes EKS replaces at a time.
     type: dict
     suboptions:
       max_unavailable:
-        description: As a number.
+        description: Maximum number of unavailable nodes.
         type: int
       max_unavailable_percentage:
-        description: In percent.
+        description: Maximum share of unavailable nodes, in percent.
         type: int
       update_strategy:
-        description: EKS's strategy.
+        description: Update strategy of EKS.
         type: str
         choices: [DEFAULT, MINIMAL]
   node_repair_config:
-    description: EKS's repair of nodes.
+    description: Node repair by EKS.
     type: dict
     suboptions:
       enabled:
@@ -144,106 +150,113 @@ options:
         type: bool
         required: true
   capacity_type:
-    description: What is bought. Another one needs a new group.
+    description: Capacity type of the instances. A change needs a new group.
     type: str
     choices: [ON_DEMAND, SPOT, CAPACITY_BLOCK]
   ami_family:
     description:
-      - AMI family. V(auto) takes that of the group, or that which its user data shows with an AMI of one's own; without
-        either it is V(al2023).
+      - AMI family. V(auto) uses the family of the group. With a custom AMI it uses the family that the user data shows.
+        Without either it is V(al2023).
     type: str
     choices: [auto, al2023, bottlerocket, al2]
     default: auto
   ami_id:
-    description: An AMI of your own. The nodes are then told the cluster by user data, labels and taints included.
+    description: Id of a custom AMI. The user data then holds the cluster's settings, labels and taints included.
     type: str
   version:
-    description: Kubernetes version. Without it, the group's own. EKS makes new groups with the cluster's version only.
+    description:
+      - Kubernetes version. The default is the group's own. EKS creates new groups only with the cluster's version.
     type: str
   release_version:
-    description: AMI release. Without it, the group's own.
+    description: AMI release. The default is the group's own.
     type: str
   user_data:
-    description: Your own user data, in place of what the group's launch template holds. The sysctls are merged into it.
+    description: Your own user data, in place of that of the group's launch template. The sysctls are merged into it.
     type: str
   kubelet_config:
-    description: Further settings of the kubelet, merged into the same NodeConfig. AL2023 only. Give it on each run.
+    description: Further settings of the kubelet, merged into the same NodeConfig. AL2023 only. Set it on each run.
     type: dict
   disk_size:
-    description: Size of the nodes' disk in GiB. Bottlerocket's is its data volume.
+    description: Size of the nodes' disk in GiB. With Bottlerocket, the size of the data volume.
     type: int
   security_groups:
-    description: Ids of security groups of the nodes. The cluster's own group is added.
+    description: Ids of security groups of the nodes. The cluster's own security group is added.
     type: list
     elements: str
   tags:
-    description: Tags that are added or changed. Others stay.
+    description: Tags to add or change. Other tags stay.
     type: dict
     aliases: [resource_tags]
   strategy:
     description:
-      - V(auto) takes the smallest change that does it. V(in_place) refuses where only a new group does it. V(replace)
-        makes a new group also where a rolling update would do.
+      - Which changes are allowed. V(auto) makes the smallest change that allows the sysctls.
+      - V(in_place) fails where only a new group allows them.
+      - V(blue_green) creates a new group beside the old one, also where a rolling update is enough.
     type: str
-    choices: [auto, in_place, replace]
+    choices: [auto, in_place, blue_green]
     default: auto
   allow_version_change:
-    description: Whether Kubernetes version or AMI release may change. There is no way back.
+    description: Whether the Kubernetes version or the AMI release may change. There is no way back.
     type: bool
     default: false
   accept_shared_role:
-    description: Whether the node role of a group that belongs to a stack may be shared. It can vanish with the stack.
+    description:
+      - Nodes lose their role if the stack that owns it is deleted. This option allows to share the node role of a group
+        that belongs to a stack.
     type: bool
     default: false
   dedicated:
     description:
-      - Whether the group gets the label and taint C(daytwo.aws/sysctls), so that only pods that ask for it land there;
-        RV(node_selector) and RV(tolerations) are for those pods.
+      - Whether the group gets the label and taint C(daytwo.aws/sysctls), so that only pods with the matching toleration
+        are scheduled to it. RV(node_selector) and RV(tolerations) hold the fields for those pods.
     type: bool
     default: false
   force:
-    description: Builds a group also where every sysctl is safe. With O(state=absent), deletes with pods on it.
+    description:
+      - Whether to create a group even if every sysctl is safe. With O(state=absent), whether to delete groups with
+        pods. EKS then ends these pods.
     type: bool
     default: false
   force_update:
-    description: Whether EKS's rolling update goes on where a PodDisruptionBudget is in its way for 15 minutes.
+    description: Whether EKS's rolling update continues when a PodDisruptionBudget blocks it for 15 minutes.
     type: bool
     default: false
   bootstrap:
-    description: With O(state=rendered) and O(ami_id), what the nodes must be told of the cluster.
+    description: Settings of the cluster for the user data. Required with O(state=rendered) and O(ami_id).
     type: dict
     suboptions:
       endpoint:
-        description: Address of the API server.
+        description: URL of the API server.
         type: str
         required: true
       certificate_authority:
-        description: Its certificate authority in base64.
+        description: Certificate authority of the cluster, in base64.
         type: str
         required: true
       service_cidr:
-        description: The range of the services' addresses.
+        description: CIDR range of the cluster's services.
         type: str
         required: true
       dns_ip:
-        description: Address of the cluster's DNS.
+        description: IP address of the cluster DNS.
         type: str
   kubeconfig:
-    description: For O(state=absent), how the cluster is asked for pods. Without it, by AWS credentials.
+    description:
+      - Path of a kubeconfig file, to read the pods with O(state=absent). Without it the module uses AWS credentials.
     type: path
   context:
     description: Context in O(kubeconfig).
     type: str
   wait:
-    description: Whether to wait until the change has been made and its outcome is known.
+    description: Whether to wait until the change is complete and its outcome is known.
     type: bool
     default: true
   wait_timeout:
-    description: How long to wait in all, in seconds. What is not done by then goes on in AWS.
+    description: Maximum waiting time in seconds. A change that is not complete by then continues in AWS.
     type: int
     default: 3600
   wait_delay:
-    description: Seconds between two readings.
+    description: Seconds between two checks.
     type: int
     default: 10
 seealso:
@@ -252,14 +265,14 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: A group like the one there is, whose pods may set net.core.somaxconn
+- name: Clone a node group and allow net.core.somaxconn
   daytwo.aws.eks_sysctl_nodegroup:
     cluster: prod
     name: workers-sysctl
     clone_from: workers
     sysctls: [net.core.somaxconn]
 
-- name: Only pods that ask for it land there
+- name: Create a node group only for pods with the matching toleration
   daytwo.aws.eks_sysctl_nodegroup:
     cluster: prod
     name: proxies
@@ -268,7 +281,7 @@ EXAMPLES = r"""
     dedicated: true
     scaling: {min_size: 2, max_size: 4, desired_size: 2}
 
-- name: User data for those who own their groups by Terraform, eksctl or Karpenter
+- name: Render user data for a node group that Terraform, eksctl or Karpenter owns
   daytwo.aws.eks_sysctl_nodegroup:
     name: workers
     sysctls: ["net.core.*"]
@@ -277,118 +290,125 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-needed:
-  description: Whether a kubelet setting is needed at all.
+node_group_required:
+  description: Whether the sysctls require a kubelet setting, and so a node group.
   returned: unless state=absent
   type: bool
   sample: true
 classification:
-  description: For each sysctl V(safe), V(unsafe) or V(impossible), why, since when it is safe, what allows it.
+  description:
+    - For each sysctl, the verdict V(safe), V(unsafe) or V(impossible), its reason, the version since which it is safe,
+      the pattern that allows it, and similar valid patterns.
   returned: unless state=absent
   type: list
   elements: dict
   sample:
     - name: net.core.somaxconn
       verdict: unsafe
-      reason: no Kubernetes version lists it as safe; allowed there by net.core.somaxconn.
+      reason: no Kubernetes version lists it as safe; net.core.somaxconn allows it there.
       safe_since: null
       allowed_by: net.core.somaxconn
-      near: []
+      similar: []
 classified_for:
-  description: The group and the kubelet version that the classification is for.
+  description: The group and the kubelet version of the classification.
   returned: state=present
   type: dict
   sample: {group: workers, kubelet: "1.34", kernel: null}
 plan:
-  description: Which change, why it is the smallest, and its steps with before and after; the same in check mode.
+  description: The change, why it is the smallest one, and its steps with before and after. The same in check mode.
   returned: unless state=rendered
   type: dict
   sample:
     change: create
-    reason: A new group workers-sysctl, as workers but with the sysctls allowed.
+    reason: Create node group workers-sysctl as a clone of workers that allows the sysctls.
     steps: []
 group:
-  description: The group that has the sysctls, as it is now. Null where there is none.
+  description: The current state of the group that allows the sysctls. Null where there is none.
   returned: state=present
   type: dict
   sample: {name: workers-sysctl, status: ACTIVE}
 launch_template:
-  description: Its launch template.
+  description: The launch template of RV(group).
   returned: state=present
   type: dict
   sample: {id: lt-0abc, name: daytwo-prod-workers-sysctl, version: "1"}
 nodes:
-  description: Its instances.
+  description: The instances of RV(group).
   returned: state=present
   type: list
   elements: dict
   sample: [{instance_id: i-0abc, name: ip-10-0-0-1.ec2.internal, state: running}]
 previous:
-  description: Older groups of the same name, which are left to be drained and deleted.
+  description: Older groups of the same name, which remain to be drained and deleted.
   returned: state=present
   type: list
   elements: str
   sample: [workers]
 target:
-  description: Name of the group that has the sysctls, or will have.
+  description: Name of the group that allows the sysctls, or will allow them.
   returned: state=present
   type: str
   sample: workers-sysctl
-retiring:
-  description: Groups whose pods are to move, those in RV(previous) and O(clone_from), as far as they are there.
+node_groups_to_drain:
+  description: Existing groups whose pods must move, that is, those in RV(previous) and O(clone_from).
   returned: state=present
   type: list
   elements: dict
   sample: [{name: workers, status: ACTIVE, owner: null}]
 verified:
-  description: Whether reading back shows the group as planned. Null where it was not waited for.
+  description: Whether the group was read back as planned. Null where the module did not wait for it.
   returned: state=present
   type: bool
   sample: true
-lost:
-  description: What of O(clone_from) could not be taken over.
+not_cloned:
+  description: Settings of O(clone_from) that could not be cloned.
   returned: state=present
   type: list
   elements: str
-  sample: ["what was put on the Auto Scaling group eks-workers itself (tags, target groups, lifecycle hooks)"]
+  sample: ["changes of the Auto Scaling group eks-workers itself (tags, target groups, lifecycle hooks)"]
 clone_table:
-  description: Each field of O(clone_from), and what became of it.
+  description: Each field of O(clone_from), and whether it was copied, translated or dropped.
   returned: state=present
   type: dict
   sample: {diskSize: "translated: to the template's block device"}
 node_selector:
-  description: With O(dedicated=true), the node selector that pods need.
+  description: With O(dedicated=true), the node selector for the pods.
   returned: state=present
   type: dict
   sample: {daytwo.aws/sysctls: proxies}
 tolerations:
-  description: With O(dedicated=true), the tolerations that pods need.
+  description: With O(dedicated=true), the tolerations for the pods.
   returned: state=present
   type: list
   elements: dict
   sample: []
 user_data:
-  description: The user data, readable.
+  description: The user data as text.
   returned: unless state=absent
   type: str
   sample: "[settings.kubernetes]\nallowed-unsafe-sysctls = [\"net.core.*\"]\n"
+ami_family:
+  description: The AMI family for which the user data is written.
+  returned: unless state=absent
+  type: str
+  sample: bottlerocket
 eksctl_cluster_config:
-  description: A ClusterConfig of eksctl with a managed node group that has it.
+  description: A ClusterConfig of eksctl with a managed node group that allows the sysctls.
   returned: state=rendered
   type: str
   sample: "apiVersion: eksctl.io/v1alpha5\n"
 karpenter_ec2nodeclass:
-  description: An EC2NodeClass of Karpenter with it as userData. Its other fields are yours.
+  description: An EC2NodeClass of Karpenter with the user data in C(userData). Add its other fields yourself.
   returned: state=rendered
   type: str
   sample: "apiVersion: karpenter.k8s.aws/v1\n"
 terraform_user_data:
-  description: In base64, as C(user_data) of C(aws_launch_template) takes it.
+  description: The user data in base64, for C(user_data) of C(aws_launch_template).
   returned: state=rendered
   type: str
   sample: W3NldHRpbmdzXQ==
 progress:
-  description: What was seen while waiting.
+  description: The states that the module observed while waiting.
   returned: unless state=rendered
   type: list
   elements: str
@@ -411,7 +431,7 @@ from ..module_utils._sysctl_nodegroup.run import NodeGroupRun
 try:
     from botocore.config import Config
 except ImportError:
-    Config = None  # AnsibleAWSModule says so in words
+    Config = None  # AnsibleAWSModule reports the missing library
 
 STRINGS = {"type": "list", "elements": "str"}
 EFFECTS = ["NoSchedule", "NoExecute", "PreferNoSchedule", "NO_SCHEDULE", "NO_EXECUTE", "PREFER_NO_SCHEDULE"]
@@ -458,7 +478,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "disk_size": {"type": "int"},
     "security_groups": STRINGS,
     "tags": {"type": "dict", "aliases": ["resource_tags"]},
-    "strategy": {"type": "str", "choices": ["auto", "in_place", "replace"], "default": "auto"},
+    "strategy": {"type": "str", "choices": ["auto", "in_place", "blue_green"], "default": "auto"},
     "allow_version_change": {"type": "bool", "default": False},
     "accept_shared_role": {"type": "bool", "default": False},
     "dedicated": {"type": "bool", "default": False},
@@ -496,32 +516,40 @@ def make_run(module: Any) -> NodeGroupRun:
 
 
 def ensure_present(module: AnsibleModule, run: NodeGroupRun) -> dict[str, Any]:
-    wanted = options.parse_options(module.params)
-    seen = run.observe(wanted)
-    decided = plan.make_plan(wanted, seen)
-    result: dict[str, Any] = options.build_plan_result(decided)
-    result["changed"] = bool(decided.steps)
-    result["retiring"] = [
-        {**options.format_node_group(one), "nodes": ec2.list_instances(run.ec2, wanted.cluster, one.name)}
-        for one in run.list_groups_to_drain(wanted, seen, decided)
+    node_group_options = options.parse_options(module.params)
+    current = run.observe(node_group_options)
+    node_group_plan = plan.make_plan(node_group_options, current)
+    result: dict[str, Any] = options.build_plan_result(node_group_plan)
+    result["changed"] = bool(node_group_plan.steps)
+    result["node_groups_to_drain"] = [
+        {
+            **options.format_node_group(old_group),
+            "nodes": ec2.list_instances(run.ec2, node_group_options.cluster, old_group.name),
+        }
+        for old_group in run.list_groups_to_drain(node_group_options, current, node_group_plan)
     ]
     if module._diff:
-        result["diff"] = options.build_diff(decided.steps)
-    for warning in decided.warnings:
+        result["diff"] = options.build_diff(node_group_plan.steps)
+    for warning in node_group_plan.warnings:
         module.warn(warning)
-    group = seen.current
+    group = current.current
     result["verified"] = None
-    if decided.node_group_required and not module.check_mode:
-        run.apply(decided, seen)
-        group, result["verified"], reason = run.verify(decided)
+    if node_group_plan.node_group_required and not module.check_mode:
+        run.apply(node_group_plan, current)
+        group, result["verified"], reason = run.verify(node_group_plan)
         if result["verified"] is False:
-            raise SysctlError(f"node group {decided.group_name} is not as planned: {reason}", result)
-        if decided.steps and result["verified"]:
-            run.delete_old_template_versions([*seen.generations, *([group] if group else [])])
+            raise SysctlError(
+                f"node group {node_group_plan.group_name} was changed but is not as planned: {reason}. Run again",
+                result,
+            )
+        if node_group_plan.steps and result["verified"]:
+            run.delete_old_template_versions([*current.generations, *([group] if group else [])])
     result["group"] = options.format_node_group(group) if group else None
-    used = group.template if group else None
-    result["launch_template"] = {"id": used.id, "name": used.name, "version": used.version} if used else None
-    result["nodes"] = ec2.list_instances(run.ec2, wanted.cluster, group.name) if group else []
+    template = group.template if group else None
+    result["launch_template"] = (
+        {"id": template.id, "name": template.name, "version": template.version} if template else None
+    )
+    result["nodes"] = ec2.list_instances(run.ec2, node_group_options.cluster, group.name) if group else []
     return result
 
 
@@ -529,21 +557,23 @@ def ensure_absent(module: AnsibleModule, run: NodeGroupRun) -> dict[str, Any]:
     params = module.params
     groups = run.list_generations(params["name"])
     templates = ec2.list_managed_templates(run.ec2, params["cluster"], params["name"])
-    doomed = list(groups[:-1] if params["generations"] == "previous" else groups)
-    kept = {one.template.name for one in groups if one not in doomed and one.template}
-    for group in doomed:
+    groups_to_delete = list(groups[:-1] if params["generations"] == "previous" else groups)
+    kept = {group.template.name for group in groups if group not in groups_to_delete and group.template}
+    for group in groups_to_delete:
         if group.owner:
             raise SysctlError(
-                f"node group {group.name} belongs to {group.owner}, and is not deleted behind its back: nothing was "
-                f"deleted. Its owner's command: {group.owner.command}"
+                f"nothing was deleted, because node group {group.name} belongs to {group.owner}. "
+                f"Delete it with its owner's command: {group.owner.command}"
             )
-    if doomed and not params["force"]:
-        check_pods_drained(module, {one.name: ec2.list_instances(run.ec2, run.cluster, one.name) for one in doomed})
-    orphans = [one for name, one in templates.items() if name not in kept]
+    if groups_to_delete and not params["force"]:
+        check_pods_drained(
+            module, {group.name: ec2.list_instances(run.ec2, run.cluster, group.name) for group in groups_to_delete}
+        )
+    orphans = [template for name, template in templates.items() if name not in kept]
     if params["generations"] == "previous" and not groups:
         orphans = []
-    steps = [{"action": "delete_nodegroup", "target": one.name} for one in doomed]
-    steps += [{"action": "delete_template", "target": one.name} for one in orphans]
+    steps = [{"action": "delete_nodegroup", "target": group.name} for group in groups_to_delete]
+    steps += [{"action": "delete_template", "target": template.name} for template in orphans]
     result: dict[str, Any] = {
         "changed": bool(steps),
         "plan": {"change": "delete" if steps else "nothing", "steps": steps},
@@ -551,7 +581,7 @@ def ensure_absent(module: AnsibleModule, run: NodeGroupRun) -> dict[str, Any]:
     if module._diff:
         result["diff"] = {"before": {step["target"]: step["action"] for step in steps}, "after": {}}
     if not module.check_mode:
-        for group in doomed:
+        for group in groups_to_delete:
             run.delete_node_group(group, None)
         if not run.pending:
             for template in orphans:
@@ -565,11 +595,12 @@ def check_pods_drained(module: Any, groups: dict[str, list[dict[str, str]]]) -> 
         "kubeconfig": module.params["kubeconfig"],
         "context": module.params["context"],
     }
-    busy = list_node_group_pods(_kubernetes.connect(access, module.client, module.tmpdir).api, groups)
-    if busy:
+    remaining_pods = list_node_group_pods(_kubernetes.connect(access, module.client, module.tmpdir).api, groups)
+    if remaining_pods:
         raise SysctlError(
-            f"nothing was deleted: {len(busy)} pods are left on these nodes, which EKS would end whatever their "
-            f"budgets say: {', '.join(busy[:10])}. Drain them first with daytwo.aws.eks_node_drain, or set force=true"
+            f"nothing was deleted, because {len(remaining_pods)} pods are left on these nodes, and EKS would end them "
+            f"against their PodDisruptionBudgets: {', '.join(remaining_pods[:10])}. "
+            "Drain the nodes first with daytwo.aws.eks_node_drain, or set force=true"
         )
 
 

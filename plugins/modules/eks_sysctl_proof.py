@@ -7,14 +7,14 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: eks_sysctl_proof
-short_description: Proves on each node that pods may set sysctls there, by a pod that does
+short_description: Verify on each node by a pod that sysctls can be set
 version_added: 0.1.0
 description:
-  - Puts a small pod that sets the sysctls on each of the nodes, reads the values back from the pod's own C(/proc/sys),
-    and removes the pod. Nodes are proved side by side.
-  - A safe sysctl, such as C(net.ipv4.tcp_keepalive_time), proves nothing about a node group. Use one that is unsafe.
-  - The pod needs an image that has C(cat). Without O(image), those that the node holds are tried in turn, the smallest
-    first, so nothing is pulled. No shell and no right to read logs is needed.
+  - Creates a small proof pod on each node. The proof pod sets the sysctls and reads the values back from its own
+    C(/proc/sys). Then the pod is deleted. The nodes are verified side by side.
+  - A safe sysctl, such as C(net.ipv4.tcp_keepalive_time), verifies nothing about a node group. Use an unsafe sysctl.
+  - The pod needs an image with C(cat). Without O(image), the module tries the images that the node holds, the smallest
+    first, and pulls nothing. It needs no shell in the image and no permission to read logs.
 author:
   - The daytwo.aws authors (@daytwo-aws)
 extends_documentation_fragment:
@@ -25,19 +25,19 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: partial
-    description: Makes no pod, and so proves nothing.
+    description: Creates no pod, and so verifies nothing.
     details:
-      - Says which nodes it would try.
+      - Lists the nodes that it would verify.
   diff_mode:
     support: none
-    description: Nothing stays changed.
+    description: Leaves nothing changed.
   idempotent:
     support: full
-    description: A second run proves the same again.
+    description: A second run verifies the same again.
   platform:
     platforms: posix
     support: full
-    description: Runs on the controller, or wherever the Python package kubernetes is.
+    description: Runs on the controller, or on any host with the Python package kubernetes.
 requirements:
   - kubernetes
 options:
@@ -54,20 +54,20 @@ options:
     type: str
   node_groups:
     description:
-      - Names of EKS node groups, whose nodes are meant, found by their label. With an AMI of one's own, nodes need not
-        bear it; name O(nodes) then.
+      - Names of EKS node groups. Their nodes are found by the label C(eks.amazonaws.com/nodegroup).
+      - With a custom AMI, nodes need not have this label. List them in O(nodes) then.
     type: list
     elements: str
   expected_nodes:
-    description: Waits until so many of the nodes are Ready before it begins.
+    description: Number of nodes that must be Ready before the first pod is created.
     type: int
     default: 1
   namespace:
-    description: Where the pods are made. Pod Security must be C(privileged) there for unsafe sysctls.
+    description: Namespace of the proof pods. For unsafe sysctls, its Pod Security level must be C(privileged).
     type: str
     default: default
   image:
-    description: An image with C(cat), pulled where it is not there.
+    description: Image with C(cat). A node that does not hold the image pulls it.
     type: str
   timeout:
     description: How long to wait for nodes to be Ready, and then for each pod, in seconds.
@@ -78,7 +78,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Pods on these nodes may set what they need
+- name: Verify that pods on these nodes may set net.core.somaxconn
   daytwo.aws.eks_sysctl_proof:
     cluster: prod
     node_groups: [workers-sysctl]
@@ -94,7 +94,7 @@ nodes:
   elements: dict
   contains:
     name:
-      description: Its name.
+      description: Name of the node.
       type: str
       sample: ip-10-0-0-1.ec2.internal
     status:
@@ -102,15 +102,15 @@ nodes:
       type: str
       sample: ok
     reason:
-      description: What was read, or what hinders it.
+      description: The values that were read, or why they could not be verified.
       type: str
-      sample: read inside a pod there, net.core.somaxconn = 2048
+      sample: "read in a pod on the node: net.core.somaxconn = 2048"
     image:
-      description: The image that served.
+      description: Image of the pod that was read.
       type: str
       sample: busybox:1.36
-    found:
-      description: What the pod read.
+    effective:
+      description: Values that the pod read.
       type: dict
       sample: {net.core.somaxconn: "2048"}
 """
@@ -147,8 +147,8 @@ def find_nodes(api: Any, params: dict[str, Any]) -> list[dict[str, Any]]:
         selectors.append(f"{NODE_GROUP_LABEL} in ({','.join(params['node_groups'])})")
     found = {}
     for selector in selectors:
-        for one in call_kube_api(api, "GET", "/api/v1/nodes", query=[("labelSelector", selector)])["items"]:
-            found[one["metadata"]["name"]] = one
+        for node in call_kube_api(api, "GET", "/api/v1/nodes", query=[("labelSelector", selector)])["items"]:
+            found[node["metadata"]["name"]] = node
     for name in params["nodes"] or []:
         found[name] = call_kube_api(api, "GET", f"/api/v1/nodes/{name}")
     return list(found.values())
@@ -156,24 +156,24 @@ def find_nodes(api: Any, params: dict[str, Any]) -> list[dict[str, Any]]:
 
 def is_ready(node: dict[str, Any]) -> bool:
     conditions = node.get("status", {}).get("conditions") or []
-    return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+    return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
 
 
 def wait_for_ready_nodes(api: Any, params: dict[str, Any]) -> list[dict[str, Any]]:
-    """The nodes, once enough of them are Ready."""
+    """Wait until enough nodes are Ready, and return them."""
     end = time.monotonic() + params["timeout"]
     while True:
         nodes = find_nodes(api, params)
-        good = [one for one in nodes if is_ready(one)]
-        if len(good) >= params["expected_nodes"] and len(good) == len(nodes):
-            return good
+        ready = [node for node in nodes if is_ready(node)]
+        if len(ready) >= params["expected_nodes"] and len(ready) == len(nodes):
+            return ready
         if time.monotonic() > end:
-            waiting = [one["metadata"]["name"] for one in nodes if one not in good]
+            not_ready = [node["metadata"]["name"] for node in nodes if node not in ready]
             raise KubeError(
                 "nodes",
                 0,
-                f"{len(good)} of {max(len(nodes), params['expected_nodes'])} nodes are Ready after {params['timeout']} "
-                f"seconds{', not ' + ', '.join(waiting) if waiting else ''}",
+                f"{len(ready)} of {max(len(nodes), params['expected_nodes'])} nodes are Ready after "
+                f"{params['timeout']} seconds{'. Not Ready: ' + ', '.join(not_ready) if not_ready else ''}",
             )
         time.sleep(1)
 
@@ -189,19 +189,19 @@ def main() -> None:
     if not _kubernetes.HAS_KUBERNETES:
         module.fail_json(msg=missing_required_lib("kubernetes"))
     params = module.params
-    wanted = {str(key): str(value) for key, value in params["sysctls"].items()}
+    sysctls = {str(key): str(value) for key, value in params["sysctls"].items()}
     try:
         api = _kubernetes.connect(params, module.client, module.tmpdir).api
         if module.check_mode:
             nodes = find_nodes(api, params)
-            items = [ItemResult(one["metadata"]["name"], "skipped", "would be proved by a pod") for one in nodes]
+            items = [ItemResult(node["metadata"]["name"], "skipped", "would be verified by a pod") for node in nodes]
         else:
             nodes = wait_for_ready_nodes(api, params)
-            prover = ProofPodVerifier(api, params["namespace"], wanted, params["image"], params["timeout"])
-            items = prover.verify(nodes)
+            verifier = ProofPodVerifier(api, params["namespace"], sysctls, params["image"], params["timeout"])
+            items = verifier.verify(nodes)
     except (KubeError, ClusterError) as error:
         module.fail_json(msg=str(error), nodes=[])
-    result = {**summarize(items), "nodes": [one.to_dict() for one in items]}
+    result = {**summarize(items), "nodes": [item.to_dict() for item in items]}
     if result.pop("failed", False):
         module.fail_json(**result)
     module.exit_json(**result)

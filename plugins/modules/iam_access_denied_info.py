@@ -7,16 +7,16 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: iam_access_denied_info
-short_description: Reads a message of refused access and says which side refused, trust or permission, and what mends it
+short_description: Explain which side denied access, trust or permission, and which remediation helps
 version_added: 0.1.0
 description:
-  - Takes what a controller logged and says who wanted what, which side refused it, what was looked at, and the least
-    change that mends it. It writes nothing.
-  - A message that names a C(User) is about a session that STS B(had issued). Its trust policy worked, and adding a
-    namespace to it mends nothing. The module says so.
-  - Where the credentials may, it looks at the role, its trust policy and its policies, at the tags of the resource, and
-    asks IAM's own policy simulator, with the tags as they are and with those that a policy asks for.
-  - What a message does not say, and what could not be looked at, is told as such. Nothing is guessed.
+  - Read a message that a controller logged. Report the caller, the action, the side that denied it, the evidence, and
+    the smallest change that remedies it. The module writes nothing.
+  - A message that names a C(User) is about a session that STS B(already issued). The trust policy worked, and adding a
+    namespace to it remedies nothing. The module reports this.
+  - Where the credentials allow it, the module reads the role, its trust policy, its policies and the tags of the
+    resource. It runs IAM's own policy simulator with the current tags, and with the tags that a policy requires.
+  - What a message does not state, and what could not be read, is reported as such. Nothing is guessed.
 author:
   - The daytwo.aws authors (@daytwo-aws)
 extends_documentation_fragment:
@@ -26,30 +26,34 @@ extends_documentation_fragment:
 options:
   error_message:
     description:
-      - A line of a log, a controller's JSON log, a CloudTrail event (bare, or as C(LookupEvents) or EventBridge wrap
-        it), an error of a command or SDK, or an encoded authorization message, which
-        C(sts:DecodeAuthorizationMessage) then decodes.
-      - Of several refusals in one text, the first one counts; the others are counted in the evidence.
+      - Message to explain. It is a line of a log, a controller's JSON log, an error of a command or SDK, a CloudTrail
+        event, or an encoded authorization message.
+      - A CloudTrail event can be bare, or wrapped by C(LookupEvents) or EventBridge. An encoded message is decoded by
+        C(sts:DecodeAuthorizationMessage).
+      - If the text has several denials, only the first is explained. The evidence has the number of the others.
     type: str
     required: true
   role:
     description:
-      - Name or ARN of the role that the service account is meant to have.
-      - Without it, the role of the session that the message names, or the role that was to be assumed.
+      - Name or ARN of the role that the service account should use.
+      - Without it, the module uses the role of the session that the message names, or the role that the caller tried to
+        assume.
     type: str
   namespace:
-    description: Namespace of the service account whose trust is checked, beside what the message is about.
+    description: Namespace of the service account whose trust is checked, independent of the message.
     type: str
   service_account:
-    description: Name of that service account. Without it, the one that the message names, if it names one.
+    description:
+      - Name of the service account whose trust is checked. Without it, the module uses the service account that the
+        message names, if any.
     type: str
   cluster:
     description:
-      - Name of the EKS cluster of that service account, in the region of the connection. Its OIDC provider follows from
-        it.
+      - Name of the service account's EKS cluster, in the region of the connection. The cluster determines the OIDC
+        provider.
     type: str
   oidc_provider_arn:
-    description: ARN of the cluster's IAM OIDC provider, instead of O(cluster).
+    description: ARN of the cluster's IAM OIDC provider. Use it instead of O(cluster).
     type: str
   audience:
     description: Audience of the service account's tokens.
@@ -68,14 +72,14 @@ attributes:
   platform:
     platforms: posix
     support: full
-    description: Runs on the controller, or wherever boto3 is.
+    description: Runs on the controller, or on any host with boto3.
 seealso:
   - module: daytwo.aws.iam_irsa_namespace
   - module: daytwo.aws.iam_irsa_info
 """
 
 EXAMPLES = r"""
-- name: Which side refused the load balancer controller?
+- name: Explain which side denied the load balancer controller
   daytwo.aws.iam_access_denied_info:
     error_message: >-
       AccessDenied: User: arn:aws:sts::123456789012:assumed-role/lbc/1677819233544969902 is not authorized to perform:
@@ -87,162 +91,168 @@ EXAMPLES = r"""
     cluster: blue
   register: denied
 
-- name: Say it
+- name: Show the explanation and the remediation
   ansible.builtin.debug:
-    msg: "{{ denied.side }}. {{ denied.reason }} {{ denied.mend.what }} {{ denied.not_the_mend }}"
+    msg: >-
+      {{ denied.side }}. {{ denied.reason }} {{ denied.remediation.description }} {{ denied.ineffective_remediation }}
 
-- name: Let the service account in, where that is the mend
+- name: Add the service account to the trust policy, where that is the remediation
   daytwo.aws.iam_irsa_namespace:
-    bindings: ["{{ denied.mend.binding }}"]
-  when: denied.mend.binding
+    bindings: ["{{ denied.remediation.binding }}"]
+  when: denied.remediation.binding
 """
 
 RETURN = r"""
 side:
   description:
-    - V(trust) where the role's trust policy did not let the caller in, V(identity) where STS did not get so far (no
-      provider, wrong audience, expired token and the like), V(permission) where a session was refused an action,
-      V(unknown) where the message does not say.
+    - The side that denied the request.
+    - V(trust) if the role's trust policy did not allow the caller.
+    - V(identity) if STS rejected the request before it evaluated the trust policy (no provider, wrong audience, expired
+      token and the like).
+    - V(permission) if a session was denied an action.
+    - V(unknown) if the message does not state the side.
   returned: always
   type: str
   sample: permission
 kind:
   description:
-    - On the side V(permission), the type of policy that AWS names, one of C(identity_policy), C(resource_policy),
+    - On the side V(permission), the policy type that AWS names, one of C(identity_policy), C(resource_policy),
       C(permissions_boundary), C(service_control_policy), C(resource_control_policy), C(session_policy),
       C(vpc_endpoint_policy), C(other_policy), C(unstated).
     - On the side V(trust), C(web_identity), C(trust_policy) or C(pod_identity).
     - On the side V(identity), C(no_provider), C(audience), C(verification_key), C(token_expired), C(token_invalid),
       C(role_arn), C(token_file), C(credentials_expired), C(credentials_invalid) or C(no_credentials).
-    - On the side V(unknown), C(bare), C(unstated), C(encoded), C(unreached), C(kubernetes_rbac), C(allowed),
-      C(other_policy) or C(no_refusal).
+    - On the side V(unknown), C(bare_error_code), C(unstated), C(encoded), C(connection_error), C(kubernetes_rbac),
+      C(allowed), C(other_policy) or C(no_denial).
   returned: always
   type: str
   sample: identity_policy
 reason:
-  description: Why this side, in words.
+  description: Reason why this side denied the request.
   returned: always
   type: str
-  sample: AWS says that no identity-based policy allows it.
+  sample: AWS reports that no identity-based policy allows it.
 caller:
-  description: Whose request it was, or null where the message does not say.
+  description: Principal that made the request, or null if the message does not name it.
   returned: always
   type: dict
   contains:
     arn:
-      description: The ARN as the message has it.
+      description: ARN as in the message.
       type: str
       sample: arn:aws:sts::123456789012:assumed-role/lbc/1677819233544969902
     account:
-      description: Its account.
+      description: Account of the caller.
       type: str
       sample: "123456789012"
     role:
-      description: Name of its role, null for a user.
+      description: Name of the caller's role, null for a user.
       type: str
       sample: lbc
     session:
-      description: Name of its session.
+      description: Name of the caller's session.
       type: str
       sample: "1677819233544969902"
-    node_role:
-      description: Whether the session is an instance's, to which pods fall back without a role of their own.
+    is_node_role:
+      description: Whether the session is an instance's. Pods without a role of their own fall back to the node role.
       type: bool
       sample: false
 action:
-  description: The IAM action that was refused, or null.
+  description: IAM action that was denied, or null.
   returned: always
   type: str
   sample: elasticloadbalancing:DeleteLoadBalancer
 resource:
-  description: On which resource, or null.
+  description: Resource of the denied action, or null.
   returned: always
   type: str
   sample: arn:aws:elasticloadbalancing:eu-central-1:123456789012:loadbalancer/net/shop/0123456789abcdef
 operation:
-  description: The API operation, where the message's wrapping names it.
+  description: API operation, if the SDK's error or the CloudTrail event names it, else null.
   returned: always
   type: str
   sample: DeleteLoadBalancer
 explicit_deny:
-  description: Whether a Deny refused it, rather than the lack of an Allow.
+  description: Whether an explicit Deny denied it, rather than a missing Allow.
   returned: always
   type: bool
   sample: false
 policy:
-  description: ARN of the policy that refused it, where the message names it.
+  description: ARN of the policy that denied it, if the message names it, else null.
   returned: always
   type: str
   sample: null
 evidence:
-  description: What was looked at, and what the answer was. C(seen) is false where it could not be looked at, or judged.
+  description:
+    - Evidence, source by source, with the message of each. C(readable) is false if the source could not be read or
+      evaluated.
   returned: always
   type: list
   elements: dict
   sample:
-    - looked_at: IAM's policy simulator, with the tags as they are
-      answer: >-
-        implicitDeny; policies look at aws:ResourceTag/elbv2.k8s.aws/cluster, which the request was not known to bring.
-      seen: true
-mend:
-  description: The least change that mends it.
+    - source: IAM's policy simulator, with the current tags
+      message: >-
+        implicitDeny; policies evaluate aws:ResourceTag/elbv2.k8s.aws/cluster, whose value in the request is not known.
+      readable: true
+remediation:
+  description: Smallest change that remedies the denial (the suggested fix).
   returned: always
   type: dict
   contains:
-    what:
-      description: In words.
+    description:
+      description: Description of the change.
       type: str
       sample: Tag the load balancer with elbv2.k8s.aws/cluster=blue.
     binding:
-      description: A binding for C(iam_irsa_namespace), where that is the mend, else null.
+      description: Binding for C(iam_irsa_namespace), if that is the remediation, else null.
       type: dict
       sample: null
     statement:
-      description: A statement for a policy, where that is the mend, else null.
+      description: Statement for a policy, if that is the remediation, else null.
       type: dict
       sample: null
     tags:
-      description: Tags for the resource, where those are the mend, else null.
+      description: Tags for the resource, if those are the remediation, else null.
       type: dict
       sample: {elbv2.k8s.aws/cluster: blue}
-not_the_mend:
-  description: What does B(not) mend this message, although people try it first; null where nothing comes to mind.
+ineffective_remediation:
+  description: Change that people try first and that does B(not) remedy this denial, or null.
   returned: always
   type: str
   sample: >-
-    Adding a namespace or service account (cloudon/aws-load-balancer-controller) to the trust policy of lbc is not the
-    mend for this message.
+    Adding a namespace or service account (cloudon/aws-load-balancer-controller) to the trust policy of lbc does not
+    remedy this denial: STS issued the session, so the trust policy already allowed its caller.
 trust:
-  description: Whether the service account may assume the role at all, apart from the message. Null without a role.
+  description: Whether the service account may assume the role, independent of the message. Null without a role.
   returned: always
   type: dict
   contains:
     role:
-      description: The role that was looked at.
+      description: Role whose trust policy was read.
       type: str
       sample: lbc
     service_account:
-      description: The service account, as namespace/name, or null where none is named.
+      description: Service account, as namespace/name, or null if none is named.
       type: str
       sample: cloudon/aws-load-balancer-controller
     allowed:
-      description: Whether it may; null where that could not be checked.
+      description: Whether the service account may assume the role, null if that could not be checked.
       type: bool
       sample: false
-    by:
-      description: The statements that let it in.
+    allowed_by:
+      description: Statements that allow the service account.
       type: list
       elements: str
       sample: []
     reason:
-      description: In words, with whom the role lets in.
+      description: Reason, with the service accounts that the trust policy allows.
       type: str
       sample: "cloudon/aws-load-balancer-controller: denied: no statement allows it."
 msg:
-  description: Side, reason, mend, and what is not the mend, as sentences.
+  description: Side, reason, remediation, and ineffective remediation, as sentences.
   returned: always
   type: str
-  sample: "permission: AWS says that no identity-based policy allows it."
+  sample: "permission: AWS reports that no identity-based policy allows it."
 """
 
 import contextlib
@@ -258,7 +268,7 @@ from ..module_utils._irsa.denied import parse_message
 from ..module_utils._irsa.explain import DenialEvidence, ExplainOptions, explain
 from ..module_utils._irsa.model import AUDIENCE, IrsaError, OidcProvider, Subject
 
-with contextlib.suppress(ImportError):  # AnsibleAWSModule says so in words
+with contextlib.suppress(ImportError):  # AnsibleAWSModule reports the missing library
     from botocore.config import Config
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
@@ -270,7 +280,7 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "oidc_provider_arn": {"type": "str"},
     "audience": {"type": "str", "default": AUDIENCE},
 }
-# Without credentials or a way to AWS, the message itself is all there is: that must not take minutes to find out.
+# Without credentials or a route to AWS, only the message can be explained. That must not take minutes to detect.
 CLIENT_CONFIG: dict[str, Any] = {"retries": {"total_max_attempts": 4}, "connect_timeout": 5, "read_timeout": 30}
 
 
@@ -278,13 +288,13 @@ def parse_options(params: dict[str, Any]) -> ExplainOptions:
     if params["oidc_provider_arn"]:
         OidcProvider.parse(params["oidc_provider_arn"])
     named = (params["namespace"] or "", params["service_account"] or "")
-    if any(named):  # a binding may be made of them
+    if any(named):  # the remediation's binding may hold them
         check_name("namespace", named[0])
         check_name("service account", named[1])
     if params["role"]:
         check_role(params["role"])
     if not params["audience"]:
-        raise IrsaError(f"audience is empty. Name one, or leave it out for {AUDIENCE}.")
+        raise IrsaError(f"audience is empty. Give an audience, or omit the option for {AUDIENCE}.")
     return ExplainOptions(
         role=params["role"] or None,
         subject=Subject.from_service_account(*named) if any(named) else None,
@@ -307,50 +317,50 @@ def main() -> None:
         if service != "iam" and not (region or module.region):
             raise CallError(service, "", "NoRegion", "no region is given")
         if (service, region) not in clients:
-            more = {"region": region} if region else {}
-            clients[service, region] = module.client(service, config=Config(**CLIENT_CONFIG), **more)
+            options = {"region": region} if region else {}
+            clients[service, region] = module.client(service, config=Config(**CLIENT_CONFIG), **options)
         return clients[service, region]
 
     try:
-        asked = parse_options(module.params)
+        options = parse_options(module.params)
     except IrsaError as error:
         module.fail_json(msg=str(error))
-    denied, undecoded = observe.decode_message(get_client, parse_message(module.params["error_message"]))
-    seen: DenialEvidence = observe.read_evidence(get_client, denied, asked)
-    if undecoded:
-        seen = observe.add_not_checked(seen, "the encoded message", undecoded)
-    told = explain(denied, asked, seen)
-    trust = told.trust
-    words = [
-        f"{told.side}: {told.reason}",
-        f"Mend: {told.remediation.description}",
-        told.ineffective_remediation,
+    denial, not_decoded = observe.decode_message(get_client, parse_message(module.params["error_message"]))
+    observed: DenialEvidence = observe.read_evidence(get_client, denial, options)
+    if not_decoded:
+        observed = observe.add_not_checked(observed, "the encoded message", not_decoded)
+    explanation = explain(denial, options, observed)
+    trust = explanation.trust
+    sentences = [
+        f"{explanation.side}: {explanation.reason}",
+        f"Remediation: {explanation.remediation.description}",
+        explanation.ineffective_remediation,
         trust and trust.reason,
     ]
     module.exit_json(
         changed=False,
-        side=told.side,
-        kind=denied.kind,
-        reason=told.reason,
-        caller=denied.caller.to_dict() if denied.caller else None,
-        action=denied.action,
-        resource=denied.resource,
-        operation=denied.operation,
-        explicit_deny=denied.explicit_deny,
-        policy=denied.policy,
-        evidence=list(told.evidence),
-        mend=asdict(told.remediation),
-        not_the_mend=told.ineffective_remediation,
+        side=explanation.side,
+        kind=denial.kind,
+        reason=explanation.reason,
+        caller=denial.caller.to_dict() if denial.caller else None,
+        action=denial.action,
+        resource=denial.resource,
+        operation=denial.operation,
+        explicit_deny=denial.explicit_deny,
+        policy=denial.policy,
+        evidence=list(explanation.evidence),
+        remediation=asdict(explanation.remediation),
+        ineffective_remediation=explanation.ineffective_remediation,
         trust=None
         if trust is None
         else {
             "role": trust.role,
             "service_account": str(trust.subject) if trust.subject else None,
             "allowed": trust.allowed,
-            "by": list(trust.allowed_by),
+            "allowed_by": list(trust.allowed_by),
             "reason": trust.reason,
         },
-        msg=" ".join(word for word in words if word),
+        msg=" ".join(sentence for sentence in sentences if sentence),
     )
 
 

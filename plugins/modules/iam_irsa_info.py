@@ -7,15 +7,15 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: iam_irsa_info
-short_description: Says which service accounts may assume which IAM roles, and what of that does not go together
+short_description: Report which service accounts may assume which IAM roles, and mismatches with a cluster
 version_added: 0.1.0
 description:
-  - For roles that are named, that stand below a path, or that trust a cluster's OIDC provider, tells who may assume
-    each, by which statement of its trust policy. Wildcards are marked, and so are statements that are open to every
-    service account of a cluster.
-  - Joined with the cluster's service accounts (O(service_accounts=true)), tells which of them do not go together with
-    the roles.
-  - It evaluates trust policies by the same rules as M(daytwo.aws.iam_irsa_namespace), and writes nothing.
+  - Reports which service accounts may assume a role, and by which statement of its trust policy. It covers named roles,
+    roles under a path, or all roles that trust a cluster's OIDC provider.
+  - Marks wildcards, and statements that are open to every service account of a cluster.
+  - With O(service_accounts=true), also reads the cluster's service accounts, and reports those that do not match the
+    roles.
+  - Evaluates trust policies by the same rules as M(daytwo.aws.iam_irsa_namespace), and writes nothing.
 author:
   - The daytwo.aws authors (@daytwo-aws)
 extends_documentation_fragment:
@@ -25,17 +25,17 @@ extends_documentation_fragment:
 options:
   roles:
     description:
-      - Names or ARNs of roles. One that does not exist fails the task at its end; the others are told.
-      - Costs a C(GetRole) each, or a page of C(ListRoles) per 1,000 roles of the account where that is less.
+      - Names or ARNs of roles. A role that does not exist fails the task at the end; the others are reported.
+      - Costs one C(GetRole) per role, or one C(ListRoles) per 1,000 roles of the account if that is less.
     type: list
     elements: str
   path_prefix:
-    description: Path below which roles are looked at, such as C(/platform/). Costs a C(ListRoles) per 1,000.
+    description: Path of the roles to read, such as C(/platform/). Costs one C(ListRoles) per 1,000 roles.
     type: str
   cluster:
     description:
-      - Name of an EKS cluster in the region of the connection. Only what its OIDC provider's tokens may do is told.
-      - Without O(roles) and O(path_prefix), of every role of the account that trusts it.
+      - Name of an EKS cluster in the region of the connection. Only grants to its OIDC provider are reported.
+      - Without O(roles) and O(path_prefix), all roles of the account that trust the cluster are reported.
     type: str
   oidc_provider_arn:
     description: ARN of a cluster's IAM OIDC provider, instead of O(cluster).
@@ -46,16 +46,17 @@ options:
     default: sts.amazonaws.com
   service_accounts:
     description:
-      - Whether to read the cluster's service accounts and pod identity associations, too, and join them.
-      - Needs O(cluster), or O(oidc_provider_arn) with O(kubeconfig). Without O(cluster), associations are left out.
-      - The cluster is reached by the AWS credentials, which need an access entry in it, or by O(kubeconfig).
+      - Whether to also read the cluster's service accounts and Pod Identity associations, and compare them with the
+        roles.
+      - Requires O(cluster), or O(oidc_provider_arn) with O(kubeconfig). Without O(cluster), associations are not read.
+      - The cluster is reached with the AWS credentials, which need an access entry in it, or by O(kubeconfig).
     type: bool
     default: false
   kubeconfig:
-    description: File that says how to reach the cluster, instead of AWS credentials.
+    description: Path of a kubeconfig file by which to reach the cluster, instead of the AWS credentials.
     type: path
   context:
-    description: Context of the kubeconfig, instead of its current one.
+    description: Context of the kubeconfig. Defaults to the current context of the file.
     type: str
 attributes:
   check_mode:
@@ -70,7 +71,7 @@ attributes:
   platform:
     platforms: posix
     support: full
-    description: Runs on the controller, or wherever boto3 (and kubernetes, with O(service_accounts=true)) is.
+    description: Runs on the controller, or on any host with boto3 (and kubernetes, with O(service_accounts=true)).
 requirements:
   - kubernetes >= 24.2.0 (with O(service_accounts=true))
 seealso:
@@ -79,13 +80,13 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Who may assume what, in a cluster
+- name: Audit a cluster
   daytwo.aws.iam_irsa_info:
     cluster: blue
     service_accounts: true
   register: irsa
 
-- name: Show roles that are open to everybody in a cluster
+- name: Show roles that are open to every service account
   ansible.builtin.debug:
     msg: "{{ irsa.roles | selectattr('open_to_all') | map(attribute='arn') }}"
 
@@ -93,7 +94,7 @@ EXAMPLES = r"""
   ansible.builtin.debug:
     msg: "{{ irsa.findings | selectattr('kind', 'in', ['annotated_not_trusted', 'role_missing']) }}"
 
-- name: Two roles, whichever clusters they trust
+- name: Audit two roles, for all clusters that they trust
   daytwo.aws.iam_irsa_info:
     roles: [lbc, external-dns]
 """
@@ -101,37 +102,37 @@ EXAMPLES = r"""
 RETURN = r"""
 roles:
   description:
-    - One result per role. Without O(roles), those that let in no service account are left out.
+    - One result per role. Without O(roles), roles that trust no service account are left out.
   returned: always
   type: list
   elements: dict
   contains:
     name:
-      description: Name, as it was asked for.
+      description: Name of the role, or its ARN as given in O(roles).
       type: str
       sample: lbc
     status:
-      description: V(ok), or V(failed) for one that is not there or could not be read.
+      description: V(ok), or V(failed) for a role that does not exist or could not be read.
       type: str
       sample: ok
     reason:
-      description: Whom it lets in, in a sentence, or what failed.
+      description: The trusted service accounts as a sentence, or the error.
       type: str
-      sample: It lets in kube-system/aws-load-balancer-controller, cloudon/aws-load-balancer-controller.
+      sample: It trusts kube-system/aws-load-balancer-controller, cloudon/aws-load-balancer-controller.
     arn:
-      description: Its ARN.
+      description: ARN of the role.
       type: str
       sample: arn:aws:iam::123456789012:role/lbc
     open_to_all:
-      description: Whether a statement lets in every service account of a cluster.
+      description: Whether a statement trusts every service account of a cluster.
       type: bool
       sample: false
     wildcards:
-      description: Whether a statement lets in service accounts by a pattern.
+      description: Whether a statement trusts service accounts by a wildcard.
       type: bool
       sample: false
     grants:
-      description: Who is let in by which statement, one entry each.
+      description: One entry per statement and subject that it trusts.
       type: list
       elements: dict
       sample:
@@ -147,10 +148,12 @@ roles:
           denied_by: []
 findings:
   description:
-    - What does not go together, with O(service_accounts=true). C(kind) is one of C(annotated_not_trusted) (the role
-      does not let it in), C(trusted_not_there) (a role lets in a service account that the cluster has not),
-      C(role_missing) (the annotation's role does not exist, or is no ARN of a role), C(association_overridden) (a pod
-      identity association exists, and the annotation comes before it).
+    - Mismatches between service accounts and roles, with O(service_accounts=true), by C(kind).
+    - C(annotated_not_trusted) - the annotation names a role that does not trust the service account.
+    - C(trusted_not_found) - a role trusts a service account that does not exist in the cluster.
+    - C(role_missing) - the annotation's role does not exist, or the annotation is not the ARN of a role.
+    - C(association_overridden) - the service account also has a Pod Identity association, and web identity, from the
+      annotation, comes first in the SDKs' credential chain.
   returned: always
   type: list
   elements: dict
@@ -160,18 +163,18 @@ findings:
       service_account: aws-load-balancer-controller
       role: arn:aws:iam::123456789012:role/lbc
       reason: "lbc: denied: no statement allows it."
-not_looked_at:
-  description: What could not be looked at, and why.
+not_checked:
+  description: Everything that could not be checked, and why.
   returned: always
   type: list
   elements: str
   sample: []
 totals:
-  description: How many of each.
+  description: Number of roles, grants, service accounts and findings.
   returned: always
   type: dict
   sample:
-    roles_seen: 130
+    roles_checked: 130
     roles: 12
     failed: 0
     grants: 15
@@ -184,7 +187,7 @@ msg:
   returned: always
   type: str
   sample: >-
-    12 of 130 roles let in service accounts, by 15 grants, 1 by wildcard, 0 open to all. 61 service accounts, 1 finding.
+    12 of 130 roles trust service accounts, by 15 grants, 1 by wildcard, 0 open to all. 61 service accounts, 1 findings.
 """
 
 import contextlib
@@ -199,7 +202,7 @@ from ..module_utils._irsa import audit
 from ..module_utils._irsa.calls import CallError
 from ..module_utils._irsa.model import AUDIENCE, IrsaError
 
-with contextlib.suppress(ImportError):  # AnsibleAWSModule says so in words
+with contextlib.suppress(ImportError):  # AnsibleAWSModule reports a missing boto3
     from botocore.config import Config
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
@@ -232,25 +235,25 @@ def main() -> None:
     if params["service_accounts"] and not _kubernetes.HAS_KUBERNETES:
         module.fail_json(msg=missing_required_lib("kubernetes"))
 
-    def client(service: str, **more: Any) -> Any:
+    def make_client(service: str, **more: Any) -> Any:
         return module.client(service, config=Config(**CLIENT_CONFIG), **more)
 
-    def api() -> Any:
-        by = {"kubeconfig": params["kubeconfig"], "context": params["context"]} if params["kubeconfig"] else params
-        return _kubernetes.connect(by, client, module.tmpdir).api
+    def make_api() -> Any:
+        access = {"kubeconfig": params["kubeconfig"], "context": params["context"]} if params["kubeconfig"] else params
+        return _kubernetes.connect(access, make_client, module.tmpdir).api
 
     try:
-        wanted = audit.AuditOptions.parse(params)
-        told = audit.build_result(audit.run(client, api, wanted))
+        options = audit.AuditOptions.parse(params)
+        result = audit.build_result(audit.run(make_client, make_api, options))
     except (IrsaError, ClusterError) as error:
         module.fail_json(msg=str(error))
     except CallError as error:
         module.fail_json(msg=f"{error} {error.suggestion}")
-    for warning in told.pop("warnings"):
+    for warning in result.pop("warnings"):
         module.warn(warning)
-    if told["failed"]:
-        module.fail_json(**told)
-    module.exit_json(**told)
+    if result["failed"]:
+        module.fail_json(**result)
+    module.exit_json(**result)
 
 
 if __name__ == "__main__":

@@ -7,17 +7,18 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: iam_irsa_namespace
-short_description: Lets service accounts of EKS clusters assume IAM roles
+short_description: Allow service accounts of EKS clusters to assume IAM roles
 version_added: 0.1.0
 description:
-  - Adds service accounts of a namespace to the trust policies of roles, or takes them out, for one role or for hundreds
+  - Adds service accounts of a namespace to the trust policies of roles, or removes them, for one role or for hundreds
     in one task (IAM roles for service accounts, IRSA).
-  - A trust policy is edited in place. Only the subjects of the cluster's own OIDC provider change; other statements,
-    conditions, C(Sid)s and everything else stay as they are. It never writes a statement that demands no service
-    account, and no wildcard that was not asked for.
-  - What was written is read back, and judged by an evaluator of trust policies, before it is reported.
-  - This mends service accounts that B(cannot assume) their role. A refusal that says C(no identity-based policy allows)
-    comes from a role that was assumed already, and is not mended here.
+  - Edits a trust policy in place. Only the subjects of the cluster's own OIDC provider change. Other statements,
+    conditions, C(Sid)s and everything else stay unchanged.
+  - Never writes a statement without a condition on the subject, and no wildcard without O(allow_wildcards=true).
+  - Reads each written trust policy back, and evaluates it, before it reports the result.
+  - Fixes service accounts that B(cannot assume) their role. A message with C(no identity-based policy allows) comes
+    from a role that was assumed already. Its remediation is a permission policy, not the trust policy; see
+    M(daytwo.aws.iam_access_denied_info).
 author:
   - The daytwo.aws authors (@daytwo-aws)
 extends_documentation_fragment:
@@ -27,22 +28,22 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    description: Reads the same and reports the same results, and writes nothing.
+    description: Reads the same, reports the same results, and writes nothing.
   diff_mode:
     support: full
-    description: Shows each role's trust policy before and after, in one spelling of what means the same.
+    description: Shows each role's trust policy before and after, in a canonical form.
   idempotent:
     support: full
-    description: A second run finds the trust as wanted, and writes nothing.
+    description: A second run finds the bindings in place, and writes nothing.
   platform:
     platforms: posix
     support: full
-    description: Runs on the controller, or wherever boto3 is.
+    description: Runs on the controller, or on any host with boto3.
 options:
   bindings:
     description:
-      - Who may, or may not, assume which role. All bindings of one role are written at once.
-      - A binding that fails does not stop the others. The task fails at its end, with every result.
+      - Service accounts, and the role that they may or may not assume. All bindings of one role are written at once.
+      - A failed binding does not stop the others. The task fails at the end, with every result.
     type: list
     elements: dict
     required: true
@@ -53,128 +54,133 @@ options:
         required: true
       cluster:
         description:
-          - Name of the EKS cluster in the region of the connection. One C(DescribeCluster) per cluster says which OIDC
-            provider its tokens come from.
-          - One of O(bindings[].cluster) and O(bindings[].oidc_provider_arn) is needed.
+          - Name of the EKS cluster in the region of the connection. One C(DescribeCluster) per cluster returns the
+            issuer of its tokens, and with it the OIDC provider.
+          - Exactly one of O(bindings[].cluster) and O(bindings[].oidc_provider_arn) is required.
         type: str
       oidc_provider_arn:
-        description: ARN of the cluster's OIDC provider in IAM, for a cluster that is elsewhere or gone.
+        description:
+          - ARN of the cluster's OIDC provider in IAM, for a cluster in another region or account, or a deleted one.
         type: str
       namespace:
         description:
           - Kubernetes namespace of the service accounts.
-          - One of O(bindings[].namespace) and O(bindings[].namespace_pattern) is needed.
+          - Exactly one of O(bindings[].namespace) and O(bindings[].namespace_pattern) is required.
         type: str
       namespace_pattern:
         description:
-          - Namespaces by pattern, in which C(*) stands for any characters and C(?) for one. Needs
+          - Risk - whoever may create a matching namespace can run pods that assume the role.
+          - Pattern of namespaces, in which C(*) matches any characters and C(?) matches one. Requires
             O(allow_wildcards=true).
-          - Whoever may create a namespace that fits can then let pods assume the role.
         type: str
       service_accounts:
         description:
-          - Names of the service accounts. They need not exist yet. With O(allow_wildcards=true) a name may have C(*)
-            and C(?).
-          - One of O(bindings[].service_accounts) and O(bindings[].all_service_accounts) is needed.
+          - Names of the service accounts. They need not exist yet. With O(allow_wildcards=true), names may contain the
+            wildcards C(*) and C(?).
+          - Exactly one of O(bindings[].service_accounts) and O(bindings[].all_service_accounts) is required.
         type: list
         elements: str
       all_service_accounts:
         description:
-          - Whether all service accounts of the namespace are meant, also those that come later. It is written as one
-            wildcard under C(StringLike), in a statement apart from the named ones.
-          - With O(bindings[].state=absent) that wildcard goes. Service accounts that are trusted by name stay, and a
-            warning names them.
+          - Whether the binding covers all service accounts of the namespace, including those that are created later.
+            They are written as one wildcard under C(StringLike), in a statement of its own. This does not require
+            O(allow_wildcards=true).
+          - With O(bindings[].state=absent), the wildcard is removed. Service accounts that are trusted by name stay,
+            and a warning names them.
         type: bool
         default: false
       state:
         description:
-          - V(present) lets them assume the role.
-          - V(absent) takes them out of every statement that names them. A statement whose last service account goes,
-            goes with it; the last statement of a role cannot go, which fails. Where another statement, such as a
-            wildcard, still allows one, the binding has failed and RV(bindings[].still_allowed_by) names it.
+          - V(present) allows the service accounts to assume the role.
+          - V(absent) removes them from every statement that names them. A statement without any service account left is
+            removed as well. Removing the last statement of a role fails, because IAM rejects an empty trust policy.
+          - With V(absent), a binding fails if another statement, such as a wildcard, still allows a service account.
+            RV(bindings[].still_allowed_by) names that statement.
         type: str
         choices: [present, absent]
         default: present
   allow_wildcards:
-    description: Whether O(bindings) may have patterns for namespaces and service accounts.
+    description: Whether namespaces and service accounts in O(bindings) may contain wildcards.
     type: bool
     default: false
-  explicit:
+  explicit_subjects:
     description:
-      - Whether a service account that is allowed by a wildcard, or by a statement that is open to all, is added by its
-        name all the same. Without it nothing is written there, and a warning names the statement.
+      - Whether to add a service account by name even if a wildcard, or a statement that is open to all, allows it
+        already. If V(false), nothing is written for it, and a warning names the statement.
     type: bool
     default: false
   audience:
     description:
-      - Audience of the tokens. Statements for another one are left alone, and a provider has to know it.
+      - Audience of the tokens. The OIDC provider has to have it. Statements for another audience are not edited.
     type: str
     default: sts.amazonaws.com
   purge:
     description:
-      - Whether the present bindings are all there is to be of their cluster's OIDC provider in each role that
-        O(bindings) name. Other service accounts of that provider, its wildcards, and its statements that are open to
-        all go. Statements of other providers and principals stay.
-      - A role of which any binding cannot be made is not purged.
+      - Risk - removes service accounts that O(bindings) does not list.
+      - Whether each role in O(bindings) keeps only its present bindings for the cluster's OIDC provider. All other
+        service accounts, wildcards and statements open to all of that provider are removed. Statements of other
+        providers and principals stay.
+      - A role with a failed binding is not purged.
     type: bool
     default: false
   allow_empty:
-    description: Whether O(purge) may leave no service account of a provider in a role. Without it, that fails.
+    description: Whether O(purge) may remove the last service account of a provider from a role. If V(false), it fails.
     type: bool
     default: false
   create_provider:
     description:
-      - Whether an OIDC provider that IAM does not have is created for the cluster, and O(audience) added to one that
-        does not know it. Without it, present bindings of such a cluster fail.
-      - It is created without thumbprints; IAM verifies the issuer's certificate itself.
+      - Whether to create a missing OIDC provider of the cluster in IAM, and to add O(audience) to a provider that lacks
+        it. If V(false), present bindings of such a cluster fail.
+      - The provider is created without thumbprints, because IAM verifies the issuer's certificate itself.
     type: bool
     default: false
   create_role:
     description:
-      - Whether a role that does not exist is created, with exactly the trust that O(bindings) say. Without it, its
+      - Whether to create a role that does not exist, with exactly the trust policy of O(bindings). If V(false), its
         present bindings fail.
-      - The options O(path), O(description), O(permissions_boundary), O(tags) and O(managed_policies) are for roles that
-        are created. A role that exists keeps its own.
+      - The options O(path), O(description), O(permissions_boundary), O(tags) and O(managed_policies) apply only to
+        created roles. An existing role keeps its own.
     type: bool
     default: false
   path:
-    description: Path of roles that are created.
+    description: Path of created roles.
     type: str
     default: /
   description:
-    description: Description of roles that are created.
+    description: Description of created roles.
     type: str
   permissions_boundary:
-    description: ARN of the policy that bounds the permissions of roles that are created.
+    description: ARN of the permissions boundary of created roles.
     type: str
   tags:
-    description: Tags of roles that are created.
+    description: Tags of created roles.
     type: dict
     default: {}
   managed_policies:
     description:
-      - ARNs of managed policies that are attached to roles that are created. One that cannot be attached fails the
-        bindings of that role, which is there by then and is not given it by a later run.
+      - ARNs of managed policies to attach to created roles.
+      - If a policy cannot be attached, the bindings of that role fail. The role exists by then, and a later run does
+        not attach the policy.
     type: list
     elements: str
     default: []
-  settle:
+  recheck_delay:
     description:
-      - Seconds after the last write until all written roles are read once more. IAM has no way to write only what
-        nobody else has changed meanwhile; another writer that had read a role before this task wrote it can have
-        overwritten it until then. What is missing is written again, and told in
-        RV(bindings[].overwritten_by_others).
-      - Let it be longer than other writers take from their reading to their write. With V(0) there is no second
-        reading. At most an hour.
+      - Delay in seconds between the last write and the recheck, which reads all written roles once more.
+      - IAM has no optimistic lock for trust policies. Another writer that read a role before this task wrote it can
+        overwrite it afterwards. The recheck writes missing service accounts again, and reports that in
+        RV(bindings[].overwritten_externally).
+      - Set it longer than other writers take from their read to their write. V(0) disables the recheck. The maximum is
+        3600.
     type: float
     default: 10
 seealso:
   - module: amazon.aws.iam_role
-    description: Replaces the whole trust policy.
+    description: Manages roles, and replaces the whole trust policy.
 """
 
 EXAMPLES = r"""
-- name: Let the load balancer controller of another namespace use its role
+- name: Allow the load balancer controller in another namespace to assume its role
   daytwo.aws.iam_irsa_namespace:
     bindings:
       - role: aws-load-balancer-controller
@@ -182,14 +188,14 @@ EXAMPLES = r"""
         namespace: cloudon
         service_accounts: [aws-load-balancer-controller]
 
-- name: Many roles at once, and one service account out of another
+- name: Update several roles at once, and remove one service account
   daytwo.aws.iam_irsa_namespace:
     bindings:
       - {role: dns, cluster: production, namespace: cloudon, service_accounts: [external-dns]}
       - {role: certs, cluster: production, namespace: cloudon, service_accounts: [cert-manager, cainjector]}
       - {role: dns, cluster: production, namespace: legacy, service_accounts: [external-dns], state: absent}
 
-- name: Whatever runs in the namespaces of one team
+- name: Allow every service account in the namespaces of one team
   daytwo.aws.iam_irsa_namespace:
     allow_wildcards: true
     bindings:
@@ -198,7 +204,7 @@ EXAMPLES = r"""
         namespace_pattern: blue-*
         all_service_accounts: true
 
-- name: Exactly these service accounts of the cluster, in a role that is made if need be
+- name: Allow exactly these service accounts of the cluster, and create the role if it is missing
   daytwo.aws.iam_irsa_namespace:
     purge: true
     create_role: true
@@ -213,7 +219,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 bindings:
-  description: One result per entry of O(bindings), in their order.
+  description: One result per entry of O(bindings), in the same order.
   returned: always
   type: list
   elements: dict
@@ -223,11 +229,11 @@ bindings:
       type: str
       sample: "aws-load-balancer-controller: cloudon/aws-load-balancer-controller of production"
     status:
-      description: V(changed), V(ok) where it was so already, or V(failed).
+      description: V(changed), V(ok) if the binding was in place already, or V(failed).
       type: str
       sample: changed
     reason:
-      description: Why, in words, with the statement that allows or denies it, and what would mend a failure.
+      description: The reason of the status, with the statement that allows or denies, and the remediation of a failure.
       type: str
       sample: Added. cloudon/aws-load-balancer-controller allowed, by Statement[0].
     role:
@@ -235,11 +241,11 @@ bindings:
       type: str
       sample: aws-load-balancer-controller
     cluster:
-      description: Name of the cluster, null where the provider was given.
+      description: Name of the cluster; null if O(bindings[].oidc_provider_arn) was given.
       type: str
       sample: production
     oidc_provider_arn:
-      description: The cluster's OIDC provider, null where it could not be found out.
+      description: ARN of the cluster's OIDC provider; null if the cluster could not be described.
       type: str
       sample: arn:aws:iam::123456789012:oidc-provider/oidc.eks.eu-central-1.amazonaws.com/id/0123456789ABCDEF
     namespace:
@@ -247,28 +253,28 @@ bindings:
       type: str
       sample: cloudon
     service_accounts:
-      description: Names of the service accounts, C(*) for all.
+      description: Names of the service accounts; C(*) for all of the namespace.
       type: list
       elements: str
       sample: [aws-load-balancer-controller]
     state:
-      description: V(present) or V(absent), as it was asked.
+      description: V(present) or V(absent), as requested.
       type: str
       sample: present
     added:
-      description: Subjects that this run wrote into the trust policy; in check mode, that it would write.
+      description: Subjects that this run added to the trust policy; in check mode, that it would add.
       type: list
       elements: str
       sample: ["system:serviceaccount:cloudon:aws-load-balancer-controller"]
     removed:
-      description: Subjects that this run took out, also where something else still allows them and the binding failed.
+      description: Subjects that this run removed, also if another statement still allows them and the binding failed.
       type: list
       elements: str
       sample: []
     statements:
       description:
-        - The statements that allow each subject, by their index in the trust policy. C(how) is V(name), V(wildcard), or
-          V(open) for one that demands no subject.
+        - The statements that allow each subject, by index in the trust policy. C(how) is V(name), V(wildcard), or
+          V(open) for a statement without a condition on the subject.
       type: list
       elements: dict
       sample:
@@ -278,27 +284,27 @@ bindings:
           how: name
           conditions: []
     conditions:
-      description: What else those statements demand, which the service accounts have to meet as well.
+      description: Other conditions of those statements, which the service accounts have to meet as well.
       type: list
       elements: str
       sample: ['IpAddress aws:SourceIp: "192.0.2.0/24"']
     still_allowed_by:
-      description: With O(bindings[].state=absent), the statements that still allow it.
+      description: With O(bindings[].state=absent), the statements that still allow a service account.
       type: list
       elements: dict
       sample: []
-    overwritten_by_others:
-      description: Whether another writer overwrote it during this run, so that it was written again.
+    overwritten_externally:
+      description: Whether another writer overwrote the binding during this run, so that it was written again.
       type: bool
       sample: false
     verified:
       description:
-        - Whether the trust policy that was read back says what was asked. Null where nothing was written, and where it
-          failed.
+        - Whether the trust policy that was read back matches the request. Null if nothing was written, and if the
+          binding failed.
       type: bool
       sample: true
     warnings:
-      description: What is not as it should be and was left alone, such as a statement that does not check the audience.
+      description: Problems that were not changed, such as a statement that does not check the audience.
       type: list
       elements: str
       sample: []
@@ -310,14 +316,14 @@ roles:
   sample:
     - name: aws-load-balancer-controller
       status: changed
-      reason: Its trust policy was written.
+      reason: The trust policy was written.
       arn: arn:aws:iam::123456789012:role/aws-load-balancer-controller
       size_before: 411
       size_after: 480
       quota: 2048
       shortened: false
       purged: []
-      overwritten_by_others: false
+      overwritten_externally: false
       steps:
         - action: update trust policy
           target: aws-load-balancer-controller
@@ -325,19 +331,19 @@ roles:
           before: {Version: "2012-10-17", Statement: []}
           after: {Version: "2012-10-17", Statement: []}
 oidc_providers:
-  description: The OIDC providers that present bindings need, and whether each was there, was made, or is missing.
+  description: The OIDC providers of present bindings, and whether each exists, was created or changed, or is missing.
   returned: always
   type: list
   elements: dict
   sample:
     - name: arn:aws:iam::123456789012:oidc-provider/oidc.eks.eu-central-1.amazonaws.com/id/0123456789ABCDEF
       status: ok
-      reason: It exists, and knows the audience sts.amazonaws.com.
+      reason: It exists and has the audience sts.amazonaws.com.
 msg:
-  description: How many came to what, then each failure.
+  description: The number of bindings by status, then each failure.
   returned: always
   type: str
-  sample: 1 changed, 0 already so, 0 failed.
+  sample: 1 changed, 0 unchanged, 0 failed.
 """
 
 import contextlib
@@ -350,7 +356,7 @@ from ..module_utils._irsa.binding_request import parse_request
 from ..module_utils._irsa.model import IrsaError, PolicyOptions
 from ..module_utils._irsa.report import build_result
 
-with contextlib.suppress(ImportError):  # AnsibleAWSModule says so in words
+with contextlib.suppress(ImportError):  # AnsibleAWSModule reports a missing boto3
     from botocore.config import Config
 
 BINDING_SPEC = {
@@ -373,7 +379,7 @@ BINDING_SPEC = {
 ARGUMENT_SPEC = {
     "bindings": BINDING_SPEC,
     "allow_wildcards": {"type": "bool", "default": False},
-    "explicit": {"type": "bool", "default": False},
+    "explicit_subjects": {"type": "bool", "default": False},
     "audience": {"type": "str", "default": "sts.amazonaws.com"},
     "purge": {"type": "bool", "default": False},
     "allow_empty": {"type": "bool", "default": False},
@@ -384,9 +390,9 @@ ARGUMENT_SPEC = {
     "permissions_boundary": {"type": "str"},
     "tags": {"type": "dict", "default": {}},
     "managed_policies": {"type": "list", "elements": "str", "default": []},
-    "settle": {"type": "float", "default": 10},
+    "recheck_delay": {"type": "float", "default": 10},
 }
-# Adaptive retries slow all calls of a client down together when IAM throttles. As many connections as workers.
+# With adaptive retries, all calls of a client slow down together when IAM throttles. One connection per worker.
 CLIENT_CONFIG = {
     "retries": {"mode": "adaptive", "total_max_attempts": 8},
     "connect_timeout": 5,
@@ -397,12 +403,12 @@ CLIENT_CONFIG = {
 
 def parse_options(params: dict[str, Any]) -> run.IrsaOptions:
     return run.IrsaOptions(
-        bindings=tuple(parse_request(one, params["allow_wildcards"]) for one in params["bindings"]),
+        bindings=tuple(parse_request(entry, params["allow_wildcards"]) for entry in params["bindings"]),
         policy_options=PolicyOptions(
             audience=params["audience"],
             purge=params["purge"],
             allow_empty=params["allow_empty"],
-            explicit_subjects=params["explicit"],
+            explicit_subjects=params["explicit_subjects"],
             create_role=params["create_role"],
         ),
         new_role=iam.NewRole(
@@ -413,7 +419,7 @@ def parse_options(params: dict[str, Any]) -> run.IrsaOptions:
             managed_policies=tuple(params["managed_policies"]),
         ),
         create_provider=params["create_provider"],
-        recheck_delay=params["settle"],
+        recheck_delay=params["recheck_delay"],
     )
 
 
@@ -421,17 +427,17 @@ def main() -> None:
     module = AnsibleAWSModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     config = Config(**CLIENT_CONFIG)
     try:
-        wanted = parse_options(module.params)
+        options = parse_options(module.params)
         clients = run.IrsaClients(module.client("iam", config=config), lambda: module.client("eks", config=config))
-        outcome = run.run(clients, wanted, apply=not module.check_mode)
+        outcome = run.run(clients, options, apply=not module.check_mode)
     except IrsaError as error:
         module.fail_json(msg=str(error))
-    told = build_result(outcome, module._diff)
-    for warning in told.pop("warnings"):
+    result = build_result(outcome, module._diff)
+    for warning in result.pop("warnings"):
         module.warn(warning)
-    if told["failed"]:
-        module.fail_json(**told)
-    module.exit_json(**told)
+    if result["failed"]:
+        module.fail_json(**result)
+    module.exit_json(**result)
 
 
 if __name__ == "__main__":

@@ -7,20 +7,21 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: lambda_package
-short_description: Zips the deployment package of a Python Lambda function, the same bytes from the same sources
+short_description: Build a reproducible deployment package of a Python Lambda function
 version_added: 0.1.0
 description:
-  - Puts files, and Python distributions as they are installed, with all that these require, into a zip file.
-  - Its bytes follow from names and contents alone. Entries are sorted, bear one time and one mode, and are stored, not
-    compressed, because compressed bytes differ between versions of zlib. An unchanged source leaves the function alone.
-  - Needs no internet and no pip. What is not installed can be put into a folder beforehand, with
+  - Writes files and installed Python distributions, with all that these require, to a zip file.
+  - Makes the same bytes from the same names and contents. Entries are sorted, have one timestamp and one mode, and are
+    stored, not compressed, because compressed bytes differ between versions of zlib. An unchanged source therefore
+    leaves the Lambda function unchanged.
+  - Needs no internet and no pip. Install a missing distribution into a directory beforehand, with
     C(pip install --target).
 author:
   - The daytwo.aws authors (@daytwo-aws)
 attributes:
   check_mode:
     support: full
-    description: Makes the package in memory, and writes nothing.
+    description: Builds the package in memory, and writes nothing.
   diff_mode:
     support: full
     description: Shows the checksum before and after.
@@ -33,44 +34,44 @@ attributes:
     description: Runs on the controller, or wherever the sources and distributions are.
 options:
   dest:
-    description: Where to write the zip file. Its folder exists.
+    description: Path of the zip file to write. The directory must exist.
     type: path
     required: true
   sources:
-    description: Files and folders of one's own code. Folders are taken with all that is in them, but compiled caches.
+    description: Files and directories of your own code. Directories are packaged recursively, without compiled caches.
     type: list
     elements: dict
     default: []
     suboptions:
       src:
-        description: A file or a folder on the host where this runs.
+        description: File or directory on the host where this module runs.
         type: path
         required: true
       dest:
-        description: Its name in the package, a relative path.
+        description: Name in the package, a relative path.
         type: str
         required: true
   distributions:
     description:
-      - Python distributions, as V(NAME), V(NAME==VERSION) or V(NAME>=VERSION). What they require goes in as well,
-        without extras. Those with compiled code are refused.
-      - A version that is not the one installed fails.
+      - Python distributions, as V(NAME), V(NAME==VERSION) or V(NAME>=VERSION). The package includes their requirements,
+        without extras. A distribution with compiled code is an error.
+      - An installed version that does not match is an error.
     type: list
     elements: str
     default: []
   distributions_path:
     description:
-      - Folders in which the distributions are looked for, such as those made by C(pip install --target). Without it,
-        where the Python that runs this module imports from.
+      - Directories with the distributions, such as those made by C(pip install --target). Without it, the import path
+        of the Python that runs this module.
     type: list
     elements: path
   exclude:
-    description: Shell patterns of names in the package that stay out. V(*) also matches V(/).
+    description: Shell patterns of names to leave out of the package. V(*) also matches V(/).
     type: list
     elements: str
     default: []
   include:
-    description: Shell patterns of names that go in although O(exclude) matches them.
+    description: Shell patterns of names to package although O(exclude) matches them.
     type: list
     elements: str
     default: []
@@ -79,7 +80,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Package a function with a pinned botocore, of which only RDS is needed
+- name: Package a function with a pinned botocore, with the data of RDS only
   daytwo.aws.lambda_package:
     dest: /tmp/function.zip
     sources:
@@ -96,7 +97,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 dest:
-  description: The zip file.
+  description: Path of the zip file.
   returned: always
   type: str
   sample: /tmp/function.zip
@@ -106,7 +107,7 @@ sha256:
   type: str
   sample: 5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03
 code_sha256:
-  description: The same as Lambda shows it in C(CodeSha256), in Base64.
+  description: Checksum of the package in Base64, as Lambda shows it in C(CodeSha256).
   returned: always
   type: str
   sample: WJG1tSLV3whtD/CxEPvZ0hu0/HFjrzTQgoai6Eb2vgM=
@@ -116,12 +117,12 @@ size:
   type: int
   sample: 4194304
 entries:
-  description: Number of files in it.
+  description: Number of files in the package.
   returned: always
   type: int
   sample: 240
 distributions:
-  description: Versions of all distributions in it, by name.
+  description: Versions of all distributions in the package, by name.
   returned: always
   type: dict
   sample: {botocore: 1.40.0, urllib3: 2.5.0}
@@ -163,16 +164,20 @@ def main() -> None:
     dest = Path(params["dest"])
     try:
         if not dest.parent.is_dir():
-            raise PackageError(f"Its folder {dest.parent} does not exist. Make it first.")
-        wanted = [DistributionRequirement.parse(text) for text in params["distributions"]]
-        installed = InstalledDistributions(params["distributions_path"]).resolve_requirements(wanted) if wanted else []
-        found = [pair for one in params["sources"] for pair in list_files(Path(one["src"]), one["dest"])]
-        found += [pair for one in installed for pair in list_distribution_files(one)]
-        entries = collect_entries(found, EntryFilter(tuple(params["exclude"]), tuple(params["include"])))
+            raise PackageError(f"The directory {dest.parent} does not exist. Create it first.")
+        requirements = [DistributionRequirement.parse(text) for text in params["distributions"]]
+        installed = (
+            InstalledDistributions(params["distributions_path"]).resolve_requirements(requirements)
+            if requirements
+            else []
+        )
+        files = [pair for source in params["sources"] for pair in list_files(Path(source["src"]), source["dest"])]
+        files += [pair for distribution in installed for pair in list_distribution_files(distribution)]
+        entries = collect_entries(files, EntryFilter(tuple(params["exclude"]), tuple(params["include"])))
         package = pack_archive(entries)
         before = hashlib.sha256(dest.read_bytes()).hexdigest() if dest.exists() else None
     except (PackageError, OSError) as error:
-        module.fail_json(msg=f"{dest} was not made. {error}")
+        module.fail_json(msg=f"{dest} could not be built. {error}")
     digest = hashlib.sha256(package)
     changed = before != digest.hexdigest()
     if changed and not module.check_mode:
@@ -186,7 +191,7 @@ def main() -> None:
         code_sha256=base64.b64encode(digest.digest()).decode(),
         size=len(package),
         entries=len(entries),
-        distributions={one.metadata["Name"]: one.version for one in installed},
+        distributions={distribution.metadata["Name"]: distribution.version for distribution in installed},
         diff={"before": {"sha256": before}, "after": {"sha256": digest.hexdigest()}},
     )
 

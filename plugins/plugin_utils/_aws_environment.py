@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Keeps the AWS variables of a task's C(environment:) on the controller: for actions whose hosts need no keys."""
+"""Keeps the AWS variables of a task's C(environment:) on the controller, for actions whose hosts need no AWS keys."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 @contextmanager
 def hide_aws_environment(action: Any) -> Iterator[dict[str, str]]:
-    """The task's AWS variables; while this lasts, modules that the action runs get the rest (proxies, for one)."""
+    """Yields the task's AWS variables. Modules that the action runs meanwhile get only other variables (a proxy)."""
     given = action._task.environment
     merged: dict[str, Any] = {}
     action._compute_environment_string(merged)
@@ -20,5 +20,5 @@ def hide_aws_environment(action: Any) -> Iterator[dict[str, str]]:
     try:
         yield mine
     finally:
-        # The task may be run again (until, retries).
+        # The task may run again (until, retries).
         action._task.environment = given

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`python autostop_peers.py ours|c7n|loop [FILE]`: one way to stop what is tagged, timed after everything is imported.
+"""`python autostop_peers.py ours|c7n|loop [FILE]`: one way to stop tagged clusters, timed after all imports.
 
-Each way runs in a process of its own, c7n's in c7n's environment. The seconds are the last line on standard output.
+Each way runs in its own process, c7n in its own environment. The last line on standard output is the seconds.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ REGION = os.environ["AWS_REGION"]
 
 
 def ours() -> Callable[[], None]:
-    """What the module does between its options and its result."""
+    """The module's work between its options and its result."""
     import botocore.session
     from ansible_collections.daytwo.aws.plugins.module_utils._autostop import fleet
     from botocore.config import Config
@@ -35,13 +35,13 @@ def ours() -> Callable[[], None]:
 
 
 def c7n() -> Callable[[], None]:
-    """The policy in FILE, from the policy's own run on."""
+    """The policy in FILE, timed from the start of its run."""
     from c7n.config import Config
     from c7n.loader import PolicyLoader
     from c7n.resources import load_resources
 
-    folder = os.path.dirname(sys.argv[2])
-    options = Config.empty(region=REGION, regions=[REGION], output_dir=os.path.join(folder, "out"), cache="")
+    directory = os.path.dirname(sys.argv[2])
+    options = Config.empty(region=REGION, regions=[REGION], output_dir=os.path.join(directory, "out"), cache="")
     load_resources(("aws.rds-cluster",))
     policies = PolicyLoader(options).load_file(sys.argv[2])
 
@@ -53,7 +53,7 @@ def c7n() -> Callable[[], None]:
 
 
 def loop() -> Callable[[], None]:
-    """As in the usual guide's Lambda: one description without pages, the tags of each cluster, then its stop."""
+    """Like the usual guide's Lambda: the first page of clusters, a tags call per cluster, then its stop."""
     import boto3
 
     def run() -> None:

@@ -1,10 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Stopping the 300 tagged of 1,000 clusters: the module, against Cloud Custodian and the loop of the usual guide.
+"""Stop the 300 tagged of 1,000 clusters: the module, Cloud Custodian, and the loop of the usual guide's Lambda.
 
-Everything runs against an AWS of its own: moto with the bed's rules, behind a gate that counts the calls. moto answers
-one call at a time, in some milliseconds; AWS answers many, in some hundred. So all is measured twice: as fast as moto
-is, and with LATENCY added to each call, in which calls do overlap. ROUNDS=1 and CLUSTERS=100 are for trying.
+Everything runs against an AWS of its own: moto with the test bed's rules, behind a gate that counts the calls. moto
+answers one call at a time, in some milliseconds. AWS answers many at a time, each in some hundred milliseconds. So each
+way is measured twice: with moto's own speed, and with LATENCY added to each call, so that calls overlap. For a trial
+run: ROUNDS=1 and CLUSTERS=100.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ TAGGED = CLUSTERS * 3 // 10
 LATENCY = 0.1  # seconds that are added to each call
 PEERS = Path(__file__).with_name("autostop_peers.py")
 OURS, C7N, LOOP = "daytwo.aws", "c7n", "the guide's loop"
-# What is timed: the whole command as a person types it, or what it does once everything is imported.
+# What is timed: the whole command as an operator types it, or its work after all imports.
 WHOLE, WORK = "with process start", "without process start"
 WAYS = [(who, what) for who in (OURS, C7N, LOOP) for what in (WHOLE, WORK)]
 POLICY = {
@@ -68,7 +69,7 @@ class Bench:
         self.playbook.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": [task]}]))
 
     def fill(self) -> None:
-        """Every page has tagged ones, the first as many as the last."""
+        """Every page has the same number of tagged clusters."""
         rds = self.aws.client("rds")
         for number in range(CLUSTERS):
             rds.create_db_cluster(
@@ -80,7 +81,7 @@ class Bench:
             )
 
     def ready(self, latency: float) -> None:
-        """All run, and what is stopped stays on its way there for longer than any run takes."""
+        """Resets all clusters to available. A stopping cluster stays stopping for longer than any run takes."""
         self.aws.fail()
         self.aws.send_command("rds/settings", stop_seconds=86400)
         for number in range(CLUSTERS):
@@ -120,18 +121,18 @@ class Bench:
         return [str(word) for word in commands[way]]
 
     def stopped(self) -> int:
-        """How many of those that are tagged; another one would be a mistake."""
+        """The number of stopped clusters. All of them must be tagged."""
         pages = self.aws.client("rds").get_paginator("describe_db_clusters").paginate()
-        found = [one for page in pages for one in page["DBClusters"] if one["Status"] != "available"]
-        if wrong := [one["DBClusterIdentifier"] for one in found if not one["TagList"]]:
+        found = [cluster for page in pages for cluster in page["DBClusters"] if cluster["Status"] != "available"]
+        if wrong := [cluster["DBClusterIdentifier"] for cluster in found if not cluster["TagList"]]:
             raise RuntimeError(f"stopped without a tag: {wrong}")
         return len(found)
 
 
 def main() -> int:
     figures: list[Figure] = []
-    with tempfile.TemporaryDirectory() as folder, own_aws() as aws:
-        bench = Bench(aws, Path(folder))
+    with tempfile.TemporaryDirectory() as directory, own_aws() as aws:
+        bench = Bench(aws, Path(directory))
         bench.fill()
         for latency in (0.0, LATENCY):
             where = f"{latency * 1000:.0f} ms per call" if latency else "moto's own speed"
@@ -139,7 +140,7 @@ def main() -> int:
             taken = interleaved(WAYS, lambda way, latency=latency: bench.run(way, latency))
             seconds = {way: median(took.seconds for took in runs) for way, runs in taken.items()}
             last = {way: runs[-1] for way, runs in taken.items()}
-            tell(seconds, last)
+            print_table(seconds, last)
             for what in (WHOLE, WORK):
                 for peer in (C7N, LOOP):
                     goal = Goal(ratio=0.5) if peer == C7N and latency else None
@@ -149,7 +150,7 @@ def main() -> int:
     return publish("autostop", figures)
 
 
-def tell(seconds: Mapping[tuple[str, str], float], last: Mapping[tuple[str, str], Took]) -> None:
+def print_table(seconds: Mapping[tuple[str, str], float], last: Mapping[tuple[str, str], Took]) -> None:
     rows = [
         (
             f"{who}, {what}",
@@ -163,7 +164,7 @@ def tell(seconds: Mapping[tuple[str, str], float], last: Mapping[tuple[str, str]
 
 
 def counted(last: Mapping[tuple[str, str], Took]) -> list[Figure]:
-    """Ours: one description per 100 clusters and once more to see, two bulk readings, one stop per tagged cluster."""
+    """Our calls: DescribeDBClusters per 100 clusters, twice; two bulk readings; one stop per tagged cluster."""
     ours = last[OURS, WHOLE]
     pages = -(-CLUSTERS // 100)
     stated = {

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The test bed's EKS cluster: seconds until it is ACTIVE and until two nodes are Ready.
 
-From CreateCluster until the API server answers, and from CreateNodegroup until the nodes are Ready. The programs are
-there already; ROUNDS=1 is for trying.
+It measures from CreateCluster until the API server answers, and from CreateNodegroup until the nodes are Ready. The
+programs exist already. Use ROUNDS=1 for a short run.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from testbed import Bed
 from testbed.eks import Cluster
 
 NAME = "bench"
-API_SECONDS, NODES_SECONDS = 15.0, 20.0  # wanted of a machine with 2 cores
+API_SECONDS, NODES_SECONDS = 15.0, 20.0  # goals for a machine with 2 cores
 
 
 def ready(cluster: Cluster) -> int:
     nodes = cluster.api.get("/api/v1/nodes")["items"]
-    conditions = [one for node in nodes for one in node["status"].get("conditions", [])]
-    return sum(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+    conditions = [condition for node in nodes for condition in node["status"].get("conditions", [])]
+    return sum(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
 
 
 def group(cluster: Cluster) -> dict[str, Any]:
@@ -45,7 +45,7 @@ def remove(eks: Any, cluster: str, group: str) -> None:
 
 def measure(cluster: Cluster) -> tuple[float, float]:
     eks = cluster.client("eks")
-    if cluster.live:  # one runs at a time
+    if cluster.live:  # only a single cluster runs at a time
         for name in eks.list_nodegroups(clusterName=cluster.name)["nodegroups"]:
             remove(eks, cluster.name, name)
         cluster.delete(cluster.name)
@@ -57,7 +57,7 @@ def measure(cluster: Cluster) -> tuple[float, float]:
     while ready(cluster) < 2:
         described = eks.describe_nodegroup(clusterName=NAME, nodegroupName=NAME)["nodegroup"]
         if described["status"] == "CREATE_FAILED" or time.monotonic() - begin > 300:
-            sys.exit(f"no two nodes: {described['status']} {described['health']}")
+            sys.exit(f"two nodes are not Ready: {described['status']} {described['health']}")
         time.sleep(0.1)
     nodes = time.monotonic() - begin
     eks.get_waiter("nodegroup_active").wait(clusterName=NAME, nodegroupName=NAME, WaiterConfig={"Delay": 1})
@@ -71,10 +71,10 @@ def main() -> int:
     cluster = Bed.load().cluster
     rounds = [measure(cluster) for _round in range(ROUNDS)]
     print(f"{ROUNDS} rounds:", "; ".join(f"API server {api:.1f} s, nodes {nodes:.1f} s" for api, nodes in rounds))
-    wanted = Goal(ratio=1.0)
+    goal = Goal(ratio=1.0)
     figures = [
-        Figure("API server ready", median(api for api, _nodes in rounds), API_SECONDS, "wanted", "s", wanted),
-        Figure("two nodes Ready", median(nodes for _api, nodes in rounds), NODES_SECONDS, "wanted", "s", wanted),
+        Figure("API server ready", median(api for api, _nodes in rounds), API_SECONDS, "goal", "s", goal),
+        Figure("two nodes Ready", median(nodes for _api, nodes in rounds), NODES_SECONDS, "goal", "s", goal),
     ]
     return publish("cluster", figures)
 

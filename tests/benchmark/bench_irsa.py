@@ -1,11 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One more service account for each of 500 roles: one task of ours, against a loop over amazon.aws.iam_role.
+"""Adds one service account to each of 500 roles: one task of this collection, compared with a loop over
+amazon.aws.iam_role.
 
-Both run as whole ansible-playbook processes against one AWS of this benchmark's own (the test bed's moto with its
-rules, on loopback), and both have to leave every role trusting the old and the new service account. The peer's loop,
-which replaces each trust policy by one that its user has to make up first, is measured over 100 of such roles; figures
-are per role, and ours have the settling in them. ROUNDS=1, ROLES=50 and LOOP=10 are for trying.
+Both run as whole ansible-playbook processes against the benchmark's own AWS (the test bed's moto with its rules, on
+loopback). Afterwards every role must trust the old and the new service account. The loop replaces each trust policy by
+one that its user has to write first; it is measured over 100 roles. Figures are per role. Those of this collection
+include the recheck delay. Set ROUNDS=1, ROLES=50 and LOOP=10 to try it.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ ROLES = int(os.environ.get("ROLES", "500"))
 LOOP = int(os.environ.get("LOOP", "100"))
 OURS, AGAIN, PEER = "ours", "ours, nothing to do", "iam_role in a loop"
 STS = "sts.amazonaws.com"
-# As docs/irsa_namespace.md states them: a changed role is read, written, read; all are listed before and after; once
-# each, the cluster, its provider and the quota.
+# As in docs/irsa_namespace.md: a changed role is read, written and read; all roles are listed before and after; the
+# cluster, its provider and the quota are read once.
 PAGES, ONCE = -(-ROLES // 1000), 3
 
 
@@ -51,7 +52,7 @@ def value(name: str) -> str:
 
 
 class Ground:
-    """The account, whose roles all trust one service account."""
+    """The account, in which all roles trust one service account."""
 
     def __init__(self, aws: OwnAws, folder: Path) -> None:
         self.aws = aws
@@ -61,7 +62,7 @@ class Ground:
     def lay(self, count: int) -> None:
         self.aws.reset()
         eks, iam = self.aws.client("eks"), self.aws.client("iam")
-        subnets = [one["SubnetId"] for one in self.aws.client("ec2").describe_subnets()["Subnets"][:2]]
+        subnets = [subnet["SubnetId"] for subnet in self.aws.client("ec2").describe_subnets()["Subnets"][:2]]
         role = f"arn:aws:iam::{paths.ACCOUNT}:role/cluster"
         eks.create_cluster(name="blue", roleArn=role, resourcesVpcConfig={"subnetIds": subnets})
         url = eks.describe_cluster(name="blue")["cluster"]["identity"]["oidc"]["issuer"]
@@ -112,12 +113,14 @@ class Ground:
         self.aws.forget()
         return Cost(seconds, calls, roles)
 
-    def prove(self, count: int) -> None:
-        """Whatever the exit codes said: each role trusts both."""
+    def verify(self, count: int) -> None:
+        """Verifies that each role trusts both, whatever the exit codes."""
         for number in range(count):
-            told = self.aws.client("iam").get_role(RoleName=f"role-{number:03}")["Role"]["AssumeRolePolicyDocument"]
-            if told != self.trust("old", "new"):
-                raise RuntimeError(f"role-{number:03} trusts {told}")
+            trust_policy = self.aws.client("iam").get_role(RoleName=f"role-{number:03}")["Role"][
+                "AssumeRolePolicyDocument"
+            ]
+            if trust_policy != self.trust("old", "new"):
+                raise RuntimeError(f"role-{number:03} trusts {trust_policy}")
 
     def ours(self) -> Cost:
         bindings = [
@@ -152,10 +155,10 @@ def main() -> int:
             ground.lay(ROLES if way == OURS else LOOP)
             if way == PEER:
                 cost = ground.peers()
-                ground.prove(LOOP)
+                ground.verify(LOOP)
                 return cost
             cost = ground.ours()
-            ground.prove(ROLES)
+            ground.verify(ROLES)
             costs[AGAIN].append(ground.ours())
             return cost
 
@@ -165,15 +168,15 @@ def main() -> int:
         figures.append(
             Figure(
                 f"seconds per role, {way}",
-                median(one.per_role for one in costs[way]),
-                median(one.per_role for one in costs[PEER]),
+                median(cost.per_role for cost in costs[way]),
+                median(cost.per_role for cost in costs[PEER]),
                 PEER,
                 "s",
                 Goal(ratio=0.1),
             )
         )
     for way, stated in ((OURS, 3 * ROLES + 2 * PAGES + ONCE), (AGAIN, PAGES + ONCE)):
-        called = max(sum(one.calls.values()) for one in costs[way])
+        called = max(sum(cost.calls.values()) for cost in costs[way])
         figures.append(Figure(f"calls, {way}", called, stated, "as stated", "calls", Goal(ratio=1.0)))
     rows = []
     for way, taken in costs.items():
@@ -181,7 +184,7 @@ def main() -> int:
         for operation, count in sorted(last.calls.items()):
             rows.append((way, operation, str(count), f"{count / last.roles:.2f}"))
             figures.append(Figure(f"calls per role, {way}, {operation}", count / last.roles, 0, "", "calls"))
-        seconds = median(one.seconds for one in taken)
+        seconds = median(cost.seconds for cost in taken)
         figures.append(Figure(f"seconds in all, {way}, {last.roles} roles", seconds, 0, "", "s"))
         rows.append((way, "seconds in all", f"{seconds:.1f}", f"{seconds / last.roles:.3f}"))
     table(("way", "calls", "in all", "per role"), rows)

@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Draining three nodes with 30 pods: our module, kubectl drain node by node, kubernetes.core.k8s_drain in a loop.
+"""Drain three nodes with 30 pods: our module, kubectl drain node by node, and kubernetes.core.k8s_drain in a loop.
 
-Same API server, same pods, same run, whole processes. The nodes are stubs without machines, whose pods end ten seconds
-after they are told to, as servers do that finish their requests. What is won is that time, once per node but one: with
-pods that end at once there is nothing to win, and ansible's own start counts. No budgets: k8s_drain fails at the first
-that is in the way. ROUNDS=1 is for trying.
+The API server, the pods and the run are the same, and whole processes are measured. The nodes are stubs without
+machines. Their pods end ten seconds after the request, like servers that finish their requests. The module saves
+that time for every node but one. With pods that end at once it saves nothing, and ansible's own start counts. There
+are no budgets, because k8s_drain fails at the first budget that blocks it. ROUNDS=1 is for a quick run.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ def wait_for(condition: Any, what: str) -> None:
 def running(api: Api, namespace: str, nodes: list[str]) -> int:
     pods = api.get(f"/api/v1/namespaces/{namespace}/pods")["items"]
     return sum(
-        one["spec"].get("nodeName") in nodes
-        and one["status"].get("phase") == "Running"
-        and not one["metadata"].get("deletionTimestamp")
-        for one in pods
+        pod["spec"].get("nodeName") in nodes
+        and pod["status"].get("phase") == "Running"
+        and not pod["metadata"].get("deletionTimestamp")
+        for pod in pods
     )
 
 
@@ -104,7 +104,7 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as folder:
 
             def once(way: str) -> float:
-                """There, and the nodes that are empty now are free for the way back."""
+                """Drain to the other side, and uncordon the empty nodes for the next round."""
                 full, empty = sides
                 seconds = drain(way, full, kubeconfig, Path(folder))
                 wait_for(lambda: running(api, namespace, empty) == PODS, "pods on the other side")

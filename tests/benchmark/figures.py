@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What all benchmarks share: interleaved rounds, medians, goals, tables, build/bench/NAME.json."""
+"""Common parts of all benchmarks: interleaved rounds, medians, goals, tables, build/bench/NAME.json."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Goal:
 
 @dataclass(frozen=True)
 class Figure:
-    """One comparison."""
+    """A comparison of a measure with a peer."""
 
     measure: str
     ours: float
@@ -66,7 +66,7 @@ class Figure:
 
 
 def interleaved(ways: Sequence[Way], run: Callable[[Way], Taken]) -> dict[Way, list[Taken]]:
-    """Every way once a round, each round beginning with another one: what drifts on the machine meets all alike."""
+    """Run every way once per round. Each round starts with another way, so drift affects all ways alike."""
     taken: dict[Way, list[Taken]] = {way: [] for way in ways}
     for number in range(ROUNDS):
         shift = number * len(ways) // ROUNDS
@@ -76,7 +76,7 @@ def interleaved(ways: Sequence[Way], run: Callable[[Way], Taken]) -> dict[Way, l
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Columns for people: words to the left, figures to the right."""
+    """Print a table: the first column is left-aligned, the others are right-aligned."""
     widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
 
     def line(row: Sequence[str]) -> str:
@@ -90,13 +90,13 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def publish(name: str, figures: Sequence[Figure]) -> int:
-    """Writes all figures, prints those that have a goal, and returns the exit status: 1 where a goal is missed."""
+    """Write all figures, print those with a goal, and return the exit status: 1 if a goal is missed."""
     BUILD.mkdir(parents=True, exist_ok=True)
     path = BUILD / f"{name}.json"
     path.write_text(json.dumps([figure.to_dict() for figure in figures], indent=2) + "\n")
     aims = [figure for figure in figures if figure.goal]
     table(
-        ("goal", "ours", "peer", "unit", "peer is", "ratio", "wanted", "met"),
+        ("goal", "ours", "peer", "unit", "peer is", "ratio", "limit", "met"),
         [
             (
                 *(figure.measure, f"{figure.ours:.1f}", f"{figure.peer:.1f}", figure.unit, figure.peer_name),

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The tools are scripts beside each other: their folder is on the path when one runs."""
+"""Put the directory of the tools on the path, as when one of these scripts runs."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""ansible-builder accepts the example definition, and finds what the collection needs."""
+"""ansible-builder accepts the example definition, and finds the collection's requirements."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The rules of the house that no other tool checks. They look at the repository as it is."""
+"""The house rules that no other tool checks. They read the repository as it is."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def load(path: Path) -> Any:
 
 
 def files() -> list[Path]:
-    """What git knows or would add, and is not empty."""
+    """Return the files that git knows or would add and that are not empty."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -87,11 +87,11 @@ def test_the_action_group_extends_that_of_amazon_aws() -> None:
 
 @pytest.mark.parametrize("role", role_names())
 def test_role_variables_bear_the_roles_name(role: str) -> None:
-    folder = ROOT / "roles" / role
+    directory = ROOT / "roles" / role
     names = set()
-    for specs in load(folder / "meta/argument_specs.yml")["argument_specs"].values():
+    for specs in load(directory / "meta/argument_specs.yml")["argument_specs"].values():
         names |= set(specs.get("options", {}))
-    for path in (*folder.glob("defaults/*.yml"), *folder.glob("vars/*.yml")):
+    for path in (*directory.glob("defaults/*.yml"), *directory.glob("vars/*.yml")):
         names |= set(load(path) or {})
     assert names
     assert [name for name in sorted(names) if not name.startswith((f"{role}_", f"__{role}_"))] == []

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How roles call modules."""
+"""House rules for the calls of modules in roles."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import yaml
 ROOT = Path(__file__).parents[2]
 TASK_FILES = sorted([*ROOT.glob("roles/*/tasks/*.yml"), *ROOT.glob("roles/*/handlers/*.yml")])
 BLOCKS = ("block", "rescue", "always")
-# These take one string, which is no mapping of options.
+# These take a string, which is no mapping of options.
 FREE_FORM = ("command", "shell", "raw", "script", "meta", "include_tasks", "import_tasks", "include_vars")
 
 
@@ -26,7 +26,7 @@ def tasks(entries: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 
 def templated(entries: list[dict[str, Any]]) -> list[str]:
-    """Tasks whose options as a whole come from a template, with which a value could bring options that nobody named."""
+    """Return tasks whose options come from a template as a whole, so that a value could add options by itself."""
     found = []
     for task in tasks(entries):
         for key, value in task.items():
@@ -67,15 +67,15 @@ def option_names(module: str) -> set[str]:
 
 @pytest.mark.parametrize("file", ["run", "abandon"])
 def test_sysctl_nodegroup_hands_every_option_on(file: str) -> None:
-    """Those that a new group or another one takes; the role itself waits, and reaches the cluster its own way."""
+    """The role passes on each option of a group. It waits itself, and has its own access to the cluster."""
     module = "eks_sysctl_nodegroup"
-    not_handed_on = {"state", "generations", "bootstrap", "kubeconfig", "context", "wait"}
+    not_passed_on = {"state", "generations", "bootstrap", "kubeconfig", "context", "wait"}
     entries = yaml.safe_load((ROOT / f"roles/sysctl_nodegroup/tasks/{file}.yml").read_text())
     calls = [task[f"daytwo.aws.{module}"] for task in tasks(entries) if f"daytwo.aws.{module}" in task]
     making = [call for call in calls if "state" not in call]
     assert making
     for call in making:
-        assert set(call) == option_names(module) - not_handed_on
+        assert set(call) == option_names(module) - not_passed_on
     spec = yaml.safe_load((ROOT / "roles/sysctl_nodegroup/meta/argument_specs.yml").read_text())
     variables = spec["argument_specs"]["main"]["options"]
     own = {name for name in making[0] if f"sysctl_nodegroup_{name}" in variables}

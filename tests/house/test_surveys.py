@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Each playbook has an AWX survey beside it that asks for what its roles take, no more and nothing less."""
+"""Each playbook has an AWX survey whose questions are exactly the variables of its roles.
+
+AWX calls a form of questions a survey. Here `form` is the content of a survey's file.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,8 @@ import yaml
 ROOT = Path(__file__).parents[2]
 PLAYBOOKS = sorted((ROOT / "playbooks").glob("*.yml"))
 
-# The kinds of survey question that can carry an option of this type. AWX has no list or dict: those are text in YAML.
+# The types of survey questions for an option of this type. AWX has no list or dict: those are text in YAML
+# (docs/facts/fleet.md#awx-surveys).
 KINDS = {
     "str": {"text", "textarea"},
     "path": {"text"},
@@ -30,12 +34,12 @@ KINDS = {
 
 
 def roles_used(node: Any) -> Iterator[tuple[str, str]]:
-    """The roles of a play and the entry point of each."""
+    """Yield the roles of a play and the entry point of each."""
     if isinstance(node, list):
         for entry in node:
             yield from roles_used(entry)
     elif isinstance(node, dict):
-        # A list: a module may have an option of that name.
+        # Only a list: a module may have an option of that name.
         for entry in node["roles"] if isinstance(node.get("roles"), list) else []:
             role = entry if isinstance(entry, str) else entry.get("role", entry.get("name"))
             yield role, "main"
@@ -47,7 +51,7 @@ def roles_used(node: Any) -> Iterator[tuple[str, str]]:
 
 
 def options_of(plays: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """What the roles of a playbook take."""
+    """Return the options of a playbook's roles."""
     options: dict[str, dict[str, Any]] = {}
     for name, entry_point in roles_used(plays):
         file = ROOT / "roles" / name.removeprefix("daytwo.aws.") / "meta/argument_specs.yml"
@@ -57,12 +61,12 @@ def options_of(plays: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def play_variables(plays: list[dict[str, Any]]) -> set[str]:
-    """What a playbook itself reads: for its hosts and serial, or to turn an answer into an option of a role."""
+    """Return the variables that a playbook itself reads: for hosts and serial, or to convert an answer to an option."""
     return set(re.findall(r"\{\{\s*(\w+)", json.dumps(plays)))
 
 
 def given(node: Any) -> Iterator[str]:
-    """What a playbook sets itself, so that nobody needs to be asked."""
+    """Yield the variables that a playbook sets itself, which need no question."""
     if isinstance(node, list):
         for entry in node:
             yield from given(entry)
@@ -81,7 +85,7 @@ def kinds_for(option: dict[str, Any]) -> set[str]:
 
 
 def as_text(value: Any) -> str:
-    """A default as AWX and YAML spell it."""
+    """Return a default as AWX and YAML spell it."""
     if isinstance(value, bool):
         return str(value).lower()
     return "" if value is None else str(value)
@@ -90,9 +94,9 @@ def as_text(value: Any) -> str:
 def find_mismatches(
     form: dict[str, Any], options: dict[str, dict[str, Any]], others: set[str], known: set[str]
 ) -> list[str]:
-    """What is wrong with a survey: each entry names the variable and the difference."""
+    """Return the mismatches of a survey: each entry names the variable and the difference."""
     questions = {question["variable"]: question for question in form["spec"]}
-    found = [] if len(questions) == len(form["spec"]) else ["a variable is asked for twice"]
+    found = [] if len(questions) == len(form["spec"]) else ["a variable has two questions"]
     found += [
         f"{name}: no role and no play takes it" for name in questions if name not in options and name not in others
     ]
@@ -100,10 +104,10 @@ def find_mismatches(
         question = questions.get(name)
         if question is None:
             if option.get("required") and name not in known:
-                found.append(f"{name}: required, and not asked for")
+                found.append(f"{name}: required, and without a question")
             continue
         if question["type"] not in kinds_for(option):
-            found.append(f"{name}: {question['type']} cannot carry {option.get('type', 'str')}")
+            found.append(f"{name}: {question['type']} does not fit {option.get('type', 'str')}")
         if bool(question["required"]) != bool(option.get("required")):
             found.append(f"{name}: required differs")
         choices = (
@@ -166,14 +170,14 @@ def test_matching_questions_have_no_mismatches() -> None:
 @pytest.mark.parametrize(
     ("change", "mismatch"),
     [
-        (lambda spec: spec.pop(0), "thing_names: required, and not asked for"),
+        (lambda spec: spec.pop(0), "thing_names: required, and without a question"),
         (lambda spec: spec[0].update(required=False), "thing_names: required differs"),
-        (lambda spec: spec[0].update(type="integer"), "thing_names: integer cannot carry list"),
+        (lambda spec: spec[0].update(type="integer"), "thing_names: integer does not fit list"),
         (lambda spec: spec[1].update(choices=["fast"]), "thing_mode: choices differ"),
         (lambda spec: spec[1].update(default="fast"), "thing_mode: default 'fast', the role has 'safe'"),
-        (lambda spec: spec[3].update(type="text"), "thing_secret: text cannot carry str"),
+        (lambda spec: spec[3].update(type="text"), "thing_secret: text does not fit str"),
         (lambda spec: spec[4].update(variable="thing_host"), "thing_host: no role and no play takes it"),
-        (lambda spec: spec.append(spec[0]), "a variable is asked for twice"),
+        (lambda spec: spec.append(spec[0]), "a variable has two questions"),
     ],
 )
 def test_each_difference_is_found(change: Callable[[list[dict[str, Any]]], None], mismatch: str) -> None:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the summaries of make test rest on: no outcome is lost, and nothing checked is no success."""
+"""The summaries of make test: no outcome is dropped, and a run without checks is no success."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from common import ROOT, Counts, read_counts
-from sanity import judge
+from sanity import check_output
 
 RAN_20 = "".join(f'Running sanity test "test-{number}"\n' for number in range(20))
 
@@ -58,11 +58,11 @@ def test_only_something_passed_and_nothing_failed_is_success(counts: Counts, cod
     ],
 )
 def test_sanity_that_checked_too_little_fails(output: str, returncode: int, error: str) -> None:
-    assert judge(output, returncode, 20)[1] == [error]
+    assert check_output(output, returncode, 20)[1] == [error]
 
 
 def test_sanity_that_checked_everything_passes() -> None:
-    assert judge(RAN_20, 0, 20) == (20, [])
+    assert check_output(RAN_20, 0, 20) == (20, [])
 
 
 def test_help_lists_every_target_with_its_description() -> None:
@@ -76,7 +76,7 @@ def test_help_lists_every_target_with_its_description() -> None:
 
 
 def run_with_make(tmp_path: Path, targets: dict[str, str], *command: str | Path) -> tuple[int, list[str]]:
-    """A command's exit code and output, where make has these targets with these recipes."""
+    """Run a command where make has these targets and recipes. Return its exit code and output."""
     (tmp_path / "Makefile").write_text("".join(f"{name}:\n\t@{recipe}\n" for name, recipe in targets.items()))
     stand_in = tmp_path / "make"
     stand_in.write_text(f'#!/bin/sh\nexec {shutil.which("make")} -f {tmp_path}/Makefile "$@"\n')
@@ -93,7 +93,7 @@ def run_with_make(tmp_path: Path, targets: dict[str, str], *command: str | Path)
 
 
 def make_test(tmp_path: Path, targets: dict[str, str]) -> tuple[int, list[str]]:
-    """What make test would make of these targets."""
+    """Run these targets as make test does."""
     return run_with_make(tmp_path, targets, sys.executable, ROOT / "tests/tools/all.py", *targets)
 
 

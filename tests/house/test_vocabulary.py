@@ -22,7 +22,7 @@ FACTS = ROOT / "docs/facts"
 # Class names that Ansible itself fixes.
 FIXED_CLASSES = {"ActionModule", "LookupModule", "ModuleDocFragment"}
 
-WORDS = {
+VOCABULARY = {
     key: set(text.split())
     for key, text in yaml.safe_load((Path(__file__).parent / "vocabulary.yml").read_text()).items()
 }
@@ -31,7 +31,7 @@ PRIVATE_TEXT = re.compile(
     r"|folders?|pieces?|misfits?|near miss(?:es)?)\b",
     re.IGNORECASE,
 )
-MOST_WORDS = 30
+LONGEST_SENTENCE = 30
 
 
 def python_files(*rooms: str) -> list[Path]:
@@ -89,7 +89,7 @@ def private_identifiers(text: str) -> list[str]:
         {
             f"{name}:{line}"
             for name, line in identifiers(module)
-            if name not in visited | WORDS["allowed"] and WORDS["private"].intersection(parts(name))
+            if name not in visited | VOCABULARY["allowed"] and VOCABULARY["private"].intersection(parts(name))
         }
     )
 
@@ -130,7 +130,7 @@ def test_functions_begin_with_a_verb() -> None:
         f"{name_of(path)}: {function.name}"
         for path in python_files("plugins")
         for function in functions(tree(path))
-        if parts(function.name)[0] not in WORDS["verbs"] and function.name not in WORDS["fixed"]
+        if parts(function.name)[0] not in VOCABULARY["verbs"] and function.name not in VOCABULARY["fixed"]
     ]
     assert found == []
 
@@ -189,7 +189,7 @@ def yaml_files() -> list[Path]:
     )
 
 
-def test_messages_are_in_the_fields_words() -> None:
+def test_messages_use_the_terms_of_the_field() -> None:
     found = {
         f"{name_of(path)}:{line}": private
         for path in python_files("plugins")
@@ -199,7 +199,7 @@ def test_messages_are_in_the_fields_words() -> None:
     assert found == {}
 
 
-def test_roles_and_playbooks_are_in_the_fields_words() -> None:
+def test_roles_and_playbooks_use_the_terms_of_the_field() -> None:
     found = {
         f"{name_of(path)}: {text[:60]}": private
         for path in yaml_files()
@@ -211,7 +211,7 @@ def test_roles_and_playbooks_are_in_the_fields_words() -> None:
 
 
 @pytest.mark.parametrize("page", documents(), ids=name_of)
-def test_pages_are_in_the_fields_words(page: Path) -> None:
+def test_pages_use_the_terms_of_the_field(page: Path) -> None:
     assert private_texts(page.read_text()) == []
 
 
@@ -242,7 +242,7 @@ def long_sentences(markdown: str) -> list[str]:
     return [
         text.strip()
         for text in sentences(markdown)
-        if sum(any(map(str.isalnum, word)) for word in text.split()) > MOST_WORDS
+        if sum(any(map(str.isalnum, word)) for word in text.split()) > LONGEST_SENTENCE
     ]
 
 
@@ -299,7 +299,7 @@ def test_option_texts_can_be_read_alone(name: str) -> None:
 def test_short_descriptions_are_imperatives() -> None:
     found = {name: text["short_description"] for name, text in documented().items() if "short_description" in text}
     assert len(found) > 15
-    assert {name: text for name, text in found.items() if text.split()[0].lower() not in WORDS["verbs"]} == {}
+    assert {name: text for name, text in found.items() if text.split()[0].lower() not in VOCABULARY["verbs"]} == {}
 
 
 # --- Facts and their citations
@@ -339,7 +339,7 @@ def test_nothing_cites_facts_that_are_elsewhere() -> None:
 
 
 @pytest.mark.parametrize("page", ["autostop", "image_transfer", "irsa", "sysctl_nodegroup", "testbed"])
-def test_every_fact_says_how_it_was_learned(page: str) -> None:
+def test_every_fact_names_its_source(page: str) -> None:
     """Each list item ends with how it was learned and where: C([executed: ...]), C([read: ...]), C([inferred])."""
     items = re.split(r"\n(?=- |\n|#)", (FACTS / f"{page}.md").read_text())
     facts = [item for item in items if item.lstrip("\n").startswith("- ")]

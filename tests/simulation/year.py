@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A simulated year of an account: how long clusters that are tagged to be off run all the same.
+"""A simulated year of an account: how long clusters run although they are tagged for autostop.
 
-Everything is the bed's AWS in this process, on its clock, which stands still between moves: RDS with its start after
-seven days, EventBridge, the queues and the event source mapping. The guard in it is the shipped one: the handler that
-Lambda calls, the rules and the mapping that the role's module makes, the queues with the role's own parameters.
+The test bed's AWS runs in this process: RDS with its start after seven days, EventBridge, the queues and the event
+source mapping. Its clock stands still between moves. The guard is the real one: the handler that Lambda calls, the
+rules and the mapping of the role's module, and the queues with the role's own parameters.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from ansible_collections.daytwo.aws.plugins.module_utils._autostop_guard.model i
     QUEUE,
     GuardLocation,
 )
+from ansible_collections.daytwo.aws.plugins.module_utils._clock import Clock
 from moto import mock_aws
 from moto.rds.exceptions import RDSClientError
 from moto.rds.models import RDSBackend
@@ -56,10 +57,10 @@ START = datetime(2026, 1, 1, tzinfo=timezone.utc)  # a Thursday
 REGION = paths.REGION
 YES = {"autostop": "yes"}
 HOUR = 3600.0
-# Of an event's arrival, or the first `available` if that is later, to the stop
+# The maximum time from an event's arrival, or the first `available` if that is later, to the stop
 PROMISE = timedelta(minutes=15)
 SWEEP = timedelta(days=1)
-RETRIED = timedelta(minutes=1)  # what a call may take that is throttled and tried again
+RETRIED = timedelta(minutes=1)  # the maximum duration of a call that is throttled and retried
 WEEK = timedelta(days=7)
 
 GUARD, DEAF, DAILY, WEEKLY = "the guard", "the guard, every event lost", "a daily cron alone", "a weekly cron"
@@ -69,7 +70,7 @@ STRATEGIES = (GUARD, DEAF, DAILY, WEEKLY)
 
 @dataclass(frozen=True)
 class Scenario:
-    """What the year is like. Shares are of all stops, readings, calls, events."""
+    """The conditions of the year. Shares are of all stops, readings, calls and events."""
 
     days: float = 365
     clusters: int = 40
@@ -87,24 +88,24 @@ class Scenario:
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of cluster. C(wanted): it is tagged to be off, AWS can stop it, and nothing says otherwise."""
+    """One kind of cluster. C(should_be_stopped): it is tagged, AWS can stop it, and nothing prevents that."""
 
     label: str
     share: int  # of 40
     tags: dict[str, str] = field(default_factory=dict)
-    wanted: bool = False
+    should_be_stopped: bool = False
     excluded: bool = False
     engine: str = "aurora-mysql"
     more: dict[str, Any] = field(default_factory=dict)
-    edits: dict[str, Any] = field(default_factory=dict)  # what moto's own calls do not bring about
+    edits: dict[str, Any] = field(default_factory=dict)  # attributes that moto's own calls cannot set
 
 
 V2 = {"MinCapacity": 1, "MaxCapacity": 2}
 HELD = {**YES, "autostop-until": "2099-01-01"}
 KINDS = (
-    Kind("mysql", 11, YES, wanted=True),
-    Kind("postgresql", 10, YES, wanted=True, engine="aurora-postgresql"),
-    Kind("serverless-v2", 3, YES, wanted=True, more={"ServerlessV2ScalingConfiguration": V2}),
+    Kind("mysql", 11, YES, should_be_stopped=True),
+    Kind("postgresql", 10, YES, should_be_stopped=True, engine="aurora-postgresql"),
+    Kind("serverless-v2", 3, YES, should_be_stopped=True, more={"ServerlessV2ScalingConfiguration": V2}),
     Kind("untagged", 4),
     Kind("says-no", 1, {"autostop": "no"}),
     Kind("nearly", 1, {"autostop": "Yes"}),
@@ -120,18 +121,18 @@ KINDS = (
 
 @dataclass
 class Spell:
-    """A time in which a cluster ran that was to be off. C(cause): started, came back, or hold ended."""
+    """A time in which a cluster ran that should be stopped. C(cause): started, came back, or hold ended."""
 
     name: str
     cause: str
     began: datetime
-    since: datetime  # when it was stopped last: what is told of it later is about this start
+    since: datetime  # the last stop: later events are about this start
     ended: datetime | None = None
 
 
 @dataclass(frozen=True)
-class Told:
-    """An event that got through."""
+class DeliveredEvent:
+    """An event that EventBridge delivered."""
 
     name: str
     happened: datetime
@@ -140,42 +141,42 @@ class Told:
 
 @dataclass
 class Year:
-    """What was seen of one strategy."""
+    """The results of one strategy."""
 
     strategy: str
     end: datetime
     spells: list[Spell] = field(default_factory=list)
-    told: list[Told] = field(default_factory=list)
-    wrong: list[str] = field(default_factory=list)  # stops that nobody wanted
+    delivered: list[DeliveredEvent] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)  # stops by mistake
     stops: int = 0
     runs: int = 0  # of the function
     dead: int = 0  # messages in the dead-letter queue
 
     @property
     def hours(self) -> float:
-        return sum(((one.ended or self.end) - one.began).total_seconds() for one in self.spells) / HOUR
+        return sum(((spell.ended or self.end) - spell.began).total_seconds() for spell in self.spells) / HOUR
 
     def after_event(self) -> list[timedelta]:
         """From the first `available`, or an event's arrival if that is later, to the stop."""
         found = []
-        for one in self.spells:
+        for spell in self.spells:
             arrivals = [
-                told.arrived
-                for told in self.told
-                if told.name == one.name and one.since <= told.happened <= one.began + timedelta(seconds=1)
+                event.arrived
+                for event in self.delivered
+                if event.name == spell.name and spell.since <= event.happened <= spell.began + timedelta(seconds=1)
             ]
-            if one.cause == "started" and arrivals:
-                found.append((one.ended or self.end) - max(one.began, min(arrivals)))
-            elif one.cause == "came back":  # the message that asked for the stop is still there
-                found.append((one.ended or self.end) - one.began)
+            if spell.cause == "started" and arrivals:
+                found.append((spell.ended or self.end) - max(spell.began, min(arrivals)))
+            elif spell.cause == "came back":  # the message that caused the stop is still in the queue
+                found.append((spell.ended or self.end) - spell.began)
         return found
 
     def longest(self) -> timedelta:
-        return max(((one.ended or self.end) - one.began for one in self.spells), default=timedelta())
+        return max(((spell.ended or self.end) - spell.began for spell in self.spells), default=timedelta())
 
 
 class World:
-    """The account, and who does what in it."""
+    """The account, its people, and its strategy."""
 
     def __init__(self, scenario: Scenario, strategy: str) -> None:
         self.scenario = scenario
@@ -195,7 +196,7 @@ class World:
             self.clients[service] = boto3.Session(botocore_session=plain).client(service, REGION)
         return self.clients[service]
 
-    # What is in it
+    # Resources
 
     def fill(self) -> None:
         for kind in KINDS:
@@ -213,21 +214,23 @@ class World:
             **kind.more,
         )
         rds_life.edit(REGION, name, status="available", **kind.edits)
-        if kind.wanted:  # it was stopped at some time of the week before
+        if kind.should_be_stopped:  # it was stopped in the week before
             self.stopped[name] = START - self.dice.random() * WEEK
             starts = self.stopped[name] + WEEK
             rds_life.edit(REGION, name, status="stopped", testbed_due=starts, automatic_restart_time=starts)
 
-    def wanted(self) -> AutostopOptions:
+    def build_options(self) -> AutostopOptions:
         return AutostopOptions(exclude=tuple(name for name, kind in self.kinds.items() if kind.excluded))
 
-    # What people do: the same whatever the strategy
+    # Manual starts: the same for every strategy
 
     def _people(self) -> list[tuple[datetime, str, float | None]]:
-        """When somebody starts what, and for how many hours it is held, if at all."""
+        """Manual starts: the time, the cluster, and the hours of its hold, if it has one."""
         dice, found = self.dice, []
         for kind in KINDS:
-            for number in range(max(1, round(kind.share * self.scenario.clusters / 40)) if kind.wanted else 0):
+            for number in range(
+                max(1, round(kind.share * self.scenario.clusters / 40)) if kind.should_be_stopped else 0
+            ):
                 for _start in range(round(self.scenario.manual_starts * self.scenario.days / 365)):
                     when = START + timedelta(days=dice.uniform(1, self.scenario.days))
                     hold = dice.uniform(2, 60) if dice.random() < 1 / 3 else None
@@ -235,7 +238,7 @@ class World:
         return sorted(found)
 
     def due(self) -> datetime | None:
-        return min([*(one[0] for one in self.people[:1]), *self.holds.values()], default=None)
+        return min([*(start[0] for start in self.people[:1]), *self.holds.values()], default=None)
 
     def settle(self) -> None:
         rds = self.client("rds")
@@ -254,7 +257,7 @@ class World:
             if self.status(name) == "available":
                 self._runs(name, "hold ended")
 
-    # What is seen of it
+    # Observation
 
     def database(self, name: str) -> Any:
         return rds_life.rds_backends[paths.ACCOUNT][REGION].clusters[name]
@@ -267,7 +270,7 @@ class World:
         plain(database, status, due)
         if status == "stopped":
             self.stopped[name] = CLOCK.now()
-        if not self.kinds[name].wanted:
+        if not self.kinds[name].should_be_stopped:
             return
         if status == "available" and name not in self.holds:
             self._runs(name, "came back" if before == "stopping" else "started")
@@ -278,10 +281,10 @@ class World:
         self.open[name] = Spell(name, cause, CLOCK.now(), self.stopped[name])
         self.year.spells.append(self.open[name])
 
-    def asked(self, plain: Callable[..., Any], backend: RDSBackend, cluster_identifier: str) -> Any:
-        """Every StopDBCluster, whatever becomes of it."""
+    def count_stop(self, plain: Callable[..., Any], backend: RDSBackend, cluster_identifier: str) -> Any:
+        """Counts every StopDBCluster, whatever its outcome is."""
         self.year.stops += 1
-        if not self.kinds[cluster_identifier].wanted or cluster_identifier in self.holds:
+        if not self.kinds[cluster_identifier].should_be_stopped or cluster_identifier in self.holds:
             self.year.wrong.append(f"{cluster_identifier} at {CLOCK.now()}")
         return plain(backend, cluster_identifier)
 
@@ -289,15 +292,15 @@ class World:
         plain(backend, event)
         if event["detail"]["EventID"] in plan.CLUSTER_EVENTS:
             happened = datetime.fromisoformat(event["time"])
-            self.year.told.append(Told(event["detail"]["SourceIdentifier"], happened, CLOCK.now()))
+            self.year.delivered.append(DeliveredEvent(event["detail"]["SourceIdentifier"], happened, CLOCK.now()))
 
-    # Who stops what
+    # Strategies
 
     def install(self) -> None:
-        place = GuardLocation("daytwo-autostop", REGION, paths.ACCOUNT)
+        location = GuardLocation("daytwo-autostop", REGION, paths.ACCOUNT)
         role = self.client("iam").create_role(RoleName="guard", AssumeRolePolicyDocument=TRUST)["Role"]["Arn"]
-        given = from_role(place)
-        function = given[f"amazon.aws.lambda {place.names[FUNCTION]}"]
+        given = from_role(location)
+        function = given[f"amazon.aws.lambda {location.names[FUNCTION]}"]
         self.client("lambda").create_function(
             FunctionName=function["name"],
             Runtime=function["runtime"],
@@ -307,15 +310,15 @@ class World:
             Timeout=function["timeout"],
         )
         if self.year.strategy in CRONS:
-            self._install_cron(place)
+            self._install_cron(location)
             return
         for kind in (DEAD_LETTER_QUEUE, QUEUE):
-            self._make_queue(given[f"community.aws.sqs_queue {place.names[kind]}"])
+            self._make_queue(given[f"community.aws.sqs_queue {location.names[kind]}"])
         clients = apply.GuardClients(*(self.client(name) for name in ("lambda", "events", "cloudwatch")))
         changes = plan.plan_changes(
-            place, plan.GuardOptions(given["schedule"]), apply.observe(clients, place), should_exist=True
+            location, plan.GuardOptions(given["schedule"]), apply.observe(clients, location), should_exist=True
         )
-        for part in apply.apply_changes(clients, place, changes):
+        for part in apply.apply_changes(clients, location, changes):
             if part.status != "changed":
                 raise RuntimeError(f"{part.name}: {part.status}. {part.reason}")
 
@@ -334,27 +337,27 @@ class World:
         }
         self.client("sqs").create_queue(QueueName=given["name"], Attributes=attributes)
 
-    def _install_cron(self, place: GuardLocation) -> None:
-        """A schedule that invokes the function, which looks once and is done."""
+    def _install_cron(self, location: GuardLocation) -> None:
+        """A schedule that invokes the function once, without retries."""
         rule = self.client("events").put_rule(Name="cron", ScheduleExpression=CRONS[self.year.strategy])["RuleArn"]
         self.client("lambda").add_permission(
-            FunctionName=place.names[FUNCTION],
+            FunctionName=location.names[FUNCTION],
             StatementId="cron",
             Action="lambda:InvokeFunction",
             Principal="events.amazonaws.com",
             SourceArn=rule,
         )
-        self.client("events").put_targets(Rule="cron", Targets=[{"Id": "1", "Arn": place.arns[FUNCTION]}])
+        self.client("events").put_targets(Rule="cron", Targets=[{"Id": "1", "Arn": location.arns[FUNCTION]}])
 
     def invoke(self, function: Any, event: Any) -> functions.Ran:
         self.year.runs += 1
         output = io.StringIO()
-        exclude = {"exclude": list(self.wanted().exclude)}
+        exclude = {"exclude": list(self.build_options().exclude)}
         env = {"AWS_REGION": REGION, handler.OPTIONS_VARIABLE: json.dumps(exclude)}
         with contextlib.redirect_stdout(output), mock.patch.dict(os.environ, env):
             if self.year.strategy in CRONS:
                 client = botocore.session.get_session().create_client("rds", REGION)
-                run.run_region(client, self.wanted(), REGION, BedClock())
+                run.run_region(client, self.build_options(), REGION, BedClock())
                 return "null", False, output.getvalue()
             return json.dumps(handler.handle(event)), False, output.getvalue()
 
@@ -370,19 +373,19 @@ TRUST = json.dumps(
 
 
 class Readings:
-    """DescribeDBClusters without the wire, which takes nine tenths of a year's time. The rules decide as on the wire,
-    and what is throttled is tried as often."""
+    """DescribeDBClusters without the wire, which takes nine tenths of a year's time. The rules are the same as on the
+    wire, and a throttled call is retried as often."""
 
     def __init__(self, attempts: int) -> None:
         self.attempts = attempts
 
     def __call__(self, **_dummy: Any) -> tuple[Any, dict[str, Any]]:
-        """As a handler of botocore's before-call: what it returns is the answer."""
+        """A handler of botocore's before-call event: its return value is the response."""
         backend = rds_life.rds_backends[paths.ACCOUNT][REGION]
         for attempt in range(self.attempts):
             try:
                 found = backend.describe_db_clusters(None, None)
-                return Status(200), {"DBClusters": [self.shown(one) for one in found], "ResponseMetadata": {}}
+                return Status(200), {"DBClusters": [self.shown(cluster) for cluster in found], "ResponseMetadata": {}}
             except RDSClientError:
                 CLOCK.advance(2**attempt)
         error = {"Code": "Throttling", "Message": "Rate exceeded"}
@@ -397,7 +400,7 @@ class Readings:
             "EngineMode": cluster.engine_mode,
             "Status": cluster.status,
             "TagList": cluster.tags,
-            "DBClusterMembers": [{"DBInstanceIdentifier": one.resource_id} for one in cluster.members],
+            "DBClusterMembers": [{"DBInstanceIdentifier": member.resource_id} for member in cluster.members],
             "GlobalClusterIdentifier": cluster.global_cluster_identifier,
             "ReadReplicaIdentifiers": cluster.read_replica_identifiers,
             "ReplicationSourceIdentifier": cluster.replication_source_identifier,
@@ -410,7 +413,7 @@ class Status:
     status_code: int
 
 
-class BedClock(run.Clock):
+class BedClock(Clock):
     def now(self) -> datetime:
         return CLOCK.now()
 
@@ -418,18 +421,18 @@ class BedClock(run.Clock):
         CLOCK.advance(seconds)
 
 
-def from_role(place: GuardLocation) -> dict[str, Any]:
-    """What the role gives to its queues and its function in this place: its own tasks, templated by Ansible."""
+def from_role(location: GuardLocation) -> dict[str, Any]:
+    """The parameters of the role's queues and function in this location: the role's own tasks, templated by Ansible."""
     loader = DataLoader()
 
     def load(path: str) -> Any:
         return loader.load_from_file(str(ROLE / path), trusted_as_template=True)
 
     variables = {**load("defaults/main.yml"), **load("vars/main.yml")}
-    variables["__aurora_autostop_region"] = {"name": place.region, "names": place.names, "arns": place.arns}
+    variables["__aurora_autostop_region"] = {"name": location.region, "names": location.names, "arns": location.arns}
     found = {}
     tasks = load("tasks/guard_present_region.yml")
-    for task in itertools.chain.from_iterable(one.get("block", [one]) for one in tasks):
+    for task in itertools.chain.from_iterable(task.get("block", [task]) for task in tasks):
         for module, keys in GIVEN.items():
             if module in task:
                 given = {key: value for key, value in task[module].items() if key in keys}
@@ -440,7 +443,7 @@ def from_role(place: GuardLocation) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def in_process(world: World) -> Iterator[None]:
-    """The bed's AWS in this process, with the clock for all time that there is."""
+    """The test bed's AWS in this process, with one clock for everything."""
     scenario = world.scenario
     session = botocore.session.get_session()
     session.set_credentials("x", "x")
@@ -455,11 +458,11 @@ def in_process(world: World) -> Iterator[None]:
         return made[0]
 
     change, deliver = rds_life.change, eventbridge.deliver
-    watch = rules.Rule("every_stop_is_seen", "", RDSBackend, "stop_db_cluster", world.asked)
+    watch = rules.Rule("every_stop_is_seen", "", RDSBackend, "stop_db_cluster", world.count_stop)
     source = timeline.Source(world.due, world.settle)
     with contextlib.ExitStack() as stack:
         stack.callback(random.setstate, random.getstate())
-        random.seed(scenario.seed)  # how long botocore waits before a retry
+        random.seed(scenario.seed)  # for botocore's delay before a retry
         stack.callback(CLOCK.reset)
         stack.callback(rds_life.set_settings)
         stack.callback(eventbridge.set_settings)
@@ -469,7 +472,7 @@ def in_process(world: World) -> Iterator[None]:
             (functions.MACHINE, "run", world.invoke),
             (handler, "Clock", BedClock),
             (run, "WORKERS", 1),  # in one order each time
-            # Retries wait on the bed's clock. Adaptive ones also spread calls by the machine's: not here.
+            # Retries wait on the test bed's clock. Adaptive retries also spread calls by the machine's clock: not here.
             (time, "sleep", CLOCK.advance),
             (botocore.retries.bucket.TokenBucket, "acquire", lambda *args, **kwargs: True),
             (botocore.session, "get_session", lambda: session),  # clients are made once, not at each invocation
@@ -502,7 +505,7 @@ def in_process(world: World) -> Iterator[None]:
         yield
 
 
-def simulate(scenario: Scenario, strategy: str, tell: Callable[[str], None] = lambda text: None) -> Year:
+def simulate(scenario: Scenario, strategy: str, report_progress: Callable[[str], None] = lambda text: None) -> Year:
     world = World(scenario, strategy)
     with in_process(world):
         world.fill()
@@ -512,7 +515,9 @@ def simulate(scenario: Scenario, strategy: str, tell: Callable[[str], None] = la
             timeline.advance(86400)
             if day % 28 == 27:
                 world.year.end = CLOCK.now()
-                tell(f"{strategy}: day {day + 1}, {world.year.hours:.0f} h, {time.monotonic() - began:.0f} s")
+                report_progress(
+                    f"{strategy}: day {day + 1}, {world.year.hours:.0f} h, {time.monotonic() - began:.0f} s"
+                )
         world.year.end = CLOCK.now()
         queues = sqs_backends[paths.ACCOUNT][REGION].queues
         world.year.dead = sum(len(queue._messages) for name, queue in queues.items() if name.endswith("-dlq"))
@@ -520,8 +525,8 @@ def simulate(scenario: Scenario, strategy: str, tell: Callable[[str], None] = la
 
 
 def broken(year: Year) -> list[str]:
-    """What the guard promises and did not keep."""
-    found = [f"stopped without being wanted: {one}" for one in year.wrong]
+    """The promises that the guard did not keep."""
+    found = [f"stopped by mistake: {stop}" for stop in year.wrong]
     late = max(year.after_event(), default=timedelta())
     if late > PROMISE:
         found.append(f"{late} from an event to the stop, not {PROMISE}")

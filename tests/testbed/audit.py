@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What users asked of the cluster's API server, by its audit log. The bed's and Kubernetes' own parts are not in it."""
+"""Requests of users in the API server's audit log, without those of the bed and of Kubernetes' own parts."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ POLICY: dict[str, Any] = {
     "omitStages": ["RequestReceived", "ResponseStarted"],
     "rules": [
         {"level": "None", "userGroups": PARTS},
-        {"level": "None", "users": [f"system:{one}" for one in ("apiserver", "anonymous")]},
-        {"level": "None", "users": [f"system:kube-{one}" for one in ("scheduler", "controller-manager")]},
+        {"level": "None", "users": [f"system:{user}" for user in ("apiserver", "anonymous")]},
+        {"level": "None", "users": [f"system:kube-{user}" for user in ("scheduler", "controller-manager")]},
         {"level": "Metadata"},
     ],
 }
@@ -26,12 +26,12 @@ POLICY: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Request:
-    """One that was answered."""
+    """A request with its response."""
 
     user: str
     verb: str  # as in RBAC: get, list, watch, create, ...
     group: str  # of the API; empty for the core
-    resource: str  # with its subresource, as in RBAC: pods/eviction; a path where it is no resource
+    resource: str  # with its subresource, as in RBAC: pods/eviction; or the path of a request without a resource
     namespace: str
     name: str
     status: int
@@ -42,17 +42,17 @@ class Request:
 
 
 def read(log: Path, user: str) -> list[Request]:
-    """Of one user, in the order of the answers."""
-    if not log.exists():  # until the first request of a user
+    """The requests of a user, in the order of the responses."""
+    if not log.exists():  # the log starts with the first request of a user
         return []
     events = [json.loads(line) for line in log.read_text().splitlines()]
     return [request_of(event) for event in events if event["user"]["username"] == user]
 
 
 def request_of(event: dict[str, Any]) -> Request:
-    asked = event.get("objectRef") or {"resource": event["requestURI"]}
-    resource = "/".join(part for part in (asked.get("resource", ""), asked.get("subresource", "")) if part)
+    target = event.get("objectRef") or {"resource": event["requestURI"]}
+    resource = "/".join(part for part in (target.get("resource", ""), target.get("subresource", "")) if part)
     return Request(
-        *(event["user"]["username"], event["verb"], asked.get("apiGroup", ""), resource),
-        *(asked.get("namespace", ""), asked.get("name", ""), event["responseStatus"]["code"]),
+        *(event["user"]["username"], event["verb"], target.get("apiGroup", ""), resource),
+        *(target.get("namespace", ""), target.get("name", ""), event["responseStatus"]["code"]),
     )

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The whole bed: what `up`, `down` and `status` do, and what tests ask of it."""
+"""The whole bed: `up`, `down` and `status`, and the interface for tests."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ class Bed:
 
     @classmethod
     def load(cls) -> Bed:
-        """The bed that is up."""
+        """Return the bed that is up."""
         bed = cls()
         if not bed.env_file.exists() or bed.cloud.state() is None:
             raise BedError("the test bed is not up: `make testbed-up` (python -m testbed up) starts it")
         return bed
 
     def reset_aws(self) -> None:
-        """The account without anything in it, as after `up`; S3 is not touched."""
+        """Empty the account, as after `up`. S3 is not changed."""
         connection = http.client.HTTPConnection(paths.AWS, paths.AWS_PORT, timeout=180)
         connection.request("POST", "/moto-api/reset")
         status = connection.getresponse().status
@@ -65,7 +65,7 @@ class Bed:
 
     @property
     def env(self) -> dict[str, str]:
-        """What a program needs to take the bed for AWS."""
+        """The variables that make a program use the bed as AWS."""
         return {
             "AWS_ACCESS_KEY_ID": s3.access_key(),
             "AWS_SECRET_ACCESS_KEY": s3.secret_key(),
@@ -75,7 +75,7 @@ class Bed:
             "AWS_ENDPOINT_URL_S3": s3.ENDPOINT,
             "AWS_CA_BUNDLE": str(self.ca),
             "AWS_EC2_METADATA_DISABLED": "true",
-            # Not AWS's: what examples and the demo name.
+            # Not AWS's: variables of the examples and the demo.
             "TESTBED_BUCKET": self.s3.bucket,
             "TESTBED_REGISTRY": self.registry.plain,
             "TESTBED_REGISTRY_AUTH": self.registry.auth,
@@ -84,9 +84,9 @@ class Bed:
     # up, down, status
 
     def up(self, cluster: bool = False) -> list[str]:
-        """Everything that is not there comes up; what is whole stays untouched. Says what was started.
+        """Start what does not run, and change nothing else. Return the names of what was started.
 
-        With `cluster`, an EKS cluster as well, unless there is one; without it, one that is there is kept whole.
+        With `cluster`, also create an EKS cluster, unless one exists. Without it, an existing cluster is kept running.
         """
         if os.geteuid() != 0:
             raise BedError("the test bed makes namespaces and mounts: run it as root")
@@ -107,11 +107,11 @@ class Bed:
             registry.wait(self.cloud)
             services.wait(self.cloud)
             control_plane.wait(self.cloud)
-            # A controller manager that lost its API server while it started has ended by itself.
+            # A controller manager without its API server ends by itself during its start.
             started += [part.name for part in control_plane.parts() if self.cloud.start(part)]
             for name in DEFAULT:
                 self.images.ensure(name)
-            self._write_facts()
+            self._write_client_files()
             if cluster and self.cluster.ensure():
                 started.append("cluster")
             if self.cluster.live and daemon.start():
@@ -129,24 +129,24 @@ class Bed:
         self.s3.ensure()
         known = {part.name for part in (*parts, *control_plane.parts())}
         for name in set(self.cloud.running()) - known:
-            self.cloud.stop(name)  # of an older bed, on an address that is another's now
+            self.cloud.stop(name)  # of an older bed, on an address that now belongs to another part
         for part in parts:
             if self.cloud.start(part):
                 started.append(part.name)
         if "aws" in started:
-            control_plane.stop()  # the account went with the old process, and its cluster with it
+            control_plane.stop()  # the account ended with the old process, and its cluster with it
         for part in control_plane.parts():
             if self.cloud.start(part):
                 started.append(part.name)
         return started
 
     def _names(self) -> Mount:
-        """In the cloud, AWS's own names stand for the bed's AWS."""
+        """Map AWS's own names to the bed's AWS, in the cloud."""
         hosts_file = paths.STATE / "cloud-hosts"
         write(hosts_file, "127.0.0.1 localhost\n" + "".join(f"{paths.NAMES} {name}\n" for name in pki.NAMES))
         return Mount(str(hosts_file), "/etc/hosts")
 
-    def _write_facts(self) -> None:
+    def _write_client_files(self) -> None:
         known = "".join(f"{host.address} {host.host_key()}\n" for host in self.hosts.values())
         write(hosts.KNOWN_HOSTS, known)
         write(self.inventory, json.dumps(self._inventory(), indent=2) + "\n")
@@ -166,7 +166,7 @@ class Bed:
                     "ansible_user": "root",
                     "ansible_ssh_private_key_file": str(hosts.KEY),
                     "ansible_ssh_common_args": " ".join(hosts.SSH_OPTIONS),
-                    # Ansible's own default compresses, which costs more than it saves between two cores.
+                    # Ansible's default compresses, which costs more than it saves on the same machine.
                     "ansible_ssh_args": "-o ControlMaster=auto -o ControlPersist=60s",
                     "ansible_control_path_dir": str(hosts.CONTROL),
                 },
@@ -174,10 +174,10 @@ class Bed:
         }
 
     def down(self) -> None:
-        """No process, namespace, mount, interface, rule, cgroup or file of the bed stays. The cache does."""
+        """Remove every process, namespace, mount, interface, rule, cgroup and file of the bed, but not the cache."""
         with lock(remove=True):
             end_ssh_masters()
-            daemon.stop()  # first, or it would bring back what goes
+            daemon.stop()  # first, or it would restart what is removed
             for machine in machines(self.cloud):
                 machine.down()
             for node in [*self.hosts.values(), self.cloud]:
@@ -186,9 +186,9 @@ class Bed:
             net.unplug_controller()
             remove_cgroups()
             hosts.remove_mount_points()
-            for folder in (paths.STATE, paths.RUN):
-                if folder.exists():
-                    shutil.rmtree(folder)
+            for directory in (paths.STATE, paths.RUN):
+                if directory.exists():
+                    shutil.rmtree(directory)
 
     def status(self) -> list[tuple[str, str, str]]:
         rows = []
@@ -217,7 +217,7 @@ class Bed:
 
 
 def write(path: Path, text: str, mode: int = 0o644) -> None:
-    """Replaced whole, and only where it differs: a reader never sees half a file."""
+    """Replace a file at once, and only if it differs: a reader never reads a part of it."""
     if path.exists() and path.read_text() == text:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -230,7 +230,7 @@ def write(path: Path, text: str, mode: int = 0o644) -> None:
 
 @contextlib.contextmanager
 def lock(remove: bool = False) -> Iterator[None]:
-    """One `up` or `down` at a time on this machine."""
+    """Run a single `up` or `down` at a time on this machine."""
     while True:
         file = paths.LOCK.open("w")
         try:
@@ -238,7 +238,7 @@ def lock(remove: bool = False) -> Iterator[None]:
         except OSError:
             print("waiting for another testbed command to finish", file=sys.stderr, flush=True)
             fcntl.flock(file, fcntl.LOCK_EX)
-        # `down` removes the file: who waited on the removed one has locked nothing.
+        # `down` removes the file: a lock on the removed file locks nothing.
         with contextlib.suppress(FileNotFoundError):
             if paths.LOCK.stat().st_ino == os.fstat(file.fileno()).st_ino:
                 break
@@ -252,20 +252,20 @@ def lock(remove: bool = False) -> Iterator[None]:
 
 
 def end_ssh_masters() -> None:
-    """The ControlMaster processes that Ansible left on the controller for their ControlPersist time."""
+    """End the ControlMaster processes that Ansible leaves on the controller for their ControlPersist time."""
     for path in hosts.CONTROL.glob("*") if hosts.CONTROL.exists() else ():
         argv = ["ssh", "-F", "/dev/null", "-o", f"ControlPath={path}", "-O", "exit", "testbed"]
         subprocess.run(argv, capture_output=True, check=False, timeout=10)
 
 
 def sweep() -> None:
-    """Whatever bears the bed's mark and still lives, such as a holder whose state was deleted by hand."""
+    """Kill every process with the bed's mark that still runs, such as a holder whose state was deleted by hand."""
     ends: set[int] = set()
 
     def gone() -> bool:
         for pid, _dummy in bed_processes():
             if pid != os.getpid():
-                ends.update(children(pid))  # the PID 1 of a node: it is there until its last process is reaped
+                ends.update(children(pid))  # the PID 1 of a node: it exists until its last process is reaped
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
                 ends.add(pid)
@@ -279,15 +279,15 @@ def sweep() -> None:
 
 def remove_cgroups() -> None:
     mounts = [line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines()]
-    folders = [fields[4] for fields in mounts if fields[fields.index("-") + 1] in ("cgroup", "cgroup2")]
-    for folder in folders:
-        top = Path(folder) / paths.CGROUP
-        # The bed's own processes have been reaped; the kernel takes a moment to let go of their groups. What is
-        # in use after that is another bed's, in namespaces of its own.
+    mount_points = [fields[4] for fields in mounts if fields[fields.index("-") + 1] in ("cgroup", "cgroup2")]
+    for mount_point in mount_points:
+        top = Path(mount_point) / paths.CGROUP
+        # The bed's own processes have been reaped; the kernel releases their groups a moment later. A group that is
+        # in use after that belongs to another bed, in its own namespaces.
         end = time.monotonic() + 2
         while not _remove_tree_of_groups(top) and time.monotonic() < end:
             time.sleep(0.05)
-    if not folders:  # the hosts mounted cgroups for themselves; here they have to be mounted to be seen at all
+    if not mount_points:  # the hosts mounted cgroups for themselves; here they need a mount to be visible at all
         script = f"mount -t cgroup2 none /mnt && cd /mnt && find {paths.CGROUP} -depth -type d -exec rmdir {{}} \\;"
         subprocess.run(["unshare", "--mount", "sh", "-c", script], capture_output=True, check=False)
 

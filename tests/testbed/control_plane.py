@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The control plane of the bed's one live EKS cluster: Kubernetes' own programs as parts of the cloud.
+"""The control plane of the bed's only live EKS cluster: Kubernetes' own programs as parts of the cloud.
 
-CreateCluster starts it (aws/eks_cluster.py, in the process of AWS, which lives in the cloud); `up` brings back what of
-it died. Everything that it knows lies in one folder, which goes with the cluster.
+CreateCluster starts it (aws/eks_cluster.py, in the process of AWS in the cloud). `up` restarts its dead parts. All its
+state is in a single directory, which is deleted with the cluster. docs/facts/cluster.md#running-the-control-plane
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from typing import Any
 from . import audit, gate, paths, pki, programs, services
 from .node import Node, Part, port_open, wait_for
 
-FOLDER = paths.STATE / "cluster"
-BIN = paths.STATE / "cluster-bin"  # links to the programs, where this bed has them
-LIVE = FOLDER / "live.json"
+DIRECTORY = paths.STATE / "cluster"
+BIN = paths.STATE / "cluster-bin"  # links to the programs, if this bed has them
+LIVE = DIRECTORY / "live.json"
 ETCD = "http://127.0.0.1:2379"
 AUTHENTICATOR_PORT = 21362
 WEBHOOK_PORT = 8444
@@ -34,12 +34,12 @@ NAMES = (
     *("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "aws-iam-authenticator"),
     "pod-identity-webhook",
 )
-FIRST = NAMES[:2]  # what the others need at their start
+FIRST = NAMES[:2]  # the others need these at their start
 
 
 @dataclass(frozen=True)
 class Live:
-    """The cluster that is more than a record."""
+    """The live cluster. Every other cluster is only a record."""
 
     name: str
     region: str
@@ -48,11 +48,11 @@ class Live:
     service_cidr: str = "10.100.0.0/16"
 
     endpoint = f"https://{paths.CLUSTER}"
-    folder = FOLDER
-    kubeconfig = FOLDER / "admin.kubeconfig"  # a client certificate of the group system:masters
-    access_entries = FOLDER / "access-entries.json"  # what the authenticator reads
-    audit_log = FOLDER / "run" / "audit.log"
-    backend_mode = FOLDER / "authentication-mode.json"
+    directory = DIRECTORY
+    kubeconfig = DIRECTORY / "admin.kubeconfig"  # a client certificate of the group system:masters
+    access_entries = DIRECTORY / "access-entries.json"  # read by the authenticator
+    audit_log = DIRECTORY / "run" / "audit.log"
+    backend_mode = DIRECTORY / "authentication-mode.json"
 
     @property
     def arn(self) -> str:
@@ -60,7 +60,7 @@ class Live:
 
     @property
     def ca(self) -> str:
-        return (FOLDER / "pki" / "ca.pem").read_text()
+        return (DIRECTORY / "pki" / "ca.pem").read_text()
 
     @property
     def service_ip(self) -> str:
@@ -68,12 +68,12 @@ class Live:
 
     @property
     def dns_ip(self) -> str:
-        """Where EKS's kubelets look for DNS. Nothing answers there."""
+        """The DNS address of EKS's kubelets. Nothing answers there."""
         return self.service_cidr.rsplit(".", 1)[0] + ".10"
 
     @property
     def api(self) -> Api:
-        return Api(FOLDER / "pki" / "admin.pem", FOLDER / "pki" / "admin.key", FOLDER / "pki" / "ca.pem")
+        return Api(DIRECTORY / "pki" / "admin.pem", DIRECTORY / "pki" / "admin.key", DIRECTORY / "pki" / "ca.pem")
 
 
 def live() -> Live | None:
@@ -83,7 +83,7 @@ def live() -> Live | None:
 
 
 def available() -> bool:
-    """Whether this process is the bed's own and has the programs: elsewhere a cluster is a record."""
+    """Whether this process belongs to the bed and has the programs. Otherwise a cluster is only a record."""
     return paths.MARKER in os.environ and (BIN / "kube-apiserver").exists()
 
 
@@ -101,7 +101,7 @@ def link_programs(made: Path) -> None:
 
 
 class ApiError(Exception):
-    """What the API server answered instead of doing what it was asked."""
+    """An error response of the API server."""
 
     def __init__(self, status: int, body: dict[str, Any]) -> None:
         super().__init__(f"{status} {body.get('reason', '')}: {body.get('message', body)}")
@@ -110,7 +110,7 @@ class ApiError(Exception):
 
 
 class Api:
-    """Kubernetes' API for the bed itself; tests of the collection go through its own ways."""
+    """A client of the Kubernetes API for the bed. Tests of the collection use the collection's own clients."""
 
     def __init__(self, certificate: Path, key: Path, ca: Path) -> None:
         self.context = ssl.create_default_context(cafile=str(ca))
@@ -123,17 +123,17 @@ class Api:
         try:
             sent = None if body is None else json.dumps(body)
             connection.request(method, path, sent, {"Content-Type": content_type, "Accept": "*/*"})
-            answer = connection.getresponse()
-            text = answer.read().decode(errors="replace")
+            response = connection.getresponse()
+            text = response.read().decode(errors="replace")
         finally:
             connection.close()
         try:
-            told: dict[str, Any] = json.loads(text)
+            result: dict[str, Any] = json.loads(text)
         except ValueError:
-            told = {"message": text}
-        if answer.status >= 400:
-            raise ApiError(answer.status, told)
-        return told
+            result = {"message": text}
+        if response.status >= 400:
+            raise ApiError(response.status, result)
+        return result
 
     def get(self, path: str) -> dict[str, Any]:
         return self.request("GET", path)
@@ -142,16 +142,16 @@ class Api:
         return self.request("POST", path, body)
 
     def patch(self, path: str, body: Any) -> dict[str, Any]:
-        """A strategic merge."""
+        """Patch by a strategic merge."""
         return self.request("PATCH", path, body, "application/strategic-merge-patch+json")
 
     def apply(self, path: str, body: Any) -> dict[str, Any]:
-        """The object as it is given, whether it was there or not."""
+        """Create or replace the object by server-side apply."""
         where = f"{path}/{body['metadata']['name']}?fieldManager=testbed&force=true"
         return self.request("PATCH", where, body, "application/apply-patch+yaml")
 
     def delete(self, path: str) -> None:
-        """Gone afterwards, or on its way."""
+        """Delete the object; a missing object is fine."""
         try:
             self.request("DELETE", path)
         except ApiError as error:
@@ -168,14 +168,14 @@ class Api:
 
 
 def parts() -> list[Part]:
-    """Of the live cluster, in the order in which they start; none without one."""
+    """The parts of the live cluster in the order of their start; none without a live cluster."""
     cluster = live()
     if cluster is None:
         return []
-    certs = FOLDER / "pki"
+    certs = DIRECTORY / "pki"
     options = {
         "etcd": [
-            *("--data-dir", str(FOLDER / "etcd"), "--unsafe-no-fsync", "--log-level", "warn"),
+            *("--data-dir", str(DIRECTORY / "etcd"), "--unsafe-no-fsync", "--log-level", "warn"),
             *("--listen-client-urls", ETCD, "--advertise-client-urls", ETCD),
             *("--listen-peer-urls", "http://127.0.0.1:2380", "--snapshot-count", "10000"),
         ],
@@ -189,25 +189,25 @@ def parts() -> list[Part]:
             *(f"--kubelet-client-certificate={certs}/kubelet-client.pem",),
             *(f"--kubelet-client-key={certs}/kubelet-client.key", "--kubelet-preferred-address-types=InternalIP"),
             *("--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction"),
-            *(f"--authentication-token-webhook-config-file={FOLDER}/authenticator.kubeconfig",),
-            # Short, so that a change of access is seen at once; EKS's own cache is not known.
+            *(f"--authentication-token-webhook-config-file={DIRECTORY}/authenticator.kubeconfig",),
+            # Short, so that a change of access has effect at once. The duration of EKS's own cache is not known.
             *("--authentication-token-webhook-version=v1beta1", "--authentication-token-webhook-cache-ttl=1s"),
-            *("--allow-privileged=true", f"--cert-dir={FOLDER}/run"),
-            *(f"--audit-policy-file={FOLDER}/audit-policy.json", f"--audit-log-path={Live.audit_log}"),
+            *("--allow-privileged=true", f"--cert-dir={DIRECTORY}/run"),
+            *(f"--audit-policy-file={DIRECTORY}/audit-policy.json", f"--audit-log-path={Live.audit_log}"),
         ],
         "kube-controller-manager": [
-            *(f"--kubeconfig={FOLDER}/controller-manager.kubeconfig", "--leader-elect=false"),
+            *(f"--kubeconfig={DIRECTORY}/controller-manager.kubeconfig", "--leader-elect=false"),
             *(f"--service-account-private-key-file={certs}/sa.key", f"--root-ca-file={certs}/ca.pem"),
             *(f"--cluster-signing-cert-file={certs}/ca.pem", f"--cluster-signing-key-file={certs}/ca.key"),
-            *("--use-service-account-credentials", "--bind-address=127.0.0.1", f"--cert-dir={FOLDER}/run"),
+            *("--use-service-account-credentials", "--bind-address=127.0.0.1", f"--cert-dir={DIRECTORY}/run"),
         ],
         "kube-scheduler": [
-            *(f"--kubeconfig={FOLDER}/scheduler.kubeconfig", "--leader-elect=false", "--bind-address=127.0.0.1"),
-            *(f"--cert-dir={FOLDER}/run",),
+            *(f"--kubeconfig={DIRECTORY}/scheduler.kubeconfig", "--leader-elect=false", "--bind-address=127.0.0.1"),
+            *(f"--cert-dir={DIRECTORY}/run",),
         ],
         "aws-iam-authenticator": [
-            *("server", "--config", f"{FOLDER}/authenticator.json", "--kubeconfig-pregenerated"),
-            *("--cluster-id", cluster.name, "--state-dir", f"{FOLDER}/authenticator"),
+            *("server", "--config", f"{DIRECTORY}/authenticator.json", "--kubeconfig-pregenerated"),
+            *("--cluster-id", cluster.name, "--state-dir", f"{DIRECTORY}/authenticator"),
             *("--kubeconfig", str(cluster.kubeconfig), "--port", str(AUTHENTICATOR_PORT)),
             *("--backend-mode", "DynamicFile"),
         ],
@@ -232,10 +232,10 @@ def parts() -> list[Part]:
 
 
 def start(cluster: Live, access: Mapping[Path, str]) -> None:
-    """From nothing to a cluster that answers: the work behind CREATING. `access`: what the authenticator reads."""
-    shutil.rmtree(FOLDER, ignore_errors=True)
-    (FOLDER / "run").mkdir(parents=True)
-    FOLDER.chmod(0o711)
+    """Start the cluster until it answers, while EKS shows CREATING. `access`: files that the authenticator reads."""
+    shutil.rmtree(DIRECTORY, ignore_errors=True)
+    (DIRECTORY / "run").mkdir(parents=True)
+    DIRECTORY.chmod(0o711)
     make_certificates(cluster)
     write_configuration(cluster)
     for file, text in access.items():
@@ -257,7 +257,7 @@ def start(cluster: Live, access: Mapping[Path, str]) -> None:
 
 
 def authenticator_listens() -> bool:
-    """For a caller in the cloud."""
+    """Whether the authenticator listens, for a caller in the cloud."""
     return port_open("127.0.0.1", AUTHENTICATOR_PORT)
 
 
@@ -267,23 +267,23 @@ def wait(cloud: Node) -> None:
 
 
 def stop() -> None:
-    """No process and no file of the cluster stays."""
+    """Stop every process and delete every file of the cluster."""
     cloud = Node("cloud")
     for name in set(cloud.running()) & set(NAMES):
         cloud.stop(name, grace=0)
-    shutil.rmtree(FOLDER, ignore_errors=True)
+    shutil.rmtree(DIRECTORY, ignore_errors=True)
 
 
 # Certificates and files
 
 
 def make_certificates(cluster: Live) -> None:
-    folder = FOLDER / "pki"
-    folder.mkdir(mode=0o700)
+    directory = DIRECTORY / "pki"
+    directory.mkdir(mode=0o700)
     curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "3650"]
 
-    def openssl(*words: str) -> None:
-        subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True)
+    def openssl(*arguments: str) -> None:
+        subprocess.run(["openssl", *arguments], cwd=directory, check=True, capture_output=True)
 
     def leaf(name: str, subject: str, usage: str, *names: str) -> None:
         extensions = ["basicConstraints=critical,CA:FALSE", f"extendedKeyUsage={usage}"]
@@ -310,22 +310,24 @@ def make_certificates(cluster: Live) -> None:
 
 
 def write_configuration(cluster: Live) -> None:
-    certs = FOLDER / "pki"
+    certs = DIRECTORY / "pki"
     for name in ("admin", "scheduler", "controller-manager"):
         user = {
             "client-certificate-data": _data(certs / f"{name}.pem"),
             "client-key-data": _data(certs / f"{name}.key"),
         }
-        _write(FOLDER / f"{name}.kubeconfig", kubeconfig(cluster.name, cluster.endpoint, _data(certs / "ca.pem"), user))
-    _write(FOLDER / "audit-policy.json", audit.POLICY)
+        _write(
+            DIRECTORY / f"{name}.kubeconfig", kubeconfig(cluster.name, cluster.endpoint, _data(certs / "ca.pem"), user)
+        )
+    _write(DIRECTORY / "audit-policy.json", audit.POLICY)
     webhook = f"https://127.0.0.1:{AUTHENTICATOR_PORT}/authenticate"
-    _write(FOLDER / "authenticator.kubeconfig", kubeconfig("authenticator", webhook, _data(certs / "ca.pem"), {}))
-    state = FOLDER / "authenticator"
+    _write(DIRECTORY / "authenticator.kubeconfig", kubeconfig("authenticator", webhook, _data(certs / "ca.pem"), {}))
+    state = DIRECTORY / "authenticator"
     state.mkdir(mode=0o700)
     for ours, theirs in (("local.pem", "cert.pem"), ("local.key", "key.pem")):
         shutil.copy(certs / ours, state / theirs)
     read = {"dynamicfilepath": str(Live.access_entries), "dynamicBackendModePath": str(Live.backend_mode)}
-    _write(FOLDER / "authenticator.json", {"server": read})
+    _write(DIRECTORY / "authenticator.json", {"server": read})
 
 
 def kubeconfig(name: str, server: str, ca: str, user: dict[str, Any]) -> dict[str, Any]:
@@ -340,15 +342,15 @@ def kubeconfig(name: str, server: str, ca: str, user: dict[str, Any]) -> dict[st
 
 
 def publish_keys(cluster: Live, api: Api) -> None:
-    """What EKS serves at the issuer's address: the gate reads it here."""
-    folder = gate.ISSUERS / cluster.issuer.removeprefix("https://")
-    _write(folder / "keys", api.get("/openid/v1/jwks"), 0o644)
+    """Write what EKS serves at the issuer's address; the gate reads these files."""
+    directory = gate.ISSUERS / cluster.issuer.removeprefix("https://")
+    _write(directory / "keys", api.get("/openid/v1/jwks"), 0o644)
     discovery = api.get("/.well-known/openid-configuration")
-    _write(folder / ".well-known" / "openid-configuration", discovery, 0o644)
+    _write(directory / ".well-known" / "openid-configuration", discovery, 0o644)
 
 
 def objects() -> list[tuple[str, dict[str, Any]]]:
-    """What EKS puts into every cluster, as far as the bed has it."""
+    """Objects that EKS creates in every cluster, as far as the bed imitates them."""
     webhook = {
         "apiVersion": "admissionregistration.k8s.io/v1",
         "kind": "MutatingWebhookConfiguration",
@@ -362,7 +364,7 @@ def objects() -> list[tuple[str, dict[str, Any]]]:
                 "timeoutSeconds": 10,
                 "clientConfig": {
                     "url": f"https://127.0.0.1:{WEBHOOK_PORT}/mutate",
-                    "caBundle": _data(FOLDER / "pki" / "ca.pem"),
+                    "caBundle": _data(DIRECTORY / "pki" / "ca.pem"),
                 },
                 "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}],
             }

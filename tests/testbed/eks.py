@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The bed's live EKS cluster, as tests and people use it: made by EKS's own API, described by it, gone with it."""
+"""The bed's live EKS cluster for tests and people: created, described and deleted by EKS's own API."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ class Cluster:
     @property
     def _found(self) -> control_plane.Live:
         if (found := control_plane.live()) is None:
-            raise BedError("no cluster runs: `make testbed-up CLUSTER=1` (python -m testbed up --cluster) starts one")
+            raise BedError(
+                "no cluster runs. Start it with `make testbed-up CLUSTER=1` (python -m testbed up --cluster)"
+            )
         return found
 
     @property
@@ -55,7 +57,7 @@ class Cluster:
 
     @property
     def kubeconfig(self) -> Path:
-        """An administrator's, by client certificate: for looking from behind. Users have tokens."""
+        """The administrator's kubeconfig with a client certificate, for checks by tests. Users have tokens."""
         return self._found.kubeconfig
 
     @property
@@ -63,23 +65,25 @@ class Cluster:
         return self._found.api
 
     def requests(self, user: str) -> list[audit.Request]:
-        """What this user has asked of the API server, by its audit log; administrators by certificate are not in it."""
+        """The requests of this user in the API server's audit log. Administrators with a certificate are not in it."""
         return audit.read(self._found.audit_log, user)
 
-    def kubectl(self, *words: str, stdin: str | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """kubectl as the administrator."""
-        argv = [str(control_plane.BIN / "kubectl"), "--kubeconfig", str(self.kubeconfig), *words]
+    def kubectl(
+        self, *arguments: str, stdin: str | None = None, check: bool = True
+    ) -> subprocess.CompletedProcess[str]:
+        """Run kubectl as the administrator."""
+        argv = [str(control_plane.BIN / "kubectl"), "--kubeconfig", str(self.kubeconfig), *arguments]
         result = subprocess.run(argv, input=stdin, capture_output=True, text=True, check=False, env=ENV, timeout=120)
         if check and result.returncode:
-            raise BedError(f"kubectl {' '.join(words)} ended with {result.returncode}: {result.stderr}")
+            raise BedError(f"kubectl {' '.join(arguments)} ended with {result.returncode}: {result.stderr}")
         return result
 
     def client(self, service: str) -> Any:
-        """boto3's, as the bed's own user."""
+        """A boto3 client of the bed's own user."""
         import boto3
 
         env = self.env()
-        key = (service, env["AWS_ACCESS_KEY_ID"])  # another one after every `down`
+        key = (service, env["AWS_ACCESS_KEY_ID"])  # each `down` changes it
         if key not in self._clients:
             self._clients[key] = boto3.client(
                 service,
@@ -91,7 +95,7 @@ class Cluster:
         return self._clients[key]
 
     def active(self) -> bool:
-        """Whether a cluster runs, and EKS knows it."""
+        """Whether a cluster runs and EKS shows it as ACTIVE."""
         found = self.live
         eks = self.client("eks")
         return bool(
@@ -101,27 +105,27 @@ class Cluster:
         )
 
     def ensure(self) -> bool:
-        """A cluster, unless there is one; says whether it had to be made."""
+        """Create the cluster unless it exists. Returns whether it had to be created."""
         if self.active():
             return False
         if not (control_plane.BIN / "kubelet").exists():
-            raise BedError("this bed has no programs for a cluster: `python -m testbed up --cluster` brings them")
+            raise BedError("this bed has no programs for a cluster. Build them with `python -m testbed up --cluster`")
         if NAME in self.client("eks").list_clusters()["clusters"]:
-            # Broken, or its control plane was lost: then its groups cannot be deleted by EKS's own calls.
+            # The cluster is broken or has lost its control plane, so EKS's own calls cannot delete its node groups.
             send_command(self.env()["AWS_ENDPOINT_URL"], "eks/forget", region=paths.REGION, name=NAME)
         self.create()
         return True
 
     def create(self, name: str = NAME, seconds: float = 120, **more: Any) -> dict[str, Any]:
-        """By CreateCluster, with role and subnets where they lack; returns when it is ACTIVE."""
+        """Create the cluster by CreateCluster, and wait until it is ACTIVE. Missing roles and subnets are created."""
         eks = self.client("eks")
-        asked = {
+        request = {
             "name": name,
             "roleArn": self.role(f"{name}-cluster"),
             "resourcesVpcConfig": {"subnetIds": self.subnets()},
             "accessConfig": {"authenticationMode": "API_AND_CONFIG_MAP"},
         }
-        eks.create_cluster(**{**asked, **more})
+        eks.create_cluster(**{**request, **more})
         return self.wait(name, seconds)
 
     def wait(self, name: str, seconds: float = 120) -> dict[str, Any]:
@@ -136,17 +140,17 @@ class Cluster:
             time.sleep(0.1)
 
     def delete(self, name: str = NAME, seconds: float = 60) -> None:
-        """By DeleteCluster; returns when it is gone."""
+        """Delete the cluster by DeleteCluster, and wait until it is gone."""
         eks = self.client("eks")
         eks.delete_cluster(name=name)
         end = time.monotonic() + seconds
         while name in eks.list_clusters()["clusters"]:
             if time.monotonic() > end:
-                raise BedError(f"cluster {name} does not go")
+                raise BedError(f"cluster {name} is not deleted after {seconds:.0f} s")
             time.sleep(0.1)
 
     def role(self, name: str, service: str = "eks") -> str:
-        """The ARN of a role that this service may assume."""
+        """The ARN of a role that this service can assume."""
         iam = self.client("iam")
         trust = json.dumps(TRUST).replace("eks.amazonaws.com", f"{service}.amazonaws.com")
         try:
@@ -155,7 +159,7 @@ class Cluster:
             return str(iam.get_role(RoleName=name)["Role"]["Arn"])
 
     def subnets(self) -> list[str]:
-        """Two, in two zones of a VPC whose addresses the nodes bear."""
+        """Two subnets in two zones of a VPC with the addresses of the nodes."""
         ec2 = self.client("ec2")
         mine = [{"Name": "cidr-block", "Values": list(paths.SUBNETS.values())}]
         found = ec2.describe_subnets(Filters=mine)["Subnets"]

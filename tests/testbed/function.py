@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a function's process begins with: imports the handler from the package and calls it with one event.
+"""The entry point of a function's process: import the handler from the package and call it with an event.
 
-Run as `python -I -S function.py FD`, with what to do as JSON on standard input; the answer goes to the descriptor FD.
+Run as `python -I -S function.py FD`, with the request as JSON on standard input. The response goes to descriptor FD.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 
 
 class Context:
-    """What Lambda's own context object offers."""
+    """The methods of Lambda's context object."""
 
     def __init__(self, timeout: float, **fields: str) -> None:
         self._end = time.monotonic() + timeout
@@ -30,7 +30,7 @@ class Context:
 
 
 def move_the_time(offset: float) -> None:
-    """The process's time is the bed's, which may be weeks ahead of the machine's."""
+    """Set the process's time to the bed's, which may be weeks later than the machine's."""
     plain, real = datetime.datetime, time.time
 
     class Kind(type):
@@ -60,7 +60,7 @@ def main() -> int:
         handler = getattr(importlib.import_module(module.replace("/", ".")), name)
         answer, failed = handler(request["event"], Context(**request["context"])), False
         text = json.dumps(answer)
-    except Exception as error:  # whatever a handler raises is its answer
+    except Exception as error:  # every exception of a handler is its response
         traceback.print_exc()
         trace = traceback.format_tb(error.__traceback__)
         answer = {"errorMessage": str(error), "errorType": type(error).__name__, "stackTrace": trace}

@@ -1,7 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The gate: every call to the bed's AWS and S3 passes here. Records, denies, injects faults, and adds to S3 what one
-gateway lacks (buckets in two regions, a bucket that demands encryption). Runs in the cloud as `python -m testbed.gate`.
+"""The gate: every call to the bed's AWS and S3 passes here. It records, denies and injects faults. It adds to S3 what a
+gateway does not have (buckets in two regions, a bucket that requires encryption). It runs in the cloud as
+`python -m testbed.gate`.
 """
 
 from __future__ import annotations
@@ -33,22 +34,22 @@ BUCKETS = {
 }
 BUCKETS_BY_REGION = {region: bucket for bucket, region in BUCKETS.items()}
 ENCRYPTED = "daytwo-encrypted"
-HOUSEKEEPING = "x-testbed-housekeeping"  # a request of the bed itself: no call of anybody's
+HOUSEKEEPING = "x-testbed-housekeeping"  # a request of the bed itself, which is not recorded
 KMS_KEY = f"arn:aws:kms:{paths.REGION}:{paths.ACCOUNT}:key/11111111-2222-3333-4444-555555555555"
 DATA = paths.STATE / "s3"
-ISSUERS = paths.STATE / "cluster" / "issuers"  # what is published of a cluster's issuer, by its address
+ISSUERS = paths.STATE / "cluster" / "issuers"  # a cluster's published issuer documents, by its address
 
 CLIENTS = {site.address: name for name, site in hosts.SITES.items()} | {paths.CONTROLLER: "controller"}
 DENIALS = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "UnauthorizedAccess")
-# Never recorded: what would let a reader of the record act as the caller.
+# Never recorded: a reader of the record could act as the caller with them.
 SECRET_HEADERS = ("x-amz-security-token", "x-amz-date", "x-amz-content-sha256")
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What goes wrong, for which calls, how often. Empty patterns match everything; they are globs."""
+    """An injected fault: its kind, its calls, its frequency. Patterns are globs; the default matches everything."""
 
-    kind: str  # "error": answered with status and code; "reset": RST; "delay": then as usual
+    kind: str  # "error": a response with status and code; "reset": RST; "delay": wait, then forward
     operation: str = "*"
     service: str = "*"
     bucket: str = "*"
@@ -57,7 +58,7 @@ class Fault:
     status: int = 503
     code: str = "SlowDown"
     message: str = "Please reduce your request rate."
-    after_bytes: int = 0  # of a reset: of the request's body (PUT) or of the answer's (GET); 0: before any answer
+    after_bytes: int = 0  # of a reset: of the request's body (PUT) or of the response's (GET); 0: before any response
     seconds: float = 0.0  # of a delay
     times: int | None = None  # how many calls; None: until cleared
     rate: float = 1.0  # the share of the matching calls
@@ -66,7 +67,7 @@ class Fault:
 
 @dataclass
 class Rules:
-    """What tests have asked for, and what was seen since the last reset."""
+    """The denials and faults that tests set, and the calls since the last reset."""
 
     calls: list[dict[str, Any]] = field(default_factory=list)
     denied: list[str] = field(default_factory=list)
@@ -86,11 +87,11 @@ class Rules:
             self.lock.notify_all()
 
     def settle(self) -> None:
-        """A call's record is written just after its answer is out: give those a moment. Long ones go on."""
+        """Wait a moment for the records of calls whose response is just out. Do not wait for long calls."""
         self.lock.wait_for(lambda: not self.under_way, timeout=0.5)
 
     def denies(self, action: str, region: str) -> bool:
-        """By action (rds:Stop*), or by action and region (rds:*@us-west-2)."""
+        """Return whether a pattern denies the action (rds:Stop*), or the action in the region (rds:*@us-west-2)."""
         names = (action.lower(), f"{action}@{region}".lower())
         return any(fnmatch.fnmatchcase(name, pattern.lower()) for pattern in self.denied for name in names)
 
@@ -111,7 +112,7 @@ class Rules:
 
 
 class Gate:
-    """What both fronts do: identify, deny, break, forward, record."""
+    """The steps of all fronts: identify, deny, inject faults, forward, record."""
 
     wants_body = True
 
@@ -153,7 +154,7 @@ class Gate:
         return verdict
 
     def done(self, request: Request) -> None:
-        if id(request) not in self._in_progress:  # broken off before it was whole
+        if id(request) not in self._in_progress:  # cut before the request was complete
             return
         call, notes = self._in_progress.pop(id(request))
         if request.path.startswith("/moto-api") or request.head.get(HOUSEKEEPING):
@@ -179,7 +180,7 @@ class Gate:
 
 
 class NamesGate(Gate):
-    """Behind AWS's own names, as the cloud resolves them: the APIs, and what EKS publishes of a cluster's issuer."""
+    """The front of AWS's own names, as the cloud resolves them: the APIs, and the published issuer documents."""
 
     def route(self, request: Request, call: Identified) -> Answer | Forward:
         host = request.head.get("host")
@@ -204,17 +205,17 @@ class S3Gate(Gate):
             return elsewhere(call, home)
         if call.bucket == ENCRYPTED and call.operation in ("PutObject", "CreateMultipartUpload", "CopyObject"):
             sent = amz_headers(request)
-            demanded = {
+            required = {
                 "x-amz-server-side-encryption": "aws:kms",
                 "x-amz-server-side-encryption-aws-kms-key-id": KMS_KEY,
             }
-            if any(sent.get(name) != value for name, value in demanded.items()):
+            if any(sent.get(name) != value for name, value in required.items()):
                 return error(call, 403, "AccessDenied", f"{who(call)} with an explicit deny in a resource-based policy")
         extra: list[tuple[str, str]] = []
         if call.bucket and home and not call.key:
             extra.append(("x-amz-bucket-region", home))
         if call.operation in ("PutObject", "CreateMultipartUpload"):
-            # The gateway takes the encryption headers and drops them; AWS repeats them in its answer.
+            # The gateway accepts the encryption headers and drops them; AWS repeats them in its response.
             sse = {k: v for k, v in amz_headers(request).items() if k.startswith("x-amz-server-side-encryption")}
             extra += list(sse.items())
         return Forward(GATEWAYS.get(home or call.region, GATEWAYS[paths.REGION]), tuple(extra))
@@ -225,14 +226,14 @@ def region_of(bucket: str) -> str | None:
 
 
 def amz_headers(request: Request) -> dict[str, str]:
-    """The x-amz-* headers and presigned parameters that say what was asked for, none that authenticate."""
+    """Return the x-amz-* headers and presigned parameters that describe the request, none that authenticate."""
     signed = {name.lower(): value for name, value in request.query.items() if name.lower().startswith("x-amz-server-")}
     named = {name.lower(): value for name, value in request.head.headers if name.lower().startswith(("x-amz-", "if-"))}
     named |= {"range": request.head.get("range")} if request.head.get("range") else {}
     return {name: value for name, value in {**signed, **named}.items() if name not in SECRET_HEADERS}
 
 
-# Answers, each in the words and form of the real service
+# Responses, each with the message and form of the real service
 
 
 def error(call: Identified, status: int, code: str, message: str, *headers: tuple[str, str], more: str = "") -> Answer:
@@ -265,8 +266,8 @@ def access_denied(call: Identified) -> Answer:
 
 
 def elsewhere(call: Identified, home: str) -> Answer:
-    """A bucket asked for in a region that is not its own. The global endpoint's region (us-east-1) is told to sign
-    for another one, a regional endpoint sends the caller on."""
+    """Respond to a request for a bucket in the wrong region. The global endpoint's region (us-east-1) gets an error
+    that names the bucket's region, a regional endpoint gets a redirect."""
     region = ("x-amz-bucket-region", home)
     if call.region == "us-east-1":
         message = f"The authorization header is malformed; the region '{call.region}' is wrong; expecting '{home}'"
@@ -322,9 +323,9 @@ def serve_control(rules: Rules) -> None:
 def main() -> None:
     rules = Rules()
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(pki.FOLDER / "s3.pem", pki.FOLDER / "s3.key")
+    tls.load_cert_chain(pki.DIRECTORY / "s3.pem", pki.DIRECTORY / "s3.key")
     names = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    names.load_cert_chain(pki.FOLDER / "names.pem", pki.FOLDER / "names.key")
+    names.load_cert_chain(pki.DIRECTORY / "names.pem", pki.DIRECTORY / "names.key")
     fronts: list[tuple[tuple[str, int], Front, ssl.SSLContext | None]] = [
         ((paths.AWS, paths.AWS_PORT), Gate(rules), None),
         ((paths.S3, paths.S3_PORT), S3Gate(rules), tls),

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The hosts: each a node with its own docker engine, sshd, home and Python, as Ansible and a person find a server."""
+"""The hosts: each is a node with its own docker engine, sshd, home and Python, like a server."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MADE = paths.STATE / "mount-points"
 @dataclass(frozen=True)
 class Site:
     address: str
-    python: str  # wanted; Debian's own stands in where the machine lacks it
+    python: str  # preferred; Debian's own where the machine does not have it
     private: bool
 
 
@@ -59,7 +59,7 @@ DAEMON_JSON = f"""\
 """
 
 
-# The usual devices and no others. A host that shared the machine's /dev could break /dev/null for everybody.
+# The usual devices and no others. A host with the machine's own /dev could break /dev/null for the whole machine.
 OWN_DEV = """\
 set -e
 dev=/run/dev
@@ -85,9 +85,9 @@ rmdir $dev
 
 
 def interpreter_home(version: str) -> Path | None:
-    """The folder of a CPython of this version that is not Debian's, where the machine has one (pyenv).
+    """Find the directory of a CPython of this version that is not Debian's (pyenv).
 
-    Once found it stays the same for this bed: an `up` with another HOME or PATH must not change a running host.
+    The first result stays for this bed: an `up` with another HOME or PATH must not change a running host.
     """
     known = paths.STATE / "pythons" / version
     if known.exists() and (found := Path(known.read_text())).exists():
@@ -96,12 +96,12 @@ def interpreter_home(version: str) -> Path | None:
     if pyenv := shutil.which("pyenv"):
         roots.append(str(Path(pyenv).resolve().parent.parent))
     for root in filter(None, roots):
-        for folder in sorted(Path(root, "versions").glob(f"{version}.*"), reverse=True):
-            python = folder / "bin" / f"python{version}"
+        for directory in sorted(Path(root, "versions").glob(f"{version}.*"), reverse=True):
+            python = directory / "bin" / f"python{version}"
             if python.exists() and subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode == 0:
                 known.parent.mkdir(exist_ok=True)
-                known.write_text(str(folder.resolve()))
-                return folder.resolve()
+                known.write_text(str(directory.resolve()))
+                return directory.resolve()
     return None
 
 
@@ -113,16 +113,16 @@ class Host(Node):
         self.address = self.site.address
         self.docker_socket = paths.RUN / "hosts" / name / "docker.sock"
 
-    # As a user sees it
+    # The interface for users
 
     @property
     def python(self) -> str:
-        """The path on the host of the interpreter that Ansible uses."""
+        """The path of Ansible's interpreter on the host."""
         version = self.site.python
         return f"/opt/python/{version}/bin/python{version}" if interpreter_home(version) else "/usr/bin/python3"
 
     def ssh(self, *command: str, check: bool = True, timeout: float | None = 120) -> subprocess.CompletedProcess[str]:
-        """A command as root on the host, by way of its sshd."""
+        """Run a command as root on the host through its sshd."""
         argv = ["ssh", "-i", str(KEY), *SSH_OPTIONS, f"root@{self.address}", "--", *command]
         return subprocess.run(
             argv, capture_output=True, text=True, check=check, timeout=timeout, stdin=subprocess.DEVNULL
@@ -131,11 +131,11 @@ class Host(Node):
     def docker(
         self, *args: str, check: bool = True, stdin: IO[bytes] | int | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """The docker client, on the host."""
+        """Run the docker client on the host."""
         return self.run("docker", *args, check=check, stdin=stdin)
 
     def limit(self, rate: str) -> None:
-        """Bandwidth of the host's wire, both ways, as tc writes it: 50mbit."""
+        """Limit the bandwidth of the host's link in both directions, as tc writes it: 50mbit."""
         net.limit(self.cloud, self.port, self, LINK, rate)
 
     def unlimit(self) -> None:
@@ -148,7 +148,7 @@ class Host(Node):
         return f"p-{self.name}"
 
     def ensure_up(self) -> list[str]:
-        """Whatever is missing comes up, in parallel with other hosts' engines; says what had to be started."""
+        """Start what does not run, in parallel with other hosts' engines. Return the names of what was started."""
         started = []
         if super().up(self._mounts(), self._prepare(), pki.bed_id()):
             started.append(self.name)
@@ -156,7 +156,7 @@ class Host(Node):
         if self.site.private:
             net.close(self)
         if "dockerd" not in self.running():
-            (self.docker_socket.parent / "docker.pid").unlink(missing_ok=True)  # a killed engine's; see wipe
+            (self.docker_socket.parent / "docker.pid").unlink(missing_ok=True)  # of a killed engine; see wipe
         for part in (self._sshd(), self._dockerd()):
             if self.start(part):
                 started.append(f"{self.name}/{part.name}")
@@ -175,12 +175,12 @@ class Host(Node):
         return False
 
     def wipe(self) -> None:
-        # A pid file of the last life may name a pid that another process has in this one: an engine would take it
-        # for its containerd and wait for that in vain.
+        # A pid file of an earlier run may contain the pid of another process: an engine would take it for its
+        # containerd and wait for it forever.
         run = self.docker_socket.parent
         shutil.rmtree(run, ignore_errors=True)
-        for folder in (run, run / "sshd", run / "lock"):
-            folder.mkdir(mode=0o755, parents=True)
+        for directory in (run, run / "sshd", run / "lock"):
+            directory.mkdir(mode=0o755, parents=True)
 
     def _mounts(self) -> list[Mount]:
         own = self.folder
@@ -200,8 +200,8 @@ class Host(Node):
         testbed.mkdir(exist_ok=True)
         (testbed / "ca.pem").write_text(pki.BUNDLE.read_text())
         (testbed / "registry-ca.pem").write_text(pki.REGISTRY_CA.read_text())
-        # An sshd without PAM refuses an account whose password field says "locked"; nor has a host any
-        # business with the machine's own password hashes.
+        # An sshd without PAM refuses an account whose password field is "locked". A host must not read the machine's
+        # own password hashes either.
         (own / "shadow").touch(mode=0o600)
         (own / "shadow").write_text("root:*:20000:0:99999:7:::\nsshd:!:20000::::::\n")
         mounts = [
@@ -214,7 +214,7 @@ class Host(Node):
             mounts.insert(0, Mount(str(home), str(own / "opt" / "python" / self.site.python), "ro"))
         for _dummy, target in self._binds():
             make_mount_point(Path(target))
-        # Last: the bed's own keys and passwords are the controller's, no host's.
+        # Last: the bed's own keys and passwords belong to the controller, not to a host.
         return [*mounts, Mount("testbed", str(paths.STATE), "tmpfs")]
 
     def _binds(self) -> list[tuple[str, str]]:
@@ -229,15 +229,15 @@ class Host(Node):
             ["sh", "-c", OWN_DEV],
             ["sh", "-c", "for f in /proc/sys/net/ipv6/conf/*/disable_ipv6; do echo 1 > $f; done"],
         ]
-        # A Python built with a shared library finds it by the path that it was built for, which is out of sight
-        # here: tell the loader of this node about the new place.
+        # A Python with a shared library finds it by the path of its build, which does not exist here. So this node's
+        # loader gets the new path.
         if interpreter_home(self.site.python):
             lib = f"/opt/python/{self.site.python}/lib"
             commands += [
                 ["ldconfig", "-X", "-C", "/run/ld.so.cache", lib],
                 ["mount", "--bind", "/run/ld.so.cache", "/etc/ld.so.cache"],
             ]
-        # Where the machine mounted no cgroups at all, containers need them.
+        # Containers need cgroups also where the machine has not mounted them.
         commands.append(
             ["sh", "-c", "grep -q ' /sys/fs/cgroup' /proc/mounts || mount -t cgroup2 cgroup2 /sys/fs/cgroup"]
         )
@@ -260,8 +260,8 @@ class Host(Node):
         return Part("sshd", ["/usr/sbin/sshd", "-D", "-e"], reads=[SSHD_CONFIG])
 
     def _dockerd(self) -> Part:
-        # No bridge and no rules of docker's own: containers run with --network none, and the host's firewall
-        # stays exactly ours. The cgroup parent keeps what `down` has to remove in one place.
+        # No bridge and no rules of docker's own: containers run with --network none, and the host's firewall keeps only
+        # the bed's rules. All cgroups are below a parent, which `down` removes.
         argv = [
             *("dockerd", "-H", "unix:///run/docker.sock", "--storage-driver=overlay2", "--bridge=none"),
             *("--iptables=false", "--ip6tables=false", "--ip-forward=false", "--ip-masq=false"),
@@ -278,7 +278,7 @@ SSH_OPTIONS = [
 
 
 def make_mount_point(target: Path) -> None:
-    """A folder to mount on that the machine lacks (an engine that never ran); `down` takes it away again."""
+    """Create a missing directory as mount point (of an engine that never ran). `down` removes it."""
     if not target.exists():
         target.mkdir(parents=True)
         with MADE.open("a") as made:
@@ -287,7 +287,7 @@ def make_mount_point(target: Path) -> None:
 
 def remove_mount_points() -> None:
     for target in MADE.read_text().split() if MADE.exists() else ():
-        with contextlib.suppress(OSError):  # somebody else uses it by now
+        with contextlib.suppress(OSError):  # in use by another process now
             Path(target).rmdir()
 
 

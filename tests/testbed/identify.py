@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which AWS call a request is: service, action (as policies name it), operation, and whether it changes anything."""
+"""Identify the AWS call of a request: service, action (its name in policies), operation, and whether it writes."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from urllib.parse import parse_qs, urlsplit
 
 from .proxy import Request
 
-# Names that only read. Everything else is taken for a change: a new verb then shows up in a test that forbids writes.
+# Operations that only read. Every other operation counts as a change, so a new verb fails a test that forbids writes.
 READS = re.compile(
     r"^(Describe|Get|List|Head|BatchGet|Lookup|Search|Select|Simulate|Validate|Check|Decode|AssumeRole|Query|Scan|Test)"
 )
-IAM_PREFIX = {"tagging": "tag", "monitoring": "cloudwatch", "email": "ses"}  # where it differs from the signing name
-UNSIGNED = {"2011-06-15": "sts"}  # API versions of calls that carry no signature (AssumeRoleWithWebIdentity)
+IAM_PREFIX = {"tagging": "tag", "monitoring": "cloudwatch", "email": "ses"}  # other than the signing name
+UNSIGNED = {"2011-06-15": "sts"}  # API versions of unsigned calls (AssumeRoleWithWebIdentity)
 
-# Operations of S3 by method and sub-resource, with the action that a policy must allow for them.
+# Operations of S3 by method and sub-resource, with the action that a policy must allow.
 S3_BUCKET = {
     ("GET", "uploads"): ("ListMultipartUploads", "ListBucketMultipartUploads"),
     ("GET", "versions"): ("ListObjectVersions", "ListBucketVersions"),
@@ -50,7 +50,7 @@ S3_OBJECT = {
     ("PUT", ""): ("PutObject", "PutObject"),
     ("DELETE", ""): ("DeleteObject", "DeleteObject"),
 }
-# A bucket's configurations without a row of their own: GetBucketPolicy, PutBucketTagging, ...
+# Bucket configurations that are not in the table: GetBucketPolicy, PutBucketTagging, ...
 S3_CONFIGURATION = (
     *("policy", "acl", "cors", "tagging", "versioning", "logging", "notification", "replication", "website"),
     *("object-lock", "ownershipControls", "publicAccessBlock"),
@@ -60,17 +60,17 @@ S3_CONFIGURATION = (
 @dataclass(frozen=True)
 class Identified:
     service: str
-    action: str  # as in a policy: s3:PutObject
-    operation: str  # as in the API: UploadPart
+    action: str  # the name in policies: s3:PutObject
+    operation: str  # the name in the API: UploadPart
     mutating: bool
-    protocol: str  # how an error has to be written
+    protocol: str  # decides the format of an error
     region: str
     bucket: str = ""
     key: str = ""
 
 
 def credential_scope(request: Request) -> tuple[str, str]:
-    """Region and service that the request was signed for; empty where it bears no signature."""
+    """Region and service in the signature; empty for an unsigned request."""
     found = re.search(r"Credential=([^,\s]+)", request.head.get("authorization"))
     scope = (found.group(1) if found else request.query.get("X-Amz-Credential", "")).split("/")
     return (scope[-3], scope[-2]) if len(scope) >= 5 else ("", "")
@@ -109,7 +109,7 @@ def aws(request: Request) -> Identified:
         operation = form.get("Action", [""])[0]
         service = service or UNSIGNED.get(form.get("Version", [""])[0], "")
         protocol = "ec2" if service == "ec2" else "query"
-    elif "Action" in request.query:  # presigned: a token of EKS is the URL of such a call
+    elif "Action" in request.query:  # presigned: an EKS token is the URL of such a call
         protocol, operation = "query", request.query["Action"]
     else:
         operation = _rest_operation(service, request.method, urlsplit(request.target).path)
@@ -119,7 +119,7 @@ def aws(request: Request) -> Identified:
 
 
 def _rest_operation(service: str, method: str, path: str) -> str:
-    """By the path as it was sent: an ARN in it has its slashes escaped."""
+    """The operation by the path as it was sent, in which an ARN has escaped slashes."""
     matches = [
         (literal, name)
         for verb, pattern, literal, name in _rest_table(service)
@@ -130,7 +130,7 @@ def _rest_operation(service: str, method: str, path: str) -> str:
 
 @functools.cache
 def _rest_table(service: str) -> list[tuple[str, re.Pattern[str], int, str]]:
-    """The paths of a REST service's operations, from botocore's own description of it."""
+    """The paths of a REST service's operations, from botocore's service model."""
     import botocore.exceptions
     import botocore.session
 
@@ -142,11 +142,11 @@ def _rest_table(service: str) -> list[tuple[str, re.Pattern[str], int, str]]:
     for name in model.operation_names:
         http = model.operation_model(name).http
         path = str(http["requestUri"]).partition("?")[0]
-        pieces = re.split(r"(\{[^}]+\})", path)
+        segments = re.split(r"(\{[^}]+\})", path)
         pattern = "".join(
-            (".+" if piece.endswith("+}") else "[^/]+") if piece.startswith("{") else re.escape(piece)
-            for piece in pieces
+            (".+" if segment.endswith("+}") else "[^/]+") if segment.startswith("{") else re.escape(segment)
+            for segment in segments
         )
-        literal = sum(len(piece) for piece in pieces if not piece.startswith("{"))
+        literal = sum(len(segment) for segment in segments if not segment.startswith("{"))
         table.append((str(http["method"]), re.compile(pattern.rstrip("/") + "/?"), literal, str(name)))
     return table

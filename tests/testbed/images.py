@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Images made here, byte for byte, without any engine: layers, configs, manifests, indexes.
+"""Images that the bed builds byte for byte, without an engine: layers, configs, manifests, indexes.
 
-The content is deterministic: the same recipe gives the same digests on the same zlib. Blobs lie in the cache under
-their digest and are pushed by the registry's HTTP API.
+The content is deterministic: the same recipe has the same digests with the same zlib. The cache stores blobs by their
+digest. The registry's HTTP API takes them from there.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ APPLETS = ("sh", "cat", "echo", "ls", "sha256sum", "sleep", "true", "uname", "wg
 
 @dataclass(frozen=True)
 class LayerRecipe:
-    """One layer: BusyBox, or a mix of data that compresses well and data that does not at all."""
+    """A layer: BusyBox, or a mix of compressible and incompressible data."""
 
     name: str
     text_mib: int = 0
@@ -60,10 +60,10 @@ class LayerRecipe:
 @dataclass(frozen=True)
 class Recipe:
     repository: str
-    tag: str | None  # None: found by its digest alone
+    tag: str | None  # None: the image has a digest only
     layers: tuple[LayerRecipe, ...]
     media: str = "docker"
-    architectures: tuple[str, ...] = ("amd64",)  # more than one: an index of as many images
+    architectures: tuple[str, ...] = ("amd64",)  # several: an index of that many images
 
 
 BASE = LayerRecipe("base", busybox=True)
@@ -89,7 +89,7 @@ RECIPES = {
         Recipe("multi-oci", "v1", (BASE, LayerRecipe("multi", 1, 1, output="multi v1")), "oci", ("amd64", "arm64")),
     ),
 }
-DEFAULT = ("app", "pinned", "multi")  # what `up` brings; "big" is for benchmarks
+DEFAULT = ("app", "pinned", "multi")  # the images of `up`; "big" is for benchmarks
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Image:
-    """One image for one platform, as it lies in the registry."""
+    """An image for a platform, as the registry stores it."""
 
     repository: str
     tag: str | None
@@ -121,7 +121,7 @@ class Image:
 
     @property
     def ref(self) -> str:
-        """In the registry without auth."""
+        """The reference in the registry without auth."""
         return f"{registry.PLAIN}/{self._reference}"
 
     @property
@@ -136,7 +136,7 @@ class Image:
 
 @dataclass(frozen=True)
 class Built:
-    """What one recipe gives: images, and an index over them where there are several."""
+    """The result of a recipe: images, and an index of them where there are several."""
 
     recipe: Recipe
     images: tuple[Image, ...]
@@ -154,10 +154,10 @@ def sha256(data: bytes) -> str:
 
 class Images:
     def __init__(self) -> None:
-        self.folder = paths.cache() / "images"
+        self.directory = paths.cache() / "images"
 
     def ensure(self, name: str) -> list[Image]:
-        """The images of this name ("app", "big", ...) built and in the registries."""
+        """Build the images of this name ("app", "big", ...) and push them to the registries."""
         images: list[Image] = []
         for recipe in RECIPES[name]:
             built = self._build(recipe)
@@ -166,20 +166,20 @@ class Images:
         return images
 
     def get(self, reference: str, architecture: str = "amd64") -> Image:
-        """`app:v1`, `multi:v1`, `pinned`: what the registry holds under that name."""
+        """Return the registry's image of this name: `app:v1`, `multi:v1`, `pinned`."""
         images = self._build(_recipe(reference)).images
         return next(image for image in images if image.architecture == architecture)
 
     def index_digest(self, reference: str) -> str:
-        """The digest of a multi-platform index (`multi:v1`, `multi-oci:v1`)."""
+        """Return the digest of a multi-platform index (`multi:v1`, `multi-oci:v1`)."""
         return self._build(_recipe(reference)).digest
 
     def blob(self, layer_or_config: str) -> Path:
-        """The bytes behind a digest, in the cache."""
-        return self.folder / "blobs" / layer_or_config.replace(":", "/")
+        """Return the file of a blob in the cache, by its digest."""
+        return self.directory / "blobs" / layer_or_config.replace(":", "/")
 
     def into_docker(self, host: Host, image: Image, tag: str | None = None) -> str:
-        """The image in the host's engine and nowhere else, under `tag`; returns the name it has there."""
+        """Load the image into the host's engine only, under `tag`. Return its name there."""
         name = tag or f"{image.repository}:{image.tag or 'latest'}"
         command = ["docker", "-H", f"unix://{host.docker_socket}", "load", "--quiet"]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as load:
@@ -260,11 +260,11 @@ class Images:
         )
 
     def _layer(self, recipe: LayerRecipe, media_type: str) -> Layer:
-        """The layer's blob, from the cache or built; the description is written after the blob, as its stamp."""
-        facts = self.folder / "layers" / f"{_layer_key(recipe)}.json"
-        if not facts.exists():
-            facts.parent.mkdir(parents=True, exist_ok=True)
-            new = self.folder / "layers" / f"new-{os.getpid()}"
+        """Return the layer from the cache, or build it. The description marks it complete: it is written last."""
+        description = self.directory / "layers" / f"{_layer_key(recipe)}.json"
+        if not description.exists():
+            description.parent.mkdir(parents=True, exist_ok=True)
+            new = self.directory / "layers" / f"new-{os.getpid()}"
             raw, packed = Hashing(None), Hashing(new.open("wb"))
             with gzip.GzipFile(filename="", fileobj=packed, mode="wb", compresslevel=6, mtime=0) as zipped:
                 raw.target = zipped
@@ -278,8 +278,8 @@ class Images:
             new.rename(blob)
             described = {"digest": packed.digest, "diff_id": raw.digest, "size": packed.size, "raw_size": raw.size}
             new.write_text(json.dumps(described))
-            new.rename(facts)
-        return Layer(**json.loads(facts.read_text()), media_type=media_type)
+            new.rename(description)
+        return Layer(**json.loads(description.read_text()), media_type=media_type)
 
     # Pushing
 
@@ -299,7 +299,7 @@ class Images:
 
 
 class Registry:
-    """The few calls of the registry's HTTP API that pushing needs; tests use it to look, tag and delete."""
+    """The calls of the registry's HTTP API that a push needs. Tests also read, tag and delete with them."""
 
     def __init__(self, address: str, user: str | None = None, password: str | None = None, ssl: Any = None) -> None:
         self.address = address
@@ -354,7 +354,7 @@ class Registry:
 
 
 class Hashing:
-    """A file to write to that hashes and counts what passes."""
+    """A writable file that hashes and counts the bytes."""
 
     def __init__(self, target: IO[bytes] | gzip.GzipFile | None) -> None:
         self.target = target
@@ -401,22 +401,22 @@ def _member(name: str, size: int, mode: int = 0o644) -> tarfile.TarInfo:
 
 
 def _content(recipe: LayerRecipe) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
-    def folder(name: str) -> tuple[tarfile.TarInfo, bytes]:
+    def directory(name: str) -> tuple[tarfile.TarInfo, bytes]:
         member = _member(name, 0, 0o755)
         member.type = tarfile.DIRTYPE
         return member, b""
 
     if recipe.busybox:
         for name in ("bin", "etc", "tmp", "dev", "proc", "sys"):
-            yield folder(name)
+            yield directory(name)
         program = packages.BUSYBOX.read_bytes()
         yield _member("bin/busybox", len(program), 0o755), program
         for applet in APPLETS:
             link = _member(f"bin/{applet}", 0, 0o777)
             link.type, link.linkname = tarfile.SYMTYPE, "busybox"
             yield link, b""
-    yield folder("app")
-    yield folder(f"app/{recipe.name}")
+    yield directory("app")
+    yield directory(f"app/{recipe.name}")
     rng = random.Random(recipe.name)  # noqa: S311 - content, not a secret
     for number in range(recipe.text_mib):
         block = " ".join(rng.choices(("layer", "chain", "digest", "tag", "manifest", "blob"), k=2000)).encode()

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PID 1 of one node (a host, or the cloud): mounts, starts what it is asked to, reaps, and tells what runs.
+"""PID 1 of a node (a host, or the cloud): it mounts, starts the requested parts, reaps, and reports what runs.
 
-Run by Debian's own Python, with the standard library alone and imported up front: after the mounts below, the
-controller's home, and with it the interpreter and packages of a virtual environment, may be out of sight.
-It restarts nothing by itself: a killed part stays dead until the next `up`, so that tests see what they caused.
+It runs with Debian's own Python and the standard library only, imported at the start. The mounts below may hide the
+controller's home, and with it the interpreter and the packages of a virtual environment.
+It restarts nothing by itself. A killed part stays dead until the next `up`, so tests find the effect of a kill.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Init:
             subprocess.run(command, check=True)
 
     def reap(self) -> None:
-        """Collect every zombie, also those whose parents died and left them to PID 1."""
+        """Collect every zombie, also zombies that dead parents have left to PID 1."""
         own = {child.pid: child for child in self.children.values()}
         with contextlib.suppress(ChildProcessError):
             while True:
@@ -62,7 +62,7 @@ class Init:
                 if time.monotonic() > end:
                     os.kill(child.pid, signal.SIGKILL)
                 time.sleep(0.02)
-        self.children.pop(name, None)  # it was to end: from now on nobody calls it killed
+        self.children.pop(name, None)  # a stopped part does not count as killed
 
     def start(self, name: str, recipe: str, argv: list[str], env: dict[str, str], log: int) -> bool:
         if self.alive(name):
@@ -101,7 +101,7 @@ class Init:
                     data, fds, _dummy, _dummy = socket.recv_fds(connection, 1 << 20, 1)
                     connection.sendall(json.dumps(self.answer(json.loads(data), fds)).encode())
                 except (OSError, ValueError, KeyError, IndexError) as error:
-                    # PID 1 must outlive a bad request: were it to end, the kernel would end the whole node.
+                    # PID 1 must survive a bad request, because the kernel ends the whole node with it.
                     with contextlib.suppress(OSError):
                         connection.sendall(json.dumps({"error": repr(error)}).encode())
                 finally:
@@ -112,7 +112,7 @@ class Init:
 def main() -> None:
     with open(sys.argv[1], encoding="utf-8") as file:
         spec = json.load(file)
-    # Bound before the mounts, which may hide its folder, and listening after them: who gets through finds them done.
+    # Bind before the mounts, which may hide the directory. Listen after them, so that a client finds all mounts done.
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     with contextlib.suppress(FileNotFoundError):
         os.unlink(spec["socket"])

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An OIDC issuer of a test's own, for clusters that are records: its keys, and service account tokens by them."""
+"""An OIDC issuer for tests with clusters that are only records: its keys, and service account tokens signed by them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _number(value: int) -> str:
 
 
 class Issuer:
-    """C(url) as DescribeCluster shows it."""
+    """C(url): the issuer in DescribeCluster."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -41,7 +41,7 @@ class Issuer:
 
     @property
     def jwks(self) -> dict[str, Any]:
-        """What stands at its jwks_uri."""
+        """The document at its jwks_uri."""
         numbers = self.key.public_key().public_numbers()
         return {
             "keys": [
@@ -65,7 +65,7 @@ class Issuer:
         header: dict[str, Any] | None = None,
         **claims: Any,
     ) -> str:
-        """As the API server makes it for TokenRequest; C(header) and C(claims) replace what is usual."""
+        """A token as the API server issues it for TokenRequest. C(header) and C(claims) override the usual values."""
         now = time.time()
         body = {
             "aud": [audience] if isinstance(audience, str) else audience,

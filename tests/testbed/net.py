@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The bed's wires and rules. The bridge stands in the cloud's namespace, so that it goes when the cloud goes."""
+"""The bed's links and firewall rules. The bridge is in the cloud's namespace, so that it ends with the cloud."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _links(pid: int | None) -> dict[str, dict[str, Any]]:
 
 
 def _delete(pid: int | None, name: str) -> None:
-    """Gone afterwards, also where the kernel is just taking it away with the namespace at its other end."""
+    """Remove a link, also while the kernel removes it with the namespace at its other end."""
     enter = ["nsenter", "-t", str(pid), "-n", "--"] if pid else []
     end = time.monotonic() + 10
     while name in _links(pid):
@@ -42,12 +42,12 @@ def _addresses(link: dict[str, Any]) -> set[str]:
 
 
 def mac(address: str) -> str:
-    """A hardware address for good: a node that comes back is found by neighbours that remember the old wire."""
+    """Return a fixed hardware address, so that neighbours find a restarted node by their cached entry."""
     return "02:d2:" + ":".join(f"{int(number):02x}" for number in address.split("."))
 
 
 def bridge(cloud: Node) -> None:
-    """The cloud's switch, bearing the addresses of its services."""
+    """Create the cloud's bridge with the addresses of its services."""
     pid = cloud.init_pid()
     link = _links(pid).get(BRIDGE)
     if link is None:
@@ -62,7 +62,7 @@ def bridge(cloud: Node) -> None:
 
 
 def plug(cloud: Node, port: str, name: str, address: str, node: Node | None) -> None:
-    """A wire from the cloud's switch to a node (or, without one, to the machine itself). A whole one stays."""
+    """Create a link from the cloud's bridge to a node, or without a node to the machine. A working link stays."""
     cloud_pid = cloud.init_pid()
     pid = node.init_pid() if node else None
     inside, outside = _links(pid).get(name), _links(cloud_pid).get(port)
@@ -70,7 +70,7 @@ def plug(cloud: Node, port: str, name: str, address: str, node: Node | None) -> 
         return
     if outside:
         _delete(cloud_pid, port)
-    if inside:  # it goes with its other end, unless that was another cloud's
+    if inside:  # it ends with its other end, unless that was another cloud's
         _delete(pid, name)
     space = str(pid or os.getpid())
     peer = ["peer", "name", name, "address", mac(address), "netns", space]
@@ -81,7 +81,7 @@ def plug(cloud: Node, port: str, name: str, address: str, node: Node | None) -> 
 
 
 def reach_nodes() -> None:
-    """The machine finds the cluster's nodes on the same switch; they answer if they have a route back."""
+    """Route from the machine to the cluster's nodes on the same bridge. They respond if they have a route back."""
     _ip(None, "route", "replace", paths.NODES, "dev", paths.CONTROLLER_LINK, "src", paths.CONTROLLER)
 
 
@@ -89,7 +89,7 @@ def unplug_controller() -> None:
     _delete(None, paths.CONTROLLER_LINK)
 
 
-# A host in a private subnet: no way out but the S3 endpoint's address and port. It may still be spoken to.
+# A host in a private subnet: egress only to the S3 endpoint's address and port. Ingress stays open.
 PRIVATE_RULES = [
     "-P INPUT ACCEPT",
     "-P FORWARD DROP",
@@ -101,7 +101,7 @@ PRIVATE_RULES = [
 
 
 def close(node: Node) -> None:
-    """Only the S3 endpoint is reached from here on."""
+    """Limit a node's egress to the S3 endpoint."""
     if node.run("iptables", "-S").stdout.split("\n")[:-1] == PRIVATE_RULES:
         return
     chains = [rule.replace("-P ", ":") + " [0:0]" for rule in PRIVATE_RULES if rule.startswith("-P")]
@@ -111,7 +111,7 @@ def close(node: Node) -> None:
 
 
 def limit(cloud: Node, port: str, node: Node, name: str, rate: str) -> None:
-    """A token bucket on both ends of the host's wire; `rate` as tc writes it, such as 50mbit."""
+    """Put a token bucket on both ends of the host's link; `rate` as tc writes it, such as 50mbit."""
     for end, device in ((cloud, port), (node, name)):
         # The burst covers what the kernel's timer lets through in one tick at up to 1 Gbit/s.
         tbf = ["tbf", "rate", rate, "burst", "512kb", "latency", "200ms"]

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A node: one process tree in its own net, mount, pid and host name namespaces, under a PID 1 of ours (init.py).
+"""A node: a process tree in its own net, mount, pid and host name namespaces, under the project's own PID 1 (init.py).
 
-The kernel is the caretaker: when the holder (`unshare`) ends, for whatever reason, PID 1 is killed with it, and with
-PID 1 every process, mount and interface of the node.
+The kernel cleans up: when the holder (`unshare`) ends for any reason, it kills PID 1, and with PID 1 every process,
+mount and interface of the node.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ENV = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LC_ALL": "C.UT
 
 
 class BedError(Exception):
-    """Something of the test bed does not come up; the message says what, and which log to read."""
+    """A part of the test bed does not start. The message names the part and the log to read."""
 
 
 def digest(*parts: object) -> str:
@@ -42,7 +42,7 @@ def wait_for(what: str, check: Callable[[], bool], seconds: float, log: Path | N
             tail = ""
             if log and log.exists():
                 tail = f"; the end of {log}:\n" + "\n".join(log.read_text(errors="replace").splitlines()[-15:])
-            raise BedError(f"{what} did not come within {seconds:.0f} s{tail}")
+            raise BedError(f"timed out after {seconds:.0f} s while waiting for {what}{tail}")
         time.sleep(0.05)
 
 
@@ -54,7 +54,7 @@ def port_open(address: str, port: int, timeout: float = 0.5) -> bool:
 
 @dataclass(frozen=True)
 class Part:
-    """A process that runs in a node. Another recipe (command, or content that it reads at its start) restarts it."""
+    """A process in a node. A changed recipe (the command, or content that is read at the start) restarts it."""
 
     name: str
     argv: list[str]
@@ -82,27 +82,27 @@ class Node:
     def log(self, part: str) -> Path:
         return self.folder / "log" / f"{part}.log"
 
-    # What runs
+    # Running processes
 
-    def ask(self, request: dict[str, Any], *fds: int) -> dict[str, Any]:
+    def send_request(self, request: dict[str, Any], *fds: int) -> dict[str, Any]:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(30)
             connection.connect(str(self.socket))
             socket.send_fds(connection, [json.dumps(request).encode()], fds)
             connection.shutdown(socket.SHUT_WR)
-            answer = json.loads(b"".join(iter(lambda: connection.recv(65536), b"")))
-        if "error" in answer:
-            raise BedError(f"{self.name}: {answer['error']}")
-        return dict(answer)
+            response = json.loads(b"".join(iter(lambda: connection.recv(65536), b"")))
+        if "error" in response:
+            raise BedError(f"{self.name}: {response['error']}")
+        return dict(response)
 
     def state(self) -> dict[str, Any] | None:
-        """What PID 1 tells, or None where the node is not there."""
+        """The state that PID 1 reports, or None without a running node."""
         with contextlib.suppress(OSError, ValueError):
-            return self.ask({"do": "list"})
+            return self.send_request({"do": "list"})
         return None
 
     def running(self) -> dict[str, int]:
-        """The parts that run, with their pids inside the node."""
+        """The running parts, with their pids inside the node."""
         state = self.state()
         return dict(state["running"]) if state else {}
 
@@ -113,14 +113,14 @@ class Node:
         return None
 
     def init_pid(self) -> int:
-        """PID 1 of the node, as the machine numbers it."""
+        """The pid of the node's PID 1 on the machine."""
         holder = self.holder()
         if holder and (init := children(holder)):
             return init[0]
-        raise BedError(f"{self.name} is not up; `python -m testbed up` brings it up")
+        raise BedError(f"node {self.name} does not run. Start it with `python -m testbed up`")
 
     def pid_of(self, part: str) -> int:
-        """The part's pid as the machine numbers it: what a test kills."""
+        """The part's pid on the machine, for tests that kill it."""
         inside = self.running().get(part)
         for pid in processes_beside(self.init_pid()):
             with contextlib.suppress(OSError, StopIteration):
@@ -136,23 +136,23 @@ class Node:
         return self.folder / "spec.json"
 
     def up(self, mounts: list[Mount], prepare: list[list[str]], bed: str) -> bool:
-        """The node with exactly these mounts; says whether it had to be started."""
-        wanted = {
+        """Start the node with exactly these mounts. Returns whether it had to be started."""
+        spec = {
             "name": self.name,
             "socket": str(self.socket),
             "mounts": [[m.source, m.target, m.options] for m in mounts],
             "prepare": prepare,
-            "bed": bed,  # a node of an earlier bed has its keys, and mounts of folders that are gone
+            "bed": bed,  # a node of an earlier bed has its keys, and mounts of deleted directories
         }
-        wanted["recipe"] = digest(wanted, INIT.read_text())
+        spec["recipe"] = digest(spec, INIT.read_text())
         state = self.state()
-        if state and state["recipe"] == wanted["recipe"]:
+        if state and state["recipe"] == spec["recipe"]:
             return False
         self.down()
         self.wipe()
         (self.folder / "log").mkdir(parents=True, exist_ok=True)
         paths.RUN.mkdir(mode=0o711, exist_ok=True)
-        self.spec_path.write_text(json.dumps(wanted))
+        self.spec_path.write_text(json.dumps(spec))
         with self.log("init").open("wb") as log:
             subprocess.Popen(
                 [
@@ -170,12 +170,12 @@ class Node:
         return True
 
     def wipe(self) -> None:
-        """Take away what a machine forgets at a reboot."""
+        """Remove what a machine loses at a reboot."""
 
     def down(self) -> None:
         holder = self.holder()
         if holder:
-            # Killing PID 1 by way of its holder; the node's own end is waited for by the pid namespace's emptiness.
+            # Kill PID 1, wait until the kernel has ended the pid namespace, and then kill the holder.
             with contextlib.suppress(BedError):
                 init = self.init_pid()
                 os.kill(init, signal.SIGKILL)
@@ -183,11 +183,11 @@ class Node:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(holder, signal.SIGKILL)
             with contextlib.suppress(ChildProcessError):
-                os.waitpid(holder, 0)  # where this very process started it, it is the one to reap it
+                os.waitpid(holder, 0)  # the process that started the holder has to reap it
         self.socket.unlink(missing_ok=True)
 
     def start(self, part: Part) -> bool:
-        """The part, running by this recipe; says whether it had to be started."""
+        """Start the part with this recipe. Returns whether it had to be started."""
         with self.log(part.name).open("ab") as log:
             request = {
                 "do": "start",
@@ -196,20 +196,20 @@ class Node:
                 "argv": part.argv,
                 "env": {**ENV, **part.env},
             }
-            return bool(self.ask(request, log.fileno())["started"])
+            return bool(self.send_request(request, log.fileno())["started"])
 
     def stop(self, part: str, grace: float = 10.0) -> None:
-        self.ask({"do": "stop", "name": part, "grace": grace})
+        self.send_request({"do": "stop", "name": part, "grace": grace})
 
     def run(
         self,
         *command: str,
         check: bool = True,
-        input: bytes | None = None,  # noqa: A002 - as subprocess.run names it
+        input: bytes | None = None,  # noqa: A002 - the name that subprocess.run uses
         stdin: IO[bytes] | int | None = None,
         timeout: float | None = 300,
     ) -> subprocess.CompletedProcess[str]:
-        """A command inside the node, without the way through ssh."""
+        """Run a command inside the node, without ssh."""
         result = subprocess.run(
             ["nsenter", "-t", str(self.init_pid()), "-n", "-m", "-p", "-u", "-i", "--", *command],
             env=ENV,
@@ -233,7 +233,7 @@ def children(pid: int) -> list[int]:
 
 
 def processes_beside(init: int) -> list[int]:
-    """Every process of the pid namespace that this one is in."""
+    """Every process in the pid namespace of this process."""
     try:
         space = Path(f"/proc/{init}/ns/pid").readlink()
     except OSError:
@@ -247,10 +247,10 @@ def processes_beside(init: int) -> list[int]:
 
 
 def bed_processes() -> Iterator[tuple[int, list[str]]]:
-    """Every process of this bed on the machine itself, the nodes' holders among them, with its command line.
+    """Every process of this bed on the machine, with its command line. The holders of the nodes are among them.
 
-    Only of the caller's own pid namespace: what lives in a node goes with its holder, and another bed, in a
-    container or namespace of its own, is none of ours.
+    Only processes of the caller's own pid namespace are listed. Processes in a node end with their holder, and another
+    bed in its own container or namespace is not part of this bed.
     """
     mark = f"{paths.MARKER}=1".encode()
     for pid in processes_beside(os.getpid()):

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An AWS of a test's own: the bed's moto with its rules on a loopback port, behind a gate in the test's process.
+"""A test's own AWS: the bed's moto with its rules on a loopback port, behind a gate in the test's process.
 
-For tests that move the clock or empty the account, which would pull the one AWS of the bed from under others.
+It is for tests that move the clock or empty the account, which would break other tests on the bed's shared AWS.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ class OwnAws:
     def __init__(self) -> None:
         self.port = free_port()
         self._clients: dict[tuple[str, str], Any] = {}
-        self._folder = tempfile.TemporaryDirectory(prefix="testbed-aws-")
+        self._directory = tempfile.TemporaryDirectory(prefix="testbed-aws-")
         env = {
             **{name: os.environ[name] for name in ("PATH", "LC_ALL") if name in os.environ},
             "PYTHONPATH": str(paths.TESTS),
             "PYTHONDONTWRITEBYTECODE": "1",
             **{name.upper(): value for name, value in KEYS.items()},
             "AWS_EC2_METADATA_DISABLED": "true",
-            "TMPDIR": self._folder.name,
+            "TMPDIR": self._directory.name,
         }
         argv = [sys.executable, "-m", "testbed.aws.server", str(self.port)]
         self.process = subprocess.Popen(argv, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -89,10 +89,10 @@ class OwnAws:
         self.process.terminate()
         self.process.wait(10)
         self.proxy.listener.close()
-        self._folder.cleanup()
+        self._directory.cleanup()
 
     def reset(self) -> None:
-        """An empty account, the clock at the machine's time, nothing denied, nothing failing, no calls."""
+        """Empty the account, set the clock to the machine's time, remove denials, faults and recorded calls."""
         self._post("/moto-api/reset")
         self.send_command("clock", reset=True)
         self.send_command("rds/settings")
@@ -104,7 +104,7 @@ class OwnAws:
         self.rules.denied, self.rules.faults, self.rules.calls = [], [], []
 
     def send_command(self, command: str, /, **arguments: Any) -> Any:
-        """A command of testbed.aws.control."""
+        """Send a command of testbed.aws.control."""
         return send_command(self.backend, command, **arguments)
 
     def advance(self, *, days: float = 0, seconds: float = 0) -> None:
@@ -123,12 +123,12 @@ class OwnAws:
         return [call for call in calls if all(getattr(call, name) == value for name, value in criteria.items())]
 
     def forget(self) -> None:
-        """The calls up to now."""
+        """Drop the recorded calls up to now."""
         self.calls()
         self.rules.calls = []
 
     def client(self, service: str, region: str = paths.REGION) -> Any:
-        """boto3's client behind the gate's back: what a test sets up is no call of anybody's."""
+        """Return a boto3 client that bypasses the gate: the setup of a test is not recorded."""
         import boto3
 
         if (service, region) not in self._clients:
@@ -139,7 +139,7 @@ class OwnAws:
 
     @property
     def env(self) -> dict[str, str]:
-        """What points Ansible and boto3 here."""
+        """The variables that make Ansible and boto3 use this AWS."""
         return {
             **{name.upper(): value for name, value in KEYS.items()},
             "AWS_ENDPOINT_URL": self.endpoint,

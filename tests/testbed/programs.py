@@ -20,25 +20,25 @@ from .node import BedError
 SOURCE = Path(__file__).with_name("cluster")
 VERSION = "1.34.4"
 AUTHENTICATOR = "sigs.k8s.io/aws-iam-authenticator/cmd/aws-iam-authenticator"
-# One binary that picks the program by the name that it is called by (cluster/kubernetes/main.go).
+# Names of the same binary, which runs the program of the name that it is called by (cluster/kubernetes/main.go).
 NAMES = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kubectl")
 
 
 def key() -> str:
-    """Another one for other sources, other modules, another Go."""
+    """Return the build's key, which changes with the sources, the modules and the version of Go."""
     sources = [SOURCE / "go.mod", SOURCE / "go.sum", *sorted(SOURCE.rglob("*.go"))]
     text = b"\0".join(source.read_bytes() for source in sources)
     return hashlib.sha256(text + packages.go_version().encode() + VERSION.encode()).hexdigest()[:12]
 
 
-def folder() -> Path:
-    """Where the programs are, under their names, once they are built."""
+def directory() -> Path:
+    """Return the directory that contains the programs after the build, by their names."""
     return paths.cache() / f"cluster-{key()}"
 
 
 def ensure() -> Path:
-    """The folder, with the programs in it. Waits for a build that is under way elsewhere."""
-    made = folder()
+    """Build the programs where they are missing, and return their directory. Wait for a build of another process."""
+    made = directory()
     if made.exists():
         return made
     paths.cache().mkdir(parents=True, exist_ok=True)
@@ -107,7 +107,7 @@ def _build(made: Path) -> None:
 
 
 def _watch(process: subprocess.Popen[bytes], log: Path, total: int, begin: float) -> None:
-    """A line every 20 seconds, also in the lock's file for those who wait."""
+    """Report progress every 20 seconds, also in the lock's file for the processes that wait."""
     progress = paths.cache() / "build-cluster.lock"
     while True:
         with suppress(subprocess.TimeoutExpired):

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A streaming HTTP/1.1 proxy: passes every request on byte for byte, and lets a front decide and watch.
+"""A streaming HTTP/1.1 proxy: it forwards every request byte for byte; a front decides and records.
 
-Signed headers, Host among them, and the target go through untouched, so that signatures hold. No body is kept in
-memory unless the front asks for it.
+Signed headers (Host included) and the target are forwarded unchanged, so that signatures stay valid. No body is kept in
+memory unless the front requests it.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ BODYLESS = (204, 304)
 
 
 class BrokenStreamError(Exception):
-    """The other side went away, or spoke no HTTP."""
+    """The peer closed the connection, or does not speak HTTP."""
 
 
 @dataclass
 class Head:
-    """The first line and the headers of a message, as they came."""
+    """The first line and the headers of a message, unchanged."""
 
     start: str
     headers: list[tuple[str, str]]
@@ -55,12 +55,12 @@ class Head:
 class Request:
     head: Head
     client: str
-    body: bytes | None = None  # only where the front wants it
+    body: bytes | None = None  # only if the front requests it
     began: float = field(default_factory=time.time)
     bytes_in: int = 0
     bytes_out: int = 0
-    status: int | None = None  # None: no answer reached the client
-    error_body: bytes = b""  # the first bytes of an answer of 400 or more
+    status: int | None = None  # None: no response reached the client
+    error_body: bytes = b""  # the first bytes of a response with status 400 or more
 
     @property
     def method(self) -> str:
@@ -82,7 +82,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """Said by the front itself; the request goes no further."""
+    """A response of the front itself. The request is not forwarded."""
 
     status: int
     body: bytes = b""
@@ -92,14 +92,14 @@ class Answer:
 @dataclass(frozen=True)
 class Forward:
     backend: tuple[str, int]
-    extra: tuple[tuple[str, str], ...] = ()  # headers to add to the answer
+    extra: tuple[tuple[str, str], ...] = ()  # headers to add to the response
     cut_request: int | None = None  # reset both sides after so many bytes of the request's body
     cut_response: int | None = None
 
 
 @dataclass(frozen=True)
 class Reset:
-    """The connection is reset without an answer."""
+    """Reset the connection without a response."""
 
 
 class Front(Protocol):
@@ -138,7 +138,7 @@ class Proxy:
         connection.close()
 
     def _exchange(self, request: Request, client: socket.socket, reader: io.BufferedReader) -> bool:
-        """One request and its answer; whether the client's connection can carry another."""
+        """Handle a request and its response. Return whether the client's connection can take another request."""
         expects = request.head.get("expect").lower() == "100-continue"
         if self.front.wants_body:
             if expects:
@@ -150,7 +150,7 @@ class Proxy:
             reset(client)
             return False
         if isinstance(verdict, Answer):
-            if request.body is None and not expects:  # else the client may see a reset instead of the answer
+            if request.body is None and not expects:  # else the client may get a reset instead of the response
                 for block in body_of(request.head, reader):
                     request.bytes_in += len(block)
             send_answer(client, request, verdict)
@@ -166,7 +166,7 @@ class Proxy:
             send_answer(client, request, Answer(502, f"testbed: nothing behind this address: {error}".encode()))
             return False
         with upstream, buffered(upstream) as answers:
-            # A connection for each request: nothing to resume when a backend was restarted in between.
+            # A connection for each request, so that a restarted backend needs no special case.
             headers = [*request.head.without("connection", "expect", "keep-alive"), ("Connection", "close")]
             upstream.sendall(format_head(request.head.start, headers))
             if not self._send_body(request, verdict, upstream, reader):
@@ -183,11 +183,11 @@ class Proxy:
     def _send_body(
         self, request: Request, verdict: Forward, upstream: socket.socket, reader: io.BufferedReader
     ) -> bool:
-        """The request's body to the backend; False where a fault cut it off."""
+        """Send the request's body to the backend. Return False if a fault cut it."""
         if request.body is not None:
             upstream.sendall(frame(request.body) if request.head.chunked else request.body)
             return True
-        refused = False  # the backend answered early and reads no more: the client still has to finish sending
+        refused = False  # the backend responded early and reads no more: the client still has to send the rest
         for block in body_of(request.head, reader):
             request.bytes_in += len(block)
             if not refused:
@@ -261,7 +261,7 @@ def format_head(start: str, headers: list[tuple[str, str]]) -> bytes:
 
 
 def body_of(head: Head, reader: io.BufferedReader, until_end: bool = False) -> Iterator[memoryview]:
-    """The body's bytes, block by block in one reused buffer, without the framing of a chunked one."""
+    """Yield the body's bytes in blocks of a reused buffer, without the framing of chunked encoding."""
     buffer = memoryview(bytearray(BLOCK))
     if head.chunked:
         while size := int(reader.readline(1024).split(b";")[0], 16):
@@ -297,7 +297,7 @@ def send_answer(client: socket.socket, request: Request, answer: Answer) -> None
 
 
 def reset(connection: socket.socket) -> None:
-    """Close with RST, as a machine in between that drops the connection does."""
+    """Close with RST, as a network device that drops the connection does."""
     raw = connection
     with contextlib.suppress(OSError):
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What tests ask of the gate: which calls came, which are to be denied, what is to go wrong."""
+"""The tests' interface to the gate: recorded calls, denied actions, injected faults."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .gate import SOCKET, Fault
 
 @dataclass(frozen=True)
 class Call:
-    """One call to AWS or S3 as the gate saw it."""
+    """A call to AWS or S3 as the gate recorded it."""
 
     service: str
     action: str  # as in a policy: s3:PutObject
@@ -37,7 +37,7 @@ class Call:
     bytes_out: int  # of the answer's body
     began: float
     seconds: float
-    headers: dict[str, str]  # the x-amz-*, if-* and range headers, less what authenticates
+    headers: dict[str, str]  # the x-amz-*, if-* and range headers, without those that authenticate
 
 
 class Recorder:
@@ -49,7 +49,7 @@ class Recorder:
             return json.loads(b"".join(iter(lambda: connection.recv(1 << 16), b"")))
 
     def calls(self, **criteria: Any) -> list[Call]:
-        """The finished calls since the last reset, in their order; `calls(service="s3", mutating=True)` picks."""
+        """Return the finished calls since the last reset in order; `calls(service="s3", mutating=True)` filters."""
         calls = sorted((Call(**record) for record in self._send({"do": "calls"})), key=lambda call: call.began)
         return [call for call in calls if all(getattr(call, name) == value for name, value in criteria.items())]
 
@@ -62,7 +62,7 @@ class Recorder:
         self._send({"do": "deny", "actions": actions})
 
     def faults(self, faults: list[Fault]) -> None:
-        """Let these go wrong from now on, and nothing else."""
+        """Inject these faults from now on, and no others."""
         self._send({"do": "faults", "faults": [asdict(fault) for fault in faults]})
 
     @contextlib.contextmanager

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The registries: one image store, served twice, in the open and behind TLS with basic auth."""
+"""The registries: the same image store, served without authentication and behind TLS with basic auth."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ AUTH = f"{paths.REGISTRY_AUTH}:{paths.REGISTRY_PORT}"
 
 @dataclass(frozen=True)
 class Facts:
-    """What a test needs to know of the registries."""
+    """Addresses and credentials of the registries, for tests."""
 
     plain: str = PLAIN  # http, no auth
     auth: str = AUTH  # https by the bed's registry CA, basic auth
@@ -34,7 +34,7 @@ class Facts:
 
     @property
     def docker_config(self) -> str:
-        """What `docker login` would have written to ~/.docker/config.json."""
+        """The content that `docker login` would write to ~/.docker/config.json."""
         token = base64.b64encode(f"{USER}:{password()}".encode()).decode()
         return json.dumps({"auths": {AUTH: {"auth": token}}})
 
@@ -52,10 +52,10 @@ def _config(address: str, protected: bool) -> str:
         "http": http,
     }
     if protected:
-        http["tls"] = {"certificate": str(pki.FOLDER / "registry.pem"), "key": str(pki.FOLDER / "registry.key")}
+        http["tls"] = {"certificate": str(pki.DIRECTORY / "registry.pem"), "key": str(pki.DIRECTORY / "registry.key")}
         pki.secret("htpasswd", f"{USER}:{pki.bcrypt(password())}\n")
         config["auth"] = {"htpasswd": {"realm": "testbed", "path": str(paths.STATE / "secrets" / "htpasswd")}}
-    return json.dumps(config)  # YAML enough
+    return json.dumps(config)  # JSON is valid YAML
 
 
 def parts() -> list[Part]:
@@ -67,7 +67,7 @@ def parts() -> list[Part]:
         path.write_text(config)
         program = str(shutil.which("docker-registry", path="/usr/bin:/usr/local/bin"))
         made.append(
-            Part(name, [program, "serve", str(path)], reads=[config, (pki.FOLDER / "registry.pem").read_text()])
+            Part(name, [program, "serve", str(path)], reads=[config, (pki.DIRECTORY / "registry.pem").read_text()])
         )
     return made
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""S3: Versity S3 Gateways on folders, one for each region; clients reach them through the gate (gate.py)."""
+"""S3: a Versity S3 Gateway on a directory for each region; clients reach them through the gate (gate.py)."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def parts() -> list[Part]:
 
 
 class S3:
-    """The facts about S3, and the view from behind: the objects as files."""
+    """Names and addresses of S3, and access to the objects as files."""
 
     endpoint = ENDPOINT
     buckets = tuple(gate.BUCKETS)
@@ -52,32 +52,32 @@ class S3:
     account = paths.ACCOUNT
 
     def ensure(self) -> None:
-        """The buckets, owned by the bed's account: the gateway's own owner would be its access key."""
+        """Create the buckets, owned by the bed's account: the gateway's own owner would be its access key."""
         for bucket, region in gate.BUCKETS.items():
-            folder = gate.DATA / region / bucket
-            folder.mkdir(exist_ok=True)
-            grant = {"Permission": "FULL_CONTROL", "Access": paths.ACCOUNT, "Type": "CanonicalUser"}
-            acl = {"Owner": paths.ACCOUNT, "Grantees": [grant]}
-            os.setxattr(folder, "user.acl", json.dumps(acl).encode())
-            os.setxattr(folder, "user.ownership", b"BucketOwnerEnforced")
+            directory = gate.DATA / region / bucket
+            directory.mkdir(exist_ok=True)
+            grantee = {"Permission": "FULL_CONTROL", "Access": paths.ACCOUNT, "Type": "CanonicalUser"}
+            acl = {"Owner": paths.ACCOUNT, "Grantees": [grantee]}
+            os.setxattr(directory, "user.acl", json.dumps(acl).encode())
+            os.setxattr(directory, "user.ownership", b"BucketOwnerEnforced")
 
     def path(self, bucket: str, key: str = "") -> Path:
-        """An object as the file that it is: to look at it, or to damage it behind S3's back."""
+        """Return the file of an object: to read it, or to damage it without a call to S3."""
         return gate.DATA / gate.BUCKETS[bucket] / bucket / key
 
     def keys(self, bucket: str, prefix: str = "") -> list[str]:
-        """What lies in the bucket, without asking S3 (and so without a record)."""
+        """List the bucket's keys without a call to S3, and so without a record."""
         top = self.path(bucket)
         keys = (str(file.relative_to(top)) for file in top.rglob("*") if file.is_file())
         return sorted(key for key in keys if key.startswith(prefix) and not key.startswith(".sgwtmp"))
 
     def uploads(self, bucket: str) -> list[str]:
-        """The multipart uploads that were begun and neither completed nor aborted."""
-        folder = self.path(bucket) / ".sgwtmp" / "multipart"
-        return sorted(str(path.relative_to(folder)) for path in folder.glob("*/*")) if folder.exists() else []
+        """List the multipart uploads that are neither completed nor aborted."""
+        directory = self.path(bucket) / ".sgwtmp" / "multipart"
+        return sorted(str(path.relative_to(directory)) for path in directory.glob("*/*")) if directory.exists() else []
 
     def flip(self, bucket: str, key: str, offset: int = 0) -> None:
-        """One bit of a stored object turned over."""
+        """Flip a bit of a stored object."""
         with self.path(bucket, key).open("r+b") as file:
             file.seek(offset)
             byte = file.read(1)
@@ -85,6 +85,6 @@ class S3:
             file.write(bytes([byte[0] ^ 1]))
 
     def clear(self, bucket: str) -> None:
-        """The bucket, empty."""
+        """Empty the bucket."""
         for path in sorted(self.path(bucket).rglob("*"), reverse=True):
             path.rmdir() if path.is_dir() else path.unlink()

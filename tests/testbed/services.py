@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The programs of the bed that are its own Python: the gate, and AWS behind it."""
+"""The bed's programs that run in its own Python: the gate, and AWS behind it."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from .node import Node, Part, wait_for
 
 
 def part(name: str, module: str, sources: list[str], *reads: object) -> Part:
-    """A program of the bed's own Python."""
-    # Started anew when its source changed, or when another checkout's bed takes over: no test runs on stale code.
-    folder = Path(__file__).parent
-    texts = [path.read_text() for pattern in sources for path in sorted(folder.glob(pattern))]
+    """Describe a program of the bed's own Python."""
+    # Restarted when its source changed, or when another checkout's bed takes over: no test runs on stale code.
+    directory = Path(__file__).parent
+    texts = [path.read_text() for pattern in sources for path in sorted(directory.glob(pattern))]
     env = {
         "PYTHONPATH": str(paths.TESTS),
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONUNBUFFERED": "1",
-        # moto looks for credentials of its own now and then; nothing of the caller's is handed down.
+        # moto sometimes searches for credentials; it gets none of the caller's.
         "AWS_ACCESS_KEY_ID": "testbed",
         "AWS_SECRET_ACCESS_KEY": "testbed",
         "AWS_EC2_METADATA_DISABLED": "true",
         "TMPDIR": str(paths.STATE / "tmp"),
     }
-    # The environment's own path, not that of a link to it: the same recipe however `up` was called.
+    # The environment's own path, not that of a link to it: the part is the same for every way to call `up`.
     python = Path(sys.prefix).resolve() / "bin" / "python"
     return Part(name, [str(python), "-m", module], env, [texts, *reads])
 
@@ -42,7 +42,7 @@ AWS_READS = (
 
 
 def parts() -> list[Part]:
-    certificates = [(pki.FOLDER / name).read_text() for name in ("s3.pem", "names.pem")]
+    certificates = [(pki.DIRECTORY / name).read_text() for name in ("s3.pem", "names.pem")]
     return [
         part("aws", "testbed.aws.server", list(AWS_READS)),
         part("gate", "testbed.gate", ["gate.py", "proxy.py", "identify.py", "paths.py"], certificates),
@@ -50,7 +50,7 @@ def parts() -> list[Part]:
 
 
 def wait(cloud: Node) -> None:
-    """Everything behind the gate answers: the gate itself says 502 where nothing does."""
+    """Wait until everything behind the gate responds: the gate returns 502 while nothing does."""
     trust = ssl.create_default_context(cafile=pki.S3_CA)
     for part, path in (
         *(("aws", "/moto-api/"), (f"s3-{paths.REGION}", f"/{gate.BUCKETS_BY_REGION[paths.REGION]}")),

@@ -1,8 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A plain TCP proxy on the controller, for what goes wrong with a connection: it is cut, it is slow to answer.
+"""A plain TCP proxy on the controller, for faults of a connection: it is cut, or it is slow.
 
-The kernel here has no netem, so delay is made by holding each block back; it counts once per block and direction.
+Some kernels have no netem, so the proxy holds each block back; the delay counts once per block and direction
+(docs/facts/testbed.md#network-namespaces).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ class TcpProxy:
         self.cut_after = cut_after  # bytes in both directions of one connection; None: never
         self.delay = delay  # seconds
         self.passed = 0
-        self.cuts = 0  # that were meant; connections that end by themselves, or with the proxy, are none
+        self.cuts = 0  # deliberate cuts; connections that end by themselves or with the proxy do not count
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
         self._listener = socket.create_server(("127.0.0.1", 0))

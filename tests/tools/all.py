@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""all.py [--full [--only=TARGET,...]] TARGET...: runs make targets one after the other, and sums up in the last line.
+"""all.py [--full [--only=TARGET,...]] TARGET...: run make targets one after the other; the last line is the summary.
 
-With --full, no test is left out, each integration target is a target of its own, what passed on this commit is not run
-again, and the table goes into docs/test-full.md. Targets that --only leaves out stand there as they last passed.
+With --full, no test is left out, each integration target is a separate target, and what passed on this commit is not
+run again. The table goes to docs/test-full.md. Targets that --only leaves out have their last passed result there.
 """
 
 from __future__ import annotations
@@ -43,16 +43,16 @@ def git(*arguments: str) -> str:
 
 
 def expanded(targets: list[str]) -> list[str]:
-    """With integration/NAME for each integration target in place of integration."""
-    folders = sorted(file.parent.name for file in (ROOT / "tests/integration/targets").glob("*/aliases"))
-    integration = [f"integration/{name}" for name in folders]
+    """Replace integration by integration/NAME for each integration target."""
+    names = sorted(file.parent.name for file in (ROOT / "tests/integration/targets").glob("*/aliases"))
+    integration = [f"integration/{name}" for name in names]
     return [name for target in targets for name in (integration if target == "integration" else [target])]
 
 
 def run_target(target: str, commit: str, full: bool) -> Stage:
-    """Run one target; a failure that it doesn't count itself counts one."""
+    """Run a target. A failure that the target does not count itself counts as one."""
     name, _slash, part = target.partition("/")
-    # Make hands its own ONLY=... down; to lint it would mean jobs.
+    # make passes its own ONLY=... to its children; lint would take it for jobs.
     variables = ["ONLY=", *(["MARK="] if full else []), *([f"TARGET={part}"] if part else [])]
     ran = run("make", "--no-print-directory", name, *variables, each=echo)
     counts = read_counts(ran.output) or Counts()
@@ -62,25 +62,25 @@ def run_target(target: str, commit: str, full: bool) -> Stage:
 
 
 def earlier(stamp: Path) -> Stage:
-    """What a stamp says."""
+    """Read the stage from its stamp."""
     found = json.loads(stamp.read_text())
     return Stage(found["target"], Counts(**found["counts"]), found["seconds"], found["commit"], again=True)
 
 
 def last_passed(target: str) -> Stage | None:
-    """The newest stamp of a target, of whatever commit."""
+    """Return the newest stamp of a target, of any commit."""
     stamps = sorted((CACHE / "test-full").glob(f"*/{target}.json"), key=lambda stamp: stamp.stat().st_mtime)
     return earlier(stamps[-1]) if stamps else None
 
 
 def resume(target: str, commit: str) -> Stage:
-    """The stamp of this target on this commit, or a run that leaves one if it passed."""
+    """Return the stamp of this target on this commit, or run the target and write a stamp if it passed."""
     stamp = CACHE / "test-full" / commit / f"{target}.json"
     if stamp.exists() and not changed_files():
         print(f"== {target}: passed on {commit[:12]} already; remove {stamp} to run it again", flush=True)
         return earlier(stamp)
     stage = run_target(target, commit, full=True)
-    # What ran on changed files proves nothing about the commit.
+    # A run on changed files verifies nothing about the commit.
     if not stage.counts.failed and not changed_files():
         stamp.parent.mkdir(parents=True, exist_ok=True)
         stamp.write_text(json.dumps(asdict(stage)))
@@ -88,7 +88,7 @@ def resume(target: str, commit: str) -> Stage:
 
 
 def changed_files() -> str:
-    """What differs from the commit, the result of this run aside."""
+    """Return what differs from the commit, except the result of this run."""
     return git("status", "--porcelain", "--", ".", f":!{RESULT}")
 
 
@@ -103,7 +103,7 @@ def write_table(stages: list[Stage], commit: str, total: Counts) -> None:
                 f"On commit `{commit}`{with_changes}, {datetime.datetime.now(datetime.timezone.utc):%Y-%m-%d}, "
                 f"Python {platform.python_version()}, {os.cpu_count()} cores.",
                 "",
-                "What was left out of this run stands here as it last passed, with the commit on which it did.",
+                "A target that this run left out has its last passed result, with the commit of that result.",
                 "",
                 "| target | result | seconds | commit |",
                 "|---|---|---|---|",
@@ -116,7 +116,7 @@ def write_table(stages: list[Stage], commit: str, total: Counts) -> None:
 
 
 def build_programs() -> None:
-    """Kubernetes' programs take minutes to build: begin, so that they are there when the test bed wants them."""
+    """Start the build of Kubernetes' programs, which takes minutes, so that it is done when the test bed needs them."""
     command = ["nice", sys.executable, "-m", "testbed", "build"]
     with (CACHE / "build-cluster.out").open("w") as out:
         subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)

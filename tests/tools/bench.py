@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""bench.py [NAME]: runs tests/benchmark/bench_NAME.py, or all of them; each prints its own table."""
+"""bench.py [NAME]: run tests/benchmark/bench_NAME.py, or all benchmarks; each prints its own table."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Build the artefact, look into it, install it into an empty path and run its playbooks from there by full name."""
+"""Build the artifact, check its content, install it into an empty path, and run its playbooks there by full name."""
 
 from __future__ import annotations
 
@@ -19,51 +19,51 @@ from typing import Any
 import yaml
 from common import CACHE, ROOT, VENV, Counts, run, staged
 
-# What an operator has no use for, and what tells that the wrong tree was packed.
+# Files that no operator needs, and that show a build from the wrong tree.
 UNWANTED = ("tests/", ".ci/", ".git", "extensions/molecule/", "Makefile", "pyproject.toml")
 REQUIRED_FILES = ("README.md", "LICENSE", "meta/runtime.yml", "meta/execution-environment.yml", "requirements.txt")
-ROOMS = ("plugins", "roles", "playbooks")
+DIRECTORIES = ("plugins", "roles", "playbooks")
 
 
 @contextlib.contextmanager
-def artefact() -> Iterator[Path]:
-    """The built tarball, in a folder that is gone afterwards."""
-    with tempfile.TemporaryDirectory(dir=CACHE) as folder, staged() as here:
-        built = run(VENV / "bin/ansible-galaxy", "collection", "build", "--output-path", folder, cwd=here)
+def artifact() -> Iterator[Path]:
+    """Build the tarball in a directory that is removed afterwards."""
+    with tempfile.TemporaryDirectory(dir=CACHE) as directory, staged() as here:
+        built = run(VENV / "bin/ansible-galaxy", "collection", "build", "--output-path", directory, cwd=here)
         if built.returncode:
             raise SystemExit(f"{built.output}ansible-galaxy collection build exits {built.returncode}")
-        (tarball,) = Path(folder).glob("*.tar.gz")
+        (tarball,) = Path(directory).glob("*.tar.gz")
         yield tarball
 
 
-def contents(folder: Path) -> dict[str, str]:
-    """Every file below a folder with a hash of its content."""
+def contents(directory: Path) -> dict[str, str]:
+    """Return every file below a directory with a hash of its content."""
     return {
-        str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest()
-        for file in folder.rglob("*")
+        str(file.relative_to(directory)): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in directory.rglob("*")
         if file.is_file()
     }
 
 
 def check_contents(tarball: Path) -> list[str]:
-    """What is in the artefact and should not be, and the reverse."""
+    """Return what must not be in the artifact, and what is missing from it."""
     with tarfile.open(tarball) as archive:
         names = archive.getnames()
-    wrong = [f"{name} must not be in the artefact" for name in names if name.startswith(UNWANTED)]
-    wrong += [f"{name} is missing from the artefact" for name in REQUIRED_FILES if name not in names]
-    wrong += [f"{room}/ is missing from the artefact" for room in ROOMS if room not in names]
+    wrong = [f"{name} must not be in the artifact" for name in names if name.startswith(UNWANTED)]
+    wrong += [f"{name} is missing from the artifact" for name in REQUIRED_FILES if name not in names]
+    wrong += [f"{name}/ is missing from the artifact" for name in DIRECTORIES if name not in names]
     print(f"{tarball.name}: {len(names)} entries, {tarball.stat().st_size // 1024} KiB", flush=True)
     return wrong
 
 
 def run_installed(tarball: Path) -> Counts:
-    """Install the artefact alone and run its playbooks by full name, from a folder that nothing may write to."""
+    """Install the artifact alone and run its playbooks by full name, from a read-only directory."""
     counts = Counts()
-    with tempfile.TemporaryDirectory(dir=CACHE) as folder:
-        path = Path(folder) / "collections"
-        elsewhere = Path(folder) / "elsewhere"
+    with tempfile.TemporaryDirectory(dir=CACHE) as directory:
+        path = Path(directory) / "collections"
+        elsewhere = Path(directory) / "elsewhere"
         elsewhere.mkdir()
-        # The dependencies are found in the venv; nothing may be found in the checkout.
+        # Ansible finds the dependencies in the venv, and nothing in the checkout.
         env = {"ANSIBLE_COLLECTIONS_PATH": str(path), "PYTHONPATH": "", "PYTHONDONTWRITEBYTECODE": ""}
         galaxy = (VENV / "bin/ansible-galaxy", "collection", "install", "--no-deps", "--offline")
         installed = run(*galaxy, "-p", path, tarball, cwd=elsewhere, env=env)
@@ -73,11 +73,11 @@ def run_installed(tarball: Path) -> Counts:
         collection = path / "ansible_collections/daytwo/aws"
         before = contents(collection)
         for file in (collection, *collection.rglob("*")):
-            file.chmod(file.stat().st_mode & ~0o222)  # root writes nevertheless, so the content is compared below
+            file.chmod(file.stat().st_mode & ~0o222)  # root can still write, so the content is compared below
         playbooks = sorted((collection / "playbooks").glob("*.yml"))
         for playbook in playbooks:
-            # Run for real, without its variables or with a value that is none: the role's check of arguments answers,
-            # or Ansible where a playbook has no role.
+            # A real run without variables, or with an invalid value: the role's argument validation refuses it, or
+            # Ansible where a playbook has no role.
             text = playbook.read_text()
             wrong = dict.fromkeys(re.findall(r"hosts: .*\{\{\s*(\w+)", text), "localhost")
             options: dict[str, Any] = {}
@@ -95,7 +95,7 @@ def run_installed(tarball: Path) -> Counts:
             )
             if ran.returncode == 2 and refused:
                 print(
-                    f"ansible-playbook {' '.join(command)}: asks for {refused[1] or refused[2] or refused[3]}",
+                    f"ansible-playbook {' '.join(command)}: requires {refused[1] or refused[2] or refused[3]}",
                     flush=True,
                 )
                 counts += Counts(passed=1)
@@ -103,7 +103,7 @@ def run_installed(tarball: Path) -> Counts:
                 print(f"{ran.output}ansible-playbook {' '.join(command)}: exit {ran.returncode}, not a refusal")
                 counts += Counts(failed=1)
         if not playbooks:
-            print("the artefact holds no playbook")
+            print("the artifact contains no playbook")
             counts += Counts(failed=1)
         if contents(collection) != before:
             print("running the playbooks changed the installed collection")
@@ -114,7 +114,7 @@ def run_installed(tarball: Path) -> Counts:
 
 
 def main() -> None:
-    with artefact() as tarball:
+    with artifact() as tarball:
         wrong = check_contents(tarball)
         counts = Counts(failed=1) if wrong else Counts(passed=1)
         for line in wrong:

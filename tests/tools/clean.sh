@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# clean.sh: undoes setup.sh and the tests. The test bed goes first: its programs live in the cache.
+# clean.sh: remove what setup.sh and the tests created. Stop the test bed first: its programs are in the cache.
 set -eu
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=env.sh

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the tools share: where things are, running a command, the one-line summary, a staged copy of the collection."""
+"""Code that the tools share: paths, running a command, the summary line, a staged copy of the collection."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from pathlib import Path
 
 ROOT = Path(os.environ["ROOT"])
 CACHE = Path(os.environ["CACHE"])
-# For tools that write into a home folder. Short: a program's path in ansible-test's venvs must fit into a shebang of
+# For tools that write to a home directory. Short: a program's path in ansible-test's venvs must fit into a shebang of
 # 127 characters.
 HOME = CACHE / "at"
 TOOLS = ROOT / "tests" / "tools"
 VENV = (CACHE / "venv").resolve()
 
-# Collections that ours needs, as folders of the ansible distribution.
+# The dependencies of the collection, as directories of the ansible distribution.
 NAMESPACES = ("amazon", "ansible", "community", "kubernetes")
 
 
 @dataclass(frozen=True)
 class Counts:
-    """How many things were checked, by outcome."""
+    """The number of checks, by outcome."""
 
     passed: int = 0
     failed: int = 0
@@ -43,20 +43,20 @@ class Counts:
         return f"{self.passed} passed, {self.failed} failed" + (f", {self.skipped} skipped" if self.skipped else "")
 
     def exit(self) -> None:
-        """Print the summary alone on the last line. Nothing checked is a failure, too."""
+        """Print the summary alone on the last line. A run without checks fails, too."""
         print(self, flush=True)
         sys.exit(0 if self.passed and not self.failed else 1)
 
 
 def read_counts(output: str) -> Counts | None:
-    """The counts in the last summary line of a tool of ours or of pytest; None where there is none."""
+    """Read the counts from the last summary line of these tools or of pytest. Return None where there is none."""
     for line in reversed(output.splitlines()):
         plain = re.sub(r"\x1b\[[0-9;]*m", "", line).strip("= ")
         if not re.fullmatch(r"\d+ [a-z]+(, \d+ [a-z]+)*( in [\d.]+s.*)?", plain):
             continue
         by_status = {status: int(number) for number, status in re.findall(r"(\d+) ([a-z]+)", plain.split(" in ")[0])}
         counts = Counts(
-            # An expected failure is a check that held; one that passed after all is reported as failed (strict).
+            # An expected failure is a passed check; an unexpected pass is reported as failed (strict).
             by_status.get("passed", 0) + by_status.get("xfailed", 0),
             sum(by_status.get(status, 0) for status in ("failed", "error", "errors", "xpassed")),
             by_status.get("skipped", 0),
@@ -76,7 +76,7 @@ class Ran:
 
 
 def echo(line: str) -> None:
-    """Show a line of a command's output as it comes."""
+    """Show a line of a command's output at once."""
     print(line, end="", flush=True)
 
 
@@ -86,11 +86,11 @@ def run(
     env: Mapping[str, str] | None = None,
     each: Callable[[str], None] = lambda _line: None,
 ) -> Ran:
-    """Run a command, its output captured; each line of it is given to `each` as it comes."""
+    """Run a command and capture its output. Pass each line to `each` at once."""
     begin = time.monotonic()
     lines = []
     with subprocess.Popen(
-        [str(word) for word in command],
+        [str(argument) for argument in command],
         cwd=cwd,
         env={**os.environ, **(env or {})},
         stdin=subprocess.DEVNULL,
@@ -107,27 +107,27 @@ def run(
 
 
 def make_venv(name: str, version: str) -> Path:
-    """The venv that holds tests/requirements/NAME-VERSION.txt."""
+    """Return the venv with the packages of tests/requirements/NAME-VERSION.txt."""
     made = subprocess.run([TOOLS / "venv.sh", name, version], stdout=subprocess.PIPE, text=True, check=True)
     return Path(made.stdout.strip())
 
 
 def python_version(venv: Path = VENV) -> str:
-    """Major and minor version of a venv's interpreter."""
+    """Return the major and minor version of a venv's interpreter."""
     return next((venv / "lib").glob("python3.*")).name.removeprefix("python")
 
 
 def site_packages(venv: Path = VENV) -> Path:
-    """Where a venv's packages are."""
+    """Return the directory of a venv's packages."""
     return next((venv / "lib").glob("python3.*")) / "site-packages"
 
 
 @contextlib.contextmanager
 def staged(venv: Path = VENV) -> Iterator[Path]:
-    """A copy of what git knows or would add, its dependencies from a venv beside it.
+    """Stage a copy of what git knows or would add, with its dependencies from a venv beside it.
 
-    ansible-test resolves symlinks, and reports "All targets skipped" for a copy inside a repository that ignores it;
-    a build from the checkout itself would pack caches.
+    ansible-test resolves symlinks. It reports "All targets skipped" for a copy inside a repository that ignores it.
+    A build from the checkout itself packs caches (docs/facts/toolchain.md#the-repository-is-the-collection).
     """
     HOME.mkdir(parents=True, exist_ok=True)
     (CACHE / "stage").mkdir(parents=True, exist_ok=True)
@@ -144,7 +144,7 @@ def staged(venv: Path = VENV) -> Iterator[Path]:
         ).stdout.split(b"\0")
         for name in sorted({os.fsdecode(name) for name in listed if name}):
             source, target = ROOT / name, here / name
-            if source.is_symlink() or source.is_file():  # one that was deleted is still listed
+            if source.is_symlink() or source.is_file():  # a deleted file is still listed
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(source, target, follow_symlinks=False)
         for namespace in NAMESPACES:

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# demo.sh: the test bed up, then the demonstration, which stops as soon as something is not as it tells.
+# demo.sh: start the test bed, then run the demonstration, which stops at the first result that differs from its text.
 set -eu
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 # shellcheck source=env.sh
 . tests/tools/env.sh
-# Kubernetes' programs, for the last act, which says so where they are not there yet.
+# Kubernetes' programs, for the last part. That part reports if they are not built yet.
 nice python -m testbed build >"$CACHE/build-cluster.out" 2>&1 </dev/null &
-echo "The test bed comes up: three docker hosts, a registry and an S3 server (minutes on a new machine, else a moment)."
+echo "Starting the test bed: three docker hosts, a registry and an S3 server (minutes on a new machine, else seconds)."
 python -m testbed up
 python tests/tools/demo.py
 python tests/tools/demo_autostop.py

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The act on Aurora clusters that stay off: real runs against an AWS of its own, in which a week passes."""
+"""The demo of autostop: real runs against an AWS of its own, in which a week passes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from testbed.own_aws import OwnAws, own_aws
 
 REGION = paths.REGION
 YES = [{"Key": "autostop", "Value": "yes"}]
-MANY = 110  # DescribeDBClusters gives 100 a page
+MANY = 110  # DescribeDBClusters returns 100 per page
 TAGGED = ("orders", "billing")  # on the first page and on the second
 CLUSTER = {"Engine": "aurora-mysql", "MasterUsername": "admin", "MasterUserPassword": "not-a-secret-1"}
 MEMBER = {"Engine": "aurora-mysql", "DBInstanceClass": "db.r6g.large"}
@@ -31,20 +31,20 @@ def fill(aws: OwnAws) -> None:
     for number in range(MANY - 4):
         rds.create_db_cluster(DBClusterIdentifier=f"other-{number:03}", **CLUSTER)
     rds.create_db_cluster(DBClusterIdentifier="billing", Tags=YES, **CLUSTER)
-    for name in (one["DBClusterIdentifier"] for one in clusters(aws)):
+    for name in (cluster["DBClusterIdentifier"] for cluster in clusters(aws)):
         aws.send_command("rds/edit", region=REGION, name=name, status="available")
 
 
 def clusters(aws: OwnAws) -> list[dict[str, Any]]:
     pages = aws.client("rds").get_paginator("describe_db_clusters").paginate()
-    return [one for page in pages for one in page["DBClusters"]]
+    return [cluster for page in pages for cluster in page["DBClusters"]]
 
 
 def off(aws: OwnAws, status: str) -> list[str]:
-    """All that are in this status, and nothing else but what is available."""
-    found = {one["DBClusterIdentifier"]: one["Status"] for one in clusters(aws)}
-    check(set(found.values()) <= {status, "available"}, f"there is more than {status} and available: {found}")
-    return sorted(name for name, seen in found.items() if seen == status)
+    """The clusters in this status. All others must be available."""
+    found = {cluster["DBClusterIdentifier"]: cluster["Status"] for cluster in clusters(aws)}
+    check(set(found.values()) <= {status, "available"}, f"a cluster is neither {status} nor available: {found}")
+    return sorted(name for name, cluster_status in found.items() if cluster_status == status)
 
 
 def playbook(aws: OwnAws, name: str, *options: str) -> str:
@@ -59,11 +59,11 @@ def playbook(aws: OwnAws, name: str, *options: str) -> str:
 
 def main() -> None:
     began = time.monotonic()
-    title("Aurora clusters that stay off")
+    title("Keep Aurora clusters stopped")
     explain(
-        f"""An AWS account of its own, with {MANY} Aurora clusters, all of them running. Two are tagged autostop=yes,
-        orders and billing, which stand on two pages of what AWS lists. Of reports, somebody tagged the instance. legacy
-        is tagged, but is Aurora Serverless v1, which AWS does not stop."""
+        f"""An AWS account of its own has {MANY} running Aurora clusters. Two have the tag autostop=yes: orders and
+        billing, on two pages of AWS's list. The cluster reports has the tag on its instance only. legacy has the tag,
+        but it is Aurora Serverless v1, which AWS does not stop."""
     )
     os.environ.pop("AWS_ENDPOINT_URL", None)
     with own_aws() as aws:
@@ -75,40 +75,40 @@ def main() -> None:
 
 
 def stop(aws: OwnAws) -> None:
-    title("1  One run stops what is tagged, and says of each why")
+    title("1  One run stops the tagged clusters, and reports the reason for each")
     aws.forget()
     output = playbook(aws, "aurora_autostop")
     check(off(aws, "stopping") == sorted(TAGGED), f"stopping are {off(aws, 'stopping')}.")
-    for told in ("orders (eu-central-1): changed", "billing (eu-central-1): changed", "legacy (eu-central-1): skipped"):
-        check(told in output, f"it does not say {told!r}.")
-    check("reports-1 of cluster reports" in " ".join(output.split()), "it does not name the instance that is tagged.")
+    for line in ("orders (eu-central-1): changed", "billing (eu-central-1): changed", "legacy (eu-central-1): skipped"):
+        check(line in output, f"the output does not have {line!r}.")
+    check("reports-1 of cluster reports" in " ".join(output.split()), "the output does not name the tagged instance.")
     calls = [call.operation for call in aws.calls(service="rds")]
     check(calls.count("StopDBCluster") == 2, f"the calls were {calls}.")
     check("ListTagsForResource" not in calls and "StopDBInstance" not in calls, f"the calls were {calls}.")
-    proved(f"orders and billing stop, the other {MANY - 2} run on. AWS was asked for no tag and no instance to stop.")
+    proved(f"orders and billing stop, the other {MANY - 2} keep running. No call read tags, none stopped an instance.")
     aws.advance(seconds=301)
     check(off(aws, "stopped") == sorted(TAGGED), f"stopped are {off(aws, 'stopped')}.")
-    starts = {one["AutomaticRestartTime"] for one in clusters(aws) if "AutomaticRestartTime" in one}
-    proved(f"Now they are stopped. AWS says when it will start them again: {min(starts):%A, %d %B, %H:%M}.")
+    starts = {cluster["AutomaticRestartTime"] for cluster in clusters(aws) if "AutomaticRestartTime" in cluster}
+    proved(f"Now they are stopped. AWS starts them again at {min(starts):%A, %d %B, %H:%M}.")
 
 
 def guard(aws: OwnAws) -> None:
     title("2  The guard is installed")
-    explain("A Lambda function, a queue that feeds it, and rules for what RDS tells and for a look each day:")
+    explain("A Lambda function, its queue, a rule for RDS events, and a rule for the daily sweep:")
     playbook(aws, "aurora_autostop_guard")
 
 
 def week(aws: OwnAws) -> None:
     title("3  A week passes")
-    left = min(one["AutomaticRestartTime"] for one in clusters(aws) if "AutomaticRestartTime" in one)
+    left = min(cluster["AutomaticRestartTime"] for cluster in clusters(aws) if "AutomaticRestartTime" in cluster)
     now = datetime.fromisoformat(aws.send_command("clock"))
     aws.forget()
     aws.advance(seconds=(left - now + timedelta(minutes=2)).total_seconds())
     check(off(aws, "starting") == sorted(TAGGED), f"starting are {off(aws, 'starting')}.")
-    explain("AWS has started both, as it does after seven days. They cannot be stopped while they start.")
+    explain("AWS has started both after seven days. AWS cannot stop a cluster while it starts.")
     aws.advance(seconds=3600)
     check(off(aws, "stopped") == sorted(TAGGED), f"stopped are {off(aws, 'stopped')}.")
-    explain("An hour later; what the function, a process of this machine, wrote about it in its log:")
+    explain("An hour later. The log of the function, which runs as a process of this machine:")
     print()
     for line in logged(aws):
         if line.get("name") in TAGGED and line.get("status") in ("changed", "pending"):
@@ -120,7 +120,7 @@ def week(aws: OwnAws) -> None:
 
 
 def logged(aws: OwnAws) -> list[dict[str, Any]]:
-    """The function's lines about clusters, in their order, with the time of the bed's clock."""
+    """The function's log lines about clusters, in order, with the time of the test bed's clock."""
     logs, group = aws.client("logs"), "/aws/lambda/daytwo-autostop"
     found = []
     for event in logs.filter_log_events(logGroupName=group, limit=10000)["events"]:

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the demonstration needs for a load balancer controller's cases: a role, its policies, a load balancer, logs, and
-a cluster's issuer with tokens of its service accounts.
+"""Resources of the demonstration with a load balancer controller: a role, its policies, a load balancer, log lines,
+and a cluster's issuer with tokens of its service accounts.
 """
 
 from __future__ import annotations
@@ -49,15 +49,15 @@ def client(bed: Bed, service: str) -> Any:
 
 
 def prepare(bed: Bed) -> str:
-    """The role as its controller has it, and a load balancer that somebody else has made; that one's ARN."""
+    """Creates the role of the controller, and a load balancer without its tag. Returns the load balancer's ARN."""
     iam, elb = client(bed, "iam"), client(bed, "elbv2")
     with contextlib.suppress(iam.exceptions.EntityAlreadyExistsException):
         iam.create_role(RoleName=ROLE, AssumeRolePolicyDocument=json.dumps(TRUST))
     iam.put_role_policy(RoleName=ROLE, PolicyName="controller", PolicyDocument=json.dumps(POLICY))
     with contextlib.suppress(elb.exceptions.LoadBalancerNotFoundException):
-        for one in elb.describe_load_balancers(Names=["demo-shop"])["LoadBalancers"]:
-            elb.delete_load_balancer(LoadBalancerArn=one["LoadBalancerArn"])
-    subnets = [one["SubnetId"] for one in client(bed, "ec2").describe_subnets()["Subnets"][:2]]
+        for balancer in elb.describe_load_balancers(Names=["demo-shop"])["LoadBalancers"]:
+            elb.delete_load_balancer(LoadBalancerArn=balancer["LoadBalancerArn"])
+    subnets = [subnet["SubnetId"] for subnet in client(bed, "ec2").describe_subnets()["Subnets"][:2]]
     made = elb.create_load_balancer(
         Name="demo-shop", Subnets=subnets, Type="network", Tags=[{"Key": "made-by", "Value": "hand"}]
     )
@@ -72,8 +72,9 @@ CONTROLLER = "aws-load-balancer-controller"
 
 
 class Trust:
-    """The role's other side: a cluster's issuer, its IAM OIDC provider, and a trust policy that names kube-system's
-    service account beside a statement for EC2.
+    """The trust side of the role: a cluster's issuer, its IAM OIDC provider, and a trust policy.
+
+    The trust policy has a statement for EC2, and one for the service account in kube-system.
     """
 
     def __init__(self, bed: Bed) -> None:
@@ -96,23 +97,23 @@ class Trust:
         self.iam.update_assume_role_policy(RoleName=ROLE, PolicyDocument=json.dumps(self.before))
 
     def expected(self) -> dict[str, Any]:
-        """The trust policy with one subject more, and nothing else."""
-        told: dict[str, Any] = copy.deepcopy(self.before)
-        subjects = told["Statement"][1]["Condition"]["StringEquals"]
+        """The trust policy with one more subject, and nothing else."""
+        trust_policy: dict[str, Any] = copy.deepcopy(self.before)
+        subjects = trust_policy["Statement"][1]["Condition"]["StringEquals"]
         subjects[self.key] = [subjects[self.key], f"system:serviceaccount:cloudon:{CONTROLLER}"]
-        return told
+        return trust_policy
 
     def now(self) -> dict[str, Any]:
         return dict(self.iam.get_role(RoleName=ROLE)["Role"]["AssumeRolePolicyDocument"])
 
     def event(self, namespace: str) -> str:
-        """As CloudTrail has it when STS refuses the controller: without words, and with everything else."""
+        """The CloudTrail event when STS rejects the controller: without a useful message, but with all other fields."""
         identity = {
             "type": "WebIdentityUser",
             "userName": f"system:serviceaccount:{namespace}:{CONTROLLER}",
             "identityProvider": self.provider,
         }
-        told = {
+        event = {
             "eventSource": "sts.amazonaws.com",
             "eventName": "AssumeRoleWithWebIdentity",
             "errorCode": "AccessDenied",
@@ -120,23 +121,23 @@ class Trust:
             "userIdentity": identity,
             "requestParameters": {"roleArn": f"arn:aws:iam::{paths.ACCOUNT}:role/{ROLE}"},
         }
-        return json.dumps(told)
+        return json.dumps(event)
 
     def answer(self, namespace: str) -> str:
-        """What STS says to a token of the controller in a namespace."""
+        """The response of STS to a token of the controller in a namespace."""
         try:
-            told = self.sts.assume_role_with_web_identity(
+            session = self.sts.assume_role_with_web_identity(
                 RoleArn=f"arn:aws:iam::{paths.ACCOUNT}:role/{ROLE}",
                 RoleSessionName="demo",
                 WebIdentityToken=self.issuer.token(namespace, CONTROLLER),
             )
         except ClientError as error:
             return str(error.response["Error"]["Code"])
-        return str(told["SubjectFromWebIdentityToken"])
+        return str(session["SubjectFromWebIdentityToken"])
 
 
 def message(balancer: str) -> str:
-    """As the controller logs it."""
+    """The message as the controller logs it."""
     return (
         f"AccessDenied: User: arn:aws:sts::{paths.ACCOUNT}:assumed-role/{ROLE}/1677819233544969902 is not authorized "
         f"to perform: {DELETE} on resource: {balancer} because no identity-based policy allows the {DELETE} action"

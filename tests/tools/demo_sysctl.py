@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The act on node groups whose pods may set sysctls: a real Kubernetes, and two real kubelets one after the other."""
+"""Demo of node groups whose pods may set sysctls: a real Kubernetes, and two real kubelets, one after the other."""
 
 from __future__ import annotations
 
@@ -44,19 +44,19 @@ class Stage:
         return sorted({OLD, NEW} & set(found))
 
     def clear(self) -> None:
-        """Of an earlier demonstration, or of this one."""
+        """Delete what this demo or an earlier one created."""
         self.cluster.kubectl("delete", "namespace", SPACE, "--ignore-not-found", "--grace-period=1")
         for name in self.groups():
             self.eks.delete_nodegroup(clusterName=self.cluster.name, nodegroupName=name)
         wait(lambda: not self.groups(), "end of the node groups")
         ec2 = self.cluster.client("ec2")
         name = f"daytwo-{self.cluster.name}-{NEW}"
-        for one in ec2.describe_launch_templates()["LaunchTemplates"]:
-            if one["LaunchTemplateName"] == name:
+        for template in ec2.describe_launch_templates()["LaunchTemplates"]:
+            if template["LaunchTemplateName"] == name:
                 ec2.delete_launch_template(LaunchTemplateName=name)
 
     def fill(self) -> None:
-        """A group with one node, and an application of two pods that has a budget."""
+        """Create a group with one node, and an application of two pods with a PodDisruptionBudget."""
         self.eks.create_nodegroup(
             clusterName=self.cluster.name,
             nodegroupName=OLD,
@@ -97,7 +97,7 @@ class Stage:
         return int(found["status"].get("readyReplicas", 0))
 
     def cache(self, ends: str) -> str:
-        """A pod that wants the sysctl; what kubectl says of it."""
+        """Create a pod that sets the sysctl, and return the output of kubectl."""
         self.cluster.kubectl("delete", "pod", "cache", "-n", SPACE, "--ignore-not-found")
         container = {"name": "main", "image": BUSYBOX, "imagePullPolicy": "Never", "command": ["sleep", "100000"]}
         spec = {
@@ -107,9 +107,9 @@ class Stage:
         }
         meta = {"name": "cache", "namespace": SPACE}
         self.apply({"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec})
-        words = ("get", "pod", "cache", "-n", SPACE)
-        wait(lambda: ends in self.cluster.kubectl(*words).stdout, f"pod with {ends}", 30)
-        return self.run("kubectl", *words)
+        arguments = ("get", "pod", "cache", "-n", SPACE)
+        wait(lambda: ends in self.cluster.kubectl(*arguments).stdout, f"pod with {ends}", 30)
+        return self.run("kubectl", *arguments)
 
     def run(self, *command: str) -> str:
         code, output = run("controller", *command, environment=self.environment)
@@ -129,10 +129,10 @@ class Stage:
 
 def main() -> None:
     title("Node groups whose pods may set sysctls")
-    if not programs.folder().exists():
+    if not programs.directory().exists():
         explain(
-            """This act needs Kubernetes' own programs, which are still being built from their sources. Once
-            `make testbed-up CLUSTER=1` has ended, `make demo` shows it."""
+            """This demo needs the programs of Kubernetes, and they are not built yet. Run `make demo` again when
+            `make testbed-up CLUSTER=1` has ended."""
         )
         return
     subprocess.run([sys.executable, "-m", "testbed", "up", "--cluster"], check=True, stdout=subprocess.DEVNULL)
@@ -143,35 +143,37 @@ def main() -> None:
     stage.clear()
     try:
         stage.fill()
-        tell(stage)
+        play_act(stage)
     finally:
         stage.clear()
     proved(f"It took {time.monotonic() - began:.0f} s. More: docs/sysctl_nodegroup.md")
 
 
-def tell(stage: Stage) -> None:
+def play_act(stage: Stage) -> None:
     explain(
-        f"""An EKS cluster with a real Kubernetes, and a node group {OLD} with one real kubelet. An application of two
-        pods runs there, of which one at a time may be away."""
+        f"""An EKS cluster with a real Kubernetes has a node group {OLD} with one real kubelet. An application of two
+        pods runs there. Its PodDisruptionBudget allows one unavailable pod."""
     )
-    title("1  Do I need a node group for keep-alive?")
+    title("1  Does keep-alive require a node group?")
     output = " ".join(stage.playbook("net.ipv4.tcp_keepalive_time", "--check").split())
-    check("safe since Kubernetes 1.29" in output, "it does not say since when it is safe.")
-    check("would:" not in output, "it would do something.")
-    proved("No. Every kubelet since 1.29 lets pods set it.")
-    title(f"2  Another pod wants {UNSAFE}")
+    check("safe since Kubernetes 1.29" in output, "the output does not name the version since which it is safe.")
+    check("would:" not in output, "the plan has steps.")
+    proved("No. Since 1.29, every kubelet lets pods set it.")
+    title(f"2  Another pod sets {UNSAFE}")
     check("SysctlForbidden" in stage.cache("SysctlForbidden"), "the pod is not forbidden.")
-    proved("The kubelet refuses it.")
-    title("3  The move to a group that allows it")
+    proved("The kubelet refuses the pod.")
+    title("3  Blue/green replacement by a group that allows it")
     output = " ".join(stage.playbook(UNSAFE).split())
-    check(stage.groups() == [NEW], f"there are {stage.groups()}.")
-    check(stage.ready() == 2, "the application is not all there.")
-    proved(f"{NEW} is there, its node proved by a pod; the application is there, too; {OLD} is drained and gone.")
-    title("4  The same pod once more")
+    check(stage.groups() == [NEW], f"the node groups are {stage.groups()}.")
+    check(stage.ready() == 2, "the application is not complete.")
+    proved(
+        f"{NEW} exists, and a proof pod verified its node. The application runs there. {OLD} is drained and deleted."
+    )
+    title("4  The same pod again")
     stage.cache("Running")
     value = stage.run("kubectl", "exec", "-n", SPACE, "cache", "--", "cat", "/proc/sys/net/core/somaxconn").strip()
-    check(value == "2048", f"it reads {value}.")
-    proved("It runs, with the value that it asked for.")
+    check(value == "2048", f"the value is {value}.")
+    proved("The pod runs with the requested value.")
 
 
 if __name__ == "__main__":

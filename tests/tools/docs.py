@@ -12,7 +12,7 @@ SITE = CACHE / "site"
 
 
 def build() -> list[Ran]:
-    """Both steps; the second runs only if the first passed."""
+    """Run both steps; the second only if the first passed."""
     shutil.rmtree(SITE, ignore_errors=True)
     (SITE / "rst").mkdir(mode=0o755, parents=True)
     with staged() as here:
@@ -28,7 +28,7 @@ def build() -> list[Ran]:
 def main() -> None:
     done = build()
     pages = [f"{file.stem}_module" for file in (ROOT / "plugins/modules").glob("[!_]*.py")]
-    pages += [f"{folder.name}_role" for folder in (ROOT / "roles").glob("*") if folder.is_dir()]
+    pages += [f"{role.name}_role" for role in (ROOT / "roles").glob("*") if role.is_dir()]
     missing = [name for name in pages if not (SITE / "html" / f"{name}.html").exists()]
     for name in missing:
         print(f"no page for {name}")

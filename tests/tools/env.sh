@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# Sourced by the Makefile, the tools and people: where everything is that setup.sh made.
+# Sourced by the Makefile, the tools and people: the paths of everything that setup.sh creates.
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 CACHE=${DAYTWO_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/daytwo-aws}
 DAYTWO_CACHE=$CACHE # stays the same for a child that runs with another HOME
@@ -10,7 +10,7 @@ ANSIBLE_HOME=$CACHE/ansible
 ANSIBLE_LOCALHOST_WARNING=false
 ANSIBLE_INVENTORY_UNPARSED_WARNING=false
 PYTHONPATH=$ANSIBLE_COLLECTIONS_PATH:$ROOT/tests
-PYTHONDONTWRITEBYTECODE=1 # the checkout stays clean, and stale caches can't be imported
+PYTHONDONTWRITEBYTECODE=1 # the checkout stays clean, and Python imports no stale caches
 LC_ALL=C.UTF-8
 case :$PATH: in
   *:"$CACHE/venv/bin":*) ;;

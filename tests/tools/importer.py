@@ -1,23 +1,23 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""galaxy-importer on the built artefact, in a venv of its own; a warning of it fails, too."""
+"""Run galaxy-importer on the built artifact, in its own venv. A warning fails, too."""
 
 from __future__ import annotations
 
 import os
 import sys
 
-from build import artefact
+from build import artifact
 from common import HOME, make_venv, python_version, run, site_packages
 
 
 def main() -> None:
     venv = make_venv("importer", python_version())
-    # Its ansible-lint drops ANSIBLE_COLLECTIONS_PATH; it finds the dependencies in its own site-packages alone.
+    # Its ansible-lint drops ANSIBLE_COLLECTIONS_PATH, and finds dependencies only in its own site-packages.
     dependencies = site_packages(venv) / "ansible_collections"
     dependencies.unlink(missing_ok=True)
     dependencies.symlink_to(site_packages() / "ansible_collections")
-    with artefact() as tarball:
+    with artifact() as tarball:
         env = {"PATH": f"{venv / 'bin'}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": "", "HOME": str(HOME)}
         # It writes its result into the working directory.
         ran = run(venv / "bin/python", "-m", "galaxy_importer.main", tarball, cwd=tarball.parent, env=env)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""lint.py [JOB...]: the checks that need no test bed, two at a time; each job and each test of the house counts one."""
+"""lint.py [JOB...]: run the checks that need no test bed, two at a time. Each job and each house test counts as one."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ PLUGINS = ROOT / "plugins"
 
 
 def tool(name: str, *arguments: str) -> Ran:
-    """Run a tool of this folder."""
+    """Run a tool of this directory."""
     return run(BIN / "python", TOOLS / f"{name}.py", *arguments)
 
 
 def in_stage(*command: str | Path) -> Ran:
-    """Run a command in a staged copy, its dependencies in the collection path."""
+    """Run a command in a staged copy, with its dependencies in the collection path."""
     with staged() as here:
         env = {"ANSIBLE_COLLECTIONS_PATH": str(here.parents[2]), "PYTHONPATH": "", "HOME": str(HOME)}
         return run(*command, cwd=here, env=env)
 
 
 def mypy() -> Ran:
-    """Under the collection's full name, as the code is imported; the tools by file, as they are run."""
+    """Check plugins under the collection's full name, as they are imported, and the tools by file, as they are run."""
     packages = [
-        f"ansible_collections.daytwo.aws.plugins.{room}"
-        for room in ("module_utils", "plugin_utils")
-        if list((PLUGINS / room).rglob("*.py"))
+        f"ansible_collections.daytwo.aws.plugins.{name}"
+        for name in ("module_utils", "plugin_utils")
+        if list((PLUGINS / name).rglob("*.py"))
     ]
-    flags = [word for package in [*packages, "testbed"] for word in ("-p", package)]
+    flags = [argument for package in [*packages, "testbed"] for argument in ("-p", package)]
     cache = ["--config-file", str(ROOT / "pyproject.toml"), "--cache-dir", str(CACHE / "mypy")]
     collection = run(BIN / "mypy", *cache, *flags, env={"MYPYPATH": os.environ["PYTHONPATH"]})
     path = os.pathsep.join([str(TOOLS), os.environ["PYTHONPATH"]])

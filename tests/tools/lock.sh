@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# lock.sh NAME VERSION...: writes tests/requirements/NAME-VERSION.txt anew from NAME.in, with the newest packages.
+# lock.sh NAME VERSION...: renew tests/requirements/NAME-VERSION.txt from NAME.in, with the newest packages.
 set -eu
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cd "$here/../requirements"

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""matrix.py [CELL...]: the oldest and the newest ansible-core, and the lowest Python of managed hosts.
+"""matrix.py [CELL...]: test the oldest and the newest ansible-core, and the lowest Python of managed hosts.
 
-A cell whose interpreter is absent is named, and counted as skipped.
+A cell without an interpreter is named and counted as skipped.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from sanity import sanity
 
 
 def core(venv: Path) -> str:
-    """The version of ansible-core in a venv."""
+    """Return the version of ansible-core in a venv."""
     return next(site_packages(venv).glob("ansible_core-*.dist-info")).name.split("-")[1].removesuffix(".dist")
 
 
 def controller(version: str) -> Counts:
-    """Unit tests and sanity with what this Python's lock file holds."""
+    """Run unit tests and sanity with the packages of this Python's lock file."""
     venv = make_venv("test", version)
     print(f"-- ansible-core {core(venv)} on Python {version}: sanity, then unit tests", flush=True)
     passed, message = sanity(venv, version)
@@ -53,11 +53,14 @@ def controller(version: str) -> Counts:
 
 
 def managed_host(version: str) -> Counts:
-    """What runs on managed hosts, on a Python that no ansible-core of ours runs on itself."""
+    """Test the code of managed hosts on a Python that is older than ansible-core supports on the controller.
+
+    (docs/facts/toolchain.md#python-on-managed-hosts)
+    """
     host = make_venv("units", version)
     path = str(host / "bin")
     print(f"-- managed hosts on Python {version}: import, compile and unit tests", flush=True)
-    # Only these two of the sanity tests look at a Python other than the controller's.
+    # Only these two sanity tests check a Python other than the controller's.
     passed, message = sanity(VENV, version, "--test", "import", "--test", "compile", fewest=2, path=path)
     print(message, flush=True)
     with staged() as here:
@@ -70,7 +73,7 @@ def managed_host(version: str) -> Counts:
 
 
 def newest() -> str:
-    """The Python of the newest ansible-core: 3.13, or 3.12 where that is what there is."""
+    """Return the Python for the newest ansible-core: 3.13, or 3.12 where 3.13 does not exist."""
     return "3.13" if found("3.13") else "3.12"
 
 

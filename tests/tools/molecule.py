@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""molecule.py [SCENARIO...]: every scenario of extensions/molecule on the test bed; each counts one.
+"""molecule.py [SCENARIO...]: run every scenario of extensions/molecule on the test bed; each counts as one.
 
-With MARK="not full", as make test has it, the long ones are left out unless they are named.
+With MARK="not full", as in make test, the long scenarios are left out unless they are named.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def main(names: list[str]) -> None:
     else:
         for number, name in enumerate(scenarios, 1):
             print(f"== scenario {number} of {len(scenarios)}: {name}", flush=True)
-            # Else it remembers that an earlier bed was prepared, and doesn't prepare this one.
+            # Without a reset molecule keeps the state of an earlier test bed, and does not prepare this one.
             run(VENV / "bin/molecule", "reset", "--scenario-name", name, cwd=EXTENSIONS, each=echo)
             ran = run(VENV / "bin/molecule", "test", "--scenario-name", name, cwd=EXTENSIONS, each=echo)
             total += Counts(failed=1) if ran.returncode else Counts(passed=1)

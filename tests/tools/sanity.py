@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""ansible-test sanity on a staged copy, without ignore files; says how many tests ran on how many files."""
+"""Run ansible-test sanity on a staged copy, without ignore files. Report how many tests ran on how many files."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from common import VENV, python_version, staged
 FEWEST_TESTS = 20
 
 
-def judge(output: str, returncode: int, fewest: int) -> tuple[int, list[str]]:
-    """How many tests ran, and what speaks against the run. ansible-test exits 0 also when it skipped everything."""
+def check_output(output: str, returncode: int, fewest: int) -> tuple[int, list[str]]:
+    """Return the number of tests and the run's problems. ansible-test exits with 0 also if it skipped everything."""
     tests = set(re.findall(r'^Running sanity test "([^"]+)"', output, re.MULTILINE))
     problems = re.findall(r".*(?:targets skipped|[Ss]kipping sanity test).*", output)
     if returncode:
@@ -26,11 +26,11 @@ def judge(output: str, returncode: int, fewest: int) -> tuple[int, list[str]]:
 
 
 def sanity(venv: Path, version: str, *options: str, fewest: int = FEWEST_TESTS, path: str = "") -> tuple[bool, str]:
-    """Whether sanity passed with this Python, and what to say about it."""
+    """Run sanity with this Python. Return whether it passed, and a message."""
     with staged(venv) as here:
         files = sum(1 for file in here.rglob("*") if file.is_file() and ".git" not in file.parts)
         ran = ansible_test("sanity", "--local", "--python", version, *options, venv=venv, cwd=here, path=path)
-    tests, problems = judge(ran.output, ran.returncode, fewest)
+    tests, problems = check_output(ran.output, ran.returncode, fewest)
     summary = f"ansible-test sanity, Python {version}: {tests} tests on {files} files in {ran.seconds:.0f} s"
     if problems:
         found = re.findall(r"^(?:ERROR|FATAL|WARNING: .*skip).*", ran.output, re.MULTILINE) or [ran.output.rstrip()]

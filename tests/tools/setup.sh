@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# setup.sh: makes everything exist that env.sh points at. Idempotent, and quick when all is there.
+# setup.sh: create everything that env.sh points to. Idempotent, and quick when everything exists.
 set -eu
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=env.sh
@@ -15,18 +15,18 @@ apt_install() {
     { apt-get update -qq && apt-get install -qq -y --no-install-recommends "$@" >/dev/null; }
 }
 
-versions=(3.13 3.12 3.11) # what the newest ansible-core in tests/requirements runs on, best first
+versions=(3.13 3.12 3.11) # the versions for the newest ansible-core in tests/requirements, best first
 python=$("$here/python.sh" "${versions[@]}") || {
   apt_install python3 python3-venv
   python=$("$here/python.sh" "${versions[@]}")
 }
-command -v shellcheck >/dev/null || apt_install shellcheck # ansible-test sanity leaves its test out without it
+command -v shellcheck >/dev/null || apt_install shellcheck # without it ansible-test sanity skips its test
 version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 venv=$("$here/venv.sh" test "$version")
 ln -sfn "$venv" "$CACHE/venv"
 
-# The collection under its full name, its dependencies beside it. ansible_collections is a regular package in the
-# ansible distribution, so Python looks for every collection in the first one it finds: ours has to hold them all.
+# The collection under its full name, with its dependencies beside it. ansible_collections is a regular package in the
+# ansible distribution, so Python searches every collection in the first package that it finds. This tree has them all.
 namespaces=$ANSIBLE_COLLECTIONS_PATH/ansible_collections
 mkdir -p "$namespaces/daytwo" "$ANSIBLE_HOME" "$CACHE/bin"
 touch "$namespaces/__init__.py"

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""simulate_year.py [DAYS]: a simulated year with the guard, without its events, and with crons instead.
+"""simulate_year.py [DAYS]: a simulated year with the guard, without its events, and with cron jobs instead.
 
-Prints the table, and with a whole year writes it into docs/aurora_autostop.md, the picture beside it. Fails where the
-guard does not keep what it promises.
+Prints the table. A whole year also writes the table to docs/aurora_autostop.md, and the picture beside it. Fails if the
+guard does not keep its promises.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ BEGIN, END = "<!-- make simulate-year writes this -->", "<!-- until here -->"
 WHOLE = 365
 
 
-def tell(text: str) -> None:
+def report_progress(text: str) -> None:
     print(text, flush=True)
 
 
 def run(scenario: Scenario, strategy: str) -> Year:
-    return simulate(scenario, strategy, tell)
+    return simulate(scenario, strategy, report_progress)
 
 
 def write(table: str, svg: str) -> None:
@@ -41,20 +41,25 @@ def write(table: str, svg: str) -> None:
 
 def main(days: float) -> None:
     scenario = Scenario(days=days)
-    wanted = sum(kind.share for kind in KINDS if kind.wanted)
+    cluster_count = sum(kind.share for kind in KINDS if kind.should_be_stopped)
     with ProcessPoolExecutor(2) as pool:
         years = list(pool.map(run, [scenario] * len(STRATEGIES), STRATEGIES))
-    table = picture.table(scenario, years, wanted)
-    print(f"\n{scenario.clusters} clusters, {wanted} of them to be off, {days:.0f} days, seed {scenario.seed}\n")
+    table = picture.table(scenario, years, cluster_count)
+    print(
+        f"\n{scenario.clusters} clusters, {cluster_count} tagged for autostop, {days:.0f} days, seed {scenario.seed}\n"
+    )
     print(f"{table}\n")
     total = Counts()
     for year in years:
-        told = broken(year)
+        failures = broken(year)
         if year.strategy in (GUARD, DEAF):
-            print("\n".join(f"{year.strategy}: {one}" for one in told) or f"{year.strategy}: keeps what it promises")
-            total += Counts(failed=1) if told else Counts(passed=1)
+            print(
+                "\n".join(f"{year.strategy}: {failure}" for failure in failures)
+                or f"{year.strategy}: keeps its promises"
+            )
+            total += Counts(failed=1) if failures else Counts(passed=1)
     if days == WHOLE:
-        write(table, picture.svg(scenario, years, wanted))
+        write(table, picture.svg(scenario, years, cluster_count))
         print(f"written: {PAGE.relative_to(ROOT)}, {PICTURE.relative_to(ROOT)}")
     total.exit()
 

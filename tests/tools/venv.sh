@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# venv.sh NAME VERSION: prints the path of a venv that holds exactly tests/requirements/NAME-VERSION.txt, made if needed.
+# venv.sh NAME VERSION: print the path of a venv with exactly tests/requirements/NAME-VERSION.txt; create it if missing.
 set -eu
 name=$1 version=$2
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -11,8 +11,8 @@ lock=$here/../requirements/$name-$version.txt
 venv=$cache/$prefix-$version-$(sha256sum <"$lock" | cut -c1-8)
 mkdir -p "$cache"
 exec 9>"$cache/.venv.lock"
-flock 9 # two make runs at once must not fill the same folder
-# The stamp is written last: a folder without it was left by an interrupted run.
+flock 9 # two simultaneous make runs must not fill the same directory
+# The stamp is written last: a directory without it is from an interrupted run.
 if [ ! -e "$venv/.complete" ] || ! "$venv/bin/python" -c '' 2>/dev/null; then
   python=$("$here/python.sh" "$version") || { echo "no working Python $version with venv found" >&2; exit 1; }
   echo "== installing $(grep -vc '^#' "$lock") pinned packages for $name on Python $version (once; about a minute)" >&2

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The only file that talks to EC2: which regions the account has enabled."""
+"""The only file that calls EC2. It lists the regions that the account has enabled."""
 
 from __future__ import annotations
 
@@ -10,5 +10,8 @@ from .rds import call_api
 
 
 def list_enabled_regions(client: Any) -> tuple[str, ...]:
-    """Every region that needs no opting in, or has been opted in to; DescribeRegions has no pages."""
+    """Every region that the account can use: regions without opt-in, and regions that are opted in.
+
+    DescribeRegions has no pages.
+    """
     return tuple(sorted(str(entry["RegionName"]) for entry in call_api(client, "DescribeRegions")["Regions"]))

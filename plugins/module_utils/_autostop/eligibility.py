@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What AWS never stops, each kind with its own reason and with what would mend it."""
+"""Eligibility: which databases AWS never stops, each kind with its reason and its remediation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .model import AuroraCluster, DbInstance, RegionState
 
 @dataclass(frozen=True)
 class IneligibilityReason:
-    """Why a database cannot be stopped. C(code) names the kind for programs, C(mend) says what would help."""
+    """Why AWS does not stop a database. C(code) names the kind for programs; C(remediation) is for the operator."""
 
     code: str
     text: str
@@ -25,89 +25,102 @@ class IneligibilityReason:
         return f"{self.text}. {self.remediation}"
 
 
-# The limits of StopDBCluster and StopDBInstance as the Aurora and RDS user guides list them (facts: autostop).
+# The limits of StopDBCluster and StopDBInstance, from the Aurora and RDS user guides
+# (docs/facts/autostop.md#databases-that-aws-cannot-stop).
 INELIGIBILITY_REASONS = {
-    one.code: one
-    for one in (
-        IneligibilityReason("neptune", "This is a Neptune cluster, not Aurora", "Stop it with Neptune's own tools."),
+    reason.code: reason
+    for reason in (
         IneligibilityReason(
-            "documentdb", "This is a DocumentDB cluster, not Aurora", "Stop it with DocumentDB's own tools."
+            "neptune", "This is a Neptune cluster, not an Aurora cluster", "Stop it with Neptune's own tools."
+        ),
+        IneligibilityReason(
+            "documentdb", "This is a DocumentDB cluster, not an Aurora cluster", "Stop it with DocumentDB's own tools."
         ),
         IneligibilityReason(
             "multi_az_cluster",
-            "AWS does not stop Multi-AZ DB clusters",
-            "Take the tag off, or move the data to Aurora or to a DB instance.",
+            "AWS does not stop a Multi-AZ DB cluster",
+            "Remove the tag, or move the data to Aurora or to a DB instance.",
         ),
         IneligibilityReason(
-            "unknown_engine", "This version does not know the engine", "Take the tag off, or update the collection."
+            "unknown_engine",
+            "This version of the collection does not know the engine",
+            "Remove the tag, or update the collection.",
         ),
         IneligibilityReason(
             "serverless_v1",
-            "AWS does not stop Aurora Serverless v1",
-            "Let it pause by itself (its auto-pause), or move it to Serverless v2, which can be stopped.",
+            "AWS does not stop an Aurora Serverless v1 cluster",
+            "Use its auto-pause, or migrate it to Serverless v2, which AWS can stop.",
         ),
         IneligibilityReason(
-            "multi_master", "AWS does not stop multi-master clusters", "Move it to a provisioned cluster."
+            "multi_master", "AWS does not stop a multi-master cluster", "Move the data to a provisioned cluster."
         ),
         IneligibilityReason(
             "parallel_query",
-            "AWS does not stop clusters with parallel query on Aurora MySQL below 1.23 and 2.09",
+            "AWS does not stop a cluster with parallel query on Aurora MySQL below 1.23 and 2.09",
             "Upgrade the engine.",
         ),
         IneligibilityReason(
             "global_member",
-            "AWS does not stop members of a global database, unless one is its only member",
-            "Remove the other members, or take this one out of the global database.",
+            "AWS does not stop a member of a global database that has other members",
+            "Remove the other members, or remove this cluster from the global database.",
         ),
         IneligibilityReason(
             "cross_region_replica",
-            "AWS does not stop clusters that have a replica in another region",
-            "Promote or delete that replica.",
+            "AWS does not stop a cluster that has a cross-Region replica",
+            "Promote or delete the replica.",
         ),
         IneligibilityReason(
-            "replication_source", "AWS does not stop clusters that replicate to another", "Promote or delete that one."
+            "replication_source",
+            "AWS does not stop a cluster that another cluster replicates",
+            "Promote or delete the other cluster.",
         ),
         IneligibilityReason(
             "replication_target",
-            "AWS does not stop clusters that replicate from another",
-            "Promote or delete this one.",
+            "AWS does not stop a cluster that replicates another cluster",
+            "Promote or delete this cluster.",
         ),
         IneligibilityReason(
             "blue_green",
-            "AWS does not stop members of a blue/green deployment",
-            "Switch over and delete the deployment.",
+            "AWS does not stop a member of a blue/green deployment",
+            "Switch over, and delete the deployment.",
         ),
         IneligibilityReason(
             "aurora_member",
-            "AWS does not stop instances of an Aurora cluster one by one",
-            "Put the tag on the cluster; migrate_tags: true does it.",
+            "AWS does not stop a single instance of an Aurora cluster",
+            "Put the tag on the cluster. migrate_tags: true moves it.",
+        ),
+        IneligibilityReason("cluster_member", "AWS does not stop a single instance of a DB cluster", "Remove the tag."),
+        IneligibilityReason("read_replica", "AWS does not stop a read replica", "Promote or delete the replica."),
+        IneligibilityReason(
+            "read_replica_source",
+            "AWS does not stop an instance that has read replicas",
+            "Promote or delete the replicas.",
         ),
         IneligibilityReason(
-            "cluster_member", "AWS does not stop instances of a DB cluster one by one", "Take the tag off."
+            "sqlserver_multi_az", "AWS does not stop SQL Server with Multi-AZ", "Convert the instance to Single-AZ."
         ),
-        IneligibilityReason("read_replica", "AWS does not stop read replicas", "Promote or delete it."),
+        IneligibilityReason("rds_custom", "AWS does not stop RDS Custom for Oracle", "Remove the tag."),
         IneligibilityReason(
-            "read_replica_source", "AWS does not stop instances that have read replicas", "Promote or delete those."
-        ),
-        IneligibilityReason("sqlserver_multi_az", "AWS does not stop SQL Server with Multi-AZ", "Make it Single-AZ."),
-        IneligibilityReason("rds_custom", "AWS does not stop RDS Custom for Oracle", "Take the tag off."),
-        IneligibilityReason(
-            "limitless", "AWS does not stop this Limitless database now", "See its shard group's state."
+            "limitless", "AWS does not stop this Limitless database now", "Check the status of its shard group."
         ),
         IneligibilityReason(
-            "not_eligible", "AWS says that it cannot be stopped", "Take the tag off, or mend what AWS names."
+            "not_eligible", "AWS reports that the database cannot be stopped", "Remove the tag, or fix what AWS names."
         ),
     )
 }
 
 
 def get_cluster_ineligibility_reason(cluster: AuroraCluster, current: RegionState) -> Optional[IneligibilityReason]:
-    """What keeps a cluster from being stopped, as far as the readings say. Where they say nothing, AWS will."""
+    """Why AWS does not stop this cluster, as far as the readings show. AWS itself refuses the rest."""
     engine = statuses.CLUSTER_ENGINES.get(cluster.engine)
-    elsewhere = {statuses.NEPTUNE: "neptune", statuses.DOCUMENTDB: "documentdb", statuses.MULTI_AZ: "multi_az_cluster"}
+    other_services = {
+        statuses.NEPTUNE: "neptune",
+        statuses.DOCUMENTDB: "documentdb",
+        statuses.MULTI_AZ: "multi_az_cluster",
+    }
     code = None
     if engine != statuses.AURORA:
-        code = elsewhere.get(engine, "unknown_engine") if engine else "unknown_engine"
+        code = other_services.get(engine, "unknown_engine") if engine else "unknown_engine"
     elif cluster.engine_mode == "serverless":
         code = "serverless_v1"
     elif cluster.engine_mode == "multimaster":
@@ -128,7 +141,7 @@ def get_cluster_ineligibility_reason(cluster: AuroraCluster, current: RegionStat
 
 
 def get_instance_ineligibility_reason(instance: DbInstance, current: RegionState) -> Optional[IneligibilityReason]:
-    """The same for a DB instance that is not Aurora's."""
+    """Why AWS does not stop this DB instance, as far as the readings show."""
     engine = statuses.INSTANCE_ENGINES.get(instance.engine)
     sql_server = engine in (statuses.SQL_SERVER, statuses.CUSTOM_SQL_SERVER)
     code = None
@@ -152,12 +165,12 @@ def get_instance_ineligibility_reason(instance: DbInstance, current: RegionState
 
 
 def _parse_region(replica: str) -> str:
-    """The region of a replica that is named by its ARN; empty for one named by identifier, which is of this region."""
+    """The region of a replica's ARN. A plain identifier has none: the replica is in the cluster's own region."""
     return replica.split(":")[3] if replica.startswith("arn:") else ""
 
 
 def _is_version_below(version: str, lowest: dict[int, int]) -> bool:
-    """Whether an Aurora MySQL version (5.6.10a, 5.7.mysql_aurora.2.08.1) is below the lowest of its major version."""
-    found = re.search(r"aurora\.(\d+)\.(\d+)", version)
-    major, minor = (int(found.group(1)), int(found.group(2))) if found else (1, 0)
+    """Whether an Aurora MySQL version (5.6.10a, 5.7.mysql_aurora.2.08.1) is below the minimum of its major version."""
+    match = re.search(r"aurora\.(\d+)\.(\d+)", version)
+    major, minor = (int(match.group(1)), int(match.group(2))) if match else (1, 0)
     return major in lowest and minor < lowest[major]

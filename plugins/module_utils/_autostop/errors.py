@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a service answers instead of doing it, apart from the client library that said so."""
+"""The failure of an API call, independent of the client library that raised it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ THROTTLING_CODES = ("Throttling", "ThrottlingException", "RequestLimitExceeded",
 
 
 class AutostopApiError(Exception):
-    """A call that failed: which one, with which code, and in the service's own words."""
+    """A call that failed: the operation, the error code, and the service's own message."""
 
     def __init__(self, operation: str, code: str, message: str) -> None:
         super().__init__(f"{operation}: {code}: {message}")
@@ -20,9 +20,9 @@ class AutostopApiError(Exception):
 
     @property
     def suggestion(self) -> str:
-        """What an operator can do about it, as far as the code tells."""
+        """What an operator can do, as far as the error code shows."""
         if self.code in DENIED_CODES:
             return f"Allow rds:{self.operation} to these credentials."
         if self.code in THROTTLING_CODES:
-            return "It stayed throttled through all retries. Run again later."
-        return "Run again once that is mended."
+            return "AWS throttled every retry. Run again later."
+        return "Fix the cause, then run again."

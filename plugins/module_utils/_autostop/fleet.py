@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Several regions at once, and the options that say which: what the modules share. Knows no Ansible."""
+"""Several regions at once, and the options that the modules share. Independent of Ansible."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Optional
 
+from .._clock import Clock
 from . import ec2
 from .errors import AutostopApiError
 from .model import SWEEP_POLICIES, AutostopOptions
 from .plan import is_named
-from .run import Clock, RegionOutcome, WaitOptions, run_region
+from .run import RegionOutcome, WaitOptions, run_region
 
-# Older ones drop GlobalClusterIdentifier from answers without a word (facts: autostop).
+# Older versions drop GlobalClusterIdentifier from responses silently (docs/facts/autostop.md#describedbclusters).
 MINIMUM_BOTOCORE = "1.39.0"
 WORKERS = 8
 ALL_REGIONS = "all"
@@ -32,8 +33,8 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "fail_on_pending": {"type": "bool", "default": False},
 }
 
-# Adaptive retries slow all calls of a client down together when AWS throttles, and end after these attempts. The
-# time-outs bound what a region that cannot be reached costs.
+# Retries are adaptive: when AWS throttles, botocore slows down all calls of a client. It gives up after these attempts.
+# The time-outs limit how long an unreachable region takes.
 CLIENT_CONFIG: dict[str, Any] = {
     "retries": {"mode": "adaptive", "total_max_attempts": 8},
     "connect_timeout": 5,
@@ -44,19 +45,19 @@ ClientFactory = Callable[[str, str], Any]
 
 
 class OptionError(Exception):
-    """Options that cannot be followed: which, why, and what to write instead."""
+    """An invalid option: which option, why, and what to write instead."""
 
 
 def parse_options(params: Mapping[str, Any]) -> AutostopOptions:
-    """The wish that the options express."""
+    """Validates the module's parameters."""
     if not params["tag_key"]:
-        raise OptionError("tag_key is empty. Name the tag that says which clusters are to be off.")
+        raise OptionError("tag_key is empty. Give the key of the tag that selects the clusters to stop.")
     if not params["tag_values"]:
-        raise OptionError("tag_values is empty, so nothing could ever match. Give at least one value.")
+        raise OptionError("tag_values is empty, so no tag can match. Give at least one value.")
     clusters = _strip_names(params["clusters"])
     if params["clusters"] and not clusters:
         raise OptionError(
-            "clusters has nothing but blanks. Name clusters, or leave it out to mean every one that is tagged."
+            "clusters contains only blanks. Name clusters, or omit clusters to select every tagged cluster."
         )
     return AutostopOptions(
         tag_key=params["tag_key"],
@@ -72,16 +73,16 @@ def parse_options(params: Mapping[str, Any]) -> AutostopOptions:
 
 
 def parse_wait_options(params: Mapping[str, Any]) -> Optional[WaitOptions]:
-    """How to wait, if at all."""
+    """The wait options; None without C(wait)."""
     if not params["wait"]:
         return None
     if params["wait_timeout"] < 1 or params["wait_delay"] < 1:
-        raise OptionError("wait_timeout and wait_delay are seconds, and at least 1.")
+        raise OptionError("wait_timeout and wait_delay must be at least 1 second. Increase them.")
     return WaitOptions(params["wait_timeout"], params["wait_delay"])
 
 
 def _strip_names(names: Sequence[str]) -> tuple[str, ...]:
-    """Names without the blanks that stand around commas in a survey's answer. Tag values keep theirs: they count."""
+    """Names without the blanks around commas in an AWX survey. Tag values keep their blanks: they are significant."""
     return tuple(name.strip() for name in names if name.strip())
 
 
@@ -91,31 +92,33 @@ def resolve_regions(
     environment_regions: Sequence[Optional[str]],
     make_client: ClientFactory,
 ) -> list[str]:
-    """The regions to work in. C(default): the connection's own. C(surrounding): what the environment says.
+    """The regions to work in. C(default_region) is the connection's region.
 
-    The option region falls back to the environment, so that its value alone does not tell whether somebody chose it
-    against C(regions).
+    The option region falls back to the environment. Its value alone does not show whether the playbook sets it
+    besides C(regions), so C(environment_regions) has the environment's values.
     """
-    regions, region_ = params["regions"], params["region"]
+    regions, region_option = params["regions"], params["region"]
     if regions is None:
         if not default_region:
-            raise OptionError("No region. Give regions, or region, or set AWS_REGION.")
+            raise OptionError("No region is set. Set regions, region, or AWS_REGION.")
         return [default_region]
-    if region_ and region_ not in environment_regions:
-        raise OptionError(f"regions and region exclude each other: put {region_} into regions, and leave region out.")
+    if region_option and region_option not in environment_regions:
+        raise OptionError(
+            f"regions and region are mutually exclusive. Put {region_option} into regions, and omit region."
+        )
     regions = _strip_names(regions)
     if not regions:
         raise OptionError("regions is empty. Name regions, or 'all' for every region that the account has enabled.")
     if ALL_REGIONS not in regions:
         return list(dict.fromkeys(regions))
     if len(regions) > 1:
-        raise OptionError("regions: 'all' stands alone. Name regions, or 'all'.")
+        raise OptionError("regions: 'all' cannot be combined with other regions. Name regions, or 'all' alone.")
     try:
         return list(ec2.list_enabled_regions(make_client("ec2", default_region or "us-east-1")))
     except AutostopApiError as error:
         raise OptionError(
-            f"regions: 'all' asks the account for its regions, and that failed. {error}. Allow ec2:DescribeRegions, "
-            "or name the regions."
+            f"regions: 'all' could not list the account's regions. {error}. Allow ec2:DescribeRegions, or name the "
+            "regions."
         ) from error
 
 
@@ -127,11 +130,11 @@ def run_regions(
     wait_options: Optional[WaitOptions] = None,
     clock: Optional[Clock] = None,
 ) -> list[RegionOutcome]:
-    """All regions, some at a time. One that fails is its own result."""
+    """Runs all regions, C(WORKERS) at a time. A region that fails has its own result."""
     clock = clock or Clock()
     clients = {
         name: make_client("rds", name) for name in region_names
-    }  # not in threads: making one may end the process
+    }  # not in threads: creating a client can end the process
     with ThreadPoolExecutor(min(WORKERS, len(region_names))) as pool:
         return list(
             pool.map(lambda name: run_region(clients[name], options, name, clock, act, wait_options), region_names)
@@ -139,14 +142,25 @@ def run_regions(
 
 
 def get_unknown_name_warnings(options: AutostopOptions, region_outcomes: Sequence[RegionOutcome]) -> list[str]:
-    """What to say of names that nothing bears; nothing while a region could not be read, where they may be."""
-    if any(one.error for one in region_outcomes):
+    """A warning for each name in C(clusters) and C(exclude) that no database has.
+
+    No warning while a region could not be read: the database may be there.
+    """
+    if any(region_outcome.error for region_outcome in region_outcomes):
         return []
-    databases = [outcome.database for one in region_outcomes for outcome in one.outcomes]
-    lost = {
+    databases = [outcome.database for region_outcome in region_outcomes for outcome in region_outcome.outcomes]
+    unknown_names = {
         "clusters": [
             name for name in options.clusters if not any(is_named(database, [name]) for database in databases)
         ],
-        "exclude": [name for name in options.exclude if all(name in one.unmatched_excludes for one in region_outcomes)],
+        "exclude": [
+            name
+            for name in options.exclude
+            if all(name in region_outcome.unmatched_excludes for region_outcome in region_outcomes)
+        ],
     }
-    return [f"Nothing that was read is called {name!r}, which {key} names." for key in lost for name in lost[key]]
+    return [
+        f"{key} names {name!r}, but no database that was read has that name. Check the spelling."
+        for key in unknown_names
+        for name in unknown_names[key]
+    ]

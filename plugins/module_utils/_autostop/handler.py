@@ -1,37 +1,38 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The guard's Lambda function: one look at the region per batch of messages, by the same decision as the module.
+"""The guard's Lambda function: it reads the region once per batch of messages, and decides by the module's own code.
 
-Its queue holds one message per thing to see to, and the queue's visibility time-out is the interval at which the guard
-looks again: a message that is not settled yet is reported as a batch item failure, so that SQS keeps it and hands it
-over anew after that time; one that is settled is not reported, and Lambda deletes it.
+The queue has one message per RDS event or sweep. The queue's visibility time-out is the retry interval. A message
+whose databases are not all done is reported as a batch item failure: SQS keeps it, and delivers it again after the
+visibility time-out. Lambda deletes every other message.
 
 Function: C(daytwo_aws._autostop.handler.handle). Its trigger is an SQS event source mapping with
 C(ReportBatchItemFailures).
 
-Environment: C(AUTOSTOP_OPTIONS), a JSON object with options of the module aurora_autostop under their own names
-(tag_key, tag_values, clusters, exclude, include_instances, migrate_tags, sweep_policy, finish_maintenance); what is
-left out has the module's default. C(AWS_REGION), which Lambda sets: the region that is looked at.
+Environment: C(AUTOSTOP_OPTIONS) is a JSON object with options of the module aurora_autostop under their own names
+(tag_key, tag_values, clusters, exclude, include_instances, migrate_tags, sweep_policy, finish_maintenance). An omitted
+option has the module's default. C(AWS_REGION), which Lambda sets, is the region to read.
 
-Records: C(messageId), and in C(body) the event as EventBridge delivers it to SQS, as JSON:
+Records: C(messageId), and in C(body) the event as JSON, as EventBridge delivers it to SQS:
 
-- an RDS event, C(source) C(aws.rds), with C(time) and C(detail.SourceArn): see to that cluster or DB instance, whatever
-  C(detail.EventID) says. It may be lost, late, doubled, or reordered (facts: autostop): all that counts is what a
-  reading shows.
-- the sweep's, C(source) C(aws.events): see to every database of the region.
+- an RDS event, C(source) C(aws.rds), with C(time) and C(detail.SourceArn): check that cluster or DB instance, whatever
+  C(detail.EventID) is. The event may be lost, late, duplicated or reordered (docs/facts/autostop.md#rds-events), so
+  only a reading decides.
+- the sweep's event, C(source) C(aws.events): check every database of the region.
 
-Anything else is kept, so that it ends in the dead-letter queue.
+Every other message is kept, so that it ends in the dead-letter queue.
 
-A message is settled when each database that it is about
+A message is deleted when each of its databases
 
-- is seen C(stopped), in answer to an RDS event by a stop later than that event: until then the reading is stale, or AWS
-  has not begun yet. A stop that was just asked for is not settled: it may fail, and is looked at again;
-- or is left alone (no tag, held, excluded, never stopped by AWS, started by a person, gone);
-- or waits for maintenance (C(finish_maintenance)), which takes up to a week: the daily sweep sees to it.
+- is C(stopped). For an RDS event, the stop must be later than the event: before that, the reading is stale, or AWS has
+  not begun yet. A database that was stopped in this batch is not done: the stop can fail, so it is checked again;
+- or is skipped (no tag, held, excluded, never stopped by AWS, started by a person, deleted);
+- or waits for maintenance (C(finish_maintenance)), which takes up to a week: the daily sweep checks it again.
 
-It is kept while one is C(starting) or otherwise not yet available, is C(stopping), has failed, or could not be read.
+A message is kept while one of its databases is C(starting) or otherwise not yet available, is C(stopping), has failed,
+or could not be read.
 
-Output: a line of JSON per database, C(kept) with the messages that stay because of it, and one per batch.
+Output: a line of JSON per database, with the IDs of the messages that it keeps in C(kept), and a line per batch.
 """
 
 from __future__ import annotations
@@ -44,36 +45,37 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Optional
 
+from .._clock import Clock
 from . import fleet, plan, report, statuses
 from .model import AuroraCluster, AutostopOptions
-from .run import Clock, DatabaseOutcome, RegionOutcome, run_region
+from .run import DatabaseOutcome, RegionOutcome, run_region
 from .tags import parse_timestamp
 
 try:
     import botocore.session
     from botocore.config import Config
-except ImportError:  # only its package needs them
+except ImportError:  # only the Lambda package needs them
     pass
 
 OPTIONS_VARIABLE = "AUTOSTOP_OPTIONS"
 
-# What a call may take at most leaves room for others within the function's time-out of a minute; a batch that is cut
-# off all the same comes again.
+# These limits leave time for several calls within the function's time-out of a minute. If the function times out, SQS
+# delivers the batch again.
 CLIENT_CONFIG: dict[str, Any] = {
     "retries": {"mode": "adaptive", "total_max_attempts": 5},
     "connect_timeout": 5,
     "read_timeout": 15,
 }
 
-# AWS restarts seven days after the stop, so a restart time further ahead than this belongs to a stop after the event.
+# AWS restarts seven days after a stop. A restart time later than this after the event belongs to a later stop.
 MINIMUM_RESTART_DELAY = timedelta(days=6)
-# A reading that shows no restart time is believed once no reading can be stale any more.
+# A reading without restart time counts once no reading can be stale any more.
 MAX_STALENESS = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
 class GuardMessage:
-    """What one record asks for. C(database): an ARN, or empty for the sweep. C(at): when its event happened."""
+    """One record of the queue. C(database_arn) is empty for the sweep. C(event_time) is when the RDS event happened."""
 
     id: str
     database_arn: str = ""
@@ -81,7 +83,7 @@ class GuardMessage:
 
 
 def handle(event: Mapping[str, Any], context: Any = None) -> dict[str, Any]:
-    """Lambda's entry point."""
+    """The entry point of the Lambda function."""
     name = os.environ["AWS_REGION"]
     client = botocore.session.get_session().create_client("rds", region_name=name, config=Config(**CLIENT_CONFIG))
     return handle_batch(
@@ -90,14 +92,16 @@ def handle(event: Mapping[str, Any], context: Any = None) -> dict[str, Any]:
 
 
 def parse_options(options_json: str) -> AutostopOptions:
-    """The wish in the environment. A name that is no option is a mistake that must not pass for the default."""
-    given = json.loads(options_json)
-    unknown = sorted(set(given) - set(fleet.ARGUMENT_SPEC))
+    """Parses the options in the environment. An unknown name is an error: it must not pass for the default."""
+    environment_options = json.loads(options_json)
+    unknown = sorted(set(environment_options) - set(fleet.ARGUMENT_SPEC))
     if unknown:
         raise fleet.OptionError(
-            f"{OPTIONS_VARIABLE} has {', '.join(unknown)}, which is no option. Install the guard again."
+            f"{OPTIONS_VARIABLE} has unknown options: {', '.join(unknown)}. Install the guard again."
         )
-    return fleet.parse_options({**{name: spec.get("default") for name, spec in fleet.ARGUMENT_SPEC.items()}, **given})
+    return fleet.parse_options(
+        {**{name: spec.get("default") for name, spec in fleet.ARGUMENT_SPEC.items()}, **environment_options}
+    )
 
 
 def handle_batch(
@@ -108,7 +112,7 @@ def handle_batch(
     clock: Clock,
     log_entry: Callable[[Mapping[str, Any]], None],
 ) -> dict[str, Any]:
-    """One batch: read, decide and act once for all of its messages, then say which of them stay."""
+    """One batch: observes, decides and stops once for all messages, then returns which messages to keep (retry)."""
     messages: list[GuardMessage] = []
     kept: set[str] = set()
     for record in event["Records"]:
@@ -116,33 +120,47 @@ def handle_batch(
             messages.append(parse_record(record))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             kept.add(record["messageId"])
-            log_entry({"message": record["messageId"], "status": "failed", "reason": f"No event of ours: {error!r}."})
-    narrowed = narrow_options(options, messages)
-    outcome = run_region(client, narrowed, region_name, clock) if narrowed else RegionOutcome(region_name)
+            log_entry(
+                {
+                    "message": record["messageId"],
+                    "status": "failed",
+                    "reason": f"The message is neither an RDS event nor a sweep: {error!r}.",
+                }
+            )
+    narrowed_options = narrow_options(options, messages)
+    outcome = (
+        run_region(client, narrowed_options, region_name, clock) if narrowed_options else RegionOutcome(region_name)
+    )
     for text in outcome.warnings:
         log_entry({"region": region_name, "warning": text})
-    trouble = outcome.error or outcome.instances_error
-    if trouble:
+    region_error = outcome.error or outcome.instances_error
+    if region_error:
         kept.update(message.id for message in messages)
-    for one in outcome.outcomes:
-        about = [message for message in messages if message.database_arn in ("", one.database.arn)]
-        stays = [message.id for message in about if not can_delete_message(one, message.event_time, clock.now())]
-        kept.update(stays)
-        log_entry({**report.build_item(one).to_dict(), "kept": stays})
+    for database_outcome in outcome.outcomes:
+        database_messages = [
+            message for message in messages if message.database_arn in ("", database_outcome.database.arn)
+        ]
+        kept_ids = [
+            message.id
+            for message in database_messages
+            if not can_delete_message(database_outcome, message.event_time, clock.now())
+        ]
+        kept.update(kept_ids)
+        log_entry({**report.build_item(database_outcome).to_dict(), "kept": kept_ids})
     log_entry(
         {
             "region": region_name,
-            "status": "failed" if trouble else "ok",
-            "reason": trouble or f"{outcome.clusters_checked} clusters seen.",
+            "status": "failed" if region_error else "ok",
+            "reason": region_error or f"{outcome.clusters_checked} clusters checked.",
             "messages": len(event["Records"]),
             "kept": sorted(kept),
         }
     )
-    return {"batchItemFailures": [{"itemIdentifier": one} for one in sorted(kept)]}
+    return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in sorted(kept)]}
 
 
 def parse_record(record: Mapping[str, Any]) -> GuardMessage:
-    """What a record asks for; raises ValueError, KeyError and the like for what is no event of ours."""
+    """Parses a record. Raises ValueError, KeyError and the like if it is neither an RDS event nor a sweep."""
     body = json.loads(record["body"])
     if body["source"] == "aws.events":
         return GuardMessage(record["messageId"])
@@ -155,7 +173,7 @@ def parse_record(record: Mapping[str, Any]) -> GuardMessage:
 
 
 def narrow_options(options: AutostopOptions, messages: Sequence[GuardMessage]) -> Optional[AutostopOptions]:
-    """The wish, narrowed to the databases of the messages unless one is a sweep. None: nothing is in scope."""
+    """Narrows the options to the databases of the messages, unless one is a sweep. None: no database is in scope."""
     if any(not message.database_arn for message in messages):
         return options
     arns = sorted(
@@ -169,12 +187,12 @@ def narrow_options(options: AutostopOptions, messages: Sequence[GuardMessage]) -
 
 
 def _build_database(arn: str) -> AuroraCluster:
-    """A database of which only the name is known."""
+    """A database with its ARN and name alone, to check whether it is in scope."""
     return AuroraCluster(arn, arn.split(":")[6], "", "")
 
 
 def can_delete_message(outcome: DatabaseOutcome, event_time: Optional[datetime], now: datetime) -> bool:
-    """Whether a message about this database may go. C(at): when its event happened, None for a sweep."""
+    """Whether this database allows to delete the message. C(event_time) is None for a sweep."""
     decision, database = outcome.decision, outcome.database
     if outcome.status == "skipped":
         return True

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is wanted and what a region has: frozen values between observing and deciding."""
+"""The options and the state of a region: frozen values between observe and plan."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SWEEP_POLICIES = ("all", "auto_started_only")
 
 @dataclass(frozen=True)
 class AutostopOptions:
-    """Which clusters are to be off. C(clusters) and C(exclude) hold identifiers or ARNs."""
+    """Which clusters to stop. C(clusters) and C(exclude) have identifiers or ARNs."""
 
     tag_key: str = "autostop"
     tag_values: tuple[str, ...] = ("yes",)
@@ -29,7 +29,7 @@ class AutostopOptions:
 
 @dataclass(frozen=True)
 class AuroraCluster:
-    """A cluster as DescribeDBClusters shows it, Neptune's and DocumentDB's among them."""
+    """A cluster of DescribeDBClusters, which also returns Neptune and DocumentDB clusters."""
 
     arn: str
     name: str
@@ -55,7 +55,7 @@ class AuroraCluster:
         return self.arn.split(":")[4]
 
     def get_member_arn(self, member: str) -> str:
-        """The ARN of one of its instances: always of the cluster's own partition, region and account."""
+        """The ARN of an instance of the cluster: same partition, region and account."""
         return ":".join([*self.arn.split(":")[:5], "db", member])
 
     @classmethod
@@ -78,7 +78,7 @@ class AuroraCluster:
 
 @dataclass(frozen=True)
 class DbInstance:
-    """A DB instance as DescribeDBInstances shows it. C(cluster) is empty for one that stands alone."""
+    """A DB instance of DescribeDBInstances. C(cluster) is empty for an instance without a cluster."""
 
     arn: str
     name: str
@@ -128,7 +128,7 @@ Database = Union[AuroraCluster, DbInstance]
 
 @dataclass(frozen=True)
 class MaintenanceAction:
-    """A pending maintenance action. C(applies) is when AWS will carry it out, None while nothing says that it will."""
+    """A pending maintenance action. C(apply_date) is when AWS applies it, None without a date."""
 
     action: str
     description: str
@@ -148,18 +148,18 @@ class MaintenanceAction:
         return {
             "action": self.action,
             "description": self.description,
-            "applies": format_timestamp(self.apply_date),
-            "opt_in": self.opt_in_status or None,
+            "apply_date": format_timestamp(self.apply_date),
+            "opt_in_status": self.opt_in_status or None,
         }
 
 
 @dataclass(frozen=True)
 class RegionState:
-    """What was read of one region. None stands for what was not asked, since no candidate needed it.
+    """The state of one region, as it was read. None: not read, because no candidate needs it.
 
-    C(global_members): how many clusters each global cluster has. C(blue_green): ARNs of all members of blue/green
-    deployments. C(starts): per ARN, whether its last start was C(automatic) or C(manual), where events say so.
-    C(unread): why a reading that was needed failed, by operation.
+    C(global_members): the number of clusters in each global cluster. C(blue_green): the ARNs of all members of
+    blue/green deployments. C(start_types): by ARN, whether the last start was C(automatic) or C(manual), as far as
+    the events show. C(read_errors): by operation, why a reading failed.
     """
 
     region: str
@@ -172,12 +172,12 @@ class RegionState:
     read_errors: Mapping[str, str] = field(default_factory=dict)
 
     def list_members(self, cluster: AuroraCluster) -> tuple[DbInstance, ...]:
-        """The instances of a cluster, as far as instances were read."""
+        """The instances of a cluster, if instances were read."""
         return tuple(instance for instance in self.instances or () if instance.cluster == cluster.name)
 
 
 def format_timestamp(timestamp: Optional[datetime]) -> Optional[str]:
-    """A moment as results show it: ISO 8601 in seconds, with its offset."""
+    """A timestamp for results: ISO 8601 in seconds, with its offset."""
     return timestamp.isoformat(timespec="seconds").replace("+00:00", "Z") if timestamp else None
 
 

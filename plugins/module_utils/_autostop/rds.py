@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The only file that talks to RDS. It takes a ready botocore client, whose maker has set retries and time-outs."""
+"""The only file that calls RDS. It takes a botocore client with retries and time-outs already set."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from . import plan
 from .errors import AutostopApiError
 from .model import AuroraCluster, AutostopOptions, Database, DbInstance, MaintenanceAction, RegionState
 
-PAGE_SIZE = 100  # MaxRecords is 20 to 100 (facts: autostop)
+PAGE_SIZE = 100  # MaxRecords is 20 to 100 (docs/facts/autostop.md#describedbclusters)
 EVENT_MINUTES = 14 * 24 * 60  # as far back as RDS keeps events
 
 
 def call_api(client: Any, operation: str, **arguments: Any) -> Mapping[str, Any]:
-    """One call by its API name."""
+    """Calls an operation by its API name."""
     try:
         return _aws_call.call_api(client, operation, **arguments)
     except ApiError as error:
@@ -28,13 +28,13 @@ def call_api(client: Any, operation: str, **arguments: Any) -> Mapping[str, Any]
 
 
 def iterate_entries(client: Any, operation: str, key: str, **arguments: Any) -> Iterator[Mapping[str, Any]]:
-    """Every entry of every page. A marker that comes back twice would go round for ever."""
+    """Every entry of every page. A marker that the service returns twice would loop endlessly: it is an error."""
     markers: list[str] = []
     while True:
-        more = {"Marker": markers[-1]} if markers else {}
-        answer = call_api(client, operation, MaxRecords=PAGE_SIZE, **arguments, **more)
-        yield from answer.get(key) or ()
-        marker = answer.get("Marker")
+        marker_argument = {"Marker": markers[-1]} if markers else {}
+        response = call_api(client, operation, MaxRecords=PAGE_SIZE, **arguments, **marker_argument)
+        yield from response.get(key) or ()
+        marker = response.get("Marker")
         if not marker:
             return
         if marker in markers:
@@ -43,7 +43,7 @@ def iterate_entries(client: Any, operation: str, key: str, **arguments: Any) -> 
 
 
 def list_clusters(client: Any) -> tuple[AuroraCluster, ...]:
-    """All clusters of the region, with their tags: that is one call per 100, and none per cluster."""
+    """All clusters of the region with their tags: one call per 100 clusters, and none per cluster."""
     found = (AuroraCluster.parse(entry) for entry in iterate_entries(client, "DescribeDBClusters", "DBClusters"))
     return tuple({cluster.arn: cluster for cluster in found}.values())
 
@@ -54,23 +54,23 @@ def list_instances(client: Any) -> tuple[DbInstance, ...]:
 
 
 def observe(client: Any, options: AutostopOptions, region: str, now: datetime) -> RegionState:
-    """Reads what the decision needs, in bulk. Readings beside the clusters are made only if a candidate needs them.
+    """Reads what the decision needs, in bulk. Other readings than the clusters happen only if a candidate needs them.
 
-    One of those that fails does not end the region: it is noted, and the service's own refusal takes its place.
+    If one of those fails, the region goes on: the error is recorded, and AWS itself refuses what it cannot stop.
     """
-    view = RegionState(region, list_clusters(client))
-    if plan.needs_instances(options, view.clusters):
-        view = _read_field(view, "instances", lambda: list_instances(client))
-    lacking = plan.find_missing_readings(options, view, now)
-    if lacking.global_members:
-        view = _read_field(view, "global_members", lambda: _count_global_members(client))
-    if lacking.blue_green:
-        view = _read_field(view, "blue_green", lambda: _list_blue_green_members(client))
-    if lacking.maintenance:
-        view = _read_field(view, "maintenance", lambda: _list_maintenance(client))
-    if lacking.start_type_kinds:
-        view = _read_field(view, "starts", lambda: _list_start_types(client, lacking.start_type_kinds))
-    return view
+    state = RegionState(region, list_clusters(client))
+    if plan.needs_instances(options, state.clusters):
+        state = _read_field(state, "instances", lambda: list_instances(client))
+    missing = plan.find_missing_readings(options, state, now)
+    if missing.global_members:
+        state = _read_field(state, "global_members", lambda: _count_global_members(client))
+    if missing.blue_green:
+        state = _read_field(state, "blue_green", lambda: _list_blue_green_members(client))
+    if missing.maintenance:
+        state = _read_field(state, "maintenance", lambda: _list_maintenance(client))
+    if missing.start_type_kinds:
+        state = _read_field(state, "start_types", lambda: _list_start_types(client, missing.start_type_kinds))
+    return state
 
 
 def _read_field(current: RegionState, field_name: str, read: Callable[[], Any]) -> RegionState:
@@ -100,15 +100,18 @@ def _list_maintenance(client: Any) -> dict[str, tuple[MaintenanceAction, ...]]:
     operation, key = "DescribePendingMaintenanceActions", "PendingMaintenanceActions"
     return {
         str(entry["ResourceIdentifier"]): tuple(
-            MaintenanceAction.parse(one) for one in entry.get("PendingMaintenanceActionDetails") or ()
+            MaintenanceAction.parse(detail) for detail in entry.get("PendingMaintenanceActionDetails") or ()
         )
         for entry in iterate_entries(client, operation, key)
     }
 
 
 def _list_start_types(client: Any, kinds: Sequence[str]) -> dict[str, str]:
-    """Who started what, by the events in their order. DescribeEvents has no event ids: only the words tell."""
-    starts: dict[str, Optional[str]] = {}
+    """The last start of each database by ARN, C(automatic) or C(manual).
+
+    DescribeEvents has no event ids, so the message decides (docs/facts/autostop.md#rds-events).
+    """
+    start_types: dict[str, Optional[str]] = {}
     for kind in kinds:
         found = iterate_entries(
             client,
@@ -118,29 +121,29 @@ def _list_start_types(client: Any, kinds: Sequence[str]) -> dict[str, str]:
             Duration=EVENT_MINUTES,
             EventCategories=["notification"],
         )
-        for event in sorted(found, key=lambda one: one["Date"]):
+        for event in sorted(found, key=lambda event: event["Date"]):
             arn, message = str(event.get("SourceArn") or ""), str(event.get("Message") or "").lower()
             if "maximum allowed time being stopped" in message:  # RDS-EVENT-0153, 0154
-                starts[arn] = "automatic"
+                start_types[arn] = "automatic"
             elif "stopped" in message:
-                starts[arn] = None
-            elif "started" in message and not starts.get(arn):
-                starts[arn] = "manual"
-    return {arn: how for arn, how in starts.items() if how}
+                start_types[arn] = None
+            elif "started" in message and not start_types.get(arn):
+                start_types[arn] = "manual"
+    return {arn: start_type for arn, start_type in start_types.items() if start_type}
 
 
 def stop_database(client: Any, database: Database) -> str:
-    """Asks for the stop; returns the status that the answer shows, which can be the one before."""
+    """Stops a database. Returns the status in the response, which can be the status before the stop."""
     if isinstance(database, AuroraCluster):
-        answer = call_api(client, "StopDBCluster", DBClusterIdentifier=database.name)
-        return str(answer.get("DBCluster", {}).get("Status") or "")
-    answer = call_api(client, "StopDBInstance", DBInstanceIdentifier=database.name)
-    return str(answer.get("DBInstance", {}).get("DBInstanceStatus") or "")
+        response = call_api(client, "StopDBCluster", DBClusterIdentifier=database.name)
+        return str(response.get("DBCluster", {}).get("Status") or "")
+    response = call_api(client, "StopDBInstance", DBInstanceIdentifier=database.name)
+    return str(response.get("DBInstance", {}).get("DBInstanceStatus") or "")
 
 
 def add_tags(client: Any, arn: str, tags: Mapping[str, str]) -> None:
-    listed = [{"Key": key, "Value": value} for key, value in tags.items()]
-    call_api(client, "AddTagsToResource", ResourceName=arn, Tags=listed)
+    tag_list = [{"Key": key, "Value": value} for key, value in tags.items()]
+    call_api(client, "AddTagsToResource", ResourceName=arn, Tags=tag_list)
 
 
 def remove_tags(client: Any, arn: str, keys: Sequence[str]) -> None:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a refusal of the service means: mapped to the reasons that planning gives, and never swallowed."""
+"""Classifies an error of StopDBCluster or StopDBInstance. AWS's own message is always reported."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .eligibility import INELIGIBILITY_REASONS
 from .errors import AutostopApiError
 from .model import Database
 
-# Words by which the service says what kind of database it will not stop; the first that fits counts.
+# Patterns in AWS's message that name the kind of database that it does not stop. The first match counts.
 _REASON_PATTERNS = (
     (r"global (database|cluster)", "global_member"),
     (r"cross-region", "cross_region_replica"),
@@ -38,7 +38,7 @@ _INELIGIBLE_CODES = (*_INVALID_STATE_CODES, *_SHARD_GROUP_CODES, "InvalidParamet
 
 @dataclass(frozen=True)
 class StopRejection:
-    """An item's status and reason after the service has refused. C(state): the status that the message names."""
+    """An item's status and reason after AWS rejected the stop. C(database_status) is the status in AWS's message."""
 
     status: str
     reason: str
@@ -47,29 +47,30 @@ class StopRejection:
 
 
 def classify_error(error: AutostopApiError, database: Database) -> StopRejection:
-    """What a refusal to stop comes to."""
-    said = f"AWS answered {error.code}: {error.message}"
+    """Classifies AWS's rejection of a stop."""
+    aws_message = f'AWS returned {error.code}: "{error.message}"'
     if error.code in _NOT_FOUND_CODES:
-        return StopRejection("skipped", f"It is gone since it was read. {said}")
+        return StopRejection("skipped", f"It was deleted after it was read. {aws_message}")
     if error.code in _INVALID_STATE_CODES:
-        # "DbCluster NAME is in STATE state but expected ..."; the message names the state (facts: autostop).
-        found = re.search(r"\bis in (\S+) state\b", error.message)
-        if found and found.group(1) != "available":
-            return _classify_status(found.group(1), database, said)
+        # "DbCluster NAME is in STATE state but expected ..."
+        # (docs/facts/autostop.md#errors-of-stopdbcluster-and-stopdbinstance)
+        match = re.search(r"\bis in (\S+) state\b", error.message)
+        if match and match.group(1) != "available":
+            return _classify_status(match.group(1), database, aws_message)
         if re.search(r"\bis not in available state\b", error.message):
-            return StopRejection("pending", f"It is not available any more since it was read. {said}")
+            return StopRejection("pending", f"It is no longer available. {aws_message}")
     if error.code in _SHARD_GROUP_CODES:
-        return StopRejection("pending", f"Its shard group is busy. {said}", ineligibility_reason="limitless")
+        return StopRejection("pending", f"Its shard group is busy. {aws_message}", ineligibility_reason="limitless")
     if error.code in _INELIGIBLE_CODES:
         for pattern, code in _REASON_PATTERNS:
             if re.search(pattern, error.message, re.IGNORECASE):
                 return StopRejection(
-                    "skipped", f"{INELIGIBILITY_REASONS[code].message} {said}", ineligibility_reason=code
+                    "skipped", f"{INELIGIBILITY_REASONS[code].message} {aws_message}", ineligibility_reason=code
                 )
-    return StopRejection("failed", f"{said}. {error.suggestion}")
+    return StopRejection("failed", f"{aws_message}. {error.suggestion}")
 
 
 def _classify_status(database_status: str, database: Database, message: str) -> StopRejection:
-    line = statuses.get_status_meaning(database.kind, database_status)
-    status = {statuses.OFF: "ok", statuses.TRANSITIONAL: "pending"}.get(line.group, "skipped")
-    return StopRejection(status, f"It is {line.text} since it was read. {message}", database_status=database_status)
+    meaning = statuses.get_status_meaning(database.kind, database_status)
+    status = {statuses.OFF: "ok", statuses.TRANSITIONAL: "pending"}.get(meaning.group, "skipped")
+    return StopRejection(status, f"It is {meaning.text} by now. {message}", database_status=database_status)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a run tells: one result per cluster, region by region, with totals. The same in check mode and in the run."""
+"""The result of a run: one item per cluster and per region, with totals. The same in check mode and in the run."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ def build_item(outcome: DatabaseOutcome, label: Optional[str] = None) -> ItemRes
             "verified": outcome.verified,
             "automatic_restart_time": format_timestamp(outcome.automatic_restart_time),
             "tag_source": decision.tag_source,
-            "obstacle": outcome.ineligibility_reason,
-            "near_miss": decision.tag_mismatch,
+            "ineligibility_reason": outcome.ineligibility_reason,
+            "tag_mismatch": decision.tag_mismatch,
             "held_until": format_timestamp(decision.hold.until) if decision.hold else None,
-            "started": decision.start_type,
-            "maintenance": [one.to_dict() for one in decision.maintenance],
+            "start_type": decision.start_type,
+            "maintenance": [action.to_dict() for action in decision.maintenance],
             "steps": [step.to_dict() for step in decision.steps],
         },
     )
@@ -53,49 +53,53 @@ def build_result(
     diff: bool = False,
     unknown_name_warnings: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """The whole result. C(unknown): what to say of names that were given and found in no region."""
-    outcomes = [outcome for one in region_outcomes for outcome in one.outcomes]
+    """Builds the module's result. C(unknown_name_warnings): warnings for names that no region has."""
+    outcomes = [outcome for region_outcome in region_outcomes for outcome in region_outcome.outcomes]
     items = [build_item(outcome) for outcome in outcomes]
-    areas = [_build_region_item(one) for one in region_outcomes]
-    count = {status: sum(one.status == status for one in items) for status in ("changed", "ok", "skipped", "pending")}
-    pending = [one for one in items if one.status == "pending"]
-    failed = [one for one in items if one.status == "failed"]
-    dark = [one for one in areas if one.status == "failed"]
+    region_items = [_build_region_item(region_outcome) for region_outcome in region_outcomes]
+    count = {status: sum(item.status == status for item in items) for status in ("changed", "ok", "skipped", "pending")}
+    pending = [item for item in items if item.status == "pending"]
+    failed = [item for item in items if item.status == "failed"]
+    failed_regions = [item for item in region_items if item.status == "failed"]
     summary = (
         f"{count['changed']} changed, {count['ok']} off already, {count['pending']} pending, {count['skipped']} "
         f"skipped, {len(failed)} failed in {len(region_outcomes)} "
         f"{'region' if len(region_outcomes) == 1 else 'regions'}."
     )
-    messages = [summary, *(f"{one.name}: {one.reason}" for one in dark), *(_format_item(one) for one in failed)]
+    messages = [summary, *(f"{item.name}: {item.reason}" for item in failed_regions), *map(_format_item, failed)]
     if fail_on_pending:
-        messages += [_format_item(one) for one in pending]
+        messages += [_format_item(item) for item in pending]
     return {
-        "changed": any(one.has_changes or one.status == "changed" for one in outcomes),
-        "failed": bool(failed or dark) or (fail_on_pending and bool(pending)),
+        "changed": any(outcome.has_changes or outcome.status == "changed" for outcome in outcomes),
+        "failed": bool(failed or failed_regions) or (fail_on_pending and bool(pending)),
         "msg": " ".join(messages),
-        # By ARN: two regions may have clusters of one name.
+        # By ARN: two regions may have clusters with the same name.
         **(
-            {"diff": summarize([build_item(one, one.database.arn) for one in outcomes], diff=True)["diff"]}
+            {"diff": summarize([build_item(outcome, outcome.database.arn) for outcome in outcomes], diff=True)["diff"]}
             if diff
             else {}
         ),
-        "clusters": [one.to_dict() for one in items],
+        "clusters": [item.to_dict() for item in items],
         "regions": [
-            {**area.to_dict(), "clusters_seen": one.clusters_checked, "instances_seen": one.instances_checked}
-            for area, one in zip(areas, region_outcomes)
+            {
+                **item.to_dict(),
+                "clusters_checked": region_outcome.clusters_checked,
+                "instances_checked": region_outcome.instances_checked,
+            }
+            for item, region_outcome in zip(region_items, region_outcomes)
         ],
         "totals": {
             **count,
             "failed": len(failed),
-            "clusters_seen": sum(one.clusters_checked for one in region_outcomes),
-            "instances_seen": sum(one.instances_checked for one in region_outcomes),
-            "untagged": sum(one.untagged for one in region_outcomes),
-            "near_misses": sum(outcome.decision.tag_mismatch for outcome in outcomes),
+            "clusters_checked": sum(region_outcome.clusters_checked for region_outcome in region_outcomes),
+            "instances_checked": sum(region_outcome.instances_checked for region_outcome in region_outcomes),
+            "untagged": sum(region_outcome.untagged for region_outcome in region_outcomes),
+            "tag_mismatches": sum(outcome.decision.tag_mismatch for outcome in outcomes),
             "regions": len(region_outcomes),
-            "regions_failed": len(dark),
+            "regions_failed": len(failed_regions),
         },
         "warnings": [
-            *(text for one in region_outcomes for text in one.warnings),
+            *(text for region_outcome in region_outcomes for text in region_outcome.warnings),
             *unknown_name_warnings,
         ],
     }
@@ -108,13 +112,13 @@ def _format_item(item: ItemResult) -> str:
 def _build_region_item(region_outcome: RegionOutcome) -> ItemResult:
     if region_outcome.error:
         return ItemResult(
-            region_outcome.region, "failed", f"{region_outcome.error} Or leave {region_outcome.region} out of regions."
+            region_outcome.region, "failed", f"{region_outcome.error} Or remove {region_outcome.region} from regions."
         )
     if region_outcome.instances_error:
         return ItemResult(
-            region_outcome.region, "failed", f"Its instances could not be read: {region_outcome.instances_error}"
+            region_outcome.region, "failed", f"The DB instances could not be read: {region_outcome.instances_error}"
         )
     changed = any(outcome.has_changes or outcome.status == "changed" for outcome in region_outcome.outcomes)
     return ItemResult(
-        region_outcome.region, "changed" if changed else "ok", f"{region_outcome.clusters_checked} clusters seen."
+        region_outcome.region, "changed" if changed else "ok", f"{region_outcome.clusters_checked} clusters checked."
     )

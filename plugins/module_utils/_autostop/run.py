@@ -1,16 +1,16 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One region from end to end: observe, plan, apply, verify. Knows neither Ansible nor Lambda, which both call it."""
+"""One region: observe, plan, apply, verify. Independent of Ansible and of Lambda, which both call it."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from typing import Any, Optional
 
+from .._clock import Clock
 from . import plan, rds, rejection, statuses, tags
 from .errors import AutostopApiError
 from .model import AutostopOptions, Database
@@ -20,19 +20,9 @@ from .plan import STOP, TAG, AutostopDecision, StopProgress
 WORKERS = 4
 
 
-class Clock:
-    """The time, which tests and the Lambda's own limit set otherwise."""
-
-    def now(self) -> datetime:
-        return datetime.now(timezone.utc)
-
-    def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)
-
-
 @dataclass(frozen=True)
 class WaitOptions:
-    """How long to wait for C(stopped), and how long between two readings, in seconds."""
+    """How long to wait for C(stopped), and the time between two readings, in seconds."""
 
     timeout: float
     delay: float
@@ -40,7 +30,7 @@ class WaitOptions:
 
 @dataclass(frozen=True)
 class DatabaseOutcome:
-    """What became of one decision. C(wrote): something was changed, also where the whole failed."""
+    """The outcome of one decision. C(has_changes): a write succeeded, even if the decision as a whole failed."""
 
     decision: AutostopDecision
     status: str
@@ -59,8 +49,8 @@ class DatabaseOutcome:
 
 @dataclass(frozen=True)
 class RegionOutcome:
-    """Everything about one region. C(error) is set where nothing could be read at all. C(not_excluded): what of the
-    option exclude names nothing here."""
+    """The outcome of one region. C(error) is set if the region could not be read. C(unmatched_excludes): the names in
+    the option exclude that no database here has."""
 
     region: str
     outcomes: tuple[DatabaseOutcome, ...] = ()
@@ -81,44 +71,46 @@ def run_region(
     act: bool = True,
     wait_options: Optional[WaitOptions] = None,
 ) -> RegionOutcome:
-    """Brings the region's databases to rest; with C(act=False), says what would be done."""
+    """Stops the region's databases. With C(act=False), returns what would be done."""
     now = clock.now()
     try:
-        view = rds.observe(client, options, region_name, now)
+        state = rds.observe(client, options, region_name, now)
     except AutostopApiError as error:
         return RegionOutcome(region_name, error=f"{error}. {error.suggestion}")
-    decisions = plan.decide(options, view, now)
+    decisions = plan.decide(options, state, now)
     outcomes = tuple(preview(decision) for decision in decisions)
     if act:
         with ThreadPoolExecutor(WORKERS) as pool:
             outcomes = tuple(pool.map(lambda decision: apply(client, decision), decisions))
         outcomes = _verify(client, outcomes, clock, wait_options)
-    unread = view.read_errors.get("DescribeDBInstances")
-    demanded = unread and (options.include_instances or options.migrate_tags)
-    warnings = [f"not read, AWS's own refusals stand in: {text}" for text in view.read_errors.values()]
+    instances_error = state.read_errors.get("DescribeDBInstances")
+    instances_required = instances_error and (options.include_instances or options.migrate_tags)
+    warnings = [
+        f"a reading failed, so AWS's own refusals decide instead: {text}" for text in state.read_errors.values()
+    ]
     warnings += [text for decision in decisions for text in decision.warnings]
-    told = {decision.database.arn for decision in decisions}
+    decided_arns = {decision.database.arn for decision in decisions}
     return RegionOutcome(
         region_name,
         outcomes,
-        clusters_checked=len(view.clusters),
-        instances_checked=len(view.instances or ()),
+        clusters_checked=len(state.clusters),
+        instances_checked=len(state.instances or ()),
         untagged=sum(
-            cluster.arn not in told and tags.match_tags(cluster.tags, options).kind == tags.NONE
-            for cluster in view.clusters
+            cluster.arn not in decided_arns and tags.match_tags(cluster.tags, options).kind == tags.NONE
+            for cluster in state.clusters
         ),
         unmatched_excludes=tuple(
-            given
-            for given in options.exclude
-            if not any(plan.is_named(database, [given]) for database in plan.list_standalone_databases(view))
+            name
+            for name in options.exclude
+            if not any(plan.is_named(database, [name]) for database in plan.list_standalone_databases(state))
         ),
         warnings=tuple(f"{region_name}: {text}" for text in warnings),
-        instances_error=unread if demanded else None,
+        instances_error=instances_error if instances_required else None,
     )
 
 
 def preview(decision: AutostopDecision) -> DatabaseOutcome:
-    """As if every step had been carried out: what check mode shows."""
+    """The outcome as if every step had succeeded: what check mode shows."""
     after = decision.database.status
     for step in decision.steps:
         if step.action == STOP:
@@ -134,15 +126,15 @@ def preview(decision: AutostopDecision) -> DatabaseOutcome:
 
 
 def apply(client: Any, decision: AutostopDecision) -> DatabaseOutcome:
-    """The steps of one database in their order. One that fails is its own failure, and ends none of the others."""
+    """Applies the steps of one database in order. A step that fails is this database's failure alone."""
     outcome = replace(preview(decision), status_after=decision.database.status)
-    troubles = []
+    errors = []
     for step in decision.steps:
         try:
             if step.action == STOP:
-                answered = rds.stop_database(client, decision.database)
+                status = rds.stop_database(client, decision.database)
                 outcome = replace(
-                    outcome, stop_accepted=True, has_changes=True, status_after=answered or outcome.status_after
+                    outcome, stop_accepted=True, has_changes=True, status_after=status or outcome.status_after
                 )
             elif step.action == TAG:
                 rds.add_tags(client, step.target, step.after["tags"] if step.after else {})
@@ -154,30 +146,30 @@ def apply(client: Any, decision: AutostopDecision) -> DatabaseOutcome:
             if step.action == STOP:
                 outcome = _apply_rejection(outcome, error)
             else:
-                troubles.append(f"{step.action} of {step.target} failed: {error}. {error.suggestion}")
+                errors.append(f"{step.action} of {step.target} failed: {error}. {error.suggestion}")
                 if step.action == TAG:
-                    break  # without the tag on the cluster, taking it off the instance would lose it
-    if troubles:
-        outcome = replace(outcome, status="failed", reason=" ".join([outcome.reason, *troubles]))
+                    break  # the cluster has no tag yet: removing it from the instance would lose it
+    if errors:
+        outcome = replace(outcome, status="failed", reason=" ".join([outcome.reason, *errors]))
     return outcome
 
 
 def _apply_rejection(outcome: DatabaseOutcome, error: AutostopApiError) -> DatabaseOutcome:
-    verdict = rejection.classify_error(error, outcome.database)
-    status = verdict.status
+    stop_rejection = rejection.classify_error(error, outcome.database)
+    status = stop_rejection.status
     if outcome.has_changes and status in ("ok", "skipped", "pending"):
         status = "changed"  # a tag has moved
     return replace(
         outcome,
         status=status,
-        reason=verdict.reason,
-        status_after=verdict.database_status or outcome.status_after,
-        ineligibility_reason=verdict.ineligibility_reason or outcome.ineligibility_reason,
+        reason=stop_rejection.reason,
+        status_after=stop_rejection.database_status or outcome.status_after,
+        ineligibility_reason=stop_rejection.ineligibility_reason or outcome.ineligibility_reason,
     )
 
 
 def _read_databases(client: Any, outcomes: Sequence[DatabaseOutcome]) -> dict[str, Database]:
-    """The same bulk readings once more: of clusters, and of instances where one was stopped."""
+    """Reads the clusters again in bulk, and the instances if one was stopped."""
     kinds = {outcome.database.kind for outcome in outcomes}
     found: dict[str, Database] = {}
     if "cluster" in kinds:
@@ -190,22 +182,26 @@ def _read_databases(client: Any, outcomes: Sequence[DatabaseOutcome]) -> dict[st
 def _verify(
     client: Any, outcomes: tuple[DatabaseOutcome, ...], clock: Clock, wait_options: Optional[WaitOptions]
 ) -> tuple[DatabaseOutcome, ...]:
-    """Reads back what was stopped. Without waiting once, with it until everything has been seen stopped."""
-    watched = [one for one in outcomes if one.stop_accepted or (wait_options and one.status_after == "stopping")]
+    """Reads back what was stopped: once, or with C(wait) until every database is stopped."""
+    watched = [
+        outcome
+        for outcome in outcomes
+        if outcome.stop_accepted or (wait_options and outcome.status_after == "stopping")
+    ]
     if not watched:
         return outcomes
     if wait_options:
-        proved = _wait_until_stopped(client, watched, clock, wait_options)
+        verified = _wait_until_stopped(client, watched, clock, wait_options)
     else:
         try:
-            now = _read_databases(client, watched)
+            databases = _read_databases(client, watched)
         except AutostopApiError as error:
-            reason = f"AWS took the stop; what came of it could not be read: {error}."
-            proved = [replace(one, reason=f"{one.reason} {reason}", verified=False) for one in watched]
+            reason = f"AWS accepted the stop, but the result could not be read: {error}."
+            verified = [replace(outcome, reason=f"{outcome.reason} {reason}", verified=False) for outcome in watched]
         else:
-            proved = [_verify_once(one, now.get(one.database.arn)) for one in watched]
-    by_arn = {one.database.arn: one for one in proved}
-    return tuple(by_arn.get(one.database.arn, one) for one in outcomes)
+            verified = [_verify_once(outcome, databases.get(outcome.database.arn)) for outcome in watched]
+    by_arn = {outcome.database.arn: outcome for outcome in verified}
+    return tuple(by_arn.get(outcome.database.arn, outcome) for outcome in outcomes)
 
 
 def _verify_once(outcome: DatabaseOutcome, database: Optional[Database]) -> DatabaseOutcome:
@@ -216,48 +212,48 @@ def _verify_once(outcome: DatabaseOutcome, database: Optional[Database]) -> Data
             verified=True,
             automatic_restart_time=database.automatic_restart_time,
         )
-    said = f"still shows {database.status}" if database else "does not show it"
-    reason = f"AWS took the stop, but a reading just afterwards {said}, which can be stale: not verified."
+    observation = f"still shows {database.status}" if database else "does not show the database"
+    reason = f"AWS accepted the stop, but the next reading {observation}. It can be stale: the stop is not verified."
     return replace(outcome, reason=f"{outcome.reason} {reason}", verified=False)
 
 
 def _wait_until_stopped(
     client: Any, watched: Sequence[DatabaseOutcome], clock: Clock, wait_options: WaitOptions
 ) -> list[DatabaseOutcome]:
-    """Bulk readings until every database has been seen stopped after stopping, or the time is up."""
+    """Polls in bulk until each database shows C(stopped) after C(stopping), or until the time-out."""
     began = clock.now()
     deadline = began + timedelta(seconds=wait_options.timeout)
-    open_ = {one.database.arn: one for one in watched}
+    waiting = {outcome.database.arn: outcome for outcome in watched}
     progress = {
-        one.database.arn: StopProgress(began, ("stopping",) if one.status_after == "stopping" else ())
-        for one in watched
+        outcome.database.arn: StopProgress(began, ("stopping",) if outcome.status_after == "stopping" else ())
+        for outcome in watched
     }
     done: list[DatabaseOutcome] = []
-    trouble = ""
+    read_error = ""
     while True:
-        now: dict[str, Database] = {}
+        databases: dict[str, Database] = {}
         try:
-            now = _read_databases(client, list(open_.values()))
-            trouble = ""
-        except AutostopApiError as error:  # one failed reading of many is no reason to give up
-            trouble = f" The last reading failed: {error}."
-        for arn in [arn for arn in open_ if arn in now]:
-            progress[arn] = progress[arn].add_status(now[arn].status, now[arn].automatic_restart_time)
+            databases = _read_databases(client, list(waiting.values()))
+            read_error = ""
+        except AutostopApiError as error:  # a failed reading does not end the wait
+            read_error = f" The last reading failed: {error}."
+        for arn in [arn for arn in waiting if arn in databases]:
+            progress[arn] = progress[arn].add_status(databases[arn].status, databases[arn].automatic_restart_time)
             if progress[arn].result:
-                done.append(_build_final_outcome(open_.pop(arn), progress[arn], now[arn]))
-        if not open_:
+                done.append(_build_final_outcome(waiting.pop(arn), progress[arn], databases[arn]))
+        if not waiting:
             return done
         if clock.now() >= deadline:
             break
         clock.sleep(min(wait_options.delay, max(0.0, (deadline - clock.now()).total_seconds())))
-    for arn, one in open_.items():
-        seen = ", ".join(progress[arn].observed_statuses) or "nothing"
+    for arn, outcome in waiting.items():
+        observed = ", ".join(progress[arn].observed_statuses) or "nothing"
         reason = (
-            f"It was not seen stopped within {wait_options.timeout:g} seconds (seen: {seen}).{trouble} The stop goes on in "
-            "AWS; run again to see, or raise wait_timeout."
+            f"It was not stopped within {wait_options.timeout:g} seconds (observed: {observed}).{read_error} The stop "
+            "continues in AWS. Run again to check, or increase wait_timeout."
         )
-        after = progress[arn].observed_statuses[-1] if progress[arn].observed_statuses else one.status_after
-        done.append(replace(one, status="failed", reason=reason, status_after=after, verified=False))
+        after = progress[arn].observed_statuses[-1] if progress[arn].observed_statuses else outcome.status_after
+        done.append(replace(outcome, status="failed", reason=reason, status_after=after, verified=False))
     return done
 
 
@@ -270,7 +266,7 @@ def _build_final_outcome(outcome: DatabaseOutcome, progress: StopProgress, datab
             automatic_restart_time=database.automatic_restart_time,
         )
     reason = (
-        f"It came back: seen {', '.join(progress.observed_statuses)}. The stop failed in AWS, or somebody started it. "
-        "See the cluster's events (RDS-EVENT-0152), and run again."
+        f"It returned from stopping (observed: {', '.join(progress.observed_statuses)}). The stop failed in AWS, or "
+        "somebody started the database. Check its events for RDS-EVENT-0152, then run again."
     )
     return replace(outcome, status="failed", reason=reason, status_after=database.status, verified=False)

@@ -1,28 +1,28 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every status of clusters and instances, and every engine, in one table each."""
+"""Tables of every status and every engine of clusters and instances."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-RUNNING = "running"  # can be stopped
-OFF = "at rest"  # is off, or on its way there
-TRANSITIONAL = "passing"  # becomes something else by itself
-DELETING = "leaving"  # is going away for good
-BROKEN = "stuck"  # stays as it is until somebody does something
+RUNNING = "running"  # AWS can stop it
+OFF = "off"  # stopped or stopping
+TRANSITIONAL = "transitional"  # changes to another status without intervention
+DELETING = "deleting"  # is being deleted
+BROKEN = "broken"  # keeps its status until somebody intervenes
 
 
 @dataclass(frozen=True)
 class StatusMeaning:
-    """What a status means for stopping, in words that complete "is ..."."""
+    """What a status means for a stop. C(text) completes a sentence that begins with "It is"."""
 
     group: str
     text: str
 
 
-# "Viewing DB cluster status" in the Aurora user guide; the last block is not listed there, but occurs in answers for
-# Multi-AZ DB clusters and Limitless. StopDBCluster takes "available" only (facts: autostop).
+# From "Viewing DB cluster status" in the Aurora user guide. The last block is not listed there, but occurs in responses
+# for Multi-AZ DB clusters and Limitless. StopDBCluster accepts "available" only (docs/facts/autostop.md#statuses).
 CLUSTER_STATUSES = {
     "available": StatusMeaning(RUNNING, "running"),
     "stopped": StatusMeaning(OFF, "stopped already"),
@@ -39,7 +39,7 @@ CLUSTER_STATUSES = {
     "promoting": StatusMeaning(TRANSITIONAL, "being promoted"),
     "renaming": StatusMeaning(TRANSITIONAL, "being renamed"),
     "resetting-master-credentials": StatusMeaning(TRANSITIONAL, "getting new master credentials"),
-    "storage-optimization": StatusMeaning(TRANSITIONAL, "having its storage optimized, which can take a day"),
+    "storage-optimization": StatusMeaning(TRANSITIONAL, "in storage optimization, which can take a day"),
     "update-iam-db-auth": StatusMeaning(TRANSITIONAL, "having its IAM authentication updated"),
     "upgrading": StatusMeaning(TRANSITIONAL, "being upgraded"),
     "deleting": StatusMeaning(DELETING, "being deleted"),
@@ -58,11 +58,11 @@ CLUSTER_STATUSES = {
     "scaling-storage": StatusMeaning(TRANSITIONAL, "being scaled"),
     "storage-config-upgrade": StatusMeaning(TRANSITIONAL, "having its storage upgraded"),
     "failed": StatusMeaning(BROKEN, "failed"),
-    "incompatible-parameters": StatusMeaning(BROKEN, "down, since its parameters do not fit"),
+    "incompatible-parameters": StatusMeaning(BROKEN, "down, because its parameters are incompatible"),
     "upgrade-failed": StatusMeaning(BROKEN, "the remains of an upgrade that failed"),
 }
 
-# "Viewing DB instance status" in the RDS user guide. StopDBInstance takes "available" only.
+# From "Viewing DB instance status" in the RDS user guide. StopDBInstance accepts "available" only.
 INSTANCE_STATUSES = {
     "available": StatusMeaning(RUNNING, "running"),
     "stopped": StatusMeaning(OFF, "stopped already"),
@@ -84,7 +84,7 @@ INSTANCE_STATUSES = {
     "resetting-master-credentials": StatusMeaning(TRANSITIONAL, "getting new master credentials"),
     "storage-config-upgrade": StatusMeaning(TRANSITIONAL, "having its storage upgraded"),
     "storage-initialization": StatusMeaning(TRANSITIONAL, "loading its storage from a snapshot"),
-    "storage-optimization": StatusMeaning(TRANSITIONAL, "having its storage optimized, which can take a day"),
+    "storage-optimization": StatusMeaning(TRANSITIONAL, "in storage optimization, which can take a day"),
     "upgrading": StatusMeaning(TRANSITIONAL, "being upgraded"),
     "delete-precheck": StatusMeaning(DELETING, "being checked before its deletion"),
     "deleting": StatusMeaning(DELETING, "being deleted"),
@@ -94,18 +94,18 @@ INSTANCE_STATUSES = {
         BROKEN, "off until its KMS key is back and it is started"
     ),
     "incompatible-create": StatusMeaning(BROKEN, "the remains of a creation that failed"),
-    "incompatible-network": StatusMeaning(BROKEN, "down, since its VPC lacks what it needs"),
-    "incompatible-option-group": StatusMeaning(BROKEN, "stuck with an option group that does not fit"),
-    "incompatible-parameters": StatusMeaning(BROKEN, "down, since its parameters do not fit"),
+    "incompatible-network": StatusMeaning(BROKEN, "down, because its VPC does not have what it needs"),
+    "incompatible-option-group": StatusMeaning(BROKEN, "down, because its option group is incompatible"),
+    "incompatible-parameters": StatusMeaning(BROKEN, "down, because its parameters are incompatible"),
     "incompatible-restore": StatusMeaning(BROKEN, "the remains of a restore that failed"),
-    "insufficient-capacity": StatusMeaning(BROKEN, "not created, for lack of capacity"),
+    "insufficient-capacity": StatusMeaning(BROKEN, "not created, because AWS has no capacity"),
     "restore-error": StatusMeaning(BROKEN, "the remains of a restore that failed"),
     "storage-full": StatusMeaning(BROKEN, "out of storage"),
     "upgrade-failed": StatusMeaning(BROKEN, "the remains of an upgrade that failed"),
 }
 
 AURORA = "aurora"
-MULTI_AZ = "multi-az"  # a DB cluster of three RDS instances
+MULTI_AZ = "multi-az"  # a Multi-AZ DB cluster: three RDS instances
 NEPTUNE = "neptune"
 DOCUMENTDB = "documentdb"
 RDS = "rds"
@@ -113,9 +113,9 @@ SQL_SERVER = "sqlserver"
 CUSTOM = "custom"
 CUSTOM_SQL_SERVER = "custom-sqlserver"
 
-# Engine of DescribeDBClusters, which also returns Neptune and DocumentDB (facts: autostop).
+# Engine of DescribeDBClusters, which also returns Neptune and DocumentDB (docs/facts/autostop.md#describedbclusters).
 CLUSTER_ENGINES = {
-    "aurora": AURORA,  # MySQL 5.6; gone, but still an answer
+    "aurora": AURORA,  # MySQL 5.6: discontinued, but still returned
     "aurora-mysql": AURORA,
     "aurora-postgresql": AURORA,
     "mysql": MULTI_AZ,
@@ -158,6 +158,6 @@ INSTANCE_ENGINES = {
 
 
 def get_status_meaning(kind: str, status: str) -> StatusMeaning:
-    """A status that no table has passes for one that passes: it is reported as it is, and nothing is done about it."""
+    """An unknown status counts as transitional: it is reported as it is, and nothing is stopped."""
     table = CLUSTER_STATUSES if kind == "cluster" else INSTANCE_STATUSES
     return table.get(status, StatusMeaning(TRANSITIONAL, f"in status {status!r}, which this version does not know"))

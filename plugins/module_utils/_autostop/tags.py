@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What tags say: whether they mean what is wanted, nearly mean it, or hold a cluster running."""
+"""Matches the tags of a database against the options, and finds its hold tag."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from typing import Optional
 
 from .model import AutostopOptions, format_timestamp
 
-HOLD_KEY = "autostop-until"
+HOLD_KEY = "autostop-until"  # key of the hold tag: it keeps a cluster running until its date
 
 MATCH = "match"
-MISMATCH = "near"  # probably meant, but not said: reported, never acted on
-OTHER = "other"  # the key with another value, such as "no"
+MISMATCH = "mismatch"  # a tag mismatch, probably a typing error: reported, never acted on
+OTHER = "other"  # the tag key with another value, such as "no"
 NONE = "none"
 
 _AFFIRMATIVE = ("yes", "y", "true", "on", "1", "enabled")
@@ -24,7 +24,7 @@ _AFFIRMATIVE = ("yes", "y", "true", "on", "1", "enabled")
 
 @dataclass(frozen=True)
 class TagMatch:
-    """What a set of tags says. C(key) and C(value) are the tag that says it."""
+    """The kind of match. C(key) and C(value) are the tag that matches."""
 
     kind: str
     key: str = ""
@@ -36,7 +36,7 @@ class TagMatch:
 
 
 def match_tags(tags: Mapping[str, str], options: AutostopOptions) -> TagMatch:
-    """Keys and values match exactly. A near miss is one that differs in case, blanks, or the word for yes."""
+    """Keys and values match exactly. A tag mismatch differs in case, in blanks, or in the word for yes."""
     if options.tag_key in tags:
         value = tags[options.tag_key]
         if value in options.tag_values:
@@ -51,8 +51,8 @@ def match_tags(tags: Mapping[str, str], options: AutostopOptions) -> TagMatch:
 
 
 def _is_similar_value(value: str, options: AutostopOptions) -> bool:
-    plain = value.strip().casefold()
-    return plain in _AFFIRMATIVE or plain in [one.strip().casefold() for one in options.tag_values]
+    normalized = value.strip().casefold()
+    return normalized in _AFFIRMATIVE or normalized in [expected.strip().casefold() for expected in options.tag_values]
 
 
 def _normalize_key(key: str) -> str:
@@ -61,7 +61,7 @@ def _normalize_key(key: str) -> str:
 
 @dataclass(frozen=True)
 class Hold:
-    """A tag that keeps a cluster running. C(until) is None where the tag's value is no date: it holds all the same."""
+    """The hold tag of a cluster, which keeps it running. C(until) is None if the value is not a date: it holds."""
 
     key: str
     value: str
@@ -73,21 +73,23 @@ class Hold:
 
     @property
     def text(self) -> str:
-        return f"held running until {format_timestamp(self.until)}" if self.until else "held running without an end"
+        return (
+            f"held running until {format_timestamp(self.until)}" if self.until else "held running without an end date"
+        )
 
 
 def find_hold(tags: Mapping[str, str]) -> Optional[Hold]:
-    """The hold of a cluster. What is meant for one and is malformed holds and warns: a database may be in use."""
+    """The hold tag of a cluster. A malformed hold tag holds as well and warns: the database may be in use."""
     for key, value in tags.items():
         if _normalize_key(key) != _normalize_key(HOLD_KEY):
             continue
         until = parse_timestamp(value)
         warning = None
         if key != HOLD_KEY:
-            warning = f"tag {key}={value} is taken for {HOLD_KEY}: rename it."
+            warning = f"tag {key}={value} is taken for the hold tag {HOLD_KEY}: rename it."
         if until is None:
             warning = (
-                f"tag {key}={value} is no ISO 8601 date or time, and holds until it is mended. "
+                f"the hold tag {key}={value} holds without an end date, because it is not an ISO 8601 date or time. "
                 "Write it like 2026-12-24 or 2026-12-24T18:00:00Z."
             )
         return Hold(key, value, until, warning)
@@ -101,13 +103,13 @@ _TIMESTAMP = re.compile(
 
 
 def parse_timestamp(text: str) -> Optional[datetime]:
-    """ISO 8601, by hand, since Python 3.9 reads little of it. Without offset it is UTC; a day lasts until its end."""
-    found = _TIMESTAMP.fullmatch(text.strip())
-    if not found:
+    """Parses ISO 8601, which Python 3.9 supports only in part. Without offset: UTC. A date lasts until its end."""
+    match = _TIMESTAMP.fullmatch(text.strip())
+    if not match:
         return None
-    year, month, day, hour, minute, second, offset = found.groups()
+    year, month, day, hour, minute, second, offset = match.groups()
     try:
-        moment = datetime(
+        timestamp = datetime(
             int(year),
             int(month),
             int(day),
@@ -116,7 +118,7 @@ def parse_timestamp(text: str) -> Optional[datetime]:
             int(second or 0),
             tzinfo=_parse_offset(offset),
         )
-        return moment if hour else moment + timedelta(days=1)
+        return timestamp if hour else timestamp + timedelta(days=1)
     except (ValueError, OverflowError):
         return None
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads what makes the function run, and carries changes of it out; one that fails ends none of the others."""
+"""Observes and applies the guard's trigger: mapping, rules, alarm. A change that fails does not stop the others."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ def observe(clients: GuardClients, location: GuardLocation) -> dict[str, Optiona
 
 
 def apply_changes(clients: GuardClients, location: GuardLocation, changes: Sequence[GuardChange]) -> list[ItemResult]:
-    """Writes, then reads everything back: what that does not show is told as not verified."""
-    troubles: dict[str, str] = {}
+    """Writes, then reads everything back. A change that the reading does not show is reported as not verified."""
+    errors: dict[str, str] = {}
     for change in changes:
         if change.action:
             try:
                 _write_change(clients, location, change)
             except GuardError as error:
-                troubles[change.kind] = str(error)
+                errors[change.kind] = str(error)
     if not any(change.action for change in changes):
         return preview(changes)
-    seen = observe(clients, location)
-    return [_build_result(change, seen.get(change.kind), troubles.get(change.kind)) for change in changes]
+    current = observe(clients, location)
+    return [_build_result(change, current.get(change.kind), errors.get(change.kind)) for change in changes]
 
 
 def preview(changes: Sequence[GuardChange]) -> list[ItemResult]:
-    """As if every change had been carried out: what check mode shows."""
+    """The results as if every change had succeeded: what check mode shows."""
     return [
         ItemResult(
             change.name,
@@ -62,18 +62,22 @@ def preview(changes: Sequence[GuardChange]) -> list[ItemResult]:
 
 
 def _build_result(change: GuardChange, current: Optional[Mapping[str, Any]], error: Optional[str]) -> ItemResult:
-    (told,) = preview([change])
+    (result,) = preview([change])
     if not change.action:
-        return told
+        return result
     if error:
         reason = f"{change.reason} {error}"
         fields = {"kind": change.kind, "verified": False}
-        return replace(told, status="failed", reason=reason, after=current, fields=fields)
-    proved = (
+        return replace(result, status="failed", reason=reason, after=current, fields=fields)
+    verified = (
         current is None if change.after is None else current is not None and _matches_desired(current, change.after)
     )
-    reason = told.reason if proved else f"{told.reason} AWS took it, but a reading does not show it yet: not verified."
-    return replace(told, reason=reason, fields={"kind": change.kind, "verified": proved})
+    reason = (
+        result.reason
+        if verified
+        else f"{result.reason} AWS accepted the change, but a reading does not show it yet: not verified."
+    )
+    return replace(result, reason=reason, fields={"kind": change.kind, "verified": verified})
 
 
 def _matches_desired(current: Mapping[str, Any], desired: Mapping[str, Any]) -> bool:

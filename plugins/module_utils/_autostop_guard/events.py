@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The only file that talks to EventBridge: rules, with their targets and tags."""
+"""The only file that calls EventBridge: rules with their targets and tags."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ NOT_FOUND_CODES = ("ResourceNotFoundException",)
 
 
 def get_tags(client: Any, arn: str) -> Optional[dict[str, str]]:
-    """The tags of a rule; None where there is no such rule."""
-    answer = call_api(client, "ListTagsForResource", NOT_FOUND_CODES, ResourceARN=arn)
-    return None if answer is None else parse_tags(answer.get("Tags"))
+    """The tags of a rule; None if the rule does not exist."""
+    response = call_api(client, "ListTagsForResource", NOT_FOUND_CODES, ResourceARN=arn)
+    return None if response is None else parse_tags(response.get("Tags"))
 
 
 def read_rule(client: Any, name: str, arn: str) -> Optional[dict[str, Any]]:
-    """A rule as the plan compares it."""
-    answer = call_api(client, "DescribeRule", NOT_FOUND_CODES, Name=name)
-    if answer is None:
+    """A rule in the form that the plan compares."""
+    response = call_api(client, "DescribeRule", NOT_FOUND_CODES, Name=name)
+    if response is None:
         return None
     targets = call_api(client, "ListTargetsByRule", Rule=name) or {}
     return {
-        "description": answer.get("Description", ""),
-        "pattern": json.loads(answer["EventPattern"]) if answer.get("EventPattern") else None,
-        "schedule": answer.get("ScheduleExpression"),
-        "state": answer.get("State"),
+        "description": response.get("Description", ""),
+        "pattern": json.loads(response["EventPattern"]) if response.get("EventPattern") else None,
+        "schedule": response.get("ScheduleExpression"),
+        "state": response.get("State"),
         "targets": {target["Id"]: target["Arn"] for target in targets.get("Targets") or ()},
         "tags": get_tags(client, arn) or {},
     }
@@ -41,15 +41,15 @@ def create_rule(client: Any, name: str, desired: Mapping[str, Any]) -> None:
 
 
 def update_rule(client: Any, name: str, arn: str, before: Mapping[str, Any], desired: Mapping[str, Any]) -> None:
-    own = ("description", "pattern", "schedule", "state")
-    if any(before[key] != desired[key] for key in own):
+    rule_keys = ("description", "pattern", "schedule", "state")
+    if any(before[key] != desired[key] for key in rule_keys):
         call_api(client, "PutRule", **_build_rule_arguments(name, desired))
     if before["tags"] != desired["tags"]:
         call_api(client, "TagResource", ResourceARN=arn, Tags=to_tag_list(desired["tags"]))
     if before["targets"] != desired["targets"]:
-        extra = sorted(set(before["targets"]) - set(desired["targets"]))
-        if extra:
-            call_api(client, "RemoveTargets", Rule=name, Ids=extra)
+        extra_ids = sorted(set(before["targets"]) - set(desired["targets"]))
+        if extra_ids:
+            call_api(client, "RemoveTargets", Rule=name, Ids=extra_ids)
         _put_targets(client, name, desired)
 
 
@@ -60,16 +60,18 @@ def delete_rule(client: Any, name: str, before: Mapping[str, Any]) -> None:
 
 
 def _build_rule_arguments(name: str, desired: Mapping[str, Any]) -> dict[str, Any]:
-    what = (
+    trigger = (
         {"ScheduleExpression": desired["schedule"]}
         if desired["schedule"]
         else {"EventPattern": json.dumps(desired["pattern"], sort_keys=True)}
     )
-    return {"Name": name, "Description": desired["description"], "State": desired["state"], **what}
+    return {"Name": name, "Description": desired["description"], "State": desired["state"], **trigger}
 
 
 def _put_targets(client: Any, name: str, desired: Mapping[str, Any]) -> None:
     targets = [{"Id": key, "Arn": arn} for key, arn in sorted(desired["targets"].items())]
-    answer = call_api(client, "PutTargets", Rule=name, Targets=targets) or {}
-    if answer.get("FailedEntryCount"):
-        raise GuardError(f"PutTargets of rule {name}: {answer.get('FailedEntries')}. Run again once mended.")
+    response = call_api(client, "PutTargets", Rule=name, Targets=targets) or {}
+    if response.get("FailedEntryCount"):
+        raise GuardError(
+            f"PutTargets of rule {name} failed: {response.get('FailedEntries')}. Fix the cause, then run again."
+        )

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Lambda's event source mapping of one function and one queue, with its tags."""
+"""Lambda's event source mapping between one queue and one function, with its tags."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from .service import GuardError, call_api
 
 NOT_FOUND_CODES = ("ResourceNotFoundException",)
 DELETING_STATE = "Deleting"
-RETRY_ATTEMPTS, RETRY_DELAY = 12, 5.0  # together a minute
+RETRY_ATTEMPTS, RETRY_DELAY = 12, 5.0  # a minute in total
 
 
 def read_mapping(client: Any, function: str, queue_arn: str) -> Optional[dict[str, Any]]:
-    """The mapping as the plan compares it; None where there is none, or one that is going away."""
-    answer = (
+    """The mapping in the form that the plan compares; None if it does not exist or is being deleted."""
+    response = (
         call_api(client, "ListEventSourceMappings", NOT_FOUND_CODES, FunctionName=function, EventSourceArn=queue_arn)
         or {}
     )
-    for one in answer.get("EventSourceMappings") or ():
-        if one.get("State") == DELETING_STATE:
+    for entry in response.get("EventSourceMappings") or ():
+        if entry.get("State") == DELETING_STATE:
             continue
-        told = call_api(client, "ListTags", NOT_FOUND_CODES, Resource=one["EventSourceMappingArn"]) or {}
+        tags_response = call_api(client, "ListTags", NOT_FOUND_CODES, Resource=entry["EventSourceMappingArn"]) or {}
         return {
-            "uuid": one["UUID"],
-            "arn": one["EventSourceMappingArn"],
-            "BatchSize": one.get("BatchSize"),
-            "Enabled": one.get("State") in ("Enabled", "Enabling", "Creating", "Updating"),
-            "FunctionResponseTypes": list(one.get("FunctionResponseTypes") or ()),
-            "MaximumConcurrency": (one.get("ScalingConfig") or {}).get("MaximumConcurrency"),
-            "tags": dict(told.get("Tags") or {}),
+            "uuid": entry["UUID"],
+            "arn": entry["EventSourceMappingArn"],
+            "BatchSize": entry.get("BatchSize"),
+            "Enabled": entry.get("State") in ("Enabled", "Enabling", "Creating", "Updating"),
+            "FunctionResponseTypes": list(entry.get("FunctionResponseTypes") or ()),
+            "MaximumConcurrency": (entry.get("ScalingConfig") or {}).get("MaximumConcurrency"),
+            "tags": dict(tags_response.get("Tags") or {}),
         }
     return None
 
@@ -44,14 +44,14 @@ def create_mapping(
     desired: Mapping[str, Any],
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Lambda refuses while the function's role may not read the queue, and IAM takes a while to show a new policy."""
+    """Creates the mapping, with retries: Lambda refuses it until IAM shows the new policy of the function's role."""
     arguments: dict[str, Any] = {"FunctionName": function, "EventSourceArn": queue_arn, "Tags": dict(desired["tags"])}
-    for left in reversed(range(RETRY_ATTEMPTS)):
+    for attempts_left in reversed(range(RETRY_ATTEMPTS)):
         try:
             call_api(client, "CreateEventSourceMapping", **arguments, **_build_settings(desired))
             return
         except GuardError as error:
-            if not left or "does not have permissions to call" not in str(error):
+            if not attempts_left or "does not have permissions to call" not in str(error):
                 raise
         sleep(RETRY_DELAY)
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a guard consists of in a region, by name and ARN; and what was found of it."""
+"""The parts of a guard in a region by name and ARN, and the parts that exist."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Optional
 OWNER_TAG = "daytwo-aws-autostop-guard"  # its value is the prefix
 PREFIX_PATTERN = re.compile(
     r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}"
-)  # leaves room for a region in a role's name of 64 characters
+)  # a role's name has at most 64 characters, and includes the region
 
 LOG_GROUP = "log_group"
 DEAD_LETTER_QUEUE = "dead_letter_queue"
@@ -25,12 +25,12 @@ ALARM = "alarm"
 
 
 class PrefixError(ValueError):
-    """A prefix that cannot begin the name of everything."""
+    """An invalid prefix for the names of the guard's parts."""
 
 
 @dataclass(frozen=True)
 class GuardLocation:
-    """Where a guard stands."""
+    """The location of a guard: prefix, region, account and partition."""
 
     prefix: str
     region: str
@@ -40,13 +40,13 @@ class GuardLocation:
     def __post_init__(self) -> None:
         if not PREFIX_PATTERN.fullmatch(self.prefix):
             raise PrefixError(
-                f"prefix {self.prefix!r} cannot begin names: give 1 to 40 letters, digits, hyphens and underscores, "
-                "beginning with a letter or digit."
+                f"prefix {self.prefix!r} is invalid. Use 1 to 40 letters, digits, hyphens and underscores, and "
+                "begin with a letter or digit."
             )
 
     @property
     def names(self) -> dict[str, str]:
-        """In the order in which they are made. The role's has its region, because IAM knows none."""
+        """By kind, in the order of creation. The role's name includes the region, because IAM has no regions."""
         return {
             LOG_GROUP: f"/aws/lambda/{self.prefix}",
             DEAD_LETTER_QUEUE: f"{self.prefix}-dlq",
@@ -82,7 +82,7 @@ class GuardLocation:
 
 @dataclass(frozen=True)
 class GuardState:
-    """The tags of what bears each name; None where nothing does."""
+    """The tags of the resource with each name; None if it does not exist."""
 
     location: GuardLocation
     tags: Mapping[str, Optional[Mapping[str, str]]] = field(default_factory=dict)
@@ -92,10 +92,10 @@ class GuardState:
 
     @property
     def present(self) -> list[str]:
-        """The kinds that are there and are ours."""
+        """The kinds that exist and have the guard's owner tag."""
         return [kind for kind in self.location.names if self.is_owned(kind)]
 
     @property
     def unmanaged(self) -> list[str]:
-        """The kinds whose name somebody else's thing bears."""
+        """The kinds whose name belongs to a resource without the guard's owner tag."""
         return [kind for kind in self.location.names if self.tags.get(kind) is not None and not self.is_owned(kind)]

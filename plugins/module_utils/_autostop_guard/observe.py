@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What bears a guard's names in a region, read from each service. It never writes."""
+"""Reads from each service which of a guard's parts exist in a region. It never writes."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ QUEUE_NOT_FOUND_CODES = ("AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNo
 
 
 def get_location(make_client: GuardClientFactory, prefix: str, region: str) -> GuardLocation:
-    """Account and partition, from the caller's own ARN."""
-    answer = call_api(make_client("sts", region), "GetCallerIdentity") or {}
-    arn = str(answer["Arn"])
-    return GuardLocation(prefix, region, str(answer["Account"]), arn.split(":")[1])
+    """The account and the partition, from the caller's own ARN."""
+    response = call_api(make_client("sts", region), "GetCallerIdentity") or {}
+    arn = str(response["Arn"])
+    return GuardLocation(prefix, region, str(response["Account"]), arn.split(":")[1])
 
 
 def observe_guard(make_client: GuardClientFactory, location: GuardLocation) -> GuardState:
@@ -55,12 +55,14 @@ def observe_guard(make_client: GuardClientFactory, location: GuardLocation) -> G
 
 
 def _get_log_group_tags(client: Any, name: str) -> OptionalTags:
-    answer = call_api(client, "DescribeLogGroups", logGroupNamePrefix=name) or {}
-    for group in answer.get("logGroups") or ():
+    response = call_api(client, "DescribeLogGroups", logGroupNamePrefix=name) or {}
+    for group in response.get("logGroups") or ():
         if group["logGroupName"] == name:
-            arn = str(group["arn"]).removesuffix(":*")  # which this call does not take
-            told = call_api(client, "ListTagsForResource", ("ResourceNotFoundException",), resourceArn=arn) or {}
-            return dict(told.get("tags") or {})
+            arn = str(group["arn"]).removesuffix(":*")  # ListTagsForResource does not accept the suffix
+            tags_response = (
+                call_api(client, "ListTagsForResource", ("ResourceNotFoundException",), resourceArn=arn) or {}
+            )
+            return dict(tags_response.get("tags") or {})
     return None
 
 
@@ -68,15 +70,15 @@ def _get_queue_tags(client: Any, name: str) -> OptionalTags:
     url = call_api(client, "GetQueueUrl", QUEUE_NOT_FOUND_CODES, QueueName=name)
     if url is None:
         return None
-    told = call_api(client, "ListQueueTags", QUEUE_NOT_FOUND_CODES, QueueUrl=url["QueueUrl"])
-    return None if told is None else dict(told.get("Tags") or {})
+    tags_response = call_api(client, "ListQueueTags", QUEUE_NOT_FOUND_CODES, QueueUrl=url["QueueUrl"])
+    return None if tags_response is None else dict(tags_response.get("Tags") or {})
 
 
 def _get_role_tags(client: Any, name: str) -> OptionalTags:
-    answer = call_api(client, "GetRole", ("NoSuchEntity", "NoSuchEntityException"), RoleName=name)
-    return None if answer is None else parse_tags(answer["Role"].get("Tags"))
+    response = call_api(client, "GetRole", ("NoSuchEntity", "NoSuchEntityException"), RoleName=name)
+    return None if response is None else parse_tags(response["Role"].get("Tags"))
 
 
 def _get_function_tags(client: Any, name: str) -> OptionalTags:
-    answer = call_api(client, "GetFunction", ("ResourceNotFoundException",), FunctionName=name)
-    return None if answer is None else dict(answer.get("Tags") or {})
+    response = call_api(client, "GetFunction", ("ResourceNotFoundException",), FunctionName=name)
+    return None if response is None else dict(response.get("Tags") or {})

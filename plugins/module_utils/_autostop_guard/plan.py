@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What makes a guard's function run, as it should be and against what is there. Pure."""
+"""Plans the guard's trigger: the desired mapping, rules and alarm against the current ones. Pure."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from typing import Any, Optional
 from .model import ALARM, DEAD_LETTER_QUEUE, EVENT_RULE, OWNER_TAG, QUEUE, SWEEP_RULE, GuardLocation
 
 MAPPING = "event_source_mapping"
-CREATE_ORDER = (MAPPING, EVENT_RULE, SWEEP_RULE, ALARM)  # events may come once somebody listens
+CREATE_ORDER = (MAPPING, EVENT_RULE, SWEEP_RULE, ALARM)  # the mapping first: it receives the events
 
-# Started by AWS after seven days, started; of clusters and of instances (RDS event messages; facts: autostop).
+# Started by AWS after seven days, and started, of clusters and of instances (docs/facts/autostop.md#rds-events).
 CLUSTER_EVENTS = ("RDS-EVENT-0153", "RDS-EVENT-0151")
 INSTANCE_EVENTS = ("RDS-EVENT-0154", "RDS-EVENT-0088")
 
 
 @dataclass(frozen=True)
 class GuardOptions:
-    """C(alarm_actions): ARNs. C(tags): beside the one that tells whose it is."""
+    """C(alarm_actions) has ARNs. C(tags) has the tags besides the owner tag."""
 
-    sweep_schedule: str = "rate(1 day)"
+    sweep_schedule: str = "rate(1 day)"  # the default schedule of the sweep
     include_instances: bool = False
     alarm_actions: tuple[str, ...] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -30,7 +30,7 @@ class GuardOptions:
 
 @dataclass(frozen=True)
 class GuardChange:
-    """One thing: before, after, and what that takes. C(action): create, update, delete, or None."""
+    """One part: before, after, and the action between them. C(action): create, update, delete, or None."""
 
     kind: str
     name: str
@@ -53,23 +53,23 @@ def build_desired(location: GuardLocation, options: GuardOptions) -> dict[str, d
             "BatchSize": 10,
             "Enabled": True,
             "FunctionResponseTypes": ["ReportBatchItemFailures"],
-            "MaximumConcurrency": 2,  # the lowest that Lambda takes: the guard asks RDS little, and in no haste
+            "MaximumConcurrency": 2,  # the minimum of Lambda: the guard makes few calls, and none is urgent
             "tags": tags,
         },
         EVENT_RULE: {
             **rule,
-            "description": "Databases that were started, to be stopped again if their tags say so",
+            "description": "RDS events of started databases: the autostop guard stops tagged databases again",
             "pattern": {"source": ["aws.rds"], "detail-type": kinds, "detail": {"EventID": events}},
             "schedule": None,
         },
         SWEEP_RULE: {
             **rule,
-            "description": "A look at every database, since events can be lost",
+            "description": "Sweep: the autostop guard checks every database, because events can be lost",
             "pattern": None,
             "schedule": options.sweep_schedule,
         },
         ALARM: {
-            "AlarmDescription": "The autostop guard gave up on something: see the messages in the dead-letter queue",
+            "AlarmDescription": "The autostop guard gave up on a database: see the messages in the dead-letter queue",
             "Namespace": "AWS/SQS",
             "MetricName": "ApproximateNumberOfMessagesVisible",
             "Statistic": "Maximum",
@@ -92,24 +92,26 @@ def plan_changes(
     current: Mapping[str, Optional[Mapping[str, Any]]],
     should_exist: bool,
 ) -> Sequence[GuardChange]:
-    """One per thing, in the order in which they are made, or the reverse. Tags that others have added stay."""
+    """One change per part, in the order of creation, or reversed for deletion. Tags of others stay."""
     names = {**location.names, MAPPING: f"{location.names[QUEUE]} to {location.prefix}"}
-    target = build_desired(location, options)
-    found = []
+    desired = build_desired(location, options)
+    planned = []
     for kind in CREATE_ORDER if should_exist else reversed(CREATE_ORDER):
         before, name = current.get(kind), names[kind]
         if before is not None and before["tags"].get(OWNER_TAG) != location.prefix:
-            reason = f"It bears no tag {OWNER_TAG}={location.prefix}, so it is somebody else's, and is left alone."
-            found.append(GuardChange(kind, name, None, before, before, reason, unmanaged=True))
+            reason = (
+                f"It has no tag {OWNER_TAG}={location.prefix}. This guard does not manage it and leaves it unchanged."
+            )
+            planned.append(GuardChange(kind, name, None, before, before, reason, unmanaged=True))
         elif not should_exist:
             action = None if before is None else "delete"
-            reason = "It is not there." if before is None else "It is to be removed."
-            found.append(GuardChange(kind, name, action, before, None, reason))
+            reason = "It does not exist." if before is None else "It is to be deleted."
+            planned.append(GuardChange(kind, name, action, before, None, reason))
         elif before is None:
-            found.append(GuardChange(kind, name, "create", None, target[kind], "It is not there yet."))
+            planned.append(GuardChange(kind, name, "create", None, desired[kind], "It does not exist yet."))
         else:
-            after = {**before, **target[kind], "tags": {**before["tags"], **target[kind]["tags"]}}
-            differs = sorted(key for key in after if after[key] != before[key])
-            reason = f"It differs in {', '.join(differs)}." if differs else "It is as it should be."
-            found.append(GuardChange(kind, name, "update" if differs else None, before, after, reason))
-    return found
+            after = {**before, **desired[kind], "tags": {**before["tags"], **desired[kind]["tags"]}}
+            differing_keys = sorted(key for key in after if after[key] != before[key])
+            reason = f"It differs in {', '.join(differing_keys)}." if differing_keys else "It matches the options."
+            planned.append(GuardChange(kind, name, "update" if differing_keys else None, before, after, reason))
+    return planned

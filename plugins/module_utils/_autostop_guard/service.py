@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One call to a service by its API name, with its failure apart from the client library."""
+"""Calls a service by API name. Errors are independent of the client library."""
 
 from __future__ import annotations
 
@@ -12,23 +12,25 @@ from .._aws_call import DENIED_CODES, ApiError, get_iam_action
 
 
 class GuardError(Exception):
-    """A call that failed: which one, in the service's own words, and what to do."""
+    """A call that failed: the operation, the service's own message, and what to do."""
 
 
 def call_api(
     client: Any, operation: str, not_found_codes: Sequence[str] = (), **arguments: Any
 ) -> Optional[Mapping[str, Any]]:
-    """The answer, or None where the service says with a code of C(missing) that the thing is not there."""
+    """The response; None if the service returns one of C(not_found_codes)."""
     try:
         return _aws_call.call_api(client, operation, **arguments)
     except ApiError as error:
         if error.code in not_found_codes:
             return None
         denied = error.code in DENIED_CODES
-        way_out = (
-            f"Allow {get_iam_action(client, operation)} to these credentials." if denied else "Run again once mended."
+        suggestion = (
+            f"Allow {get_iam_action(client, operation)} to these credentials."
+            if denied
+            else "Fix the cause, then run again."
         )
-        raise GuardError(f"{error}. {way_out}") from error
+        raise GuardError(f"{error}. {suggestion}") from error
 
 
 def parse_tags(tag_entries: Optional[Sequence[Mapping[str, str]]]) -> dict[str, str]:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether pods of one node group will find room on another that is planned. Pure, on objects as the API tells them."""
+"""Find the pods of a node group that could not be scheduled on a planned group. Pure: it takes objects of the API."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, Optional
 from .model import NODE_GROUP_LABEL
 
 ZONE_LABEL = "topology.kubernetes.io/zone"
-# Labels that belong to a node or to its group, and will not be on the nodes that come.
+# Labels of a node or of its node group. The planned nodes do not have them.
 NODE_SPECIFIC_LABELS = ("kubernetes.io/hostname", NODE_GROUP_LABEL)
 NODE_SPECIFIC_PREFIXES = (
     "alpha.eksctl.io/",
@@ -24,7 +24,7 @@ _UNITS = {"": 1, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "Ki": 2**10, "Mi": 2**
 
 @dataclass(frozen=True)
 class PlannedNodes:
-    """The nodes that come: C(nodes) of them, each of these labels, taints and this room; C(zones) they may be in."""
+    """The planned nodes. C(allocatable) is what each of them has, C(zones) are the zones that they may be in."""
 
     labels: Mapping[str, str]
     zones: tuple[str, ...]
@@ -40,19 +40,19 @@ def build_planned_nodes(
     taints: Sequence[Mapping[str, Any]],
     node_count: int,
 ) -> PlannedNodes:
-    """As the old nodes, under another group's name. Only labels that all old nodes share are counted on."""
-    every = [dict(one["metadata"].get("labels") or {}) for one in old_nodes]
+    """Planned nodes are like the old nodes, in another node group. Only labels that all old nodes share are kept."""
+    all_labels = [dict(node["metadata"].get("labels") or {}) for node in old_nodes]
     shared = {
         key: value
-        for key, value in (every[0] if every else {}).items()
-        if all(one.get(key) == value for one in every)
+        for key, value in (all_labels[0] if all_labels else {}).items()
+        if all(node_labels.get(key) == value for node_labels in all_labels)
         and key not in (*NODE_SPECIFIC_LABELS, ZONE_LABEL)
         and not key.startswith(NODE_SPECIFIC_PREFIXES)
     }
-    zones = tuple(sorted({one[ZONE_LABEL] for one in every if ZONE_LABEL in one}))
+    zones = tuple(sorted({node_labels[ZONE_LABEL] for node_labels in all_labels if ZONE_LABEL in node_labels}))
     least: dict[str, str] = {}
-    for one in old_nodes:
-        for key, value in ((one.get("status") or {}).get("allocatable") or {}).items():
+    for node in old_nodes:
+        for key, value in ((node.get("status") or {}).get("allocatable") or {}).items():
             if key not in least or parse_quantity(value) < parse_quantity(least[key]):
                 least[key] = str(value)
     return PlannedNodes({**shared, NODE_GROUP_LABEL: name, **labels}, zones, tuple(taints), least, node_count)
@@ -61,15 +61,15 @@ def build_planned_nodes(
 def parse_quantity(value: Any) -> float:
     found = re.fullmatch(r"([0-9.]+(?:e[0-9]+)?)([A-Za-z]*)", str(value))
     if not found or found.group(2) not in _UNITS:
-        raise ValueError(f"{value!r} is no Kubernetes quantity")
+        raise ValueError(f"{value!r} is not a Kubernetes quantity")
     return float(found.group(1)) * _UNITS[found.group(2)]
 
 
 def sum_requests(pod: Mapping[str, Any]) -> dict[str, float]:
-    """Of all containers together."""
+    """The requests of all containers of a pod together."""
     total: dict[str, float] = {}
-    for one in (pod.get("spec") or {}).get("containers") or []:
-        for key, value in ((one.get("resources") or {}).get("requests") or {}).items():
+    for container in (pod.get("spec") or {}).get("containers") or []:
+        for key, value in ((container.get("resources") or {}).get("requests") or {}).items():
             total[key] = total.get(key, 0.0) + parse_quantity(value)
     return total
 
@@ -77,11 +77,11 @@ def sum_requests(pod: Mapping[str, Any]) -> dict[str, float]:
 def find_unschedulable_pods(
     pods: Iterable[Mapping[str, Any]], planned: PlannedNodes, volumes: Sequence[Mapping[str, Any]] = ()
 ) -> list[dict[str, Any]]:
-    """Pods that will not find a place, each with the reasons. C(volumes): persistent volumes."""
-    everyone = [pod for pod in pods if not _is_exempt(pod)]
+    """Pods that would stay Pending on the planned nodes, each with the reasons. C(volumes): persistent volumes."""
+    movable_pods = [pod for pod in pods if not _is_exempt(pod)]
     found = []
     ports: dict[tuple[int, str], int] = {}
-    for pod in everyone:
+    for pod in movable_pods:
         reasons = [
             *_get_label_reasons(pod, planned),
             *_get_taint_reasons(pod, planned),
@@ -91,18 +91,17 @@ def find_unschedulable_pods(
         for port in _list_host_ports(pod):
             ports[port] = ports.get(port, 0) + 1
             if ports[port] > planned.node_count:
-                reasons.append(
-                    f"host port {port[0]} is wanted by more pods than there will be nodes ({planned.node_count})"
-                )
+                reasons.append(f"more pods use host port {port[0]} than there are planned nodes ({planned.node_count})")
         if reasons:
             meta = pod["metadata"]
             found.append({"namespace": meta["namespace"], "name": meta["name"], "reasons": reasons})
-    return found + _check_total_capacity(everyone, planned)
+    return found + _check_total_capacity(movable_pods, planned)
 
 
 def _is_exempt(pod: Mapping[str, Any]) -> bool:
+    """Whether a drain leaves the pod alone: a mirror of a static pod, a pod of a DaemonSet, or a finished pod."""
     meta = pod["metadata"]
-    owners = [one.get("kind") for one in meta.get("ownerReferences") or [] if one.get("controller")]
+    owners = [owner.get("kind") for owner in meta.get("ownerReferences") or [] if owner.get("controller")]
     mirror = "kubernetes.io/config.mirror" in (meta.get("annotations") or {})
     return mirror or "DaemonSet" in owners or (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
 
@@ -112,24 +111,25 @@ def _get_label_reasons(pod: Mapping[str, Any], planned: PlannedNodes) -> list[st
     reasons = []
     for key, value in (spec.get("nodeSelector") or {}).items():
         if not _matches_expression({"key": key, "operator": "In", "values": [value]}, planned):
-            reasons.append(f"its node selector wants {key}={value}")
+            reasons.append(f"the node selector requires {key}={value}")
     required = ((spec.get("affinity") or {}).get("nodeAffinity") or {}).get(
         "requiredDuringSchedulingIgnoredDuringExecution"
     ) or {}
     terms = required.get("nodeSelectorTerms") or []
     if terms and not any(
-        all(_matches_expression(one, planned) for one in term.get("matchExpressions") or []) for term in terms
+        all(_matches_expression(expression, planned) for expression in term.get("matchExpressions") or [])
+        for term in terms
     ):
-        wanted = " or ".join(
-            " and ".join(f"{one['key']} {one['operator']} {one.get('values') or ''}".strip() for one in exprs)
+        required_terms = " or ".join(
+            " and ".join(f"{item['key']} {item['operator']} {item.get('values') or ''}".strip() for item in exprs)
             for exprs in (term.get("matchExpressions") or [] for term in terms)
         )
-        reasons.append(f"its node affinity wants {wanted}")
+        reasons.append(f"the node affinity requires {required_terms}")
     return reasons
 
 
 def _matches_expression(expression: Mapping[str, Any], planned: PlannedNodes) -> bool:
-    """One expression. Zones: where any of the zones does."""
+    """Whether the planned nodes match an expression. For zones, a match of any zone is enough."""
     key, values = expression["key"], expression.get("values") or []
     candidates: Sequence[Optional[str]] = planned.zones if key == ZONE_LABEL else [planned.labels.get(key)]
     return any(_matches_operator(str(expression["operator"]), value, values) for value in candidates)
@@ -152,10 +152,10 @@ def _matches_operator(operator: str, value: Optional[str], values: Sequence[str]
 def _get_taint_reasons(pod: Mapping[str, Any], planned: PlannedNodes) -> list[str]:
     tolerations = (pod.get("spec") or {}).get("tolerations") or []
     return [
-        f"it does not tolerate the taint {taint['key']}={taint.get('value') or ''}:{taint['effect']}"
+        f"the pod does not tolerate the taint {taint['key']}={taint.get('value') or ''}:{taint['effect']}"
         for taint in planned.taints
         if taint["effect"] in ("NoSchedule", "NoExecute")
-        and not any(_tolerates_taint(one, taint) for one in tolerations)
+        and not any(_tolerates_taint(toleration, taint) for toleration in tolerations)
     ]
 
 
@@ -172,9 +172,9 @@ def _tolerates_taint(toleration: Mapping[str, Any], taint: Mapping[str, Any]) ->
 def _get_zone_reasons(pod: Mapping[str, Any], planned: PlannedNodes, volumes: Sequence[Mapping[str, Any]]) -> list[str]:
     spec = pod.get("spec") or {}
     claims = {
-        (one.get("persistentVolumeClaim") or {}).get("claimName")
-        for one in spec.get("volumes") or []
-        if one.get("persistentVolumeClaim")
+        (volume.get("persistentVolumeClaim") or {}).get("claimName")
+        for volume in spec.get("volumes") or []
+        if volume.get("persistentVolumeClaim")
     }
     reasons = []
     for volume in volumes:
@@ -183,18 +183,22 @@ def _get_zone_reasons(pod: Mapping[str, Any], planned: PlannedNodes, volumes: Se
             continue
         required = ((volume["spec"].get("nodeAffinity") or {}).get("required") or {}).get("nodeSelectorTerms") or []
         if required and not any(
-            all(_matches_expression(one, planned) for one in term.get("matchExpressions") or []) for term in required
+            all(_matches_expression(expression, planned) for expression in term.get("matchExpressions") or [])
+            for term in required
         ):
             zones = [
-                v for term in required for one in term.get("matchExpressions") or [] for v in one.get("values") or []
+                value
+                for term in required
+                for expression in term.get("matchExpressions") or []
+                for value in expression.get("values") or []
             ]
-            reasons.append(f"its volume {volume['metadata']['name']} is bound to {', '.join(zones)}")
+            reasons.append(f"the volume {volume['metadata']['name']} is bound to {', '.join(zones)}")
     return reasons
 
 
 def _get_request_reasons(pod: Mapping[str, Any], planned: PlannedNodes) -> list[str]:
     return [
-        f"it requests more {key} than a node has ({planned.allocatable[key]})"
+        f"the pod requests more {key} than a node has ({planned.allocatable[key]})"
         for key, value in sum_requests(pod).items()
         if key in planned.allocatable and value > parse_quantity(planned.allocatable[key])
     ]
@@ -203,21 +207,24 @@ def _get_request_reasons(pod: Mapping[str, Any], planned: PlannedNodes) -> list[
 def _list_host_ports(pod: Mapping[str, Any]) -> list[tuple[int, str]]:
     return [
         (int(port["hostPort"]), str(port.get("protocol") or "TCP"))
-        for one in (pod.get("spec") or {}).get("containers") or []
-        for port in one.get("ports") or []
+        for container in (pod.get("spec") or {}).get("containers") or []
+        for port in container.get("ports") or []
         if port.get("hostPort")
     ]
 
 
 def _check_total_capacity(pods: Sequence[Mapping[str, Any]], planned: PlannedNodes) -> list[dict[str, Any]]:
-    """What fits pod by pod, but not all together. Room that daemon sets take is not counted."""
+    """Check all pods together, for pods that fit each by itself. What DaemonSets use is not counted."""
     reasons = []
     if "pods" in planned.allocatable and len(pods) > parse_quantity(planned.allocatable["pods"]) * planned.node_count:
-        reasons.append(f"{len(pods)} pods, and {planned.node_count} nodes of {planned.allocatable['pods']} each")
+        reasons.append(
+            f"there are {len(pods)} pods, but {planned.node_count} nodes hold {planned.allocatable['pods']} pods each"
+        )
     for key in ("cpu", "memory"):
         total = sum(sum_requests(pod).get(key, 0.0) for pod in pods)
         if key in planned.allocatable and total > parse_quantity(planned.allocatable[key]) * planned.node_count:
             reasons.append(
-                f"together they request more {key} than {planned.node_count} nodes of {planned.allocatable[key]} have"
+                f"all pods together request more {key} than {planned.node_count} nodes with {planned.allocatable[key]} "
+                "each have"
             )
     return [{"namespace": "", "name": "(all pods together)", "reasons": reasons}] if reasons else []

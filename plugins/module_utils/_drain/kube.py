@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The only file that talks to the cluster for a drain. Takes a ready kubernetes.client.ApiClient."""
+"""Calls of the Kubernetes API for a drain, by a ready kubernetes.client.ApiClient."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ try:
 
     _HTTP_ERRORS: tuple[type[Exception], ...] = (HTTPError,)
     TIMEOUT: Any = Timeout(connect=10, read=60)  # seconds
-except ImportError:  # without the kubernetes package, which needs it, there is no client either
+except ImportError:  # the kubernetes package requires urllib3; without it there is no client
     _HTTP_ERRORS = ()
     TIMEOUT = None
 
@@ -25,7 +25,7 @@ PAGE_SIZE = 500
 
 
 class KubeError(Exception):
-    """What the API server answered instead. C(status) 0: nothing was answered."""
+    """A call that failed, with the HTTP status of the response. C(status) 0: there was no response."""
 
     def __init__(self, operation: str, status: int, message: str, retry_after: float = 0.0) -> None:
         super().__init__(f"{operation}: {f'HTTP {status}: ' if status else ''}{message}")
@@ -42,18 +42,21 @@ def call_kube_api(
     query: Sequence[tuple[str, str]] = (),
     content_type: str = "application/json",
 ) -> dict[str, Any]:
-    """By the client's own connections and credentials. Its calling functions differ between versions; these do not."""
+    """Call the API with the client's own connections and credentials.
+
+    The client's own call functions differ between its versions, so they are not used.
+    """
     configuration = api.configuration
     headers = {"Accept": "application/json"}
     if body is not None:
         headers["Content-Type"] = content_type
-    for setting in configuration.auth_settings().values():  # renews a token that nears its end
+    for setting in configuration.auth_settings().values():  # renews a token that is about to expire
         if setting["in"] == "header" and setting["value"]:
             headers[setting["key"]] = setting["value"]
     url = configuration.host.rstrip("/") + path + (f"?{urlencode(list(query))}" if query else "")
-    what = f"{method} {path}"
+    operation = f"{method} {path}"
     try:
-        answer = api.rest_client.pool_manager.request(
+        response = api.rest_client.pool_manager.request(
             method,
             url,
             body=None if body is None else json.dumps(body),
@@ -62,49 +65,50 @@ def call_kube_api(
             retries=False,
         )
     except _HTTP_ERRORS as error:
-        raise KubeError(what, 0, str(error)) from error
+        raise KubeError(operation, 0, str(error)) from error
     try:
-        told = json.loads(answer.data or b"{}")
+        result: dict[str, Any] = json.loads(response.data or b"{}")
     except ValueError:
-        told = {"message": answer.data.decode("utf-8", "replace")[:200]}
-    if answer.status >= 400:
-        causes = "; ".join(str(one.get("message")) for one in (told.get("details") or {}).get("causes") or [])
-        message = " ".join(one for one in (str(told.get("message") or answer.reason), causes) if one)
-        hint = answer.headers.get("Retry-After") or (told.get("details") or {}).get("retryAfterSeconds") or 0
-        raise KubeError(what, answer.status, message, float(hint))
-    found: dict[str, Any] = told
-    return found
+        result = {"message": response.data.decode("utf-8", "replace")[:200]}
+    if response.status >= 400:
+        details = result.get("details") or {}
+        causes = "; ".join(str(cause.get("message")) for cause in details.get("causes") or [])
+        message = " ".join(part for part in (str(result.get("message") or response.reason), causes) if part)
+        retry_after = response.headers.get("Retry-After") or details.get("retryAfterSeconds") or 0
+        raise KubeError(operation, response.status, message, float(retry_after))
+    return result
 
 
 def list_resources(api: Any, path: str, query: Sequence[tuple[str, str]] = ()) -> list[dict[str, Any]]:
+    """All objects of a list call, page by page."""
     items: list[dict[str, Any]] = []
-    more = ""
+    continue_token = ""
     while True:
-        page = [("limit", str(PAGE_SIZE)), *([("continue", more)] if more else [])]
-        answer = call_kube_api(api, "GET", path, query=[*query, *page])
-        items += answer.get("items") or []
-        more = str((answer.get("metadata") or {}).get("continue") or "")
-        if not more:
+        page = [("limit", str(PAGE_SIZE)), *([("continue", continue_token)] if continue_token else [])]
+        response = call_kube_api(api, "GET", path, query=[*query, *page])
+        items += response.get("items") or []
+        continue_token = str((response.get("metadata") or {}).get("continue") or "")
+        if not continue_token:
             return items
 
 
 class KubeClient:
-    """The calls that a drain makes."""
+    """The Kubernetes calls of a drain: nodes, pods, PodDisruptionBudgets, cordon and evict."""
 
     def __init__(self, api: Any) -> None:
         self.api = api
 
     def list_nodes(self, selector: str = "") -> list[Node]:
         query = [("labelSelector", selector)] if selector else []
-        return [Node.parse(one) for one in list_resources(self.api, "/api/v1/nodes", query)]
+        return [Node.parse(item) for item in list_resources(self.api, "/api/v1/nodes", query)]
 
     def list_pods(self, node: str) -> list[Pod]:
         query = [("fieldSelector", f"spec.nodeName={node}")]
-        return [Pod.parse(one) for one in list_resources(self.api, "/api/v1/pods", query)]
+        return [Pod.parse(item) for item in list_resources(self.api, "/api/v1/pods", query)]
 
     def list_budgets(self) -> list[PodDisruptionBudget]:
         return [
-            PodDisruptionBudget.parse(one) for one in list_resources(self.api, "/apis/policy/v1/poddisruptionbudgets")
+            PodDisruptionBudget.parse(item) for item in list_resources(self.api, "/apis/policy/v1/poddisruptionbudgets")
         ]
 
     def cordon(self, node: str, unschedulable: bool) -> None:
@@ -112,21 +116,21 @@ class KubeClient:
         call_kube_api(self.api, "PATCH", f"/api/v1/nodes/{node}", body, content_type="application/merge-patch+json")
 
     def get_replicas(self, namespace: str, kind: str, name: str) -> Optional[tuple[int, int]]:
-        """How many are Ready and how many there are to be; None where that is not known, or it is gone."""
+        """The Ready and the desired number of replicas; None for another kind, or where the controller is gone."""
         kinds = {"ReplicaSet": "apis/apps/v1", "StatefulSet": "apis/apps/v1", "ReplicationController": "api/v1"}
         if kind not in kinds:
             return None
         try:
-            told = call_kube_api(self.api, "GET", f"/{kinds[kind]}/namespaces/{namespace}/{kind.lower()}s/{name}")
+            controller = call_kube_api(self.api, "GET", f"/{kinds[kind]}/namespaces/{namespace}/{kind.lower()}s/{name}")
         except KubeError as error:
             if error.status == 404:
                 return None
             raise
-        ready = int((told.get("status") or {}).get("readyReplicas") or 0)
-        return ready, int((told.get("spec") or {}).get("replicas") or 0)
+        ready = int((controller.get("status") or {}).get("readyReplicas") or 0)
+        return ready, int((controller.get("spec") or {}).get("replicas") or 0)
 
     def evict(self, pod: Pod, rules: DrainRules) -> None:
-        """Of this very pod: one that has taken its name since is left alone."""
+        """Evict exactly this pod. The uid keeps a new pod of the same name from being evicted."""
         options: dict[str, Any] = {"preconditions": {"uid": pod.uid}}
         if rules.grace_period is not None:
             options["gracePeriodSeconds"] = rules.grace_period
@@ -140,24 +144,30 @@ class KubeClient:
 
 
 def list_node_group_pods(api: Any, groups: Mapping[str, Sequence[Mapping[str, str]]]) -> list[str]:
-    """Pods on the nodes of these groups that are more than daemon sets and mirrors. C(groups): their instances.
+    """Pods on the nodes of these node groups, without pods that a drain leaves. C(groups): their instances.
 
-    Nodes with an AMI of one's own need not bear the group's label, so they are found by their instances as well; an
-    instance that is found by neither name nor id is an error, lest its pods be taken for none.
+    Not in the result: pods of DaemonSets, mirrors of static pods and finished pods.
+    With a custom AMI, nodes need not have the node group's label. So nodes are also found by their instances. An
+    instance without a node is an error: otherwise its pods would be missing in the result.
     """
     kube = KubeClient(api)
-    there = list_resources(api, "/api/v1/nodes")
+    all_nodes = list_resources(api, "/api/v1/nodes")
     found = []
     for group, instances in groups.items():
-        mine = [one for one in there if (one["metadata"].get("labels") or {}).get(NODE_GROUP_LABEL) == group]
+        group_nodes = [
+            node for node in all_nodes if (node["metadata"].get("labels") or {}).get(NODE_GROUP_LABEL) == group
+        ]
         for instance in instances:
-            fitting = [one for one in there if matches_instance(one, instance)]
-            if not fitting:
+            matching = [node for node in all_nodes if matches_instance(node, instance)]
+            if not matching:
                 raise KubeError(
-                    "nodes", 0, f"instance {instance['instance_id']} of {group} is no node that can be found"
+                    "GET /api/v1/nodes",
+                    0,
+                    f"no node has the instance {instance['instance_id']} of node group {group}. "
+                    "Wait until the instance has joined the cluster, or terminate it",
                 )
-            mine += [one for one in fitting if one not in mine]
-        for node in mine:
+            group_nodes += [node for node in matching if node not in group_nodes]
+        for node in group_nodes:
             found += [
                 pod.key
                 for pod in kube.list_pods(str(node["metadata"]["name"]))
@@ -167,6 +177,7 @@ def list_node_group_pods(api: Any, groups: Mapping[str, Sequence[Mapping[str, st
 
 
 def matches_instance(node: Mapping[str, Any], instance: Mapping[str, str]) -> bool:
+    """By the provider id, or by the name for a node without one."""
     provider = str((node.get("spec") or {}).get("providerID") or "")
     if provider:
         return provider.rpartition("/")[2] == instance["instance_id"]

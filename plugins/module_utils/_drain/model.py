@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Pods, budgets and nodes as a drain sees them."""
+"""Nodes, pods and PodDisruptionBudgets, as a drain needs them, and the rules of a drain."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
-NODE_GROUP_LABEL = "eks.amazonaws.com/nodegroup"  # EKS puts it on the nodes of a managed node group
+NODE_GROUP_LABEL = "eks.amazonaws.com/nodegroup"  # on the nodes of a managed node group, by EKS
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class Pod:
     uid: str
     node: str
     labels: Mapping[str, str] = field(default_factory=dict)
-    controller_kind: Optional[str] = None  # kind of the owner that would make it again
-    controller_name: str = ""  # that controller's name
+    controller_kind: Optional[str] = None  # kind of the controller that would create the pod again
+    controller_name: str = ""  # name of that controller
     is_mirror: bool = False
     empty_dirs: tuple[str, ...] = ()
     is_finished: bool = False
@@ -44,7 +44,7 @@ class Pod:
     @classmethod
     def parse(cls, entry: Mapping[str, Any]) -> Pod:
         meta, spec = entry.get("metadata") or {}, entry.get("spec") or {}
-        owner = next((one for one in meta.get("ownerReferences") or [] if one.get("controller")), None)
+        owner = next((owner for owner in meta.get("ownerReferences") or [] if owner.get("controller")), None)
         return cls(
             namespace=str(meta["namespace"]),
             name=str(meta["name"]),
@@ -54,7 +54,7 @@ class Pod:
             controller_kind=str(owner["kind"]) if owner else None,
             controller_name=str(owner["name"]) if owner else "",
             is_mirror="kubernetes.io/config.mirror" in (meta.get("annotations") or {}),
-            empty_dirs=tuple(str(one["name"]) for one in spec.get("volumes") or [] if "emptyDir" in one),
+            empty_dirs=tuple(str(volume["name"]) for volume in spec.get("volumes") or [] if "emptyDir" in volume),
             is_finished=(entry.get("status") or {}).get("phase") in ("Succeeded", "Failed"),
             is_terminating=bool(meta.get("deletionTimestamp")),
         )
@@ -62,7 +62,7 @@ class Pod:
 
 @dataclass(frozen=True)
 class PodDisruptionBudget:
-    """A PodDisruptionBudget. C(allowed): how many pods may go now."""
+    """A PodDisruptionBudget (PDB). C(disruptions_allowed): how many of its pods may be evicted now."""
 
     namespace: str
     name: str
@@ -88,27 +88,27 @@ class PodDisruptionBudget:
 
 
 def matches_selector(selector: Optional[Mapping[str, Any]], labels: Mapping[str, str]) -> bool:
-    """A label selector, as policy/v1 reads it: an empty one selects everything, none selects nothing."""
+    """Whether a label selector of policy/v1 selects these labels. C({}) selects every pod, C(None) selects none."""
     if selector is None:
         return False
     if any(labels.get(key) != value for key, value in (selector.get("matchLabels") or {}).items()):
         return False
-    for one in selector.get("matchExpressions") or []:
-        value, values = labels.get(one["key"]), one.get("values") or []
-        fits = {
+    for expression in selector.get("matchExpressions") or []:
+        value, values = labels.get(expression["key"]), expression.get("values") or []
+        is_match = {
             "In": value in values,
             "NotIn": value not in values,
             "Exists": value is not None,
             "DoesNotExist": value is None,
-        }[one["operator"]]
-        if not fits:
+        }[expression["operator"]]
+        if not is_match:
             return False
     return True
 
 
 @dataclass(frozen=True)
 class DrainRules:
-    """What may happen to which pods."""
+    """Which pods a drain evicts, and the grace period of their eviction."""
 
     ignore_daemonsets: bool = True
     delete_emptydir_data: bool = False

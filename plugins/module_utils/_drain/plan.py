@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which pods go, which stay, and which must not go without being asked for. Pure."""
+"""Decide for each pod whether a drain evicts, skips or refuses it. Pure."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ EVICT, SKIP, REFUSE = "evict", "skip", "refuse"
 
 @dataclass(frozen=True)
 class EvictionDecision:
+    """The action for a pod, and the PodDisruptionBudgets that match it."""
+
     pod: Pod
     action: str
     reason: str
@@ -21,41 +23,46 @@ class EvictionDecision:
 
     @property
     def blocking_reason(self) -> str:
-        """What is in its way now; empty where nothing is."""
+        """Why an eviction would be rejected now; empty if it would be accepted."""
         if len(self.budgets) > 1:
             return describe_multiple_budgets(self.budgets)
-        blocked = [one.key for one in self.budgets if one.disruptions_allowed == 0]
+        blocked = [budget.key for budget in self.budgets if budget.disruptions_allowed == 0]
         return f"budget {blocked[0]} allows no disruption now" if blocked and not self.pod.is_finished else ""
 
 
 def describe_multiple_budgets(budgets: Sequence[PodDisruptionBudget]) -> str:
+    # The eviction API answers 500 for such a pod: docs/facts/sysctl_nodegroup.md#deleting-a-group
     return (
-        f"it is under {len(budgets)} budgets ({', '.join(one.key for one in budgets)}), and Kubernetes evicts no pod "
-        "with more than one: narrow a selector"
+        f"{len(budgets)} budgets select the pod ({', '.join(budget.key for budget in budgets)}), and Kubernetes evicts "
+        "no pod with more than one budget: narrow the selector of a budget"
     )
 
 
 def make_plan(pods: Iterable[Pod], budgets: Sequence[PodDisruptionBudget], rules: DrainRules) -> list[EvictionDecision]:
-    return [_decide_eviction(pod, tuple(one for one in budgets if one.matches_pod(pod)), rules) for pod in pods]
+    return [
+        _decide_eviction(pod, tuple(budget for budget in budgets if budget.matches_pod(pod)), rules) for pod in pods
+    ]
 
 
 def _decide_eviction(pod: Pod, budgets: tuple[PodDisruptionBudget, ...], rules: DrainRules) -> EvictionDecision:
     if pod.is_mirror:
-        return EvictionDecision(pod, SKIP, "it is a mirror of a static pod, which its node makes from a file")
+        return EvictionDecision(pod, SKIP, "the pod is a mirror of a static pod, which the kubelet creates from a file")
     if pod.controller_kind == "DaemonSet" and not pod.is_finished:
         if rules.ignore_daemonsets:
-            return EvictionDecision(pod, SKIP, "its daemon set would make it again at once")
-        return EvictionDecision(pod, REFUSE, "it belongs to a daemon set: set ignore_daemonsets=true to leave it")
+            return EvictionDecision(pod, SKIP, "its DaemonSet would create it again at once")
+        return EvictionDecision(pod, REFUSE, "the pod belongs to a DaemonSet: set ignore_daemonsets=true to keep it")
     if pod.is_terminating:
-        return EvictionDecision(pod, EVICT, "it is ending already", budgets)
+        return EvictionDecision(pod, EVICT, "the pod is terminating already", budgets)
     if pod.is_finished:
-        return EvictionDecision(pod, EVICT, "it has finished", budgets)
+        return EvictionDecision(pod, EVICT, "the pod has finished", budgets)
     if pod.controller_kind is None and not rules.delete_unmanaged:
-        return EvictionDecision(pod, REFUSE, "nothing would make it again: set delete_unmanaged=true to lose it")
+        return EvictionDecision(
+            pod, REFUSE, "the pod has no controller that would create it again: set delete_unmanaged=true to delete it"
+        )
     if pod.empty_dirs and not rules.delete_emptydir_data:
         return EvictionDecision(
             pod,
             REFUSE,
-            f"the data in its emptyDir {', '.join(pod.empty_dirs)} would be lost: set delete_emptydir_data=true",
+            f"the data of its emptyDir {', '.join(pod.empty_dirs)} would be lost: set delete_emptydir_data=true",
         )
-    return EvictionDecision(pod, EVICT, "it can run elsewhere", budgets)
+    return EvictionDecision(pod, EVICT, "the pod can run on another node", budgets)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The drain: every node cordoned first, then pods evicted across all nodes at once, until each is gone."""
+"""Run a drain: cordon all nodes, evict their pods side by side, and wait for every PodDisruptionBudget (PDB)."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from . import plan
 from .kube import KubeError
 from .model import DrainRules, Node, Pod, PodDisruptionBudget
 
-POLL_INTERVAL = 0.5  # seconds between two looks at what is left
-RETRY_DELAY = 5.0  # seconds until the next try, where the API server gives no hint
-MAX_ATTEMPTS = 5  # at calls that fail for reasons of the connection or the server
+POLL_INTERVAL = 0.5  # seconds between two readings of the pods and budgets
+RETRY_DELAY = 5.0  # seconds until a retry, where the API server sends no Retry-After
+MAX_ATTEMPTS = 5  # of an eviction that fails by the connection or by the server
 
 
 class DrainApi(Protocol):
+    """The calls that a drain makes; kube.KubeClient implements them."""
+
     def list_nodes(self, selector: str = "") -> list[Node]: ...
     def list_pods(self, node: str) -> list[Pod]: ...
     def list_budgets(self) -> list[PodDisruptionBudget]: ...
@@ -31,7 +33,7 @@ class DrainApi(Protocol):
 
 @dataclass
 class EvictionOutcome:
-    """What became of one pod."""
+    """The result of a pod's eviction."""
 
     pod: Pod
     status: str = "pending"  # pending, accepted, evicted, skipped, refused, failed
@@ -53,14 +55,16 @@ class EvictionOutcome:
             "node": self.pod.node,
             "status": self.status if self.status != "accepted" else "pending",
             "reason": self.reason,
-            "tries": self.attempts,
-            "waited_for": list(self.blocking_budgets),
+            "attempts": self.attempts,
+            "blocking_budgets": list(self.blocking_budgets),
             "seconds": round(self.seconds, 1),
         }
 
 
 @dataclass
 class Drain:
+    """A drain of nodes, with the outcome of each pod."""
+
     kube: DrainApi
     rules: DrainRules
     timeout: float = 3600
@@ -76,35 +80,36 @@ class Drain:
     evictions: int = 0
 
     def plan_evictions(self, nodes: Sequence[Node]) -> tuple[list[plan.EvictionDecision], list[PodDisruptionBudget]]:
-        """What is on the nodes now, and what is to be done with it."""
+        """Read the pods and the budgets, and decide for each pod whether it is evicted."""
         budgets = self.kube.list_budgets()
         with ThreadPoolExecutor(self.workers) as pool:
-            pods = [pod for found in pool.map(lambda node: self.kube.list_pods(node.name), nodes) for pod in found]
+            pods_by_node = pool.map(lambda node: self.kube.list_pods(node.name), nodes)
+            pods = [pod for node_pods in pods_by_node for pod in node_pods]
         return plan.make_plan(pods, budgets, self.rules), budgets
 
     def cordon(self, nodes: Sequence[Node], unschedulable: bool = True) -> list[str]:
-        todo = [one.name for one in nodes if one.unschedulable != unschedulable]
+        names = [node.name for node in nodes if node.unschedulable != unschedulable]
         with ThreadPoolExecutor(self.workers) as pool:
-            list(pool.map(lambda name: self._cordon_node(name, unschedulable), todo))
-        return todo
+            list(pool.map(lambda name: self._cordon_node(name, unschedulable), names))
+        return names
 
     def _cordon_node(self, name: str, unschedulable: bool) -> None:
         self.kube.cordon(name, unschedulable)
         (self.cordoned_nodes if unschedulable else self.uncordoned_nodes).append(name)
 
     def run(self, nodes: Sequence[Node]) -> None:
-        """Refuses before it touches anything; what fails afterwards is told with every pod's outcome."""
-        began = self.clock.monotonic()
+        """Refuse before anything is changed. A later failure is reported with the outcome of every pod."""
+        started_at = self.clock.monotonic()
         decisions = self.plan_evictions(nodes)[0]
         if self._record_refused_pods(decisions):
             return
         try:
             self.cordon(nodes)
-            decisions, budgets = self.plan_evictions(nodes)  # what has landed meanwhile
+            decisions, budgets = self.plan_evictions(nodes)  # pods may have been scheduled in the meantime
             if not self._record_refused_pods(decisions):
-                self._evict_all(nodes, began, decisions, budgets)
+                self._evict_all(nodes, started_at, decisions, budgets)
                 if self.wait_for_replacements and not self.error:
-                    self._wait_for_replacements(began + self.timeout)
+                    self._wait_for_replacements(started_at + self.timeout)
         except KubeError as error:
             self.error = str(error)
         if self.error and self.uncordon_on_failure and self.cordoned_nodes:
@@ -118,12 +123,13 @@ class Drain:
                 self.error += f". Node {name} stays cordoned: {error}"
 
     def _record_refused_pods(self, decisions: Sequence[plan.EvictionDecision]) -> bool:
-        refused = [one for one in decisions if one.action == plan.REFUSE]
-        for one in refused:
-            self.outcomes[one.pod.uid] = EvictionOutcome(one.pod, "refused", one.reason)
+        """Whether a pod must not be evicted without an explicit option; then nothing is evicted."""
+        refused = [decision for decision in decisions if decision.action == plan.REFUSE]
+        for decision in refused:
+            self.outcomes[decision.pod.uid] = EvictionOutcome(decision.pod, "refused", decision.reason)
         if refused:
-            said = "; ".join(f"{one.pod.key} on {one.pod.node}: {one.reason}" for one in refused[:10])
-            self.error = f"{len(refused)} pods must not be evicted without being asked for: {said}"
+            reasons = "; ".join(f"{item.pod.key} on {item.pod.node}: {item.reason}" for item in refused[:10])
+            self.error = f"{len(refused)} pods need an explicit option, and nothing was evicted: {reasons}"
         return bool(refused)
 
     def _evict_all(
@@ -133,43 +139,50 @@ class Drain:
         decisions: Sequence[plan.EvictionDecision],
         budgets: Sequence[PodDisruptionBudget],
     ) -> None:
+        """Evict all pods. The loop waits for each budget: it retries a blocked eviction until the timeout is over."""
         deadline = started_at + self.timeout
         with ThreadPoolExecutor(self.workers) as pool:
             while True:
                 self._update_outcomes(decisions, started_at)
                 now = self.clock.monotonic()
                 due = [
-                    one for one in self.outcomes.values() if one.status == "pending" and self._is_due(one, budgets, now)
+                    outcome
+                    for outcome in self.outcomes.values()
+                    if outcome.status == "pending" and self._is_due(outcome, budgets, now)
                 ]
                 list(pool.map(self._evict_pod, due))
-                left = [one for one in self.outcomes.values() if one.is_in_progress]
-                failed = [one for one in self.outcomes.values() if one.status == "failed"]
-                self._report_remaining(left)
-                if not left:
+                remaining = [outcome for outcome in self.outcomes.values() if outcome.is_in_progress]
+                failed = [outcome for outcome in self.outcomes.values() if outcome.status == "failed"]
+                self._report_remaining(remaining)
+                if not remaining:
                     break
                 if self.clock.monotonic() >= deadline:
-                    self._fail_timed_out(left)
-                    failed += left
+                    self._fail_timed_out(remaining)
+                    failed += remaining
                     break
                 self.clock.sleep(min(POLL_INTERVAL, max(0.0, deadline - self.clock.monotonic())))
                 decisions, budgets = self.plan_evictions(nodes)
             if failed:
-                said = "; ".join(f"{one.pod.key} on {one.pod.node}: {one.reason}" for one in failed[:10])
-                self.error = f"{len(failed)} pods are not gone: {said}"
+                reasons = "; ".join(f"{item.pod.key} on {item.pod.node}: {item.reason}" for item in failed[:10])
+                self.error = f"{len(failed)} pods are not gone: {reasons}"
 
     def _wait_for_replacements(self, deadline: float) -> None:
-        """Until what made the evicted pods has as many Ready as it is to have."""
-        evicted = [one.pod for one in self.outcomes.values() if one.status == "evicted" and one.pod.controller_kind]
-        owners = sorted({(one.namespace, str(one.controller_kind), one.controller_name) for one in evicted})
+        """Wait until the controllers of the evicted pods have all their replicas Ready."""
+        evicted = [
+            outcome.pod
+            for outcome in self.outcomes.values()
+            if outcome.status == "evicted" and outcome.pod.controller_kind
+        ]
+        controllers = sorted({(pod.namespace, str(pod.controller_kind), pod.controller_name) for pod in evicted})
         while True:
-            counted = [(owner, self.kube.get_replicas(*owner)) for owner in owners]
-            short = [(owner, count) for owner, count in counted if count and count[0] < count[1]]
-            if not short:
+            counts = [(controller, self.kube.get_replicas(*controller)) for controller in controllers]
+            unready = [(controller, count) for controller, count in counts if count and count[0] < count[1]]
+            if not unready:
                 return
-            said = "; ".join(f"{o[1]} {o[0]}/{o[2]} has {c[0]} of {c[1]} Ready" for o, c in short[:10] if c)
-            self._report_progress(said)
+            message = "; ".join(f"{c[1]} {c[0]}/{c[2]} has {n[0]} of {n[1]} Ready" for c, n in unready[:10] if n)
+            self._report_progress(message)
             if self.clock.monotonic() >= deadline:
-                self.error = f"the pods are gone, but not all of their replacements are Ready elsewhere: {said}"
+                self.error = f"the pods are gone, but not all of their replacements are Ready elsewhere: {message}"
                 return
             self.clock.sleep(min(POLL_INTERVAL, max(0.0, deadline - self.clock.monotonic())))
 
@@ -178,9 +191,9 @@ class Drain:
             self.progress.append(message)
 
     def _update_outcomes(self, decisions: Sequence[plan.EvictionDecision], started_at: float) -> None:
-        """Brings the outcomes up to what is there: new pods, and those that are gone."""
-        there = {one.pod.uid: one for one in decisions}
-        for uid, decision in there.items():
+        """Add new pods to the outcomes, and mark those that are gone."""
+        current = {decision.pod.uid: decision for decision in decisions}
+        for uid, decision in current.items():
             if uid not in self.outcomes:
                 status = {plan.EVICT: "pending", plan.SKIP: "skipped", plan.REFUSE: "failed"}[decision.action]
                 self.outcomes[uid] = EvictionOutcome(decision.pod, status, decision.reason)
@@ -188,17 +201,17 @@ class Drain:
             if decision.pod.is_terminating and outcome.status == "pending":
                 outcome.status = "accepted"
         for uid, outcome in self.outcomes.items():
-            if outcome.is_in_progress and uid not in there:
+            if outcome.is_in_progress and uid not in current:
                 outcome.status = "evicted"
                 outcome.reason = "gone"
                 outcome.seconds = self.clock.monotonic() - started_at
 
     def _is_due(self, outcome: EvictionOutcome, budgets: Sequence[PodDisruptionBudget], now: float) -> bool:
-        """By the server's hint, or as soon as the budget that was in the way allows one."""
+        """Whether to retry: after the server's Retry-After, or as soon as the PDB that blocked the pod allows it."""
         if now >= outcome.retry_at:
             return True
-        mine = [one for one in budgets if one.matches_pod(outcome.pod)]
-        return len(mine) == 1 and mine[0].disruptions_allowed > 0 and bool(outcome.blocking_budgets)
+        matching = [budget for budget in budgets if budget.matches_pod(outcome.pod)]
+        return len(matching) == 1 and matching[0].disruptions_allowed > 0 and bool(outcome.blocking_budgets)
 
     def _evict_pod(self, outcome: EvictionOutcome) -> None:
         outcome.attempts += 1
@@ -208,9 +221,10 @@ class Drain:
             self._handle_eviction_error(outcome, error)
             return
         outcome.status = "accepted"
-        outcome.reason = "evicted, and ending"
+        outcome.reason = "evicted, and terminating"
 
     def _handle_eviction_error(self, outcome: EvictionOutcome, error: KubeError) -> None:
+        """429: a PDB blocks the pod, so retry later. 500 for a pod with two budgets: no retry helps."""
         if error.status == 404 or (error.status == 409 and "precondition" in error.message.lower()):
             outcome.status, outcome.reason = "accepted", "gone"
         elif error.status == 429:
@@ -220,9 +234,9 @@ class Drain:
             outcome.reason = error.message
             outcome.retry_at = self.clock.monotonic() + (error.retry_after or RETRY_DELAY)
         elif error.status == 500 and "more than one PodDisruptionBudget" in error.message:
-            mine = [one for one in self.kube.list_budgets() if one.matches_pod(outcome.pod)]
-            outcome.blocking_budgets = tuple(one.key for one in mine)
-            outcome.status, outcome.reason = "failed", plan.describe_multiple_budgets(mine)
+            matching = [budget for budget in self.kube.list_budgets() if budget.matches_pod(outcome.pod)]
+            outcome.blocking_budgets = tuple(budget.key for budget in matching)
+            outcome.status, outcome.reason = "failed", plan.describe_multiple_budgets(matching)
         elif error.status in (0, 409, 500, 502, 503, 504):
             outcome.errors += 1
             outcome.reason = str(error)
@@ -234,19 +248,20 @@ class Drain:
 
     def _report_remaining(self, remaining: Sequence[EvictionOutcome]) -> None:
         waiting: dict[str, int] = {}
-        for one in remaining:
-            for budget in one.blocking_budgets if one.status == "pending" else ():
+        for outcome in remaining:
+            for budget in outcome.blocking_budgets if outcome.status == "pending" else ():
                 waiting[budget] = waiting.get(budget, 0) + 1
-        gone = sum(one.status == "evicted" for one in self.outcomes.values())
-        said = "".join(f", {count} wait for budget {budget}" for budget, count in sorted(waiting.items()))
-        self._report_progress(f"{gone} gone, {len(remaining)} left{said}")
+        gone = sum(outcome.status == "evicted" for outcome in self.outcomes.values())
+        waits = "".join(f", {count} wait for budget {budget}" for budget, count in sorted(waiting.items()))
+        self._report_progress(f"{gone} gone, {len(remaining)} left{waits}")
 
     def _fail_timed_out(self, remaining: Sequence[EvictionOutcome]) -> None:
-        for one in remaining:
-            state = (
-                f"waits for budget {', '.join(one.blocking_budgets)}: "
-                if one.status == "pending" and one.blocking_budgets
+        """Name the PodDisruptionBudget that a pod waits for."""
+        for outcome in remaining:
+            wait_reason = (
+                f"waits for budget {', '.join(outcome.blocking_budgets)}: "
+                if outcome.status == "pending" and outcome.blocking_budgets
                 else ""
             )
-            one.status = "failed"
-            one.reason = f"{state}{one.reason}; not gone within {self.timeout:g} seconds"
+            outcome.status = "failed"
+            outcome.reason = f"{wait_reason}{outcome.reason}; not gone within {self.timeout:g} seconds"

@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reads roles, and a cluster where that is asked for, and reports who may assume what. Knows no Ansible."""
+"""The audit: reads roles, and a cluster's service accounts if requested, and reports which may assume which role.
+
+No Ansible in here.
+"""
 
 from __future__ import annotations
 
@@ -32,15 +35,13 @@ class AuditOptions:
     def parse(cls, params: Mapping[str, Any]) -> AuditOptions:
         arn, prefix = params["oidc_provider_arn"], params["path_prefix"]
         if params["roles"] is not None and not params["roles"]:
-            raise IrsaError("roles is empty. Name roles, or leave it out for every role that trusts the cluster.")
+            raise IrsaError("roles is empty. Give roles, or omit the option for every role that trusts the cluster.")
         if prefix and not (prefix.startswith("/") and prefix.endswith("/")):
-            raise IrsaError(f"path_prefix {prefix!r} does not begin and end with a slash, as paths of roles do.")
+            raise IrsaError(f"path_prefix {prefix!r} is not a path of IAM roles. Begin and end it with a slash.")
         if not params["audience"]:
-            raise IrsaError(f"audience is empty. Name one, or leave it out for {AUDIENCE}.")
+            raise IrsaError(f"audience is empty. Give one, or omit the option for {AUDIENCE}.")
         if params["service_accounts"] and not (params["cluster"] or (arn and params["kubeconfig"])):
-            raise IrsaError(
-                "service_accounts needs a cluster: name it in cluster, or give oidc_provider_arn and kubeconfig."
-            )
+            raise IrsaError("service_accounts needs a cluster: give cluster, or oidc_provider_arn and kubeconfig.")
         return cls(
             roles=tuple(dict.fromkeys(params["roles"])) if params["roles"] else None,
             path_prefix=prefix or None,
@@ -53,7 +54,7 @@ class AuditOptions:
 
 @dataclass(frozen=True)
 class RoleAudit:
-    """What was read. C(roles): each role that was asked about, by the name that it was asked by, or why it lacks."""
+    """The audit's state. C(roles): by the name in the options, each role, None (no such role), or its error."""
 
     options: AuditOptions
     provider: Optional[OidcProvider]
@@ -71,17 +72,17 @@ def run(make_client: MakeClient, make_api: Callable[[], Any], options: AuditOpti
     if options.cluster is not None:
         provider = eks.get_provider(make_client("eks"), options.cluster)
     roles = _read_roles(client, options)
-    listed: list[IamRole] = [one for one in roles.values() if isinstance(one, IamRole)]
-    survey = RoleAudit(
+    listed: list[IamRole] = [role for role in roles.values() if isinstance(role, IamRole)]
+    role_audit = RoleAudit(
         options,
         provider,
         roles,
         len(roles),
-        grants={one.arn: tuple(findings.list_role_grants(one, provider, options.audience)) for one in listed},
+        grants={role.arn: tuple(findings.list_role_grants(role, provider, options.audience)) for role in listed},
     )
     if not options.join_service_accounts or provider is None:
-        return survey
-    return _join_cluster(survey, provider, listed, client, make_client, make_api)
+        return role_audit
+    return _join_cluster(role_audit, provider, listed, client, make_client, make_api)
 
 
 def _join_cluster(
@@ -92,36 +93,36 @@ def _join_cluster(
     make_client: MakeClient,
     make_api: Callable[[], Any],
 ) -> RoleAudit:
-    wanted = role_audit.options
-    not_looked_at: list[str] = []
+    options = role_audit.options
+    not_checked: list[str] = []
     accounts = kubernetes.list_service_accounts(make_api())
     associations: set[tuple[str, str]] = set()
-    if wanted.cluster is not None:
+    if options.cluster is not None:
         try:
-            associations = eks.list_pod_identity_associations(make_client("eks"), wanted.cluster)
+            associations = eks.list_pod_identity_associations(make_client("eks"), options.cluster)
         except CallError as error:
-            not_looked_at.append(f"Pod identity associations: {error} {error.suggestion}")
+            not_checked.append(f"Pod Identity associations: {error} {error.suggestion}")
     else:
-        not_looked_at.append("Pod identity associations: cluster is not named.")
+        not_checked.append("Pod Identity associations: the option cluster is not set.")
     annotated = _read_annotated_roles(
-        client, wanted, listed, findings.list_annotated_roles(accounts, provider), not_looked_at
+        client, options, listed, findings.list_annotated_roles(accounts, provider), not_checked
     )
-    elsewhere = findings.list_cross_account(accounts, provider)
-    if elsewhere:
-        not_looked_at.append(f"Roles of other accounts, which these are annotated with: {', '.join(elsewhere)}.")
-    found = findings.list_findings(provider, listed, annotated, accounts, associations, wanted.audience)
-    return replace(role_audit, findings=tuple(found), service_accounts=len(accounts), not_checked=tuple(not_looked_at))
+    cross_account = findings.list_cross_account(accounts, provider)
+    if cross_account:
+        not_checked.append(f"Roles of other accounts, in the annotations of: {', '.join(cross_account)}.")
+    found = findings.list_findings(provider, listed, annotated, accounts, associations, options.audience)
+    return replace(role_audit, findings=tuple(found), service_accounts=len(accounts), not_checked=tuple(not_checked))
 
 
 def _read_annotated_roles(
     client: Any, options: AuditOptions, listed: Sequence[IamRole], arns: Sequence[str], not_checked: list[str]
 ) -> dict[str, Optional[IamRole]]:
-    """The roles that annotations name, by ARN; None for one that is not there. What cannot be read is noted."""
-    known: dict[str, Optional[IamRole]] = {one.arn: one for one in listed}
-    lacking = [arn for arn in arns if arn not in known]
-    if options.roles is None and not options.path_prefix:  # then every role of the account has been read
-        return {**known, **dict.fromkeys(lacking)}
-    for arn, found in zip(lacking, _read_roles_by_name(client, [get_role_name(arn) for arn in lacking]).values()):
+    """The roles in annotations, by ARN; None for one that does not exist. Unreadable ones go to C(not_checked)."""
+    known: dict[str, Optional[IamRole]] = {role.arn: role for role in listed}
+    missing = [arn for arn in arns if arn not in known]
+    if options.roles is None and not options.path_prefix:  # every role of the account has been read already
+        return {**known, **dict.fromkeys(missing)}
+    for arn, found in zip(missing, _read_roles_by_name(client, [get_role_name(arn) for arn in missing]).values()):
         if isinstance(found, CallError):
             not_checked.append(f"The role {arn}: {found} {found.suggestion}")
         else:
@@ -130,22 +131,22 @@ def _read_annotated_roles(
 
 
 def _read_roles(client: Any, options: AuditOptions) -> dict[str, Any]:
-    """By name: the role, None where there is none of that name, or the error that its reading ended with."""
+    """By name: the role, None where it does not exist, or the error of reading it."""
     if options.roles is None:
-        return {one.name: one for one in iam.list_roles(client, options.path_prefix or "/")}
+        return {role.name: role for role in iam.list_roles(client, options.path_prefix or "/")}
     names = {name: get_role_name(name) for name in options.roles}
     found: dict[str, Any]
     if len(names) > iam.PAGE_COST and iam.is_listing_cheaper(names, iam.get_account_summary(client).role_count):
-        everybody = {one.name: one for one in iam.list_roles(client)}
-        found = {plain: everybody.get(plain) for plain in names.values()}
+        all_roles = {role.name: role for role in iam.list_roles(client)}
+        found = {plain: all_roles.get(plain) for plain in names.values()}
     else:
         found = _read_roles_by_name(client, list(names.values()))
-    told: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for name, plain in names.items():
-        one = found[plain]
-        other = isinstance(one, IamRole) and name.startswith("arn:") and one.arn != name
-        told[name] = IrsaError(f"The role of that name is {one.arn}.") if other else one
-    return told
+        role = found[plain]
+        other = isinstance(role, IamRole) and name.startswith("arn:") and role.arn != name
+        result[name] = IrsaError(f"The role of that name is {role.arn}.") if other else role
+    return result
 
 
 def _read_roles_by_name(client: Any, names: Sequence[str]) -> dict[str, Any]:
@@ -165,8 +166,8 @@ def build_result(role_audit: RoleAudit) -> dict[str, Any]:
     warnings: list[str] = []
     for name, role in role_audit.roles.items():
         if not isinstance(role, IamRole):
-            way_out = f" {role.suggestion}" if isinstance(role, CallError) else ""
-            items.append(ItemResult(name, "failed", f"{role}{way_out}" if role else "There is no such role."))
+            suggestion = f" {role.suggestion}" if isinstance(role, CallError) else ""
+            items.append(ItemResult(name, "failed", f"{role}{suggestion}" if role else "The role does not exist."))
             continue
         entries = role_audit.grants[role.arn]
         if role_audit.options.roles is None and not entries:
@@ -174,15 +175,15 @@ def build_result(role_audit: RoleAudit) -> dict[str, Any]:
         warnings += findings.list_warnings(role, entries)
         fields = {
             "arn": role.arn,
-            "open_to_all": any(one.subject is None for one in entries),
-            "wildcards": any(one.subject is not None and one.subject.is_pattern for one in entries),
-            "grants": [one.to_dict() for one in entries],
+            "open_to_all": any(grant.subject is None for grant in entries),
+            "wildcards": any(grant.subject is not None and grant.subject.is_pattern for grant in entries),
+            "grants": [grant.to_dict() for grant in entries],
         }
         items.append(ItemResult(name, "ok", findings.format_reason(role, entries), fields=fields))
     shown = [item for item in items if item.status == "ok"]
     grants = [grant for item in shown for grant in item.fields["grants"]]
     totals = {
-        "roles_seen": role_audit.roles_checked,
+        "roles_checked": role_audit.roles_checked,
         "roles": len([item for item in shown if item.fields["grants"]]),
         "failed": len(items) - len(shown),
         "grants": len(grants),
@@ -191,20 +192,20 @@ def build_result(role_audit: RoleAudit) -> dict[str, Any]:
         "service_accounts": role_audit.service_accounts,
         "findings": len(role_audit.findings),
     }
-    words = (
-        f"{totals['roles']} of {role_audit.roles_checked} roles let in service accounts, by {len(grants)} grants, "
+    message = (
+        f"{totals['roles']} of {role_audit.roles_checked} roles trust service accounts, by {len(grants)} grants, "
         f"{totals['wildcards']} by wildcard, {totals['open_to_all']} open to all."
     )
     if role_audit.service_accounts is not None:
-        words += f" {role_audit.service_accounts} service accounts, {len(role_audit.findings)} findings."
-    told = summarize(items)
+        message += f" {role_audit.service_accounts} service accounts, {len(role_audit.findings)} findings."
+    summary = summarize(items)
     return {
         "changed": False,
-        "failed": bool(told.get("failed")),
-        "msg": f"{words} {told['msg']}" if "msg" in told else words,
+        "failed": bool(summary.get("failed")),
+        "msg": f"{message} {summary['msg']}" if "msg" in summary else message,
         "roles": [item.to_dict() for item in items],
-        "findings": [one.to_dict() for one in role_audit.findings],
-        "not_looked_at": list(role_audit.not_checked),
+        "findings": [finding.to_dict() for finding in role_audit.findings],
+        "not_checked": list(role_audit.not_checked),
         "totals": totals,
         "warnings": warnings,
     }

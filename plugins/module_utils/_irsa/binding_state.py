@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The cluster's side of bindings: service accounts, their annotations, their pods, and the proof. Knows no Ansible."""
+"""The cluster's side of bindings: service accounts, annotations, pods, and the check with STS. No Ansible in here."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from .calls import CallError
 from .findings import ANNOTATION
 from .model import AUDIENCE, IrsaError, get_role_name
 
-# What STS answers to a token that it knows, for a role whose trust policy does not let it in.
+# The error code of STS for a valid token whose subject the role's trust policy does not allow.
 REJECTED_CODE = "AccessDenied"
 
 
 @dataclass(frozen=True)
 class ServiceAccountBinding:
-    """One service account and the role that it is to have, or not to have."""
+    """One service account, and the role that it must have (C(is_present)) or must not have."""
 
     role: str
     namespace: str
@@ -30,9 +30,9 @@ class ServiceAccountBinding:
     @classmethod
     def parse(cls, bindings: Sequence[Mapping[str, Any]]) -> list[ServiceAccountBinding]:
         return [
-            cls(one["role"], one["namespace"], name, one["state"] == "present")
-            for one in bindings
-            for name in dict.fromkeys(one["service_accounts"])
+            cls(binding["role"], binding["namespace"], name, binding["state"] == "present")
+            for binding in bindings
+            for name in dict.fromkeys(binding["service_accounts"])
         ]
 
     def __str__(self) -> str:
@@ -40,7 +40,7 @@ class ServiceAccountBinding:
 
 
 class PodReader:
-    """One cluster as it is now; each namespace is read once."""
+    """Reads the pods of a cluster, each namespace once."""
 
     def __init__(self, api: Any) -> None:
         self.api = api
@@ -62,14 +62,14 @@ class PodReader:
 def get_role_arns(
     make_client: Callable[[], Any], bindings: Sequence[ServiceAccountBinding]
 ) -> dict[str, Optional[str]]:
-    """The ARN of each role by what it is called here; None where there is no such role."""
+    """The ARN of each role, by its name or ARN in the bindings; None where the role does not exist."""
     found: dict[str, Optional[str]] = {}
-    for one in bindings:
-        if one.role.startswith("arn:"):
-            found[one.role] = one.role
-        elif one.role not in found:
-            role = iam.get_role(make_client(), one.role)
-            found[one.role] = role.arn if role else None
+    for binding in bindings:
+        if binding.role.startswith("arn:"):
+            found[binding.role] = binding.role
+        elif binding.role not in found:
+            role = iam.get_role(make_client(), binding.role)
+            found[binding.role] = role.arn if role else None
     return found
 
 
@@ -81,13 +81,13 @@ def observe(
     make_sts: Callable[[], Any],
     audience: str = AUDIENCE,
 ) -> list[ItemResult]:
-    """One result per service account. One that fails does not end the others."""
+    """One result per service account. A failed item does not stop the others."""
     items = []
-    for one in bindings:
+    for binding in bindings:
         try:
-            items.append(_observe_binding(reader, one, role_arns[one.role], verify, make_sts, audience))
+            items.append(_observe_binding(reader, binding, role_arns[binding.role], verify, make_sts, audience))
         except IrsaError as error:
-            items.append(ItemResult(str(one), "failed", str(error), fields=_build_fields(one)))
+            items.append(ItemResult(str(binding), "failed", str(error), fields=_build_fields(binding)))
     return items
 
 
@@ -100,10 +100,10 @@ def _build_fields(binding: ServiceAccountBinding, **overrides: Any) -> dict[str,
         "state": "present" if binding.is_present else "absent",
         "exists": None,
         "annotated": None,
-        "account_right": None,
-        "pods_amiss": [],
+        "service_account_ok": None,
+        "stale_pods": [],
         "owners": [],
-        "proved": None,
+        "verified": None,
         **overrides,
     }
 
@@ -119,14 +119,14 @@ def _observe_binding(
     account = kubernetes.get_service_account(reader.api, binding.namespace, binding.service_account)
     annotation = account.role_arn if account else None
     annotated = annotation == role_arn if role_arn else get_role_name(annotation or "") == get_role_name(binding.role)
-    amiss: list[dict[str, Any]] = []
+    stale_pods: list[dict[str, Any]] = []
     owners: dict[workload.PodOwner, None] = {}
     if account and role_arn:
         for pod in workload.list_stale_pods(
             reader.list_pods(binding.namespace), binding.service_account, role_arn, binding.is_present
         ):
             owner = reader.find_owner(pod)
-            amiss.append({"name": pod["metadata"]["name"], "owner": owner.to_dict() if owner else None})
+            stale_pods.append({"name": pod["metadata"]["name"], "owner": owner.to_dict() if owner else None})
             if owner:
                 owners[owner] = None
     fields = _build_fields(
@@ -134,28 +134,30 @@ def _observe_binding(
         role_arn=role_arn,
         exists=account is not None,
         annotated=bool(account and annotated),
-        account_right=bool(account and annotated and role_arn) if binding.is_present else not (account and annotated),
-        pods_amiss=amiss,
+        service_account_ok=(
+            bool(account and annotated and role_arn) if binding.is_present else not (account and annotated)
+        ),
+        stale_pods=stale_pods,
         owners=[owner.to_dict() for owner in owners],
     )
-    troubles = list(_list_stale_reasons(binding, role_arn, account is not None, bool(annotated), annotation, amiss))
+    reasons = list(_list_stale_reasons(binding, role_arn, account is not None, bool(annotated), annotation, stale_pods))
     if verify and account and role_arn:
         error = sts.assume_role(
             make_sts(),
             role_arn,
             kubernetes.create_token(reader.api, binding.namespace, binding.service_account, audience),
         )
-        fields["proved"] = (error is None) if binding.is_present else bool(error and error.code == REJECTED_CODE)
-        if not fields["proved"]:
-            troubles.insert(0, _get_unverified_reason(binding, error))
-    if not troubles:
-        how = {None: "", True: ", as STS answers to a token of it"}[fields["proved"]]
-        doing = "may assume the role" if binding.is_present else "may not assume the role"
-        reason = f"It {doing}{how}." if fields["proved"] else "The cluster's side is as it should be."
+        fields["verified"] = (error is None) if binding.is_present else bool(error and error.code == REJECTED_CODE)
+        if not fields["verified"]:
+            reasons.insert(0, _get_unverified_reason(binding, error))
+    if not reasons:
+        reason = "The service account and its pods are in order."
+        if fields["verified"]:
+            reason = "STS issues a session to its token." if binding.is_present else "STS rejects its token."
         return ItemResult(str(binding), "ok", reason, fields=fields)
-    # What is amiss in a cluster is told, and what was to be proved and was not fails.
+    # A stale pod or a missing annotation leaves the item pending. A failed verification fails it.
     return ItemResult(
-        str(binding), "failed" if fields["proved"] is False else "pending", " ".join(troubles), fields=fields
+        str(binding), "failed" if fields["verified"] is False else "pending", " ".join(reasons), fields=fields
     )
 
 
@@ -170,46 +172,46 @@ def _list_stale_reasons(
     found = []
     if binding.is_present:
         if role_arn is None:
-            found.append(f"There is no role {binding.role}.")
+            found.append(f"The role {binding.role} does not exist.")
         if not exists:
-            found.append("There is no such service account.")
+            found.append("The service account does not exist.")
         elif not annotated:
-            found.append(f"Its annotation {ANNOTATION} is {annotation or 'not there'}.")
+            found.append(f"The annotation {ANNOTATION} is {annotation or 'missing'}.")
     elif exists and annotated:
-        found.append(f"Its annotation {ANNOTATION} names the role.")
+        found.append(f"The annotation {ANNOTATION} still names the role.")
     if stale_pods:
-        how = "without" if binding.is_present else "with"
-        found.append(f"Pods that run {how} the role: {', '.join(one['name'] for one in stale_pods)}.")
+        prefix = "Pods without the role" if binding.is_present else "Pods that still have the role"
+        found.append(f"{prefix}: {', '.join(pod['name'] for pod in stale_pods)}.")
     return found
 
 
 def _get_unverified_reason(binding: ServiceAccountBinding, error: Optional[CallError]) -> str:
     if error is None:
-        return "STS still issues a session to a token of it."
-    words = f"STS answered {error.code}: {error.message}."
-    return words if binding.is_present else f"Whether it is refused was not proved. {words}"
+        return "STS still issues a session to its token."
+    message = f"STS answered {error.code}: {error.message}."
+    return message if binding.is_present else f"Not verified that STS rejects its token. {message}"
 
 
 def build_result(items: Sequence[ItemResult]) -> dict[str, Any]:
-    told = summarize(items)
-    count = {status: sum(one.status == status for one in items) for status in ("ok", "pending", "failed")}
-    words = f"{count['ok']} as they should be, {count['pending']} not yet, {count['failed']} failed."
+    summary = summarize(items)
+    count = {status: sum(item.status == status for item in items) for status in ("ok", "pending", "failed")}
+    message = f"{count['ok']} ok, {count['pending']} pending, {count['failed']} failed."
     return {
         "changed": False,
-        "failed": bool(told.get("failed")),
-        "msg": f"{words} {told['msg']}" if "msg" in told else words,
-        "service_accounts": [one.to_dict() for one in items],
+        "failed": bool(summary.get("failed")),
+        "msg": f"{message} {summary['msg']}" if "msg" in summary else message,
+        "service_accounts": [item.to_dict() for item in items],
         "restarts": _list_restarts(items),
         "totals": count,
     }
 
 
 def _list_restarts(items: Sequence[ItemResult]) -> list[dict[str, Any]]:
-    """Each owner once, with its namespace."""
+    """The owners to restart, each once, with its namespace."""
     found: dict[tuple[str, ...], dict[str, Any]] = {}
     for item in items:
         for owner in item.fields["owners"]:
             if owner["restartable"]:
-                one = {**owner, "namespace": item.fields["namespace"]}
-                found[one["namespace"], one["kind"], one["name"]] = one
+                restart = {**owner, "namespace": item.fields["namespace"]}
+                found[restart["namespace"], restart["kind"], restart["name"]] = restart
     return list(found.values())

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Calls of AWS's services, and what they answer instead of doing it, apart from the client library that said so."""
+"""Calls of AWS services, with their errors as C(CallError), independent of the client library's exceptions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .._aws_call import DENIED_CODES, ApiError
 
 
 class CallError(Exception):
-    """A call that failed: which one, with which code, and in the service's own words."""
+    """A failed call: the operation, the error code, and the service's own message."""
 
     def __init__(self, service: str, operation: str, code: str, message: str) -> None:
         super().__init__(f"{operation}: {code}: {message}")
@@ -25,11 +25,11 @@ class CallError(Exception):
     def suggestion(self) -> str:
         if self.code in DENIED_CODES:
             return f"Allow {self.service}:{self.operation} to these credentials."
-        return "Run again once that is mended."
+        return "Fix the cause, and run again."
 
 
 def call_api(client: Any, operation: str, **arguments: Any) -> Mapping[str, Any]:
-    """One call by its API name."""
+    """One call by its API name. Raises CallError."""
     try:
         return _aws_call.call_api(client, operation, **arguments)
     except ApiError as error:

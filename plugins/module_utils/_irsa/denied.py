@@ -1,9 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a message of refused access says, and which side it names. Pure: it reads text, looks at nothing else.
+"""Parse AccessDenied messages and decide which side denied (refused) a request: trust, identity or permission.
 
-Whoever is named as C(User) in a message has a session: STS has issued it, so that whatever let the caller assume its
-role has worked, and the refusal is about permissions (facts: irsa). What a message does not say is left open.
+Pure: it reads the text and nothing else.
+
+A C(User) that a message names has a session that STS already issued. Assuming the role worked, so the denial is about
+permissions (docs/facts/irsa.md#accessdenied-messages). What a message does not state stays open.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ from typing import Any, Optional
 TRUST, IDENTITY, PERMISSION, UNKNOWN = "trust", "identity", "permission", "unknown"
 SIDES = (TRUST, IDENTITY, PERMISSION, UNKNOWN)
 
-# What AWS calls a type of policy in these messages, and what is said here. AWS's guide writes "a sessions policy", too.
+# AWS's name for a policy type in these messages, and the kind that is reported. AWS's guide also writes "a sessions
+# policy".
 POLICY_TYPES = {
     "identity-based policy": "identity_policy",
     "resource-based policy": "resource_policy",
@@ -29,12 +32,12 @@ POLICY_TYPES = {
     "vpc endpoint policy": "vpc_endpoint_policy",
     "role trust policy": "trust_policy",
 }
-ASSUME_ROLE_ACTIONS = ("sts:assumerole", "sts:tagsession", "sts:setsourceidentity")  # what a trust policy decides on
+ASSUME_ROLE_ACTIONS = ("sts:assumerole", "sts:tagsession", "sts:setsourceidentity")  # decided by a trust policy
 
 
 @dataclass(frozen=True)
 class Caller:
-    """Whose request it was. C(role): a role's name, without path: ARNs of sessions do not carry that."""
+    """The principal that made the request. C(role): the role's name without its path, which ARNs of sessions omit."""
 
     arn: str
     account: str
@@ -50,8 +53,8 @@ class Caller:
         return cls(arn, account, path[-1] if path[0] == "role" else None)
 
     @property
-    def is_node(self) -> bool:
-        """Sessions of instances bear the instance's id (facts: irsa)."""
+    def is_node_role(self) -> bool:
+        """The session name of an instance is the instance's id (docs/facts/irsa.md#accessdenied-messages)."""
         return bool(self.session and re.fullmatch(r"i-[0-9a-f]{8,17}", self.session))
 
     def to_dict(self) -> dict[str, Any]:
@@ -60,17 +63,17 @@ class Caller:
             "account": self.account,
             "role": self.role,
             "session": self.session,
-            "node_role": self.is_node,
+            "is_node_role": self.is_node_role,
         }
 
 
 @dataclass(frozen=True)
 class AccessDenial:
-    """What a message says. C(kind): the type of policy, or what is wrong with the identity. C(words): what decided.
+    """The content of a message. C(kind) is the policy type, or the identity error. C(message) is the deciding text.
 
-    C(role), C(subject), C(issuer): who was to assume which role, with whose token, where the message says so.
-    C(context): what the request brought along, from a decoded authorization message. C(more): how many different
-    refusals the text tells of besides; the first one counts.
+    C(role), C(subject), C(issuer): the role to assume, the service account and the token's issuer, where the message
+    names them. C(context) holds the request's condition keys, from a decoded authorization message. C(other_denials)
+    counts the other denials in the text: only the first denial is explained.
     """
 
     side: str
@@ -92,22 +95,22 @@ class AccessDenial:
     other_denials: int = 0
 
 
-# --- Taking the text out of what it is wrapped in.
+# --- Extract the message from a log line, a JSON log or a CloudTrail event.
 
 
 def _list_strings(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
-        for one in value.values():
-            yield from _list_strings(one)
+        for entry in value.values():
+            yield from _list_strings(entry)
     elif isinstance(value, list):
-        for one in value:
-            yield from _list_strings(one)
+        for entry in value:
+            yield from _list_strings(entry)
 
 
 def _find_json(text: str) -> Optional[Any]:
-    """The JSON object in a text: all of it, or what follows a log's own prefix."""
+    """Find the JSON object in a text: the whole text, or the part after a log's own prefix."""
     for start in (match.start() for match in re.finditer(r"[{\[]", text)):
         try:
             value, _end = json.JSONDecoder().raw_decode(text, start)
@@ -120,7 +123,7 @@ def _find_json(text: str) -> Optional[Any]:
 
 
 def _find_event(value: Any) -> Optional[Mapping[str, Any]]:
-    """A CloudTrail event: bare, as LookupEvents or EventBridge wrap it, or the first of a log file."""
+    """Find a CloudTrail event: bare, wrapped by LookupEvents or EventBridge, or the first event of a log file."""
     if isinstance(value, list):
         return _find_event(value[0]) if value else None
     if not isinstance(value, Mapping):
@@ -141,8 +144,8 @@ def _find_event(value: Any) -> Optional[Mapping[str, Any]]:
 
 
 def _to_mapping(value: Any) -> Mapping[str, Any]:
-    """An object's fields; none of anything else: what is pasted need not have the shape that AWS gives it. In tables of
-    events, objects stand as text.
+    """Return the fields of an object, and an empty mapping for other values: pasted text may have any shape. Tables of
+    events contain objects as JSON text.
     """
     if isinstance(value, str):
         try:
@@ -153,17 +156,17 @@ def _to_mapping(value: Any) -> Mapping[str, Any]:
 
 
 def _to_mappings(value: Any) -> list[Mapping[str, Any]]:
-    return [_to_mapping(one) for one in value] if isinstance(value, list) else []
+    return [_to_mapping(entry) for entry in value] if isinstance(value, list) else []
 
 
 def _flatten_text(text: str) -> str:
-    """One line with single blanks; what a log has escaped is unescaped."""
+    """Join the text to one line with single blanks, and undo the escapes of a log."""
     return " ".join(re.sub(r"\\[ntr]", " ", text).replace('\\"', '"').split())
 
 
-# --- The words.
+# --- The messages of AWS and of the SDKs.
 
-_POLICY_TYPE_PATTERN = "|".join(re.escape(one) for one in sorted(POLICY_TYPES, key=len, reverse=True))
+_POLICY_TYPE_PATTERN = "|".join(re.escape(name) for name in sorted(POLICY_TYPES, key=len, reverse=True))
 _USER_NOT_AUTHORIZED = re.compile(
     r"(?:User:?\s+)?(?P<caller>arn:aws[\w-]*:(?:iam|sts)::\d{12}:[^\s\"]+|anonymous)?\s*is not authorized to "
     r"perform:?\s+"
@@ -177,7 +180,7 @@ _REASON = re.compile(
     rf"(?: transitively through an? (?P<through>{_POLICY_TYPE_PATTERN}))?(?:: (?P<policy>arn:[^\s\"]+))?)",
     re.IGNORECASE,
 )
-# KMS and others, where they may not tell what of it is so.
+# KMS and other services name three possible causes where they must not reveal the actual cause.
 _AMBIGUOUS_RESOURCE_POLICY = re.compile(
     r"\s*because the resource does not exist in this Region, no resource-based polic", re.IGNORECASE
 )
@@ -196,66 +199,67 @@ _BARE_ERROR_CODE = re.compile(
     r"\bAccess ?Denied(?:Exception)?\b|\bUnauthorizedOperation\b|\bUnauthorizedAccess\b|\b403\b"
 )
 
-# What is wrong with the token, the provider or the role's address, by the words of STS and of the SDKs.
+# Errors of the token, the OIDC provider or the role's ARN, by the messages of STS and of the SDKs.
 _IDENTITY_ERRORS: tuple[tuple[str, str, str], ...] = (
     (
         "no_provider",
         r"No OpenIDConnect provider found in your account(?: for (?P<issuer>https://[^\s\"',]+))?",
-        "STS knows no IAM OIDC provider for the token's issuer in the role's account. It has not looked at the trust "
+        "STS finds no IAM OIDC provider for the token's issuer in the role's account. STS did not evaluate the trust "
         "policy.",
     ),
     (
         "audience",
         r"Incorrect token audience",
-        "The token's audience is none of the IAM OIDC provider's client ids. STS has not looked at the trust policy.",
+        "The token's audience is not among the IAM OIDC provider's client ids. STS did not evaluate the trust policy.",
     ),
     (
         "verification_key",
         r"Couldn't retrieve verification key from your identity provider|IDPCommunicationError|"
         r"HTTPS certificate doesn't match configured thumbprint",
-        "STS could not fetch, or would not trust, the keys that the issuer publishes, so that it could not check the "
+        "STS could not fetch the keys that the issuer publishes, or did not trust them. STS could not verify the "
         "token's signature.",
     ),
     (
         "token_expired",
         r"Token expired: current date/time|(?:web identity )?token that was passed is expired|"
         r"ExpiredTokenException: (?!The security token)",
-        "The service account's token was past its end when it was sent to STS.",
+        "The service account's token had expired when it was sent to STS.",
     ),
     (
         "token_invalid",
         r"IDPRejectedClaim|InvalidIdentityToken(?:Exception)?",
-        "STS does not take the token itself: its signature, its form or a claim of it.",
+        "STS rejects the token itself: its signature, its format or one of its claims.",
     ),
     (
         "role_arn",
         r"Request ARN is invalid",
-        "What stands in the place of the role's ARN is no ARN of a role, so that STS has not looked any further.",
+        "The value that was sent as the role's ARN is not the ARN of a role. STS checked nothing else.",
     ),
     (
         "token_file",
         r"(?:open|read|reading|file)\b[^\n]{0,80}?/token\b[^\n]{0,40}?(?:no such file or directory|permission "
         r"denied|ENOENT|"
         r"EACCES)",
-        "The program could not read its token: it was not mounted into the pod, or not for the program's user.",
+        "The program could not read its token. Either the token was not mounted into the pod, or the program's user "
+        "may not read it.",
     ),
     (
         "credentials_expired",
         r"The security token included in the request is expired|The provided token has expired|"
         r"ExpiredToken: |RequestExpired",
-        "The credentials of the request had ended. They were good once; the program did not renew them.",
+        "The credentials of the request had expired. They were valid once, and the program did not renew them.",
     ),
     (
         "credentials_invalid",
         r"The security token included in the request is invalid|InvalidClientTokenId|UnrecognizedClientException|"
         r"InvalidAccessKeyId|SignatureDoesNotMatch",
-        "AWS does not know these credentials, or not in this partition or region. Nothing was looked up for them.",
+        "AWS does not know these credentials, or not in this partition or region. AWS evaluated no policy for them.",
     ),
     (
         "no_credentials",
         r"NoCredentialProviders|no EC2 IMDS role found|Unable to locate credentials|"
         r"Could not load credentials from any providers|Unable to load credentials from any of the providers",
-        "The program found no credentials at all: neither a role of its service account nor one of the node.",
+        "The program found no credentials at all: neither a role of its service account nor the node role.",
     ),
 )
 
@@ -266,21 +270,22 @@ def _find_user_denials(text: str) -> Iterator[tuple[int, AccessDenial]]:
 
 
 def _classify_user_denial(match: re.Match[str], text: str) -> AccessDenial:
+    """Decide which side denied (which side refused) the action, by the clause that names the policy type."""
     named, action = match["caller"], match["action"]
     resource = match["resource"].rstrip(".,;)") if match["resource"] else None
     caller = Caller.parse(named) if named and named.lower() != "anonymous" else None
-    told = AccessDenial(
+    denial = AccessDenial(
         UNKNOWN, "unstated", "", match[0], caller, action, resource, role=_get_target_role(action, resource)
     )
     reason = _REASON.match(text, match.end())
     if reason is None:
-        return _classify_unstated_denial(told, bool(_AMBIGUOUS_RESOURCE_POLICY.match(text, match.end())))
+        return _classify_unstated_denial(denial, bool(_AMBIGUOUS_RESOURCE_POLICY.match(text, match.end())))
     phrase = " ".join((reason["implicit"] or reason["explicit"]).lower().split())
     explicit = reason["explicit"] is not None
     later = _POLICY_ARN.match(text, match.end())
     policy = reason["policy"] or (later["policy"] if later and not explicit else None)
-    told = replace(
-        told,
+    denial = replace(
+        denial,
         message=text[match.start() : (later or reason).end() if not explicit else reason.end()],
         kind=POLICY_TYPES.get(phrase, "other_policy"),
         explicit_deny=explicit,
@@ -289,58 +294,60 @@ def _classify_user_denial(match: re.Match[str], text: str) -> AccessDenial:
     )
     assuming = action.lower().startswith(ASSUME_ROLE_ACTIONS)
     # The only policy that a role, as a resource, has is its trust policy.
-    if told.kind == "trust_policy" or (told.kind == "resource_policy" and assuming):
-        how = "denies it explicitly" if explicit else "does not allow it"
-        return replace(told, side=TRUST, kind="trust_policy", reason=f"The role's trust policy {how}, says AWS.")
-    if told.kind == "other_policy" and (assuming or caller is None):
-        return replace(told, reason=f"AWS names a type of policy that is not known here: {phrase}.")
-    how = f"names an explicit Deny in a {phrase}" if explicit else f"says that no {phrase} allows it"
-    return replace(told, side=PERMISSION, reason=f"AWS {how}. {_describe_session(caller)}")
+    if denial.kind == "trust_policy" or (denial.kind == "resource_policy" and assuming):
+        decision = "denies it explicitly" if explicit else "does not allow it"
+        return replace(
+            denial, side=TRUST, kind="trust_policy", reason=f"AWS reports that the role's trust policy {decision}."
+        )
+    if denial.kind == "other_policy" and (assuming or caller is None):
+        return replace(denial, reason=f"AWS names a policy type that this module does not know: {phrase}.")
+    decision = f"names an explicit Deny in a {phrase}" if explicit else f"reports that no {phrase} allows it"
+    return replace(denial, side=PERMISSION, reason=f"AWS {decision}. {_describe_session(caller)}")
 
 
 def _describe_session(caller: Optional[Caller]) -> str:
     if caller is None or caller.role is None or caller.session is None:
-        return "That is about permissions, not about who may assume a role."
+        return "The denial is about permissions, not about who may assume a role."
     return (
-        f"The caller is a session of the role {caller.role}, which STS had issued before: whatever let the caller "
-        "assume the role has worked."
+        f"The caller is a session of the role {caller.role}. STS issued the session before this request, so assuming "
+        "the role worked."
     )
 
 
 def _classify_unstated_denial(denial: AccessDenial, is_ambiguous: bool) -> AccessDenial:
-    """No type of policy is named."""
+    """Decide which side denied the action where the message names no policy type."""
     action = str(denial.action)
     if action.lower().startswith(ASSUME_ROLE_ACTIONS):
         return replace(
             denial,
-            reason=f"AWS does not say which side refused {action}: the caller's own policies or the trust policy of "
-            "the role that it wanted.",
+            reason=f"AWS does not state which side denied {action}: the caller's own policies, or the trust policy of "
+            "the requested role.",
         )
     if denial.caller is None:
-        return replace(denial, reason=f"Neither the caller nor the policy that refused {action} is named.")
-    why = (
-        "AWS says that the resource is not in this region, or that its own policy does not allow it, or denies it"
+        return replace(denial, reason=f"The message names neither the caller nor the policy that denied {action}.")
+    cause = (
+        "AWS reports that the resource is not in this region, or that its own policy does not allow it or denies it"
         if is_ambiguous
-        else "AWS does not say which policy refused it"
+        else "AWS does not state which policy denied it"
     )
     return replace(
         denial,
         side=PERMISSION,
         kind="resource_policy" if is_ambiguous else "unstated",
-        reason=f"{why}. {_describe_session(denial.caller)}",
+        reason=f"{cause}. {_describe_session(denial.caller)}",
     )
 
 
 def _get_target_role(action: Optional[str], resource: Optional[str]) -> Optional[str]:
-    """The role that was to be assumed."""
+    """Get the role that the caller tried to assume."""
     if action and action.lower().startswith(ASSUME_ROLE_ACTIONS) and resource and ":role/" in resource:
         return resource
     return None
 
 
 def _find_identity_errors(text: str) -> Iterator[tuple[int, AccessDenial]]:
-    for kind, words, reason in _IDENTITY_ERRORS:
-        for match in re.finditer(words, text, re.IGNORECASE):
+    for kind, pattern, reason in _IDENTITY_ERRORS:
+        for match in re.finditer(pattern, text, re.IGNORECASE):
             issuer = match.groupdict().get("issuer")
             yield (
                 match.start(),
@@ -357,8 +364,8 @@ def _build_web_identity_denial(message: str) -> AccessDenial:
     return AccessDenial(
         TRUST,
         "web_identity",
-        "STS took the token and refused the role: its trust policy does not let this token in, or there is no such "
-        "role.",
+        "STS accepted the token and denied the role. Either the role's trust policy does not allow this token, or the "
+        "role does not exist.",
         message,
         action="sts:AssumeRoleWithWebIdentity",
     )
@@ -371,7 +378,7 @@ def _find_pod_identity_denials(text: str) -> Iterator[tuple[int, AccessDenial]]:
             AccessDenial(
                 TRUST,
                 "pod_identity",
-                "EKS Pod Identity may not assume the role of the association: its trust policy has to allow "
+                "EKS Pod Identity cannot assume the role of the association. The role's trust policy must allow "
                 "pods.eks.amazonaws.com both sts:AssumeRole and sts:TagSession, for this cluster.",
                 match[0],
             ),
@@ -385,8 +392,8 @@ def _find_ec2_denials(text: str) -> Iterator[tuple[int, AccessDenial]]:
             AccessDenial(
                 PERMISSION,
                 "unstated",
-                "EC2 knew the caller and refused the operation: that is about permissions. Who and what it was stands "
-                "in the encoded message, if there is one.",
+                "EC2 identified the caller and denied the operation, so the denial is about permissions. The encoded "
+                "message, if there is one, names the caller and the action.",
                 match[0],
             ),
         )
@@ -399,7 +406,7 @@ def _find_rbac_denials(text: str) -> Iterator[tuple[int, AccessDenial]]:
             AccessDenial(
                 UNKNOWN,
                 "kubernetes_rbac",
-                "This is a refusal of Kubernetes, by its own roles (RBAC). AWS has no part in it.",
+                "Kubernetes denied this request by its own roles (RBAC). AWS is not involved.",
                 match[0],
             ),
         )
@@ -416,14 +423,14 @@ _DENIAL_FINDERS: tuple[Callable[[str], Iterator[tuple[int, AccessDenial]]], ...]
 
 
 def _read_denial(text: str) -> AccessDenial:
-    """The first refusal in a text that says what it is."""
-    found = sorted((one for finder in _DENIAL_FINDERS for one in finder(text)), key=lambda one: one[0])
-    # Codes stand before their message: "InvalidIdentityToken: Incorrect token audience" is the latter.
-    told = [one for position, one in found if not _is_preface(one, position, found)]
+    """Read the first specific denial in a text."""
+    found = sorted((item for finder in _DENIAL_FINDERS for item in finder(text)), key=lambda item: item[0])
+    # Error codes precede their message: "InvalidIdentityToken: Incorrect token audience" is about the audience.
+    denials = [denial for position, denial in found if not _is_preface(denial, position, found)]
     encoded = _ENCODED_MESSAGE.search(text)
-    if told:
-        first = told[0]
-        others = {(one.side, one.kind, one.action, one.resource) for one in told}
+    if denials:
+        first = denials[0]
+        others = {(denial.side, denial.kind, denial.action, denial.resource) for denial in denials}
         first = replace(first, other_denials=len(others) - 1, operation=_find_operation(text))
         return replace(first, encoded_message=encoded["encoded"]) if encoded else first
     operation = _find_operation(text)
@@ -433,29 +440,29 @@ def _read_denial(text: str) -> AccessDenial:
         )
     if re.fullmatch(r"[\w+/=-]{100,}", text):
         return AccessDenial(UNKNOWN, "encoded", "The message is encoded.", text[:60], encoded_message=text)
-    unreached, bare = _CONNECTION_ERROR.search(text), _BARE_ERROR_CODE.search(text)
-    if unreached:
+    connection_error, error_code = _CONNECTION_ERROR.search(text), _BARE_ERROR_CODE.search(text)
+    if connection_error:
         return AccessDenial(
             UNKNOWN,
-            "unreached",
-            "AWS was not reached, so that neither side was asked: look at DNS, routes and endpoints.",
-            unreached[0],
+            "connection_error",
+            "The request did not reach AWS, so neither side evaluated it. Check DNS, routes and endpoints.",
+            connection_error[0],
             operation=operation,
         )
-    if bare:
+    if error_code:
         return AccessDenial(
             UNKNOWN,
-            "bare",
-            "Access was denied, and the message says neither to whom nor by what. AWS answers so across organizations, "
-            "and some services always do. The event in CloudTrail says more.",
-            bare[0],
+            "bare_error_code",
+            "Access was denied, and the message names neither the caller nor the policy. AWS answers like this across "
+            "organizations, and some services always do. The event in CloudTrail has more details.",
+            error_code[0],
             operation=operation,
         )
-    return AccessDenial(UNKNOWN, "no_refusal", "Nothing in the message is a refusal of AWS that is known here.")
+    return AccessDenial(UNKNOWN, "no_denial", "The message contains no denial of AWS that this module knows.")
 
 
 def _is_preface(denial: AccessDenial, position: int, found: list[tuple[int, AccessDenial]]) -> bool:
-    """Error codes, and EC2's opening words, stand before what says more."""
+    """Error codes, and EC2's opening sentence, precede the specific message."""
     following = [other for at, other in found if 0 <= at - position <= 120 and other is not denial]
     if denial.kind in ("token_invalid", "token_expired"):
         return any(other.side == IDENTITY and other.kind not in (denial.kind, "token_invalid") for other in following)
@@ -463,11 +470,11 @@ def _is_preface(denial: AccessDenial, position: int, found: list[tuple[int, Acce
 
 
 def _find_operation(text: str) -> Optional[str]:
-    """The API operation, where the SDK's wrapping names it."""
-    for words in (r"when calling the (\w+) operation", r"operation error [^:]{1,60}: (\w+)"):
-        found = re.findall(words, text)
+    """Find the API operation, where the SDK's error names it."""
+    for pattern in (r"when calling the (\w+) operation", r"operation error [^:]{1,60}: (\w+)"):
+        found = re.findall(pattern, text)
         if found:
-            return str(found[-1])  # the innermost: what failed first
+            return str(found[-1])  # the innermost call: it failed first
     return None
 
 
@@ -475,8 +482,10 @@ def _find_operation(text: str) -> Optional[str]:
 
 
 def parse_message(message: str) -> AccessDenial:
-    """What a log line, a controller's JSON log, a CloudTrail event, an error of a command or a decoded authorization
-    message says.
+    """Decide which side denied (which side refused) the request: the entry point for every message.
+
+    A message is a log line, a controller's JSON log, a CloudTrail event, an error of a command, or a decoded
+    authorization message.
     """
     value = _find_json(message)
     event = _find_event(value)
@@ -484,19 +493,19 @@ def parse_message(message: str) -> AccessDenial:
         return _parse_event(event)
     if isinstance(value, Mapping) and "allowed" in value and "context" in value:
         return parse_decoded_message(value)
-    told = _read_denial(_flatten_text(message))
-    if told.kind in ("no_refusal", "bare") and value is not None:
+    denial = _read_denial(_flatten_text(message))
+    if denial.kind in ("no_denial", "bare_error_code") and value is not None:
         inner = _read_denial(_flatten_text(" \n".join(_list_strings(value))))
-        told = inner if inner.kind != "no_refusal" else told
-    return _add_subject(told, message)
+        denial = inner if inner.kind != "no_denial" else denial
+    return _add_subject(denial, message)
 
 
-# Names that Kubernetes takes: what has a star is nobody's, and no binding is made of it.
+# Only names that Kubernetes allows: a name with a wildcard is no service account, and no binding is made of it.
 _SUBJECT_PATTERN = r"system:serviceaccount:([a-z0-9.-]+):([a-z0-9.-]+)"
 
 
 def _add_subject(denial: AccessDenial, text: str) -> AccessDenial:
-    found = {tuple(one) for one in re.findall(_SUBJECT_PATTERN, text)}
+    found = {tuple(groups) for groups in re.findall(_SUBJECT_PATTERN, text)}
     if denial.side == UNKNOWN or denial.subject or len(found) != 1:
         return denial
     namespace, name = found.pop()
@@ -504,28 +513,28 @@ def _add_subject(denial: AccessDenial, text: str) -> AccessDenial:
 
 
 def _parse_event(event: Mapping[str, Any]) -> AccessDenial:
-    """A CloudTrail event: who and what stand in fields of their own; the message may say nothing."""
+    """Parse a CloudTrail event: its own fields name the caller and the request, and its message can be empty."""
     identity = _to_mapping(event.get("userIdentity"))
-    asked = _to_mapping(event.get("requestParameters"))
+    request_parameters = _to_mapping(event.get("requestParameters"))
     name, code = str(event["eventName"]), str(event.get("errorCode") or "")
     message = _flatten_text(str(event.get("errorMessage") or ""))
-    told = _read_denial(message) if message else AccessDenial(UNKNOWN, "no_refusal", "")
-    if told.kind in ("no_refusal", "bare"):
-        told = _classify_event(name, code, message, identity, told)
+    denial = _read_denial(message) if message else AccessDenial(UNKNOWN, "no_denial", "")
+    if denial.kind in ("no_denial", "bare_error_code"):
+        denial = _classify_event(name, code, message, identity, denial)
     arn = identity.get("arn")
     subject = re.fullmatch(_SUBJECT_PATTERN, str(identity.get("userName") or ""))
-    resources = [one["ARN"] for one in _to_mappings(event.get("resources")) if one.get("ARN")]
+    resources = [entry["ARN"] for entry in _to_mappings(event.get("resources")) if entry.get("ARN")]
     provider = str(identity.get("identityProvider") or "").partition("oidc-provider/")[2]
-    role = asked.get("roleArn") if name.startswith("AssumeRole") else None
+    role = request_parameters.get("roleArn") if name.startswith("AssumeRole") else None
     return replace(
-        told,
-        caller=told.caller or (Caller.parse(str(arn)) if arn else None),
+        denial,
+        caller=denial.caller or (Caller.parse(str(arn)) if arn else None),
         operation=name,
-        resource=told.resource or (str(resources[0]) if len(resources) == 1 else None),
-        role=told.role or (str(role) if role else None),
-        subject=told.subject or ((subject[1], subject[2]) if subject else None),
-        issuer=told.issuer or (f"https://{provider}" if provider else None),
-        message=told.message or f"{code} {message}".strip(),
+        resource=denial.resource or (str(resources[0]) if len(resources) == 1 else None),
+        role=denial.role or (str(role) if role else None),
+        subject=denial.subject or ((subject[1], subject[2]) if subject else None),
+        issuer=denial.issuer or (f"https://{provider}" if provider else None),
+        message=denial.message or f"{code} {message}".strip(),
     )
 
 
@@ -535,51 +544,56 @@ _DENIAL_CODES = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation
 def _classify_event(
     event_name: str, error_code: str, message: str, identity: Mapping[str, Any], denial: AccessDenial
 ) -> AccessDenial:
-    words = f"{error_code} {message}".strip()
+    """Decide which side denied the call of a CloudTrail event by its name and error code: its message is empty."""
+    error_text = f"{error_code} {message}".strip()
     if event_name == "AssumeRoleWithWebIdentity" and error_code in ("AccessDenied", "AccessDeniedException"):
-        return _build_web_identity_denial(words)
+        return _build_web_identity_denial(error_text)
     if event_name == "AssumeRoleWithWebIdentity" and error_code:
-        return replace(_read_denial(f"{error_code}: {message}"), message=words)
+        return replace(_read_denial(f"{error_code}: {message}"), message=error_text)
     if error_code not in _DENIAL_CODES:
-        return replace(denial, message=words)
+        return replace(denial, message=error_text)
     if event_name in ("AssumeRole", "AssumeRoleForPodIdentity"):
         return AccessDenial(
             UNKNOWN,
             "unstated",
-            f"CloudTrail does not say which side refused {event_name}: the caller's own policies or the role's trust policy.",
-            words,
+            f"CloudTrail does not state which side denied {event_name}: the caller's own policies, or the role's trust "
+            "policy.",
+            error_text,
         )
     if identity.get("type") in ("AssumedRole", "IAMUser", "FederatedUser", "Root") and identity.get("arn"):
         caller = Caller.parse(str(identity["arn"]))
-        reason = f"The event does not say which policy refused it. {_describe_session(caller)}"
-        return AccessDenial(PERMISSION, "unstated", reason, words, caller)
+        reason = f"The event does not state which policy denied it. {_describe_session(caller)}"
+        return AccessDenial(PERMISSION, "unstated", reason, error_text, caller)
     return replace(
-        denial, kind="bare", reason="The event says neither to whom nor by what access was denied.", message=words
+        denial,
+        kind="bare_error_code",
+        reason="The event names neither the caller nor the policy that denied access.",
+        message=error_text,
     )
 
 
 def parse_decoded_message(document: Mapping[str, Any]) -> AccessDenial:
-    """A decoded authorization message: STS has it as JSON, with everything that the decision went by."""
+    """Parse a decoded authorization message: STS returns JSON with the context of the decision."""
     context = _to_mapping(document.get("context"))
     principal = str(_to_mapping(context.get("principal")).get("arn") or "")
     caller = Caller.parse(principal) if principal else None
     action, resource = context.get("action"), context.get("resource")
     explicit = bool(document.get("explicitDeny"))
     known = {
-        str(one.get("key")): tuple(
-            str(value.get("value")) for value in _to_mappings(_to_mapping(one.get("values")).get("items"))
+        str(condition.get("key")): tuple(
+            str(value.get("value")) for value in _to_mappings(_to_mapping(condition.get("values")).get("items"))
         )
-        for one in _to_mappings(_to_mapping(context.get("conditions")).get("items"))
+        for condition in _to_mappings(_to_mapping(context.get("conditions")).get("items"))
     }
     if document.get("allowed"):
         return AccessDenial(
-            UNKNOWN, "allowed", "The authorization message says that the request was allowed.", "allowed", caller
+            UNKNOWN, "allowed", "The authorization message reports that the request was allowed.", "allowed", caller
         )
-    how = "A policy denies it explicitly" if explicit else "No policy allows it"
+    decision = "a policy denies it explicitly" if explicit else "no policy allows it"
     return AccessDenial(
         PERMISSION,
         "unstated",
-        f"{how}, says the authorization message. {_describe_session(caller)}",
+        f"The authorization message reports that {decision}. {_describe_session(caller)}",
         f"explicitDeny: {str(explicit).lower()}",
         caller,
         str(action) if action else None,

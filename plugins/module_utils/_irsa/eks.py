@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which OIDC provider a cluster's tokens come from, and which service accounts have pod identity associations."""
+"""Reads EKS: the OIDC provider of a cluster, and its Pod Identity associations."""
 
 from __future__ import annotations
 
@@ -12,26 +12,32 @@ from .model import IrsaError, OidcProvider
 
 
 def get_provider(client: Any, cluster: str) -> OidcProvider:
-    """By one DescribeCluster, whose issuer is taken to the letter (facts: irsa)."""
+    """The cluster's OIDC provider, by one DescribeCluster.
+
+    The issuer is used verbatim (docs/facts/irsa.md#issuers-and-partitions).
+    """
     try:
-        told = describe_cluster(client, cluster)
+        eks_cluster = describe_cluster(client, cluster)
     except ClusterError as error:
         raise IrsaError(str(error)) from error
-    if not told.issuer:
+    if not eks_cluster.issuer:
         raise IrsaError(
-            f"Cluster {cluster} has no OIDC issuer, so that its service accounts cannot assume roles by web identity. "
-            "EKS gives every cluster one; a registered cluster has none."
+            f"Cluster {cluster} has no OIDC issuer, so its service accounts cannot assume roles by web identity. "
+            "Every EKS cluster has an issuer; a registered (external) cluster has none. Check the name."
         )
-    return OidcProvider.from_cluster(told.arn, told.issuer)
+    return OidcProvider.from_cluster(eks_cluster.arn, eks_cluster.issuer)
 
 
 def list_pod_identity_associations(client: Any, cluster: str) -> set[tuple[str, str]]:
-    """Namespace and service account of each pod identity association."""
+    """Namespace and service account of each Pod Identity association."""
     found: set[tuple[str, str]] = set()
     more: dict[str, str] = {}
     while True:
-        answer = call_api(client, "ListPodIdentityAssociations", clusterName=cluster, **more)
-        found.update((str(one["namespace"]), str(one["serviceAccount"])) for one in answer.get("associations") or ())
-        if not answer.get("nextToken"):
+        response = call_api(client, "ListPodIdentityAssociations", clusterName=cluster, **more)
+        found.update(
+            (str(association["namespace"]), str(association["serviceAccount"]))
+            for association in response.get("associations") or ()
+        )
+        if not response.get("nextToken"):
             return found
-        more = {"nextToken": str(answer["nextToken"])}
+        more = {"nextToken": str(response["nextToken"])}

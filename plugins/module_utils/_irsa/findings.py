@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who may assume which role, and how that goes with what a cluster has. Pure."""
+"""Which service account may assume which role, and the findings against a cluster's service accounts. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _EKS_ISSUER = re.compile(r"oidc\.eks[.-]")
 _ROLE_ARN = re.compile(r"arn:aws[a-z-]*:iam::(\d{12}):role/(?:.+/)?[\w+=,.@-]{1,64}", re.ASCII)
 
 ANNOTATED_NOT_TRUSTED = "annotated_not_trusted"
-TRUSTED_NOT_FOUND = "trusted_not_there"
+TRUSTED_NOT_FOUND = "trusted_not_found"
 ROLE_MISSING = "role_missing"
 ASSOCIATION_OVERRIDDEN = "association_overridden"
 
@@ -42,7 +42,7 @@ class ServiceAccount:
 
 @dataclass(frozen=True)
 class RoleGrant:
-    """Somebody whom a statement lets into a role. C(subject) is None where it lets in everybody."""
+    """A role's statement trusts a subject. C(subject) is None where the statement is open to all."""
 
     provider: OidcProvider
     subject: Optional[Subject]
@@ -66,41 +66,45 @@ class RoleGrant:
 
 
 def has_trust(role: IamRole, provider: Optional[OidcProvider]) -> bool:
-    """Whether the role lets in anybody of that provider, or of any EKS cluster's."""
+    """Whether the role trusts any subject of that provider (None: of any EKS cluster's provider)."""
     return bool(list_providers(role, provider))
 
 
 def list_providers(role: IamRole, provider: Optional[OidcProvider]) -> list[OidcProvider]:
-    """Of which providers to tell: the one that is asked about, or every EKS cluster's that the role names.
+    """The providers to report: the given one if the role trusts it, or those of EKS clusters that the role names.
 
-    A statement for every principal names none, and lets in the one that is asked about all the same.
+    A statement for every principal (wildcard) names no provider, but trusts the given one as well.
     """
     if provider is not None:
         return [provider] if policy.list_grants(role.document, provider) else []
     named = [OidcProvider(arn) for arn in policy.list_provider_arns(role.document)]
-    return [one for one in named if _EKS_ISSUER.match(one.issuer)]
+    return [candidate for candidate in named if _EKS_ISSUER.match(candidate.issuer)]
 
 
 def list_role_grants(role: IamRole, provider: Optional[OidcProvider], audience: str = AUDIENCE) -> list[RoleGrant]:
     found = []
-    for one in list_providers(role, provider):
-        for grant in policy.list_grants(role.document, one, audience):
-            denied = policy.evaluate(role.document, one, grant.subject, audience).denied_by if grant.subject else ()
-            found.append(RoleGrant(one, grant.subject, grant.match, tuple(map(str, denied))))
+    for trusted_provider in list_providers(role, provider):
+        for grant in policy.list_grants(role.document, trusted_provider, audience):
+            denied = (
+                policy.evaluate(role.document, trusted_provider, grant.subject, audience).denied_by
+                if grant.subject
+                else ()
+            )
+            found.append(RoleGrant(trusted_provider, grant.subject, grant.match, tuple(map(str, denied))))
     return found
 
 
 def list_warnings(role: IamRole, grants: Sequence[RoleGrant]) -> Iterator[str]:
-    for one in grants:
-        if one.subject is None:
+    for grant in grants:
+        if grant.subject is None:
             yield (
-                f"{role.name}: {one.match} lets in every service account of {one.provider.issuer}: it demands no "
-                "subject."
+                f"{role.name}: {grant.match} trusts every service account of {grant.provider.issuer}, because it has "
+                "no condition on the subject."
             )
-        elif not one.match.checks_audience:
-            yield f"{role.name}: {one.match} does not look at the audience of {one.subject}'s tokens."
-        if one.match.is_loose:
-            yield f"{role.name}: {one.match} passes tokens without a subject (ForAllValues or IfExists)."
+        elif not grant.match.checks_audience:
+            yield f"{role.name}: {grant.match} does not check the audience of {grant.subject}'s tokens."
+        if grant.match.is_loose:
+            yield f"{role.name}: {grant.match} also passes tokens without a subject (ForAllValues or IfExists)."
     deleted = policy.list_deleted_principals(role.document)
     if deleted:
         yield (
@@ -111,12 +115,14 @@ def list_warnings(role: IamRole, grants: Sequence[RoleGrant]) -> Iterator[str]:
 
 
 def format_reason(role: IamRole, grants: Sequence[RoleGrant]) -> str:
-    """In one sentence."""
+    """The grants of a role in one sentence."""
     if not grants:
-        return "It lets in no service account."
-    names = [str(one.subject) if one.subject else f"everybody of {one.provider.issuer}" for one in grants]
+        return "It trusts no service account."
+    names = [
+        str(grant.subject) if grant.subject else f"every service account of {grant.provider.issuer}" for grant in grants
+    ]
     shown = ", ".join(dict.fromkeys(names[:10]))
-    return f"It lets in {shown}{f' and {len(names) - 10} more' if len(names) > 10 else ''}."
+    return f"It trusts {shown}{f' and {len(names) - 10} more' if len(names) > 10 else ''}."
 
 
 # --- Together with a cluster.
@@ -124,7 +130,7 @@ def format_reason(role: IamRole, grants: Sequence[RoleGrant]) -> str:
 
 @dataclass(frozen=True)
 class IrsaFinding:
-    """Something that does not go together."""
+    """A mismatch between a service account of the cluster and a role."""
 
     kind: str
     namespace: str
@@ -143,23 +149,23 @@ class IrsaFinding:
 
 
 def list_annotated_roles(accounts: Sequence[ServiceAccount], provider: OidcProvider) -> list[str]:
-    """The ARNs of the roles of the provider's account that annotations name."""
-    named = dict.fromkeys(one.role_arn for one in accounts if one.role_arn)
+    """The ARNs in annotations that belong to the provider's account."""
+    named = dict.fromkeys(account.role_arn for account in accounts if account.role_arn)
     return [arn for arn in named if arn and _parse_role_account(arn) == provider.account]
 
 
 def _parse_role_account(arn: str) -> Optional[str]:
-    """The account of a role; None where the text is no ARN of one."""
+    """The account of a role's ARN; None where the text is not the ARN of a role."""
     match = _ROLE_ARN.fullmatch(arn)
     return match[1] if match else None
 
 
 def list_cross_account(accounts: Sequence[ServiceAccount], provider: OidcProvider) -> list[str]:
-    """Service accounts whose roles are another account's. Those trust a provider of that account; neither is seen."""
+    """Service accounts with a role of another account. That role and its OIDC provider are not readable here."""
     return [
-        str(one)
-        for one in accounts
-        if one.role_arn and _parse_role_account(one.role_arn) not in (None, provider.account)
+        str(account)
+        for account in accounts
+        if account.role_arn and _parse_role_account(account.role_arn) not in (None, provider.account)
     ]
 
 
@@ -171,28 +177,33 @@ def list_findings(
     associations: Collection[tuple[str, str]],
     audience: str = AUDIENCE,
 ) -> list[IrsaFinding]:
-    """C(roles): those that the audit is of. C(annotated): by ARN, the roles that annotations name, None where there is
-    none; one that could not be read is not among them. C(associations): whose pod identity associations there are.
+    """Compares service accounts, roles and Pod Identity associations.
+
+    C(roles): the audited roles. C(annotated): by ARN, the roles in annotations; None where the role does not exist.
+    A role that could not be read is left out. C(associations): namespace and service account of each association.
     """
     found: list[IrsaFinding] = []
-    for one in accounts:
-        if one.role_arn:
-            found += _check_annotation(one, one.role_arn, provider, annotated, audience)
-            if (one.namespace, one.name) in associations:
-                words = "It has a pod identity association, too. The annotation comes before it: SDKs use that first."
-                found.append(_make_finding(ASSOCIATION_OVERRIDDEN, one, words))
-    there = {(one.namespace, one.name) for one in accounts}
+    for account in accounts:
+        if account.role_arn:
+            found += _check_annotation(account, account.role_arn, provider, annotated, audience)
+            if (account.namespace, account.name) in associations:
+                reason = (
+                    "It also has a Pod Identity association. Web identity, from the annotation, comes first in the "
+                    "SDKs' credential chain."
+                )
+                found.append(_make_finding(ASSOCIATION_OVERRIDDEN, account, reason))
+    existing = {(account.namespace, account.name) for account in accounts}
     for role in roles:
         for subject in dict.fromkeys(grant.subject for grant in policy.list_grants(role.document, provider, audience)):
             if (
                 subject is None
                 or subject.is_pattern
                 or subject.namespaced_name is None
-                or subject.namespaced_name in there
+                or subject.namespaced_name in existing
             ):
                 continue
-            words = f"{role.name} trusts it, and the cluster does not have it."
-            found.append(IrsaFinding(TRUSTED_NOT_FOUND, *subject.namespaced_name, role.arn, words))
+            reason = f"{role.name} trusts it, but the cluster has no such service account."
+            found.append(IrsaFinding(TRUSTED_NOT_FOUND, *subject.namespaced_name, role.arn, reason))
     return found
 
 
@@ -208,11 +219,11 @@ def _check_annotation(
     audience: str,
 ) -> Iterator[IrsaFinding]:
     if _parse_role_account(role_arn) is None:
-        yield _make_finding(ROLE_MISSING, account, f"Its annotation is no ARN of a role: {role_arn}.")
+        yield _make_finding(ROLE_MISSING, account, f"Its annotation is not the ARN of a role: {role_arn}.")
     elif role_arn in annotated:
         role = annotated[role_arn]
         if role is None:
-            yield _make_finding(ROLE_MISSING, account, f"There is no role {role_arn}.")
+            yield _make_finding(ROLE_MISSING, account, f"The role {role_arn} does not exist.")
             return
         verdict = policy.evaluate(role.document, provider, account.subject, audience)
         if not verdict.is_allowed:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The only file that reads and writes roles and OIDC providers. It takes a ready botocore client of IAM."""
+"""Reads and writes IAM roles and OIDC providers; no other file does. Takes a ready botocore client of IAM."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from . import policy
 from .calls import CallError, call_api
 from .model import IamRole, OidcProvider
 
-PAGE_SIZE = 1000  # the most that ListRoles gives at once
-PAGE_COST = 10  # a page of trust documents takes about as long as so many single roles
+PAGE_SIZE = 1000  # the maximum of ListRoles
+PAGE_COST = 10  # a page of ListRoles takes about as long as this many GetRole calls
 
 
 @dataclass(frozen=True)
 class AccountSummary:
-    """What GetAccountSummary tells: the quota of a trust policy in characters, and how many roles there are."""
+    """From GetAccountSummary: the quota of the trust policy size in characters, and the number of roles."""
 
     trust_policy_quota: Optional[int] = None
     role_count: Optional[int] = None
@@ -28,7 +28,7 @@ class AccountSummary:
 
 @dataclass(frozen=True)
 class NewRole:
-    """What a role is created with, besides its trust policy."""
+    """The settings of a role that is created, besides its trust policy."""
 
     path: str = "/"
     description: Optional[str] = None
@@ -38,19 +38,19 @@ class NewRole:
 
 
 def get_account_summary(client: Any) -> AccountSummary:
-    told = call_api(client, "GetAccountSummary").get("SummaryMap", {})
-    return AccountSummary(told.get("AssumeRolePolicySizeQuota"), told.get("Roles"))
+    summary = call_api(client, "GetAccountSummary").get("SummaryMap", {})
+    return AccountSummary(summary.get("AssumeRolePolicySizeQuota"), summary.get("Roles"))
 
 
 def _parse_role(response: Mapping[str, Any]) -> IamRole:
     document = response.get("AssumeRolePolicyDocument") or {}
-    if isinstance(document, str):  # botocore decodes it; a client whose handlers were taken off does not
+    if isinstance(document, str):  # botocore decodes it, unless the client's event handlers were removed
         document = json.loads(unquote(document))
     return IamRole(str(response["RoleName"]), str(response["Arn"]), document)
 
 
 def get_role(client: Any, name: str) -> Optional[IamRole]:
-    """One role; None where there is none of that name."""
+    """One role; None where it does not exist."""
     try:
         return _parse_role(call_api(client, "GetRole", RoleName=name)["Role"])
     except CallError as error:
@@ -63,16 +63,16 @@ def list_roles(client: Any, path_prefix: str = "/") -> Iterator[IamRole]:
     """All roles with their trust documents, 1,000 a call."""
     more: dict[str, str] = {}
     while True:
-        answer = call_api(client, "ListRoles", PathPrefix=path_prefix, MaxItems=PAGE_SIZE, **more)
-        for one in answer.get("Roles") or ():
-            yield _parse_role(one)
-        if not answer.get("IsTruncated"):
+        response = call_api(client, "ListRoles", PathPrefix=path_prefix, MaxItems=PAGE_SIZE, **more)
+        for role in response.get("Roles") or ():
+            yield _parse_role(role)
+        if not response.get("IsTruncated"):
             return
-        more = {"Marker": str(answer["Marker"])}
+        more = {"Marker": str(response["Marker"])}
 
 
 def is_listing_cheaper(names: Collection[str], total: Optional[int]) -> bool:
-    """Whether so many roles are had sooner from the list of all. Without knowing how many there are: one by one."""
+    """Whether ListRoles is faster than a GetRole per name. False while the number of roles is unknown."""
     return total is not None and len(names) > PAGE_COST * -(-total // PAGE_SIZE)
 
 
@@ -98,22 +98,25 @@ def attach_policy(client: Any, name: str, policy_arn: str) -> None:
 
 
 def get_audiences(client: Any, provider: OidcProvider) -> Optional[tuple[str, ...]]:
-    """The client ids that a provider knows; None where the account has no such provider."""
+    """The audiences (client ids) of a provider; None where the account has no such provider."""
     try:
-        answer = call_api(client, "GetOpenIDConnectProvider", OpenIDConnectProviderArn=provider.arn)
+        response = call_api(client, "GetOpenIDConnectProvider", OpenIDConnectProviderArn=provider.arn)
     except CallError as error:
         if error.code == "NoSuchEntity":
             return None
         raise
-    return tuple(map(str, answer.get("ClientIDList") or ()))
+    return tuple(map(str, response.get("ClientIDList") or ()))
 
 
 def create_provider(client: Any, provider: OidcProvider, audiences: Sequence[str]) -> str:
-    """Without thumbprints: IAM trusts the issuer's certificate by its own authorities (facts: irsa)."""
-    answer = call_api(
+    """Creates the provider without thumbprints: IAM verifies EKS issuers by its own certificate authorities.
+
+    See docs/facts/irsa.md#issuers-and-partitions.
+    """
+    response = call_api(
         client, "CreateOpenIDConnectProvider", Url=f"https://{provider.issuer}", ClientIDList=list(audiences)
     )
-    return str(answer["OpenIDConnectProviderArn"])
+    return str(response["OpenIDConnectProviderArn"])
 
 
 def add_audience(client: Any, provider: OidcProvider, audience: str) -> None:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Providers, subjects and bindings: what the rooms of this capability hand each other."""
+"""OIDC providers, subjects, bindings and roles: the data classes that all of C(_irsa) shares."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def has_wildcard(text: str) -> bool:
 
 
 class IrsaError(Exception):
-    """What was asked cannot be done: what, to which thing, why, and the way out."""
+    """An option or a call that fails: what failed, for which resource, why, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -33,14 +33,14 @@ class OidcProvider:
     def parse(cls, arn: str) -> OidcProvider:
         if not _PROVIDER.fullmatch(arn):
             raise IrsaError(
-                f"{arn!r} is no ARN of an OIDC provider. Write arn:PARTITION:iam::ACCOUNT:oidc-provider/ISSUER, as "
-                "ListOpenIDConnectProviders shows it."
+                f"{arn!r} is not the ARN of an OIDC provider. Write arn:PARTITION:iam::ACCOUNT:oidc-provider/ISSUER, "
+                "as ListOpenIDConnectProviders shows it."
             )
         return cls(arn)
 
     @classmethod
     def from_cluster(cls, cluster_arn: str, issuer: str) -> OidcProvider:
-        """The provider that a cluster's tokens need: of its own partition and account, its issuer to the letter."""
+        """The provider that a cluster's tokens need: the cluster's partition and account, and its issuer verbatim."""
         parts = cluster_arn.split(":")
         return cls(f"arn:{parts[1]}:iam::{parts[4]}:oidc-provider/{issuer.partition('://')[2] or issuer}")
 
@@ -53,13 +53,16 @@ class OidcProvider:
         return self.arn.split(":")[4]
 
     def get_condition_key(self, claim: str) -> str:
-        """The condition key of one of its claims."""
+        """The condition key of a claim of this provider's tokens, such as C(ISSUER:sub)."""
         return f"{self.issuer}:{claim}"
 
 
 @dataclass(frozen=True)
 class Subject:
-    """The C(sub) of service accounts' tokens. C(pattern): C(*) and C(?) in it stand for any characters, for any one."""
+    """The C(sub) claim of service accounts' tokens.
+
+    C(is_pattern): it contains wildcards. C(*) matches any characters, C(?) matches exactly one.
+    """
 
     value: str
     is_pattern: bool = False
@@ -71,7 +74,7 @@ class Subject:
 
     @property
     def namespaced_name(self) -> Optional[tuple[str, str]]:
-        """Namespace and service account; None where it is no service account's."""
+        """Namespace and service account; None where the subject is not a service account's."""
         head, _dummy, rest = self.value.partition(f"{_SERVICE_ACCOUNT}:")
         namespace, colon, name = rest.partition(":")
         return (namespace, name) if not head and colon else None
@@ -80,12 +83,12 @@ class Subject:
         return "/".join(self.namespaced_name) if self.namespaced_name else self.value
 
 
-# Every service account of a cluster: what a statement allows that names no subject.
+# Every service account of a cluster: a statement without a condition on the subject allows them all.
 ANY_SUBJECT = Subject.from_service_account("*", "*")
 
 
 def get_role_name(role: str) -> str:
-    """The name of a role that is given by name or by ARN: IAM's calls take names, whose paths play no part."""
+    """The name of a role that is given by name or by ARN. IAM's API takes names, without the path."""
     return role.rpartition("/")[2] if role.startswith("arn:") else role
 
 
@@ -97,7 +100,7 @@ def get_role_account(role: str) -> Optional[str]:
 
 @dataclass(frozen=True)
 class Binding:
-    """Service accounts of one namespace, and the role that they may or may not assume."""
+    """Service accounts of one namespace, and the role that they may (C(is_present)) or may not assume."""
 
     role: str
     provider: OidcProvider
@@ -110,7 +113,7 @@ class Binding:
 
 @dataclass(frozen=True)
 class PolicyOptions:
-    """How bindings are to be made true: what the plan needs besides them."""
+    """The options that decide how a trust policy is edited."""
 
     audience: str = AUDIENCE
     purge: bool = False
@@ -121,7 +124,7 @@ class PolicyOptions:
 
 @dataclass(frozen=True)
 class IamRole:
-    """A role as IAM shows it. C(document): its trust document."""
+    """A role as IAM returns it. C(document): its trust policy document."""
 
     name: str
     arn: str

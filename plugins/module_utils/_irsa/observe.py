@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Looks at what an explanation needs: the role, its trust, its policies, the resource's tags, and IAM's own simulator.
+"""Read the evidence that an explanation needs: role, trust policy, policies, the resource's tags, IAM's simulator.
 
-Only reads. What cannot be read is noted with the reason, and does not end the rest.
+Read only. What cannot be read is recorded with the reason, and the rest is still read.
 """
 
 from __future__ import annotations
@@ -20,22 +20,23 @@ from .denied import AccessDenial
 from .explain import DenialEvidence, ExplainOptions, ObservedRole, Simulation
 from .model import OidcProvider, get_role_account, get_role_name
 
-ClientFactory = Callable[
-    [str, Optional[str]], Any
-]  # by service, and region where it matters; raises CallError where none is
+# By service, and by region where it matters. Raises CallError where there is no region.
+ClientFactory = Callable[[str, Optional[str]], Any]
 
 
 def decode_message(get_client: ClientFactory, denial: AccessDenial) -> tuple[AccessDenial, Optional[str]]:
-    """What an encoded message says, where the message has one; or why it was not decoded."""
+    """Decode the encoded authorization message, where there is one; else return the reason why it was not decoded."""
     if not denial.encoded_message:
         return denial, None
     try:
-        answer = call_api(get_client("sts", None), "DecodeAuthorizationMessage", EncodedMessage=denial.encoded_message)
-        inner = messages.parse_decoded_message(json.loads(answer["DecodedMessage"]))
+        response = call_api(
+            get_client("sts", None), "DecodeAuthorizationMessage", EncodedMessage=denial.encoded_message
+        )
+        inner = messages.parse_decoded_message(json.loads(response["DecodedMessage"]))
     except CallError as error:
         return denial, f"{error} {error.suggestion}"
     except (KeyError, ValueError) as error:
-        return denial, f"STS's answer was not understood: {error}"
+        return denial, f"STS returned a response that this module cannot parse: {error}"
     if denial.side == messages.UNKNOWN:
         return replace(inner, encoded_message=denial.encoded_message, operation=denial.operation), None
     return (
@@ -53,12 +54,12 @@ def decode_message(get_client: ClientFactory, denial: AccessDenial) -> tuple[Acc
 
 
 def add_not_checked(observed: DenialEvidence, source: str, reason: str) -> DenialEvidence:
-    """With one thing more that could not be looked at."""
+    """Add a source that could not be checked, with the reason."""
     return replace(observed, not_checked={**observed.not_checked, source: reason})
 
 
 class _DenialObserver:
-    """Fills a C(Seen), one look at a time."""
+    """Reads a C(DenialEvidence), source by source."""
 
     def __init__(self, get_client: ClientFactory, denial: AccessDenial, options: ExplainOptions) -> None:
         self.get_client = get_client
@@ -75,38 +76,41 @@ class _DenialObserver:
         except CallError as error:
             self.record_not_checked(source, f"{error} {error.suggestion}")
 
-    # --- Who may assume the role.
+    # --- The trust policy and the OIDC provider.
 
     def read_role(self, name: str) -> dict[str, Any]:
         try:
             found = call_api(self.get_client("iam", None), "GetRole", RoleName=get_role_name(name))["Role"]
         except CallError as error:
             if error.code == "NoSuchEntity":
-                elsewhere = self._get_other_account_reason(name)
-                if elsewhere:
-                    raise CallError("iam", "GetRole", error.code, elsewhere) from error
-                return {"role_missing": name}
+                other_account = self._get_other_account_reason(name)
+                if other_account:
+                    raise CallError("iam", "GetRole", error.code, other_account) from error
+                return {"missing_role": name}
             raise
         arn = str(found["Arn"])
         account = get_role_account(name)
         if account is None and self.denial.caller and self.denial.caller.role == get_role_name(name):
             account = self.denial.caller.account
         if account and account != arn.split(":")[4]:
-            words = f"the role is in the account {account}, and these credentials see {arn.split(':')[4]}"
-            raise CallError("iam", "GetRole", "OtherAccount", f"{words}.")
+            reason = f"the role is in the account {account}, and these credentials read {arn.split(':')[4]}."
+            raise CallError("iam", "GetRole", "OtherAccount", reason)
         boundary = (found.get("PermissionsBoundary") or {}).get("PermissionsBoundaryArn")
         return {"role": ObservedRole(arn, _parse_document(found.get("AssumeRolePolicyDocument")), boundary)}
 
     def _get_other_account_reason(self, name: str) -> str:
-        """Why a role that is not found may exist all the same."""
+        """Get the reason why a role that was not found may exist in another account."""
         account = get_role_account(name)
         if account:
             here = str(call_api(self.get_client("sts", None), "GetCallerIdentity")["Account"])
             if account != here:
-                return f"the role is in the account {account}, and these credentials see {here}."
+                return f"the role is in the account {account}, and these credentials read {here}."
         if self.denial.caller and self.denial.caller.role == get_role_name(name):
-            # Its session made a request: it exists, or did then.
-            return f"these credentials' account has no role {get_role_name(name)}. Its session's is {self.denial.caller.account}"
+            # A session of the role made a request, so the role exists or existed then.
+            return (
+                f"the account of these credentials has no role {get_role_name(name)}. The session's account is "
+                f"{self.denial.caller.account}"
+            )
         return ""
 
     def read_provider(self) -> dict[str, Any]:
@@ -122,7 +126,7 @@ class _DenialObserver:
         return {"provider": OidcProvider.parse(arn)} if arn else {}
 
     def _build_provider_arn(self) -> Optional[str]:
-        """Of the issuer that the message names, in the account of the role or of these credentials."""
+        """Build the ARN from the message's issuer, in the account of the role or of these credentials."""
         if not self.denial.issuer:
             return None
         issuer = self.denial.issuer.partition("://")[2]
@@ -143,7 +147,7 @@ class _DenialObserver:
             raise
         return {"provider_exists": True, "client_ids": tuple(map(str, found.get("ClientIDList") or ()))}
 
-    # --- What the role may do.
+    # --- The role's permissions.
 
     def read_policies(self, name: str) -> dict[str, Any]:
         return {"policies": tuple(self._list_policies(self.get_client("iam", None), name))}
@@ -157,17 +161,17 @@ class _DenialObserver:
         for attached in _list_items(iam, "ListAttachedRolePolicies", "AttachedPolicies", RoleName=name):
             arn = attached["PolicyArn"]
             version = call_api(iam, "GetPolicy", PolicyArn=arn)["Policy"]["DefaultVersionId"]
-            answer = call_api(iam, "GetPolicyVersion", PolicyArn=arn, VersionId=version)
-            yield str(arn), _parse_document(answer["PolicyVersion"]["Document"])
+            response = call_api(iam, "GetPolicyVersion", PolicyArn=arn, VersionId=version)
+            yield str(arn), _parse_document(response["PolicyVersion"]["Document"])
 
     def read_tags(self, resource: str) -> dict[str, Any]:
         region = resource.split(":")[3] or None
-        answer = call_api(
+        response = call_api(
             self.get_client("resourcegroupstaggingapi", region), "GetResources", ResourceARNList=[resource]
         )
-        for one in answer.get("ResourceTagMappingList") or ():
-            if one["ResourceARN"] == resource:
-                return {"tags": {tag["Key"]: tag["Value"] for tag in one.get("Tags") or ()}}
+        for mapping in response.get("ResourceTagMappingList") or ():
+            if mapping["ResourceARN"] == resource:
+                return {"tags": {tag["Key"]: tag["Value"] for tag in mapping.get("Tags") or ()}}
         return {"tags": {}}
 
     def simulate(self, principal: str, tags: Mapping[str, str]) -> Simulation:
@@ -188,7 +192,7 @@ class _DenialObserver:
         return Simulation(
             dict(tags),
             str(found["EvalDecision"]),
-            tuple(dict.fromkeys(str(one.get("SourcePolicyId")) for one in found.get("MatchedStatements") or ())),
+            tuple(dict.fromkeys(str(match.get("SourcePolicyId")) for match in found.get("MatchedStatements") or ())),
             tuple(map(str, found.get("MissingContextValues") or ())),
             boundary.get("AllowedByPermissionsBoundary"),
             organization.get("AllowedByOrganizations"),
@@ -196,17 +200,17 @@ class _DenialObserver:
 
 
 def _list_items(client: Any, operation: str, items_key: str, **arguments: Any) -> Iterator[Any]:
-    more: dict[str, Any] = {}
+    page: dict[str, Any] = {}
     while True:
-        answer = call_api(client, operation, **arguments, **more)
-        yield from answer.get(items_key) or ()
-        if not answer.get("IsTruncated"):
+        response = call_api(client, operation, **arguments, **page)
+        yield from response.get(items_key) or ()
+        if not response.get("IsTruncated"):
             return
-        more = {"Marker": answer["Marker"]}
+        page = {"Marker": response["Marker"]}
 
 
 def _parse_document(document: Any) -> Mapping[str, Any]:
-    """botocore decodes some of IAM's documents, and hands over others as they are."""
+    """Parse a policy document: botocore decodes some of IAM's documents and returns others URL-encoded."""
     if isinstance(document, str):
         document = json.loads(unquote(document) if document.startswith("%7B") else document)
     return document if isinstance(document, Mapping) else {}
@@ -221,72 +225,74 @@ def _is_taggable(resource: Optional[str]) -> bool:
 
 
 def read_evidence(get_client: ClientFactory, denial: AccessDenial, options: ExplainOptions) -> DenialEvidence:
-    """Everything that the message gives a reason to look at."""
-    looking = _DenialObserver(get_client, denial, options)
+    """Read all evidence that the message refers to."""
+    observer = _DenialObserver(get_client, denial, options)
     name = explain.choose_role(denial, options)
     if name is None:
-        looking.record_not_checked("a role", "Neither the message nor the option role names one.")
+        observer.record_not_checked("a role", "Neither the message nor the option role names a role.")
     else:
-        looking.try_read(f"the role {get_role_name(name)}", lambda: looking.read_role(name))
+        observer.try_read(f"the role {get_role_name(name)}", lambda: observer.read_role(name))
     if options.cluster or options.provider_arn or denial.issuer:
-        looking.try_read("the OIDC provider", looking.read_provider)
-    provider = looking.observed.provider
+        observer.try_read("the OIDC provider", observer.read_provider)
+    provider = observer.observed.provider
     if provider is not None and denial.side != messages.PERMISSION:
-        looking.try_read("the OIDC provider", lambda: looking.check_provider(provider))
+        observer.try_read("the OIDC provider", lambda: observer.check_provider(provider))
     if denial.side == messages.PERMISSION:
-        _read_permissions(looking)
-    return looking.observed
+        _read_permissions(observer)
+    return observer.observed
 
 
 def _read_permissions(observer: _DenialObserver) -> None:
-    told, asked = observer.denial, observer.options
-    caller = told.caller
-    if told.kind in ("service_control_policy", "resource_control_policy", "vpc_endpoint_policy", "session_policy"):
+    denial, options = observer.denial, observer.options
+    caller = denial.caller
+    if denial.kind in ("service_control_policy", "resource_control_policy", "vpc_endpoint_policy", "session_policy"):
         observer.record_not_checked(
-            f"the {told.kind.replace('_', ' ')}", "It is not to be read from here: the message's word counts."
+            f"the {denial.kind.replace('_', ' ')}", "This module cannot read it: the message decides."
         )
         return
-    if told.kind == "resource_policy":
+    if denial.kind == "resource_policy":
         observer.record_not_checked(
-            "the policy of the resource", "Each service has its own call for it. The message's word counts."
+            "the policy of the resource", "Each service has its own API call for it: the message decides."
         )
         return
-    if caller is None or told.action is None:
-        observer.record_not_checked("the caller's permissions", "The message does not say who wanted to do what.")
+    if caller is None or denial.action is None:
+        observer.record_not_checked("the caller's permissions", "The message does not name both caller and action.")
         return
-    # A role that the user names besides is looked at for its trust; permissions are the caller's.
-    holder = observer.observed
-    if caller.role and asked.role and get_role_name(asked.role) != caller.role:
-        other = _DenialObserver(observer.get_client, told, ExplainOptions())
+    # The option role names the role whose trust policy is checked. The permissions are those of the caller.
+    evidence = observer.observed
+    if caller.role and options.role and get_role_name(options.role) != caller.role:
+        other = _DenialObserver(observer.get_client, denial, ExplainOptions())
         other.try_read(f"the role {caller.role}", lambda: other.read_role(str(caller.role)))
-        holder = other.observed
-        for what, why in holder.not_checked.items():
-            observer.record_not_checked(what, why)
-    principal = holder.role.arn if holder.role else (None if caller.role else caller.arn)
-    if _is_taggable(told.resource):
-        observer.try_read(f"the tags of {told.resource}", lambda: observer.read_tags(str(told.resource)))
+        evidence = other.observed
+        for source, reason in evidence.not_checked.items():
+            observer.record_not_checked(source, reason)
+    principal = evidence.role.arn if evidence.role else (None if caller.role else caller.arn)
+    if _is_taggable(denial.resource):
+        observer.try_read(f"the tags of {denial.resource}", lambda: observer.read_tags(str(denial.resource)))
     else:
         observer.record_not_checked(
-            "the tags of the resource", f"{told.resource or 'None is named'}: no single resource has them."
+            "the tags of the resource",
+            f"{denial.resource or 'No resource is named'}: only a single resource has tags that can be read.",
         )
     if principal is None:
-        observer.record_not_checked("the caller's permissions", f"The role {caller.role} was not seen.")
+        observer.record_not_checked("the caller's permissions", f"The role {caller.role} could not be read.")
         return
     if caller.role:
         observer.try_read(f"the policies of {caller.role}", lambda: observer.read_policies(str(caller.role)))
     else:
         observer.record_not_checked(
-            "the caller's policies", "Only those of roles are read. The simulator judges them all the same."
+            "the caller's policies",
+            "Only policies of roles are read. The simulator evaluates the caller's nevertheless.",
         )
-    known = observer.observed.tags or {}
-    observer.try_read("IAM's policy simulator", lambda: {"simulated": observer.simulate(principal, known)})
-    now, lack = (
-        observer.observed.simulation,
-        explain.find_missing_tags(told, observer.observed, asked.cluster or "owned"),
-    )
-    if lack is not None and now is not None and now.decision == explain.IMPLICIT_DENY:
-        added = {**known, **lack.tags}
+    tags = observer.observed.tags or {}
+    observer.try_read("IAM's policy simulator", lambda: {"simulation": observer.simulate(principal, tags)})
+    simulation = observer.observed.simulation
+    missing_tags = explain.find_missing_tags(denial, observer.observed, options.cluster or "owned")
+    if missing_tags is not None and simulation is not None and simulation.decision == explain.IMPLICIT_DENY:
+        added = {**tags, **missing_tags.tags}
         observer.try_read(
             "IAM's policy simulator, with tags added",
-            lambda: {"tried": replace(observer.simulate(principal, added), tags=dict(lack.tags))},
+            lambda: {
+                "simulation_with_tags": replace(observer.simulate(principal, added), tags=dict(missing_tags.tags))
+            },
         )

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The pure decision: one role's trust document, the bindings that are wanted of it, and what makes them true."""
+"""The plan, pure: from one role's trust policy and the desired bindings to the edited trust policy."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from .policy import StatementMatch, Verdict
 UPDATE_TRUST_POLICY, CREATE_ROLE = "update trust policy", "create role"
 EMPTY_DOCUMENT: Mapping[str, Any] = {"Version": "2012-10-17", "Statement": []}
 QUOTA_SUGGESTION = (
-    "Ways out: have the quota raised (role trust policy length, at most 4096), split the role into several, or move "
-    "service accounts to EKS Pod Identity, which needs no subject here."
+    "Request a higher quota (role trust policy length, at most 4096), split the role into several, or move service "
+    "accounts to EKS Pod Identity, which needs no subject in the trust policy."
 )
 
 
 @dataclass(frozen=True)
 class BindingPlan:
-    """One binding: what becomes of it and why. C(verdicts): on the document as it will be, by subject."""
+    """The plan of one binding, and why. C(verdicts): the evaluation of the planned document, by subject."""
 
     binding: Binding
     status: str
@@ -41,7 +41,7 @@ class BindingPlan:
 
 @dataclass(frozen=True)
 class RolePlan:
-    """One role. C(before) is None where the role is not there; C(after) is C(before) where nothing is to be written."""
+    """The plan of one role. C(before) is None if the role does not exist; C(after) equals C(before) without changes."""
 
     role: str
     before: Optional[Mapping[str, Any]]
@@ -58,17 +58,19 @@ class RolePlan:
 
     @property
     def sizes(self) -> tuple[Optional[int], Optional[int]]:
-        """Before and after, in the characters that count against the quota."""
-        sized = [None if one is None else policy.count_characters(one) for one in (self.before, self.after)]
+        """The size before and after, in characters that count against the quota."""
+        sized = [
+            None if document is None else policy.count_characters(document) for document in (self.before, self.after)
+        ]
         return sized[0], sized[1]
 
     @property
     def steps(self) -> list[Step]:
         if not self.has_changes:
             return []
-        changed = [f"+ {one}" for plan in self.bindings for one in plan.added]
-        changed += [f"- {one}" for plan in self.bindings for one in plan.removed]
-        changed += [f"- {one} (purge)" for one in self.purged]
+        changed = [f"+ {subject}" for plan in self.bindings for subject in plan.added]
+        changed += [f"- {subject}" for plan in self.bindings for subject in plan.removed]
+        changed += [f"- {subject} (purge)" for subject in self.purged]
         before = None if self.before is None else policy.to_canonical(self.before)
         after = None if self.after is None else policy.to_canonical(self.after)
         return [
@@ -77,12 +79,12 @@ class RolePlan:
 
 
 def check_contradictions(bindings: Sequence[Binding]) -> None:
-    """A subject that is to be present and absent at once can be made neither."""
-    wanted: dict[tuple[str, str, str], bool] = {}
+    """Raises IrsaError if a subject is both present and absent for the same role and provider."""
+    desired: dict[tuple[str, str, str], bool] = {}
     for binding in bindings:
         for subject in binding.subjects:
             key = (binding.role, binding.provider.arn, subject.value)
-            if wanted.setdefault(key, binding.is_present) != binding.is_present:
+            if desired.setdefault(key, binding.is_present) != binding.is_present:
                 raise IrsaError(f"bindings: {subject} is both present and absent for role {binding.role}. Keep one.")
 
 
@@ -93,9 +95,9 @@ def make_plan(
     options: PolicyOptions,
     quota: Optional[int] = None,
 ) -> RolePlan:
-    """What makes the bindings of one role true, by the smallest change of its trust document."""
-    if document is None and not (options.create_role and any(one.is_present for one in bindings)):
-        return RolePlan(role, None, None, tuple(_plan_missing_role(one) for one in bindings))
+    """The smallest change of one role's trust policy that makes its bindings true."""
+    if document is None and not (options.create_role and any(binding.is_present for binding in bindings)):
+        return RolePlan(role, None, None, tuple(_plan_missing_role(binding) for binding in bindings))
     edit = _TrustPolicyEdit(document if document is not None else EMPTY_DOCUMENT, options)
     try:
         for index, binding in enumerate(bindings):
@@ -106,20 +108,20 @@ def make_plan(
         for index, binding in enumerate(bindings):
             if binding.is_present:
                 edit.add(index, binding)
-        written, squeezed = edit.build_document(bindings, quota)
+        written, is_shortened = edit.build_document(bindings, quota)
     except RejectedEditError as error:
-        plans = tuple(_plan_rejected(one, document, options, str(error)) for one in bindings)
+        plans = tuple(_plan_rejected(binding, document, options, str(error)) for binding in bindings)
         return RolePlan(role, document, document, plans, rejection_reason=str(error))
-    plans = tuple(_plan_binding(one, index, edit, written, options) for index, one in enumerate(bindings))
-    return RolePlan(role, document, written, plans, edit.purged, squeezed, warnings=_list_policy_warnings(written))
+    plans = tuple(_plan_binding(binding, index, edit, written, options) for index, binding in enumerate(bindings))
+    return RolePlan(role, document, written, plans, edit.purged, is_shortened, warnings=_list_policy_warnings(written))
 
 
 class RejectedEditError(Exception):
-    """The role stays as it is: why, and what to do."""
+    """The trust policy stays unchanged: why, and what to do."""
 
 
 class _TrustPolicyEdit:
-    """A document on its way, with what each binding did to it."""
+    """A trust policy under edit, with the subjects that each binding added and removed."""
 
     def __init__(self, document: Mapping[str, Any], options: PolicyOptions) -> None:
         self.before = document
@@ -142,22 +144,25 @@ class _TrustPolicyEdit:
                 self.document = after
 
     def purge(self, bindings: Sequence[Binding]) -> None:
-        for provider in dict.fromkeys(one.provider for one in bindings):
+        for provider in dict.fromkeys(binding.provider for binding in bindings):
             keep = [
-                subject for one in bindings if one.is_present and one.provider == provider for subject in one.subjects
+                subject
+                for binding in bindings
+                if binding.is_present and binding.provider == provider
+                for subject in binding.subjects
             ]
             if not keep and not self.options.allow_empty:
                 raise RejectedEditError(
                     f"purge would leave no service account of {provider.issuer}, because no binding of it is present. "
-                    "Set allow_empty=true if that is what you want."
+                    "Set allow_empty=true to allow that."
                 )
             before = _list_trusted_subjects(self.document, provider)
             try:
                 self.document = policy.purge(self.document, provider, keep)
             except policy.SharedStatementError as error:
-                raise RejectedEditError(f"purge cannot be carried out. {error}.") from error
+                raise RejectedEditError(f"purge is not possible. {error}.") from error
             left = set(_list_trusted_subjects(self.document, provider))
-            self.purged += tuple(one for one in before if one not in left and one not in keep)
+            self.purged += tuple(subject for subject in before if subject not in left and subject not in keep)
 
     def add(self, index: int, binding: Binding) -> None:
         for subject in binding.subjects:
@@ -168,73 +173,77 @@ class _TrustPolicyEdit:
             self.added.setdefault(index, []).append(subject)
 
     def build_document(self, bindings: Sequence[Binding], quota: Optional[int]) -> tuple[Mapping[str, Any], bool]:
-        """The document as it would be written, and whether it had to be made shorter; or why it cannot be."""
+        """The document to write, and whether it was shortened. Raises RejectedEditError where IAM would reject it."""
         if self.document == self.before:
             return self.before, False
         if not policy.list_statements(self.document):
             raise RejectedEditError(
-                "its trust policy would be left without a statement, which IAM does not take. Delete the role if "
-                "nobody is to assume it, or add in the same task whoever is."
+                "the trust policy would have no statement left, and IAM rejects an empty one. Delete the role if "
+                "nobody may assume it, or bind another service account in the same task."
             )
         deleted = policy.list_deleted_principals(self.document)
         if deleted:
             raise RejectedEditError(
-                f"its trust policy names principals that have been deleted ({', '.join(deleted)}), and IAM refuses "
-                "every write of it (Invalid principal in policy). Take them out, or put their successors in, and run "
-                "again."
+                f"the trust policy names deleted principals ({', '.join(deleted)}), and IAM rejects every write of it "
+                '("Invalid principal in policy"). Remove or replace these principals by hand, and run again.'
             )
-        after, squeezed = self.document, False
+        after, is_shortened = self.document, False
         if quota is not None and policy.count_characters(after) > max(quota, policy.count_characters(self.before)):
-            for provider in dict.fromkeys(one.provider for one in bindings):
+            for provider in dict.fromkeys(binding.provider for binding in bindings):
                 after = policy.shorten(after, provider)
-            squeezed = True
+            is_shortened = True
             if policy.count_characters(after) > quota:
                 raise RejectedEditError(get_quota_reason(policy.count_characters(after), quota))
-        return after, squeezed
+        return after, is_shortened
 
 
 def get_quota_reason(size: int, quota: Optional[int]) -> str:
     allowed = "more than this account's quota" if quota is None else f"and this account's quota is {quota}"
-    return f"its trust policy would have {size} characters, {allowed}. {QUOTA_SUGGESTION}"
+    return f"the trust policy would have {size} characters, {allowed}. {QUOTA_SUGGESTION}"
 
 
 def _list_trusted_subjects(document: Mapping[str, Any], provider: OidcProvider) -> list[Subject]:
-    """Whom the statements of a provider let in, everybody included, whatever the audience."""
+    """The subjects that the statements of a provider trust, for any audience; C(*) for every subject."""
     found = policy.list_grants(document, provider, None)
     return list(dict.fromkeys(grant.subject or Subject("*", True) for grant in found))
 
 
 def _is_trusted(verdict: Verdict, options: PolicyOptions) -> bool:
-    """Whether nothing is to be added. What passes without a subject, too, is no trust (facts: irsa, case 9)."""
+    """Whether the subject is trusted already, so that nothing is added.
+
+    A condition that also passes without a subject does not count as trust (docs/facts/irsa.md#hard-cases).
+    """
     proper = [match for match in verdict.allowed_by if not match.is_loose]
     return any(match.how == policy.NAME for match in proper) or (bool(proper) and not options.explicit_subjects)
 
 
 def _plan_missing_role(binding: Binding) -> BindingPlan:
     if not binding.is_present:
-        return BindingPlan(binding, "ok", "The role does not exist, so that nobody can assume it.")
-    reason = "The role does not exist. Name one that does, or set create_role=true to create it."
+        return BindingPlan(binding, "ok", "The role does not exist, so nobody can assume it.")
+    reason = "The role does not exist. Name an existing role, or set create_role=true to create it."
     return BindingPlan(binding, "failed", reason)
 
 
 def _plan_rejected(
     binding: Binding, document: Optional[Mapping[str, Any]], options: PolicyOptions, rejection_reason: str
 ) -> BindingPlan:
-    """What a refusal means for one binding: nothing, where it is true already."""
+    """The plan of one binding where the edit is rejected: C(ok) where the binding is true already, else C(failed)."""
     plan = BindingPlan(
-        binding, "ok", "Already so.", verdicts=_evaluate_subjects(binding, document or EMPTY_DOCUMENT, options)
+        binding, "ok", "Unchanged.", verdicts=_evaluate_subjects(binding, document or EMPTY_DOCUMENT, options)
     )
     if not list_missing(document or EMPTY_DOCUMENT, [plan], options):
         return plan
-    return replace(plan, status="failed", reason=f"Nothing was changed in role {binding.role}: {rejection_reason}")
+    return replace(plan, status="failed", reason=f"Role {binding.role} was not changed: {rejection_reason}")
 
 
 def _evaluate_subjects(
     binding: Binding, document: Mapping[str, Any], options: PolicyOptions
 ) -> tuple[tuple[Subject, Verdict], ...]:
-    """Of absent ones, with whatever audience: an audience of another kind would let them in as well."""
+    """One verdict per subject. Absent subjects are evaluated for any audience: each audience grants the role."""
     audience = options.audience if binding.is_present else None
-    return tuple((one, policy.evaluate(document, binding.provider, one, audience)) for one in binding.subjects)
+    return tuple(
+        (subject, policy.evaluate(document, binding.provider, subject, audience)) for subject in binding.subjects
+    )
 
 
 def _plan_binding(
@@ -252,47 +261,50 @@ def _complete_present_plan(plan: BindingPlan, options: PolicyOptions) -> Binding
     denied = {str(subject): verdict for subject, verdict in plan.verdicts if verdict.denied_by}
     warnings = []
     for subject, verdict in plan.verdicts:
-        warnings += [f"{subject}: {one}" for one in _list_subject_warnings(verdict, subject in plan.added, options)]
+        warnings += [
+            f"{subject}: {warning}" for warning in _list_subject_warnings(verdict, subject in plan.added, options)
+        ]
     if denied:
         reason = " ".join(
-            f"{name} is denied by {', '.join(map(str, one.denied_by))}, which overrules whatever allows it. Change "
-            "that first."
-            for name, one in denied.items()
+            f"{name} is denied by {', '.join(map(str, verdict.denied_by))}, and a Deny overrules every Allow. Change "
+            "that statement first."
+            for name, verdict in denied.items()
         )
         if plan.added:
             reason = f"Added {', '.join(map(str, plan.added))}. {reason}"
         return replace(plan, status="failed", reason=reason, warnings=tuple(warnings))
     by = "; ".join(f"{subject} {verdict}" for subject, verdict in plan.verdicts)
-    told = f"Added. {by}." if plan.added else f"Already so. {by}."
-    return replace(plan, reason=told, warnings=tuple(warnings))
+    reason = f"Added. {by}." if plan.added else f"Unchanged. {by}."
+    return replace(plan, reason=reason, warnings=tuple(warnings))
 
 
 def _list_subject_warnings(verdict: Verdict, added: bool, options: PolicyOptions) -> list[str]:
-    doubts = []
+    warnings = []
     if verdict.denied_by:
-        doubts.append(f"a Deny overrules it: {', '.join(map(str, verdict.denied_by))}.")
+        warnings.append(f"a Deny overrules the Allow: {', '.join(map(str, verdict.denied_by))}.")
     for match in verdict.possibly_denied_by:
-        doubts.append(f"{match} may deny it, which depends on {'; '.join(match.conditions)}.")
+        warnings.append(f"{match} may deny it, depending on {'; '.join(match.conditions)}.")
     proper = [match for match in verdict.allowed_by if not match.is_loose]
     for match in verdict.allowed_by:
         if match.is_loose:
-            doubts.append(
-                f"{match} allows it by a condition that also passes without a subject (ForAllValues or IfExists), "
-                "which does not count as trust. Write it as StringEquals."
+            warnings.append(
+                f"{match} also passes tokens without a subject (ForAllValues or IfExists), so it does not count as "
+                "trust. Write the condition as StringEquals."
             )
         elif not match.checks_audience:
-            doubts.append(f"{match} does not check the audience. Add {options.audience} as the provider's aud to it.")
+            warnings.append(f"{match} does not check the audience. Add a condition on aud for {options.audience}.")
         if match.how == policy.OPEN:
-            doubts.append(f"{match} is open to every service account of the cluster.")
-    carrying = [match for match in proper if match.how == policy.NAME] or proper
-    if carrying and all(match.conditions for match in carrying):
-        for match in carrying:
-            doubts.append(f"{match} also demands {'; '.join(match.conditions)}.")
-    if carrying and not added and all(match.how == policy.WILDCARD for match in carrying):
-        doubts.append(
-            f"it is not named, a wildcard covers it: {', '.join(map(str, carrying))}. explicit=true would name it."
+            warnings.append(f"{match} is open to every service account of the cluster.")
+    deciding = [match for match in proper if match.how == policy.NAME] or proper
+    if deciding and all(match.conditions for match in deciding):
+        for match in deciding:
+            warnings.append(f"{match} also requires {'; '.join(match.conditions)}.")
+    if deciding and not added and all(match.how == policy.WILDCARD for match in deciding):
+        warnings.append(
+            f"no statement names it, a wildcard covers it: {', '.join(map(str, deciding))}. Set explicit_subjects=true "
+            "to add it by name."
         )
-    return doubts
+    return warnings
 
 
 def _complete_absent_plan(
@@ -305,24 +317,24 @@ def _complete_absent_plan(
         names = ", ".join(str(subject) for subject, verdict in plan.verdicts if verdict.is_allowed)
         why = " ".join(
             f"{match} still allows it, "
-            + ("being open to every service account." if match.how == policy.OPEN else "by a wildcard.")
+            + ("because it is open to every service account." if match.how == policy.OPEN else "by a wildcard.")
             for match in still
             if match.how != policy.NAME
         )
-        told = blocking_reason or f"{why} Narrow that, or purge."
-        return replace(plan, status="failed", reason=f"{done}{names}: {told}", still_allowed_by=still)
+        reason = blocking_reason or f"{why} Narrow that statement, or set purge=true."
+        return replace(plan, status="failed", reason=f"{done}{names}: {reason}", still_allowed_by=still)
     if blocking_reason:
         return replace(plan, status="failed", reason=f"{done}{blocking_reason}")
     warnings = []
     for pattern in (subject for subject in plan.binding.subjects if subject.is_pattern):
         named = [
-            str(one)
-            for one in _list_trusted_subjects(document, plan.binding.provider)
-            if one != pattern and policy.has_overlap(pattern.value, one.value)
+            str(subject)
+            for subject in _list_trusted_subjects(document, plan.binding.provider)
+            if subject != pattern and policy.has_overlap(pattern.value, subject.value)
         ]
         if named:
-            warnings.append(f"{pattern} is gone, and {', '.join(named)} under it can still assume the role.")
-    return replace(plan, reason=done.strip() or "Already so: no statement allows it.", warnings=tuple(warnings))
+            warnings.append(f"{', '.join(named)} can still assume the role by name, although {pattern} is removed.")
+    return replace(plan, reason=done.strip() or "Unchanged: no statement allows it.", warnings=tuple(warnings))
 
 
 def _list_policy_warnings(document: Mapping[str, Any]) -> tuple[str, ...]:
@@ -330,13 +342,13 @@ def _list_policy_warnings(document: Mapping[str, Any]) -> tuple[str, ...]:
     if not deleted:
         return ()
     return (
-        f"its trust policy names deleted principals ({', '.join(deleted)}), so that IAM will refuse the next write of "
-        "it.",
+        f"IAM will reject the next write of the trust policy, because it names deleted principals "
+        f"({', '.join(deleted)}). Remove or replace them.",
     )
 
 
 def list_missing(document: Mapping[str, Any], plans: Sequence[BindingPlan], options: PolicyOptions) -> list[str]:
-    """What a document that was read back does not show, of what the plan promised."""
+    """The planned subjects that a document does not show when it is read back."""
     found = []
     for plan in plans:
         if plan.status == "failed":

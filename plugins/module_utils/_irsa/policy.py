@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Role trust documents: who may assume a role by web identity, by which statement; and edits that touch nothing else.
+"""Role trust policies: which subject may assume a role by web identity, by which statement; and edits in place.
 
-All of it is pure. Documents are what C(json.loads) makes of them, and never changed in place.
+All of it is pure: no network, no files. Documents are the output of C(json.loads). No function changes its arguments.
 """
 
 from __future__ import annotations
@@ -19,17 +19,18 @@ from .model import ACTION, ANY_SUBJECT, AUDIENCE, OidcProvider, Subject, has_wil
 TrustDocument = Mapping[str, Any]
 Statement = Mapping[str, Any]
 NAME, WILDCARD, OPEN = "name", "wildcard", "open"
-# How IAM shows users, roles, groups and instance profiles in a policy once they are deleted (facts: irsa).
+# IAM shows a deleted user, role, group or instance profile as an id (docs/facts/irsa.md#deleted-principals).
 _DELETED_PRINCIPAL = re.compile(r"A(?:IDA|ROA|GPA|IPA)[A-Z0-9]{12,}")
 
 
 @dataclass(frozen=True)
 class StatementMatch:
-    """A statement that applies to a subject. C(how): the subject is named there, falls under a wildcard, or the
-    statement is open: it demands nothing of the subject.
+    """A statement that applies to a subject.
 
-    C(conditions): those that nothing here can judge, such as aws:SourceIp; whoever is let in by it has to meet them.
-    C(loose): its condition on the subject also passes where a token has no subject (ForAllValues, IfExists).
+    C(how): C(name) if the statement names the subject, C(wildcard) if a pattern covers it, C(open) if the statement
+    has no condition on the subject.
+    C(conditions): conditions that cannot be evaluated here, such as aws:SourceIp. The caller has to meet them.
+    C(is_loose): the condition on the subject also passes for a token without a subject (ForAllValues, IfExists).
     """
 
     index: int
@@ -48,8 +49,10 @@ class StatementMatch:
 
 @dataclass(frozen=True)
 class Verdict:
-    """May the subject assume the role? C(by): the statements that say so; C(denied_by): those that overrule them;
-    C(perhaps_denied_by): those that overrule them where conditions hold that cannot be judged here.
+    """May the subject assume the role?
+
+    C(allowed_by): the Allow statements that match. C(denied_by): the Deny statements that match.
+    C(possibly_denied_by): Deny statements that match if conditions hold that cannot be evaluated here.
     """
 
     allowed_by: tuple[StatementMatch, ...] = ()
@@ -70,7 +73,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class TrustGrant:
-    """Somebody whom a statement lets in: a named subject, a pattern, or (C(subject) is None) everybody."""
+    """A statement trusts a subject: a name, a pattern, or (C(subject) is None) every subject of the provider."""
 
     subject: Optional[Subject]
     match: StatementMatch
@@ -81,13 +84,13 @@ def _format_matches(matches: Sequence[StatementMatch]) -> str:
 
 
 def to_list(given: Any) -> list[Any]:
-    """A scalar equals a list of one (facts: irsa)."""
+    """A scalar equals a list with one element (docs/facts/irsa.md#trust-policy-logic)."""
     return list(given) if isinstance(given, (list, tuple)) else [given]
 
 
 def list_statements(document: TrustDocument) -> list[Statement]:
-    """C(Statement) may be one object."""
-    return [one for one in to_list(document.get("Statement", [])) if isinstance(one, Mapping)]
+    """All statements. C(Statement) may be a single object instead of a list."""
+    return [statement for statement in to_list(document.get("Statement", [])) if isinstance(statement, Mapping)]
 
 
 def _to_text(value: Any) -> str:
@@ -95,37 +98,40 @@ def _to_text(value: Any) -> str:
 
 
 def matches_glob(pattern: str, text: str, ignore_case: bool = False) -> bool:
-    """C(*): any characters, C(?): one. A C(*) in the text stands for any text, which only C(*) covers."""
+    """Whether a pattern covers a text. C(*) matches any characters, C(?) matches one.
+
+    A wildcard C(*) in the text itself stands for any text: only C(*) covers it.
+    """
     parts = {"*": ".*", "?": "[^*]"}
     expression = "".join(parts.get(letter, re.escape(letter)) for letter in pattern)
     return bool(re.fullmatch(expression, text, re.DOTALL | (re.IGNORECASE if ignore_case else 0)))
 
 
 def has_overlap(pattern: str, other: str) -> bool:
-    """Whether some text falls under both patterns."""
-    seen, ahead = set(), [(0, 0)]
-    while ahead:
-        place = ahead.pop()
-        if place in seen:
+    """Whether some text matches both patterns."""
+    visited, pending = set(), [(0, 0)]
+    while pending:
+        place = pending.pop()
+        if place in visited:
             continue
-        seen.add(place)
+        visited.add(place)
         first, second = pattern[place[0] :], other[place[1] :]
         if not first.strip("*") and not second.strip("*"):
             return True
         if first[:1] == "*" or second[:1] == "*":
-            ahead += [(place[0] + 1, place[1])] if first else []
-            ahead += [(place[0], place[1] + 1)] if second else []
+            pending += [(place[0] + 1, place[1])] if first else []
+            pending += [(place[0], place[1] + 1)] if second else []
         elif first and second and (first[0] == second[0] or "?" in (first[0], second[0])):
-            ahead.append((place[0] + 1, place[1] + 1))
+            pending.append((place[0] + 1, place[1] + 1))
     return False
 
 
-# --- Evaluation. A condition holds (True), does not (False), or cannot be judged (None).
+# --- Evaluation. A condition holds (True), does not hold (False), or cannot be evaluated here (None).
 
 
 @dataclass(frozen=True)
 class ConditionOperator:
-    """A condition operator taken apart: ForAllValues:StringLikeIfExists."""
+    """The parts of a condition operator such as ForAllValues:StringLikeIfExists."""
 
     quantifier: str
     base: str
@@ -144,36 +150,36 @@ class ConditionOperator:
 
     @property
     def is_loose(self) -> bool:
-        """It passes where the key is absent."""
+        """The operator passes where the key is absent."""
         return self.has_if_exists or self.quantifier == "forallvalues"
 
     @property
     def is_allowlist(self) -> bool:
-        """It passes only what it names, as far as the key is there."""
+        """The operator passes only the values that it lists, provided that the key is present."""
         return self.base in ("stringequals", "stringequalsignorecase", "stringlike")
 
 
 @dataclass(frozen=True)
 class _TokenContext:
-    """What a token of the provider brings along."""
+    """The request context of a token of the provider: the condition keys and their values."""
 
     provider: OidcProvider
     subject: Subject
     audience: Optional[str]
-    has_variables: bool  # whether the document's version knows ${...}
-    has_partial_match: bool = False  # whether a statement counts that applies to a part of a pattern
+    has_variables: bool  # whether the document's version supports policy variables, ${...}
+    has_partial_match: bool = False  # whether a statement counts that matches only part of a pattern (Deny)
 
     def evaluate_condition(self, operator: ConditionOperator, key: str, given: Any) -> Optional[bool]:
         name = key.lower()
-        wanted = [_to_text(value) for value in to_list(given)]
+        expected = [_to_text(value) for value in to_list(given)]
         if name == self.provider.get_condition_key("sub").lower():
-            return self._compare(operator, self.subject, wanted)
+            return self._compare(operator, self.subject, expected)
         if name == self.provider.get_condition_key("aud").lower():
-            return None if self.audience is None else self._compare(operator, Subject(self.audience), wanted)
+            return None if self.audience is None else self._compare(operator, Subject(self.audience), expected)
         if name == "aws:federatedprovider":
-            return self._compare(operator, Subject(self.provider.arn), wanted)
+            return self._compare(operator, Subject(self.provider.arn), expected)
         if _is_absent_key(name, self.provider):
-            return _compare_absent(operator, wanted)
+            return _compare_absent(operator, expected)
         return None
 
     def _compare(self, operator: ConditionOperator, actual: Subject, expected: Sequence[str]) -> Optional[bool]:
@@ -191,7 +197,7 @@ class _TokenContext:
         if not found and self.has_variables and any("${" in value for value in expected):
             return None
         if not found and actual.is_pattern and (operator.is_negated or self.has_partial_match):
-            # It may apply to some of those whom the pattern stands for.
+            # The condition may hold for some of the subjects that the pattern covers.
             literal = positive != "stringlike"
             if any(has_overlap(actual.value, value.replace("*", "") if literal else value) for value in expected):
                 return None
@@ -199,7 +205,7 @@ class _TokenContext:
 
 
 def _is_absent_key(name: str, provider: OidcProvider) -> bool:
-    """Keys that no token of this provider brings: claims of other issuers, and those of other ways to assume a role."""
+    """Whether no token of this provider has the key: claims of other issuers, and keys of other AssumeRole calls."""
     prefix = name.rpartition(":")[0]
     if prefix == provider.issuer.lower() or name.startswith("aws:"):
         return False
@@ -225,18 +231,18 @@ def iterate_conditions(statement: Statement) -> Iterator[tuple[str, str, Any]]:
 
 
 def _matches_action(statement: Statement) -> bool:
-    listed = [str(one) for one in to_list(statement.get("Action", statement.get("NotAction", [])))]
-    found = any(matches_glob(one, ACTION, ignore_case=True) for one in listed)
+    listed = [str(action) for action in to_list(statement.get("Action", statement.get("NotAction", [])))]
+    found = any(matches_glob(action, ACTION, ignore_case=True) for action in listed)
     return found != ("Action" not in statement and "NotAction" in statement)
 
 
 def list_federated_principals(statement: Statement) -> list[str]:
     principal = statement.get("Principal")
-    return [str(one) for one in to_list(principal.get("Federated", []))] if isinstance(principal, Mapping) else []
+    return [str(arn) for arn in to_list(principal.get("Federated", []))] if isinstance(principal, Mapping) else []
 
 
 def _is_wildcard_principal(principal: Any) -> bool:
-    """C(*) as such, or as AWS or Federated principal."""
+    """Whether the principal is the wildcard C(*): alone, or as AWS or Federated principal."""
     if isinstance(principal, Mapping):
         return any("*" in to_list(principal.get(kind, [])) for kind in ("AWS", "Federated"))
     return bool(principal == "*")
@@ -250,13 +256,13 @@ def _matches_provider(statement: Statement, provider: OidcProvider) -> bool:
 
 def _list_subject_conditions(statement: Statement, provider: OidcProvider) -> list[tuple[str, str, Any]]:
     key = provider.get_condition_key("sub").lower()
-    return [one for one in iterate_conditions(statement) if one[1].lower() == key]
+    return [condition for condition in iterate_conditions(statement) if condition[1].lower() == key]
 
 
 def _match_statement(
     index: int, statement: Statement, context: _TokenContext
 ) -> tuple[Optional[bool], Optional[StatementMatch]]:
-    """Whether the statement applies to the request (None: it depends), and how."""
+    """Whether the statement applies to the request context (None: it depends on other conditions), and how."""
     if not _matches_action(statement) or not _matches_provider(statement, context.provider):
         return False, None
     unknown, hows, loose, checks_audience = [], {OPEN}, False, False
@@ -272,7 +278,7 @@ def _match_statement(
         if key.lower() == context.provider.get_condition_key("sub").lower() and operator.is_allowlist:
             loose = loose or operator.is_loose
             hows.add(NAME if context.subject.value in map(_to_text, to_list(given)) else WILDCARD)
-    how = next(one for one in (NAME, WILDCARD, OPEN) if one in hows)
+    how = next(candidate for candidate in (NAME, WILDCARD, OPEN) if candidate in hows)
     match = StatementMatch(index, str(statement.get("Sid", "")), how, tuple(unknown), loose, checks_audience)
     return (None if unknown else True), match
 
@@ -280,47 +286,47 @@ def _match_statement(
 def evaluate(
     document: TrustDocument, provider: OidcProvider, subject: Subject, audience: Optional[str] = AUDIENCE
 ) -> Verdict:
-    """May a token of this provider with this subject and audience (None: with whichever) assume the role?
+    """May a token of this provider with this subject and audience (None: any audience) assume the role?
 
-    A pattern is allowed where one statement covers all of it.
+    A pattern is allowed where one statement covers the whole pattern.
     """
-    request = _TokenContext(provider, subject, audience, document.get("Version") == "2012-10-17")
-    by: list[StatementMatch] = []
+    context = _TokenContext(provider, subject, audience, document.get("Version") == "2012-10-17")
+    allowed: list[StatementMatch] = []
     denied: list[StatementMatch] = []
-    perhaps: list[StatementMatch] = []
+    possibly_denied: list[StatementMatch] = []
     for index, statement in enumerate(list_statements(document)):
         deny = statement.get("Effect") == "Deny"
-        applies, match = _match_statement(index, statement, replace(request, has_partial_match=deny))
+        applies, match = _match_statement(index, statement, replace(context, has_partial_match=deny))
         if match is not None and deny:
-            (denied if applies else perhaps).append(match)
+            (denied if applies else possibly_denied).append(match)
         elif match is not None and statement.get("Effect") == "Allow":
-            by.append(match)
-    return Verdict(tuple(by), tuple(denied), tuple(perhaps))
+            allowed.append(match)
+    return Verdict(tuple(allowed), tuple(denied), tuple(possibly_denied))
 
 
 def list_grants(
     document: TrustDocument, provider: OidcProvider, audience: Optional[str] = AUDIENCE
 ) -> list[TrustGrant]:
-    """Whom each statement of the provider lets in, one entry a subject. C(evaluate) says what a Deny takes away."""
+    """The subjects that each Allow statement of the provider trusts. C(evaluate) also considers Deny statements."""
     found = []
-    request = _TokenContext(provider, ANY_SUBJECT, audience, document.get("Version") == "2012-10-17")
+    context = _TokenContext(provider, ANY_SUBJECT, audience, document.get("Version") == "2012-10-17")
     for index, statement in enumerate(list_statements(document)):
         if statement.get("Effect") != "Allow":
             continue
-        _dummy, match = _match_statement(index, statement, request)
+        _dummy, match = _match_statement(index, statement, context)
         if match is not None:
             found.append(TrustGrant(None, match))
             continue
         for subject in list_named_subjects(statement, provider):
-            one = _TokenContext(provider, subject, audience, request.has_variables)
-            _dummy, match = _match_statement(index, statement, one)
+            subject_context = _TokenContext(provider, subject, audience, context.has_variables)
+            _dummy, match = _match_statement(index, statement, subject_context)
             if match is not None:
                 found.append(TrustGrant(subject, match))
     return found
 
 
 def list_named_subjects(statement: Statement, provider: OidcProvider) -> list[Subject]:
-    """Every subject that a statement's conditions name, in their order, patterns only where they act as such."""
+    """Every subject in a statement's conditions, in order. A value is a pattern only under C(StringLike)."""
     found: dict[Subject, None] = {}
     for name, _key, given in _list_subject_conditions(statement, provider):
         operator = ConditionOperator.parse(name)
@@ -331,25 +337,30 @@ def list_named_subjects(statement: Statement, provider: OidcProvider) -> list[Su
 
 
 def list_provider_arns(document: TrustDocument) -> list[str]:
-    """The ARNs of the OIDC providers that the document's Allow statements name."""
+    """The ARNs of the OIDC providers that the Allow statements name."""
     named = (
         arn
-        for one in list_statements(document)
-        if one.get("Effect") == "Allow"
-        for arn in list_federated_principals(one)
+        for statement in list_statements(document)
+        if statement.get("Effect") == "Allow"
+        for arn in list_federated_principals(statement)
     )
     return list(dict.fromkeys(arn for arn in named if ":oidc-provider/" in arn))
 
 
 def list_deleted_principals(document: TrustDocument) -> list[str]:
-    """Ids that stand where principals were that are deleted by now: IAM refuses to write a document with them."""
+    """The ids of deleted principals. IAM rejects every write of a document that contains one.
+
+    See docs/facts/irsa.md#deleted-principals.
+    """
     found = []
     for statement in list_statements(document):
         for element in ("Principal", "NotPrincipal"):
             principal = statement.get(element)
             if isinstance(principal, Mapping):
                 found += [
-                    str(one) for one in to_list(principal.get("AWS", [])) if _DELETED_PRINCIPAL.fullmatch(str(one))
+                    str(value)
+                    for value in to_list(principal.get("AWS", []))
+                    if _DELETED_PRINCIPAL.fullmatch(str(value))
                 ]
     return list(dict.fromkeys(found))
 
@@ -358,43 +369,45 @@ def list_deleted_principals(document: TrustDocument) -> list[str]:
 
 
 def render_compact(document: TrustDocument) -> str:
-    """As it is written: IAM does not count white space, and neither is any sent."""
+    """The document as it is sent: without white space. IAM counts none (docs/facts/irsa.md#trust-policy-size)."""
     return json.dumps(document, separators=(",", ":"), ensure_ascii=False)
 
 
 def count_characters(document: TrustDocument) -> int:
-    """Characters that count against the quota."""
+    """The characters that count against the quota of the trust policy size."""
     return len(render_compact(document))
 
 
 def to_canonical(document: TrustDocument) -> dict[str, Any]:
-    """For people's eyes: statements as a list, lists in order, one spelling of what means the same."""
-    told = {key: value for key, value in document.items() if key != "Statement"}
-    return {**told, "Statement": [_to_canonical_value(one) for one in list_statements(document)]}
+    """The document in one spelling, for the diff: statements as a list, lists sorted, a list of one as a scalar."""
+    result = {key: value for key, value in document.items() if key != "Statement"}
+    return {**result, "Statement": [_to_canonical_value(statement) for statement in list_statements(document)]}
 
 
 def _to_canonical_value(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(key): _to_canonical_value(value[key]) for key in sorted(value, key=str)}
     if isinstance(value, (list, tuple)):
-        listed = sorted((_to_canonical_value(one) for one in value), key=lambda one: json.dumps(one, sort_keys=True))
+        listed = sorted(
+            (_to_canonical_value(item) for item in value), key=lambda item: json.dumps(item, sort_keys=True)
+        )
         return listed[0] if len(listed) == 1 else listed
     return value
 
 
 def _replace_statements(document: TrustDocument, changed: Mapping[int, Optional[Statement]]) -> dict[str, Any]:
-    """The document with these statements in the place of others, None for none. One object stays one object."""
-    kept = [changed.get(index, one) for index, one in enumerate(list_statements(document))]
-    left = [copy.deepcopy(one) for one in kept if one is not None]
+    """The document with some statements replaced, or removed (None). A single object stays a single object."""
+    kept = [changed.get(index, statement) for index, statement in enumerate(list_statements(document))]
+    left = [copy.deepcopy(statement) for statement in kept if statement is not None]
     single = not isinstance(document.get("Statement"), (list, tuple))
     result = {key: copy.deepcopy(value) for key, value in document.items() if key != "Statement"}
-    # At the place where it was: the order of keys means nothing to IAM, and something to people.
+    # The key stays where it was: the order of keys matters only to readers, not to IAM.
     result["Statement"] = left[0] if single and len(left) == 1 else left
     return {key: result[key] for key in [*document, *(() if "Statement" in document else ("Statement",))]}
 
 
 def build_statement(provider: OidcProvider, subject: Subject, audience: str) -> dict[str, Any]:
-    """A statement for one subject: the audience always, the subject always, a pattern under StringLike."""
+    """A statement for one subject. It always checks audience and subject; a wildcard subject is under StringLike."""
     aud, sub = {provider.get_condition_key("aud"): audience}, {provider.get_condition_key("sub"): subject.value}
     condition = {"StringEquals": aud, "StringLike": sub} if subject.is_pattern else {"StringEquals": {**aud, **sub}}
     return {"Effect": "Allow", "Principal": {"Federated": provider.arn}, "Action": ACTION, "Condition": condition}
@@ -403,13 +416,14 @@ def build_statement(provider: OidcProvider, subject: Subject, audience: str) -> 
 def _find_target_statement(
     document: TrustDocument, provider: OidcProvider, subject: Subject, audience: str
 ) -> Optional[tuple[int, str, str]]:
-    """The statement that can take the subject in, with operator and key of its condition.
+    """The statement to which the subject can be added, with the operator and key of its condition.
 
-    It trusts this provider alone, names subjects under one plain operator only, and would let the subject in: of two
-    operators, both count, so that editing one would not do or do too much. The one that demands least else is best.
+    The statement trusts this provider alone, lists subjects under exactly one plain operator, and would allow the
+    subject. Subjects under two operators are never edited: both have to match (docs/facts/irsa.md#trust-policy-logic).
+    Of several statements, the one with the fewest other conditions is chosen.
     """
     found = []
-    request = _TokenContext(provider, subject, audience, document.get("Version") == "2012-10-17")
+    context = _TokenContext(provider, subject, audience, document.get("Version") == "2012-10-17")
     for index, statement in enumerate(list_statements(document)):
         named = _list_subject_conditions(statement, provider)
         if statement.get("Effect") != "Allow" or len(named) != 1 or "NotAction" in statement:
@@ -425,9 +439,9 @@ def _find_target_statement(
             isinstance(value, str) for value in to_list(given)
         ):
             continue
-        if operator.base == "stringlike" and any(has_wildcard(one) != subject.is_pattern for one in to_list(given)):
-            continue  # patterns keep to statements of their own
-        _dummy, match = _match_statement(index, _replace_values(statement, name, key, [subject.value]), request)
+        if operator.base == "stringlike" and any(has_wildcard(text) != subject.is_pattern for text in to_list(given)):
+            continue  # wildcard subjects and named subjects stay in separate statements
+        _dummy, match = _match_statement(index, _replace_values(statement, name, key, [subject.value]), context)
         if match is not None:
             rank = (bool(match.conditions), not match.checks_audience, operator.base != "stringequals", index)
             found.append((rank, name, key))
@@ -438,7 +452,7 @@ def _find_target_statement(
 
 
 def _get_sole_principal(statement: Statement) -> Optional[str]:
-    """The one principal that a statement has, if it is a federated one."""
+    """The only principal of a statement, if it is a federated one."""
     principal = statement.get("Principal")
     listed = list_federated_principals(statement)
     alone = isinstance(principal, Mapping) and list(principal) == ["Federated"] and len(listed) == 1
@@ -452,7 +466,7 @@ def _replace_values(statement: Statement, operator: str, key: str, listed: Any) 
 
 
 def add(document: TrustDocument, provider: OidcProvider, subject: Subject, audience: str) -> tuple[dict[str, Any], int]:
-    """The document with the subject in it, and the statement that took it in: one that is there, or a new one."""
+    """The document with the subject added, and the index of the statement that has it: an existing or a new one."""
     home = _find_target_statement(document, provider, subject, audience)
     if home is None:
         result = _replace_statements(document, {})
@@ -467,24 +481,25 @@ def add(document: TrustDocument, provider: OidcProvider, subject: Subject, audie
 
 
 def _strip_provider(statement: Statement, provider: OidcProvider) -> Optional[dict[str, Any]]:
-    """The statement for its other principals; None where it has no other."""
+    """The statement without the provider; None where the provider is the only principal."""
     if _get_sole_principal(statement) == provider.arn:
         return None
     result: dict[str, Any] = copy.deepcopy(dict(statement))
-    left = [one for one in list_federated_principals(statement) if one != provider.arn]
+    left = [arn for arn in list_federated_principals(statement) if arn != provider.arn]
     principal = {kind: value for kind, value in result["Principal"].items() if kind != "Federated"}
     result["Principal"] = {**principal, **({"Federated": left} if left else {})}
     return result if result["Principal"] else None
 
 
 class SharedStatementError(Exception):
-    """A statement that cannot be narrowed without touching what belongs to others."""
+    """A statement that cannot be narrowed without a change for other principals."""
 
 
 def _narrow_statement(statement: Statement, provider: OidcProvider, drop: Any) -> Optional[Statement]:
-    """The statement without the values that C(drop) picks; without the provider where none would be left.
+    """The statement without the values that C(drop) selects; without the provider where no value would remain.
 
-    A condition never goes: a statement without subjects would let in everybody (facts: irsa, case 7).
+    A condition is never removed. A statement without a condition on the subject would trust every service account of
+    the cluster (docs/facts/irsa.md#hard-cases).
     """
     result: Statement = statement
     for name, key, given in _list_subject_conditions(statement, provider):
@@ -502,21 +517,21 @@ def _narrow_statement(statement: Statement, provider: OidcProvider, drop: Any) -
 def _remove_provider(statement: Statement, provider: OidcProvider) -> Optional[Statement]:
     if "NotPrincipal" in statement or _is_wildcard_principal(statement.get("Principal")):
         raise SharedStatementError(
-            "it trusts every principal, so that this provider cannot be taken out of it. Give it the principals that "
-            "it is meant for"
+            "the statement trusts every principal (*), so this provider cannot be removed from it. Replace * by the "
+            "principals that need the role"
         )
     return _strip_provider(statement, provider)
 
 
 def _iterate_trusting_statements(document: TrustDocument, provider: OidcProvider) -> Iterator[tuple[int, Statement]]:
-    """The Allow statements that a token of this provider can pass at all."""
+    """The Allow statements that trust this provider, whatever their conditions."""
     for index, statement in enumerate(list_statements(document)):
         if statement.get("Effect") == "Allow" and _matches_action(statement) and _matches_provider(statement, provider):
             yield index, statement
 
 
 def remove(document: TrustDocument, provider: OidcProvider, subject: Subject) -> dict[str, Any]:
-    """The document without the subject, in whichever statements name it. It may be left without statements."""
+    """The document without the subject in any statement. The document may have no statement left."""
     changed: dict[int, Optional[Statement]] = {}
     for index, statement in _iterate_trusting_statements(document, provider):
         changed[index] = _try_narrow_statement(index, statement, provider, lambda _name, value: value == subject.value)
@@ -531,7 +546,10 @@ def _try_narrow_statement(index: int, statement: Statement, provider: OidcProvid
 
 
 def purge(document: TrustDocument, provider: OidcProvider, keep: Sequence[Subject]) -> dict[str, Any]:
-    """The document with no subject of this provider but these. What is open to all, or allows by exception, goes."""
+    """The document in which only these subjects of the provider remain.
+
+    Statements that are open to all, or that allow by exception (StringNotEquals), are removed.
+    """
     kept = {subject.value for subject in keep}
     patterns = {subject.value for subject in keep if subject.is_pattern}
     changed: dict[int, Optional[Statement]] = {}
@@ -544,7 +562,7 @@ def purge(document: TrustDocument, provider: OidcProvider, keep: Sequence[Subjec
                 continue
         except SharedStatementError as error:
             raise SharedStatementError(f"Statement[{index}]: {error}") from error
-        # Of several operators all must pass: where one names subjects to the letter, the others only narrow those.
+        # All operators must pass: where one of them lists literal subjects, the others only narrow those.
         literal = any(operator.base != "stringlike" for operator in naming)
 
         def drop(name: str, value: str, literal: bool = literal) -> bool:
@@ -557,8 +575,9 @@ def purge(document: TrustDocument, provider: OidcProvider, keep: Sequence[Subjec
 
 
 def shorten(document: TrustDocument, provider: OidcProvider) -> dict[str, Any]:
-    """The same meaning in fewer characters, in this provider's own statements: lists of one as scalars, no value twice,
-    and one statement in the place of several that differ in their subjects alone.
+    """The same meaning in fewer characters. Only statements of this provider change.
+
+    A list of one becomes a scalar, duplicate values go, and statements that differ only in their subjects are merged.
     """
     changed: dict[int, Optional[Statement]] = {}
     homes: dict[str, int] = {}
@@ -578,14 +597,14 @@ def shorten(document: TrustDocument, provider: OidcProvider) -> dict[str, Any]:
                 _name, home_key, before = _list_subject_conditions(into, provider)[0]
                 changed[home] = _replace_values(into, name, home_key, [*to_list(before), *to_list(given)])
                 changed[index] = None
-    short = {index: None if one is None else _shorten_value(one) for index, one in changed.items()}
+    short = {index: None if statement is None else _shorten_value(statement) for index, statement in changed.items()}
     return _replace_statements(document, short)
 
 
 def _shorten_value(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {key: _shorten_value(one) for key, one in value.items()}
+        return {key: _shorten_value(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        listed = list(dict.fromkeys(value)) if all(isinstance(one, str) for one in value) else list(value)
+        listed = list(dict.fromkeys(value)) if all(isinstance(item, str) for item in value) else list(value)
         return listed[0] if len(listed) == 1 else listed
     return value

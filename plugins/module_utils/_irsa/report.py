@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a run tells: one result per binding, per role and per provider. The same in check mode and in the run."""
+"""The result of a run: one item per binding, per role and per provider. Check mode has the same shape."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def build_binding_result(outcome: BindingOutcome) -> ItemResult:
     verdicts = outcome.plan.verdicts if outcome.plan else ()
     warnings = list(outcome.plan.warnings) if outcome.plan else []
     if outcome.overwritten_externally:
-        warnings.append("another writer overwrote it meanwhile, and it was written again.")
+        warnings.append("another writer overwrote the binding during this run, so it was written again.")
     return ItemResult(
         str(outcome.request),
         outcome.status,
@@ -45,7 +45,7 @@ def build_binding_result(outcome: BindingOutcome) -> ItemResult:
                 )
             ),
             "still_allowed_by": _format_matches(outcome.plan.still_allowed_by if outcome.plan else ()),
-            "overwritten_by_others": outcome.overwritten_externally,
+            "overwritten_externally": outcome.overwritten_externally,
             "verified": outcome.verified,
             "warnings": warnings,
         },
@@ -71,7 +71,7 @@ def build_role_result(role_outcome: RoleOutcome, outcome: IrsaOutcome) -> ItemRe
             "quota": outcome.account.trust_policy_quota,
             "shortened": role_outcome.plan.is_shortened,
             "purged": [subject.value for subject in role_outcome.plan.purged],
-            "overwritten_by_others": role_outcome.overwritten_externally,
+            "overwritten_externally": role_outcome.overwritten_externally,
             "steps": [step.to_dict() for step in role_outcome.plan.steps],
         },
     )
@@ -82,31 +82,36 @@ def build_provider_result(outcome: ProviderOutcome) -> ItemResult:
 
 
 def build_result(outcome: IrsaOutcome, diff: bool = False) -> dict[str, Any]:
-    """The whole result. C(changed): something was written, also where the whole failed."""
-    bindings = [build_binding_result(one) for one in outcome.bindings]
-    roles = [build_role_result(one, outcome) for one in outcome.roles]
-    providers = [build_provider_result(one) for one in outcome.providers]
-    count = {status: sum(one.status == status for one in bindings) for status in ("changed", "ok", "failed")}
-    # A role that cannot be written fails where its bindings do; on its own only where none of them does.
-    told = [*providers, *bindings]
-    silent = {one.request.role for one in outcome.bindings if one.status == "failed"}
-    told += [one for one in roles if one.name not in silent]
-    failed = [one for one in told if one.status == "failed"]
-    summary = f"{count['changed']} changed, {count['ok']} already so, {count['failed']} failed."
+    """The module's result. C(changed) is true after any write, also where items failed."""
+    bindings = [build_binding_result(binding) for binding in outcome.bindings]
+    roles = [build_role_result(role, outcome) for role in outcome.roles]
+    providers = [build_provider_result(provider) for provider in outcome.providers]
+    count = {status: sum(binding.status == status for binding in bindings) for status in ("changed", "ok", "failed")}
+    # A failed role is listed in the message only if none of its bindings failed.
+    reported = [*providers, *bindings]
+    silent = {binding.request.role for binding in outcome.bindings if binding.status == "failed"}
+    reported += [role for role in roles if role.name not in silent]
+    failed = [item for item in reported if item.status == "failed"]
+    summary = f"{count['changed']} changed, {count['ok']} unchanged, {count['failed']} failed."
     return {
-        "changed": any(one.is_written for one in outcome.roles) or any(one.status == "changed" for one in providers),
+        "changed": any(role.is_written for role in outcome.roles)
+        or any(provider.status == "changed" for provider in providers),
         "failed": bool(failed),
-        "msg": " ".join([summary, *(f"{one.name}: {one.reason}" for one in failed)]),
+        "msg": " ".join([summary, *(f"{item.name}: {item.reason}" for item in failed)]),
         **({"diff": summarize(roles, diff=True)["diff"]} if diff else {}),
-        "bindings": [one.to_dict() for one in bindings],
-        "roles": [one.to_dict() for one in roles],
-        "oidc_providers": [one.to_dict() for one in providers],
+        "bindings": [binding.to_dict() for binding in bindings],
+        "roles": [role.to_dict() for role in roles],
+        "oidc_providers": [provider.to_dict() for provider in providers],
         "warnings": list(
             dict.fromkeys(
                 [
                     *outcome.warnings,
-                    *(f"{one.role}: {text}" for one in outcome.roles for text in one.plan.warnings),
-                    *(f"{one.fields['role']}: {text}" for one in bindings for text in one.fields["warnings"]),
+                    *(f"{role.role}: {text}" for role in outcome.roles for text in role.plan.warnings),
+                    *(
+                        f"{binding.fields['role']}: {text}"
+                        for binding in bindings
+                        for text in binding.fields["warnings"]
+                    ),
                 ]
             )
         ),

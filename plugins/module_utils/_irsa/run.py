@@ -1,12 +1,13 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""All bindings of a task from end to end: observe, plan, apply, verify. Knows no Ansible.
+"""All bindings of a task: observe, plan, apply, verify. No Ansible in here.
 
-IAM has no compare-and-swap for trust policies. So each write is preceded by a reading that is compared with what was
-planned on, followed by a reading that must show it, and, C(settle) seconds after the last write of all, by another one:
-a writer that had read before our write can have overwritten it until then. What is missing then is written again, a
-bounded number of times. Writers that all do this lose nothing, as long as each writes within C(settle) seconds of its
-reading; against others it is best effort, and told (C(overwritten)).
+IAM has no optimistic lock for trust policies (docs/facts/irsa.md#concurrent-writers). Each write has four steps. Read
+the role again and compare it with the plan's input. Write. Read back until the write shows. Recheck it
+C(recheck_delay) seconds after the last write of the task: another writer that read before our write can overwrite it
+until then. Missing subjects are written again, with a bounded number of retries. Writers that all do this lose nothing,
+as long as each writes within C(recheck_delay) seconds of its read. Against other writers it is best effort, and
+reported (C(overwritten_externally)).
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ from .plan import BindingPlan, RolePlan
 
 WORKERS = 8  # roles at a time: IAM throttles writes per account
 MAX_WRITE_ATTEMPTS = 5  # writes of one role in a row
-MAX_RECHECKS = 5  # settle readings that find something missing
+MAX_RECHECKS = 5  # rechecks that find something missing
 MAX_RECHECK_DELAY = 3600  # seconds
 VISIBILITY_TIMEOUT = 15.0  # seconds until a write must show: IAM is eventually consistent
 
 
 @dataclass(frozen=True)
 class IrsaOptions:
-    """Everything that a task asks for."""
+    """The options of a task."""
 
     bindings: tuple[BindingRequest, ...]
     policy_options: PolicyOptions = field(default_factory=PolicyOptions)
@@ -41,21 +42,21 @@ class IrsaOptions:
     recheck_delay: float = 10.0
 
     def __post_init__(self) -> None:
-        """Refuses what would fail only once something is written."""
+        """Rejects options that would otherwise fail only after the first write."""
         if not self.bindings:
-            raise IrsaError("bindings is empty. Name at least one role and who may assume it.")
-        if not 0 <= self.recheck_delay <= MAX_RECHECK_DELAY:  # nor what is no number
-            raise IrsaError(f"settle is {self.recheck_delay:g}. Give seconds from 0 to {MAX_RECHECK_DELAY}.")
+            raise IrsaError("bindings is empty. Give at least one role and its service accounts.")
+        if not 0 <= self.recheck_delay <= MAX_RECHECK_DELAY:  # rejects NaN as well
+            raise IrsaError(f"recheck_delay is {self.recheck_delay:g}. Give seconds from 0 to {MAX_RECHECK_DELAY}.")
         if not self.policy_options.audience:
-            raise IrsaError(f"audience is empty. Name one, or leave it out for {AUDIENCE}.")
+            raise IrsaError(f"audience is empty. Give one, or omit the option for {AUDIENCE}.")
         path = self.new_role.path
         if not (path.startswith("/") and path.endswith("/")):
-            raise IrsaError(f"path {path!r} does not begin and end with a slash, as paths of roles do.")
+            raise IrsaError(f"path {path!r} is not a path of IAM roles. Begin and end it with a slash.")
 
 
 @dataclass(frozen=True)
 class ProviderOutcome:
-    """An OIDC provider that present bindings need. C(trouble): why they cannot be made."""
+    """An OIDC provider that present bindings need. C(error): why these bindings fail."""
 
     provider: OidcProvider
     status: str
@@ -65,7 +66,7 @@ class ProviderOutcome:
 
 @dataclass(frozen=True)
 class BindingOutcome:
-    """What became of one entry of the bindings."""
+    """The outcome of one entry of the bindings."""
 
     request: BindingRequest
     status: str
@@ -80,7 +81,7 @@ class BindingOutcome:
 
 @dataclass(frozen=True)
 class RoleOutcome:
-    """What became of one role. C(after): its trust document as it was read last; in check mode, as it would be."""
+    """The outcome of one role. C(after): the trust policy as it was read last; in check mode, as it would be."""
 
     role: str
     status: str
@@ -103,7 +104,7 @@ class IrsaOutcome:
 
 @dataclass(frozen=True)
 class IrsaClients:
-    """C(eks) makes its client only where a cluster is named."""
+    """The clients of a run. C(eks) is a function, so that a client is made only where a cluster is named."""
 
     iam: Any
     eks: Callable[[], Any]
@@ -114,7 +115,7 @@ class IrsaClients:
 
 @dataclass(frozen=True)
 class IrsaState:
-    """What was seen. Troubles are told by what they concern: ("cluster", name), a provider, ("role", name)."""
+    """The current state. The keys of C(errors) are ("cluster", name), a provider, or ("role", name)."""
 
     clusters: Mapping[str, OidcProvider]
     audiences: Mapping[OidcProvider, Optional[tuple[str, ...]]]
@@ -128,90 +129,92 @@ class IrsaState:
 
 
 def observe(clients: IrsaClients, options: IrsaOptions) -> IrsaState:
-    """Each cluster, provider and role once; roles from the list of all where that takes fewer calls."""
-    troubles: dict[Any, str] = {}
+    """Reads each cluster, provider and role once; roles with ListRoles where that takes fewer calls."""
+    errors: dict[Any, str] = {}
     clusters: dict[str, OidcProvider] = {}
-    for name in dict.fromkeys(one.cluster for one in options.bindings if one.cluster):
+    for name in dict.fromkeys(request.cluster for request in options.bindings if request.cluster):
         try:
             clusters[name] = eks.get_provider(clients.eks(), name)
         except IrsaError as error:
-            troubles["cluster", name] = str(error)
-    needed = [one.provider or clusters.get(one.cluster or "") for one in options.bindings if one.is_present]
+            errors["cluster", name] = str(error)
+    required = [
+        request.provider or clusters.get(request.cluster or "") for request in options.bindings if request.is_present
+    ]
     audiences: dict[OidcProvider, Optional[tuple[str, ...]]] = {}
-    for provider in dict.fromkeys(one for one in needed if one):
+    for provider in dict.fromkeys(provider for provider in required if provider):
         try:
             audiences[provider] = iam.get_audiences(clients.iam, provider)
         except CallError as error:
-            troubles[provider] = f"{error}. {error.suggestion}"
+            errors[provider] = f"{error}. {error.suggestion}"
     account, warnings = iam.AccountSummary(), []
     try:
         account = iam.get_account_summary(clients.iam)
     except CallError as error:
         warnings.append(
-            f"The quota of trust policies is not known here, IAM alone will judge: {error}. {error.suggestion}"
+            f"The quota of the trust policy size is unknown, so only IAM checks it: {error}. {error.suggestion}"
         )
-    names = list(dict.fromkeys(one.role for one in options.bindings))
+    names = list(dict.fromkeys(request.role for request in options.bindings))
     roles, unread = read_roles(clients.iam, names, account.role_count)
-    troubles.update({("role", name): told for name, told in unread.items()})
-    return IrsaState(clusters, audiences, roles, account, troubles, tuple(warnings))
+    errors.update({("role", name): message for name, message in unread.items()})
+    return IrsaState(clusters, audiences, roles, account, errors, tuple(warnings))
 
 
 def read_roles(
     client: Any, names: Sequence[str], total: Optional[int]
 ) -> tuple[dict[str, Optional[IamRole]], dict[str, str]]:
-    """Roles by name, None for one that is not there, and what could not be read."""
+    """Roles by name (None for a role that does not exist), and the errors of roles that could not be read."""
     if iam.is_listing_cheaper(names, total):
         try:
-            found = {one.name: one for one in iam.list_roles(client)}
+            found = {role.name: role for role in iam.list_roles(client)}
             return {name: found.get(name) for name in names}, {}
         except CallError as error:
             if error.code not in ("AccessDenied", "AccessDeniedException"):
                 return {}, dict.fromkeys(names, f"{error}. {error.suggestion}")
     roles: dict[str, Optional[IamRole]] = {}
-    troubles: dict[str, str] = {}
+    errors: dict[str, str] = {}
 
     def read(name: str) -> None:
         try:
             roles[name] = iam.get_role(client, name)
         except CallError as error:
-            troubles[name] = f"{error}. {error.suggestion}"
+            errors[name] = f"{error}. {error.suggestion}"
 
     with ThreadPoolExecutor(WORKERS) as pool:
         list(pool.map(read, names))
-    return roles, troubles
+    return roles, errors
 
 
 # --- Plan.
 
 
 def plan_providers(state: IrsaState, options: IrsaOptions) -> list[ProviderOutcome]:
-    """Which providers are to be made or told another audience, and which stand in the way."""
+    """The OIDC providers to create or to add the audience to, and those that make bindings fail."""
     outcomes = []
     audience = options.policy_options.audience
     accounts = {role.arn.split(":")[4] for role in state.roles.values() if role}
     for provider, known in state.audiences.items():
         if accounts and provider.account not in accounts:
-            trouble = (
-                f"{provider.arn} is of account {provider.account}, and the role of {', '.join(accounts)}: a role "
-                "trusts OIDC providers of its own account only. Create one there for the same issuer, and give its "
-                "ARN."
+            error = (
+                f"{provider.arn} is in account {provider.account}, and the role is in {', '.join(accounts)}. A role "
+                "trusts OIDC providers of its own account only. Create a provider there for the same issuer, and give "
+                "its ARN."
             )
-            outcomes.append(ProviderOutcome(provider, "failed", trouble, trouble))
+            outcomes.append(ProviderOutcome(provider, "failed", error, error))
             continue
         if known is not None and audience in known:
-            outcomes.append(ProviderOutcome(provider, "ok", f"It exists, and knows the audience {audience}."))
+            outcomes.append(ProviderOutcome(provider, "ok", f"It exists and has the audience {audience}."))
             continue
         if known is None:
-            what = f"IAM has no OIDC provider {provider.arn}"
+            missing = f"IAM has no OIDC provider {provider.arn}"
         else:
             others = ", ".join(known) or "none"
-            what = f"The OIDC provider {provider.arn} does not know the audience {audience} (it knows {others})"
+            missing = f"The OIDC provider {provider.arn} does not have the audience {audience} (it has {others})"
         if options.create_provider:
-            told = "It is created" if known is None else "It is told"
-            outcomes.append(ProviderOutcome(provider, "changed", f"{told} for the audience {audience}."))
+            action = "It is created with" if known is None else "It gets"
+            outcomes.append(ProviderOutcome(provider, "changed", f"{action} the audience {audience}."))
         else:
-            trouble = f"{what}. Set create_provider=true, or see to it otherwise."
-            outcomes.append(ProviderOutcome(provider, "failed", trouble, trouble))
+            error = f"{missing}. Set create_provider=true, or fix the provider by other means."
+            outcomes.append(ProviderOutcome(provider, "failed", error, error))
     return outcomes
 
 
@@ -221,7 +224,7 @@ def _get_blocking_reason(
     provider_outcomes: Mapping[OidcProvider, ProviderOutcome],
     options: IrsaOptions,
 ) -> Optional[str]:
-    """Why a binding cannot even be planned."""
+    """Why a binding cannot be planned: an error of its cluster, its provider or its role."""
     provider = state.find_provider(request)
     if provider is None:
         return state.errors["cluster", request.cluster]
@@ -231,13 +234,11 @@ def _get_blocking_reason(
         return provider_outcomes[provider].error
     if ("role", request.role) in state.errors:
         return state.errors["role", request.role]
-    seen = state.roles[request.role]
-    if request.role_arn and seen and seen.arn != request.role_arn:
-        return f"The role {request.role} of this account is {seen.arn}, not {request.role_arn}."
-    if request.role_arn and not seen and options.policy_options.create_role:
-        return (
-            f"{request.role_arn} does not exist. Give a role that is to be created by its name, and its path as path."
-        )
+    role = state.roles[request.role]
+    if request.role_arn and role and role.arn != request.role_arn:
+        return f"The role {request.role} of this account is {role.arn}, not {request.role_arn}. Give that ARN."
+    if request.role_arn and not role and options.policy_options.create_role:
+        return f"{request.role_arn} does not exist. To create the role, give its name, and its path in the option path."
     return None
 
 
@@ -245,7 +246,7 @@ def _get_blocking_reason(
 
 
 class _RoleUpdate:
-    """One role on its way."""
+    """The writes of one role, with retries."""
 
     def __init__(
         self,
@@ -275,24 +276,24 @@ class _RoleUpdate:
         self.document = document
 
     def write_with_retry(self) -> None:
-        """Until a reading shows all of it, or something stands in the way."""
+        """Retries until a read shows every planned subject, or an error ends it."""
         try:
             for _dummy in range(MAX_WRITE_ATTEMPTS):
                 if not self._write_once():
                     return
             self.error = (
-                f"Other writers overwrote it {MAX_WRITE_ATTEMPTS} times in a row. Find out who writes this role's trust policy "
-                "(CloudTrail: UpdateAssumeRolePolicy), and run again."
+                f"Other writers overwrote the trust policy {MAX_WRITE_ATTEMPTS} times in a row. Find the writer in "
+                "CloudTrail (event UpdateAssumeRolePolicy), and run again."
             )
         except CallError as error:
             self.error = self._format_error(error)
 
     def _write_once(self) -> bool:
-        """One write. Whether another is needed."""
+        """One write. True if a retry is necessary."""
         if self.plan.before is not None or self.is_written:
             role = iam.get_role(self.client, self.plan.role)
             if role is None:
-                self.error = "The role was deleted meanwhile. Run again if it is to be there."
+                self.error = "The role was deleted during this run. Run again to have it created (create_role=true)."
                 return False
             if role.document != self.plan.before:
                 self.replan(role.document)
@@ -311,7 +312,7 @@ class _RoleUpdate:
         return self._read_back()
 
     def _put_with_retry(self, write: Callable[[], Any]) -> Any:
-        """Once; more often while a provider is so new that IAM may not yet know it everywhere."""
+        """Calls C(write) once, and retries while a new provider is not yet visible everywhere in IAM."""
         end = self.clock.monotonic() + (VISIBILITY_TIMEOUT if self.has_new_provider else 0)
         while True:
             try:
@@ -322,7 +323,7 @@ class _RoleUpdate:
             self.clock.sleep(1)
 
     def _create_role(self, document: Mapping[str, Any]) -> bool:
-        """Whether the role is this one's; somebody else can have been faster."""
+        """Creates the role. False if another writer created it first."""
         try:
             made = self._put_with_retry(
                 lambda: iam.create_role(self.client, self.plan.role, document, self.options.new_role)
@@ -345,57 +346,60 @@ class _RoleUpdate:
                     error.service,
                     error.operation,
                     error.code,
-                    f"{error.message} (the role is there, and lacks {left}: attach them, for they come only with a new "
-                    "role)",
+                    f"{error.message} (the role exists without {left}: attach these policies by hand, because only a "
+                    "new role gets them)",
                 ) from error
         return True
 
     def _record_changes(self) -> None:
         self.is_written = True
-        for index, one in enumerate(self.plan.bindings):
-            self.added[index].update(dict.fromkeys(one.added))
-            self.removed[index].update(dict.fromkeys(one.removed))
+        for index, binding_plan in enumerate(self.plan.bindings):
+            self.added[index].update(dict.fromkeys(binding_plan.added))
+            self.removed[index].update(dict.fromkeys(binding_plan.removed))
 
     def _read_back(self) -> bool:
-        """Waits until the write shows. Whether it was overwritten."""
+        """Waits until the write shows. True if another writer overwrote it."""
         end, delay = self.clock.monotonic() + VISIBILITY_TIMEOUT, 0.1
         before = self.plan.before
         while True:
             role = iam.get_role(self.client, self.plan.role)
-            seen = role.document if role else None
-            if seen is not None and not self._has_missing(seen):
-                self.document, self.verified = seen, True
+            current = role.document if role else None
+            if current is not None and not self._has_missing(current):
+                self.document, self.verified = current, True
                 return False
-            if seen not in (before, None):
+            if current not in (before, None):
                 self.overwritten_externally = True
-                self.replan(seen)
+                self.replan(current)
                 return True
             if self.clock.monotonic() >= end:
                 self.verified = False
                 self.error = (
-                    f"IAM took the write, and has not shown it within {VISIBILITY_TIMEOUT:g} seconds: either its readings are "
-                    "late, or somebody put back what was there. Run again to see."
+                    f"IAM accepted the write, but did not show it within {VISIBILITY_TIMEOUT:g} seconds. Either its "
+                    "reads lag behind, or another writer restored the old trust policy. Run again to check."
                 )
                 return False
             self.clock.sleep(delay)
             delay = min(delay * 2, 2.0)
 
     def _plan_role(self, document: Optional[Mapping[str, Any]]) -> RolePlan:
-        bindings = [one.binding for one in self.plan.bindings]
+        bindings = [binding_plan.binding for binding_plan in self.plan.bindings]
         return plan.make_plan(self.plan.role, document, bindings, self.options.policy_options, self.quota)
 
     def _has_missing(self, document: Optional[Mapping[str, Any]]) -> bool:
-        """Whether a document that was read lacks anything of what was written: then there would be something to do."""
+        """Whether a document misses anything that was written: planning on it would then have changes."""
         if document is None:
             return True
         now = self._plan_role(document)
-        worse = any(one.status == "failed" != before.status for one, before in zip(now.bindings, self.plan.bindings))
+        worse = any(
+            binding_plan.status == "failed" != before.status
+            for binding_plan, before in zip(now.bindings, self.plan.bindings)
+        )
         return now.has_changes or worse or bool(now.rejection_reason) != bool(self.plan.rejection_reason)
 
     def recheck(self, role: Optional[IamRole]) -> bool:
-        """Holds the second reading against the plan. Whether something has to be written again."""
+        """Compares the recheck's read with the plan. True if a retry is necessary."""
         if role is None or self._has_missing(role.document):
-            role = iam.get_role(self.client, self.plan.role)  # a list can be a late one
+            role = iam.get_role(self.client, self.plan.role)  # ListRoles can lag behind
         if role is not None and not self._has_missing(role.document):
             self.document = role.document
             return False
@@ -405,122 +409,137 @@ class _RoleUpdate:
     def _format_error(self, error: CallError) -> str:
         if error.code == "LimitExceeded" and self.plan.after is not None:
             size = self.plan.sizes[1] or 0
-            return f"{error}. Unchanged: {plan.get_quota_reason(size, self.quota)}"
+            return f"{error}. The role was not changed: {plan.get_quota_reason(size, self.quota)}"
         if error.code == "MalformedPolicyDocument":
             return (
-                f"{error}. IAM refused the trust policy, so that it stayed as it was. If it says 'Invalid principal', "
-                "a principal or an OIDC provider that the policy names does not exist any more."
+                f"{error}. IAM rejected the trust policy, so it is unchanged. If IAM quotes 'Invalid principal', a "
+                "principal or an OIDC provider in the policy no longer exists. Remove or replace it."
             )
         return f"{error}. {error.suggestion}"
 
     def _format_reason(self, index: int, reason: str) -> str:
-        """What an earlier write of this run did: the last plan had nothing left to do."""
+        """The reason with the subjects of this run's earlier writes, which the last plan found unchanged."""
         done = [f"Added {', '.join(map(str, self.added[index]))}."] if self.added[index] else []
         done += [f"Removed {', '.join(map(str, self.removed[index]))}."] if self.removed[index] else []
-        return " ".join([*done, reason.replace("Already so.", "").strip()]).strip()
+        return " ".join([*done, reason.replace("Unchanged.", "").strip()]).strip()
 
     def build_outcomes(self) -> tuple[RoleOutcome, list[tuple[BindingPlan, str, str, bool, Optional[bool]]]]:
-        told = []
-        for index, one in enumerate(self.plan.bindings):
+        results = []
+        for index, binding_plan in enumerate(self.plan.bindings):
             changed = bool(self.added[index] or self.removed[index])
-            status, reason = one.status, one.reason
+            status, reason = binding_plan.status, binding_plan.reason
             if status == "ok" and changed:
                 status, reason = "changed", self._format_reason(index, reason)
-            if status != "failed" and self.error and (one.has_changes or changed):
+            if status != "failed" and self.error and (binding_plan.has_changes or changed):
                 status, reason = "failed", self.error
-            told.append((one, status, reason, changed, None if status == "failed" else self.verified))
-        refused = self.plan.rejection_reason or self.error
-        status = "failed" if refused else ("changed" if self.is_written else "ok")
+            results.append((binding_plan, status, reason, changed, None if status == "failed" else self.verified))
+        rejected = self.plan.rejection_reason or self.error
+        status = "failed" if rejected else ("changed" if self.is_written else "ok")
         return (
             RoleOutcome(
                 self.plan.role,
                 status,
-                refused or ("Its trust policy was written." if self.is_written else "Nothing was to be written."),
+                rejected or ("The trust policy was written." if self.is_written else "No write was necessary."),
                 self.first_plan,
                 self.arn,
                 self.document,
                 self.is_written,
                 self.overwritten_externally,
             ),
-            told,
+            results,
         )
 
 
 def _make_providers(
     client: Any, provider_outcomes: Sequence[ProviderOutcome], options: IrsaOptions, state: IrsaState
 ) -> list[ProviderOutcome]:
-    done = []
-    for one in provider_outcomes:
-        if one.status != "changed":
-            done.append(one)
+    outcomes = []
+    for outcome in provider_outcomes:
+        if outcome.status != "changed":
+            outcomes.append(outcome)
             continue
         try:
-            if state.audiences[one.provider] is None:
-                iam.create_provider(client, one.provider, [options.policy_options.audience])
+            if state.audiences[outcome.provider] is None:
+                iam.create_provider(client, outcome.provider, [options.policy_options.audience])
             else:
-                iam.add_audience(client, one.provider, options.policy_options.audience)
-            done.append(one)
+                iam.add_audience(client, outcome.provider, options.policy_options.audience)
+            outcomes.append(outcome)
         except CallError as error:
-            trouble = f"{error}. {error.suggestion}"
-            done.append(replace(one, status="failed", reason=trouble, error=trouble))
-    return done
+            message = f"{error}. {error.suggestion}"
+            outcomes.append(replace(outcome, status="failed", reason=message, error=message))
+    return outcomes
 
 
 def run(clients: IrsaClients, options: IrsaOptions, apply: bool = True, clock: Optional[Clock] = None) -> IrsaOutcome:
-    """Everything; with C(act=False), only what would be done."""
+    """Observe, plan, apply, verify. C(apply=False) (check mode): only observe and plan."""
     clock = clock or Clock()
-    view = observe(clients, options)
-    resolved = [one.to_binding(provider) for one in options.bindings if (provider := view.find_provider(one))]
+    state = observe(clients, options)
+    resolved = [
+        request.to_binding(provider) for request in options.bindings if (provider := state.find_provider(request))
+    ]
     plan.check_contradictions(resolved)
-    made = plan_providers(view, options)
+    provider_outcomes = plan_providers(state, options)
     if apply:
-        made = _make_providers(clients.iam, made, options, view)
-    by_provider = {one.provider: one for one in made}
-    troubles = {one: _get_blocking_reason(one, view, by_provider, options) for one in options.bindings}
-    work: dict[str, _RoleUpdate] = {}
-    entries: dict[str, list[BindingRequest]] = {}
-    for one in options.bindings:
-        entries.setdefault(one.role, []).append(one)
-    for name, listed in entries.items():
-        broken = next((troubles[one] for one in listed if troubles[one]), None)
-        if broken and options.policy_options.purge:
-            for one in listed:
-                troubles[one] = troubles[one] or (
-                    f"Another binding of this role cannot be made, so that purge would take too much away. {broken}"
+        provider_outcomes = _make_providers(clients.iam, provider_outcomes, options, state)
+    by_provider = {outcome.provider: outcome for outcome in provider_outcomes}
+    blocking_reasons = {
+        request: _get_blocking_reason(request, state, by_provider, options) for request in options.bindings
+    }
+    role_updates: dict[str, _RoleUpdate] = {}
+    requests_by_role: dict[str, list[BindingRequest]] = {}
+    for request in options.bindings:
+        requests_by_role.setdefault(request.role, []).append(request)
+    for name, requests in requests_by_role.items():
+        first_reason = next((blocking_reasons[request] for request in requests if blocking_reasons[request]), None)
+        if first_reason and options.policy_options.purge:
+            for request in requests:
+                blocking_reasons[request] = blocking_reasons[request] or (
+                    f"Another binding of this role fails, and purge would remove its service accounts. {first_reason}"
                 )
-        bindings = [_to_binding(one, view) for one in listed if not troubles[one]]
+        bindings = [_to_binding(request, state) for request in requests if not blocking_reasons[request]]
         if bindings:
-            seen = view.roles[name]
-            document = seen.document if seen else None
-            decided = plan.make_plan(name, document, bindings, options.policy_options, view.account.trust_policy_quota)
-            work[name] = _RoleUpdate(clients.iam, decided, seen, options, view, clock)
-            work[name].has_new_provider = any(
-                by_provider[one.provider].status == "changed" for one in bindings if one.provider in by_provider
+            current = state.roles[name]
+            document = current.document if current else None
+            role_plan = plan.make_plan(
+                name, document, bindings, options.policy_options, state.account.trust_policy_quota
+            )
+            role_updates[name] = _RoleUpdate(clients.iam, role_plan, current, options, state, clock)
+            role_updates[name].has_new_provider = any(
+                by_provider[binding.provider].status == "changed"
+                for binding in bindings
+                if binding.provider in by_provider
             )
     if apply:
-        _apply(clients.iam, [one for one in work.values() if one.plan.has_changes], options, view, clock)
+        _apply(
+            clients.iam,
+            [role_update for role_update in role_updates.values() if role_update.plan.has_changes],
+            options,
+            state,
+            clock,
+        )
     roles, outcomes = [], {}
-    for name, one_work in work.items():
-        role, told = one_work.build_outcomes() if apply else _preview(one_work)
+    for name, role_update in role_updates.items():
+        role, results = role_update.build_outcomes() if apply else _preview(role_update)
         roles.append(role)
-        planned = [one for one in entries[name] if not troubles[one]]
-        for index, (one, (binding, status, reason, changed, verified)) in enumerate(zip(planned, told)):
-            outcomes[id(one)] = BindingOutcome(
-                one,
+        planned = [request for request in requests_by_role[name] if not blocking_reasons[request]]
+        for index, (request, (binding, status, reason, changed, verified)) in enumerate(zip(planned, results)):
+            outcomes[id(request)] = BindingOutcome(
+                request,
                 status,
                 reason,
                 binding.binding.provider,
                 binding,
-                tuple(one_work.added[index]) if apply else binding.added,
-                tuple(one_work.removed[index]) if apply else binding.removed,
+                tuple(role_update.added[index]) if apply else binding.added,
+                tuple(role_update.removed[index]) if apply else binding.removed,
                 role.overwritten_externally and changed,
                 verified,
             )
-    bindings_told = tuple(
-        outcomes.get(id(one)) or BindingOutcome(one, "failed", troubles[one] or "", view.find_provider(one))
-        for one in options.bindings
+    binding_outcomes = tuple(
+        outcomes.get(id(request))
+        or BindingOutcome(request, "failed", blocking_reasons[request] or "", state.find_provider(request))
+        for request in options.bindings
     )
-    return IrsaOutcome(bindings_told, tuple(roles), tuple(made), view.account, view.warnings)
+    return IrsaOutcome(binding_outcomes, tuple(roles), tuple(provider_outcomes), state.account, state.warnings)
 
 
 def _to_binding(request: BindingRequest, state: IrsaState) -> Binding:
@@ -531,45 +550,51 @@ def _to_binding(request: BindingRequest, state: IrsaState) -> Binding:
 
 
 def _preview(role_update: _RoleUpdate) -> tuple[RoleOutcome, list[tuple[BindingPlan, str, str, bool, Optional[bool]]]]:
-    decided = role_update.first_plan
-    status = "failed" if decided.rejection_reason else ("changed" if decided.has_changes else "ok")
-    reason = decided.rejection_reason or (
-        "Its trust policy is to be written." if decided.has_changes else "Nothing is to be written."
+    role_plan = role_update.first_plan
+    status = "failed" if role_plan.rejection_reason else ("changed" if role_plan.has_changes else "ok")
+    reason = role_plan.rejection_reason or (
+        "The trust policy would be written." if role_plan.has_changes else "No write is necessary."
     )
-    told: list[tuple[BindingPlan, str, str, bool, Optional[bool]]] = [
-        (one, one.status, one.reason, one.has_changes, None) for one in decided.bindings
+    results: list[tuple[BindingPlan, str, str, bool, Optional[bool]]] = [
+        (binding_plan, binding_plan.status, binding_plan.reason, binding_plan.has_changes, None)
+        for binding_plan in role_plan.bindings
     ]
-    return RoleOutcome(decided.role, status, reason, decided, role_update.arn, decided.after, decided.has_changes), told
+    return RoleOutcome(
+        role_plan.role, status, reason, role_plan, role_update.arn, role_plan.after, role_plan.has_changes
+    ), results
 
 
 def _apply(
     client: Any, role_updates: Sequence[_RoleUpdate], options: IrsaOptions, state: IrsaState, clock: Clock
 ) -> None:
-    """Writes role by role, some at a time; then reads them all again, once they have had time to be overwritten."""
-    waiting = list(role_updates)
+    """Writes the roles, several at a time, then rechecks all of them after C(recheck_delay), with retries."""
+    pending = list(role_updates)
     for number in range(MAX_RECHECKS + 1):
         with ThreadPoolExecutor(WORKERS) as pool:
-            list(pool.map(_RoleUpdate.write_with_retry, waiting))
-        written = [one for one in role_updates if one.is_written and not one.error]
+            list(pool.map(_RoleUpdate.write_with_retry, pending))
+        written = [role_update for role_update in role_updates if role_update.is_written and not role_update.error]
         if not written or options.recheck_delay <= 0:
             return
         clock.sleep(options.recheck_delay)
-        found, unread = read_roles(client, [one.plan.role for one in written], state.account.role_count)
-        waiting = []
-        for one in written:
-            name = one.plan.role
+        found, unread = read_roles(client, [role_update.plan.role for role_update in written], state.account.role_count)
+        pending = []
+        for role_update in written:
+            name = role_update.plan.role
             try:
                 if name in unread:
-                    one.verified, one.error = False, f"Written, and not read again: {unread[name]}"
-                elif one.recheck(found[name]):
-                    waiting.append(one)
+                    role_update.verified, role_update.error = False, f"Written, but the recheck failed: {unread[name]}"
+                elif role_update.recheck(found[name]):
+                    pending.append(role_update)
             except CallError as error:
-                one.verified, one.error = False, f"Written, and not read again: {error}. {error.suggestion}"
-        if not waiting:
+                role_update.verified, role_update.error = (
+                    False,
+                    f"Written, but the recheck failed: {error}. {error.suggestion}",
+                )
+        if not pending:
             return
         if number == MAX_RECHECKS:
-            for one in waiting:
-                one.error = (
-                    f"Other writers overwrote it, also after {MAX_RECHECKS} repairs. Find out who writes this role's trust "
-                    "policy (CloudTrail: UpdateAssumeRolePolicy), and run again."
+            for role_update in pending:
+                role_update.error = (
+                    f"Other writers overwrote the trust policy, even after {MAX_RECHECKS} retries. Find the writer in "
+                    "CloudTrail (event UpdateAssumeRolePolicy), and run again."
                 )

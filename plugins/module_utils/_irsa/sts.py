@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Asks STS whether a token assumes a role. It takes a botocore client that does not sign: the token is what counts."""
+"""Calls STS with a service account's token (AssumeRoleWithWebIdentity). Takes an unsigned botocore client."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any, Optional
 
 from .calls import CallError, call_api
 
-SESSION_SECONDS = 900  # seconds; nobody uses the session
+SESSION_SECONDS = 900  # the minimum; nobody uses the session
 
 
 def assume_role(client: Any, role_arn: str, token: str) -> Optional[CallError]:
-    """None where STS issues a session, or else its refusal. The session itself is dropped."""
+    """None where STS issues a session, else the error of STS. The session is discarded."""
     try:
         call_api(
             client,

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which pods run with a role and which without it, and what to restart for that. Pure, over the API's own objects."""
+"""Which pods run with or without a role, and which owner to restart. Pure; takes the objects of the Kubernetes API."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from typing import Any, Optional
 
 KubernetesObject = Mapping[str, Any]
-# Whose pods a new template replaces, one after the other and within their budgets.
+# Kinds whose rollout replaces the pods after a change of the template.
 RESTARTABLE_KINDS = {"Deployment": "apps/v1", "StatefulSet": "apps/v1", "DaemonSet": "apps/v1"}
 
 
 @dataclass(frozen=True)
 class PodOwner:
-    """Whoever makes a pod. C(restartable): a changed annotation of its template replaces its pods."""
+    """The controller of a pod. C(is_restartable): a changed annotation of its template replaces its pods."""
 
     kind: str
     name: str
@@ -42,13 +42,13 @@ def uses_service_account(pod: KubernetesObject, service_account: str) -> bool:
 
 
 def is_ending(pod: KubernetesObject) -> bool:
-    """Whether it is on its way out, or has come to its end."""
+    """Whether the pod is being deleted, or has completed."""
     status = pod.get("status") or {}
     return bool(pod["metadata"].get("deletionTimestamp")) or status.get("phase") in ("Succeeded", "Failed")
 
 
 def has_role(pod: KubernetesObject, role_arn: str) -> bool:
-    """Whether some container of it is told the role and where its token is, and the pod has that token."""
+    """Whether the pod has a token volume, and a container with the variables of the role and the token."""
     spec = pod.get("spec") or {}
     projected = [
         source["serviceAccountToken"]
@@ -56,26 +56,26 @@ def has_role(pod: KubernetesObject, role_arn: str) -> bool:
         for source in (volume.get("projected") or {}).get("sources") or ()
         if source.get("serviceAccountToken")
     ]
-    # The pod's own token of the API server has no audience; the one for STS has.
+    # The default token for the API server has no audience; the token for STS has one.
     token = any(source.get("audience") for source in projected)
     return token and any(_has_role_environment(container, role_arn) for container in spec.get("containers") or ())
 
 
 def _has_role_environment(container: KubernetesObject, role_arn: str) -> bool:
-    values = {one.get("name"): one.get("value") for one in container.get("env") or ()}
+    values = {variable.get("name"): variable.get("value") for variable in container.get("env") or ()}
     return values.get("AWS_ROLE_ARN") == role_arn and bool(values.get("AWS_WEB_IDENTITY_TOKEN_FILE"))
 
 
 def references_role(pod: KubernetesObject, role_arn: str) -> bool:
-    """Whether any container of it still names the role."""
+    """Whether a container still has the role in a variable."""
     containers = (pod.get("spec") or {}).get("containers") or ()
-    return any(one.get("value") == role_arn for container in containers for one in container.get("env") or ())
+    return any(variable.get("value") == role_arn for container in containers for variable in container.get("env") or ())
 
 
 def list_stale_pods(
     pods: Sequence[KubernetesObject], service_account: str, role_arn: str, present: bool
 ) -> Iterator[KubernetesObject]:
-    """Its pods that run without the role that they should have, or with the one that they should not."""
+    """The service account's pods that run without the role (C(present)), or that still have it."""
     for pod in pods:
         if uses_service_account(pod, service_account) and not is_ending(pod):
             wrong = not has_role(pod, role_arn) if present else references_role(pod, role_arn)
@@ -85,11 +85,11 @@ def list_stale_pods(
 
 def _get_controller(resource: KubernetesObject) -> Optional[KubernetesObject]:
     owners = resource["metadata"].get("ownerReferences") or ()
-    return next((one for one in owners if one.get("controller")), None)
+    return next((owner for owner in owners if owner.get("controller")), None)
 
 
 def find_owner(pod: KubernetesObject, replica_sets: Mapping[str, KubernetesObject]) -> Optional[PodOwner]:
-    """Who makes the pod: of a ReplicaSet, the Deployment that makes that. C(replica_sets): by name."""
+    """The controller of the pod; for a ReplicaSet, the Deployment that owns it. C(replica_sets): by name."""
     found = _get_controller(pod)
     if found is not None and found["kind"] == "ReplicaSet" and found["name"] in replica_sets:
         found = _get_controller(replica_sets[found["name"]]) or found

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The files of installed Python distributions and of all that they require, from their own records of installation."""
+"""The files of installed Python distributions and of their requirements, from their installation records."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Optional
 
 from .archive import PackageError
 
-# Of a distribution's own description, what is the same wherever it is installed, licences above all.
+# The metadata of a distribution that is the same on every machine, above all the licences.
 METADATA_PATTERN = re.compile(
     r"^[^/]+\.dist-info/(METADATA|top_level\.txt|(licenses/.*|(LICEN[CS]E|NOTICE|COPYING)[^/]*))$"
 )
@@ -22,7 +22,7 @@ COMPILED_SUFFIXES = (".so", ".pyd", ".dll", ".dylib")
 
 @dataclass(frozen=True)
 class DistributionRequirement:
-    """A distribution by name, with its lowest (C(>=)) or its only (C(==)) version."""
+    """A distribution by name, with its minimum (C(>=)) or exact (C(==)) version."""
 
     name: str
     operator: str = ""
@@ -30,10 +30,10 @@ class DistributionRequirement:
 
     @classmethod
     def parse(cls, text: str) -> DistributionRequirement:
-        found = re.fullmatch(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:(==|>=)\s*([0-9][0-9.]*))?\s*", text)
-        if not found:
-            raise PackageError(f"{text!r} is no requirement of ours. Write NAME, NAME==VERSION or NAME>=VERSION.")
-        return cls(found.group(1), found.group(2) or "", found.group(3) or "")
+        match = re.fullmatch(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:(==|>=)\s*([0-9][0-9.]*))?\s*", text)
+        if not match:
+            raise PackageError(f"{text!r} is not a valid requirement. Write NAME, NAME==VERSION or NAME>=VERSION.")
+        return cls(match.group(1), match.group(2) or "", match.group(3) or "")
 
     def allows(self, version: str) -> bool:
         if self.operator == "==":
@@ -45,7 +45,7 @@ class DistributionRequirement:
 
 
 def _parse_release(version: str) -> list[int]:
-    """A version's release as numbers without zeros at its end: 1.39 and 1.39.0 are the same."""
+    """The release of a version as numbers without trailing zeros: 1.39 and 1.39.0 are equal."""
     numbers = [int(part) for part in re.findall(r"\d+", re.split(r"[a-z+!-]", version)[0])]
     while numbers and numbers[-1] == 0:
         numbers.pop()
@@ -57,66 +57,67 @@ def normalize_name(name: str) -> str:
 
 
 class InstalledDistributions:
-    """The distributions on a path. The first of a name counts, as for an import."""
+    """The distributions on a path. The first distribution with a name counts, as in an import."""
 
     def __init__(self, path: Optional[Sequence[str]] = None) -> None:
         self.location = "in " + ", ".join(path) if path else "installed for the Python that runs this module"
         self._by_name: dict[str, metadata.Distribution] = {}
-        for one in metadata.distributions(path=list(path)) if path else metadata.distributions():
-            if one.metadata["Name"]:
-                self._by_name.setdefault(normalize_name(one.metadata["Name"]), one)
+        for distribution in metadata.distributions(path=list(path)) if path else metadata.distributions():
+            if distribution.metadata["Name"]:
+                self._by_name.setdefault(normalize_name(distribution.metadata["Name"]), distribution)
 
     def resolve_requirements(self, requirements: Sequence[DistributionRequirement]) -> list[metadata.Distribution]:
-        """What is wanted and what that requires. Extras stay out, and what a marker makes optional may be absent."""
+        """The requested distributions with all that they require. Extras are excluded; optional ones may be absent."""
         found: dict[str, metadata.Distribution] = {}
-        ahead = [(requirement, True) for requirement in requirements]
-        while ahead:
-            requirement, needed = ahead.pop()
+        pending = [(requirement, True) for requirement in requirements]
+        while pending:
+            requirement, is_required = pending.pop()
             name = normalize_name(requirement.name)
-            one = self._by_name.get(name)
-            if one is None:
-                if needed:
+            distribution = self._by_name.get(name)
+            if distribution is None:
+                if is_required:
                     raise PackageError(
-                        f"{requirement.name} is not {self.location}. Install it there, or into a folder with "
-                        f"'pip install --target FOLDER {requirement}' and name that folder."
+                        f"{requirement.name} is not {self.location}. Install it there, or into a directory with "
+                        f"'pip install --target DIRECTORY {requirement}', and name that directory."
                     )
                 continue
-            if not requirement.allows(one.version):
+            if not requirement.allows(distribution.version):
                 raise PackageError(
-                    f"{requirement} is wanted, and {one.version} is {self.location}. Install the other one."
+                    f"{requirement} is required, but {distribution.version} is {self.location}. Install the required "
+                    "version."
                 )
             if name in found:
                 continue
-            found[name] = one
-            for text in one.requires or ():
+            found[name] = distribution
+            for text in distribution.requires or ():
                 head, _dummy, marker = text.partition(";")
                 if "extra" not in marker:
-                    required = re.match(r"[A-Za-z0-9._-]+", head.strip())
-                    if required:
-                        ahead.append((DistributionRequirement(required.group(0)), not marker))
+                    required_name = re.match(r"[A-Za-z0-9._-]+", head.strip())
+                    if required_name:
+                        pending.append((DistributionRequirement(required_name.group(0)), not marker))
         return [found[name] for name in sorted(found)]
 
 
 def list_distribution_files(distribution: metadata.Distribution) -> list[tuple[str, Path]]:
-    """The files that a distribution brings for import, by their names there."""
-    name, listed = distribution.metadata["Name"], distribution.files
-    if not listed:
+    """The importable files of a distribution, by their import path."""
+    name, recorded_files = distribution.metadata["Name"], distribution.files
+    if not recorded_files:
         raise PackageError(
-            f"{name} {distribution.version} has no record of its files, as from an operating system's packages. "
-            f"Install it with 'pip install --target FOLDER {name}=={distribution.version}' and name that folder."
+            f"{name} {distribution.version} has no record of its files, like a package of the operating system. "
+            f"Install it with 'pip install --target DIRECTORY {name}=={distribution.version}', and name that directory."
         )
     found = []
-    for entry in listed:
+    for entry in recorded_files:
         path = PurePosixPath(str(entry))
-        inside = path.parts[0]
-        if inside == ".." or path.is_absolute():
-            continue  # a program beside the library
-        if inside.endswith((".dist-info", ".egg-info")) and not METADATA_PATTERN.match(str(path)):
+        top_directory = path.parts[0]
+        if top_directory == ".." or path.is_absolute():
+            continue  # a program outside the library
+        if top_directory.endswith((".dist-info", ".egg-info")) and not METADATA_PATTERN.match(str(path)):
             continue
         if path.suffix in COMPILED_SUFFIXES:
             raise PackageError(
-                f"{name} {distribution.version} has compiled code ({path}), which runs on this machine's kind only. "
-                "Package it where the function's runtime is."
+                f"{name} {distribution.version} has compiled code ({path}), which runs on this platform only. "
+                "Package it on the platform of the function's runtime."
             )
         found.append((str(path), Path(str(distribution.locate_file(entry)))))
     return found

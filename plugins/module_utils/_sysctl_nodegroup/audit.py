@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which pods ask for which sysctls, and on which nodes they would be forbidden. Pure."""
+"""Audit pods: which sysctls they set, and on which nodes the kubelet would reject them (SysctlForbidden). Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Optional
 
 from .._drain.model import NODE_GROUP_LABEL
@@ -14,7 +14,10 @@ from . import sysctls
 
 @dataclass(frozen=True)
 class NodeProfile:
-    """Nodes that are alike: of one group, one kubelet version and one kernel. C(allowed) None: not known."""
+    """Nodes with the same node group, kubelet version, kernel, labels and taints.
+
+    C(allowed_sysctls) is None where the allow-list is not known.
+    """
 
     node_group: str
     minor: int
@@ -28,7 +31,7 @@ class NodeProfile:
 def build_node_profiles(
     nodes: Iterable[Mapping[str, Any]], allowed_sysctls: Mapping[str, Sequence[str]]
 ) -> list[NodeProfile]:
-    """C(allowed): by group, what its template says, or by node where the kubelet itself has said it."""
+    """C(allowed_sysctls): the allow-list by node group (of its user data), or by node (of its kubelet's configz)."""
     found: dict[Any, tuple[NodeProfile, list[str]]] = {}
     for node in nodes:
         meta, info = node["metadata"], (node.get("status") or {}).get("nodeInfo") or {}
@@ -38,7 +41,7 @@ def build_node_profiles(
         taints = tuple((node.get("spec") or {}).get("taints") or ())
         own = {key: value for key, value in labels.items() if key != "kubernetes.io/hostname"}
         kernel = str(info.get("kernelVersion") or "")
-        kind = NodeProfile(
+        profile = NodeProfile(
             group,
             sysctls.parse_minor(str(info.get("kubeletVersion") or "")),
             sysctls.parse_kernel(kernel) if kernel else None,
@@ -46,22 +49,23 @@ def build_node_profiles(
             taints,
             None if listed is None else tuple(listed),
         )
-        key = (kind.node_group, kind.minor, kind.kernel, tuple(sorted(own.items())), repr(taints), kind.allowed_sysctls)
-        found.setdefault(key, (kind, []))[1].append(str(meta["name"]))
-    return [
-        NodeProfile(one.node_group, one.minor, one.kernel, one.labels, one.taints, one.allowed_sysctls, tuple(names))
-        for one, names in found.values()
-    ]
+        sorted_labels = tuple(sorted(own.items()))
+        key = (
+            *(profile.node_group, profile.minor, profile.kernel, sorted_labels, repr(taints)),
+            profile.allowed_sysctls,
+        )
+        found.setdefault(key, (profile, []))[1].append(str(meta["name"]))
+    return [replace(profile, nodes=tuple(names)) for profile, names in found.values()]
 
 
 def can_schedule(pod: Mapping[str, Any], profile: NodeProfile) -> bool:
-    """By node selector and taints. Affinity is left out: so a pod is told once too often, and never missed."""
+    """By node selector and taints. Affinity is not checked, so a pod may be reported too often but is never missed."""
     spec = pod.get("spec") or {}
     if any(profile.labels.get(key) != value for key, value in (spec.get("nodeSelector") or {}).items()):
         return False
     tolerations = spec.get("tolerations") or []
     return all(
-        any(tolerates_taint(one, taint) for one in tolerations)
+        any(tolerates_taint(toleration, taint) for toleration in tolerations)
         for taint in profile.taints
         if taint.get("effect") in ("NoSchedule", "NoExecute") and taint.get("key") != "node.kubernetes.io/unschedulable"
     )
@@ -79,51 +83,54 @@ def tolerates_taint(toleration: Mapping[str, Any], taint: Mapping[str, Any]) -> 
 
 def get_pod_sysctls(pod: Mapping[str, Any]) -> list[dict[str, str]]:
     context = (pod.get("spec") or {}).get("securityContext") or {}
-    return [{"name": str(one["name"]), "value": str(one["value"])} for one in context.get("sysctls") or []]
+    return [{"name": str(entry["name"]), "value": str(entry["value"])} for entry in context.get("sysctls") or []]
 
 
 def audit_pods(pods: Iterable[Mapping[str, Any]], profiles: Sequence[NodeProfile]) -> list[dict[str, Any]]:
-    """Each pod that asks for a sysctl, and where it would be forbidden."""
+    """Each pod that sets a sysctl, and the nodes that would reject it. The kubelet's version and kernel decide.
+
+    docs/facts/sysctl_nodegroup.md#when-a-kubelet-flag-is-needed
+    """
     result = []
     for pod in pods:
-        wanted = get_pod_sysctls(pod)
-        if not wanted:
+        pod_sysctls = get_pod_sysctls(pod)
+        if not pod_sysctls:
             continue
         spec, status = pod.get("spec") or {}, pod.get("status") or {}
         forbidden, unknown = [], []
-        for kind in profiles:
-            if not can_schedule(pod, kind):
+        for profile in profiles:
+            if not can_schedule(pod, profile):
                 continue
-            for one in wanted:
-                said = sysctls.get_pod_rejection_reason(
-                    one["name"],
-                    kind.minor,
-                    kind.kernel,
-                    kind.allowed_sysctls or (),
+            for sysctl in pod_sysctls:
+                reason = sysctls.get_pod_rejection_reason(
+                    sysctl["name"],
+                    profile.minor,
+                    profile.kernel,
+                    profile.allowed_sysctls or (),
                     bool(spec.get("hostNetwork")),
                     bool(spec.get("hostIPC")),
                 )
-                if said and kind.allowed_sysctls is None and "allowlisted" in said:
-                    unknown.append({"nodes": list(kind.nodes), "sysctl": one["name"]})
-                elif said:
+                if reason and profile.allowed_sysctls is None and "allowlisted" in reason:
+                    unknown.append({"nodes": list(profile.nodes), "sysctl": sysctl["name"]})
+                elif reason:
                     forbidden.append(
                         {
-                            "node_group": kind.node_group,
-                            "nodes": list(kind.nodes),
-                            "sysctl": one["name"],
-                            "reason": said,
+                            "node_group": profile.node_group,
+                            "nodes": list(profile.nodes),
+                            "sysctl": sysctl["name"],
+                            "reason": reason,
                         }
                     )
-        refused = status.get("reason") == "SysctlForbidden"
+        rejected = status.get("reason") == "SysctlForbidden"
         result.append(
             {
                 "namespace": pod["metadata"]["namespace"],
                 "name": pod["metadata"]["name"],
                 "node": spec.get("nodeName"),
                 "phase": status.get("phase"),
-                "sysctls": wanted,
-                "refused": refused,
-                "message": status.get("message") if refused else None,
+                "sysctls": pod_sysctls,
+                "rejected": rejected,
+                "message": status.get("message") if rejected else None,
                 "forbidden": forbidden,
                 "unknown": unknown,
             }

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One call to AWS, by a ready botocore client: what fails is told in AWS's own words, apart from botocore."""
+"""Call AWS by a ready botocore client. A failure carries AWS's own message, independent of botocore."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ def call_api(client: Any, operation: str, **arguments: Any) -> Mapping[str, Any]
 
 
 def paginate(client: Any, operation: str, key: str, token: str, **arguments: Any) -> Iterator[Any]:
-    """Every entry of every page; C(token) is the parameter's name, the answer's is the same."""
-    seen: set[str] = set()
-    more: dict[str, Any] = {}
+    """Yield every entry of every page. C(token) names the token in the request and in the response."""
+    used_tokens: set[str] = set()
+    next_page: dict[str, Any] = {}
     while True:
-        answer = call_api(client, operation, **arguments, **more)
-        yield from answer.get(key) or ()
-        following = answer.get(token)
-        if not following:
+        response = call_api(client, operation, **arguments, **next_page)
+        yield from response.get(key) or ()
+        next_token = response.get(token)
+        if not next_token:
             return
-        if following in seen:
+        if next_token in used_tokens:
             raise SysctlServiceError(operation, "RepeatedToken", "the service returned the same page twice")
-        seen.add(following)
-        more = {token: following}
+        used_tokens.add(next_token)
+        next_page = {token: next_token}

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The only file that talks to EC2: launch templates, and the instances of a group."""
+"""Calls to EC2 for launch templates and for the instances of a node group. No other file calls EC2."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NOT_FOUND_CODES = ("InvalidLaunchTemplateId.NotFound", "InvalidLaunchTemplateNam
 
 
 def _decode_user_data(data: Mapping[str, Any]) -> dict[str, Any]:
-    """C(UserData) raw: EC2 has it in base64."""
+    """Decode C(UserData), which EC2 holds in base64."""
     result = dict(data)
     if result.get("UserData"):
         result["UserData"] = base64.b64decode(result["UserData"])
@@ -32,11 +32,11 @@ def _encode_user_data(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _parse_tags(entry: Mapping[str, Any]) -> dict[str, str]:
-    return {str(one["Key"]): str(one["Value"]) for one in entry.get("Tags") or []}
+    return {str(tag["Key"]): str(tag["Value"]) for tag in entry.get("Tags") or []}
 
 
 def get_template(client: Any, reference: Mapping[str, Any]) -> Optional[LaunchTemplate]:
-    """The version that a node group names; None where the template or the version is gone."""
+    """Get the template version that a node group uses; None where the template or the version is deleted."""
     try:
         found = call_api(client, "DescribeLaunchTemplates", LaunchTemplateIds=[reference["id"]])["LaunchTemplates"]
         versions = call_api(
@@ -66,7 +66,7 @@ def _build_template(entry: Mapping[str, Any], version: Mapping[str, Any]) -> Lau
 
 
 def list_managed_templates(client: Any, cluster: str, name: str) -> dict[str, LaunchTemplate]:
-    """Our templates for a logical group, by name, each in its latest version."""
+    """List our launch templates of a logical node group by name, each in its latest version."""
     filters = [{"Name": f"tag:{TAG_NAME}", "Values": [name]}, {"Name": f"tag:{TAG_CLUSTER}", "Values": [cluster]}]
     result = {}
     for entry in paginate(client, "DescribeLaunchTemplates", "LaunchTemplates", "NextToken", Filters=filters):
@@ -81,27 +81,27 @@ def list_managed_templates(client: Any, cluster: str, name: str) -> dict[str, La
 
 
 def create_template(client: Any, name: str, data: Mapping[str, Any], tags: Mapping[str, str]) -> tuple[str, str]:
-    """Its id and version."""
+    """Create a launch template, and return its id and its version."""
     listed = [{"Key": key, "Value": value} for key, value in tags.items()]
-    told = call_api(
+    template = call_api(
         client,
         "CreateLaunchTemplate",
         LaunchTemplateName=name,
         LaunchTemplateData=_encode_user_data(data),
         TagSpecifications=[{"ResourceType": "launch-template", "Tags": listed}],
     )["LaunchTemplate"]
-    return str(told["LaunchTemplateId"]), "1"
+    return str(template["LaunchTemplateId"]), "1"
 
 
 def create_template_version(client: Any, template_id: str, data: Mapping[str, Any]) -> str:
-    told = call_api(
+    version = call_api(
         client, "CreateLaunchTemplateVersion", LaunchTemplateId=template_id, LaunchTemplateData=_encode_user_data(data)
     )["LaunchTemplateVersion"]
-    return str(told["VersionNumber"])
+    return str(version["VersionNumber"])
 
 
 def delete_old_template_versions(client: Any, template_id: str, in_use: set[str]) -> list[str]:
-    """All but the newest ones, the default, and those in use. EC2 keeps the default whatever is asked."""
+    """Delete old versions. The newest ones, the default and those in use stay; EC2 never deletes the default."""
     found = paginate(
         client,
         "DescribeLaunchTemplateVersions",
@@ -109,11 +109,11 @@ def delete_old_template_versions(client: Any, template_id: str, in_use: set[str]
         "NextToken",
         LaunchTemplateId=template_id,
     )
-    versions = sorted(found, key=lambda one: -int(one["VersionNumber"]))
+    versions = sorted(found, key=lambda version: -int(version["VersionNumber"]))
     old = [
-        str(one["VersionNumber"])
-        for one in versions[KEPT_VERSIONS:]
-        if not one.get("DefaultVersion") and str(one["VersionNumber"]) not in in_use
+        str(version["VersionNumber"])
+        for version in versions[KEPT_VERSIONS:]
+        if not version.get("DefaultVersion") and str(version["VersionNumber"]) not in in_use
     ]
     if old:
         call_api(client, "DeleteLaunchTemplateVersions", LaunchTemplateId=template_id, Versions=old)
@@ -129,7 +129,7 @@ def delete_template(client: Any, template_id: str) -> None:
 
 
 def list_instances(client: Any, cluster: str, group: str) -> list[dict[str, str]]:
-    """The instances that a group runs now."""
+    """List the instances that a node group runs now."""
     filters = [
         {"Name": "tag:eks:cluster-name", "Values": [cluster]},
         {"Name": "tag:eks:nodegroup-name", "Values": [group]},
@@ -138,10 +138,10 @@ def list_instances(client: Any, cluster: str, group: str) -> list[dict[str, str]
     found = paginate(client, "DescribeInstances", "Reservations", "NextToken", Filters=filters)
     return [
         {
-            "instance_id": str(one["InstanceId"]),
-            "name": str(one.get("PrivateDnsName") or ""),
-            "state": str((one.get("State") or {}).get("Name") or ""),
+            "instance_id": str(instance["InstanceId"]),
+            "name": str(instance.get("PrivateDnsName") or ""),
+            "state": str((instance.get("State") or {}).get("Name") or ""),
         }
         for reservation in found
-        for one in reservation.get("Instances") or ()
+        for instance in reservation.get("Instances") or ()
     ]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The only file that talks to EKS."""
+"""Calls to EKS. No other file of this package calls EKS."""
 
 from __future__ import annotations
 
@@ -15,31 +15,33 @@ NOT_FOUND_CODE = "ResourceNotFoundException"
 
 
 def get_cluster(client: Any, name: str) -> ClusterConfig:
-    told = call_api(client, "DescribeCluster", name=name)["cluster"]
+    cluster = call_api(client, "DescribeCluster", name=name)["cluster"]
     return ClusterConfig(
-        name=str(told["name"]),
-        version=str(told.get("version") or ""),
-        endpoint=str(told.get("endpoint") or ""),
-        certificate_authority=str((told.get("certificateAuthority") or {}).get("data") or ""),
-        service_cidr=str((told.get("kubernetesNetworkConfig") or {}).get("serviceIpv4Cidr") or ""),
-        security_group=str((told.get("resourcesVpcConfig") or {}).get("clusterSecurityGroupId") or ""),
-        auto_mode=bool((told.get("computeConfig") or {}).get("enabled")),
+        name=str(cluster["name"]),
+        version=str(cluster.get("version") or ""),
+        endpoint=str(cluster.get("endpoint") or ""),
+        certificate_authority=str((cluster.get("certificateAuthority") or {}).get("data") or ""),
+        service_cidr=str((cluster.get("kubernetesNetworkConfig") or {}).get("serviceIpv4Cidr") or ""),
+        security_group=str((cluster.get("resourcesVpcConfig") or {}).get("clusterSecurityGroupId") or ""),
+        auto_mode=bool((cluster.get("computeConfig") or {}).get("enabled")),
     )
 
 
 def list_node_group_names(client: Any, cluster_name: str) -> list[str]:
-    return [str(one) for one in paginate(client, "ListNodegroups", "nodegroups", "nextToken", clusterName=cluster_name)]
+    return [
+        str(name) for name in paginate(client, "ListNodegroups", "nodegroups", "nextToken", clusterName=cluster_name)
+    ]
 
 
 def get_node_group(client: Any, cluster_name: str, name: str) -> Optional[dict[str, Any]]:
-    """As DescribeNodegroup tells it; None where there is none."""
+    """Get a node group as DescribeNodegroup describes it; None where it does not exist."""
     try:
-        told = call_api(client, "DescribeNodegroup", clusterName=cluster_name, nodegroupName=name)["nodegroup"]
+        group = call_api(client, "DescribeNodegroup", clusterName=cluster_name, nodegroupName=name)["nodegroup"]
     except SysctlServiceError as error:
         if error.code == NOT_FOUND_CODE:
             return None
         raise
-    return dict(told)
+    return dict(group)
 
 
 def create_node_group(client: Any, cluster_name: str, params: Mapping[str, Any]) -> None:
@@ -47,22 +49,22 @@ def create_node_group(client: Any, cluster_name: str, params: Mapping[str, Any])
 
 
 def update_node_group_config(client: Any, cluster_name: str, name: str, changes: Mapping[str, Any]) -> str:
-    answer = call_api(client, "UpdateNodegroupConfig", clusterName=cluster_name, nodegroupName=name, **changes)
-    return str(answer["update"]["id"])
+    response = call_api(client, "UpdateNodegroupConfig", clusterName=cluster_name, nodegroupName=name, **changes)
+    return str(response["update"]["id"])
 
 
 def update_node_group_version(
     client: Any, cluster_name: str, name: str, changes: Mapping[str, Any], force: bool
 ) -> str:
-    answer = call_api(
+    response = call_api(
         client, "UpdateNodegroupVersion", clusterName=cluster_name, nodegroupName=name, force=force, **changes
     )
-    return str(answer["update"]["id"])
+    return str(response["update"]["id"])
 
 
 def get_update(client: Any, cluster_name: str, name: str, update_id: str) -> dict[str, Any]:
-    answer = call_api(client, "DescribeUpdate", name=cluster_name, nodegroupName=name, updateId=update_id)
-    return dict(answer["update"])
+    response = call_api(client, "DescribeUpdate", name=cluster_name, nodegroupName=name, updateId=update_id)
+    return dict(response["update"])
 
 
 def delete_node_group(client: Any, cluster_name: str, name: str) -> None:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What can go wrong, in words that say what to do about it."""
+"""Errors of this capability. Each message says what failed, why, and what to do."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Optional
 
 
 class SysctlError(Exception):
-    """Refused, or failed: C(str) is for the operator. C(details) go into the module's result."""
+    """A rejected request or a failed step. C(str) is for the operator; C(details) go into the module's result."""
 
     def __init__(self, message: str, details: Optional[Mapping[str, Any]] = None) -> None:
         super().__init__(message)
@@ -17,7 +17,7 @@ class SysctlError(Exception):
 
 
 class SysctlServiceError(SysctlError):
-    """AWS or Kubernetes has refused a call."""
+    """AWS or Kubernetes refused a call."""
 
     def __init__(self, operation: str, code: str, message: str, status: int = 0) -> None:
         super().__init__(f"{operation} was refused: {code}: {message}")

@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A group that takes no new nodes and no new pods for a while, and what it was before, kept in its own tags."""
+"""Freeze a node group, so that it gets no new nodes and no new pods, and thaw it.
+
+The original scaling is kept in a tag of the group.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,8 @@ from typing import Any, Optional
 from .._plan import Step
 from .model import NodeGroup
 
-# Cordoning stops neither Cluster Autoscaler nor the ASG from adding nodes (facts: sysctl_nodegroup).
+# Cordoning does not stop Cluster Autoscaler or the Auto Scaling group from adding nodes.
+# docs/facts/sysctl_nodegroup.md#freezing-a-group
 TAG_SCALING = "daytwo.aws/frozen-scaling"
 FROZEN_TAINT = {"key": "daytwo.aws/frozen", "value": "true", "effect": "NO_SCHEDULE"}
 
@@ -20,64 +24,78 @@ def is_frozen(group: NodeGroup) -> bool:
 
 
 def get_original_scaling(group: NodeGroup) -> dict[str, int]:
-    """Its scaling when it is not frozen."""
-    kept = group.tags.get(TAG_SCALING)
-    if kept:
-        least, most, desired = (int(one) for one in kept.split("/"))
-        return {"minSize": least, "maxSize": most, "desiredSize": desired}
+    """Get the scaling that the group has when it is not frozen."""
+    tagged_scaling = group.tags.get(TAG_SCALING)
+    if tagged_scaling:
+        min_size, max_size, desired = (int(size) for size in tagged_scaling.split("/"))
+        return {"minSize": min_size, "maxSize": max_size, "desiredSize": desired}
     return {key: int(value) for key, value in (group.description.get("scalingConfig") or {}).items()}
 
 
 def get_original_taints(group: NodeGroup) -> list[dict[str, Any]]:
-    """Its taints when it is not frozen."""
+    """Get the taints that the group has when it is not frozen."""
     found: Sequence[Mapping[str, Any]] = group.description.get("taints") or []
-    return [dict(one) for one in found if one.get("key") != FROZEN_TAINT["key"]]
+    return [dict(taint) for taint in found if taint.get("key") != FROZEN_TAINT["key"]]
 
 
 def plan_freeze(group: NodeGroup) -> list[Step]:
-    """First the tag, then the change: whatever stops in between, the originals are known."""
-    now = {key: int(value) for key, value in (group.description.get("scalingConfig") or {}).items()}
+    """Plan the freeze: first the tag, then the change. A run that stops in between keeps the original scaling."""
+    current_scaling = {key: int(value) for key, value in (group.description.get("scalingConfig") or {}).items()}
     steps = []
     if not is_frozen(group):
-        kept = f"{now.get('minSize', 0)}/{now.get('maxSize', 0)}/{now.get('desiredSize', 0)}"
-        steps.append(Step("tag", group.name, "to know what it was before", {TAG_SCALING: None}, {TAG_SCALING: kept}))
-    size = now.get("desiredSize", 0)
-    most = max(size, 1)  # EKS takes no maximum of 0
+        original_scaling = "/".join(str(current_scaling.get(key, 0)) for key in ("minSize", "maxSize", "desiredSize"))
+        steps.append(
+            Step(
+                "tag",
+                group.name,
+                "keep the original scaling in a tag",
+                {TAG_SCALING: None},
+                {TAG_SCALING: original_scaling},
+            )
+        )
+    desired_size = current_scaling.get("desiredSize", 0)
+    max_size = max(desired_size, 1)  # EKS does not accept a maximum of 0
     before: dict[str, Any] = {}
     after: dict[str, Any] = {}
-    if now.get("maxSize") != most:
-        # minSize may not be above the maximum; it stays otherwise, so that nothing is added to reach it.
-        wanted = {"minSize": min(now.get("minSize", 0), size), "maxSize": most, "desiredSize": size}
-        before["scalingConfig"], after["scalingConfig"] = now, wanted
-    if not any(one.get("key") == FROZEN_TAINT["key"] for one in group.description.get("taints") or []):
+    if current_scaling.get("maxSize") != max_size:
+        # minSize must not exceed the maximum. Otherwise it stays, so that EKS adds no node to reach it.
+        frozen_scaling = {
+            "minSize": min(current_scaling.get("minSize", 0), desired_size),
+            "maxSize": max_size,
+            "desiredSize": desired_size,
+        }
+        before["scalingConfig"], after["scalingConfig"] = current_scaling, frozen_scaling
+    if not any(taint.get("key") == FROZEN_TAINT["key"] for taint in group.description.get("taints") or []):
         before["taints"], after["taints"] = {"addOrUpdateTaints": []}, {"addOrUpdateTaints": [FROZEN_TAINT]}
     if after:
-        reason = "so that no autoscaler adds nodes to it, and no pod lands on it while it is drained"
+        reason = "no autoscaler may add nodes to the group, and no new pod may be scheduled to it, while it is drained"
         steps.append(Step("update_config", group.name, reason, before, after))
     return steps
 
 
 def plan_thaw(group: NodeGroup) -> list[Step]:
-    """Back to what the tag says. The tag goes last."""
+    """Plan the thaw: restore the scaling that the tag holds, and remove the tag last."""
     steps = []
     before: dict[str, Any] = {}
     after: dict[str, Any] = {}
-    now = {key: int(value) for key, value in (group.description.get("scalingConfig") or {}).items()}
+    current_scaling = {key: int(value) for key, value in (group.description.get("scalingConfig") or {}).items()}
     if is_frozen(group):
-        kept = get_original_scaling(group)
-        # An autoscaler owns the desired size: what it is now stays, within the old bounds.
-        desired = min(max(now.get("desiredSize", 0), kept["minSize"]), kept["maxSize"])
-        wanted = {**kept, "desiredSize": desired}
-        if now != wanted:
-            before["scalingConfig"], after["scalingConfig"] = now, wanted
-    tainted: Optional[Mapping[str, Any]] = next(
-        (one for one in group.description.get("taints") or [] if one.get("key") == FROZEN_TAINT["key"]), None
+        tagged_scaling = get_original_scaling(group)
+        # An autoscaler owns the desired size: it keeps its current value within the original bounds.
+        desired = min(max(current_scaling.get("desiredSize", 0), tagged_scaling["minSize"]), tagged_scaling["maxSize"])
+        original_scaling = {**tagged_scaling, "desiredSize": desired}
+        if current_scaling != original_scaling:
+            before["scalingConfig"], after["scalingConfig"] = current_scaling, original_scaling
+    frozen_taint: Optional[Mapping[str, Any]] = next(
+        (taint for taint in group.description.get("taints") or [] if taint.get("key") == FROZEN_TAINT["key"]), None
     )
-    if tainted:
-        before["taints"], after["taints"] = {"removeTaints": []}, {"removeTaints": [dict(tainted)]}
+    if frozen_taint:
+        before["taints"], after["taints"] = {"removeTaints": []}, {"removeTaints": [dict(frozen_taint)]}
     if after:
-        steps.append(Step("update_config", group.name, "it is in use again", before, after))
+        steps.append(Step("update_config", group.name, "restore the original scaling and taints", before, after))
     if is_frozen(group):
         kept_text = group.tags[TAG_SCALING]
-        steps.append(Step("untag", group.name, "it is as it was", {TAG_SCALING: kept_text}, {TAG_SCALING: None}))
+        steps.append(
+            Step("untag", group.name, "the original scaling is restored", {TAG_SCALING: kept_text}, {TAG_SCALING: None})
+        )
     return steps

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""MIME multipart user data, split and joined so that every part that is left alone keeps its bytes."""
+"""Split and join MIME multipart user data. An unchanged part keeps its bytes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _HEADER = re.compile(rb"^([!-9;-~]+):[ \t]*(.*(?:\r?\n[ \t]+.*)*)", re.MULTILINE
 
 @dataclass(frozen=True)
 class MimePart:
-    """One part: its header lines and body as they stand."""
+    """One part: its header lines and its body, byte for byte."""
 
     head: bytes
     body: bytes
@@ -46,7 +46,9 @@ class MimePart:
         try:
             return base64.b64decode(self.body)
         except binascii.Error as error:
-            raise SysctlError(f"the user data has a part that claims to be base64 and is not: {error}") from error
+            raise SysctlError(
+                f"the user data cannot be read: a part declares base64 and is not base64: {error}. Correct the part"
+            ) from error
 
     def replace_content(self, content: bytes) -> MimePart:
         return replace(self, body=base64.encodebytes(content).strip() if self._is_base64 else content)
@@ -54,7 +56,7 @@ class MimePart:
 
 @dataclass(frozen=True)
 class MimeDocument:
-    """A multipart document: C(head) goes up to the first boundary line."""
+    """A multipart document. C(head) ends before the first boundary line."""
 
     head: bytes
     boundary: bytes
@@ -75,22 +77,23 @@ def is_multipart(data: bytes) -> bool:
 
 
 def parse(data: bytes) -> MimeDocument:
-    """Refuses what the parsers at boot refuse."""
+    """Parse a multipart document. Reject what the parsers at boot reject."""
     found = re.search(rb"\r?\n\r?\n", data)
     headers = MimePart(data[: found.start()] + b"\n" if found else data, b"")
     boundary = re.search(r'(?i)boundary\s*=\s*(?:"([^"]+)"|([^\s;]+))', headers.get_header("content-type"))
     if not found or not headers.media_type.startswith("multipart/") or not boundary:
         raise SysctlError(
-            "the user data begins like MIME but has no 'Content-Type: multipart/mixed; boundary=...' header with a "
-            "blank line after it, so nothing of it would be read at boot"
+            "the user data cannot be read: it begins like MIME but has no header "
+            "'Content-Type: multipart/mixed; boundary=...' with a blank line after it, so a node ignores it at boot. "
+            "Add that header"
         )
     name = (boundary.group(1) or boundary.group(2)).encode()
     newline = b"\r\n" if b"\r\n" in found.group() else b"\n"
     lines = list(re.finditer(rb"^--" + re.escape(name) + rb"(--)?[ \t]*(?:\r?\n|\Z)", data, re.MULTILINE))
-    if not lines or not lines[-1].group(1) or any(one.group(1) for one in lines[:-1]):
+    if not lines or not lines[-1].group(1) or any(line.group(1) for line in lines[:-1]):
         raise SysctlError(
-            f"the user data's parts do not begin and end at its boundary --{name.decode()}: no boundary line, or none "
-            f"that closes it (--{name.decode()}--)"
+            f"the user data cannot be read: its parts do not begin and end at its boundary --{name.decode()}. Add the "
+            f"boundary lines, and the line that closes the last part (--{name.decode()}--)"
         )
     parts = []
     for here, after in zip(lines, lines[1:]):
@@ -98,7 +101,10 @@ def parse(data: bytes) -> MimeDocument:
         raw = re.sub(rb"\r?\n\Z", b"", raw)
         blank = re.match(rb"(?:[^\r\n]+\r?\n)*?(?=\r?\n)", raw)
         if not blank:
-            raise SysctlError("a part of the user data has no blank line between its headers and its content")
+            raise SysctlError(
+                "the user data cannot be read: a part has no blank line between its headers and its content. "
+                "Add the blank line"
+            )
         rest = re.sub(rb"\A\r?\n", b"", raw[blank.end() :])
         parts.append(MimePart(raw[: blank.end()], rest))
     end = lines[-1]
@@ -107,7 +113,7 @@ def parse(data: bytes) -> MimeDocument:
 
 
 def compose(parts: Sequence[MimePart]) -> MimeDocument:
-    """A new document around parts; its boundary is the shortest of its kind that no part holds."""
+    """Compose a new document around parts. Its boundary is the shortest of its kind that no part holds."""
     boundary = b"//"
     while any(b"--" + boundary in part.head + part.body for part in parts):
         boundary += b"/"

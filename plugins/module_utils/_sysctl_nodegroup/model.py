@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is wanted and what was seen: frozen, and without a call to anything."""
+"""Options and current state of node groups: frozen dataclasses without any API call."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ class ClusterConfig:
 
     @property
     def dns_ip(self) -> str:
-        """EKS serves DNS at the tenth address of the service range."""
+        """The address of the cluster DNS, which EKS puts at the tenth address of the service range."""
         network = self.service_cidr.partition("/")[0]
         return network.rpartition(".")[0] + ".10" if "." in network else ""
 
 
 @dataclass(frozen=True)
 class LaunchTemplate:
-    """One version of a launch template. C(latest): the highest version there is."""
+    """One version of a launch template."""
 
     id: str
     name: str
@@ -56,7 +56,7 @@ class LaunchTemplate:
 
 @dataclass(frozen=True)
 class NodeGroup:
-    """A node group as DescribeNodegroup tells it, with the template version that it uses."""
+    """A node group as DescribeNodegroup describes it, with the template version that it uses."""
 
     description: Mapping[str, Any]
     template: Optional[LaunchTemplate] = None
@@ -116,7 +116,7 @@ class NodeGroup:
 
 @dataclass(frozen=True)
 class NodeGroupOwner:
-    """A tool that owns a resource by way of its tags."""
+    """The tool that owns a resource, as the tags of the resource show."""
 
     tool: str
     name: str
@@ -127,7 +127,11 @@ class NodeGroupOwner:
 
 
 def find_owner(tags: Mapping[str, str], group: str) -> Optional[NodeGroupOwner]:
-    """eksctl before CloudFormation: its groups live in stacks that eksctl alone should delete."""
+    """Find the owner of a node group by its tags.
+
+    eksctl comes before CloudFormation: its groups are in stacks that only eksctl should delete.
+    docs/facts/sysctl_nodegroup.md#ownership
+    """
     if any(key.startswith("alpha.eksctl.io/") for key in tags):
         cluster = tags.get("alpha.eksctl.io/cluster-name", "CLUSTER")
         name = tags.get("alpha.eksctl.io/nodegroup-name", group)
@@ -150,7 +154,7 @@ def find_owner(tags: Mapping[str, str], group: str) -> Optional[NodeGroupOwner]:
 
 @dataclass(frozen=True)
 class SysctlNodegroupOptions:
-    """The module's options. C(overrides): those of the group's fields that were given, by EKS's own names."""
+    """The module's options. C(overrides): the fields of the group that the options set, by EKS's names."""
 
     cluster: str
     name: str
@@ -174,12 +178,14 @@ class SysctlNodegroupOptions:
 
 @dataclass(frozen=True)
 class NodeGroupState:
-    """What was read. C(generations): the groups of this logical name, the newest last."""
+    """The current state. C(generations): the groups of this logical name, the newest last."""
 
     cluster: ClusterConfig
     generations: tuple[NodeGroup, ...] = ()
     source: Optional[NodeGroup] = None
-    templates: Mapping[str, LaunchTemplate] = field(default_factory=dict)  # ours, by name, in their latest version
+    templates: Mapping[str, LaunchTemplate] = field(
+        default_factory=dict
+    )  # managed ones by name, each in its latest version
 
     @property
     def current(self) -> Optional[NodeGroup]:
@@ -187,5 +193,5 @@ class NodeGroupState:
 
 
 def get_ami_family(ami_type: str) -> Optional[str]:
-    """The family of an EKS AMI type; None for C(CUSTOM) and types unknown here."""
+    """Get the family of an EKS AMI type; None for C(CUSTOM) and for unknown types."""
     return next((family for prefix, family in AMI_FAMILY_PREFIXES if ami_type.startswith(prefix)), None)

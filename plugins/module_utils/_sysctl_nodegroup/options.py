@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The module's options as what is wanted, and a plan as the module's result."""
+"""Parse the module's options, and format a plan as the module's result."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .errors import SysctlError
 from .model import NodeGroup, SysctlNodegroupOptions
 from .plan import NodeGroupPlan
 
-# Options that stand for one field of the group each.
+# Options that set one field of the node group each.
 FIELDS = {
     "instance_types": "instanceTypes",
     "subnets": "subnets",
@@ -36,7 +36,7 @@ _CAMEL = {
 
 
 def to_camel_case(value: Optional[Mapping[str, Any]]) -> dict[str, Any]:
-    return {_CAMEL[key]: one for key, one in (value or {}).items() if one is not None}
+    return {_CAMEL[key]: setting for key, setting in (value or {}).items() if setting is not None}
 
 
 def parse_options(params: Mapping[str, Any]) -> SysctlNodegroupOptions:
@@ -47,11 +47,11 @@ def parse_options(params: Mapping[str, Any]) -> SysctlNodegroupOptions:
     if "taints" in overrides:
         overrides["taints"] = [
             {
-                "key": one["key"],
-                **({"value": one["value"]} if one.get("value") else {}),
-                "effect": _EFFECTS.get(one["effect"], one["effect"]),
+                "key": taint["key"],
+                **({"value": taint["value"]} if taint.get("value") else {}),
+                "effect": _EFFECTS.get(taint["effect"], taint["effect"]),
             }
-            for one in overrides["taints"]
+            for taint in overrides["taints"]
         ]
     for option, key in (
         ("scaling", "scalingConfig"),
@@ -61,8 +61,8 @@ def parse_options(params: Mapping[str, Any]) -> SysctlNodegroupOptions:
         if params.get(option):
             overrides[key] = to_camel_case(params[option])
     if not params.get("sysctls") and params.get("state") != "absent":
-        raise SysctlError("sysctls: at least one pattern is needed")
-    given = params.get("user_data")
+        raise SysctlError("sysctls is empty: the node group needs at least one pattern. Set sysctls")
+    user_data = params.get("user_data")
     return SysctlNodegroupOptions(
         cluster=params.get("cluster") or "",
         name=params["name"],
@@ -73,7 +73,7 @@ def parse_options(params: Mapping[str, Any]) -> SysctlNodegroupOptions:
         ami_id=params.get("ami_id"),
         version=params.get("version"),
         release_version=params.get("release_version"),
-        user_data=None if given is None else given.encode(),
+        user_data=None if user_data is None else user_data.encode(),
         kubelet_config=params.get("kubelet_config") or {},
         disk_size=params.get("disk_size"),
         security_groups=params.get("security_groups"),
@@ -86,33 +86,33 @@ def parse_options(params: Mapping[str, Any]) -> SysctlNodegroupOptions:
 
 
 def parse_bootstrap(params: Mapping[str, Any]) -> Optional[userdata.BootstrapSettings]:
-    given = params.get("bootstrap")
+    cluster_settings = params.get("bootstrap")
     if not params.get("ami_id"):
         return None
-    if not given or not params.get("cluster"):
+    if not cluster_settings or not params.get("cluster"):
         raise SysctlError(
-            "state=rendered with ami_id: nodes with an AMI of one's own must be told the cluster: give cluster "
-            "and bootstrap"
+            "state=rendered with ami_id cannot be rendered: the user data of a custom AMI must name the cluster. "
+            "Set cluster and bootstrap"
         )
     return userdata.BootstrapSettings(
         params["cluster"],
-        given["endpoint"],
-        given["certificate_authority"],
-        given["service_cidr"],
-        given.get("dns_ip") or "",
+        cluster_settings["endpoint"],
+        cluster_settings["certificate_authority"],
+        cluster_settings["service_cidr"],
+        cluster_settings.get("dns_ip") or "",
         params.get("labels") or {},
         parse_options(params).overrides.get("taints") or (),
     )
 
 
 def decode_bytes(value: Any) -> Any:
-    """User data as text, everywhere in a structure."""
+    """Decode the user data to text everywhere in a structure."""
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
     if isinstance(value, Mapping):
-        return {key: decode_bytes(one) for key, one in value.items()}
+        return {key: decode_bytes(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
-        return [decode_bytes(one) for one in value]
+        return [decode_bytes(entry) for entry in value]
     return value
 
 
@@ -125,18 +125,18 @@ def format_plan(plan: NodeGroupPlan) -> dict[str, Any]:
 
 
 def build_plan_result(plan: NodeGroupPlan) -> dict[str, Any]:
-    """What is the same in check mode and in the run."""
+    """Build the part of the result that is the same in check mode and in the run."""
     return {
-        "needed": plan.node_group_required,
-        "classification": [one.to_dict() for one in plan.classification],
+        "node_group_required": plan.node_group_required,
+        "classification": [entry.to_dict() for entry in plan.classification],
         "classified_for": dict(plan.classified_for),
         "plan": format_plan(plan),
         "previous": list(plan.previous),
         "target": plan.group_name,
-        "lost": list(plan.not_cloned),
+        "not_cloned": list(plan.not_cloned),
         "clone_table": dict(plan.clone_table),
         "node_selector": dict(plan.node_selector),
-        "tolerations": [dict(one) for one in plan.tolerations],
+        "tolerations": [dict(toleration) for toleration in plan.tolerations],
         "user_data": plan.user_data.decode("utf-8", "replace"),
         "ami_family": plan.family,
     }

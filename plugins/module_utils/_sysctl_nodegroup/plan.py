@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The smallest true change that makes the wanted sysctls allowed, and why it is that one. Pure."""
+"""Decide the smallest change that allows the sysctls, and give its reason. Pure.
+
+The changes: nothing, an update of the config, a rolling update to a new template version, or a blue/green replacement.
+"""
 
 from __future__ import annotations
 
@@ -29,14 +32,15 @@ from .sysctls import SysctlClassification
 
 NOTHING, NOT_REQUIRED, CREATE, CONFIG, TEMPLATE, BLUE_GREEN = (
     "nothing",
-    "not_needed",
+    "not_required",
     "create",
     "update_config",
     "update_template",
-    "replace",
+    "blue_green",
 )
-# Where each field can change: on the group only by a new group, in the template by a new version of it, or by
-# UpdateNodegroupConfig.
+# Where each field changes. "group": only by a blue/green replacement. "template": by a new template version and a
+# rolling update. "config": by UpdateNodegroupConfig.
+# docs/facts/sysctl_nodegroup.md#changing-a-node-group-in-place
 FIELD_SCOPES: Mapping[str, str] = {
     "subnets": "group",
     "nodeRole": "group",
@@ -65,13 +69,16 @@ FIELD_SCOPES: Mapping[str, str] = {
 }
 _UNORDERED = ("subnets",)
 _NAME_LENGTH = 63
-AL2_LAST_MINOR = 32  # the last minor with AL2 AMIs
+AL2_LAST_MINOR = 32  # the last minor with AL2 AMIs: docs/facts/sysctl_nodegroup.md#al2-and-bootstrapsh
 DEDICATED_KEY = "daytwo.aws/sysctls"
 
 
 @dataclass(frozen=True)
 class NodeGroupPlan:
-    """C(group_name): the group that has the sysctls at the end. C(data): its template's content, user data raw."""
+    """The planned change. C(group_name): the group that allows the sysctls in the end.
+
+    C(template_data): the content of its launch template, with raw user data.
+    """
 
     change: str
     reason: str
@@ -96,53 +103,55 @@ class NodeGroupPlan:
 
 
 def make_plan(options: SysctlNodegroupOptions, state: NodeGroupState) -> NodeGroupPlan:
-    """Refuses by C(SysctlError), with everything that is wrong named."""
+    """Decide the change. A C(SysctlError) rejects the options and names everything that is wrong."""
     if state.cluster.auto_mode and not state.generations and not state.source:
         raise SysctlError(
-            f"cluster {options.cluster} runs in EKS Auto Mode, whose nodes have no such setting: only safe sysctls work "
-            "there. Add a managed node group to it and give that in clone_from, or node_role and subnets"
+            f"no node group can be planned: cluster {options.cluster} runs in EKS Auto Mode, whose nodes allow only "
+            "safe sysctls. Add a managed node group and set clone_from to its name, or set node_role and subnets"
         )
     origin = state.current or state.source
     minor, version = _get_planned_version(options, state)
     classification = tuple(sysctls.classify_sysctls(options.sysctls, minor))
-    impossible = [one for one in classification if one.verdict == "impossible"]
+    impossible = [entry for entry in classification if entry.verdict == "impossible"]
     if impossible:
         raise SysctlError(
-            "nothing was changed: " + " ".join(f"{one.name}: {one.reason}" for one in impossible),
-            {"classification": [one.to_dict() for one in classification]},
+            "nothing was changed: " + " ".join(f"{entry.name}: {entry.reason}" for entry in impossible),
+            {"classification": [entry.to_dict() for entry in classification]},
         )
-    about = {"group": origin.name if origin else options.name, "kubelet": version, "kernel": None}
-    previous = tuple(one.name for one in state.generations[:-1])
-    if all(one.verdict == "safe" for one in classification) and not options.force:
-        said = "; ".join(f"{one.name}: {one.reason.rstrip('.')}" for one in classification)
+    classified_for = {"group": origin.name if origin else options.name, "kubelet": version, "kernel": None}
+    previous = tuple(group.name for group in state.generations[:-1])
+    if all(entry.verdict == "safe" for entry in classification) and not options.force:
+        reasons = "; ".join(f"{entry.name}: {entry.reason.rstrip('.')}" for entry in classification)
         return NodeGroupPlan(
             NOT_REQUIRED,
-            f"No node group is needed: every pod may set these as it is, without any kubelet setting. {said}.",
+            f"No node group is required: every pod may set these sysctls without any kubelet setting. {reasons}.",
             classification=classification,
-            classified_for=about,
+            classified_for=classified_for,
             group_name=origin.name if origin else "",
             previous=previous,
         )
-    made = (
+    group_plan = (
         _plan_change(options, state)
         if state.current
         else _plan_creation(options, state, state.source, options.name, 1, CREATE)
     )
-    data_list = sysctls.merge_lists(options.sysctls, userdata.list_allowed_sysctls(made.family, made.user_data))
+    allowed = sysctls.merge_lists(
+        options.sysctls, userdata.list_allowed_sysctls(group_plan.family, group_plan.user_data)
+    )
     selector, tolerations, warnings = _build_scheduling(options)
     return replace(
-        made,
-        classification=tuple(sysctls.classify_sysctls(options.sysctls, minor, allowed=data_list)),
-        classified_for=about,
-        previous=previous if made.change != BLUE_GREEN else tuple(one.name for one in state.generations),
+        group_plan,
+        classification=tuple(sysctls.classify_sysctls(options.sysctls, minor, allowed=allowed)),
+        classified_for=classified_for,
+        previous=previous if group_plan.change != BLUE_GREEN else tuple(group.name for group in state.generations),
         node_selector=selector,
         tolerations=tolerations,
-        warnings=(*made.warnings, *warnings),
+        warnings=(*group_plan.warnings, *warnings),
     )
 
 
 def _get_planned_version(options: SysctlNodegroupOptions, state: NodeGroupState) -> tuple[int, str]:
-    """The kubelets of the planned group: its own version, not the control plane's."""
+    """Get the version of the planned group's kubelets: the group's own, not the control plane's."""
     origin = state.current or state.source
     version = options.version or (origin.version if origin else "") or state.cluster.version
     if origin and not state.current and options.allow_version_change and not origin.custom_ami:
@@ -150,7 +159,9 @@ def _get_planned_version(options: SysctlNodegroupOptions, state: NodeGroupState)
     try:
         return sysctls.parse_minor(version), version
     except ValueError as error:
-        raise SysctlError(f"the Kubernetes version of the nodes is not known ({error}): give version") from error
+        raise SysctlError(
+            f"the sysctls cannot be classified: the Kubernetes version of the nodes is unknown ({error}). Set version"
+        ) from error
 
 
 def _build_scheduling(
@@ -163,8 +174,8 @@ def _build_scheduling(
         {},
         (),
         (
-            "The group is not dedicated: pods with these sysctls that the scheduler puts on other groups end "
-            "SysctlForbidden. Use dedicated=true, or select its nodes in the pods.",
+            "Pods can fail with SysctlForbidden: the group is not dedicated, so the scheduler can assign pods with "
+            "these sysctls to other groups. Use dedicated=true, or select the nodes of the group in the pods.",
         ),
     )
 
@@ -186,7 +197,10 @@ def _plan_creation(
         missing = [key for key in ("nodeRole", "subnets") if not spec.group.get(key)]
         if missing:
             names = {"nodeRole": "node_role", "subnets": "subnets"}
-            raise SysctlError(f"without clone_from, {' and '.join(names[one] for one in missing)} must be given")
+            raise SysctlError(
+                f"node group {name} cannot be created: without clone_from it needs "
+                f"{' and '.join(names[key] for key in missing)}. Set them, or clone_from"
+            )
     _check_owner(options, source)
     version = _choose_version(options, state.cluster, source, spec)
     group = _add_dedication(options, {key: value for key, value in spec.group.items() if value not in (None, [], {})})
@@ -198,7 +212,7 @@ def _plan_creation(
     template_name = build_template_name(options.cluster, name)
     steps = _plan_template_steps(options, state, template_name, data, spec.family)
     reason = why or (
-        f"A new group {name}" + (f", as {source.name} but with the sysctls allowed" if source else "") + "."
+        f"Create node group {name}" + (f" as a clone of {source.name} that allows the sysctls" if source else "") + "."
     )
     steps.append(Step("create_nodegroup", name, reason, None, {**params, "launchTemplate": {"name": template_name}}))
     return NodeGroupPlan(
@@ -219,16 +233,20 @@ def _check_owner(options: SysctlNodegroupOptions, source: Optional[NodeGroup]) -
     owner = source.owner if source else None
     if source and owner and "nodeRole" not in options.overrides and not options.accept_shared_role:
         raise SysctlError(
-            f"node group {source.name} belongs to {owner}, which usually owns its node role "
-            f"{source.description.get('nodeRole')} too: nodes of a group that shares the role break when {owner.tool} "
-            "deletes it. Give node_role, or accept_shared_role=true if the role is not part of it"
+            f"the nodes of a clone of node group {source.name} can lose their role: the group belongs to {owner}, "
+            f"which usually owns its node role {source.description.get('nodeRole')} too. "
+            f"Nodes that share the role break when {owner.tool} deletes it. "
+            f"Set node_role, or accept_shared_role=true if {owner.tool} does not own the role"
         )
 
 
 def _choose_version(
     options: SysctlNodegroupOptions, cluster: ClusterConfig, source: Optional[NodeGroup], spec: NodeGroupSpec
 ) -> dict[str, str]:
-    """Version and AMI release to send: the source's own. CreateNodegroup takes no version but the cluster's."""
+    """Choose the version and AMI release to send: the source's own.
+
+    CreateNodegroup accepts only the cluster's version.
+    """
     if spec.custom_ami:
         return {}
     own = source.version if source else cluster.version
@@ -238,19 +256,19 @@ def _choose_version(
     if source and options.release_version and options.release_version != source.release_version:
         changed.append(f"AMI release {source.release_version} to {options.release_version}")
     if planned != cluster.version:
-        changed = [f"version {planned} to {cluster.version}, which is the only one that EKS makes new groups with"]
+        changed = [f"version {planned} to {cluster.version}, the only version that EKS accepts for a new group"]
         planned, release = cluster.version, options.release_version or ""
     if changed and not options.allow_version_change:
-        named = source.name if source else options.name
+        group_name = source.name if source else options.name
         raise SysctlError(
-            f"the new group for {named} would go from {' and '.join(changed)}: nothing was changed. Set "
-            "allow_version_change=true if its pods may run there",
+            f"nothing was changed, because the new group for {group_name} would change {' and '.join(changed)}. "
+            "Set allow_version_change=true if its pods may run on that version",
             {"before": {"version": own}, "after": {"version": planned, "releaseVersion": release or "latest"}},
         )
     if spec.family == "al2" and sysctls.parse_minor(planned) > AL2_LAST_MINOR:
         raise SysctlError(
-            f"there are no AL2 AMIs for Kubernetes {planned} (they end with 1.{AL2_LAST_MINOR}): set ami_family=al2023 with "
-            "user_data of that family, or an ami_id of your own"
+            f"node group {options.name} cannot be created: there are no AL2 AMIs for Kubernetes {planned}, because "
+            f"they end with 1.{AL2_LAST_MINOR}. Set ami_family=al2023 with user_data of that family, or a custom ami_id"
         )
     return {"version": planned, **({"releaseVersion": release} if release else {})}
 
@@ -258,7 +276,7 @@ def _choose_version(
 def _build_desired_spec(
     options: SysctlNodegroupOptions, cluster: ClusterConfig, source: Optional[NodeGroup]
 ) -> NodeGroupSpec:
-    """The source's specification with every option that was given in its place."""
+    """Build the desired specification: the source's, changed by every option that is set."""
     if source is None:
         family = options.ami_family if options.ami_family != "auto" else "al2023"
         spec = NodeGroupSpec(
@@ -294,7 +312,8 @@ def _build_desired_spec(
     if options.disk_size:
         template["BlockDeviceMappings"] = _resize_disk(template, spec.family, options.disk_size)
     if options.security_groups is not None:
-        # Groups of one's own in the template take the cluster's away (facts: sysctl_nodegroup).
+        # Security groups in the template replace the cluster's security group, so it is added again.
+        # docs/facts/sysctl_nodegroup.md#managed-node-group-api
         own = [cluster.security_group] if cluster.security_group else []
         template["SecurityGroupIds"] = sysctls.merge_lists(options.security_groups, own)
     custom = bool(options.ami_id) or spec.custom_ami
@@ -319,10 +338,14 @@ def _switch_family(
 ) -> NodeGroupSpec:
     if raw.strip() and options.user_data is None:
         raise SysctlError(
-            f"the user data of {source.name} is written for {spec.family}: give user_data for {options.ami_family}"
+            f"node group {source.name} cannot be switched to {options.ami_family}: its user data is written for "
+            f"{spec.family}. Set user_data for {options.ami_family}"
         )
-    if any(word in source.ami_type for word in ("GPU", "NVIDIA", "NEURON", "FIPS")):
-        raise SysctlError(f"{source.name} runs {source.ami_type}: which AMI type follows it is not for us to guess")
+    if any(variant in source.ami_type for variant in ("GPU", "NVIDIA", "NEURON", "FIPS")):
+        raise SysctlError(
+            f"node group {source.name} cannot be switched to {options.ami_family}: the AMI type that corresponds to "
+            f"{source.ami_type} is unknown. Set ami_id"
+        )
     group = dict(spec.group)
     if not spec.custom_ami:
         group["amiType"] = _get_ami_type(options.ami_family, source.ami_type)
@@ -330,20 +353,20 @@ def _switch_family(
 
 
 def _resize_disk(template: Mapping[str, Any], family: str, size: int) -> list[dict[str, Any]]:
-    ours = clone.build_block_devices(family, size)[0]
-    devices = [dict(one) for one in template.get("BlockDeviceMappings") or []]
-    for one in devices:
-        if one.get("DeviceName") == ours["DeviceName"]:
-            one["Ebs"] = {**(one.get("Ebs") or {}), **ours["Ebs"]}
+    desired_device = clone.build_block_devices(family, size)[0]
+    devices = [dict(device) for device in template.get("BlockDeviceMappings") or []]
+    for device in devices:
+        if device.get("DeviceName") == desired_device["DeviceName"]:
+            device["Ebs"] = {**(device.get("Ebs") or {}), **desired_device["Ebs"]}
             return devices
-    return [*devices, ours]
+    return [*devices, desired_device]
 
 
 def _add_dedication(options: SysctlNodegroupOptions, group: Mapping[str, Any]) -> dict[str, Any]:
     if not options.dedicated:
         return dict(group)
     taint = {"key": DEDICATED_KEY, "value": options.name, "effect": "NO_SCHEDULE"}
-    taints = [one for one in group.get("taints") or [] if one.get("key") != DEDICATED_KEY]
+    taints = [taint for taint in group.get("taints") or [] if taint.get("key") != DEDICATED_KEY]
     labels = {**(group.get("labels") or {}), DEDICATED_KEY: options.name}
     return {**group, "labels": labels, "taints": [*taints, taint]}
 
@@ -370,7 +393,7 @@ def _build_template_data(
 
 
 def build_template_name(cluster: str, group: str) -> str:
-    """At most 128 characters, by EC2's rule."""
+    """Build the template name. EC2 allows 128 characters."""
     name = f"daytwo-{cluster}-{group}"
     return name if len(name) <= 128 else name[:119] + "-" + _hash_values(name)
 
@@ -382,19 +405,20 @@ def _hash_values(*values: Any) -> str:
 def _plan_template_steps(
     options: SysctlNodegroupOptions, state: NodeGroupState, name: str, data: Mapping[str, Any], family: str
 ) -> list[Step]:
-    """Nothing where our template's latest version says the same: a run that was stopped goes on."""
+    """Plan the template. No step where its latest version has the content, so an interrupted run continues."""
     found = state.templates.get(name)
     if found is None:
         tags = {TAG_NAME: options.name, TAG_CLUSTER: options.cluster}
         after = {"data": data, "tags": tags}
-        return [Step("create_template", name, "the group's template holds the user data", None, after)]
+        return [Step("create_template", name, "the launch template of the group holds the user data", None, after)]
     if found.tags.get(TAG_NAME) != options.name or found.tags.get(TAG_CLUSTER) != options.cluster:
         raise SysctlError(
-            f"there is a launch template {name} that is not ours (no tag {TAG_NAME}={options.name}): rename or delete it"
+            f"launch template {name} cannot be used: it is not managed by this collection, because it has no tag "
+            f"{TAG_NAME}={options.name}. Rename or delete it"
         )
     if is_same_template(found.data, data, family):
         return []
-    return [Step("create_template_version", name, "its content differs", {"data": found.data}, {"data": data})]
+    return [Step("create_template_version", name, "the content differs", {"data": found.data}, {"data": data})]
 
 
 def is_same_template(before: Mapping[str, Any], after: Mapping[str, Any], family: str) -> bool:
@@ -402,64 +426,65 @@ def is_same_template(before: Mapping[str, Any], after: Mapping[str, Any], family
 
 
 def list_template_differences(before: Mapping[str, Any], after: Mapping[str, Any], family: str) -> list[str]:
-    """The fields that differ by meaning: empty ones count as absent, MIME boundaries do not count."""
+    """List the fields that differ in meaning. Empty fields count as absent, and MIME boundaries do not count."""
     left, right = clone.clean_template_data(before), clone.clean_template_data(after)
     found = [key for key in sorted({*left, *right}) if left.get(key) != right.get(key)]
     texts = (before.get("UserData"), after.get("UserData"))
-    meanings = [userdata.normalize_user_data(family, bytes(one)) if one else None for one in texts]
+    meanings = [userdata.normalize_user_data(family, bytes(text)) if text else None for text in texts]
     return [*found, "UserData"] if meanings[0] != meanings[1] else found
 
 
-# A group that is there
+# An existing group
 
 
 def _plan_change(options: SysctlNodegroupOptions, state: NodeGroupState) -> NodeGroupPlan:
     current = state.current
     if current is None:
-        raise SysctlError(f"there is no node group {options.name}")
+        raise SysctlError(f"node group {options.name} does not exist")
     if current.status in ("CREATE_FAILED", "DELETE_FAILED", "DELETING"):
-        said = "; ".join(f"{one.get('code')}: {one.get('message')}" for one in current.issues)
+        issues = "; ".join(f"{issue.get('code')}: {issue.get('message')}" for issue in current.issues)
         raise SysctlError(
-            f"node group {current.name} is {current.status} ({said or 'EKS gives no reason'}): mend the cause, delete "
-            "it (state=absent, force=true) and run again"
+            f"node group {current.name} cannot be changed: it is {current.status} ({issues or 'EKS gives no reason'}). "
+            "Fix the cause, delete the group (state=absent, force=true), and run again"
         )
     spec = _build_desired_spec(options, state.cluster, current)
     group = _add_dedication(options, spec.group)
-    ours = current.template is not None and current.template.tags.get(TAG_NAME) == options.name
+    is_managed = current.template is not None and current.template.tags.get(TAG_NAME) == options.name
     immutable = _list_immutable_differences(current, group, spec)
     data, text = _build_template_data(options, state.cluster, spec, group)
     before_data: Mapping[str, Any] = current.template.data if current.template else {}
     in_template = (
         list_template_differences(before_data, data, spec.family)
-        if ours
+        if is_managed
         else _list_unmanaged_differences(options, current, spec, data)
     )
-    if in_template and not ours:
-        where = f"its template {current.template.name} is not ours" if current.template else "it has no launch template"
+    if in_template and not is_managed:
+        where = f"launch template {current.template.name} is not managed" if current.template else "no launch template"
         immutable.append(f"launchTemplate ({where}, and {', '.join(in_template)} must change)")
     version_step = _describe_version_change(options, current)
-    replacing = bool(immutable) or (options.strategy == "replace" and bool(in_template))
-    if replacing:
+    # Blue/green replacement: a second group beside the old one, where a field cannot change in place.
+    needs_blue_green = bool(immutable) or (options.strategy == "blue_green" and bool(in_template))
+    if needs_blue_green:
         if options.strategy == "in_place":
             raise SysctlError(
-                f"node group {current.name} cannot be changed in place, only replaced: {', '.join(immutable)}. "
-                "Set strategy=auto or replace"
+                f"node group {current.name} cannot be changed in place, only by a blue/green replacement: "
+                f"{', '.join(immutable)}. Set strategy=auto or blue_green"
             )
-        why = ", ".join(immutable) if immutable else f"strategy=replace, and {', '.join(in_template)} must change"
+        why = ", ".join(immutable) if immutable else f"strategy=blue_green, and {', '.join(in_template)} must change"
         name = build_blue_green_name(options, state, group, data)
-        reason = f"A new group {name} replaces {current.name}: {why}."
+        reason = f"Blue/green replacement of node group {current.name} by {name}: {why}."
         return _plan_creation(options, state, current, name, current.generation + 1, BLUE_GREEN, reason)
     steps: list[Step] = []
     config = plan_config_update(options, current, group)
     tag_step = _plan_tag_update(options, current)
-    steps += [one for one in (tag_step, config) if one]
+    steps += [step for step in (tag_step, config) if step]
     base = NodeGroupPlan(
         NOTHING,
         f"Node group {current.name} allows the sysctls already.",
         group_name=current.name,
         template_name=current.template.name if current.template else "",
-        template_data=data if ours else before_data,
-        user_data=text if ours else bytes(before_data.get("UserData") or b""),
+        template_data=data if is_managed else before_data,
+        user_data=text if is_managed else bytes(before_data.get("UserData") or b""),
         family=spec.family,
     )
     change, reasons = NOTHING, []
@@ -482,21 +507,26 @@ def _plan_change(options: SysctlNodegroupOptions, state: NodeGroupState) -> Node
 def _list_unmanaged_differences(
     options: SysctlNodegroupOptions, current: NodeGroup, spec: NodeGroupSpec, data: Mapping[str, Any]
 ) -> list[str]:
-    """Of a template that is not ours, only what was asked for counts: it may allow the sysctls already."""
+    """List the differences of a template that is not managed here. Only requested settings count.
+
+    Such a template can allow the sysctls already.
+    """
     before: Mapping[str, Any] = current.template.data if current.template else {}
     found = []
     raw = bytes(before.get("UserData") or b"")
     allowed = userdata.list_allowed_sysctls(spec.family, raw)
-    lacking = any(sysctls.find_allowing_pattern(allowed, one) is None for one in options.sysctls)
-    given = options.user_data is not None or options.kubelet_config
-    if lacking or (given and list_template_differences({"UserData": raw}, {"UserData": data["UserData"]}, spec.family)):
+    is_missing = any(sysctls.find_allowing_pattern(allowed, sysctl) is None for sysctl in options.sysctls)
+    has_new_content = options.user_data is not None or options.kubelet_config
+    if is_missing or (
+        has_new_content and list_template_differences({"UserData": raw}, {"UserData": data["UserData"]}, spec.family)
+    ):
         found.append("UserData")
-    asked = {
+    requested = {
         "ImageId": options.ami_id,
         "BlockDeviceMappings": options.disk_size,
         "SecurityGroupIds": options.security_groups,
     }
-    found += [key for key, option in asked.items() if option and before.get(key) != data.get(key)]
+    found += [key for key, option in requested.items() if option and before.get(key) != data.get(key)]
     return found
 
 
@@ -511,7 +541,7 @@ def _list_immutable_differences(current: NodeGroup, group: Mapping[str, Any], sp
         if after is not None and _sort_unordered(key, before) != _sort_unordered(key, after):
             found.append(f"{key} ({before} to {after})")
     if spec.custom_ami != current.custom_ami:
-        found.append(f"customAmi ({'with' if current.custom_ami else 'without'} an AMI of one's own so far)")
+        found.append(f"customAmi (currently {'with' if current.custom_ami else 'without'} a custom AMI)")
     return found
 
 
@@ -522,9 +552,12 @@ def _sort_unordered(key: str, value: Any) -> Any:
 def build_blue_green_name(
     options: SysctlNodegroupOptions, state: NodeGroupState, group: Mapping[str, Any], data: Mapping[str, Any]
 ) -> str:
-    """The logical name and a hash of what makes it another group, which no generation bears yet."""
+    """Build the name of a blue/green replacement: the logical name and a hash of the immutable fields.
+
+    No other generation has that name.
+    """
     fields = {key: _sort_unordered(key, group.get(key)) for key, column in FIELD_SCOPES.items() if column == "group"}
-    taken = {one.name for one in state.generations}
+    taken = {generation.name for generation in state.generations}
     stem = options.name[: _NAME_LENGTH - 9]
     name = f"{stem}-{_hash_values(options.cluster, fields)}"
     salt = 0
@@ -537,23 +570,27 @@ def build_blue_green_name(
 def _describe_version_change(options: SysctlNodegroupOptions, current: NodeGroup) -> Optional[str]:
     if current.custom_ami and current.ami_type == CUSTOM_AMI_TYPE:
         return None
-    said = []
+    changes = []
     if options.version and options.version != current.version:
-        said.append(f"version {current.version} to {options.version}")
+        changes.append(f"version {current.version} to {options.version}")
     if options.release_version and options.release_version != current.release_version:
-        said.append(f"AMI release {current.release_version} to {options.release_version}")
-    if not said:
+        changes.append(f"AMI release {current.release_version} to {options.release_version}")
+    if not changes:
         return None
     if not options.allow_version_change:
         raise SysctlError(
-            f"node group {current.name} would go from {' and '.join(said)}, and there is no way back: nothing was "
-            "changed. Set allow_version_change=true"
+            f"nothing was changed, because node group {current.name} would change {' and '.join(changes)}, and "
+            "there is no way back. Set allow_version_change=true"
         )
-    return " and ".join(said)
+    return " and ".join(changes)
 
 
 def _plan_rolling_update(options: SysctlNodegroupOptions, current: NodeGroup, new_template: bool) -> Step:
-    """Version and release always sent: without them EKS goes to the cluster's version and its latest AMI."""
+    """Plan the rolling update. Version and release are always sent.
+
+    Without them EKS updates to the cluster's version and its latest AMI.
+    docs/facts/sysctl_nodegroup.md#changing-a-node-group-in-place
+    """
     before: dict[str, Any] = {}
     after: dict[str, Any] = {}
     if not current.custom_ami:
@@ -566,11 +603,11 @@ def _plan_rolling_update(options: SysctlNodegroupOptions, current: NodeGroup, ne
         before["launchTemplate"] = {"name": current.template.name, "version": current.template.version}
         version = "new" if new_template else current.template.version
         after["launchTemplate"] = {"name": current.template.name, "version": version}
-    return Step("update_version", current.name, "EKS replaces its nodes one after another", before, after)
+    return Step("update_version", current.name, "EKS replaces the nodes in a rolling update", before, after)
 
 
 def plan_config_update(options: SysctlNodegroupOptions, current: NodeGroup, group: Mapping[str, Any]) -> Optional[Step]:
-    """What UpdateNodegroupConfig does. The desired size is an autoscaler's, and is never reset."""
+    """Plan an UpdateNodegroupConfig. An autoscaler owns the desired size, so it is never reset."""
     before: dict[str, Any] = {}
     after: dict[str, Any] = {}
     labels = {**options.overrides.get("labels", {}), **({DEDICATED_KEY: options.name} if options.dedicated else {})}
@@ -581,39 +618,43 @@ def plan_config_update(options: SysctlNodegroupOptions, current: NodeGroup, grou
     if "taints" in options.overrides or options.dedicated:
         _plan_taint_changes(current, group, before, after)
     if "scalingConfig" in options.overrides and not freeze.is_frozen(current):
-        now = {key: int(value) for key, value in (current.description.get("scalingConfig") or {}).items()}
-        asked = {key: value for key, value in options.overrides["scalingConfig"].items() if key != "desiredSize"}
-        then = {**now, **asked}
-        then["desiredSize"] = min(max(now.get("desiredSize", 0), then["minSize"]), then["maxSize"])
-        if then != now:
-            before["scalingConfig"], after["scalingConfig"] = now, then
+        current_scaling = {key: int(value) for key, value in (current.description.get("scalingConfig") or {}).items()}
+        requested = {key: value for key, value in options.overrides["scalingConfig"].items() if key != "desiredSize"}
+        desired_scaling = {**current_scaling, **requested}
+        desired_scaling["desiredSize"] = min(
+            max(current_scaling.get("desiredSize", 0), desired_scaling["minSize"]), desired_scaling["maxSize"]
+        )
+        if desired_scaling != current_scaling:
+            before["scalingConfig"], after["scalingConfig"] = current_scaling, desired_scaling
     for key in ("updateConfig", "nodeRepairConfig", "warmPoolConfig"):
-        asked_for, now_ = options.overrides.get(key), current.description.get(key) or {}
-        if asked_for and any(now_.get(inner) != value for inner, value in asked_for.items()):
-            before[key], after[key] = now_, asked_for
+        requested_settings, current_settings = options.overrides.get(key), current.description.get(key) or {}
+        if requested_settings and any(
+            current_settings.get(inner) != value for inner, value in requested_settings.items()
+        ):
+            before[key], after[key] = current_settings, requested_settings
     if not after:
         return None
-    return Step("update_config", current.name, "these can change in place", before, after)
+    return Step("update_config", current.name, "these fields change in place", before, after)
 
 
 def _plan_taint_changes(
     current: NodeGroup, group: Mapping[str, Any], before: dict[str, Any], after: dict[str, Any]
 ) -> None:
-    def by_key(taints: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
-        return {(str(one["key"]), str(one["effect"])): dict(one) for one in taints}
+    def map_by_key(taints: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
+        return {(str(taint["key"]), str(taint["effect"])): dict(taint) for taint in taints}
 
-    now = by_key(
-        [one for one in current.description.get("taints") or [] if one.get("key") != freeze.FROZEN_TAINT["key"]]
+    current_taints = map_by_key(
+        [taint for taint in current.description.get("taints") or [] if taint.get("key") != freeze.FROZEN_TAINT["key"]]
     )
-    then = by_key(group.get("taints") or [])
+    desired_taints = map_by_key(group.get("taints") or [])
     added = [
-        one
-        for key, one in then.items()
-        if (now.get(key) or {}).get("value", "") != one.get("value", "") or key not in now
+        taint
+        for key, taint in desired_taints.items()
+        if (current_taints.get(key) or {}).get("value", "") != taint.get("value", "") or key not in current_taints
     ]
-    removed = [one for key, one in now.items() if key not in then]
+    removed = [taint for key, taint in current_taints.items() if key not in desired_taints]
     if added or removed:
-        before["taints"] = {"taints": list(now.values())}
+        before["taints"] = {"taints": list(current_taints.values())}
         after["taints"] = {
             **({"addOrUpdateTaints": added} if added else {}),
             **({"removeTaints": removed} if removed else {}),
@@ -621,7 +662,9 @@ def _plan_taint_changes(
 
 
 def _plan_tag_update(options: SysctlNodegroupOptions, current: NodeGroup) -> Optional[Step]:
-    asked = {key: value for key, value in options.overrides.get("tags", {}).items() if current.tags.get(key) != value}
-    if not asked:
+    changed_tags = {
+        key: value for key, value in options.overrides.get("tags", {}).items() if current.tags.get(key) != value
+    }
+    if not changed_tags:
         return None
-    return Step("tag", current.name, "tags differ", {key: current.tags.get(key) for key in asked}, asked)
+    return Step("tag", current.name, "tags differ", {key: current.tags.get(key) for key in changed_tags}, changed_tags)

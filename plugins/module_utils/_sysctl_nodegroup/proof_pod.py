@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A pod that sets sysctls on one node and tells what it finds in its own /proc/sys: how it is written, and read."""
+"""The proof pod: it sets sysctls on a node and prints its own /proc/sys. How it is built, and how it is read."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from typing import Any, Optional
 from .sysctls import normalize_name
 
 PROOF_POD_LABEL = "daytwo.aws/sysctl-proof"
-# cat fails on purpose at the end: a container's last output is its termination message only where it fails, and so
-# neither a shell in the image nor the right to read logs is needed.
+# cat fails on purpose at the end, because only a failed container has its last output as termination message. So the
+# proof needs neither a shell in the image nor the permission to read logs.
 END_MARKER = "/daytwo-no-such-file"
 SKIPPED_IMAGES = re.compile(r"(^|/)(pause|eks/pause)(:|@|$)|/kube-proxy|/aws-network-policy|/amazon-k8s-cni")
 START_FAILURE_REASONS = ("StartError", "ContainerCannotRun", "RunContainerError", "CreateContainerError")
 
 
 def to_proc_path(sysctl: str) -> str:
-    """In /proc/sys, where dots and slashes stand the other way round."""
+    """The path in /proc/sys, which swaps the dots and slashes of a sysctl's name."""
     return "/proc/sys/" + normalize_name(sysctl).translate(str.maketrans("./", "/."))
 
 
 def normalize_value(value: str) -> str:
-    """The kernel puts tabs between several values; white space does not count."""
+    """The kernel separates values by tabs, so white space is ignored."""
     return " ".join(str(value).split())
 
 
@@ -36,7 +36,7 @@ def build_pod_name(node: str) -> str:
 def build_pod(
     node: str, namespace: str, sysctls: Mapping[str, str], image: str, allow_pull: bool, deadline_seconds: int
 ) -> dict[str, Any]:
-    """As small and as harmless as Pod Security "restricted" asks, but for the sysctls themselves."""
+    """A small pod within Pod Security "restricted", apart from its sysctls."""
     return {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -72,38 +72,41 @@ def build_pod(
 
 
 def list_images(node: Mapping[str, Any]) -> list[str]:
-    """Images that the node holds, the smallest first, since those are likely to be whole small systems."""
+    """Images that the node holds, the smallest first. Small images are likely to hold a small system with cat."""
     found = []
-    for one in (node.get("status") or {}).get("images") or []:
-        names = [str(name) for name in one.get("names") or [] if "<none>" not in str(name)]
+    for image in (node.get("status") or {}).get("images") or []:
+        names = [str(name) for name in image.get("names") or [] if "<none>" not in str(name)]
         tagged = [name for name in names if "@" not in name] or names
         if tagged and not SKIPPED_IMAGES.search(tagged[0]):
-            found.append((int(one.get("sizeBytes") or 0), tagged[0]))
+            found.append((int(image.get("sizeBytes") or 0), tagged[0]))
     return [name for dummy_size, name in sorted(found)]
 
 
 def classify_pod_status(pod: Mapping[str, Any]) -> tuple[str, str]:
-    """Of a pod: V(waiting), V(forbidden), V(unusable) (the image has no cat, or is not there), V(failed), V(read)."""
+    """The state of a proof pod and its message.
+
+    V(waiting), V(forbidden), V(unusable) (the image is missing or has no cat), V(failed) or V(read).
+    """
     status = pod.get("status") or {}
     if status.get("phase") == "Failed" and status.get("reason"):
-        kind = "forbidden" if status["reason"] == "SysctlForbidden" else "failed"
-        return kind, f"{status['reason']}: {status.get('message')}"
-    for one in status.get("containerStatuses") or []:
-        state = one.get("state") or {}
-        waiting = state.get("waiting") or {}
+        state = "forbidden" if status["reason"] == "SysctlForbidden" else "failed"
+        return state, f"{status['reason']}: {status.get('message')}"
+    for container in status.get("containerStatuses") or []:
+        container_state = container.get("state") or {}
+        waiting = container_state.get("waiting") or {}
         if waiting.get("reason") in ("ErrImageNeverPull", "ImagePullBackOff", "ErrImagePull", "InvalidImageName"):
             return "unusable", f"{waiting['reason']}: {waiting.get('message')}"
         if waiting.get("reason") in START_FAILURE_REASONS:
             return "unusable", f"{waiting['reason']}: {waiting.get('message')}"
-        ended = state.get("terminated")
+        ended = container_state.get("terminated")
         if ended:
             if ended.get("reason") in START_FAILURE_REASONS:
                 return "unusable", f"{ended['reason']}: {ended.get('message')}"
             return "read", str(ended.get("message") or "")
-    return "waiting", f"it is {status.get('phase') or 'unknown'}"
+    return "waiting", f"the pod is {status.get('phase') or 'unknown'}"
 
 
 def parse_values(message: str, names: Sequence[str]) -> Optional[list[str]]:
-    """The values in the order of the names; None where the message does not hold one line for each."""
+    """The values in the order of the names; None where the message does not hold a line for each name."""
     lines = [line for line in message.splitlines() if END_MARKER not in line and line.strip()]
     return [normalize_value(line) for line in lines] if len(lines) == len(names) else None

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The same user data for those whose groups belong to eksctl, Karpenter or Terraform. Talks to no API."""
+"""Render the same user data for node groups of eksctl, Karpenter or Terraform. Calls no API."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ def render_result(options: SysctlNodegroupOptions, bootstrap: Any = None) -> dic
     except ValueError as error:
         raise SysctlError(f"version: {error}") from error
     classification = sysctls.classify_sysctls(options.sysctls, minor)
-    impossible = [one for one in classification if one.verdict == "impossible"]
+    impossible = [entry for entry in classification if entry.verdict == "impossible"]
     if impossible:
         raise SysctlError(
-            "nothing was rendered: " + " ".join(f"{one.name}: {one.reason}" for one in impossible),
-            {"classification": [one.to_dict() for one in classification]},
+            "nothing was rendered: " + " ".join(f"{entry.name}: {entry.reason}" for entry in impossible),
+            {"classification": [entry.to_dict() for entry in classification]},
         )
     data = userdata.render(
         userdata.UserDataRequest(family, options.sysctls, options.user_data or b"", bootstrap, options.kubelet_config)
     )
     text = data.decode()
     return {
-        "classification": [one.to_dict() for one in classification],
-        "needed": any(one.verdict != "safe" for one in classification),
-        "family": family,
+        "classification": [entry.to_dict() for entry in classification],
+        "node_group_required": any(entry.verdict != "safe" for entry in classification),
+        "ami_family": family,
         "user_data": text,
         "eksctl_cluster_config": render_eksctl(options, family, data),
         "karpenter_ec2nodeclass": render_karpenter(options, family, text),
@@ -47,7 +47,7 @@ def render_result(options: SysctlNodegroupOptions, bootstrap: Any = None) -> dic
 
 
 def _format_block(key: str, text: str, depth: int) -> list[str]:
-    """A literal block, or a quoted string where a block would not keep every byte."""
+    """Format a literal block, or a quoted string where a block would not keep every byte."""
     pad = "  " * depth
     plain = "\r" not in text and "\t" not in text and text.endswith("\n") and not text.startswith((" ", "\n"))
     if not plain or text.endswith("\n\n"):
@@ -56,7 +56,10 @@ def _format_block(key: str, text: str, depth: int) -> list[str]:
 
 
 def render_eksctl(options: SysctlNodegroupOptions, family: str, data: bytes) -> str:
-    """A managed group of an eksctl ClusterConfig: eksctl has no field for it but its ways into the boot."""
+    """Render a managed node group of an eksctl ClusterConfig.
+
+    eksctl has no field for allowed sysctls, so this uses its fields for the boot.
+    """
     listed = userdata.list_allowed_sysctls(family, data)
     lines = [
         "apiVersion: eksctl.io/v1alpha5",
@@ -75,17 +78,20 @@ def render_eksctl(options: SysctlNodegroupOptions, family: str, data: bytes) -> 
         lines += _format_block("overrideBootstrapCommand", _extract_node_config(config), 2)
     else:
         script = userdata.render(userdata.UserDataRequest(family, listed)).decode()
-        lines += ["    preBootstrapCommands:", *[f"      - {json.dumps(one)}" for one in _extract_commands(script)]]
+        lines += [
+            "    preBootstrapCommands:",
+            *[f"      - {json.dumps(command)}" for command in _extract_commands(script)],
+        ]
     return "\n".join(lines) + "\n"
 
 
 def _format_sysctl_list(patterns: Sequence[str], depth: int) -> list[str]:
     pad = "  " * depth
-    return [f"{pad}allowed-unsafe-sysctls:", *[f"{pad}  - {json.dumps(one)}" for one in patterns]]
+    return [f"{pad}allowed-unsafe-sysctls:", *[f"{pad}  - {json.dumps(pattern)}" for pattern in patterns]]
 
 
 def _extract_node_config(document: str) -> str:
-    """The NodeConfig out of our own MIME document."""
+    """Extract the NodeConfig from our MIME document."""
     return document[document.index("apiVersion:") : document.rindex("\n--")]
 
 

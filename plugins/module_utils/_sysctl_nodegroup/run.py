@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Observe, apply and verify for one node group. Knows no Ansible."""
+"""Observe, apply and verify one node group. Independent of Ansible."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .plan import NodeGroupPlan
 
 @dataclass
 class NodeGroupRun:
-    """One run: its clients, how long it waits, and what it has done so far."""
+    """One run: its clients, its waiting times, and the steps that it has applied."""
 
     eks: Any
     ec2: Any
@@ -51,48 +51,54 @@ class NodeGroupRun:
         if options.clone_from and not generations:
             source = self.get_node_group(options.clone_from)
             if source is None:
-                raise SysctlError(f"clone_from: there is no node group {options.clone_from} in {options.cluster}")
+                raise SysctlError(
+                    f"clone_from: cluster {options.cluster} has no node group {options.clone_from}. "
+                    "Name an existing group"
+                )
         return NodeGroupState(
             cluster, generations, source, ec2.list_managed_templates(self.ec2, options.cluster, options.name)
         )
 
     def list_generations(self, name: str) -> tuple[NodeGroup, ...]:
-        """The groups of a logical name, the newest last: the one that exactly bears it, and those tagged with it."""
-        likely = re.compile(rf"{re.escape(name[:54])}-[0-9a-f]{{8}}")
+        """List the groups of a logical name, the newest last: the group of that name, and those with its tag."""
+        generation_name = re.compile(rf"{re.escape(name[:54])}-[0-9a-f]{{8}}")
         names = [
-            one for one in eks.list_node_group_names(self.eks, self.cluster) if one == name or likely.fullmatch(one)
+            candidate
+            for candidate in eks.list_node_group_names(self.eks, self.cluster)
+            if candidate == name or generation_name.fullmatch(candidate)
         ]
         groups = [found for found in map(self.get_node_group, names) if found]
-        mine = [one for one in groups if one.name == name or one.tags.get(TAG_NAME) == name]
-        foreign = [one for one in mine if one.tags.get(TAG_NAME, name) != name]
-        if foreign:
+        generations = [group for group in groups if group.name == name or group.tags.get(TAG_NAME) == name]
+        unmanaged = [group for group in generations if group.tags.get(TAG_NAME, name) != name]
+        if unmanaged:
             raise SysctlError(
-                f"node group {name} is a generation of {foreign[0].tags[TAG_NAME]}: use that name instead"
+                f"{name} is not a logical name: node group {name} is a generation of {unmanaged[0].tags[TAG_NAME]}. "
+                f"Set name to {unmanaged[0].tags[TAG_NAME]}"
             )
-        return tuple(sorted(mine, key=lambda one: one.generation))
+        return tuple(sorted(generations, key=lambda group: group.generation))
 
     def get_node_group(self, name: str) -> Optional[NodeGroup]:
-        told = eks.get_node_group(self.eks, self.cluster, name)
-        if told is None:
+        description = eks.get_node_group(self.eks, self.cluster, name)
+        if description is None:
             return None
-        reference = told.get("launchTemplate")
-        return NodeGroup(told, ec2.get_template(self.ec2, reference) if reference else None)
+        reference = description.get("launchTemplate")
+        return NodeGroup(description, ec2.get_template(self.ec2, reference) if reference else None)
 
     def list_groups_to_drain(
         self, options: SysctlNodegroupOptions, state: NodeGroupState, plan: NodeGroupPlan
     ) -> list[NodeGroup]:
-        """The groups that the planned one takes the place of, as far as they are there."""
+        """List the existing groups that the planned group replaces."""
         if not plan.node_group_required:
             return []
-        found = [one for one in state.generations if one.name != plan.group_name]
+        found = [group for group in state.generations if group.name != plan.group_name]
         source = state.source or (self.get_node_group(options.clone_from) if options.clone_from else None)
-        known = {plan.group_name, *(one.name for one in found)}
+        known = {plan.group_name, *(group.name for group in found)}
         return [*found, *([source] if source and source.name not in known else [])]
 
     # Apply
 
     def apply(self, plan: NodeGroupPlan, state: NodeGroupState) -> None:
-        """The steps in their order. One that fails ends the run; what was done before it stays told."""
+        """Apply the steps in order. A failed step ends the run; the steps before it stay in C(applied_steps)."""
         known = state.templates.get(plan.template_name)
         self.template = (known.id, known.name, known.version) if known else None
         self.apply_steps(plan.steps)
@@ -110,7 +116,7 @@ class NodeGroupRun:
             self.template = (found[0], step.target, found[1])
         elif step.action == "create_template_version":
             if self.template is None:
-                raise SysctlError(f"launch template {step.target} is gone since it was read: run again")
+                raise SysctlError(f"launch template {step.target} was deleted during the run. Run again")
             version = ec2.create_template_version(self.ec2, self.template[0], after["data"])
             self.template = (self.template[0], self.template[1], version)
         elif step.action == "create_nodegroup":
@@ -131,18 +137,20 @@ class NodeGroupRun:
         elif step.action == "untag":
             eks.untag_resource(self.eks, self._get_arn(step.target), list(step.before or {}))
         else:
-            raise SysctlError(f"nobody knows how to {step.action}: this is a mistake of ours")
+            raise SysctlError(f"step {step.action} is unknown. This is a bug in the collection: report it")
         self.report_progress(f"{step.action} {step.target}: done")
 
     def _get_arn(self, name: str) -> str:
         found = eks.get_node_group(self.eks, self.cluster, name)
         if found is None:
-            raise SysctlError(f"node group {name} is gone since it was read: run again")
+            raise SysctlError(f"node group {name} was deleted during the run. Run again")
         return str(found["nodegroupArn"])
 
     def _create_node_group(self, step: Step, wait: bool) -> None:
         if self.template is None:
-            raise SysctlError("there is no launch template for the new group: this is a mistake of ours")
+            raise SysctlError(
+                f"node group {step.target} has no launch template. This is a bug in the collection: report it"
+            )
         params = {**(step.after or {}), "launchTemplate": {"id": self.template[0], "version": self.template[2]}}
         eks.create_node_group(self.eks, self.cluster, params)
         if wait:
@@ -155,37 +163,42 @@ class NodeGroupRun:
     def _wait_or_fail(self, operation: str, status: str) -> None:
         if self.clock.monotonic() >= self.deadline:
             raise SysctlError(
-                f"{operation} was not done within {self.timeout:g} seconds ({status}). It goes on in AWS: run again to see, "
-                "or raise wait_timeout"
+                f"{operation} did not finish within {self.timeout:g} seconds ({status}). It continues in AWS: run "
+                "again to wait for it, or raise wait_timeout"
             )
         self.clock.sleep(min(self.delay, max(0.0, self.deadline - self.clock.monotonic())))
 
     def _wait_until_idle(self, name: str) -> None:
-        """EKS takes one change at a time."""
+        """Wait for an earlier change, because EKS accepts one change at a time."""
         while True:
             group = self.get_node_group(name)
             if group is None:
-                raise SysctlError(f"node group {name} is gone since it was read: run again")
+                raise SysctlError(f"node group {name} was deleted during the run. Run again")
             if group.status not in ("UPDATING", "CREATING"):
                 return
             self.report_progress(f"{name} is {group.status}{format_issues(group)}")
             self._wait_or_fail(f"an earlier change of node group {name}", f"it is {group.status}{format_issues(group)}")
 
     def wait_until_active(self, name: str) -> NodeGroup:
-        """Waits until it is made; says what hinders it, node by node, and fails where EKS has given up."""
+        """Wait until the group is ACTIVE. Report its health issues, and fail where EKS has failed."""
         while True:
             group = self.get_node_group(name)
             if group is None:
-                raise SysctlError(f"node group {name} is gone since it was made")
+                raise SysctlError(f"node group {name} was deleted after it was created. Run again")
             if group.status == "ACTIVE":
                 return group
             if group.status in ("CREATE_FAILED", "DEGRADED", "DELETING", "DELETE_FAILED"):
-                raise SysctlError(f"node group {name} is {group.status}{format_issues(group)}")
+                raise SysctlError(
+                    f"node group {name} is {group.status}{format_issues(group)}. Fix the cause, and run again"
+                )
             self.report_progress(f"{name} is {group.status}{format_issues(group)}")
-            self._wait_or_fail(f"node group {name}", f"it is {group.status}{format_issues(group)}")
+            self._wait_or_fail(f"the change of node group {name}", f"it is {group.status}{format_issues(group)}")
 
     def _wait_for_update(self, name: str, update_id: str, wait: bool) -> None:
-        """The update's own outcome: after a failed one the group is ACTIVE as well."""
+        """Wait for the outcome of the update. After a failed update the group is ACTIVE as well.
+
+        docs/facts/sysctl_nodegroup.md#changing-a-node-group-in-place
+        """
         if not wait:
             self.pending = True
             return
@@ -195,17 +208,19 @@ class NodeGroupRun:
             if status == "Successful":
                 return
             if status in ("Failed", "Cancelled"):
-                said = "; ".join(
-                    f"{one.get('errorCode')}: {one.get('errorMessage')}"
-                    + (f" ({', '.join(one['resourceIds'])})" if one.get("resourceIds") else "")
-                    for one in update.get("errors") or []
+                errors = "; ".join(
+                    f"{error.get('errorCode')}: {error.get('errorMessage')}"
+                    + (f" ({', '.join(error['resourceIds'])})" if error.get("resourceIds") else "")
+                    for error in update.get("errors") or []
                 )
-                way_out = (
-                    " Pods with a PodDisruptionBudget stayed for 15 minutes: mend the budget, or set force_update=true"
-                    if "PodEvictionFailure" in said
-                    else ""
+                suggestion = (
+                    " A PodDisruptionBudget blocked evictions for 15 minutes. Fix the budget, or set force_update=true"
+                    if "PodEvictionFailure" in errors
+                    else " Fix the cause, and run again"
                 )
-                raise SysctlError(f"update {update_id} of node group {name} has {status.lower()}: {said}.{way_out}")
+                raise SysctlError(
+                    f"update {update_id} of node group {name} has {status.lower()}: {errors}.{suggestion}"
+                )
             group = self.get_node_group(name)
             self.report_progress(f"{name}: {update.get('type')} {status}{format_issues(group) if group else ''}")
             self._wait_or_fail(f"update {update_id} of node group {name}", f"it is {status}")
@@ -213,12 +228,12 @@ class NodeGroupRun:
     # Verify
 
     def verify(self, plan: NodeGroupPlan) -> tuple[Optional[NodeGroup], Optional[bool], str]:
-        """The group as it is now, whether it is as planned (None where that is not known yet), and why."""
+        """Return the current group, whether it is as planned (None where that is not known yet), and the reason."""
         if self.pending:
             return (
                 self.get_node_group(plan.group_name),
                 None,
-                "not waited for: run again, or use wait=true, to see it done",
+                "the run did not wait for it: run again, or use wait=true, to verify it",
             )
         group = self.wait_until_active(plan.group_name) if self.wait else self.get_node_group(plan.group_name)
         if group is None:
@@ -232,18 +247,20 @@ class NodeGroupRun:
             and group.template
             and bytes(group.template.data.get("UserData") or b"") != plan.user_data
         ):
-            now = bytes(group.template.data.get("UserData") or b"")
-            if userdata.normalize_user_data(plan.family, now) != userdata.normalize_user_data(
+            current_user_data = bytes(group.template.data.get("UserData") or b"")
+            if userdata.normalize_user_data(plan.family, current_user_data) != userdata.normalize_user_data(
                 plan.family, plan.user_data
             ):
-                return group, False, "its launch template version holds other user data than planned"
+                return group, False, "its launch template version has other user data than planned"
         return group, True, "it is ACTIVE without issues, and its template version allows the sysctls"
 
     def delete_old_template_versions(self, groups: Sequence[NodeGroup]) -> list[str]:
-        """Old versions of our template go; those that a group uses stay."""
+        """Delete old versions of the managed template. Versions that a group uses stay."""
         if self.template is None:
             return []
-        in_use = {one.template.version for one in groups if one.template and one.template.id == self.template[0]}
+        in_use = {
+            group.template.version for group in groups if group.template and group.template.id == self.template[0]
+        }
         return ec2.delete_old_template_versions(self.ec2, self.template[0], in_use | {self.template[2]})
 
     # Absent
@@ -255,28 +272,31 @@ class NodeGroupRun:
             except SysctlServiceError as error:
                 if error.code != eks.NOT_FOUND_CODE:
                     raise
-            self.applied_steps.append(Step("delete_nodegroup", group.name, "asked for"))
-            self.report_progress(f"{group.name}: its deletion has begun")
+            self.applied_steps.append(Step("delete_nodegroup", group.name, "state=absent"))
+            self.report_progress(f"{group.name}: deletion started")
         if not self.wait:
             self.pending = True
             return
         while True:
-            left = self.get_node_group(group.name)
-            if left is None:
+            remaining = self.get_node_group(group.name)
+            if remaining is None:
                 break
-            if left.status == "DELETE_FAILED":
-                raise SysctlError(f"node group {group.name} could not be deleted{format_issues(left)}")
-            self.report_progress(f"{group.name} is {left.status}{format_issues(left)}")
-            self._wait_or_fail(f"the deletion of node group {group.name}", f"it is {left.status}")
+            if remaining.status == "DELETE_FAILED":
+                raise SysctlError(
+                    f"node group {group.name} could not be deleted{format_issues(remaining)}. "
+                    "Fix the cause, and run again"
+                )
+            self.report_progress(f"{group.name} is {remaining.status}{format_issues(remaining)}")
+            self._wait_or_fail(f"the deletion of node group {group.name}", f"it is {remaining.status}")
         if template:
             ec2.delete_template(self.ec2, template.id)
 
 
 def format_issues(group: NodeGroup) -> str:
-    """Its health issues, each with the instances or other things that it names."""
-    said = [
-        f"{one.get('code')}: {one.get('message')}"
-        + (f" ({', '.join(map(str, one['resourceIds']))})" if one.get("resourceIds") else "")
-        for one in group.issues
+    """Format the health issues, each with the instances or other resources that it names."""
+    issues = [
+        f"{issue.get('code')}: {issue.get('message')}"
+        + (f" ({', '.join(map(str, issue['resourceIds']))})" if issue.get("resourceIds") else "")
+        for issue in group.issues
     ]
-    return f", with {'; '.join(said)}" if said else ""
+    return f", with {'; '.join(issues)}" if issues else ""

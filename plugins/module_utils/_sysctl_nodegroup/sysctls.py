@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which sysctls a kubelet takes: safe since when, allowed by which pattern, or impossible. The kubelet's own rules."""
+"""Classify sysctls by the kubelet's own rules: safe since which version, allowed by which pattern, or impossible."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Optional
 
-# Kubernetes 1.x minors that this table was checked against.
+# The table holds for these Kubernetes 1.x minors.
+# docs/facts/sysctl_nodegroup.md#when-a-kubelet-flag-is-needed
 OLDEST_MINOR, NEWEST_MINOR = 27, 37
 MAX_LENGTH = 253
 
@@ -17,8 +18,9 @@ _SEGMENT = r"[a-z0-9](?:[-_a-z0-9]*[a-z0-9])?"
 _NAME = re.compile(rf"(?:{_SEGMENT}[./])*{_SEGMENT}")
 _PATTERN = re.compile(rf"(?:{_SEGMENT}[./])*(?:[a-z0-9][-_a-z0-9]*)?[a-z0-9*]")
 
-# From 1.29 the kernel.* names are listed one by one; "kernel.shm" and "kernel.msg" stand there only so that
-# kernel.shm* and kernel.msg* stay accepted (k8s.io/component-helpers/node/util/sysctl, the same file 0.29 to 0.35).
+# From 1.29 on the kubelet lists the kernel.* names one by one. "kernel.shm" and "kernel.msg" are in its list only to
+# keep kernel.shm* and kernel.msg* valid (k8s.io/component-helpers/node/util/sysctl, the same file 0.29 to 0.35).
+# docs/facts/sysctl_nodegroup.md#allow-list-patterns
 _LISTED = {
     "kernel.sem": "ipc",
     "kernel.shmall": "ipc",
@@ -35,7 +37,7 @@ _GROUPS = {"net.": "network", "fs.mqueue.": "ipc"}
 _GROUPS_UNTIL_1_28 = {**_GROUPS, "kernel.shm": "ipc", "kernel.msg": "ipc"}
 LISTED_SINCE = 29
 
-# Valid patterns by what a refused one seems to mean.
+# Suggestions: valid patterns by the prefix of a rejected one.
 _SIMILAR_PATTERNS = (
     ("net", ("net.*", "net.core.*", "net.ipv4.*")),
     ("fs.mqueue", ("fs.mqueue.*",)),
@@ -48,7 +50,7 @@ _COMMON_PATTERNS = ("net.*", "kernel.shm*", "kernel.msg*", "kernel.sem", "fs.mqu
 
 @dataclass(frozen=True)
 class SafeSysctl:
-    """A sysctl that pods may set without any kubelet setting, from this minor and this kernel on."""
+    """A safe sysctl: from this minor and this kernel on, pods may set it without any kubelet setting."""
 
     name: str
     since_minor: int
@@ -71,8 +73,8 @@ SAFE_SYSCTLS = (
     SafeSysctl("net.ipv4.tcp_slow_start_after_idle", 37, (4, 15)),
     SafeSysctl("net.ipv4.tcp_notsent_lowat", 37, (4, 6)),
 )
-_SAFE_BY_NAME = {one.name: one for one in SAFE_SYSCTLS}
-# Patterns of which Linux has no other members than these, so that they can be called safe as a whole.
+_SAFE_BY_NAME = {entry.name: entry for entry in SAFE_SYSCTLS}
+# Linux has no other members of these patterns, so a pattern is safe where all its members are.
 _CLOSED_PATTERNS = {
     "net.ipv4.tcp_keepalive_*": (
         "net.ipv4.tcp_keepalive_intvl",
@@ -84,7 +86,7 @@ _CLOSED_PATTERNS = {
 
 @dataclass(frozen=True)
 class SysctlClassification:
-    """What one wanted sysctl (or pattern) is on nodes of one kind: V(safe), V(unsafe) or V(impossible)."""
+    """The verdict on one requested sysctl or pattern for nodes of one kind: V(safe), V(unsafe) or V(impossible)."""
 
     name: str
     verdict: str
@@ -100,27 +102,27 @@ class SysctlClassification:
             "reason": self.reason,
             "safe_since": self.safe_since,
             "allowed_by": self.allowed_by,
-            "near": list(self.similar),
+            "similar": list(self.similar),
         }
 
 
 def parse_minor(version: str) -> int:
-    """The minor of C(1.34), C(v1.34.2-eks-...) or an AMI release C(1.34.1-20261101)."""
+    """Parse the minor of C(1.34), C(v1.34.2-eks-...) or an AMI release C(1.34.1-20261101)."""
     found = re.match(r"v?1\.(\d+)", version)
     if not found:
-        raise ValueError(f"{version!r} is no Kubernetes version")
+        raise ValueError(f"{version!r} is not a Kubernetes version")
     return int(found.group(1))
 
 
 def parse_kernel(version: str) -> tuple[int, int]:
     found = re.match(r"(\d+)\.(\d+)", version)
     if not found:
-        raise ValueError(f"{version!r} is no kernel version")
+        raise ValueError(f"{version!r} is not a kernel version")
     return int(found.group(1)), int(found.group(2))
 
 
 def normalize_name(name: str) -> str:
-    """With dots: the kubelet swaps both separators where the first of them is a slash."""
+    """Write a sysctl with dots. The kubelet swaps both separators where the first one is a slash."""
     first = re.search(r"[./]", name)
     if first and first.group() == "/":
         return name.translate(str.maketrans("./", "/."))
@@ -128,7 +130,7 @@ def normalize_name(name: str) -> str:
 
 
 def get_namespace(name: str, minor: int) -> Optional[str]:
-    """V(network), V(ipc), or None for what no pod has of its own."""
+    """V(network) or V(ipc); None for a sysctl that has no namespace per pod."""
     if minor >= LISTED_SINCE:
         if name in _LISTED:
             return _LISTED[name]
@@ -141,11 +143,11 @@ def get_namespace(name: str, minor: int) -> Optional[str]:
 
 
 def get_rejection_reason(pattern: str, minor: int) -> Optional[str]:
-    """Why a kubelet of this minor would not start with this pattern; None where it takes it."""
+    """Why a kubelet of this minor does not start with this pattern; None where it accepts the pattern."""
     if len(pattern) > MAX_LENGTH or not _PATTERN.fullmatch(pattern):
         return (
             f'a kubelet refuses to start with it: sysctl "{pattern}" must have at most {MAX_LENGTH} characters, be '
-            "lower case, with segments between dots or slashes, and have a * only as its last character"
+            "lower case, have segments between dots or slashes, and have * only as its last character"
         )
     name = normalize_name(pattern).split("*")[0]
     if get_namespace(name, minor) is None:
@@ -154,22 +156,22 @@ def get_rejection_reason(pattern: str, minor: int) -> Optional[str]:
 
 
 def list_similar_patterns(pattern: str, minor: int) -> tuple[str, ...]:
-    """Valid patterns that a refused one may have meant."""
-    wanted = normalize_name(pattern.strip().lower().split("=")[0].strip())
-    if wanted != pattern and wanted.strip("*") and get_rejection_reason(wanted, minor) is None:
-        return (wanted,)
+    """Suggest valid patterns that are similar to a rejected one."""
+    name = normalize_name(pattern.strip().lower().split("=")[0].strip())
+    if name != pattern and name.strip("*") and get_rejection_reason(name, minor) is None:
+        return (name,)
     for prefix, patterns in _SIMILAR_PATTERNS:
-        if wanted.startswith(prefix):
-            return tuple(one for one in patterns if get_rejection_reason(one, minor) is None)
+        if name.startswith(prefix):
+            return tuple(similar for similar in patterns if get_rejection_reason(similar, minor) is None)
     return _COMMON_PATTERNS
 
 
 def matches_pattern(pattern: str, name: str) -> bool:
-    """Whether a kubelet that has the pattern lets a pod set the sysctl (or everything that a pattern names)."""
-    allowed, wanted = normalize_name(pattern), normalize_name(name)
+    """Whether a kubelet that allows the pattern lets a pod set the sysctl, or every sysctl of a pattern."""
+    allowed, requested = normalize_name(pattern), normalize_name(name)
     if allowed.endswith("*"):
-        return wanted.split("*")[0].startswith(allowed[:-1])
-    return allowed == wanted
+        return requested.split("*")[0].startswith(allowed[:-1])
+    return allowed == requested
 
 
 def find_allowing_pattern(patterns: Iterable[str], name: str) -> Optional[str]:
@@ -177,23 +179,26 @@ def find_allowing_pattern(patterns: Iterable[str], name: str) -> Optional[str]:
 
 
 def check_safe(name: str, minor: int, kernel: Optional[tuple[int, int]]) -> tuple[bool, str, Optional[str]]:
-    """Whether it is safe there, why, and since which version. An unknown kernel counts as new enough: EKS's all are."""
-    wanted = normalize_name(name)
-    members = _CLOSED_PATTERNS.get(wanted, (wanted,))
-    entries = [_SAFE_BY_NAME[one] for one in members if one in _SAFE_BY_NAME]
+    """Whether the sysctl is safe there, why, and since which version.
+
+    An unknown kernel counts as new enough, because the kernels of all EKS AMIs are.
+    """
+    plain_name = normalize_name(name)
+    members = _CLOSED_PATTERNS.get(plain_name, (plain_name,))
+    entries = [_SAFE_BY_NAME[member] for member in members if member in _SAFE_BY_NAME]
     if len(entries) < len(members):
         return False, "no Kubernetes version lists it as safe", None
-    newest = max(entries, key=lambda one: one.since_minor)
+    newest = max(entries, key=lambda entry: entry.since_minor)
     since = f"1.{newest.since_minor}" if newest.since_minor else "always"
-    said = "safe in every version" if not newest.since_minor else f"safe since Kubernetes {since}"
-    least = max(one.min_kernel for one in entries)
-    if least > (0, 0):
-        said += f" (kernel {least[0]}.{least[1]})"
+    description = "safe in every version" if not newest.since_minor else f"safe since Kubernetes {since}"
+    min_kernel = max(entry.min_kernel for entry in entries)
+    if min_kernel > (0, 0):
+        description += f" (kernel {min_kernel[0]}.{min_kernel[1]})"
     if newest.since_minor > minor:
-        return False, f"{said}; the kubelet is 1.{minor}", since
-    if kernel is not None and kernel < least:
-        return False, f"{said}; the nodes' kernel is {kernel[0]}.{kernel[1]}", since
-    return True, f"{said}: pods may set it as they are", since
+        return False, f"{description}; the kubelet is 1.{minor}", since
+    if kernel is not None and kernel < min_kernel:
+        return False, f"{description}; the nodes' kernel is {kernel[0]}.{kernel[1]}", since
+    return True, f"{description}: pods may set it without any kubelet setting", since
 
 
 def classify_sysctls(
@@ -202,14 +207,16 @@ def classify_sysctls(
     kernel: Optional[tuple[int, int]] = None,
     allowed: Sequence[str] = (),
 ) -> list[SysctlClassification]:
-    """Each wanted sysctl on kubelets of this minor and kernel that allow these patterns."""
+    """Classify each requested sysctl for kubelets of this minor and kernel that allow these patterns."""
     result = []
     for name in names:
-        bricks = get_rejection_reason(name, minor)
-        if bricks:
-            close = list_similar_patterns(name, minor)
+        rejection = get_rejection_reason(name, minor)
+        if rejection:
+            similar = list_similar_patterns(name, minor)
             result.append(
-                SysctlClassification(name, "impossible", f"{bricks}. Valid near it: {', '.join(close)}.", similar=close)
+                SysctlClassification(
+                    name, "impossible", f"{rejection}. Similar valid patterns: {', '.join(similar)}.", similar=similar
+                )
             )
             continue
         safe, reason, since = check_safe(name, minor, kernel)
@@ -217,10 +224,12 @@ def classify_sysctls(
         if safe:
             result.append(SysctlClassification(name, "safe", f"{reason}.", since, by))
         elif by:
-            result.append(SysctlClassification(name, "unsafe", f"{reason}; allowed there by {by}.", since, by))
+            result.append(SysctlClassification(name, "unsafe", f"{reason}; {by} allows it there.", since, by))
         else:
             result.append(
-                SysctlClassification(name, "unsafe", f"{reason}; the kubelet must be told to allow it.", since)
+                SysctlClassification(
+                    name, "unsafe", f"{reason}; the kubelet must allow it in allowedUnsafeSysctls.", since
+                )
             )
     return result
 
@@ -233,10 +242,13 @@ def get_pod_rejection_reason(
     host_network: bool = False,
     host_ipc: bool = False,
 ) -> Optional[str]:
-    """Why a pod that sets the sysctl ends C(SysctlForbidden) on such a node; None where it runs."""
+    """Why a pod that sets the sysctl ends with C(SysctlForbidden) on such a node; None where the pod runs.
+
+    docs/facts/sysctl_nodegroup.md#when-a-kubelet-flag-is-needed
+    """
     plain = normalize_name(name)
     if len(name) > MAX_LENGTH or not _NAME.fullmatch(name):
-        return f'"{name}" is no sysctl name'
+        return f'"{name}" is not a sysctl name'
     if not check_safe(plain, minor, kernel)[0] and not find_allowing_pattern(allowed, plain):
         return f'"{plain}" not allowlisted'
     kind = get_namespace(plain, minor)
@@ -248,5 +260,5 @@ def get_pod_rejection_reason(
 
 
 def merge_lists(*lists: Iterable[str]) -> list[str]:
-    """One list without repetitions, in the order of first mention."""
+    """Merge lists into one without repetitions, in the order of first mention."""
     return list(dict.fromkeys(pattern for patterns in lists for pattern in patterns))

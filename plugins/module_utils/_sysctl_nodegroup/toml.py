@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Bottlerocket's TOML: one key edited in the text, and the edit checked by reading it back."""
+"""Edit one key in the text of Bottlerocket's TOML user data, and read it back to check the edit."""
 
 from __future__ import annotations
 
@@ -29,28 +29,38 @@ def parse(text: str) -> dict[str, Any]:
     if not text.strip():
         return {}
     if not HAS_TOML:
-        raise SysctlError("to read Bottlerocket's user data, Python 3.11 or newer is needed where the module runs")
+        raise SysctlError(
+            "Bottlerocket's user data cannot be read: the module runs on a Python before 3.11, which has no tomllib. "
+            "Use Python 3.11 or newer"
+        )
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise SysctlError(f"the user data is no TOML, which Bottlerocket wants (never MIME): {error}") from error
+        raise SysctlError(
+            f"the user data is not TOML: {error}. Bottlerocket reads TOML and never MIME: write the user data as TOML"
+        ) from error
 
 
 def check_eks_restrictions(text: str) -> None:
+    # docs/facts/sysctl_nodegroup.md#bottlerocket
     if re.search(r"(?m)^[ \t]*\[[^\]\r\n]*[\"']", text):
-        raise SysctlError("EKS does not take Bottlerocket user data with quoted keys in a bracketed header")
+        raise SysctlError(
+            "EKS does not accept Bottlerocket user data with quoted keys in a bracketed header: remove the quotes"
+        )
     if '\\"' in text:
-        raise SysctlError('EKS does not take Bottlerocket user data with escaped quotes (\\") in values')
+        raise SysctlError(
+            'EKS does not accept Bottlerocket user data with escaped quotes (\\") in values: use single quotes'
+        )
 
     def check_value(value: Any) -> None:
         if isinstance(value, dict):
-            for one in value.values():
-                check_value(one)
+            for entry in value.values():
+                check_value(entry)
         elif isinstance(value, list):
-            if len({type(one) for one in value}) > 1:
-                raise SysctlError("EKS does not take Bottlerocket user data with arrays of mixed types")
-            for one in value:
-                check_value(one)
+            if len({type(item) for item in value}) > 1:
+                raise SysctlError("EKS does not accept Bottlerocket user data with arrays of mixed types: use one type")
+            for entry in value:
+                check_value(entry)
 
     check_value(parse(text))
 
@@ -62,11 +72,11 @@ def get_kubernetes_table(tree: dict[str, Any]) -> dict[str, Any]:
 
 
 def list_allowed_sysctls(text: str) -> list[str]:
-    return [str(one) for one in get_kubernetes_table(parse(text)).get(SYSCTLS_KEY, [])]
+    return [str(pattern) for pattern in get_kubernetes_table(parse(text)).get(SYSCTLS_KEY, [])]
 
 
 def _find_array_end(text: str, at: int) -> int:
-    """Behind the array that begins at C(at)."""
+    """Find the position after the array that begins at C(at)."""
     depth, quote = 0, ""
     while at < len(text):
         sign = text[at]
@@ -92,24 +102,24 @@ def _find_array_end(text: str, at: int) -> int:
 
 
 def set_allowed_sysctls(text: str, patterns: Sequence[str]) -> str:
-    """The text with this list at settings.kubernetes.allowed-unsafe-sysctls, and nothing else changed."""
+    """Set settings.kubernetes.allowed-unsafe-sysctls in the text, and change nothing else."""
     return set_value(text, SYSCTLS_KEY, list(patterns))
 
 
 def set_value(text: str, key: str, value: Any) -> str:
-    """The text with this value at a key of settings.kubernetes; read back, because the edit is one of text."""
-    wanted = copy.deepcopy(parse(text))
-    wanted.setdefault("settings", {}).setdefault("kubernetes", {})[key] = value
-    shown = json.dumps(value)
+    """Set a key of settings.kubernetes in the text. Read it back, because the edit works on text."""
+    desired = copy.deepcopy(parse(text))
+    desired.setdefault("settings", {}).setdefault("kubernetes", {})[key] = value
+    rendered = json.dumps(value)
     try:
-        result = _edit_text(text, key, shown)
-        right = not HAS_TOML or parse(result) == wanted
+        result = _edit_text(text, key, rendered)
+        is_safe = not HAS_TOML or parse(result) == desired
     except SysctlError:
-        right = False
-    if not right:
+        is_safe = False
+    if not is_safe:
         raise SysctlError(
-            "the user data's TOML is written in a way that cannot be edited safely: write "
-            f"{key} = {shown} under [settings.kubernetes] in it yourself"
+            "the user data's TOML cannot be edited safely, because the edited text does not read back as planned. "
+            f"Write {key} = {rendered} under [settings.kubernetes] yourself"
         )
     return result
 

@@ -182,7 +182,7 @@ def the_default_is_found_by_number(plain: Callable[..., Any], template: LaunchTe
     EC2Response,
     "delete_launch_template_versions",
     fact="DeleteLaunchTemplateVersions deletes up to 200 versions, never the default one, and answers per version "
-    "(EC2 API reference); moto lacks it",
+    "(EC2 API reference); moto has none",
     new=True,
 )
 def versions_are_deleted(plain: Callable[..., Any], response: EC2Response) -> Any:

@@ -360,8 +360,9 @@ def update_and_repair_settings_are_kept(plain: Callable[..., Any], response: EKS
 @rule(
     EKSBackend,
     "create_nodegroup",
-    fact="DescribeNodegroup shows the cluster's version and newest release (or the image's id), only the disk and the "
-    f"remote access of the request, and no values shared with other groups: {MOTO_FACTS}; botocore's model of Nodegroup",
+    fact="DescribeNodegroup shows the cluster's version and newest release (or the image's id), the disk and the "
+    "remote access of the request only, and no values shared with other groups: "
+    f"{MOTO_FACTS}; botocore's model of Nodegroup",
 )
 def groups_show_their_own_values(plain: Callable[..., Any], backend: EKSBackend, **params: Any) -> Any:
     group: Nodegroup = plain(backend, **params)

@@ -3,7 +3,7 @@
 """EKS: access entries, which map an IAM principal to Kubernetes' names, and the access policies on them.
 
 The authenticator reads the entries of the live cluster from a file. Access policies are an IMITATION: EKS evaluates
-them by its own authorizer. Here each is a role binding to a group that the entry's principal gets beside its own groups.
+them by its own authorizer. Here each is a role binding to a group that the entry's principal gets beside its own.
 """
 
 from __future__ import annotations

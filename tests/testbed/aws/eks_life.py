@@ -143,7 +143,7 @@ def begin_update(
 @rule(
     EKSResponse,
     "describe_update",
-    fact=f"An update's outcome is in DescribeUpdate: {FACTS}; moto lacks it",
+    fact=f"An update's outcome is in DescribeUpdate: {FACTS}; moto has none",
     new=True,
 )
 def updates_are_described(plain: Callable[..., Any], response: EKSResponse) -> ActionResult:
@@ -157,7 +157,7 @@ def updates_are_described(plain: Callable[..., Any], response: EKSResponse) -> A
 
 
 @rule(
-    EKSResponse, "list_updates", fact="ListUpdates pages the updates of a cluster or a group; moto lacks it", new=True
+    EKSResponse, "list_updates", fact="ListUpdates pages the updates of a cluster or a group; moto has none", new=True
 )
 def updates_are_listed(plain: Callable[..., Any], response: EKSResponse) -> ActionResult:
     backend, name, group = response.eks_backend, response._get_param("name"), response._get_param("nodegroupName")
@@ -385,7 +385,7 @@ def check_sizes_against(group: Nodegroup, scaling: dict[str, int]) -> None:
     EKSResponse,
     "update_nodegroup_version",
     fact="UpdateNodegroupVersion goes to another version of the same template, or to a newer Kubernetes version or "
-    f"release; with no version it goes to the cluster's: {FACTS}; moto lacks it",
+    f"release; with no version it goes to the cluster's: {FACTS}; moto has none",
     new=True,
 )
 def versions_are_updated(plain: Callable[..., Any], response: EKSResponse) -> ActionResult:

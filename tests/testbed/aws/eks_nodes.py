@@ -82,7 +82,7 @@ def crowd(scaling: dict[str, int], before: int) -> str | None:
     if others + desired <= SETTINGS.max_nodes:
         return None
     return (
-        f"The test bed runs at most {SETTINGS.max_nodes} nodes at a time: other groups have {others} of them, and "
+        f"The test bed runs at most {SETTINGS.max_nodes} nodes at a time; other groups want {others} of them, and "
         f"this group requests {desired}. The command eks/settings raises max_nodes."
     )
 

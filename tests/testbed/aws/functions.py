@@ -50,18 +50,18 @@ class Machine:
         self.endpoint = f"http://{paths.AWS}:{paths.AWS_PORT}"
         self.run: Callable[[Any, Any], Ran] = run_process
         self.packages: dict[str, Path] = {}
-        self.folder: tempfile.TemporaryDirectory[str] | None = None
+        self.directory: tempfile.TemporaryDirectory[str] | None = None
         self.lock = threading.Lock()
 
     def unpacked(self, function: Any) -> Path:
         """Unpack the function's package once, and return its directory."""
         with self.lock:
-            if self.folder is None:
-                self.folder = tempfile.TemporaryDirectory(prefix="testbed-functions-")
-                atexit.register(self.folder.cleanup)
+            if self.directory is None:
+                self.directory = tempfile.TemporaryDirectory(prefix="testbed-functions-")
+                atexit.register(self.directory.cleanup)
             known = self.packages.get(function.code_sha_256)
             if known is None:
-                known = Path(self.folder.name) / str(len(self.packages))
+                known = Path(self.directory.name) / str(len(self.packages))
                 zipfile.ZipFile(io.BytesIO(function.code_bytes)).extractall(known)
                 self.packages[function.code_sha_256] = known
             return known

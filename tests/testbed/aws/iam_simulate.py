@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""IAM's policy simulator for the identity policies of roles and users, which moto lacks."""
+"""IAM's policy simulator for the identity policies of roles and users, which moto does not have."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`python -m testbed.nodes RECIPE`: the controller. `up` starts it, where there is a cluster."""
+"""`python -m testbed.nodes RECIPE`: the nodes' controller. `up` starts it if a cluster exists."""
 
 from __future__ import annotations
 

@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Amazon Linux 2: cloud-init runs the shell parts; one of them calls bootstrap.sh, which starts the kubelet."""
+"""Amazon Linux 2: cloud-init runs the shell parts of the user data. One of them calls bootstrap.sh.
+
+docs/facts/sysctl_nodegroup.md#al2-and-bootstrapsh
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ def boot(order: Order) -> Boot:
 
 
 def read(user_data: bytes) -> list[str]:
-    """The scripts that cloud-init finds, by Python's own reader of mail, which is what it uses."""
+    """The scripts that cloud-init finds. cloud-init uses the same email parser of Python."""
     data = mime.plain(user_data)
     if data.startswith(b"#!"):
         return [data.decode(errors="replace")]
@@ -41,7 +44,7 @@ def text(part: Message) -> str:
 
 
 def own(order: Order) -> str:
-    """The call that EKS appends to the user data, for its own images."""
+    """The bootstrap.sh call that EKS appends to the user data, for its own images."""
     extra = [f"--node-labels={order.label_flag}"]
     if order.taints:
         extra.append(f"--register-with-taints={','.join(order.taints)}")
@@ -54,7 +57,7 @@ def own(order: Order) -> str:
 
 
 def files(order: Order) -> dict[str, str]:
-    """What lies in the AMI, and what bootstrap.sh would ask the metadata service and AWS for."""
+    """The files of the AMI, and what bootstrap.sh would read from the metadata service and from AWS."""
     instance, cluster = order.instance, order.cluster
     config = {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
@@ -62,12 +65,12 @@ def files(order: Order) -> dict[str, str]:
         **kubelet.defaults("/etc/kubernetes/pki/ca.crt"),
         "clusterDNS": ["10.100.0.10"],
     }
-    told = {
+    metadata = {
         "IMDS_REGION": instance.region,
         "IMDS_LOCAL_IPV4": instance.ip,
         "IMDS_PRIVATE_DNS_NAME": instance.name,
         "IMDS_PROVIDER_ID": instance.provider_id,
-        # DescribeCluster, for a call without endpoint and CA, knows this cluster alone.
+        # DescribeCluster, for a call without endpoint and CA. It knows only this cluster.
         "EKS_NAME": cluster.name,
         "EKS_ENDPOINT": cluster.endpoint,
         "EKS_CA": cluster.ca,
@@ -78,5 +81,5 @@ def files(order: Order) -> dict[str, str]:
         CONFIG: json.dumps(config, indent=2) + "\n",
         "/etc/systemd/system/kubelet.service": kubelet.unit(arguments),
         "/etc/eks/bootstrap.sh": BOOTSTRAP.read_text(),
-        "/etc/eks/told": "".join(f"{name}={shlex.quote(value)}\n" for name, value in told.items()),
+        "/etc/eks/metadata": "".join(f"{name}={shlex.quote(value)}\n" for name, value in metadata.items()),
     }

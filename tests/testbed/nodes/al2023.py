@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Amazon Linux 2023: what nodeadm makes of NodeConfig documents in the user data."""
+"""Amazon Linux 2023: the files that nodeadm writes from the NodeConfig documents in the user data.
+
+docs/facts/sysctl_nodegroup.md#al2023-and-nodeadm
+"""
 
 from __future__ import annotations
 
@@ -20,8 +23,8 @@ DROP_INS = "/etc/kubernetes/kubelet/config.json.d"
 DROP_IN = f"{DROP_INS}/40-nodeadm.conf"
 KIND = {"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration"}
 
-# The fields of v1alpha1 that are read here, and their types. Whatever else a document holds is dropped unread, as the
-# real decoder drops it; a wrong type is fatal.
+# The fields of v1alpha1 that are read, and their types. Other fields are dropped, as the real decoder does. A wrong
+# type stops the boot.
 FIELDS: dict[str, Any] = {
     "cluster": {
         "name": str,
@@ -52,14 +55,14 @@ def boot(order: Order) -> Boot:
 
 
 def read(user_data: bytes) -> tuple[list[dict[str, Any]], list[str]]:
-    """The specs of the NodeConfig documents, and the shell scripts, which cloud-init runs."""
+    """The specs of the NodeConfig documents, and the shell scripts for cloud-init."""
     data = mime.plain(user_data)
     if not data.strip():
         return [], []
     try:
         parts = mime.parts(data)
     except mime.NotMultipart:
-        if data.startswith(b"#!"):  # cloud-init's; EKS puts its own document beside it
+        if data.startswith(b"#!"):  # for cloud-init; EKS adds its own document beside it
             return [], [data.decode(errors="replace")]
         return [decode(data)], []
     specs = [decode(mime.plain(part.body)) for part in parts if part.media_type == MEDIA_TYPE]
@@ -68,7 +71,7 @@ def read(user_data: bytes) -> tuple[list[dict[str, Any]], list[str]]:
 
 
 def own(order: Order) -> dict[str, Any]:
-    """EKS's own document, for its own images. That it stands before the user's is inferred, not seen."""
+    """EKS's own document, for its own images. Its place before the user's documents is inferred, not observed."""
     flags = [f"--node-labels={order.label_flag}"]
     if order.taints:
         flags.append(f"--register-with-taints={','.join(order.taints)}")
@@ -123,7 +126,7 @@ def typed(value: Any, kind: type, where: str) -> Any:
 
 
 def merge(earlier: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:
-    """Later values win, lists as a whole, maps key by key; flags append; what is empty changes nothing."""
+    """Later values replace earlier values: lists as a whole, maps by key. Flags append. Empty values are ignored."""
     merged = copy.deepcopy(earlier)
     flags = [*merged.get("kubelet", {}).get("flags", []), *later.get("kubelet", {}).get("flags", [])]
     _override(merged, later)
@@ -142,14 +145,14 @@ def _override(into: dict[str, Any], values: dict[str, Any]) -> None:
 
 def details(spec: dict[str, Any]) -> Cluster:
     cluster = spec.get("cluster", {})
-    for name, word in (
+    for name, label in (
         ("name", "Name"),
         ("apiServerEndpoint", "Apiserver endpoint"),
         ("certificateAuthority", "Certificate authority"),
         ("cidr", "CIDR"),
     ):
         if not cluster.get(name):
-            raise BootError(f"{word} is missing in cluster configuration")
+            raise BootError(f"{label} is missing in cluster configuration")
     names = ("name", "apiServerEndpoint", "certificateAuthority", "cidr")
     return Cluster(*(str(cluster[name]) for name in names))
 

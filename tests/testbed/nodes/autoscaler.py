@@ -1,9 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A stand-in for Cluster Autoscaler, taking one step on request: for tests of what a drain brings about.
+"""An imitation of Cluster Autoscaler that takes a single step per call, for tests of a drain's effects.
 
-As the real one it looks at pods that found no node, and knows nothing of cordons: capacity that was cordoned away is
-missing, so a group grows, the one that is being drained among them, as long as its maximum allows it.
+Like the real Cluster Autoscaler it reads unschedulable pods and ignores cordons. The capacity of cordoned nodes is
+missing, so it grows a node group up to its maximum, even the node group that is being drained.
+docs/facts/sysctl_nodegroup.md#freezing-a-group
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from ..control_plane import Api
 
 
 def pending(api: Api) -> list[str]:
-    """Pods that the scheduler has given up for now."""
+    """Pods that are Pending and unschedulable."""
     found = api.get("/api/v1/pods?fieldSelector=status.phase=Pending")["items"]
     return [pod["metadata"]["name"] for pod in found if any(map(unschedulable, pod["status"].get("conditions", [])))]
 
@@ -26,13 +27,15 @@ def unschedulable(condition: dict[str, Any]) -> bool:
 
 
 def step(api: Api, region: str, cluster: str, group: str) -> bool:
-    """One node more for the group, if a pod waits for one and no new node is under way. Whether it grew."""
+    """Add a node to the group if a pod is unschedulable and no new node is starting. Returns whether the group grew."""
     endpoint = f"http://{paths.AWS}:{paths.AWS_PORT}"
     known = {
-        one["group"]: one for one in send_command(endpoint, "eks/nodes/work")["groups"] if one["cluster"] == cluster
+        entry["group"]: entry
+        for entry in send_command(endpoint, "eks/nodes/work")["groups"]
+        if entry["cluster"] == cluster
     }
-    under_way = len(known[group]["nodes"]) < known[group]["desired"]
-    if under_way or not pending(api):
+    starting = len(known[group]["nodes"]) < known[group]["desired"]
+    if starting or not pending(api):
         return False
     send_command(
         endpoint, "eks/scale", region=region, cluster=cluster, group=group, desired=known[group]["desired"] + 1

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One way in for all families."""
+"""Boot a node of any AMI family."""
 
 from __future__ import annotations
 

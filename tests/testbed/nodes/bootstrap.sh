@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# bootstrap.sh [OPTION VALUE]... CLUSTER: a stand-in for the AL2 AMI's, made for the bed. Its arguments are taken as the
-# real one takes them: each option has its value in the next word, the last of a kind wins, and whatever else there is
-# counts as a positional argument, of which only the first is looked at.
+# bootstrap.sh [OPTION VALUE]... CLUSTER: an imitation of the AL2 AMI's bootstrap.sh for the bed. It parses arguments as
+# the real script does: the value of an option is the next word, and the last occurrence of an option wins. Everything
+# else is a positional argument, of which only the first is read.
 set -euo pipefail
 
 declare -A value=()
@@ -29,8 +29,8 @@ if [[ -z $cluster ]]; then
   exit 1
 fi
 
-# The metadata service's and AWS's answers, as the bed wrote them down.
-. /etc/eks/told
+# Responses of the metadata service and of AWS, which the bed has written.
+. /etc/eks/metadata
 ca=${value[--b64-cluster-ca]:-}
 endpoint=${value[--apiserver-endpoint]:-}
 dns=${value[--dns-cluster-ip]:-}
@@ -70,7 +70,7 @@ users:
       interactiveMode: Never
 EOT
 
-# Only these keys of the AMI's file are set; what the user put there before stays.
+# Only these keys of the AMI's file are set. Settings that the user data has written before stay.
 config=/etc/kubernetes/kubelet/kubelet-config.json
 changed=$(jq --arg dns "${dns:-10.100.0.10}" --arg id "$IMDS_PROVIDER_ID" '.clusterDNS = [$dns] | .providerID = $id' $config)
 echo "$changed" >$config

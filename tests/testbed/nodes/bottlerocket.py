@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Bottlerocket: TOML settings, the user's merged over EKS's, rendered to the kubelet's configuration."""
+"""Bottlerocket: TOML settings of the user are merged over EKS's own, and rendered to the kubelet's configuration.
+
+docs/facts/sysctl_nodegroup.md#bottlerocket
+"""
 
 from __future__ import annotations
 
@@ -18,8 +21,8 @@ CONFIG = "/etc/kubernetes/kubelet/config"
 KUBECONFIG = "/etc/kubernetes/kubelet/kubeconfig"
 CA = "/etc/kubernetes/pki/ca.crt"
 
-# settings.kubernetes, as Bottlerocket's model names it, and what becomes of it in the kubelet's configuration. A name
-# that the model does not know stops the boot.
+# Names of settings.kubernetes in Bottlerocket's model, and their names in the kubelet's configuration. A name that the
+# model does not have stops the boot.
 RENDERED = {
     "allowed-unsafe-sysctls": "allowedUnsafeSysctls",
     "container-log-max-files": "containerLogMaxFiles",
@@ -101,7 +104,10 @@ def read(user_data: bytes) -> dict[str, Any]:
 
 
 def refused_by_eks(user_data: bytes) -> str | None:
-    """Why EKS does not take the TOML of a launch template, though Bottlerocket would (facts on sysctl node groups)."""
+    """Why EKS does not accept the TOML of a launch template, though Bottlerocket does.
+
+    docs/facts/sysctl_nodegroup.md#bottlerocket
+    """
     text = user_data.decode(errors="replace")
     try:
         document = tomllib.loads(text)
@@ -124,7 +130,7 @@ def arrays(value: Any) -> Iterator[list[Any]]:
 
 
 def merge(into: dict[str, Any], values: dict[str, Any]) -> None:
-    """The user's win, key by key."""
+    """Merge the settings of the user over EKS's own, key by key."""
     for key, value in values.items():
         if isinstance(value, dict) and isinstance(into.get(key), dict):
             merge(into[key], value)
@@ -137,7 +143,9 @@ def check(kubernetes: dict[str, Any]) -> None:
         if name not in RENDERED and name not in ELSEWHERE:
             raise BootError(f"unknown field `{name}` in settings.kubernetes")
     sysctls = kubernetes.get("allowed-unsafe-sysctls", [])
-    if not isinstance(sysctls, list) or not all(isinstance(one, str) and "\n" not in one for one in sysctls):
+    if not isinstance(sysctls, list) or not all(
+        isinstance(pattern, str) and "\n" not in pattern for pattern in sysctls
+    ):
         raise BootError("settings.kubernetes.allowed-unsafe-sysctls: expected a list of single-line strings")
 
 
@@ -156,9 +164,9 @@ def render(order: Order, settings: dict[str, Any]) -> dict[str, str]:
     }
     labels = ",".join(f"{key}={value}" for key, value in settings.get("node-labels", {}).items())
     taints = [
-        f"{key}={one}"
+        f"{key}={taint}"
         for key, values in settings.get("node-taints", {}).items()
-        for one in (values if isinstance(values, list) else [values])
+        for taint in (values if isinstance(values, list) else [values])
     ]
     arguments = [
         *("--cloud-provider", "external", "--kubeconfig", KUBECONFIG, "--config", CONFIG),
@@ -168,7 +176,7 @@ def render(order: Order, settings: dict[str, Any]) -> dict[str, str]:
         *(("--register-with-taints", ",".join(taints)) if taints else ()),
     ]
     return {
-        CONFIG: json.dumps(config, indent=2) + "\n",  # YAML on the real one, of which JSON is a part
+        CONFIG: json.dumps(config, indent=2) + "\n",  # YAML on real nodes; JSON is a part of YAML
         KUBECONFIG: kubelet.kubeconfig(order, cluster),
         CA: kubelet.pem(cluster.ca),
         "/etc/systemd/system/kubelet.service": kubelet.unit(" ".join(arguments)),

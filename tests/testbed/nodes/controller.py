@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""EKS's hands: makes the real nodes what EKS's records want, over and over, from whatever state it finds.
+"""The nodes' controller: it makes the real nodes match EKS's records, again and again, from any current state.
 
-What it did before it was killed it learns from the records, the machines and the API; it keeps nothing else.
+It has no state of its own. After a kill, it reads the records, the machines and the Kubernetes API again.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from .. import control_plane, paths
 from ..aws.control import send_command
 from ..control_plane import Api, ApiError
 from ..node import BedError, Node
-from .decide import Group, Limits, Plan, Seen, decide
+from .decide import Group, Limits, NodeState, Plan, decide
 from .machine import Machine, machines
 from .model import Cluster, Instance, Order
 
 AWS = f"http://{paths.AWS}:{paths.AWS_PORT}"
 UNINITIALIZED = "node.cloudprovider.kubernetes.io/uninitialized"
-OURS = "testbed.daytwo.aws/instance"  # on a node whose instance an Auto Scaling group has
+OURS = "testbed.daytwo.aws/instance"  # on a node whose instance is in an Auto Scaling group
 CORDONED_AT = "testbed.daytwo.aws/cordoned-at"  # on a node that this controller cordoned
 PAUSE = 0.3
 
@@ -48,7 +48,7 @@ def order_of(node: dict[str, Any]) -> Order:
 
 
 def pods_of(ip: str) -> str:
-    """A network for the pods of a node: another one for each node of the bed's subnets."""
+    """The network for the pods of a node. Each node of the bed's subnets has its own network."""
     third, fourth = ip.split(".")[2:]
     return f"10.{240 + int(third) % 4}.{fourth}.0/24"
 
@@ -58,15 +58,15 @@ class Controller:
         self.cloud = Node("cloud")
         self.pool = ThreadPoolExecutor(4)
         self.busy: dict[str, Future[Any]] = {}  # by instance
-        self.ready_at: dict[str, float] = {}  # by instance: when it was ready, or first seen
-        self.leaving: dict[str, float] = {}  # by instance: when it was told to go, for those that never joined
+        self.ready_at: dict[str, float] = {}  # by instance: when it was last ready, or first observed
+        self.leaving: dict[str, float] = {}  # by instance: when its drain began, for instances that never joined
 
     def run(self) -> None:
         while True:
             try:
                 self.step()
             except (OSError, http.client.HTTPException, ValueError, KeyError, ApiError, BedError) as error:
-                # AWS, the API server or the cloud is going or coming: the next turn finds out.
+                # AWS, the API server or the cloud is starting or stopping. The next turn tries again.
                 print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
                 time.sleep(1)
             time.sleep(PAUSE)
@@ -82,7 +82,7 @@ class Controller:
         if live is None:
             return
         api = live.api
-        found = {one["metadata"]["name"]: one for one in api.get("/api/v1/nodes")["items"]}
+        found = {node["metadata"]["name"]: node for node in api.get("/api/v1/nodes")["items"]}
         for group in work["groups"]:
             self.care(api, group, found, Limits(**work["limits"]))
         self.forget(api, found, known)
@@ -98,7 +98,7 @@ class Controller:
         if key not in self.busy:
             self.busy[key] = self.pool.submit(act, *arguments)
 
-    # One group
+    # Node groups
 
     def care(self, api: Api, group: dict[str, Any], found: dict[str, Any], limits: Limits) -> None:
         where = {name: group[name] for name in ("region", "cluster", "group")}
@@ -109,18 +109,18 @@ class Controller:
                     self.relabel(api, where, group, node, found[node["name"]])
             if node["id"] not in self.busy and Machine(node["id"], self.cloud).holder() is None:
                 self.boot(node)
-        seen = [self.see(api, node, group["spec"], found.get(node["name"])) for node in group["nodes"]]
-        wanted = Group(
+        states = [self.observe_node(api, node, group["spec"], found.get(node["name"])) for node in group["nodes"]]
+        desired = Group(
             *(group["group"], group["status"], group["desired"], group["rolling"]),
             *(group["unavailable"], group["minimal"], group["force"]),
         )
-        self.carry_out(api, where, group, decide(wanted, seen, limits))
+        self.apply_plan(api, where, group, decide(desired, states, limits))
 
     def boot(self, node: dict[str, Any]) -> None:
         machine = Machine(node["id"], self.cloud)
         self.start(node["id"], machine.launch, order_of(node), node["role"], pods_of(node["ip"]))
 
-    def see(self, api: Api, node: dict[str, Any], spec: str, object_: dict[str, Any] | None) -> Seen:
+    def observe_node(self, api: Api, node: dict[str, Any], spec: str, object_: dict[str, Any] | None) -> NodeState:
         now = time.time()
         ready = object_ is not None and is_ready(object_)
         if ready or node["id"] not in self.ready_at:
@@ -131,12 +131,12 @@ class Controller:
             empty = self.evict(api, node["name"])
         elif object_ is None and node["id"] in self.leaving:
             draining = now - self.leaving[node["id"]]
-        return Seen(
+        return NodeState(
             *(node["id"], node["name"], node["spec"] == spec, ready, now - self.ready_at[node["id"]]),
             *(draining, empty),
         )
 
-    def carry_out(self, api: Api, where: dict[str, str], group: dict[str, Any], plan: Plan) -> None:
+    def apply_plan(self, api: Api, where: dict[str, str], group: dict[str, Any], plan: Plan) -> None:
         nodes = {node["id"]: node for node in group["nodes"]}
         for _number in range(plan.launch):
             self.boot(send_command(AWS, "eks/nodes/launch", **where))
@@ -159,16 +159,16 @@ class Controller:
                 issue=plan.issue,
             )
 
-    # One node, in the API
+    # Nodes in the Kubernetes API
 
     def mark(self, api: Api, name: str, since: str | None) -> None:
-        """Cordoned, with the time; or back in use."""
+        """Cordon the node and annotate the time, or uncordon it."""
         body = {"metadata": {"annotations": {CORDONED_AT: since}}, "spec": {"unschedulable": since is not None}}
         with missing_is_fine():
             api.patch(f"/api/v1/nodes/{name}", body)
 
     def evict(self, api: Api, name: str) -> bool:
-        """Asks every pod to go, as far as its budgets allow. Whether none is left."""
+        """Evict every pod whose budget allows it. Returns whether no pod is left."""
         left = [pod for pod in api.get(f"/api/v1/pods?fieldSelector=spec.nodeName={name}")["items"] if evictable(pod)]
         for pod in left:
             meta = pod["metadata"]
@@ -182,13 +182,14 @@ class Controller:
             try:
                 api.post(f"/api/v1/namespaces/{meta['namespace']}/pods/{meta['name']}/eviction", body)
             except ApiError as error:
-                # 429: a budget; 500: two budgets (facts on sysctl node groups); 404: gone by now.
+                # 429: a budget blocks the pod. 500: two budgets match it. 404: the pod is gone.
+                # docs/facts/sysctl_nodegroup.md#deleting-a-group
                 if error.status not in (404, 429, 500):
                     raise
         return not left
 
     def initialize(self, api: Api, node: dict[str, Any], object_: dict[str, Any]) -> None:
-        """What AWS's cloud controller does with a node that registers."""
+        """Initialize a node that registers, as AWS's cloud controller manager does."""
         taints = object_["spec"].get("taints", [])
         if not any(taint["key"] == UNINITIALIZED for taint in taints):
             return
@@ -206,14 +207,14 @@ class Controller:
     def relabel(
         self, api: Api, where: dict[str, str], group: dict[str, Any], node: dict[str, Any], object_: dict[str, Any]
     ) -> None:
-        """Labels and taints of a group reach the nodes that it has."""
+        """Apply changed labels and taints of a group to its existing nodes."""
         labels, taints = own(group["labels"]), group["taints"]
         if own(node["labels"]) == labels and node["taints"] == taints:
             return
         gone = {key: None for key in own(node["labels"]) if key not in labels}
         parsed = [parse_taint(text) for text in taints]
-        before = {(one["key"], one["effect"]) for one in map(parse_taint, node["taints"])}
-        others = [one for one in object_["spec"].get("taints", []) if (one["key"], one["effect"]) not in before]
+        before = {(taint["key"], taint["effect"]) for taint in map(parse_taint, node["taints"])}
+        others = [taint for taint in object_["spec"].get("taints", []) if (taint["key"], taint["effect"]) not in before]
         body = {
             "metadata": {"labels": {**gone, **labels}},
             "spec": {"taints": [*others, *parsed]},
@@ -225,7 +226,7 @@ class Controller:
         )
 
     def forget(self, api: Api, found: dict[str, Any], known: set[str]) -> None:
-        """A node whose instance is gone goes from the API, as AWS's cloud controller sees to it."""
+        """Delete nodes whose instance is gone, as AWS's cloud controller manager does."""
         for name, object_ in found.items():
             instance = object_["metadata"].get("annotations", {}).get(OURS)
             if instance and instance not in known:
@@ -233,7 +234,7 @@ class Controller:
 
 
 def own(labels: dict[str, str]) -> dict[str, str]:
-    """Those that the group was given by its user."""
+    """The labels that the user has set on the group."""
     return {key: value for key, value in labels.items() if not key.startswith("eks.amazonaws.com/")}
 
 
@@ -246,11 +247,13 @@ def parse_taint(text: str) -> dict[str, str]:
 def is_ready(object_: dict[str, Any]) -> bool:
     conditions = object_.get("status", {}).get("conditions", [])
     tainted = any(taint["key"] == UNINITIALIZED for taint in object_["spec"].get("taints", []))
-    return not tainted and any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+    return not tainted and any(
+        condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions
+    )
 
 
 def evictable(pod: dict[str, Any]) -> bool:
-    """As a drain sees it: what a DaemonSet or the kubelet itself owns stays, what has ended does not count."""
+    """Whether a drain evicts the pod: no pod of a DaemonSet, no static pod and no finished pod."""
     owners = pod["metadata"].get("ownerReferences", [])
     static = "kubernetes.io/config.mirror" in pod["metadata"].get("annotations", {})
     ended = pod["status"].get("phase") in ("Succeeded", "Failed")

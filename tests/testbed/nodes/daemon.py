@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The controller as a process of the machine, beside the cloud: there all of the bed sees the nodes that it makes."""
+"""The nodes' controller as a process of the machine, outside of the cloud, where it can start nodes."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ MODULE = ["-m", "testbed.nodes"]
 
 
 def recipe() -> str:
-    """Another one when its source changed: no test runs on stale code."""
-    folder = Path(__file__).parent
-    sources = [*sorted(folder.glob("*")), folder.parent / "node.py", folder.parent / "net.py"]
+    """A digest of the source. It changes with the source, so no test runs on stale code."""
+    directory = Path(__file__).parent
+    sources = [*sorted(directory.glob("*")), directory.parent / "node.py", directory.parent / "net.py"]
     return digest([path.read_text() for path in sources if path.is_file()], str(paths.STATE))
 
 
@@ -30,16 +30,16 @@ def running() -> list[tuple[int, str]]:
 
 
 def start() -> bool:
-    """The controller of this source; says whether it had to be started."""
-    wanted = recipe()
-    if [told for _pid, told in running()] == [wanted]:
+    """Start the controller of this source. Returns whether it had to be started."""
+    desired_recipe = recipe()
+    if [current_recipe for _pid, current_recipe in running()] == [desired_recipe]:
         return False
     stop()
     env = {**ENV, "PYTHONPATH": str(paths.TESTS), "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"}
     python = Path(sys.prefix).resolve() / "bin" / "python"
     with LOG.open("ab") as log:
         subprocess.Popen(
-            [str(python), *MODULE, wanted],
+            [str(python), *MODULE, desired_recipe],
             env=env,
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -51,7 +51,7 @@ def start() -> bool:
 
 
 def stop() -> None:
-    for pid, _told in running():
+    for pid, _recipe in running():
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
 
@@ -59,6 +59,6 @@ def stop() -> None:
         with contextlib.suppress(ChildProcessError):
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
-        return not running()  # who waits to be reaped has no environment any more
+        return not running()  # a zombie has no environment
 
     wait_for("the end of the nodes' controller", gone, 15)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What EKS would do next with the nodes of one group: a pure decision, taken again and again until nothing is left."""
+"""Decide what EKS does next with the nodes of a group. Pure; the controller decides again until nothing is left."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Limits:
-    """In seconds: see Settings in aws/eks_life.py."""
+    """Time limits in seconds; see Settings in aws/eks_life.py."""
 
     join: float = 900
     evict: float = 900
@@ -25,21 +25,21 @@ class Group:
     desired: int
     rolling: bool = False  # an update of its version, rather than of its settings
     unavailable: int = 1
-    minimal: bool = False  # old nodes go before new ones come
+    minimal: bool = False  # old nodes are terminated before new nodes are launched
     force: bool = False
 
 
 @dataclass(frozen=True)
-class Seen:
-    """One instance of the group."""
+class NodeState:
+    """An instance of the group, and its node."""
 
     id: str
     name: str = ""
-    current: bool = True  # booted from what is wanted now
+    current: bool = True  # booted from the current template
     ready: bool = True
-    unready: float = 0  # seconds since it was ready, or was launched
-    draining: float | None = None  # seconds since it was told to go
-    empty: bool = True  # nothing on it is left to evict
+    unready: float = 0  # seconds since it was ready, or since its launch
+    draining: float | None = None  # seconds since its drain began
+    empty: bool = True  # no pod is left to evict
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,12 @@ class Plan:
     launch: int = 0
     drain: Sequence[str] = ()
     terminate: Sequence[str] = ()
-    release: Sequence[str] = ()  # to be used again
+    release: Sequence[str] = ()  # nodes that are uncordoned again
     outcome: str = ""  # created, create_failed, updated, update_failed, degraded, healthy, deleted
     issue: dict[str, Any] = field(default_factory=dict)
 
 
-def decide(group: Group, nodes: Sequence[Seen], limits: Limits) -> Plan:
+def decide(group: Group, nodes: Sequence[NodeState], limits: Limits) -> Plan:
     if group.status == "CREATING":
         return creating(group, nodes, limits)
     if group.status == "DELETING":
@@ -64,7 +64,7 @@ def decide(group: Group, nodes: Sequence[Seen], limits: Limits) -> Plan:
     return Plan()
 
 
-def late(nodes: Sequence[Seen], limits: Limits) -> list[Seen]:
+def list_late(nodes: Sequence[NodeState], limits: Limits) -> list[NodeState]:
     return [node for node in nodes if not node.ready and node.unready > limits.join and node.draining is None]
 
 
@@ -72,60 +72,60 @@ def issue(code: str, message: str, resources: Sequence[str]) -> dict[str, Any]:
     return {"code": code, "message": message, "resourceIds": list(resources)}
 
 
-def not_joined(nodes: Sequence[Seen]) -> dict[str, Any]:
+def not_joined(nodes: Sequence[NodeState]) -> dict[str, Any]:
     return issue("NodeCreationFailure", "Instances failed to join the kubernetes cluster", [node.id for node in nodes])
 
 
-def creating(group: Group, nodes: Sequence[Seen], limits: Limits) -> Plan:
-    if lost := late(nodes, limits):
-        return Plan(outcome="create_failed", issue=not_joined(lost))
+def creating(group: Group, nodes: Sequence[NodeState], limits: Limits) -> Plan:
+    if missing := list_late(nodes, limits):
+        return Plan(outcome="create_failed", issue=not_joined(missing))
     if len(nodes) >= group.desired and all(node.ready for node in nodes):
         return Plan(outcome="created")
     return Plan(launch=max(0, group.desired - len(nodes)))
 
 
-def leaving(nodes: Sequence[Seen], limit: float) -> list[str]:
-    """Those that are empty, or have had their time."""
+def leaving(nodes: Sequence[NodeState], limit: float) -> list[str]:
+    """Draining instances that are empty, or whose time limit is over."""
     return [n.id for n in nodes if n.draining is not None and (n.empty or n.draining > limit)]
 
 
-def deleting(nodes: Sequence[Seen], limits: Limits) -> Plan:
-    """Budgets count for the grace only (facts on sysctl node groups)."""
+def deleting(nodes: Sequence[NodeState], limits: Limits) -> Plan:
+    """PodDisruptionBudgets hold only until the drain limit. docs/facts/sysctl_nodegroup.md#deleting-a-group"""
     if not nodes:
         return Plan(outcome="deleted")
     return Plan(drain=[node.id for node in nodes if node.draining is None], terminate=leaving(nodes, limits.drain))
 
 
-def scaling(group: Group, nodes: Sequence[Seen], limits: Limits) -> Plan:
+def scaling(group: Group, nodes: Sequence[NodeState], limits: Limits) -> Plan:
     staying = [node for node in nodes if node.draining is None]
     surplus = len(staying) - group.desired
-    # Those first that nobody wants any more, then those that do not work, then the youngest.
+    # First instances of an old template, then instances that are not ready, then the youngest.
     order = sorted(enumerate(staying), key=lambda pair: (pair[1].current, pair[1].ready, -pair[0]))
     victims = [node.id for _number, node in order[:surplus]] if surplus > 0 else []
     terminate = leaving(nodes, limits.drain)
-    lost = late(staying, limits)
-    settled = surplus == 0 and len(staying) == len(nodes) and (lost or all(node.ready for node in staying))
+    missing = list_late(staying, limits)
+    stable = surplus == 0 and len(staying) == len(nodes) and (missing or all(node.ready for node in staying))
     outcome = ""
     if group.status == "UPDATING":
-        outcome = "updated" if settled else ""
-    elif lost and group.status == "ACTIVE":
+        outcome = "updated" if stable else ""
+    elif missing and group.status == "ACTIVE":
         outcome = "degraded"
-    elif group.status == "DEGRADED" and settled and not lost:
+    elif group.status == "DEGRADED" and stable and not missing:
         outcome = "healthy"
-    return Plan(max(0, -surplus), victims, terminate, outcome=outcome, issue=not_joined(lost) if lost else {})
+    return Plan(max(0, -surplus), victims, terminate, outcome=outcome, issue=not_joined(missing) if missing else {})
 
 
-def rolling(group: Group, nodes: Sequence[Seen], limits: Limits) -> Plan:
+def rolling(group: Group, nodes: Sequence[NodeState], limits: Limits) -> Plan:
     old = [node for node in nodes if not node.current]
     new = [node for node in nodes if node.current]
     draining = [node for node in old if node.draining is not None]
-    if lost := late(new, limits):
+    if missing := list_late(new, limits):
         message = f"Couldn't proceed with upgrade process as new nodes are not joining node group {group.name}"
         return Plan(
-            terminate=[node.id for node in lost],
+            terminate=[node.id for node in missing],
             release=[node.id for node in draining],
             outcome="update_failed",
-            issue=issue("NodeCreationFailure", message, [node.id for node in lost]),
+            issue=issue("NodeCreationFailure", message, [node.id for node in missing]),
         )
     stuck = [node for node in draining if not node.empty and (node.draining or 0) > limits.evict]
     if stuck and not group.force:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The images that every node holds: the pause program, and BusyBox for pods of tests. Nothing pulls in the bed."""
+"""The images that every node holds: the pause program, and BusyBox for pods of tests. No node of the bed pulls."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ APPLETS = ("sh", "cat", "echo", "grep", "ls", "nc", "sleep", "sysctl", "true", "
 
 
 def archive() -> Path:
-    """Both images, as docker save would write them."""
+    """An archive with both images, in the format of docker save."""
     if not ARCHIVE.exists():
         layers = {
             PAUSE: (_layer({"pause": BIN.joinpath("pause").read_bytes()}, ()), ["/pause"]),
             BUSYBOX: (_layer({"bin/busybox": packages.BUSYBOX.read_bytes()}, APPLETS), ["/bin/sh"]),
         }
-        # Nodes that start at once each write a file of their own; the last one stays.
+        # Nodes that start at the same time write a file each. The last file stays.
         with (
             tempfile.NamedTemporaryFile(dir=ARCHIVE.parent, delete=False) as new,
             tarfile.open(fileobj=new, mode="w") as tar,
@@ -56,8 +56,8 @@ def archive() -> Path:
 def _layer(programs: dict[str, bytes], applets: tuple[str, ...]) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
-        for folder in ("bin", "etc", "tmp"):
-            entry = tarfile.TarInfo(folder)
+        for directory in ("bin", "etc", "tmp"):
+            entry = tarfile.TarInfo(directory)
             entry.type, entry.mode = tarfile.DIRTYPE, 0o755
             tar.addfile(entry)
         for name, content in programs.items():
@@ -76,7 +76,7 @@ def _add(tar: tarfile.TarFile, name: str, content: bytes, mode: int = 0o644) -> 
 
 
 def load(node: Node) -> None:
-    """Into the node's containerd, as soon as that answers."""
+    """Load the images into the node's containerd, as soon as it answers."""
     script = (
         "for i in $(seq 100); do ctr version >/dev/null 2>&1 && break; sleep 0.1; done; "
         "exec ctr -n k8s.io images import -"

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the families have in common: the kubelet's settings on EKS, its unit and its kubeconfig."""
+"""The common parts of all AMI families: the kubelet's settings on EKS, its unit and its kubeconfig."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TOKEN_PROGRAM = "/usr/bin/aws-iam-authenticator"
 
 
 def defaults(ca: str) -> dict[str, Any]:
-    """The part of EKS's settings that a pod or a client of the kubelet can notice."""
+    """The settings of EKS that have an effect on pods or on clients of the kubelet."""
     return {
         "address": "0.0.0.0",  # noqa: S104 - the node's own namespace
         "authentication": {
@@ -43,7 +43,7 @@ def pem(encoded: str) -> str:
 
 
 def kubeconfig(order: Order, cluster: Cluster) -> str:
-    """As on EKS: a token by the instance role's credentials, which the node's environment holds."""
+    """A kubeconfig as on EKS: the token comes from the instance role's credentials in the node's environment."""
     command = {
         "apiVersion": "client.authentication.k8s.io/v1beta1",
         "command": TOKEN_PROGRAM,

@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A node that runs: namespaces under a PID 1 of ours, a root over the machine's, containerd and a kubelet."""
+"""A running node: namespaces under the project's own PID 1, overlays over the machine's root, containerd, a kubelet.
+
+docs/facts/cluster.md#running-nodes
+"""
 
 from __future__ import annotations
 
@@ -20,15 +23,16 @@ from .booting import boot
 from .model import BootError, Order
 
 LINK = "eth0"
-PROGRAMS = "/opt/testbed/bin"  # Kubernetes' own, on the node
+PROGRAMS = "/opt/testbed/bin"  # directory of Kubernetes' own programs on the node
 HERE = Path(__file__).parent
-# The machine's own programs serve the node; what it writes goes to layers of its own.
+# The node uses the machine's programs, and writes into its own overlay layers.
 LAYERED = ("etc", "usr", "opt")
 OWN = {"/root": 0o700, "/tmp": 0o1777, "/var/tmp": 0o1777, "/var/log": 0o755, "/run": 0o755}  # noqa: S108
 OWN |= {"/var/lib/kubelet": 0o755, "/var/lib/containerd": 0o711, "/var/lib/cni": 0o755}
 
-# What the kubelet cannot have on a machine like this, whatever its configuration says; options win over files.
-# (No systemd, cgroups shared with others, a disk that may be nearly full, images that nothing could pull again.)
+# Options that the kubelet needs on such a machine. Options override every configuration file. The machine has no
+# systemd, shares its cgroups, may have a nearly full disk, and cannot pull a deleted image again.
+# docs/facts/cluster.md#running-nodes
 BED_OPTIONS = (
     *("--cgroup-driver=cgroupfs", "--cgroups-per-qos=false", "--enforce-node-allocatable=", "--fail-swap-on=false"),
     *("--local-storage-capacity-isolation=false", "--eviction-hard=memory.available<100Mi"),
@@ -57,7 +61,7 @@ conf_dir = "/etc/cni/net.d"
 
 
 class Machine(Node):
-    """One instance. Its name is the instance's id, so that whoever finds it knows whose it is."""
+    """An instance. Its name is the instance id, by which it is found again."""
 
     def __init__(self, instance_id: str, cloud: Node) -> None:
         super().__init__(instance_id)
@@ -69,13 +73,13 @@ class Machine(Node):
 
     @property
     def root(self) -> Path:
-        """The upper layer of the node's root: what differs there from the machine."""
+        """The upper overlay layer of the node's root, with everything that differs from the machine."""
         return self.folder / "upper"
 
-    # Up
+    # Start
 
     def launch(self, order: Order, role: Mapping[str, str], pods: str) -> str | None:
-        """The instance runs afterwards. Says why its kubelet does not, where the user data is at fault."""
+        """Start the instance. Returns why its kubelet does not start, if the user data is the cause."""
         self.lay_out(order, role, pods)
         for target in OWN:
             hosts.make_mount_point(Path(target))
@@ -84,10 +88,10 @@ class Machine(Node):
             self.plug(order, pods)
             self.run("systemctl", "start", "containerd")
             image.load(self)
-            if order.family != "bottlerocket":  # which has none, nor a Python
+            if order.family != "bottlerocket":  # Bottlerocket has no sshd and no Python
                 self.run("/usr/sbin/sshd", "-E", "/var/log/sshd.log")
         except Exception:
-            self.down()  # the bed's own fault, not the user data's: the controller begins again with what is down
+            self.down()  # not caused by the user data: the controller starts a stopped machine again
             raise
         try:
             self.boot(order)
@@ -133,7 +137,7 @@ class Machine(Node):
         return self.folder / "own" / target.strip("/").replace("/", "-")
 
     def write(self, path: str, text: str, mode: int = 0o644) -> None:
-        """Before the node is up, into its layers."""
+        """Write a file into the layers, before the node starts."""
         top = next((target for target in OWN if path.startswith(f"{target}/")), None)
         where = self.own(top) / path.removeprefix(f"{top}/") if top else self.root / path.lstrip("/")
         where.parent.mkdir(parents=True, exist_ok=True)
@@ -147,14 +151,14 @@ class Machine(Node):
     def _ssh_files(self) -> None:
         ssh = self.root / "etc" / "ssh"
         ssh.mkdir(parents=True)
-        os.setxattr(ssh, "trusted.overlay.opaque", b"y")  # the machine's own keys stay out of sight
+        os.setxattr(ssh, "trusted.overlay.opaque", b"y")  # hides the machine's own keys
         self.write("/etc/ssh/sshd_config", hosts.SSHD_CONFIG)
         hosts.keygen(ssh / "ssh_host_ed25519_key", self.name)
         self.write("/etc/shadow", "root:*:20000:0:99999:7:::\nsshd:!:20000::::::\n", 0o600)
         self.write("/root/.ssh/authorized_keys", hosts.KEY.with_suffix(".pub").read_text(), 0o600)
 
     def script(self, order: Order) -> str:
-        """What PID 1 mounts. Everything that is not the node's own is read-only to it."""
+        """The script of the mounts, which PID 1 runs. What does not belong to the node is read-only."""
         made = self.own("/run") / "testbed"
         lines = [
             f"hostname {shlex.quote(order.instance.name)}",
@@ -167,29 +171,29 @@ class Machine(Node):
             f"mount --bind {BIN.joinpath('kubelet').resolve().parent} {PROGRAMS}",
             *(f"mount --rbind {self.own(target)} {target}" for target in OWN),
             hosts.OWN_DEV.replace("set -e\n", ""),
-            "mknod -m 600 /dev/kmsg c 1 11",  # where a kubelet looks for processes that ran out of memory
+            "mknod -m 600 /dev/kmsg c 1 11",  # where a kubelet reads about processes that ran out of memory
             "grep -q ' /sys/fs/cgroup' /proc/mounts || mount -t cgroup2 cgroup2 /sys/fs/cgroup",
-            # Last: the bed's own keys and passwords are no node's.
+            # Last: hide the bed's own keys and passwords from the node.
             f"mount -t tmpfs -o size=64k,mode=755,ro testbed {paths.STATE}",
         ]
         return "\n".join(lines)
 
     def plug(self, order: Order, pods: str) -> None:
-        """A wire to the switch, with the instance's address, its subnet's router, and the ways out that it has.
+        """Connect the node to the switch, with the instance's address, its subnet's router, and its egress rules.
 
-        The cloud finds the node's pods by it, as whatever is in a VPC finds pods: a load balancer with addresses as its
-        targets, or a node's own kube-proxy.
+        The cloud reaches the node's pods by this route, as a load balancer with IP targets or a kube-proxy reaches pods
+        in a VPC.
         """
         net.plug(self.cloud, self.port, LINK, order.instance.ip, self)
         router = order.instance.ip.rsplit(".", 1)[0] + ".1"
-        for words in (
+        for arguments in (
             ("replace", paths.NETWORK, "dev", LINK, "src", order.instance.ip),
             ("replace", paths.NODES, "dev", LINK, "src", order.instance.ip),
             ("replace", "default", "via", router),
         ):
-            self.run("ip", "route", *words)
+            self.run("ip", "route", *arguments)
         self.run("sysctl", "-qw", "net.ipv4.ip_forward=1")
-        self.run("iptables-restore", "--noflush", input=fence(ways_out(), pods).encode())
+        self.run("iptables-restore", "--noflush", input=render_firewall(egress_rules(), pods).encode())
         self.cloud.run("ip", "route", "replace", pods, "via", order.instance.ip)
 
     # The boot
@@ -202,7 +206,7 @@ class Machine(Node):
             path = f"/var/lib/cloud/part-{number:03}"
             where = f"/run/testbed/part-{number:03}"
             self.put(where, script)
-            # Their own end is theirs: cloud-init goes on with the next one, and only its log tells.
+            # A script that fails does not stop the boot: cloud-init runs the next script and only logs the exit status.
             ran = self.run("sh", "-c", f"chmod 700 {where} && cd / && exec {where}", check=False, timeout=120)
             with self.log("cloud-init-output").open("a") as log:
                 log.write(f"== {path}\n{ran.stdout}{ran.stderr}\n== ended with {ran.returncode}\n")
@@ -212,7 +216,7 @@ class Machine(Node):
                 raise BootError(f"the kubelet does not start: {started.stderr}")
 
     def put(self, path: str, text: str) -> None:
-        """On the running node."""
+        """Write a file on the running node."""
         quoted = shlex.quote(path)
         mode = "755" if path.endswith(".sh") else "644"
         self.run(
@@ -220,7 +224,7 @@ class Machine(Node):
         )
 
     def kubelet(self) -> int | None:
-        """The kubelet's pid on the machine, if it runs."""
+        """The kubelet's pid on the machine; None without a running kubelet."""
         return self.pid_of("kubelet") if "kubelet" in self.running() else None
 
     def kubelet_log(self) -> str:
@@ -228,14 +232,14 @@ class Machine(Node):
         return path.read_text(errors="replace") if path.exists() else ""
 
     def revive(self) -> list[str]:
-        """Starts what was killed here, as `up` does everywhere; what ended otherwise, or was stopped, stays so."""
+        """Start killed parts again, as `up` does everywhere. Parts that were stopped or have ended stay stopped."""
         state = self.state()
         killed = [name for name in ("containerd", "kubelet") if name in (state or {}).get("killed", [])]
         for name in killed:
             self.run("systemctl", "start", name)
         return [f"{self.name}/{name}" for name in killed]
 
-    # Down
+    # Stop
 
     def remove(self) -> None:
         self.down()
@@ -243,12 +247,12 @@ class Machine(Node):
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def ways_out() -> list[str]:
-    """What a node in a private subnet reaches, for itself and its pods: the cluster's endpoint, its own network, and
-    S3 by the gateway endpoint.
+def egress_rules() -> list[str]:
+    """The egress of a node in a private subnet and of its pods: the cluster's endpoint, its own network, and S3 by the
+    gateway endpoint.
 
-    THE PLACE FOR MORE: what a subnet's route table, the security groups and the VPC's endpoints allow, as EC2 has them,
-    turns into lines here; and a way beyond the bed into a router that forwards (net.bridge).
+    Add further egress here: rules for the subnet's route table, the security groups and the VPC's endpoints in EC2, and
+    a router that forwards out of the bed (net.bridge).
     """
     return [
         f"-d {paths.CLUSTER}/32 -p tcp -m tcp --dport 443",
@@ -257,13 +261,13 @@ def ways_out() -> list[str]:
     ]
 
 
-def fence(ways: list[str], pods: str) -> str:
-    """Nothing else leaves; who speaks to the node or to its pods is answered."""
+def render_firewall(egress: list[str], pods: str) -> str:
+    """Firewall rules: no other egress, but replies to connections to the node and its pods."""
     known = "-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"
     rules = [f"-A {chain} {known}" for chain in ("OUTPUT", "FORWARD")]
-    rules += [f"-A {chain} {way} -j ACCEPT" for chain in ("OUTPUT", "FORWARD") for way in ways]
+    rules += [f"-A {chain} {rule} -j ACCEPT" for chain in ("OUTPUT", "FORWARD") for rule in egress]
     rules += [f"-A FORWARD -d {pods} -j ACCEPT"]
-    # A pod has its node's side of the wire as its next hop, and the node itself speaks to its pods (10.240.0.0/12).
+    # The next hop of a pod is its node's side of the veth pair, and the node reaches its pods (10.240.0.0/12).
     local = [
         "-A OUTPUT -o lo -j ACCEPT",
         "-A OUTPUT -d 10.239.0.0/16 -j ACCEPT",
@@ -274,30 +278,35 @@ def fence(ways: list[str], pods: str) -> str:
 
 
 def remove_groups(name: str) -> None:
-    """The control groups of its pods, once these are gone."""
+    """Remove the control groups of its pods, after the pods."""
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         fields = line.split()
         if fields[fields.index("-") + 1] in ("cgroup", "cgroup2"):
             top = Path(fields[4]) / paths.CGROUP / name
-            for path in sorted([top, *top.rglob("*")], key=lambda one: -len(one.parts)):
+            for path in sorted([top, *top.rglob("*")], key=lambda entry: -len(entry.parts)):
                 with contextlib.suppress(OSError):
                     path.rmdir()
 
 
 def cni(pods: str) -> dict[str, object]:
-    """Pods reach what their node reaches, under its address. They are reached from their node and from the cloud."""
+    """The CNI configuration. Pods have the egress and the address of their node. The node and the cloud reach them."""
     ipam = {"type": "host-local", "ranges": [[{"subnet": pods}]], "routes": [{"dst": "0.0.0.0/0"}]}
     return {"cniVersion": "0.4.0", "name": "testbed", "plugins": [{"type": "ptp", "ipMasq": True, "ipam": ipam}]}
 
 
-def save(folder: Path, order: Order) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "user-data").write_bytes(order.user_data)
-    told = {"family": order.family, "ip": order.instance.ip, "name": order.instance.name, "zone": order.instance.zone}
-    (folder / "instance.json").write_text(json.dumps(told))
+def save(directory: Path, order: Order) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "user-data").write_bytes(order.user_data)
+    instance = {
+        "family": order.family,
+        "ip": order.instance.ip,
+        "name": order.instance.name,
+        "zone": order.instance.zone,
+    }
+    (directory / "instance.json").write_text(json.dumps(instance))
 
 
 def machines(cloud: Node) -> list[Machine]:
-    """Every instance that has left something here."""
-    folder = paths.STATE / "nodes"
-    return [Machine(path.name, cloud) for path in sorted(folder.glob("i-*"))] if folder.exists() else []
+    """Every instance with files in the state directory."""
+    directory = paths.STATE / "nodes"
+    return [Machine(path.name, cloud) for path in sorted(directory.glob("i-*"))] if directory.exists() else []

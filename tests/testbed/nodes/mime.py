@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""User data as Go's net/mail and mime/multipart read it, which nodeadm uses: unforgiving where they are."""
+"""Parse user data as strictly as Go's net/mail and mime/multipart, which nodeadm uses.
+
+docs/facts/sysctl_nodegroup.md#al2023-and-nodeadm
+"""
 
 from __future__ import annotations
 
@@ -24,12 +27,12 @@ class Part:
     body: bytes
 
 
-class NotMultipart(Exception):  # noqa: N818 - a finding, not an error: the whole is one document then
-    """No MIME multipart document."""
+class NotMultipart(Exception):  # noqa: N818 - no error: then the user data is a single document
+    """The user data is no MIME multipart document."""
 
 
 def parts(data: bytes) -> list[Part]:
-    """The parts of a multipart document, or else NotMultipart; BootError where it is one and broken."""
+    """The parts of a multipart document. Raises NotMultipart for other data, and BootError for a broken document."""
     headers, body = _headers(data, NotMultipart)
     media_type, parameters = content_type(headers.get("content-type", ""), NotMultipart)
     if not media_type.startswith("multipart/"):
@@ -38,7 +41,7 @@ def parts(data: bytes) -> list[Part]:
 
 
 def _headers(data: bytes, error: type[Exception]) -> tuple[dict[str, str], bytes]:
-    """Up to the first empty line. A line that is neither a field nor its continuation is an error."""
+    """The headers up to the first empty line. A line that is neither a field nor a continuation is an error."""
     found: dict[str, str] = {}
     last = ""
     while True:
@@ -94,7 +97,7 @@ def _split(body: bytes, boundary: bytes) -> list[Part]:
 
 
 def plain(data: bytes) -> bytes:
-    """Base64 and gzip taken off, whether anything announces them or not."""
+    """The data without base64 and gzip, which need no header."""
     if BASE64.fullmatch(data):
         try:
             data = base64.b64decode(data.replace(b"\r", b"").replace(b"\n", b""), validate=True)

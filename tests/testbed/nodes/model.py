@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a node is booted from, and what its boot makes."""
+"""The input of a node's boot, and its result."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ FAMILIES = ("al2023", "al2", "bottlerocket")
 
 
 class BootError(Exception):
-    """The instance runs, and its kubelet never starts; the text says why."""
+    """The instance runs, but its kubelet never starts. The message has the reason."""
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """What a node has to know of its cluster."""
+    """The cluster's data that a node needs."""
 
     name: str
     endpoint: str
@@ -37,7 +37,7 @@ class Instance:
     region: str
     zone: str
     ip: str
-    name: str  # the private DNS name, and the node's
+    name: str  # the private DNS name, which is also the node's name
 
     @property
     def provider_id(self) -> str:
@@ -46,10 +46,10 @@ class Instance:
 
 @dataclass(frozen=True)
 class Order:
-    """One instance as it is launched."""
+    """An instance to launch."""
 
     family: str
-    custom: bool  # an image of the user's: EKS adds nothing to the user data
+    custom: bool  # a custom image: EKS adds nothing to the user data
     cluster: Cluster
     instance: Instance
     user_data: bytes
@@ -63,15 +63,15 @@ class Order:
 
 @dataclass(frozen=True)
 class Boot:
-    """What an AMI makes of its user data before the kubelet starts."""
+    """The files and scripts that an AMI derives from its user data, before the kubelet starts."""
 
     files: Mapping[str, str]  # by path on the node
-    scripts: Sequence[str] = ()  # of the user data, run in their order
+    scripts: Sequence[str] = ()  # of the user data, in the order of their run
     starts: bool = True  # whether the AMI itself starts the kubelet, after the scripts
 
 
 def family_of(ami_type: str, user_data: bytes) -> str:
-    """By the AMI type. A custom image is taken for the family whose user data it was given."""
+    """The AMI family by the AMI type. For a custom image, the format of the user data decides."""
     if ami_type.startswith("BOTTLEROCKET"):
         return "bottlerocket"
     if ami_type.startswith("AL2023"):

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""systemctl on a node of the bed: services by their unit files, and timers, started by the node's PID 1.
+"""systemctl on a node of the bed: the node's PID 1 starts services by their unit files, and timers.
 
-What it knows of a service: ExecStart, Environment and EnvironmentFile of its [Service], and drop-ins. A variable
-without braces is split into words, as systemd does it; nothing is globbed. Of a timer: OnCalendar with one moment in
-UTC, after which it starts the service of its name.
+Supported in a service: ExecStart, Environment and EnvironmentFile of [Service], and drop-ins. A variable without braces
+is split into words, as systemd does. Nothing is globbed. Supported in a timer: OnCalendar with a single UTC time, after
+which the timer starts the service of its name.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ import sys
 from datetime import datetime, timezone
 from typing import Any
 
-UNITS = ("kubelet", "containerd")  # there whether or not their files are
-FOLDER = "/etc/systemd/system"
+UNITS = ("kubelet", "containerd")  # known units, with or without their files
+UNIT_DIRECTORY = "/etc/systemd/system"
 SOCKET = "/run/testbed/init.sock"
 BASE = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LC_ALL": "C.UTF-8"}
 
 
 def file_of(name: str) -> str:
-    return f"{FOLDER}/{name}" if name.endswith(".timer") else f"{FOLDER}/{name}.service"
+    return f"{UNIT_DIRECTORY}/{name}" if name.endswith(".timer") else f"{UNIT_DIRECTORY}/{name}.service"
 
 
-def lines(name: str, wanted: str = "[Service]") -> list[tuple[str, str]]:
-    """The settings of that section of the unit, its drop-ins' after its own."""
+def read_settings(name: str, section_name: str = "[Service]") -> list[tuple[str, str]]:
+    """The settings in a section of the unit. Those of drop-ins come after its own."""
     found = []
     path = file_of(name)
     for file in [path, *sorted(glob.glob(f"{path}.d/*.conf"))]:
@@ -39,19 +39,19 @@ def lines(name: str, wanted: str = "[Service]") -> list[tuple[str, str]]:
                 line = line.strip()
                 if line.startswith("["):
                     section = line
-                elif section == wanted and "=" in line and not line.startswith(("#", ";")):
+                elif section == section_name and "=" in line and not line.startswith(("#", ";")):
                     key, _equals, value = line.partition("=")
                     found.append((key.strip(), value.strip()))
     return found
 
 
-def words(text: str) -> list[str]:
+def split_arguments(text: str) -> list[str]:
     return shlex.split(text)
 
 
 def timer(name: str) -> list[str]:
-    """Starts the service as a process of its own, so that stopping the timer does not stop it."""
-    moment = datetime.strptime(dict(lines(name, "[Timer]"))["OnCalendar"], "%Y-%m-%d %H:%M:%S UTC")
+    """The command of a timer. It starts the service as another process, so stopping the timer does not stop it."""
+    moment = datetime.strptime(dict(read_settings(name, "[Timer]"))["OnCalendar"], "%Y-%m-%d %H:%M:%S UTC")
     end = int(moment.replace(tzinfo=timezone.utc).timestamp())
     service = shlex.quote(name.removesuffix(".timer"))
     return ["sh", "-c", f'while [ "$(date +%s)" -lt {end} ]; do sleep 0.2; done; exec systemctl start {service}']
@@ -61,17 +61,17 @@ def command(name: str) -> tuple[list[str], dict[str, str]]:
     if name.endswith(".timer"):
         return timer(name), {}
     start, env = "", {}
-    for key, value in lines(name):
+    for key, value in read_settings(name):
         if key == "ExecStart":
-            start = value  # an empty one takes the former back
+            start = value  # an empty ExecStart clears the previous command
         elif key == "Environment":
-            env.update(dict(word.partition("=")[::2] for word in words(value)))
+            env.update(dict(word.partition("=")[::2] for word in split_arguments(value)))
         elif key == "EnvironmentFile":
             env.update(environment_file(value))
     argv: list[str] = []
-    for word in words(start.lstrip("-@:+!")):
+    for word in split_arguments(start.lstrip("-@:+!")):
         if word.startswith("$") and not word.startswith("${"):
-            argv += words(env.get(word[1:], "").replace("\\", "\\\\"))
+            argv += split_arguments(env.get(word[1:], "").replace("\\", "\\\\"))
         else:
             argv.append(word)
     return argv, env
@@ -81,19 +81,19 @@ def environment_file(path: str) -> dict[str, str]:
     if path.startswith("-") and not os.path.exists(path[1:]):
         return {}
     with open(path.removeprefix("-"), encoding="utf-8") as text:
-        pairs = [word.partition("=")[::2] for line in text if line.strip() for word in words(line)]
+        pairs = [word.partition("=")[::2] for line in text if line.strip() for word in split_arguments(line)]
     return dict(pairs)
 
 
-def ask(request: dict[str, Any], *fds: int) -> dict[str, Any]:
+def send_request(request: dict[str, Any], *fds: int) -> dict[str, Any]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.connect(SOCKET)
         socket.send_fds(connection, [json.dumps(request).encode()], fds)
         connection.shutdown(socket.SHUT_WR)
-        answer: dict[str, Any] = json.loads(b"".join(iter(lambda: connection.recv(65536), b"")))
-    if "error" in answer:
-        sys.exit(f"Failed: {answer['error']}")
-    return answer
+        response: dict[str, Any] = json.loads(b"".join(iter(lambda: connection.recv(65536), b"")))
+    if "error" in response:
+        sys.exit(f"Failed: {response['error']}")
+    return response
 
 
 def start(name: str) -> None:
@@ -102,11 +102,13 @@ def start(name: str) -> None:
     with open("/run/testbed/role", encoding="utf-8") as role:
         instance_role = json.load(role)
     recipe = json.dumps([argv, env])
-    ask({"do": "start", "name": name, "recipe": recipe, "argv": argv, "env": {**BASE, **instance_role, **env}}, log)
+    send_request(
+        {"do": "start", "name": name, "recipe": recipe, "argv": argv, "env": {**BASE, **instance_role, **env}}, log
+    )
 
 
 def running(name: str) -> int:
-    return int(ask({"do": "list"})["running"].get(name, 0))
+    return int(send_request({"do": "list"})["running"].get(name, 0))
 
 
 def show(name: str) -> None:
@@ -124,16 +126,16 @@ def show(name: str) -> None:
 
 
 def main(argv: list[str]) -> int:
-    asked = [word for word in argv if not word.startswith("-")]
-    verb, names = (asked or ["status"])[0], [word.removesuffix(".service") for word in asked[1:]]
+    arguments = [word for word in argv if not word.startswith("-")]
+    verb, names = (arguments or ["status"])[0], [word.removesuffix(".service") for word in arguments[1:]]
     if verb in ("daemon-reload", "enable", "disable", "reset-failed", "preset"):
-        return 0  # units are read anew at every start, and start with nothing but this
+        return 0  # units are read again at every start, and only this program starts them
     if unknown := [name for name in names if name not in UNITS and not os.path.exists(file_of(name))]:
         print(f"Unit {os.path.basename(file_of(unknown[0]))} could not be found.", file=sys.stderr)
         return 4 if verb in ("status", "is-active") else 5
     for name in names:
         if verb in ("stop", "restart", "try-restart", "reload-or-restart"):
-            ask({"do": "stop", "name": name, "grace": 10.0})
+            send_request({"do": "stop", "name": name, "grace": 10.0})
         if verb in ("start", "restart", "reload-or-restart"):
             start(name)
         if verb == "show":

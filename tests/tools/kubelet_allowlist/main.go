@@ -1,8 +1,9 @@
 // SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 // SPDX-License-Identifier: GPL-3.0-or-later
 
-// Asks the kubelet's own code: reads patterns, one a line (JSON strings), answers for each with "" or its error.
-// Build it where the bed's Kubernetes is: cd tests/testbed/cluster && go build -o ASK ../../tools/kubelet_allowlist/main.go
+// Checks allow-list patterns by the kubelet's own code. It reads one pattern a line (JSON strings), and prints "" or
+// the error for each.
+// Build it where the test bed's Kubernetes is: cd tests/testbed/cluster && go build -o CHECK ../../tools/kubelet_allowlist/main.go
 package main
 
 import (
@@ -22,11 +23,11 @@ func main() {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
-		said := ""
+		message := ""
 		if _, err := sysctl.NewAllowlist([]string{pattern}); err != nil {
-			said = err.Error()
+			message = err.Error()
 		}
-		answer, _ := json.Marshal(said)
-		fmt.Println(string(answer))
+		output, _ := json.Marshal(message)
+		fmt.Println(string(output))
 	}
 }

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What these tests share: an AWS of their own, clusters in it, and real runs of ansible-playbook against it.
+"""The shared kit of these tests: an AWS of their own, clusters in it, and real runs of ansible-playbook against it.
 
-The truth comes from the calls that the gate saw and from the account behind it, never from the module.
+The tests check the calls that the gate recorded and the account behind it, never the module's own result alone.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ YES = {"autostop": "yes"}
 
 
 @dataclass(frozen=True)
-class Told:
-    """What one task returned."""
+class TaskResult:
+    """The result of one task."""
 
     result: dict[str, Any]
     failed: bool
@@ -44,18 +44,20 @@ class Told:
     def warnings(self) -> str:
         return "\n".join(map(str, self.result.get("warnings", [])))
 
-    def of(self, name: str, region: str = REGION) -> dict[str, Any]:
-        found = [one for one in self.result["clusters"] if (one["name"], one["region"]) == (name, region)]
+    def get_cluster(self, name: str, region: str = REGION) -> dict[str, Any]:
+        found = [
+            cluster for cluster in self.result["clusters"] if (cluster["name"], cluster["region"]) == (name, region)
+        ]
         assert len(found) == 1, f"{len(found)} results for {name}: {self.result}"
         return dict(found[0])
 
     @property
     def statuses(self) -> dict[str, str]:
-        return {one["name"]: one["status"] for one in self.result["clusters"]}
+        return {cluster["name"]: cluster["status"] for cluster in self.result["clusters"]}
 
 
 class Account:
-    """One test's account: empty at first."""
+    """The account of one test, empty at first."""
 
     def __init__(self, aws: OwnAws, folder: Path) -> None:
         self.aws = aws
@@ -63,7 +65,7 @@ class Account:
         self._runs = 0
         aws.reset()
 
-    # What is in it
+    # Resources
 
     def cluster(
         self,
@@ -74,16 +76,16 @@ class Account:
         members: Sequence[str] = (),
         **more: Any,
     ) -> str:
-        """A cluster that is available, with these instances; its ARN."""
+        """Creates an available cluster with these instances. Returns its ARN."""
         rds = self.aws.client("rds", region)
         secret = {} if engine == "neptune" else {"MasterUsername": "admin", "MasterUserPassword": "not-a-secret-1"}
-        answer = rds.create_db_cluster(
-            DBClusterIdentifier=name, Engine=engine, Tags=listed(tags or {}), **secret, **more
+        response = rds.create_db_cluster(
+            DBClusterIdentifier=name, Engine=engine, Tags=to_tag_list(tags or {}), **secret, **more
         )
         for member in members:
             self.instance(member, region=region, engine=engine, DBClusterIdentifier=name)
         self.edit(name, region, status="available")
-        return str(answer["DBCluster"]["DBClusterArn"])
+        return str(response["DBCluster"]["DBClusterArn"])
 
     def instance(
         self,
@@ -95,38 +97,38 @@ class Account:
     ) -> str:
         alone = {} if "DBClusterIdentifier" in more else {"AllocatedStorage": 20, "MasterUsername": "admin"}
         secret = {} if "DBClusterIdentifier" in more else {"MasterUserPassword": "not-a-secret-1"}
-        answer = self.aws.client("rds", region).create_db_instance(
+        response = self.aws.client("rds", region).create_db_instance(
             DBInstanceIdentifier=name,
             Engine=engine,
             DBInstanceClass="db.r6g.large",
-            Tags=listed(tags or {}),
+            Tags=to_tag_list(tags or {}),
             **alone,
             **secret,
             **more,
         )
-        return str(answer["DBInstance"]["DBInstanceArn"])
+        return str(response["DBInstance"]["DBInstanceArn"])
 
     def edit(self, name: str, region: str = REGION, kind: str = "cluster", **attributes: Any) -> None:
         self.aws.send_command("rds/edit", region=region, name=name, kind=kind, **attributes)
 
     def tag(self, arn: str, tags: Mapping[str, str]) -> None:
-        self.aws.client("rds", arn.split(":")[3]).add_tags_to_resource(ResourceName=arn, Tags=listed(tags))
+        self.aws.client("rds", arn.split(":")[3]).add_tags_to_resource(ResourceName=arn, Tags=to_tag_list(tags))
 
     def tags(self, arn: str) -> dict[str, str]:
-        answer = self.aws.client("rds", arn.split(":")[3]).list_tags_for_resource(ResourceName=arn)
-        return {tag["Key"]: tag["Value"] for tag in answer["TagList"]}
+        response = self.aws.client("rds", arn.split(":")[3]).list_tags_for_resource(ResourceName=arn)
+        return {tag["Key"]: tag["Value"] for tag in response["TagList"]}
 
     def statuses(self, region: str = REGION) -> dict[str, str]:
         pages = self.aws.client("rds", region).get_paginator("describe_db_clusters").paginate()
-        return {one["DBClusterIdentifier"]: one["Status"] for page in pages for one in page["DBClusters"]}
+        return {cluster["DBClusterIdentifier"]: cluster["Status"] for page in pages for cluster in page["DBClusters"]}
 
     def status(self, name: str, region: str = REGION) -> str:
         return self.statuses(region)[name]
 
     # Runs
 
-    def run(self, *tasks: Mapping[str, Any], env: Mapping[str, str] | None = None) -> list[Told]:
-        """The module with these options, one task each in one play; C(_check) and C(_info) are taken off."""
+    def run(self, *tasks: Mapping[str, Any], env: Mapping[str, str] | None = None) -> list[TaskResult]:
+        """Runs the module once per task, all in one play. C(_check) and C(_info) are not passed to the module."""
         steps = []
         for number, task in enumerate(tasks):
             options = {key: value for key, value in task.items() if not key.startswith("_")}
@@ -140,24 +142,24 @@ class Account:
                     "ignore_errors": True,
                 }
             )
-        told = self.play(playbook_of(self.folder, self._runs, steps), env=env)
-        assert len(told) == len(tasks), told
-        return told
+        results = self.play(playbook_of(self.folder, self._runs, steps), env=env)
+        assert len(results) == len(tasks), results
+        return results
 
-    def play(self, playbook: str, *options: str, env: Mapping[str, str] | None = None) -> list[Told]:
-        """What each task of a playbook returned."""
+    def play(self, playbook: str, *options: str, env: Mapping[str, str] | None = None) -> list[TaskResult]:
+        """The result of each task of a playbook."""
         self._runs += 1
         given = {**self.aws.env, "AWS_REGION": REGION, "ANSIBLE_HOME": str(self.folder / "ansible"), **(env or {})}
         tasks = play(self.folder, self._runs, playbook, *options, env=given).tasks
-        return [Told(one["result"], one["status"] == "failed", one["task"]) for one in tasks]
+        return [TaskResult(task["result"], task["status"] == "failed", task["task"]) for task in tasks]
 
-    def one(self, _env: Mapping[str, str] | None = None, **options: Any) -> Told:
+    def run_task(self, _env: Mapping[str, str] | None = None, **options: Any) -> TaskResult:
         return self.run(options, env=_env)[0]
 
     # Calls
 
     def counted(self) -> Counter[str]:
-        """The calls since the last look, by operation."""
+        """The calls since the previous count, by operation."""
         calls = Counter(call.operation for call in self.aws.calls())
         self.aws.forget()
         return calls
@@ -166,14 +168,14 @@ class Account:
         return [call.operation for call in self.aws.calls(mutating=True)]
 
 
-def listed(tags: Mapping[str, str]) -> list[dict[str, str]]:
+def to_tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
     return [{"Key": key, "Value": value} for key, value in tags.items()]
 
 
 @pytest.fixture(scope="session")
 def aws() -> Iterator[OwnAws]:
-    with own_aws() as one:
-        yield one
+    with own_aws() as started_aws:
+        yield started_aws
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The documented policy against the calls that the gate saw: nothing missing, nothing unused."""
+"""The documented policy against the recorded calls: nothing missing, nothing unused."""
 
 from __future__ import annotations
 
@@ -19,13 +19,16 @@ ROOT = Path(__file__).parents[4]
 def policy() -> dict[str, set[str]]:
     """Actions by statement."""
     statements = json.loads((ROOT / "docs/iam/aurora_autostop.json").read_text())["Statement"]
-    return {one["Sid"]: set([one["Action"]] if isinstance(one["Action"], str) else one["Action"]) for one in statements}
+    return {
+        statement["Sid"]: set([statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"])
+        for statement in statements
+    }
 
 
 def test_the_policy_names_what_is_called_and_nothing_more(account: Account) -> None:
     def called(**options: object) -> set[str]:
         account.aws.forget()
-        account.one(**options)
+        account.run_task(**options)
         return {call.action for call in account.aws.calls()}
 
     def restart() -> None:
@@ -39,18 +42,18 @@ def test_the_policy_names_what_is_called_and_nothing_more(account: Account) -> N
     account.cluster("far", region=OTHER, members=["far-1"])
     account.instance("alone", YES)
     allowed = policy()
-    basic = allowed["See"] | allowed["StopWhatIsTagged"]
+    basic = allowed["DescribeDatabases"] | allowed["StopTaggedDatabases"]
 
     assert called() == basic
     account.cluster("sole", YES, GlobalClusterIdentifier="alone")
     restart()
-    assert called() == basic | allowed["SeeGlobalDatabases"]
-    basic |= allowed["SeeGlobalDatabases"]
+    assert called() == basic | allowed["DescribeGlobalDatabases"]
+    basic |= allowed["DescribeGlobalDatabases"]
     restart()
     assert called(include_instances=True) == basic | allowed["OnlyForIncludeInstances"]
     restart()
     assert called(sweep_policy="auto_started_only") == (
-        (basic | allowed["OnlyForSweepPolicyAutoStartedOnly"]) - allowed["StopWhatIsTagged"]
+        (basic | allowed["OnlyForSweepPolicyAutoStartedOnly"]) - allowed["StopTaggedDatabases"]
     )
     rds.remove_tags_from_resource(ResourceName=moved, TagKeys=["autostop"])
     account.tag(moved.replace("cluster:moved", "db:moved-1"), YES)
@@ -65,7 +68,7 @@ def arn(kind: str, region: str = REGION) -> str:
     return f"arn:aws:rds:{region}:{paths.ACCOUNT}:{kind}:orders"
 
 
-ASKED = [
+REQUESTS = [
     ("rds:StopDBCluster", arn("cluster"), {"aws:ResourceTag/autostop": ["yes"]}, True),
     ("rds:StopDBCluster", arn("cluster"), {"aws:ResourceTag/autostop": ["Yes"]}, False),
     ("rds:StopDBCluster", arn("cluster"), {}, False),
@@ -85,7 +88,7 @@ ASKED = [
 
 @pytest.mark.parametrize("document", ["aurora_autostop", "aurora_autostop_function"])
 def test_the_policies_allow_stopping_what_bears_the_tag_and_nothing_else(account: Account, document: str) -> None:
-    """Evaluated with resources and conditions, which the names of actions do not tell."""
+    """Evaluated with resources and conditions, which the names of the actions do not show."""
     text = (ROOT / f"docs/iam/{document}.json").read_text()
     for name, value in {"REGION": REGION, "ACCOUNT": paths.ACCOUNT, "PREFIX": "daytwo-autostop"}.items():
         text = text.replace(name, value)
@@ -94,7 +97,7 @@ def test_the_policies_allow_stopping_what_bears_the_tag_and_nothing_else(account
     iam.put_user_policy(UserName="runner", PolicyName="documented", PolicyDocument=text)
 
     def allowed(action: str, resource: str, context: dict[str, list[str]]) -> bool:
-        answer = iam.simulate_principal_policy(
+        response = iam.simulate_principal_policy(
             PolicySourceArn=f"arn:aws:iam::{paths.ACCOUNT}:user/runner",
             ActionNames=[action],
             ResourceArns=[resource],
@@ -103,9 +106,9 @@ def test_the_policies_allow_stopping_what_bears_the_tag_and_nothing_else(account
                 for key, values in context.items()
             ],
         )
-        return bool(answer["EvaluationResults"][0]["EvalDecision"] == "allowed")
+        return bool(response["EvaluationResults"][0]["EvalDecision"] == "allowed")
 
-    wrong = [one for one in ASKED if allowed(*one[:3]) is not one[3]]
+    wrong = [request for request in REQUESTS if allowed(*request[:3]) is not request[3]]
     assert wrong == []
     elsewhere = allowed("rds:StopDBCluster", arn("cluster", OTHER), {"aws:ResourceTag/autostop": ["yes"]})
     assert elsewhere is (document == "aurora_autostop")  # a function has one region
@@ -123,7 +126,11 @@ def test_info_and_check_mode_need_no_write(account: Account) -> None:
 def test_the_playbook_in_the_readme_runs(account: Account) -> None:
     account.cluster("orders", YES)
     text = (ROOT / "README.md").read_text()
-    block = next(one for one in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL) if "aurora_autostop" in one)
+    block = next(
+        code_block
+        for code_block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+        if "aurora_autostop" in code_block
+    )
     assert len(block.splitlines()) <= 10
-    told = account.one(**yaml.safe_load(block)[0]["tasks"][0]["daytwo.aws.aurora_autostop"])
-    assert told.statuses == {"orders": "changed"}
+    result = account.run_task(**yaml.safe_load(block)[0]["tasks"][0]["daytwo.aws.aurora_autostop"])
+    assert result.statuses == {"orders": "changed"}

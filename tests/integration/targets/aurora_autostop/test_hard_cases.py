@@ -19,15 +19,15 @@ def test_exactly_the_tagged_of_130_on_two_pages_are_stopped(account: Account) ->
     assert not checked_again.changed
     assert not again.changed
     assert {name for name, status in account.statuses().items() if status == "stopping"} == tagged
-    for told, status in ((checked, "changed"), (ran, "changed"), (checked_again, "ok"), (again, "ok")):
-        assert told.statuses == dict.fromkeys(tagged, status)
-        assert told.result["totals"]["clusters_seen"] == 130
-        assert told.result["totals"]["untagged"] == 117
-    without = {"verified", "automatic_restart_time"}
+    for task, status in ((checked, "changed"), (ran, "changed"), (checked_again, "ok"), (again, "ok")):
+        assert task.statuses == dict.fromkeys(tagged, status)
+        assert task.result["totals"]["clusters_checked"] == 130
+        assert task.result["totals"]["untagged"] == 117
+    ignored_keys = {"verified", "automatic_restart_time"}
     for name in tagged:
-        expected, seen = checked.of(name), ran.of(name)
-        assert {k: v for k, v in expected.items() if k not in without} == {
-            k: v for k, v in seen.items() if k not in without
+        expected, actual = checked.get_cluster(name), ran.get_cluster(name)
+        assert {k: v for k, v in expected.items() if k not in ignored_keys} == {
+            k: v for k, v in actual.items() if k not in ignored_keys
         }
     assert checked.result["diff"] == ran.result["diff"]
 
@@ -36,20 +36,20 @@ def test_the_calls_are_the_stated_ones(account: Account) -> None:
     for number in range(130):
         account.cluster(f"c-{number:03}", YES if number % 10 == 0 else None)
 
-    account.one(_check=True)
+    account.run_task(_check=True)
     assert account.counted() == {
         "DescribeDBClusters": 2,
         "DescribeBlueGreenDeployments": 1,
         "DescribePendingMaintenanceActions": 1,
     }
-    account.one()
+    account.run_task()
     assert account.counted() == {
         "DescribeDBClusters": 4,  # observe and verify
         "DescribeBlueGreenDeployments": 1,
         "DescribePendingMaintenanceActions": 1,
         "StopDBCluster": 13,
     }
-    account.one()
+    account.run_task()
     assert account.counted() == {"DescribeDBClusters": 2}
 
 
@@ -84,35 +84,39 @@ def test_statuses_that_are_not_available(account: Account) -> None:
         account.cluster(status, YES)
         account.edit(status, status=status)
     settled = {"exclude": [name for name, status in expected.items() if status == "pending"]}
-    lenient, strict, without = account.run({}, {"fail_on_pending": True}, {"fail_on_pending": True, **settled})
+    lenient, strict, without_pending = account.run({}, {"fail_on_pending": True}, {"fail_on_pending": True, **settled})
     assert lenient.statuses == strict.statuses == expected
     assert not lenient.changed
     assert not lenient.failed
     assert strict.failed
     assert f"starting ({REGION}) pending" in strict.message
-    assert not without.failed
+    assert not without_pending.failed
     assert account.writes() == []
-    assert "frobnicating" in lenient.of("frobnicating")["reason"]
+    assert "frobnicating" in lenient.get_cluster("frobnicating")["reason"]
 
 
-def test_a_tag_on_the_instance_is_warned_about_and_moves_when_asked(account: Account) -> None:
+def test_a_tag_on_the_instance_causes_a_warning_and_moves_with_migrate_tags(account: Account) -> None:
     cluster = account.cluster("orders", members=["orders-1", "orders-2"])
     member = cluster.replace("cluster:orders", "db:orders-1")
     account.tag(member, {**YES, "team": "shop"})
 
-    told = account.one()
-    assert told.of("orders")["status"] == "skipped"
+    result = account.run_task()
+    assert result.get_cluster("orders")["status"] == "skipped"
     for word in ("orders-1", "cluster orders", "migrate_tags: true"):
-        assert word in told.warnings
+        assert word in result.warnings
     assert account.writes() == []
 
     checked, moved, again = account.run({"migrate_tags": True, "_check": True}, *[{"migrate_tags": True}] * 2)
-    assert [step["action"] for step in checked.of("orders")["steps"]] == ["tag_cluster", "untag_instance", "stop"]
-    assert checked.of("orders")["steps"] == moved.of("orders")["steps"]
+    assert [step["action"] for step in checked.get_cluster("orders")["steps"]] == [
+        "tag_cluster",
+        "untag_instance",
+        "stop",
+    ]
+    assert checked.get_cluster("orders")["steps"] == moved.get_cluster("orders")["steps"]
     assert account.tags(cluster) == YES
     assert account.tags(member) == {"team": "shop"}
     assert account.status("orders") == "stopping"
-    assert moved.of("orders")["tag_source"] == "instance orders-1"
+    assert moved.get_cluster("orders")["tag_source"] == "instance orders-1"
     assert not again.changed
     assert account.writes() == ["AddTagsToResource", "RemoveTagsFromResource", "StopDBCluster"]
 
@@ -121,10 +125,10 @@ def test_a_contradicting_cluster_keeps_both_tags(account: Account) -> None:
     cluster = account.cluster("orders", {"autostop": "no"}, members=["orders-1"])
     member = cluster.replace("cluster:orders", "db:orders-1")
     account.tag(member, YES)
-    told = account.one(migrate_tags=True)
-    assert told.of("orders")["status"] == "skipped"
-    assert "orders says autostop=no" in told.warnings
-    assert "orders-1 says autostop=yes" in told.warnings
+    result = account.run_task(migrate_tags=True)
+    assert result.get_cluster("orders")["status"] == "skipped"
+    assert "orders has autostop=no" in result.warnings
+    assert "orders-1 has autostop=yes" in result.warnings
     assert account.writes() == []
     assert (account.tags(cluster), account.tags(member)) == ({"autostop": "no"}, YES)
 
@@ -147,8 +151,12 @@ def test_each_ineligible_kind_has_its_reason_and_a_sole_global_member_is_stopped
     account.cluster("first", YES, GlobalClusterIdentifier="both")
     account.cluster("second", YES, region=OTHER, GlobalClusterIdentifier="both")
 
-    told = account.one(regions=[REGION, OTHER])
-    kinds = {one["name"]: one["obstacle"] for one in told.result["clusters"] if one["obstacle"]}
+    result = account.run_task(regions=[REGION, OTHER])
+    kinds = {
+        cluster["name"]: cluster["ineligibility_reason"]
+        for cluster in result.result["clusters"]
+        if cluster["ineligibility_reason"]
+    }
     green = next(name for name in kinds if name.startswith("blue-green"))
     assert kinds == {
         "v1": "serverless_v1",
@@ -162,38 +170,38 @@ def test_each_ineligible_kind_has_its_reason_and_a_sole_global_member_is_stopped
         "first": "global_member",
         "second": "global_member",
     }
-    reasons = [told.of(name, OTHER if name in ("replica", "second") else REGION)["reason"] for name in kinds]
+    reasons = [result.get_cluster(name, OTHER if name in ("replica", "second") else REGION)["reason"] for name in kinds]
     assert len(set(reasons)) == len(set(kinds.values()))
-    assert told.of("sole")["status"] == told.of("plain")["status"] == "changed"
+    assert result.get_cluster("sole")["status"] == result.get_cluster("plain")["status"] == "changed"
     assert account.status("sole") == "stopping"
     assert account.counted()["StopDBCluster"] == 2
-    assert not told.failed
+    assert not result.failed
 
 
 def test_the_second_of_three_raises_and_the_others_are_stopped(account: Account) -> None:
     for name in ("one", "three", "two"):
         account.cluster(name, YES)
     account.aws.send_command("rds/settings", throttled={"two": -1})
-    told = account.one(aws_config={"retries": {"mode": "standard", "total_max_attempts": 2}})
-    assert told.failed
-    assert told.changed
-    assert told.statuses == {"one": "changed", "three": "changed", "two": "failed"}
-    assert "two" in told.message
-    assert "Throttling" in told.of("two")["reason"]
-    assert account.counted()["StopDBCluster"] == 4  # two tries for the throttled one
+    result = account.run_task(aws_config={"retries": {"mode": "standard", "total_max_attempts": 2}})
+    assert result.failed
+    assert result.changed
+    assert result.statuses == {"one": "changed", "three": "changed", "two": "failed"}
+    assert "two" in result.message
+    assert "Throttling" in result.get_cluster("two")["reason"]
+    assert account.counted()["StopDBCluster"] == 4  # two attempts for the throttled one
     assert account.statuses() == {"one": "stopping", "three": "stopping", "two": "available"}
 
 
 def test_throttling_that_passes_is_retried(account: Account) -> None:
     account.cluster("orders", YES)
     account.aws.send_command("rds/settings", throttled={"orders": 2})
-    told = account.one()
-    assert told.of("orders")["status"] == "changed"
+    result = account.run_task()
+    assert result.get_cluster("orders")["status"] == "changed"
     assert account.counted()["StopDBCluster"] == 3
 
 
 def test_a_stop_that_loses_the_race(account: Account) -> None:
-    """Read as available, and by the time of the stop it is stopping, or starting."""
+    """The reading shows available, but at the time of the stop the cluster is stopping, or starting."""
     for name in ("stopping", "starting"):
         account.cluster(name, YES)
         account.aws.client("rds").stop_db_cluster(DBClusterIdentifier=name)
@@ -203,75 +211,78 @@ def test_a_stop_that_loses_the_race(account: Account) -> None:
     account.aws.client("rds").start_db_cluster(DBClusterIdentifier="stopping")
     account.aws.advance(seconds=700)
     account.statuses()
-    # Both are available. Now "stopping" is asked to stop; "starting" shows its old available by a stale reading.
+    # Both are available. Now "stopping" stops, and "starting" shows its old status available in a stale reading.
     account.aws.client("rds").stop_db_cluster(DBClusterIdentifier="stopping")
     account.edit("starting", testbed_before=["available", None], status="starting")
     account.aws.send_command("rds/settings", stale_reads=1)
-    told = account.one()
-    assert told.statuses == {"stopping": "ok", "starting": "pending"}
-    assert "is in stopping state" in told.of("stopping")["reason"]
-    assert "is in starting state" in told.of("starting")["reason"]
-    assert not told.changed
-    assert not told.failed
+    result = account.run_task()
+    assert result.statuses == {"stopping": "ok", "starting": "pending"}
+    assert "is in stopping state" in result.get_cluster("stopping")["reason"]
+    assert "is in starting state" in result.get_cluster("starting")["reason"]
+    assert not result.changed
+    assert not result.failed
 
 
 def test_waiting_takes_no_stale_reading_for_the_truth(account: Account) -> None:
     account.cluster("orders", YES)
     account.aws.send_command("rds/settings", stop_seconds=4)
-    told = account.one(wait=True, wait_delay=1, wait_timeout=30)
-    assert told.of("orders")["status_after"] == "stopped"
-    assert told.of("orders")["verified"] is True
-    assert told.of("orders")["automatic_restart_time"]
+    result = account.run_task(wait=True, wait_delay=1, wait_timeout=30)
+    assert result.get_cluster("orders")["status_after"] == "stopped"
+    assert result.get_cluster("orders")["verified"] is True
+    assert result.get_cluster("orders")["automatic_restart_time"]
     calls = account.counted()
     assert 4 <= calls["DescribeDBClusters"] <= 8
-    assert account.one(wait=True).changed is False
+    assert account.run_task(wait=True).changed is False
 
 
 def test_a_cluster_that_comes_back_has_failed(account: Account) -> None:
     account.cluster("orders", YES)
     account.cluster("billing", YES)
     account.aws.send_command("rds/settings", stop_seconds=2, failing_stops=["orders"])
-    told = account.one(wait=True, wait_delay=1, wait_timeout=30)
-    assert told.failed
-    assert told.changed
-    assert told.statuses == {"orders": "failed", "billing": "changed"}
-    assert "available" in told.of("orders")["reason"]
+    result = account.run_task(wait=True, wait_delay=1, wait_timeout=30)
+    assert result.failed
+    assert result.changed
+    assert result.statuses == {"orders": "failed", "billing": "changed"}
+    assert "available" in result.get_cluster("orders")["reason"]
 
 
-def test_a_wait_that_ends_too_early_tells_what_it_saw(account: Account) -> None:
+def test_a_wait_that_ends_too_early_reports_the_observed_status(account: Account) -> None:
     account.cluster("orders", YES)
-    told = account.one(wait=True, wait_delay=1, wait_timeout=2)
-    assert told.failed
-    assert told.changed
-    assert told.of("orders")["status_after"] == "stopping"
-    assert "within 2 seconds" in told.message
+    result = account.run_task(wait=True, wait_delay=1, wait_timeout=2)
+    assert result.failed
+    assert result.changed
+    assert result.get_cluster("orders")["status_after"] == "stopping"
+    assert "within 2 seconds" in result.message
 
 
 def test_a_denied_region_is_its_own_result(account: Account) -> None:
     account.cluster("orders", YES)
     account.cluster("far", YES, region=OTHER)
     account.aws.deny(f"rds:*@{OTHER}")
-    told = account.one(regions=[REGION, OTHER])
-    assert told.failed
-    assert told.changed
-    assert told.statuses == {"orders": "changed"}
-    assert {one["name"]: one["status"] for one in told.result["regions"]} == {REGION: "changed", OTHER: "failed"}
-    assert OTHER in told.message
-    assert "rds:DescribeDBClusters" in told.message
+    result = account.run_task(regions=[REGION, OTHER])
+    assert result.failed
+    assert result.changed
+    assert result.statuses == {"orders": "changed"}
+    assert {region["name"]: region["status"] for region in result.result["regions"]} == {
+        REGION: "changed",
+        OTHER: "failed",
+    }
+    assert OTHER in result.message
+    assert "rds:DescribeDBClusters" in result.message
     assert account.status("orders") == "stopping"
 
 
-def test_regions_all_asks_the_account(account: Account) -> None:
+def test_regions_all_lists_the_regions_of_the_account(account: Account) -> None:
     account.cluster("orders", YES)
     account.cluster("far", YES, region=OTHER)
-    told = account.one(regions=["all"])
-    assert told.statuses == {"orders": "changed", "far": "changed"}
+    result = account.run_task(regions=["all"])
+    assert result.statuses == {"orders": "changed", "far": "changed"}
     calls = account.counted()
     assert calls["DescribeRegions"] == 1
-    assert calls["DescribeDBClusters"] == len(told.result["regions"]) + 2
+    assert calls["DescribeDBClusters"] == len(result.result["regions"]) + 2
 
 
-def test_near_misses_are_reported_and_not_acted_on(account: Account) -> None:
+def test_tag_mismatches_are_reported_and_not_acted_on(account: Account) -> None:
     for name, tags in {
         "capital": {"autostop": "Yes"},
         "word": {"autostop": "true"},
@@ -280,58 +291,58 @@ def test_near_misses_are_reported_and_not_acted_on(account: Account) -> None:
         "no": {"autostop": "no"},
     }.items():
         account.cluster(name, tags)
-    told = account.one()
+    result = account.run_task()
     assert account.writes() == []
-    near = {one["name"] for one in told.result["clusters"] if one["near_miss"]}
-    assert near == {"capital", "word", "blank", "key"}
-    assert told.of("no")["status"] == "skipped"
-    assert "'Yes'" in told.warnings
-    assert told.result["totals"]["near_misses"] == 4
+    mismatched = {cluster["name"] for cluster in result.result["clusters"] if cluster["tag_mismatch"]}
+    assert mismatched == {"capital", "word", "blank", "key"}
+    assert result.get_cluster("no")["status"] == "skipped"
+    assert "'Yes'" in result.warnings
+    assert result.result["totals"]["tag_mismatches"] == 4
 
 
 def test_a_week_passes(account: Account) -> None:
     """Stopped, started by AWS after seven days, and stopped again by the next daily run; a weekly one misses it."""
     account.cluster("orders", YES)
-    assert account.one().changed
+    assert account.run_task().changed
     account.aws.advance(seconds=400)
-    stopped = account.one()
-    assert stopped.of("orders")["status_before"] == "stopped"
-    assert stopped.of("orders")["automatic_restart_time"]
+    stopped = account.run_task()
+    assert stopped.get_cluster("orders")["status_before"] == "stopped"
+    assert stopped.get_cluster("orders")["automatic_restart_time"]
 
-    account.aws.advance(days=7, seconds=-200)  # what a weekly run would see
-    weekly = account.one()
-    assert weekly.of("orders")["status"] in ("ok", "pending")
+    account.aws.advance(days=7, seconds=-200)  # what a weekly run would read
+    weekly = account.run_task()
+    assert weekly.get_cluster("orders")["status"] in ("ok", "pending")
     account.aws.advance(seconds=1000)
     assert account.status("orders") == "available"
 
-    told = account.one(sweep_policy="auto_started_only")
-    assert told.of("orders")["started"] == "automatic"
-    assert "AWS started it after seven days" in told.of("orders")["reason"]
+    result = account.run_task(sweep_policy="auto_started_only")
+    assert result.get_cluster("orders")["start_type"] == "automatic"
+    assert "AWS started it after seven days" in result.get_cluster("orders")["reason"]
     assert account.status("orders") == "stopping"
 
 
 def test_what_a_person_started_stays_where_only_automatic_starts_are_swept(account: Account) -> None:
     account.cluster("orders", YES)
-    account.one()
+    account.run_task()
     account.aws.advance(seconds=400)
     account.statuses()
     account.aws.client("rds").start_db_cluster(DBClusterIdentifier="orders")
     account.aws.advance(seconds=700)
     assert account.status("orders") == "available"
-    told, everything = account.run({"sweep_policy": "auto_started_only"}, {})
-    assert told.of("orders")["status"] == "skipped"
-    assert told.of("orders")["started"] == "manual"
-    assert everything.of("orders")["status"] == "changed"
+    result, everything = account.run({"sweep_policy": "auto_started_only"}, {})
+    assert result.get_cluster("orders")["status"] == "skipped"
+    assert result.get_cluster("orders")["start_type"] == "manual"
+    assert everything.get_cluster("orders")["status"] == "changed"
 
 
 def test_holds(account: Account) -> None:
     account.cluster("later", {**YES, "autostop-until": "2999-01-01"})
     account.cluster("past", {**YES, "autostop-until": "2020-01-01T10:00:00+02:00"})
     account.cluster("garbled", {**YES, "autostop-until": "next friday"})
-    told = account.one()
-    assert told.statuses == {"later": "skipped", "past": "changed", "garbled": "skipped"}
-    assert told.of("later")["held_until"] == "2999-01-02T00:00:00Z"
-    assert "next friday" in told.warnings
+    result = account.run_task()
+    assert result.statuses == {"later": "skipped", "past": "changed", "garbled": "skipped"}
+    assert result.get_cluster("later")["held_until"] == "2999-01-02T00:00:00Z"
+    assert "next friday" in result.warnings
     assert account.statuses() == {"later": "available", "past": "stopping", "garbled": "available"}
 
 
@@ -344,10 +355,10 @@ def test_pending_maintenance_is_reported_and_can_run_first(account: Account) -> 
         actions=[{"Action": "system-update", "Description": "New OS", "CurrentApplyDate": "2020-01-01T00:00:00Z"}],
     )
     first, then = account.run({"finish_maintenance": True}, {})
-    assert first.of("orders")["status"] == "pending"
-    assert "system-update" in first.of("orders")["reason"]
-    assert then.of("orders")["status"] == "changed"
-    assert then.of("orders")["maintenance"][0]["action"] == "system-update"
+    assert first.get_cluster("orders")["status"] == "pending"
+    assert "system-update" in first.get_cluster("orders")["reason"]
+    assert then.get_cluster("orders")["status"] == "changed"
+    assert then.get_cluster("orders")["maintenance"][0]["action"] == "system-update"
 
 
 def test_instances_by_their_own_rules(account: Account) -> None:
@@ -357,9 +368,11 @@ def test_instances_by_their_own_rules(account: Account) -> None:
         DBInstanceIdentifier="replica", SourceDBInstanceIdentifier="source", Tags=[{"Key": "autostop", "Value": "yes"}]
     )
     account.instance("mirrored", YES, engine="sqlserver-se", MultiAZ=True)
-    without, with_, again = account.run({}, *[{"include_instances": True}] * 2)
-    assert without.statuses == {}
-    kinds = {one["name"]: (one["status"], one["obstacle"]) for one in with_.result["clusters"]}
+    no_instances, with_, again = account.run({}, *[{"include_instances": True}] * 2)
+    assert no_instances.statuses == {}
+    kinds = {
+        cluster["name"]: (cluster["status"], cluster["ineligibility_reason"]) for cluster in with_.result["clusters"]
+    }
     assert kinds == {
         "alone": ("changed", None),
         "source": ("skipped", "read_replica_source"),
@@ -386,9 +399,9 @@ def test_regions_and_region_exclude_each_other(account: Account) -> None:
     both, empty, mixed = account.run(
         {"regions": [REGION], "region": OTHER}, {"regions": []}, {"regions": ["all", REGION]}
     )
-    assert "regions and region exclude each other" in both.message
+    assert "regions and region are mutually exclusive" in both.message
     assert "regions is empty" in empty.message
-    assert "'all' stands alone" in mixed.message
+    assert "'all' cannot be combined" in mixed.message
     assert account.aws.calls() == []
 
 
@@ -397,9 +410,9 @@ def test_a_reading_that_is_denied_leaves_the_word_to_the_service(account: Accoun
     account.aws.client("rds").create_blue_green_deployment(BlueGreenDeploymentName="bg", Source=blue)
     account.cluster("orders", YES)
     account.aws.deny("rds:DescribeBlueGreenDeployments")
-    told = account.one(clusters=["blue", "orders"])
-    assert "rds:DescribeBlueGreenDeployments" in told.warnings
-    assert told.of("orders")["status"] == "changed"
-    assert told.of("blue")["status"] == "skipped"
-    assert told.of("blue")["obstacle"] == "blue_green"
-    assert "AWS answered" in told.of("blue")["reason"]
+    result = account.run_task(clusters=["blue", "orders"])
+    assert "rds:DescribeBlueGreenDeployments" in result.warnings
+    assert result.get_cluster("orders")["status"] == "changed"
+    assert result.get_cluster("blue")["status"] == "skipped"
+    assert result.get_cluster("blue")["ineligibility_reason"] == "blue_green"
+    assert "AWS returned" in result.get_cluster("blue")["reason"]

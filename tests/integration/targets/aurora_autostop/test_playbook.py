@@ -4,48 +4,48 @@
 
 from __future__ import annotations
 
-from integration.targets.aurora_autostop.kit import OTHER, REGION, YES, Account, Told
+from integration.targets.aurora_autostop.kit import OTHER, REGION, YES, Account, TaskResult
 
 PLAYBOOK = "daytwo.aws.aurora_autostop"
 
 
-def of(told: list[Told], task: str) -> Told:
-    (one,) = [one for one in told if one.task.endswith(task)]
-    return one
+def of(results: list[TaskResult], task: str) -> TaskResult:
+    (task_result,) = [task_result for task_result in results if task_result.task.endswith(task)]
+    return task_result
 
 
-def lines(told: list[Told]) -> list[str]:
-    return list(of(told, "Show what happened to each cluster").result["__aurora_autostop_lines"])
+def lines(results: list[TaskResult]) -> list[str]:
+    return list(of(results, "Show what happened to each cluster").result["__aurora_autostop_lines"])
 
 
 def test_check_run_check_run(account: Account) -> None:
     account.cluster("orders", YES)
     account.cluster("far", YES, region=OTHER)
     account.cluster("v1", YES, EngineMode="serverless")
-    # As the answers of a survey come: text, with blanks around commas.
-    answers = ("-e", f"aurora_autostop_regions='{REGION}, {OTHER}'", "-e", "aurora_autostop_clusters=''")
-    checked = account.play(PLAYBOOK, "--check", *answers)
+    # As an AWX survey passes its values: text, with blanks around commas.
+    extra_vars = ("-e", f"aurora_autostop_regions='{REGION}, {OTHER}'", "-e", "aurora_autostop_clusters=''")
+    checked = account.play(PLAYBOOK, "--check", *extra_vars)
     assert account.writes() == []
-    ran = account.play(PLAYBOOK, *answers)
+    ran = account.play(PLAYBOOK, *extra_vars)
     assert lines(checked) == lines(ran)
-    assert f"orders ({REGION}): changed. It is running, and is tagged autostop=yes." in lines(ran)
+    assert f"orders ({REGION}): changed. It is running, and it is tagged autostop=yes." in lines(ran)
     assert [line.split(":")[0] for line in lines(ran)] == [f"orders ({REGION})", f"v1 ({REGION})", f"far ({OTHER})"]
     assert sorted(account.writes()) == ["StopDBCluster"] * 2
-    for options in (("--check", *answers), answers):
-        assert not any(one.changed for one in account.play(PLAYBOOK, *options))
+    for options in (("--check", *extra_vars), extra_vars):
+        assert not any(task_result.changed for task_result in account.play(PLAYBOOK, *options))
 
 
-def test_a_failure_is_told_with_every_line(account: Account) -> None:
+def test_a_failure_is_reported_with_every_line(account: Account) -> None:
     account.cluster("orders", YES)
     account.aws.deny(f"rds:*@{OTHER}")
-    told = account.play(PLAYBOOK, "-e", f"aurora_autostop_regions={REGION},{OTHER}")
-    assert of(told, "say what happened to each").failed
-    assert lines(told) == [f"orders ({REGION}): changed. It is running, and is tagged autostop=yes."]
-    report = of(told, "Keep the report for later tasks").result["ansible_facts"]["aurora_autostop_report"]
+    results = account.play(PLAYBOOK, "-e", f"aurora_autostop_regions={REGION},{OTHER}")
+    assert of(results, "report the result of each").failed
+    assert lines(results) == [f"orders ({REGION}): changed. It is running, and it is tagged autostop=yes."]
+    report = of(results, "Keep the report for later tasks").result["ansible_facts"]["aurora_autostop_report"]
     assert report["totals"]["regions_failed"] == 1
 
 
 def test_what_is_not_there_is_not_offered(account: Account) -> None:
-    told = account.play(PLAYBOOK, "-e", "aurora_autostop_mode=watch")
-    assert told[0].failed
-    assert "must be one of: run, guard" in told[0].message + str(told[0].result)
+    results = account.play(PLAYBOOK, "-e", "aurora_autostop_mode=watch")
+    assert results[0].failed
+    assert "must be one of: run, guard" in results[0].message + str(results[0].result)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The bed's rules for RDS, in this process: what plain moto accepts, and what the bed answers as AWS does."""
+"""The test bed's rules for RDS, in this process: what plain moto accepts, and what the test bed returns like AWS."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ def ruled() -> Iterator[None]:
 
 
 def cluster(name: str = "orders", region: str = REGION, engine: str = "aurora-mysql", **more: Any) -> str:
-    answer = client(region).create_db_cluster(DBClusterIdentifier=name, Engine=engine, **ADMIN, **more)
+    response = client(region).create_db_cluster(DBClusterIdentifier=name, Engine=engine, **ADMIN, **more)
     edit(region, name, status="available")
-    return str(answer["DBCluster"]["DBClusterArn"])
+    return str(response["DBCluster"]["DBClusterArn"])
 
 
 def status(name: str = "orders") -> dict[str, Any]:
@@ -160,8 +160,8 @@ def test_the_bed_stops_no_mirrored_sql_server(ruled: None) -> None:
 def test_plain_moto_returns_everything_at_once() -> None:
     for number in range(30):
         cluster(f"c{number}")
-    answer = client().describe_db_clusters(MaxRecords=20)
-    assert (len(answer["DBClusters"]), answer.get("Marker")) == (30, None)
+    response = client().describe_db_clusters(MaxRecords=20)
+    assert (len(response["DBClusters"]), response.get("Marker")) == (30, None)
 
 
 def test_the_bed_pages_and_knows_its_bounds(ruled: None) -> None:
@@ -169,7 +169,7 @@ def test_the_bed_pages_and_knows_its_bounds(ruled: None) -> None:
         cluster(f"c{number}")
     first = client().describe_db_clusters(MaxRecords=20)
     second = client().describe_db_clusters(MaxRecords=20, Marker=first["Marker"])
-    names = [one["DBClusterIdentifier"] for page in (first, second) for one in page["DBClusters"]]
+    names = [cluster["DBClusterIdentifier"] for page in (first, second) for cluster in page["DBClusters"]]
     assert (len(first["DBClusters"]), len(set(names)), "Marker" in second) == (20, 30, False)
     for wrong in ({"MaxRecords": 19}, {"MaxRecords": 101}, {"Marker": "made-up"}):
         with pytest.raises(ClientError, match="Invalid value"):
@@ -185,9 +185,9 @@ def test_the_bed_pages_blue_green_deployments_and_maintenance(ruled: None) -> No
     assert client().describe_blue_green_deployments(MaxRecords=100)["BlueGreenDeployments"] == []
     arn = cluster()
     set_maintenance(REGION, arn, [{"Action": "os-upgrade", "CurrentApplyDate": "2027-01-01T00:00:00+00:00"}])
-    (one,) = client().describe_pending_maintenance_actions()["PendingMaintenanceActions"]
-    assert one["ResourceIdentifier"] == arn
-    assert one["PendingMaintenanceActionDetails"][0]["CurrentApplyDate"].year == 2027
+    (entry,) = client().describe_pending_maintenance_actions()["PendingMaintenanceActions"]
+    assert entry["ResourceIdentifier"] == arn
+    assert entry["PendingMaintenanceActionDetails"][0]["CurrentApplyDate"].year == 2027
 
 
 # Time
@@ -200,14 +200,14 @@ def test_plain_moto_stops_at_once_and_for_ever() -> None:
     assert "AutomaticRestartTime" not in status()
 
 
-def test_a_cluster_stops_starts_after_seven_days_and_tells_of_it(ruled: None) -> None:
+def test_a_cluster_stops_starts_after_seven_days_and_has_its_events(ruled: None) -> None:
     cluster()
     assert stop() == "stopping"
     assert status()["Status"] == "stopping"
     CLOCK.advance(301)
-    seen = status()
-    assert seen["Status"] == "stopped"
-    assert 6.9 < (seen["AutomaticRestartTime"] - CLOCK.now()).total_seconds() / 86400 < 7
+    stopped = status()
+    assert stopped["Status"] == "stopped"
+    assert 6.9 < (stopped["AutomaticRestartTime"] - CLOCK.now()).total_seconds() / 86400 < 7
     CLOCK.advance(7 * 86400 + 60)
     assert status()["Status"] == "starting"
     CLOCK.advance(600)
@@ -224,7 +224,7 @@ def test_a_cluster_stops_starts_after_seven_days_and_tells_of_it(ruled: None) ->
 
 
 def test_several_weeks_pass_at_once(ruled: None) -> None:
-    """What is due goes by in its order, however late somebody looks."""
+    """Due changes happen in their order, however late the next reading is."""
     cluster()
     stop()
     CLOCK.advance(30 * 86400)
@@ -248,16 +248,16 @@ def test_an_instance_does_so_too(ruled: None) -> None:
     instance("alone")
     client().stop_db_instance(DBInstanceIdentifier="alone")
 
-    def seen() -> str:
+    def read_status() -> str:
         return str(client().describe_db_instances()["DBInstances"][0]["DBInstanceStatus"])
 
-    assert seen() == "stopping"
+    assert read_status() == "stopping"
     CLOCK.advance(301)
-    assert seen() == "stopped"
+    assert read_status() == "stopped"
     CLOCK.advance(7 * 86400)
-    assert seen() == "starting"
+    assert read_status() == "starting"
     CLOCK.advance(601)
-    assert seen() == "available"
+    assert read_status() == "available"
 
 
 # On request

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The simulated year in short, and that it fails where the guard does not do its work."""
+"""A short simulation, and proof that it fails if the guard does not work."""
 
 from __future__ import annotations
 
@@ -17,64 +17,64 @@ SHORT = Scenario(days=15, clusters=8, manual_starts=100, seed=3)
 
 
 def test_the_guard_keeps_what_it_promises() -> None:
-    seen = simulate(SHORT, GUARD)
-    assert broken(seen) == []
-    assert seen.dead == 0
-    assert {one.cause for one in seen.spells} >= {"started", "came back", "hold ended"}
-    assert len(seen.after_event()) > 5
-    assert timedelta() < max(seen.after_event()) <= year.PROMISE
+    simulated = simulate(SHORT, GUARD)
+    assert broken(simulated) == []
+    assert simulated.dead == 0
+    assert {spell.cause for spell in simulated.spells} >= {"started", "came back", "hold ended"}
+    assert len(simulated.after_event()) > 5
+    assert timedelta() < max(simulated.after_event()) <= year.PROMISE
 
 
 def test_without_any_event_a_sweep_does_it() -> None:
-    seen = simulate(SHORT, DEAF)
-    assert broken(seen) == []
-    assert seen.told == []
-    assert seen.longest() > year.PROMISE
+    simulated = simulate(SHORT, DEAF)
+    assert broken(simulated) == []
+    assert simulated.delivered == []
+    assert simulated.longest() > year.PROMISE
 
 
 @pytest.mark.parametrize(("strategy", "longest"), [(DAILY, timedelta(hours=12)), (WEEKLY, timedelta(days=4))])
 def test_crons_do_not(strategy: str, longest: timedelta) -> None:
-    """The weekly one also because of its phase: what it stopped a week ago is started just after it looked."""
-    seen = simulate(SHORT, strategy)
-    assert seen.wrong == []
-    assert seen.longest() > longest
-    assert any("from an event to the stop" in one for one in broken(seen))
+    """The weekly cron also fails because of its phase: AWS starts last week's clusters just after its run."""
+    simulated = simulate(SHORT, strategy)
+    assert simulated.wrong == []
+    assert simulated.longest() > longest
+    assert any("from an event to the stop" in failure for failure in broken(simulated))
 
 
 def test_a_guard_without_its_retry_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The handler says of every message that it is settled: a cluster that is still starting runs until the sweep."""
+    """The handler deletes every message: a cluster that is still starting runs until the sweep."""
     monkeypatch.setattr(year.handler, "can_delete_message", lambda *args: True)
-    assert any("from an event to the stop" in one for one in broken(simulate(SHORT, GUARD)))
+    assert any("from an event to the stop" in failure for failure in broken(simulate(SHORT, GUARD)))
 
 
 def test_a_queue_that_gives_up_too_early_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     plain = year.from_role
 
-    def given(place: Any) -> dict[str, Any]:
-        found = plain(place)
+    def limit_receives(location: Any) -> dict[str, Any]:
+        found = plain(location)
         found["community.aws.sqs_queue daytwo-autostop"]["redrive_policy"]["maxReceiveCount"] = 1
         return found
 
-    monkeypatch.setattr(year, "from_role", given)
-    seen = simulate(SHORT, GUARD)
-    assert seen.dead > 0
-    assert broken(seen) != []
+    monkeypatch.setattr(year, "from_role", limit_receives)
+    simulated = simulate(SHORT, GUARD)
+    assert simulated.dead > 0
+    assert broken(simulated) != []
 
 
 def test_a_guard_that_disregards_tags_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(year.run.plan.tags, "find_hold", lambda tags: None)
-    seen = simulate(replace(SHORT, days=2), GUARD)
-    assert any(one.startswith("stopped without being wanted: held-0") for one in broken(seen))
+    simulated = simulate(replace(SHORT, days=2), GUARD)
+    assert any(failure.startswith("stopped by mistake: held-0") for failure in broken(simulated))
 
 
 def test_the_year_is_the_same_each_time() -> None:
-    def told() -> list[Any]:
-        seen = simulate(Scenario(days=8, clusters=4, manual_starts=100), GUARD)
-        return [(one.name, one.cause, one.began, one.ended) for one in seen.spells]
+    def simulate_spells() -> list[Any]:
+        simulated = simulate(Scenario(days=8, clusters=4, manual_starts=100), GUARD)
+        return [(spell.name, spell.cause, spell.began, spell.ended) for spell in simulated.spells]
 
-    first = told()
+    first = simulate_spells()
     assert first
-    assert told() == first
+    assert simulate_spells() == first
 
 
 def test_the_short_cut_reads_what_the_wire_does() -> None:
@@ -89,13 +89,15 @@ def test_the_short_cut_reads_what_the_wire_does() -> None:
             DBInstanceClass="db.r6g.large",
         )
         year.timeline.advance(8 * 86400)
-        told = world.client("rds").describe_db_clusters()["DBClusters"]
+        described = world.client("rds").describe_db_clusters()["DBClusters"]
         session = year.botocore.session.get_session()
-        short = session.create_client("rds", region_name=year.REGION).describe_db_clusters()["DBClusters"]
-    assert len(told[0]) > len(short[0])  # or it was no wire
-    assert [AuroraCluster.parse(one) for one in short] == [AuroraCluster.parse(one) for one in told]
-    assert {one["Status"] for one in told} == {"available"}
-    assert ("member",) in {AuroraCluster.parse(one).members for one in told}
+        shortcut = session.create_client("rds", region_name=year.REGION).describe_db_clusters()["DBClusters"]
+    assert len(described[0]) > len(shortcut[0])  # else it did not go over the wire
+    assert [AuroraCluster.parse(cluster) for cluster in shortcut] == [
+        AuroraCluster.parse(cluster) for cluster in described
+    ]
+    assert {cluster["Status"] for cluster in described} == {"available"}
+    assert ("member",) in {AuroraCluster.parse(cluster).members for cluster in described}
 
 
 @pytest.mark.full

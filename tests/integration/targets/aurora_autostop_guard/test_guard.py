@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The guard from its installation to its removal: what each play did, and what the function did in between.
+"""The guard from its installation to its removal: the plays, and the function's runs between them.
 
-One story is told once and looked at by many tests, because each play takes seconds.
+Many tests check one recorded story, because each play takes seconds.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from integration.targets.aurora_autostop.kit import OTHER, REGION, YES, Account, Told
+from integration.targets.aurora_autostop.kit import OTHER, REGION, YES, Account, TaskResult
 from testbed import paths
 from testbed.gate import Fault
 from testbed.own_aws import OwnAws
@@ -45,7 +45,7 @@ EVERY_OPTION = {
     "aurora_autostop_tag_values": ["yes", "on"],
 }
 
-# IAM takes some seconds until Lambda sees a new role and its policy; the words are from public reports.
+# Lambda sees a new role and its policy only after some seconds. The messages are from public reports.
 SLOW_IAM = [
     Fault("error", operation, status=400, code="InvalidParameterValueException", message=message, times=1)
     for operation, message in {
@@ -57,21 +57,21 @@ SLOW_IAM = [
 
 @dataclass
 class Play:
-    told: list[Told]
+    results: list[TaskResult]
     calls: list[Call]
 
     @property
     def lines(self) -> list[str]:
-        (shown,) = [one for one in self.told if one.task.endswith("Show what became of each part")]
+        (shown,) = [result for result in self.results if result.task.endswith("Show the result of each part")]
         return list(shown.result["aurora_autostop_report.lines"])
 
     @property
     def changed(self) -> list[str]:
-        return [one.task for one in self.told if one.changed]
+        return [result.task for result in self.results if result.changed]
 
     @property
     def failures(self) -> list[str]:
-        return [one.message for one in self.told if one.failed]
+        return [result.message for result in self.results if result.failed]
 
     @property
     def actions(self) -> set[str]:
@@ -85,8 +85,8 @@ class Play:
 @dataclass
 class Story:
     plays: dict[str, Play] = field(default_factory=dict)
-    parts: dict[str, Any] = field(default_factory=dict)  # what AWS shows of the guard, once it is installed
-    mended: dict[str, Any] = field(default_factory=dict)  # the same after a drift and a play with other options
+    parts: dict[str, Any] = field(default_factory=dict)  # the guard's parts as AWS shows them after the installation
+    restored: dict[str, Any] = field(default_factory=dict)  # the same after a drift and a play with other options
     policies: dict[str, Any] = field(default_factory=dict)
     statuses: dict[str, dict[str, str]] = field(default_factory=dict)
     tags: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -97,12 +97,12 @@ class Story:
 
 def play(account: Account, *options: str, **extra: Any) -> Play:
     account.aws.forget()
-    told = account.play(PLAYBOOK, *options, "-e", json.dumps(extra))
-    return Play(told, account.aws.calls())
+    results = account.play(PLAYBOOK, *options, "-e", json.dumps(extra))
+    return Play(results, account.aws.calls())
 
 
 def shown(account: Account) -> dict[str, Any]:
-    """Every part as its service shows it."""
+    """Reads every part from its service."""
     aws = account.aws
     sqs, events, awslambda = aws.client("sqs"), aws.client("events"), aws.client("lambda")
     found: dict[str, Any] = {}
@@ -130,7 +130,7 @@ def shown(account: Account) -> dict[str, Any]:
 
 
 def drift(account: Account) -> None:
-    """What people do by hand: tags gone, settings changed, the function's code replaced."""
+    """Drift by manual changes: tags removed, settings changed, the function's code replaced."""
     aws = account.aws
     events, awslambda, cloudwatch = aws.client("events"), aws.client("lambda"), aws.client("cloudwatch")
     for name in (NAME, f"{NAME}-dlq"):
@@ -167,8 +167,8 @@ def pairs(listed: list[dict[str, str]]) -> dict[str, str]:
 
 
 def policy(account: Account) -> dict[str, Any]:
-    answer = account.aws.client("iam").get_role_policy(RoleName=f"{NAME}-{REGION}", PolicyName=NAME)
-    return dict(answer["PolicyDocument"])
+    response = account.aws.client("iam").get_role_policy(RoleName=f"{NAME}-{REGION}", PolicyName=NAME)
+    return dict(response["PolicyDocument"])
 
 
 def logged(account: Account) -> list[dict[str, Any]]:
@@ -183,49 +183,49 @@ def logged(account: Account) -> list[dict[str, Any]]:
 
 
 def left(account: Account) -> list[str]:
-    """Names of the guard that anything still bears."""
+    """The names of all remaining resources."""
     aws = account.aws
     names = [*(aws.client("sqs").list_queues().get("QueueUrls") or [])]
-    names += [one["Name"] for one in aws.client("events").list_rules()["Rules"]]
-    names += [one["FunctionName"] for one in aws.client("lambda").list_functions()["Functions"]]
-    names += [one["UUID"] for one in aws.client("lambda").list_event_source_mappings()["EventSourceMappings"]]
-    names += [one["RoleName"] for one in aws.client("iam").list_roles()["Roles"]]
-    names += [one["logGroupName"] for one in aws.client("logs").describe_log_groups()["logGroups"]]
-    names += [one["AlarmName"] for one in aws.client("cloudwatch").describe_alarms()["MetricAlarms"]]
+    names += [entry["Name"] for entry in aws.client("events").list_rules()["Rules"]]
+    names += [entry["FunctionName"] for entry in aws.client("lambda").list_functions()["Functions"]]
+    names += [entry["UUID"] for entry in aws.client("lambda").list_event_source_mappings()["EventSourceMappings"]]
+    names += [entry["RoleName"] for entry in aws.client("iam").list_roles()["Roles"]]
+    names += [entry["logGroupName"] for entry in aws.client("logs").describe_log_groups()["logGroups"]]
+    names += [entry["AlarmName"] for entry in aws.client("cloudwatch").describe_alarms()["MetricAlarms"]]
     return names
 
 
 @pytest.fixture(scope="module")
 def story(aws: OwnAws, tmp_path_factory: pytest.TempPathFactory) -> Story:
     account = Account(aws, tmp_path_factory.mktemp("guard"))
-    told = Story()
+    recorded = Story()
     tags = {"aurora_autostop_resource_tags": {"team": "data"}}
-    told.plays["check"] = play(account, "--check", **tags)
+    recorded.plays["check"] = play(account, "--check", **tags)
     aws.fail(*SLOW_IAM)
-    told.plays["run"] = play(account, **tags)
+    recorded.plays["run"] = play(account, **tags)
     aws.fail()
-    told.parts = shown(account)
-    told.policies["plain"] = policy(account)
-    told.plays["check again"] = play(account, "--check", **tags)
-    told.plays["run again"] = play(account, **tags)
+    recorded.parts = shown(account)
+    recorded.policies["plain"] = policy(account)
+    recorded.plays["check again"] = play(account, "--check", **tags)
+    recorded.plays["run again"] = play(account, **tags)
 
-    # A day: the sweep finds what nobody told it of. A week and a day: AWS starts it, and the guard stops it again.
+    # A day: the sweep finds clusters without an event. A week later: AWS starts the cluster, and the guard stops it.
     account.cluster("orders", YES)
     account.cluster("untagged")
     account.cluster("held", {**YES, "autostop-until": "2040-01-01"})
     aws.forget()
     aws.advance(days=1.1)
-    told.statuses["after a day"] = account.statuses()
+    recorded.statuses["after a day"] = account.statuses()
     aws.advance(days=7)
     aws.advance(seconds=3600)
-    told.statuses["after a week"] = account.statuses()
-    told.function["plain"] = {call.action for call in aws.calls()}
-    told.logs = logged(account)
+    recorded.statuses["after a week"] = account.statuses()
+    recorded.function["plain"] = {call.action for call in aws.calls()}
+    recorded.logs = logged(account)
 
     drift(account)
-    told.plays["every option"] = play(account, **tags, **EVERY_OPTION)
-    told.mended = shown(account)
-    told.policies["every option"] = policy(account)
+    recorded.plays["every option"] = play(account, **tags, **EVERY_OPTION)
+    recorded.restored = shown(account)
+    recorded.policies["every option"] = policy(account)
     rds = aws.client("rds")
     rds.create_global_cluster(GlobalClusterIdentifier="alone", Engine="aurora-mysql")
     account.cluster("sole", YES, GlobalClusterIdentifier="alone")
@@ -237,19 +237,19 @@ def story(aws: OwnAws, tmp_path_factory: pytest.TempPathFactory) -> Story:
     aws.forget()
     aws.advance(days=7.5)
     aws.advance(days=1)
-    told.statuses["every option"] = account.statuses()
-    told.tags = {"moved": account.tags(moved)}
-    told.function["every option"] = {call.action for call in aws.calls()}
+    recorded.statuses["every option"] = account.statuses()
+    recorded.tags = {"moved": account.tags(moved)}
+    recorded.function["every option"] = {call.action for call in aws.calls()}
 
-    told.plays["absent, check"] = play(account, "--check", aurora_autostop_state="absent")
-    told.plays["absent"] = play(account, aurora_autostop_state="absent")
-    told.left = left(account)
-    told.plays["absent again"] = play(account, aurora_autostop_state="absent")
-    return told
+    recorded.plays["absent, check"] = play(account, "--check", aurora_autostop_state="absent")
+    recorded.plays["absent"] = play(account, aurora_autostop_state="absent")
+    recorded.left = left(account)
+    recorded.plays["absent again"] = play(account, aurora_autostop_state="absent")
+    return recorded
 
 
 def test_nothing_failed(story: Story) -> None:
-    assert {name: one.failures for name, one in story.plays.items() if one.failures} == {}
+    assert {name: run.failures for name, run in story.plays.items() if run.failures} == {}
 
 
 def test_check_mode_predicts_and_writes_nothing(story: Story) -> None:
@@ -271,7 +271,7 @@ def test_every_part_bears_the_tags(story: Story) -> None:
 
 
 def test_the_arithmetic_of_the_queue(story: Story) -> None:
-    """Receives times visibility cover a day, after which the next sweep begins anew; Lambda asks for six time-outs."""
+    """Receives times visibility cover a day, until the next sweep begins. Lambda requires six function timeouts."""
     queue, dead = story.parts[f"queue {NAME}"], story.parts[f"queue {NAME}-dlq"]
     configuration = story.parts["function"]["Configuration"]
     redrive = json.loads(queue["RedrivePolicy"])
@@ -323,9 +323,9 @@ def test_every_option_reaches_the_function(story: Story) -> None:
     assert any("update" in call.operation.lower() for call in story.plays["every option"].calls)
 
 
-def test_what_was_changed_by_hand_is_mended(story: Story) -> None:
-    """All but what the other options change."""
-    before, after = settings(story.parts), settings(story.mended)
+def test_drift_is_corrected(story: Story) -> None:
+    """Everything except what the other options change."""
+    before, after = settings(story.parts), settings(story.restored)
     pattern = json.loads(after["rule events"].pop("EventPattern"))
     assert pattern["detail"]["EventID"] == [f"RDS-EVENT-{number}" for number in ("0153", "0151", "0154", "0088")]
     before["rule events"].pop("EventPattern")
@@ -364,11 +364,14 @@ def statements(name: str) -> list[dict[str, Any]]:
 
 def actions(listed: list[dict[str, Any]]) -> set[str]:
     return {
-        action for one in listed for action in ([one["Action"]] if isinstance(one["Action"], str) else one["Action"])
+        action
+        for statement in listed
+        for action in ([statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"])
     }
 
 
-# What Lambda itself calls with the function's role (Lambda guide on SQS, and on logs); the bed does so inside.
+# Calls that Lambda itself makes with the function's role (Lambda guide on SQS, and on logs). The test bed makes them
+# internally.
 BY_LAMBDA = {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"} | {
     "logs:CreateLogStream",
     "logs:PutLogEvents",
@@ -386,34 +389,34 @@ def test_the_functions_policy_is_what_it_calls_and_nothing_more(story: Story) ->
         "rds:RemoveTagsFromResource",
         "rds:DescribeEvents",
     }
-    for one in story.policies["every option"]["Statement"]:
-        if "Stop" in str(one["Action"]):
-            assert one["Condition"] == {"StringEquals": {"aws:ResourceTag/autostop": ["yes", "on"]}}
-            assert one["Resource"] != "*"
+    for statement in story.policies["every option"]["Statement"]:
+        if "Stop" in str(statement["Action"]):
+            assert statement["Condition"] == {"StringEquals": {"aws:ResourceTag/autostop": ["yes", "on"]}}
+            assert statement["Resource"] != "*"
 
 
-def test_the_functions_policy_is_the_documented_one(story: Story) -> None:
+def test_the_functions_policy_is_the_documented_policy(story: Story) -> None:
     text = (ROOT / "docs/iam/aurora_autostop_function.json").read_text()
     for name, value in {"REGION": REGION, "ACCOUNT": paths.ACCOUNT, "PREFIX": NAME}.items():
         text = text.replace(name, value)
-    told = json.dumps(story.policies["every option"]).replace('["yes", "on"]', '["yes"]')
-    assert json.loads(told) == json.loads(text)
+    installed = json.dumps(story.policies["every option"]).replace('["yes", "on"]', '["yes"]')
+    assert json.loads(installed) == json.loads(text)
 
 
 def test_the_installers_policy_is_what_the_plays_call_and_nothing_more(story: Story) -> None:
-    called = set().union(*(one.actions for one in story.plays.values()))
+    called = set().union(*(run.actions for run in story.plays.values()))
     listed = statements("aurora_autostop_guard")
-    # Permissions that are no calls of their own: to pass a role, and to tag what is being made (service authorization
+    # Permissions without a call of their own: to pass a role, and to tag a new resource (service authorization
     # reference). GetCallerIdentity needs no permission.
     assert actions(listed) - called == {"iam:PassRole", "logs:TagResource", *OTHERWISE}
     assert called - actions(listed) == {"sts:GetCallerIdentity"}
 
 
-# Options that the story does not use.
+# Permissions of options that the story does not use.
 OTHERWISE = {"iam:PutRolePermissionsBoundary", "ec2:DescribeRegions"}
 
 
-# Refusals
+# Errors
 
 TRUST = {
     "Version": "2012-10-17",
@@ -423,7 +426,7 @@ TRUST = {
 }
 
 
-def test_somebody_elses_things_are_never_taken_over(account: Account) -> None:
+def test_unmanaged_resources_are_never_taken_over(account: Account) -> None:
     account.aws.client("sqs").create_queue(QueueName=NAME, tags={"daytwo-aws-autostop-guard": "another"})
     account.aws.client("iam").create_role(RoleName=f"{NAME}-{OTHER}", AssumeRolePolicyDocument=json.dumps(TRUST))
     before = left(account)
@@ -431,7 +434,7 @@ def test_somebody_elses_things_are_never_taken_over(account: Account) -> None:
     (message,) = refused.failures
     assert f"{NAME} (queue in {REGION}). {NAME}-{OTHER} (role in {OTHER})." in " ".join(message.split())
     removed = play(account, aurora_autostop_state="absent")
-    assert f"{REGION}: queue {NAME}: skipped, not ours" in removed.lines
+    assert f"{REGION}: queue {NAME}: skipped, not managed by the guard" in removed.lines
     assert refused.writes == removed.writes == []
     assert left(account) == before
 
@@ -451,13 +454,13 @@ def test_removal_leaves_somebody_elses_function_its_queue_and_what_joins_them(ac
     awslambda.create_event_source_mapping(FunctionName=NAME, EventSourceArn=arn["QueueArn"])
     before = left(account)
     removed = play(account, aurora_autostop_state="absent")
-    assert f"{REGION}: event source mapping {NAME} to {NAME}: skipped, not ours" in removed.lines
+    assert f"{REGION}: event source mapping {NAME} to {NAME}: skipped, not managed by the guard" in removed.lines
     assert removed.failures == removed.writes == []
     assert left(account) == before
 
 
-def test_a_region_that_fails_ends_no_other_and_the_report_tells_what_was_done(account: Account) -> None:
-    """Tags that are numbers, as YAML reads a cost centre, are tags."""
+def test_a_region_that_fails_does_not_stop_the_others_and_is_reported(account: Account) -> None:
+    """Numbers are valid tag values: YAML reads a cost centre as a number."""
     options = {"aurora_autostop_regions": [REGION, OTHER], "aurora_autostop_resource_tags": {"cost-center": 7}}
     account.aws.deny(f"lambda:CreateFunction@{REGION}")
     made = play(account, **options)
@@ -499,15 +502,15 @@ def test_a_botocore_that_hides_global_databases_is_refused(account: Account, tmp
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("options", "text"),
     [
-        ({"aurora_autostop_prefix": "-a"}, "cannot begin names"),
+        ({"aurora_autostop_prefix": "-a"}, "is invalid"),
         ({"aurora_autostop_tag_values": [], "aurora_autostop_tag_key": ""}, "tag_key is empty"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_made(
-    account: Account, options: dict[str, Any], words: str
+    account: Account, options: dict[str, Any], text: str
 ) -> None:
     refused = play(account, **options)
-    assert words in refused.failures[0]
+    assert text in refused.failures[0]
     assert refused.writes == []

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A namespace of its own on the bed's real cluster, two nodes to drain and two to go to, and runs of the module."""
+"""A namespace on the bed's real cluster, two nodes to drain, two nodes for evicted pods, and runs of the module."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from integration.plays import play, playbook_of
 from integration.targets.eks_node_drain.stub import Nodes
-from integration.targets.eks_sysctl_nodegroup.kit import Told
+from integration.targets.eks_sysctl_nodegroup.kit import TaskResult
 from testbed import Bed
 from testbed.eks import Cluster
 
@@ -23,10 +23,10 @@ MODULE = "daytwo.aws.eks_node_drain"
 
 
 class Shop:
-    def __init__(self, cluster: Cluster, folder: Path) -> None:
+    def __init__(self, cluster: Cluster, directory: Path) -> None:
         self.api = cluster.api
         self.kubeconfig = str(cluster.kubeconfig)
-        self.folder = folder
+        self.directory = directory
         mark = uuid.uuid4().hex[:6]
         self.namespace = f"shop-{mark}"
         self.old = [f"old-{mark}-1", f"old-{mark}-2"]
@@ -37,12 +37,12 @@ class Shop:
         self.nodes = [Nodes(self.api, self.old, self.group)]
 
     def add_new_nodes(self) -> None:
-        """Where evicted pods can go."""
+        """Add the nodes for evicted pods."""
         self.nodes.append(Nodes(self.api, self.new, "new"))
 
     def close(self) -> None:
         self.api.delete(f"/api/v1/namespaces/{self.namespace}")
-        wait_for(lambda: not self.pods(), "the pods' end")
+        wait_for(lambda: not self.pods(), "end of the pods")
         for nodes in self.nodes:
             nodes.close()
 
@@ -65,7 +65,7 @@ class Shop:
             wait_for(lambda: len(self.running(name)) == replicas, f"{replicas} pods of {name}")
 
     def pod(self, name: str, node: str, **meta: Any) -> None:
-        """A pod that nothing would make again."""
+        """A pod without a controller that would create it again."""
         container = {"name": "main", "image": "registry.example/none"}
         body = {"metadata": {"name": name, **meta}, "spec": {"nodeName": node, "containers": [container]}}
         self.api.post(f"/api/v1/namespaces/{self.namespace}/pods", body)
@@ -76,27 +76,27 @@ class Shop:
         self.api.post(path, body)
         wait_for(
             lambda: self.api.get(f"{path}/{name}").get("status", {}).get("observedGeneration"),
-            f"budget {name} to be seen",
+            f"the status of budget {name}",
         )
 
     def pods(self) -> list[dict[str, Any]]:
         return list(self.api.get(f"/api/v1/namespaces/{self.namespace}/pods")["items"])
 
     def running(self, app: str) -> list[str]:
-        """Nodes of the pods of an app that are Ready and not ending."""
+        """Nodes of the pods of an app that are Running and not terminating."""
         return [
-            one["spec"]["nodeName"]
-            for one in self.pods()
-            if one["metadata"].get("labels", {}).get("app") == app
-            and one["status"].get("phase") == "Running"
-            and not one["metadata"].get("deletionTimestamp")
+            pod["spec"]["nodeName"]
+            for pod in self.pods()
+            if pod["metadata"].get("labels", {}).get("app") == app
+            and pod["status"].get("phase") == "Running"
+            and not pod["metadata"].get("deletionTimestamp")
         ]
 
     def cordoned(self) -> list[str]:
         names = self.old
         return [name for name in names if self.api.get(f"/api/v1/nodes/{name}")["spec"].get("unschedulable")]
 
-    def run(self, **options: Any) -> Told:
+    def run(self, **options: Any) -> TaskResult:
         self._runs += 1
         check = options.pop("_check", False)
         if not {"nodes", "selector", "node_groups"} & set(options):
@@ -108,9 +108,9 @@ class Shop:
             "diff": True,
             "ignore_errors": True,
         }
-        playbook = playbook_of(self.folder, self._runs, [task])
-        line = play(self.folder, self._runs, playbook, env={"AWS_REGION": "eu-central-1"}).tasks[0]
-        return Told(line["result"], line["status"] == "failed", line["task"])
+        playbook = playbook_of(self.directory, self._runs, [task])
+        line = play(self.directory, self._runs, playbook, env={"AWS_REGION": "eu-central-1"}).tasks[0]
+        return TaskResult(line["result"], line["status"] == "failed", line["task"])
 
 
 def wait_for(condition: Callable[[], Any], what: str, seconds: float = 60) -> None:
@@ -128,6 +128,6 @@ def bed() -> Bed:
 
 @pytest.fixture
 def shop(cluster: Cluster, tmp_path: Path) -> Iterator[Shop]:
-    one = Shop(cluster, tmp_path)
-    yield one
-    one.close()
+    shop = Shop(cluster, tmp_path)
+    yield shop
+    shop.close()

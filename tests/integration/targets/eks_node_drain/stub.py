@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Nodes without machines on the bed's real API server: a thread does what their kubelets would tell it.
+"""Nodes without machines on the bed's real API server: a thread reports their status as a kubelet does.
 
-The API server, its eviction, the budgets' controller, the scheduler and the controllers of pods are real; only
-processes are missing. Pods are Ready at once, and end C(ending) seconds after they are told to.
+The API server, its eviction API, the disruption controller, the scheduler and the controllers of pods are real. Only
+processes are missing. Pods are Ready at once, and end C(ending) seconds after their deletion.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Nodes:
         self._thread.start()
 
     def _schedulable(self, name: str) -> None:
-        """Without the taint that a new node has until its first beat was noticed."""
+        """Remove the taint that a new node has until its first heartbeat."""
         self.api.request("PATCH", f"/api/v1/nodes/{name}", {"spec": {"taints": None}}, "application/merge-patch+json")
 
     def _beat(self, name: str) -> None:
@@ -63,7 +63,7 @@ class Nodes:
                     if pod["spec"].get("nodeName") in self.names:
                         self._kubelet(pod)
             except (OSError, ApiError):
-                continue  # the next round looks again
+                continue  # the next round reads again
 
     def _kubelet(self, pod: dict[str, Any]) -> None:
         meta = pod["metadata"]
@@ -71,8 +71,8 @@ class Nodes:
         if meta.get("deletionTimestamp"):
             grace = min(self.ending, float(meta.get("deletionGracePeriodSeconds") or 0))
             due = datetime.fromisoformat(meta["deletionTimestamp"]).timestamp()
-            told = due - float(meta.get("deletionGracePeriodSeconds") or 0)
-            if time.time() >= told + grace:
+            ending_since = due - float(meta.get("deletionGracePeriodSeconds") or 0)
+            if time.time() >= ending_since + grace:
                 self.api.request("DELETE", path, {"gracePeriodSeconds": 0, "preconditions": {"uid": meta["uid"]}})
         elif pod["status"].get("phase") == "Pending":
             now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")

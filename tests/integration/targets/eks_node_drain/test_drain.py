@@ -11,7 +11,7 @@ import pytest
 from integration.targets.eks_node_drain.kit import Shop, wait_for
 
 
-def test_check_run_check_run_and_never_fewer_than_the_budget_says(shop: Shop) -> None:
+def test_check_run_check_run_and_never_fewer_than_the_budget_allows(shop: Shop) -> None:
     shop.deploy("web", 4)
     shop.budget("web", "web", maxUnavailable=1)
     shop.add_new_nodes()
@@ -25,16 +25,16 @@ def test_check_run_check_run_and_never_fewer_than_the_budget_says(shop: Shop) ->
 
     check = shop.run(_check=True)
     assert (check.failed, check.changed) == (False, True)
-    assert {one["status"] for one in check.result["pods"]} == {"would_evict"}
+    assert {pod["status"] for pod in check.result["pods"]} == {"would_evict"}
     assert shop.cordoned() == []
     watcher = threading.Thread(target=watch)
     watcher.start()
-    told = shop.run()
+    run = shop.run()
     done.set()
     watcher.join()
-    assert not told.failed, told.message
-    assert told.changed
-    assert {one["status"] for one in told.result["pods"]} == {"evicted"}
+    assert not run.failed, run.message
+    assert run.changed
+    assert {pod["status"] for pod in run.result["pods"]} == {"evicted"}
     assert min(least) >= 3
     assert shop.cordoned() == shop.old
     wait_for(lambda: len(shop.running("web")) == 4, "four pods elsewhere")
@@ -50,11 +50,11 @@ def test_a_budget_that_never_allows_keeps_the_pods_and_gives_the_nodes_back(shop
     shop.deploy("web", 2)
     shop.budget("never", "web", maxUnavailable=0)
     blocked = shop.run(_check=True)
-    assert all("never allows no disruption now" in one["reason"] for one in blocked.result["pods"])
-    told = shop.run(timeout=3)
-    assert told.failed
-    assert f"waits for budget {shop.namespace}/never" in told.message
-    assert told.result["budgets"] == {f"{shop.namespace}/never": 2}
+    assert all("never allows no disruption now" in pod["reason"] for pod in blocked.result["pods"])
+    run = shop.run(timeout=3)
+    assert run.failed
+    assert f"waits for budget {shop.namespace}/never" in run.message
+    assert run.result["budgets"] == {f"{shop.namespace}/never": 2}
     assert len(shop.running("web")) == 2
     assert shop.cordoned() == []
     kept = shop.run(timeout=3, uncordon_on_failure=False)
@@ -64,27 +64,27 @@ def test_a_budget_that_never_allows_keeps_the_pods_and_gives_the_nodes_back(shop
 
 def test_a_pod_under_two_budgets_is_named_with_both(shop: Shop) -> None:
     shop.deploy("web", 1)
-    shop.budget("one", "web", maxUnavailable=1)
-    shop.budget("two", "web", maxUnavailable=1)
-    told = shop.run()
-    assert told.failed
-    assert f"{shop.namespace}/one, {shop.namespace}/two" in told.message
+    shop.budget("first", "web", maxUnavailable=1)
+    shop.budget("second", "web", maxUnavailable=1)
+    run = shop.run()
+    assert run.failed
+    assert f"{shop.namespace}/first, {shop.namespace}/second" in run.message
 
 
 def test_what_would_lose_data_is_refused_before_anything_is_touched(shop: Shop) -> None:
     shop.deploy("cache", 1, volumes=[{"name": "data", "emptyDir": {}}])
     shop.pod("alone", shop.old[0])
-    told = shop.run()
-    assert (told.failed, told.changed) == (True, False)
-    assert "delete_emptydir_data" in told.message
-    assert "delete_unmanaged" in told.message
+    run = shop.run()
+    assert (run.failed, run.changed) == (True, False)
+    assert "delete_emptydir_data" in run.message
+    assert "delete_unmanaged" in run.message
     assert shop.cordoned() == []
-    asked = shop.run(delete_emptydir_data=True, delete_unmanaged=True, grace_period=0)
-    assert not asked.failed, asked.message
+    allowed = shop.run(delete_emptydir_data=True, delete_unmanaged=True, grace_period=0)
+    assert not allowed.failed, allowed.message
 
 
 def test_a_node_that_does_not_exist_is_an_error(shop: Shop) -> None:
-    told = shop.run(nodes=["nowhere", shop.old[0]])
-    assert told.failed
-    assert "no node nowhere" in told.message
+    run = shop.run(nodes=["nowhere", shop.old[0]])
+    assert run.failed
+    assert "the cluster has no node nowhere" in run.message
     assert shop.cordoned() == []

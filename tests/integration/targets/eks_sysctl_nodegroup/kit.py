@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What these tests share: an AWS of their own with a cluster's records in it, and real runs of ansible-playbook.
+"""Shared by these tests: an AWS of their own with a cluster's records, and real runs of ansible-playbook.
 
-The truth comes from the calls that the gate saw and from the account behind it, never from the module.
+The tests verify the recorded calls and the account itself, never only the module's result.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ MODULE = "daytwo.aws.eks_sysctl_nodegroup"
 
 
 @dataclass(frozen=True)
-class Told:
-    """What one task returned."""
+class TaskResult:
+    """The result of one task."""
 
     result: dict[str, Any]
     failed: bool
@@ -52,7 +52,7 @@ class Told:
 
 
 class Account:
-    """One test's account: a cluster without nodes at first."""
+    """The account of one test: a cluster without nodes at first."""
 
     def __init__(self, aws: OwnAws, folder: Path) -> None:
         self.aws = aws
@@ -62,7 +62,7 @@ class Account:
         self.eks = aws.client("eks")
         self.ec2 = aws.client("ec2")
         self.settings()
-        self.subnets = [one["SubnetId"] for one in self.ec2.describe_subnets()["Subnets"]][:2]
+        self.subnets = [subnet["SubnetId"] for subnet in self.ec2.describe_subnets()["Subnets"]][:2]
         self.eks.create_cluster(
             name=CLUSTER,
             version=VERSION,
@@ -79,8 +79,8 @@ class Account:
         self.aws.send_command("eks/edit", region=REGION, cluster=CLUSTER, group=group, **attributes)
 
     def create(self, name: str = "old", **more: Any) -> dict[str, Any]:
-        """A node group that an operator has made by hand, ACTIVE."""
-        asked = {
+        """Create an ACTIVE node group, as an operator does by hand."""
+        request = {
             "clusterName": CLUSTER,
             "nodegroupName": name,
             "subnets": self.subnets,
@@ -89,7 +89,7 @@ class Account:
             "labels": {"team": "a"},
             **more,
         }
-        self.eks.create_nodegroup(**{key: value for key, value in asked.items() if value is not None})
+        self.eks.create_nodegroup(**{key: value for key, value in request.items() if value is not None})
         self.aws.advance(seconds=600)
         found = self.group(name)
         assert found["status"] == "ACTIVE"
@@ -101,7 +101,7 @@ class Account:
         made = self.ec2.create_launch_template(LaunchTemplateName=name, LaunchTemplateData=data or {"KeyName": "k"})
         return {"id": made["LaunchTemplate"]["LaunchTemplateId"], "version": "1"}
 
-    # What is there
+    # Current state
 
     def group(self, name: str) -> dict[str, Any]:
         found: dict[str, Any] = self.eks.describe_nodegroup(clusterName=CLUSTER, nodegroupName=name)["nodegroup"]
@@ -111,10 +111,12 @@ class Account:
         return sorted(self.eks.list_nodegroups(clusterName=CLUSTER)["nodegroups"])
 
     def templates(self) -> list[str]:
-        return sorted(one["LaunchTemplateName"] for one in self.ec2.describe_launch_templates()["LaunchTemplates"])
+        return sorted(
+            template["LaunchTemplateName"] for template in self.ec2.describe_launch_templates()["LaunchTemplates"]
+        )
 
     def user_data(self, name: str) -> str:
-        """What nodes of the group boot with: of the version that the group names."""
+        """The user data of the template version that the group uses."""
         used = self.group(name)["launchTemplate"]
         found = self.ec2.describe_launch_template_versions(LaunchTemplateId=used["id"], Versions=[used["version"]])
         data = found["LaunchTemplateVersions"][0]["LaunchTemplateData"]["UserData"]
@@ -122,8 +124,11 @@ class Account:
 
     # Runs
 
-    def run(self, *tasks: Mapping[str, Any], env: Mapping[str, str] | None = None) -> list[Told]:
-        """The module with these options, one task each in one play; C(_check) and C(_module) are taken off."""
+    def run(self, *tasks: Mapping[str, Any], env: Mapping[str, str] | None = None) -> list[TaskResult]:
+        """Run the module with these options, one task each in one play.
+
+        C(_check) and C(_module) are no options of the module.
+        """
         steps = []
         for number, task in enumerate(tasks):
             options = {key: value for key, value in task.items() if not key.startswith("_")}
@@ -141,19 +146,19 @@ class Account:
                     "ignore_errors": True,
                 }
             )
-        told = self.play(playbook_of(self.folder, self._runs, steps), env=env)
-        assert len(told) == len(tasks), told
-        return told
+        results = self.play(playbook_of(self.folder, self._runs, steps), env=env)
+        assert len(results) == len(tasks), results
+        return results
 
-    def one(self, **options: Any) -> Told:
+    def run_task(self, **options: Any) -> TaskResult:
         return self.run(options)[0]
 
-    def play(self, playbook: str, *options: str, env: Mapping[str, str] | None = None) -> list[Told]:
-        """What each task of a playbook returned."""
+    def play(self, playbook: str, *options: str, env: Mapping[str, str] | None = None) -> list[TaskResult]:
+        """Run a playbook, and return the result of each task."""
         self._runs += 1
         given = {**self.aws.env, "AWS_REGION": REGION, "ANSIBLE_HOME": str(self.folder / "ansible"), **(env or {})}
         tasks = play(self.folder, self._runs, playbook, *options, env=given).tasks
-        return [Told(one["result"], one["status"] == "failed", one["task"]) for one in tasks]
+        return [TaskResult(task["result"], task["status"] == "failed", task["task"]) for task in tasks]
 
     def writes(self) -> list[str]:
         return [call.operation for call in self.aws.calls(mutating=True)]
@@ -161,8 +166,8 @@ class Account:
 
 @pytest.fixture(scope="session")
 def aws() -> Iterator[OwnAws]:
-    with own_aws() as one:
-        yield one
+    with own_aws() as instance:
+        yield instance
 
 
 @pytest.fixture

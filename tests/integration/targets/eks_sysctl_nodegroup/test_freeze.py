@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Freezing and thawing against the bed's EKS."""
+"""Freeze and thaw against the test bed's EKS."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_frozen_and_thawed_and_each_a_second_time(account: Account) -> None:
     frozen = account.group("old")
     assert frozen["scalingConfig"] == {"minSize": 1, "maxSize": 2, "desiredSize": 2}
     assert frozen["tags"][TAG] == "1/3/2"
-    assert {one["key"] for one in frozen["taints"]} == {"t", "daytwo.aws/frozen"}
+    assert {taint["key"] for taint in frozen["taints"]} == {"t", "daytwo.aws/frozen"}
     thaw = {**FREEZE, "state": "thawed"}
     back, still = account.run(thaw, thaw)
     assert (back.changed, still.changed) == (True, False), back.message
@@ -49,19 +49,19 @@ def test_a_freeze_that_stopped_half_way_keeps_the_originals(account: Account) ->
     assert account.group("old")["tags"][TAG] == "1/3/2"
 
 
-def test_one_group_that_is_not_there_does_not_stop_the_others(account: Account) -> None:
+def test_a_missing_group_does_not_stop_the_others(account: Account) -> None:
     account.create()
-    (told,) = account.run({**FREEZE, "names": ["nowhere", "old"]})
-    assert told.failed
-    assert [one["status"] for one in told.result["groups"]] == ["failed", "changed"]
+    (result,) = account.run({**FREEZE, "names": ["nowhere", "old"]})
+    assert result.failed
+    assert [group["status"] for group in result.result["groups"]] == ["failed", "changed"]
 
 
 @pytest.mark.full
 def test_a_clone_of_a_frozen_group_is_made_as_that_was(account: Account) -> None:
     account.create()
     account.run(FREEZE)
-    told = account.one(name="workers", clone_from="old", sysctls=["net.core.somaxconn"])
-    assert not told.failed, told.message
+    result = account.run_task(name="workers", clone_from="old", sysctls=["net.core.somaxconn"])
+    assert not result.failed, result.message
     made = account.group("workers")
     assert made["scalingConfig"] == {"minSize": 1, "maxSize": 3, "desiredSize": 2}
     assert not made.get("taints")

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The module against the bed's EKS and EC2, which refuse what AWS refuses. Nodes are records here."""
+"""The module against the test bed's EKS and EC2, which refuse what AWS refuses. Nodes are only records."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ OURS = "daytwo-prod-workers"
 def test_check_run_check_run(account: Account) -> None:
     account.create()
     account.aws.forget()
-    check = account.one(**CLONE, _check=True)
+    check = account.run_task(**CLONE, _check=True)
     assert (check.changed, check.change) == (True, "create")
     assert account.writes() == []
-    run = account.one(**CLONE)
+    run = account.run_task(**CLONE)
     assert not run.failed, run.message
     assert run.result["plan"] == check.result["plan"]
     assert (run.changed, run.result["verified"]) == (True, True)
@@ -46,12 +46,12 @@ def test_check_run_check_run(account: Account) -> None:
     assert calls["ListNodegroups"] == 2
 
 
-def test_safe_sysctls_change_nothing_and_say_why(account: Account) -> None:
+def test_safe_sysctls_change_nothing_and_report_the_reason(account: Account) -> None:
     account.create()
     account.aws.forget()
-    told = account.one(name="workers", clone_from="old", sysctls=["net.ipv4.tcp_keepalive_time"])
-    assert (told.changed, told.result["needed"], told.failed) == (False, False, False)
-    assert "safe since Kubernetes 1.29" in told.result["plan"]["reason"]
+    result = account.run_task(name="workers", clone_from="old", sysctls=["net.ipv4.tcp_keepalive_time"])
+    assert (result.changed, result.result["node_group_required"], result.failed) == (False, False, False)
+    assert "safe since Kubernetes 1.29" in result.result["plan"]["reason"]
     assert account.writes() == []
     assert account.groups() == ["old"]
 
@@ -59,10 +59,10 @@ def test_safe_sysctls_change_nothing_and_say_why(account: Account) -> None:
 def test_what_bricks_a_kubelet_is_refused_before_any_write(account: Account) -> None:
     account.create()
     account.aws.forget()
-    told = account.one(name="workers", clone_from="old", sysctls=["net*"])
-    assert told.failed
-    assert "are not known to be namespaced" in told.message
-    assert "net.*" in told.message
+    result = account.run_task(name="workers", clone_from="old", sysctls=["net*"])
+    assert result.failed
+    assert "are not known to be namespaced" in result.message
+    assert "net.*" in result.message
     assert account.writes() == []
 
 
@@ -70,12 +70,12 @@ def test_a_lagging_group_is_refused_without_allow_version_change(account: Accoun
     account.create()
     account.edit("old", version="1.32", release_version="1.32.1-20260101")
     account.aws.forget()
-    told = account.one(**CLONE)
-    assert told.failed
-    assert "version 1.32 to 1.34" in told.message
-    assert told.result["before"] == {"version": "1.32"}
+    result = account.run_task(**CLONE)
+    assert result.failed
+    assert "version 1.32 to 1.34" in result.message
+    assert result.result["before"] == {"version": "1.32"}
     assert account.writes() == []
-    allowed = account.one(**CLONE, allow_version_change=True)
+    allowed = account.run_task(**CLONE, allow_version_change=True)
     assert not allowed.failed, allowed.message
     assert account.group("workers")["version"] == VERSION
 
@@ -83,8 +83,8 @@ def test_a_lagging_group_is_refused_without_allow_version_change(account: Accoun
 def test_a_group_without_a_template_is_translated(account: Account) -> None:
     account.ec2.create_key_pair(KeyName="ops")
     account.create(diskSize=55, remoteAccess={"ec2SshKey": "ops"}, taints=[{"key": "t", "effect": "NO_SCHEDULE"}])
-    told = account.one(**CLONE)
-    assert not told.failed, told.message
+    result = account.run_task(**CLONE)
+    assert not result.failed, result.message
     used = account.group("workers")["launchTemplate"]
     version = account.ec2.describe_launch_template_versions(LaunchTemplateId=used["id"], Versions=[used["version"]])
     data = version["LaunchTemplateVersions"][0]["LaunchTemplateData"]
@@ -92,10 +92,10 @@ def test_a_group_without_a_template_is_translated(account: Account) -> None:
     assert data["BlockDeviceMappings"][0]["Ebs"]["VolumeSize"] == 55
     assert data["MetadataOptions"]["HttpPutResponseHopLimit"] == 2
     assert account.group("workers")["taints"] == [{"key": "t", "effect": "NO_SCHEDULE"}]
-    assert any("SSH" in one for one in told.result["lost"])
+    assert any("SSH" in entry for entry in result.result["not_cloned"])
 
 
-def test_a_foreign_template_is_copied_and_merged_and_never_edited(account: Account) -> None:
+def test_an_unmanaged_template_is_copied_and_merged_and_never_edited(account: Account) -> None:
     part = (
         "apiVersion: node.eks.aws/v1alpha1\nkind: NodeConfig\nspec:\n  kubelet:\n    config:\n      maxPods: 20\n"
         "      allowedUnsafeSysctls: [kernel.sem]\n"
@@ -103,8 +103,8 @@ def test_a_foreign_template_is_copied_and_merged_and_never_edited(account: Accou
     head = 'MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary="B"\n\n--B\n'
     theirs = f"{head}Content-Type: application/node.eks.aws\n\n{part}\n--B--\n".encode()
     account.create(launchTemplate=account.template(user_data=theirs, InstanceType="m5.large"))
-    told = account.one(**CLONE)
-    assert not told.failed, told.message
+    result = account.run_task(**CLONE)
+    assert not result.failed, result.message
     assert account.user_data("old") == theirs.decode()
     text = account.user_data("workers")
     assert text.startswith(theirs.decode().removesuffix("--B--\n"))
@@ -112,37 +112,37 @@ def test_a_foreign_template_is_copied_and_merged_and_never_edited(account: Accou
 
 
 @pytest.mark.full
-def test_an_ami_of_ones_own(account: Account) -> None:
+def test_a_custom_ami(account: Account) -> None:
     image = account.ec2.describe_images()["Images"][0]["ImageId"]
     script = "#!/bin/bash\n/etc/eks/bootstrap.sh prod --kubelet-extra-args '--max-pods=20'\n"
     account.create(launchTemplate=account.template(user_data=script.encode(), ImageId=image, InstanceType="m5.large"))
-    told = account.one(**CLONE)
-    assert not told.failed, told.message
-    assert told.result["ami_family"] == "al2"
+    result = account.run_task(**CLONE)
+    assert not result.failed, result.message
+    assert result.result["ami_family"] == "al2"
     assert f"--kubelet-extra-args '--max-pods=20 --allowed-unsafe-sysctls={UNSAFE}'" in account.user_data("workers")
     assert account.group("workers")["amiType"] == "CUSTOM"
 
 
 def test_other_sysctls_later_are_a_rolling_update_to_the_groups_own_versions(account: Account) -> None:
     account.create()
-    account.one(**CLONE)
-    account.edit("workers", version="1.33", release_version="1.33.1-20260101")  # it lags by now
+    account.run_task(**CLONE)
+    account.edit("workers", version="1.33", release_version="1.33.1-20260101")  # it lags now
     account.aws.forget()
-    told = account.one(name="workers", sysctls=["net.core.*"])
-    assert not told.failed, told.message
-    assert told.steps == ["create_template_version", "update_version"]
+    result = account.run_task(name="workers", sysctls=["net.core.*"])
+    assert not result.failed, result.message
+    assert result.steps == ["create_template_version", "update_version"]
     assert account.writes() == ["CreateLaunchTemplateVersion", "UpdateNodegroupVersion"]
     now = account.group("workers")
     assert (now["version"], now["releaseVersion"]) == ("1.33", "1.33.1-20260101")
     assert now["launchTemplate"]["version"] == "2"
     assert UNSAFE not in account.user_data("workers")
-    assert account.one(name="workers", sysctls=["net.core.*"]).changed is False
+    assert account.run_task(name="workers", sysctls=["net.core.*"]).changed is False
 
 
 @pytest.mark.full
 def test_config_changes_and_the_desired_size_is_left_to_its_autoscaler(account: Account) -> None:
     account.create()
-    account.one(**CLONE)
+    account.run_task(**CLONE)
     sizes = {"minSize": 1, "maxSize": 3, "desiredSize": 3}
     account.eks.update_nodegroup_config(clusterName=CLUSTER, nodegroupName="workers", scalingConfig=sizes)
     account.aws.advance(seconds=60)
@@ -155,74 +155,74 @@ def test_config_changes_and_the_desired_size_is_left_to_its_autoscaler(account: 
         "scaling": scaling,
         "tags": {"cost": "7"},
     }
-    told = account.one(**options)
-    assert not told.failed, told.message
-    assert told.change == "update_config"
+    result = account.run_task(**options)
+    assert not result.failed, result.message
+    assert result.change == "update_config"
     now = account.group("workers")
     assert now["scalingConfig"] == {"minSize": 1, "maxSize": 5, "desiredSize": 3}
     assert now["labels"] == {"team": "b", "x": "y"}
     assert now["taints"] == [{"key": "k", "value": "v", "effect": "NO_SCHEDULE"}]
     assert now["tags"]["cost"] == "7"
-    again = account.one(**options)
+    again = account.run_task(**options)
     assert (again.changed, again.failed) == (False, False), again.result
 
 
 def test_what_cannot_change_in_place_becomes_a_second_group_that_is_found_again(account: Account) -> None:
-    account.create("workers")  # adopted: it exactly bears the name, and has no template
-    told = account.one(name="workers", sysctls=[UNSAFE])
-    assert not told.failed, told.message
-    assert told.change == "replace"
-    new = told.result["group"]["name"]
+    account.create("workers")  # adopted: it has exactly the name, and no template
+    result = account.run_task(name="workers", sysctls=[UNSAFE])
+    assert not result.failed, result.message
+    assert result.change == "blue_green"
+    new = result.result["group"]["name"]
     assert account.groups() == sorted(["workers", new])
-    assert told.result["previous"] == ["workers"]
-    again = account.one(name="workers", sysctls=[UNSAFE])
+    assert result.result["previous"] == ["workers"]
+    again = account.run_task(name="workers", sysctls=[UNSAFE])
     assert (again.changed, again.result["group"]["name"], again.result["previous"]) == (False, new, ["workers"])
-    gone = account.one(name="workers", state="absent", generations="previous", force=True)
+    gone = account.run_task(name="workers", state="absent", generations="previous", force=True)
     assert not gone.failed, gone.message
     assert account.groups() == [new]
-    last = account.one(name="workers", sysctls=[UNSAFE])
+    last = account.run_task(name="workers", sysctls=[UNSAFE])
     assert (last.changed, last.result["previous"]) == (False, [])
 
 
 def test_an_update_that_fails_is_a_failure_though_the_group_is_active(account: Account) -> None:
     account.create()
-    account.one(**CLONE)
+    account.run_task(**CLONE)
     issue = {"errorCode": "PodEvictionFailure", "errorMessage": "Reached max retries", "resourceIds": ["ip-10-0-0-1"]}
     account.settings(failing_updates={"workers": issue})
-    told = account.one(name="workers", sysctls=["net.core.*"])
-    assert told.failed
-    assert "PodEvictionFailure" in told.message
-    assert "ip-10-0-0-1" in told.message
+    result = account.run_task(name="workers", sysctls=["net.core.*"])
+    assert result.failed
+    assert "PodEvictionFailure" in result.message
+    assert "ip-10-0-0-1" in result.message
     assert account.group("workers")["status"] == "ACTIVE"
     account.settings()
     account.aws.forget()
-    mended = account.one(name="workers", sysctls=["net.core.*"])
-    assert not mended.failed, mended.message
-    assert account.writes() == ["UpdateNodegroupVersion"]  # the template version was there already
+    retried = account.run_task(name="workers", sysctls=["net.core.*"])
+    assert not retried.failed, retried.message
+    assert account.writes() == ["UpdateNodegroupVersion"]  # the template version exists already
 
 
 @pytest.mark.full
-def test_a_group_whose_nodes_do_not_join_is_told_with_its_instances(account: Account) -> None:
+def test_a_group_whose_nodes_do_not_join_is_reported_with_its_instances(account: Account) -> None:
     account.create()
     issue = {"code": "NodeCreationFailure", "message": "failed to join", "resourceIds": ["i-0bad"]}
     account.settings(failing_creates={"workers": issue})
-    told = account.one(**CLONE)
-    assert told.failed
-    assert told.changed
-    assert "NodeCreationFailure" in told.message
-    assert "i-0bad" in told.message
+    result = account.run_task(**CLONE)
+    assert result.failed
+    assert result.changed
+    assert "NodeCreationFailure" in result.message
+    assert "i-0bad" in result.message
 
 
 @pytest.mark.full
-def test_a_time_that_runs_out_says_what_was_seen_and_a_re_run_goes_on(account: Account) -> None:
+def test_a_timeout_reports_the_status_and_a_re_run_continues(account: Account) -> None:
     account.create()
     account.settings(create_seconds=3600)
-    told = account.one(**CLONE, wait_timeout=2)
-    assert told.failed
-    assert "CREATING" in told.message
+    result = account.run_task(**CLONE, wait_timeout=2)
+    assert result.failed
+    assert "CREATING" in result.message
     account.aws.advance(seconds=3600)
     account.aws.forget()
-    again = account.one(**CLONE)
+    again = account.run_task(**CLONE)
     assert (again.failed, again.changed, again.result["verified"]) == (False, False, True), again.message
     assert account.writes() == []
 
@@ -231,13 +231,13 @@ def test_a_time_that_runs_out_says_what_was_seen_and_a_re_run_goes_on(account: A
 def test_a_run_that_was_killed_after_the_template_leaves_no_orphan(account: Account) -> None:
     account.create()
     account.aws.deny("eks:CreateNodegroup")
-    told = account.one(**CLONE)
-    assert told.failed
-    assert told.changed
+    result = account.run_task(**CLONE)
+    assert result.failed
+    assert result.changed
     assert account.templates() == [OURS]
     account.aws.deny()
     account.aws.forget()
-    again = account.one(**CLONE)
+    again = account.run_task(**CLONE)
     assert not again.failed, again.message
     assert account.writes() == ["CreateNodegroup"]
     assert account.templates() == [OURS]
@@ -253,15 +253,15 @@ def test_a_run_that_was_killed_after_the_template_leaves_no_orphan(account: Acco
 def test_groups_of_other_tools_are_neither_shared_with_nor_deleted(account: Account, tags: dict[str, str]) -> None:
     account.create(tags=tags)
     account.aws.forget()
-    shared = account.one(**CLONE)
+    shared = account.run_task(**CLONE)
     assert shared.failed
     assert "accept_shared_role" in shared.message
-    deleted = account.one(name="old", state="absent", force=True)
+    deleted = account.run_task(name="old", state="absent", force=True)
     assert deleted.failed
     assert deleted.result["msg"].count("command") == 1
     assert account.writes() == []
     assert account.groups() == ["old"]
-    accepted = account.one(**CLONE, accept_shared_role=True)
+    accepted = account.run_task(**CLONE, accept_shared_role=True)
     assert not accepted.failed, accepted.message
     assert not any(key.startswith("alpha.") for key in account.group("workers")["tags"])
 
@@ -269,47 +269,47 @@ def test_groups_of_other_tools_are_neither_shared_with_nor_deleted(account: Acco
 @pytest.mark.full
 def test_absent_takes_group_and_template_and_a_second_time_nothing(account: Account) -> None:
     account.create()
-    account.one(**CLONE)
+    account.run_task(**CLONE)
     options: dict[str, Any] = {"name": "workers", "state": "absent", "force": True}
     account.aws.forget()
-    check = account.one(**options, _check=True)
+    check = account.run_task(**options, _check=True)
     assert check.changed
     assert account.writes() == []
-    told = account.one(**options)
-    assert not told.failed, told.message
+    result = account.run_task(**options)
+    assert not result.failed, result.message
     assert (account.groups(), account.templates()) == (["old"], [])
-    assert account.one(**options).changed is False
+    assert account.run_task(**options).changed is False
 
 
 @pytest.mark.full
 def test_old_template_versions_are_bounded(account: Account) -> None:
     account.create()
-    account.one(**CLONE)
+    account.run_task(**CLONE)
     account.run(*({"name": "workers", "sysctls": [f"net.core.x{number}"]} for number in range(7)))
     found = account.ec2.describe_launch_template_versions(LaunchTemplateName=OURS)["LaunchTemplateVersions"]
-    numbers = sorted(one["VersionNumber"] for one in found)
+    numbers = sorted(version["VersionNumber"] for version in found)
     assert numbers == [1, 4, 5, 6, 7, 8]  # the default, and the newest five
 
 
 def test_rendered_talks_to_no_api(account: Account) -> None:
     account.aws.forget()
-    told = account.one(name="workers", sysctls=[UNSAFE], state="rendered", cluster="prod")
-    assert not told.failed, told.message
+    result = account.run_task(name="workers", sysctls=[UNSAFE], state="rendered", cluster="prod")
+    assert not result.failed, result.message
     assert account.aws.calls() == []
-    text = told.result["user_data"]
-    assert base64.b64decode(told.result["terraform_user_data"]).decode() == text
-    assert UNSAFE in told.result["eksctl_cluster_config"]
-    assert UNSAFE in told.result["karpenter_ec2nodeclass"]
+    text = result.result["user_data"]
+    assert base64.b64decode(result.result["terraform_user_data"]).decode() == text
+    assert UNSAFE in result.result["eksctl_cluster_config"]
+    assert UNSAFE in result.result["karpenter_ec2nodeclass"]
 
 
 def test_the_documented_policy_is_enough_and_each_of_its_actions_is_needed(account: Account) -> None:
     document = json.loads((Path(__file__).parents[4] / "docs/iam/eks_sysctl_nodegroup.json").read_text())
-    actions = {one for statement in document["Statement"] for one in listed(statement["Action"])}
+    actions = {action for statement in document["Statement"] for action in listed(statement["Action"])}
     account.create("workers")
     account.create("old")
     account.aws.forget()
     freeze = {"_module": "daytwo.aws.eks_nodegroup_freeze", "cluster": CLUSTER, "names": ["old"], "wait_delay": 1}
-    told = account.run(
+    results = account.run(
         {"name": "workers", "sysctls": [UNSAFE]},
         {"name": "workers", "sysctls": ["net.core.*"], "labels": {"a": "b"}, "tags": {"c": "d"}},
         *({"name": "workers", "sysctls": [f"net.core.x{number}"]} for number in range(6)),
@@ -317,10 +317,10 @@ def test_the_documented_policy_is_enough_and_each_of_its_actions_is_needed(accou
         {**freeze, "state": "frozen"},
         {**freeze, "state": "thawed"},
     )
-    assert [one.message for one in told if one.failed] == []
+    assert [result.message for result in results if result.failed] == []
     used = {call.action for call in account.aws.calls()}
     assert used <= actions, used - actions
-    # What is only checked by AWS beside the call itself is named as such in docs.
+    # The documentation lists the actions that AWS only checks beside the call itself.
     assert actions - used <= {"iam:PassRole", "ec2:RunInstances", "ec2:CreateTags", "iam:GetRole"}, actions - used
     assert REGION
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Tokens of the lookup and of our modules, before a real API server and the real authenticator."""
+"""Tokens of the lookup and of the modules, with a real API server and the real authenticator."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import kubernetes
 import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils import _eks_token, _kubernetes
 from ansible_collections.daytwo.aws.plugins.module_utils._eks_token import EksToken, EksTokenCache
-from integration.targets.testbed_cluster.tokens import ask, identity
+from integration.targets.testbed_cluster.tokens import call_api, identity
 from testbed import Bed, paths
 from testbed.eks import Cluster
 from testbed.node import wait_for
@@ -50,7 +50,7 @@ class Ansible:
         }
         ran = subprocess.run(
             ["ansible-playbook", "-vvv", str(playbook)],
-            env={name: value for name, value in variables.items() if value},  # an empty one is taken away
+            env={name: value for name, value in variables.items() if value},  # an empty value removes the variable
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -58,16 +58,18 @@ class Ansible:
         )
         return ran.stdout
 
-    def looked_up(
+    def run_lookup(
         self, cluster: str, *, env: Mapping[str, str] | None = None, **options: str
     ) -> tuple[str, dict[str, str]]:
-        """What the lookup returned, written to a file behind everybody's back, and what Ansible printed."""
-        words = "".join(f", {name}={value!r}" for name, value in options.items())
+        """The output of Ansible, and the result of the lookup, which a task writes to a file."""
+        arguments = "".join(f", {name}={value!r}" for name, value in options.items())
         kept = self.folder / "kept.json"
-        told = self.run(
+        output = self.run(
             {
                 "name": "Get a token",
-                "ansible.builtin.set_fact": {"eks": f"{{{{ lookup('daytwo.aws.eks_token', '{cluster}'{words}) }}}}"},
+                "ansible.builtin.set_fact": {
+                    "eks": f"{{{{ lookup('daytwo.aws.eks_token', '{cluster}'{arguments}) }}}}"
+                },
                 "no_log": True,
             },
             {
@@ -90,8 +92,8 @@ class Ansible:
             },
             env=env,
         )
-        assert kept.exists(), told
-        return told, json.loads(kept.read_text())
+        assert kept.exists(), output
+        return output, json.loads(kept.read_text())
 
 
 @pytest.fixture
@@ -101,16 +103,16 @@ def ansible(bed: Bed, tmp_path: Path) -> Ansible:
 
 def test_a_token_opens_the_cluster_and_is_shown_nowhere(bed: Bed, cluster: Cluster, ansible: Ansible) -> None:
     bed.recorder.reset()
-    told, kept = ansible.looked_up(cluster.name)
+    output, kept = ansible.run_lookup(cluster.name)
     calls = [call.operation for call in bed.recorder.calls()]
     eks = kept["eks"]
-    assert '"name": "kube-system"' in told
+    assert '"name": "kube-system"' in output
     assert sorted(eks) == ["api_key", "ca_cert", "host"]
     assert (eks["host"], kept["pem"].strip()) == (cluster.endpoint, cluster.ca.strip())
-    # GetCallerIdentity is the authenticator's: it sends off what was signed.
+    # GetCallerIdentity is the authenticator's call: it sends the signed request.
     assert [call for call in calls if call != "GetCallerIdentity"] == ["DescribeCluster"]
-    assert eks["api_key"] not in told
-    assert eks["api_key"].removeprefix("k8s-aws-v1.") not in told
+    assert eks["api_key"] not in output
+    assert eks["api_key"].removeprefix("k8s-aws-v1.") not in output
     assert not Path(eks["ca_cert"]).exists()
     assert identity(cluster, eks["api_key"])
     # Neither a kubeconfig nor a cache of anything stays behind.
@@ -119,7 +121,7 @@ def test_a_token_opens_the_cluster_and_is_shown_nowhere(bed: Bed, cluster: Clust
 
 @pytest.fixture
 def visitor(cluster: Cluster) -> Iterator[str]:
-    """A role that may look into the cluster; its ARN."""
+    """The ARN of a role with read access to the cluster."""
     eks, arn = cluster.client("eks"), cluster.role("token-visitor", "ec2")
     eks.create_access_entry(clusterName=cluster.name, principalArn=arn)
     eks.associate_access_policy(
@@ -130,7 +132,7 @@ def visitor(cluster: Cluster) -> Iterator[str]:
 
 
 def test_a_role_is_assumed(cluster: Cluster, ansible: Ansible, visitor: str) -> None:
-    _told, kept = ansible.looked_up(cluster.name, assume_role_arn=visitor)
+    _output, kept = ansible.run_lookup(cluster.name, assume_role_arn=visitor)
     wait_for("the entry", lambda: identity(cluster, kept["eks"]["api_key"]) is not None, 15)
     who = identity(cluster, kept["eks"]["api_key"]) or {}
     assert who["username"].endswith("assumed-role/token-visitor/daytwo-eks-token")
@@ -144,17 +146,17 @@ def test_a_profile_is_used(bed: Bed, cluster: Cluster, ansible: Ansible) -> None
     )
     env = {"AWS_CONFIG_FILE": str(config), **dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "")}
     env |= dict.fromkeys(("AWS_REGION", "AWS_DEFAULT_REGION"), "")
-    told, kept = ansible.looked_up(cluster.name, env=env, profile="ops")
-    assert '"name": "kube-system"' in told
+    output, kept = ansible.run_lookup(cluster.name, env=env, profile="ops")
+    assert '"name": "kube-system"' in output
     assert identity(cluster, kept["eks"]["api_key"])
 
 
-def test_what_fails_is_told_without_a_trace(cluster: Cluster, ansible: Ansible) -> None:
-    task = {"name": "Ask", "ansible.builtin.debug": {"msg": "{{ lookup('daytwo.aws.eks_token', 'nope') }}"}}
-    told = " ".join(ansible.run(task).split())
-    assert "DescribeCluster of nope: ResourceNotFoundException" in told
-    assert "Check the name and the region" in told
-    assert "Traceback" not in told
+def test_a_failure_is_reported_without_a_traceback(cluster: Cluster, ansible: Ansible) -> None:
+    task = {"name": "Get a token", "ansible.builtin.debug": {"msg": "{{ lookup('daytwo.aws.eks_token', 'nope') }}"}}
+    output = " ".join(ansible.run(task).split())
+    assert "DescribeCluster of nope: ResourceNotFoundException" in output
+    assert "Check the name and the region" in output
+    assert "Traceback" not in output
 
 
 def aged(cluster: _eks_token.EksCluster, sts: Any, age: timedelta) -> EksToken:
@@ -163,7 +165,7 @@ def aged(cluster: _eks_token.EksCluster, sts: Any, age: timedelta) -> EksToken:
 
 
 def test_a_client_of_our_modules_works_past_an_expiry(bed: Bed, cluster: Cluster, tmp_path: Path) -> None:
-    def client(service: str, region: str = paths.REGION, endpoint: str | None = None) -> Any:
+    def make_client(service: str, region: str = paths.REGION, endpoint: str | None = None) -> Any:
         return boto3.client(
             service,
             region_name=region,
@@ -172,26 +174,26 @@ def test_a_client_of_our_modules_works_past_an_expiry(bed: Bed, cluster: Cluster
             aws_secret_access_key=bed.env["AWS_SECRET_ACCESS_KEY"],
         )
 
-    described = _eks_token.describe_cluster(client("eks"), cluster.name)
-    sts = client("sts", described.region, described.sts_endpoint)
+    described = _eks_token.describe_cluster(make_client("eks"), cluster.name)
+    sts = make_client("sts", described.region, described.sts_endpoint)
     made: list[EksToken] = []
 
     def make() -> EksToken:
-        # The first one has some seconds left, as after a quarter of an hour's work.
+        # The first token expires in some seconds, as after fifteen minutes of work.
         age = timedelta(minutes=14, seconds=50) if not made else timedelta()
         made.append(aged(described, sts, age))
         return made[-1]
 
     api = kubernetes.client.CoreV1Api(_kubernetes.make_cluster_client(described, EksTokenCache(make), str(tmp_path)))
     first = made[0]
-    wait_for("the end of the first token", lambda: ask(cluster, first.value, NODES)[0] == 401, 60)
+    wait_for("the end of the first token", lambda: call_api(cluster, first.value, NODES)[0] == 401, 60)
     assert api.list_namespace().items
     assert made[1:]
-    assert ask(cluster, made[-1].value, NODES)[0] == 200
+    assert call_api(cluster, made[-1].value, NODES)[0] == 200
 
 
 def test_a_module_connects_by_cluster_or_by_kubeconfig(bed: Bed, cluster: Cluster, tmp_path: Path) -> None:
-    def client(service: str, region: str = paths.REGION, endpoint: str | None = None) -> Any:
+    def make_client(service: str, region: str = paths.REGION, endpoint: str | None = None) -> Any:
         return boto3.client(
             service,
             region_name=region,
@@ -201,6 +203,6 @@ def test_a_module_connects_by_cluster_or_by_kubeconfig(bed: Bed, cluster: Cluste
         )
 
     for params in ({"cluster": cluster.name}, {"kubeconfig": str(cluster.kubeconfig)}):
-        access = _kubernetes.connect(params, client, str(tmp_path))
+        access = _kubernetes.connect(params, make_client, str(tmp_path))
         assert kubernetes.client.CoreV1Api(access.api).list_namespace().items
         assert bool(access.cluster) == ("cluster" in params)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An AWS of the test's own with what a load balancer controller has: a role, its policy, load balancers, a cluster."""
+"""An AWS of the test's own with the resources of a load balancer controller: role, policy, load balancers, cluster."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 from integration.targets.aurora_autostop.kit import Account as Base
-from integration.targets.aurora_autostop.kit import Told
+from integration.targets.aurora_autostop.kit import TaskResult
 from testbed.own_aws import OwnAws
 
 MODULE = "daytwo.aws.iam_access_denied_info"
 TAG = "elbv2.k8s.aws/cluster"
 DELETE = "elasticloadbalancing:DeleteLoadBalancer"
 SERVICE_ACCOUNT = ("cloudon", "aws-load-balancer-controller")
-# As the controller's published policy has it: deleting is allowed where the tag is there, whatever its value.
+# As in the controller's published policy: deleting is allowed if the resource has the tag, whatever its value.
 ONLY_TAGGED = {
     "Effect": "Allow",
     "Action": [DELETE, "elasticloadbalancing:ModifyLoadBalancerAttributes"],
@@ -40,39 +40,39 @@ class Account(Base):
         role = "arn:aws:iam::123456789012:role/cluster"
         eks.create_cluster(name=name, roleArn=role, resourcesVpcConfig={"subnetIds": self.subnets()})
         issuer = eks.describe_cluster(name=name)["cluster"]["identity"]["oidc"]["issuer"]
-        answer = iam.create_open_id_connect_provider(Url=issuer, ClientIDList=["sts.amazonaws.com"])
-        return str(answer["OpenIDConnectProviderArn"])
+        response = iam.create_open_id_connect_provider(Url=issuer, ClientIDList=["sts.amazonaws.com"])
+        return str(response["OpenIDConnectProviderArn"])
 
     def subnets(self) -> list[str]:
-        return [one["SubnetId"] for one in self.aws.client("ec2").describe_subnets()["Subnets"][:2]]
+        return [subnet["SubnetId"] for subnet in self.aws.client("ec2").describe_subnets()["Subnets"][:2]]
 
     def role(self, name: str, trust: Sequence[Mapping[str, Any]], *statements: Mapping[str, Any], **more: Any) -> str:
         iam = self.aws.client("iam")
-        answer = iam.create_role(RoleName=name, AssumeRolePolicyDocument=document(*trust), **more)
+        response = iam.create_role(RoleName=name, AssumeRolePolicyDocument=document(*trust), **more)
         if statements:
             iam.put_role_policy(RoleName=name, PolicyName="inline", PolicyDocument=document(*statements))
-        return str(answer["Role"]["Arn"])
+        return str(response["Role"]["Arn"])
 
     def load_balancer(self, name: str, tags: Mapping[str, str]) -> str:
         listed = [{"Key": key, "Value": value} for key, value in tags.items()]
-        answer = self.aws.client("elbv2").create_load_balancer(
+        response = self.aws.client("elbv2").create_load_balancer(
             Name=name,
             Subnets=self.subnets(),
             Type="network",
             **({"Tags": listed} if listed else {}),
         )
-        return str(answer["LoadBalancers"][0]["LoadBalancerArn"])
+        return str(response["LoadBalancers"][0]["LoadBalancerArn"])
 
-    def explanations(self, *asked: Mapping[str, Any], env: Mapping[str, str] | None = None) -> list[Told]:
-        """One task each, in one play."""
+    def explanations(self, *tasks: Mapping[str, Any], env: Mapping[str, str] | None = None) -> list[TaskResult]:
+        """The module with these options, one task each in one play."""
         playbook = self.folder / f"explain-{self._runs}.yml"
-        tasks = [{"name": f"Explain {n}", MODULE: one, "ignore_errors": True} for n, one in enumerate(asked)]
-        playbook.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": tasks}]))
-        told = self.play(str(playbook), env=env)
-        assert len(told) == len(asked), told
-        return told
+        steps = [{"name": f"Explain {n}", MODULE: task, "ignore_errors": True} for n, task in enumerate(tasks)]
+        playbook.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": steps}]))
+        results = self.play(str(playbook), env=env)
+        assert len(results) == len(tasks), results
+        return results
 
-    def explain(self, message: str, _env: Mapping[str, str] | None = None, **options: Any) -> Told:
+    def explain(self, message: str, _env: Mapping[str, str] | None = None, **options: Any) -> TaskResult:
         return self.explanations({"error_message": message, **options}, env=_env)[0]
 
 
@@ -87,8 +87,8 @@ def trust(provider: str, *subjects: tuple[str, str]) -> dict[str, Any]:
     }
 
 
-def refused(role: str, action: str, resource: str, session: str = "1677819233544969902") -> str:
-    """As AWS words it, for a session of the role."""
+def make_denial(role: str, action: str, resource: str, session: str = "1677819233544969902") -> str:
+    """AWS's message for a session of the role."""
     return (
         f"AccessDenied: User: arn:aws:sts::123456789012:assumed-role/{role}/{session} is not authorized to perform: "
         f"{action} on resource: {resource} because no identity-based policy allows the {action} action\n"

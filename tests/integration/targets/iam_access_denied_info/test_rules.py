@@ -39,29 +39,29 @@ def client(service: str) -> Any:
 def test_plain_moto_decodes_nothing_and_knows_no_associations() -> None:
     with pytest.raises((ClientError, NotImplementedError)):
         client("sts").decode_authorization_message(EncodedMessage=encode(CALLER, "ec2:RunInstances", "*"))
-    one = {"clusterName": "blue"}
-    for call, more in {
+    cluster = {"clusterName": "blue"}
+    for call, arguments in {
         "create_pod_identity_association": {"namespace": "shop", "serviceAccount": "a", "roleArn": ROLE},
         "list_pod_identity_associations": {},
         "delete_pod_identity_association": {"associationId": "a-1"},
     }.items():
-        with pytest.raises(Exception):  # noqa: B017, PT011 (whatever moto makes of a path that it does not know)
-            getattr(client("eks"), call)(**one, **more)
+        with pytest.raises(Exception):  # noqa: B017, PT011 (moto raises something for a path that it does not know)
+            getattr(client("eks"), call)(**cluster, **arguments)
 
 
 def test_a_message_is_decoded_and_another_refused(ruled: None) -> None:
     sts = client("sts")
-    given = encode(CALLER, "ec2:RunInstances", "*", explicit=True, conditions={"ec2:Vpc": "vpc-1"})
-    told = json.loads(sts.decode_authorization_message(EncodedMessage=given)["DecodedMessage"])
-    assert (told["allowed"], told["explicitDeny"]) == (False, True)
-    assert told["context"]["action"] == "ec2:RunInstances"
+    encoded = encode(CALLER, "ec2:RunInstances", "*", explicit=True, conditions={"ec2:Vpc": "vpc-1"})
+    decoded = json.loads(sts.decode_authorization_message(EncodedMessage=encoded)["DecodedMessage"])
+    assert (decoded["allowed"], decoded["explicitDeny"]) == (False, True)
+    assert decoded["context"]["action"] == "ec2:RunInstances"
     with pytest.raises(ClientError, match="InvalidAuthorizationMessageException"):
         sts.decode_authorization_message(EncodedMessage="a" * 40)
 
 
-def test_associations_are_one_for_each_service_account_and_paged(ruled: None) -> None:
+def test_associations_are_unique_per_service_account_and_paged(ruled: None) -> None:
     eks, ec2 = client("eks"), client("ec2")
-    subnets = [one["SubnetId"] for one in ec2.describe_subnets()["Subnets"][:2]]
+    subnets = [subnet["SubnetId"] for subnet in ec2.describe_subnets()["Subnets"][:2]]
     eks.create_cluster(name="blue", roleArn=ROLE, resourcesVpcConfig={"subnetIds": subnets})
     for name in ("a", "b", "c"):
         eks.create_pod_identity_association(clusterName="blue", namespace="shop", serviceAccount=name, roleArn=ROLE)
@@ -70,7 +70,7 @@ def test_associations_are_one_for_each_service_account_and_paged(ruled: None) ->
     first = eks.list_pod_identity_associations(clusterName="blue", maxResults=2)
     rest = eks.list_pod_identity_associations(clusterName="blue", maxResults=2, nextToken=first["nextToken"])
     found = [*first["associations"], *rest["associations"]]
-    assert [one["serviceAccount"] for one in found] == ["a", "b", "c"]
+    assert [association["serviceAccount"] for association in found] == ["a", "b", "c"]
     assert "nextToken" not in rest
     eks.delete_pod_identity_association(clusterName="blue", associationId=found[0]["associationId"])
     (left,) = eks.list_pod_identity_associations(clusterName="blue", serviceAccount="b")["associations"]

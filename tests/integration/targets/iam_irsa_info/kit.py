@@ -13,7 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from integration.targets.aurora_autostop.kit import Account, Told
+from integration.targets.aurora_autostop.kit import Account, TaskResult
 from testbed import Bed
 from testbed.eks import Cluster
 from testbed.node import BedError
@@ -23,7 +23,7 @@ STS = "sts.amazonaws.com"
 
 
 class Fleet(Account):
-    """What one test has: names of its own, since the account and the cluster are everybody's."""
+    """The resources of one test, with unique names, because all tests share the account and the cluster."""
 
     def __init__(self, bed: Bed, cluster: Cluster, folder: Path) -> None:
         self.aws = SimpleNamespace(env=bed.env)  # type: ignore[assignment]
@@ -38,7 +38,7 @@ class Fleet(Account):
 
     @property
     def provider(self) -> str:
-        """The ARN of the cluster's OIDC provider, which exists from now on."""
+        """The ARN of the cluster's OIDC provider, which is created if it is missing."""
         with contextlib.suppress(self.iam.exceptions.EntityAlreadyExistsException):
             self.iam.create_open_id_connect_provider(Url=self.kubernetes.issuer, ClientIDList=[STS])
         return f"arn:aws:iam::123456789012:oidc-provider/{self.issuer}"
@@ -48,7 +48,7 @@ class Fleet(Account):
         return self.kubernetes.issuer.removeprefix("https://")
 
     def statement(self, *pairs: tuple[str, str], operator: str = "StringEquals", **more: Any) -> dict[str, Any]:
-        """A statement for these service accounts, or for everybody."""
+        """A statement for these service accounts, or for all."""
         names = [f"system:serviceaccount:{namespace}:{name}" for namespace, name in pairs]
         condition: dict[str, dict[str, Any]] = {"StringEquals": {f"{self.issuer}:aud": STS}}
         if names:
@@ -84,18 +84,20 @@ class Fleet(Account):
             self.kubernetes.kubectl("annotate", "serviceaccount", name, "-n", namespace, f"{ANNOTATION}={role}")
 
     def annotations(self, namespace: str, name: str) -> dict[str, str]:
-        told = self.kubernetes.kubectl("get", "serviceaccount", name, "-n", namespace, "-o", "json").stdout
-        return dict(json.loads(told)["metadata"].get("annotations") or {})
+        output = self.kubernetes.kubectl("get", "serviceaccount", name, "-n", namespace, "-o", "json").stdout
+        return dict(json.loads(output)["metadata"].get("annotations") or {})
 
-    def task(self, module: str, _env: Mapping[str, str] | None = None, _check: bool = False, **options: Any) -> Told:
+    def task(
+        self, module: str, _env: Mapping[str, str] | None = None, _check: bool = False, **options: Any
+    ) -> TaskResult:
         playbook = self.folder / f"task-{self._runs}.yml"
         task = {"name": "Task", module: options, "ignore_errors": True, "check_mode": _check}
         playbook.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": [task]}]))
-        (told,) = self.play(str(playbook), env=_env)
-        return told
+        (outcome,) = self.play(str(playbook), env=_env)
+        return outcome
 
     def operations(self, mutating: bool | None = None) -> list[str]:
-        """The calls of the controller since the last look; not what the cluster asks STS about tokens."""
+        """The calls of the controller since the last call of this method, without the cluster's own calls of STS."""
         calls = self.bed.recorder.calls(client="controller")
         self.bed.recorder.reset()
         return [call.operation for call in calls if mutating is None or call.mutating == mutating]
@@ -109,14 +111,14 @@ class Fleet(Account):
                 self.kubernetes.kubectl("delete", "namespace", name, "--wait=false")
 
 
-def of(told: Told, arn: str) -> dict[str, Any]:
-    found: Sequence[dict[str, Any]] = [one for one in told.result["roles"] if one.get("arn") == arn]
-    assert len(found) == 1, told.result
+def of(outcome: TaskResult, arn: str) -> dict[str, Any]:
+    found: Sequence[dict[str, Any]] = [item for item in outcome.result["roles"] if item.get("arn") == arn]
+    assert len(found) == 1, outcome.result
     return found[0]
 
 
 @pytest.fixture
 def fleet(bed: Bed, cluster: Cluster, tmp_path: Path) -> Iterator[Fleet]:
-    one = Fleet(bed, cluster, tmp_path)
-    yield one
-    one.clear()
+    fleet = Fleet(bed, cluster, tmp_path)
+    yield fleet
+    fleet.clear()

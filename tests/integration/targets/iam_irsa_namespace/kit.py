@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What these tests share: clusters with issuers of their own, roles, tokens, and real runs of the module.
+"""Shared by these tests: clusters with their own issuers, roles, tokens, and real runs of the module.
 
-The truth comes from the calls that the gate saw, from the account behind it, and from STS, never from the module.
+Assertions use the calls that the gate recorded, the account behind it, and STS, never the module itself.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 from integration.targets.aurora_autostop.kit import Account as Base
-from integration.targets.aurora_autostop.kit import Told
+from integration.targets.aurora_autostop.kit import TaskResult
 from testbed import paths
 from testbed.issuer import Issuer
 from testbed.own_aws import OwnAws
@@ -28,7 +28,7 @@ SERVICE = {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Ac
 
 @dataclass(frozen=True)
 class Cluster:
-    """A cluster that is a record, with the issuer whose keys are published for it."""
+    """A cluster that exists as a record only, with the issuer whose keys are published for it."""
 
     name: str
     issuer: Issuer
@@ -43,7 +43,7 @@ class Cluster:
         """Subjects as namespace/name, a scalar for one, an array for several."""
         condition: dict[str, dict[str, Any]] = {"StringEquals": {self.key("aud"): aud}} if aud else {}
         if subjects:
-            values = [value(one) for one in subjects]
+            values = [value(subject) for subject in subjects]
             condition.setdefault(operator, {})[self.key("sub")] = values[0] if len(values) == 1 else values
         return {
             "Effect": "Allow",
@@ -78,42 +78,45 @@ class Account(Base):
 
     def _subnets(self, region: str) -> list[str]:
         found = self.aws.client("ec2", region).describe_subnets()["Subnets"]
-        return [one["SubnetId"] for one in found[:2]]
+        return [subnet["SubnetId"] for subnet in found[:2]]
 
-    def role(self, name: str, told: Mapping[str, Any], region: str = paths.REGION) -> str:
-        text = json.dumps(told)
+    def role(self, name: str, trust_policy: Mapping[str, Any], region: str = paths.REGION) -> str:
+        text = json.dumps(trust_policy)
         answer = self.aws.client("iam", region).create_role(RoleName=name, AssumeRolePolicyDocument=text)
         return str(answer["Role"]["Arn"])
 
     def trust_of(self, role: str, region: str = paths.REGION) -> dict[str, Any]:
-        told = self.aws.client("iam", region).get_role(RoleName=role)["Role"]["AssumeRolePolicyDocument"]
-        return dict(told)
+        trust_policy = self.aws.client("iam", region).get_role(RoleName=role)["Role"]["AssumeRolePolicyDocument"]
+        return dict(trust_policy)
 
-    def write_trust(self, role: str, told: Mapping[str, Any]) -> None:
-        """As somebody else does, behind the gate."""
-        self.aws.client("iam").update_assume_role_policy(RoleName=role, PolicyDocument=json.dumps(told))
+    def write_trust(self, role: str, trust_policy: Mapping[str, Any]) -> None:
+        """A write by another writer, behind the gate."""
+        self.aws.client("iam").update_assume_role_policy(RoleName=role, PolicyDocument=json.dumps(trust_policy))
 
     def answer(self, role: str, token: str) -> str:
-        """What STS says to a token: the subject that it let in, or its refusal."""
+        """The response of STS to a token: the subject of the session, or the error."""
         arn = self.aws.client("iam").get_role(RoleName=role)["Role"]["Arn"]
         sts = self.aws.client("sts")
         try:
-            told = sts.assume_role_with_web_identity(RoleArn=arn, RoleSessionName="it", WebIdentityToken=token)
+            session = sts.assume_role_with_web_identity(RoleArn=arn, RoleSessionName="it", WebIdentityToken=token)
         except ClientError as error:
             return f"{error.response['Error']['Code']}: {error.response['Error']['Message']}"
-        return str(told["SubjectFromWebIdentityToken"])
+        return str(session["SubjectFromWebIdentityToken"])
 
     def lets_in(self, role: str, cluster: Cluster, subject: str, audience: str = STS) -> bool:
         namespace, name = subject.split("/")
         return self.answer(role, cluster.issuer.token(namespace, name, audience)) == value(subject)
 
-    def tasks(self, *tasks: Mapping[str, Any], env: Mapping[str, str] | None = None) -> list[Told]:
-        """The module with these options, one task each in one play; C(_check) is taken off."""
+    def tasks(self, *tasks: Mapping[str, Any], env: Mapping[str, str] | None = None) -> list[TaskResult]:
+        """Runs the module with these options, one task each in one play; C(_check) is removed."""
         playbook = self.folder / f"irsa-{self._runs}.yml"
         steps = [
             {
                 "name": f"Task {number}",
-                MODULE: {"settle": 0.1, **{key: given for key, given in task.items() if not key.startswith("_")}},
+                MODULE: {
+                    "recheck_delay": 0.1,
+                    **{key: given for key, given in task.items() if not key.startswith("_")},
+                },
                 "check_mode": bool(task.get("_check")),
                 "diff": True,
                 "ignore_errors": True,
@@ -121,11 +124,11 @@ class Account(Base):
             for number, task in enumerate(tasks)
         ]
         playbook.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": steps}]))
-        told = self.play(str(playbook), env=env)
-        assert len(told) == len(tasks), told
-        return told
+        outcomes = self.play(str(playbook), env=env)
+        assert len(outcomes) == len(tasks), outcomes
+        return outcomes
 
-    def task(self, *bindings: Mapping[str, Any], **options: Any) -> Told:
+    def task(self, *bindings: Mapping[str, Any], **options: Any) -> TaskResult:
         return self.tasks({"bindings": list(bindings), **options})[0]
 
 
@@ -134,10 +137,10 @@ def binding(role: str, subject: str, cluster: str = "blue", **more: Any) -> dict
     return {"role": role, "cluster": cluster, "namespace": namespace, "service_accounts": [name], **more}
 
 
-def of(told: Told, role: str) -> dict[str, Any]:
+def of(outcome: TaskResult, role: str) -> dict[str, Any]:
     """The one binding of a role."""
-    found: Sequence[dict[str, Any]] = [one for one in told.result["bindings"] if one["role"] == role]
-    assert len(found) == 1, told.result
+    found: Sequence[dict[str, Any]] = [item for item in outcome.result["bindings"] if item["role"] == role]
+    assert len(found) == 1, outcome.result
     return found[0]
 
 

@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from integration.targets.aurora_autostop.kit import Told
+from integration.targets.aurora_autostop.kit import TaskResult
 from integration.targets.iam_irsa_namespace.kit import Account, Cluster, binding, document, value
 from testbed.gate import Fault
 
-SETTLE = 1.5  # longer than any delay below: a writer's time from reading to writing
-# Half of the writes and a third of the readings come late, each by another time: the writers' steps interleave in ever
-# other ways.
+RECHECK_DELAY = 1.5  # longer than any delay below: a writer's time from its read to its write
+# Half of the writes and a third of the reads are delayed, each by another time, so the writers' steps interleave in
+# many ways.
 DELAYS = [
     Fault("delay", operation="UpdateAssumeRolePolicy", seconds=seconds, rate=rate, seed=seed)
     for seed, (seconds, rate) in enumerate([(0.35, 0.25), (0.1, 0.25), (0.02, 0.3)])
@@ -32,7 +32,7 @@ DELAYS = [
 class Writer:
     def __init__(self, account: Account, cluster: Cluster) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("writer.py")), cluster.arn, str(SETTLE)],
+            [sys.executable, str(Path(__file__).with_name("writer.py")), cluster.arn, str(RECHECK_DELAY)],
             env={
                 **{name: os.environ[name] for name in ("PATH", "PYTHONPATH", "LC_ALL") if name in os.environ},
                 **account.aws.env,
@@ -65,15 +65,15 @@ def writers(account: Account, cluster: Cluster, count: int) -> Iterator[list[Wri
         made = [Writer(account, cluster) for _dummy in range(count)]
         yield made
     finally:
-        for one in made:
-            one.close()
+        for writer in made:
+            writer.close()
 
 
 def rounds(account: Account, count: int, at_once: int = 2) -> list[dict[str, Any]]:
     """In each round all writers add another service account to one role, at the same time."""
     blue = account.cluster_of("blue")
     account.aws.fail(*DELAYS)
-    told = []
+    collected = []
     with writers(account, blue, at_once) as made:
         for number in range(count):
             role = f"shared-{number}"
@@ -82,13 +82,13 @@ def rounds(account: Account, count: int, at_once: int = 2) -> list[dict[str, Any
                 writer.start(role, f"writer-{index}/one")
             results = [json.loads(writer.read()) for writer in made]
             after = json.dumps(account.trust_of(role))
-            wanted = ["first/one", *(f"writer-{index}/one" for index in range(at_once))]
-            lost = [one for one in wanted if value(one) not in after]
-            assert not lost, f"round {number}: {lost} lost; {results}; {after}"
-            assert [one["status"] for one in results] == ["changed"] * at_once, results
-            assert all(one["verified"] for one in results)
-            told += results
-    return told
+            expected = ["first/one", *(f"writer-{index}/one" for index in range(at_once))]
+            missing = [subject for subject in expected if value(subject) not in after]
+            assert not missing, f"round {number}: {missing} missing; {results}; {after}"
+            assert [result["status"] for result in results] == ["changed"] * at_once, results
+            assert all(result["verified"] for result in results)
+            collected += results
+    return collected
 
 
 def test_two_processes_at_once_lose_nothing(account: Account) -> None:
@@ -97,9 +97,9 @@ def test_two_processes_at_once_lose_nothing(account: Account) -> None:
 
 @pytest.mark.full
 def test_two_processes_at_once_lose_nothing_in_fifty_rounds(account: Account) -> None:
-    told = rounds(account, 50)
-    # They did get in each other's way: without the second reading, some of these would be lost.
-    assert any(one["overwritten_by_others"] for one in told)
+    results = rounds(account, 50)
+    # The writers did overwrite each other: without the recheck, some subjects would be missing.
+    assert any(result["overwritten_externally"] for result in results)
 
 
 @pytest.mark.full
@@ -112,18 +112,18 @@ def test_two_tasks_at_once_lose_nothing(account: Account) -> None:
     account.role("shared", document(blue.trust("first/one")))
     # Each is held at its first write, by which time the other has read.
     account.aws.fail(Fault("delay", operation="UpdateAssumeRolePolicy", seconds=1, times=2))
-    done: list[Told] = []
+    done: list[TaskResult] = []
 
     def play(number: int) -> None:
         own = copy.copy(account)
         own.folder = account.folder / str(number)
         own.folder.mkdir()
-        done.append(own.task(binding("shared", f"writer-{number}/one"), settle=4))
+        done.append(own.task(binding("shared", f"writer-{number}/one"), recheck_delay=4))
 
     threads = [threading.Thread(target=play, args=(number,)) for number in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(120)
-    assert [told.changed for told in done] == [True, True]
-    assert all(account.lets_in("shared", blue, one) for one in ("first/one", "writer-0/one", "writer-1/one"))
+    assert [outcome.changed for outcome in done] == [True, True]
+    assert all(account.lets_in("shared", blue, subject) for subject in ("first/one", "writer-0/one", "writer-1/one"))

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The documented policy against the calls that the gate saw, and the stated number of calls against theirs."""
+"""The documented policy and number of calls, compared with the calls that the gate recorded."""
 
 from __future__ import annotations
 
@@ -13,21 +13,24 @@ from integration.targets.iam_irsa_namespace.kit import STS, Account, binding, do
 
 ROOT = Path(__file__).parents[4]
 A, B = "a/one", "b/two"
-# TagRole is called by nobody: IAM demands it of whoever creates a role with tags (IAM user guide on tagging roles).
-UNSEEN = {"iam:TagRole"}
+# No call is named TagRole: IAM requires the permission to create a role with tags (IAM User Guide, Tag IAM roles).
+NOT_RECORDED = {"iam:TagRole"}
 
 
 def policy() -> dict[str, set[str]]:
     """Actions by statement."""
     statements = json.loads((ROOT / "docs/iam/iam_irsa_namespace.json").read_text())["Statement"]
-    return {one["Sid"]: set([one["Action"]] if isinstance(one["Action"], str) else one["Action"]) for one in statements}
+    return {
+        statement["Sid"]: set([statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"])
+        for statement in statements
+    }
 
 
 def test_the_policy_names_what_is_called_and_nothing_more(account: Account) -> None:
     def called(*bindings: object, **options: object) -> set[str]:
         account.aws.forget()
-        told = account.tasks({"bindings": list(bindings), **options})[0]
-        assert not told.failed, told.message
+        outcome = account.tasks({"bindings": list(bindings), **options})[0]
+        assert not outcome.failed, outcome.message
         return {call.action for call in account.aws.calls()}
 
     allowed = policy()
@@ -37,11 +40,11 @@ def test_the_policy_names_what_is_called_and_nothing_more(account: Account) -> N
     limit = account.aws.client("iam").create_policy(
         PolicyName="limit", PolicyDocument=json.dumps(document({"Effect": "Allow", "Action": "s3:*", "Resource": "*"}))
     )["Policy"]["Arn"]
-    basic = allowed["SeeRoles"] | allowed["EditTrust"] | allowed["SeeClustersAndTheirProviders"]
+    basic = allowed["ReadRoles"] | allowed["EditTrustPolicies"] | allowed["ReadClustersAndProviders"]
     basic |= {"iam:GetAccountSummary"}
 
     assert called(binding("r0", B)) == basic
-    basic |= allowed["SeeTheQuotaAndManyRoles"]
+    basic |= allowed["ReadQuotaAndListRoles"]
     assert called(*(binding(f"r{number}", B) for number in range(1, 12))) == basic
     made = called(binding("r0", B, cluster="green"), create_provider=True)
     account.aws.client("iam").create_open_id_connect_provider(
@@ -52,7 +55,10 @@ def test_the_policy_names_what_is_called_and_nothing_more(account: Account) -> N
     created = called(
         binding("new", B), create_role=True, tags={"team": "a"}, managed_policies=[limit], permissions_boundary=limit
     )
-    assert created == (basic | allowed["OnlyForCreateRole"]) - UNSEEN - {"iam:ListRoles", "iam:UpdateAssumeRolePolicy"}
+    assert created == (basic | allowed["OnlyForCreateRole"]) - NOT_RECORDED - {
+        "iam:ListRoles",
+        "iam:UpdateAssumeRolePolicy",
+    }
     assert green.arn in json.dumps(account.trust_of("r0"))
     every = set().union(*allowed.values())
     assert every == basic.union(*(actions for name, actions in allowed.items() if name.startswith("OnlyFor")))
@@ -64,7 +70,7 @@ def test_check_mode_needs_no_write(account: Account) -> None:
     account.cluster_of("green", provider=False)
     account.role("lbc", document(blue.trust(A)))
     account.aws.deny("iam:Update*", "iam:Create*", "iam:Add*", "iam:Attach*", "iam:Tag*", "iam:Put*")
-    (told,) = account.tasks(
+    (outcome,) = account.tasks(
         {
             "bindings": [binding("lbc", B), binding("new", B, cluster="green")],
             "create_provider": True,
@@ -73,11 +79,11 @@ def test_check_mode_needs_no_write(account: Account) -> None:
             "_check": True,
         }
     )
-    assert not told.failed, told.message
+    assert not outcome.failed, outcome.message
     assert account.writes() == []
-    assert [one["status"] for one in told.result["bindings"]] == ["changed", "changed"]
-    assert [one["status"] for one in told.result["oidc_providers"]] == ["changed", "changed"]
-    assert STS in told.result["oidc_providers"][0]["reason"]
+    assert [item["status"] for item in outcome.result["bindings"]] == ["changed", "changed"]
+    assert [item["status"] for item in outcome.result["oidc_providers"]] == ["changed", "changed"]
+    assert STS in outcome.result["oidc_providers"][0]["reason"]
 
 
 def test_a_refused_call_is_named_with_what_would_allow_it(account: Account) -> None:
@@ -85,10 +91,10 @@ def test_a_refused_call_is_named_with_what_would_allow_it(account: Account) -> N
     account.role("lbc", document(blue.trust(A)))
     for action in ("iam:UpdateAssumeRolePolicy", "iam:GetRole", "iam:GetOpenIDConnectProvider", "eks:DescribeCluster"):
         account.aws.deny(action)
-        told = account.task(binding("lbc", B))
-        assert told.failed
-        assert not told.changed
-        assert f"Allow {action} to these credentials" in told.message
+        outcome = account.task(binding("lbc", B))
+        assert outcome.failed
+        assert not outcome.changed
+        assert f"Allow {action} to these credentials" in outcome.message
     assert account.trust_of("lbc") == document(blue.trust(A))
 
 
@@ -104,8 +110,8 @@ def test_the_calls_are_the_stated_ones(account: Account) -> None:
     account.tasks({"bindings": bindings})
     assert account.counted() == {
         **once,
-        "ListRoles": 2,  # all roles at once, before and after settling
-        "GetRole": 60,  # of each role: just before its write, and after it
+        "ListRoles": 2,  # all roles at once, before the writes, and in the recheck
+        "GetRole": 60,  # of each role: just before the write, and after it
         "UpdateAssumeRolePolicy": 30,
     }
     account.tasks({"bindings": bindings})
@@ -118,11 +124,13 @@ def test_the_examples_in_the_readme_and_the_guide_run(account: Account) -> None:
     blue = account.cluster_of("production")
     for number, page in enumerate(("README.md", "docs/irsa_namespace.md")):
         text = (ROOT / page).read_text()
-        block = next(one for one in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL) if "iam_irsa_namespace" in one)
+        block = next(
+            block for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL) if "iam_irsa_namespace" in block
+        )
         (first,) = yaml.safe_load(block)
         options = first["tasks"][0] if "tasks" in first else first
         if number == 0:
             account.role("aws-load-balancer-controller", document(blue.trust(A)))
-        (told,) = account.tasks(options["daytwo.aws.iam_irsa_namespace"])
-        assert told.changed is (number == 0), told.message
+        (outcome,) = account.tasks(options["daytwo.aws.iam_irsa_namespace"])
+        assert outcome.changed is (number == 0), outcome.message
     assert account.lets_in("aws-load-balancer-controller", blue, "cloudon/aws-load-balancer-controller")

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The ten hard cases of the facts, end to end: check, run, check again, run again, each on a role of its own.
+"""The ten hard cases (docs/facts/irsa.md#hard-cases), end to end: check, run, check again, run again, a role for each.
 
-One play works all roles at once, as a fleet does; STS then says who may assume them, with real tokens.
+One play updates all roles at once, as a fleet does. STS then shows with real tokens who may assume them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from integration.targets.aurora_autostop.kit import Told
+from integration.targets.aurora_autostop.kit import TaskResult
 from integration.targets.iam_irsa_namespace.kit import SERVICE, STS, Account, Cluster, binding, document, of, value
 from testbed.gate import Fault
 from testbed.own_aws import OwnAws
@@ -27,7 +27,7 @@ GITHUB = "arn:aws:iam::123456789012:oidc-provider/token.actions.githubuserconten
 
 
 def cases(blue: Cluster, green: Cluster) -> dict[str, tuple[dict[str, Any], list[dict[str, Any]]]]:
-    """By the role's name: its trust policy, and what is asked of it."""
+    """By the role's name: its trust policy, and the requested bindings."""
     both = blue.trust(A)
     both["Condition"]["StringLike"] = {blue.key("sub"): "system:serviceaccount:*"}
     fenced = blue.trust(A)
@@ -75,11 +75,13 @@ class Played:
             Url="https://token.actions.githubusercontent.com", ClientIDList=[STS]
         )
         self.blue, self.green = account.cluster_of("blue"), account.cluster_of("green")
-        told = cases(self.blue, self.green)
-        self.before = {role: before for role, (before, _bindings) in told.items()}
+        all_cases = cases(self.blue, self.green)
+        self.before = {role: before for role, (before, _bindings) in all_cases.items()}
         for role, before in self.before.items():
             account.role(role, before)
-        options = {"bindings": [one for _before, bindings in told.values() for one in bindings]}
+        options = {
+            "bindings": [binding_entry for _before, bindings in all_cases.values() for binding_entry in bindings]
+        }
         account.aws.forget()
         self.checked = account.tasks({**options, "_check": True})[0]
         self.check_writes = account.writes()
@@ -96,15 +98,17 @@ def played(aws: OwnAws, tmp_path_factory: pytest.TempPathFactory) -> Played:
     return Played(Account(aws, Path(tmp_path_factory.mktemp("irsa"))))
 
 
-REFUSED = ("case-6-deny", "case-7-only", "case-8")
+REJECTED = ("case-6-deny", "case-7-only", "case-8")
 
 
-def test_check_mode_tells_what_the_run_does_and_writes_nothing(played: Played) -> None:
+def test_check_mode_reports_what_the_run_does_and_writes_nothing(played: Played) -> None:
     assert played.check_writes == []
     without = {"verified"}
-    for one, other in zip(played.checked.result["bindings"], played.ran.result["bindings"], strict=True):
-        assert {k: v for k, v in one.items() if k not in without} == {
-            k: v for k, v in other.items() if k not in without
+    for checked_item, applied_item in zip(
+        played.checked.result["bindings"], played.ran.result["bindings"], strict=True
+    ):
+        assert {k: v for k, v in checked_item.items() if k not in without} == {
+            k: v for k, v in applied_item.items() if k not in without
         }
     assert played.checked.result["diff"] == played.ran.result["diff"]
     assert played.checked.changed
@@ -112,27 +116,27 @@ def test_check_mode_tells_what_the_run_does_and_writes_nothing(played: Played) -
 
 
 def test_the_second_run_writes_nothing(played: Played) -> None:
-    assert len(played.updated) == len(played.before) - len(REFUSED)
-    for told in (played.checked_again, played.again):
-        assert not told.changed
-        assert told.result["diff"] == []
+    assert len(played.updated) == len(played.before) - len(REJECTED)
+    for outcome in (played.checked_again, played.again):
+        assert not outcome.changed
+        assert outcome.result["diff"] == []
         for role in played.before:
-            assert of(told, role)["status"] == ("failed" if role in REFUSED else "ok")
+            assert of(outcome, role)["status"] == ("failed" if role in REJECTED else "ok")
 
 
-def test_what_was_refused_is_as_it_was_and_ends_none_of_the_others(played: Played) -> None:
+def test_a_rejected_role_is_unchanged_and_stops_no_other(played: Played) -> None:
     assert played.ran.failed
     for role in played.before:
-        told = of(played.ran, role)
-        assert told["status"] == ("failed" if role in REFUSED else "changed"), told
-        assert told["verified"] is (None if role in REFUSED else True)
-    for role in REFUSED:
+        item = of(played.ran, role)
+        assert item["status"] == ("failed" if role in REJECTED else "changed"), item
+        assert item["verified"] is (None if role in REJECTED else True)
+    for role in REJECTED:
         assert played.after[role] == played.before[role]
 
 
 def added(before: Mapping[str, Any], index: int, key: str, *subjects: str) -> dict[str, Any]:
     expected = copy.deepcopy(dict(before))
-    expected["Statement"][index]["Condition"]["StringEquals"][key] = [value(one) for one in subjects]
+    expected["Statement"][index]["Condition"]["StringEquals"][key] = [value(subject) for subject in subjects]
     return expected
 
 
@@ -145,7 +149,7 @@ def test_case_1_a_string_becomes_an_array_of_both(played: Played) -> None:
 
 def test_case_2_a_wildcard_gets_a_statement_of_its_own(played: Played) -> None:
     assert played.after["case-2"] == document(played.blue.trust(A), played.blue.trust("b/*", operator="StringLike"))
-    assert all(played.lets_in("case-2", one) for one in (A, B, "b/any"))
+    assert all(played.lets_in("case-2", subject) for subject in (A, B, "b/any"))
     assert not played.lets_in("case-2", "bb/any")
 
 
@@ -164,11 +168,11 @@ def test_case_4_only_the_clusters_own_statement_changes(played: Played) -> None:
     assert played.after["case-4-list"] == document(before, played.blue.trust(B))
 
 
-def test_case_5_a_foreign_condition_stays_and_is_inherited(played: Played) -> None:
+def test_case_5_another_condition_stays_and_is_inherited(played: Played) -> None:
     assert played.after["case-5"] == added(played.before["case-5"], 0, played.blue.key("sub"), A, B)
-    told = of(played.ran, "case-5")
-    assert told["conditions"] == ['IpAddress aws:SourceIp: "198.51.100.0/24"']
-    assert "also demands IpAddress aws:SourceIp" in played.ran.warnings
+    item = of(played.ran, "case-5")
+    assert item["conditions"] == ['IpAddress aws:SourceIp: "198.51.100.0/24"']
+    assert "also requires IpAddress aws:SourceIp" in played.ran.warnings
     assert played.lets_in("case-5", B)
     played.account.aws.send_command("sts/settings", source_ip="192.0.2.1")
     try:
@@ -182,43 +186,43 @@ def test_case_5_a_foreign_condition_stays_and_is_inherited(played: Played) -> No
             played.account.aws.send_command("sts/publish", issuer=cluster.issuer.url, keys=cluster.issuer.jwks)
 
 
-def test_case_6_everything_else_stays_and_a_deny_is_told(played: Played) -> None:
+def test_case_6_everything_else_stays_and_a_deny_is_reported(played: Played) -> None:
     assert played.after["case-6"] == added(played.before["case-6"], 3, played.blue.key("sub"), A, B)
     denied = of(played.ran, "case-6-deny")
     assert "Statement[2] (No)" in denied["reason"]
-    assert "a Deny overrules it: Statement[2] (No)" in denied["warnings"][0]
+    assert "a Deny overrules the Allow: Statement[2] (No)" in denied["warnings"][0]
     assert not played.lets_in("case-6-deny", "c/three")
 
 
-def test_case_7_the_last_subject_takes_its_statement_along(played: Played) -> None:
+def test_case_7_the_last_subject_removes_its_statement(played: Played) -> None:
     assert played.after["case-7"] == document(SERVICE)
     assert not played.lets_in("case-7", B)
     refused = of(played.ran, "case-7-only")
-    assert "would be left without a statement" in refused["reason"]
+    assert "would have no statement left" in refused["reason"]
     assert played.lets_in("case-7-only", B)
 
 
 def test_case_8_over_the_quota(played: Played) -> None:
-    told = of(played.ran, "case-8")
-    (role,) = [one for one in played.ran.result["roles"] if one["name"] == "case-8"]
+    item = of(played.ran, "case-8")
+    (role,) = [role_item for role_item in played.ran.result["roles"] if role_item["name"] == "case-8"]
     size = len(json.dumps(played.before["case-8"], separators=(",", ":")))
     assert (role["size_before"], role["size_after"], role["quota"]) == (size, size, 2048)
-    for words in ("quota is 2048", "raised", "split the role", "Pod Identity", "characters"):
-        assert words in told["reason"]
+    for text in ("quota is 2048", "higher quota", "split the role", "Pod Identity", "characters"):
+        assert text in item["reason"]
 
 
 def test_case_8_iam_decides_where_the_quota_is_not_known(played: Played) -> None:
     account = played.account
     account.aws.deny("iam:GetAccountSummary")
     try:
-        told = account.task(binding("case-8", f"namespace/{'x' * 200}"))
+        outcome = account.task(binding("case-8", f"namespace/{'x' * 200}"))
     finally:
         account.aws.deny()
-    assert told.failed
-    assert not told.changed
-    assert "Cannot exceed quota for ACLSizePerRole: 2048" in told.message
-    assert "Pod Identity" in told.message
-    assert "iam:GetAccountSummary" in told.warnings
+    assert outcome.failed
+    assert not outcome.changed
+    assert "Cannot exceed quota for ACLSizePerRole: 2048" in outcome.message
+    assert "Pod Identity" in outcome.message
+    assert "iam:GetAccountSummary" in outcome.warnings
     assert account.trust_of("case-8") == played.before["case-8"]
 
 
@@ -244,46 +248,46 @@ def wait_for_calls(account: Account, operation: str, count: int) -> None:
 def test_case_10_a_write_between_read_and_write_is_kept(account: Account) -> None:
     blue = account.cluster_of("blue")
     account.role("lbc", document(blue.trust(A)))
-    # The module's first reading passes; its second, just before the write, is held until somebody else has written.
+    # The module's first read passes; its second, just before the write, is delayed until another writer has written.
     account.aws.fail(
         Fault("delay", operation="GetRole", seconds=0, times=1), Fault("delay", operation="GetRole", seconds=3, times=1)
     )
-    done: list[Told] = []
+    done: list[TaskResult] = []
     thread = threading.Thread(target=lambda: done.append(account.task(binding("lbc", B))))
     thread.start()
     wait_for_calls(account, "GetRole", 1)
     account.write_trust("lbc", document(blue.trust(A, "c/three")))
     thread.join(120)
-    (told,) = done
+    (outcome,) = done
     assert account.trust_of("lbc") == document(blue.trust(A, "c/three", B))
-    assert of(told, "lbc")["status"] == "changed"
-    assert all(account.lets_in("lbc", blue, one) for one in (A, B, "c/three"))
+    assert of(outcome, "lbc")["status"] == "changed"
+    assert all(account.lets_in("lbc", blue, subject) for subject in (A, B, "c/three"))
 
 
-def test_a_writer_that_does_not_cooperate_is_told(account: Account) -> None:
+def test_a_writer_that_does_not_cooperate_is_reported(account: Account) -> None:
     blue = account.cluster_of("blue")
     account.role("lbc", document(blue.trust(A)))
-    done: list[Told] = []
-    thread = threading.Thread(target=lambda: done.append(account.task(binding("lbc", B), settle=2)))
+    done: list[TaskResult] = []
+    thread = threading.Thread(target=lambda: done.append(account.task(binding("lbc", B), recheck_delay=2)))
     thread.start()
     wait_for_calls(account, "UpdateAssumeRolePolicy", 1)
-    time.sleep(0.5)  # the module has read back by now, and settles
+    time.sleep(0.5)  # the module has read back by now, and waits for the recheck
     account.write_trust("lbc", document(blue.trust(A, "c/three")))
     thread.join(120)
-    (told,) = done
+    (outcome,) = done
     assert account.trust_of("lbc") == document(blue.trust(A, "c/three", B))
-    one = of(told, "lbc")
-    assert (one["status"], one["overwritten_by_others"], one["verified"]) == ("changed", True, True)
-    assert "another writer overwrote it" in told.warnings
+    item = of(outcome, "lbc")
+    assert (item["status"], item["overwritten_externally"], item["verified"]) == ("changed", True, True)
+    assert "another writer overwrote the binding" in outcome.warnings
     assert len(account.aws.calls(operation="UpdateAssumeRolePolicy")) == 2
 
 
-def test_late_readings_are_waited_for(account: Account) -> None:
+def test_late_reads_are_waited_for(account: Account) -> None:
     blue = account.cluster_of("blue")
     account.role("lbc", document(blue.trust(A)))
     account.aws.send_command("iam/settings", stale_reads=3)
-    told = account.task(binding("lbc", B))
-    assert (of(told, "lbc")["status"], of(told, "lbc")["overwritten_by_others"]) == ("changed", False)
+    outcome = account.task(binding("lbc", B))
+    assert (of(outcome, "lbc")["status"], of(outcome, "lbc")["overwritten_externally"]) == ("changed", False)
     assert len(account.aws.calls(operation="UpdateAssumeRolePolicy")) == 1
 
 
@@ -296,6 +300,6 @@ def test_throttling_is_waited_out(account: Account) -> None:
             for operation in ("GetRole", "UpdateAssumeRolePolicy")
         )
     )
-    told = account.task(binding("lbc", B))
-    assert of(told, "lbc")["status"] == "changed", told.message
+    outcome = account.task(binding("lbc", B))
+    assert of(outcome, "lbc")["status"] == "changed", outcome.message
     assert account.lets_in("lbc", blue, B)

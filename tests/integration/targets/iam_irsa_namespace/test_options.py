@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Removing, purging, wildcards, roles and providers that are made, other partitions: with STS as the judge."""
+"""Removing, purging, wildcards, created roles and providers, other partitions: verified with STS."""
 
 from __future__ import annotations
 
@@ -23,31 +23,33 @@ def test_removing(account: Account) -> None:
     account.role("named", document(blue.trust(A, B)))
     account.role("wild", document(blue.trust(B), blue.trust("b/*", operator="StringLike")))
     absent = [binding(role, B, state="absent") for role in ("named", "wild")]
-    (told, again) = account.tasks({"bindings": absent}, {"bindings": absent})
-    assert told.changed
-    assert told.failed
+    (outcome, again) = account.tasks({"bindings": absent}, {"bindings": absent})
+    assert outcome.changed
+    assert outcome.failed
     assert not account.lets_in("named", blue, B)
     assert account.lets_in("named", blue, A)
-    wild = of(told, "wild")
+    wild = of(outcome, "wild")
     assert (wild["status"], wild["removed"]) == ("failed", ["system:serviceaccount:b:two"])
-    assert [(one["index"], one["how"]) for one in wild["still_allowed_by"]] == [(0, "wildcard")]
+    assert [(statement["index"], statement["how"]) for statement in wild["still_allowed_by"]] == [(0, "wildcard")]
     assert account.lets_in("wild", blue, B)
     assert not again.changed
     assert of(again, "named")["status"] == "ok"
     assert of(again, "wild")["status"] == "failed"
 
 
-def test_a_wildcard_that_covers_it_is_told_and_explicit_names_it(account: Account) -> None:
+def test_a_wildcard_that_covers_it_is_reported_and_explicit_subjects_names_it(account: Account) -> None:
     blue = account.cluster_of("blue")
     account.role("wild", document(blue.trust("b/*", operator="StringLike")))
     account.role("open", document(blue.trust()))
     bindings = [binding(role, B) for role in ("wild", "open")]
-    told, explicit, again = account.tasks(
-        {"bindings": bindings}, {"bindings": bindings, "explicit": True}, {"bindings": bindings, "explicit": True}
+    outcome, explicit, again = account.tasks(
+        {"bindings": bindings},
+        {"bindings": bindings, "explicit_subjects": True},
+        {"bindings": bindings, "explicit_subjects": True},
     )
-    assert not told.changed
-    assert "a wildcard covers it: Statement[0]" in told.warnings
-    assert "open to every service account" in told.warnings
+    assert not outcome.changed
+    assert "a wildcard covers it: Statement[0]" in outcome.warnings
+    assert "open to every service account" in outcome.warnings
     assert explicit.changed
     assert not again.changed
     for role in ("wild", "open"):
@@ -58,9 +60,9 @@ def test_wildcards_only_where_they_are_allowed(account: Account) -> None:
     blue = account.cluster_of("blue")
     account.role("team", document(blue.trust(A)))
     pattern = without("namespace", binding("team", B, namespace_pattern="blue-*"))
-    refused, told = account.tasks({"bindings": [pattern]}, {"bindings": [pattern], "allow_wildcards": True})
+    refused, outcome = account.tasks({"bindings": [pattern]}, {"bindings": [pattern], "allow_wildcards": True})
     assert "allow_wildcards=true" in refused.message
-    assert told.changed
+    assert outcome.changed
     assert account.trust_of("team") == document(blue.trust(A), blue.trust("blue-*/two", operator="StringLike"))
     assert account.lets_in("team", blue, "blue-1/two")
     assert not account.lets_in("team", blue, "blue-1/one")
@@ -71,11 +73,11 @@ def test_purge(account: Account) -> None:
     blue, green = account.cluster_of("blue"), account.cluster_of("green")
     others = [SERVICE, green.trust(A, B)]
     account.role("lbc", document(*others, blue.trust(A, B), blue.trust(), blue.trust("b/*", operator="StringLike")))
-    asked = {"bindings": [binding("lbc", B)], "purge": True}
+    task = {"bindings": [binding("lbc", B)], "purge": True}
     nothing = {"bindings": [binding("lbc", B, state="absent")], "purge": True}
-    told, again, refused, emptied = account.tasks(asked, asked, nothing, {**nothing, "allow_empty": True})
-    assert told.changed
-    assert told.result["roles"][0]["purged"] == ["system:serviceaccount:a:one", "*", "system:serviceaccount:b:*"]
+    outcome, again, refused, emptied = account.tasks(task, task, nothing, {**nothing, "allow_empty": True})
+    assert outcome.changed
+    assert outcome.result["roles"][0]["purged"] == ["system:serviceaccount:a:one", "*", "system:serviceaccount:b:*"]
     assert not again.changed
     assert refused.failed
     assert "allow_empty=true" in refused.message
@@ -99,12 +101,12 @@ def test_a_role_is_made_with_exactly_this_trust(account: Account) -> None:
         "tags": {"team": "a"},
         "managed_policies": [limit],
     }
-    without, checked, told, again = account.tasks(
+    without, checked, outcome, again = account.tasks(
         {"bindings": [binding("new", B)]}, {**options, "_check": True}, options, {**options, "description": "Another"}
     )
     assert "create_role=true" in without.message
     assert checked.changed
-    assert told.changed
+    assert outcome.changed
     assert not again.changed
     role = iam.get_role(RoleName="new")["Role"]
     assert role["Arn"] == "arn:aws:iam::123456789012:role/eks/new"
@@ -112,23 +114,23 @@ def test_a_role_is_made_with_exactly_this_trust(account: Account) -> None:
     assert (role["Description"], role["Tags"]) == ("Reads reports", [{"Key": "team", "Value": "a"}])
     assert role["PermissionsBoundary"]["PermissionsBoundaryArn"] == limit
     attached = iam.list_attached_role_policies(RoleName="new")["AttachedPolicies"]
-    assert [one["PolicyArn"] for one in attached] == [limit]
+    assert [policy["PolicyArn"] for policy in attached] == [limit]
     assert account.lets_in("new", blue, B)
     assert not account.lets_in("new", blue, A)
 
 
-def test_a_provider_is_named_where_it_lacks_and_made_where_that_is_asked(account: Account) -> None:
+def test_a_missing_provider_is_named_and_created_on_request(account: Account) -> None:
     blue, green = account.cluster_of("blue", provider=False), account.cluster_of("green", provider=False)
     iam = account.aws.client("iam")
     iam.create_open_id_connect_provider(Url=green.issuer.url, ClientIDList=["vault"])
     account.role("lbc", document(SERVICE))
-    asked = {"bindings": [binding("lbc", B), binding("lbc", B, cluster="green"), binding("lbc", B, cluster="gone")]}
-    refused, told, again = account.tasks(asked, {**asked, "create_provider": True}, {**asked, "create_provider": True})
+    task = {"bindings": [binding("lbc", B), binding("lbc", B, cluster="green"), binding("lbc", B, cluster="gone")]}
+    refused, outcome, again = account.tasks(task, {**task, "create_provider": True}, {**task, "create_provider": True})
     assert f"IAM has no OIDC provider {blue.arn}" in refused.message
-    assert "does not know the audience sts.amazonaws.com (it knows vault)" in refused.message
+    assert "does not have the audience sts.amazonaws.com (it has vault)" in refused.message
     assert "No cluster found for name: gone" in refused.message
-    assert [one["status"] for one in told.result["bindings"]] == ["changed", "changed", "failed"]
-    assert [one["status"] for one in again.result["bindings"]] == ["ok", "ok", "failed"]
+    assert [item["status"] for item in outcome.result["bindings"]] == ["changed", "changed", "failed"]
+    assert [item["status"] for item in again.result["bindings"]] == ["ok", "ok", "failed"]
     assert not again.changed
     assert account.lets_in("lbc", blue, B)
     assert account.lets_in("lbc", green, B)
@@ -141,22 +143,22 @@ def test_the_audience_is_a_choice(account: Account) -> None:
         OpenIDConnectProviderArn=blue.arn, ClientID="vault"
     )
     account.role("lbc", document(blue.trust(A, aud="vault"), blue.trust(A)))
-    told = account.task(binding("lbc", B), audience="vault")
-    assert told.changed
+    outcome = account.task(binding("lbc", B), audience="vault")
+    assert outcome.changed
     assert account.lets_in("lbc", blue, B, "vault")
     assert not account.lets_in("lbc", blue, B)
 
 
-def test_deleted_principals_are_told_and_never_dropped(account: Account) -> None:
+def test_deleted_principals_are_reported_and_never_dropped(account: Account) -> None:
     blue = account.cluster_of("blue")
     gone = account.role("gone", document(SERVICE))
     account.role("lbc", document({**SERVICE, "Principal": {"AWS": gone}}, blue.trust(A)))
     account.aws.client("iam").delete_role(RoleName="gone")
     before = account.trust_of("lbc")
-    told, satisfied = account.tasks({"bindings": [binding("lbc", B)]}, {"bindings": [binding("lbc", A)]})
-    assert told.failed
-    assert "AROA" in told.message
-    assert "Invalid principal in policy" in told.message
+    outcome, satisfied = account.tasks({"bindings": [binding("lbc", B)]}, {"bindings": [binding("lbc", A)]})
+    assert outcome.failed
+    assert "AROA" in outcome.message
+    assert "Invalid principal in policy" in outcome.message
     assert account.trust_of("lbc") == before
     assert not satisfied.failed
     assert "AROA" in satisfied.warnings
@@ -179,18 +181,18 @@ def test_other_partitions(account: Account, region: str, partition: str, suffix:
     url = account.cluster_of("blue", region, provider=False).issuer.url
     assert url.startswith(f"https://oidc.eks.{region}{suffix}/id/")
     account.role("lbc", document({**SERVICE, "Sid": "One"}), region)
-    told = account.task(binding("lbc", B), create_provider=True, region=region)
-    assert told.changed, told.message
+    outcome = account.task(binding("lbc", B), create_provider=True, region=region)
+    assert outcome.changed, outcome.message
     provider = f"arn:{partition}:iam::123456789012:oidc-provider/{url.removeprefix('https://')}"
-    assert of(told, "lbc")["oidc_provider_arn"] == provider
+    assert of(outcome, "lbc")["oidc_provider_arn"] == provider
     added = account.trust_of("lbc", region)["Statement"][1]
     assert added["Principal"] == {"Federated": provider}
     assert list(added["Condition"]["StringEquals"]) == [
-        f"{provider.partition('oidc-provider/')[2]}:{one}" for one in ("aud", "sub")
+        f"{provider.partition('oidc-provider/')[2]}:{claim}" for claim in ("aud", "sub")
     ]
 
 
-def test_what_cannot_be_asked(account: Account) -> None:
+def test_options_that_are_rejected(account: Account) -> None:
     both, neither, contradiction, none = account.tasks(
         {"bindings": [binding("lbc", B, oidc_provider_arn=PROVIDER)]},
         {"bindings": [without("cluster", binding("lbc", B))]},

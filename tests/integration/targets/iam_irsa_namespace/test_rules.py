@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The bed's rules for IAM and STS, in this process: what plain moto accepts, and what the bed answers as AWS does."""
+"""The test bed's rules for IAM and STS, in this process: plain moto's answers, and AWS's, which the bed restores."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def without(name: str) -> dict[str, Any]:
 
 
 ROLE_ARN = "arn:aws:iam::123456789012:role/gone"
-# What plain moto takes as a trust policy of a new role, and what AWS says to it.
+# Trust policies that plain moto accepts, and the error of AWS for each.
 REFUSED = [
     ("no JSON", "{", "MalformedPolicyDocument", "invalid Json"),
     ("no statement", document(), "MalformedPolicyDocument", "Statement is empty"),
@@ -143,8 +143,8 @@ REFUSED = [
     ),
     ("too much", document(*[SERVICE] * 40), "LimitExceeded", "Cannot exceed quota for ACLSizePerRole: 2048"),
 ]
-TEXTS = [one[1] for one in REFUSED]
-NAMES = [one[0] for one in REFUSED]
+TEXTS = [case[1] for case in REFUSED]
+NAMES = [case[0] for case in REFUSED]
 
 
 @pytest.mark.parametrize("text", TEXTS, ids=NAMES)
@@ -152,15 +152,15 @@ def test_plain_moto_takes_it(text: str) -> None:
     role(text)
 
 
-@pytest.mark.parametrize(("text", "code", "words"), [one[1:] for one in REFUSED], ids=NAMES)
-def test_the_bed_refuses_it(ruled: None, text: str, code: str, words: str) -> None:
+@pytest.mark.parametrize(("text", "code", "message"), [case[1:] for case in REFUSED], ids=NAMES)
+def test_the_bed_refuses_it(ruled: None, text: str, code: str, message: str) -> None:
     if "empty list" in text or "StringIs" in text or "a:sub" in text:
         provider()
     with pytest.raises(ClientError) as caught:
         role(text)
     error = caught.value.response["Error"]
     assert error["Code"] == code
-    assert words in error["Message"]
+    assert message in error["Message"]
     role()
     with pytest.raises(ClientError) as caught:
         update(text)
@@ -238,8 +238,8 @@ def test_providers(ruled: None) -> None:
     arn = provider()
     for _dummy in range(2):
         client("iam").add_client_id_to_open_id_connect_provider(OpenIDConnectProviderArn=arn, ClientID="vault")
-    told = client("iam").get_open_id_connect_provider(OpenIDConnectProviderArn=arn)
-    assert told["ClientIDList"] == ["sts.amazonaws.com", "vault"]
+    provider_description = client("iam").get_open_id_connect_provider(OpenIDConnectProviderArn=arn)
+    assert provider_description["ClientIDList"] == ["sts.amazonaws.com", "vault"]
     with pytest.raises(ClientError, match="NoSuchEntity"):
         client("iam").delete_open_id_connect_provider(OpenIDConnectProviderArn=f"{PROVIDER}x")
 
@@ -324,8 +324,8 @@ def test_the_bed_verifies_tokens(ruled: None, issuer: Issuer, name: str) -> None
     provider()
     role(document(trust()))
     publish(ISSUER, issuer.jwks)
-    token, words = wrong_tokens(issuer)[name]
-    assert answer_to(token).startswith(words)
+    token, message = wrong_tokens(issuer)[name]
+    assert answer_to(token).startswith(message)
     assert answer_to(issuer.token("a", "one")) == SUB
 
 
@@ -379,10 +379,10 @@ def test_a_session_is_the_roles(ruled: None, issuer: Issuer) -> None:
     provider()
     role(document(trust()))
     publish(ISSUER, issuer.jwks)
-    told = assume(issuer.token("a", "one"))
-    assert told["Provider"] == PROVIDER
-    assert told["AssumedRoleUser"]["Arn"] == "arn:aws:sts::123456789012:assumed-role/lbc/it"
-    keys = told["Credentials"]
+    session_response = assume(issuer.token("a", "one"))
+    assert session_response["Provider"] == PROVIDER
+    assert session_response["AssumedRoleUser"]["Arn"] == "arn:aws:sts::123456789012:assumed-role/lbc/it"
+    keys = session_response["Credentials"]
     session = boto3.client(
         "sts",
         REGION,

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The bed's policy simulator, in this process: what moto lacks, and that the bed answers as the user guide says."""
+"""The test bed's policy simulator, in this process: moto has none, and the bed answers as in the IAM User Guide."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_plain_moto_cannot_simulate() -> None:
         simulate(arn)
 
 
-def test_a_tag_in_the_context_tells_a_missing_tag_from_a_missing_action(ruled: None) -> None:
+def test_a_tag_in_the_context_distinguishes_a_missing_tag_from_a_missing_action(ruled: None) -> None:
     arn = role(allow(DELETE, Condition={"Null": {TAG: "false"}}))
     without = simulate(arn)
     assert (without["EvalDecision"], without["MissingContextValues"]) == ("implicitDeny", [TAG])

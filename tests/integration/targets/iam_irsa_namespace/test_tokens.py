@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The evaluator against the bed's STS, which share no code: what the one says of a trust policy, the other does."""
+"""The evaluator compared with the test bed's STS, which shares no code with it: same result for each trust policy."""
 
 from __future__ import annotations
 
@@ -22,13 +22,15 @@ A, B = "a/one", "b/two"
 
 @hypothesis.settings(max_examples=500, deadline=None)
 @hypothesis.given(documents())
-def test_the_evaluator_agrees_with_sts_on_random_documents(told: dict[str, Any]) -> None:
-    role: Any = SimpleNamespace(assume_role_policy_document=json.dumps(told))
+def test_the_evaluator_agrees_with_sts_on_random_documents(trust_policy: dict[str, Any]) -> None:
+    role: Any = SimpleNamespace(assume_role_policy_document=json.dumps(trust_policy))
     for provider, subject, audience in UNIVERSE:
         known: Any = SimpleNamespace(url=provider.issuer, arn=provider.arn)
         token = sts.Token({}, {"sub": subject.value, "aud": [audience]}, b"", b"")
         expected = sts.allows(role, known, token, "it")
-        assert policy.evaluate(told, provider, subject, audience).is_allowed is expected, f"{subject} for {audience}"
+        assert policy.evaluate(trust_policy, provider, subject, audience).is_allowed is expected, (
+            f"{subject} for {audience}"
+        )
 
 
 def trusts(blue: Cluster, green: Cluster) -> dict[str, dict[str, Any]]:
@@ -58,21 +60,23 @@ def trusts(blue: Cluster, green: Cluster) -> dict[str, dict[str, Any]]:
     }
 
 
-def test_real_tokens_right_and_wrong_are_answered_as_the_evaluator_says(account: Account) -> None:
+def test_sts_answers_real_tokens_right_and_wrong_as_the_evaluator_does(account: Account) -> None:
     blue, green = account.cluster_of("blue"), account.cluster_of("green")
     iam = account.aws.client("iam")
     iam.add_client_id_to_open_id_connect_provider(OpenIDConnectProviderArn=blue.arn, ClientID="vault")
-    told = trusts(blue, green)
-    for name, trust in told.items():
+    trust_policies = trusts(blue, green)
+    for name, trust in trust_policies.items():
         account.role(name, trust)
     answers = set()
     for name, cluster, subject, audience in itertools.product(
-        told, (blue, green), (A, "a/two", B), ("sts.amazonaws.com", "vault")
+        trust_policies, (blue, green), (A, "a/two", B), ("sts.amazonaws.com", "vault")
     ):
         namespace, service_account = subject.split("/")
         answer = account.answer(name, cluster.issuer.token(namespace, service_account, audience))
-        verdict = policy.evaluate(told[name], OidcProvider(cluster.arn), Subject(value(subject)), audience)
-        if cluster is green and audience == "vault":  # whatever the trust says: the provider does not know it
+        verdict = policy.evaluate(trust_policies[name], OidcProvider(cluster.arn), Subject(value(subject)), audience)
+        if (
+            cluster is green and audience == "vault"
+        ):  # whatever the trust policy: the provider does not have the audience
             assert answer == "InvalidIdentityToken: Incorrect token audience"
         elif verdict.is_allowed:
             assert answer == value(subject), f"{name} {subject} of {cluster.name} for {audience}: {verdict}"
@@ -82,18 +86,18 @@ def test_real_tokens_right_and_wrong_are_answered_as_the_evaluator_says(account:
             )
         answers.add((verdict.is_allowed, answer.partition(":")[0]))
     assert {allowed for allowed, _answer in answers} == {True, False}
-    for token, words in (
+    for token, error in (
         (blue.issuer.token("a", "one", seconds=-1), "ExpiredTokenException"),
         (blue.issuer.token("a", "one", iss=green.issuer.url), "Couldn't retrieve verification key"),
         (blue.issuer.token("a", "one", header={"alg": "none"}), "InvalidIdentityToken"),
         (blue.issuer.token("a", "one", header={"alg": "HS256"}), "InvalidIdentityToken"),
         (f"{blue.issuer.token('a', 'one')}x", "InvalidIdentityToken"),
     ):
-        assert words in account.answer("named", token)
+        assert error in account.answer("named", token)
 
 
 @pytest.mark.full
 @hypothesis.settings(max_examples=3000, deadline=None)
 @hypothesis.given(documents())
-def test_the_evaluator_agrees_with_sts_on_many_random_documents(told: dict[str, Any]) -> None:
-    test_the_evaluator_agrees_with_sts_on_random_documents.hypothesis.inner_test(told)
+def test_the_evaluator_agrees_with_sts_on_many_random_documents(trust_policy: dict[str, Any]) -> None:
+    test_the_evaluator_agrees_with_sts_on_random_documents.hypothesis.inner_test(trust_policy)

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One of several writers: for each line on its input, role and service account, it does what the module does with that
-binding, and prints the result. A process of its own, without Ansible's start in each round."""
+"""One of several writers. For each input line (role and service account) it runs the module's code for that binding,
+and prints the result. It is a process of its own, so that no round pays for Ansible's start."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ansible_collections.daytwo.aws.plugins.module_utils._irsa.binding_request i
 
 
 def main() -> None:
-    provider, settle = sys.argv[1], float(sys.argv[2])
+    provider, recheck_delay = sys.argv[1], float(sys.argv[2])
     client = boto3.client("iam", "eu-central-1")
     print("ready", flush=True)
     for line in sys.stdin:
@@ -25,8 +25,8 @@ def main() -> None:
             "namespace": namespace,
             "service_accounts": [name],
         }
-        wanted = run.IrsaOptions((parse_request(entry, False),), recheck_delay=settle)
-        outcome = run.run(run.IrsaClients(client, lambda: None), wanted)
+        options = run.IrsaOptions((parse_request(entry, False),), recheck_delay=recheck_delay)
+        outcome = run.run(run.IrsaClients(client, lambda: None), options)
         print(json.dumps(report.build_result(outcome)["bindings"][0]), flush=True)
 
 

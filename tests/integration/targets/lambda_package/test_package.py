@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The guard's package: made twice, and run where nothing but Python is."""
+"""The guard's package: built twice, and run with nothing but Python."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from integration.targets.aurora_autostop.kit import REGION, YES, Account, Told
+from integration.targets.aurora_autostop.kit import REGION, YES, Account, TaskResult
 
 UTILS = Path(__file__).parents[4] / "plugins/module_utils"
 
 
-def play(account: Account, *checks: bool, **changes: Any) -> list[Told]:
-    """The module once per entry of C(checks), which says whether in check mode."""
-    code = [UTILS / "_autostop", UTILS / "_aws_call.py", UTILS / "_plan.py", UTILS / "_result.py"]
+def play(account: Account, *checks: bool, **changes: Any) -> list[TaskResult]:
+    """Runs the module once per entry of C(checks). True means check mode."""
+    code = [UTILS / name for name in ("_autostop", "_aws_call.py", "_clock.py", "_plan.py", "_result.py")]
     options = {
         "dest": str(account.folder / "guard.zip"),
         "sources": [{"src": str(path), "dest": f"daytwo_aws/{path.name}"} for path in code],
@@ -43,25 +43,25 @@ def play(account: Account, *checks: bool, **changes: Any) -> list[Told]:
 
 
 def test_check_run_check_run(account: Account) -> None:
-    told = play(account, True, False, True, False)
-    assert [one.changed for one in told] == [True, True, False, False]
-    assert len({one.result["code_sha256"] for one in told}) == 1
-    assert told[0].result["diff"]["before"] == {"sha256": None}
-    assert "botocore" in told[0].result["distributions"]
-    assert (account.folder / "guard.zip").stat().st_size == told[1].result["size"]
+    results = play(account, True, False, True, False)
+    assert [result.changed for result in results] == [True, True, False, False]
+    assert len({result.result["code_sha256"] for result in results}) == 1
+    assert results[0].result["diff"]["before"] == {"sha256": None}
+    assert "botocore" in results[0].result["distributions"]
+    assert (account.folder / "guard.zip").stat().st_size == results[1].result["size"]
 
 
-def test_what_cannot_be_made_says_why_and_writes_nothing(account: Account) -> None:
-    (told,) = play(account, False, distributions=["botocore==1.0"])
-    assert told.failed
-    assert "botocore==1.0 is wanted" in told.message
+def test_a_failure_has_its_reason_and_writes_nothing(account: Account) -> None:
+    (result,) = play(account, False, distributions=["botocore==1.0"])
+    assert result.failed
+    assert "botocore==1.0 is required" in result.message
     assert not (account.folder / "guard.zip").exists()
 
 
-def test_a_folder_that_is_not_there_is_told_in_check_mode_as_well(account: Account) -> None:
-    told = play(account, True, False, dest=str(account.folder / "nowhere/guard.zip"), distributions=[])
-    assert [one.failed for one in told] == [True, True]
-    assert all("nowhere does not exist" in one.message for one in told)
+def test_a_missing_directory_is_reported_in_check_mode_as_well(account: Account) -> None:
+    results = play(account, True, False, dest=str(account.folder / "nowhere/guard.zip"), distributions=[])
+    assert [result.failed for result in results] == [True, True]
+    assert all("nowhere does not exist" in result.message for result in results)
 
 
 RUN = """

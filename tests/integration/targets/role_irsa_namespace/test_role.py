@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from integration.targets.aurora_autostop.kit import Told
+from integration.targets.aurora_autostop.kit import TaskResult
 from integration.targets.iam_irsa_info.kit import ANNOTATION, Fleet
 from testbed.node import wait_for
 
@@ -18,13 +18,13 @@ POLICY = Path(__file__).parents[4] / "docs/iam/eks_irsa_binding_info.json"
 WAITING = ("-e", "irsa_namespace_restart_timeout=120")
 
 
-def of(told: list[Told], task: str) -> Told:
-    (one,) = [one for one in told if one.task.endswith(task)]
-    return one
+def of(outcomes: list[TaskResult], task: str) -> TaskResult:
+    (outcome,) = [outcome for outcome in outcomes if outcome.task.endswith(task)]
+    return outcome
 
 
-def lines(told: list[Told]) -> list[str]:
-    return list(of(told, "Show what happened").result["__irsa_namespace_lines"])
+def lines(outcomes: list[TaskResult]) -> list[str]:
+    return list(of(outcomes, "Show what happened").result["__irsa_namespace_lines"])
 
 
 def deployment(fleet: Fleet, namespace: str, name: str, service_account: str) -> None:
@@ -48,15 +48,15 @@ def deployment(fleet: Fleet, namespace: str, name: str, service_account: str) ->
 
 
 def pods(fleet: Fleet, namespace: str) -> list[dict[str, Any]]:
-    told = fleet.kubernetes.kubectl("get", "pods", "-n", namespace, "-o", "json").stdout
-    return [one for one in json.loads(told)["items"] if "deletionTimestamp" not in one["metadata"]]
+    output = fleet.kubernetes.kubectl("get", "pods", "-n", namespace, "-o", "json").stdout
+    return [pod for pod in json.loads(output)["items"] if "deletionTimestamp" not in pod["metadata"]]
 
 
 def roles_of(fleet: Fleet, namespace: str) -> set[str | None]:
-    """What the pods of a namespace are told, by their first containers."""
+    """The role in the environment of a namespace's pods, by their first containers."""
     found = set()
     for pod in pods(fleet, namespace):
-        values = {one["name"]: one.get("value") for one in pod["spec"]["containers"][0].get("env", [])}
+        values = {variable["name"]: variable.get("value") for variable in pod["spec"]["containers"][0].get("env", [])}
         found.add(values.get("AWS_ROLE_ARN"))
     return found
 
@@ -69,7 +69,7 @@ def test_both_sides_there_and_back(fleet: Fleet) -> None:
     fleet.service_account(shop, "web")
     deployment(fleet, shop, "web", "web")
     assert roles_of(fleet, shop) == {None}
-    # As the answers of a survey come: text.
+    # As text, like the answers of an AWX survey.
     bindings = ", ".join(
         f"role={name} namespace={namespace} service_accounts={account}"
         for namespace, account in ((shop, "web"), (cloudon, "lbc"))
@@ -80,14 +80,14 @@ def test_both_sides_there_and_back(fleet: Fleet) -> None:
     fleet.operations()
     checked = fleet.play(PLAYBOOK, "--check", *present)
     assert fleet.operations(mutating=True) == []
-    assert not any(one.failed for one in checked), [one.message for one in checked]
+    assert not any(outcome.failed for outcome in checked), [outcome.message for outcome in checked]
     assert fleet.trust(arn) == before
     assert roles_of(fleet, shop) == {None}
     would = [line.removeprefix("would: ") for line in lines(checked) if line.startswith("would: ")]
 
     log = fleet.folder / "ansible.log"
     ran = fleet.play(PLAYBOOK, "-vvvv", *present, env={"ANSIBLE_LOG_PATH": str(log)})
-    assert not any(one.failed for one in ran), [one.message for one in ran if one.failed]
+    assert not any(outcome.failed for outcome in ran), [outcome.message for outcome in ran if outcome.failed]
     done = [line.removeprefix("done: ") for line in lines(ran) if line.startswith("done: ")]
     assert (
         would
@@ -101,18 +101,18 @@ def test_both_sides_there_and_back(fleet: Fleet) -> None:
     assert fleet.annotations(shop, "web") == fleet.annotations(cloudon, "lbc") == {ANNOTATION: arn}
     assert roles_of(fleet, shop) == {arn}
     proofs = {
-        one["name"]: one["proved"]
-        for one in of(ran, "Prove it, by a token of each service account").result["service_accounts"]
+        item["name"]: item["verified"]
+        for item in of(ran, "Verify with a token of each service account").result["service_accounts"]
     }
     assert proofs == {f"{shop}/web with {name}": True, f"{cloudon}/lbc with {name}": True}
     shown = log.read_text()
     assert '"api_key": "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"' in shown  # as much as Ansible ever shows is in there
-    for text in (shown, json.dumps([one.result for one in ran])):
+    for text in (shown, json.dumps([outcome.result for outcome in ran])):
         assert "k8s-aws-v1." not in text
         assert "eyJhbGciOi" not in text  # no token of a service account either
 
     again = fleet.play(PLAYBOOK, *present)
-    assert not any(one.changed or one.failed for one in again)
+    assert not any(outcome.changed or outcome.failed for outcome in again)
 
     absent = [
         {"role": name, "namespace": shop, "service_accounts": ["web"], "state": "absent"},
@@ -120,20 +120,20 @@ def test_both_sides_there_and_back(fleet: Fleet) -> None:
     ]
     away = (*answers, "-e", json.dumps({"irsa_namespace_bindings": absent}))
     gone = fleet.play(PLAYBOOK, *away)
-    assert not any(one.failed for one in gone), [one.message for one in gone if one.failed]
+    assert not any(outcome.failed for outcome in gone), [outcome.message for outcome in gone if outcome.failed]
     assert fleet.trust(arn) == before
     assert fleet.annotations(shop, "web") == {}
     assert roles_of(fleet, shop) == {None}
-    proof = of(gone, "Prove it, by a token of each service account").result["service_accounts"]
-    assert [one["proved"] for one in proof] == [True, True]
-    assert proof[0]["reason"] == "It may not assume the role, as STS answers to a token of it."
-    # The order: nothing is taken from the trust policy while pods still name the role.
-    tasks = [one.task for one in gone]
-    assert tasks.index("daytwo.aws.irsa_namespace : Restart what owns those pods") < tasks.index(
-        "daytwo.aws.irsa_namespace : Let service accounts that are to have no role in no longer"
+    proof = of(gone, "Verify with a token of each service account").result["service_accounts"]
+    assert [item["verified"] for item in proof] == [True, True]
+    assert proof[0]["reason"] == "STS rejects its token."
+    # The order: nothing is removed from the trust policy while pods still have the role.
+    tasks = [outcome.task for outcome in gone]
+    assert tasks.index("daytwo.aws.irsa_namespace : Restart the owners of stale pods") < tasks.index(
+        "daytwo.aws.irsa_namespace : Remove service accounts from the trust policies of their roles"
     )
     again = fleet.play(PLAYBOOK, *away)
-    assert not any(one.changed or one.failed for one in again)
+    assert not any(outcome.changed or outcome.failed for outcome in again)
 
 
 def test_a_proof_that_fails_fails_the_role(fleet: Fleet) -> None:
@@ -143,23 +143,23 @@ def test_a_proof_that_fails_fails_the_role(fleet: Fleet) -> None:
     statement["Condition"]["IpAddress"] = {"aws:SourceIp": "192.0.2.0/24"}
     arn = fleet.role("fenced", statement)
     bindings = [{"role": arn, "namespace": shop, "service_accounts": ["web"]}]
-    told = fleet.play(
+    outcomes = fleet.play(
         PLAYBOOK,
         *("-e", f"irsa_namespace_cluster={fleet.kubernetes.name}"),
         *("-e", f"irsa_namespace_kubeconfig={fleet.kubernetes.kubeconfig}"),
         *("-e", json.dumps({"irsa_namespace_bindings": bindings})),
     )
-    proof = of(told, "Prove it, by a token of each service account")
+    proof = of(outcomes, "Verify with a token of each service account")
     assert proof.failed
     assert "STS answered AccessDenied: Not authorized to perform sts:AssumeRoleWithWebIdentity" in proof.message
-    assert any("failed. STS answered" in line for line in lines(told))
+    assert any("failed. STS answered" in line for line in lines(outcomes))
     # By a kubeconfig, no token of EKS is needed.
     assert fleet.annotations(shop, "web") == {ANNOTATION: arn}
 
 
 def test_the_policy_of_eks_irsa_binding_info_names_what_is_called_and_nothing_more(fleet: Fleet) -> None:
     statements = json.loads(POLICY.read_text())["Statement"]
-    allowed = {one["Sid"]: {one["Action"]} for one in statements}
+    allowed = {statement["Sid"]: {statement["Action"]} for statement in statements}
     shop = fleet.namespace("shop")
     arn = fleet.role("web", fleet.statement((shop, "web")))
     fleet.service_account(shop, "web", arn)
@@ -167,12 +167,12 @@ def test_the_policy_of_eks_irsa_binding_info_names_what_is_called_and_nothing_mo
     def called(role: str, **options: Any) -> set[str]:
         fleet.operations()
         bindings = [{"role": role, "namespace": shop, "service_accounts": ["web"]}]
-        told = fleet.task("daytwo.aws.eks_irsa_binding_info", bindings=bindings, prove=True, **options)
-        assert not told.failed, told.message
-        assert told.result["service_accounts"][0]["proved"]
+        outcome = fleet.task("daytwo.aws.eks_irsa_binding_info", bindings=bindings, verify=True, **options)
+        assert not outcome.failed, outcome.message
+        assert outcome.result["service_accounts"][0]["verified"]
         found = {call.action for call in fleet.bed.recorder.calls(client="controller")}
         assert fleet.operations(mutating=True) == []
-        # It is not signed, so that no policy of the caller's is asked.
+        # The call is not signed, so it needs no permission.
         return found - {"sts:AssumeRoleWithWebIdentity"}
 
     by_name = called(arn.rpartition("/")[2], cluster=fleet.kubernetes.name)

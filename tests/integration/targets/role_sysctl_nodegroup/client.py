@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A client of a service, as a load balancer with addresses as its targets is one: it watches the service's endpoints
-and sends a request, on a connection of its own, to one that is ready, about every 50 ms. There is no kube-proxy in the
-bed; this follows the same EndpointSlices. Runs in the cloud's network until its input ends, then tells what it saw.
+"""A client of a service, like a load balancer with IP targets. It watches the service's endpoints and sends a request
+to a ready endpoint, on a new connection, about every 50 ms. The test bed has no kube-proxy; this client follows the
+same EndpointSlices. It runs in the cloud's network until its input ends, then prints its report.
 
     python client.py NAMESPACE SERVICE PORT
 """
@@ -22,12 +22,12 @@ from typing import Any
 from testbed import control_plane, paths
 
 PAUSE = 0.05  # seconds between two requests
-PATIENCE = 2.0  # seconds for an answer
+PATIENCE = 2.0  # seconds for a response
 
 
 @dataclass
-class Seen:
-    """Requests sent; by the pod that answered, how many; and each that got no answer, with its reason."""
+class ClientReport:
+    """The number of requests, the number of responses by pod, and each failed request with its reason."""
 
     requests: int = 0
     answers: dict[str, int] = field(default_factory=dict)
@@ -35,7 +35,7 @@ class Seen:
 
 
 class Endpoints:
-    """The addresses that are ready now, kept up to date by a watch."""
+    """The currently ready addresses, kept up to date by a watch."""
 
     def __init__(self, api: control_plane.Api, namespace: str, service: str) -> None:
         self.path = (
@@ -49,7 +49,7 @@ class Endpoints:
         return [address for addresses in list(self.slices.values()) for address in addresses]
 
     def follow(self) -> None:
-        """Begins anew where a watch ends: from version 0, its first events tell what there is."""
+        """Follow the watch, and restart it where it ends. From version 0 its first events are the current objects."""
         while True:
             with contextlib.suppress(OSError, http.client.HTTPException):
                 connection = http.client.HTTPSConnection(paths.CLUSTER, 443, context=self.context)
@@ -60,7 +60,7 @@ class Endpoints:
     def take(self, event: dict[str, Any]) -> None:
         entry = event["object"]
         if event["type"] not in ("ADDED", "MODIFIED", "DELETED"):
-            raise ValueError(f"the watch answers {entry}")  # to the log; the requests go on by what was known
+            raise ValueError(f"the watch returns {entry}")  # to the log; the requests continue with the known endpoints
         self.slices[entry["metadata"]["name"]] = [
             endpoint["addresses"][0]
             for endpoint in (entry["endpoints"] or [] if event["type"] != "DELETED" else [])
@@ -68,8 +68,8 @@ class Endpoints:
         ]
 
 
-def ask(address: str, port: int) -> str:
-    """The name of the pod that answered."""
+def send_request(address: str, port: int) -> str:
+    """Send a request, and return the name of the pod that responds."""
     connection = http.client.HTTPConnection(address, port, timeout=PATIENCE)
     try:
         connection.request("GET", "/", headers={"Connection": "close"})
@@ -94,21 +94,21 @@ def main(namespace: str, service: str, port: str) -> None:
         assert time.monotonic() < end, "the service has no ready endpoint"
         time.sleep(PAUSE)
     print("ready", flush=True)
-    seen = Seen()
+    report = ClientReport()
     while not over.wait(PAUSE):
-        seen.requests += 1
+        report.requests += 1
         targets = endpoints.ready()
         if not targets:
-            seen.failures.append(f"{time.time():.3f} no endpoint is ready")
+            report.failures.append(f"{time.time():.3f} no endpoint is ready")
             continue
         address = random.choice(targets)  # noqa: S311 - as kube-proxy's rules choose
         try:
-            pod = ask(address, int(port))
+            pod = send_request(address, int(port))
         except (OSError, http.client.HTTPException, ValueError) as error:
-            seen.failures.append(f"{time.time():.3f} {address}: {type(error).__name__}: {error}")
+            report.failures.append(f"{time.time():.3f} {address}: {type(error).__name__}: {error}")
         else:
-            seen.answers[pod] = seen.answers.get(pod, 0) + 1
-    print(json.dumps(asdict(seen)), flush=True)
+            report.answers[pod] = report.answers.get(pod, 0) + 1
+    print(json.dumps(asdict(report)), flush=True)
 
 
 if __name__ == "__main__":

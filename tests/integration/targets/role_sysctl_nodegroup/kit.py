@@ -18,8 +18,8 @@ import pytest
 import yaml
 from integration.plays import CALLBACKS, play
 from integration.targets.eks_node_drain.kit import wait_for
-from integration.targets.eks_sysctl_nodegroup.kit import Told
-from integration.targets.role_sysctl_nodegroup.client import Seen
+from integration.targets.eks_sysctl_nodegroup.kit import TaskResult
+from integration.targets.role_sysctl_nodegroup.client import ClientReport
 from integration.targets.testbed_cluster import tokens
 from testbed import Bed, paths
 from testbed.audit import Request
@@ -35,7 +35,7 @@ RBAC = paths.TESTS.parent / "docs/rbac/sysctl_nodegroup.yaml"
 
 
 def template(app: str, **more: Any) -> dict[str, Any]:
-    """Of pods that tell their name to whoever asks."""
+    """A pod template: each pod returns its name over HTTP."""
     container = {
         "name": "main",
         "image": BUSYBOX,
@@ -49,11 +49,11 @@ def template(app: str, **more: Any) -> dict[str, Any]:
 
 
 class Client:
-    """Requests to the service while it is entered (client.py); afterwards what became of them."""
+    """Send requests to the service while the context is entered (client.py), and keep the report."""
 
     def __init__(self, fleet: Fleet) -> None:
         self.fleet = fleet
-        self.seen = Seen()
+        self.report = ClientReport()
 
     def __enter__(self) -> Client:
         cloud = self.fleet.bed.cloud.init_pid()
@@ -70,8 +70,8 @@ class Client:
         return self
 
     def __exit__(self, *_dummy: object) -> None:
-        told, _nothing = self._process.communicate(timeout=30)
-        self.seen = Seen(**json.loads(told))
+        output, _nothing = self._process.communicate(timeout=30)
+        self.report = ClientReport(**json.loads(output))
 
 
 class Fleet:
@@ -87,9 +87,9 @@ class Fleet:
         self.eks = cluster.client("eks")
         self.ec2 = cluster.client("ec2")
         self._runs = 0
-        self._leftovers: list[str] = []  # in the API, outside the namespace
-        self.killed = ""  # at the start of which task the last run was
-        self.acting = ""  # who runs the playbook; the administrator by certificate, where nobody is named
+        self._leftovers: list[str] = []  # API objects outside the namespace
+        self.killed = ""  # the task at whose start the last run was killed
+        self.acting = ""  # the user who runs the playbook; empty: the administrator by certificate
         self.credentials: dict[str, str] = {}
         self.api.post("/api/v1/namespaces", {"metadata": {"name": self.namespace}})
 
@@ -105,7 +105,7 @@ class Fleet:
         wait_for(lambda: self.group(name or self.old)["status"] == "ACTIVE", "node group", 120)
 
     def al2_template(self) -> dict[str, str]:
-        """With an AMI of one's own, and the call of bootstrap.sh that such a group needs."""
+        """A launch template with a custom AMI, and the call of bootstrap.sh that such a group needs."""
         described = self.eks.describe_cluster(name=self.cluster.name)["cluster"]
         authority = described["certificateAuthority"]["data"]
         script = (
@@ -127,25 +127,27 @@ class Fleet:
 
     def groups(self) -> list[str]:
         names = self.eks.list_nodegroups(clusterName=self.cluster.name)["nodegroups"]
-        return sorted(one for one in names if self.mark in one)
+        return sorted(name for name in names if self.mark in name)
 
     def templates(self) -> list[str]:
         found = self.ec2.describe_launch_templates()["LaunchTemplates"]
-        names = [str(one["LaunchTemplateName"]) for one in found]
-        return sorted(one for one in names if self.mark in one and not one.startswith("theirs-"))
+        names = [str(entry["LaunchTemplateName"]) for entry in found]
+        return sorted(name for name in names if self.mark in name and not name.startswith("theirs-"))
 
     def nodes(self, group: str) -> list[str]:
-        """By its instances: nodes with an AMI of one's own need not bear the group's label."""
-        wanted = [
+        """List the nodes by their instances: nodes with a custom AMI can lack the group's label."""
+        filters = [
             {"Name": "tag:eks:nodegroup-name", "Values": [group]},
             {"Name": "instance-state-name", "Values": ["running"]},
         ]
-        found = self.ec2.describe_instances(Filters=wanted)["Reservations"]
-        return [str(one["PrivateDnsName"]) for reservation in found for one in reservation["Instances"]]
+        found = self.ec2.describe_instances(Filters=filters)["Reservations"]
+        return [str(instance["PrivateDnsName"]) for reservation in found for instance in reservation["Instances"]]
 
     def deploy(self, replicas: int = 4) -> None:
-        """A service that loses no request when its pods move: Ready only when they answer, and on their end they answer
-        for some seconds more, until everybody has heard that they are no endpoints any longer."""
+        """Deploy a service that loses no request when its pods move. A pod is Ready only when it responds.
+
+        A terminating pod responds for some seconds more, until every client has removed its endpoint.
+        """
         labels = {"app": SERVICE}
         spec = {"replicas": replicas, "selector": {"matchLabels": labels}, "template": template(SERVICE)}
         self.api.post(
@@ -156,7 +158,7 @@ class Fleet:
         wait_for(lambda: len(self.ready_pods()) == replicas, f"{replicas} pods", 90)
 
     def keep_data(self) -> None:
-        """A pod of a stateful set with a volume, and one of a replication controller."""
+        """Deploy a pod of a stateful set with a volume, and a pod of a replication controller."""
         name = f"data-{self.mark}"
         claim = {
             "accessModes": ["ReadWriteOnce"],
@@ -184,7 +186,7 @@ class Fleet:
             wait_for(lambda app=app: self.ready_pods(app), f"the pod of {app}")
 
     def too_large(self) -> None:
-        """A pod that no node will ever have room for."""
+        """Create a pod that fits on no node."""
         container = {"name": "main", "image": BUSYBOX, "resources": {"requests": {"cpu": "1000"}}}
         body = {"metadata": {"name": "too-large"}, "spec": {"containers": [container]}}
         self.api.post(f"/api/v1/namespaces/{self.namespace}/pods", body)
@@ -199,27 +201,27 @@ class Fleet:
                 self.api.get(f"{path}/web").get("status", {}).get("observedGeneration")
                 == self.api.get(f"{path}/web")["metadata"]["generation"]
             ),
-            "budget to be seen",
+            "the budget's status",
         )
 
     def writes(self) -> list[str]:
-        """Calls to AWS that change node groups or templates, seen by the gate so far."""
+        """Recorded calls to AWS that change node groups or templates."""
         calls = self.bed.recorder.calls(mutating=True)
-        return [f"{one.operation} {one.path}" for one in calls if one.service in ("eks", "ec2")]
+        return [f"{call.operation} {call.path}" for call in calls if call.service in ("eks", "ec2")]
 
     def ready_pods(self, app: str = SERVICE) -> list[dict[str, Any]]:
         return [
-            one
-            for one in self.api.get(f"/api/v1/namespaces/{self.namespace}/pods?labelSelector=app={app}")["items"]
-            if not one["metadata"].get("deletionTimestamp")
-            and any(c["type"] == "Ready" and c["status"] == "True" for c in one["status"].get("conditions", []))
+            pod
+            for pod in self.api.get(f"/api/v1/namespaces/{self.namespace}/pods?labelSelector=app={app}")["items"]
+            if not pod["metadata"].get("deletionTimestamp")
+            and any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions", []))
         ]
 
     def pods_on(self) -> set[str]:
-        return {str(one["spec"]["nodeName"]) for one in self.ready_pods()}
+        return {str(pod["spec"]["nodeName"]) for pod in self.ready_pods()}
 
-    def play(self, *options: str, env: dict[str, str] | None = None, **variables: Any) -> list[Told]:
-        """What each task of the playbook returned, by default from the old group to the new one."""
+    def play(self, *options: str, env: dict[str, str] | None = None, **variables: Any) -> list[TaskResult]:
+        """Run the playbook, by default from the old group to the new group, and return the result of each task."""
         given = {
             "sysctl_nodegroup_cluster": self.cluster.name,
             "sysctl_nodegroup_name": self.new,
@@ -231,27 +233,29 @@ class Fleet:
         }
         return self.run(PLAYBOOK, given, *options, env=env)
 
-    def run(self, playbook: str, given: dict[str, Any], *options: str, env: dict[str, str] | None = None) -> list[Told]:
-        """What each task of any playbook returned."""
+    def run(
+        self, playbook: str, given: dict[str, Any], *options: str, env: dict[str, str] | None = None
+    ) -> list[TaskResult]:
+        """Run any playbook, and return the result of each task."""
         self._runs += 1
         callbacks = {
             "ANSIBLE_CALLBACK_PLUGINS": f"{CALLBACKS}:{OWN_CALLBACKS}",
             "ANSIBLE_CALLBACKS_ENABLED": "record,die",
         }
         given_env = {**self.bed.env, **self.credentials, **callbacks, **(env or {})}
-        words = (playbook, "-e", json.dumps(given), *options)
-        ran = play(self.folder, self._runs, *words, env=given_env, timeout=400)
+        arguments = (playbook, "-e", json.dumps(given), *options)
+        ran = play(self.folder, self._runs, *arguments, env=given_env, timeout=400)
         self.output = ran.output
         self.killed = "".join(line["task"] for line in ran.tasks if line["status"] == "killed")
         return [
-            Told(line["result"], line["status"] in ("failed", "unreachable"), line["task"])
+            TaskResult(line["result"], line["status"] in ("failed", "unreachable"), line["task"])
             for line in ran.tasks
             if line["status"] not in ("skipped", "killed")
         ]
 
     def operator(self) -> None:
-        """From here on the playbook is run by somebody who may do in the cluster what docs/rbac says, and nothing else:
-        a role with an access entry, whose requests stand in the audit log."""
+        """From here on, run the playbook as an operator with exactly the permissions of docs/rbac: an IAM role with an
+        access entry, whose requests are in the audit log."""
         self.acting = f"operator-{self.mark}"
         iam = self.cluster.client("iam")
         trust = {**TRUST, "Statement": [{**TRUST["Statement"][0], "Principal": {"AWS": "*"}}]}
@@ -289,10 +293,10 @@ class Fleet:
             "token": made["SessionToken"],
         }
         bearer = tokens.token(tokens.url(keys, self.cluster.name))
-        wait_for(lambda: tokens.ask(self.cluster, bearer, "/api/v1/nodes")[0] == 200, "the operator's access")
+        wait_for(lambda: tokens.call_api(self.cluster, bearer, "/api/v1/nodes")[0] == 200, "the operator's access")
 
     def requests(self) -> list[Request]:
-        """Of the operator to the cluster's API, so far."""
+        """The operator's requests to the cluster's API so far."""
         return self.cluster.requests(self.acting)
 
     def close(self) -> None:
@@ -306,22 +310,22 @@ class Fleet:
             self.eks.delete_nodegroup(clusterName=self.cluster.name, nodegroupName=name)
         wait_for(lambda: not self.groups(), "the groups' end", 120)
         found = self.ec2.describe_launch_templates()["LaunchTemplates"]
-        for name in [one["LaunchTemplateName"] for one in found if self.mark in one["LaunchTemplateName"]]:
+        for name in [entry["LaunchTemplateName"] for entry in found if self.mark in entry["LaunchTemplateName"]]:
             self.ec2.delete_launch_template(LaunchTemplateName=name)
 
 
 @pytest.fixture
 def fleet(bed: Bed, cluster: Cluster, tmp_path: Path) -> Iterator[Fleet]:
-    one = Fleet(bed, cluster, tmp_path)
-    yield one
-    one.close()
+    test_fleet = Fleet(bed, cluster, tmp_path)
+    yield test_fleet
+    test_fleet.close()
 
 
 def documents(file: Path) -> list[dict[str, Any]]:
     return list(yaml.safe_load(file.read_text())["items"])
 
 
-def named(told: list[Told], words: str) -> Told:
-    found = [one for one in told if words in one.task]
-    assert found, [one.task for one in told]
+def named(results: list[TaskResult], task_name: str) -> TaskResult:
+    found = [result for result in results if task_name in result.task]
+    assert found, [result.task for result in results]
     return found[0]

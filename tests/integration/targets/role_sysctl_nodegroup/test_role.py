@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from integration.targets.eks_node_drain.kit import wait_for
-from integration.targets.eks_sysctl_nodegroup.kit import Told
+from integration.targets.eks_sysctl_nodegroup.kit import TaskResult
 from integration.targets.role_sysctl_nodegroup.kit import RBAC, UNSAFE, Client, Fleet, documents, named
 from testbed import paths
 from testbed.audit import Request
@@ -21,81 +21,81 @@ from testbed.recorder import Call
 
 @dataclass(frozen=True)
 class Calls:
-    """Of one run, to AWS and to the cluster."""
+    """The calls of one run to AWS and to the cluster."""
 
     aws: list[Call]
     kubernetes: list[Request]
 
     @property
     def writes(self) -> list[str]:
-        to_aws = [f"{one.service} {one.operation}" for one in self.aws if one.mutating]
-        return to_aws + [f"{one.verb} {one.resource}" for one in self.kubernetes if one.mutating]
+        to_aws = [f"{call.service} {call.operation}" for call in self.aws if call.mutating]
+        return to_aws + [f"{request.verb} {request.resource}" for request in self.kubernetes if request.mutating]
 
     @property
     def proof_alone(self) -> bool:
-        return all(one.name.startswith("daytwo-sysctl-proof-") for one in self.kubernetes if one.mutating)
+        return all(request.name.startswith("daytwo-sysctl-proof-") for request in self.kubernetes if request.mutating)
 
 
-def counted(fleet: Fleet, *options: str) -> tuple[list[Told], Calls]:
-    """A run of the playbook by the operator, whose calls are printed as well."""
+def play_counted(fleet: Fleet, *options: str) -> tuple[list[TaskResult], Calls]:
+    """Run the playbook as the operator, and print the number of its calls."""
     began = time.time()
-    seen = len(fleet.requests())
-    told = fleet.play(*options)
-    aws = [one for one in fleet.bed.recorder.calls(client="controller") if one.began >= began]
-    calls = Calls(aws, fleet.requests()[seen:])
+    earlier_requests = len(fleet.requests())
+    results = fleet.play(*options)
+    aws = [call for call in fleet.bed.recorder.calls(client="controller") if call.began >= began]
+    calls = Calls(aws, fleet.requests()[earlier_requests:])
     for name, some in (("AWS", calls.aws), ("Kubernetes", calls.kubernetes)):
-        changing = sum(one.mutating for one in some)
+        changing = sum(call.mutating for call in some)
         print(f"{' '.join(options) or 'run'}: {len(some)} calls to {name}, {changing} of them mutating")
-    return told, calls
+    return results, calls
 
 
 def names(fleet: Fleet) -> set[str]:
-    return {str(one["metadata"]["name"]) for one in fleet.ready_pods()}
+    return {str(pod["metadata"]["name"]) for pod in fleet.ready_pods()}
 
 
 def every_request_was_answered(client: Client, fleet: Fleet, old_pods: set[str]) -> None:
-    """By pods that moved, and by those that came for them. The least number is that of a run of some seconds."""
-    assert client.seen.failures == []
-    assert client.seen.requests >= 100
-    answered = set(client.seen.answers)
+    """Both old and new pods respond, and no request fails. A run of some seconds sends at least 100 requests."""
+    assert client.report.failures == []
+    assert client.report.requests >= 100
+    answered = set(client.report.answers)
     assert old_pods <= answered
     assert names(fleet) - old_pods
     assert answered & (names(fleet) - old_pods)
-    print(f"{client.seen.requests} requests, 0 failures, answered by {len(answered)} pods")
+    print(f"{client.report.requests} requests, 0 failures, answered by {len(answered)} pods")
 
 
-def test_from_the_old_group_to_the_new_one(fleet: Fleet) -> None:
+def test_from_the_old_group_to_the_new_group(fleet: Fleet) -> None:
     fleet.create()
     fleet.deploy()
     fleet.budget(1)
     fleet.operator()
-    check, calls = counted(fleet, "--check")
-    assert not any(one.failed for one in check), fleet.output
+    check, calls = play_counted(fleet, "--check")
+    assert not any(result.failed for result in check), fleet.output
     assert calls.writes == []
     assert calls.aws
     assert calls.kubernetes
-    would = named(check, "Show what is to be done").result["msg"]
+    would = named(check, "Show the plan").result["msg"]
     assert would[1:] == [
         f"would: {step}" for step in ("create_template", "create_nodegroup", "freeze", "drain", "delete")
     ]
     assert fleet.groups() == [fleet.old]
     old_nodes, old_pods = set(fleet.nodes(fleet.old)), names(fleet)
     with Client(fleet) as client:
-        told, calls = counted(fleet)
-    assert not any(one.failed for one in told), fleet.output
+        results, calls = play_counted(fleet)
+    assert not any(result.failed for result in results), fleet.output
     every_request_was_answered(client, fleet, old_pods)
     assert {"eks CreateNodegroup", "eks DeleteNodegroup", "create pods/eviction", "patch nodes"} <= set(calls.writes)
-    proof = named(told, "Prove on each node")
-    assert {one["found"][UNSAFE] for one in proof.result["nodes"]} == {"2048"}
+    proof = named(results, "Verify on each node")
+    assert {node["effective"][UNSAFE] for node in proof.result["nodes"]} == {"2048"}
     assert fleet.groups() == [fleet.new]
     assert fleet.templates() == [f"daytwo-{fleet.cluster.name}-{fleet.new}"]
     new_nodes = set(fleet.nodes(fleet.new))
     assert fleet.pods_on() <= new_nodes
     assert not new_nodes & old_nodes
     assert "taints" not in fleet.group(fleet.new) or not fleet.group(fleet.new)["taints"]
-    again, calls = counted(fleet)
-    assert not any(one.failed or one.changed for one in again), fleet.output
-    # The second run proves the value again, by a pod that goes again; it changes nothing else.
+    again, calls = play_counted(fleet)
+    assert not any(result.failed or result.changed for result in again), fleet.output
+    # The second run verifies the value again by a temporary proof pod. It changes nothing else.
     assert set(calls.writes) == {"create pods", "delete pods"}
     assert calls.proof_alone
 
@@ -104,39 +104,39 @@ def test_a_budget_that_never_allows_keeps_both_groups_and_a_re_run_finishes(flee
     fleet.create()
     fleet.deploy(2)
     fleet.budget(0)
-    told = fleet.play(sysctl_nodegroup_drain_timeout=3)
-    drain = named(told, "Move the pods")
+    results = fleet.play(sysctl_nodegroup_drain_timeout=3)
+    drain = named(results, "Drain the old nodes")
     assert drain.failed
     assert f"{fleet.namespace}/web" in drain.message
     assert fleet.groups() == sorted([fleet.old, fleet.new])
     assert len(fleet.ready_pods()) == 2
     fleet.budget(1)
     again = fleet.play()
-    assert not any(one.failed for one in again), fleet.output
+    assert not any(result.failed for result in again), fleet.output
     assert fleet.groups() == [fleet.new]
     assert len(fleet.ready_pods()) == 2
 
 
 @pytest.mark.full
 def test_the_client_counts_what_fails_when_pods_end_without_a_drain(fleet: Fleet) -> None:
-    """What the zero above is worth."""
+    """The control for the zero failures above: without a drain, requests fail."""
     fleet.create()
     fleet.deploy(2)
     with Client(fleet) as client:
         fleet.api.request("DELETE", f"/api/v1/namespaces/{fleet.namespace}/pods?gracePeriodSeconds=0")
         wait_for(lambda: len(fleet.ready_pods()) == 2, "2 pods again")
-    assert client.seen.failures
-    assert client.seen.answers
+    assert client.report.failures
+    assert client.report.answers
 
 
 def finished(fleet: Fleet) -> None:
-    """One group, its template, all pods on it, no taint, no proof pod."""
+    """Assert one group with its template, all pods on it, no taint and no proof pod."""
     assert fleet.groups() == [fleet.new]
     assert fleet.templates() == [f"daytwo-{fleet.cluster.name}-{fleet.new}"]
     nodes = fleet.nodes(fleet.new)
     assert fleet.pods_on() <= set(nodes)
-    for one in nodes:
-        spec = fleet.api.get(f"/api/v1/nodes/{one}")["spec"]
+    for node in nodes:
+        spec = fleet.api.get(f"/api/v1/nodes/{node}")["spec"]
         assert not spec.get("unschedulable")
         assert not spec.get("taints")
     assert not fleet.group(fleet.new).get("taints")
@@ -145,16 +145,16 @@ def finished(fleet: Fleet) -> None:
     assert left == []
 
 
-STARTS = 14  # of tasks, those that are skipped among them, when one group is moved to another
+STARTS = 14  # number of started tasks of a blue/green replacement, skipped tasks included
 SAMPLE = 11  # the drain
 
 
 @pytest.mark.parametrize(
     "number",
-    [pytest.param(one, marks=() if one == SAMPLE else pytest.mark.full) for one in range(1, STARTS + 2)],
+    [pytest.param(number, marks=() if number == SAMPLE else pytest.mark.full) for number in range(1, STARTS + 2)],
 )
 def test_killed_at_the_start_of_any_task_a_plain_re_run_ends_the_same(fleet: Fleet, number: int) -> None:
-    """The last number is one too many: nothing is killed there, so no start is left out."""
+    """The last number is too high: nothing is killed there, so every start is covered."""
     fleet.create()
     fleet.deploy(2)
     fleet.budget(1)
@@ -162,28 +162,28 @@ def test_killed_at_the_start_of_any_task_a_plain_re_run_ends_the_same(fleet: Fle
     assert bool(fleet.killed) == (number <= STARTS), fleet.output
     print(f"{number}: {fleet.killed or 'not killed'}; groups {fleet.groups()}")
     again = fleet.play()
-    assert not any(one.failed for one in again), fleet.output
+    assert not any(result.failed for result in again), fleet.output
     finished(fleet)
     assert len(fleet.ready_pods()) == 2
 
 
 @pytest.mark.full
 def test_the_documented_rbac_is_enough_and_each_of_its_rules_is_needed(fleet: Fleet) -> None:
-    """With every kind of controller that the drain asks about its replacements, and a volume. None of this is awaited
-    by anybody but the role, which does nothing else in the cluster."""
+    """With a volume, and with every kind of controller whose replacements the drain checks. Only the role uses this
+    identity, and it does nothing else in the cluster."""
     fleet.create()
     fleet.deploy(2)
     fleet.budget(1)
     fleet.keep_data()
     fleet.operator()
-    told, calls = counted(fleet)
-    assert not any(one.failed for one in told), fleet.output
+    results, calls = play_counted(fleet)
+    assert not any(result.failed for result in results), fleet.output
     finished(fleet)
-    assert [one for one in calls.kubernetes if one.status in (401, 403)] == []
+    assert [request for request in calls.kubernetes if request.status in (401, 403)] == []
     documented = {role["kind"]: allowed(role) for role in documents(RBAC)}
-    asked = {(one.group, one.resource, one.verb, one.namespace) for one in calls.kubernetes}
-    in_namespace = {one[:3] for one in asked if one[3] == "default"} & documented["Role"]
-    elsewhere = {one[:3] for one in asked if one[3] != "default" or one[:3] not in documented["Role"]}
+    requested = {(request.group, request.resource, request.verb, request.namespace) for request in calls.kubernetes}
+    in_namespace = {access[:3] for access in requested if access[3] == "default"} & documented["Role"]
+    elsewhere = {access[:3] for access in requested if access[3] != "default" or access[:3] not in documented["Role"]}
     assert in_namespace == documented["Role"]
     assert elsewhere == documented["ClusterRole"]
 
@@ -199,20 +199,20 @@ def allowed(role: dict[str, Any]) -> set[tuple[str, str, str]]:
 
 
 def grow(fleet: Fleet, over: threading.Event, refused: list[str]) -> None:
-    """An autoscaler that would have one node more in the old group for a pod that finds none, again and again."""
+    """Run an autoscaler that repeatedly tries to add a node to the old group for a pending pod."""
     while not over.wait(0.3):
         try:
             autoscaler.step(fleet.api, paths.REGION, fleet.cluster.name, fleet.old)
-        except ValueError as error:  # the Auto Scaling group's own bounds
+        except ValueError as error:  # the Auto Scaling group's bounds
             refused.append(str(error))
-        except KeyError:  # the group is gone
+        except KeyError:  # the group is deleted
             return
 
 
 @pytest.mark.full
 @pytest.mark.parametrize("frozen", [True, False])
 def test_an_autoscaler_that_adds_nodes_during_the_move_loses(fleet: Fleet, frozen: bool) -> None:
-    """It wins where the step is left out that the role has against it."""
+    """The autoscaler adds a node only where the step C(freeze) is skipped."""
     fleet.create()
     fleet.deploy(2)
     fleet.budget(1)
@@ -224,11 +224,11 @@ def test_an_autoscaler_that_adds_nodes_during_the_move_loses(fleet: Fleet, froze
     fleet.too_large()
     wait_for(lambda: autoscaler.pending(fleet.api), "a pod without a node")
     watcher = threading.Thread(target=watch, args=(fleet, over, ever))
-    told: list[Told] = []
+    results: list[TaskResult] = []
     try:
         options = () if frozen else ("--skip-tags", "freeze")
-        # It begins when the freeze is over, or would be: before that, an autoscaler is free to do what it likes.
-        runner = threading.Thread(target=lambda: told.extend(fleet.play(*options)))
+        # The autoscaler starts after the freeze: before that, it may add nodes.
+        runner = threading.Thread(target=lambda: results.extend(fleet.play(*options)))
         runner.start()
         wait_for(lambda: fleet.new in fleet.groups(), "the new group", 200)
         watcher.start()
@@ -236,12 +236,12 @@ def test_an_autoscaler_that_adds_nodes_during_the_move_loses(fleet: Fleet, froze
         runner.join()
     finally:
         over.set()
-        for one in (scaler, watcher):
-            one.join()
+        for thread in (scaler, watcher):
+            thread.join()
     if frozen:
-        assert not any(one.failed for one in told), fleet.output
+        assert not any(result.failed for result in results), fleet.output
         assert refused
-        assert all("2 is not between 1 and 1" in one for one in refused), refused
+        assert all("2 is not between 1 and 1" in refusal for refusal in refused), refused
         assert ever == {node}
         finished(fleet)
     else:
@@ -249,7 +249,7 @@ def test_an_autoscaler_that_adds_nodes_during_the_move_loses(fleet: Fleet, froze
 
 
 def watch(fleet: Fleet, over: threading.Event, ever: set[str]) -> None:
-    """Every node that the old group had meanwhile."""
+    """Record every node that the old group has."""
     while not over.wait(0.3):
         ever.update(fleet.nodes(fleet.old))
 
@@ -268,8 +268,8 @@ def test_the_other_families(fleet: Fleet, family: str) -> None:
     fleet.budget(1)
     old_pods = names(fleet)
     with Client(fleet) as client:
-        told = fleet.play()
-    assert not any(one.failed for one in told), fleet.output
+        results = fleet.play()
+    assert not any(result.failed for result in results), fleet.output
     every_request_was_answered(client, fleet, old_pods)
-    assert {one["found"][UNSAFE] for one in named(told, "Prove on each node").result["nodes"]} == {"2048"}
+    assert {node["effective"][UNSAFE] for node in named(results, "Verify on each node").result["nodes"]} == {"2048"}
     finished(fleet)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A real node that the playbook reaches by ssh, and all that a trial may leave behind there."""
+"""A real node that the playbook reaches by ssh, and everything that a trial may leave on it."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from integration.targets.eks_sysctl_nodegroup.kit import Told
+from integration.targets.eks_sysctl_nodegroup.kit import TaskResult
 from integration.targets.role_sysctl_nodegroup.kit import UNSAFE, Fleet
 from testbed import Bed
 from testbed.control_plane import ApiError
 from testbed.hosts import KEY
 
 PLAYBOOK = "daytwo.aws.sysctl_trial"
-MARK = "daytwo.aws/sysctl-trial"
-OWN = "kernel.msg*"  # what the group's user data allows already
+TRIAL_LABEL = "daytwo.aws/sysctl-trial"
+OWN = "kernel.msg*"  # in the allow-list of the group's user data already
 SSH = ("-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR")
-# Names, types, modes, owners and contents of every file below the folders that a trial touches.
+# Names, types, modes, owners and contents of every file below the directories that a trial changes.
 SNAPSHOT = """
 cd /etc && find kubernetes eks systemd/system daytwo-sysctl-trial 2> /dev/null | LC_ALL=C sort | while read -r path; do
   stat -c '%A %u %g %n' "$path"
@@ -47,7 +47,7 @@ spec:
 
 
 class Trial:
-    """Runs on the only node of a group."""
+    """Runs the playbook on the only node of a node group."""
 
     def __init__(self, fleet: Fleet, group: str) -> None:
         self.fleet = fleet
@@ -68,21 +68,21 @@ class Trial:
     def snapshot(self) -> str:
         return self.ssh(SNAPSHOT)
 
-    def real(self) -> list[str]:
-        """What the kubelet itself says that it allows."""
+    def effective(self) -> list[str]:
+        """The allow-list in the kubelet's configz."""
         try:
             found = self.fleet.api.get(f"/api/v1/nodes/{self.node}/proxy/configz")["kubeletconfig"]
         except ApiError as error:
-            return [f"not to be asked: {error}"]
+            return [f"configz is not readable: {error}"]
         return list(found.get("allowedUnsafeSysctls") or [])
 
-    def marks(self) -> list[str]:
+    def labels_and_taints(self) -> list[str]:
         node = self.fleet.api.get(f"/api/v1/nodes/{self.node}")
-        taints = [f"taint {one['key']}" for one in node["spec"].get("taints") or [] if one["key"] == MARK]
+        taints = [f"taint {taint['key']}" for taint in node["spec"].get("taints") or [] if taint["key"] == TRIAL_LABEL]
         notes = {**node["metadata"]["labels"], **node["metadata"].get("annotations", {})}
-        return taints + sorted(key for key in notes if key.startswith(MARK))
+        return taints + sorted(key for key in notes if key.startswith(TRIAL_LABEL))
 
-    def run(self, *options: str, env: dict[str, str] | None = None, **variables: Any) -> list[Told]:
+    def run(self, *options: str, env: dict[str, str] | None = None, **variables: Any) -> list[TaskResult]:
         given = {
             "sysctl_trial_host": self.node,
             "sysctl_trial_kubeconfig": str(self.fleet.cluster.kubeconfig),
@@ -96,9 +96,9 @@ class Trial:
 @pytest.fixture(scope="module")
 def fleet(bed: Bed, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     bed.cluster.ensure()
-    one = Fleet(bed, bed.cluster, tmp_path_factory.mktemp("trial"))
-    yield one
-    one.close()
+    fleet = Fleet(bed, bed.cluster, tmp_path_factory.mktemp("trial"))
+    yield fleet
+    fleet.close()
 
 
 @pytest.fixture(scope="module")

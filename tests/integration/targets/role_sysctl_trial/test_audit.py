@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The audit of a cluster with a real node, and a pod that its kubelet has refused."""
+"""The audit of a cluster with a real node, and of a pod that its kubelet has rejected."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from integration.targets.role_sysctl_trial.kit import OWN, Trial
 from testbed.nodes.image import BUSYBOX
 
 
-def test_it_says_what_is_allowed_and_who_is_refused(trial: Trial) -> None:
+def test_it_reports_allowed_sysctls_and_rejected_pods(trial: Trial) -> None:
     fleet = trial.fleet
     path = f"/api/v1/namespaces/{fleet.namespace}/pods"
     wait_for(
@@ -26,9 +26,11 @@ def test_it_says_what_is_allowed_and_who_is_refused(trial: Trial) -> None:
         "containers": [container],
     }
     fleet.api.post(path, {"metadata": {"name": "wants"}, "spec": spec})
-    wait_for(lambda: fleet.api.get(f"{path}/wants")["status"].get("reason") == "SysctlForbidden", "the refusal")
-    # As the answers of a survey come: text.
-    told = fleet.run(
+    wait_for(
+        lambda: fleet.api.get(f"{path}/wants")["status"].get("reason") == "SysctlForbidden", "the rejection of the pod"
+    )
+    # AWX surveys send text.
+    tasks = fleet.run(
         "daytwo.aws.sysctl_audit",
         {
             "sysctl_audit_cluster": fleet.cluster.name,
@@ -38,19 +40,19 @@ def test_it_says_what_is_allowed_and_who_is_refused(trial: Trial) -> None:
             "sysctl_audit_kubeconfig": str(fleet.cluster.kubeconfig),
         },
     )
-    assert not any(one.failed or one.changed for one in told), fleet.output
-    (group,) = named(told, "Look at node groups").result["groups"]
-    assert (group["name"], group["intended"], group["real"]) == (fleet.old, [OWN], {trial.node: [OWN]})
-    assert group["differs"] == []
-    (allowed,) = named(told, "Show what each node group allows").result["msg"]
+    assert not any(task.failed or task.changed for task in tasks), fleet.output
+    (group,) = named(tasks, "Read node groups").result["groups"]
+    assert (group["name"], group["configured"], group["effective"]) == (fleet.old, [OWN], {trial.node: [OWN]})
+    assert group["drifted_nodes"] == []
+    (allowed,) = named(tasks, "Show what each node group allows").result["msg"]
     assert allowed == f"{fleet.old} ({group['version']}, al2023): {OWN}"
-    lines = named(told, "Show which pods are forbidden").result["msg"]
+    lines = named(tasks, "Show which nodes reject which pods").result["msg"]
     assert f"{fleet.namespace}/wants: {UNSAFE} on nodes of {fleet.old}" in "\n".join(lines)
     assert any(line.startswith(f"{fleet.namespace}/wants on {trial.node}: ") and UNSAFE in line for line in lines)
 
 
 @pytest.mark.full
-def test_a_kubelet_that_somebody_changed_by_hand_is_told(trial: Trial) -> None:
+def test_a_kubelet_that_somebody_changed_by_hand_is_reported(trial: Trial) -> None:
     fleet = trial.fleet
     kind = {"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration"}
     text = json.dumps({**kind, "allowedUnsafeSysctls": [UNSAFE]})
@@ -63,13 +65,17 @@ def test_a_kubelet_that_somebody_changed_by_hand_is_told(trial: Trial) -> None:
     }
     try:
         trial.ssh(f"echo '{text}' > {by_hand} && systemctl restart kubelet")
-        wait_for(lambda: trial.real() == [UNSAFE], "the kubelet to say so")
-        told = fleet.run("daytwo.aws.sysctl_audit", variables)
+        wait_for(lambda: trial.effective() == [UNSAFE], "the changed allow-list of the kubelet")
+        tasks = fleet.run("daytwo.aws.sysctl_audit", variables)
     finally:
         trial.ssh(f"rm -f {by_hand} && systemctl restart kubelet")
-        wait_for(lambda: trial.real() == [OWN], "the kubelet to be as it was")
-    assert not any(one.failed or one.changed for one in told), fleet.output
-    (group,) = named(told, "Look at node groups").result["groups"]
-    assert (group["intended"], group["real"], group["differs"]) == ([OWN], {trial.node: [UNSAFE]}, [trial.node])
-    shown = named(told, "Show what each node group allows").result["msg"]
-    assert f"{fleet.old}: {trial.node} differs, it allows {UNSAFE}" in shown
+        wait_for(lambda: trial.effective() == [OWN], "the previous allow-list of the kubelet")
+    assert not any(task.failed or task.changed for task in tasks), fleet.output
+    (group,) = named(tasks, "Read node groups").result["groups"]
+    assert (group["configured"], group["effective"], group["drifted_nodes"]) == (
+        [OWN],
+        {trial.node: [UNSAFE]},
+        [trial.node],
+    )
+    shown = named(tasks, "Show what each node group allows").result["msg"]
+    assert f"{fleet.old}: drift on {trial.node}, whose kubelet allows {UNSAFE}" in shown

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A sysctl tried on a real kubelet: proved, and taken back byte for byte, by the role or by the node itself."""
+"""A sysctl trial on a real kubelet: verified by a pod, and reverted byte for byte by the role or by the node."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 from integration.targets.eks_node_drain.kit import wait_for
 from integration.targets.role_sysctl_nodegroup.kit import UNSAFE, Fleet, named
-from integration.targets.role_sysctl_trial.kit import MARK, OWN, Trial
+from integration.targets.role_sysctl_trial.kit import OWN, TRIAL_LABEL, Trial
 
 DROP_IN = "/etc/kubernetes/kubelet/config.json.d/99-daytwo-sysctl-trial.conf"
 STATE = "/etc/daytwo-sysctl-trial"
@@ -19,111 +19,122 @@ STATE = "/etc/daytwo-sysctl-trial"
 
 def untouched(trial: Trial, before: str) -> None:
     assert trial.snapshot() == before
-    assert trial.marks() == []
+    assert trial.labels_and_taints() == []
 
 
 @pytest.mark.parametrize(
     "name",
-    ["vm.max_map_count", *(pytest.param(one, marks=pytest.mark.full) for one in ("net.core.*x", "kernel.sem_next_id"))],
+    [
+        "vm.max_map_count",
+        *(pytest.param(sysctl, marks=pytest.mark.full) for sysctl in ("net.core.*x", "kernel.sem_next_id")),
+    ],
 )
 def test_what_a_kubelet_would_not_start_with_is_refused_before_anything_is_written(trial: Trial, name: str) -> None:
     before = trial.snapshot()
-    told = trial.run(sysctl_trial_sysctls={name: 1})
-    refused = named(told, "Refuse what the kubelet would not start with")
+    tasks = trial.run(sysctl_trial_sysctls={name: 1})
+    refused = named(tasks, "Reject sysctls with which the kubelet would not start")
     assert refused.failed
     assert "a kubelet" in refused.message
-    assert not any(one.changed for one in told)
+    assert not any(task.changed for task in tasks)
     untouched(trial, before)
 
 
 def test_tried_proved_and_taken_back(trial: Trial) -> None:
     before = trial.snapshot()
     check = trial.run("--check")
-    assert not any(one.failed or one.changed for one in check), trial.fleet.output
-    assert f"would allow {OWN}, {UNSAFE} by {DROP_IN}" in named(check, "Show what").result["msg"][-1]
+    assert not any(task.failed or task.changed for task in check), trial.fleet.output
+    assert f"would allow {OWN}, {UNSAFE} by {DROP_IN}" in named(check, "Show the plan").result["msg"][-1]
     untouched(trial, before)
-    # As a survey answers, and with AWS credentials alone.
-    told = trial.run(
+    # With text, as AWX surveys send it, and with AWS credentials only.
+    tasks = trial.run(
         sysctl_trial_cluster=trial.fleet.cluster.name, sysctl_trial_kubeconfig="", sysctl_trial_sysctls=f"{UNSAFE}=2048"
     )
-    assert not any(one.failed for one in told), trial.fleet.output
-    proof = named(told, "Prove by a pod").result["nodes"]
-    assert [(one["name"], one["found"]) for one in proof] == [(trial.node, {UNSAFE: "2048"})]
+    assert not any(task.failed for task in tasks), trial.fleet.output
+    proof = named(tasks, "Verify by a pod").result["nodes"]
+    assert [(entry["name"], entry["effective"]) for entry in proof] == [(trial.node, {UNSAFE: "2048"})]
     untouched(trial, before)
-    wait_for(lambda: trial.real() == [OWN], "the kubelet with its own list")
+    wait_for(lambda: trial.effective() == [OWN], "the kubelet's previous allow-list")
 
 
 @pytest.mark.full
 def test_kept_it_is_there_until_it_is_reverted(trial: Trial) -> None:
     before = trial.snapshot()
-    told = trial.run(sysctl_trial_keep=True)
-    assert not any(one.failed for one in told), trial.fleet.output
-    assert trial.marks() == [f"taint {MARK}", MARK, f"{MARK}-before"]
+    tasks = trial.run(sysctl_trial_keep=True)
+    assert not any(task.failed for task in tasks), trial.fleet.output
+    assert trial.labels_and_taints() == [f"taint {TRIAL_LABEL}", TRIAL_LABEL, f"{TRIAL_LABEL}-before"]
     assert json.loads(trial.ssh(f"cat {DROP_IN}"))["allowedUnsafeSysctls"] == [OWN, UNSAFE]
-    assert trial.real() == [OWN, UNSAFE]
+    assert trial.effective() == [OWN, UNSAFE]
     assert trial.ssh("systemctl is-active daytwo-sysctl-trial.timer") == "active"
     second = trial.run()
-    assert "a trial is under way here until" in second[-1].message
+    assert "a trial is in progress on this node until" in second[-1].message
     assert second[-1].failed
     reverted = trial.run(sysctl_trial_mode="revert")
-    assert not any(one.failed for one in reverted), trial.fleet.output
-    assert named(reverted, "Put the kubelet's configuration back").changed
+    assert not any(task.failed for task in reverted), trial.fleet.output
+    assert named(reverted, "Restore the kubelet's configuration").changed
     untouched(trial, before)
-    wait_for(lambda: trial.real() == [OWN], "the kubelet with its own list")
+    wait_for(lambda: trial.effective() == [OWN], "the kubelet's previous allow-list")
     again = trial.run(sysctl_trial_mode="revert")
-    assert not any(one.failed or one.changed for one in again), trial.fleet.output
+    assert not any(task.failed or task.changed for task in again), trial.fleet.output
 
 
 @pytest.mark.full
 def test_a_proof_that_fails_is_taken_back(trial: Trial) -> None:
     before = trial.snapshot()
-    told = trial.run(sysctl_trial_sysctls={UNSAFE: "no number"}, sysctl_trial_proof_timeout=5)
-    assert named(told, "Prove by a pod").failed
+    tasks = trial.run(sysctl_trial_sysctls={UNSAFE: "no number"}, sysctl_trial_proof_timeout=5)
+    assert named(tasks, "Verify by a pod").failed
     untouched(trial, before)
-    wait_for(lambda: trial.real() == [OWN], "the kubelet with its own list")
+    wait_for(lambda: trial.effective() == [OWN], "the kubelet's previous allow-list")
 
 
 @pytest.mark.full
 def test_a_kubelet_that_does_not_come_back_is_noticed_at_once(trial: Trial) -> None:
-    """Somebody has left a file there with which it will not start again."""
+    """The kubelet does not start again, because somebody has left a broken file."""
     bad = "/etc/kubernetes/kubelet/config.json.d/50-bad.conf"
     trial.ssh(f"echo '{{}}' > {bad}")
     before = trial.snapshot()
-    told = trial.run()
-    tried = named(told, "Let the kubelet allow it")
+    tasks = trial.run()
+    tried = named(tasks, "Add the sysctls to the kubelet's allow-list")
     assert tried.failed
     assert "the kubelet does not stay up" in tried.result["stdout"] + tried.result["stderr"]
     untouched(trial, before)
     trial.ssh(f"rm {bad}; systemctl restart kubelet")
-    wait_for(lambda: trial.real() == [OWN], "the kubelet with its own list")
+    wait_for(lambda: trial.effective() == [OWN], "the kubelet's previous allow-list")
 
 
 def test_the_node_takes_it_back_by_itself_when_the_controller_is_killed(trial: Trial) -> None:
     before = trial.snapshot()
-    told = trial.run(env={"IT_DIE": "Prove by a pod"}, sysctl_trial_seconds=15)
-    assert told[-1].task.endswith("Let the kubelet allow it, once the node has its way back")
-    assert told[-1].changed
+    tasks = trial.run(env={"IT_DIE": "Verify by a pod"}, sysctl_trial_seconds=15)
+    assert tasks[-1].task.endswith("Add the sysctls to the kubelet's allow-list, after the timer of the revert runs")
+    assert tasks[-1].changed
     wait_for(lambda: trial.ssh(f"ls -d {STATE} || true") == "", "the node's own timer", 60)
     assert trial.snapshot() == before
-    wait_for(lambda: trial.real() == [OWN], "the kubelet with its own list")
-    # Its own taint a node may not take off.
-    assert trial.marks() == [f"taint {MARK}", MARK, f"{MARK}-before"]
-    told = trial.run(sysctl_trial_mode="revert")
-    assert not any(one.failed for one in told), trial.fleet.output
+    wait_for(lambda: trial.effective() == [OWN], "the kubelet's previous allow-list")
+    # A node cannot remove its own taint.
+    assert trial.labels_and_taints() == [f"taint {TRIAL_LABEL}", TRIAL_LABEL, f"{TRIAL_LABEL}-before"]
+    tasks = trial.run(sysctl_trial_mode="revert")
+    assert not any(task.failed for task in tasks), trial.fleet.output
     untouched(trial, before)
 
 
 @pytest.mark.full
 @pytest.mark.parametrize(
-    "task", ["Label the node", "Taint the node", "Let the kubelet", "Add the proof", "Put the", "Take the taint off"]
+    "task",
+    [
+        "Label the node",
+        "Taint the node",
+        "Add the sysctls to the kubelet",
+        "Add the verified",
+        "Restore the",
+        "Remove the taint",
+    ],
 )
 def test_killed_anywhere_a_revert_leaves_nothing(trial: Trial, task: str) -> None:
     before = trial.snapshot()
     trial.run(env={"IT_DIE": task})
-    told = trial.run(sysctl_trial_mode="revert")
-    assert not any(one.failed for one in told), trial.fleet.output
+    tasks = trial.run(sysctl_trial_mode="revert")
+    assert not any(task.failed for task in tasks), trial.fleet.output
     untouched(trial, before)
-    wait_for(lambda: trial.real() == [OWN], "the kubelet with its own list")
+    wait_for(lambda: trial.effective() == [OWN], "the kubelet's previous allow-list")
 
 
 @pytest.mark.full
@@ -132,17 +143,18 @@ def test_on_al2_the_configuration_itself_is_changed(fleet: Fleet) -> None:
     fleet.create(name, launchTemplate=fleet.al2_template())
     trial = Trial(fleet, name)
     before = trial.snapshot()
-    told = trial.run()
-    assert not any(one.failed for one in told), fleet.output
-    assert named(told, "Prove by a pod").result["nodes"][0]["found"] == {UNSAFE: "2048"}
+    tasks = trial.run()
+    assert not any(task.failed for task in tasks), fleet.output
+    assert named(tasks, "Verify by a pod").result["nodes"][0]["effective"] == {UNSAFE: "2048"}
     assert (
-        f"by /etc/kubernetes/kubelet/kubelet-config.json on {trial.node}" in named(told, "Show what").result["msg"][-1]
+        f"by /etc/kubernetes/kubelet/kubelet-config.json on {trial.node}"
+        in named(tasks, "Show the plan").result["msg"][-1]
     )
     untouched(trial, before)
-    wait_for(lambda: trial.real() == [], "the kubelet with its own list")
+    wait_for(lambda: trial.effective() == [], "the kubelet's previous allow-list")
 
 
-# An imitation, by apiclient's own documentation, on the AL2023 node: Bottlerocket's nodes in the bed have no way in.
+# An imitation of apiclient by its documentation, on the AL2023 node: nobody can log in to the bed's Bottlerocket nodes.
 APICLIENT = """\
 #!/usr/bin/python3 -IS
 import json, subprocess, sys
@@ -176,18 +188,18 @@ def bottlerocket(trial: Trial) -> Iterator[Trial]:
 def test_bottlerocket_gets_its_setting_back_from_the_controller(bottlerocket: Trial) -> None:
     trial = bottlerocket
     before = trial.ssh("apiclient get settings.kubernetes.allowed-unsafe-sysctls")
-    told = trial.run(sysctl_trial_node=trial.node)
-    assert not any(one.failed for one in told), trial.fleet.output
-    assert named(told, "Prove by a pod").result["nodes"][0]["found"] == {UNSAFE: "2048"}
+    tasks = trial.run(sysctl_trial_node=trial.node)
+    assert not any(task.failed for task in tasks), trial.fleet.output
+    assert named(tasks, "Verify by a pod").result["nodes"][0]["effective"] == {UNSAFE: "2048"}
     assert trial.ssh("apiclient get settings.kubernetes.allowed-unsafe-sysctls") == before
-    assert trial.marks() == []
-    # No timer there: what was before stands on the node in Kubernetes.
-    trial.run(sysctl_trial_node=trial.node, env={"IT_DIE": "Prove by a pod"})
+    assert trial.labels_and_taints() == []
+    # Bottlerocket has no timer. The annotation of the node holds the previous setting.
+    trial.run(sysctl_trial_node=trial.node, env={"IT_DIE": "Verify by a pod"})
     assert UNSAFE in trial.ssh("apiclient get settings.kubernetes.allowed-unsafe-sysctls")
     second = trial.run(sysctl_trial_node=trial.node)
     assert second[-1].failed
-    assert "a trial is under way here" in second[-1].message
+    assert "a trial is in progress on this node" in second[-1].message
     reverted = trial.run(sysctl_trial_node=trial.node, sysctl_trial_mode="revert")
-    assert not any(one.failed for one in reverted), trial.fleet.output
+    assert not any(task.failed for task in reverted), trial.fleet.output
     assert trial.ssh("apiclient get settings.kubernetes.allowed-unsafe-sysctls") == before
-    assert trial.marks() == []
+    assert trial.labels_and_taints() == []

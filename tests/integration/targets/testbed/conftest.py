@@ -16,7 +16,7 @@ def bed() -> Bed:
 
 @pytest.fixture
 def recorder(bed: Bed) -> Iterator[Any]:
-    """The gate's record, empty at first; nothing denied and nothing failing afterwards."""
+    """The gate's recorder with an empty record. Denials and faults are removed afterwards."""
     bed.recorder.reset()
     yield bed.recorder
     bed.recorder.deny([])
@@ -25,7 +25,7 @@ def recorder(bed: Bed) -> Iterator[Any]:
 
 @pytest.fixture
 def client(bed: Bed) -> Any:
-    """client("rds"): boto3's client for the bed's AWS, without retries, so that each call is one call."""
+    """client("rds") makes a boto3 client for the bed's AWS, without retries, so that each call is a single request."""
     import boto3
     from botocore.config import Config
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""AWS behind the gate: what moto allows and the real service refuses, what is recorded, what can be denied."""
+"""AWS behind the gate: the refusals of the real service that moto does not have, the record, and denials."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def stop_a_member(rds: Any) -> str:
 
 @mock_aws
 def test_plain_moto_stops_an_aurora_member(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true")  # else the bed would answer
+    monkeypatch.setenv("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true")  # else the bed would respond
     keys = {"aws_access_key_id": "x", "aws_secret_access_key": "x"}
     assert stop_a_member(boto3.client("rds", region_name="eu-central-1", **keys)) == "stopped"
 
@@ -111,7 +111,7 @@ def test_calls_are_recorded_and_can_be_denied(
     call = getattr(client(service), operation)
     try:
         call(**arguments)
-    except ClientError as error:  # moto may know no such object; it was asked, and that is what counts here
+    except ClientError as error:  # moto may have no such object; only the call counts here
         assert "not authorized" not in str(error)  # noqa: PT017
     with fresh.recorder.denying(action), pytest.raises(ClientError) as caught:
         call(**arguments)

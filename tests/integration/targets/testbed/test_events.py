@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The bed's rules for EventBridge, SQS and Lambda, in this process: what plain moto does, and what the bed does."""
+"""The bed's rules for EventBridge, SQS and Lambda, in this process: plain moto's behavior, and the bed's."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def ruled() -> Iterator[None]:
         yield
 
 
-# What the tests set up
+# Setup of the tests
 
 
 def allowed(arn: str) -> str:
@@ -72,7 +72,7 @@ def allowed(arn: str) -> str:
 
 
 def queue(name: str = "guard", policy: bool = True, **attributes: Any) -> str:
-    """Its URL. Messages stay for two weeks, which is the most."""
+    """Create a queue and return its URL. Messages stay for two weeks, the maximum."""
     attributes.setdefault("MessageRetentionPeriod", 14 * 86400)
     url = client("sqs").create_queue(QueueName=name, Attributes={key: str(value) for key, value in attributes.items()})
     if policy:
@@ -91,7 +91,7 @@ def rule(name: str = "guard", target: str = arn_of("guard"), state: str = "ENABL
 
 
 def messages(url: str) -> list[dict[str, Any]]:
-    """What waits in a queue, which keeps nothing of it."""
+    """Receive and delete all messages of a queue."""
     found = []
     while got := client("sqs").receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
         for message in got:
@@ -126,8 +126,8 @@ def days(count: float) -> None:
 
 WRONG = [
     "cron(0 12 * * 5)",  # five fields
-    "cron(0 12 * * 5 *)",  # neither day is ?
-    "cron(0 12 ? * ? *)",  # both are
+    "cron(0 12 * * 5 *)",  # neither of the two days is ?
+    "cron(0 12 ? * ? *)",  # both days are ?
     "cron(0 24 ? * 5 *)",
     "cron(60 12 ? * 5 *)",
     "cron(0 12 ? * 8 *)",
@@ -440,7 +440,7 @@ def package(code: str) -> bytes:
 
 
 def function(code: str, timeout: int = 20, **environment: str) -> str:
-    """Its ARN."""
+    """Create a function and return its ARN."""
     role = client("iam").create_role(RoleName="guard", AssumeRolePolicyDocument=json.dumps(TRUST))["Role"]["Arn"]
     answer = client("lambda").create_function(
         FunctionName="guard",
@@ -518,7 +518,7 @@ def test_a_function_that_raises_or_takes_too_long_or_ends_has_failed(ruled: None
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Functions do not run: their events are kept, with the time, and the answers stand in ANSWERS."""
+    """Record events with their time instead of running functions. ANSWERS has the responses."""
     received: list[Any] = []
     ANSWERS.clear()
 
@@ -551,7 +551,7 @@ def test_plain_moto_hands_a_delayed_message_over_at_once(calls: list[Any]) -> No
     url = fed(DelaySeconds=300)
     with rules.installed([rule for rule in rules.load() if rule.name == "functions_run"]):
         client("sqs").send_message(QueueUrl=url, MessageBody="{}")
-    # It asks the queue, which still hides the message, and invokes with nothing; later nobody asks again.
+    # It polls the queue, which still hides the message, and invokes without messages. It never polls again.
     CLOCK.advance(301)
     assert calls == []
 
@@ -642,7 +642,7 @@ def test_several_weeks_go_by_in_their_order(ruled: None, calls: list[Any]) -> No
     assert CLOCK.now() == START + timedelta(days=28)
 
 
-# A server with all of it
+# A server with all rules
 
 CALLS = """
 import http.client, json, os
@@ -662,7 +662,7 @@ def handle(event, context):
 
 
 def test_a_week_goes_by_on_a_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    """AWS starts a cluster, its event goes through the queue to the function, whose process calls AWS until it may."""
+    """AWS starts a cluster. A queue passes its event to the function, which calls AWS until the stop succeeds."""
     with own_aws() as aws:
         monkeypatch.setattr(f"{__name__}.client", aws.client)
         function(CALLS)

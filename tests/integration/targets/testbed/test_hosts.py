@@ -37,7 +37,7 @@ def test_only_the_public_host_reaches_the_registries(bed: Bed, address: str) -> 
 @pytest.mark.parametrize("name", ["private-a", "private-b"])
 def test_a_private_host_reaches_nothing_else(bed: Bed, name: str) -> None:
     other = {"private-a": "private-b", "private-b": "private-a"}[name]
-    assert reaches(bed, "public", hosts.SITES[name].address, 22)  # so the ports below are open, from elsewhere
+    assert reaches(bed, "public", hosts.SITES[name].address, 22)  # so the ports below are open from other hosts
     assert not reaches(bed, name, hosts.SITES["public"].address, 22)
     assert not reaches(bed, name, hosts.SITES[other].address, 22)
     assert reaches(bed, "public", paths.AWS, paths.AWS_PORT)
@@ -46,7 +46,7 @@ def test_a_private_host_reaches_nothing_else(bed: Bed, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_no_host_has_a_way_out_of_the_machine(bed: Bed, name: str) -> None:
+def test_no_host_has_a_route_out_of_the_machine(bed: Bed, name: str) -> None:
     assert "default" not in bed.host(name).run("ip", "route").stdout
 
 
@@ -67,7 +67,7 @@ def test_ansible_reaches_every_host_by_the_inventory_alone(bed: Bed) -> None:
         host = bed.host(name)
         hostname, version = host.run("cat", "/root/who").stdout.split()
         assert hostname == name
-        if host.python != "/usr/bin/python3":  # else status says so, and Debian's own serves
+        if host.python != "/usr/bin/python3":  # else Debian's own, which status shows
             assert version.startswith(host.site.python + ".")
         host.run("rm", "/root/who")
 
@@ -99,19 +99,19 @@ def test_engines_and_files_are_each_hosts_own(bed: Bed) -> None:
     for name in NAMES:
         host = bed.host(name)
         image = bed.images.into_docker(host, bed.images.get("pinned"), f"only-on/{name}:v1")
-        for folder in ("/root", "/tmp", "/var/tmp", "/run"):  # noqa: S108
-            host.run("touch", f"{folder}/only-on-{name}")
+        for directory in ("/root", "/tmp", "/var/tmp", "/run"):  # noqa: S108
+            host.run("touch", f"{directory}/only-on-{name}")
         assert host.docker("run", "--rm", "--network", "none", image).stdout == "pinned\n"
         assert host.docker("info", "--format", "{{.Driver}}").stdout == "overlay2\n"
     for name in NAMES:
         host = bed.host(name)
         tags = host.docker("images", "--format", "{{.Repository}}").stdout.split()
         assert [tag for tag in tags if tag.startswith("only-on/")] == [f"only-on/{name}"]
-        for folder in ("/root", "/tmp", "/var/tmp", "/run"):  # noqa: S108
-            found = host.run("sh", "-c", f"ls {folder} | grep only-on-").stdout.split()
+        for directory in ("/root", "/tmp", "/var/tmp", "/run"):  # noqa: S108
+            found = host.run("sh", "-c", f"ls {directory} | grep only-on-").stdout.split()
             assert found == [f"only-on-{name}"]
-            assert not Path(folder, f"only-on-{name}").exists()
-            host.run("rm", f"{folder}/only-on-{name}")
+            assert not Path(directory, f"only-on-{name}").exists()
+            host.run("rm", f"{directory}/only-on-{name}")
         host.docker("rmi", f"only-on/{name}:v1")
 
 

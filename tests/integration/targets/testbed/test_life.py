@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The bed comes up, stays up, heals after a SIGKILL of anything, and goes without a trace."""
+"""The bed comes up, stays up, recovers after a SIGKILL of any part, and is removed without a trace."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def up() -> str:
 
 
 def pids(bed: Bed) -> dict[str, int]:
-    """Every part with its pid on the machine."""
+    """Return every part with its pid on the machine."""
     found = {f"cloud/{part}": bed.cloud.pid_of(part) for part in CLOUD}
     return found | {f"{name}/{part}": bed.host(name).pid_of(part) for name, part in HOST_PARTS}
 
 
 def works(bed: Bed) -> None:
-    """Every part does its work once."""
+    """Use every part once."""
     import boto3
 
     env = {**os.environ, **bed.env}
@@ -99,7 +99,7 @@ def test_a_killed_node_takes_everything_with_it_and_comes_back(bed: Bed, node: s
     assert [pid for pid in inside if Path(f"/proc/{pid}").exists()] == []
     up()
     works(bed)
-    if node != "cloud":  # the engine's data outlives it
+    if node != "cloud":  # the engine's data survive it
         assert bed.host(node).docker("run", "--rm", "--network", "none", marked).stdout == "pinned\n"
         bed.host(node).docker("rmi", marked)
 
@@ -148,14 +148,14 @@ def test_inventory_and_environment_are_where_the_contract_puts_them(bed: Bed) ->
 
 
 def machine() -> dict[str, list[str]]:
-    """What the bed could leave on the machine."""
+    """Return everything that the bed could leave on the machine."""
     links = json.loads(subprocess.run(["ip", "-json", "link"], capture_output=True, text=True, check=True).stdout)
     routes = subprocess.run(["ip", "route"], capture_output=True, text=True, check=True).stdout.splitlines()
     mounts = [line.split(" ", 2)[2] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     groups = [
         str(path)
         for path in Path("/sys/fs/cgroup").rglob("*")
-        if path.is_dir() and any(word in str(path) for word in ("daytwo", "docker", "containerd", "moby"))
+        if path.is_dir() and any(name in str(path) for name in ("daytwo", "docker", "containerd", "moby"))
     ]
     spaces, programs = set(), []
     for entry in Path("/proc").iterdir():
@@ -190,7 +190,7 @@ def test_down_leaves_the_machine_as_it_was(bed: Bed) -> None:
         subprocess.run([*CLI, "down"], check=True)
         before = machine()
         up()
-        # Use it, so that there is something to clean up: a container's cgroup, an ssh master, a rate limit.
+        # Use it, so that it leaves a container's cgroup, an ssh master and a rate limit to clean up.
         host = bed.host("private-a")
         image = bed.images.into_docker(host, bed.images.get("pinned"), "left-behind:v1")
         host.docker("run", "--detach", "--network", "none", image, "sleep", "1000")
@@ -198,14 +198,14 @@ def test_down_leaves_the_machine_as_it_was(bed: Bed) -> None:
         subprocess.run(["ansible", "-i", str(bed.inventory), "all", "-m", "ansible.builtin.ping"], check=True)
         during = machine()
         assert paths.CONTROLLER_LINK in during["links"]
-        if " cgroup" in Path("/proc/mounts").read_text():  # else the hosts alone see them
+        if " cgroup" in Path("/proc/mounts").read_text():  # else they exist only in the hosts
             assert [group for group in during["cgroups"] if "daytwo-testbed/private-a" in group]
         assert len(during["namespaces"]) == len(before["namespaces"]) + len(("cloud", *hosts.SITES, "the container"))
         subprocess.run([*CLI, "down"], check=True)
         assert machine() == before
         assert list(bed_processes()) == []
         assert before["files"] == []
-        subprocess.run([*CLI, "down"], check=True)  # nothing there: no error
+        subprocess.run([*CLI, "down"], check=True)  # without a bed: no error
     finally:
         up()
     works(Bed.load())

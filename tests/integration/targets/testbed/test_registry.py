@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The registries hold what the images say, byte for byte, and engines take it."""
+"""The registries store the images byte for byte, and engines pull them."""
 
 from __future__ import annotations
 
@@ -103,12 +103,12 @@ def test_an_image_can_be_in_an_engine_alone(bed: Bed) -> None:
     described = json.loads(host.docker("image", "inspect", name).stdout)[0]
     host.docker("rmi", name)
     assert described["Id"] == image.config_digest
-    assert not described["RepoDigests"]  # so the engine knows no registry for it
+    assert not described["RepoDigests"]  # so the engine has no registry for it
 
 
 def test_the_same_recipe_gives_the_same_digests(bed: Bed, tmp_path: Path) -> None:
     again = Images()
-    again.folder = tmp_path
+    again.directory = tmp_path
     assert again.get("multi:v1").digest == bed.images.get("multi:v1").digest
     assert list(tmp_path.rglob("layers/*.json"))  # it was built anew
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""S3 behind the gate: signatures hold, and what one gateway lacks is as on AWS."""
+"""S3 behind the gate: signatures stay valid, and the gate adds what a gateway does not have."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def refused(call: Any, **arguments: Any) -> dict[str, Any]:
 
 
 def fetch(bed: Bed, method: str, url: str, body: bytes | None = None) -> tuple[int, bytes]:
-    """A presigned URL as a host uses it."""
+    """Request a presigned URL as a host does."""
     parts = urlsplit(url)
     context = ssl.create_default_context(cafile=bed.ca)
     connection = http.client.HTTPSConnection(parts.netloc, context=context, timeout=10)
@@ -79,7 +79,7 @@ def test_a_bucket_elsewhere_answers_as_aws_does(bed: Bed, client: Any, prefix: s
         ("us-east-1", 400, "AuthorizationHeaderMalformed"),
     ):
         s3 = client("s3", region=region)
-        s3.meta.events.unregister("needs-retry.s3")  # botocore would follow by itself
+        s3.meta.events.unregister("needs-retry.s3")  # botocore would follow the redirect by itself
         url = s3.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": key})
         got, answer = fetch(bed, "GET", url)
         assert got == status
@@ -105,7 +105,7 @@ def test_the_encrypted_bucket_demands_its_key(bed: Bed, client: Any, prefix: str
     encryption = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": bed.s3.kms_key}
     assert s3.put_object(**where, Body=b"1", **encryption)["SSEKMSKeyId"] == bed.s3.kms_key
     url = s3.generate_presigned_url("put_object", Params={**where, **encryption})
-    assert fetch(bed, "PUT", url, b"2")[0] == 403  # the headers are part of what was signed
+    assert fetch(bed, "PUT", url, b"2")[0] == 403  # the signature includes the headers
 
 
 def test_the_record_shows_who_moved_how_many_bytes(bed: Bed, client: Any, recorder: Any, prefix: str) -> None:
@@ -165,7 +165,7 @@ def test_faults_come_as_requested(bed: Bed, client: Any, recorder: Any, prefix: 
     assert bed.s3.keys(bed.s3.bucket, prefix) == [where["Key"]]
     with recorder.failing(Fault("error", status=400, code="ExpiredToken", key=f"{prefix}*", client="controller")):
         assert refused(s3.get_object, **where)["Error"]["Code"] == "ExpiredToken"
-        s3.list_objects_v2(Bucket=where["Bucket"])  # no key: not meant
+        s3.list_objects_v2(Bucket=where["Bucket"])  # no key, so no fault
 
 
 def test_a_rate_of_faults_is_the_same_in_every_run(client: Any, recorder: Any, bed: Bed) -> None:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The TCP proxy passes ssh on, cuts it and slows it."""
+"""The TCP proxy forwards, cuts and slows ssh."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_a_connection_is_cut_after_so_many_bytes(bed: Bed) -> None:
         ran = ssh(bed, proxy, "cat > /dev/null", bytes(1_000_000))
         assert ran.returncode == 255
         assert proxy.cuts == 1
-        assert ssh(bed, proxy, "echo again").stdout == b"again\n"  # the next connection counts anew
+        assert ssh(bed, proxy, "echo again").stdout == b"again\n"  # the next connection starts a new count
 
 
 def test_a_connection_is_cut_on_demand(bed: Bed) -> None:

@@ -15,14 +15,14 @@ from testbed.eks import Cluster
 @pytest.fixture(scope="session")
 def bed(pytestconfig: pytest.Config) -> Bed:
     capture = pytestconfig.pluginmanager.getplugin("capturemanager")
-    with capture.global_and_fixture_disabled():  # it takes minutes where the programs are still being built: show that
+    with capture.global_and_fixture_disabled():  # the first build of the programs takes minutes: show its output
         subprocess.run([sys.executable, "-m", "testbed", "up", "--cluster"], check=True)
     return Bed.load()
 
 
 @pytest.fixture
 def cluster(bed: Bed) -> Cluster:
-    """The cluster that runs, without node groups; a test before, of any target, may have ended it or left some."""
+    """The running cluster without node groups. Earlier tests may have deleted it or left node groups."""
     bed.cluster.ensure()
     send_command(bed.env["AWS_ENDPOINT_URL"], "eks/settings")  # the defaults
     node_groups.delete_all(bed.cluster)

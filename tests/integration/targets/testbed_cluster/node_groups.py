@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A node group with one real node, for what needs a kubelet."""
+"""A node group with a single real node, for tests that need a kubelet."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from typing import Any
 from testbed.eks import Cluster
 from testbed.node import Node, wait_for
 
-SECONDS = 240  # generous: nothing here is about speed
-ONE = {"minSize": 0, "maxSize": 1, "desiredSize": 1}
+SECONDS = 240  # long, because these tests do not measure speed
+SINGLE_NODE = {"minSize": 0, "maxSize": 1, "desiredSize": 1}
 
 
 def begin(cluster: Cluster, name: str) -> None:
     eks = cluster.client("eks")
     role = cluster.role("testbed-node", "ec2")
     where = {"clusterName": cluster.name, "nodegroupName": name}
-    eks.create_nodegroup(**where, nodeRole=role, subnets=cluster.subnets(), scalingConfig=ONE)
+    eks.create_nodegroup(**where, nodeRole=role, subnets=cluster.subnets(), scalingConfig=SINGLE_NODE)
 
 
 def launched(cluster: Cluster, name: str) -> str:
-    """Returns the id of its instance, which has begun to run; its node need not have joined."""
+    """Create a node group and return the id of its running instance. Its node need not have joined yet."""
     begin(cluster, name)
     tags = [
         {"Name": "tag:eks:nodegroup-name", "Values": [name]},
@@ -33,7 +33,7 @@ def launched(cluster: Cluster, name: str) -> str:
 
     def runs() -> bool:
         reservations = cluster.client("ec2").describe_instances(Filters=tags)["Reservations"]
-        found[:] = [instance["InstanceId"] for one in reservations for instance in one["Instances"]]
+        found[:] = [instance["InstanceId"] for reservation in reservations for instance in reservation["Instances"]]
         return bool(found) and (Node(found[0]).folder).exists()
 
     wait_for("its instance", runs, SECONDS)
@@ -41,16 +41,16 @@ def launched(cluster: Cluster, name: str) -> str:
 
 
 def create(cluster: Cluster, name: str) -> str:
-    """Returns the name of its node, which is Ready."""
+    """Create a node group and return the name of its Ready node."""
     begin(cluster, name)
-    found = wait_until_settled(cluster, name)
+    found = wait_for_node_group(cluster, name)
     assert found["status"] == "ACTIVE", found["health"]
     nodes = cluster.api.get(f"/api/v1/nodes?labelSelector=eks.amazonaws.com/nodegroup={name}")["items"]
     assert len(nodes) == 1
     return str(nodes[0]["metadata"]["name"])
 
 
-def wait_until_settled(cluster: Cluster, name: str) -> dict[str, Any]:
+def wait_for_node_group(cluster: Cluster, name: str) -> dict[str, Any]:
     def get() -> dict[str, Any]:
         described = cluster.client("eks").describe_nodegroup(clusterName=cluster.name, nodegroupName=name)
         found: dict[str, Any] = described["nodegroup"]
@@ -67,20 +67,22 @@ def delete(cluster: Cluster, name: str) -> None:
     def gone() -> bool:
         return name not in eks.list_nodegroups(clusterName=cluster.name)["nodegroups"]
 
-    wait_for("the node's end", gone, SECONDS)
+    wait_for("the end of the node", gone, SECONDS)
 
 
 def delete_all(cluster: Cluster) -> None:
-    """Also what other tests left, in whatever state."""
+    """Delete all node groups, also those that other tests have left in any state."""
     eks = cluster.client("eks")
     for name in eks.list_nodegroups(clusterName=cluster.name)["nodegroups"]:
-        if wait_until_settled(cluster, name)["status"] != "DELETING":
+        if wait_for_node_group(cluster, name)["status"] != "DELETING":
             delete(cluster, name)
-    wait_for("the groups' end", lambda: not eks.list_nodegroups(clusterName=cluster.name)["nodegroups"], SECONDS)
+    wait_for(
+        "the end of the node groups", lambda: not eks.list_nodegroups(clusterName=cluster.name)["nodegroups"], SECONDS
+    )
 
 
 @contextlib.contextmanager
-def one_node(cluster: Cluster, name: str) -> Iterator[str]:
+def single_node(cluster: Cluster, name: str) -> Iterator[str]:
     node = create(cluster, name)
     try:
         yield node

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Lets ansible-test run this target: pytest on the test bed, which must be up.
 set -eu
-# ansible-test runs a copy of this folder; the helpers are where the collection is.
+# ansible-test runs a copy of this directory. The helpers are in the collection.
 collection=${ANSIBLE_COLLECTIONS_PATH%%:*}/ansible_collections/daytwo/aws
 target=$(basename "$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)")
 export PYTHONPATH=${ANSIBLE_COLLECTIONS_PATH%%:*}:$collection/tests

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The cluster comes by CreateCluster, goes by DeleteCluster, heals after a SIGKILL of anything, and leaves nothing."""
+"""CreateCluster starts the cluster, DeleteCluster removes it completely, and `up` repairs it after any SIGKILL."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def pids(bed: Bed) -> dict[str, int]:
 
 
 def works(bed: Bed) -> None:
-    """The cluster takes objects, gives a service account to a new namespace, and believes a token."""
+    """The cluster accepts objects, creates a service account in a new namespace, and accepts a token."""
     cluster = bed.cluster
     keys = {"access_key": bed.env["AWS_ACCESS_KEY_ID"], "secret_key": bed.env["AWS_SECRET_ACCESS_KEY"]}
     assert identity(cluster, token(url(keys, cluster.name)))
@@ -48,15 +48,15 @@ def works(bed: Bed) -> None:
 
 
 def wait_until_heard(cluster: Cluster, node: str, since: datetime) -> None:
-    """Until the node's kubelet has renewed its lease after that moment, and the node is Ready."""
+    """Wait until the kubelet has renewed the node's lease after this time, and the node is Ready."""
 
     def heard() -> bool:
         lease = cluster.api.get(f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{node}")
         conditions = cluster.api.get(f"/api/v1/nodes/{node}")["status"]["conditions"]
-        ready = next(one["status"] == "True" for one in conditions if one["type"] == "Ready")
+        ready = next(condition["status"] == "True" for condition in conditions if condition["type"] == "Ready")
         return ready and datetime.fromisoformat(lease["spec"]["renewTime"]) > since
 
-    wait_for("the word of the new kubelet", heard, 120)
+    wait_for("the new kubelet's lease", heard, 120)
 
 
 def test_a_second_up_touches_nothing(bed: Bed, cluster: Cluster) -> None:
@@ -80,7 +80,7 @@ def test_a_killed_part_comes_back_and_no_other_is_touched(bed: Bed, cluster: Clu
     assert part in up()
     after = pids(bed)
     assert after.pop(part) != before.pop(part)
-    # What needs the API server may end by itself without it: the controller manager does while it starts.
+    # Parts that need the API server may end without it. The controller manager does so during its start.
     dependent = set(control_plane.NAMES) - set(control_plane.FIRST) if part in control_plane.FIRST else set()
     untouched = set(before) - dependent
     assert {name: after[name] for name in untouched} == {name: before[name] for name in untouched}
@@ -91,8 +91,8 @@ def test_a_killed_part_comes_back_and_no_other_is_touched(bed: Bed, cluster: Clu
 def test_the_end_of_the_account_is_the_end_of_its_cluster(bed: Bed, cluster: Cluster) -> None:
     issuer, old = cluster.issuer, pids(bed)
     os.kill(old["aws"], signal.SIGKILL)
-    said = up()
-    assert "cluster" in said
+    output = up()
+    assert "cluster" in output
     assert cluster.issuer != issuer
     assert not set(pids(bed).values()) & {pid for name, pid in old.items() if name != "gate"}
     works(bed)
@@ -102,7 +102,7 @@ def test_an_emptied_account_has_no_cluster(bed: Bed, cluster: Cluster) -> None:
     bed.reset_aws()
     assert cluster.live is None
     assert not set(bed.cloud.running()) & set(control_plane.NAMES)
-    assert not control_plane.FOLDER.exists()
+    assert not control_plane.DIRECTORY.exists()
 
 
 def test_an_account_that_is_emptied_while_its_cluster_comes_has_none_either(bed: Bed, cluster: Cluster) -> None:
@@ -120,25 +120,25 @@ def test_an_account_that_is_emptied_while_its_cluster_comes_has_none_either(bed:
 def test_a_cluster_whose_control_plane_was_lost_gives_way_with_its_groups(bed: Bed, cluster: Cluster) -> None:
     issuer = cluster.issuer
     machine_ = node_groups.launched(cluster, "lost")
-    control_plane.stop()  # as if its folder had been deleted by hand: EKS knows of it still, and of its group
+    control_plane.stop()  # as if its directory had been deleted by hand: EKS still has the cluster and its node group
     assert cluster.live is None
     bed.cluster.ensure()
     assert cluster.issuer != issuer
     eks = cluster.client("eks")
     assert eks.list_clusters()["clusters"] == [cluster.name]
     assert eks.list_nodegroups(clusterName=cluster.name)["nodegroups"] == []
-    wait_for("the node's end", lambda: machine_ not in [one.name for one in machines(bed.cloud)], 60)
+    wait_for("the end of the node", lambda: machine_ not in [machine_.name for machine_ in machines(bed.cloud)], 60)
     works(bed)
 
 
-def test_one_cluster_runs_and_others_are_records(bed: Bed, cluster: Cluster) -> None:
+def test_a_single_cluster_runs_and_others_are_records(bed: Bed, cluster: Cluster) -> None:
     eks = cluster.client("eks")
     record = cluster.create("second")
     old = cluster.create("older", version="1.31")
     for described in (record, old):
         assert described["endpoint"] == f"https://{paths.RECORDS}"
         assert not port_open(paths.RECORDS, 443)
-    assert len({one["identity"]["oidc"]["issuer"] for one in (record, old)} | {cluster.issuer}) == 3
+    assert len({described["identity"]["oidc"]["issuer"] for described in (record, old)} | {cluster.issuer}) == 3
     assert eks.describe_cluster(name="older")["cluster"]["version"] == "1.31"
     for name in ("second", "older"):
         cluster.delete(name)
@@ -150,7 +150,7 @@ def test_a_deleted_cluster_is_gone_and_another_takes_its_place(bed: Bed, cluster
     cluster.delete(name)
     assert not set(bed.cloud.running()) & set(control_plane.NAMES)
     assert not port_open(paths.CLUSTER, 443)
-    assert not control_plane.FOLDER.exists()
+    assert not control_plane.DIRECTORY.exists()
     eks = cluster.client("eks")
     made = eks.create_cluster(
         name="another", roleArn=cluster.role("c"), resourcesVpcConfig={"subnetIds": cluster.subnets()}
@@ -181,14 +181,14 @@ def test_down_and_up_leave_nothing_twice(bed: Bed, cluster: Cluster) -> None:
             for pid in victims:
                 os.kill(pid, signal.SIGKILL)
             killed_at = datetime.now(timezone.utc)
-            said = up()
-            assert f"{machine_.name}/kubelet" in said
-            works(again)  # the API server and the controller are back
+            output = up()
+            assert f"{machine_.name}/kubelet" in output
+            works(again)  # the API server and the controller run again
             assert daemon.running()
             assert machine_.pid_of("kubelet") != kubelet
             wait_until_heard(again.cluster, node, killed_at)
             machine_.run("systemctl", "stop", "kubelet")
-            assert "nothing to do" in up()  # who stopped it meant it
+            assert "nothing to do" in up()  # a stopped kubelet stays stopped
             for pid in (again.cloud.pid_of("kube-apiserver"), again.cloud.pid_of("aws"), machine_.init_pid()):
                 os.kill(pid, signal.SIGKILL)
             subprocess.run([*CLI, "down"], check=True)

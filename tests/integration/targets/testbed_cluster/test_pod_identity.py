@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""IAM roles for service accounts: what a pod gets, and that its token is what the issuer's published keys say."""
+"""IAM roles for service accounts: what a pod gets, and its token, which the issuer's published keys verify."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
 from cryptography.hazmat.primitives.hashes import SHA256
-from integration.targets.testbed_cluster.node_groups import one_node
+from integration.targets.testbed_cluster.node_groups import single_node
 from testbed import Bed, paths
 from testbed.eks import Cluster
 from testbed.nodes.image import BUSYBOX
@@ -44,7 +44,7 @@ def account(cluster: Cluster, namespace: str, name: str, annotations: dict[str, 
 
 
 def pod(cluster: Cluster, namespace: str, service_account: str, **more: Any) -> dict[str, Any]:
-    """A pod as the API server keeps it."""
+    """Create a pod, and return the object of the API server."""
     spec = {"serviceAccountName": service_account, "containers": [{"name": "app", "image": "none"}], **more}
     metadata = {"name": f"pod-{secrets.token_hex(3)}"}
     body = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
@@ -52,7 +52,7 @@ def pod(cluster: Cluster, namespace: str, service_account: str, **more: Any) -> 
 
 
 def published(bed: Bed, issuer: str, path: str) -> dict[str, Any]:
-    """What is at the issuer's address, as somebody in the cloud gets it: by name, over TLS."""
+    """The document at the issuer's address, read by name and over TLS, as a client in the cloud reads it."""
     host, _slash, rest = issuer.removeprefix("https://").partition("/")
     context = ssl.create_default_context(cafile=str(bed.ca))
 
@@ -66,8 +66,8 @@ def published(bed: Bed, issuer: str, path: str) -> dict[str, Any]:
     connection.request("GET", f"/{rest}/{path}")
     answer = connection.getresponse()
     assert answer.status == 200
-    told: dict[str, Any] = json.loads(answer.read())
-    return told
+    document: dict[str, Any] = json.loads(answer.read())
+    return document
 
 
 def raw(text: str) -> bytes:
@@ -75,16 +75,16 @@ def raw(text: str) -> bytes:
 
 
 def verified(bed: Bed, token: str) -> dict[str, Any]:
-    """The token's claims, once its signature has been verified by the keys that its issuer publishes."""
+    """The token's claims, after the issuer's published keys have verified its signature."""
     head, claims, signature = token.split(".")
-    told: dict[str, Any] = json.loads(raw(claims))
-    keys_url = published(bed, told["iss"], ".well-known/openid-configuration")["jwks_uri"]
-    assert keys_url == f"{told['iss']}/keys"
-    keys = {key["kid"]: key for key in published(bed, told["iss"], "keys")["keys"]}
+    payload: dict[str, Any] = json.loads(raw(claims))
+    keys_url = published(bed, payload["iss"], ".well-known/openid-configuration")["jwks_uri"]
+    assert keys_url == f"{payload['iss']}/keys"
+    keys = {key["kid"]: key for key in published(bed, payload["iss"], "keys")["keys"]}
     key = keys[json.loads(raw(head))["kid"]]
     numbers = RSAPublicNumbers(*(int.from_bytes(raw(key[part]), "big") for part in ("e", "n")))
     numbers.public_key().verify(raw(signature), f"{head}.{claims}".encode(), PKCS1v15(), SHA256())
-    return told
+    return payload
 
 
 def test_the_issuer_is_of_the_shape_of_eks(bed: Bed, cluster: Cluster) -> None:
@@ -101,7 +101,7 @@ def test_a_pod_gets_role_region_and_token(cluster: Cluster, namespace: str) -> N
     account(cluster, namespace, "reader", ACCOUNT)
     before = [{"name": "init", "image": "none", "env": [{"name": "AWS_REGION", "value": "us-west-2"}]}]
     spec = pod(cluster, namespace, "reader", initContainers=before)["spec"]
-    env = {one["name"]: one["value"] for one in spec["containers"][0]["env"]}
+    env = {variable["name"]: variable["value"] for variable in spec["containers"][0]["env"]}
     assert env == {
         "AWS_STS_REGIONAL_ENDPOINTS": "regional",
         "AWS_DEFAULT_REGION": paths.REGION,
@@ -109,11 +109,11 @@ def test_a_pod_gets_role_region_and_token(cluster: Cluster, namespace: str) -> N
         "AWS_ROLE_ARN": ROLE,
         "AWS_WEB_IDENTITY_TOKEN_FILE": f"{MOUNT}/token",
     }
-    own = {one["name"]: one["value"] for one in spec["initContainers"][0]["env"]}
-    assert own == {**env, "AWS_REGION": "us-west-2"}  # what the author set stays
+    own = {variable["name"]: variable["value"] for variable in spec["initContainers"][0]["env"]}
+    assert own == {**env, "AWS_REGION": "us-west-2"}  # the pod's own variable stays
     for container in (*spec["containers"], *spec["initContainers"]):
         assert {"name": "aws-iam-token", "mountPath": MOUNT, "readOnly": True} in container["volumeMounts"]
-    volume = next(one for one in spec["volumes"] if one["name"] == "aws-iam-token")
+    volume = next(entry for entry in spec["volumes"] if entry["name"] == "aws-iam-token")
     token = volume["projected"]["sources"][0]["serviceAccountToken"]
     assert token == {"audience": "sts.amazonaws.com", "expirationSeconds": 86400, "path": "token"}
 
@@ -122,29 +122,29 @@ def test_annotations_of_audience_and_expiration_are_honoured(cluster: Cluster, n
     more = {"eks.amazonaws.com/audience": "vault", "eks.amazonaws.com/token-expiration": "7200"}
     account(cluster, namespace, "other", {**ACCOUNT, **more, "eks.amazonaws.com/sts-regional-endpoints": "false"})
     spec = pod(cluster, namespace, "other")["spec"]
-    volume = next(one for one in spec["volumes"] if one["name"] == "aws-iam-token")
+    volume = next(entry for entry in spec["volumes"] if entry["name"] == "aws-iam-token")
     token = volume["projected"]["sources"][0]["serviceAccountToken"]
     assert token == {"audience": "vault", "expirationSeconds": 7200, "path": "token"}
-    assert "AWS_STS_REGIONAL_ENDPOINTS" not in {one["name"] for one in spec["containers"][0]["env"]}
+    assert "AWS_STS_REGIONAL_ENDPOINTS" not in {variable["name"] for variable in spec["containers"][0]["env"]}
 
 
 def test_a_pod_of_an_account_without_role_is_left_alone(cluster: Cluster, namespace: str) -> None:
     account(cluster, namespace, "plain", {})
     spec = pod(cluster, namespace, "plain")["spec"]
     assert "env" not in spec["containers"][0]
-    assert [one["name"] for one in spec["volumes"] if one["name"] == "aws-iam-token"] == []
+    assert [entry["name"] for entry in spec["volumes"] if entry["name"] == "aws-iam-token"] == []
 
 
 def test_the_token_of_a_pod_is_verified_by_the_published_keys(bed: Bed, cluster: Cluster, namespace: str) -> None:
     account(cluster, namespace, "reader", ACCOUNT)
     made = pod(cluster, namespace, "reader")
-    volume = next(one for one in made["spec"]["volumes"] if one["name"] == "aws-iam-token")
-    wanted = volume["projected"]["sources"][0]["serviceAccountToken"]
-    # The very call by which a kubelet fills the volume.
+    volume = next(entry for entry in made["spec"]["volumes"] if entry["name"] == "aws-iam-token")
+    projection = volume["projected"]["sources"][0]["serviceAccountToken"]
+    # The call by which a kubelet fills the volume.
     reference = {"apiVersion": "v1", "kind": "Pod", "name": made["metadata"]["name"], "uid": made["metadata"]["uid"]}
     spec = {
-        "audiences": [wanted["audience"]],
-        "expirationSeconds": wanted["expirationSeconds"],
+        "audiences": [projection["audience"]],
+        "expirationSeconds": projection["expirationSeconds"],
         "boundObjectRef": reference,
     }
     path = f"/api/v1/namespaces/{namespace}/serviceaccounts/reader/token"
@@ -163,15 +163,15 @@ def test_the_token_of_a_pod_is_verified_by_the_published_keys(bed: Bed, cluster:
 
 def test_a_pod_on_a_real_node_reads_a_token_that_verifies(bed: Bed, cluster: Cluster, namespace: str) -> None:
     account(cluster, namespace, "reader", {**ACCOUNT, "eks.amazonaws.com/token-expiration": "7200"})
-    with one_node(cluster, "pod-identity") as node:
+    with single_node(cluster, "pod-identity") as node:
         container = {"name": "app", "image": BUSYBOX, "command": ["sleep", "1000"]}
         made = pod(cluster, namespace, "reader", containers=[container], terminationGracePeriodSeconds=0)
         name = made["metadata"]["name"]
         cluster.kubectl("wait", "--for=condition=Ready", f"pod/{name}", "-n", namespace, "--timeout=120s")
-        words = "echo $AWS_ROLE_ARN $AWS_REGION; cat $AWS_WEB_IDENTITY_TOKEN_FILE"
-        told = cluster.kubectl("exec", name, "-n", namespace, "--", "sh", "-c", words).stdout
+        script = "echo $AWS_ROLE_ARN $AWS_REGION; cat $AWS_WEB_IDENTITY_TOKEN_FILE"
+        output = cluster.kubectl("exec", name, "-n", namespace, "--", "sh", "-c", script).stdout
         cluster.kubectl("delete", "pod", name, "-n", namespace)
-    first, token = told.split("\n", 1)
+    first, token = output.split("\n", 1)
     assert first.split() == [ROLE, paths.REGION]
     claims = verified(bed, token.strip())
     assert (claims["sub"], claims["aud"]) == (f"system:serviceaccount:{namespace}:reader", ["sts.amazonaws.com"])

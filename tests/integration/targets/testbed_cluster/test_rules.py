@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The bed's rules for clusters, access entries and STS, in this process: what plain moto accepts or lacks, and what the
-bed answers as AWS does, with an error code that botocore's model has for the call."""
+"""The bed's rules for clusters, access entries and STS, in this process. Tests show what plain moto accepts or does not
+have, and that the bed responds as AWS does, with an error code of the call in botocore's model."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ VIEW = {"policyArn": f"{POLICY}AmazonEKSViewPolicy", "accessScope": {"type": "cl
 
 @pytest.fixture
 def plain() -> Iterator[Any]:
-    """EKS by moto alone."""
+    """EKS of plain moto."""
     with mock_aws():
         yield client("eks")
 
 
 @pytest.fixture
 def eks() -> Iterator[Any]:
-    """EKS as the bed has it."""
+    """EKS of moto with the rules of the bed."""
     with mock_aws(), rules.installed(rules.load()):
         yield client("eks")
     CLOCK.reset()
@@ -61,11 +61,11 @@ def create(eks: Any, name: str = "one", **more: Any) -> dict[str, Any]:
     return cluster
 
 
-def refuses(eks: Any, call: str, code: str, words: str, **params: Any) -> None:
+def refuses(eks: Any, call: str, code: str, message_part: str, **params: Any) -> None:
     with pytest.raises(ClientError) as error:
         getattr(eks, call)(**params)
     assert error.value.response["Error"]["Code"] == code
-    assert words in error.value.response["Error"]["Message"]
+    assert message_part in error.value.response["Error"]["Message"]
     operation = eks.meta.service_model.operation_model(eks.meta.method_to_api_mapping[call])
     assert code in {shape.name for shape in operation.error_shapes}
 
@@ -95,7 +95,7 @@ def test_plain_clusters_share_an_issuer_and_are_active_at_once(plain: Any) -> No
     assert "accessConfig" not in create(plain, "three", **MODES)
 
 
-def test_plain_clusters_are_gone_at_once_and_say_active(plain: Any) -> None:
+def test_plain_clusters_are_gone_at_once_and_show_active(plain: Any) -> None:
     create(plain)
     assert plain.delete_cluster(name="one")["cluster"]["status"] == "ACTIVE"
     assert plain.list_clusters()["clusters"] == []
@@ -109,8 +109,8 @@ def test_clusters_are_creating_first_and_have_issuers_of_their_own(eks: Any) -> 
         assert "identity" not in made
         assert made["certificateAuthority"] == {}
     described = [eks.describe_cluster(name=name)["cluster"] for name in ("one", "two")]
-    assert {one["status"] for one in described} == {"ACTIVE"}
-    assert len({one["identity"]["oidc"]["issuer"] for one in described}) == 2
+    assert {cluster["status"] for cluster in described} == {"ACTIVE"}
+    assert len({cluster["identity"]["oidc"]["issuer"] for cluster in described}) == 2
     assert described[0]["accessConfig"]["authenticationMode"] == "API"
     assert described[0]["version"] == "1.34"
     assert eks.delete_cluster(name="one")["cluster"]["status"] == "DELETING"
@@ -184,23 +184,23 @@ def test_plain_moto_knows_no_versions(plain: Any) -> None:
 
 def test_versions_have_days_of_support(eks: Any) -> None:
     CLOCK.advance((datetime(2026, 11, 24, tzinfo=timezone.utc) - CLOCK.now()).total_seconds())
-    shown = {one["clusterVersion"]: one for one in eks.describe_cluster_versions()["clusterVersions"]}
-    assert {name: one["versionStatus"] for name, one in shown.items()} == {
+    shown = {version["clusterVersion"]: version for version in eks.describe_cluster_versions()["clusterVersions"]}
+    assert {name: version["versionStatus"] for name, version in shown.items()} == {
         **dict.fromkeys(("1.34", "1.35"), "STANDARD_SUPPORT"),
         **dict.fromkeys(("1.31", "1.32", "1.33"), "EXTENDED_SUPPORT"),
     }
-    for one in shown.values():
-        assert one["releaseDate"] < one["endOfStandardSupportDate"] < one["endOfExtendedSupportDate"]
+    for version in shown.values():
+        assert version["releaseDate"] < version["endOfStandardSupportDate"] < version["endOfExtendedSupportDate"]
     everything = eks.describe_cluster_versions(includeAll=True)["clusterVersions"]
-    assert {one["clusterVersion"] for one in everything} - set(shown) == {"1.29", "1.30"}
+    assert {version["clusterVersion"] for version in everything} - set(shown) == {"1.29", "1.30"}
     named = eks.describe_cluster_versions(clusterVersions=["1.29", "1.33"])["clusterVersions"]
-    assert [one["clusterVersion"] for one in named] == ["1.33", "1.29"]
+    assert [version["clusterVersion"] for version in named] == ["1.33", "1.29"]
     extended = eks.describe_cluster_versions(versionStatus="EXTENDED_SUPPORT")["clusterVersions"]
-    assert [one["clusterVersion"] for one in extended] == ["1.33", "1.32", "1.31"]
+    assert [version["clusterVersion"] for version in extended] == ["1.33", "1.32", "1.31"]
     default = eks.describe_cluster_versions(defaultOnly=True)["clusterVersions"]
-    assert [one["clusterVersion"] for one in default] == ["1.34"]
+    assert [version["clusterVersion"] for version in default] == ["1.34"]
     CLOCK.advance(timedelta(days=3).total_seconds())
-    assert "1.31" not in {one["clusterVersion"] for one in eks.describe_cluster_versions()["clusterVersions"]}
+    assert "1.31" not in {version["clusterVersion"] for version in eks.describe_cluster_versions()["clusterVersions"]}
 
 
 # Access entries
@@ -208,12 +208,12 @@ def test_versions_have_days_of_support(eks: Any) -> None:
 
 def test_plain_moto_has_no_access_entries(plain: Any) -> None:
     create(plain, **MODES)
-    one = {"clusterName": "one"}
-    entry = {**one, "principalArn": ROLE}
+    cluster = {"clusterName": "one"}
+    entry = {**cluster, "principalArn": ROLE}
     for call, params in {
         "create_access_entry": entry,
         "describe_access_entry": entry,
-        "list_access_entries": one,
+        "list_access_entries": cluster,
         "update_access_entry": entry,
         "delete_access_entry": entry,
         "associate_access_policy": {**entry, **VIEW},
@@ -225,11 +225,11 @@ def test_plain_moto_has_no_access_entries(plain: Any) -> None:
             getattr(plain, call)(**params)
 
 
-def test_the_creator_has_an_entry_unless_that_is_not_wanted(eks: Any) -> None:
+def test_the_creator_has_an_entry_unless_that_is_declined(eks: Any) -> None:
     create(eks, **MODES)
     assert eks.list_access_entries(clusterName="one")["accessEntries"] == [USER]
     listed = eks.list_associated_access_policies(clusterName="one", principalArn=USER)["associatedAccessPolicies"]
-    assert [one["policyArn"] for one in listed] == [f"{POLICY}AmazonEKSClusterAdminPolicy"]
+    assert [policy["policyArn"] for policy in listed] == [f"{POLICY}AmazonEKSClusterAdminPolicy"]
     create(eks, "two", accessConfig={**MODES["accessConfig"], "bootstrapClusterCreatorAdminPermissions": False})
     assert eks.list_access_entries(clusterName="two")["accessEntries"] == []
 
@@ -253,7 +253,7 @@ def test_entries_live(eks: Any) -> None:
     assert eks.list_associated_access_policies(**entry)["associatedAccessPolicies"] == []
     eks.delete_access_entry(**entry)
     assert eks.list_access_entries(clusterName="one")["accessEntries"] == [USER]
-    assert VIEW["policyArn"] in {one["arn"] for one in eks.list_access_policies()["accessPolicies"]}
+    assert VIEW["policyArn"] in {policy["arn"] for policy in eks.list_access_policies()["accessPolicies"]}
 
 
 def test_what_entries_may_not_be(eks: Any) -> None:
@@ -280,18 +280,18 @@ def test_what_entries_may_not_be(eks: Any) -> None:
 
 
 def test_a_cluster_of_the_map_alone_has_no_entries(eks: Any) -> None:
-    create(eks)  # CONFIG_MAP, if nothing else is asked for
-    words = "authentication mode must be set to one of [API, API_AND_CONFIG_MAP]"
-    refuses(eks, "list_access_entries", "InvalidRequestException", words, clusterName="one")
+    create(eks)  # CONFIG_MAP is the default
+    message_part = "authentication mode must be set to one of [API, API_AND_CONFIG_MAP]"
+    refuses(eks, "list_access_entries", "InvalidRequestException", message_part, clusterName="one")
 
 
-def test_the_mode_goes_one_way(plain: Any) -> None:
+def test_the_mode_goes_in_a_single_direction(plain: Any) -> None:
     create(plain)
     plain.update_cluster_config(name="one", accessConfig={"authenticationMode": "API"})
     assert "accessConfig" not in plain.describe_cluster(name="one")["cluster"]
 
 
-def test_the_mode_goes_one_way_here(eks: Any) -> None:
+def test_the_mode_goes_in_a_single_direction_here(eks: Any) -> None:
     create(eks)
 
     def change(mode: str) -> dict[str, Any]:
@@ -309,7 +309,7 @@ def test_the_mode_goes_one_way_here(eks: Any) -> None:
     assert eks.describe_cluster(name="one")["cluster"]["accessConfig"]["authenticationMode"] == "API"
 
 
-# STS: by http, since nobody sends a presigned call through botocore
+# STS by http, because presigned calls are not sent through botocore
 
 
 @pytest.fixture(scope="module")
@@ -326,20 +326,20 @@ def get(port: int, presigned: str, **headers: str) -> tuple[int, str]:
     return answer.status, answer.read().decode()
 
 
-def test_a_presigned_call_is_answered_in_json_if_asked_for(aws: own_aws.OwnAws) -> None:
+def test_a_presigned_call_is_answered_in_json_if_requested(aws: own_aws.OwnAws) -> None:
     keys = {"access_key": own_aws.KEYS["aws_access_key_id"], "secret_key": own_aws.KEYS["aws_secret_access_key"]}
     made = url(keys, "one")
-    status, told = get(aws.port, made, **{"x-k8s-aws-id": "one", "Accept": "application/json"})
+    status, response = get(aws.port, made, **{"x-k8s-aws-id": "one", "Accept": "application/json"})
     assert status == 200
-    assert json.loads(told)["GetCallerIdentityResponse"]["GetCallerIdentityResult"]["Arn"] == USER
-    status, told = get(aws.port, made, **{"x-k8s-aws-id": "one"})
-    assert (status, told.count(f"<Arn>{USER}</Arn>")) == (200, 1)
+    assert json.loads(response)["GetCallerIdentityResponse"]["GetCallerIdentityResult"]["Arn"] == USER
+    status, response = get(aws.port, made, **{"x-k8s-aws-id": "one"})
+    assert (status, response.count(f"<Arn>{USER}</Arn>")) == (200, 1)
     for headers in ({"x-k8s-aws-id": "two"}, {}):
-        status, told = get(aws.port, made, **headers)
-        assert (status, "SignatureDoesNotMatch" in told) == (403, True)
+        status, response = get(aws.port, made, **headers)
+        assert (status, "SignatureDoesNotMatch" in response) == (403, True)
     aws.advance(seconds=16 * 60)
-    status, told = get(aws.port, made, **{"x-k8s-aws-id": "one"})
-    assert (status, "Signature expired" in told) == (403, True)
+    status, response = get(aws.port, made, **{"x-k8s-aws-id": "one"})
+    assert (status, "Signature expired" in response) == (403, True)
     aws.reset()
 
 
@@ -353,21 +353,21 @@ def test_a_session_ends(aws: own_aws.OwnAws) -> None:
     }
     header = {"x-k8s-aws-id": "one"}
     assert "assumed-role/cluster/her" in get(aws.port, url(keys, "one"), **header)[1]
-    status, told = get(aws.port, url({**keys, "token": "x"}, "one"), **header)
-    assert (status, "InvalidClientTokenId" in told) == (403, True)
+    status, response = get(aws.port, url({**keys, "token": "x"}, "one"), **header)
+    assert (status, "InvalidClientTokenId" in response) == (403, True)
     aws.advance(seconds=1000)
     late = url(keys, "one", -timedelta(seconds=1000))
-    status, told = get(aws.port, late, **header)
-    assert (status, "ExpiredToken" in told) == (403, True)
+    status, response = get(aws.port, late, **header)
+    assert (status, "ExpiredToken" in response) == (403, True)
     aws.reset()
 
 
 def test_plain_moto_believes_everything() -> None:
-    """A signature by no key, 16 minutes old, with another cluster's name, without the token of its session."""
+    """A signature of an unknown key, 16 minutes old, for another cluster, and without a session token."""
     made = url({"access_key": "x", "secret_key": "x"}, "one", timedelta(minutes=16))
     with mock_aws():
         arn = client("sts").get_caller_identity()["Arn"]
         answer = requests.get(made, headers={"x-k8s-aws-id": "two", "Accept": "application/json"}, timeout=10)
     assert arn.endswith(":user/moto")
     assert answer.status_code == 200
-    assert answer.text.count("<Arn>") == 1  # in XML, whatever was asked for
+    assert answer.text.count("<Arn>") == 1  # in XML, though JSON was requested

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A bearer token of EKS is believed where the real authenticator and STS believe it, and nowhere else."""
+"""The cluster accepts exactly those EKS bearer tokens that the real authenticator and STS accept."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from typing import Any
 import pytest
 import yaml
 from integration.targets.testbed_cluster import node_groups
-from integration.targets.testbed_cluster.tokens import HOST, ask, identity, token, url
+from integration.targets.testbed_cluster.tokens import HOST, call_api, identity, token, url
 from testbed import Bed, paths
 from testbed.eks import NAME, Cluster
 from testbed.node import wait_for
 
-# The API server remembers for ten seconds whom a token stood for: what is to show a change needs a new token.
+# The API server caches a token's identity for ten seconds, so a test of a change needs a new token.
 USER = f"arn:aws:iam::{paths.ACCOUNT}:user/testbed"
 NODES = "/api/v1/nodes"
 POLICY = "arn:aws:eks::aws:cluster-access-policy/"
@@ -29,13 +29,13 @@ POLICY = "arn:aws:eks::aws:cluster-access-policy/"
 
 @pytest.fixture
 def keys(bed: Bed) -> dict[str, str]:
-    """Those of the account's first user, who made the cluster."""
+    """The keys of the account's first user, who created the cluster."""
     return {"access_key": bed.env["AWS_ACCESS_KEY_ID"], "secret_key": bed.env["AWS_SECRET_ACCESS_KEY"]}
 
 
 @pytest.fixture
 def role(cluster: Cluster) -> Iterator[tuple[str, dict[str, str]]]:
-    """A role with a session: its ARN, and the session's keys."""
+    """A role with a session: the role's ARN and the session's keys."""
     arn = cluster.role("visitor", "ec2")
     made = cluster.client("sts").assume_role(RoleArn=arn, RoleSessionName="her")["Credentials"]
     keys = {"access_key": made["AccessKeyId"], "secret_key": made["SecretAccessKey"], "token": made["SessionToken"]}
@@ -55,7 +55,7 @@ def test_the_creator_of_a_cluster_is_its_administrator(cluster: Cluster, keys: d
     assert who
     assert who["username"] == USER
     assert who["extra"]["arn"] == [USER]
-    assert ask(cluster, bearer, NODES)[0] == 200
+    assert call_api(cluster, bearer, NODES)[0] == 200
 
 
 def test_the_collection_of_kubernetes_works_with_such_a_token(
@@ -84,12 +84,11 @@ def test_the_collection_of_kubernetes_works_with_such_a_token(
 
 
 def tampered(presigned: str) -> str:
-    """Another last digit of the signature."""
+    """The URL with a changed last digit of the signature."""
     return presigned[:-1] + ("0" if presigned[-1] != "0" else "1")
 
 
-# Each: what becomes of a good presigned URL. The first words of what the authenticator or STS says stand beside it, in
-# the authenticator's log.
+# Each row: how a good presigned URL is changed, and the start of the message in the authenticator's log.
 REFUSED: dict[str, tuple[Any, str]] = {
     "tampered": (lambda keys, name: tampered(url(keys, name)), "The request signature we calculated does not match"),
     "another secret key": (
@@ -121,20 +120,20 @@ REFUSED: dict[str, tuple[Any, str]] = {
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_a_token_that_is_not_right_is_refused(bed: Bed, cluster: Cluster, keys: dict[str, str], case: str) -> None:
-    make, words = REFUSED[case]
+    make, message = REFUSED[case]
     log = bed.cloud.log("aws-iam-authenticator")
     before = log.stat().st_size
-    assert ask(cluster, token(make(keys, cluster.name)), NODES)[0] == 401
+    assert call_api(cluster, token(make(keys, cluster.name)), NODES)[0] == 401
     with log.open() as file:
         file.seek(before)
-        assert words in file.read()
+        assert message in file.read()
 
 
 def test_a_token_of_fourteen_minutes_is_good(cluster: Cluster, keys: dict[str, str]) -> None:
     assert identity(cluster, token(url(keys, cluster.name, timedelta(minutes=14))))
 
 
-def test_the_global_endpoint_is_no_regional_one(cluster: Cluster, keys: dict[str, str]) -> None:
+def test_the_global_endpoint_is_no_regional_endpoint(cluster: Cluster, keys: dict[str, str]) -> None:
     assert HOST.startswith("sts.eu-central-1.")
     assert identity(cluster, token(url(keys, cluster.name, host="sts.amazonaws.com")))
 
@@ -145,7 +144,7 @@ def test_a_stranger_of_the_account_is_nobody(cluster: Cluster, role: tuple[str, 
 
 @contextlib.contextmanager
 def another(cluster: Cluster, name: str) -> Iterator[None]:
-    """A cluster of the map alone, in the place of the one that runs."""
+    """Replace the running cluster by a cluster with the authentication mode CONFIG_MAP."""
     cluster.delete(cluster.name)
     cluster.create(name, accessConfig={"authenticationMode": "CONFIG_MAP"})
     try:
@@ -157,7 +156,7 @@ def another(cluster: Cluster, name: str) -> Iterator[None]:
 
 
 def username(cluster: Cluster, keys: dict[str, str]) -> str:
-    """Whom a new token of these keys stands for; empty for nobody."""
+    """The username of a new token of these keys; empty for an unknown token."""
     return str((identity(cluster, token(url(keys, cluster.name))) or {}).get("username", ""))
 
 
@@ -171,7 +170,7 @@ def test_an_access_entry_admits_a_role_by_its_groups(cluster: Cluster, role: tup
     assert who
     assert who["username"] == f"arn:aws:sts::{paths.ACCOUNT}:assumed-role/visitor/her"
     assert set(who["groups"]) == {"readers", "system:authenticated"}
-    assert ask(cluster, bearer, "/api/v1/namespaces/default/pods")[0] == 403
+    assert call_api(cluster, bearer, "/api/v1/namespaces/default/pods")[0] == 403
     eks.update_access_entry(
         clusterName=cluster.name, principalArn=arn, kubernetesGroups=[], username="her:{{SessionName}}"
     )
@@ -180,7 +179,9 @@ def test_an_access_entry_admits_a_role_by_its_groups(cluster: Cluster, role: tup
     wait_for("the entry's end", lambda: username(cluster, keys) == "", 60)
 
 
-def test_an_access_policy_gives_what_it_says_where_it_says(cluster: Cluster, role: tuple[str, dict[str, str]]) -> None:
+def test_an_access_policy_grants_its_permissions_in_its_scope(
+    cluster: Cluster, role: tuple[str, dict[str, str]]
+) -> None:
     arn, keys = role
     eks = cluster.client("eks")
     eks.create_access_entry(clusterName=cluster.name, principalArn=arn)
@@ -189,21 +190,21 @@ def test_an_access_policy_gives_what_it_says_where_it_says(cluster: Cluster, rol
     policy = {"clusterName": cluster.name, "principalArn": arn, "policyArn": f"{POLICY}AmazonEKSViewPolicy"}
     eks.associate_access_policy(**policy, accessScope=scope)
     pods = "/api/v1/namespaces/{}/pods"
-    wait_for("the policy", lambda: ask(cluster, bearer, pods.format("default"))[0] == 200, 60)
-    assert ask(cluster, bearer, pods.format("kube-system"))[0] == 403
-    assert ask(cluster, bearer, "/api/v1/namespaces/default/secrets")[0] == 403
+    wait_for("the policy", lambda: call_api(cluster, bearer, pods.format("default"))[0] == 200, 60)
+    assert call_api(cluster, bearer, pods.format("kube-system"))[0] == 403
+    assert call_api(cluster, bearer, "/api/v1/namespaces/default/secrets")[0] == 403
     eks.associate_access_policy(**policy, accessScope={"type": "cluster"})
-    wait_for("the wider scope", lambda: ask(cluster, bearer, pods.format("kube-system"))[0] == 200, 60)
+    wait_for("the wider scope", lambda: call_api(cluster, bearer, pods.format("kube-system"))[0] == 200, 60)
     admin = {**policy, "policyArn": f"{POLICY}AmazonEKSClusterAdminPolicy"}
     eks.associate_access_policy(**admin, accessScope={"type": "cluster"})
-    wait_for("the administrator", lambda: ask(cluster, bearer, "/api/v1/secrets")[0] == 200, 60)
+    wait_for("the administrator", lambda: call_api(cluster, bearer, "/api/v1/secrets")[0] == 200, 60)
     eks.disassociate_access_policy(**admin)
     eks.disassociate_access_policy(**policy)
-    wait_for("the end of the policies", lambda: ask(cluster, bearer, pods.format("default"))[0] == 403, 60)
+    wait_for("the end of the policies", lambda: call_api(cluster, bearer, pods.format("default"))[0] == 403, 60)
     left = cluster.kubectl(
         "get", "clusterrolebindings,rolebindings", "-A", "-l", "testbed.daytwo.aws/imitation", "-o", "name"
     )
-    assert len(left.stdout.split()) == 1  # the creator's
+    assert len(left.stdout.split()) == 1  # the creator's binding
 
 
 def test_aws_auth_admits_a_role_too(cluster: Cluster, role: tuple[str, dict[str, str]]) -> None:
@@ -217,7 +218,7 @@ def test_aws_auth_admits_a_role_too(cluster: Cluster, role: tuple[str, dict[str,
         assert who
         assert who["username"] == "from-the-map"
         assert "mapped" in who["groups"]
-        # An entry wins over the map.
+        # An access entry overrides aws-auth.
         cluster.client("eks").create_access_entry(clusterName=cluster.name, principalArn=arn, username="from-the-entry")
         wait_for("the entry", lambda: username(cluster, keys) == "from-the-entry", 60)
     finally:
@@ -240,7 +241,7 @@ def test_node_roles_come_to_aws_auth_and_go_with_their_last_group(cluster: Clust
             eks.create_nodegroup(**group, nodegroupName=name, scalingConfig=none)
             assert roles() == ["theirs", "map-node"]
         for name, left in (("first", ["theirs", "map-node"]), ("second", ["theirs"])):
-            node_groups.wait_until_settled(cluster, name)
+            node_groups.wait_for_node_group(cluster, name)
             node_groups.delete(cluster, name)
             assert roles() == left
 
@@ -253,7 +254,7 @@ def test_a_session_with_another_token_is_refused(cluster: Cluster, role: tuple[s
     assert identity(cluster, token(url({**keys, "token": "another"}, cluster.name))) is None
 
 
-def test_the_mode_decides_which_source_is_asked(
+def test_the_mode_decides_which_source_is_read(
     cluster: Cluster, keys: dict[str, str], role: tuple[str, dict[str, str]]
 ) -> None:
     arn, session = role
@@ -261,7 +262,7 @@ def test_the_mode_decides_which_source_is_asked(
         line = f"- rolearn: {arn}\n  username: from-the-map\n"
         cluster.kubectl("create", "configmap", "aws-auth", "-n", "kube-system", f"--from-literal=mapRoles={line}")
         wait_for("the map", lambda: username(cluster, session) == "from-the-map", 60)
-        assert username(cluster, keys) == USER  # though no list shows it
+        assert username(cluster, keys) == USER  # though no access entry is listed
         eks = cluster.client("eks")
         eks.update_cluster_config(name="modes", accessConfig={"authenticationMode": "API_AND_CONFIG_MAP"})
         assert eks.list_access_entries(clusterName="modes")["accessEntries"] == [USER]

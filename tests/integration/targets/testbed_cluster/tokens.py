@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Tokens of EKS, made as the AWS CLI makes them, and what the API server says to them."""
+"""EKS tokens, created as the AWS CLI creates them, and the API server's responses to them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def url(
     more: str = "",
     expires: int = 60,
 ) -> str:
-    """A presigned call to STS."""
+    """The URL of a presigned STS call."""
     signed = {"x-k8s-aws-id": cluster} if headers is None else headers
     call = f"https://{host}/?Action={action}&Version=2011-06-15{more}"
     request = botocore.awsrequest.AWSRequest("GET", call, headers=signed)
@@ -47,8 +47,10 @@ def token(presigned: str) -> str:
     return PREFIX + base64.urlsafe_b64encode(presigned.encode()).decode().rstrip("=")
 
 
-def ask(cluster: Cluster, bearer: str, path: str, method: str = "GET", body: Any = None) -> tuple[int, dict[str, Any]]:
-    """What the API server answers to somebody with this token."""
+def call_api(
+    cluster: Cluster, bearer: str, path: str, method: str = "GET", body: Any = None
+) -> tuple[int, dict[str, Any]]:
+    """The API server's response to a call with this token."""
     context = ssl.create_default_context(cadata=cluster.ca)
     connection = http.client.HTTPSConnection(paths.CLUSTER, 443, timeout=20, context=context)
     try:
@@ -61,10 +63,10 @@ def ask(cluster: Cluster, bearer: str, path: str, method: str = "GET", body: Any
 
 
 def identity(cluster: Cluster, bearer: str) -> dict[str, Any] | None:
-    """Who the API server takes the bearer for; None where it does not believe the token."""
+    """The identity of the token in the API server; None for a rejected token."""
     review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
-    status, told = ask(cluster, bearer, "/apis/authentication.k8s.io/v1/selfsubjectreviews", "POST", review)
+    status, response = call_api(cluster, bearer, "/apis/authentication.k8s.io/v1/selfsubjectreviews", "POST", review)
     if status == 401:
         return None
-    user: dict[str, Any] = told["status"]["userInfo"]
+    user: dict[str, Any] = response["status"]["userInfo"]
     return user

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What these tests share: node groups with real nodes, made and unmade by EKS's own calls, and pods on them."""
+"""Common parts of these tests: node groups with real nodes, created and deleted by EKS's own calls, and their pods."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ POD = {"command": ["sh", "-c", "trap exit TERM; sleep 86400 & wait"], "image": B
 
 
 def wait(what: str, check: Callable[[], Any], seconds: float = 240) -> Any:
-    """The first answer that is true; generous, since nothing here is about speed."""
+    """Wait for the first true result. The limit is long, because these tests do not measure speed."""
     end = time.monotonic() + seconds
     while not (answer := check()):
-        assert time.monotonic() < end, f"{what} did not come in {seconds} s"
+        assert time.monotonic() < end, f"timed out after {seconds} s while waiting for {what}"
         time.sleep(0.2)
     return answer
 
@@ -49,7 +49,7 @@ class Groups:
         send_command(AWS, "eks/settings", **changes)
 
     def template(self, name: str, user_data: bytes, **more: Any) -> dict[str, str]:
-        """A launch template, or another version of it."""
+        """Create a launch template, or a new version of it."""
         data = {**more, **({"UserData": base64.b64encode(user_data).decode()} if user_data else {"KeyName": "k"})}
         if name in self.templates:
             made = self.ec2.create_launch_template_version(LaunchTemplateName=name, LaunchTemplateData=data)
@@ -60,23 +60,23 @@ class Groups:
 
     def create(self, name: str, count: int = 1, **more: Any) -> None:
         sizes = {"minSize": 0, "maxSize": 4, "desiredSize": count}
-        asked = {"subnets": self.bed.cluster.subnets(), "nodeRole": self.role, "scalingConfig": sizes, **more}
-        self.eks.create_nodegroup(clusterName=self.cluster, nodegroupName=name, **asked)
+        request = {"subnets": self.bed.cluster.subnets(), "nodeRole": self.role, "scalingConfig": sizes, **more}
+        self.eks.create_nodegroup(clusterName=self.cluster, nodegroupName=name, **request)
         self.made.append(name)
 
     def get(self, name: str) -> dict[str, Any]:
         found: dict[str, Any] = self.eks.describe_nodegroup(clusterName=self.cluster, nodegroupName=name)["nodegroup"]
         return found
 
-    def settled(self, name: str) -> dict[str, Any]:
-        under_way = ("CREATING", "UPDATING")
-        wait(f"the end of {name}'s change", lambda: self.get(name)["status"] not in under_way)
+    def wait_until_done(self, name: str) -> dict[str, Any]:
+        in_progress = ("CREATING", "UPDATING")
+        wait(f"the end of {name}'s change", lambda: self.get(name)["status"] not in in_progress)
         return self.get(name)
 
     def active(self, name: str, count: int = 1, **more: Any) -> dict[str, Any]:
         self.create(name, count, **more)
-        found = self.settled(name)
-        assert found["status"] == "ACTIVE", (found["health"], self.told(name))
+        found = self.wait_until_done(name)
+        assert found["status"] == "ACTIVE", (found["health"], self.read_logs(name))
         return found
 
     def configure(self, name: str, **more: Any) -> dict[str, Any]:
@@ -88,7 +88,7 @@ class Groups:
         return self.outcome(name, update)
 
     def outcome(self, name: str, update: dict[str, Any]) -> dict[str, Any]:
-        self.settled(name)
+        self.wait_until_done(name)
         answer = self.eks.describe_update(name=self.cluster, nodegroupName=name, updateId=update["id"])
         shown: dict[str, Any] = answer["update"]
         return shown
@@ -102,16 +102,16 @@ class Groups:
     # Nodes
 
     def instances(self, name: str) -> list[dict[str, Any]]:
-        """Running, as EC2 has them."""
-        wanted = [
+        """The running instances of the group in EC2."""
+        filters = [
             {"Name": "tag:eks:nodegroup-name", "Values": [name]},
             {"Name": "instance-state-name", "Values": ["running"]},
         ]
-        found = self.ec2.describe_instances(Filters=wanted)["Reservations"]
-        return [instance for one in found for instance in one["Instances"]]
+        found = self.ec2.describe_instances(Filters=filters)["Reservations"]
+        return [instance for reservation in found for instance in reservation["Instances"]]
 
     def nodes(self, name: str) -> list[dict[str, Any]]:
-        """As the API has them, by their instances."""
+        """The nodes of the group in the API, found by their instances."""
         named = {instance["PrivateDnsName"] for instance in self.instances(name)}
         found: list[dict[str, Any]] = self.api.get("/api/v1/nodes")["items"]
         return [node for node in found if node["metadata"]["name"] in named]
@@ -119,8 +119,8 @@ class Groups:
     def machines(self, name: str) -> list[Machine]:
         return [Machine(instance["InstanceId"], self.bed.cloud) for instance in self.instances(name)]
 
-    def told(self, name: str) -> str:
-        """What the boot and the kubelet of a group's nodes said."""
+    def read_logs(self, name: str) -> str:
+        """The logs of the boot and of the kubelet of a group's nodes."""
         texts = []
         for machine in self.machines(name):
             for log in (machine.log("boot"), machine.log("cloud-init-output")):
@@ -143,10 +143,13 @@ class Groups:
             },
         }
         path = "/api/v1/namespaces/default/pods"
-        wait("the default service account", lambda: self.there("/api/v1/namespaces/default/serviceaccounts/default"))
+        wait(
+            "the default service account",
+            lambda: self.find_object("/api/v1/namespaces/default/serviceaccounts/default"),
+        )
         self.api.post(path, {"apiVersion": "v1", "kind": "Pod", **body})
 
-    def there(self, path: str) -> dict[str, Any] | None:
+    def find_object(self, path: str) -> dict[str, Any] | None:
         try:
             return self.api.get(path)
         except ApiError as error:
@@ -155,22 +158,22 @@ class Groups:
             return None
 
     def ended_up(self, name: str) -> str:
-        """A pod's phase and reason, when it runs or has failed."""
+        """Wait until a pod runs or has failed, and return its phase and reason."""
         path = f"/api/v1/namespaces/default/pods/{name}"
 
-        def seen() -> str:
+        def read_final_state() -> str:
             status = self.api.get(path)["status"]
-            ready = all(one["ready"] for one in status.get("containerStatuses", [{"ready": False}]))
+            ready = all(container["ready"] for container in status.get("containerStatuses", [{"ready": False}]))
             if status["phase"] == "Failed" or (status["phase"] == "Running" and ready):
                 return f"{status['phase']} {status.get('reason', '')} {status.get('message', '')}".strip()
             return ""
 
-        return str(wait(f"pod {name}", seen))
+        return str(wait(f"pod {name}", read_final_state))
 
     def execute(self, pod: str, *command: str) -> str:
         return self.bed.cluster.kubectl("exec", pod, "--", *command).stdout.strip()
 
-    # The end
+    # Clean up
 
     def adopt(self) -> None:
         self.made = self.eks.list_nodegroups(clusterName=self.cluster)["nodegroups"]
@@ -187,7 +190,7 @@ class Groups:
         self.api.request("DELETE", "/api/v1/namespaces/default/pods?gracePeriodSeconds=0")
         for name in self.made:
             if not self.gone(name):
-                self.settled(name)
+                self.wait_until_done(name)
                 if self.get(name)["status"] != "DELETING":
                     self.begin_delete(name)
         for name in self.made:
@@ -203,13 +206,13 @@ def groups() -> Iterator[Groups]:
     subprocess.run([sys.executable, "-m", "testbed", "up", "--cluster"], check=True, capture_output=True)
     made = Groups(Bed.load())
     made.adopt()
-    made.clean()  # what a run that was broken off left
+    made.clean()  # left by an aborted run
     yield made
     made.clean()
 
 
 def node_config(*documents: str, kind: str = "application/node.eks.aws", newline: str = "\n") -> bytes:
-    """User data with these parts."""
+    """MIME user data with these parts."""
     parts = "".join(f"--==B==\nContent-Type: {kind}\n\n{document}\n" for document in documents)
     text = f'MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary="==B=="\n\n{parts}--==B==--\n'
     return text.replace("\n", newline).encode()

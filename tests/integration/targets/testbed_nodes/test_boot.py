@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The boot's pure part on the whole table: which list the kubelet will read, or why it will not start."""
+"""The pure part of the boot, for the whole table: the allow-list of the kubelet, or why it does not start."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import shlex
 
 import pytest
 from integration.targets.testbed_nodes.kit import kubelet_config, node_config
-from integration.targets.testbed_nodes.user_data import ALLOWED, FORBIDDEN, NEVER, REFUSED, TABLE, WANTED, Row
+from integration.targets.testbed_nodes.user_data import ALLOWED, FORBIDDEN, NEVER, REFUSED, SYSCTL, TABLE, Row
 from testbed.nodes import al2023, bottlerocket, mime
 from testbed.nodes.booting import boot
 from testbed.nodes.model import Boot, BootError, Cluster, Instance, Order, family_of
@@ -34,13 +34,13 @@ def order(row: Row) -> Order:
 
 
 def allowed(made: Boot, family: str) -> list[str]:
-    """As the kubelet reads it: drop-ins over the file, options over both."""
+    """The effective allow-list of the kubelet: drop-ins override the file, options override both."""
     files = made.files
     if family == "bottlerocket":
         return list(json.loads(files[bottlerocket.CONFIG]).get("allowedUnsafeSysctls", []))
     found = list(json.loads(files.get(al2023.DROP_IN, "{}")).get("allowedUnsafeSysctls", []))
-    for word in shlex.split(files["/etc/eks/kubelet/environment"].replace("NODEADM_KUBELET_ARGS=", "")):
-        for option in word.split():
+    for argument in shlex.split(files["/etc/eks/kubelet/environment"].replace("NODEADM_KUBELET_ARGS=", "")):
+        for option in argument.split():
             if option.startswith("--allowed-unsafe-sysctls="):
                 found = option.partition("=")[2].split(",")
     return found
@@ -61,7 +61,7 @@ def test_table(row: Row) -> None:
         assert row.why in str(caught.value)
     else:
         found = allowed(boot(order(row)), row.family)
-        assert (WANTED in found) == (row.ends == ALLOWED)
+        assert (SYSCTL in found) == (row.ends == ALLOWED)
         assert ("net*" in found) == (row.ends == NEVER)
 
 
@@ -83,12 +83,12 @@ def test_eks_adds_labels_taints_and_the_cluster_to_its_own_images(family: str) -
 
 def test_what_is_empty_changes_nothing_and_maps_merge_key_by_key() -> None:
     first = kubelet_config(
-        {"allowedUnsafeSysctls": [WANTED], "evictionHard": {"memory.available": "1Gi"}, "maxPods": 9}
+        {"allowedUnsafeSysctls": [SYSCTL], "evictionHard": {"memory.available": "1Gi"}, "maxPods": 9}
     )
     second = kubelet_config({"allowedUnsafeSysctls": [], "evictionHard": {"nodefs.available": "5%"}})
     made = boot(Order("al2023", False, CLUSTER, INSTANCE, node_config(first, second)))
     config = json.loads(made.files[al2023.DROP_IN])
-    assert config["allowedUnsafeSysctls"] == [WANTED]
+    assert config["allowedUnsafeSysctls"] == [SYSCTL]
     assert config["evictionHard"] == {"memory.available": "1Gi", "nodefs.available": "5%"}
     assert config["maxPods"] == 9
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The controller's decision, as a table: no node is needed for it."""
+"""The decision of the nodes' controller as a table, without nodes."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ import dataclasses
 from typing import Any
 
 import pytest
-from testbed.nodes.decide import Group, Limits, Plan, Seen, decide
+from testbed.nodes.decide import Group, Limits, NodeState, Plan, decide
 
 LIMITS = Limits(join=60, evict=30, drain=10)
 
 
-def plan(status: str, desired: int, *nodes: Seen, **more: Any) -> Plan:
+def plan(status: str, desired: int, *nodes: NodeState, **more: Any) -> Plan:
     return decide(Group("g", status, desired, **more), nodes, LIMITS)
 
 
-def told(found: Plan) -> dict[str, Any]:
+def set_fields(found: Plan) -> dict[str, Any]:
     """What of a plan is not empty."""
     return {key: value for key, value in dataclasses.asdict(found).items() if value and key != "issue"}
 
 
-def new(key: str, **more: Any) -> Seen:
-    return Seen(key, f"ip-{key}", **more)
+def new(key: str, **more: Any) -> NodeState:
+    return NodeState(key, f"ip-{key}", **more)
 
 
-def old(key: str, **more: Any) -> Seen:
-    return Seen(key, f"ip-{key}", current=False, **more)
+def old(key: str, **more: Any) -> NodeState:
+    return NodeState(key, f"ip-{key}", current=False, **more)
 
 
 @pytest.mark.parametrize(
-    ("found", "wanted"),
+    ("found", "expected"),
     [
         (plan("CREATING", 2), {"launch": 2}),
         (plan("CREATING", 2, new("a", ready=False, unready=59)), {"launch": 1}),
@@ -54,19 +54,19 @@ def old(key: str, **more: Any) -> Seen:
         (plan("DELETING", 1), {"outcome": "deleted"}),
     ],
 )
-def test_creating_scaling_deleting(found: Plan, wanted: dict[str, Any]) -> None:
-    assert told(found) == wanted
+def test_creating_scaling_deleting(found: Plan, expected: dict[str, Any]) -> None:
+    assert set_fields(found) == expected
 
 
-def roll(desired: int, *nodes: Seen, **more: Any) -> Plan:
+def roll(desired: int, *nodes: NodeState, **more: Any) -> Plan:
     return plan("UPDATING", desired, *nodes, rolling=True, **more)
 
 
 @pytest.mark.parametrize(
-    ("found", "wanted"),
+    ("found", "expected"),
     [
-        (roll(2, old("a"), old("b")), {"launch": 1}),  # a new one first
-        (roll(2, old("a"), old("b"), new("c", ready=False)), {}),  # which has to be ready
+        (roll(2, old("a"), old("b")), {"launch": 1}),  # first a new node
+        (roll(2, old("a"), old("b"), new("c", ready=False)), {}),  # the new node must be ready
         (roll(2, old("a"), old("b"), new("c")), {"drain": ["a"]}),
         (roll(2, old("a", draining=1, empty=False), old("b"), new("c")), {}),
         (roll(2, old("a", draining=1), old("b"), new("c")), {"terminate": ["a"]}),
@@ -86,12 +86,12 @@ def roll(desired: int, *nodes: Seen, **more: Any) -> Plan:
         (roll(1, old("a"), new("c", ready=False, unready=61)), {"terminate": ["c"], "outcome": "update_failed"}),
     ],
 )
-def test_rolling(found: Plan, wanted: dict[str, Any]) -> None:
-    assert told(found) == wanted
+def test_rolling(found: Plan, expected: dict[str, Any]) -> None:
+    assert set_fields(found) == expected
 
 
 def test_failures_name_what_failed() -> None:
     stuck = roll(1, old("a", draining=31, empty=False), new("c")).issue
     assert (stuck["code"], stuck["resourceIds"]) == ("PodEvictionFailure", ["ip-a"])
-    lost = plan("CREATING", 1, new("a", ready=False, unready=61)).issue
-    assert (lost["code"], lost["resourceIds"]) == ("NodeCreationFailure", ["a"])
+    missing = plan("CREATING", 1, new("a", ready=False, unready=61)).issue
+    assert (missing["code"], missing["resourceIds"]) == ("NodeCreationFailure", ["a"])

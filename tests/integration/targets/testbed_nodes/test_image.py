@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a node begins with: the archive of images, which several nodes ask for at once, and a start that fails."""
+"""The start of a node: the archive of images, which several nodes need at the same time, and a start that fails."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ def test_nodes_that_start_at_once_make_the_archive_of_images_once(
 
     def add(tar: tarfile.TarFile, name: str, *rest: Any) -> None:
         if name == "manifest.json":
-            together.wait(60)  # all are in the midst of it
+            together.wait(60)  # all threads are writing now
         plain(tar, name, *rest)
 
     monkeypatch.setattr(image, "_add", add)
     with ThreadPoolExecutor(NODES) as pool:
         made = [pool.submit(image.archive) for _number in range(NODES)]
-        assert {one.result() for one in made} == {tmp_path / "images.tar"}
+        assert {future.result() for future in made} == {tmp_path / "images.tar"}
     with tarfile.open(tmp_path / "images.tar") as tar:
         assert "manifest.json" in tar.getnames()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["images.tar", "pause"]
 
 
 def test_a_node_whose_start_fails_is_down_again(groups: Groups, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever the failure is: the controller starts what is down, and would wait for ever for what is half up."""
+    """After any failure: the controller starts a stopped machine, but waits forever for a half-started machine."""
 
     def fail(_machine: Machine) -> None:
         raise FileNotFoundError("no archive")

@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 from integration.targets.testbed_nodes.kit import Groups, wait
-from integration.targets.testbed_nodes.user_data import ALLOWED, FORBIDDEN, NEVER, REFUSED, TABLE, WANTED, Row
+from integration.targets.testbed_nodes.user_data import ALLOWED, FORBIDDEN, NEVER, REFUSED, SYSCTL, TABLE, Row
 from testbed import paths
 from testbed.hosts import KEY
 from testbed.nodes.machine import Machine
 from testbed.nodes.model import Cluster, Instance, Order
 
 SAMPLE = ("one list", "net*", "a second extra-args", "TOML")
-BATCH = 5  # nodes at a time: what 2 cores carry
+BATCH = 5  # nodes at a time: the limit of 2 cores
 JOIN_SECONDS = 180
 GIVE_UP_SECONDS = 30
 
@@ -39,9 +39,9 @@ def begin(groups: Groups, number: int, row: Row) -> str:
     return name
 
 
-def prove(groups: Groups, name: str, row: Row) -> None:
-    """What the group has come to, on its node."""
-    found = groups.settled(name)
+def verify_group(groups: Groups, name: str, row: Row) -> None:
+    """Check the result of the group, and a pod on its node."""
+    found = groups.wait_until_done(name)
     issues = found["health"]["issues"]
     if row.ends == REFUSED:
         assert (found["status"], issues[0]["code"]) == ("CREATE_FAILED", "Ec2LaunchTemplateInvalidConfiguration")
@@ -49,32 +49,32 @@ def prove(groups: Groups, name: str, row: Row) -> None:
         assert groups.instances(name) == []
     elif row.ends == NEVER:
         (instance,) = groups.instances(name)
-        assert (found["status"], issues[0]["code"]) == ("CREATE_FAILED", "NodeCreationFailure"), groups.told(name)
+        assert (found["status"], issues[0]["code"]) == ("CREATE_FAILED", "NodeCreationFailure"), groups.read_logs(name)
         assert issues[0]["resourceIds"] == [instance["InstanceId"]]
         assert groups.nodes(name) == []
-        # EKS gives a node up by the clock. On a busy machine its kubelet may not even have started by then.
-        wait(f"{row.why!r} in what the node says", lambda: row.why in groups.told(name))
-        wait("the kubelet's end", lambda: groups.machines(name)[0].kubelet() is None)
+        # EKS gives up after a time limit. On a busy machine the kubelet may not have started by then.
+        wait(f"{row.why!r} in the logs of the node", lambda: row.why in groups.read_logs(name))
+        wait("the end of the kubelet", lambda: groups.machines(name)[0].kubelet() is None)
         assert groups.nodes(name) == []
     else:
-        assert found["status"] == "ACTIVE", (issues, groups.told(name))
+        assert found["status"] == "ACTIVE", (issues, groups.read_logs(name))
         (node,) = groups.nodes(name)
-        prove_pod(groups, name, node["metadata"]["name"], row.ends)
+        verify_pod(groups, name, node["metadata"]["name"], row.ends)
 
 
-def prove_pod(groups: Groups, name: str, node: str, ends: str) -> None:
-    groups.pod(name, node, {WANTED: "2048"}, tolerations=[{"operator": "Exists"}])
-    told = groups.ended_up(name)
+def verify_pod(groups: Groups, name: str, node: str, ends: str) -> None:
+    groups.pod(name, node, {SYSCTL: "2048"}, tolerations=[{"operator": "Exists"}])
+    ended = groups.ended_up(name)
     if ends == ALLOWED:
-        assert told == "Running"
+        assert ended == "Running"
         assert groups.execute(name, "cat", "/proc/sys/net/core/somaxconn") == "2048"
     else:
-        assert told.startswith("Failed SysctlForbidden"), told
-        assert f'forbidden sysctl: "{WANTED}" not allowlisted' in told
+        assert ended.startswith("Failed SysctlForbidden"), ended
+        assert f'forbidden sysctl: "{SYSCTL}" not allowlisted' in ended
 
 
 def run(groups: Groups, rows: Sequence[Row]) -> None:
-    """Those that are to join have time for it; only then is the time cut short for those that must not."""
+    """Rows whose nodes join have a long time limit. The limit is short only for rows whose nodes must not join."""
     groups.settings(max_nodes=BATCH, join_seconds=JOIN_SECONDS)
     named = [(begin(groups, number, row), row) for number, row in enumerate(rows)]
     failed = []
@@ -82,14 +82,14 @@ def run(groups: Groups, rows: Sequence[Row]) -> None:
         if row.ends == NEVER:
             groups.settings(max_nodes=BATCH, join_seconds=GIVE_UP_SECONDS)
         try:
-            prove(groups, name, row)
+            verify_group(groups, name, row)
         except AssertionError as error:
             failed.append(f"== {row.name} ({row.family}): {error}")
     assert not failed, "\n".join(failed)
 
 
 def test_a_sample_of_the_table(groups: Groups) -> None:
-    """One of every end, each family: the whole table takes some minutes."""
+    """One row of every result and family, because the whole table takes some minutes."""
     run(groups, [row for row in TABLE if row.name in SAMPLE])
 
 
@@ -110,7 +110,7 @@ def test_those_that_do_not(groups: Groups, first: int) -> None:
     run(groups, FAIL[first : first + BATCH])
 
 
-# AL2's own image, which no node group on this version can have: the boot alone, on a machine that EKS knows nothing of
+# AL2's own image, which no node group of this version can have: only the boot, on a machine without a node group
 
 
 @contextmanager
@@ -135,7 +135,7 @@ def booted(groups: Groups, row: Row) -> Iterator[str]:
     try:
         assert machine.launch(order, role, "10.239.1.0/24") is None
         path = f"/api/v1/nodes/{name}"
-        wait(f"node {name}", lambda: groups.there(path) and ready(groups, path))
+        wait(f"node {name}", lambda: groups.find_object(path) and ready(groups, path))
         yield name
     finally:
         machine.remove()
@@ -145,36 +145,36 @@ def booted(groups: Groups, row: Row) -> Iterator[str]:
 
 def ready(groups: Groups, path: str) -> bool:
     conditions = groups.api.get(path)["status"].get("conditions", [])
-    return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+    return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
 
 
 @pytest.mark.full
 @pytest.mark.parametrize("row", [row for row in TABLE if row.stock_al2], ids=lambda row: row.name)
 def test_al2_without_an_image_of_ones_own(groups: Groups, row: Row) -> None:
     eks = groups.eks
-    with suppress(eks.exceptions.ResourceInUseException):  # a node group's, from before
+    with suppress(eks.exceptions.ResourceInUseException):  # from an earlier node group
         eks.create_access_entry(clusterName=groups.cluster, principalArn=groups.role, type="EC2_LINUX")
     with booted(groups, row) as node:
-        prove_pod(groups, "al2", node, row.ends)
+        verify_pod(groups, "al2", node, row.ends)
         labels = groups.api.get(f"/api/v1/nodes/{node}")["metadata"]["labels"]
         assert labels["eks.amazonaws.com/nodegroup"] == "al2"
         groups.api.request("DELETE", "/api/v1/namespaces/default/pods/al2?gracePeriodSeconds=0")
 
 
-# A node as a person finds it
+# A node for an operator
 
 
 @pytest.mark.full
-def test_the_trial_on_one_node(groups: Groups) -> None:
-    """By ssh: a drop-in, a restart of the kubelet, and the sysctl is allowed; before that it is not."""
+def test_the_trial_on_a_node(groups: Groups) -> None:
+    """By ssh: after a drop-in and a restart of the kubelet, the sysctl is allowed. Before, it is not."""
     row = next(row for row in TABLE if row.name == "another sysctl")
     groups.active("trial", launchTemplate=groups.template("trial", row.make(cluster(groups))))
     (node,) = groups.nodes("trial")
     (machine,) = groups.machines("trial")
     name = node["metadata"]["name"]
-    prove_pod(groups, "before", name, FORBIDDEN)
+    verify_pod(groups, "before", name, FORBIDDEN)
     drop_in = '{"apiVersion":"kubelet.config.k8s.io/v1beta1","kind":"KubeletConfiguration",'
-    drop_in += f'"allowedUnsafeSysctls":["{WANTED}"]}}'
+    drop_in += f'"allowedUnsafeSysctls":["{SYSCTL}"]}}'
     script = base64.b64encode(drop_in.encode()).decode()
     where = "/etc/kubernetes/kubelet/config.json.d/90-trial.conf"
     first = machine.kubelet()
@@ -185,9 +185,9 @@ def test_the_trial_on_one_node(groups: Groups) -> None:
     path = "/api/v1/namespaces/default/pods/after"
 
     def allowed() -> bool:
-        if groups.there(path):
+        if groups.find_object(path):
             groups.api.request("DELETE", f"{path}?gracePeriodSeconds=0")
-        groups.pod("after", name, {WANTED: "2048"})
+        groups.pod("after", name, {SYSCTL: "2048"})
         return groups.ended_up("after") == "Running"
 
     wait("the restarted kubelet", allowed)
@@ -197,7 +197,9 @@ def test_the_trial_on_one_node(groups: Groups) -> None:
 
 
 def ssh(groups: Groups, name: str, command: str) -> str:
-    (address,) = {one["PrivateIpAddress"] for one in groups.instances("trial") if one["PrivateDnsName"] == name}
+    (address,) = {
+        instance["PrivateIpAddress"] for instance in groups.instances("trial") if instance["PrivateDnsName"] == name
+    }
     options = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR"]
     argv = ["ssh", "-F", "/dev/null", "-i", str(KEY), *options, f"root@{address}", command]
     return subprocess.run(argv, capture_output=True, text=True, check=True, timeout=60).stdout.strip()

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The bed's rules for node groups and launch templates, in this process: what plain moto accepts, and what the bed
-answers as AWS does, with an error code that botocore's model has for the call."""
+"""The bed's rules for node groups and launch templates, in this process. Tests show what plain moto accepts, and that
+the bed responds as AWS does, with an error code of the call in botocore's model."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def client(service: str) -> Any:
 @pytest.fixture(autouse=True)
 def moto(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
-    monkeypatch.setattr(AmiBackend, "_load_amis", lambda self: None)  # a thousand images per test, used by none
+    monkeypatch.setattr(AmiBackend, "_load_amis", lambda self: None)  # no test needs these thousand images
     CLOCK.reset()
     eks_life.set_settings()
     ec2_templates.set_settings()
@@ -56,7 +56,7 @@ def ruled() -> Iterator[None]:
 
 
 def subnets() -> list[str]:
-    return [one["SubnetId"] for one in client("ec2").describe_subnets()["Subnets"]]
+    return [subnet["SubnetId"] for subnet in client("ec2").describe_subnets()["Subnets"]]
 
 
 def cluster(version: str = "1.34") -> None:
@@ -64,7 +64,7 @@ def cluster(version: str = "1.34") -> None:
     client("eks").create_cluster(
         name="prod", version=version, roleArn="arn:aws:iam::123456789012:role/cluster", resourcesVpcConfig=network
     )
-    # CREATING until its own time is up, where the bed has rules for clusters.
+    # With the bed's rules for clusters, the cluster would be CREATING for some time.
     eks_life.edit(REGION, "prod", status="ACTIVE", testbed_due=None, version=version)
 
 
@@ -76,8 +76,8 @@ def template(**data: Any) -> str:
 
 
 def create(name: str = "workers", **more: Any) -> Changes:
-    asked = {"clusterName": "prod", "nodegroupName": name, "subnets": subnets()[:2], "nodeRole": ROLE, **more}
-    group: Changes = client("eks").create_nodegroup(**{k: v for k, v in asked.items() if v is not None})["nodegroup"]
+    request = {"clusterName": "prod", "nodegroupName": name, "subnets": subnets()[:2], "nodeRole": ROLE, **more}
+    group: Changes = client("eks").create_nodegroup(**{k: v for k, v in request.items() if v is not None})["nodegroup"]
     return group
 
 
@@ -94,7 +94,7 @@ def active(**more: Any) -> Changes:
 
 
 def by_template(**more: Any) -> Callable[[Changes], Changes]:
-    """A request with a template that holds this data."""
+    """A request with a launch template that holds this data."""
     return lambda request: {"launchTemplate": {"id": template(**more)}, **request}
 
 
@@ -107,7 +107,7 @@ def refusal(act: Callable[[], Any]) -> tuple[str, str]:
     return error["Code"], error["Message"]
 
 
-# What CreateNodegroup refuses: the request, made when its test runs; the code; words of the message
+# What CreateNodegroup refuses: the request, which its test builds; the error code; a part of the message
 
 PLAIN: Callable[[Changes], Changes] = dict
 INVALID = "InvalidParameterException"
@@ -236,22 +236,22 @@ REFUSED: dict[str, tuple[Callable[[Changes], Changes], Changes, str, str]] = {
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_plain_moto_creates_what_eks_does_not(name: str) -> None:
-    prepare, request, _code, _words = REFUSED[name]
+    prepare, request, _code, _message_part = REFUSED[name]
     cluster()
     assert create(**prepare(request))["status"] == "ACTIVE"
 
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_the_bed_refuses_it(ruled: None, name: str) -> None:
-    prepare, request, code, words = REFUSED[name]
+    prepare, request, code, message_part = REFUSED[name]
     cluster()
-    seen, message = refusal(lambda: create(**prepare(request)))
-    assert seen == code
-    assert words in message
+    actual, message = refusal(lambda: create(**prepare(request)))
+    assert actual == code
+    assert message_part in message
     assert client("eks").list_nodegroups(clusterName="prod")["nodegroups"] == []
 
 
-def foreign_subnet() -> str:
+def subnet_of_another_vpc() -> str:
     ec2 = client("ec2")
     vpc = ec2.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
     return str(ec2.create_subnet(VpcId=vpc, CidrBlock="10.9.1.0/24")["Subnet"]["SubnetId"])
@@ -259,15 +259,15 @@ def foreign_subnet() -> str:
 
 def test_plain_moto_takes_a_subnet_of_another_network() -> None:
     cluster()
-    assert create(subnets=[foreign_subnet()])
+    assert create(subnets=[subnet_of_another_vpc()])
 
 
 def test_the_bed_wants_the_network_of_the_cluster(ruled: None) -> None:
     cluster()
-    assert "not in the same VPC" in refusal(lambda: create(subnets=[foreign_subnet()]))[1]
+    assert "not in the same VPC" in refusal(lambda: create(subnets=[subnet_of_another_vpc()]))[1]
 
 
-def told_first() -> None:
+def reported_first() -> None:
     code, message = refusal(lambda: create(diskSize=30, launchTemplate={"name": "nowhere"}))
     assert (code, message) == (INVALID, "Disk size must be specified within the launch template.")
     access = {"ec2SshKey": "k"}
@@ -275,18 +275,18 @@ def told_first() -> None:
     assert (code, message) == (INVALID, "Remote access configuration cannot be specified with a launch template.")
 
 
-def test_plain_moto_tells_disk_and_access_as_eks_does() -> None:
+def test_plain_moto_reports_disk_and_access_as_eks_does() -> None:
     cluster()
-    told_first()
+    reported_first()
 
 
-def test_disk_and_access_are_told_before_what_the_bed_reads_from_the_template(ruled: None) -> None:
+def test_disk_and_access_are_reported_before_what_the_bed_reads_from_the_template(ruled: None) -> None:
     cluster()
-    told_first()
+    reported_first()
 
 
-def test_a_missing_cluster_and_a_name_in_use_are_told_first(ruled: None) -> None:
-    with pytest.raises(ClientError, match="No cluster found for name: prod"):  # in moto, from the service itself
+def test_a_missing_cluster_and_a_name_in_use_are_reported_first(ruled: None) -> None:
+    with pytest.raises(ClientError, match="No cluster found for name: prod"):  # moto checks it in the service itself
         create(version="0.1")
     cluster()
     create()
@@ -299,13 +299,13 @@ def test_al2_is_there_up_to_1_32(ruled: None, version: str) -> None:
     assert create(amiType="AL2_x86_64")["amiType"] == "AL2_x86_64"
 
 
-def test_custom_images_may_say_so(ruled: None) -> None:
+def test_custom_images_may_have_the_type_custom(ruled: None) -> None:
     cluster()
     shown = create(launchTemplate={"id": template(ImageId="ami-1")}, amiType="CUSTOM")
     assert (shown["amiType"], shown["releaseVersion"], shown["version"]) == ("CUSTOM", "ami-1", "1.34")
 
 
-# Truth and time
+# Shown values and durations
 
 
 def test_plain_moto_lies_about_defaults() -> None:
@@ -317,10 +317,10 @@ def test_plain_moto_lies_about_defaults() -> None:
     assert "nodeRepairConfig" not in shown
     create("second")
     client("eks").update_nodegroup_config(clusterName="prod", nodegroupName="second", scalingConfig={"minSize": 1})
-    assert group()["scalingConfig"]["minSize"] == 1  # the other group's
+    assert group()["scalingConfig"]["minSize"] == 1  # the value of the other group
 
 
-def test_the_bed_tells_the_truth(ruled: None) -> None:
+def test_the_bed_shows_the_truth(ruled: None) -> None:
     cluster()
     shown = create(updateConfig={"maxUnavailable": 2}, nodeRepairConfig={"enabled": True}, scalingConfig=SIZES)
     assert (shown["status"], shown["version"], shown["amiType"]) == ("CREATING", "1.34", "AL2023_x86_64_STANDARD")
@@ -379,7 +379,7 @@ def test_a_group_whose_time_to_go_is_up_is_gone(ruled: None) -> None:
     assert refusal(group)[0] == "ResourceNotFoundException"
 
 
-def test_a_group_that_fails_says_why(ruled: None) -> None:
+def test_a_group_that_fails_shows_why(ruled: None) -> None:
     cluster()
     issue = {"code": "NodeCreationFailure", "message": eks_life.NOT_JOINED, "resourceIds": ["i-1"]}
     eks_life.set_settings(failing_creates={"workers": issue})
@@ -419,7 +419,7 @@ def test_plain_moto_updates_at_once_and_forgets() -> None:
     update = configure(scalingConfig={"minSize": 3, "desiredSize": 1})
     assert update["status"] == "Successful"
     assert group()["status"] == "ACTIVE"
-    configure(labels={"addOrUpdateLabels": {"team": "blue"}})  # nothing is in the way of a second one
+    configure(labels={"addOrUpdateLabels": {"team": "blue"}})  # a second update is accepted at once
     with pytest.raises(NotImplementedError):
         outcome(update)
     with pytest.raises(NotImplementedError):
@@ -461,20 +461,20 @@ OUT_OF_BOUNDS: list[tuple[Changes, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("change", "words"), OUT_OF_BOUNDS)
-def test_plain_moto_knows_no_bounds_of_settings(change: Changes, words: str) -> None:
+@pytest.mark.parametrize(("change", "message_part"), OUT_OF_BOUNDS)
+def test_plain_moto_knows_no_bounds_of_settings(change: Changes, message_part: str) -> None:
     cluster()
     create(scalingConfig=SIZES)
     assert configure(**change)["status"] == "Successful"
 
 
-@pytest.mark.parametrize(("change", "words"), OUT_OF_BOUNDS)
-def test_settings_have_bounds(ruled: None, change: Changes, words: str) -> None:
+@pytest.mark.parametrize(("change", "message_part"), OUT_OF_BOUNDS)
+def test_settings_have_bounds(ruled: None, change: Changes, message_part: str) -> None:
     cluster()
     active(scalingConfig=SIZES)
     code, message = refusal(lambda: configure(**change))
     assert code == INVALID
-    assert words in message
+    assert message_part in message
     assert (group()["status"], group()["scalingConfig"]) == ("ACTIVE", SIZES)
 
 
@@ -499,7 +499,7 @@ def test_plain_moto_has_no_version_updates() -> None:
 
 
 def test_with_no_version_a_group_goes_to_the_clusters(ruled: None) -> None:
-    """The trap: a new template version, and nothing else asked for, upgrades the kubelets."""
+    """A new template version without a Kubernetes version upgrades the kubelets."""
     cluster()
     lt = template(UserData=encoded(MIME))
     active(launchTemplate={"id": lt})
@@ -547,7 +547,7 @@ def stock() -> None:
 
 
 def al2() -> None:
-    """On a cluster that may still have it; the test upgrades that."""
+    """On a cluster of a version with AL2. The test upgrades the cluster."""
     client("eks").delete_cluster(name="prod")
     cluster("1.32")
     active(amiType="AL2_x86_64")
@@ -592,14 +592,14 @@ NOT_UPDATED: dict[str, tuple[Callable[[], Any], Callable[[], Changes], str]] = {
 
 
 @pytest.mark.parametrize("name", NOT_UPDATED)
-def test_some_things_need_another_group(ruled: None, name: str) -> None:
-    make, request, words = NOT_UPDATED[name]
+def test_some_changes_need_another_group(ruled: None, name: str) -> None:
+    make, request, message_part = NOT_UPDATED[name]
     cluster()
     make()
     upgrade_cluster()
     code, message = refusal(lambda: newer(**request()))
     assert code == ("InvalidRequestException" if make is typed else INVALID)
-    assert words in message
+    assert message_part in message
     assert group()["status"] == "ACTIVE"
 
 
@@ -621,7 +621,7 @@ def test_updates_are_listed_in_pages(ruled: None) -> None:
     assert code == "ResourceNotFoundException"
 
 
-# User data that EKS cannot join its own to
+# User data that EKS cannot merge with its own
 
 MIME = b'MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary="B"\n\n--B\n\n\n--B--\n'
 LINUX, BOTTLEROCKET = "AL2023_x86_64_STANDARD", "BOTTLEROCKET_x86_64"
@@ -638,19 +638,21 @@ def encoded(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
-@pytest.mark.parametrize(("ami_type", "data", "words"), UNUSABLE)
-def test_plain_moto_takes_any_user_data(ami_type: str, data: bytes, words: str) -> None:
+@pytest.mark.parametrize(("ami_type", "data", "message_part"), UNUSABLE)
+def test_plain_moto_takes_any_user_data(ami_type: str, data: bytes, message_part: str) -> None:
     cluster()
     assert create(amiType=ami_type, launchTemplate={"id": template(UserData=encoded(data))})["status"] == "ACTIVE"
 
 
-@pytest.mark.parametrize(("ami_type", "data", "words"), UNUSABLE)
-def test_a_group_fails_on_user_data_that_eks_cannot_read(ruled: None, ami_type: str, data: bytes, words: str) -> None:
+@pytest.mark.parametrize(("ami_type", "data", "message_part"), UNUSABLE)
+def test_a_group_fails_on_user_data_that_eks_cannot_read(
+    ruled: None, ami_type: str, data: bytes, message_part: str
+) -> None:
     cluster()
     create(amiType=ami_type, launchTemplate={"id": template(UserData=encoded(data))})
     (issue,) = group()["health"]["issues"]
     assert (group()["status"], issue["code"]) == ("CREATE_FAILED", "Ec2LaunchTemplateInvalidConfiguration")
-    assert words in issue["message"]
+    assert message_part in issue["message"]
 
 
 def test_an_update_fails_on_it_as_well(ruled: None) -> None:
@@ -742,7 +744,7 @@ def templates() -> int:
     return sum(len(page["LaunchTemplates"]) for page in pages)
 
 
-def test_plain_moto_shows_one_page_of_templates() -> None:
+def test_plain_moto_shows_a_single_page_of_templates() -> None:
     assert templates() == 8
     assert len(client("ec2").describe_launch_templates()["LaunchTemplates"]) == 15
 
@@ -752,8 +754,8 @@ def test_templates_are_paged(ruled: None) -> None:
     assert len(client("ec2").describe_launch_templates()["LaunchTemplates"]) == 20
 
 
-def third_is_lost() -> Any:
-    """moto's own object of a template with versions 1 and 2, of which 3 was the last and is deleted."""
+def without_last_version() -> Any:
+    """moto's own object of a template with the versions 1 and 2. Version 3 was the last and is deleted."""
     template()
     second(KeyName="second")
     second(KeyName="third")
@@ -763,7 +765,7 @@ def third_is_lost() -> Any:
 
 
 def test_plain_moto_gives_a_number_twice_and_finds_versions_by_their_place() -> None:
-    found = third_is_lost()
+    found = without_last_version()
     assert second(KeyName="again")
     assert versions() == [1, 2, 3]
     assert found.get_version("0").number == 3  # the last of the list
@@ -772,7 +774,7 @@ def test_plain_moto_gives_a_number_twice_and_finds_versions_by_their_place() -> 
 
 
 def test_a_number_is_given_once_and_no_other_version_is_found_by_it(ruled: None) -> None:
-    found = third_is_lost()
+    found = without_last_version()
     assert second(KeyName="again")
     assert versions() == [1, 2, 4]
     for number in ("0", "3"):
@@ -787,7 +789,7 @@ def test_a_number_is_given_once_and_no_other_version_is_found_by_it(ruled: None)
 
 def versions() -> list[int]:
     pages = client("ec2").get_paginator("describe_launch_template_versions").paginate(LaunchTemplateName="kubelets")
-    return [one["VersionNumber"] for page in pages for one in page["LaunchTemplateVersions"]]
+    return [version["VersionNumber"] for page in pages for version in page["LaunchTemplateVersions"]]
 
 
 def test_plain_moto_deletes_no_versions_and_shows_fifteen() -> None:
@@ -807,17 +809,17 @@ def test_versions_are_paged_deleted_and_never_numbered_twice(ruled: None) -> Non
     answer = client("ec2").delete_launch_template_versions(
         LaunchTemplateName="kubelets", Versions=["1", "3", "21", "99"]
     )
-    done = [one["VersionNumber"] for one in answer["SuccessfullyDeletedLaunchTemplateVersions"]]
+    done = [version["VersionNumber"] for version in answer["SuccessfullyDeletedLaunchTemplateVersions"]]
     kept = {
-        one["VersionNumber"]: one["ResponseError"]["Code"]
-        for one in answer["UnsuccessfullyDeletedLaunchTemplateVersions"]
+        version["VersionNumber"]: version["ResponseError"]["Code"]
+        for version in answer["UnsuccessfullyDeletedLaunchTemplateVersions"]
     }
     assert (done, kept) == ([3, 21], {1: "unexpectedError", 99: "launchTemplateVersionDoesNotExist"})
     second(KeyName="again")
     assert versions() == [1, 2, *range(4, 21), 22]
-    asked = {"LaunchTemplateName": "kubelets", "MinVersion": "4", "MaxVersion": "6"}
-    found = client("ec2").describe_launch_template_versions(**asked)["LaunchTemplateVersions"]
-    assert [(one["VersionNumber"], one["LaunchTemplateData"]["KeyName"]) for one in found] == [
+    bounds = {"LaunchTemplateName": "kubelets", "MinVersion": "4", "MaxVersion": "6"}
+    found = client("ec2").describe_launch_template_versions(**bounds)["LaunchTemplateVersions"]
+    assert [(version["VersionNumber"], version["LaunchTemplateData"]["KeyName"]) for version in found] == [
         (4, "k2"),
         (5, "k3"),
         (6, "k4"),

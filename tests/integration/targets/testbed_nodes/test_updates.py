@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What becomes of real nodes and the pods on them: rolling updates under budgets, scaling, deletion, failures."""
+"""Real nodes and their pods in rolling updates with budgets, in scaling, in deletions and in failures."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def deploy(groups: Groups, replicas: int, budget: dict[str, Any]) -> None:
         },
     )
     wait("the deployment", lambda: ready_pods(groups) == replicas)
-    expected = replicas  # the budget counts pods a moment after they are ready
+    expected = replicas  # the budget counts pods shortly after they are ready
     wait("the budget", lambda: groups.api.get(f"{BUDGETS}/web")["status"].get("currentHealthy") == expected)
 
 
@@ -53,13 +53,16 @@ def ready_pods(groups: Groups) -> int:
         1
         for pod in found
         if "deletionTimestamp" not in pod["metadata"]
-        and any(one["type"] == "Ready" and one["status"] == "True" for one in pod["status"].get("conditions", []))
+        and any(
+            condition["type"] == "Ready" and condition["status"] == "True"
+            for condition in pod["status"].get("conditions", [])
+        )
     )
 
 
 @contextmanager
 def sampled(groups: Groups) -> Iterator[list[int]]:
-    """How many pods were ready, over and over."""
+    """Count the ready pods again and again."""
     counts: list[int] = []
     end = threading.Event()
 
@@ -80,7 +83,7 @@ def names(groups: Groups, name: str) -> set[str]:
     return {node["metadata"]["name"] for node in groups.nodes(name)}
 
 
-def test_a_rolling_update_keeps_to_a_budget_of_one(groups: Groups) -> None:
+def test_a_rolling_update_keeps_to_a_budget_of_a_single_pod(groups: Groups) -> None:
     first = groups.template("roll", OLD)
     groups.active("roll", 2, launchTemplate=first)
     before = names(groups, "roll")
@@ -132,7 +135,7 @@ def test_a_deletion_waits_for_no_budget(groups: Groups) -> None:
     (instance,) = groups.instances("doomed")
     groups.begin_delete("doomed")
     wait("the end of the group", lambda: groups.gone("doomed"))
-    wait("the end of its node", lambda: not groups.there(f"/api/v1/nodes/{instance['PrivateDnsName']}"))
+    wait("the end of its node", lambda: not groups.find_object(f"/api/v1/nodes/{instance['PrivateDnsName']}"))
     state = groups.ec2.describe_instances(InstanceIds=[instance["InstanceId"]])["Reservations"][0]["Instances"][0]
     assert state["State"]["Name"] == "terminated"
     assert instance["InstanceId"] not in {machine.name for machine in groups.machines("doomed")}
@@ -204,11 +207,11 @@ def test_a_killed_controller_goes_on_where_it_was(groups: Groups) -> None:
     groups.create("orphans", 2)
     for pid, _recipe in daemon.running():
         os.kill(pid, signal.SIGKILL)
-    wait("its end", lambda: not daemon.running())
+    wait("the end of the controller", lambda: not daemon.running())
     time.sleep(1)
     assert groups.get("orphans")["status"] == "CREATING"
     subprocess.run([sys.executable, "-m", "testbed", "up", "--cluster"], check=True)
-    assert groups.settled("orphans")["status"] == "ACTIVE"
+    assert groups.wait_until_done("orphans")["status"] == "ACTIVE"
     assert len(groups.nodes("orphans")) == 2
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The table of user data: per AMI family, what is allowed, and every trap of the facts on sysctl node groups."""
+"""The table of user data: per AMI family what is allowed, and every trap of docs/facts/sysctl_nodegroup.md."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from integration.targets.testbed_nodes.kit import kubelet_config, node_config
 from testbed.nodes.model import Cluster
 
-WANTED = "net.core.somaxconn"
+SYSCTL = "net.core.somaxconn"
 ALLOWED, FORBIDDEN, NEVER, REFUSED = "allowed", "forbidden", "never joins", "refused by EKS"
 
 
@@ -23,9 +23,9 @@ class Row:
     family: str
     make: Callable[[Cluster], bytes]
     ends: str
-    why: str = ""  # words of the boot's, the kubelet's or EKS's
+    why: str = ""  # part of a message of the boot, of the kubelet or of EKS
     custom: bool = False
-    stock_al2: bool = False  # which CreateNodegroup refuses on this version: proved at boot level
+    stock_al2: bool = False  # CreateNodegroup refuses it on this version, so only the boot is tested
 
     @property
     def ami_type(self) -> str | None:
@@ -38,7 +38,7 @@ def fixed(data: bytes) -> Callable[[Cluster], bytes]:
     return lambda _cluster: data
 
 
-GOOD = kubelet_config({"allowedUnsafeSysctls": [WANTED]})
+GOOD = kubelet_config({"allowedUnsafeSysctls": [SYSCTL]})
 OTHER = kubelet_config({"allowedUnsafeSysctls": ["net.core.rmem_default"]})
 
 
@@ -53,7 +53,7 @@ def details(cluster: Cluster) -> dict[str, str]:
 
 def custom_al2023(change: Callable[[bytes], bytes] = lambda data: data) -> Callable[[Cluster], bytes]:
     return lambda cluster: change(
-        node_config(kubelet_config({"allowedUnsafeSysctls": [WANTED]}, cluster=details(cluster)))
+        node_config(kubelet_config({"allowedUnsafeSysctls": [SYSCTL]}, cluster=details(cluster)))
     )
 
 
@@ -79,9 +79,11 @@ def shell(*scripts: str, kind: str = "text/x-shellscript") -> bytes:
 
 def bootstrap(arguments: str, before: str = "") -> Callable[[Cluster], bytes]:
     def make(cluster: Cluster) -> bytes:
-        told = f"--b64-cluster-ca {cluster.ca} --apiserver-endpoint {cluster.endpoint} --dns-cluster-ip {cluster.dns}"
+        options = (
+            f"--b64-cluster-ca {cluster.ca} --apiserver-endpoint {cluster.endpoint} --dns-cluster-ip {cluster.dns}"
+        )
         return shell(
-            f"#!/bin/bash\nset -ex\n{before}\n/etc/eks/bootstrap.sh {shlex.quote(cluster.name)} {told} {arguments}\n"
+            f"#!/bin/bash\nset -ex\n{before}\n/etc/eks/bootstrap.sh {shlex.quote(cluster.name)} {options} {arguments}\n"
         )
 
     return make
@@ -100,16 +102,16 @@ def custom_bottlerocket(cluster: Cluster) -> bytes:
         f'api-server = "{cluster.endpoint}"',
         f'cluster-certificate = "{cluster.ca}"',
         f'cluster-dns-ip = "{cluster.dns}"',
-        f'allowed-unsafe-sysctls = ["{WANTED}"]',
+        f'allowed-unsafe-sysctls = ["{SYSCTL}"]',
     )
 
 
-FLAG = f"--allowed-unsafe-sysctls={WANTED}"
+FLAG = f"--allowed-unsafe-sysctls={SYSCTL}"
 NAMESPACED = "are not known to be namespaced"
 JQ = f"""#!/bin/bash
 set -e
 file=/etc/kubernetes/kubelet/kubelet-config.json
-changed=$(jq '.allowedUnsafeSysctls = ["{WANTED}"]' $file)
+changed=$(jq '.allowedUnsafeSysctls = ["{SYSCTL}"]' $file)
 echo "$changed" >$file
 """
 
@@ -131,15 +133,15 @@ TABLE = [
     Row(
         "a misspelt key",
         "al2023",
-        fixed(node_config(kubelet_config(allowedUnsafeSysctls=[WANTED]))),
+        fixed(node_config(kubelet_config(allowedUnsafeSysctls=[SYSCTL]))),
         FORBIDDEN,
     ),
     Row("another content type", "al2023", fixed(node_config(GOOD, kind="application/node.eks.aws+yaml")), FORBIDDEN),
-    Row("net*", "al2023", fixed(node_config(GOOD.replace(WANTED, "net*"))), NEVER, NAMESPACED),
+    Row("net*", "al2023", fixed(node_config(GOOD.replace(SYSCTL, "net*"))), NEVER, NAMESPACED),
     Row(
         "a bare *",
         "al2023",
-        fixed(node_config(GOOD.replace(json.dumps(WANTED), "*"))),
+        fixed(node_config(GOOD.replace(json.dumps(SYSCTL), "*"))),
         NEVER,
         "NodeConfig is no YAML",
     ),
@@ -160,7 +162,7 @@ TABLE = [
         "malformed MIME header line",
     ),
     Row("no MIME", "al2023", fixed(GOOD.encode()), REFUSED, "User data was not in the MIME multipart format."),
-    # AL2023, an image of one's own
+    # AL2023, a custom image
     Row("custom: with the cluster", "al2023", custom_al2023(), ALLOWED, custom=True),
     Row(
         "custom: without the cluster",
@@ -179,7 +181,7 @@ TABLE = [
         "NodeConfig",
         custom=True,
     ),
-    # AL2, an image of one's own
+    # AL2, a custom image
     Row(
         "one quoted argument",
         "al2",
@@ -227,7 +229,7 @@ TABLE = [
     Row("AL2: jq before EKS's call", "al2", fixed(shell(JQ)), ALLOWED, stock_al2=True),
     Row("AL2: nothing", "al2", fixed(b""), FORBIDDEN, stock_al2=True),
     # Bottlerocket
-    Row("TOML", "bottlerocket", fixed(toml(f'allowed-unsafe-sysctls = ["{WANTED}"]')), ALLOWED),
+    Row("TOML", "bottlerocket", fixed(toml(f'allowed-unsafe-sysctls = ["{SYSCTL}"]')), ALLOWED),
     Row(
         "TOML: another sysctl",
         "bottlerocket",
@@ -248,7 +250,7 @@ TABLE = [
     Row(
         "custom TOML: without",
         "bottlerocket",
-        fixed(toml(f'allowed-unsafe-sysctls = ["{WANTED}"]')),
+        fixed(toml(f'allowed-unsafe-sysctls = ["{SYSCTL}"]')),
         NEVER,
         "settings.kubernetes.cluster-name is missing",
         custom=True,

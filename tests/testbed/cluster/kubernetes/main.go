@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 // SPDX-License-Identifier: GPL-3.0-or-later
 
-// Kubernetes' own programs in one binary: the name that it is called by picks the program.
+// Kubernetes' own programs in a single binary. The name of the call picks the program.
 package main
 
 import (

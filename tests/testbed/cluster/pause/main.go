@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 // SPDX-License-Identifier: GPL-3.0-or-later
 
-// The process that holds a pod's namespaces: waits until it is told to end, and reaps what is orphaned to it.
+// The process that holds a pod's namespaces. It waits for a signal to end, and reaps orphaned processes.
 package main
 
 import (

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Operations by their API names, with and without botocore; and what each capability makes of a refusal."""
+"""Operations by their API names, with and without botocore; and each capability's error for a failed call."""
 
 from __future__ import annotations
 
@@ -67,37 +67,37 @@ def test_a_policy_names_cloudwatch_otherwise_than_its_signature_does() -> None:
 
 
 def failures() -> dict[str, tuple[Exception, str, str]]:
-    """What botocore raises, with the code and the words that are told of it."""
+    """What botocore raises, with the code and the message of the error."""
     exceptions = pytest.importorskip("botocore.exceptions")
     parsers = pytest.importorskip("botocore.parsers")
     denied = {"Error": {"Code": "AccessDenied", "Message": "not authorized"}}
     silent: dict[str, Any] = {"Error": {}}
     return {
         "refused": (exceptions.ClientError(denied, "GetRole"), "AccessDenied", "not authorized"),
-        "without words": (exceptions.ClientError(silent, "GetRole"), "ClientError", "An error occurred (Unknown)"),
-        "nobody there": (exceptions.EndpointConnectionError(endpoint_url="x"), "EndpointConnectionError", "x"),
+        "without a message": (exceptions.ClientError(silent, "GetRole"), "ClientError", "An error occurred (Unknown)"),
+        "no service": (exceptions.EndpointConnectionError(endpoint_url="x"), "EndpointConnectionError", "x"),
         "a proxy's page": (parsers.ResponseParserError("not XML"), "ResponseParserError", "not XML"),
     }
 
 
-@pytest.mark.parametrize("which", ["refused", "without words", "nobody there", "a proxy's page"])
-def test_each_failure_of_a_call_is_distinguished_as_botocore_raises_it(which: str) -> None:
-    error, code, message = failures()[which]
+@pytest.mark.parametrize("which", ["refused", "without a message", "no service", "a proxy's page"])
+def test_each_failure_of_a_call_is_independent_of_botocore(which: str) -> None:
+    error, code, text = failures()[which]
     with pytest.raises(ApiError) as refusal:
         call_api(Client(raises=error), "GetRole")
     assert (refusal.value.operation, refusal.value.code) == ("GetRole", code)
-    assert message in refusal.value.message
-    for call, raised in (
+    assert text in refusal.value.message
+    for capability_call, raised in (
         (rds.call_api, autostop.AutostopApiError),
         (guard.call_api, guard.GuardError),
         (irsa.call_api, irsa.CallError),
         (sysctl.call_api, sysctl_errors.SysctlServiceError),
     ):
         with pytest.raises(raised, match=code):
-            call(Client(raises=error), "GetRole")
+            capability_call(Client(raises=error), "GetRole")
 
 
-def test_the_guard_takes_a_missing_resource_for_a_result_and_names_a_denied_action() -> None:
+def test_the_guard_takes_a_missing_resource_for_an_answer_and_names_a_denied_action() -> None:
     error = failures()["refused"][0]
     assert guard.call_api(Client(raises=error), "GetRole", not_found_codes=("AccessDenied",)) is None
     with pytest.raises(guard.GuardError, match="Allow iam:GetRole to these credentials"):

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Tokens as a cluster takes them apart: whose signature, over which host and header, good until when."""
+"""Tokens as a cluster parses them: the signature, the signed host and header, and the expiry."""
 
 from __future__ import annotations
 
@@ -85,10 +85,10 @@ def signature(url: str, headers: dict[str, str], secret: str = SECRET) -> str:
         ("arn:aws-us-gov:eks:us-gov-west-1:123456789012:cluster/blue", "sts.us-gov-west-1.amazonaws.com"),
     ],
 )
-def test_a_token_is_a_signed_question_to_the_clusters_own_sts(
+def test_a_token_is_a_signed_request_to_the_clusters_own_sts(
     arn: str, host: str, session: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Neither an endpoint of the environment nor the global endpoint may get into it: a cluster refuses other hosts.
+    # Neither an endpoint of the environment nor the global endpoint may be signed: a cluster rejects other hosts.
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://vpce-1.example.org")
     monkeypatch.setenv("AWS_STS_REGIONAL_ENDPOINTS", "legacy")
     eks_cluster = cluster(arn)
@@ -120,7 +120,7 @@ def test_two_clusters_by_the_same_client_do_not_mix() -> None:
 
 def test_a_partition_that_is_not_known_is_refused() -> None:
     eks_cluster = cluster("arn:aws-xy:eks:xy-1:123456789012:cluster/blue")
-    with pytest.raises(ClusterError, match="partition aws-xy, whose STS is unknown"):
+    with pytest.raises(ClusterError, match="partition aws-xy, whose STS endpoint is unknown"):
         sts(eks_cluster)
 
 
@@ -140,7 +140,7 @@ def test_a_token_is_kept_until_three_minutes_before_its_end() -> None:
 
 
 class Eks:
-    """DescribeCluster with this answer."""
+    """DescribeCluster with this description."""
 
     def __init__(self, **description: Any) -> None:
         self.description = {
@@ -171,50 +171,50 @@ def test_a_cluster_is_described() -> None:
 
 
 @pytest.mark.parametrize(
-    ("description", "message"),
+    ("description", "text"),
     [
         ({"endpoint": None, "status": "CREATING"}, "no endpoint yet: its status is CREATING"),
         ({"certificateAuthority": {}, "status": "CREATING"}, "no certificate authority yet"),
-        ({"certificateAuthority": {"data": "no base64!"}}, "not what EKS sends"),
+        ({"certificateAuthority": {"data": "no base64!"}}, "not the base64 text that EKS sends"),
     ],
 )
-def test_what_is_not_there_yet_is_named(description: dict[str, Any], message: str, tmp_path: Path) -> None:
+def test_a_missing_endpoint_or_authority_is_named(description: dict[str, Any], text: str, tmp_path: Path) -> None:
     pytest.importorskip("kubernetes")
     eks_cluster = _eks_token.describe_cluster(Eks(**description), "blue")
-    assert eks_cluster.issuer  # which is all that some need
-    with pytest.raises(ClusterError, match=message):
+    assert eks_cluster.issuer  # enough for callers that only read the issuer
+    with pytest.raises(ClusterError, match=text):
         _kubernetes.make_cluster_client(eks_cluster, EksTokenCache(lambda: EksToken("token", 0)), str(tmp_path))
 
 
 @pytest.mark.parametrize(
-    ("code", "message"),
+    ("code", "text"),
     [
         ("ResourceNotFoundException", "Check the name and the region"),
         ("AccessDeniedException", "Allow eks:DescribeCluster"),
-        ("ServerException", "Run again once that is mended"),
+        ("ServerException", "Fix the cause, and run again"),
     ],
 )
-def test_a_refusal_comes_with_its_suggestion(code: str, message: str) -> None:
+def test_a_failed_call_is_reported_with_a_suggestion(code: str, text: str) -> None:
     from botocore.exceptions import ClientError
 
     class Refusing:
         def describe_cluster(self, name: str) -> None:
             raise ClientError({"Error": {"Code": code, "Message": "no"}}, "DescribeCluster")
 
-    with pytest.raises(ClusterError, match=f"DescribeCluster of blue: {code}: no. {message}"):
+    with pytest.raises(ClusterError, match=f"DescribeCluster of blue: {code}: no. {text}"):
         _eks_token.describe_cluster(Refusing(), "blue")
 
 
 @pytest.fixture
 def server() -> Iterator[tuple[str, set[str], list[str]]]:
-    """A Kubernetes that takes some tokens only: its address, those tokens, and what it was asked with."""
+    """A Kubernetes API that accepts some tokens only: its URL, those tokens, and the tokens of its requests."""
     good: set[str] = set()
-    tokens: list[str] = []
+    requested_tokens: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             token = str(self.headers["Authorization"]).removeprefix("Bearer ")
-            tokens.append(token)
+            requested_tokens.append(token)
             body = b'{"major": "1", "minor": "34", "gitVersion": "v1.34.4", "buildDate": "", "compiler": "", '
             body += b'"gitCommit": "", "gitTreeState": "", "goVersion": "", "platform": ""}'
             self.send_response(200 if token in good else 401)
@@ -228,13 +228,13 @@ def server() -> Iterator[tuple[str, set[str], list[str]]]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http_server:
         thread = threading.Thread(target=http_server.serve_forever, daemon=True)
         thread.start()
-        yield f"http://127.0.0.1:{http_server.server_port}", good, tokens
+        yield f"http://127.0.0.1:{http_server.server_port}", good, requested_tokens
         http_server.shutdown()
 
 
 def test_a_client_works_past_an_expiry(server: tuple[str, set[str], list[str]], tmp_path: Path) -> None:
     kubernetes = pytest.importorskip("kubernetes")
-    host, good, tokens = server
+    host, good, requested_tokens = server
     now, made = [0.0], []
 
     def make() -> EksToken:
@@ -247,10 +247,10 @@ def test_a_client_works_past_an_expiry(server: tuple[str, set[str], list[str]], 
     version = kubernetes.client.VersionApi(api)
     for now[0] in (0.0, 600.0, 899.0, 1700.0, 90000.0):
         assert version.get_code().git_version == "v1.34.4"
-    assert tokens == ["token-0", "token-0", "token-1", "token-2", "token-3"]
+    assert requested_tokens == ["token-0", "token-0", "token-1", "token-2", "token-3"]
 
 
-def test_the_authority_is_a_file_for_its_owner_alone(tmp_path: Path) -> None:
+def test_the_authority_is_a_single_file_for_its_owner_alone(tmp_path: Path) -> None:
     paths = {_kubernetes.write_ca_file(PEM, str(tmp_path)) for _time in range(2)}
     assert [str(path) for path in tmp_path.iterdir()] == list(paths)
     assert Path(paths.pop()).read_text() == PEM
@@ -259,9 +259,9 @@ def test_the_authority_is_a_file_for_its_owner_alone(tmp_path: Path) -> None:
 def test_a_cluster_without_a_name_is_no_other_cluster(tmp_path: Path) -> None:
     """Not the one that ~/.kube/config happens to name, on which nodes would be drained; nor EKS's list of all."""
     for given in ({"cluster": ""}, {"cluster": " "}):
-        with pytest.raises(ClusterError, match="cluster's name is empty"):
+        with pytest.raises(ClusterError, match="name of the cluster is empty"):
             _kubernetes.connect(given, lambda *_names, **_more: None, str(tmp_path))
-    with pytest.raises(ClusterError, match="cluster's name is empty"):
+    with pytest.raises(ClusterError, match="name of the cluster is empty"):
         _eks_token.describe_cluster(None, "")
 
 

@@ -44,23 +44,23 @@ def test_the_diff_shows_only_what_differs() -> None:
     assert (shown["gone", "gone"]["before"], shown["gone", "gone"]["after"]) == ({"x": 3}, {})
 
 
-def test_a_status_that_is_none_is_refused() -> None:
-    with pytest.raises(ValueError, match="'done' is none of ok, changed"):
+def test_an_unknown_status_is_rejected() -> None:
+    with pytest.raises(ValueError, match="'done' is not one of ok, changed"):
         ItemResult("a", "done", "")
     assert STATUSES == ("ok", "changed", "skipped", "pending", "failed")
 
 
-def test_an_item_and_a_step_as_they_stand_in_a_result() -> None:
+def test_an_item_and_a_step_in_a_result() -> None:
     assert ItemResult("a", "ok", "why", before=1, after=2, fields={"size": 3}).to_dict() == {
         "name": "a",
         "status": "ok",
         "reason": "why",
         "size": 3,
     }
-    assert Step("put", "blob", "lacking", after={"size": 1}).to_dict() == {
+    assert Step("put", "blob", "missing", after={"size": 1}).to_dict() == {
         "action": "put",
         "target": "blob",
-        "reason": "lacking",
+        "reason": "missing",
         "before": None,
         "after": {"size": 1},
     }

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Kills ansible, without a chance to tidy up, when a task begins: the one whose name holds IT_DIE, or the one whose
-number among all that begin is IT_DIE_AT. Its name is the last line of the record."""
+"""Kill ansible with SIGKILL when a task starts: the task whose name contains IT_DIE, or the task whose number among all
+started tasks is IT_DIE_AT. The name of the task is the last line of the record."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from ansible.plugins.callback import CallbackBase
 DOCUMENTATION = """
 name: die
 type: aggregate
-short_description: Kills ansible at the start of a task
+short_description: Stop ansible with SIGKILL at the start of a task
 description:
-  - The one whose name holds what the variable C(IT_DIE) says, or whose number from 1 on is C(IT_DIE_AT).
+  - The task whose name contains the variable C(IT_DIE), or whose number, from 1 on, is C(IT_DIE_AT).
 requirements:
   - enable in configuration
 """
@@ -35,8 +35,8 @@ class CallbackModule(CallbackBase):
 
     def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
         self.started += 1
-        words = os.environ.get("IT_DIE")
-        if (words and words in task.get_name()) or os.environ.get("IT_DIE_AT") == str(self.started):
+        task_name = os.environ.get("IT_DIE")
+        if (task_name and task_name in task.get_name()) or os.environ.get("IT_DIE_AT") == str(self.started):
             entry = {"status": "killed", "task": task.get_name()}
             with open(os.environ["IT_RECORD"], "a", encoding="utf-8") as file:
                 file.write(json.dumps(entry) + "\n")

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Each reading beside the clusters is made only when an option or a candidate needs it, and then once."""
+"""Each reading besides the clusters is made only when an option or a candidate needs it, and only once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Callable
 import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._autostop import rds
 from ansible_collections.daytwo.aws.plugins.module_utils._autostop.model import AutostopOptions
-from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._autostop.things import NOW, PREFIX, YES
+from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._autostop.samples import NOW, PREFIX, YES
 
 CLUSTERS, INSTANCES, EVENTS = "describe_db_clusters", "describe_db_instances", "describe_events"
 BLUE_GREEN, MAINTENANCE = "describe_blue_green_deployments", "describe_pending_maintenance_actions"
@@ -31,29 +31,29 @@ def cluster(**changes: Any) -> dict[str, Any]:
 
 
 class Client:
-    """Answers every reading with nothing but clusters, and counts."""
+    """Returns clusters and nothing else, and counts the calls."""
 
     def __init__(self, clusters: list[dict[str, Any]]) -> None:
         self.clusters = clusters
         self.calls: Counter[str] = Counter()
 
     def __getattr__(self, method: str) -> Callable[..., dict[str, Any]]:
-        def answer(**asked: Any) -> dict[str, Any]:
+        def respond(**arguments: Any) -> dict[str, Any]:
             self.calls[method] += 1
             return {"DBClusters": self.clusters} if method == CLUSTERS else {}
 
-        return answer
+        return respond
 
 
 MEMBERS = {"DBClusterMembers": [{"DBInstanceIdentifier": "orders-1"}]}
 
 
 @pytest.mark.parametrize(
-    ("found", "wanted", "calls"),
+    ("found", "options", "calls"),
     [
         (None, AutostopOptions(), {CLUSTERS: 1}),
         (cluster(tags={}), AutostopOptions(), {CLUSTERS: 1}),
-        # Off already, held, not stoppable, not available yet: nothing else could change that.
+        # Stopped, held, ineligible, not available yet: no other reading could change that.
         (
             cluster(Status="stopped"),
             AutostopOptions(finish_maintenance=True, sweep_policy="auto_started_only"),
@@ -76,7 +76,7 @@ MEMBERS = {"DBClusterMembers": [{"DBInstanceIdentifier": "orders-1"}]}
         (cluster(), AutostopOptions(), CANDIDATE),
         (cluster(), AutostopOptions(sweep_policy="auto_started_only"), {**CANDIDATE, EVENTS: 1}),
         (cluster(GlobalClusterIdentifier="g"), AutostopOptions(), {**CANDIDATE, GLOBAL: 1}),
-        # A tag may stand on an instance only where there is one, and the cluster does not say it already.
+        # A tag may be on an instance only if the cluster has instances and no tag itself.
         (cluster(**MEMBERS), AutostopOptions(), CANDIDATE),
         (cluster(Status="stopped", **MEMBERS), AutostopOptions(), {CLUSTERS: 1}),
         (cluster(tags={}, **MEMBERS), AutostopOptions(), {CLUSTERS: 1, INSTANCES: 1}),
@@ -86,7 +86,7 @@ MEMBERS = {"DBClusterMembers": [{"DBInstanceIdentifier": "orders-1"}]}
         (cluster(Status="stopped"), AutostopOptions(include_instances=True), {CLUSTERS: 1, INSTANCES: 1}),
     ],
 )
-def test_what_is_read(found: Any, wanted: AutostopOptions, calls: dict[str, int]) -> None:
+def test_what_is_read(found: Any, options: AutostopOptions, calls: dict[str, int]) -> None:
     client = Client([found] if found else [])
-    rds.observe(client, wanted, "eu-central-1", NOW)
+    rds.observe(client, options, "eu-central-1", NOW)
     assert client.calls == calls

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The guard's function: what each message asks for, and which messages stay."""
+"""The guard's function: what each message requests, and which messages the queue keeps."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils import _aws_call
 from ansible_collections.daytwo.aws.plugins.module_utils._autostop import fleet, handler, plan, run
 from ansible_collections.daytwo.aws.plugins.module_utils._autostop.model import AutostopOptions, format_timestamp
-from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._autostop.things import (
+from ansible_collections.daytwo.aws.plugins.module_utils._clock import Clock as RealClock
+from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._autostop.samples import (
     NOW,
     PREFIX,
     YES,
@@ -37,7 +38,7 @@ def batch(*bodies: Any) -> dict[str, Any]:
     return {"Records": [{"messageId": f"m{number}", "body": text} for number, text in enumerate(texts)]}
 
 
-class Clock(run.Clock):
+class Clock(RealClock):
     def now(self) -> Any:
         return NOW
 
@@ -51,14 +52,14 @@ class RefusedError(Exception):
 
 
 class Rds:
-    """A region by name: status, tags, restart time. A stop is taken, and shows at once."""
+    """A region's clusters by name: status, tags, restart time. A stop shows at once."""
 
     def __init__(self, **clusters: Any) -> None:
-        self.clusters = {name: {"status": "available", "tags": YES, **one} for name, one in clusters.items()}
+        self.clusters = {name: {"status": "available", "tags": YES, **cluster} for name, cluster in clusters.items()}
         self.calls: Counter[str] = Counter()
         self.denied: tuple[str, ...] = ()
 
-    def describe_db_clusters(self, **asked: Any) -> dict[str, Any]:
+    def describe_db_clusters(self, **arguments: Any) -> dict[str, Any]:
         self._call("DescribeDBClusters")
         return {
             "DBClusters": [
@@ -66,19 +67,19 @@ class Rds:
                     "DBClusterArn": f"{PREFIX}:cluster:{name}",
                     "DBClusterIdentifier": name,
                     "Engine": "aurora-postgresql",
-                    "Status": one["status"],
-                    "AutomaticRestartTime": one.get("restart"),
-                    "TagList": [{"Key": key, "Value": value} for key, value in one["tags"].items()],
+                    "Status": cluster["status"],
+                    "AutomaticRestartTime": cluster.get("restart"),
+                    "TagList": [{"Key": key, "Value": value} for key, value in cluster["tags"].items()],
                 }
-                for name, one in self.clusters.items()
+                for name, cluster in self.clusters.items()
             ]
         }
 
-    def describe_blue_green_deployments(self, **asked: Any) -> dict[str, Any]:
+    def describe_blue_green_deployments(self, **arguments: Any) -> dict[str, Any]:
         self._call("DescribeBlueGreenDeployments")
         return {"BlueGreenDeployments": []}
 
-    def describe_pending_maintenance_actions(self, **asked: Any) -> dict[str, Any]:
+    def describe_pending_maintenance_actions(self, **arguments: Any) -> dict[str, Any]:
         self._call("DescribePendingMaintenanceActions")
         return {"PendingMaintenanceActions": []}
 
@@ -103,20 +104,22 @@ def arn(name: str) -> str:
 
 
 def kept(
-    client: Rds, *bodies: Any, wanted: Optional[AutostopOptions] = None, told: Optional[list[Any]] = None
+    client: Rds, *bodies: Any, options: Optional[AutostopOptions] = None, log_entries: Optional[list[Any]] = None
 ) -> list[str]:
-    """The messages that stay of a batch."""
-    lines: list[Any] = [] if told is None else told
-    answer = handler.handle_batch(batch(*bodies), wanted or AutostopOptions(), client, REGION, Clock(), lines.append)
-    json.dumps(lines)
-    return [one["itemIdentifier"] for one in answer["batchItemFailures"]]
+    """The messages of a batch that the queue keeps."""
+    entries: list[Any] = [] if log_entries is None else log_entries
+    response = handler.handle_batch(
+        batch(*bodies), options or AutostopOptions(), client, REGION, Clock(), entries.append
+    )
+    json.dumps(entries)
+    return [failure["itemIdentifier"] for failure in response["batchItemFailures"]]
 
 
-def test_a_stop_is_asked_for_and_its_message_stays_until_it_is_seen() -> None:
+def test_a_stopped_cluster_keeps_its_message_until_a_reading_shows_it() -> None:
     client = Rds(orders={}, other={})
     event = started(arn("orders"))
     assert kept(client, event) == ["m0"]
-    assert {name: one["status"] for name, one in client.clusters.items()} == {
+    assert {name: cluster["status"] for name, cluster in client.clusters.items()} == {
         "orders": "stopping",
         "other": "available",
     }
@@ -171,27 +174,29 @@ def test_events_narrow_a_sweep_does_not() -> None:
 
 def test_a_batch_reads_once_and_settles_each_message_by_its_own() -> None:
     client = Rds(orders={}, off={"status": "stopped", "restart": NOW + WEEK})
-    told: list[Any] = []
-    assert kept(client, started(arn("orders")), started(arn("off")), started(arn("orders")), told=told) == ["m0", "m2"]
+    log_entries: list[Any] = []
+    assert kept(
+        client, started(arn("orders")), started(arn("off")), started(arn("orders")), log_entries=log_entries
+    ) == ["m0", "m2"]
     assert client.calls["DescribeDBClusters"] == 2  # one to observe, one to verify
-    by_name = {line["name"]: line for line in told if "name" in line}
+    by_name = {line["name"]: line for line in log_entries if "name" in line}
     assert by_name["orders"]["kept"] == ["m0", "m2"]
     assert by_name["off"]["kept"] == []
 
 
-@pytest.mark.parametrize("wanted", [AutostopOptions(exclude=("orders",)), AutostopOptions(clusters=("other",))])
-def test_events_about_what_is_out_of_scope_take_no_call(wanted: AutostopOptions) -> None:
+@pytest.mark.parametrize("options", [AutostopOptions(exclude=("orders",)), AutostopOptions(clusters=("other",))])
+def test_events_about_what_is_out_of_scope_take_no_call(options: AutostopOptions) -> None:
     client = Rds(orders={})
-    assert kept(client, started(arn("orders")), wanted=wanted) == []
+    assert kept(client, started(arn("orders")), options=options) == []
     assert client.calls == {}
 
 
 def test_a_region_that_cannot_be_read_keeps_everything() -> None:
     client = Rds(orders={})
     client.denied = ("DescribeDBClusters",)
-    told: list[Any] = []
-    assert kept(client, started(arn("orders")), SWEEP, told=told) == ["m0", "m1"]
-    assert "AccessDenied" in told[-1]["reason"]
+    log_entries: list[Any] = []
+    assert kept(client, started(arn("orders")), SWEEP, log_entries=log_entries) == ["m0", "m1"]
+    assert "AccessDenied" in log_entries[-1]["reason"]
 
 
 def test_a_stop_that_is_refused_keeps_its_message() -> None:
@@ -211,11 +216,11 @@ def test_a_stop_that_is_refused_keeps_its_message() -> None:
         started("orders"),
     ],
 )
-def test_what_is_no_event_of_ours_is_kept_and_told(body: Any) -> None:
+def test_an_unknown_message_is_kept_and_logged(body: Any) -> None:
     client = Rds(orders={})
-    told: list[Any] = []
-    assert kept(client, body, started(arn("orders")), told=told) == ["m0", "m1"]
-    assert told[0]["status"] == "failed"
+    log_entries: list[Any] = []
+    assert kept(client, body, started(arn("orders")), log_entries=log_entries) == ["m0", "m1"]
+    assert log_entries[0]["status"] == "failed"
     assert client.clusters["orders"]["status"] == "stopping"
 
 
@@ -224,7 +229,7 @@ def outcome(status: str, found: str, after: str, planned: str = "changed") -> ru
 
 
 @pytest.mark.parametrize(
-    ("status", "found", "after", "planned", "gone"),
+    ("status", "found", "after", "planned", "deleted"),
     [
         ("pending", "available", "available", "pending", True),  # waits for maintenance
         ("pending", "available", "available", "changed", False),  # was refused: not available any more
@@ -236,8 +241,8 @@ def outcome(status: str, found: str, after: str, planned: str = "changed") -> ru
         ("changed", "available", "available", "changed", False),  # the reading after the stop was stale
     ],
 )
-def test_what_settles_a_sweep(status: str, found: str, after: str, planned: str, gone: bool) -> None:
-    assert handler.can_delete_message(outcome(status, found, after, planned), None, NOW) is gone
+def test_what_settles_a_sweep(status: str, found: str, after: str, planned: str, deleted: bool) -> None:
+    assert handler.can_delete_message(outcome(status, found, after, planned), None, NOW) is deleted
 
 
 def test_an_event_of_an_instance_is_about_that_instance() -> None:

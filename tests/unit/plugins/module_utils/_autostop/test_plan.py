@@ -15,7 +15,7 @@ from ansible_collections.daytwo.aws.plugins.module_utils._autostop.model import 
     RegionState,
 )
 from ansible_collections.daytwo.aws.plugins.module_utils._autostop.plan import StopProgress
-from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._autostop.things import (
+from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._autostop.samples import (
     NOW,
     PREFIX,
     YES,
@@ -28,13 +28,15 @@ ELSEWHERE = "arn:aws:rds:us-west-2:123456789012:cluster:copy"
 
 
 def view(*databases: Any, **more: Any) -> RegionState:
-    instances = tuple(one for one in databases if isinstance(one, DbInstance))
-    clusters = tuple(one for one in databases if isinstance(one, AuroraCluster))
+    instances = tuple(database for database in databases if isinstance(database, DbInstance))
+    clusters = tuple(database for database in databases if isinstance(database, AuroraCluster))
     return RegionState("eu-central-1", clusters, instances or None, **more)
 
 
-def decided(*databases: Any, wanted: Optional[AutostopOptions] = None, **more: Any) -> dict[str, plan.AutostopDecision]:
-    found = plan.decide(wanted or AutostopOptions(), view(*databases, **more), NOW)
+def decided(
+    *databases: Any, options: Optional[AutostopOptions] = None, **more: Any
+) -> dict[str, plan.AutostopDecision]:
+    found = plan.decide(options or AutostopOptions(), view(*databases, **more), NOW)
     return {decision.database.name: decision for decision in found}
 
 
@@ -42,7 +44,7 @@ def decided(*databases: Any, wanted: Optional[AutostopOptions] = None, **more: A
 
 
 @pytest.mark.parametrize(
-    ("changes", "seen", "kind"),
+    ("changes", "state_fields", "kind"),
     [
         ({"engine_mode": "serverless"}, {}, "serverless_v1"),
         ({"engine_mode": "multimaster"}, {}, "multi_master"),
@@ -53,17 +55,17 @@ def decided(*databases: Any, wanted: Optional[AutostopOptions] = None, **more: A
         ({"engine_mode": "parallelquery", "engine_version": "5.7.mysql_aurora.2.09.0"}, {}, None),
         ({"global_cluster": "world"}, {"global_members": {"world": 2}}, "global_member"),
         ({"global_cluster": "world"}, {"global_members": {"world": 1}}, None),
-        ({"global_cluster": "world"}, {}, None),  # not read: AWS will say
+        ({"global_cluster": "world"}, {}, None),  # not read: AWS decides
         ({"replicas": (ELSEWHERE,)}, {}, "cross_region_replica"),
         ({"replicas": (f"{PREFIX}:cluster:copy",)}, {}, "replication_source"),
-        ({"replica_of": ELSEWHERE}, {}, "replication_target"),
+        ({"replication_source": ELSEWHERE}, {}, "replication_target"),
         ({}, {"blue_green": frozenset({f"{PREFIX}:cluster:orders"})}, "blue_green"),
     ],
 )
 def test_kinds_of_clusters_that_are_never_stopped(
-    changes: dict[str, Any], seen: dict[str, Any], kind: Optional[str]
+    changes: dict[str, Any], state_fields: dict[str, Any], kind: Optional[str]
 ) -> None:
-    decision = decided(cluster(**changes), **seen)["orders"]
+    decision = decided(cluster(**changes), **state_fields)["orders"]
     assert decision.ineligibility_reason == kind
     assert decision.status == ("skipped" if kind else "changed")
 
@@ -71,7 +73,7 @@ def test_kinds_of_clusters_that_are_never_stopped(
 @pytest.mark.parametrize(
     ("changes", "kind"),
     [
-        ({"replica_of": "source"}, "read_replica"),
+        ({"replication_source": "source"}, "read_replica"),
         ({"replicas": ("copy",)}, "read_replica_source"),
         ({"engine": "sqlserver-se", "multi_az": True}, "sqlserver_multi_az"),
         ({"engine": "sqlserver-se"}, None),
@@ -81,15 +83,15 @@ def test_kinds_of_clusters_that_are_never_stopped(
     ],
 )
 def test_kinds_of_instances_that_are_never_stopped(changes: dict[str, Any], kind: Optional[str]) -> None:
-    decision = decided(instance(**changes), wanted=AutostopOptions(include_instances=True))["alone"]
+    decision = decided(instance(**changes), options=AutostopOptions(include_instances=True))["alone"]
     assert decision.ineligibility_reason == kind
 
 
-def test_each_kind_has_words_and_a_way_out_of_its_own() -> None:
-    assert len({one.text for one in eligibility.INELIGIBILITY_REASONS.values()}) == len(
+def test_each_ineligible_kind_has_its_own_text_and_a_remediation() -> None:
+    assert len({reason.text for reason in eligibility.INELIGIBILITY_REASONS.values()}) == len(
         eligibility.INELIGIBILITY_REASONS
     )
-    assert all(one.remediation.endswith(".") for one in eligibility.INELIGIBILITY_REASONS.values())
+    assert all(reason.remediation.endswith(".") for reason in eligibility.INELIGIBILITY_REASONS.values())
 
 
 def test_an_ineligible_cluster_that_is_off_needs_no_excuse() -> None:
@@ -104,20 +106,20 @@ def test_untagged_clusters_are_not_even_mentioned() -> None:
 
 
 def test_names_narrow_by_identifier_or_arn_and_tags_still_decide() -> None:
-    wanted = AutostopOptions(clusters=("ORDERS", f"{PREFIX}:cluster:plain"))
-    found = decided(cluster(), cluster("plain", tags={}), cluster("billing"), wanted=wanted)
-    assert {name: one.status for name, one in found.items()} == {"orders": "changed", "plain": "skipped"}
+    options = AutostopOptions(clusters=("ORDERS", f"{PREFIX}:cluster:plain"))
+    found = decided(cluster(), cluster("plain", tags={}), cluster("billing"), options=options)
+    assert {name: decision.status for name, decision in found.items()} == {"orders": "changed", "plain": "skipped"}
 
 
 def test_an_arn_of_another_region_names_nothing_here() -> None:
     arn = f"{PREFIX}:cluster:orders".replace("eu-central-1", "us-west-2")
-    assert decided(cluster(), wanted=AutostopOptions(clusters=(arn,))) == {}
-    assert decided(cluster(), wanted=AutostopOptions(exclude=(arn,)))["orders"].has_stop_step
+    assert decided(cluster(), options=AutostopOptions(clusters=(arn,))) == {}
+    assert decided(cluster(), options=AutostopOptions(exclude=(arn,)))["orders"].has_stop_step
 
 
 def test_excluded_wins_over_everything() -> None:
-    wanted = AutostopOptions(clusters=("orders",), exclude=("orders",), migrate_tags=True)
-    decision = decided(cluster(tags={}, members=("m",)), member("m", "orders"), wanted=wanted)["orders"]
+    options = AutostopOptions(clusters=("orders",), exclude=("orders",), migrate_tags=True)
+    decision = decided(cluster(tags={}, members=("m",)), member("m", "orders"), options=options)["orders"]
     assert (decision.status, decision.steps) == ("skipped", ())
 
 
@@ -156,11 +158,11 @@ def test_a_held_cluster_that_starts_is_held_and_not_pending() -> None:
     assert decided(cluster(tags=tagged, status="starting"))["orders"].status == "skipped"
 
 
-# Near misses
+# Tag mismatches
 
 
 @pytest.mark.parametrize(
-    ("tagged", "says"),
+    ("tagged", "kind"),
     [
         ({"autostop": "yes"}, tags.MATCH),
         ({"autostop": "Yes"}, tags.MISMATCH),
@@ -175,9 +177,9 @@ def test_a_held_cluster_that_starts_is_held_and_not_pending() -> None:
         ({}, tags.NONE),
     ],
 )
-def test_tags_match_exactly_and_near_misses_are_seen(tagged: dict[str, str], says: str) -> None:
-    assert tags.match_tags(tagged, AutostopOptions()).kind == says
-    assert any(one.has_stop_step for one in decided(cluster(tags=tagged)).values()) is (says == tags.MATCH)
+def test_tags_match_exactly_and_mismatches_are_found(tagged: dict[str, str], kind: str) -> None:
+    assert tags.match_tags(tagged, AutostopOptions()).kind == kind
+    assert any(decision.has_stop_step for decision in decided(cluster(tags=tagged)).values()) is (kind == tags.MATCH)
 
 
 # Tags on members
@@ -192,10 +194,10 @@ def test_a_tag_on_a_member_is_named_with_its_cluster() -> None:
 
 
 def test_a_tag_moves_with_its_hold() -> None:
-    """Else the move would stop a database that is held."""
+    """Without the hold tag, the migration would stop a held database."""
     held = {**YES, "autostop-until": "2030-01-01"}
     found = decided(
-        cluster(tags={}, members=("m",)), member("m", "orders", tags=held), wanted=AutostopOptions(migrate_tags=True)
+        cluster(tags={}, members=("m",)), member("m", "orders", tags=held), options=AutostopOptions(migrate_tags=True)
     )["orders"]
     assert [step.action for step in found.steps] == ["tag_cluster", "untag_instance"]
     assert found.steps[0].after == {"tags": held}
@@ -204,12 +206,12 @@ def test_a_tag_moves_with_its_hold() -> None:
 
 
 def test_a_hold_alone_moves_as_well_and_holds() -> None:
-    """The cluster has the tag, and somebody put the hold where it does nothing."""
+    """The cluster has the tag, and the hold tag is on an instance, where it has no effect."""
     held = {"autostop-until": "2030-01-01"}
     found = decided(
         cluster(members=("m",)),
         member("m", "orders", tags={**held, "team": "shop"}),
-        wanted=AutostopOptions(migrate_tags=True),
+        options=AutostopOptions(migrate_tags=True),
     )["orders"]
     assert [step.action for step in found.steps] == ["tag_cluster", "untag_instance"]
     assert found.steps[0].after == found.steps[1].before == {"tags": held}
@@ -218,8 +220,8 @@ def test_a_hold_alone_moves_as_well_and_holds() -> None:
 
 def test_a_hold_alone_stays_where_the_cluster_is_not_tagged() -> None:
     held = {"autostop-until": "2030-01-01"}
-    seen = cluster(tags={}, members=("m",)), member("m", "orders", tags=held)
-    assert decided(*seen, wanted=AutostopOptions(migrate_tags=True)) == {}
+    databases = cluster(tags={}, members=("m",)), member("m", "orders", tags=held)
+    assert decided(*databases, options=AutostopOptions(migrate_tags=True)) == {}
 
 
 @pytest.mark.parametrize(
@@ -236,20 +238,22 @@ def test_contradictions_move_nothing(on_cluster: dict[str, str], on_members: lis
     names = [f"m{number}" for number in range(len(on_members))]
     members = [member(name, "orders", tags=tagged) for name, tagged in zip(names, on_members)]
     found = decided(
-        cluster(tags=on_cluster, members=tuple(names)), *members, wanted=AutostopOptions(migrate_tags=True)
+        cluster(tags=on_cluster, members=tuple(names)), *members, options=AutostopOptions(migrate_tags=True)
     )["orders"]
     assert (found.status, found.steps) == ("skipped", ())
     assert "contradict" in found.reason
-    assert "m0 says" in found.reason
+    assert "m0 has" in found.reason
 
 
-def test_what_the_cluster_says_too_only_comes_off_the_member() -> None:
-    found = decided(cluster(members=("m",)), member("m", "orders"), wanted=AutostopOptions(migrate_tags=True))["orders"]
+def test_a_tag_that_the_cluster_has_too_is_only_removed_from_the_member() -> None:
+    found = decided(cluster(members=("m",)), member("m", "orders"), options=AutostopOptions(migrate_tags=True))[
+        "orders"
+    ]
     assert [step.action for step in found.steps] == ["untag_instance", "stop"]
 
 
-def test_members_are_told_about_with_their_cluster_only() -> None:
-    found = decided(cluster(members=("m",)), member("m", "orders"), wanted=AutostopOptions(include_instances=True))
+def test_members_are_reported_with_their_cluster_only() -> None:
+    found = decided(cluster(members=("m",)), member("m", "orders"), options=AutostopOptions(include_instances=True))
     assert list(found) == ["orders"]
 
 
@@ -257,7 +261,7 @@ def test_members_are_told_about_with_their_cluster_only() -> None:
 
 
 @pytest.mark.parametrize(
-    ("databases", "wanted", "expected"),
+    ("databases", "options", "expected"),
     [
         ([cluster()], AutostopOptions(), False),
         ([cluster(members=("m",))], AutostopOptions(), False),
@@ -270,10 +274,10 @@ def test_members_are_told_about_with_their_cluster_only() -> None:
         ([], AutostopOptions(include_instances=True), True),
     ],
 )
-def test_instances_are_read_only_where_a_tag_may_stand_on_one(
-    databases: list[AuroraCluster], wanted: AutostopOptions, expected: bool
+def test_instances_are_read_only_where_a_tag_may_be_on_an_instance(
+    databases: list[AuroraCluster], options: AutostopOptions, expected: bool
 ) -> None:
-    assert plan.needs_instances(wanted, databases) is expected
+    assert plan.needs_instances(options, databases) is expected
 
 
 def test_nothing_more_is_read_where_nothing_would_be_stopped() -> None:
@@ -296,7 +300,7 @@ def test_what_a_candidate_needs_is_read_once() -> None:
     assert plan.find_missing_readings(AutostopOptions(), view(cluster()), NOW) == plan.MissingReadings(
         False, True, True, ()
     )
-    read = view(cluster(), blue_green=frozenset(), maintenance={}, starts={})
+    read = view(cluster(), blue_green=frozenset(), maintenance={}, start_types={})
     assert plan.find_missing_readings(strict, read, NOW) == plan.MissingReadings()
 
 
@@ -308,31 +312,31 @@ def test_what_a_candidate_needs_is_read_once() -> None:
 )
 def test_only_what_aws_started_is_swept(starts: dict[str, str], status: str) -> None:
     by_arn = {f"{PREFIX}:cluster:{name}": how for name, how in starts.items()}
-    wanted = AutostopOptions(sweep_policy="auto_started_only")
-    assert decided(cluster(), wanted=wanted, starts=by_arn)["orders"].status == status
+    options = AutostopOptions(sweep_policy="auto_started_only")
+    assert decided(cluster(), options=options, start_types=by_arn)["orders"].status == status
 
 
 def test_what_could_not_be_read_is_not_taken_for_permission() -> None:
-    unread = {"DescribeEvents": "denied", "DescribePendingMaintenanceActions": "denied"}
-    for wanted in (AutostopOptions(sweep_policy="auto_started_only"), AutostopOptions(finish_maintenance=True)):
-        assert decided(cluster(), wanted=wanted, unread=unread)["orders"].status == "failed"
-    assert decided(cluster(), unread=unread)["orders"].status == "changed"
+    read_errors = {"DescribeEvents": "denied", "DescribePendingMaintenanceActions": "denied"}
+    for options in (AutostopOptions(sweep_policy="auto_started_only"), AutostopOptions(finish_maintenance=True)):
+        assert decided(cluster(), options=options, read_errors=read_errors)["orders"].status == "failed"
+    assert decided(cluster(), read_errors=read_errors)["orders"].status == "changed"
 
 
 @pytest.mark.parametrize(
     ("applies", "status"),
     [
-        (None, "changed"),  # nothing says that it will ever run
+        (None, "changed"),  # no date
         (NOW - timedelta(days=1), "pending"),
         (NOW + timedelta(days=7), "pending"),
-        (NOW + timedelta(days=8), "changed"),  # a later start meets it
+        (NOW + timedelta(days=8), "changed"),  # it runs at a later start
     ],
 )
 def test_maintenance_that_is_due_runs_first(applies: Optional[datetime], status: str) -> None:
     maintenance = {f"{PREFIX}:db:m": (MaintenanceAction("system-update", "", applies),)}
     aurora = cluster(members=("m",))
     assert (
-        decided(aurora, wanted=AutostopOptions(finish_maintenance=True), maintenance=maintenance)["orders"].status
+        decided(aurora, options=AutostopOptions(finish_maintenance=True), maintenance=maintenance)["orders"].status
         == status
     )
     reported = decided(aurora, maintenance=maintenance)["orders"]
@@ -344,7 +348,7 @@ def test_maintenance_that_is_due_runs_first(applies: Optional[datetime], status:
 
 
 @pytest.mark.parametrize(
-    ("readings", "verdict"),
+    ("readings", "expected"),
     [
         (["available"], None),
         (["available", "stopping"], None),
@@ -355,12 +359,12 @@ def test_maintenance_that_is_due_runs_first(applies: Optional[datetime], status:
         (["stopping", "starting"], "returned"),
     ],
 )
-def test_stopped_counts_after_stopping_alone(readings: list[str], verdict: Optional[str]) -> None:
+def test_stopped_counts_after_stopping_alone(readings: list[str], expected: Optional[str]) -> None:
     progress = StopProgress(NOW)
     for status in readings:
         assert progress.result is None
         progress = progress.add_status(status, None)
-    assert progress.result == verdict
+    assert progress.result == expected
 
 
 def test_a_restart_time_of_this_stop_proves_it_too() -> None:
@@ -368,7 +372,7 @@ def test_a_restart_time_of_this_stop_proves_it_too() -> None:
     assert StopProgress(NOW).add_status("stopped", NOW + timedelta(days=1)).result is None
 
 
-# Answers of AWS
+# Responses of AWS
 
 
 def test_clusters_are_read_from_an_answer_with_and_without_its_optional_fields() -> None:

@@ -7,14 +7,14 @@ from typing import Optional
 import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._autostop.errors import AutostopApiError
 from ansible_collections.daytwo.aws.plugins.module_utils._autostop.rejection import classify_error
-from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._autostop.things import cluster, instance
+from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._autostop.samples import cluster, instance
 
 STATE = "InvalidDBClusterStateFault"
 COMBINATION = "InvalidParameterCombination"
 
 
 @pytest.mark.parametrize(
-    ("code", "message", "status", "obstacle"),
+    ("code", "message", "status", "ineligibility_reason"),
     [
         (STATE, "DbCluster orders is in stopping state but expected it to be one of available.", "ok", None),
         (STATE, "DbCluster orders is in stopped state but expected it to be one of available.", "ok", None),
@@ -40,26 +40,26 @@ COMBINATION = "InvalidParameterCombination"
     ],
 )
 def test_refusals_come_to_the_reasons_of_planning(
-    code: str, message: str, status: str, obstacle: Optional[str]
+    code: str, message: str, status: str, ineligibility_reason: Optional[str]
 ) -> None:
-    verdict = classify_error(AutostopApiError("StopDBCluster", code, message), cluster())
-    assert (verdict.status, verdict.ineligibility_reason) == (status, obstacle)
-    assert message in verdict.reason, "AWS's own words are never swallowed"
+    rejection = classify_error(AutostopApiError("StopDBCluster", code, message), cluster())
+    assert (rejection.status, rejection.ineligibility_reason) == (status, ineligibility_reason)
+    assert message in rejection.reason, "AWS's own message is always in the reason"
 
 
 @pytest.mark.parametrize(
-    ("message", "status", "obstacle"),
+    ("message", "status", "ineligibility_reason"),
     [
         ("Instance alone is not in available state.", "pending", None),
         ("Cannot stop or start a read replica instance", "skipped", "read_replica"),
         ("Cannot stop or start an instance that has a read replica", "skipped", "read_replica_source"),
     ],
 )
-def test_refusals_of_instances(message: str, status: str, obstacle: Optional[str]) -> None:
-    verdict = classify_error(AutostopApiError("StopDBInstance", "InvalidDBInstanceState", message), instance())
-    assert (verdict.status, verdict.ineligibility_reason) == (status, obstacle)
+def test_refusals_of_instances(message: str, status: str, ineligibility_reason: Optional[str]) -> None:
+    rejection = classify_error(AutostopApiError("StopDBInstance", "InvalidDBInstanceState", message), instance())
+    assert (rejection.status, rejection.ineligibility_reason) == (status, ineligibility_reason)
 
 
-def test_a_refusal_says_what_to_allow() -> None:
+def test_a_denied_stop_names_the_action_to_allow() -> None:
     reason = classify_error(AutostopApiError("StopDBCluster", "AccessDenied", "no"), cluster()).reason
     assert "Allow rds:StopDBCluster" in reason

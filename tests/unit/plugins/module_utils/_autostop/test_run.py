@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A region from end to end against a client that answers by script, and a clock that does not wait."""
+"""A region from end to end against a scripted client, and a clock that does not wait."""
 
 from __future__ import annotations
 
@@ -13,7 +13,13 @@ from ansible_collections.daytwo.aws.plugins.module_utils import _aws_call
 from ansible_collections.daytwo.aws.plugins.module_utils._autostop import fleet, plan, rds, report, run
 from ansible_collections.daytwo.aws.plugins.module_utils._autostop.errors import AutostopApiError
 from ansible_collections.daytwo.aws.plugins.module_utils._autostop.model import AutostopOptions, RegionState
-from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._autostop.things import NOW, PREFIX, cluster, member
+from ansible_collections.daytwo.aws.plugins.module_utils._clock import Clock as RealClock
+from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._autostop.samples import (
+    NOW,
+    PREFIX,
+    cluster,
+    member,
+)
 
 REGION = "eu-central-1"
 
@@ -32,7 +38,7 @@ def errors(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Rds:
-    """Answers by its tables. C(history): the statuses that successive listings show; the last one stays."""
+    """A scripted client. C(history): the statuses that successive listings show. The last status stays."""
 
     def __init__(self, **history: list[str]) -> None:
         self.history = history
@@ -41,9 +47,9 @@ class Rds:
         self.refusals: dict[str, Exception] = {}
         self.broken: Optional[Callable[[int], Optional[Exception]]] = None
 
-    def describe_db_clusters(self, **asked: Any) -> dict[str, Any]:
+    def describe_db_clusters(self, **arguments: Any) -> dict[str, Any]:
         self.calls["DescribeDBClusters"] += 1
-        assert asked["MaxRecords"] == 100
+        assert arguments["MaxRecords"] == 100
         number, self.listings = self.listings, self.listings + 1
         if self.broken and (error := self.broken(number)):
             raise error
@@ -59,10 +65,10 @@ class Rds:
             "TagList": [{"Key": "autostop", "Value": "yes"}],
         }
 
-    def describe_blue_green_deployments(self, **asked: Any) -> dict[str, Any]:
+    def describe_blue_green_deployments(self, **arguments: Any) -> dict[str, Any]:
         return {"BlueGreenDeployments": []}
 
-    def describe_pending_maintenance_actions(self, **asked: Any) -> dict[str, Any]:
+    def describe_pending_maintenance_actions(self, **arguments: Any) -> dict[str, Any]:
         return {"PendingMaintenanceActions": []}
 
     def stop_db_cluster(self, DBClusterIdentifier: str) -> dict[str, Any]:  # noqa: N803
@@ -72,7 +78,7 @@ class Rds:
         return {"DBCluster": {"Status": "available"}}
 
 
-class Clock(run.Clock):
+class Clock(RealClock):
     def __init__(self) -> None:
         self.time = NOW
         self.slept: list[float] = []
@@ -89,78 +95,78 @@ def outcome(client: Any, waiting: Optional[run.WaitOptions] = None, act: bool = 
     return run.run_region(client, AutostopOptions(wait=bool(waiting)), REGION, Clock(), act, waiting)
 
 
-def statuses(one: run.RegionOutcome) -> dict[str, str]:
-    return {each.database.name: each.status for each in one.outcomes}
+def statuses(region_outcome: run.RegionOutcome) -> dict[str, str]:
+    return {database_outcome.database.name: database_outcome.status for database_outcome in region_outcome.outcomes}
 
 
-def test_one_that_raises_ends_none_of_the_others() -> None:
+def test_a_stop_that_fails_does_not_stop_the_others() -> None:
     client = Rds(a=["available", "stopping"], b=["available"], c=["available", "stopping"])
     client.refusals["b"] = RefusedError("InternalFailure", "try later")
-    seen = outcome(client)
-    told = report.build_result([seen])
-    assert statuses(seen) == {"a": "changed", "b": "failed", "c": "changed"}
-    assert (told["failed"], told["changed"]) == (True, True)
-    assert "b (eu-central-1) failed: AWS answered InternalFailure: try later" in told["msg"]
+    region_outcome = outcome(client)
+    result = report.build_result([region_outcome])
+    assert statuses(region_outcome) == {"a": "changed", "b": "failed", "c": "changed"}
+    assert (result["failed"], result["changed"]) == (True, True)
+    assert 'b (eu-central-1) failed: AWS returned InternalFailure: "try later"' in result["msg"]
     assert client.calls == {"DescribeDBClusters": 2, "StopDBCluster": 3}
 
 
-def test_a_stale_reading_afterwards_is_told_as_not_verified() -> None:
-    (one,) = outcome(Rds(a=["available", "available"])).outcomes
-    assert (one.status, one.verified) == ("changed", False)
-    assert "not verified" in one.reason
+def test_a_stale_reading_after_the_stop_is_reported_as_not_verified() -> None:
+    (database_outcome,) = outcome(Rds(a=["available", "available"])).outcomes
+    assert (database_outcome.status, database_outcome.verified) == ("changed", False)
+    assert "not verified" in database_outcome.reason
 
 
-def test_an_unreadable_aftermath_is_told_as_not_verified() -> None:
+def test_an_unreadable_result_is_reported_as_not_verified() -> None:
     client = Rds(a=["available"])
     client.broken = lambda number: RefusedError("Throttling") if number else None
-    (one,) = outcome(client).outcomes
-    assert (one.status, one.verified) == ("changed", False)
+    (database_outcome,) = outcome(client).outcomes
+    assert (database_outcome.status, database_outcome.verified) == ("changed", False)
 
 
 def test_a_wait_polls_in_bulk_and_survives_a_failed_reading() -> None:
     client = Rds(a=["available", "available", "stopping", "stopping", "stopped"], b=["stopping", "stopped"])
     client.broken = lambda number: RefusedError("Throttling") if number == 3 else None
-    seen = outcome(client, run.WaitOptions(600, 30))
-    assert statuses(seen) == {"a": "changed", "b": "ok"}
-    assert all(one.verified for one in seen.outcomes)
+    region_outcome = outcome(client, run.WaitOptions(600, 30))
+    assert statuses(region_outcome) == {"a": "changed", "b": "ok"}
+    assert all(database_outcome.verified for database_outcome in region_outcome.outcomes)
     assert client.calls["DescribeDBClusters"] == 5
 
 
-def test_a_wait_ends_in_time_and_tells_what_it_saw() -> None:
+def test_a_wait_ends_in_time_and_reports_the_observed_statuses() -> None:
     client = Rds(a=["available", "stopping"], b=["available", "stopping", "stopped"])
-    seen = outcome(client, run.WaitOptions(100, 30))
-    assert statuses(seen) == {"a": "failed", "b": "changed"}
-    told = report.build_result([seen])
-    assert told["changed"]
-    assert "within 100 seconds (seen: stopping)" in told["msg"]
+    region_outcome = outcome(client, run.WaitOptions(100, 30))
+    assert statuses(region_outcome) == {"a": "failed", "b": "changed"}
+    result = report.build_result([region_outcome])
+    assert result["changed"]
+    assert "within 100 seconds (observed: stopping)" in result["msg"]
 
 
-def test_one_that_comes_back_has_failed() -> None:
-    seen = outcome(Rds(a=["available", "stopping", "available"]), run.WaitOptions(600, 30))
-    assert statuses(seen) == {"a": "failed"}
-    assert report.build_result([seen])["changed"], "the stop was taken all the same"
+def test_a_database_that_returns_to_available_has_failed() -> None:
+    region_outcome = outcome(Rds(a=["available", "stopping", "available"]), run.WaitOptions(600, 30))
+    assert statuses(region_outcome) == {"a": "failed"}
+    assert report.build_result([region_outcome])["changed"], "AWS accepted the stop"
 
 
-def test_without_acting_nothing_is_asked_of_aws_but_readings() -> None:
+def test_without_act_only_readings_are_called() -> None:
     client = Rds(a=["available"])
-    told = report.build_result([outcome(client, act=False)], diff=True)
-    assert told["changed"]
-    assert told["diff"][0]["after"] == {"status": "stopping"}
+    result = report.build_result([outcome(client, act=False)], diff=True)
+    assert result["changed"]
+    assert result["diff"][0]["after"] == {"status": "stopping"}
     assert client.calls == {"DescribeDBClusters": 1}
 
 
 def test_a_region_that_cannot_be_read_is_its_own_failure() -> None:
     client = Rds()
     client.broken = lambda number: RefusedError("AccessDenied", "not authorized")
-    told = report.build_result([outcome(client), outcome(Rds(a=["stopped"]))])
-    assert told["failed"]
-    assert [one["status"] for one in told["regions"]] == ["failed", "ok"]
-    assert "Allow rds:DescribeDBClusters" in told["msg"]
+    result = report.build_result([outcome(client), outcome(Rds(a=["stopped"]))])
+    assert result["failed"]
+    assert [region["status"] for region in result["regions"]] == ["failed", "ok"]
+    assert "Allow rds:DescribeDBClusters" in result["msg"]
 
 
 def test_a_marker_that_comes_back_is_no_endless_loop() -> None:
     class Round:
-        def describe_db_clusters(self, **asked: Any) -> dict[str, Any]:
+        def describe_db_clusters(self, **arguments: Any) -> dict[str, Any]:
             return {"DBClusters": [], "Marker": "again"}
 
     with pytest.raises(AutostopApiError, match="RepeatedMarker"):
@@ -168,25 +174,25 @@ def test_a_marker_that_comes_back_is_no_endless_loop() -> None:
 
 
 def test_the_items_of_two_regions_add_up() -> None:
-    told = report.build_result(
+    result = report.build_result(
         [outcome(Rds(a=["available", "stopping"])), outcome(Rds(a=["starting"]))], fail_on_pending=True
     )
-    assert told["failed"]
-    assert told["totals"]["changed"] == told["totals"]["pending"] == 1
-    assert told["msg"].startswith("1 changed, 0 off already, 1 pending, 0 skipped, 0 failed in 2 regions.")
+    assert result["failed"]
+    assert result["totals"]["changed"] == result["totals"]["pending"] == 1
+    assert result["msg"].startswith("1 changed, 0 off already, 1 pending, 0 skipped, 0 failed in 2 regions.")
 
 
 class Tagging(Rds):
-    """Takes or refuses tags."""
+    """Accepts or rejects tags."""
 
     def __init__(self, refuses: str) -> None:
         super().__init__()
         self.refuses = refuses
 
-    def add_tags_to_resource(self, **asked: Any) -> None:
+    def add_tags_to_resource(self, **arguments: Any) -> None:
         self._take("AddTagsToResource")
 
-    def remove_tags_from_resource(self, **asked: Any) -> None:
+    def remove_tags_from_resource(self, **arguments: Any) -> None:
         self._take("RemoveTagsFromResource")
 
     def _take(self, operation: str) -> None:
@@ -203,14 +209,14 @@ class Tagging(Rds):
     ],
 )
 def test_a_tag_that_cannot_move_is_not_lost(refuses: str, calls: list[str]) -> None:
-    seen = RegionState(REGION, (cluster(tags={}, members=("m",)),), (member("m", "orders"),))
-    (decision,) = plan.decide(AutostopOptions(migrate_tags=True), seen, NOW)
+    state = RegionState(REGION, (cluster(tags={}, members=("m",)),), (member("m", "orders"),))
+    (decision,) = plan.decide(AutostopOptions(migrate_tags=True), state, NOW)
     client = Tagging(refuses)
-    one = run.apply(client, decision)
-    assert one.status == "failed"
-    assert f"Allow rds:{refuses}" in one.reason
+    database_outcome = run.apply(client, decision)
+    assert database_outcome.status == "failed"
+    assert f"Allow rds:{refuses}" in database_outcome.reason
     assert list(client.calls) == calls
-    assert one.has_changes is (len(calls) > 1)
+    assert database_outcome.has_changes is (len(calls) > 1)
 
 
 # Which regions
@@ -235,33 +241,33 @@ class Ec2:
     ],
 )
 def test_regions(given: dict[str, Any], expected: list[str]) -> None:
-    assert fleet.resolve_regions(params(**given), REGION, [REGION, None], lambda *_asked: Ec2()) == expected
+    assert fleet.resolve_regions(params(**given), REGION, [REGION, None], lambda *_arguments: Ec2()) == expected
 
 
 @pytest.mark.parametrize(
-    ("given", "words"),
+    ("given", "text"),
     [
-        ({"regions": ["us-west-2"], "region": "eu-west-1"}, "exclude each other"),
+        ({"regions": ["us-west-2"], "region": "eu-west-1"}, "mutually exclusive"),
         ({"regions": []}, "regions is empty"),
-        ({"regions": ["all", "us-west-2"]}, "stands alone"),
+        ({"regions": ["all", "us-west-2"]}, "cannot be combined"),
     ],
 )
-def test_regions_that_cannot_be_meant(given: dict[str, Any], words: str) -> None:
-    with pytest.raises(fleet.OptionError, match=words):
-        fleet.resolve_regions(params(**given), REGION, [REGION], lambda *_asked: Ec2())
+def test_regions_that_cannot_be_meant(given: dict[str, Any], text: str) -> None:
+    with pytest.raises(fleet.OptionError, match=text):
+        fleet.resolve_regions(params(**given), REGION, [REGION], lambda *_arguments: Ec2())
 
 
 def test_no_region_at_all() -> None:
     with pytest.raises(fleet.OptionError, match="No region"):
-        fleet.resolve_regions(params(), None, [], lambda *_asked: Ec2())
+        fleet.resolve_regions(params(), None, [], lambda *_arguments: Ec2())
 
 
 def test_what_is_out_of_scope_is_not_called_untagged() -> None:
-    seen = run.run_region(
+    region_outcome = run.run_region(
         Rds(a=["available"], b=["available"]), AutostopOptions(clusters=("a",)), REGION, Clock(), act=False
     )
-    assert statuses(seen) == {"a": "changed"}
-    assert (seen.clusters_checked, seen.untagged) == (2, 0)
+    assert statuses(region_outcome) == {"a": "changed"}
+    assert (region_outcome.clusters_checked, region_outcome.untagged) == (2, 0)
 
 
 @pytest.mark.parametrize("given", [{"wait_delay": 0}, {"wait_timeout": 0}])
@@ -272,25 +278,29 @@ def test_waiting_without_a_pause_is_refused(given: dict[str, int]) -> None:
 
 
 def test_names_that_are_blanks_alone_do_not_mean_every_cluster() -> None:
-    """As a template makes them of a variable that is empty."""
+    """A template makes such names from an empty variable."""
     defaults = {name: spec.get("default") for name, spec in fleet.ARGUMENT_SPEC.items()}
-    with pytest.raises(fleet.OptionError, match="clusters has nothing but blanks"):
+    with pytest.raises(fleet.OptionError, match="clusters contains only blanks"):
         fleet.parse_options({**defaults, "clusters": ["", " "]})
     assert fleet.parse_options({**defaults, "clusters": ["orders", " "]}).clusters == ("orders",)
     assert fleet.parse_options(defaults).clusters == ()
 
 
-def test_a_name_that_nothing_bears_is_told_of() -> None:
-    """A mistyped exclude stops a cluster that was to be left alone."""
-    wanted = AutostopOptions(clusters=("a", "nobody"), exclude=("B", "bb"))
-    seen = [
-        run.run_region(Rds(a=["available"], b=["available"]), wanted, name, Clock(), act=False) for name in ("x", "y")
+def test_an_unknown_name_causes_a_warning() -> None:
+    """A mistyped exclude stops a cluster that was to be excluded."""
+    options = AutostopOptions(clusters=("a", "nobody"), exclude=("B", "bb"))
+    region_outcomes = [
+        run.run_region(Rds(a=["available"], b=["available"]), options, name, Clock(), act=False) for name in ("x", "y")
     ]
-    assert fleet.get_unknown_name_warnings(wanted, seen) == [
-        "Nothing that was read is called 'nobody', which clusters names.",
-        "Nothing that was read is called 'bb', which exclude names.",
+    assert fleet.get_unknown_name_warnings(options, region_outcomes) == [
+        "clusters names 'nobody', but no database that was read has that name. Check the spelling.",
+        "exclude names 'bb', but no database that was read has that name. Check the spelling.",
     ]
-    one_has_it = run.run_region(Rds(bb=["available"]), wanted, "z", Clock(), act=False)
-    assert [text for text in fleet.get_unknown_name_warnings(wanted, [*seen, one_has_it]) if "exclude" in text] == []
-    dark = run.RegionOutcome("dark", error="denied")
-    assert fleet.get_unknown_name_warnings(wanted, [*seen, dark]) == []
+    region_with_name = run.run_region(Rds(bb=["available"]), options, "z", Clock(), act=False)
+    assert [
+        text
+        for text in fleet.get_unknown_name_warnings(options, [*region_outcomes, region_with_name])
+        if "exclude" in text
+    ] == []
+    failed_region = run.RegionOutcome("dark", error="denied")
+    assert fleet.get_unknown_name_warnings(options, [*region_outcomes, failed_region]) == []

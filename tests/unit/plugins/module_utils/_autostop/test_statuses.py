@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every documented status and engine, written down here once more from AWS's guides, so that no line can get lost."""
+"""Every documented status and engine, copied here from AWS's guides, so that no line can get lost."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ansible_collections.daytwo.aws.plugins.module_utils._autostop.model import 
     DbInstance,
     RegionState,
 )
-from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._autostop.things import NOW, cluster, instance
+from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._autostop.samples import NOW, cluster, instance
 
 # Aurora user guide, "Viewing DB cluster status".
 CLUSTERS = {
@@ -40,7 +40,7 @@ CLUSTERS = {
     "update-iam-db-auth": "pending",
     "upgrading": "pending",
 }
-# Not in that list, but in answers for Multi-AZ DB clusters and Limitless.
+# Not in that list, but in responses for Multi-AZ DB clusters and Limitless.
 OTHER_CLUSTERS = {
     "configuring-enhanced-monitoring": "pending",
     "configuring-iam-database-auth": "pending",
@@ -127,8 +127,8 @@ OTHERS = {
 def of(*databases: object) -> plan.AutostopDecision:
     view = RegionState(
         "eu-central-1",
-        tuple(one for one in databases if isinstance(one, AuroraCluster)),
-        tuple(one for one in databases if isinstance(one, DbInstance)),
+        tuple(database for database in databases if isinstance(database, AuroraCluster)),
+        tuple(database for database in databases if isinstance(database, DbInstance)),
     )
     (decision,) = plan.decide(AutostopOptions(include_instances=True), view, NOW)
     return decision

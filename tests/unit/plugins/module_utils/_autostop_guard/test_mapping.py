@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A mapping is made again while IAM does not show the role's policy, and not for other refusals."""
+"""The mapping is retried while IAM does not show the role's policy, and not after other errors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ansible_collections.daytwo.aws.plugins.module_utils._autostop_guard import 
 from ansible_collections.daytwo.aws.plugins.module_utils._autostop_guard.model import GuardLocation
 from ansible_collections.daytwo.aws.plugins.module_utils._autostop_guard.service import GuardError
 
-PLACE = GuardLocation("guard", "eu-central-1", "123456789012")
+LOCATION = GuardLocation("guard", "eu-central-1", "123456789012")
 SLOW = "The function execution role does not have permissions to call ReceiveMessage on SQS"
 
 
@@ -26,13 +26,13 @@ class RefusedError(Exception):
 
 
 class Lambda:
-    """Refuses so often, with these words."""
+    """Rejects C(refusals) calls with this message."""
 
     def __init__(self, refusals: int, message: str) -> None:
         self.refusals, self.message, self.calls = refusals, message, 0
         self.meta = type("Meta", (), {"service_model": type("Model", (), {"signing_name": "lambda"})})
 
-    def create_event_source_mapping(self, **asked: Any) -> dict[str, Any]:
+    def create_event_source_mapping(self, **arguments: Any) -> dict[str, Any]:
         self.calls += 1
         if self.calls <= self.refusals:
             raise RefusedError(self.message)
@@ -55,8 +55,8 @@ def errors(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_creation(refusals: int, message: str, calls: int, made: bool) -> None:
     client, slept = Lambda(refusals, message), []
-    wanted = plan.build_desired(PLACE, plan.GuardOptions())[plan.MAPPING]
+    desired = plan.build_desired(LOCATION, plan.GuardOptions())[plan.MAPPING]
     with contextlib.nullcontext() if made else pytest.raises(GuardError, match=message):
-        mapping.create_mapping(client, "guard", "arn", wanted, slept.append)
+        mapping.create_mapping(client, "guard", "arn", desired, slept.append)
     assert client.calls == calls
     assert len(slept) == calls - 1

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The drain against a small cluster of this test's own, which keeps budgets as the API server does."""
+"""The drain against a fake cluster, which enforces PodDisruptionBudgets as the API server does."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ WEB = {"matchLabels": {"app": "web"}}
 
 
 def pod(name: str, node: str = "n1", **more: Any) -> Pod:
-    return Pod(**{"namespace": "d", "name": name, "uid": f"u-{name}", "node": node, "controller": "ReplicaSet", **more})
+    return Pod(
+        **{"namespace": "d", "name": name, "uid": f"u-{name}", "node": node, "controller_kind": "ReplicaSet", **more}
+    )
 
 
 def web(name: str, node: str = "n1") -> Pod:
@@ -35,7 +37,7 @@ class FakeClock:
     def __init__(self) -> None:
         self.time = 0.0
 
-    def now(self) -> float:
+    def monotonic(self) -> float:
         return self.time
 
     def sleep(self, seconds: float) -> None:
@@ -43,11 +45,11 @@ class FakeClock:
 
 
 class FakeCluster:
-    """Evicted pods are gone at the next look; a budget allows again C(recovers) seconds after an eviction."""
+    """Evicted pods are gone at the next reading. A budget allows a disruption C(recovers) seconds after an eviction."""
 
     def __init__(self, clock: FakeClock, pods: list[Pod], budgets: list[PodDisruptionBudget] | None = None) -> None:
         self.clock = clock
-        self.all = {one.uid: one for one in pods}
+        self.all = {pod.uid: pod for pod in pods}
         self.own = budgets or []
         self.recovers = 3.0
         self.taken: dict[str, float] = {}
@@ -61,20 +63,20 @@ class FakeCluster:
         return [Node("n1"), Node("n2")]
 
     def list_pods(self, node: str) -> list[Pod]:
-        return [one for one in self.all.values() if one.node == node]
+        return [pod for pod in self.all.values() if pod.node == node]
 
-    def _allowed(self, budget: PodDisruptionBudget) -> int:
-        since = self.clock.now() - self.taken.get(budget.key, -1e9)
+    def _get_allowed(self, budget: PodDisruptionBudget) -> int:
+        since = self.clock.monotonic() - self.taken.get(budget.key, -1e9)
         return budget.disruptions_allowed if since >= self.recovers else 0
 
     def list_budgets(self) -> list[PodDisruptionBudget]:
-        return [replace(one, allowed=self._allowed(one)) for one in self.own]
+        return [replace(budget, disruptions_allowed=self._get_allowed(budget)) for budget in self.own]
 
     def cordon(self, node: str, unschedulable: bool) -> None:
         self.log.append(("cordon" if unschedulable else "uncordon", node))
 
     def get_replicas(self, namespace: str, kind: str, name: str) -> tuple[int, int] | None:
-        return (2 if self.clock.now() > 20 else 1, 2) if kind == "ReplicaSet" else None
+        return (2 if self.clock.monotonic() > 20 else 1, 2) if kind == "ReplicaSet" else None
 
     def evict(self, pod: Pod, rules: DrainRules) -> None:
         with self.lock:
@@ -82,26 +84,27 @@ class FakeCluster:
             self.graces.append(rules.grace_period)
             if self.failures.get(pod.name):
                 raise self.failures[pod.name].pop(0)
-            mine = [one for one in self.own if one.matches_pod(pod)]
-            if len(mine) > 1:
+            matching = [budget for budget in self.own if budget.matches_pod(pod)]
+            if len(matching) > 1:
                 message = (
                     "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support."
                 )
                 raise KubeError("POST", 500, message)
-            if mine and self._allowed(mine[0]) == 0:
+            if matching and self._get_allowed(matching[0]) == 0:
+                budget_name = matching[0].name
                 message = (
-                    f"Cannot evict pod. The disruption budget {mine[0].name} needs 1 healthy pods and has 1 currently"
+                    f"Cannot evict pod. The disruption budget {budget_name} needs 1 healthy pods and has 1 currently"
                 )
                 raise KubeError("POST", 429, message, 10.0)
-            for one in mine:
-                self.taken[one.key] = self.clock.now()
+            for budget in matching:
+                self.taken[budget.key] = self.clock.monotonic()
             if pod.uid in self.stuck:
-                self.all[pod.uid] = replace(pod, terminating=True)
+                self.all[pod.uid] = replace(pod, is_terminating=True)
             else:
                 del self.all[pod.uid]
 
 
-def drained(
+def run_drain(
     pods: list[Pod], budgets: list[PodDisruptionBudget] | None = None, **more: Any
 ) -> tuple[Drain, FakeCluster]:
     clock = FakeClock()
@@ -116,11 +119,11 @@ def drained(
 
 
 def statuses(drain: Drain) -> dict[str, str]:
-    return {one.pod.name: one.status for one in drain.outcomes.values()}
+    return {outcome.pod.name: outcome.status for outcome in drain.outcomes.values()}
 
 
 def test_all_nodes_are_cordoned_before_the_first_eviction() -> None:
-    drain, cluster = drained([pod("a"), pod("b", "n2")])
+    drain, cluster = run_drain([pod("a"), pod("b", "n2")])
     assert not drain.error
     assert sorted(cluster.log[:2]) == [("cordon", "n1"), ("cordon", "n2")]
     assert statuses(drain) == {"a": "evicted", "b": "evicted"}
@@ -128,27 +131,27 @@ def test_all_nodes_are_cordoned_before_the_first_eviction() -> None:
 
 def test_a_budget_is_waited_for_and_named_and_retried_as_soon_as_it_allows() -> None:
     budgets = [PodDisruptionBudget("d", "web", WEB, 1)]
-    drain, cluster = drained([web("a"), web("b"), web("c", "n2")], budgets)
+    drain, cluster = run_drain([web("a"), web("b"), web("c", "n2")], budgets)
     assert not drain.error
     assert set(statuses(drain).values()) == {"evicted"}
-    waited = [one for one in drain.outcomes.values() if one.blocking_budgets]
-    assert {one.blocking_budgets for one in waited} == {("d/web",)}
+    waited = [outcome for outcome in drain.outcomes.values() if outcome.blocking_budgets]
+    assert {outcome.blocking_budgets for outcome in waited} == {("d/web",)}
     assert any("wait for budget d/web" in line for line in drain.progress)
-    assert cluster.clock.now() < 10  # three pods, three seconds apart, not one per hint of ten
+    assert cluster.clock.monotonic() < 10  # three pods, three seconds apart, not one per hint of ten
 
 
 def test_a_budget_that_never_allows_ends_the_drain_and_gives_the_nodes_back() -> None:
-    drain, cluster = drained([web("a"), pod("b", "n2")], [PodDisruptionBudget("d", "web", WEB, 0)])
+    drain, cluster = run_drain([web("a"), pod("b", "n2")], [PodDisruptionBudget("d", "web", WEB, 0)])
     assert "d/a on n1: waits for budget d/web" in drain.error
     assert statuses(drain) == {"a": "failed", "b": "evicted"}
-    assert [one for one in cluster.log if one[0] == "uncordon"] == [("uncordon", "n1"), ("uncordon", "n2")]
-    kept, still = drained([web("a")], [PodDisruptionBudget("d", "web", WEB, 0)], uncordon_on_failure=False)
+    assert [call for call in cluster.log if call[0] == "uncordon"] == [("uncordon", "n1"), ("uncordon", "n2")]
+    kept, still = run_drain([web("a")], [PodDisruptionBudget("d", "web", WEB, 0)], uncordon_on_failure=False)
     assert kept.error
-    assert not [one for one in still.log if one[0] == "uncordon"]
+    assert not [call for call in still.log if call[0] == "uncordon"]
 
 
 def test_a_pod_under_two_budgets_is_named_as_such_and_the_others_go_on() -> None:
-    drain, _cluster = drained(
+    drain, _cluster = run_drain(
         [web("a"), pod("b")], [PodDisruptionBudget("d", "x", WEB, 1), PodDisruptionBudget("d", "y", {}, 1)]
     )
     assert "d/x, d/y" in drain.error
@@ -156,54 +159,58 @@ def test_a_pod_under_two_budgets_is_named_as_such_and_the_others_go_on() -> None
 
 
 @pytest.mark.parametrize(
-    ("one", "rules", "said"),
+    ("refused_pod", "rules", "option"),
     [
-        (pod("a", controller=None), DrainRules(), "delete_unmanaged"),
+        (pod("a", controller_kind=None), DrainRules(), "delete_unmanaged"),
         (pod("a", empty_dirs=("cache",)), DrainRules(), "delete_emptydir_data"),
-        (pod("a", controller="DaemonSet"), DrainRules(ignore_daemonsets=False), "ignore_daemonsets"),
+        (pod("a", controller_kind="DaemonSet"), DrainRules(ignore_daemonsets=False), "ignore_daemonsets"),
     ],
 )
 def test_what_would_lose_something_is_refused_before_anything_is_touched(
-    one: Pod, rules: DrainRules, said: str
+    refused_pod: Pod, rules: DrainRules, option: str
 ) -> None:
-    drain, cluster = drained([one, pod("b")], rules=rules)
-    assert said in drain.error
+    drain, cluster = run_drain([refused_pod, pod("b")], rules=rules)
+    assert option in drain.error
     assert cluster.log == []
-    asked = DrainRules(delete_emptydir_data=True, delete_unmanaged=True)
-    assert not drained([one, pod("b")], rules=asked)[0].error
+    allowing = DrainRules(delete_emptydir_data=True, delete_unmanaged=True)
+    assert not run_drain([refused_pod, pod("b")], rules=allowing)[0].error
 
 
 def test_replacements_are_waited_for_and_named_where_they_do_not_come() -> None:
-    drain, cluster = drained([pod("a", owner="web-1")], wait_for_replacements=True)
+    drain, cluster = run_drain([pod("a", controller_name="web-1")], wait_for_replacements=True)
     assert not drain.error
-    assert cluster.clock.now() > 20
+    assert cluster.clock.monotonic() > 20
     assert "ReplicaSet d/web-1 has 1 of 2 Ready" in drain.progress
-    late, _dummy = drained([pod("a", owner="web-1")], wait_for_replacements=True, timeout=10)
+    late, _dummy = run_drain([pod("a", controller_name="web-1")], wait_for_replacements=True, timeout=10)
     assert "not all of their replacements are Ready" in late.error
 
 
 def test_daemon_sets_and_mirrors_stay() -> None:
-    drain, cluster = drained([pod("a", controller="DaemonSet"), pod("b", controller=None, mirror=True), pod("c")])
+    drain, cluster = run_drain(
+        [pod("a", controller_kind="DaemonSet"), pod("b", controller_kind=None, is_mirror=True), pod("c")]
+    )
     assert not drain.error
     assert statuses(drain) == {"a": "skipped", "b": "skipped", "c": "evicted"}
     assert sorted(cluster.all) == ["u-a", "u-b"]
 
 
 def test_a_grace_period_of_zero_is_sent_and_none_is_not() -> None:
-    assert drained([pod("a")], rules=DrainRules(grace_period=0))[1].graces == [0]
-    assert drained([pod("a")])[1].graces == [None]
+    assert run_drain([pod("a")], rules=DrainRules(grace_period=0))[1].graces == [0]
+    assert run_drain([pod("a")])[1].graces == [None]
 
 
 def test_a_pod_that_does_not_end_is_not_called_gone() -> None:
-    drain, _cluster = drained([pod("a")], stuck={"u-a"})
-    assert "d/a on n1: evicted, and ending; not gone within 60 seconds" in drain.error
+    drain, _cluster = run_drain([pod("a")], stuck={"u-a"})
+    assert "d/a on n1: evicted, and terminating; not gone within 60 seconds" in drain.error
 
 
-def test_a_pod_that_is_gone_already_is_no_trouble_and_a_stumbling_server_is_asked_again() -> None:
+def test_a_pod_that_is_gone_already_is_no_error_and_a_failing_server_is_retried() -> None:
     answers = {"b": [KubeError("POST", 0, "connection reset"), KubeError("POST", 503, "overloaded")]}
-    drain, _cluster = drained([pod("b")], failures=answers)
+    drain, _cluster = run_drain([pod("b")], failures=answers)
     assert not drain.error
-    refused, _dummy = drained([pod("a"), pod("b")], failures={"a": [KubeError("POST", 403, "forbidden: no evictions")]})
+    refused, _dummy = run_drain(
+        [pod("a"), pod("b")], failures={"a": [KubeError("POST", 403, "forbidden: no evictions")]}
+    )
     assert "forbidden" in refused.error
     assert statuses(refused) == {"a": "failed", "b": "evicted"}
 
@@ -214,7 +221,7 @@ def test_a_node_that_was_cordoned_before_stays_so() -> None:
     drain = Drain(cluster, DrainRules(), timeout=5, clock=clock)
     drain.run([Node("n1", unschedulable=True), Node("n2")])
     assert drain.error
-    assert [one for one in cluster.log if "cordon" in one[0]] == [("cordon", "n2"), ("uncordon", "n2")]
+    assert [call for call in cluster.log if "cordon" in call[0]] == [("cordon", "n2"), ("uncordon", "n2")]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Random trust documents (hypothesis), of few providers and subjects, so that they get into each other's way."""
+"""Random trust policies (hypothesis) of few providers and subjects, so that their statements overlap."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import itertools
 from typing import Any
 
 import pytest
-from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._irsa.things import (
+from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._irsa.builders import (
     CLUSTER,
     GITHUB,
     OTHER,
@@ -28,11 +28,11 @@ OPERATORS = (
     *("ForAllValues:StringEquals", "ForAnyValue:StringLike", "StringEqualsIfExists", "StringNotEquals"),
     *("StringNotLike", "ForAllValues:StringNotLike"),
 )
-VALUES = [one.value for one in (*SUBJECTS, *PATTERNS)] + ["repo:example/app:*"]
+VALUES = [subject.value for subject in (*SUBJECTS, *PATTERNS)] + ["repo:example/app:*"]
 SPELLINGS = (str, str, str.upper, str.title)
 
 
-def one_or_more(values: Any, **sizes: int) -> Any:
+def scalar_or_list(values: Any, **sizes: int) -> Any:
     """A scalar or an array, which mean the same."""
     lists = st.lists(values, min_size=1, max_size=3, unique=True, **sizes)
     return st.one_of(values, lists)
@@ -42,12 +42,12 @@ def one_or_more(values: Any, **sizes: int) -> Any:
 def conditions(draw: Any, provider: Any) -> dict[str, dict[str, Any]]:
     block: dict[str, dict[str, Any]] = {}
     for _dummy in range(draw(st.sampled_from((0, 1, 1, 1, 1, 2)))):
-        key = draw(st.sampled_from(SPELLINGS))(provider.key("sub"))
-        block.setdefault(draw(st.sampled_from(OPERATORS)), {})[key] = draw(one_or_more(st.sampled_from(VALUES)))
+        key = draw(st.sampled_from(SPELLINGS))(provider.get_condition_key("sub"))
+        block.setdefault(draw(st.sampled_from(OPERATORS)), {})[key] = draw(scalar_or_list(st.sampled_from(VALUES)))
     if draw(st.sampled_from((True, True, True, False))):
         operator = draw(st.sampled_from(("StringEquals", "StringEquals", "StringLike", "ForAnyValue:StringEquals")))
-        key = draw(st.sampled_from(SPELLINGS))(provider.key("aud"))
-        block.setdefault(operator, {})[key] = draw(one_or_more(st.sampled_from(AUDIENCES)))
+        key = draw(st.sampled_from(SPELLINGS))(provider.get_condition_key("aud"))
+        block.setdefault(operator, {})[key] = draw(scalar_or_list(st.sampled_from(AUDIENCES)))
     if draw(st.sampled_from((False, False, False, True))):
         block.setdefault("StringNotEquals", {})[OTHER.get_condition_key("aud")] = "x"
     return block
@@ -85,7 +85,10 @@ def web_identity(draw: Any) -> dict[str, Any]:
 @st.composite
 def documents(draw: Any) -> dict[str, Any]:
     listed = draw(st.lists(st.one_of(web_identity(), web_identity(), st.just(SERVICE)), min_size=1, max_size=5))
-    listed = [{**one, "Sid": f"Sid{number}"} if draw(st.booleans()) else one for number, one in enumerate(listed)]
+    listed = [
+        {**statement, "Sid": f"Sid{number}"} if draw(st.booleans()) else statement
+        for number, statement in enumerate(listed)
+    ]
     document: dict[str, Any] = {"Version": "2012-10-17"}
     if draw(st.booleans()):
         document["Id"] = "mine"

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every refusal of the corpus is read for what it says (issue 7, must be shown 6), and nothing is read into it."""
+"""Every denial of the corpus is parsed for its side and kind (issue 7, must be shown 6), and nothing is guessed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._irsa.denied import SIDES, UNKNOWN, Caller, parse_message
-from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._irsa.refusals import (
+from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._irsa.denial_corpus import (
     CLASSIC,
     CORPUS,
     JOHN,
@@ -19,14 +19,14 @@ from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._irsa.refusa
 
 
 @pytest.mark.parametrize("case", CORPUS, ids=lambda case: case.name)
-def test_a_refusal_says_which_side_it_was(case: Case) -> None:
-    told = parse_message(case.message)
-    assert (told.side, told.kind) == (case.side, case.kind), told
+def test_a_denial_names_its_side(case: Case) -> None:
+    denial = parse_message(case.message)
+    assert (denial.side, denial.kind) == (case.side, case.kind), denial
     for name, expected in case.expected.items():
-        got = bool(told.caller and told.caller.is_node) if name == "node" else getattr(told, name)
-        assert got == expected, name
-    assert told.reason or told.encoded_message
-    assert told.kind == "no_refusal" or told.message or told.context
+        is_node_role = bool(denial.caller and denial.caller.is_node_role)
+        assert (is_node_role if name == "is_node_role" else getattr(denial, name)) == expected, name
+    assert denial.reason or denial.encoded_message
+    assert denial.kind == "no_denial" or denial.message or denial.context
 
 
 def test_the_corpus_is_large_enough() -> None:
@@ -34,46 +34,46 @@ def test_the_corpus_is_large_enough() -> None:
     assert {case.side for case in CORPUS} == set(SIDES)
 
 
-@pytest.mark.parametrize("case", [one for one in CORPUS if one.side == UNKNOWN], ids=lambda case: case.name)
-def test_what_is_not_said_is_not_guessed(case: Case) -> None:
-    told = parse_message(case.message)
-    assert told.policy is None
-    assert not told.explicit_deny
+@pytest.mark.parametrize("case", [case for case in CORPUS if case.side == UNKNOWN], ids=lambda case: case.name)
+def test_what_is_not_stated_is_not_guessed(case: Case) -> None:
+    denial = parse_message(case.message)
+    assert denial.policy is None
+    assert not denial.explicit_deny
 
 
-def test_a_session_tells_its_role_and_itself() -> None:
-    told = parse_message(CLASSIC)
-    caller = told.caller
-    assert told.message == CLASSIC
+def test_a_session_arn_names_its_role_and_session() -> None:
+    denial = parse_message(CLASSIC)
+    caller = denial.caller
+    assert denial.message == CLASSIC
     assert caller == Caller(LBC, "123456789012", "lbc", "1677819233544969902")
-    assert not caller.is_node
+    assert not caller.is_node_role
     user = Caller.parse("arn:aws:iam::123456789012:user/team/John")
     assert (user.account, user.role, user.session) == ("123456789012", None, None)
     assert Caller.parse("arn:aws:iam::123456789012:role/team/HR").role == "HR"
-    assert replace(caller, session="i-015251056f40ce440").is_node
-    assert not replace(caller, session="i-am-no-node").is_node
+    assert replace(caller, session="i-015251056f40ce440").is_node_role
+    assert not replace(caller, session="i-am-no-node").is_node_role
 
 
-def test_the_first_refusal_counts_and_the_others_are_counted() -> None:
-    told = parse_message(
+def test_the_first_denial_is_explained_and_the_others_are_counted() -> None:
+    denial = parse_message(
         f"{CLASSIC}\n{JOHN} s3:GetObject because no session policy allows the s3:GetObject action\n{CLASSIC}"
     )
-    assert (told.kind, told.other_denials) == ("identity_policy", 1)
-    told = parse_message(f"{WEB_IDENTITY}\n{CLASSIC}")
-    assert (told.side, told.other_denials) == ("trust", 1)
+    assert (denial.kind, denial.other_denials) == ("identity_policy", 1)
+    denial = parse_message(f"{WEB_IDENTITY}\n{CLASSIC}")
+    assert (denial.side, denial.other_denials) == ("trust", 1)
 
 
-def test_a_service_account_is_taken_from_the_text_only_if_it_is_the_only_one() -> None:
-    one, two = ("system:serviceaccount:shop:web", "system:serviceaccount:shop:api")
-    assert parse_message(f"{one}: {WEB_IDENTITY}").subject == ("shop", "web")
-    assert parse_message(f"{one} {two}: {WEB_IDENTITY}").subject is None
+def test_a_service_account_is_taken_from_the_text_only_if_no_other_is_named() -> None:
+    web, api = ("system:serviceaccount:shop:web", "system:serviceaccount:shop:api")
+    assert parse_message(f"{web}: {WEB_IDENTITY}").subject == ("shop", "web")
+    assert parse_message(f"{web} {api}: {WEB_IDENTITY}").subject is None
     assert parse_message(WEB_IDENTITY).subject is None
 
 
-def test_wrappings_do_not_change_what_a_refusal_says() -> None:
+def test_wrappings_do_not_change_a_denial() -> None:
     bare = parse_message(CLASSIC)
     for text in (f"2026-11-24 ERROR {CLASSIC}.", CLASSIC.replace(" ", "\n\t"), f'"{CLASSIC}"', f"({CLASSIC})"):
-        told = parse_message(text)
-        assert (told.side, told.kind, told.action, told.resource) == (
+        denial = parse_message(text)
+        assert (denial.side, denial.kind, denial.action, denial.resource) == (
             (bare.side, bare.kind, bare.action, bare.resource)
         ), text

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What mends a refusal, by what was seen; and all of the corpus is explained, also if nothing was seen."""
+"""The remediation of a denial, by the evidence. All of the corpus is explained, also without evidence."""
 
 from __future__ import annotations
 
@@ -18,7 +18,13 @@ from ansible_collections.daytwo.aws.plugins.module_utils._irsa.explain import (
     TagCondition,
 )
 from ansible_collections.daytwo.aws.plugins.module_utils._irsa.model import Subject
-from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._irsa.refusals import (
+from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._irsa.builders import (
+    CLUSTER,
+    document,
+    trust,
+    value,
+)
+from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._irsa.denial_corpus import (
     CLASSIC,
     CORPUS,
     DELETE,
@@ -26,7 +32,6 @@ from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._irsa.refusa
     WEB_IDENTITY,
     Case,
 )
-from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._irsa.things import CLUSTER, document, trust, value
 
 TAG = "elbv2.k8s.aws/cluster"
 KEY = f"aws:ResourceTag/{TAG}"
@@ -35,90 +40,92 @@ LBC = ObservedRole("arn:aws:iam::123456789012:role/lbc", document(trust(value("k
 
 
 def allow(action: Any = DELETE, resource: str = "*", **condition: Any) -> dict[str, Any]:
-    told: dict[str, Any] = {"Effect": "Allow", "Action": action, "Resource": resource}
-    return {**told, "Condition": condition} if condition else told
+    statement: dict[str, Any] = {"Effect": "Allow", "Action": action, "Resource": resource}
+    return {**statement, "Condition": condition} if condition else statement
 
 
-def seen(*statements: dict[str, Any], decision: str = explain.IMPLICIT_DENY, **more: Any) -> DenialEvidence:
-    told = DenialEvidence(
+def make_evidence(*statements: dict[str, Any], decision: str = explain.IMPLICIT_DENY, **more: Any) -> DenialEvidence:
+    evidence = DenialEvidence(
         role=LBC,
         provider=CLUSTER,
         policies=(("inline", document(*statements)),),
         tags={},
         simulation=Simulation({}, decision),
     )
-    return replace(told, **more)
+    return replace(evidence, **more)
 
 
 @pytest.mark.parametrize("case", CORPUS, ids=lambda case: case.name)
-def test_every_refusal_is_explained_also_if_nothing_was_seen(case: Case) -> None:
-    told = explain.explain(parse_message(case.message), ExplainOptions(), DenialEvidence())
-    assert told.side == case.side
-    assert told.remediation.description
-    assert told.trust is None
-    assert told.evidence[0]["looked_at"] == "the message"
-    given = [
-        one for one in (told.remediation.binding, told.remediation.statement, told.remediation.tags) if one is not None
-    ]
-    assert len(given) <= 1
+def test_every_denial_is_explained_also_without_evidence(case: Case) -> None:
+    explanation = explain.explain(parse_message(case.message), ExplainOptions(), DenialEvidence())
+    remediation = explanation.remediation
+    assert explanation.side == case.side
+    assert remediation.description
+    assert explanation.trust is None
+    assert explanation.evidence[0]["source"] == "the message"
+    changes = (remediation.binding, remediation.statement, remediation.tags)
+    assert len([change for change in changes if change is not None]) <= 1
 
 
 def test_the_classic_case() -> None:
-    tried = Simulation({TAG: "blue"}, explain.ALLOWED)
-    look = seen(allow(Null={KEY: "false"}), tags={"owner": "x"}, tried=tried)
-    told = explain.explain(parse_message(CLASSIC), ALICE, look)
-    assert told.side == "permission"
-    assert told.remediation.tags == {TAG: "blue"}
-    assert f"on condition that it bears the tag {TAG}" in told.reason
-    assert told.ineffective_remediation
-    assert "cloudon/lbc" in told.ineffective_remediation
-    assert told.trust is not None
-    assert told.trust.allowed is False
+    with_tags = Simulation({TAG: "blue"}, explain.ALLOWED)
+    evidence = make_evidence(allow(Null={KEY: "false"}), tags={"owner": "x"}, simulation_with_tags=with_tags)
+    explanation = explain.explain(parse_message(CLASSIC), ALICE, evidence)
+    assert explanation.side == "permission"
+    assert explanation.remediation.tags == {TAG: "blue"}
+    assert f"on condition that the resource has the tag {TAG}" in explanation.reason
+    assert explanation.ineffective_remediation
+    assert "cloudon/lbc" in explanation.ineffective_remediation
+    assert explanation.trust is not None
+    assert explanation.trust.allowed is False
 
 
-def test_tags_are_the_mend_only_where_the_simulator_says_so() -> None:
-    look = seen(allow(Null={KEY: "false"}))
-    for tried in (None, Simulation({TAG: "blue"}, explain.IMPLICIT_DENY)):
-        told = explain.explain(parse_message(CLASSIC), ALICE, replace(look, tried=tried))
-        assert told.remediation.tags is None
-        assert "conditions" in told.remediation.description
+def test_tags_are_the_remediation_only_where_the_simulator_allows_it_with_them() -> None:
+    evidence = make_evidence(allow(Null={KEY: "false"}))
+    for with_tags in (None, Simulation({TAG: "blue"}, explain.IMPLICIT_DENY)):
+        observed = replace(evidence, simulation_with_tags=with_tags)
+        explanation = explain.explain(parse_message(CLASSIC), ALICE, observed)
+        assert explanation.remediation.tags is None
+        assert "conditions" in explanation.remediation.description
 
 
 @pytest.mark.parametrize(
-    ("look", "words", "statement"),
+    ("evidence", "description", "has_statement"),
     [
-        (seen(allow("s3:*")), "Add this statement to a policy of lbc", True),
-        (seen(allow(resource="arn:aws:elasticloadbalancing:*:*:targetgroup/*")), "Add this statement", True),
-        (seen(allow(), decision=explain.ALLOWED), "None, if policies or tags were changed since", False),
+        (make_evidence(allow("s3:*")), "Add this statement to a policy of lbc", True),
+        (make_evidence(allow(resource="arn:aws:elasticloadbalancing:*:*:targetgroup/*")), "Add this statement", True),
+        (make_evidence(allow(), decision=explain.ALLOWED), "None, if policies or tags were changed since", False),
         (
-            seen({**allow("*"), "Effect": "Deny"}, decision=explain.EXPLICIT_DENY),
+            make_evidence({**allow("*"), "Effect": "Deny"}, decision=explain.EXPLICIT_DENY),
             "Narrow the Deny in inline, Statement[0]",
             False,
         ),
         (
-            seen(allow(), simulated=Simulation({}, explain.IMPLICIT_DENY, allowed_by_boundary=False)),
+            make_evidence(allow(), simulation=Simulation({}, explain.IMPLICIT_DENY, allowed_by_boundary=False)),
             "permissions boundary",
             True,
         ),
         (
-            seen(allow(), simulated=Simulation({}, explain.IMPLICIT_DENY, allowed_by_organizations=False)),
+            make_evidence(allow(), simulation=Simulation({}, explain.IMPLICIT_DENY, allowed_by_organizations=False)),
             "AWS Organizations",
             False,
         ),
-        (seen(allow(IpAddress={"aws:SourceIp": "192.0.2.0/24"})), "IpAddress aws:SourceIp", False),
+        (make_evidence(allow(IpAddress={"aws:SourceIp": "192.0.2.0/24"})), "IpAddress aws:SourceIp", False),
         (DenialEvidence(), "Allow elasticloadbalancing:DeleteLoadBalancer to the caller", True),
     ],
 )
-def test_the_least_change_of_a_missing_permission(look: DenialEvidence, words: str, statement: bool) -> None:
-    told = explain.explain(parse_message(CLASSIC), ExplainOptions(), look)
-    assert told.side == "permission"
-    assert words in told.remediation.description
-    wanted = {"Effect": "Allow", "Action": DELETE, "Resource": LOAD_BALANCER}
-    assert told.remediation.statement == (wanted if statement else None)
+def test_the_least_change_of_a_missing_permission(
+    evidence: DenialEvidence, description: str, has_statement: bool
+) -> None:
+    explanation = explain.explain(parse_message(CLASSIC), ExplainOptions(), evidence)
+    assert explanation.side == "permission"
+    assert description in explanation.remediation.description
+    expected = {"Effect": "Allow", "Action": DELETE, "Resource": LOAD_BALANCER}
+    assert explanation.remediation.statement == (expected if has_statement else None)
 
 
 @pytest.mark.parametrize(
-    ("operator", "values", "tags", "met", "wished"),
+    ("operator", "values", "tags", "satisfied", "required"),
     [
         ("Null", ("false",), {}, False, "v"),
         ("Null", ("false",), {TAG: "x"}, True, "v"),
@@ -136,45 +143,47 @@ def test_the_least_change_of_a_missing_permission(look: DenialEvidence, words: s
         ("DateGreaterThan", ("2026-01-01",), {}, None, None),
     ],
 )
-def test_demands_on_tags(operator: str, values: tuple[str, ...], tags: dict[str, str], met: Any, wished: Any) -> None:
-    demand = TagCondition(operator, TAG, values)
-    assert demand.is_satisfied(tags) is met
-    assert demand.get_satisfying_value("v") == wished
+def test_conditions_on_tags(
+    operator: str, values: tuple[str, ...], tags: dict[str, str], satisfied: Any, required: Any
+) -> None:
+    condition = TagCondition(operator, TAG, values)
+    assert condition.is_satisfied(tags) is satisfied
+    assert condition.get_satisfying_value("v") == required
 
 
-def test_the_statement_that_lacks_the_fewest_tags_is_taken() -> None:
-    two = allow(StringEquals={KEY: "blue", "elasticloadbalancing:ResourceTag/team": "net"})
-    one = allow(Null={KEY: "false"})
-    lack = explain.find_missing_tags(parse_message(CLASSIC), seen(two, one), "owned")
-    assert lack is not None
-    assert (str(lack.policy_statement), lack.tags) == ("inline, Statement[1]", {TAG: "owned"})
+def test_the_statement_with_the_fewest_missing_tags_is_taken() -> None:
+    two_tags = allow(StringEquals={KEY: "blue", "elasticloadbalancing:ResourceTag/team": "net"})
+    single_tag = allow(Null={KEY: "false"})
+    missing = explain.find_missing_tags(parse_message(CLASSIC), make_evidence(two_tags, single_tag), "owned")
+    assert missing is not None
+    assert (str(missing.policy_statement), missing.tags) == ("inline, Statement[1]", {TAG: "owned"})
     both = allow(Null={KEY: "false"}, StringEquals={KEY: "blue"})
-    lack = explain.find_missing_tags(parse_message(CLASSIC), seen(both), "owned")
-    assert lack is not None
-    assert lack.tags == {TAG: "blue"}
+    missing = explain.find_missing_tags(parse_message(CLASSIC), make_evidence(both), "owned")
+    assert missing is not None
+    assert missing.tags == {TAG: "blue"}
 
 
-def test_a_refused_role_has_its_binding() -> None:
-    told = explain.explain(parse_message(WEB_IDENTITY), replace(ALICE, role="lbc"), seen())
-    assert told.side == "trust"
-    assert told.remediation.binding == {
+def test_a_denied_role_has_its_binding() -> None:
+    explanation = explain.explain(parse_message(WEB_IDENTITY), replace(ALICE, role="lbc"), make_evidence())
+    assert explanation.side == "trust"
+    assert explanation.remediation.binding == {
         "role": "lbc",
         "cluster": "blue",
         "namespace": "cloudon",
         "service_accounts": ["lbc"],
         "state": "present",
     }
-    mended = replace(LBC, trust=document(trust(value("cloudon", "lbc"))))
-    told = explain.explain(parse_message(WEB_IDENTITY), ALICE, seen(role=mended))
-    assert told.remediation.binding is None
-    assert "As the trust policy stands now, it lets cloudon/lbc in" in told.reason
+    corrected = replace(LBC, trust_policy=document(trust(value("cloudon", "lbc"))))
+    explanation = explain.explain(parse_message(WEB_IDENTITY), ALICE, make_evidence(role=corrected))
+    assert explanation.remediation.binding is None
+    assert "The current trust policy allows cloudon/lbc" in explanation.reason
 
 
 def test_without_a_cluster_no_binding_is_made_up() -> None:
-    told = explain.explain(
-        parse_message(WEB_IDENTITY), ExplainOptions(role="lbc", subject=ALICE.subject), seen(provider=None)
+    explanation = explain.explain(
+        parse_message(WEB_IDENTITY), ExplainOptions(role="lbc", subject=ALICE.subject), make_evidence(provider=None)
     )
-    assert told.remediation.binding is None
-    assert told.trust is not None
-    assert told.trust.allowed is None
-    assert "kube-system/lbc" in told.trust.reason
+    assert explanation.remediation.binding is None
+    assert explanation.trust is not None
+    assert explanation.trust.allowed is None
+    assert "kube-system/lbc" in explanation.trust.reason

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who may assume which role, and what does not go together with a cluster."""
+"""Who may assume which role, and the mismatches with a cluster's service accounts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._irsa import findings
 from ansible_collections.daytwo.aws.plugins.module_utils._irsa.findings import ANNOTATION, ServiceAccount
 from ansible_collections.daytwo.aws.plugins.module_utils._irsa.model import IamRole
-from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._irsa.things import (
+from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._irsa.builders import (
     CLUSTER,
     GITHUB_STATEMENT,
     OTHER,
@@ -31,54 +31,54 @@ def account(name: str, arn: str = "", namespace: str = "shop") -> ServiceAccount
     return ServiceAccount(namespace, name, {ANNOTATION: arn} if arn else {})
 
 
-def told(one: IamRole, provider: Any = None) -> list[tuple[Any, ...]]:
-    entries = [entry.to_dict() for entry in findings.list_role_grants(one, provider)]
+def list_grants(iam_role: IamRole, provider: Any = None) -> list[tuple[Any, ...]]:
+    entries = [entry.to_dict() for entry in findings.list_role_grants(iam_role, provider)]
     return [
-        (one["namespace"], one["service_account"], one["wildcard"], one["open_to_all"], one["statement"])
-        for one in entries
+        (entry["namespace"], entry["service_account"], entry["wildcard"], entry["open_to_all"], entry["statement"])
+        for entry in entries
     ]
 
 
-def test_each_subject_is_told_with_its_statement() -> None:
-    one = role("r", SERVICE, trust(WEB, API), GITHUB_STATEMENT, trust(WEB, provider=OTHER))
-    assert told(one) == [
+def test_each_subject_is_reported_with_its_statement() -> None:
+    iam_role = role("r", SERVICE, trust(WEB, API), GITHUB_STATEMENT, trust(WEB, provider=OTHER))
+    assert list_grants(iam_role) == [
         ("shop", "web", False, False, "Statement[1]"),
         ("shop", "api", False, False, "Statement[1]"),
         ("shop", "web", False, False, "Statement[3]"),
     ]
-    assert told(one, OTHER) == [("shop", "web", False, False, "Statement[3]")]
-    assert findings.has_trust(one, CLUSTER)
+    assert list_grants(iam_role, OTHER) == [("shop", "web", False, False, "Statement[3]")]
+    assert findings.has_trust(iam_role, CLUSTER)
     assert not findings.has_trust(role("r", SERVICE, GITHUB_STATEMENT), CLUSTER)
     assert not findings.has_trust(role("r", SERVICE, GITHUB_STATEMENT), None)
 
 
 def test_wildcards_and_what_is_open_are_marked() -> None:
     wild = role("r", trust(value("shop", "*"), operator="StringLike"))
-    assert told(wild) == [("shop", "*", True, False, "Statement[0]")]
+    assert list_grants(wild) == [("shop", "*", True, False, "Statement[0]")]
     opened = role("r", trust())
-    assert told(opened) == [(None, None, False, True, "Statement[0]")]
-    assert "lets in every service account" in " ".join(
+    assert list_grants(opened) == [(None, None, False, True, "Statement[0]")]
+    assert "trusts every service account" in " ".join(
         findings.list_warnings(opened, findings.list_role_grants(opened, None))
     )
     assert findings.format_reason(opened, findings.list_role_grants(opened, None)).startswith(
-        "It lets in everybody of oidc.eks."
+        "It trusts every service account of oidc.eks."
     )
 
 
 def test_a_star_under_string_equals_is_a_name() -> None:
-    assert told(role("r", trust(value("shop", "*")))) == [("shop", "*", False, False, "Statement[0]")]
+    assert list_grants(role("r", trust(value("shop", "*")))) == [("shop", "*", False, False, "Statement[0]")]
 
 
-def test_whom_a_deny_refuses_is_told() -> None:
+def test_whom_a_deny_rejects_is_reported() -> None:
     deny = {**trust(WEB), "Effect": "Deny", "Sid": "NotTheWeb"}
     entries = findings.list_role_grants(role("r", trust(WEB, API), deny), CLUSTER)
-    assert [one.denied_by for one in entries] == [("Statement[1] (NotTheWeb)",), ()]
+    assert [grant.denied_by for grant in entries] == [("Statement[1] (NotTheWeb)",), ()]
 
 
 def test_a_missing_audience_is_warned_about() -> None:
-    one = role("r", trust(WEB, aud=None))
-    assert "does not look at the audience" in " ".join(
-        findings.list_warnings(one, findings.list_role_grants(one, None))
+    iam_role = role("r", trust(WEB, aud=None))
+    assert "does not check the audience" in " ".join(
+        findings.list_warnings(iam_role, findings.list_role_grants(iam_role, None))
     )
 
 
@@ -95,7 +95,7 @@ LBC = role("lbc", trust(value("kube-system", "lbc")), path="team/")
             [],
             [("annotated_not_trusted", "cloudon", "lbc", LBC.arn)],
         ),
-        ([], [], [("trusted_not_there", "kube-system", "lbc", LBC.arn)]),
+        ([], [], [("trusted_not_found", "kube-system", "lbc", LBC.arn)]),
         (
             [account("lbc", namespace="kube-system"), account("web", f"{LBC.arn}x")],
             [],
@@ -106,7 +106,7 @@ LBC = role("lbc", trust(value("kube-system", "lbc")), path="team/")
             [],
             [("role_missing", "shop", "web", "arn:aws:acm:eu-central-1:1:certificate/x")],
         ),
-        # A role that is there, but by another path: the annotation's ARN is none of a role.
+        # A role that exists under another path: no role has the annotation's ARN.
         (
             [account("lbc", "arn:aws:iam::123456789012:role/lbc", "kube-system")],
             [],
@@ -120,14 +120,14 @@ LBC = role("lbc", trust(value("kube-system", "lbc")), path="team/")
         ([account("lbc", namespace="kube-system"), account("web", "arn:aws:iam::999999999999:role/x")], [], []),
     ],
 )
-def test_what_does_not_go_together_is_found(
+def test_mismatches_are_found(
     accounts: list[ServiceAccount], associations: list[tuple[str, str]], expected: list[tuple[str, ...]]
 ) -> None:
     named = findings.list_annotated_roles(accounts, CLUSTER)
     annotated = {arn: LBC if arn == LBC.arn else None for arn in named}
     found = findings.list_findings(CLUSTER, [LBC], annotated, accounts, set(associations))
-    assert [(one.kind, one.namespace, one.service_account, one.role) for one in found] == expected
-    assert all(one.reason for one in found)
+    assert [(finding.kind, finding.namespace, finding.service_account, finding.role) for finding in found] == expected
+    assert all(finding.reason for finding in found)
 
 
 def test_a_role_that_could_not_be_read_is_no_finding() -> None:
@@ -135,7 +135,7 @@ def test_a_role_that_could_not_be_read_is_no_finding() -> None:
     assert findings.list_findings(CLUSTER, [LBC], {}, accounts, set()) == []
 
 
-def test_roles_of_other_accounts_are_named_as_not_looked_at() -> None:
+def test_roles_of_other_accounts_are_named_as_not_checked() -> None:
     accounts = [account("web", "arn:aws:iam::999999999999:role/x"), account("api", LBC.arn), account("db", "nonsense")]
     assert findings.list_cross_account(accounts, CLUSTER) == ["shop/web"]
     assert findings.list_annotated_roles(accounts, CLUSTER) == [LBC.arn]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What holds for every document and request: who may assume the role afterwards, and that all else is as it was."""
+"""Properties of every document and request: who may assume the role afterwards, and that nothing else changed."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._irsa import plan, policy
 from ansible_collections.daytwo.aws.plugins.module_utils._irsa.model import Binding, IrsaError, PolicyOptions, Subject
+from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._irsa.builders import CLUSTER, STS
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._irsa.documents import (
     PATTERNS,
     SUBJECTS,
     UNIVERSE,
     documents,
 )
-from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._irsa.things import CLUSTER, STS
 
 hypothesis = pytest.importorskip("hypothesis")
 st = pytest.importorskip("hypothesis.strategies")
@@ -43,26 +43,29 @@ def allowed(document: Mapping[str, Any]) -> set[Any]:
     }
 
 
-def under(subject: Subject, asked: Sequence[Subject]) -> bool:
-    return any(one == subject or (one.is_pattern and policy.matches_glob(one.value, subject.value)) for one in asked)
+def under(subject: Subject, subjects: Sequence[Subject]) -> bool:
+    return any(
+        candidate == subject or (candidate.is_pattern and policy.matches_glob(candidate.value, subject.value))
+        for candidate in subjects
+    )
 
 
 def blanked(statement: Mapping[str, Any]) -> Any:
-    """A statement without what may change in it: the values of this provider's subjects, and the provider itself
-    where it is one of several principals.
+    """A statement without the parts that may change: the values of this provider's subjects, and the provider itself
+    if it is one of several principals.
     """
-    told: Any = copy.deepcopy(dict(statement))
-    for name, keys in told.get("Condition", {}).items():
+    blank: Any = copy.deepcopy(dict(statement))
+    for name, keys in blank.get("Condition", {}).items():
         for key in keys:
             if (
                 key.lower() == CLUSTER.get_condition_key("sub").lower()
                 and policy.ConditionOperator.parse(name).is_allowlist
             ):
                 keys[key] = "..."
-    if isinstance(told["Principal"], dict):
-        listed = [one for one in policy.to_list(told["Principal"].get("Federated", [])) if one != CLUSTER.arn]
-        told["Principal"]["Federated"] = listed
-    return told
+    if isinstance(blank["Principal"], dict):
+        listed = [arn for arn in policy.to_list(blank["Principal"].get("Federated", [])) if arn != CLUSTER.arn]
+        blank["Principal"]["Federated"] = listed
+    return blank
 
 
 def ours(statement: Mapping[str, Any]) -> bool:
@@ -72,17 +75,17 @@ def ours(statement: Mapping[str, Any]) -> bool:
 
 
 def check_nothing_else_changed(
-    before: Mapping[str, Any], after: Mapping[str, Any], bindings: Sequence[Binding], wish: PolicyOptions
+    before: Mapping[str, Any], after: Mapping[str, Any], bindings: Sequence[Binding], options: PolicyOptions
 ) -> None:
     assert {**before, "Statement": 0} == {**after, "Statement": 0}
     old, new = policy.list_statements(before), policy.list_statements(after)
-    asked = {subject.value for one in bindings if one.is_present for subject in one.subjects}
+    requested = {subject.value for binding in bindings if binding.is_present for subject in binding.subjects}
     kept = []
     rest = list(old)
     for place, statement in enumerate(new):
         while rest and blanked(rest[0]) != blanked(statement):
             gone = rest.pop(0)
-            # What is gone was of this provider, and not of this one only for nothing.
+            # A removed statement was of this provider alone.
             assert ours(gone), f"{gone} is gone"
             assert policy.list_federated_principals(gone) == [CLUSTER.arn], f"{gone} is gone"
         if not rest:
@@ -97,26 +100,26 @@ def check_nothing_else_changed(
     for made in new[len(kept) :]:  # nothing but new statements, each with audience and subject
         operator = "StringEquals" if "StringLike" not in made["Condition"] else "StringLike"
         subjects = policy.to_list(made["Condition"][operator][CLUSTER.get_condition_key("sub")])
-        assert set(subjects) <= asked
+        assert set(subjects) <= requested
         assert made == {
-            **policy.build_statement(CLUSTER, Subject(subjects[0], operator == "StringLike"), wish.audience),
+            **policy.build_statement(CLUSTER, Subject(subjects[0], operator == "StringLike"), options.audience),
             "Condition": made["Condition"],
         }
-        assert made["Condition"]["StringEquals"][CLUSTER.get_condition_key("aud")] == wish.audience
-    check_never_wider(old, new, asked)
+        assert made["Condition"]["StringEquals"][CLUSTER.get_condition_key("aud")] == options.audience
+    check_never_wider(old, new, requested)
 
 
-def check_never_wider(old: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, Any]], asked: set[str]) -> None:
-    known = {_open(one) for one in old}
+def check_never_wider(old: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, Any]], requested: set[str]) -> None:
+    known = {_open(statement) for statement in old}
     for statement in new:
         assert _open(statement) is None or _open(statement) in known, "an audience-only condition"
-    assert _wildcards(new) <= _wildcards(old) | asked, "a wildcard that nobody asked for"
-    for _name, _key, value in (one for statement in new for one in policy.iterate_conditions(statement)):
+    assert _wildcards(new) <= _wildcards(old) | requested, "a wildcard that nobody requested"
+    for _name, _key, value in (condition for statement in new for condition in policy.iterate_conditions(statement)):
         assert value != [], "a condition without a value"
 
 
 def _open(statement: Mapping[str, Any]) -> Any:
-    """What a statement of this provider looks like that names no subject; None for any other."""
+    """The form of a statement of this provider without a condition on the subject; None for any other."""
     if not ours(statement):
         return None
     keys = [key.lower() for _name, key, _value in policy.iterate_conditions(statement)]
@@ -136,65 +139,67 @@ def _wildcards(statements: Sequence[Mapping[str, Any]]) -> set[str]:
 
 @hypothesis.settings(max_examples=400, deadline=None)
 @hypothesis.given(documents(), _BINDINGS, st.booleans(), st.booleans())
-def test_exactly_what_was_asked_changes(
+def test_exactly_the_requested_subjects_change(
     document: dict[str, Any], bindings: list[Binding], explicit: bool, purge: bool
 ) -> None:
     try:
         plan.check_contradictions(bindings)
     except IrsaError:
         hypothesis.reject()
-    wish = PolicyOptions(explicit_subjects=explicit, purge=purge, allow_empty=True)
+    options = PolicyOptions(explicit_subjects=explicit, purge=purge, allow_empty=True)
     untouched = copy.deepcopy(document)
-    decided = plan.make_plan("role", document, bindings, wish, None)
+    decided = plan.make_plan("role", document, bindings, options, None)
     assert document == untouched
     assert decided.after is not None
-    again = plan.make_plan("role", decided.after, bindings, wish, None)
+    again = plan.make_plan("role", decided.after, bindings, options, None)
     assert not again.has_changes, "a second run would write"
     if decided.rejection_reason:
         assert not decided.has_changes
         return
 
     before, after = allowed(document), allowed(decided.after)
-    wanted = [subject for one in bindings if one.is_present for subject in one.subjects]
-    dropped = [subject for one in bindings if not one.is_present for subject in one.subjects]
+    requested_subjects = [subject for binding in bindings if binding.is_present for subject in binding.subjects]
+    dropped = [subject for binding in bindings if not binding.is_present for subject in binding.subjects]
     for provider, subject, audience in UNIVERSE:
-        was, now = ((provider, subject, audience) in one for one in (before, after))
-        told = f"{subject} of {provider.issuer} for {audience}: {was} -> {now}"
+        was, now = ((provider, subject, audience) in access for access in (before, after))
+        message = f"{subject} of {provider.issuer} for {audience}: {was} -> {now}"
         if provider != CLUSTER:
-            assert was == now, told
+            assert was == now, message
             continue
         if now and not was:
-            assert under(subject, wanted), told
+            assert under(subject, requested_subjects), message
         if was and not now:
-            assert purge or under(subject, dropped), told
+            assert purge or under(subject, dropped), message
         if purge and now:
-            # A wildcard that was asked for lets in more than is named, and nothing else does.
-            assert under(subject, wanted), told
-    for one in decided.bindings:
-        for subject in one.binding.subjects:
-            verdict = policy.evaluate(decided.after, CLUSTER, subject, STS if one.binding.is_present else None)
-            if one.status != "failed":
-                assert verdict.is_allowed == one.binding.is_present
-            elif one.binding.is_present:
-                assert not all(one.is_allowed for _dummy, one in one.verdicts)  # a Deny overrules
+            # A requested wildcard trusts more than the names, and nothing else does.
+            assert under(subject, requested_subjects), message
+    for binding_plan in decided.bindings:
+        for subject in binding_plan.binding.subjects:
+            verdict = policy.evaluate(decided.after, CLUSTER, subject, STS if binding_plan.binding.is_present else None)
+            if binding_plan.status != "failed":
+                assert verdict.is_allowed == binding_plan.binding.is_present
+            elif binding_plan.binding.is_present:
+                assert not all(verdict.is_allowed for _dummy, verdict in binding_plan.verdicts)  # a Deny overrules
             else:
-                # What names it to the letter is narrowed, or said to be stuck: only what is wider may be left.
-                named = any(match.how == policy.NAME for match in one.still_allowed_by)
-                assert "trusts every principal" in one.reason or (one.still_allowed_by and not named)
+                # Statements that name it are narrowed, or reported as blocking: only wider statements may remain.
+                named = any(match.how == policy.NAME for match in binding_plan.still_allowed_by)
+                assert "trusts every principal" in binding_plan.reason or (binding_plan.still_allowed_by and not named)
     if not purge:
-        check_nothing_else_changed(document, decided.after, bindings, wish)
+        check_nothing_else_changed(document, decided.after, bindings, options)
     else:
         old, new = policy.list_statements(document), policy.list_statements(decided.after)
-        asked = {subject.value for subject in wanted}
-        check_never_wider(old, new, asked)
+        requested = {subject.value for subject in requested_subjects}
+        check_never_wider(old, new, requested)
         left = iter(new)
-        assert all(any(one == found for found in left) for one in old if not ours(one)), "another's statement changed"
+        assert all(any(statement == found for found in left) for statement in old if not ours(statement)), (
+            "another's statement changed"
+        )
 
 
 @hypothesis.settings(max_examples=200, deadline=None)
 @hypothesis.given(documents())
-def test_squeezing_keeps_the_meaning_of_every_document(document: dict[str, Any]) -> None:
-    squeezed = policy.shorten(document, CLUSTER)
-    assert allowed(squeezed) == allowed(document)
-    assert policy.count_characters(squeezed) <= policy.count_characters(document)
-    assert policy.shorten(squeezed, CLUSTER) == squeezed
+def test_shortening_keeps_the_meaning_of_every_document(document: dict[str, Any]) -> None:
+    shortened = policy.shorten(document, CLUSTER)
+    assert allowed(shortened) == allowed(document)
+    assert policy.count_characters(shortened) <= policy.count_characters(document)
+    assert policy.shorten(shortened, CLUSTER) == shortened

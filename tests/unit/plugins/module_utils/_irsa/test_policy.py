@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The evaluator, and the edits, by tables."""
+"""The evaluator and the edits of trust policies, by tables."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._irsa import policy
 from ansible_collections.daytwo.aws.plugins.module_utils._irsa.model import IrsaError, OidcProvider, Subject
-from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._irsa.things import (
+from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._irsa.builders import (
     CLUSTER,
     GITHUB,
     GITHUB_STATEMENT,
@@ -66,8 +66,8 @@ ANSWERS: list[tuple[str, dict[str, Any], bool]] = [
     ("StringNotEquals", document(trust(A, operator="StringNotEquals")), False),
     ("StringNotEquals of another", document(trust(B, operator="StringNotEquals")), True),
     ("StringNotLike", document(trust("system:serviceaccount:a:*", operator="StringNotLike")), False),
-    ("Null says that there is none", document(statement({"Null": {SUB: "true"}})), False),
-    ("Null says that there is one", document(statement({"Null": {SUB: "false"}})), True),
+    ("Null requires that there is none", document(statement({"Null": {SUB: "true"}})), False),
+    ("Null requires that there is one", document(statement({"Null": {SUB: "false"}})), True),
     ("Null as a boolean", document(statement({"Null": {SUB: True}})), False),
     ("a claim of another issuer", document(statement({"StringEquals": {OTHER.get_condition_key("sub"): A}})), False),
     (
@@ -84,7 +84,7 @@ ANSWERS: list[tuple[str, dict[str, Any], bool]] = [
     ("an external id", document(statement({"StringEquals": {"sts:ExternalId": "x", SUB: A}})), False),
     ("this provider", document(statement({"ArnLike": {"aws:FederatedProvider": CLUSTER.arn}})), True),
     ("not this provider", document(statement({"StringEquals": {"aws:FederatedProvider": OTHER.arn}})), False),
-    ("a foreign condition", document(statement({"IpAddress": {"aws:SourceIp": "192.0.2.0/24"}})), True),
+    ("another condition", document(statement({"IpAddress": {"aws:SourceIp": "192.0.2.0/24"}})), True),
     ("two providers", document({**trust(A), "Principal": {"Federated": [OTHER.arn, CLUSTER.arn]}}), True),
     ("everybody", document({**trust(A), "Principal": "*"}), True),
     ("every AWS principal", document({**trust(A), "Principal": {"AWS": ["*"]}}), True),
@@ -103,29 +103,31 @@ ANSWERS: list[tuple[str, dict[str, Any], bool]] = [
 ]
 
 
-@pytest.mark.parametrize(("told", "expected"), [one[1:] for one in ANSWERS], ids=[one[0] for one in ANSWERS])
-def test_answers(told: dict[str, Any], expected: bool) -> None:
-    assert policy.evaluate(told, CLUSTER, Subject(A)).is_allowed is expected
+@pytest.mark.parametrize(
+    ("trust_policy", "expected"), [case[1:] for case in ANSWERS], ids=[case[0] for case in ANSWERS]
+)
+def test_answers(trust_policy: dict[str, Any], expected: bool) -> None:
+    assert policy.evaluate(trust_policy, CLUSTER, Subject(A)).is_allowed is expected
 
 
 def test_not_action_allows_the_rest() -> None:
-    told = trust(A)
-    del told["Action"]
-    assert policy.evaluate(document({**told, "NotAction": "sts:TagSession"}), CLUSTER, Subject(A)).is_allowed
+    allow = trust(A)
+    del allow["Action"]
+    assert policy.evaluate(document({**allow, "NotAction": "sts:TagSession"}), CLUSTER, Subject(A)).is_allowed
 
 
 def test_a_verdict_names_the_statements() -> None:
-    told = document(SERVICE, {**trust(B), "Sid": "Two"}, trust(A))
-    assert str(policy.evaluate(told, CLUSTER, Subject(B))) == "allowed, by Statement[1] (Two)"
-    assert str(policy.evaluate(told, CLUSTER, Subject(A))) == "allowed, by Statement[2]"
-    assert str(policy.evaluate(told, CLUSTER, sub("c", "three"))) == "denied: no statement allows it"
+    trust_policy = document(SERVICE, {**trust(B), "Sid": "Two"}, trust(A))
+    assert str(policy.evaluate(trust_policy, CLUSTER, Subject(B))) == "allowed, by Statement[1] (Two)"
+    assert str(policy.evaluate(trust_policy, CLUSTER, Subject(A))) == "allowed, by Statement[2]"
+    assert str(policy.evaluate(trust_policy, CLUSTER, sub("c", "three"))) == "denied: no statement allows it"
     denied = policy.evaluate(document(trust(A), {**trust(A), "Effect": "Deny"}), CLUSTER, Subject(A))
     assert str(denied) == "denied, by Statement[1]"
 
 
-def test_what_cannot_be_judged_is_named() -> None:
-    told = document(statement({"StringEquals": {SUB: A}, "IpAddress": {"aws:SourceIp": "192.0.2.0/24"}}))
-    (match,) = policy.evaluate(told, CLUSTER, Subject(A)).allowed_by
+def test_conditions_that_cannot_be_evaluated_are_named() -> None:
+    trust_policy = document(statement({"StringEquals": {SUB: A}, "IpAddress": {"aws:SourceIp": "192.0.2.0/24"}}))
+    (match,) = policy.evaluate(trust_policy, CLUSTER, Subject(A)).allowed_by
     assert match.conditions == ('IpAddress aws:SourceIp: "192.0.2.0/24"',)
     assert not match.checks_audience
     perhaps = policy.evaluate(
@@ -142,18 +144,18 @@ def test_what_cannot_be_judged_is_named() -> None:
         Subject(A),
     )
     assert perhaps.is_allowed
-    assert [one.index for one in perhaps.possibly_denied_by] == [1]
+    assert [match.index for match in perhaps.possibly_denied_by] == [1]
 
 
-def test_policy_variables_cannot_be_judged_and_are_letters_in_old_versions() -> None:
-    told = trust("system:serviceaccount:a:${aws:username}", operator="StringLike")
-    (match,) = policy.evaluate(document(told), CLUSTER, Subject(A)).allowed_by
+def test_policy_variables_cannot_be_evaluated_and_are_literal_in_old_versions() -> None:
+    allow = trust("system:serviceaccount:a:${aws:username}", operator="StringLike")
+    (match,) = policy.evaluate(document(allow), CLUSTER, Subject(A)).allowed_by
     assert match.conditions
-    assert not policy.evaluate({"Version": "2008-10-17", "Statement": told}, CLUSTER, Subject(A)).is_allowed
+    assert not policy.evaluate({"Version": "2008-10-17", "Statement": allow}, CLUSTER, Subject(A)).is_allowed
 
 
 @pytest.mark.parametrize(
-    ("told", "how"),
+    ("allow", "how"),
     [
         (trust(A), "name"),
         (trust(A, "system:serviceaccount:*:*", operator="StringLike"), "name"),
@@ -162,12 +164,12 @@ def test_policy_variables_cannot_be_judged_and_are_letters_in_old_versions() -> 
         (trust(B, operator="StringNotEquals"), "open"),
     ],
 )
-def test_how(told: dict[str, Any], how: str) -> None:
-    assert policy.evaluate(document(told), CLUSTER, Subject(A)).allowed_by[0].how == how
+def test_how(allow: dict[str, Any], how: str) -> None:
+    assert policy.evaluate(document(allow), CLUSTER, Subject(A)).allowed_by[0].how == how
 
 
 @pytest.mark.parametrize(
-    ("told", "loose"),
+    ("allow", "loose"),
     [
         (trust(A), False),
         (trust(A, operator="ForAllValues:StringEquals"), True),
@@ -175,15 +177,15 @@ def test_how(told: dict[str, Any], how: str) -> None:
         (trust(A, operator="ForAnyValue:StringEquals"), False),
     ],
 )
-def test_loose(told: dict[str, Any], loose: bool) -> None:
-    assert policy.evaluate(document(told), CLUSTER, Subject(A)).allowed_by[0].is_loose is loose
+def test_loose(allow: dict[str, Any], loose: bool) -> None:
+    assert policy.evaluate(document(allow), CLUSTER, Subject(A)).allowed_by[0].is_loose is loose
 
 
 PATTERN = sub("a", "*")
 
 
 @pytest.mark.parametrize(
-    ("told", "allowed", "denied", "perhaps"),
+    ("trust_policy", "allowed", "denied", "possibly_denied"),
     [
         (document(trust(PATTERN.value, operator="StringLike")), True, 0, 0),
         (document(trust("system:serviceaccount:*", operator="StringLike")), True, 0, 0),
@@ -199,13 +201,17 @@ PATTERN = sub("a", "*")
         (document(trust(), {**trust(A, operator="StringNotEquals"), "Effect": "Deny"}), True, 0, 1),
     ],
 )
-def test_patterns(told: dict[str, Any], allowed: bool, denied: int, perhaps: int) -> None:
-    verdict = policy.evaluate(told, CLUSTER, PATTERN)
-    assert (verdict.is_allowed, len(verdict.denied_by), len(verdict.possibly_denied_by)) == (allowed, denied, perhaps)
+def test_patterns(trust_policy: dict[str, Any], allowed: bool, denied: int, possibly_denied: int) -> None:
+    verdict = policy.evaluate(trust_policy, CLUSTER, PATTERN)
+    assert (verdict.is_allowed, len(verdict.denied_by), len(verdict.possibly_denied_by)) == (
+        allowed,
+        denied,
+        possibly_denied,
+    )
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "expected"),
+    ("pattern", "other", "expected"),
     [
         ("a*", "*b", True),
         ("a", "b*", False),
@@ -217,13 +223,13 @@ def test_patterns(told: dict[str, Any], allowed: bool, denied: int, perhaps: int
         ("x:*:y", "x:z:*", True),
     ],
 )
-def test_overlap(one: str, other: str, expected: bool) -> None:
-    for pair in ((one, other), (other, one)):
+def test_overlap(pattern: str, other: str, expected: bool) -> None:
+    for pair in ((pattern, other), (other, pattern)):
         assert policy.has_overlap(*pair) is expected
 
 
-def test_grants_tell_whom_each_statement_lets_in() -> None:
-    told = document(
+def test_grants_show_whom_each_statement_trusts() -> None:
+    trust_policy = document(
         SERVICE,
         GITHUB_STATEMENT,
         trust(A, B),
@@ -234,9 +240,11 @@ def test_grants_tell_whom_each_statement_lets_in() -> None:
         statement({"StringEquals": {SUB: [A, B]}, "StringLike": {SUB: "system:serviceaccount:b:*"}}),
         trust("*", operator="StringLike"),
     )
-    found = [(grant.match.index, grant.subject and str(grant.subject)) for grant in policy.list_grants(told, CLUSTER)]
+    found = [
+        (grant.match.index, grant.subject and str(grant.subject)) for grant in policy.list_grants(trust_policy, CLUSTER)
+    ]
     assert found == [(2, "a/one"), (2, "b/two"), (3, "c/*"), (4, None), (7, "b/two"), (8, None)]
-    assert policy.list_provider_arns(told) == [GITHUB.arn, CLUSTER.arn, OTHER.arn]
+    assert policy.list_provider_arns(trust_policy) == [GITHUB.arn, CLUSTER.arn, OTHER.arn]
 
 
 def test_deleted_principals_are_found() -> None:
@@ -270,7 +278,7 @@ def test_a_scalar_becomes_an_array_and_nothing_else_changes() -> None:
 
 @pytest.mark.parametrize("spelling", [str.upper, str.title])
 def test_keys_in_another_case_are_the_same_keys(spelling: Callable[[str], str]) -> None:
-    """IAM knows no case in the names of condition keys (facts: irsa)."""
+    """IAM knows no case in the names of condition keys (docs/facts/irsa.md#trust-policy-logic)."""
 
     def spelt(subjects: Any) -> dict[str, Any]:
         return document(SERVICE, statement({"StringEquals": {spelling(SUB): subjects}}))
@@ -281,7 +289,7 @@ def test_keys_in_another_case_are_the_same_keys(spelling: Callable[[str], str]) 
     assert policy.remove(spelt(A), CLUSTER, Subject(A)) == document(SERVICE)
 
 
-# A statement that cannot take the subject in: a new one is made.
+# Statements to which the subject cannot be added: a new statement is made.
 CLOSED = [
     ("both operators", statement({"StringEquals": {SUB: A, AUD: STS}, "StringLike": {SUB: "*"}})),
     ("two spellings of the key", statement({"StringEquals": {SUB: A, SUB.upper(): A}})),
@@ -301,14 +309,14 @@ CLOSED = [
 ]
 
 
-@pytest.mark.parametrize("told", [one[1] for one in CLOSED], ids=[one[0] for one in CLOSED])
-def test_a_statement_of_its_own(told: dict[str, Any]) -> None:
-    after, index = policy.add(document(told), CLUSTER, Subject(B), STS)
+@pytest.mark.parametrize("existing", [case[1] for case in CLOSED], ids=[case[0] for case in CLOSED])
+def test_a_statement_of_its_own(existing: dict[str, Any]) -> None:
+    after, index = policy.add(document(existing), CLUSTER, Subject(B), STS)
     assert index == 1
-    assert after == document(told, trust(B))
+    assert after == document(existing, trust(B))
 
 
-def test_one_object_becomes_a_list_only_where_a_second_statement_joins() -> None:
+def test_a_single_object_becomes_a_list_only_where_a_second_statement_joins() -> None:
     single = {"Version": "2012-10-17", "Statement": trust(A)}
     assert policy.add(single, CLUSTER, Subject(B), STS)[0]["Statement"] == trust(A, B)
     assert policy.add(single, CLUSTER, PATTERN, STS)[0]["Statement"][0] == trust(A)
@@ -326,7 +334,7 @@ def test_a_pattern_keeps_to_statements_of_its_own() -> None:
     assert again["Statement"][0] == trust(A, operator="StringLike")
 
 
-def test_the_statement_that_demands_least_else_takes_it_in() -> None:
+def test_the_statement_with_the_fewest_other_conditions_is_edited() -> None:
     fenced = statement({"StringEquals": {SUB: A, AUD: STS}, "IpAddress": {"aws:SourceIp": "192.0.2.0/24"}})
     assert policy.add(document(fenced), CLUSTER, Subject(B), STS)[1] == 0
     assert policy.add(document(fenced, trust(A)), CLUSTER, Subject(B), STS)[1] == 1
@@ -351,7 +359,7 @@ def test_removing_narrows_every_statement_that_names_the_subject() -> None:
     assert after == expected
 
 
-def test_a_statement_of_two_providers_loses_this_one_with_its_last_subject() -> None:
+def test_a_statement_of_two_providers_loses_this_provider_with_its_last_subject() -> None:
     shared = {**trust(A), "Principal": {"Federated": [CLUSTER.arn, OTHER.arn]}}
     assert policy.remove(document(shared), CLUSTER, Subject(A)) == document(
         {**shared, "Principal": {"Federated": [OTHER.arn]}}
@@ -363,7 +371,7 @@ def test_a_statement_of_two_providers_loses_this_one_with_its_last_subject() -> 
 
 
 def test_the_last_subject_of_a_statement_for_everybody_cannot_go() -> None:
-    with pytest.raises(policy.SharedStatementError, match=r"Statement\[0\]: it trusts every principal"):
+    with pytest.raises(policy.SharedStatementError, match=r"Statement\[0\]: the statement trusts every principal"):
         policy.remove(document({**trust(A), "Principal": "*"}), CLUSTER, Subject(A))
     after = policy.remove(document({**trust(A, B), "Principal": "*"}), CLUSTER, Subject(A))
     assert after["Statement"][0]["Condition"]["StringEquals"][SUB] == [B]
@@ -390,7 +398,7 @@ def test_purge_leaves_what_is_kept_and_all_others() -> None:
 
 
 def test_statements_for_another_action_are_never_narrowed() -> None:
-    """They let nobody assume the role, so that nothing in them is this module's to change."""
+    """They do not allow anybody to assume the role, so this module does not change them."""
     other = {**trust(A, B), "Action": "sts:TagSession"}
     before = document(other, trust(A, B))
     expected = document(other, {**trust(A, B), "Condition": {"StringEquals": {AUD: STS, SUB: [B]}}})
@@ -398,7 +406,7 @@ def test_statements_for_another_action_are_never_narrowed() -> None:
     assert policy.purge(before, CLUSTER, [Subject(B)]) == expected
 
 
-def test_squeezing_keeps_the_meaning() -> None:
+def test_shortening_keeps_the_meaning() -> None:
     named = {**trust(A), "Sid": "Mine"}
     before = document(
         {**SERVICE, "Action": ["sts:AssumeRole"]}, trust(A, A, B), named, trust(value("c", "x")), trust(B, aud="vault")
@@ -407,13 +415,13 @@ def test_squeezing_keeps_the_meaning() -> None:
     assert after == document(before["Statement"][0], trust(A, B, value("c", "x")), named, trust(B, aud="vault"))
     assert policy.count_characters(after) < policy.count_characters(before)
     apart = document({**trust(A), "Sid": "Team"}, {**trust(B), "Sid": "Team"}, {**trust(B), "Sid": "Other"})
-    assert policy.shorten(apart, CLUSTER) == apart  # a Sid is somebody's name for it
+    assert policy.shorten(apart, CLUSTER) == apart  # a Sid is somebody's name for the statement
 
 
-def test_canonical_forms_of_one_meaning_are_equal() -> None:
-    one = {"Version": "2012-10-17", "Statement": {**trust(A, B), "Action": ["sts:AssumeRoleWithWebIdentity"]}}
-    assert policy.to_canonical(one) == policy.to_canonical(document(trust(B, A)))
-    assert policy.to_canonical(one) != policy.to_canonical(document(trust(B)))
+def test_canonical_forms_of_the_same_meaning_are_equal() -> None:
+    canonical = {"Version": "2012-10-17", "Statement": {**trust(A, B), "Action": ["sts:AssumeRoleWithWebIdentity"]}}
+    assert policy.to_canonical(canonical) == policy.to_canonical(document(trust(B, A)))
+    assert policy.to_canonical(canonical) != policy.to_canonical(document(trust(B)))
 
 
 def test_providers_and_subjects() -> None:
@@ -425,7 +433,7 @@ def test_providers_and_subjects() -> None:
         "https://oidc.eks.cn-north-1.amazonaws.com.cn/id/AB",
     )
     assert china.arn == "arn:aws-cn:iam::123456789012:oidc-provider/oidc.eks.cn-north-1.amazonaws.com.cn/id/AB"
-    with pytest.raises(IrsaError, match="no ARN of an OIDC provider"):
+    with pytest.raises(IrsaError, match="not the ARN of an OIDC provider"):
         OidcProvider.parse("arn:aws:iam::123456789012:saml-provider/x")
     assert sub("a", "one").namespaced_name == ("a", "one")
     assert str(Subject("repo:example/app")) == "repo:example/app"

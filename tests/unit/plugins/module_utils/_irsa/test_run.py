@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A run from end to end against an IAM of this test's own, whose other writers come in at chosen moments."""
+"""A whole run against a fake IAM, in which other writers write at chosen moments."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ansible_collections.daytwo.aws.plugins.module_utils._irsa.model import (
     PolicyOptions,
     Subject,
 )
-from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._irsa.things import (
+from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._irsa.builders import (
     CLUSTER,
     OTHER,
     SERVICE,
@@ -35,14 +35,14 @@ A, B, C = value("a", "one"), value("b", "two"), value("c", "three")
 
 
 class Clock(RealClock):
-    """Time that passes only while somebody sleeps; C(meanwhile) is called then."""
+    """A clock that advances only in C(sleep), which also calls C(meanwhile)."""
 
     def __init__(self) -> None:
         self.time = 0.0
         self.slept: list[float] = []
         self.meanwhile: Callable[[float], None] = lambda _seconds: None
 
-    def now(self) -> float:
+    def monotonic(self) -> float:
         return self.time
 
     def sleep(self, seconds: float) -> None:
@@ -55,7 +55,7 @@ class Iam:
     """Roles by name; C(before) holds what happens before the nth call of an operation."""
 
     def __init__(self, **roles: Any) -> None:
-        self.roles = {name: copy.deepcopy(told) for name, told in roles.items()}
+        self.roles = {name: copy.deepcopy(trust_policy) for name, trust_policy in roles.items()}
         self.providers = {CLUSTER.arn: [STS]}
         self.calls: Counter[str] = Counter()
         self.before: dict[tuple[str, int], Callable[[], None]] = {}
@@ -77,11 +77,11 @@ class Iam:
         self._call("GetAccountSummary")
         return {"SummaryMap": {"AssumeRolePolicySizeQuota": self.quota, "Roles": len(self.roles)}}
 
-    def _shown(self, name: str, told: Any) -> Any:
+    def _shown(self, name: str, trust_policy: Any) -> Any:
         return {
             "RoleName": name,
             "Arn": f"arn:aws:iam::123456789012:role/{name}",
-            "AssumeRolePolicyDocument": copy.deepcopy(told),
+            "AssumeRolePolicyDocument": copy.deepcopy(trust_policy),
         }
 
     def get_role(self, RoleName: str) -> Any:  # noqa: N803 - the API's names
@@ -152,38 +152,40 @@ def binding(
 def go(
     client: Iam,
     *bindings: BindingRequest,
-    act: bool = True,
+    apply: bool = True,
     clock: Optional[Clock] = None,
-    settle: float = 10,
+    recheck_delay: float = 10,
     **more: Any,
 ) -> Any:
     options = {key: more.pop(key) for key in ("create_provider", "new_role") if key in more}
-    wanted = run.IrsaOptions(bindings or (binding(),), PolicyOptions(**more), recheck_delay=settle, **options)
-    outcome = run.run(run.IrsaClients(client, lambda: None), wanted, act, clock or Clock())
+    irsa_options = run.IrsaOptions(
+        bindings or (binding(),), PolicyOptions(**more), recheck_delay=recheck_delay, **options
+    )
+    outcome = run.run(run.IrsaClients(client, lambda: None), irsa_options, apply, clock or Clock())
     return report.build_result(outcome, diff=True)
 
 
-def allowed(told: Any, subject: str) -> bool:
-    return policy.evaluate(told, CLUSTER, Subject(subject)).is_allowed
+def allowed(trust_policy: Any, subject: str) -> bool:
+    return policy.evaluate(trust_policy, CLUSTER, Subject(subject)).is_allowed
 
 
 def test_a_changed_role_costs_what_is_stated() -> None:
     client, clock = Iam(lbc=document(trust(A))), Clock()
-    told = go(client, clock=clock)
+    result = go(client, clock=clock)
     assert client.roles["lbc"] == document(trust(A, B))
-    assert (told["changed"], told["failed"]) == (True, False)
-    (one,) = told["bindings"]
-    assert (one["status"], one["verified"], one["added"]) == ("changed", True, [B])
+    assert (result["changed"], result["failed"]) == (True, False)
+    (item,) = result["bindings"]
+    assert (item["status"], item["verified"], item["added"]) == ("changed", True, [B])
     assert clock.slept == [10]
-    # observe, before the write, read-back, settle
+    # observe, before the write, read-back, recheck
     assert client.calls == {
         "GetAccountSummary": 1,
         "GetOpenIDConnectProvider": 1,
         "GetRole": 4,
         "UpdateAssumeRolePolicy": 1,
     }
-    assert told["diff"][0]["before"] == policy.to_canonical(document(trust(A)))
-    assert told["diff"][0]["after"] == policy.to_canonical(document(trust(A, B)))
+    assert result["diff"][0]["before"] == policy.to_canonical(document(trust(A)))
+    assert result["diff"][0]["after"] == policy.to_canonical(document(trust(A, B)))
     client.calls.clear()
     again = go(client, clock=clock)
     assert (again["changed"], again["bindings"][0]["status"], again["diff"]) == (False, "ok", [])
@@ -191,57 +193,59 @@ def test_a_changed_role_costs_what_is_stated() -> None:
     assert clock.slept == [10]
 
 
-def test_check_mode_tells_the_same_and_writes_nothing() -> None:
+def test_check_mode_reports_the_same_and_writes_nothing() -> None:
     client = Iam(lbc=document(trust(A)))
-    checked = go(client, binding(), binding("gone"), act=False)
+    checked = go(client, binding(), binding("gone"), apply=False)
     assert client.writes() == 0
     ran = go(client, binding(), binding("gone"))
     differ = ("verified",)
-    for one, other in zip(checked["bindings"], ran["bindings"]):
-        assert {k: v for k, v in one.items() if k not in differ} == {k: v for k, v in other.items() if k not in differ}
+    for checked_item, applied_item in zip(checked["bindings"], ran["bindings"]):
+        assert {k: v for k, v in checked_item.items() if k not in differ} == {
+            k: v for k, v in applied_item.items() if k not in differ
+        }
     assert checked["diff"] == ran["diff"]
-    for told in (checked, ran):
-        assert (told["changed"], told["failed"]) == (True, True)
+    for result in (checked, ran):
+        assert (result["changed"], result["failed"]) == (True, True)
 
 
 def test_many_roles_are_read_from_the_list() -> None:
     client = Iam(**{f"r{number:03}": document(trust(A)) for number in range(200)})
-    told = go(client, *(binding(f"r{number:03}") for number in range(200)))
-    assert told["changed"]
-    assert client.calls["ListRoles"] == 2  # observe and settle
+    result = go(client, *(binding(f"r{number:03}") for number in range(200)))
+    assert result["changed"]
+    assert client.calls["ListRoles"] == 2  # observe and recheck
     assert client.calls["GetRole"] == 400  # before the write and after it
-    assert all(told == document(trust(A, B)) for told in client.roles.values())
+    assert all(trust_policy == document(trust(A, B)) for trust_policy in client.roles.values())
 
 
 def test_case_10_a_write_between_read_and_write_is_kept() -> None:
     client = Iam(lbc=document(trust(A)))
     client.before["GetRole", 2] = lambda: client.roles.update(lbc=document(trust(A, C)))
-    told = go(client)
+    result = go(client)
     assert client.roles["lbc"] == document(trust(A, C, B))
-    assert not told["bindings"][0]["overwritten_by_others"]
-    assert told["diff"][0]["before"] == policy.to_canonical(document(trust(A)))
+    assert not result["bindings"][0]["overwritten_externally"]
+    assert result["diff"][0]["before"] == policy.to_canonical(document(trust(A)))
 
 
 def test_somebody_else_does_the_same_meanwhile() -> None:
     client = Iam(lbc=document(trust(A)))
     client.before["GetRole", 2] = lambda: client.roles.update(lbc=document(trust(A, B)))
-    told = go(client)
+    result = go(client)
     assert client.writes() == 0
-    assert (told["changed"], told["bindings"][0]["status"]) == (False, "ok")
+    assert (result["changed"], result["bindings"][0]["status"]) == (False, "ok")
 
 
-def test_what_is_overwritten_before_the_read_back_is_written_again_and_told() -> None:
+def test_what_is_overwritten_before_the_read_back_is_written_again_and_reported() -> None:
     client = Iam(lbc=document(trust(A)))
     client.before["GetRole", 3] = lambda: client.roles.update(lbc=document(trust(A, C)))
-    told = go(client)
+    result = go(client)
     assert client.roles["lbc"] == document(trust(A, C, B))
-    assert told["bindings"][0]["overwritten_by_others"] is True
-    assert told["roles"][0]["overwritten_by_others"] is True
-    assert "overwrote it meanwhile" in told["warnings"][0]
-    assert (told["bindings"][0]["status"], told["bindings"][0]["verified"]) == ("changed", True)
+    assert result["bindings"][0]["overwritten_externally"] is True
+    assert result["roles"][0]["overwritten_externally"] is True
+    assert "overwrote the binding during this run" in result["warnings"][0]
+    assert (result["bindings"][0]["status"], result["bindings"][0]["verified"]) == ("changed", True)
 
 
-def test_what_is_overwritten_while_settling_is_written_again_and_told() -> None:
+def test_what_is_overwritten_before_the_recheck_is_written_again_and_reported() -> None:
     client, clock = Iam(lbc=document(trust(A))), Clock()
 
     def overwrite(seconds: float) -> None:
@@ -249,44 +253,44 @@ def test_what_is_overwritten_while_settling_is_written_again_and_told() -> None:
             client.roles["lbc"] = document(trust(A, C))
 
     clock.meanwhile = overwrite
-    told = go(client, clock=clock)
+    result = go(client, clock=clock)
     assert client.roles["lbc"] == document(trust(A, C, B))
-    assert told["bindings"][0]["overwritten_by_others"] is True
-    assert told["bindings"][0]["verified"] is True
+    assert result["bindings"][0]["overwritten_externally"] is True
+    assert result["bindings"][0]["verified"] is True
     assert clock.slept == [10, 10]
 
 
-def test_a_writer_that_never_stops_is_told_as_a_failure() -> None:
+def test_a_writer_that_never_stops_is_reported_as_a_failure() -> None:
     client, clock = Iam(lbc=document(trust(A))), Clock()
     clock.meanwhile = lambda _seconds: client.roles.update(lbc=document(trust(A, C)))
-    told = go(client, clock=clock)
-    assert told["failed"]
-    assert told["changed"]
-    assert "also after 5 repairs" in told["bindings"][0]["reason"]
-    assert told["bindings"][0]["overwritten_by_others"] is True
+    result = go(client, clock=clock)
+    assert result["failed"]
+    assert result["changed"]
+    assert "even after 5 retries" in result["bindings"][0]["reason"]
+    assert result["bindings"][0]["overwritten_externally"] is True
     assert clock.slept == [10] * 6
 
 
 def test_late_readings_are_waited_for() -> None:
     client, clock = Iam(lbc=document(trust(A))), Clock()
     client.before["UpdateAssumeRolePolicy", 1] = lambda: client.stale.extend([document(trust(A))] * 3)
-    told = go(client, clock=clock)
-    assert told["bindings"][0]["verified"] is True
-    assert told["bindings"][0]["overwritten_by_others"] is False
+    result = go(client, clock=clock)
+    assert result["bindings"][0]["verified"] is True
+    assert result["bindings"][0]["overwritten_externally"] is False
     assert client.calls["UpdateAssumeRolePolicy"] == 1
     assert clock.slept == [0.1, 0.2, 0.4, 10]
 
 
-def test_a_purge_is_not_proved_by_a_late_reading() -> None:
+def test_a_purge_is_not_verified_by_a_late_read() -> None:
     client, clock = Iam(lbc=document(trust(A, B))), Clock()
     client.before["UpdateAssumeRolePolicy", 1] = lambda: client.stale.extend([document(trust(A, B))] * 2)
-    told = go(client, clock=clock, purge=True)
-    assert told["roles"][0]["status"] == "changed"
-    assert told["roles"][0]["purged"] == [A]
+    result = go(client, clock=clock, purge=True)
+    assert result["roles"][0]["status"] == "changed"
+    assert result["roles"][0]["purged"] == [A]
     assert clock.slept == [0.1, 0.2, 10]
 
 
-def test_what_was_purged_and_put_back_is_purged_again_and_told() -> None:
+def test_what_was_purged_and_put_back_is_purged_again_and_reported() -> None:
     client, clock = Iam(lbc=document(trust(A, B))), Clock()
 
     def put_back(seconds: float) -> None:
@@ -294,41 +298,41 @@ def test_what_was_purged_and_put_back_is_purged_again_and_told() -> None:
             client.roles["lbc"] = document(trust(A, B, C))
 
     clock.meanwhile = put_back
-    told = go(client, clock=clock, purge=True)
+    result = go(client, clock=clock, purge=True)
     assert not allowed(client.roles["lbc"], A)
-    assert told["roles"][0]["overwritten_by_others"] is True
+    assert result["roles"][0]["overwritten_externally"] is True
 
 
-def test_a_deny_that_comes_meanwhile_is_told() -> None:
+def test_a_deny_that_comes_meanwhile_is_reported() -> None:
     client = Iam(lbc=document(trust(A)))
     deny = {**trust(B), "Effect": "Deny"}
     client.before["GetRole", 3] = lambda: client.roles.update(lbc=document(trust(A, B), deny))
-    told = go(client)
-    assert told["bindings"][0]["status"] == "failed"
-    assert "denied by Statement[1]" in told["msg"]
-    assert told["changed"]
+    result = go(client)
+    assert result["bindings"][0]["status"] == "failed"
+    assert "denied by Statement[1]" in result["msg"]
+    assert result["changed"]
 
 
 def test_a_provider_of_another_account_is_not_made_here() -> None:
     client = Iam(lbc=document(trust(A)))
-    foreign = OidcProvider(CLUSTER.arn.replace("123456789012", "210987654321"))
-    told = go(client, binding(provider=foreign), create_provider=True)
-    assert "is of account 210987654321, and the role of 123456789012" in told["msg"]
+    other_account = OidcProvider(CLUSTER.arn.replace("123456789012", "210987654321"))
+    result = go(client, binding(provider=other_account), create_provider=True)
+    assert "is in account 210987654321, and the role is in 123456789012" in result["msg"]
     assert client.writes() == 0
 
 
 def test_a_write_that_never_shows_is_no_success() -> None:
     client, clock = Iam(lbc=document(trust(A))), Clock()
     client.before["UpdateAssumeRolePolicy", 1] = lambda: client.stale.extend([document(trust(A))] * 99)
-    told = go(client, clock=clock)
-    assert told["failed"]
-    assert told["changed"]
-    assert "has not shown it within 15 seconds" in told["msg"]
+    result = go(client, clock=clock)
+    assert result["failed"]
+    assert result["changed"]
+    assert "did not show it within 15 seconds" in result["msg"]
 
 
-def test_without_settling_there_is_no_second_reading() -> None:
+def test_without_a_recheck_delay_there_is_no_second_read() -> None:
     client, clock = Iam(lbc=document(trust(A))), Clock()
-    go(client, clock=clock, settle=0)
+    go(client, clock=clock, recheck_delay=0)
     assert clock.slept == []
     assert client.calls["GetRole"] == 3
 
@@ -337,25 +341,25 @@ def test_the_quota_that_iam_knows_decides() -> None:
     client = Iam(lbc=document(trust(A)))
     client.fail("GetAccountSummary", "AccessDenied")
     client.fail("UpdateAssumeRolePolicy", "LimitExceeded", "Cannot exceed quota for ACLSizePerRole: 2048")
-    told = go(client)
-    assert told["failed"]
-    assert not told["changed"]
-    reason = told["bindings"][0]["reason"]
-    for words in ("ACLSizePerRole: 2048", "characters", "raised", "split the role", "Pod Identity", "Unchanged"):
-        assert words in reason
-    assert "iam:GetAccountSummary" in told["warnings"][0]
+    result = go(client)
+    assert result["failed"]
+    assert not result["changed"]
+    reason = result["bindings"][0]["reason"]
+    for text in ("ACLSizePerRole: 2048", "characters", "higher quota", "split the role", "Pod Identity", "not changed"):
+        assert text in reason
+    assert "iam:GetAccountSummary" in result["warnings"][0]
     assert client.roles["lbc"] == document(trust(A))
 
 
-def test_one_that_fails_does_not_stop_the_others() -> None:
+def test_a_failed_binding_does_not_stop_the_others() -> None:
     client = Iam(lbc=document(trust(A)), dns=document(trust(A)))
     client.fail("UpdateAssumeRolePolicy", "AccessDenied")
-    told = go(client, binding("lbc"), binding("dns"))
-    statuses = sorted(one["status"] for one in told["bindings"])
+    result = go(client, binding("lbc"), binding("dns"))
+    statuses = sorted(item["status"] for item in result["bindings"])
     assert statuses == ["changed", "failed"]
-    assert told["changed"]
-    assert told["failed"]
-    assert "Allow iam:UpdateAssumeRolePolicy" in told["msg"]
+    assert result["changed"]
+    assert result["failed"]
+    assert "Allow iam:UpdateAssumeRolePolicy" in result["msg"]
 
 
 def test_a_role_that_cannot_be_read_is_its_own_failure() -> None:
@@ -364,25 +368,25 @@ def test_a_role_that_cannot_be_read_is_its_own_failure() -> None:
     assert "Allow iam:GetRole" in go(client)["bindings"][0]["reason"]
 
 
-def test_roles_are_read_one_by_one_where_the_list_is_denied() -> None:
+def test_roles_are_read_each_where_the_list_is_denied() -> None:
     client = Iam(**{f"r{number}": document(trust(A)) for number in range(20)})
     client.fail("ListRoles", "AccessDenied")
     client.fail("ListRoles", "AccessDenied", number=2)
-    told = go(client, *(binding(f"r{number}") for number in range(20)))
-    assert not told["failed"]
+    result = go(client, *(binding(f"r{number}") for number in range(20)))
+    assert not result["failed"]
     assert client.calls["GetRole"] == 80
 
 
 def test_a_role_that_goes_away_meanwhile() -> None:
     client = Iam(lbc=document(trust(A)))
     client.before["GetRole", 2] = client.roles.clear
-    assert "deleted meanwhile" in go(client)["msg"]
+    assert "deleted during this run" in go(client)["msg"]
 
 
 def test_a_role_is_created_with_exactly_this_trust() -> None:
     client = Iam()
     new = iam.NewRole("/eks/", "reads", "arn:aws:iam::123456789012:policy/limit", (("a", "1"),), ("arn:x", "arn:y"))
-    told = go(client, create_role=True, new_role=new)
+    result = go(client, create_role=True, new_role=new)
     assert client.roles["lbc"] == document(trust(B))
     assert client.created == {
         "Path": "/eks/",
@@ -391,35 +395,35 @@ def test_a_role_is_created_with_exactly_this_trust() -> None:
         "Tags": [{"Key": "a", "Value": "1"}],
     }
     assert client.attached == ["arn:x", "arn:y"]
-    assert told["bindings"][0]["status"] == "changed"
-    assert told["roles"][0]["arn"] == "arn:aws:iam::123456789012:role/lbc"
-    assert told["diff"][0]["before"] == {}
+    assert result["bindings"][0]["status"] == "changed"
+    assert result["roles"][0]["arn"] == "arn:aws:iam::123456789012:role/lbc"
+    assert result["diff"][0]["before"] == {}
     client.calls.clear()
     assert not go(client, create_role=True, new_role=new)["changed"]
     assert client.writes() == 0
 
 
-def test_a_policy_that_cannot_be_attached_is_told() -> None:
+def test_a_policy_that_cannot_be_attached_is_reported() -> None:
     client = Iam()
     client.fail("AttachRolePolicy", "NoSuchEntity", number=2)
-    told = go(client, create_role=True, new_role=iam.NewRole(managed_policies=("arn:x", "arn:y")))
-    assert told["failed"]
-    assert told["changed"]
-    assert "lacks arn:y" in told["msg"]
+    result = go(client, create_role=True, new_role=iam.NewRole(managed_policies=("arn:x", "arn:y")))
+    assert result["failed"]
+    assert result["changed"]
+    assert "exists without arn:y" in result["msg"]
 
 
 def test_a_role_that_somebody_else_creates_first_keeps_its_trust() -> None:
     client = Iam()
     client.before["CreateRole", 1] = lambda: client.roles.update(lbc=document(SERVICE))
-    told = go(client, create_role=True)
+    result = go(client, create_role=True)
     assert client.roles["lbc"] == document(SERVICE, trust(B))
-    assert told["bindings"][0]["status"] == "changed"
+    assert result["bindings"][0]["status"] == "changed"
 
 
 def test_all_pages_of_roles_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(iam, "PAGE_SIZE", 5)
     client = Iam(**{f"r{number:02}": document(SERVICE) for number in range(12)})
-    assert [one.name for one in iam.list_roles(client)] == sorted(client.roles)
+    assert [role.name for role in iam.list_roles(client)] == sorted(client.roles)
     assert client.calls["ListRoles"] == 3
 
 
@@ -430,19 +434,19 @@ def test_a_missing_provider_is_named_or_made() -> None:
     assert f"IAM has no OIDC provider {CLUSTER.arn}" in refused["bindings"][0]["reason"]
     assert refused["oidc_providers"][0]["status"] == "failed"
     assert client.writes() == 0
-    checked = go(client, create_provider=True, act=False)
+    checked = go(client, create_provider=True, apply=False)
     assert client.writes() == 0
     assert checked["bindings"][0]["status"] == checked["oidc_providers"][0]["status"] == "changed"
-    told = go(client, create_provider=True)
+    result = go(client, create_provider=True)
     assert client.providers == {CLUSTER.arn: [STS]}
-    assert told["oidc_providers"][0]["status"] == "changed"
+    assert result["oidc_providers"][0]["status"] == "changed"
     assert go(client, create_provider=True)["changed"] is False
 
 
 def test_a_provider_that_does_not_know_the_audience() -> None:
     client = Iam(lbc=document(trust(A)))
     client.providers[CLUSTER.arn] = ["vault"]
-    assert "does not know the audience sts.amazonaws.com (it knows vault)" in go(client)["msg"]
+    assert "does not have the audience sts.amazonaws.com (it has vault)" in go(client)["msg"]
     assert not go(client, create_provider=True)["failed"]
     assert client.providers[CLUSTER.arn] == ["vault", STS]
 
@@ -456,14 +460,14 @@ def test_a_new_provider_may_take_a_moment_to_be_known() -> None:
     assert clock.slept == [1, 1, 10]
     client = Iam(lbc=document(trust(A)))
     client.fail("UpdateAssumeRolePolicy", "MalformedPolicyDocument", "Invalid principal in policy")
-    assert "IAM refused the trust policy" in go(client)["msg"]
+    assert "IAM rejected the trust policy" in go(client)["msg"]
 
 
 def test_absent_needs_no_provider() -> None:
     client = Iam(lbc=document(trust(A, B)))
     client.providers.clear()
-    told = go(client, binding(state="absent"))
-    assert told["bindings"][0]["status"] == "changed"
+    result = go(client, binding(state="absent"))
+    assert result["bindings"][0]["status"] == "changed"
     assert client.calls["GetOpenIDConnectProvider"] == 0
 
 
@@ -471,24 +475,24 @@ def test_a_role_by_its_arn_must_be_that_role() -> None:
     client = Iam(lbc=document(trust(A)))
     arn = "arn:aws:iam::123456789012:role/lbc"
     assert not go(client, binding(arn))["failed"]
-    told = go(client, binding("arn:aws:iam::123456789012:role/eks/lbc"))
-    assert f"is {arn}, not arn:aws:iam::123456789012:role/eks/lbc" in told["msg"]
+    result = go(client, binding("arn:aws:iam::123456789012:role/eks/lbc"))
+    assert f"is {arn}, not arn:aws:iam::123456789012:role/eks/lbc" in result["msg"]
 
 
 def test_no_purge_where_a_binding_cannot_be_made() -> None:
     client = Iam(lbc=document(trust(A), trust(A, provider=OTHER)))
-    told = go(client, binding(), binding(provider=OTHER), purge=True)
+    result = go(client, binding(), binding(provider=OTHER), purge=True)
     assert client.writes() == 0
-    assert [one["status"] for one in told["bindings"]] == ["failed", "failed"]
-    assert "purge would take too much away" in told["bindings"][0]["reason"]
+    assert [item["status"] for item in result["bindings"]] == ["failed", "failed"]
+    assert "purge would remove its service accounts" in result["bindings"][0]["reason"]
 
 
 def test_a_purge_that_is_refused_fails_though_its_bindings_are_true() -> None:
     client = Iam(lbc=document({**trust(A), "Principal": "*"}, trust(B)))
-    told = go(client, purge=True)
-    assert told["bindings"][0]["status"] == "ok"
-    assert told["failed"]
-    assert "trusts every principal" in told["msg"]
+    result = go(client, purge=True)
+    assert result["bindings"][0]["status"] == "ok"
+    assert result["failed"]
+    assert "trusts every principal" in result["msg"]
 
 
 def test_contradictions_end_it_before_anything_is_read_of_roles() -> None:
@@ -499,54 +503,60 @@ def test_contradictions_end_it_before_anything_is_read_of_roles() -> None:
 
 
 @pytest.mark.parametrize(
-    ("entry", "words"),
+    ("entry", "text"),
     [
-        ({"role": "no role"}, "neither a role's name"),
-        ({"role": "arn:aws:iam::1:role/x"}, "neither a role's name"),
-        ({"service_accounts": None}, "names no service account"),
+        ({"role": "no role"}, "neither the name of a role"),
+        ({"role": "arn:aws:iam::1:role/x"}, "neither the name of a role"),
+        ({"service_accounts": None}, "has no service account"),
         ({"all_service_accounts": True}, "Keep one"),
         ({"namespace": "b*"}, "namespace_pattern"),
         ({"namespace": None, "namespace_pattern": "b*"}, "allow_wildcards=true"),
         ({"namespace": None}, "neither namespace nor namespace_pattern"),
         ({"oidc_provider_arn": None}, "neither cluster nor oidc_provider_arn"),
         ({"service_accounts": ["t*"]}, "allow_wildcards=true"),
-        ({"namespace": "B"}, "no name of a namespace"),
-        ({"service_accounts": ["a:b"]}, "no name of a service account"),
-        ({"service_accounts": ["${aws:username}"]}, "no name of a service account"),
-        ({"oidc_provider_arn": "arn:x"}, "no ARN of an OIDC provider"),
+        ({"namespace": "B"}, "not a valid name of a namespace"),
+        ({"service_accounts": ["a:b"]}, "not a valid name of a service account"),
+        ({"service_accounts": ["${aws:username}"]}, "not a valid name of a service account"),
+        ({"oidc_provider_arn": "arn:x"}, "not the ARN of an OIDC provider"),
         ({"oidc_provider_arn": ""}, "neither cluster nor oidc_provider_arn"),
         ({"oidc_provider_arn": None, "cluster": ""}, "neither cluster nor oidc_provider_arn"),
-        ({"namespace": "n" * 64}, "no name of a namespace"),
+        ({"namespace": "n" * 64}, "not a valid name of a namespace"),
     ],
 )
-def test_bindings_that_nothing_would_take(entry: dict[str, Any], words: str) -> None:
-    told = {"role": "lbc", "oidc_provider_arn": CLUSTER.arn, "namespace": "b", "service_accounts": ["two"], **entry}
-    with pytest.raises(IrsaError, match=words):
-        parse_request(told, allow_wildcards=False)
+def test_bindings_that_are_rejected(entry: dict[str, Any], text: str) -> None:
+    full_entry = {
+        "role": "lbc",
+        "oidc_provider_arn": CLUSTER.arn,
+        "namespace": "b",
+        "service_accounts": ["two"],
+        **entry,
+    }
+    with pytest.raises(IrsaError, match=text):
+        parse_request(full_entry, allow_wildcards=False)
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("options", "text"),
     [
-        ({"settle": float("nan")}, "settle is nan"),
-        ({"settle": float("inf")}, "settle is inf"),
-        ({"settle": -1.0}, "settle is -1"),
-        ({"wish": PolicyOptions(audience="")}, "audience is empty"),
-        ({"new_role": iam.NewRole(path="eks")}, "path 'eks' does not begin and end with a slash"),
+        ({"recheck_delay": float("nan")}, "recheck_delay is nan"),
+        ({"recheck_delay": float("inf")}, "recheck_delay is inf"),
+        ({"recheck_delay": -1.0}, "recheck_delay is -1"),
+        ({"policy_options": PolicyOptions(audience="")}, "audience is empty"),
+        ({"new_role": iam.NewRole(path="eks")}, "path 'eks' is not a path of IAM roles. Begin and end it with a slash"),
         ({"bindings": ()}, "bindings is empty"),
     ],
 )
-def test_options_that_nothing_would_take(options: dict[str, Any], words: str) -> None:
-    """Before anything is written: a sleep of no length would end a run whose writes nobody is told of."""
+def test_options_that_are_rejected(options: dict[str, Any], text: str) -> None:
+    """Before any write: an invalid delay would end a run whose writes would then not be reported."""
     good = parse_request(
         {"role": "lbc", "oidc_provider_arn": CLUSTER.arn, "namespace": "b", "service_accounts": ["two"]},
         allow_wildcards=False,
     )
-    with pytest.raises(IrsaError, match=words):
+    with pytest.raises(IrsaError, match=text):
         run.IrsaOptions(**{"bindings": (good,), **options})
 
 
-def test_bindings_as_they_are_told() -> None:
+def test_bindings_as_text() -> None:
     every = parse_request(
         {"role": "lbc", "cluster": "one", "namespace": "b", "all_service_accounts": True}, allow_wildcards=False
     )

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which pods run with a role and which without it, and what owns them."""
+"""Which pods run with or without a role, and who owns them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._irsa import workload
 
 ROLE = "arn:aws:iam::123456789012:role/lbc"
-TOLD = [{"name": "AWS_ROLE_ARN", "value": ROLE}, {"name": "AWS_WEB_IDENTITY_TOKEN_FILE", "value": "/token"}]
+ROLE_ENVIRONMENT = [{"name": "AWS_ROLE_ARN", "value": ROLE}, {"name": "AWS_WEB_IDENTITY_TOKEN_FILE", "value": "/token"}]
 TOKEN = {"projected": {"sources": [{"serviceAccountToken": {"audience": "sts.amazonaws.com", "path": "token"}}]}}
 API_TOKEN = {"projected": {"sources": [{"serviceAccountToken": {"path": "token"}}, {"configMap": {}}]}}
 
@@ -28,25 +28,25 @@ def owned(kind: str, name: str, version: str = "apps/v1") -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("one", "carries", "mentions"),
+    ("candidate", "has_role", "references_role"),
     [
-        (pod(env=TOLD, volumes=[API_TOKEN, TOKEN]), True, True),
+        (pod(env=ROLE_ENVIRONMENT, volumes=[API_TOKEN, TOKEN]), True, True),
         (pod(), False, False),
-        (pod(env=TOLD), False, True),  # no token of its own for STS
+        (pod(env=ROLE_ENVIRONMENT), False, True),  # no token of its own for STS
         (pod(volumes=[TOKEN]), False, False),
-        (pod(env=[{"name": "AWS_ROLE_ARN", "value": f"{ROLE}2"}, TOLD[1]], volumes=[TOKEN]), False, False),
-        (pod(env=TOLD[:1], volumes=[TOKEN]), False, True),
+        (pod(env=[{"name": "AWS_ROLE_ARN", "value": f"{ROLE}2"}, ROLE_ENVIRONMENT[1]], volumes=[TOKEN]), False, False),
+        (pod(env=ROLE_ENVIRONMENT[:1], volumes=[TOKEN]), False, True),
     ],
 )
-def test_a_pod_carries_a_role(one: dict[str, Any], carries: bool, mentions: bool) -> None:
-    assert workload.has_role(one, ROLE) is carries
-    assert workload.references_role(one, ROLE) is mentions
-    assert (list(workload.list_stale_pods([one], "web", ROLE, True)) == []) is carries
-    assert (list(workload.list_stale_pods([one], "web", ROLE, False)) == []) is not mentions
-    assert list(workload.list_stale_pods([one], "other", ROLE, True)) == []
+def test_a_pod_has_a_role(candidate: dict[str, Any], has_role: bool, references_role: bool) -> None:
+    assert workload.has_role(candidate, ROLE) is has_role
+    assert workload.references_role(candidate, ROLE) is references_role
+    assert (list(workload.list_stale_pods([candidate], "web", ROLE, True)) == []) is has_role
+    assert (list(workload.list_stale_pods([candidate], "web", ROLE, False)) == []) is not references_role
+    assert list(workload.list_stale_pods([candidate], "other", ROLE, True)) == []
 
 
-def test_pods_that_end_are_not_amiss() -> None:
+def test_pods_that_end_are_not_stale() -> None:
     ending = pod()
     ending["metadata"]["deletionTimestamp"] = "2026-11-24T10:00:00Z"
     done = pod(phase="Succeeded")

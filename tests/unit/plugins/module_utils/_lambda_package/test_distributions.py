@@ -21,7 +21,7 @@ def install(
 ) -> None:
     info = site / f"{name.replace('-', '_')}-{version}.dist-info"
     info.mkdir(parents=True)
-    lines = [f"Name: {name}", f"Version: {version}", *(f"Requires-Dist: {one}" for one in requires)]
+    lines = [f"Name: {name}", f"Version: {version}", *(f"Requires-Dist: {requirement}" for requirement in requires)]
     (info / "METADATA").write_text("Metadata-Version: 2.1\n" + "\n".join(lines) + "\n")
     if record is not None:
         (info / "RECORD").write_text("".join(f"{entry},,\n" for entry in record))
@@ -30,11 +30,11 @@ def install(
             (site / entry).touch()
 
 
-def names(site: Path, *wanted: str) -> list[str]:
-    closure = InstalledDistributions([str(site)]).resolve_requirements(
-        [DistributionRequirement.parse(one) for one in wanted]
+def names(site: Path, *requirements: str) -> list[str]:
+    distributions = InstalledDistributions([str(site)]).resolve_requirements(
+        [DistributionRequirement.parse(requirement) for requirement in requirements]
     )
-    return [one.metadata["Name"] for one in closure]
+    return [distribution.metadata["Name"] for distribution in distributions]
 
 
 def test_what_is_required_comes_along(tmp_path: Path) -> None:
@@ -58,8 +58,8 @@ def test_what_is_required_comes_along(tmp_path: Path) -> None:
     assert names(tmp_path, "botocore") == ["botocore", "jmespath", "Python_Dateutil", "six", "urllib3"]
 
 
-def test_what_is_missing_is_told_with_the_way_to_get_it(tmp_path: Path) -> None:
-    with pytest.raises(PackageError, match=r"pip install --target FOLDER botocore>=1.39"):
+def test_a_missing_distribution_is_reported_with_its_remedy(tmp_path: Path) -> None:
+    with pytest.raises(PackageError, match=r"pip install --target DIRECTORY botocore>=1.39"):
         names(tmp_path, "botocore>=1.39")
     install(tmp_path, "botocore", requires=("jmespath>=0.7",))
     with pytest.raises(PackageError, match="jmespath is not in"):
@@ -67,7 +67,7 @@ def test_what_is_missing_is_told_with_the_way_to_get_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "installed", "admitted"),
+    ("requirement", "installed", "admitted"),
     [
         ("x>=1.39.0", "1.39", True),
         ("x>=1.39.0", "1.100.2", True),
@@ -79,25 +79,25 @@ def test_what_is_missing_is_told_with_the_way_to_get_it(tmp_path: Path) -> None:
         ("x", "0.1", True),
     ],
 )
-def test_versions(tmp_path: Path, wanted: str, installed: str, admitted: bool) -> None:
+def test_versions(tmp_path: Path, requirement: str, installed: str, admitted: bool) -> None:
     install(tmp_path, "x", installed)
     if admitted:
-        assert names(tmp_path, wanted) == ["x"]
+        assert names(tmp_path, requirement) == ["x"]
     else:
         with pytest.raises(PackageError, match=f"{installed} is"):
-            names(tmp_path, wanted)
+            names(tmp_path, requirement)
 
 
 @pytest.mark.parametrize("text", ["", "x<2", "x==", "x ~= 1", "../x", "x; y"])
 def test_what_is_no_requirement_is_refused(text: str) -> None:
-    with pytest.raises(PackageError, match="no requirement of ours"):
+    with pytest.raises(PackageError, match="not a valid requirement"):
         DistributionRequirement.parse(text)
 
 
 def of(site: Path, record: Optional[list[str]]) -> list[str]:
     install(site, "x", record=record)
-    (one,) = InstalledDistributions([str(site)]).resolve_requirements([DistributionRequirement("x")])
-    return [name for name, _dummy in list_distribution_files(one)]
+    (distribution,) = InstalledDistributions([str(site)]).resolve_requirements([DistributionRequirement("x")])
+    return [name for name, _dummy in list_distribution_files(distribution)]
 
 
 def test_what_differs_from_machine_to_machine_stays_out(tmp_path: Path) -> None:

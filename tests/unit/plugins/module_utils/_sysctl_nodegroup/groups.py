@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Node groups as DescribeNodegroup tells them, for tests of the decision."""
+"""Node groups as DescribeNodegroup describes them, for tests of the plan."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ UNSAFE = "net.core.somaxconn"
 CLUSTER = ClusterConfig("prod", "1.34", "https://ABC", "Q0E=", "172.20.0.0/16", "sg-cluster")
 
 
-def wanted(*sysctls: str, **more: Any) -> SysctlNodegroupOptions:
+def make_options(*sysctls: str, **more: Any) -> SysctlNodegroupOptions:
     return SysctlNodegroupOptions(**{"cluster": "prod", "name": "workers", "sysctls": sysctls or (UNSAFE,), **more})
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Patterns by construction: every stem that matters, in every shape that a person might write."""
+"""Generated patterns: every relevant stem, in every form that a user might write."""
 
 from __future__ import annotations
 

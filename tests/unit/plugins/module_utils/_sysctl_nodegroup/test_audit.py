@@ -23,15 +23,15 @@ def pod(sysctl: str, **spec: Any) -> dict[str, Any]:
     return {"metadata": {"namespace": "d", "name": "p"}, "spec": {"securityContext": context, **spec}, "status": {}}
 
 
-def forbidden(one: dict[str, Any], *nodes: dict[str, Any], **allowed: list[str]) -> list[str]:
-    (found,) = audit.audit_pods([one], audit.build_node_profiles(nodes, allowed))
+def forbidden(entry: dict[str, Any], *nodes: dict[str, Any], **allowed: list[str]) -> list[str]:
+    (found,) = audit.audit_pods([entry], audit.build_node_profiles(nodes, allowed))
     return sorted(name for entry in found["forbidden"] for name in entry["nodes"])
 
 
 UNSAFE = "net.core.somaxconn"
 
 
-def test_a_pod_is_told_where_it_would_be_forbidden() -> None:
+def test_a_pod_is_reported_where_it_would_be_forbidden() -> None:
     nodes = [node("n1", "yes"), node("n2", "no"), node("n3", "no")]
     assert forbidden(pod(UNSAFE), *nodes, yes=[UNSAFE], no=[]) == ["n2", "n3"]
 
@@ -56,13 +56,16 @@ def test_the_host_network_forbids_even_what_is_allowed() -> None:
     assert forbidden(pod(UNSAFE, hostNetwork=True), node("n1", "g"), g=[UNSAFE]) == ["n1"]
 
 
-def test_nodes_of_which_nothing_is_known_are_said_to_be_unknown() -> None:
+def test_nodes_of_which_nothing_is_known_are_reported_as_unknown() -> None:
     (found,) = audit.audit_pods([pod(UNSAFE)], audit.build_node_profiles([node("n1")], {}))
     assert (found["forbidden"], found["unknown"]) == ([], [{"nodes": ["n1"], "sysctl": UNSAFE}])
 
 
-def test_pods_without_sysctls_are_left_out_and_refused_ones_are_marked() -> None:
-    refused = {**pod(UNSAFE), "status": {"reason": "SysctlForbidden", "phase": "Failed", "message": "forbidden sysctl"}}
+def test_pods_without_sysctls_are_left_out_and_rejected_pods_are_marked() -> None:
+    rejected = {
+        **pod(UNSAFE),
+        "status": {"reason": "SysctlForbidden", "phase": "Failed", "message": "forbidden sysctl"},
+    }
     plain = {"metadata": {"namespace": "d", "name": "q"}, "spec": {}, "status": {}}
-    (found,) = audit.audit_pods([plain, refused], [])
-    assert (found["refused"], found["message"]) == (True, "forbidden sysctl")
+    (found,) = audit.audit_pods([plain, rejected], [])
+    assert (found["rejected"], found["message"]) == (True, "forbidden sysctl")

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The kubelet's rules: by a record of its own answers, by tables, and in words."""
+"""The kubelet's rules: by a record of its own results, by tables, and as messages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from ansible_collections.daytwo.aws.plugins.module_utils._sysctl_nodegroup impor
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._sysctl_nodegroup.patterns import generated
 
 HERE = Path(__file__).parent
-# What NewAllowlist of k8s.io/kubernetes v1.34.4 said to each (tests/tools/kubelet_allowlist), "" where it took it.
+# The error of NewAllowlist of k8s.io/kubernetes v1.34.4 for each pattern (tests/tools/kubelet_allowlist), "" where it
+# accepts the pattern. docs/facts/sysctl_nodegroup.md#allow-list-patterns
 RECORD: dict[str, str] = json.loads((HERE / "kubelet_1_34.json").read_text())
 MINORS = range(sysctls.OLDEST_MINOR, sysctls.NEWEST_MINOR + 1)
 
@@ -20,7 +21,7 @@ MINORS = range(sysctls.OLDEST_MINOR, sysctls.NEWEST_MINOR + 1)
 def test_the_record_covers_the_generated_patterns() -> None:
     assert list(RECORD) == generated()
     assert len(RECORD) >= 200
-    taken = sum(not said for said in RECORD.values())
+    taken = sum(not error for error in RECORD.values())
     assert 40 < taken < len(RECORD) - 40
 
 
@@ -28,16 +29,18 @@ def test_the_record_covers_the_generated_patterns() -> None:
 def test_a_pattern_is_taken_exactly_where_the_kubelet_takes_it(minor: int) -> None:
     """The kubelet's file of namespaced sysctls is the same from 1.29 on (component-helpers 0.29.0 to 0.35.0)."""
     ours = {pattern: sysctls.get_rejection_reason(pattern, minor) for pattern in RECORD}
-    assert {pattern for pattern, said in ours.items() if said is None} == {p for p, said in RECORD.items() if not said}
+    assert {pattern for pattern, reason in ours.items() if reason is None} == {
+        p for p, error in RECORD.items() if not error
+    }
 
 
 def test_the_reason_is_the_kubelets_own() -> None:
-    for pattern, said in RECORD.items():
+    for pattern, error in RECORD.items():
         ours = sysctls.get_rejection_reason(pattern, 34)
-        if said.startswith("the sysctls"):
+        if error.startswith("the sysctls"):
             assert ours
-            assert said in ours
-        elif said:
+            assert error in ours
+        elif error:
             assert ours
             assert "must have at most 253 characters" in ours
 
@@ -108,16 +111,16 @@ def test_safe_from_a_version_and_a_kernel_on(name: str, minor: int, kernel: tupl
 
 
 def test_every_safe_sysctl_of_the_recorded_kubelet_is_namespaced() -> None:
-    for one in sysctls.SAFE_SYSCTLS:
-        assert sysctls.get_rejection_reason(one.name, 34) is None
+    for safe in sysctls.SAFE_SYSCTLS:
+        assert sysctls.get_rejection_reason(safe.name, 34) is None
 
 
-def test_unsafe_says_which_pattern_allows_it() -> None:
+def test_unsafe_names_the_pattern_that_allows_it() -> None:
     found = sysctls.classify_sysctls(["net.core.somaxconn"], 34, (6, 1), ["kernel.msg*", "net.core.*"])[0]
     assert (found.verdict, found.allowed_by) == ("unsafe", "net.core.*")
     found = sysctls.classify_sysctls(["net.core.somaxconn"], 34, (6, 1), [])[0]
     assert (found.verdict, found.allowed_by) == ("unsafe", None)
-    assert "must be told to allow it" in found.reason
+    assert "must allow it in allowedUnsafeSysctls" in found.reason
 
 
 def test_a_broad_pattern_is_unsafe_though_some_of_its_members_are_safe() -> None:
@@ -140,7 +143,7 @@ def test_what_bricks_a_kubelet_is_refused_with_valid_ones_near_it(wrong: str, va
     assert found.verdict == "impossible"
     assert valid in found.similar
     assert valid in found.reason
-    assert all(sysctls.get_rejection_reason(one, 34) is None for one in found.similar)
+    assert all(sysctls.get_rejection_reason(similar, 34) is None for similar in found.similar)
 
 
 @pytest.mark.parametrize(
@@ -176,7 +179,7 @@ def test_versions() -> None:
     assert sysctls.parse_minor("v1.29.3-eks-ae9a62a") == 29
     assert sysctls.parse_minor("1.34.1-20261101") == 34
     assert sysctls.parse_kernel("6.1.115-126.197.amzn2023.x86_64") == (6, 1)
-    with pytest.raises(ValueError, match="no Kubernetes version"):
+    with pytest.raises(ValueError, match="not a Kubernetes version"):
         sysctls.parse_minor("latest")
 
 

@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""User data per family: each fact is a test. The boot's own merging is written again here, with other means."""
+"""User data per AMI family: each fact of docs/facts/sysctl_nodegroup.md is a test.
+
+The merge at boot is written again here, independently.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ from ansible_collections.daytwo.aws.plugins.module_utils._sysctl_nodegroup.userd
 )
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._sysctl_nodegroup.groups import NEEDS_TOMLLIB
 
-WANTED = ("net.core.somaxconn", "net.ipv4.tcp_*")
+REQUESTED = ("net.core.somaxconn", "net.ipv4.tcp_*")
 OWN_AMI = BootstrapSettings(
     "prod",
     "https://ABC.eks.amazonaws.com",
@@ -46,11 +49,14 @@ def node_config(spec: dict[str, Any]) -> tuple[str, str]:
 
 
 def booted(data: bytes) -> dict[str, Any]:
-    """spec as nodeadm ends up with it: parsed by Python's own email package, merged by our own few lines."""
+    """The spec that nodeadm boots with: parsed by Python's email package, merged independently."""
 
     def over(below: Any, above: Any) -> Any:
         if isinstance(below, dict) and isinstance(above, dict):
-            return {**below, **{key: over(below[key], one) if key in below else one for key, one in above.items()}}
+            return {
+                **below,
+                **{key: over(below[key], value) if key in below else value for key, value in above.items()},
+            }
         return above
 
     spec: dict[str, Any] = {}
@@ -59,16 +65,16 @@ def booted(data: bytes) -> dict[str, Any]:
         if part.get_content_type() == "application/node.eks.aws":
             payload = part.get_payload(decode=True)
             assert isinstance(payload, bytes)
-            one = yaml.safe_load(payload)["spec"]
-            flags += one.get("kubelet", {}).get("flags", [])
-            spec = over(spec, one)
+            part_spec = yaml.safe_load(payload)["spec"]
+            flags += part_spec.get("kubelet", {}).get("flags", [])
+            spec = over(spec, part_spec)
     if flags:
         spec["kubelet"]["flags"] = flags
     return spec
 
 
 def test_al2023_with_an_ami_of_eks_has_the_kubelet_part_only() -> None:
-    data = render(UserDataRequest("al2023", WANTED))
+    data = render(UserDataRequest("al2023", REQUESTED))
     assert data.decode() == (
         'MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary="//"\n\n'
         "--//\nContent-Type: application/node.eks.aws\n\n"
@@ -76,11 +82,11 @@ def test_al2023_with_an_ami_of_eks_has_the_kubelet_part_only() -> None:
         "  kubelet:\n    config:\n      allowedUnsafeSysctls:\n        - net.core.somaxconn\n        - net.ipv4.tcp_*\n"
         "\n--//--\n"
     )
-    assert booted(data) == {"kubelet": {"config": {"allowedUnsafeSysctls": list(WANTED)}}}
+    assert booted(data) == {"kubelet": {"config": {"allowedUnsafeSysctls": list(REQUESTED)}}}
 
 
-def test_al2023_with_an_ami_of_ones_own_has_cluster_labels_and_taints() -> None:
-    spec = booted(render(UserDataRequest("al2023", WANTED, bootstrap=OWN_AMI)))
+def test_al2023_with_a_custom_ami_has_cluster_labels_and_taints() -> None:
+    spec = booted(render(UserDataRequest("al2023", REQUESTED, bootstrap=OWN_AMI)))
     assert spec["cluster"] == {
         "name": "prod",
         "apiServerEndpoint": "https://ABC.eks.amazonaws.com",
@@ -92,41 +98,43 @@ def test_al2023_with_an_ami_of_ones_own_has_cluster_labels_and_taints() -> None:
 
 def test_al2023_keeps_the_users_cluster_and_flags() -> None:
     theirs = {"cluster": {"name": "mine"}, "kubelet": {"flags": ["--node-labels=own=1"]}}
-    spec = booted(render(UserDataRequest("al2023", WANTED, mime(node_config(theirs)), OWN_AMI)))
+    spec = booted(render(UserDataRequest("al2023", REQUESTED, mime(node_config(theirs)), OWN_AMI)))
     assert spec["cluster"]["name"] == "mine"
     assert spec["cluster"]["cidr"] == "172.20.0.0/16"
     assert spec["kubelet"]["flags"] == ["--node-labels=own=1", "--register-with-taints=dedicated=x:NoSchedule"]
 
 
-def test_al2023_a_later_list_replaces_an_earlier_one_so_ours_holds_both() -> None:
+def test_al2023_a_later_list_replaces_an_earlier_list_so_ours_holds_both() -> None:
     base = mime(
         node_config({"kubelet": {"config": {"allowedUnsafeSysctls": ["kernel.sem"], "maxPods": 20}}}),
         ("Content-Type: text/x-shellscript", "#!/bin/sh\necho hello"),
         node_config({"kubelet": {"config": {"allowedUnsafeSysctls": ["kernel.msg*"]}}}),
     )
-    data = render(UserDataRequest("al2023", WANTED, base))
+    data = render(UserDataRequest("al2023", REQUESTED, base))
     config = booted(data)["kubelet"]["config"]
-    assert config == {"allowedUnsafeSysctls": ["kernel.msg*", *WANTED], "maxPods": 20}
-    assert data.startswith(base.removesuffix(b"--B--\n"))  # what was there keeps its bytes
-    assert userdata.list_allowed_sysctls("al2023", data) == ["kernel.msg*", *WANTED]
+    assert config == {"allowedUnsafeSysctls": ["kernel.msg*", *REQUESTED], "maxPods": 20}
+    assert data.startswith(base.removesuffix(b"--B--\n"))  # the user's parts keep their bytes
+    assert userdata.list_allowed_sysctls("al2023", data) == ["kernel.msg*", *REQUESTED]
 
 
 def test_kubelet_config_goes_into_the_same_part() -> None:
-    request = UserDataRequest("al2023", WANTED, kubelet_config={"maxPods": 30, "allowedUnsafeSysctls": ["kernel.sem"]})
+    request = UserDataRequest(
+        "al2023", REQUESTED, kubelet_config={"maxPods": 30, "allowedUnsafeSysctls": ["kernel.sem"]}
+    )
     data = render(request)
     assert booted(data)["kubelet"]["config"] == {
         "maxPods": 30,
-        "allowedUnsafeSysctls": ["kernel.sem", *WANTED],
+        "allowedUnsafeSysctls": ["kernel.sem", *REQUESTED],
     }
     assert data.count(b"Content-Type: application/node.eks.aws") == 1
     with pytest.raises(SysctlError, match="AL2023"):
-        render(UserDataRequest("bottlerocket", WANTED, kubelet_config={"maxPods": 30}))
+        render(UserDataRequest("bottlerocket", REQUESTED, kubelet_config={"maxPods": 30}))
 
 
 @pytest.mark.parametrize("family", ["al2023", "al2"])
 def test_fewer_sysctls_later_leave_nothing_of_ours(family: str) -> None:
     base = mime(("Content-Type: text/x-shellscript", "#!/bin/sh\necho hello"))
-    first = render(UserDataRequest(family, WANTED, base))
+    first = render(UserDataRequest(family, REQUESTED, base))
     second = render(UserDataRequest(family, ["kernel.sem"], first))
     assert userdata.list_allowed_sysctls(family, second) == ["kernel.sem"]
     assert userdata.remove_own_changes(family, second) == base
@@ -150,46 +158,46 @@ def test_fewer_sysctls_later_leave_nothing_of_ours(family: str) -> None:
     ids=["CRLF", "swapped-headers", "charset", "base64", "yaml-alone", "script-alone"],
 )
 def test_al2023_takes_what_nodeadm_takes(base: bytes) -> None:
-    data = render(UserDataRequest("al2023", WANTED, base))
-    assert booted(data)["kubelet"]["config"]["allowedUnsafeSysctls"] == list(WANTED)
-    assert render(UserDataRequest("al2023", WANTED, data)) == data
+    data = render(UserDataRequest("al2023", REQUESTED, base))
+    assert booted(data)["kubelet"]["config"]["allowedUnsafeSysctls"] == list(REQUESTED)
+    assert render(UserDataRequest("al2023", REQUESTED, data)) == data
 
 
 @pytest.mark.parametrize(
-    ("base", "said"),
+    ("base", "message"),
     [
         (mime(("Content-Type: application/node.eks.aws", "\n" + node_config({})[1])), "blank or indented"),
         (mime(("Content-Type: application/node.eks.aws", "  apiVersion: node.eks.aws/v1alpha1")), "blank or indented"),
-        (mime(node_config({})).replace(b"--B--", b"--C--"), "closes it"),
+        (mime(node_config({})).replace(b"--B--", b"--C--"), "closes the last part"),
         (mime(node_config({})).replace(b'boundary="B"', b'boundary="Z"'), "boundary"),
         (b"MIME-Version: 1.0\nContent-Type: multipart/mixed\n\n--B--\n", "boundary"),
         (mime(node_config({})).replace(b"eks.aws\n\n", b"eks.aws\n"), "no blank line"),
-        (mime(("Content-Type: application/node.eks.aws", "- *")), "no YAML"),
+        (mime(("Content-Type: application/node.eks.aws", "- *")), "not YAML"),
         (mime(node_config({"kubelet": {"flags": "--x"}})), "must be a list"),
         (mime(("Content-Type: application/node.eks.aws", "apiVersion: v1\nkind: NodeConfig")), "apiVersion"),
-        (mime(node_config({"kubelet": {"allowedUnsafeSysctls": ["net.*"]}})), "drops in silence"),
-        (mime(("Content-Type: application/node.eks.aws+yaml", node_config({})[1])), "drop in silence"),
+        (mime(node_config({"kubelet": {"allowedUnsafeSysctls": ["net.*"]}})), "nodeadm silently drops"),
+        (mime(("Content-Type: application/node.eks.aws+yaml", node_config({})[1])), "nodes silently drop"),
         (mime(node_config({"kubelet": {"flags": ["--allowed-unsafe-sysctls=net.*"]}})), "overrides"),
         (mime(node_config({"kubelet": {"config": {"allowedUnsafeSysctls": "net.*"}}})), "list of strings"),
-        (mime(("Content-Type: application/node.eks.aws", node_config({})[1] + "kind: Other\n")), "twice"),
+        (mime(("Content-Type: application/node.eks.aws", node_config({})[1] + "kind: Other\n")), "duplicate key"),
         (b"just some text", "neither MIME"),
         (b"\x1f\x8b\x08", "compressed"),
         (b"\xff\xfe", "neither MIME"),
     ],
 )
-def test_al2023_refuses_what_nodeadm_refuses_or_drops(base: bytes, said: str) -> None:
-    with pytest.raises(SysctlError, match=said):
-        render(UserDataRequest("al2023", WANTED, base))
+def test_al2023_refuses_what_nodeadm_refuses_or_drops(base: bytes, message: str) -> None:
+    with pytest.raises(SysctlError, match=message):
+        render(UserDataRequest("al2023", REQUESTED, base))
 
 
 def extra_args(script: str) -> list[str]:
-    """What bootstrap.sh takes as kubelet extra args: its argument loop, over the words of a real shell grammar."""
+    """The kubelet extra args that bootstrap.sh accepts: its argument loop, over a real shell grammar."""
     call = next(line for line in script.replace("\\\n", " ").splitlines() if line.startswith("/etc/eks/bootstrap.sh"))
-    words = shlex.split(call, comments=True)
+    arguments = shlex.split(call, comments=True)
     taken = ""
-    for number, word in enumerate(words):
+    for number, word in enumerate(arguments):
         if word == "--kubelet-extra-args":
-            taken = words[number + 1]
+            taken = arguments[number + 1]
     return taken.split()
 
 
@@ -197,11 +205,11 @@ def scripts(data: bytes) -> list[str]:
     if data.startswith(b"#!"):
         return [data.decode()]
     message = email.message_from_bytes(data)
-    return [str(one.get_payload()) for one in message.walk() if one.get_content_type() == "text/x-shellscript"]
+    return [str(part.get_payload()) for part in message.walk() if part.get_content_type() == "text/x-shellscript"]
 
 
-def test_al2_with_an_ami_of_ones_own_gets_a_call_with_one_quoted_argument() -> None:
-    data = render(UserDataRequest("al2", WANTED, bootstrap=OWN_AMI))
+def test_al2_with_a_custom_ami_gets_a_call_with_a_single_quoted_argument() -> None:
+    data = render(UserDataRequest("al2", REQUESTED, bootstrap=OWN_AMI))
     assert extra_args(scripts(data)[-1]) == [
         "--allowed-unsafe-sysctls=net.core.somaxconn,net.ipv4.tcp_*",
         "--node-labels=team=a",
@@ -241,18 +249,18 @@ def test_al2_with_an_ami_of_ones_own_gets_a_call_with_one_quoted_argument() -> N
 def test_al2_edits_the_users_own_call(call: str, expected: list[str], wrapped: bool) -> None:
     script = f"#!/bin/bash\necho before\n# /etc/eks/bootstrap.sh in a comment\n{call}\necho after\n"
     base = mime(("Content-Type: text/x-shellscript", script)) if wrapped else script.encode()
-    data = render(UserDataRequest("al2", WANTED, base, OWN_AMI))
+    data = render(UserDataRequest("al2", REQUESTED, base, OWN_AMI))
     (edited,) = scripts(data)
     assert extra_args(edited) == expected
     kept = [line for line in script.splitlines() if "bootstrap.sh prod" not in line and "--kubelet" not in line]
     assert [line for line in kept if line in edited.splitlines()] == kept
-    assert render(UserDataRequest("al2", WANTED, data, OWN_AMI)) == data
+    assert render(UserDataRequest("al2", REQUESTED, data, OWN_AMI)) == data
     fewer = render(UserDataRequest("al2", ["net.core.somaxconn"], data, OWN_AMI))
     assert "net.ipv4.tcp_*" not in userdata.list_allowed_sysctls("al2", fewer)
 
 
 @pytest.mark.parametrize(
-    ("call", "said"),
+    ("call", "message"),
     [
         ("/etc/eks/bootstrap.sh prod --kubelet-extra-args '--a' --kubelet-extra-args '--b'", "only the last counts"),
         ("/etc/eks/bootstrap.sh prod --kubelet-extra-args='--a'", "ignores"),
@@ -262,14 +270,14 @@ def test_al2_edits_the_users_own_call(call: str, expected: list[str], wrapped: b
         ("/etc/eks/bootstrap.sh prod --kubelet-extra-args '--allowed-unsafe-sysctls=\"x\"'", "cannot be read"),
     ],
 )
-def test_al2_refuses_what_boots_without_the_flag(call: str, said: str) -> None:
-    with pytest.raises(SysctlError, match=said):
-        render(UserDataRequest("al2", WANTED, f"#!/bin/bash\n{call}\n".encode(), OWN_AMI))
+def test_al2_refuses_what_boots_without_the_flag(call: str, message: str) -> None:
+    with pytest.raises(SysctlError, match=message):
+        render(UserDataRequest("al2", REQUESTED, f"#!/bin/bash\n{call}\n".encode(), OWN_AMI))
 
 
 def test_al2_with_an_ami_of_eks_writes_the_kubelets_configuration_first() -> None:
     base = mime(("Content-Type: text/x-shellscript", "#!/bin/bash\necho theirs"))
-    data = render(UserDataRequest("al2", WANTED, base))
+    data = render(UserDataRequest("al2", REQUESTED, base))
     assert data.startswith(base.removesuffix(b"--B--\n"))
     assert "bootstrap.sh" not in data.decode()
     assert '+ ["net.core.somaxconn","net.ipv4.tcp_*"] | unique)' in scripts(data)[-1]
@@ -279,11 +287,11 @@ def test_al2_with_an_ami_of_eks_writes_the_kubelets_configuration_first() -> Non
 def test_bottlerocket() -> None:
     import tomllib
 
-    data = render(UserDataRequest("bottlerocket", WANTED)).decode()
-    assert tomllib.loads(data) == {"settings": {"kubernetes": {"allowed-unsafe-sysctls": list(WANTED)}}}
-    own_ami = tomllib.loads(render(UserDataRequest("bottlerocket", WANTED, bootstrap=OWN_AMI)).decode())
+    data = render(UserDataRequest("bottlerocket", REQUESTED)).decode()
+    assert tomllib.loads(data) == {"settings": {"kubernetes": {"allowed-unsafe-sysctls": list(REQUESTED)}}}
+    own_ami = tomllib.loads(render(UserDataRequest("bottlerocket", REQUESTED, bootstrap=OWN_AMI)).decode())
     assert own_ami["settings"]["kubernetes"] == {
-        "allowed-unsafe-sysctls": list(WANTED),
+        "allowed-unsafe-sysctls": list(REQUESTED),
         "cluster-name": "prod",
         "api-server": "https://ABC.eks.amazonaws.com",
         "cluster-certificate": "Q0E=",
@@ -308,17 +316,17 @@ def test_bottlerocket() -> None:
         "[ settings . kubernetes ] # mine\r\nmax-pods = 3\r\n",
     ],
 )
-def test_bottlerocket_merges_into_one_list_and_leaves_the_rest(base: str) -> None:
+def test_bottlerocket_merges_into_a_single_list_and_keeps_the_rest(base: str) -> None:
     import tomllib
 
     before = tomllib.loads(base)
-    data = render(UserDataRequest("bottlerocket", WANTED, base.encode()))
+    data = render(UserDataRequest("bottlerocket", REQUESTED, base.encode()))
     after = tomllib.loads(data.decode())
     theirs = before.get("settings", {}).get("kubernetes", {}).pop("allowed-unsafe-sysctls", [])
-    assert after["settings"]["kubernetes"].pop("allowed-unsafe-sysctls") == [*theirs, *WANTED]
+    assert after["settings"]["kubernetes"].pop("allowed-unsafe-sysctls") == [*theirs, *REQUESTED]
     before.setdefault("settings", {}).setdefault("kubernetes", {})
     assert after == before
-    assert render(UserDataRequest("bottlerocket", WANTED, data)) == data
+    assert render(UserDataRequest("bottlerocket", REQUESTED, data)) == data
     assert userdata.list_allowed_sysctls(
         "bottlerocket", render(UserDataRequest("bottlerocket", ["kernel.msg*"], data))
     ) == [
@@ -329,40 +337,42 @@ def test_bottlerocket_merges_into_one_list_and_leaves_the_rest(base: str) -> Non
 
 @NEEDS_TOMLLIB
 @pytest.mark.parametrize(
-    ("base", "said"),
+    ("base", "message"),
     [
         ("[settings.\"kubernetes\"]\na = 'b'\n", "quoted keys"),
         ('[settings.x]\na = "b\\"c"\n', "escaped quotes"),
         ("[settings.x]\na = [1, 'b']\n", "mixed types"),
-        ("not toml", "no TOML"),
+        ("not toml", "not TOML"),
         ('MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary="B"\n\n--B--\n', "never MIME"),
         ("settings = {kubernetes = {max-pods = 3}}\n", "edited safely"),
     ],
 )
-def test_bottlerocket_refuses(base: str, said: str) -> None:
-    with pytest.raises(SysctlError, match=said):
-        render(UserDataRequest("bottlerocket", WANTED, base.encode()))
+def test_bottlerocket_refuses(base: str, message: str) -> None:
+    with pytest.raises(SysctlError, match=message):
+        render(UserDataRequest("bottlerocket", REQUESTED, base.encode()))
 
 
 def test_more_than_16384_raw_bytes_are_refused_with_what_takes_the_room() -> None:
     fits = mime(("Content-Type: text/x-shellscript", "#!/bin/sh\n#" + "x" * 15000))
-    assert len(render(UserDataRequest("al2023", WANTED, fits))) <= 16384
+    assert len(render(UserDataRequest("al2023", REQUESTED, fits))) <= 16384
     big = mime(("Content-Type: text/x-shellscript", "#!/bin/sh\n#" + "x" * 16300))
-    with pytest.raises(SysctlError, match=r"EC2 takes 16384 before base64\. part 1 \(text/x-shellscript\): 163"):
-        render(UserDataRequest("al2023", WANTED, big))
+    with pytest.raises(
+        SysctlError, match=r"EC2 accepts 16384 before base64\. Shorten a part: part 1 \(text/x-shellscript\): 163"
+    ):
+        render(UserDataRequest("al2023", REQUESTED, big))
 
 
 def test_the_same_meaning_in_other_bytes_is_no_difference() -> None:
-    one = render(UserDataRequest("al2023", WANTED))
-    other = mime(node_config({"kubelet": {"config": {"allowedUnsafeSysctls": list(WANTED)}}}), boundary="OTHER")
-    assert one != other
-    assert userdata.normalize_user_data("al2023", one) == userdata.normalize_user_data("al2023", other)
+    first = render(UserDataRequest("al2023", REQUESTED))
+    other = mime(node_config({"kubelet": {"config": {"allowedUnsafeSysctls": list(REQUESTED)}}}), boundary="OTHER")
+    assert first != other
+    assert userdata.normalize_user_data("al2023", first) == userdata.normalize_user_data("al2023", other)
     third = mime(node_config({"kubelet": {"config": {"allowedUnsafeSysctls": ["net.*"]}}}))
-    assert userdata.normalize_user_data("al2023", one) != userdata.normalize_user_data("al2023", third)
+    assert userdata.normalize_user_data("al2023", first) != userdata.normalize_user_data("al2023", third)
 
 
 def test_our_yaml_is_what_yaml_reads() -> None:
     config = {"a": {"b": [1, "on", "*x", "", {"c": ["d", {}], "e": None}], "f": 1.5, "g": [], "h: i": True, "ü": "é\n"}}
-    data = render(UserDataRequest("al2023", WANTED, kubelet_config=config))
+    data = render(UserDataRequest("al2023", REQUESTED, kubelet_config=config))
     assert booted(data)["kubelet"]["config"]["a"] == config["a"]
     assert json.dumps(booted(data))

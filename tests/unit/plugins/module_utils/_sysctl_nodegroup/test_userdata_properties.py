@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Random user data and patterns: our list survives the boot's merge, all else stays, a second time is no change."""
+"""Random user data and patterns.
+
+Our list survives the merge at boot, everything else stays, and a second rendering changes nothing.
+"""
 
 from __future__ import annotations
 
@@ -35,12 +38,12 @@ KNOWN = (
 )
 PATTERNS = st.one_of(
     st.sampled_from(KNOWN), st.from_regex(r"net\.[a-z0-9]{1,8}(\.[a-z0-9_]{0,6}[a-z0-9])?(\.\*)?", fullmatch=True)
-).filter(lambda one: sysctls.get_rejection_reason(one, 34) is None)
+).filter(lambda pattern: sysctls.get_rejection_reason(pattern, 34) is None)
 LISTS = st.lists(PATTERNS, min_size=1, max_size=5, unique=True)
-WORDS = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs", "Zl", "Zp")), max_size=12)
+TEXTS = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs", "Zl", "Zp")), max_size=12)
 KEYS = st.from_regex(r"[a-z][A-Za-z0-9-]{0,10}", fullmatch=True)
 VALUES = st.recursive(
-    st.one_of(st.booleans(), st.integers(-9, 9999), WORDS, st.sampled_from(("on", "1.5", "~", "2024-01-01", "- *"))),
+    st.one_of(st.booleans(), st.integers(-9, 9999), TEXTS, st.sampled_from(("on", "1.5", "~", "2024-01-01", "- *"))),
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(KEYS, inner, max_size=3)),
     max_leaves=6,
 )
@@ -59,7 +62,7 @@ def node_configs(draw: st.DrawFn) -> bytes:
 
 @st.composite
 def shell_scripts(draw: st.DrawFn) -> bytes:
-    lines = draw(st.lists(st.one_of(WORDS.map(lambda one: f"# {one}"), st.just("echo 'x y'")), max_size=4))
+    lines = draw(st.lists(st.one_of(TEXTS.map(lambda text: f"# {text}"), st.just("echo 'x y'")), max_size=4))
     return "\n".join(["#!/bin/bash", *lines]).encode()
 
 
@@ -87,19 +90,19 @@ def multiparts(draw: st.DrawFn, with_node_configs: bool) -> bytes:
 
 
 def contents(data: bytes) -> list[tuple[bytes, bytes]]:
-    return [(one.head, one.body) for one in envelope.parse(data).parts]
+    return [(part.head, part.body) for part in envelope.parse(data).parts]
 
 
 @settings(deadline=None, max_examples=40)
 @given(multiparts(with_node_configs=True), LISTS, LISTS, CONFIGS)
-def test_al2023(base: bytes, wanted: list[str], others: list[str], kubelet: dict[str, Any]) -> None:
+def test_al2023(base: bytes, requested: list[str], others: list[str], kubelet: dict[str, Any]) -> None:
     before = booted(base)
-    data = render(UserDataRequest("al2023", wanted, base, kubelet_config=kubelet))
+    data = render(UserDataRequest("al2023", requested, base, kubelet_config=kubelet))
     after = booted(data)
     config = dict(before.get("kubelet", {}).get("config", {}))
     theirs = config.pop("allowedUnsafeSysctls", [])
     ours = after["kubelet"]["config"].pop("allowedUnsafeSysctls")
-    assert ours == sysctls.merge_lists(theirs, wanted)
+    assert ours == sysctls.merge_lists(theirs, requested)
     assert (after["kubelet"].get("flags") or []) == (before.get("kubelet", {}).get("flags") or [])
     for key, value in config.items():
         if key not in kubelet:
@@ -107,8 +110,8 @@ def test_al2023(base: bytes, wanted: list[str], others: list[str], kubelet: dict
     for key, value in kubelet.items():
         if not isinstance(value, dict):
             assert after["kubelet"]["config"][key] == value
-    assert contents(data)[:-1] == contents(base)  # their parts, byte by byte
-    again = UserDataRequest("al2023", wanted, data, kubelet_config=kubelet)
+    assert contents(data)[:-1] == contents(base)  # the user's parts, byte by byte
+    again = UserDataRequest("al2023", requested, data, kubelet_config=kubelet)
     assert render(again) == data
     # other sysctls later: nothing of the first remains
     assert render(UserDataRequest("al2023", others, data, kubelet_config=kubelet)) == render(
@@ -118,11 +121,11 @@ def test_al2023(base: bytes, wanted: list[str], others: list[str], kubelet: dict
 
 @settings(deadline=None, max_examples=40)
 @given(multiparts(with_node_configs=False), LISTS)
-def test_al2_with_an_ami_of_eks(base: bytes, wanted: list[str]) -> None:
-    data = render(UserDataRequest("al2", wanted, base))
+def test_al2_with_an_ami_of_eks(base: bytes, requested: list[str]) -> None:
+    data = render(UserDataRequest("al2", requested, base))
     assert contents(data)[:-1] == contents(base)
-    assert userdata.list_allowed_sysctls("al2", data) == wanted
-    assert render(UserDataRequest("al2", wanted, data)) == data
+    assert userdata.list_allowed_sysctls("al2", data) == requested
+    assert render(UserDataRequest("al2", requested, data)) == data
 
 
 FLAGS = st.lists(st.sampled_from(("--node-labels=a=b", "--max-pods=20", "--v=2", "--cert-dir=$HOME")), max_size=3)
@@ -130,11 +133,11 @@ FLAGS = st.lists(st.sampled_from(("--node-labels=a=b", "--max-pods=20", "--v=2",
 
 @settings(deadline=None, max_examples=40)
 @given(shell_scripts(), FLAGS, st.none() | LISTS, LISTS, st.sampled_from("'\""), st.booleans(), st.booleans())
-def test_al2_with_an_ami_of_ones_own(
+def test_al2_with_a_custom_ami(
     script: bytes,
     flags: list[str],
     theirs: list[str] | None,
-    wanted: list[str],
+    requested: list[str],
     quote: str,
     folded: bool,
     base64_: bool,
@@ -149,16 +152,20 @@ def test_al2_with_an_ami_of_ones_own(
         base = b'MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary="B"\n\n--B\n'
         base += b"Content-Type: text/x-shellscript\nContent-Transfer-Encoding: base64\n\n"
         base += base64.encodebytes(text) + b"--B--\n"
-    data = render(UserDataRequest("al2", wanted, base, OWN_AMI))
+    data = render(UserDataRequest("al2", requested, base, OWN_AMI))
     edited = envelope.parse(data).parts[0].content.decode() if base64_ else scripts(data)[0]
-    expected = sysctls.merge_lists(theirs or [], wanted)
+    expected = sysctls.merge_lists(theirs or [], requested)
     ours = extra_args(edited)
-    assert [one for one in ours if "sysctls" in one] == [f"--allowed-unsafe-sysctls={','.join(expected)}"]
-    assert [one for one in ours if "sysctls" not in one] == [one for one in flags if "sysctls" not in one]
+    assert [argument for argument in ours if "sysctls" in argument] == [
+        f"--allowed-unsafe-sysctls={','.join(expected)}"
+    ]
+    assert [argument for argument in ours if "sysctls" not in argument] == [
+        flag for flag in flags if "sysctls" not in flag
+    ]
     note = [line for line in edited.splitlines() if not line.startswith("# daytwo.aws")]
     assert note[: len(script.decode().splitlines())] == script.decode().splitlines()
     assert note[-1] == "echo after"
-    assert render(UserDataRequest("al2", wanted, data, OWN_AMI)) == data
+    assert render(UserDataRequest("al2", requested, data, OWN_AMI)) == data
 
 
 TOML_KEYS = st.from_regex(r"[a-z][a-z0-9-]{0,8}", fullmatch=True)
@@ -181,7 +188,7 @@ def tomls(draw: st.DrawFn) -> str:
         table = "[settings.kubernetes]\n" + assignments(draw(st.dictionaries(TOML_KEYS, TOML_VALUES, max_size=3)))
         if draw(st.booleans()):
             between = draw(st.sampled_from((", ", ",\n  ", ", # ]\n")))
-            table += "allowed-unsafe-sysctls = [" + between.join(json.dumps(one) for one in draw(LISTS)) + "]\n"
+            table += "allowed-unsafe-sysctls = [" + between.join(json.dumps(pattern) for pattern in draw(LISTS)) + "]\n"
         sections.insert(draw(st.integers(0, len(sections))), table)
     if draw(st.booleans()):
         sections.append("[settings.kubernetes.node-labels]\na = 'b'\n")
@@ -191,16 +198,16 @@ def tomls(draw: st.DrawFn) -> str:
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="tomllib is in Python 3.11 and newer")
 @settings(deadline=None, max_examples=40)
 @given(tomls(), LISTS, LISTS)
-def test_bottlerocket(base: str, wanted: list[str], others: list[str]) -> None:
+def test_bottlerocket(base: str, requested: list[str], others: list[str]) -> None:
     import tomllib
 
     before = tomllib.loads(base)
-    data = render(UserDataRequest("bottlerocket", wanted, base.encode()))
+    data = render(UserDataRequest("bottlerocket", requested, base.encode()))
     after = tomllib.loads(data.decode())
     kubernetes = before.setdefault("settings", {}).setdefault("kubernetes", {})
-    kubernetes["allowed-unsafe-sysctls"] = sysctls.merge_lists(kubernetes.get("allowed-unsafe-sysctls", []), wanted)
+    kubernetes["allowed-unsafe-sysctls"] = sysctls.merge_lists(kubernetes.get("allowed-unsafe-sysctls", []), requested)
     assert after == before
-    assert render(UserDataRequest("bottlerocket", wanted, data)) == data
+    assert render(UserDataRequest("bottlerocket", requested, data)) == data
     theirs = tomllib.loads(base).get("settings", {}).get("kubernetes", {}).get("allowed-unsafe-sysctls", [])
     changed = render(UserDataRequest("bottlerocket", others, data))
     expected = copy.deepcopy(before)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The corpus: refusals in the wordings that AWS documents and that controllers log, each with what it says.
+"""The corpus: denials as AWS documents them and as controllers log them, each with its expected side and kind.
 
 Accounts, names and ids are examples. The wordings are those of IAM's and S3's guides on access denied messages, of STS,
 of the SDKs for Go, Python, Java and JavaScript, and of CloudTrail.
@@ -47,8 +47,8 @@ def case(name: str, message: str, side: str, kind: str, **expected: Any) -> Case
 
 
 def event(name: str, code: str, message: str, service: str = "sts", **more: Any) -> str:
-    told = {"eventVersion": "1.08", "eventSource": f"{service}.amazonaws.com", "eventName": name, "errorCode": code}
-    return json.dumps({**told, "errorMessage": message, **more})
+    fields = {"eventVersion": "1.08", "eventSource": f"{service}.amazonaws.com", "eventName": name, "errorCode": code}
+    return json.dumps({**fields, "errorMessage": message, **more})
 
 
 WEB_IDENTITY_USER = {
@@ -71,7 +71,7 @@ CORPUS = [
         "identity_policy",
         action=DELETE,
         resource=LOAD_BALANCER,
-        explicit=False,
+        explicit_deny=False,
     ),
     case(
         "identity, no resource",
@@ -88,7 +88,7 @@ CORPUS = [
         "with an explicit deny in an identity-based policy",
         PERMISSION,
         "identity_policy",
-        explicit=True,
+        explicit_deny=True,
         resource="arn:aws:codedeploy:us-east-1:123456789012:deploymentgroup:*",
         policy=None,
     ),
@@ -99,7 +99,7 @@ CORPUS = [
         "policy: arn:aws:iam::123456789012:policy/HRPolicy",
         PERMISSION,
         "identity_policy",
-        explicit=True,
+        explicit_deny=True,
         policy="arn:aws:iam::123456789012:policy/HRPolicy",
     ),
     case(
@@ -108,7 +108,7 @@ CORPUS = [
         "secretsmanager:GetSecretValue action",
         PERMISSION,
         "resource_policy",
-        explicit=False,
+        explicit_deny=False,
     ),
     case(
         "resource, explicit",
@@ -117,7 +117,7 @@ CORPUS = [
         "explicit deny in a resource-based policy",
         PERMISSION,
         "resource_policy",
-        explicit=True,
+        explicit_deny=True,
     ),
     case(
         "resource, one of three reasons",
@@ -138,7 +138,7 @@ CORPUS = [
         "because no permissions boundary allows the codedeploy:ListDeployments action",
         PERMISSION,
         "permissions_boundary",
-        explicit=False,
+        explicit_deny=False,
     ),
     case(
         "boundary, explicit, with its ARN",
@@ -146,7 +146,7 @@ CORPUS = [
         "arn:aws:iam::123456789012:policy/edge",
         PERMISSION,
         "permissions_boundary",
-        explicit=True,
+        explicit_deny=True,
         policy="arn:aws:iam::123456789012:policy/edge",
     ),
     case(
@@ -155,7 +155,7 @@ CORPUS = [
         "action",
         PERMISSION,
         "service_control_policy",
-        explicit=False,
+        explicit_deny=False,
     ),
     case(
         "SCP, explicit, with its ARN",
@@ -164,7 +164,7 @@ CORPUS = [
         "arn:aws:organizations::987654321098:policy/o-qv5af4abcd/service_control_policy/p-2kgnabcd",
         PERMISSION,
         "service_control_policy",
-        explicit=True,
+        explicit_deny=True,
         operation="ListRoles",
         policy="arn:aws:organizations::987654321098:policy/o-qv5af4abcd/service_control_policy/p-2kgnabcd",
     ),
@@ -177,7 +177,7 @@ CORPUS = [
         "explicit deny in a resource control policy",
         PERMISSION,
         "resource_control_policy",
-        explicit=True,
+        explicit_deny=True,
         resource="arn:aws:s3:::test-kms-encryption-required/non-encrypted.txt",
     ),
     case(
@@ -192,7 +192,7 @@ CORPUS = [
         "with an explicit deny in a sessions policy",
         PERMISSION,
         "session_policy",
-        explicit=True,
+        explicit_deny=True,
     ),
     case(
         "endpoint policy, implicit",
@@ -211,8 +211,8 @@ CORPUS = [
         "policy transitively through a service control policy",
         PERMISSION,
         "vpc_endpoint_policy",
-        explicit=True,
-        through="service_control_policy",
+        explicit_deny=True,
+        transitive_policy_type="service_control_policy",
     ),
     case(
         "a type of policy that AWS invents tomorrow",
@@ -246,7 +246,7 @@ CORPUS = [
         "elasticloadbalancing:DescribeLoadBalancers action\\n\\tstatus code: 403, request id: 89923814",
         PERMISSION,
         "identity_policy",
-        node=True,
+        is_node_role=True,
     ),
     case(
         "the caller's own policies, on the way to a role",
@@ -331,7 +331,7 @@ CORPUS = [
         operation="DeleteLoadBalancer",
     ),
     case(
-        "CloudTrail, without words, of a session",
+        "CloudTrail, without a message, of a session",
         event("GetObject", "AccessDenied", "Access Denied", "s3", userIdentity=SESSION),
         PERMISSION,
         "unstated",
@@ -344,7 +344,7 @@ CORPUS = [
         "perform this operation. Encoded authorization failure message: 4GIOHlTkIaWHQD0Q0m6XSnuUMCm-abcd_EFGH",
         PERMISSION,
         "unstated",
-        encoded="4GIOHlTkIaWHQD0Q0m6XSnuUMCm-abcd_EFGH",
+        encoded_message="4GIOHlTkIaWHQD0Q0m6XSnuUMCm-abcd_EFGH",
         operation="RunInstances",
         caller=None,
     ),
@@ -356,9 +356,9 @@ CORPUS = [
         "ec2:CreateSecurityGroup action. Encoded authorization failure message: 4GIOHlTkIaWHQD0Q0m6XSnuUMCm-abcd",
         PERMISSION,
         "identity_policy",
-        encoded="4GIOHlTkIaWHQD0Q0m6XSnuUMCm-abcd",
+        encoded_message="4GIOHlTkIaWHQD0Q0m6XSnuUMCm-abcd",
         action="ec2:CreateSecurityGroup",
-        more=0,
+        other_denials=0,
     ),
     case(
         "decoded authorization message",
@@ -401,7 +401,7 @@ CORPUS = [
         "web_identity",
     ),
     case(
-        "web identity, in CloudTrail, which knows no words for it",
+        "web identity, in CloudTrail, which has no message for it",
         event(
             "AssumeRoleWithWebIdentity",
             "AccessDenied",
@@ -421,14 +421,14 @@ CORPUS = [
         f"{JOHN} sts:AssumeRole because no role trust policy allows the sts:AssumeRole action",
         TRUST,
         "trust_policy",
-        explicit=False,
+        explicit_deny=False,
     ),
     case(
         "trust policy, explicit",
         f"{JOHN} sts:AssumeRole with an explicit deny in the role trust policy",
         TRUST,
         "trust_policy",
-        explicit=True,
+        explicit_deny=True,
     ),
     case(
         "trust policy, called the resource's",
@@ -470,7 +470,7 @@ CORPUS = [
         IDENTITY,
         "no_provider",
         issuer=ISSUER,
-        more=0,
+        other_denials=0,
     ),
     case(
         "no provider, in CloudTrail",
@@ -489,7 +489,7 @@ CORPUS = [
         f"An error occurred (InvalidIdentityToken) {CALLING}: Incorrect token audience",
         IDENTITY,
         "audience",
-        more=0,
+        other_denials=0,
     ),
     case(
         "audience, wrapped",
@@ -518,7 +518,7 @@ CORPUS = [
         "expiration date/time 1753089571",
         IDENTITY,
         "token_expired",
-        more=0,
+        other_denials=0,
     ),
     case(
         "expired token, wrapped",
@@ -589,17 +589,22 @@ CORPUS = [
         IDENTITY,
         "no_credentials",
     ),
-    # What cannot be told from the message.
+    # What the message does not state.
     case(
-        "bare",
+        "bare code",
         "An error occurred (AccessDenied) when calling the GetObject operation: Access Denied",
         UNKNOWN,
-        "bare",
+        "bare_error_code",
         operation="GetObject",
     ),
-    case("bare status", "AccessDenied: Access Denied\n\tstatus code: 403, request id: 1, host id: 2", UNKNOWN, "bare"),
     case(
-        "a role that one side or the other refused",
+        "bare status",
+        "AccessDenied: Access Denied\n\tstatus code: 403, request id: 1, host id: 2",
+        UNKNOWN,
+        "bare_error_code",
+    ),
+    case(
+        "a role that either side denied",
         "User: arn:aws:sts::123456789012:assumed-role/a/s is not authorized to perform: sts:AssumeRole on resource: "
         "arn:aws:iam::210987654321:role/b",
         UNKNOWN,
@@ -607,7 +612,7 @@ CORPUS = [
         role="arn:aws:iam::210987654321:role/b",
     ),
     case(
-        "AssumeRole in CloudTrail, without words",
+        "AssumeRole in CloudTrail, without a message",
         event("AssumeRole", "AccessDenied", "An unknown error occurred", userIdentity=SESSION),
         UNKNOWN,
         "unstated",
@@ -616,7 +621,7 @@ CORPUS = [
         "anonymous, in CloudTrail",
         event("GetObject", "AccessDenied", "Access Denied", "s3", userIdentity={"type": "AWSAccount"}),
         UNKNOWN,
-        "bare",
+        "bare_error_code",
     ),
     case(
         "STS not reached",
@@ -624,7 +629,7 @@ CORPUS = [
         '"https://sts.eu-central-1.amazonaws'
         '.com/": dial tcp: lookup sts.eu-central-1.amazonaws.com on 10.0.0.2:53: read udp: connection refused',
         UNKNOWN,
-        "unreached",
+        "connection_error",
     ),
     case(
         "Kubernetes",
@@ -638,7 +643,7 @@ CORPUS = [
         "4GIOHlTkIaWHQD0Q0m6XSnuUMCm" * 8,
         UNKNOWN,
         "encoded",
-        encoded="4GIOHlTkIaWHQD0Q0m6XSnuUMCm" * 8,
+        encoded_message="4GIOHlTkIaWHQD0Q0m6XSnuUMCm" * 8,
     ),
     case(
         "implicit, with the ARN of the policy that did not allow it",
@@ -647,7 +652,7 @@ CORPUS = [
         PERMISSION,
         "service_control_policy",
         policy="arn:aws:organizations::111122223333:policy/o-example/service_control_policy/p-1",
-        explicit=False,
+        explicit_deny=False,
     ),
     case(
         "a JSON log that escapes quotes as HTML wants them",
@@ -663,14 +668,14 @@ CORPUS = [
         "other_policy",
     ),
     case(
-        "web identity, with a caller: which side is not said",
+        "web identity, with a caller: the side is not stated",
         f"{JOHN} sts:AssumeRoleWithWebIdentity on resource: arn:aws:iam::123456789012:role/x",
         UNKNOWN,
         "unstated",
-        more=0,
+        other_denials=0,
     ),
     case(
-        "code of a token, words of credentials",
+        "error code of a token, message of credentials",
         "An error occurred (ExpiredTokenException) when calling the GetObject operation: "
         "ExpiredTokenException: The provided token has expired.",
         IDENTITY,
@@ -685,10 +690,10 @@ CORPUS = [
         operation="AssumeRoleWithWebIdentity",
     ),
     case(
-        "a service account beside what says nothing",
+        "a service account beside a bare error code",
         "system:serviceaccount:shop:web: Access Denied",
         UNKNOWN,
-        "bare",
+        "bare_error_code",
         subject=None,
     ),
     case(
@@ -709,7 +714,7 @@ CORPUS = [
             }
         ),
         UNKNOWN,
-        "bare",
+        "bare_error_code",
     ),
     case(
         "CloudTrail, with a name that no service account has",
@@ -737,7 +742,12 @@ CORPUS = [
         "unstated",
         action="s3:GetObject",
     ),
-    case("no refusal", "Throttling: Rate exceeded", UNKNOWN, "no_refusal"),
-    case("the words outside a refusal", "Request to the permissions boundary service failed", UNKNOWN, "no_refusal"),
-    case("empty", "", UNKNOWN, "no_refusal"),
+    case("no denial", "Throttling: Rate exceeded", UNKNOWN, "no_denial"),
+    case(
+        "the name of a policy type outside a denial",
+        "Request to the permissions boundary service failed",
+        UNKNOWN,
+        "no_denial",
+    ),
+    case("empty", "", UNKNOWN, "no_denial"),
 ]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the tests of autostop are made of."""
+"""Sample clusters and instances for the tests of autostop."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ PREFIX = "arn:aws:rds:eu-central-1:123456789012"
 
 
 def cluster(name: str = "orders", **changes: Any) -> AuroraCluster:
-    """Aurora, available, tagged."""
+    """An Aurora cluster: available and tagged."""
     plain = AuroraCluster(f"{PREFIX}:cluster:{name}", name, "aurora-mysql", "available", YES)
     return replace(plain, **changes)
 
 
 def instance(name: str = "alone", **changes: Any) -> DbInstance:
-    """PostgreSQL, available, tagged, of no cluster."""
+    """A PostgreSQL instance: available, tagged, in no cluster."""
     return replace(DbInstance(f"{PREFIX}:db:{name}", name, "postgres", "available", YES), **changes)
 
 

@@ -27,7 +27,7 @@ def value(namespace: str, name: str) -> str:
 def trust(
     *subjects: str, provider: OidcProvider = CLUSTER, operator: str = "StringEquals", aud: Union[str, None] = STS
 ) -> dict[str, Any]:
-    """A statement as people write it: one subject as a scalar, several as an array, none as no condition at all."""
+    """A statement as people write it: one subject as a scalar, several as an array, none without a condition."""
     condition: dict[str, dict[str, Any]] = {}
     if aud:
         condition.setdefault("StringEquals", {})[provider.get_condition_key("aud")] = aud
