@@ -135,7 +135,7 @@ def scan_host_keys(port: int, run: RunCommand) -> list[str]:
 
     C(port) is where the source reaches this host. If that port is forwarded, no server listens on it locally. Then the
     port of the controller's own connection (from SSH_CONNECTION) is used, or port 22. One host key is enough, and takes
-    a fraction of the time of all: a source that makes Ed25519 keys supports them, and its client requests the key types
+    a fraction of the time of all. A source that makes Ed25519 keys supports them, and its client requests the key types
     in known_hosts.
     """
     connection = os.environ.get("SSH_CONNECTION", "").split()

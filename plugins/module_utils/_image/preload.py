@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Preloads layers into the engine while the layers above them are still in transit.
 
-An engine loads images, not layers. So the layers that have arrived are loaded as a partial image: the lowest layers, a
-config with these layers only, no name, and a label by which the partial image is found again. The load of the image
+An engine loads images, not layers. So the layers that have arrived are loaded as a partial image without a name: the
+lowest layers, and a config with these layers only. The partial image is found again by a label. The load of the image
 itself then needs only the other layers. After that load, the partial image is removed. Its layers stay, because they
 belong to the image.
 """
