@@ -10,8 +10,8 @@ Both sides send lines of JSON. Receiver: {"have": {HEX: SIZE}, "complete": [HEX]
 the sender waits for its own source. The end of input ends the session.
 
 A frame is its type (one byte, RAW or DEFLATED), its length (four bytes, big-endian), and that many bytes. These are
-bytes of the blob, or of a complete zlib stream that holds up to MAX_FRAME_BYTES bytes of the blob. Sizes and offsets are
-always those of the uncompressed blob.
+bytes of the blob, or of a complete zlib stream that holds up to MAX_FRAME_BYTES bytes of the blob. Sizes and offsets
+are always those of the uncompressed blob.
 """
 
 from __future__ import annotations
