@@ -151,7 +151,7 @@ def main() -> None:
     decision_options = {option: params[option] for option in DECISION_OPTIONS}
     decision_options.update(clusters=list(options.clusters), exclude=list(options.exclude))
     owner_tag = location.owner_tag if regions else {}
-    module.exit_json(changed=False, regions=regions, decision_options=decision_options, owner_tag=owner_tag)
+    module.exit_json(changed=False, regions=regions, options=decision_options, owner_tag=owner_tag)
 
 
 if __name__ == "__main__":
