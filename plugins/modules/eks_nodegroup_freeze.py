@@ -10,9 +10,9 @@ module: eks_nodegroup_freeze
 short_description: Freeze node groups so that they get no new nodes and no new pods
 version_added: 0.1.0
 description:
-  - Freeze node groups before a drain, because cordoning nodes does not stop Cluster Autoscaler or the Auto Scaling group
-    from adding nodes. A frozen group has its current number of nodes as its maximum, and a taint C(daytwo.aws/frozen)
-    that new pods do not tolerate.
+  - Freeze node groups before a drain, because cordoning nodes does not stop Cluster Autoscaler or the Auto Scaling
+    group from adding nodes. A frozen group has its current number of nodes as its maximum, and a taint
+    C(daytwo.aws/frozen) that new pods do not tolerate.
   - The original scaling is kept in the tag C(daytwo.aws/frozen-scaling) of the group. O(state=thawed) restores it. The
     tag is written first and removed last, so that a run that stops in between loses nothing.
 author:
