@@ -331,7 +331,7 @@ def test_every_cited_fact_exists() -> None:
     assert dead == []
 
 
-ELSEWHERE = re.compile(r"\(facts[: ]" r"|\bfacts (?:on|page)\b")
+ELSEWHERE = re.compile(r"\(facts[: ]|\bfacts (?:on|page)\b")
 
 
 def test_nothing_cites_facts_that_are_elsewhere() -> None:
