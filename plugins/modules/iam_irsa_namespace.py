@@ -14,7 +14,8 @@ description:
     in one task (IAM roles for service accounts, IRSA).
   - Edits a trust policy in place. Only the subjects of the cluster's own OIDC provider change. Other statements,
     conditions, C(Sid)s and everything else stay unchanged.
-  - Never writes a statement without a condition on the subject, and no wildcard without O(allow_wildcards=true).
+  - Never writes a statement without a condition on the subject. Writes a wildcard only with O(allow_wildcards=true) or
+    with O(bindings[].all_service_accounts=true).
   - Reads each written trust policy back, and evaluates it, before it reports the result.
   - Fixes service accounts that B(cannot assume) their role. A message with C(no identity-based policy allows) comes
     from a role that was assumed already. Its remediation is a permission policy, not the trust policy; see

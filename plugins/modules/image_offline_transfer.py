@@ -383,7 +383,7 @@ push:
   type: dict
   sample: {}
 authorization:
-  description: The authorization of this target, for O(authorizations); null where the target lacks nothing.
+  description: The authorization of this target, for O(authorizations); null where the target has everything, and in check mode.
   returned: state=authorized
   type: dict
   sample:
@@ -418,7 +418,7 @@ images:
       seconds: 1.4
 steps:
   description: The steps of this call; in check mode, the steps that a run would take.
-  returned: always
+  returned: state=saved, state=loaded, state=absent
   type: list
   elements: dict
   sample:
@@ -485,12 +485,12 @@ engine:
   sample: docker 20.10.24
 path:
   description: Where the blobs are.
-  returned: always
+  returned: state=saved, state=loaded, state=absent
   type: str
   sample: s3://my-images/
 seconds:
   description: Duration of the call.
-  returned: always
+  returned: state=saved, state=loaded, state=pushed
   type: float
   sample: 3.2
 """

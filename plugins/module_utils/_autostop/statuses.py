@@ -95,7 +95,7 @@ INSTANCE_STATUSES = {
     ),
     "incompatible-create": StatusMeaning(BROKEN, "the remains of a creation that failed"),
     "incompatible-network": StatusMeaning(BROKEN, "down, because its VPC does not have what it needs"),
-    "incompatible-option-group": StatusMeaning(BROKEN, "down, because its option group is incompatible"),
+    "incompatible-option-group": StatusMeaning(BROKEN, "stuck with an incompatible option group"),
     "incompatible-parameters": StatusMeaning(BROKEN, "down, because its parameters are incompatible"),
     "incompatible-restore": StatusMeaning(BROKEN, "the remains of a restore that failed"),
     "insufficient-capacity": StatusMeaning(BROKEN, "not created, because AWS has no capacity"),

@@ -19,7 +19,8 @@ _ROLE_ARN = re.compile(r"arn:aws[a-z-]*:iam::(\d{12}):role/(?:.+/)?[\w+=,.@-]{1,
 ANNOTATED_NOT_TRUSTED = "annotated_not_trusted"
 TRUSTED_NOT_FOUND = "trusted_not_found"
 ROLE_MISSING = "role_missing"
-ASSOCIATION_OVERRIDDEN = "association_overridden"
+# Where both exist, the association wins (docs/facts/irsa.md#pod-identity).
+ANNOTATION_OVERRIDDEN = "annotation_overridden"
 
 
 @dataclass(frozen=True)
@@ -188,10 +189,10 @@ def list_findings(
             found += _check_annotation(account, account.role_arn, provider, annotated, audience)
             if (account.namespace, account.name) in associations:
                 reason = (
-                    "It also has a Pod Identity association. Web identity, from the annotation, comes first in the "
-                    "SDKs' credential chain."
+                    "It also has a Pod Identity association, which wins: new pods get the association's role. Pods that "
+                    "were created before the association still use the annotation."
                 )
-                found.append(_make_finding(ASSOCIATION_OVERRIDDEN, account, reason))
+                found.append(_make_finding(ANNOTATION_OVERRIDDEN, account, reason))
     existing = {(account.namespace, account.name) for account in accounts}
     for role in roles:
         for subject in dict.fromkeys(grant.subject for grant in policy.list_grants(role.document, provider, audience)):

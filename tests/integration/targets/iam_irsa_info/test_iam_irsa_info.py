@@ -62,7 +62,7 @@ def test_who_may_assume_what_and_the_mismatches(fleet: Fleet) -> None:
         ("trusted_not_found", "shop", "gone"),
         ("role_missing", "shop", "typo"),
         ("role_missing", "shop", "nonsense"),
-        ("association_overridden", "shop", "lbc"),
+        ("annotation_overridden", "shop", "lbc"),
     }
     eks.delete_pod_identity_association(clusterName=fleet.kubernetes.name, associationId=association)
     # By name, with the cluster by a kubeconfig: a missing role fails at the end, and the others are reported.
@@ -78,7 +78,7 @@ def test_who_may_assume_what_and_the_mismatches(fleet: Fleet) -> None:
     assert [role["status"] for role in outcome.result["roles"]] == ["ok", "ok", "failed"]
     assert of(outcome, node)["reason"] == "It trusts no service account."
     assert ("role_missing", "shop", "typo") in findings(outcome.result, fleet)
-    assert ("association_overridden", "shop", "lbc") not in findings(outcome.result, fleet)
+    assert ("annotation_overridden", "shop", "lbc") not in findings(outcome.result, fleet)
     assert "Pod Identity associations: the option cluster is not set." in outcome.result["not_checked"]
 
 

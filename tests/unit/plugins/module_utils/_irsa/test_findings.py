@@ -115,7 +115,7 @@ LBC = role("lbc", trust(value("kube-system", "lbc")), path="team/")
         (
             [account("lbc", LBC.arn, "kube-system"), account("web")],
             [("kube-system", "lbc"), ("shop", "web")],
-            [("association_overridden", "kube-system", "lbc", LBC.arn)],
+            [("annotation_overridden", "kube-system", "lbc", LBC.arn)],
         ),
         ([account("lbc", namespace="kube-system"), account("web", "arn:aws:iam::999999999999:role/x")], [], []),
     ],
