@@ -48,7 +48,8 @@ options:
   state:
     description:
       - Desired state of the groups. V(frozen) keeps new nodes and new pods away.
-      - V(thawed) restores the minimum and the maximum. The number of nodes does not change, as long as it is within them.
+      - V(thawed) restores the minimum and the maximum. The number of nodes does not change, as long as it is within
+        them.
     type: str
     choices: [frozen, thawed]
     default: frozen

@@ -152,8 +152,8 @@ findings:
     - C(annotated_not_trusted) - the annotation names a role that does not trust the service account.
     - C(trusted_not_found) - a role trusts a service account that does not exist in the cluster.
     - C(role_missing) - the annotation's role does not exist, or the annotation is not the ARN of a role.
-    - C(annotation_overridden) - the service account also has a Pod Identity association, which wins. Only pods that were
-      created before the association still use the annotation.
+    - C(annotation_overridden) - the service account also has a Pod Identity association, which wins. Only pods that
+      were created before the association still use the annotation.
   returned: always
   type: list
   elements: dict

@@ -383,7 +383,8 @@ push:
   type: dict
   sample: {}
 authorization:
-  description: The authorization of this target, for O(authorizations); null where the target has everything, and in check mode.
+  description:
+    - The authorization of this target, for O(authorizations); null where the target has everything, and in check mode.
   returned: state=authorized
   type: dict
   sample:

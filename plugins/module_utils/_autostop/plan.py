@@ -82,7 +82,7 @@ def find_missing_readings(options: AutostopOptions, current: RegionState, now: d
     A first decision without policy and maintenance finds the databases that would be stopped; only those need more.
     """
     lenient = replace(options, sweep_policy="all", finish_maintenance=False)
-    stopped = [decision.database for decision in decide(lenient, current, now) if decision.has_stop_step]
+    stopped = [decision.database for decision in make_plan(lenient, current, now) if decision.has_stop_step]
     policy = options.sweep_policy == "auto_started_only"
     return MissingReadings(
         global_members=current.global_members is None
@@ -103,7 +103,7 @@ def is_named(database: Database, names: Sequence[str]) -> bool:
     return any(name == database.arn or name.casefold() == database.name.casefold() for name in names)
 
 
-def decide(options: AutostopOptions, current: RegionState, now: datetime) -> tuple[AutostopDecision, ...]:
+def make_plan(options: AutostopOptions, current: RegionState, now: datetime) -> tuple[AutostopDecision, ...]:
     """One decision per database to report: tagged, with a tag mismatch, or named in C(clusters)."""
     found = [_decide_cluster(cluster, options, current, now) for cluster in current.clusters]
     if options.include_instances:

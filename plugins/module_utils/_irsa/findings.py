@@ -189,8 +189,8 @@ def list_findings(
             found += _check_annotation(account, account.role_arn, provider, annotated, audience)
             if (account.namespace, account.name) in associations:
                 reason = (
-                    "It also has a Pod Identity association, which wins: new pods get the association's role. Pods that "
-                    "were created before the association still use the annotation."
+                    "It also has a Pod Identity association, which wins: new pods get the association's role. Pods "
+                    "that were created before the association still use the annotation."
                 )
                 found.append(_make_finding(ANNOTATION_OVERRIDDEN, account, reason))
     existing = {(account.namespace, account.name) for account in accounts}
