@@ -13,8 +13,8 @@ author:
 description:
   - Returns the values of the options C(host), C(api_key) and C(ca_cert) of modules in C(kubernetes.core). Needs neither
     the AWS CLI nor a kubeconfig file.
-  - Each term costs one C(DescribeCluster). The token is a presigned request to C(sts:GetCallerIdentity), which the
-    cluster sends. Signing makes no call.
+  - Each term costs one C(DescribeCluster). The token is a presigned C(sts:GetCallerIdentity), which the cluster sends
+    to STS to authenticate it. Creating the token makes no call.
   - The request is always signed for the public endpoint of STS in the cluster's own region, whatever endpoint URLs are
     configured, because clusters accept no other endpoint.
   - A token is valid for 15 minutes, or until the credentials that signed it expire, if that is sooner. Evaluate the

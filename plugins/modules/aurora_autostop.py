@@ -37,7 +37,7 @@ attributes:
   platform:
     platforms: posix
     support: full
-    description: Runs on the controller, or wherever boto3 is.
+    description: Runs on the controller, or on any host with boto3.
 requirements:
   - botocore >= 1.39.0
 options:

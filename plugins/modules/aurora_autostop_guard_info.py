@@ -33,7 +33,7 @@ attributes:
   platform:
     platforms: posix
     support: full
-    description: Runs on the controller, or wherever boto3 is.
+    description: Runs on the controller, or on any host with boto3.
 options:
   prefix:
     description:

@@ -32,7 +32,7 @@ attributes:
   platform:
     platforms: posix
     support: full
-    description: Runs on the controller, or wherever boto3 is.
+    description: Runs on the controller, or on any host with boto3.
 requirements:
   - botocore >= 1.39.0
 seealso:
@@ -65,8 +65,9 @@ clusters:
       sample: orders
     status:
       description:
-        - V(changed) if this run stops it or moves its tag. V(ok) if it is stopped or stopping already. V(pending) if
-          AWS cannot stop it yet. V(skipped) if the run leaves it unchanged. V(failed) if an error occurred.
+        - V(changed) if M(daytwo.aws.aurora_autostop) would stop it or move its tag. V(ok) if it is stopped or stopping
+          already. V(pending) if AWS cannot stop it yet. V(skipped) if it would leave it unchanged. V(failed) if an
+          error occurred.
       type: str
       sample: changed
     reason:
@@ -94,11 +95,11 @@ clusters:
       type: str
       sample: 8.0.mysql_aurora.3.08.0
     status_before:
-      description: Status before this run.
+      description: Status in the reading.
       type: str
       sample: available
     status_after:
-      description: Status in the last reading. In check mode, the expected status.
+      description: Expected status.
       type: str
       sample: stopping
     verified:
@@ -144,7 +145,7 @@ clusters:
       elements: dict
       sample: []
     steps:
-      description: Write steps, with target, before, after and reason. The same in check mode.
+      description: Steps that M(daytwo.aws.aurora_autostop) would take, with target, before, after and reason.
       type: list
       elements: dict
       sample:

@@ -104,7 +104,8 @@ service_accounts:
       sample: cloudon/aws-load-balancer-controller with lbc
     status:
       description:
-        - V(ok), V(pending) if the service account or a pod is not in order yet, V(failed) if the verification failed.
+        - V(ok), V(pending) if the annotation or a pod does not match O(bindings) yet, V(failed) if the verification
+          failed or an error occurred.
       type: str
       sample: ok
     reason:
@@ -154,7 +155,7 @@ service_accounts:
       elements: dict
       sample: []
     verified:
-      description: Whether STS answered as expected; null if STS was not called.
+      description: Whether STS accepted or rejected the token as requested; null if STS was not called.
       type: bool
       sample: true
 bindings:

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: eks_node_drain
-short_description: Drain nodes of a cluster side by side, within every PodDisruptionBudget
+short_description: Drain nodes of a cluster in parallel, within every PodDisruptionBudget
 version_added: 0.1.0
 description:
   - Cordons all nodes first, so that no pod moves from a drained node to the next. Then evicts the pods of all nodes
-    side by side, and waits until each pod is gone.
+    in parallel, and waits until each pod is gone.
   - Retries an eviction that a PodDisruptionBudget rejects. The retry comes when the budget allows it, or after the
     C(Retry-After) of the API server, until O(timeout) is over. The result names the budget that a pod waits for.
-  - Refuses pods that would lose data, and pods without a controller that would create them again, before anything is
-    changed. O(delete_emptydir_data) and O(delete_unmanaged) allow their eviction.
+  - Rejects pods that would lose data, and pods without a controller that would create them again, before it changes
+    anything. O(delete_emptydir_data) and O(delete_unmanaged) allow their eviction.
   - Leaves pods of DaemonSets and mirrors of static pods on the nodes.
 author:
   - The daytwo.aws authors (@daytwo-aws)

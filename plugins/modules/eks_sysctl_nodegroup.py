@@ -15,8 +15,8 @@ description:
   - Render the user data for AL2023, Bottlerocket and AL2, and merge it with the user data of the group. The module
     manages its own launch templates, tagged C(daytwo.aws/nodegroup). It copies other launch templates and never edits
     them.
-  - O(name) is a logical name. The first group has that name, and a blue/green replacement is called C(name-hash). The
-    module finds both again. It does not change the older group until its pods have moved. The role
+  - O(name) is a logical name. The first group has that name, and a blue/green replacement is called C(name-hash). Later
+    runs find both by their tags. The module does not change the older group until its pods have moved. The role
     C(daytwo.aws.sysctl_nodegroup) runs the whole procedure.
 author:
   - The daytwo.aws authors (@daytwo-aws)
@@ -201,8 +201,8 @@ options:
     default: false
   accept_shared_role:
     description:
-      - Nodes lose their role if the stack that owns it is deleted. This option allows to share the node role of a group
-        that belongs to a stack.
+      - Risk - nodes lose their role if the stack that owns it is deleted. This option allows to share the node role of
+        a group that belongs to a stack.
     type: bool
     default: false
   dedicated:
@@ -214,7 +214,7 @@ options:
   force:
     description:
       - Whether to create a group even if every sysctl is safe. With O(state=absent), whether to delete groups with
-        pods. EKS then ends these pods.
+        pods. EKS then ends these pods, whatever their PodDisruptionBudgets allow.
     type: bool
     default: false
   force_update:
@@ -297,8 +297,8 @@ node_group_required:
   sample: true
 classification:
   description:
-    - For each sysctl, the verdict V(safe), V(unsafe) or V(impossible), its reason, the version since which it is safe,
-      the pattern that allows it, and similar valid patterns.
+    - For each sysctl, the classification V(safe), V(unsafe) or V(impossible) (C(verdict)), its reason, the version
+      since which it is safe, the pattern that allows it, and similar valid patterns.
   returned: unless state=absent
   type: list
   elements: dict

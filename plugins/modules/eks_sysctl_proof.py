@@ -11,8 +11,9 @@ short_description: Verify on each node by a pod that sysctls can be set
 version_added: 0.1.0
 description:
   - Creates a small proof pod on each node. The proof pod sets the sysctls and reads the values back from its own
-    C(/proc/sys). Then the pod is deleted. The nodes are verified side by side.
-  - A safe sysctl, such as C(net.ipv4.tcp_keepalive_time), verifies nothing about a node group. Use an unsafe sysctl.
+    C(/proc/sys). Then the pod is deleted. The nodes are verified in parallel.
+  - A safe sysctl, such as C(net.ipv4.tcp_keepalive_time), does not show whether a node group allows unsafe sysctls. Use
+    an unsafe one.
   - The pod needs an image with C(cat). Without O(image), the module tries the images that the node holds, the smallest
     first, and pulls nothing. It needs no shell in the image and no permission to read logs.
 author:
@@ -106,7 +107,7 @@ nodes:
       type: str
       sample: "read in a pod on the node: net.core.somaxconn = 2048"
     image:
-      description: Image of the pod that was read.
+      description: Image of the proof pod.
       type: str
       sample: busybox:1.36
     effective:

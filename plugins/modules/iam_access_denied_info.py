@@ -154,7 +154,9 @@ caller:
       type: str
       sample: "1677819233544969902"
     is_node_role:
-      description: Whether the session is an instance's. Pods without a role of their own fall back to the node role.
+      description:
+        - Whether the session is an instance's. A pod without a working role falls back to the node role; nodes also
+          make calls of their own.
       type: bool
       sample: false
 action:

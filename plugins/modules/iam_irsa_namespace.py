@@ -130,8 +130,8 @@ options:
     default: false
   create_provider:
     description:
-      - Whether to create a missing OIDC provider of the cluster in IAM, and to add O(audience) to a provider that lacks
-        it. If V(false), present bindings of such a cluster fail.
+      - Whether to create a missing OIDC provider of the cluster in IAM, and to add O(audience) to a provider that does
+        not have it. If V(false), present bindings of such a cluster fail.
       - The provider is created without thumbprints, because IAM verifies the issuer's certificate itself.
     type: bool
     default: false
@@ -305,7 +305,8 @@ bindings:
       type: bool
       sample: true
     warnings:
-      description: Problems that were not changed, such as a statement that does not check the audience.
+      description:
+        - Problems that the module reports and does not fix, such as a statement that does not check the audience.
       type: list
       elements: str
       sample: []

@@ -13,11 +13,11 @@ description:
   - Transfers container images from a source host to target hosts. The source has the images, or reaches their registry.
     The targets reach only an S3 endpoint, or are reached by SSH.
   - No byte of an image passes the controller, and no host has AWS credentials.
-  - With O(state=saved), run on the source, it uploads the blobs that some target lacks to a bucket, each once, under
-    C(PREFIX/blobs/sha256/HEX). It returns a RV(bundle), the description of the images.
-  - With O(state=loaded), run on a target, it downloads the blobs of O(bundle) that this target lacks, verifies the
-    sha256 of each, and loads each image. Then it compares the config digest and every diffID of the loaded image. Only
-    after that does it give the image its name. The image that had the name before is not removed.
+  - With O(state=saved), run on the source, it uploads the blobs that some target is missing to a bucket, each once,
+    under C(PREFIX/blobs/sha256/HEX). It returns a RV(bundle), the description of the images.
+  - With O(state=loaded), run on a target, it downloads the blobs of O(bundle) that this target is missing, verifies
+    the sha256 of each, and loads each image. Then it compares the config digest and every diffID of the loaded image.
+    Only after that does it give the image its name. The image that had the name before is not removed.
   - With O(transport=scp) there is no bucket. O(state=saved) has the source make an ephemeral key.
     O(state=authorized) has a target authorize that key to put the missing blobs into its staging directory, and nothing
     else. O(state=pushed) has the source push. O(state=revoked) revokes the authorization.
@@ -82,8 +82,8 @@ options:
     default: []
   source_address:
     description:
-      - IP address as which this target sees the source, for O(state=authorized). The key is valid from this address
-        only.
+      - IP address from which the source's connections reach this target, for O(state=authorized). The key is valid from
+        this address only.
       - The default is the source's own address on its route to the target. Set the option where NAT translates it.
       - Used on the controller only.
     type: str
@@ -147,10 +147,10 @@ options:
   targets:
     description:
       - The state of each target, as M(daytwo.aws.image_offline_transfer_info) returns it in C(target).
-      - With O(state=saved), only blobs that some target lacks are transferred. Where the list is empty, every blob is
-        transferred. With O(transport=scp), the list may not be empty.
-      - With O(state=loaded), the recorded state of this target saves one call. The module reads the current state in
-        any case.
+      - With O(state=saved), only blobs that some target is missing are transferred. Where the list is empty, every blob
+        is transferred. With O(transport=scp), the list may not be empty.
+      - With O(state=loaded), the state that was recorded earlier saves one call. The load still reads the current
+        state.
       - Used on the controller only.
     type: list
     elements: dict
@@ -322,7 +322,7 @@ EXAMPLES = r"""
   daytwo.aws.image_offline_transfer_info:
   register: target_facts
 
-- name: Upload the blobs that the target lacks
+- name: Upload the blobs that the target is missing
   daytwo.aws.image_offline_transfer:
     state: saved
     images:
@@ -367,7 +367,7 @@ bundle:
             media_type: application/vnd.docker.image.rootfs.diff.tar.gzip
             size: 17098
 blobs:
-  description: The outcome of each blob that some target lacks; with O(state=absent), of each blob of the bundle.
+  description: The outcome of each blob that some target is missing; with O(state=absent), of each blob of the bundle.
   returned: state=saved, state=absent
   type: list
   elements: dict
@@ -384,7 +384,7 @@ push:
   sample: {}
 authorization:
   description:
-    - The authorization of this target, for O(authorizations); null where the target has everything, and in check mode.
+    - The authorization of this target, for O(authorizations); null where no blob is missing, and in check mode.
   returned: state=authorized
   type: dict
   sample:
