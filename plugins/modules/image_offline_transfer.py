@@ -367,7 +367,7 @@ bundle:
             media_type: application/vnd.docker.image.rootfs.diff.tar.gzip
             size: 17098
 blobs:
-  description: The outcome of each blob that some target is missing; with O(state=absent), of each blob of the bundle.
+  description: The outcome of each blob that some target lacks; with O(state=absent), of each blob of the bundle.
   returned: state=saved, state=absent
   type: list
   elements: dict
