@@ -57,6 +57,8 @@ options:
     description: Seconds between two readings while waiting. Each reading lists all clusters in bulk.
     type: int
     default: 30
+notes:
+  - The IAM permissions are listed in docs/iam/aurora_autostop.json.
 seealso:
   - module: daytwo.aws.aurora_autostop_info
   - module: amazon.aws.rds_cluster

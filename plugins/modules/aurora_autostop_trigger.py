@@ -49,7 +49,9 @@ options:
     type: str
     default: daytwo-autostop
   sweep_schedule:
-    description: Schedule of the sweep, which checks every database, as a schedule expression of EventBridge.
+    description:
+      - Schedule of the sweep, which checks every database, as a schedule expression, such as V(rate(1 day\)) or
+        V(cron(0 20 * * ? *\)), which EventBridge evaluates in UTC.
     type: str
     default: rate(1 day)
   include_instances:

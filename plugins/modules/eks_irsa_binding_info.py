@@ -75,6 +75,8 @@ attributes:
     description: Runs on the controller, or on any host with boto3 and kubernetes.
 requirements:
   - kubernetes >= 24.2.0
+notes:
+  - The IAM permissions are listed in docs/iam/eks_irsa_binding_info.json.
 seealso:
   - module: daytwo.aws.iam_irsa_namespace
   - module: daytwo.aws.iam_irsa_info

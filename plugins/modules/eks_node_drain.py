@@ -62,7 +62,9 @@ options:
     choices: [drained, cordoned, uncordoned]
     default: drained
   timeout:
-    description: How long to wait until every pod is gone, in seconds, for all nodes together.
+    description:
+      - Maximum time of the whole drain, in seconds, for all nodes together. With O(wait_for_replacements=true), the
+        wait for replacements is included.
     type: int
     default: 3600
   grace_period:
@@ -117,7 +119,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 nodes:
-  description: One result per node.
+  description:
+    - One result per node. C(status) is V(changed) if the node was cordoned or uncordoned, V(ok) if it was in the
+      desired state already, or V(failed) if the drain failed.
   returned: always
   type: list
   elements: dict
@@ -141,7 +145,14 @@ pods:
       type: str
       sample: ip-10-0-0-1.ec2.internal
     status:
-      description: V(evicted), V(skipped), V(refused), V(failed), V(pending), or in check mode V(would_evict).
+      description:
+        - V(evicted) if the pod is gone.
+        - V(failed) if it is not gone within O(timeout), or an error occurred. The reason names a budget that blocked
+          it.
+        - V(refused) if it needs an explicit option. Then nothing is evicted.
+        - V(skipped) if it stays, such as a pod of a DaemonSet.
+        - V(pending) if an error ended the drain before the pod was gone.
+        - V(would_evict) in check mode.
       type: str
       sample: evicted
     reason:

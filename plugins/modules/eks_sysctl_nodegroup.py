@@ -10,6 +10,8 @@ module: eks_sysctl_nodegroup
 short_description: Create or change node groups whose kubelets allow the sysctls that pods need
 version_added: 0.1.0
 description:
+  - Allow pods to set sysctls (the kubelet's C(allowedUnsafeSysctls)). No value is set, because pods set values in
+    C(securityContext.sysctls).
   - Decide whether a node group is required at all. Most sysctls are safe by now, and safe sysctls need no node group.
   - If one is required, create it as a clone of an existing group, or make the smallest change to the existing group.
   - Render the user data for AL2023, Bottlerocket and AL2, and merge it with the user data of the group. The module
@@ -52,11 +54,13 @@ options:
     required: true
   sysctls:
     description:
-      - Sysctls and patterns in the kubelet's syntax, such as V(net.core.somaxconn) or V(net.ipv4.tcp_*). A C(*) is
-        allowed only as the last character. A pattern that keeps the kubelet from starting is rejected before any
-        change.
-      - The list is complete. Patterns that an earlier run added and that are not in the list any more are removed.
-        Patterns that the user's own user data allows stay.
+      - Sysctls and patterns in the kubelet's syntax, such as V(net.core.somaxconn) or V(net.ipv4.tcp_*). Names only,
+        without values. A C(*) is allowed only as the last character. A pattern that keeps the kubelet from starting is
+        rejected before any change.
+      - Required, with at least one pattern, unless O(state=absent).
+      - Sysctls that you remove from the list are removed from the user data, as long as one unsafe sysctl is left. If
+        only safe ones are left, nothing changes (C(not_required)) unless O(force=true).
+      - Sysctls that your own user data allows stay.
     type: list
     elements: str
     default: []
@@ -259,6 +263,8 @@ options:
     description: Seconds between two checks.
     type: int
     default: 10
+notes:
+  - The IAM permissions are listed in docs/iam/eks_sysctl_nodegroup.json.
 seealso:
   - module: daytwo.aws.eks_node_drain
   - module: daytwo.aws.eks_sysctl_info

@@ -73,6 +73,8 @@ attributes:
     platforms: posix
     support: full
     description: Runs on the controller, or on any host with boto3.
+notes:
+  - The IAM permissions are listed in docs/iam/iam_access_denied_info.json.
 seealso:
   - module: daytwo.aws.iam_irsa_namespace
   - module: daytwo.aws.iam_irsa_info

@@ -74,6 +74,8 @@ attributes:
     description: Runs on the controller, or on any host with boto3 (and kubernetes, with O(service_accounts=true)).
 requirements:
   - kubernetes >= 24.2.0 (with O(service_accounts=true))
+notes:
+  - The IAM permissions are listed in docs/iam/iam_irsa_info.json.
 seealso:
   - module: daytwo.aws.iam_irsa_namespace
   - module: daytwo.aws.iam_access_denied_info

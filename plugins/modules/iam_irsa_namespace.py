@@ -97,11 +97,15 @@ options:
             removed as well. Removing the last statement of a role fails, because IAM rejects an empty trust policy.
           - With V(absent), a binding fails if another statement, such as a wildcard, still allows a service account.
             RV(bindings[].still_allowed_by) names that statement.
+          - V(absent) only edits the trust policy. The module never deletes a role, a permission policy or an OIDC
+            provider.
         type: str
         choices: [present, absent]
         default: present
   allow_wildcards:
-    description: Whether namespaces and service accounts in O(bindings) may contain wildcards.
+    description:
+      - Whether O(bindings[].namespace_pattern), and wildcards in O(bindings[].service_accounts), are allowed.
+      - O(bindings[].namespace) never contains a wildcard.
     type: bool
     default: false
   explicit_subjects:
@@ -175,6 +179,8 @@ options:
         3600.
     type: float
     default: 10
+notes:
+  - The IAM permissions are listed in docs/iam/iam_irsa_namespace.json.
 seealso:
   - module: amazon.aws.iam_role
     description: Manages roles, and replaces the whole trust policy.

@@ -53,8 +53,9 @@ options:
       - V(saved) uploads the blobs of O(images) to the bucket. Run it on the source.
       - V(loaded) loads the images of O(bundle) into the engine. Run it on a target.
       - V(absent) deletes the blobs of O(bundle) from the bucket. It does nothing on the host.
-      - V(authorized) authorizes the source to push to this target. The authorization expires after fifteen minutes plus
-        the time that the push would take at 1 Mbit/s. Run it on a target.
+      - V(authorized) authorizes the source to push to this target. Run it on a target. The authorization expires after
+        fifteen minutes plus the time that the push to all targets would take at 1 Mbit/s, or at O(bandwidth_limit) if
+        that is lower. It expires after a day at most.
       - V(pushed) pushes to the targets that authorized the push. Run it on the source.
       - V(revoked) revokes the authorization. Where not all blobs have arrived, it removes the blobs too. Run it on a
         target, also after a failure.
@@ -193,6 +194,7 @@ options:
   part_size:
     description:
       - Bytes per request, at least 5 MiB. A larger blob is uploaded as a multipart upload. Used on the controller only.
+      - If a blob would need more than the 10,000 parts that S3 allows, the parts are larger (5 GiB at most).
     type: int
     default: 16777216
   show_progress:
@@ -313,6 +315,8 @@ options:
             description: Reference of an image that has the blob.
             type: str
             required: true
+notes:
+  - The IAM permissions are listed in docs/iam/image_offline_transfer.json.
 seealso:
   - module: daytwo.aws.image_offline_transfer_info
 """
@@ -367,7 +371,9 @@ bundle:
             media_type: application/vnd.docker.image.rootfs.diff.tar.gzip
             size: 17098
 blobs:
-  description: The outcome of each blob that some target lacks; with O(state=absent), of each blob of the bundle.
+  description:
+    - The outcome of each blob that some target lacks; with O(state=absent), of each blob of the bundle.
+    - C(status) is V(changed), V(ok) if nothing had to be done, or V(failed).
   returned: state=saved, state=absent
   type: list
   elements: dict
@@ -395,7 +401,8 @@ authorization:
     host_keys: ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIE1h6Rxa3sq4GJXKUrXLX6OYt0J8mWdLhOJ7w1Y0bXcN"]
     digests: ["sha256:9c27e219663c25e0f28493790cc0b88bc973ba3b1686355f221c38a36978ac63"]
 targets:
-  description: Each target to which blobs were pushed.
+  description:
+    - Each target that authorized the push. C(status) is V(changed), V(ok) if nothing had to be done, or V(failed).
   returned: state=pushed
   type: list
   elements: dict
@@ -406,7 +413,9 @@ targets:
       bytes: 2411724
       blobs: ["sha256:9c27e219663c25e0f28493790cc0b88bc973ba3b1686355f221c38a36978ac63"]
 images:
-  description: The outcome of each image. C(previous_image) is the image that had the name before.
+  description:
+    - The outcome of each image. C(previous_image) is the image that had the name before.
+    - C(status) is V(changed), V(ok) if nothing had to be done, or V(failed).
   returned: state=loaded
   type: list
   elements: dict

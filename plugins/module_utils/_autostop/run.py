@@ -77,7 +77,7 @@ def run_region(
         state = rds.observe(client, options, region_name, now)
     except AutostopApiError as error:
         return RegionOutcome(region_name, error=f"{error}. {error.suggestion}")
-    decisions = plan.decide(options, state, now)
+    decisions = plan.make_plan(options, state, now)
     outcomes = tuple(preview(decision) for decision in decisions)
     if act:
         with ThreadPoolExecutor(WORKERS) as pool:

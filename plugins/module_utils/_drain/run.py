@@ -139,7 +139,10 @@ class Drain:
         decisions: Sequence[plan.EvictionDecision],
         budgets: Sequence[PodDisruptionBudget],
     ) -> None:
-        """Evict all pods. The loop waits for each budget: it retries a blocked eviction until the timeout is over."""
+        """Evict all pods. The loop waits for each PodDisruptionBudget (PDB).
+
+        It retries a blocked eviction until the timeout is over.
+        """
         deadline = started_at + self.timeout
         with ThreadPoolExecutor(self.workers) as pool:
             while True:

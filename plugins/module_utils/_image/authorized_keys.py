@@ -49,7 +49,7 @@ def authorize_key(
 ) -> None:
     """Authorizes the key to put these blobs (C(sizes) by hexadecimal digest) into the staging directory, nothing else.
 
-    The key has an expiry time (C(seconds) from now), because after a SIGKILL nothing runs that could remove it.
+    The push key has an expiry time (C(seconds) from now), because after a SIGKILL nothing runs that could remove it.
     """
     if not _PUBLIC_KEY.fullmatch(public_key):
         raise ImageError("public_key: is not an Ed25519 public key. Pass the key that the source returned.")

@@ -491,6 +491,7 @@ class HttpClient:
     # -- attempts
 
     def _retry(self, make_attempt: Callable[[], _T]) -> _T:
+        """Retry a request, such as an S3 PUT or a registry GET, after a transient failure (_RETRYABLE_STATUSES)."""
         for number in range(self.retries + 1):
             try:
                 return make_attempt()

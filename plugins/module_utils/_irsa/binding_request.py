@@ -93,6 +93,7 @@ def parse_request(entry: Mapping[str, Any], allow_wildcards: bool) -> BindingReq
             f"bindings: namespace {namespace!r} has a wildcard. Write it as namespace_pattern, with "
             "allow_wildcards=true."
         )
+    # Refuse a wildcard (not allowed without allow_wildcards).
     if wildcards and not allow_wildcards:
         raise IrsaError(
             f"bindings: {', '.join(map(repr, wildcards))} has a wildcard. Whoever creates a matching name later gets "

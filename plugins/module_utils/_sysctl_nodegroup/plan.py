@@ -462,7 +462,7 @@ def _plan_change(options: SysctlNodegroupOptions, state: NodeGroupState) -> Node
         where = f"launch template {current.template.name} is not managed" if current.template else "no launch template"
         immutable.append(f"launchTemplate ({where}, and {', '.join(in_template)} must change)")
     version_step = _describe_version_change(options, current)
-    # Blue/green replacement: a second group beside the old one, where a field cannot change in place.
+    # Choose a blue/green replacement where a field cannot change in place, or with strategy=blue_green.
     needs_blue_green = bool(immutable) or (options.strategy == "blue_green" and bool(in_template))
     if needs_blue_green:
         if options.strategy == "in_place":

@@ -36,7 +36,7 @@ def view(*databases: Any, **more: Any) -> RegionState:
 def decided(
     *databases: Any, options: Optional[AutostopOptions] = None, **more: Any
 ) -> dict[str, plan.AutostopDecision]:
-    found = plan.decide(options or AutostopOptions(), view(*databases, **more), NOW)
+    found = plan.make_plan(options or AutostopOptions(), view(*databases, **more), NOW)
     return {decision.database.name: decision for decision in found}
 
 

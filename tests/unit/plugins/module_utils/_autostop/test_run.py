@@ -210,7 +210,7 @@ class Tagging(Rds):
 )
 def test_a_tag_that_cannot_move_is_not_lost(refuses: str, calls: list[str]) -> None:
     state = RegionState(REGION, (cluster(tags={}, members=("m",)),), (member("m", "orders"),))
-    (decision,) = plan.decide(AutostopOptions(migrate_tags=True), state, NOW)
+    (decision,) = plan.make_plan(AutostopOptions(migrate_tags=True), state, NOW)
     client = Tagging(refuses)
     database_outcome = run.apply(client, decision)
     assert database_outcome.status == "failed"

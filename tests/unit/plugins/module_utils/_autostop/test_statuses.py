@@ -130,7 +130,7 @@ def of(*databases: object) -> plan.AutostopDecision:
         tuple(database for database in databases if isinstance(database, AuroraCluster)),
         tuple(database for database in databases if isinstance(database, DbInstance)),
     )
-    (decision,) = plan.decide(AutostopOptions(include_instances=True), view, NOW)
+    (decision,) = plan.make_plan(AutostopOptions(include_instances=True), view, NOW)
     return decision
 
 
