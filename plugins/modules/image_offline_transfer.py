@@ -372,7 +372,7 @@ bundle:
             size: 17098
 blobs:
   description:
-    - The outcome of each blob that some target lacks; with O(state=absent), of each blob of the bundle.
+    - The outcome of each blob that is missing on some target; with O(state=absent), of each blob of the bundle.
     - C(status) is V(changed), V(ok) if nothing had to be done, or V(failed).
   returned: state=saved, state=absent
   type: list
