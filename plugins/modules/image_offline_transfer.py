@@ -373,7 +373,7 @@ bundle:
 blobs:
   description:
     - The outcome of each blob that is missing on some target; with O(state=absent), of each blob of the bundle.
-    - C(status) is V(changed), V(ok) if nothing had to be done, or V(failed).
+    - C(status) is V(changed), V(ok) if nothing had to be done, or V(failed). An image that fails does not stop the others.
   returned: state=saved, state=absent
   type: list
   elements: dict

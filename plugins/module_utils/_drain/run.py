@@ -139,7 +139,7 @@ class Drain:
         decisions: Sequence[plan.EvictionDecision],
         budgets: Sequence[PodDisruptionBudget],
     ) -> None:
-        """Evict all pods. The loop waits for each PodDisruptionBudget (PDB).
+        """Evict all pods. The drain waits here for each PodDisruptionBudget (PDB).
 
         It retries a blocked eviction until the timeout is over.
         """

@@ -445,7 +445,8 @@ def _plan_change(options: SysctlNodegroupOptions, state: NodeGroupState) -> Node
         issues = "; ".join(f"{issue.get('code')}: {issue.get('message')}" for issue in current.issues)
         raise SysctlError(
             f"node group {current.name} cannot be changed: it is {current.status} ({issues or 'EKS gives no reason'}). "
-            "Fix the cause, delete the group (state=absent, force=true), and run again"
+            f"Fix the cause, delete node group {current.name} alone (aws eks delete-nodegroup), and run again. "
+            "state=absent with this name deletes every generation"
         )
     spec = _build_desired_spec(options, state.cluster, current)
     group = _add_dedication(options, spec.group)

@@ -90,7 +90,7 @@ def test_no_credentials_at_all(case: Case) -> None:
     )
     for entry in ran.tasks:
         assert entry.status == "failed"
-        assert "set access_key and secret_key" in entry.message
+        assert "Set both access_key and secret_key" in entry.message
 
 
 @pytest.fixture

@@ -152,7 +152,7 @@ TARGETS = (
         "is no digest",
         bundle="{{ good.bundle | combine({'images': [good.bundle.images[0] | combine({'config': escaping})]}) }}",
     ),
-    loaded("blobs that nobody uploaded", "is not in s3://", "run state=saved", prefix="{{ prefix }}-other"),
+    loaded("blobs that nobody uploaded", "is not in s3://", "Run state=saved", prefix="{{ prefix }}-other"),
 )
 TABLE = (*REFERENCES, *SOURCES, *BUCKETS, *TARGETS)
 

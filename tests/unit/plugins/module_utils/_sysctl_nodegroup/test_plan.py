@@ -459,6 +459,15 @@ def test_a_failed_group_is_reported_with_eks_own_issue() -> None:
         plan.make_plan(make_options(), make_state(current))
 
 
+def test_a_failed_generation_is_deleted_alone() -> None:
+    """The earlier generation may run the workloads: the message suggests nothing that deletes it as well."""
+    live = generation("workers", 1, make_managed_template())
+    failed = generation("workers-1a2b3c4d", 2, make_managed_template(), status="CREATE_FAILED")
+    with pytest.raises(SysctlError, match="delete node group workers-1a2b3c4d alone") as raised:
+        plan.make_plan(make_options(), make_state(live, failed))
+    assert "force=true" not in str(raised.value)
+
+
 def test_the_same_input_gives_the_same_plan() -> None:
     assert plan.make_plan(make_options(), make_state(group())) == plan.make_plan(make_options(), make_state(group()))
 
