@@ -88,9 +88,12 @@ def test_no_credentials_at_all(case: Case) -> None:
         task("a token alone", case, {"session_token": "it-token"}),
         env={"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None},
     )
+    none, half, token = ran.tasks
     for entry in ran.tasks:
         assert entry.status == "failed"
-        assert "Set both access_key and secret_key" in entry.message
+    assert "set access_key and secret_key" in none.message
+    assert "Set both access_key and secret_key" in half.message
+    assert "Set both access_key and secret_key" in token.message
 
 
 @pytest.fixture
