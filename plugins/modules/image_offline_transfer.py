@@ -373,7 +373,7 @@ bundle:
 blobs:
   description:
     - The outcome of each blob that is missing on some target; with O(state=absent), of each blob of the bundle.
-    - C(status) is V(changed), V(ok) if nothing had to be done, or V(failed). An image that fails does not stop the others.
+    - C(status) is V(changed), V(ok) if nothing had to be done, or V(failed).
   returned: state=saved, state=absent
   type: list
   elements: dict
@@ -416,6 +416,7 @@ images:
   description:
     - The outcome of each image. C(previous_image) is the image that had the name before.
     - C(status) is V(changed), V(ok) if nothing had to be done, or V(failed).
+    - An image that fails does not stop the others.
   returned: state=loaded
   type: list
   elements: dict
