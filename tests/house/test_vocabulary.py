@@ -176,7 +176,8 @@ def private_texts(text: str) -> list[str]:
 
 
 def documents() -> list[Path]:
-    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "roles").glob("*/README.md")]
+    rooms = ("docs", "roles", "tests")
+    pages = [*ROOT.glob("*.md"), *(page for room in rooms for page in (ROOT / room).rglob("*.md"))]
     return sorted(path for path in pages if path.name not in ("glossary.md", "test-full.md"))
 
 
