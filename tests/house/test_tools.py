@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -114,6 +115,35 @@ def test_every_target_runs_and_the_last_line_sums_them_up(tmp_path: Path) -> Non
 def test_what_passes_everywhere_passes(tmp_path: Path) -> None:
     code, lines = make_test(tmp_path, {"one": "echo 3 passed, 0 failed", "two": "echo 4 passed in 1.2s"})
     assert (code, lines[-1]) == (0, "7 passed, 0 failed")
+
+
+def test_what_uses_no_test_bed_runs_beside_what_uses_it(tmp_path: Path) -> None:
+    """Each of the two waits until the other has begun."""
+    wait = f"for _ in $$(seq 100); do test -e {tmp_path}/$$other && break; sleep 0.1; done; test -e {tmp_path}/$$other"
+    code, lines = make_test(
+        tmp_path,
+        {
+            "molecule": f"touch {tmp_path}/a; other=b; {wait} && echo 1 passed",
+            "lint": f"touch {tmp_path}/b; other=a; {wait} && echo 2 passed",
+        },
+    )
+    assert (code, lines[-1]) == (0, "3 passed, 0 failed")
+
+
+def test_one_target_at_a_time_uses_the_test_bed(tmp_path: Path) -> None:
+    """mkdir fails while the other target has the directory."""
+    use_bed = f"mkdir {tmp_path}/bed && sleep 0.5 && rmdir {tmp_path}/bed && echo 1 passed"
+    integration = f"case '$(TARGET)' in *role_image_transfer*) {use_bed};; *) echo 1 passed;; esac"
+    code, lines = make_test(tmp_path, {"molecule": use_bed, "integration": integration})
+    assert (code, lines[-1]) == (0, "3 passed, 0 failed")
+
+
+@pytest.mark.parametrize(
+    "target", sorted((ROOT / "tests/integration/targets").glob("*/aliases")), ids=lambda p: p.parent.name
+)
+def test_an_alias_says_which_targets_use_the_test_bed(target: Path) -> None:
+    uses_bed = any(re.search(r"\bbed\b[,:)\]]", file.read_text()) for file in target.parent.glob("*.py"))
+    assert ("uses/testbed" in target.read_text().splitlines()) == uses_bed
 
 
 def test_what_chooses_targets_chooses_nothing_within_them(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""all.py [--full [--only=TARGET,...]] TARGET...: run make targets one after the other; the last line is the summary.
+"""all.py [--full [--only=TARGET,...]] TARGET...: run make targets; the last line is the summary.
+
+Two targets run side by side: one that uses the test bed, of which a machine has one, and one that does not.
 
 With --full, no test is left out, each integration target is a separate target, and what passed on this commit is not
 run again. The table goes to docs/test-full.md. Targets that --only leaves out have their last passed result there.
@@ -15,13 +17,18 @@ import os
 import platform
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from common import CACHE, ROOT, VENV, Counts, echo, read_counts, run
 
 RESULT = "docs/test-full.md"
+BED_ALIAS = "uses/testbed"  # in the aliases of an integration target
+BED_TARGETS = ("molecule",)
 
 
 @dataclass(frozen=True)
@@ -42,23 +49,53 @@ def git(*arguments: str) -> str:
     return subprocess.run(["git", *arguments], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
 
 
-def expanded(targets: list[str]) -> list[str]:
-    """Replace integration by integration/NAME for each integration target."""
-    names = sorted(file.parent.name for file in (ROOT / "tests/integration/targets").glob("*/aliases"))
-    integration = [f"integration/{name}" for name in names]
-    return [name for target in targets for name in (integration if target == "integration" else [target])]
+@dataclass(frozen=True)
+class Target:
+    """A make target, or a part of C(integration)."""
+
+    name: str
+    uses_bed: bool = False
+    parts: tuple[str, ...] = ()  # the integration targets that it runs
+
+    @property
+    def command(self) -> list[str]:
+        """What the bed runs has deadlines. The other target gives way to it."""
+        make = ["make", "--no-print-directory", self.name.partition("/")[0]]
+        return [*([] if self.uses_bed else ["nice", "-n", "5"]), *make]
 
 
-def run_target(target: str, commit: str, full: bool) -> Stage:
+def expanded(names: list[str], full: bool) -> list[Target]:
+    """Split integration into what uses the test bed and what does not; with --full, into each integration target."""
+    aliases = sorted((ROOT / "tests/integration/targets").glob("*/aliases"))
+    integration = [
+        Target(f"integration/{file.parent.name}", BED_ALIAS in file.read_text().splitlines(), (file.parent.name,))
+        for file in aliases
+    ]
+    if not full:
+        integration = [
+            Target(
+                f"integration/{name}",
+                uses_bed,
+                tuple(part for t in integration if t.uses_bed == uses_bed for part in t.parts),
+            )
+            for name, uses_bed in (("on-the-bed", True), ("without-bed", False))
+        ]
+    return [
+        target
+        for name in names
+        for target in (integration if name == "integration" else [Target(name, name in BED_TARGETS)])
+    ]
+
+
+def run_target(target: Target, commit: str, full: bool) -> Stage:
     """Run a target. A failure that the target does not count itself counts as one."""
-    name, _slash, part = target.partition("/")
     # make passes its own ONLY=... to its children; lint would take it for jobs.
-    variables = ["ONLY=", *(["MARK="] if full else []), *([f"TARGET={part}"] if part else [])]
-    ran = run("make", "--no-print-directory", name, *variables, each=echo)
+    variables = ["ONLY=", *(["MARK="] if full else []), *([f"TARGET={' '.join(target.parts)}"] if target.parts else [])]
+    ran = run(*target.command, *variables, each=lambda line: echo(f"{target.name}: {line}"))
     counts = read_counts(ran.output) or Counts()
     if (ran.returncode and not counts.failed) or counts == Counts():
         counts += Counts(failed=1)
-    return Stage(target, counts, round(ran.seconds), commit)
+    return Stage(target.name, counts, round(ran.seconds), commit)
 
 
 def earlier(stamp: Path) -> Stage:
@@ -73,11 +110,11 @@ def last_passed(target: str) -> Stage | None:
     return earlier(stamps[-1]) if stamps else None
 
 
-def resume(target: str, commit: str) -> Stage:
+def resume(target: Target, commit: str) -> Stage:
     """Return the stamp of this target on this commit, or run the target and write a stamp if it passed."""
-    stamp = CACHE / "test-full" / commit / f"{target}.json"
+    stamp = CACHE / "test-full" / commit / f"{target.name}.json"
     if stamp.exists() and not changed_files():
-        print(f"== {target}: passed on {commit[:12]} already; remove {stamp} to run it again", flush=True)
+        print(f"== {target.name}: passed on {commit[:12]} already; remove {stamp} to run it again", flush=True)
         return earlier(stamp)
     stage = run_target(target, commit, full=True)
     # A run on changed files verifies nothing about the commit.
@@ -122,29 +159,51 @@ def build_programs() -> None:
         subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
 
 
+def run_side_by_side(targets: list[Target], run_one: Callable[[Target], Stage]) -> list[Stage]:
+    """Run those that use the test bed one after the other, and beside them the others. The stages are in order."""
+    begin = time.monotonic()
+    numbers = iter(range(1, len(targets) + 1))
+    lock = threading.Lock()
+
+    def run_lane(lane: list[Target]) -> list[Stage]:
+        stages = []
+        for target in lane:
+            with lock:
+                minutes = (time.monotonic() - begin) / 60
+                print(f"\n==== {next(numbers)} of {len(targets)}: {target.name} ({minutes:.0f} min so far)", flush=True)
+            stages.append(run_one(target))
+        return stages
+
+    with ThreadPoolExecutor(2) as pool:
+        lanes = [[target for target in targets if target.uses_bed is uses_bed] for uses_bed in (True, False)]
+        stages = [stage for ran in pool.map(run_lane, lanes) for stage in ran]
+    order = [target.name for target in targets]
+    return sorted(stages, key=lambda stage: order.index(stage.target))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--full", action="store_true")
     parser.add_argument("--only", default="", help="targets, comma-separated; all of them when empty")
     parser.add_argument("targets", nargs="+")
     options = parser.parse_args()
-    targets = expanded(options.targets) if options.full else options.targets
-    only = expanded(options.only.split(",")) if options.only else targets
-    if unknown := sorted(set(only) - set(targets)):
-        parser.error(f"--only: {', '.join(unknown)} is not among {', '.join(targets)}")
+    targets = expanded(options.targets, options.full)
+    names = {target.name: target for target in targets}
+    chosen = [target.name for name in options.only.split(",") for target in expanded([name], options.full)]
+    only = chosen if options.only else list(names)
+    if unknown := sorted(set(only) - set(names)):
+        parser.error(f"--only: {', '.join(unknown)} is not among {', '.join(names)}")
     commit = git("rev-parse", "HEAD")
-    if any(target.startswith("integration") for target in only):
+    if any(names[name].uses_bed for name in only):
         build_programs()
-    begin = time.monotonic()
-    stages: list[Stage] = []
-    for number, target in enumerate(only, 1):
-        minutes = (time.monotonic() - begin) / 60
-        print(f"\n==== {number} of {len(only)}: {target} ({minutes:.0f} min so far)", flush=True)
-        stages.append(resume(target, commit) if options.full else run_target(target, commit, full=False))
+    stages = run_side_by_side(
+        [names[name] for name in only],
+        lambda target: resume(target, commit) if options.full else run_target(target, commit, full=False),
+    )
     total = sum((stage.counts for stage in stages), Counts())
     if options.full:
         ran = {stage.target: stage for stage in stages}
-        every = [stage for target in targets if (stage := ran.get(target) or last_passed(target))]
+        every = [stage for name in names if (stage := ran.get(name) or last_passed(name))]
         write_table(every, commit, sum((stage.counts for stage in every), Counts()))
     print(f"\n==== summary, commit {commit[:12]}, {VENV.name}")
     print("\n".join(map(str, stages)))
