@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -108,3 +110,24 @@ def test_the_requirements_name_what_galaxy_yml_depends_on() -> None:
     dependencies = load(ROOT / "galaxy.yml")["dependencies"]
     listed = load(ROOT / "requirements.yml")["collections"]
     assert {entry["name"]: entry["version"] for entry in listed} == dependencies
+
+
+IMPORT_ALL = """
+import importlib, pkgutil, sys, testbed
+for module in pkgutil.walk_packages(testbed.__path__, "testbed."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+print(sorted(name for name in sys.modules if name.startswith("ansible")))
+"""
+
+
+def test_the_test_bed_imports_without_the_collection_and_without_ansible() -> None:
+    imported = subprocess.run(
+        [sys.executable, "-c", IMPORT_ALL],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "tests")},
+        cwd="/",
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    assert imported.stdout.strip() == "[]"
