@@ -130,7 +130,7 @@ def test_what_uses_no_test_bed_runs_beside_what_uses_it(tmp_path: Path) -> None:
     assert (code, lines[-1]) == (0, "3 passed, 0 failed")
 
 
-def test_one_target_at_a_time_uses_the_test_bed(tmp_path: Path) -> None:
+def test_no_two_targets_use_the_test_bed_together(tmp_path: Path) -> None:
     """mkdir fails while the other target has the directory."""
     use_bed = f"mkdir {tmp_path}/bed && sleep 0.5 && rmdir {tmp_path}/bed && echo 1 passed"
     integration = f"case '$(TARGET)' in *role_image_transfer*) {use_bed};; *) echo 1 passed;; esac"
@@ -141,7 +141,7 @@ def test_one_target_at_a_time_uses_the_test_bed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "target", sorted((ROOT / "tests/integration/targets").glob("*/aliases")), ids=lambda p: p.parent.name
 )
-def test_an_alias_says_which_targets_use_the_test_bed(target: Path) -> None:
+def test_targets_that_use_the_test_bed_have_its_alias(target: Path) -> None:
     uses_bed = any(re.search(r"\bbed\b[,:)\]]", file.read_text()) for file in target.parent.glob("*.py"))
     assert ("uses/testbed" in target.read_text().splitlines()) == uses_bed
 

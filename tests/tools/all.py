@@ -159,7 +159,7 @@ def build_programs() -> None:
         subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
 
 
-def run_side_by_side(targets: list[Target], run_one: Callable[[Target], Stage]) -> list[Stage]:
+def run_side_by_side(targets: list[Target], run_or_resume: Callable[[Target], Stage]) -> list[Stage]:
     """Run those that use the test bed one after the other, and beside them the others. The stages are in order."""
     begin = time.monotonic()
     numbers = iter(range(1, len(targets) + 1))
@@ -171,7 +171,7 @@ def run_side_by_side(targets: list[Target], run_one: Callable[[Target], Stage]) 
             with lock:
                 minutes = (time.monotonic() - begin) / 60
                 print(f"\n==== {next(numbers)} of {len(targets)}: {target.name} ({minutes:.0f} min so far)", flush=True)
-            stages.append(run_one(target))
+            stages.append(run_or_resume(target))
         return stages
 
     with ThreadPoolExecutor(2) as pool:
