@@ -85,7 +85,6 @@ _raw:
       sample: /root/.ansible/tmp/ansible-local-1/eks-ca-0123456789abcdef.pem
 """
 
-import contextlib
 from typing import Any, Optional
 
 from ansible import constants as C  # noqa: N812 (the name that Ansible's own code has for it)
@@ -93,11 +92,9 @@ from ansible.errors import AnsibleLookupError
 from ansible_collections.amazon.aws.plugins.plugin_utils.lookup import AWSLookupBase
 
 from ..module_utils import _eks_token
+from ..module_utils._aws_call import ApiError, call_api
 from ..module_utils._eks_token import ClusterError
 from ..module_utils._kubernetes import make_token_cache, write_ca_file
-
-with contextlib.suppress(ImportError):  # AWSLookupBase reports a missing boto3
-    from botocore.exceptions import BotoCoreError, ClientError
 
 
 class LookupModule(AWSLookupBase):  # type: ignore[misc]
@@ -130,12 +127,13 @@ class LookupModule(AWSLookupBase):  # type: ignore[misc]
         if not role:
             return {}
         try:
-            keys = self.client("sts").assume_role(RoleArn=role, RoleSessionName="daytwo-eks-token")["Credentials"]
-        except (BotoCoreError, ClientError) as error:
-            raise AnsibleLookupError(f"AssumeRole of {role}: {error}") from error
-        return {
-            "profile_name": None,
-            "aws_access_key_id": keys["AccessKeyId"],
-            "aws_secret_access_key": keys["SecretAccessKey"],
-            "aws_session_token": keys["SessionToken"],
-        }
+            sts = self.client("sts")
+            keys = call_api(sts, "AssumeRole", RoleArn=role, RoleSessionName="daytwo-eks-token")["Credentials"]
+            return {
+                "profile_name": None,
+                "aws_access_key_id": keys["AccessKeyId"],
+                "aws_secret_access_key": keys["SecretAccessKey"],
+                "aws_session_token": keys["SessionToken"],
+            }
+        except ApiError as error:
+            raise AnsibleLookupError(f"{error} (role {role}). {error.suggestion}") from error

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -18,19 +19,16 @@ from datetime import datetime, timezone
 from typing import Any, Optional
 from urllib.parse import parse_qs, urlsplit
 
-try:
-    from botocore.exceptions import BotoCoreError, ClientError
+from ._aws_call import CLIENT_ERRORS, NOT_AWS_CODE, ApiError, call_api
 
-    _SERVICE_ERRORS: tuple[type[Exception], ...] = (BotoCoreError, ClientError)
-except ImportError:  # without botocore, nothing can raise these
-    _SERVICE_ERRORS = ()
+with contextlib.suppress(ImportError):  # every client that comes in here is botocore's
+    import botocore.loaders
 
 PREFIX = "k8s-aws-v1."
 CLUSTER_HEADER = "x-k8s-aws-id"
 TOKEN_LIFETIME = 15 * 60  # seconds after the signature, whatever X-Amz-Expires says
 RENEW_BEFORE = 3 * 60  # seconds before expiry at which a token is renewed: clocks differ, requests take time
 URL_EXPIRES = 60  # seconds; the cluster rejects a URL that is valid for more than 15 minutes
-DNS_SUFFIXES = {"aws": "amazonaws.com", "aws-us-gov": "amazonaws.com", "aws-cn": "amazonaws.com.cn"}
 
 
 class ClusterError(Exception):
@@ -78,13 +76,13 @@ class EksCluster:
     @property
     def sts_endpoint(self) -> str:
         """The public endpoint of STS in the cluster's region. Clusters accept no other host and no VPC endpoint."""
-        partition = self.arn.split(":")[1]
-        if partition not in DNS_SUFFIXES:
+        partition, suffixes = self.arn.split(":")[1], list_dns_suffixes()
+        if partition not in suffixes:
             raise ClusterError(
                 f"{self.arn} is in the partition {partition}, whose STS endpoint is unknown. Known partitions: "
-                f"{', '.join(DNS_SUFFIXES)}. Use a kubeconfig instead."
+                f"{', '.join(suffixes)}. Update botocore, or use a kubeconfig instead."
             )
-        return f"https://sts.{self.region}.{DNS_SUFFIXES[partition]}"
+        return f"https://sts.{self.region}.{suffixes[partition]}"
 
 
 @dataclass(frozen=True)
@@ -99,26 +97,30 @@ class EksToken:
         return datetime.fromtimestamp(self.expires, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def list_dns_suffixes() -> dict[str, str]:
+    """The DNS suffix of each partition that the SDK knows."""
+    partitions = botocore.loaders.create_loader().load_data("partitions")["partitions"]
+    return {str(partition["id"]): str(partition["outputs"]["dnsSuffix"]) for partition in partitions}
+
+
 def describe_cluster(eks: Any, name: str) -> EksCluster:
     """The cluster of that name, by one DescribeCluster."""
     if not name.strip():
         raise ClusterError("The name of the cluster is empty. Give the name of an EKS cluster.")
     try:
-        description = eks.describe_cluster(name=name)["cluster"]
-    except _SERVICE_ERRORS as error:
-        details = getattr(error, "response", {}).get("Error", {})
-        code = details.get("Code") or type(error).__name__
-        suggestion = {
-            "ResourceNotFoundException": "Check the name and the region.",
-            "AccessDeniedException": "Allow eks:DescribeCluster to these credentials.",
-        }.get(code, "Fix the cause, and run again.")
-        raise ClusterError(
-            f"DescribeCluster of {name}: {code}: {details.get('Message') or error}. {suggestion}"
-        ) from error
+        description = call_api(eks, "DescribeCluster", name=name)["cluster"]
+        arn = str(description["arn"])
+        if arn.count(":") < 5:
+            raise ApiError("eks", "DescribeCluster", NOT_AWS_CODE, f"the response has the ARN {arn!r}")
+    except ApiError as error:
+        missing = error.code == "ResourceNotFoundException"
+        suggestion = "Check the name and the region." if missing else error.suggestion
+        text = f"{error.code}: {error.message.rstrip('.')}"
+        raise ClusterError(f"DescribeCluster of {name}: {text}. {suggestion}") from error
     return EksCluster(
-        name=str(description["name"]),
-        arn=str(description["arn"]),
-        identity=str(description.get("id") or description["name"]),
+        name=str(description.get("name") or name),
+        arn=arn,
+        identity=str(description.get("id") or description.get("name") or name),
         endpoint=str(description.get("endpoint") or ""),
         ca_data=str((description.get("certificateAuthority") or {}).get("data") or ""),
         issuer=str(((description.get("identity") or {}).get("oidc") or {}).get("issuer") or ""),
@@ -136,7 +138,7 @@ def make_token(sts: Any, identity: str) -> EksToken:
     sts.meta.events.register(event, set_cluster_header, unique_id=handler_id)
     try:
         url = sts.generate_presigned_url("get_caller_identity", ExpiresIn=URL_EXPIRES, HttpMethod="GET")
-    except _SERVICE_ERRORS as error:
+    except CLIENT_ERRORS as error:
         raise ClusterError(f"No token could be signed for {identity}: {error}. Check the AWS credentials.") from error
     finally:
         sts.meta.events.unregister(event, set_cluster_header, unique_id=handler_id)

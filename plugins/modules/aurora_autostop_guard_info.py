@@ -110,7 +110,7 @@ from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleA
 from ..module_utils._autostop import fleet
 from ..module_utils._autostop_guard.model import PrefixError
 from ..module_utils._autostop_guard.observe import get_location, observe_guard
-from ..module_utils._autostop_guard.service import GuardError
+from ..module_utils._aws_call import ApiError
 
 DECISION_OPTIONS = [name for name in fleet.ARGUMENT_SPEC if name not in ("regions", "fail_on_pending")]
 
@@ -146,8 +146,8 @@ def main() -> None:
             )
     except (fleet.OptionError, PrefixError) as error:
         module.fail_json(msg=str(error))
-    except GuardError as error:
-        module.fail_json(msg=f"Region {name} could not be read. {error}")
+    except ApiError as error:
+        module.fail_json(msg=f"Region {name} could not be read. {error.explanation}")
     decision_options = {option: params[option] for option in DECISION_OPTIONS}
     decision_options.update(clusters=list(options.clusters), exclude=list(options.exclude))
     owner_tag = location.owner_tag if regions else {}

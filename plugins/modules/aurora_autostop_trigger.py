@@ -114,7 +114,7 @@ from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleA
 from ..module_utils._autostop_guard import apply, plan
 from ..module_utils._autostop_guard.model import PrefixError
 from ..module_utils._autostop_guard.observe import get_location
-from ..module_utils._autostop_guard.service import GuardError
+from ..module_utils._aws_call import ApiError
 from ..module_utils._result import summarize
 
 
@@ -159,8 +159,10 @@ def main() -> None:
                 ),
             )
         parts = apply.preview(changes) if module.check_mode else apply.apply_changes(clients, location, changes)
-    except (PrefixError, GuardError) as error:
+    except PrefixError as error:
         module.fail_json(msg=f"{module.region}: {error}")
+    except ApiError as error:
+        module.fail_json(msg=f"{module.region}: {error.explanation}")
     result = {**summarize(parts, diff=module._diff), "parts": [part.to_dict() for part in parts]}
     result["changed"] |= any(part.status == "failed" and part.before != part.after for part in parts)
     if result.get("failed"):

@@ -200,9 +200,9 @@ from ansible.module_utils.basic import missing_required_lib
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
 from ..module_utils import _kubernetes
+from ..module_utils._aws_call import ApiError
 from ..module_utils._eks_token import ClusterError
 from ..module_utils._irsa import binding_state
-from ..module_utils._irsa.calls import CallError
 from ..module_utils._irsa.model import AUDIENCE
 
 with contextlib.suppress(ImportError):  # AnsibleAWSModule reports a missing boto3
@@ -257,8 +257,8 @@ def main() -> None:
         )
     except ClusterError as error:
         module.fail_json(msg=str(error))
-    except CallError as error:
-        module.fail_json(msg=f"{error} {error.suggestion}")
+    except ApiError as error:
+        module.fail_json(msg=error.explanation)
     result = {**binding_state.build_result(items), "bindings": params["bindings"]}
     if result["failed"]:
         module.fail_json(**result)

@@ -103,9 +103,10 @@ from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
+from ..module_utils._aws_call import ApiError
 from ..module_utils._result import ItemResult, summarize
 from ..module_utils._sysctl_nodegroup import freeze, options
-from ..module_utils._sysctl_nodegroup.aws import CLIENT_CONFIG
+from ..module_utils._sysctl_nodegroup.eks import CLIENT_CONFIG
 from ..module_utils._sysctl_nodegroup.errors import SysctlError
 from ..module_utils._sysctl_nodegroup.run import NodeGroupRun
 
@@ -125,11 +126,11 @@ def set_freeze_state(run: NodeGroupRun, name: str, state: str, check_mode: bool)
         steps = freeze.plan_freeze(group) if state == "frozen" else freeze.plan_thaw(group)
         if not check_mode:
             run.apply_steps(steps)
-    except SysctlError as error:
+    except (SysctlError, ApiError) as error:
         return ItemResult(
             name,
             "failed",
-            str(error),
+            error.explanation if isinstance(error, ApiError) else str(error),
             fields={"steps": [options.format_step(step) for step in run.applied_steps[began:]]},
         )
     reason = steps[-1].reason if steps else f"the group is already {state}"

@@ -116,11 +116,12 @@ from ansible.module_utils.basic import missing_required_lib
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
 from ..module_utils import _kubernetes
+from ..module_utils._aws_call import ApiError
 from ..module_utils._drain.kube import KubeError, call_kube_api, list_resources
 from ..module_utils._drain.model import NODE_GROUP_LABEL
 from ..module_utils._eks_token import ClusterError
 from ..module_utils._sysctl_nodegroup import audit, clone, eks, userdata
-from ..module_utils._sysctl_nodegroup.aws import CLIENT_CONFIG
+from ..module_utils._sysctl_nodegroup.eks import CLIENT_CONFIG
 from ..module_utils._sysctl_nodegroup.errors import SysctlError
 from ..module_utils._sysctl_nodegroup.run import NodeGroupRun
 
@@ -208,8 +209,8 @@ def main() -> None:
                 result["pods"] = audit.audit_pods(
                     list_resources(api, "/api/v1/pods"), audit.build_node_profiles(nodes, allowed)
                 )
-    except (SysctlError, KubeError, ClusterError) as error:
-        module.fail_json(msg=str(error))
+    except (SysctlError, ApiError, KubeError, ClusterError) as error:
+        module.fail_json(msg=error.explanation if isinstance(error, ApiError) else str(error))
     module.exit_json(groups=groups, **result)
 
 

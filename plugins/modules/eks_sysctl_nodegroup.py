@@ -427,10 +427,11 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
 from ..module_utils import _kubernetes
+from ..module_utils._aws_call import ApiError
 from ..module_utils._drain.kube import KubeError, list_node_group_pods
 from ..module_utils._eks_token import ClusterError
 from ..module_utils._sysctl_nodegroup import ec2, options, plan, render
-from ..module_utils._sysctl_nodegroup.aws import CLIENT_CONFIG
+from ..module_utils._sysctl_nodegroup.eks import CLIENT_CONFIG
 from ..module_utils._sysctl_nodegroup.errors import SysctlError
 from ..module_utils._sysctl_nodegroup.run import NodeGroupRun
 
@@ -624,12 +625,12 @@ def main() -> None:
             module.exit_json(changed=False, **render.render_result(options.parse_options(params), bootstrap))
         run = make_run(module)
         result = ensure_present(module, run) if params["state"] == "present" else ensure_absent(module, run)
-    except (SysctlError, KubeError, ClusterError) as error:
+    except (SysctlError, ApiError, KubeError, ClusterError) as error:
         details = dict(getattr(error, "details", {}))
         details["changed"] = bool(run and run.applied_steps)
         if run:
             details["progress"] = run.progress
-        module.fail_json(msg=str(error), **details)
+        module.fail_json(msg=error.explanation if isinstance(error, ApiError) else str(error), **details)
     module.exit_json(progress=run.progress, **result)
 
 

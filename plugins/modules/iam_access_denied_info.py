@@ -265,9 +265,9 @@ from typing import Any, Optional
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
+from ..module_utils._aws_call import ApiError
 from ..module_utils._irsa import observe
 from ..module_utils._irsa.binding_request import check_name, check_role
-from ..module_utils._irsa.calls import CallError
 from ..module_utils._irsa.denied import parse_message
 from ..module_utils._irsa.explain import DenialEvidence, ExplainOptions, explain
 from ..module_utils._irsa.model import AUDIENCE, IrsaError, OidcProvider, Subject
@@ -319,7 +319,7 @@ def main() -> None:
 
     def get_client(service: str, region: Optional[str]) -> Any:
         if service != "iam" and not (region or module.region):
-            raise CallError(service, "", "NoRegion", "no region is given")
+            raise ApiError(service, "", "NoRegion", "no region is given")
         if (service, region) not in clients:
             options = {"region": region} if region else {}
             clients[service, region] = module.client(service, config=Config(**CLIENT_CONFIG), **options)

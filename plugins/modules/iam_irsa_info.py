@@ -199,9 +199,9 @@ from ansible.module_utils.basic import missing_required_lib
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
 from ..module_utils import _kubernetes
+from ..module_utils._aws_call import ApiError
 from ..module_utils._eks_token import ClusterError
 from ..module_utils._irsa import audit
-from ..module_utils._irsa.calls import CallError
 from ..module_utils._irsa.model import AUDIENCE, IrsaError
 
 with contextlib.suppress(ImportError):  # AnsibleAWSModule reports a missing boto3
@@ -249,8 +249,8 @@ def main() -> None:
         result = audit.build_result(audit.run(make_client, make_api, options))
     except (IrsaError, ClusterError) as error:
         module.fail_json(msg=str(error))
-    except CallError as error:
-        module.fail_json(msg=f"{error} {error.suggestion}")
+    except ApiError as error:
+        module.fail_json(msg=error.explanation)
     for warning in result.pop("warnings"):
         module.warn(warning)
     if result["failed"]:

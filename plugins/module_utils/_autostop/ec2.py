@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .rds import call_api
+from .._aws_call import call_api
 
 
 def list_enabled_regions(client: Any) -> tuple[str, ...]:

@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Optional
 
+from .._aws_call import ApiError
 from .._clock import Clock
 from . import ec2
-from .errors import AutostopApiError
 from .model import SWEEP_POLICIES, AutostopOptions
 from .plan import is_named
 from .run import RegionOutcome, WaitOptions, run_region
@@ -115,7 +115,7 @@ def resolve_regions(
         raise OptionError("regions: 'all' cannot be combined with other regions. Name regions, or 'all' alone.")
     try:
         return list(ec2.list_enabled_regions(make_client("ec2", default_region or "us-east-1")))
-    except AutostopApiError as error:
+    except ApiError as error:
         raise OptionError(
             f"regions: 'all' could not list the account's regions. {error}. Allow ec2:DescribeRegions, or name the "
             "regions."

@@ -9,37 +9,17 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, Optional
 
-from .. import _aws_call
-from .._aws_call import ApiError
+from .._aws_call import ApiError, call_api, paginate
 from . import plan
-from .errors import AutostopApiError
 from .model import AuroraCluster, AutostopOptions, Database, DbInstance, MaintenanceAction, RegionState
 
 PAGE_SIZE = 100  # MaxRecords is 20 to 100 (docs/facts/autostop.md#describedbclusters)
 EVENT_MINUTES = 14 * 24 * 60  # as far back as RDS keeps events
 
 
-def call_api(client: Any, operation: str, **arguments: Any) -> Mapping[str, Any]:
-    """Calls an operation by its API name."""
-    try:
-        return _aws_call.call_api(client, operation, **arguments)
-    except ApiError as error:
-        raise AutostopApiError(operation, error.code, error.message) from error
-
-
 def iterate_entries(client: Any, operation: str, key: str, **arguments: Any) -> Iterator[Mapping[str, Any]]:
-    """Every entry of every page. A marker that the service returns twice would loop endlessly: it is an error."""
-    markers: list[str] = []
-    while True:
-        marker_argument = {"Marker": markers[-1]} if markers else {}
-        response = call_api(client, operation, MaxRecords=PAGE_SIZE, **arguments, **marker_argument)
-        yield from response.get(key) or ()
-        marker = response.get("Marker")
-        if not marker:
-            return
-        if marker in markers:
-            raise AutostopApiError(operation, "RepeatedMarker", "the service returned the same page twice")
-        markers.append(marker)
+    """Every entry of every page."""
+    return paginate(client, operation, key, MaxRecords=PAGE_SIZE, **arguments)
 
 
 def list_clusters(client: Any) -> tuple[AuroraCluster, ...]:
@@ -76,8 +56,8 @@ def observe(client: Any, options: AutostopOptions, region: str, now: datetime) -
 def _read_field(current: RegionState, field_name: str, read: Callable[[], Any]) -> RegionState:
     try:
         return replace(current, **{field_name: read()})
-    except AutostopApiError as error:
-        return replace(current, read_errors={**current.read_errors, error.operation: f"{error}. {error.suggestion}"})
+    except ApiError as error:
+        return replace(current, read_errors={**current.read_errors, error.operation: error.explanation})
 
 
 def _count_global_members(client: Any) -> dict[str, int]:

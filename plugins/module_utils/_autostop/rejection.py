@@ -8,9 +8,9 @@ import re
 from dataclasses import dataclass
 from typing import Optional
 
+from .._aws_call import ApiError
 from . import statuses
 from .eligibility import INELIGIBILITY_REASONS
-from .errors import AutostopApiError
 from .model import Database
 
 # Patterns in AWS's message that name the kind of database that it does not stop. The first match counts.
@@ -46,7 +46,7 @@ class StopRejection:
     ineligibility_reason: Optional[str] = None
 
 
-def classify_error(error: AutostopApiError, database: Database) -> StopRejection:
+def classify_error(error: ApiError, database: Database) -> StopRejection:
     """Classifies AWS's rejection of a stop."""
     aws_message = f'AWS returned {error.code}: "{error.message}"'
     if error.code in _NOT_FOUND_CODES:

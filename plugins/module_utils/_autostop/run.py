@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Optional
 
+from .._aws_call import ApiError
 from .._clock import Clock
 from . import plan, rds, rejection, statuses, tags
-from .errors import AutostopApiError
 from .model import AutostopOptions, Database
 from .plan import STOP, TAG, AutostopDecision, StopProgress
 
@@ -75,8 +75,8 @@ def run_region(
     now = clock.now()
     try:
         state = rds.observe(client, options, region_name, now)
-    except AutostopApiError as error:
-        return RegionOutcome(region_name, error=f"{error}. {error.suggestion}")
+    except ApiError as error:
+        return RegionOutcome(region_name, error=error.explanation)
     decisions = plan.make_plan(options, state, now)
     outcomes = tuple(preview(decision) for decision in decisions)
     if act:
@@ -142,11 +142,11 @@ def apply(client: Any, decision: AutostopDecision) -> DatabaseOutcome:
             else:
                 rds.remove_tags(client, step.target, list(step.before["tags"]) if step.before else [])
                 outcome = replace(outcome, has_changes=True)
-        except AutostopApiError as error:
+        except ApiError as error:
             if step.action == STOP:
                 outcome = _apply_rejection(outcome, error)
             else:
-                errors.append(f"{step.action} of {step.target} failed: {error}. {error.suggestion}")
+                errors.append(f"{step.action} of {step.target} failed: {error.explanation}")
                 if step.action == TAG:
                     break  # the cluster has no tag yet: removing it from the instance would lose it
     if errors:
@@ -154,7 +154,7 @@ def apply(client: Any, decision: AutostopDecision) -> DatabaseOutcome:
     return outcome
 
 
-def _apply_rejection(outcome: DatabaseOutcome, error: AutostopApiError) -> DatabaseOutcome:
+def _apply_rejection(outcome: DatabaseOutcome, error: ApiError) -> DatabaseOutcome:
     stop_rejection = rejection.classify_error(error, outcome.database)
     status = stop_rejection.status
     if outcome.has_changes and status in ("ok", "skipped", "pending"):
@@ -195,7 +195,7 @@ def _verify(
     else:
         try:
             databases = _read_databases(client, watched)
-        except AutostopApiError as error:
+        except ApiError as error:
             reason = f"AWS accepted the stop, but the result could not be read: {error}."
             verified = [replace(outcome, reason=f"{outcome.reason} {reason}", verified=False) for outcome in watched]
         else:
@@ -235,7 +235,7 @@ def _wait_until_stopped(
         try:
             databases = _read_databases(client, list(waiting.values()))
             read_error = ""
-        except AutostopApiError as error:  # a failed reading does not end the wait
+        except ApiError as error:  # a failed reading does not end the wait
             read_error = f" The last reading failed: {error}."
         for arn in [arn for arn in waiting if arn in databases]:
             progress[arn] = progress[arn].add_status(databases[arn].status, databases[arn].automatic_restart_time)

@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Optional
 
+from .._aws_call import ApiError
 from .._result import ItemResult
 from . import cloudwatch, events, mapping
 from .model import ALARM, EVENT_RULE, FUNCTION, QUEUE, SWEEP_RULE, GuardLocation
 from .plan import MAPPING, GuardChange
-from .service import GuardError
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ def apply_changes(clients: GuardClients, location: GuardLocation, changes: Seque
         if change.action:
             try:
                 _write_change(clients, location, change)
-            except GuardError as error:
-                errors[change.kind] = str(error)
+            except ApiError as error:
+                errors[change.kind] = error.explanation
     if not any(change.action for change in changes):
         return preview(changes)
     current = observe(clients, location)

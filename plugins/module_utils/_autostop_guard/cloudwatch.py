@@ -7,11 +7,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Optional
 
-from .service import call_api, parse_tags, to_tag_list
+from .._aws_call import call_api
+from .service import get_optional, parse_tags, to_tag_list
 
 
 def _get_alarm(client: Any, name: str) -> Optional[Mapping[str, Any]]:
-    response = call_api(client, "DescribeAlarms", AlarmNames=[name], AlarmTypes=["MetricAlarm", "CompositeAlarm"]) or {}
+    response = call_api(client, "DescribeAlarms", AlarmNames=[name], AlarmTypes=["MetricAlarm", "CompositeAlarm"])
     for kind in ("MetricAlarms", "CompositeAlarms"):
         for alarm in response.get(kind) or ():
             found: Mapping[str, Any] = alarm
@@ -27,7 +28,7 @@ def get_tags(client: Any, name: str) -> Optional[dict[str, str]]:
 
 def _list_alarm_tags(client: Any, alarm: Mapping[str, Any]) -> dict[str, str]:
     response = (
-        call_api(client, "ListTagsForResource", ("ResourceNotFoundException",), ResourceARN=alarm["AlarmArn"]) or {}
+        get_optional(client, "ListTagsForResource", ("ResourceNotFoundException",), ResourceARN=alarm["AlarmArn"]) or {}
     )
     return parse_tags(response.get("Tags"))
 

@@ -8,23 +8,24 @@ import json
 from collections.abc import Mapping
 from typing import Any, Optional
 
-from .service import GuardError, call_api, parse_tags, to_tag_list
+from .._aws_call import ApiError, call_api
+from .service import get_optional, parse_tags, to_tag_list
 
 NOT_FOUND_CODES = ("ResourceNotFoundException",)
 
 
 def get_tags(client: Any, arn: str) -> Optional[dict[str, str]]:
     """The tags of a rule; None if the rule does not exist."""
-    response = call_api(client, "ListTagsForResource", NOT_FOUND_CODES, ResourceARN=arn)
+    response = get_optional(client, "ListTagsForResource", NOT_FOUND_CODES, ResourceARN=arn)
     return None if response is None else parse_tags(response.get("Tags"))
 
 
 def read_rule(client: Any, name: str, arn: str) -> Optional[dict[str, Any]]:
     """A rule in the form that the plan compares."""
-    response = call_api(client, "DescribeRule", NOT_FOUND_CODES, Name=name)
+    response = get_optional(client, "DescribeRule", NOT_FOUND_CODES, Name=name)
     if response is None:
         return None
-    targets = call_api(client, "ListTargetsByRule", Rule=name) or {}
+    targets = call_api(client, "ListTargetsByRule", Rule=name)
     return {
         "description": response.get("Description", ""),
         "pattern": json.loads(response["EventPattern"]) if response.get("EventPattern") else None,
@@ -70,8 +71,6 @@ def _build_rule_arguments(name: str, desired: Mapping[str, Any]) -> dict[str, An
 
 def _put_targets(client: Any, name: str, desired: Mapping[str, Any]) -> None:
     targets = [{"Id": key, "Arn": arn} for key, arn in sorted(desired["targets"].items())]
-    response = call_api(client, "PutTargets", Rule=name, Targets=targets) or {}
+    response = call_api(client, "PutTargets", Rule=name, Targets=targets)
     if response.get("FailedEntryCount"):
-        raise GuardError(
-            f"PutTargets of rule {name} failed: {response.get('FailedEntries')}. Fix the cause, then run again."
-        )
+        raise ApiError("events", "PutTargets", "FailedEntries", f"rule {name}: {response.get('FailedEntries')}")

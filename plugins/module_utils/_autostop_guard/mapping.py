@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Optional
 
-from .service import GuardError, call_api
+from .._aws_call import ApiError, call_api
+from .service import get_optional
 
 NOT_FOUND_CODES = ("ResourceNotFoundException",)
 DELETING_STATE = "Deleting"
@@ -17,14 +18,12 @@ RETRY_ATTEMPTS, RETRY_DELAY = 12, 5.0  # a minute in total
 
 def read_mapping(client: Any, function: str, queue_arn: str) -> Optional[dict[str, Any]]:
     """The mapping in the form that the plan compares; None if it does not exist or is being deleted."""
-    response = (
-        call_api(client, "ListEventSourceMappings", NOT_FOUND_CODES, FunctionName=function, EventSourceArn=queue_arn)
-        or {}
-    )
+    arguments = {"FunctionName": function, "EventSourceArn": queue_arn}
+    response = get_optional(client, "ListEventSourceMappings", NOT_FOUND_CODES, **arguments) or {}
     for entry in response.get("EventSourceMappings") or ():
         if entry.get("State") == DELETING_STATE:
             continue
-        tags_response = call_api(client, "ListTags", NOT_FOUND_CODES, Resource=entry["EventSourceMappingArn"]) or {}
+        tags_response = get_optional(client, "ListTags", NOT_FOUND_CODES, Resource=entry["EventSourceMappingArn"]) or {}
         return {
             "uuid": entry["UUID"],
             "arn": entry["EventSourceMappingArn"],
@@ -50,7 +49,7 @@ def create_mapping(
         try:
             call_api(client, "CreateEventSourceMapping", **arguments, **_build_settings(desired))
             return
-        except GuardError as error:
+        except ApiError as error:
             if not attempts_left or "does not have permissions to call" not in str(error):
                 raise
         sleep(RETRY_DELAY)

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Optional
 
+from .._aws_call import call_api
 from . import cloudwatch, events
 from .model import (
     ALARM,
@@ -20,7 +21,7 @@ from .model import (
     GuardLocation,
     GuardState,
 )
-from .service import call_api, parse_tags
+from .service import get_optional, parse_tags
 
 GuardClientFactory = Callable[[str, str], Any]
 OptionalTags = Optional[Mapping[str, str]]
@@ -30,7 +31,7 @@ QUEUE_NOT_FOUND_CODES = ("AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNo
 
 def get_location(make_client: GuardClientFactory, prefix: str, region: str) -> GuardLocation:
     """The account and the partition, from the caller's own ARN."""
-    response = call_api(make_client("sts", region), "GetCallerIdentity") or {}
+    response = call_api(make_client("sts", region), "GetCallerIdentity")
     arn = str(response["Arn"])
     return GuardLocation(prefix, region, str(response["Account"]), arn.split(":")[1])
 
@@ -55,30 +56,30 @@ def observe_guard(make_client: GuardClientFactory, location: GuardLocation) -> G
 
 
 def _get_log_group_tags(client: Any, name: str) -> OptionalTags:
-    response = call_api(client, "DescribeLogGroups", logGroupNamePrefix=name) or {}
+    response = call_api(client, "DescribeLogGroups", logGroupNamePrefix=name)
     for group in response.get("logGroups") or ():
         if group["logGroupName"] == name:
             arn = str(group["arn"]).removesuffix(":*")  # ListTagsForResource does not accept the suffix
             tags_response = (
-                call_api(client, "ListTagsForResource", ("ResourceNotFoundException",), resourceArn=arn) or {}
+                get_optional(client, "ListTagsForResource", ("ResourceNotFoundException",), resourceArn=arn) or {}
             )
             return dict(tags_response.get("tags") or {})
     return None
 
 
 def _get_queue_tags(client: Any, name: str) -> OptionalTags:
-    url = call_api(client, "GetQueueUrl", QUEUE_NOT_FOUND_CODES, QueueName=name)
+    url = get_optional(client, "GetQueueUrl", QUEUE_NOT_FOUND_CODES, QueueName=name)
     if url is None:
         return None
-    tags_response = call_api(client, "ListQueueTags", QUEUE_NOT_FOUND_CODES, QueueUrl=url["QueueUrl"])
+    tags_response = get_optional(client, "ListQueueTags", QUEUE_NOT_FOUND_CODES, QueueUrl=url["QueueUrl"])
     return None if tags_response is None else dict(tags_response.get("Tags") or {})
 
 
 def _get_role_tags(client: Any, name: str) -> OptionalTags:
-    response = call_api(client, "GetRole", ("NoSuchEntity", "NoSuchEntityException"), RoleName=name)
+    response = get_optional(client, "GetRole", ("NoSuchEntity", "NoSuchEntityException"), RoleName=name)
     return None if response is None else parse_tags(response["Role"].get("Tags"))
 
 
 def _get_function_tags(client: Any, name: str) -> OptionalTags:
-    response = call_api(client, "GetFunction", ("ResourceNotFoundException",), FunctionName=name)
+    response = get_optional(client, "GetFunction", ("ResourceNotFoundException",), FunctionName=name)
     return None if response is None else dict(response.get("Tags") or {})

@@ -12,9 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, Optional
 
+from .._aws_call import ApiError
 from .._result import ItemResult, summarize
 from . import eks, findings, iam, kubernetes
-from .calls import CallError
 from .findings import IrsaFinding, RoleGrant
 from .model import AUDIENCE, IamRole, IrsaError, OidcProvider, get_role_name
 
@@ -100,8 +100,8 @@ def _join_cluster(
     if options.cluster is not None:
         try:
             associations = eks.list_pod_identity_associations(make_client("eks"), options.cluster)
-        except CallError as error:
-            not_checked.append(f"Pod Identity associations: {error} {error.suggestion}")
+        except ApiError as error:
+            not_checked.append(f"Pod Identity associations: {error.explanation}")
     else:
         not_checked.append("Pod Identity associations: the option cluster is not set.")
     annotated = _read_annotated_roles(
@@ -123,8 +123,8 @@ def _read_annotated_roles(
     if options.roles is None and not options.path_prefix:  # every role of the account has been read already
         return {**known, **dict.fromkeys(missing)}
     for arn, found in zip(missing, _read_roles_by_name(client, [get_role_name(arn) for arn in missing]).values()):
-        if isinstance(found, CallError):
-            not_checked.append(f"The role {arn}: {found} {found.suggestion}")
+        if isinstance(found, ApiError):
+            not_checked.append(f"The role {arn}: {found.explanation}")
         else:
             known[arn] = found if found is not None and found.arn == arn else None
     return known
@@ -153,7 +153,7 @@ def _read_roles_by_name(client: Any, names: Sequence[str]) -> dict[str, Any]:
     def read(name: str) -> Any:
         try:
             return iam.get_role(client, name)
-        except CallError as error:
+        except ApiError as error:
             return error
 
     with ThreadPoolExecutor(WORKERS) as pool:
@@ -166,8 +166,8 @@ def build_result(role_audit: RoleAudit) -> dict[str, Any]:
     warnings: list[str] = []
     for name, role in role_audit.roles.items():
         if not isinstance(role, IamRole):
-            suggestion = f" {role.suggestion}" if isinstance(role, CallError) else ""
-            items.append(ItemResult(name, "failed", f"{role}{suggestion}" if role else "The role does not exist."))
+            reason = role.explanation if isinstance(role, ApiError) else str(role or "The role does not exist.")
+            items.append(ItemResult(name, "failed", reason))
             continue
         entries = role_audit.grants[role.arn]
         if role_audit.options.roles is None and not entries:

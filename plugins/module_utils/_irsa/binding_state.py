@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Optional
 
+from .._aws_call import ApiError
 from .._result import ItemResult, summarize
 from . import iam, kubernetes, sts, workload
-from .calls import CallError
 from .findings import ANNOTATION
 from .model import AUDIENCE, IrsaError, get_role_name
 
@@ -185,7 +185,7 @@ def _list_stale_reasons(
     return found
 
 
-def _get_unverified_reason(binding: ServiceAccountBinding, error: Optional[CallError]) -> str:
+def _get_unverified_reason(binding: ServiceAccountBinding, error: Optional[ApiError]) -> str:
     if error is None:
         return "STS still issues a session to its token."
     message = f"STS answered {error.code}: {error.message}."

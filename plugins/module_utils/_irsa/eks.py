@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from .._aws_call import paginate
 from .._eks_token import ClusterError, describe_cluster
-from .calls import call_api
 from .model import IrsaError, OidcProvider
 
 
@@ -30,14 +30,5 @@ def get_provider(client: Any, cluster: str) -> OidcProvider:
 
 def list_pod_identity_associations(client: Any, cluster: str) -> set[tuple[str, str]]:
     """Namespace and service account of each Pod Identity association."""
-    found: set[tuple[str, str]] = set()
-    more: dict[str, str] = {}
-    while True:
-        response = call_api(client, "ListPodIdentityAssociations", clusterName=cluster, **more)
-        found.update(
-            (str(association["namespace"]), str(association["serviceAccount"]))
-            for association in response.get("associations") or ()
-        )
-        if not response.get("nextToken"):
-            return found
-        more = {"nextToken": str(response["nextToken"])}
+    found = paginate(client, "ListPodIdentityAssociations", "associations", clusterName=cluster)
+    return {(str(association["namespace"]), str(association["serviceAccount"])) for association in found}

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any, Optional
 from urllib.parse import unquote
 
+from .._aws_call import ApiError, call_api, paginate
 from . import policy
-from .calls import CallError, call_api
 from .model import IamRole, OidcProvider
 
 PAGE_SIZE = 1000  # the maximum of ListRoles
@@ -53,7 +53,7 @@ def get_role(client: Any, name: str) -> Optional[IamRole]:
     """One role; None where it does not exist."""
     try:
         return _parse_role(call_api(client, "GetRole", RoleName=name)["Role"])
-    except CallError as error:
+    except ApiError as error:
         if error.code == "NoSuchEntity":
             return None
         raise
@@ -61,14 +61,8 @@ def get_role(client: Any, name: str) -> Optional[IamRole]:
 
 def list_roles(client: Any, path_prefix: str = "/") -> Iterator[IamRole]:
     """All roles with their trust documents, 1,000 a call."""
-    more: dict[str, str] = {}
-    while True:
-        response = call_api(client, "ListRoles", PathPrefix=path_prefix, MaxItems=PAGE_SIZE, **more)
-        for role in response.get("Roles") or ():
-            yield _parse_role(role)
-        if not response.get("IsTruncated"):
-            return
-        more = {"Marker": str(response["Marker"])}
+    found = paginate(client, "ListRoles", "Roles", PathPrefix=path_prefix, MaxItems=PAGE_SIZE)
+    return (_parse_role(role) for role in found)
 
 
 def is_listing_cheaper(names: Collection[str], total: Optional[int]) -> bool:
@@ -101,7 +95,7 @@ def get_audiences(client: Any, provider: OidcProvider) -> Optional[tuple[str, ..
     """The audiences (client ids) of a provider; None where the account has no such provider."""
     try:
         response = call_api(client, "GetOpenIDConnectProvider", OpenIDConnectProviderArn=provider.arn)
-    except CallError as error:
+    except ApiError as error:
         if error.code == "NoSuchEntity":
             return None
         raise

@@ -13,14 +13,14 @@ from dataclasses import replace
 from typing import Any, Optional
 from urllib.parse import unquote
 
+from .._aws_call import ApiError, call_api, paginate
 from . import denied as messages
 from . import explain
-from .calls import CallError, call_api
 from .denied import AccessDenial
 from .explain import DenialEvidence, ExplainOptions, ObservedRole, Simulation
 from .model import OidcProvider, get_role_account, get_role_name
 
-# By service, and by region where it matters. Raises CallError where there is no region.
+# By service, and by region where it matters. Raises ApiError where there is no region.
 ClientFactory = Callable[[str, Optional[str]], Any]
 
 
@@ -33,8 +33,8 @@ def decode_message(get_client: ClientFactory, denial: AccessDenial) -> tuple[Acc
             get_client("sts", None), "DecodeAuthorizationMessage", EncodedMessage=denial.encoded_message
         )
         inner = messages.parse_decoded_message(json.loads(response["DecodedMessage"]))
-    except CallError as error:
-        return denial, f"{error} {error.suggestion}"
+    except ApiError as error:
+        return denial, error.explanation
     except (KeyError, ValueError) as error:
         return denial, f"STS returned a response that this module cannot parse: {error}"
     if denial.side == messages.UNKNOWN:
@@ -73,19 +73,19 @@ class _DenialObserver:
     def try_read(self, source: str, read: Callable[[], dict[str, Any]]) -> None:
         try:
             self.observed = replace(self.observed, **read())
-        except CallError as error:
-            self.record_not_checked(source, f"{error} {error.suggestion}")
+        except ApiError as error:
+            self.record_not_checked(source, error.explanation)
 
     # --- The trust policy and the OIDC provider.
 
     def read_role(self, name: str) -> dict[str, Any]:
         try:
             found = call_api(self.get_client("iam", None), "GetRole", RoleName=get_role_name(name))["Role"]
-        except CallError as error:
+        except ApiError as error:
             if error.code == "NoSuchEntity":
                 other_account = self._get_other_account_reason(name)
                 if other_account:
-                    raise CallError("iam", "GetRole", error.code, other_account) from error
+                    raise ApiError("iam", "GetRole", error.code, other_account) from error
                 return {"missing_role": name}
             raise
         arn = str(found["Arn"])
@@ -94,7 +94,7 @@ class _DenialObserver:
             account = self.denial.caller.account
         if account and account != arn.split(":")[4]:
             reason = f"the role is in the account {account}, and these credentials read {arn.split(':')[4]}."
-            raise CallError("iam", "GetRole", "OtherAccount", reason)
+            raise ApiError("iam", "GetRole", "OtherAccount", reason)
         boundary = (found.get("PermissionsBoundary") or {}).get("PermissionsBoundaryArn")
         return {"role": ObservedRole(arn, _parse_document(found.get("AssumeRolePolicyDocument")), boundary)}
 
@@ -119,7 +119,7 @@ class _DenialObserver:
             cluster = call_api(self.get_client("eks", None), "DescribeCluster", name=self.options.cluster)["cluster"]
             issuer = ((cluster.get("identity") or {}).get("oidc") or {}).get("issuer")
             if not issuer:
-                raise CallError("eks", "DescribeCluster", "NoIssuer", f"{self.options.cluster} has no OIDC issuer yet")
+                raise ApiError("eks", "DescribeCluster", "NoIssuer", f"{self.options.cluster} has no OIDC issuer yet")
             arn = OidcProvider.from_cluster(str(cluster["arn"]), str(issuer)).arn
         if arn is None:
             arn = self._build_provider_arn()
@@ -141,7 +141,7 @@ class _DenialObserver:
             found = call_api(
                 self.get_client("iam", None), "GetOpenIDConnectProvider", OpenIDConnectProviderArn=provider.arn
             )
-        except CallError as error:
+        except ApiError as error:
             if error.code == "NoSuchEntity":
                 return {"provider_exists": False}
             raise
@@ -153,12 +153,12 @@ class _DenialObserver:
         return {"policies": tuple(self._list_policies(self.get_client("iam", None), name))}
 
     def _list_policies(self, iam: Any, name: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        for inline in _list_items(iam, "ListRolePolicies", "PolicyNames", RoleName=name):
+        for inline in paginate(iam, "ListRolePolicies", "PolicyNames", RoleName=name):
             yield (
                 str(inline),
                 _parse_document(call_api(iam, "GetRolePolicy", RoleName=name, PolicyName=inline)["PolicyDocument"]),
             )
-        for attached in _list_items(iam, "ListAttachedRolePolicies", "AttachedPolicies", RoleName=name):
+        for attached in paginate(iam, "ListAttachedRolePolicies", "AttachedPolicies", RoleName=name):
             arn = attached["PolicyArn"]
             version = call_api(iam, "GetPolicy", PolicyArn=arn)["Policy"]["DefaultVersionId"]
             response = call_api(iam, "GetPolicyVersion", PolicyArn=arn, VersionId=version)
@@ -185,7 +185,7 @@ class _DenialObserver:
         if entries:
             arguments["ContextEntries"] = entries
         found = next(
-            _list_items(self.get_client("iam", None), "SimulatePrincipalPolicy", "EvaluationResults", **arguments)
+            paginate(self.get_client("iam", None), "SimulatePrincipalPolicy", "EvaluationResults", **arguments)
         )
         boundary = found.get("PermissionsBoundaryDecisionDetail") or {}
         organization = found.get("OrganizationsDecisionDetail") or {}
@@ -197,16 +197,6 @@ class _DenialObserver:
             boundary.get("AllowedByPermissionsBoundary"),
             organization.get("AllowedByOrganizations"),
         )
-
-
-def _list_items(client: Any, operation: str, items_key: str, **arguments: Any) -> Iterator[Any]:
-    page: dict[str, Any] = {}
-    while True:
-        response = call_api(client, operation, **arguments, **page)
-        yield from response.get(items_key) or ()
-        if not response.get("IsTruncated"):
-            return
-        page = {"Marker": response["Marker"]}
 
 
 def _parse_document(document: Any) -> Mapping[str, Any]:

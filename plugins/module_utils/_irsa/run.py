@@ -17,10 +17,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, Optional
 
+from .._aws_call import ApiError
 from .._clock import Clock
 from . import eks, iam, plan
 from .binding_request import BindingRequest
-from .calls import CallError
 from .model import AUDIENCE, Binding, IamRole, IrsaError, OidcProvider, PolicyOptions, Subject
 from .plan import BindingPlan, RolePlan
 
@@ -144,15 +144,13 @@ def observe(clients: IrsaClients, options: IrsaOptions) -> IrsaState:
     for provider in dict.fromkeys(provider for provider in required if provider):
         try:
             audiences[provider] = iam.get_audiences(clients.iam, provider)
-        except CallError as error:
-            errors[provider] = f"{error}. {error.suggestion}"
+        except ApiError as error:
+            errors[provider] = error.explanation
     account, warnings = iam.AccountSummary(), []
     try:
         account = iam.get_account_summary(clients.iam)
-    except CallError as error:
-        warnings.append(
-            f"The quota of the trust policy size is unknown, so only IAM checks it: {error}. {error.suggestion}"
-        )
+    except ApiError as error:
+        warnings.append(f"The quota of the trust policy size is unknown, so only IAM checks it: {error.explanation}")
     names = list(dict.fromkeys(request.role for request in options.bindings))
     roles, unread = read_roles(clients.iam, names, account.role_count)
     errors.update({("role", name): message for name, message in unread.items()})
@@ -167,17 +165,17 @@ def read_roles(
         try:
             found = {role.name: role for role in iam.list_roles(client)}
             return {name: found.get(name) for name in names}, {}
-        except CallError as error:
+        except ApiError as error:
             if error.code not in ("AccessDenied", "AccessDeniedException"):
-                return {}, dict.fromkeys(names, f"{error}. {error.suggestion}")
+                return {}, dict.fromkeys(names, error.explanation)
     roles: dict[str, Optional[IamRole]] = {}
     errors: dict[str, str] = {}
 
     def read(name: str) -> None:
         try:
             roles[name] = iam.get_role(client, name)
-        except CallError as error:
-            errors[name] = f"{error}. {error.suggestion}"
+        except ApiError as error:
+            errors[name] = error.explanation
 
     with ThreadPoolExecutor(WORKERS) as pool:
         list(pool.map(read, names))
@@ -285,7 +283,7 @@ class _RoleUpdate:
                 f"Other writers overwrote the trust policy {MAX_WRITE_ATTEMPTS} times in a row. Find the writer in "
                 "CloudTrail (event UpdateAssumeRolePolicy), and run again."
             )
-        except CallError as error:
+        except ApiError as error:
             self.error = self._format_error(error)
 
     def _write_once(self) -> bool:
@@ -317,7 +315,7 @@ class _RoleUpdate:
         while True:
             try:
                 return write()
-            except CallError as error:
+            except ApiError as error:
                 if error.code != "MalformedPolicyDocument" or self.clock.monotonic() >= end:
                     raise
             self.clock.sleep(1)
@@ -329,7 +327,7 @@ class _RoleUpdate:
                 lambda: iam.create_role(self.client, self.plan.role, document, self.options.new_role)
             )
             self.arn = made.arn
-        except CallError as error:
+        except ApiError as error:
             if error.code != "EntityAlreadyExists":
                 raise
             role = iam.get_role(self.client, self.plan.role)
@@ -340,9 +338,9 @@ class _RoleUpdate:
         for number, arn in enumerate(self.options.new_role.managed_policies):
             try:
                 iam.attach_policy(self.client, self.plan.role, arn)
-            except CallError as error:
+            except ApiError as error:
                 left = ", ".join(self.options.new_role.managed_policies[number:])
-                raise CallError(
+                raise ApiError(
                     error.service,
                     error.operation,
                     error.code,
@@ -406,7 +404,7 @@ class _RoleUpdate:
         self.overwritten_externally, self.verified = True, False
         return True
 
-    def _format_error(self, error: CallError) -> str:
+    def _format_error(self, error: ApiError) -> str:
         if error.code == "LimitExceeded" and self.plan.after is not None:
             size = self.plan.sizes[1] or 0
             return f"{error}. The role was not changed: {plan.get_quota_reason(size, self.quota)}"
@@ -415,7 +413,7 @@ class _RoleUpdate:
                 f"{error}. IAM rejected the trust policy, so it is unchanged. If IAM quotes 'Invalid principal', a "
                 "principal or an OIDC provider in the policy no longer exists. Remove or replace it."
             )
-        return f"{error}. {error.suggestion}"
+        return error.explanation
 
     def _format_reason(self, index: int, reason: str) -> str:
         """The reason with the subjects of this run's earlier writes, which the last plan found unchanged."""
@@ -464,8 +462,8 @@ def _make_providers(
             else:
                 iam.add_audience(client, outcome.provider, options.policy_options.audience)
             outcomes.append(outcome)
-        except CallError as error:
-            message = f"{error}. {error.suggestion}"
+        except ApiError as error:
+            message = error.explanation
             outcomes.append(replace(outcome, status="failed", reason=message, error=message))
     return outcomes
 
@@ -585,10 +583,10 @@ def _apply(
                     role_update.verified, role_update.error = False, f"Written, but the recheck failed: {unread[name]}"
                 elif role_update.recheck(found[name]):
                     pending.append(role_update)
-            except CallError as error:
+            except ApiError as error:
                 role_update.verified, role_update.error = (
                     False,
-                    f"Written, but the recheck failed: {error}. {error.suggestion}",
+                    f"Written, but the recheck failed: {error.explanation}",
                 )
         if not pending:
             return

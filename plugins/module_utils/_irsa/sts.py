@@ -6,12 +6,12 @@ from __future__ import annotations
 
 from typing import Any, Optional
 
-from .calls import CallError, call_api
+from .._aws_call import ApiError, call_api
 
 SESSION_SECONDS = 900  # the minimum; nobody uses the session
 
 
-def assume_role(client: Any, role_arn: str, token: str) -> Optional[CallError]:
+def assume_role(client: Any, role_arn: str, token: str) -> Optional[ApiError]:
     """None where STS issues a session, else the error of STS. The session is discarded."""
     try:
         call_api(
@@ -22,6 +22,6 @@ def assume_role(client: Any, role_arn: str, token: str) -> Optional[CallError]:
             WebIdentityToken=token,
             DurationSeconds=SESSION_SECONDS,
         )
-    except CallError as error:
+    except ApiError as error:
         return error
     return None

@@ -8,8 +8,7 @@ import base64
 from collections.abc import Mapping
 from typing import Any, Optional
 
-from .aws import call_api, paginate
-from .errors import SysctlServiceError
+from .._aws_call import ApiError, call_api, paginate
 from .model import TAG_CLUSTER, TAG_NAME, LaunchTemplate
 
 KEPT_VERSIONS = 5
@@ -45,7 +44,7 @@ def get_template(client: Any, reference: Mapping[str, Any]) -> Optional[LaunchTe
             LaunchTemplateId=reference["id"],
             Versions=[str(reference.get("version") or "$Default")],
         )["LaunchTemplateVersions"]
-    except SysctlServiceError as error:
+    except ApiError as error:
         if error.code in NOT_FOUND_CODES or "Version" in error.code:
             return None
         raise
@@ -69,7 +68,7 @@ def list_managed_templates(client: Any, cluster: str, name: str) -> dict[str, La
     """List our launch templates of a logical node group by name, each in its latest version."""
     filters = [{"Name": f"tag:{TAG_NAME}", "Values": [name]}, {"Name": f"tag:{TAG_CLUSTER}", "Values": [cluster]}]
     result = {}
-    for entry in paginate(client, "DescribeLaunchTemplates", "LaunchTemplates", "NextToken", Filters=filters):
+    for entry in paginate(client, "DescribeLaunchTemplates", "LaunchTemplates", Filters=filters):
         versions = call_api(
             client,
             "DescribeLaunchTemplateVersions",
@@ -106,7 +105,6 @@ def delete_old_template_versions(client: Any, template_id: str, in_use: set[str]
         client,
         "DescribeLaunchTemplateVersions",
         "LaunchTemplateVersions",
-        "NextToken",
         LaunchTemplateId=template_id,
     )
     versions = sorted(found, key=lambda version: -int(version["VersionNumber"]))
@@ -123,7 +121,7 @@ def delete_old_template_versions(client: Any, template_id: str, in_use: set[str]
 def delete_template(client: Any, template_id: str) -> None:
     try:
         call_api(client, "DeleteLaunchTemplate", LaunchTemplateId=template_id)
-    except SysctlServiceError as error:
+    except ApiError as error:
         if error.code not in NOT_FOUND_CODES:
             raise
 
@@ -135,7 +133,7 @@ def list_instances(client: Any, cluster: str, group: str) -> list[dict[str, str]
         {"Name": "tag:eks:nodegroup-name", "Values": [group]},
         {"Name": "instance-state-name", "Values": ["pending", "running"]},
     ]
-    found = paginate(client, "DescribeInstances", "Reservations", "NextToken", Filters=filters)
+    found = paginate(client, "DescribeInstances", "Reservations", Filters=filters)
     return [
         {
             "instance_id": str(instance["InstanceId"]),

@@ -7,10 +7,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
-from .aws import call_api, paginate
-from .errors import SysctlServiceError
+from .._aws_call import ApiError, call_api, paginate
 from .model import ClusterConfig
 
+CLIENT_CONFIG = {"retries": {"mode": "standard", "total_max_attempts": 6}}
 NOT_FOUND_CODE = "ResourceNotFoundException"
 
 
@@ -28,16 +28,14 @@ def get_cluster(client: Any, name: str) -> ClusterConfig:
 
 
 def list_node_group_names(client: Any, cluster_name: str) -> list[str]:
-    return [
-        str(name) for name in paginate(client, "ListNodegroups", "nodegroups", "nextToken", clusterName=cluster_name)
-    ]
+    return [str(name) for name in paginate(client, "ListNodegroups", "nodegroups", clusterName=cluster_name)]
 
 
 def get_node_group(client: Any, cluster_name: str, name: str) -> Optional[dict[str, Any]]:
     """Get a node group as DescribeNodegroup describes it; None where it does not exist."""
     try:
         group = call_api(client, "DescribeNodegroup", clusterName=cluster_name, nodegroupName=name)["nodegroup"]
-    except SysctlServiceError as error:
+    except ApiError as error:
         if error.code == NOT_FOUND_CODE:
             return None
         raise

@@ -14,14 +14,3 @@ class SysctlError(Exception):
     def __init__(self, message: str, details: Optional[Mapping[str, Any]] = None) -> None:
         super().__init__(message)
         self.details = dict(details or {})
-
-
-class SysctlServiceError(SysctlError):
-    """AWS or Kubernetes refused a call."""
-
-    def __init__(self, operation: str, code: str, message: str, status: int = 0) -> None:
-        super().__init__(f"{operation} was refused: {code}: {message}")
-        self.operation = operation
-        self.code = code
-        self.message = message
-        self.status = status

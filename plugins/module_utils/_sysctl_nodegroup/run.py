@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
+from .._aws_call import ApiError
 from .._clock import Clock
 from .._plan import Step
 from . import ec2, eks, userdata
-from .errors import SysctlError, SysctlServiceError
+from .errors import SysctlError
 from .model import TAG_NAME, LaunchTemplate, NodeGroup, NodeGroupState, SysctlNodegroupOptions
 from .plan import NodeGroupPlan
 
@@ -269,7 +270,7 @@ class NodeGroupRun:
         if group.status != "DELETING":
             try:
                 eks.delete_node_group(self.eks, self.cluster, group.name)
-            except SysctlServiceError as error:
+            except ApiError as error:
                 if error.code != eks.NOT_FOUND_CODE:
                     raise
             self.applied_steps.append(Step("delete_nodegroup", group.name, "state=absent"))

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from datetime import datetime, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
 
@@ -118,6 +119,23 @@ def test_two_clusters_by_the_same_client_do_not_mix() -> None:
         assert dict(parse_qsl(urlsplit(url).query))["X-Amz-Signature"] == signature(url, header)
 
 
+@pytest.mark.parametrize(
+    ("partition", "region", "host"),
+    [
+        ("aws", "eu-central-1", "sts.eu-central-1.amazonaws.com"),
+        ("aws", "xy-new-1", "sts.xy-new-1.amazonaws.com"),
+        ("aws-cn", "cn-north-1", "sts.cn-north-1.amazonaws.com.cn"),
+        ("aws-us-gov", "us-gov-west-1", "sts.us-gov-west-1.amazonaws.com"),
+        ("aws-iso", "us-iso-east-1", "sts.us-iso-east-1.c2s.ic.gov"),
+        ("aws-iso-b", "us-isob-east-1", "sts.us-isob-east-1.sc2s.sgov.gov"),
+        ("aws-eusc", "eusc-de-east-1", "sts.eusc-de-east-1.amazonaws.eu"),
+    ],
+)
+def test_each_partition_that_the_sdk_knows_has_its_host(partition: str, region: str, host: str) -> None:
+    eks_cluster = cluster(f"arn:{partition}:eks:{region}:123456789012:cluster/blue")
+    assert eks_cluster.sts_endpoint == f"https://{host}"
+
+
 def test_a_partition_that_is_not_known_is_refused() -> None:
     eks_cluster = cluster("arn:aws-xy:eks:xy-1:123456789012:cluster/blue")
     with pytest.raises(ClusterError, match="partition aws-xy, whose STS endpoint is unknown"):
@@ -191,13 +209,15 @@ def test_a_missing_endpoint_or_authority_is_named(description: dict[str, Any], t
     [
         ("ResourceNotFoundException", "Check the name and the region"),
         ("AccessDeniedException", "Allow eks:DescribeCluster"),
-        ("ServerException", "Fix the cause, and run again"),
+        ("ServerException", "Fix the cause, then run again"),
     ],
 )
 def test_a_failed_call_is_reported_with_a_suggestion(code: str, text: str) -> None:
     from botocore.exceptions import ClientError
 
     class Refusing:
+        meta = SimpleNamespace(service_model=SimpleNamespace(service_name="eks", signing_name="eks"))
+
         def describe_cluster(self, name: str) -> None:
             raise ClientError({"Error": {"Code": code, "Message": "no"}}, "DescribeCluster")
 

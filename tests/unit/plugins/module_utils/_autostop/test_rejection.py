@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Optional
 
 import pytest
-from ansible_collections.daytwo.aws.plugins.module_utils._autostop.errors import AutostopApiError
 from ansible_collections.daytwo.aws.plugins.module_utils._autostop.rejection import classify_error
+from ansible_collections.daytwo.aws.plugins.module_utils._aws_call import ApiError
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._autostop.samples import cluster, instance
 
 STATE = "InvalidDBClusterStateFault"
@@ -42,7 +42,7 @@ COMBINATION = "InvalidParameterCombination"
 def test_refusals_come_to_the_reasons_of_planning(
     code: str, message: str, status: str, ineligibility_reason: Optional[str]
 ) -> None:
-    rejection = classify_error(AutostopApiError("StopDBCluster", code, message), cluster())
+    rejection = classify_error(ApiError("rds", "StopDBCluster", code, message), cluster())
     assert (rejection.status, rejection.ineligibility_reason) == (status, ineligibility_reason)
     assert message in rejection.reason, "AWS's own message is always in the reason"
 
@@ -56,10 +56,10 @@ def test_refusals_come_to_the_reasons_of_planning(
     ],
 )
 def test_refusals_of_instances(message: str, status: str, ineligibility_reason: Optional[str]) -> None:
-    rejection = classify_error(AutostopApiError("StopDBInstance", "InvalidDBInstanceState", message), instance())
+    rejection = classify_error(ApiError("rds", "StopDBInstance", "InvalidDBInstanceState", message), instance())
     assert (rejection.status, rejection.ineligibility_reason) == (status, ineligibility_reason)
 
 
 def test_a_denied_stop_names_the_action_to_allow() -> None:
-    reason = classify_error(AutostopApiError("StopDBCluster", "AccessDenied", "no"), cluster()).reason
+    reason = classify_error(ApiError("rds", "StopDBCluster", "AccessDenied", "no"), cluster()).reason
     assert "Allow rds:StopDBCluster" in reason

@@ -6,13 +6,14 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import datetime, timedelta
+from types import SimpleNamespace
 from typing import Any, Callable, Optional
 
 import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils import _aws_call
 from ansible_collections.daytwo.aws.plugins.module_utils._autostop import fleet, plan, rds, report, run
-from ansible_collections.daytwo.aws.plugins.module_utils._autostop.errors import AutostopApiError
 from ansible_collections.daytwo.aws.plugins.module_utils._autostop.model import AutostopOptions, RegionState
+from ansible_collections.daytwo.aws.plugins.module_utils._aws_call import ApiError
 from ansible_collections.daytwo.aws.plugins.module_utils._clock import Clock as RealClock
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._autostop.samples import (
     NOW,
@@ -39,6 +40,8 @@ def errors(monkeypatch: pytest.MonkeyPatch) -> None:
 
 class Rds:
     """A scripted client. C(history): the statuses that successive listings show. The last status stays."""
+
+    meta = SimpleNamespace(service_model=SimpleNamespace(service_name="rds", signing_name="rds"))
 
     def __init__(self, **history: list[str]) -> None:
         self.history = history
@@ -169,7 +172,7 @@ def test_a_marker_that_comes_back_is_no_endless_loop() -> None:
         def describe_db_clusters(self, **arguments: Any) -> dict[str, Any]:
             return {"DBClusters": [], "Marker": "again"}
 
-    with pytest.raises(AutostopApiError, match="RepeatedMarker"):
+    with pytest.raises(ApiError, match="RepeatedToken"):
         rds.list_clusters(Round())
 
 
@@ -184,6 +187,8 @@ def test_the_items_of_two_regions_add_up() -> None:
 
 class Tagging(Rds):
     """Accepts or rejects tags."""
+
+    meta = Rds.meta
 
     def __init__(self, refuses: str) -> None:
         super().__init__()

@@ -11,7 +11,7 @@ import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils import _aws_call
 from ansible_collections.daytwo.aws.plugins.module_utils._autostop_guard import mapping, plan
 from ansible_collections.daytwo.aws.plugins.module_utils._autostop_guard.model import GuardLocation
-from ansible_collections.daytwo.aws.plugins.module_utils._autostop_guard.service import GuardError
+from ansible_collections.daytwo.aws.plugins.module_utils._aws_call import ApiError
 
 LOCATION = GuardLocation("guard", "eu-central-1", "123456789012")
 SLOW = "The function execution role does not have permissions to call ReceiveMessage on SQS"
@@ -56,7 +56,7 @@ def errors(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_creation(refusals: int, message: str, calls: int, made: bool) -> None:
     client, slept = Lambda(refusals, message), []
     desired = plan.build_desired(LOCATION, plan.GuardOptions())[plan.MAPPING]
-    with contextlib.nullcontext() if made else pytest.raises(GuardError, match=message):
+    with contextlib.nullcontext() if made else pytest.raises(ApiError, match=message):
         mapping.create_mapping(client, "guard", "arn", desired, slept.append)
     assert client.calls == calls
     assert len(slept) == calls - 1

@@ -11,10 +11,10 @@ from collections.abc import Callable
 from typing import Any, Optional
 
 import pytest
+from ansible_collections.daytwo.aws.plugins.module_utils._aws_call import ApiError
 from ansible_collections.daytwo.aws.plugins.module_utils._clock import Clock as RealClock
 from ansible_collections.daytwo.aws.plugins.module_utils._irsa import iam, policy, report, run
 from ansible_collections.daytwo.aws.plugins.module_utils._irsa.binding_request import BindingRequest, parse_request
-from ansible_collections.daytwo.aws.plugins.module_utils._irsa.calls import CallError
 from ansible_collections.daytwo.aws.plugins.module_utils._irsa.model import (
     IrsaError,
     OidcProvider,
@@ -69,7 +69,7 @@ class Iam:
 
     def fail(self, operation: str, code: str, message: str = "no", number: int = 1) -> None:
         def refuse() -> None:
-            raise CallError("iam", operation, code, message)
+            raise ApiError("iam", operation, code, message)
 
         self.before[operation, number] = refuse
 
@@ -87,7 +87,7 @@ class Iam:
     def get_role(self, RoleName: str) -> Any:  # noqa: N803 - the API's names
         self._call("GetRole")
         if RoleName not in self.roles:
-            raise CallError("iam", "GetRole", "NoSuchEntity", "none")
+            raise ApiError("iam", "GetRole", "NoSuchEntity", "none")
         return {"Role": self._shown(RoleName, self.stale.pop(0) if self.stale else self.roles[RoleName])}
 
     def list_roles(self, PathPrefix: str, MaxItems: int, Marker: str = "0") -> Any:  # noqa: N803
@@ -105,7 +105,7 @@ class Iam:
     def create_role(self, RoleName: str, AssumeRolePolicyDocument: str, **more: Any) -> Any:  # noqa: N803
         self._call("CreateRole")
         if RoleName in self.roles:
-            raise CallError("iam", "CreateRole", "EntityAlreadyExists", "there")
+            raise ApiError("iam", "CreateRole", "EntityAlreadyExists", "there")
         self.roles[RoleName] = json.loads(AssumeRolePolicyDocument)
         self.created = more
         return {"Role": self._shown(RoleName, self.roles[RoleName])}
@@ -118,7 +118,7 @@ class Iam:
     def get_open_id_connect_provider(self, OpenIDConnectProviderArn: str) -> Any:  # noqa: N803
         self._call("GetOpenIDConnectProvider")
         if OpenIDConnectProviderArn not in self.providers:
-            raise CallError("iam", "GetOpenIDConnectProvider", "NoSuchEntity", "none")
+            raise ApiError("iam", "GetOpenIDConnectProvider", "NoSuchEntity", "none")
         return {"ClientIDList": list(self.providers[OpenIDConnectProviderArn])}
 
     def create_open_id_connect_provider(self, Url: str, ClientIDList: list[str]) -> Any:  # noqa: N803
