@@ -44,6 +44,9 @@ matrix: ## run unit and sanity on the oldest and newest ansible-core, and on Pyt
 bench: ## run the benchmarks and print a table (ONLY=name for a single benchmark)
 	$(enter) python tests/tools/bench.py $(ONLY)
 
+drift: ## compare what this code knows of AWS's APIs with the newest botocore (FROM=1.39.0 lists what appeared since)
+	$(enter) python tests/tools/drift.py $(if $(FROM),--from=$(FROM))
+
 simulate-year: ## simulate a year of the autostop guard on the test bed's clock, against crons (docs/aurora_autostop.md)
 	$(enter) python tests/tools/simulate_year.py
 
