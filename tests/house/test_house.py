@@ -131,3 +131,20 @@ def test_the_test_bed_imports_without_the_collection_and_without_ansible() -> No
         check=True,
     )
     assert imported.stdout.strip() == "[]"
+
+
+# Each of these reports the errors of its own client, whose calls are no calls by an API name.
+CATCH_BOTOCORE_ERRORS = {
+    "plugins/module_utils/_aws_call.py",
+    "plugins/plugin_utils/_image/s3.py",
+    "plugins/plugin_utils/_image/s3_client.py",
+}
+
+
+def test_errors_of_botocore_are_caught_in_one_place() -> None:
+    importing = re.compile(r"^\s*(from botocore\.(exceptions|parsers)|import botocore\.exceptions)", re.MULTILINE)
+    found = {
+        str(path.relative_to(ROOT)) for path in (ROOT / "plugins").rglob("*.py") if importing.search(path.read_text())
+    }
+    assert "plugins/module_utils/_aws_call.py" in found
+    assert found - CATCH_BOTOCORE_ERRORS == set()
