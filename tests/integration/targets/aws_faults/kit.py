@@ -158,8 +158,8 @@ def prepare_roles(aws: OwnAws) -> IrsaAccount:
     account.cluster_of("green", provider=False)
     policy = document({"Effect": "Allow", "Action": "s3:ListBucket", "Resource": "*"})
     aws.client("iam").create_policy(PolicyName="read", PolicyDocument=json.dumps(policy))
-    account.role("app", document(cluster.trust("shop/old")))
-    account.role("api", document(cluster.trust("shop/other")))
+    account.role("app", document(cluster.trust("shop/old", "shop/kept")))
+    account.role("api", document(cluster.trust("shop/other", "shop/kept")))
     return account
 
 
@@ -361,7 +361,7 @@ class Worker:
     def close(self) -> None:
         assert self.process.stdin
         self.process.stdin.close()
-        self.process.wait(10)
+        self.process.wait(120)
 
 
 class AccountCopies(OwnAws):
