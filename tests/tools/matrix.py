@@ -1,15 +1,18 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""matrix.py [CELL...]: test the oldest and the newest ansible-core, and the lowest Python of managed hosts.
+"""matrix.py [CELL...]: test the oldest and the newest ansible-core, the lowest Python of managed hosts, and whether the
+newest dependencies go together.
 
 A cell without an interpreter is named and counted as skipped.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -72,6 +75,30 @@ def managed_host(version: str) -> Counts:
     return counts + Counts(passed=passed, failed=not passed)
 
 
+def dependencies(version: str) -> Counts:
+    """Resolve the newest of everything in requirements.txt. Botocore is then the newest that exists."""
+    print(f"-- the newest dependencies that go together, on Python {version}", flush=True)
+    together = resolve(version, "--requirement", str(ROOT / "requirements.txt"))
+    alone = resolve(version, "--no-deps", "botocore")
+    print(", ".join(f"{name} {together.get(name)}" for name in ("boto3", "botocore", "kubernetes")), flush=True)
+    passed = bool(alone) and together.get("botocore") == alone["botocore"]
+    return Counts(passed=passed, failed=not passed)
+
+
+def resolve(version: str, *requirements: str) -> dict[str, str]:
+    """The versions that pip would install, by name; empty where they do not go together."""
+    python = make_venv("test", version) / "bin/python"
+    with tempfile.TemporaryDirectory(prefix="matrix-") as directory:
+        report = Path(directory, "report.json")
+        run(
+            *(python, "-m", "pip", "install", "--quiet", "--dry-run", "--ignore-installed", "--report", report),
+            *requirements,
+            each=echo,
+        )
+        found_versions = json.loads(report.read_text())["install"] if report.exists() else []
+    return {entry["metadata"]["name"]: entry["metadata"]["version"] for entry in found_versions}
+
+
 def newest() -> str:
     """Return the Python for the newest ansible-core: 3.13, or 3.12 where 3.13 does not exist."""
     return "3.13" if found("3.13") else "3.12"
@@ -85,6 +112,7 @@ CELLS: dict[str, tuple[Callable[[str], Counts], str]] = {
     "oldest": (controller, "3.11"),
     "newest": (controller, newest()),
     "host": (managed_host, "3.9"),
+    "together": (dependencies, newest()),
 }
 
 

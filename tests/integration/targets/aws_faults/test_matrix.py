@@ -15,9 +15,11 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from integration.targets.aws_faults.faults import FAILURES, ApiCall
 from integration.targets.aws_faults.kit import SCENARIOS, AccountCopies, Scenario, State, Worker
 
@@ -159,11 +161,23 @@ def matrix(aws: AccountCopies, worker: Worker) -> Matrix:
     return Matrix(aws, worker)
 
 
+# Action plugins and what calls no AWS: the target image_transfer_faults is theirs.
+NOT_HERE = {"image_offline_transfer", "image_offline_transfer_info"}
+
+
+def test_every_module_that_calls_aws_is_in_the_matrix() -> None:
+    group = yaml.safe_load((Path(__file__).parents[4] / "meta/runtime.yml").read_text())["action_groups"]["aws"]
+    modules = {name for name in group if isinstance(name, str)}
+    assert modules - NOT_HERE == {scenario.module for scenario in SCENARIOS}
+
+
+@pytest.mark.full
 def test_every_module_makes_calls(matrix: Matrix) -> None:
     for scenario in SCENARIOS:
         assert matrix.get_normal(scenario).calls, scenario.name
 
 
+@pytest.mark.full
 def test_a_sample_of_failures_has_true_results(matrix: Matrix) -> None:
     cells = list_cells(matrix)
     try_all(matrix, random.Random(SEED).sample(cells, SAMPLE))  # noqa: S311
