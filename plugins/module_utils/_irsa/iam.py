@@ -11,7 +11,7 @@ from typing import Any, Optional
 from urllib.parse import unquote
 
 from .._aws_call import ApiError, call_api, paginate
-from . import policy
+from . import policy_edit
 from .model import IamRole, OidcProvider
 
 PAGE_SIZE = 1000  # the maximum of ListRoles
@@ -71,13 +71,13 @@ def is_listing_cheaper(names: Collection[str], total: Optional[int]) -> bool:
 
 
 def update_trust_policy(client: Any, name: str, document: Mapping[str, Any]) -> None:
-    call_api(client, "UpdateAssumeRolePolicy", RoleName=name, PolicyDocument=policy.render_compact(document))
+    call_api(client, "UpdateAssumeRolePolicy", RoleName=name, PolicyDocument=policy_edit.render_compact(document))
 
 
 def create_role(client: Any, name: str, document: Mapping[str, Any], new_role: NewRole) -> IamRole:
     arguments: dict[str, Any] = {
         "RoleName": name,
-        "AssumeRolePolicyDocument": policy.render_compact(document),
+        "AssumeRolePolicyDocument": policy_edit.render_compact(document),
         "Path": new_role.path,
         "Description": new_role.description,
         "PermissionsBoundary": new_role.permissions_boundary,

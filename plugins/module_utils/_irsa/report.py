@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .._result import ItemResult, summarize
-from . import policy
+from . import policy_edit
 from .policy import StatementMatch
 from .run import BindingOutcome, IrsaOutcome, ProviderOutcome, RoleOutcome
 
@@ -62,12 +62,12 @@ def build_role_result(role_outcome: RoleOutcome, outcome: IrsaOutcome) -> ItemRe
         role_outcome.role,
         role_outcome.status,
         role_outcome.reason,
-        None if before is None else policy.to_canonical(before),
-        None if after is None else policy.to_canonical(after),
+        None if before is None else policy_edit.to_canonical(before),
+        None if after is None else policy_edit.to_canonical(after),
         {
             "arn": role_outcome.arn or None,
-            "size_before": None if before is None else policy.count_characters(before),
-            "size_after": None if after is None else policy.count_characters(after),
+            "size_before": None if before is None else policy_edit.count_characters(before),
+            "size_after": None if after is None else policy_edit.count_characters(after),
             "quota": outcome.account.trust_policy_quota,
             "shortened": role_outcome.plan.is_shortened,
             "purged": [subject.value for subject in role_outcome.plan.purged],

@@ -13,7 +13,7 @@ from typing import Any, Optional
 import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._aws_call import ApiError
 from ansible_collections.daytwo.aws.plugins.module_utils._clock import Clock as RealClock
-from ansible_collections.daytwo.aws.plugins.module_utils._irsa import iam, policy, report, run
+from ansible_collections.daytwo.aws.plugins.module_utils._irsa import iam, policy, policy_edit, report, run
 from ansible_collections.daytwo.aws.plugins.module_utils._irsa.binding_request import BindingRequest, parse_request
 from ansible_collections.daytwo.aws.plugins.module_utils._irsa.model import (
     IrsaError,
@@ -184,8 +184,8 @@ def test_a_changed_role_costs_what_is_stated() -> None:
         "GetRole": 4,
         "UpdateAssumeRolePolicy": 1,
     }
-    assert result["diff"][0]["before"] == policy.to_canonical(document(trust(A)))
-    assert result["diff"][0]["after"] == policy.to_canonical(document(trust(A, B)))
+    assert result["diff"][0]["before"] == policy_edit.to_canonical(document(trust(A)))
+    assert result["diff"][0]["after"] == policy_edit.to_canonical(document(trust(A, B)))
     client.calls.clear()
     again = go(client, clock=clock)
     assert (again["changed"], again["bindings"][0]["status"], again["diff"]) == (False, "ok", [])
@@ -223,7 +223,7 @@ def test_case_10_a_write_between_read_and_write_is_kept() -> None:
     result = go(client)
     assert client.roles["lbc"] == document(trust(A, C, B))
     assert not result["bindings"][0]["overwritten_externally"]
-    assert result["diff"][0]["before"] == policy.to_canonical(document(trust(A)))
+    assert result["diff"][0]["before"] == policy_edit.to_canonical(document(trust(A)))
 
 
 def test_somebody_else_does_the_same_meanwhile() -> None:
