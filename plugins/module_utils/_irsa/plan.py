@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Optional
 
@@ -14,7 +14,7 @@ from . import policy, policy_edit
 from .model import Binding, IrsaError, OidcProvider, PolicyOptions, Subject
 from .policy import StatementMatch, Verdict
 
-UPDATE_TRUST_POLICY, CREATE_ROLE = "update trust policy", "create role"
+UPDATE_TRUST_POLICY, CREATE_ROLE, ATTACH_POLICY = "update trust policy", "create role", "attach managed policy"
 EMPTY_DOCUMENT: Mapping[str, Any] = {"Version": "2012-10-17", "Statement": []}
 QUOTA_SUGGESTION = (
     "Request a higher quota (role trust policy length, at most 4096), split the role into several, or move service "
@@ -42,7 +42,10 @@ class BindingPlan:
 
 @dataclass(frozen=True)
 class RolePlan:
-    """The plan of one role. C(before) is None if the role does not exist; C(after) equals C(before) without changes."""
+    """The plan of one role. C(before) is None if the role does not exist; C(after) equals C(before) without changes.
+
+    C(attachments): the managed policies that are missing from the role.
+    """
 
     role: str
     before: Optional[Mapping[str, Any]]
@@ -52,9 +55,11 @@ class RolePlan:
     is_shortened: bool = False
     rejection_reason: Optional[str] = None
     warnings: tuple[str, ...] = ()
+    attachments: tuple[str, ...] = ()
 
     @property
     def has_changes(self) -> bool:
+        """Whether the trust policy changes."""
         return self.after != self.before
 
     @property
@@ -68,16 +73,30 @@ class RolePlan:
 
     @property
     def steps(self) -> list[Step]:
+        attachments = [
+            Step(ATTACH_POLICY, self.role, f"The role does not have {arn}.", after=arn) for arn in self.attachments
+        ]
         if not self.has_changes:
-            return []
+            return attachments
         changed = [f"+ {subject}" for plan in self.bindings for subject in plan.added]
         changed += [f"- {subject}" for plan in self.bindings for subject in plan.removed]
         changed += [f"- {subject} (purge)" for subject in self.purged]
         before = None if self.before is None else policy_edit.to_canonical(self.before)
         after = None if self.after is None else policy_edit.to_canonical(self.after)
         return [
-            Step(CREATE_ROLE if before is None else UPDATE_TRUST_POLICY, self.role, "; ".join(changed), before, after)
+            Step(CREATE_ROLE if before is None else UPDATE_TRUST_POLICY, self.role, "; ".join(changed), before, after),
+            *attachments,
         ]
+
+
+def list_attachments(
+    role_plan: RolePlan, managed_policies: Sequence[str], attached: Optional[Collection[str]], options: PolicyOptions
+) -> tuple[str, ...]:
+    """The managed policies to attach to a role that is created, or that exists (C(attached): what it has)."""
+    is_bound = any(plan.binding.is_present and plan.status != "failed" for plan in role_plan.bindings)
+    if not options.create_role or not is_bound or role_plan.rejection_reason:
+        return ()
+    return tuple(arn for arn in dict.fromkeys(managed_policies) if arn not in (attached or ()))
 
 
 def check_contradictions(bindings: Sequence[Binding]) -> None:

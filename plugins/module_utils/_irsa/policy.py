@@ -125,6 +125,12 @@ def to_text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+def list_texts(given: Any) -> list[str]:
+    """The values of a condition as IAM compares them, by their text."""
+    values = to_list(given)
+    return values if set(map(type, values)) <= {str} else [to_text(value) for value in values]
+
+
 def matches_glob(pattern: str, text: str, ignore_case: bool = False) -> bool:
     """Whether a pattern covers a text. C(*) matches any characters, C(?) matches one.
 
@@ -204,7 +210,7 @@ class TokenContext:
 
     def evaluate_condition(self, operator: ConditionOperator, key: str, given: Any) -> Optional[bool]:
         name = key.lower()
-        expected = [to_text(value) for value in to_list(given)]
+        expected = list_texts(given)
         if name == self.provider.get_condition_key("sub").lower():
             return self._compare(operator, self.subject, expected)
         if name == self.provider.get_condition_key("aud").lower():
@@ -221,8 +227,6 @@ class TokenContext:
         positive = operator.base.replace("not", "")
         if positive in _ARN_OPERATORS and not actual.value.startswith("arn:"):
             return None if operator.is_negated else False  # ARN operators match nothing but ARNs
-        if self.has_variables:
-            expected = [value for value in expected if not _LITERAL_VARIABLE.search(value)]
         if positive == "stringequals":
             found = not actual.is_pattern and actual.value in expected
         elif positive == "stringequalsignorecase":
@@ -231,7 +235,7 @@ class TokenContext:
             found = any(matches_glob(value, actual.value) for value in expected)
         else:
             return None
-        if not found and self.has_variables and any("${" in value for value in expected):
+        if not found and self.has_variables and any("${" in _LITERAL_VARIABLE.sub("", value) for value in expected):
             return None
         if not found and actual.is_pattern and (operator.is_negated or self.has_partial_match):
             # The condition may hold for some of the subjects that the pattern covers.
@@ -319,8 +323,7 @@ def match_statement(
             uncertain = uncertain or holds is None
             if operator.is_allowlist:
                 loose = loose or operator.is_loose
-                names = [named.value for named in _list_operator_subjects(operator, given)]
-                hows.add(NAME if context.subject.value in names else WILDCARD)
+                hows.add(NAME if context.subject.value in _list_operator_values(operator, given) else WILDCARD)
     how = next(candidate for candidate in (NAME, WILDCARD, OPEN) if candidate in hows)
     match = StatementMatch(
         index, str(statement.get("Sid", "")), how, tuple(unknown), loose, checks_audience, is_uncertain=uncertain
@@ -427,11 +430,16 @@ def list_named_subjects(statement: Statement, provider: OidcProvider) -> list[Su
 
 
 def _list_operator_subjects(operator: ConditionOperator, given: Any) -> list[Subject]:
+    return [
+        Subject(value, operator.base == "stringlike" and has_wildcard(value))
+        for value in _list_operator_values(operator, given)
+    ]
+
+
+def _list_operator_values(operator: ConditionOperator, given: Any) -> list[str]:
     """The subjects that a condition lists. Where case is ignored, in the lowercase of Kubernetes' names."""
-    values = [to_text(value) for value in to_list(given)]
-    if operator.base == "stringequalsignorecase":
-        values = [value.lower() for value in values]
-    return [Subject(value, operator.base == "stringlike" and has_wildcard(value)) for value in values]
+    values = list_texts(given)
+    return [value.lower() for value in values] if operator.base == "stringequalsignorecase" else values
 
 
 def list_ineffective_statements(
