@@ -143,8 +143,8 @@ options:
     description:
       - Whether to create a role that does not exist, with exactly the trust policy of O(bindings). If V(false), its
         present bindings fail.
-      - The options O(path), O(description), O(permissions_boundary), O(tags) and O(managed_policies) apply only to
-        created roles. An existing role keeps its own.
+      - The options O(path), O(description), O(permissions_boundary) and O(tags) apply only to created roles. An
+        existing role keeps its own. O(managed_policies) applies to existing roles as well.
     type: bool
     default: false
   path:
@@ -163,9 +163,9 @@ options:
     default: {}
   managed_policies:
     description:
-      - ARNs of managed policies to attach to created roles.
-      - If a policy cannot be attached, the bindings of that role fail. The role exists by then, and a later run does
-        not attach the policy.
+      - ARNs of managed policies that the roles of present bindings have. Requires O(create_role=true).
+      - Missing ones are attached, also to roles that exist already. Nothing is detached. A policy that could not be
+        attached is attached by the next run.
     type: list
     elements: str
     default: []
@@ -317,7 +317,9 @@ bindings:
       elements: str
       sample: []
 roles:
-  description: One result per role.
+  description:
+    - One result per role. C(quota) is null where it was not read, because no trust policy grew. C(attached) are the
+      managed policies that this run attached.
   returned: always
   type: list
   elements: dict
@@ -331,6 +333,7 @@ roles:
       quota: 2048
       shortened: false
       purged: []
+      attached: []
       overwritten_externally: false
       steps:
         - action: update trust policy
@@ -348,10 +351,10 @@ oidc_providers:
       status: ok
       reason: It exists and has the audience sts.amazonaws.com.
 msg:
-  description: The number of bindings by status, then each failure.
+  description: The number of changed roles and of bindings by status, then the failures. Equal failures are grouped.
   returned: always
   type: str
-  sample: 1 changed, 0 unchanged, 0 failed.
+  sample: "1 of 1 roles changed. Bindings: 1 changed, 0 unchanged, 0 failed."
 """
 
 import contextlib

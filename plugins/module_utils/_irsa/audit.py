@@ -230,6 +230,21 @@ def build_result(role_audit: RoleAudit) -> dict[str, Any]:
         "roles": [item.to_dict() for item in items],
         "findings": [finding.to_dict() for finding in role_audit.findings],
         "not_checked": list(role_audit.not_checked),
+        "lines": _format_lines(role_audit, items),
         "totals": totals,
         "warnings": warnings,
     }
+
+
+def _format_lines(role_audit: RoleAudit, items: Sequence[ItemResult]) -> list[str]:
+    """What the audit found, one line each."""
+    lines = [f"{item.name}: {item.reason}" for item in items] or [
+        f"No role of {role_audit.roles_checked} trusts service accounts here."
+    ]
+    lines += [
+        f"{finding.kind}: {finding.namespace}/{finding.service_account}: {finding.reason}"
+        for finding in role_audit.findings
+    ]
+    if role_audit.service_accounts is not None and not role_audit.findings:
+        lines.append(f"No mismatch between {role_audit.service_accounts} service accounts and the roles.")
+    return [*lines, *(f"not checked: {reason}" for reason in role_audit.not_checked)]
