@@ -357,18 +357,16 @@ msg:
   sample: "1 of 1 roles changed. Bindings: 1 changed, 0 unchanged, 0 failed."
 """
 
-import contextlib
+import gc
 from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
+from ..module_utils._aws_session import make_client_factory
 from ..module_utils._irsa import iam, run
 from ..module_utils._irsa.binding_request import parse_request
 from ..module_utils._irsa.model import IrsaError, PolicyOptions
 from ..module_utils._irsa.report import build_result
-
-with contextlib.suppress(ImportError):  # AnsibleAWSModule reports a missing boto3
-    from botocore.config import Config
 
 BINDING_SPEC = {
     "type": "list",
@@ -435,11 +433,12 @@ def parse_options(params: dict[str, Any]) -> run.IrsaOptions:
 
 
 def main() -> None:
+    gc.set_threshold(100_000)  # boto's models are many small objects, and none of them is garbage
     module = AnsibleAWSModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
-    config = Config(**CLIENT_CONFIG)
     try:
         options = parse_options(module.params)
-        clients = run.IrsaClients(module.client("iam", config=config), lambda: module.client("eks", config=config))
+        make_client = make_client_factory(module, CLIENT_CONFIG)
+        clients = run.IrsaClients(make_client("iam"), lambda: make_client("eks"))
         outcome = run.run(clients, options, apply=not module.check_mode)
     except IrsaError as error:
         module.fail_json(msg=str(error))

@@ -70,20 +70,20 @@ def decide(results: ProcedureResults, options: ProcedureOptions) -> dict[str, An
         reason = _get_refusal(item, options)
         if reason:
             failures[item["name"]] = reason
-    to_trust = _group_bindings([item for item in items if _is_due(item, failures, "present")], options)
+    to_trust = _combine_bindings([item for item in items if _is_due(item, failures, "present")], options)
     _add_binding_failures(failures, items, results.trusted, "present")
     to_annotate = [
-        {**_locate(item), "annotations": {ANNOTATION: item["role_arn"], **options.annotations}}
+        {**_select_fields(item), "annotations": {ANNOTATION: item["role_arn"], **options.annotations}}
         for item in items
         if _is_due(item, failures, "present")
     ]
-    to_clean = [_locate(item) for item in items if item["annotated"] and _is_due(item, failures, "absent")]
+    to_clean = [_select_fields(item) for item in items if item["annotated"] and _is_due(item, failures, "absent")]
     for result in (results.annotated, results.cleaned):
         for entry in _list_failed(result):
             failures.setdefault(entry["item"]["name"], f"The service account was not changed: {_get_message(entry)}")
     restarts = _list_restarts(results.stale, failures) if options.restart else []
     _add_restart_failures(failures, results, options)
-    to_untrust = _group_bindings([item for item in items if _is_due(item, failures, "absent")], options)
+    to_untrust = _combine_bindings([item for item in items if _is_due(item, failures, "absent")], options)
     _add_binding_failures(failures, items, results.untrusted, "absent")
     for item in results.after.get("service_accounts") or ():
         # Stale pods alone do not fail the role: those that can be restarted were waited for.
@@ -121,11 +121,11 @@ def _is_due(item: Item, failures: Mapping[str, str], state: str) -> bool:
     return item["state"] == state and item["name"] not in failures
 
 
-def _locate(item: Item) -> dict[str, Any]:
+def _select_fields(item: Item) -> dict[str, Any]:
     return {key: item[key] for key in ("name", "namespace", "service_account")}
 
 
-def _group_bindings(items: Iterable[Item], options: ProcedureOptions) -> list[dict[str, Any]]:
+def _combine_bindings(items: Iterable[Item], options: ProcedureOptions) -> list[dict[str, Any]]:
     """The bindings for iam_irsa_namespace: one for each role and namespace."""
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for item in items:

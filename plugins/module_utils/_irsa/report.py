@@ -106,11 +106,11 @@ def build_result(outcome: IrsaOutcome, diff: bool = False) -> dict[str, Any]:
         "bindings": [binding.to_dict() for binding in bindings],
         "roles": [role.to_dict() for role in roles],
         "oidc_providers": [provider.to_dict() for provider in providers],
-        "warnings": [*outcome.warnings, *_group_warnings(outcome, bindings)],
+        "warnings": [*outcome.warnings, *_combine_warnings(outcome, bindings)],
     }
 
 
-def _group_warnings(outcome: IrsaOutcome, bindings: Sequence[ItemResult]) -> list[str]:
+def _combine_warnings(outcome: IrsaOutcome, bindings: Sequence[ItemResult]) -> list[str]:
     """Each warning once, with the roles that it concerns."""
     names: dict[str, dict[str, None]] = {}
     for role in outcome.roles:

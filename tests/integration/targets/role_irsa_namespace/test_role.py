@@ -166,7 +166,7 @@ def play_bindings(fleet: Fleet, *bindings: dict[str, Any], check: bool = False) 
     )
 
 
-def test_one_binding_fails_and_the_others_are_done(fleet: Fleet) -> None:
+def test_a_failed_binding_leaves_the_others_done(fleet: Fleet) -> None:
     """An annotation that names another role, a role that does not exist, a namespace that does not exist."""
     shop = fleet.namespace("shop")
     arn, other = fleet.role("lbc", EC2), fleet.role("other", EC2)

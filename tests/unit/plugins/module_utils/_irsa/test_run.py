@@ -551,7 +551,7 @@ def test_the_message_counts_roles_that_a_purge_rewrote() -> None:
     assert go(client, binding("lbc"), binding("dns"), purge=True)["msg"].startswith("0 of 2 roles changed.")
 
 
-def test_many_equal_failures_are_one_sentence() -> None:
+def test_many_equal_failures_are_grouped() -> None:
     """5,000 bindings took 26 seconds, and their message was a line of 1.5 MB."""
     client = Iam(lbc=document(trust(A)))
     began = time.process_time()
@@ -568,7 +568,7 @@ def test_many_equal_failures_are_one_sentence() -> None:
     assert len(missing["msg"]) < 2000
 
 
-def test_equal_warnings_are_one() -> None:
+def test_equal_warnings_are_grouped() -> None:
     client = Iam(**{f"r{number:02}": document(trust()) for number in range(12)})
     result = go(client, *(binding(f"r{number:02}") for number in range(12)))
     assert len(result["warnings"]) == 1
