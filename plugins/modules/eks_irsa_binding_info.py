@@ -42,6 +42,12 @@ options:
         type: list
         elements: str
         required: true
+      replaces:
+        description:
+          - Name or ARN of the role that the annotation may name until the role P(daytwo.aws.irsa_namespace#role)
+            replaces it. Without it, an annotation that names another role is reported in
+            RV(service_accounts[].conflict).
+        type: str
       state:
         description: Whether the service accounts must have the role (V(present)) or must not have it (V(absent)).
         type: str
@@ -138,6 +144,20 @@ service_accounts:
       description: Whether the service account exists; null if it could not be read.
       type: bool
       sample: true
+    annotation:
+      description: The role that the annotation names; null without an annotation.
+      type: str
+      sample: arn:aws:iam::123456789012:role/lbc
+    conflict:
+      description: Why the annotation must not be replaced, because it names another role; null if it may be written.
+      type: str
+      sample: null
+    pod_identity:
+      description:
+        - Whether the service account has a Pod Identity association, which wins over the annotation. Pods are not stale
+          then. Only known with O(cluster).
+      type: bool
+      sample: false
     annotated:
       description: Whether the annotation of the service account names the role.
       type: bool
@@ -181,6 +201,12 @@ restarts:
       api_version: apps/v1
       restartable: true
       namespace: cloudon
+not_checked:
+  description: Everything that could not be checked, and why.
+  returned: always
+  type: list
+  elements: str
+  sample: []
 totals:
   description: Number of service accounts by status.
   returned: always
@@ -203,7 +229,7 @@ from ..module_utils import _kubernetes
 from ..module_utils._aws_call import ApiError
 from ..module_utils._eks_token import ClusterError
 from ..module_utils._irsa import binding_state
-from ..module_utils._irsa.model import AUDIENCE
+from ..module_utils._irsa.model import AUDIENCE, IrsaError
 
 with contextlib.suppress(ImportError):  # AnsibleAWSModule reports a missing boto3
     from botocore import UNSIGNED
@@ -219,6 +245,7 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
             "role": {"type": "str", "required": True},
             "namespace": {"type": "str", "required": True},
             "service_accounts": {"type": "list", "elements": "str", "required": True},
+            "replaces": {"type": "str"},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         },
     },
@@ -248,18 +275,20 @@ def main() -> None:
     def make_unsigned_sts() -> Any:
         return module.client("sts", config=Config(signature_version=UNSIGNED, **CLIENT_CONFIG))
 
-    bindings = binding_state.ServiceAccountBinding.parse(params["bindings"])
+    not_checked: list[str] = []
     try:
+        bindings = binding_state.ServiceAccountBinding.parse(params["bindings"])
         role_arns = binding_state.get_role_arns(lambda: make_client("iam"), bindings)
         reader = binding_state.PodReader(_kubernetes.connect(params, make_client, module.tmpdir).api)
+        associations = binding_state.list_associations(lambda: make_client("eks"), params["cluster"], not_checked)
         items = binding_state.observe(
-            reader, bindings, role_arns, params["verify"], make_unsigned_sts, params["audience"]
+            reader, bindings, role_arns, params["verify"], make_unsigned_sts, params["audience"], associations
         )
-    except ClusterError as error:
+    except (ClusterError, IrsaError) as error:
         module.fail_json(msg=str(error))
     except ApiError as error:
         module.fail_json(msg=error.explanation)
-    result = {**binding_state.build_result(items), "bindings": params["bindings"]}
+    result = {**binding_state.build_result(items), "bindings": params["bindings"], "not_checked": not_checked}
     if result["failed"]:
         module.fail_json(**result)
     module.exit_json(**result)

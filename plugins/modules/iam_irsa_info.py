@@ -118,7 +118,9 @@ roles:
       type: str
       sample: ok
     reason:
-      description: The trusted service accounts as a sentence, or the error.
+      description:
+        - What the trust policy does, as sentences, or the error. A statement that lets in nobody is not reported as
+          trust.
       type: str
       sample: It trusts kube-system/aws-load-balancer-controller, cloudon/aws-load-balancer-controller.
     arn:
@@ -148,6 +150,20 @@ roles:
           conditions: []
           checks_audience: true
           denied_by: []
+    ineffective:
+      description:
+        - Parts of the trust policy that seem to let somebody in and let in nobody, with the reason. Examples are a
+          wildcard under C(StringEquals), and a statement that requires claims of two issuers.
+      type: list
+      elements: dict
+      sample: []
+    other_issuers:
+      description:
+        - OIDC issuers that are not EKS's, which are not checked. Give the ARN of such a provider as
+          O(oidc_provider_arn) to check it. Empty with O(cluster) and O(oidc_provider_arn).
+      type: list
+      elements: str
+      sample: []
 findings:
   description:
     - Mismatches between service accounts and roles, with O(service_accounts=true), by C(kind).
@@ -171,6 +187,12 @@ not_checked:
   type: list
   elements: str
   sample: []
+lines:
+  description: Roles, findings and everything that was not checked, one line each, for people.
+  returned: always
+  type: list
+  elements: str
+  sample: ["lbc: It trusts cloudon/aws-load-balancer-controller."]
 totals:
   description: Number of roles, grants, service accounts and findings.
   returned: always

@@ -143,8 +143,8 @@ options:
     description:
       - Whether to create a role that does not exist, with exactly the trust policy of O(bindings). If V(false), its
         present bindings fail.
-      - The options O(path), O(description), O(permissions_boundary), O(tags) and O(managed_policies) apply only to
-        created roles. An existing role keeps its own.
+      - The options O(path), O(description), O(permissions_boundary) and O(tags) apply only to created roles. An
+        existing role keeps its own. O(managed_policies) applies to existing roles as well.
     type: bool
     default: false
   path:
@@ -163,9 +163,9 @@ options:
     default: {}
   managed_policies:
     description:
-      - ARNs of managed policies to attach to created roles.
-      - If a policy cannot be attached, the bindings of that role fail. The role exists by then, and a later run does
-        not attach the policy.
+      - ARNs of managed policies that the roles of present bindings have. Requires O(create_role=true).
+      - Missing ones are attached, also to roles that exist already. Nothing is detached. A policy that could not be
+        attached is attached by the next run.
     type: list
     elements: str
     default: []
@@ -317,7 +317,9 @@ bindings:
       elements: str
       sample: []
 roles:
-  description: One result per role.
+  description:
+    - One result per role. C(quota) is null where it was not read, because no trust policy grew. C(attached) are the
+      managed policies that this run attached.
   returned: always
   type: list
   elements: dict
@@ -331,6 +333,7 @@ roles:
       quota: 2048
       shortened: false
       purged: []
+      attached: []
       overwritten_externally: false
       steps:
         - action: update trust policy
@@ -348,24 +351,22 @@ oidc_providers:
       status: ok
       reason: It exists and has the audience sts.amazonaws.com.
 msg:
-  description: The number of bindings by status, then each failure.
+  description: The number of changed roles and of bindings by status, then the failures. Equal failures are grouped.
   returned: always
   type: str
-  sample: 1 changed, 0 unchanged, 0 failed.
+  sample: "1 of 1 roles changed. Bindings: 1 changed, 0 unchanged, 0 failed."
 """
 
-import contextlib
+import gc
 from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
+from ..module_utils._aws_session import make_client_factory
 from ..module_utils._irsa import iam, run
 from ..module_utils._irsa.binding_request import parse_request
 from ..module_utils._irsa.model import IrsaError, PolicyOptions
 from ..module_utils._irsa.report import build_result
-
-with contextlib.suppress(ImportError):  # AnsibleAWSModule reports a missing boto3
-    from botocore.config import Config
 
 BINDING_SPEC = {
     "type": "list",
@@ -432,11 +433,12 @@ def parse_options(params: dict[str, Any]) -> run.IrsaOptions:
 
 
 def main() -> None:
+    gc.set_threshold(100_000)  # boto's models are many small objects, and none of them is garbage
     module = AnsibleAWSModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
-    config = Config(**CLIENT_CONFIG)
     try:
         options = parse_options(module.params)
-        clients = run.IrsaClients(module.client("iam", config=config), lambda: module.client("eks", config=config))
+        make_client = make_client_factory(module, CLIENT_CONFIG)
+        clients = run.IrsaClients(make_client("iam"), lambda: make_client("eks"))
         outcome = run.run(clients, options, apply=not module.check_mode)
     except IrsaError as error:
         module.fail_json(msg=str(error))

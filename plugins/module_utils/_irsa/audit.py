@@ -13,9 +13,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Optional
 
 from .._aws_call import ApiError
-from .._result import ItemResult, summarize
+from .._result import ItemResult, join_names, summarize
 from . import eks, findings, iam, kubernetes
-from .findings import IrsaFinding, RoleGrant
+from .binding_request import check_role
+from .findings import IrsaFinding, RoleTrust
 from .model import AUDIENCE, IamRole, IrsaError, OidcProvider, get_role_name
 
 WORKERS = 8
@@ -36,6 +37,8 @@ class AuditOptions:
         arn, prefix = params["oidc_provider_arn"], params["path_prefix"]
         if params["roles"] is not None and not params["roles"]:
             raise IrsaError("roles is empty. Give roles, or omit the option for every role that trusts the cluster.")
+        for role in params["roles"] or ():
+            check_role(role, "roles: ")
         if prefix and not (prefix.startswith("/") and prefix.endswith("/")):
             raise IrsaError(f"path_prefix {prefix!r} is not a path of IAM roles. Begin and end it with a slash.")
         if not params["audience"]:
@@ -63,7 +66,7 @@ class RoleAudit:
     findings: tuple[IrsaFinding, ...] = ()
     service_accounts: Optional[int] = None
     not_checked: tuple[str, ...] = ()
-    grants: Mapping[str, tuple[RoleGrant, ...]] = field(default_factory=dict)
+    trusts: Mapping[str, RoleTrust] = field(default_factory=dict)
 
 
 def run(make_client: MakeClient, make_api: Callable[[], Any], options: AuditOptions) -> RoleAudit:
@@ -78,11 +81,24 @@ def run(make_client: MakeClient, make_api: Callable[[], Any], options: AuditOpti
         provider,
         roles,
         len(roles),
-        grants={role.arn: tuple(findings.list_role_grants(role, provider, options.audience)) for role in listed},
+        not_checked=_list_other_issuers(options, listed) if provider is None else (),
+        trusts={role.arn: findings.read_trust(role, provider, options.audience) for role in listed},
     )
     if not options.join_service_accounts or provider is None:
         return role_audit
     return _join_cluster(role_audit, provider, listed, client, make_client, make_api)
+
+
+def _list_other_issuers(options: AuditOptions, roles: Sequence[IamRole]) -> tuple[str, ...]:
+    """The issuers that are not EKS's, each with its roles, where the audit is about every EKS cluster."""
+    names: dict[str, list[str]] = {}
+    for role in roles:
+        for issuer in findings.read_trust(role, None, options.audience).other_issuers:
+            names.setdefault(issuer, []).append(role.name)
+    return tuple(
+        f"The issuer {issuer}, which is not EKS's: {join_names(roles)} trust it. Give the ARN of its OIDC provider."
+        for issuer, roles in names.items()
+    )
 
 
 def _join_cluster(
@@ -94,7 +110,7 @@ def _join_cluster(
     make_api: Callable[[], Any],
 ) -> RoleAudit:
     options = role_audit.options
-    not_checked: list[str] = []
+    not_checked = list(role_audit.not_checked)
     accounts = kubernetes.list_service_accounts(make_api())
     associations: set[tuple[str, str]] = set()
     if options.cluster is not None:
@@ -109,7 +125,7 @@ def _join_cluster(
     )
     cross_account = findings.list_cross_account(accounts, provider)
     if cross_account:
-        not_checked.append(f"Roles of other accounts, in the annotations of: {', '.join(cross_account)}.")
+        not_checked.append(f"Roles of other accounts, in the annotations of: {join_names(cross_account)}.")
     found = findings.list_findings(provider, listed, annotated, accounts, associations, options.audience)
     return replace(role_audit, findings=tuple(found), service_accounts=len(accounts), not_checked=tuple(not_checked))
 
@@ -169,17 +185,25 @@ def build_result(role_audit: RoleAudit) -> dict[str, Any]:
             reason = role.explanation if isinstance(role, ApiError) else str(role or "The role does not exist.")
             items.append(ItemResult(name, "failed", reason))
             continue
-        entries = role_audit.grants[role.arn]
-        if role_audit.options.roles is None and not entries:
+        trust = role_audit.trusts[role.arn]
+        entries = trust.grants
+        if role_audit.options.roles is None and trust.is_empty:
             continue
         warnings += findings.list_warnings(role, entries)
+        warnings += dict.fromkeys(f"{role.name}: {entry.reason}" for entry in trust.ineffective)
         fields = {
             "arn": role.arn,
             "open_to_all": any(grant.subject is None for grant in entries),
             "wildcards": any(grant.subject is not None and grant.subject.is_pattern for grant in entries),
             "grants": [grant.to_dict() for grant in entries],
+            "ineffective": [entry.to_dict() for entry in trust.ineffective],
+            "other_issuers": list(trust.other_issuers),
         }
-        items.append(ItemResult(name, "ok", findings.format_reason(role, entries), fields=fields))
+        items.append(
+            ItemResult(
+                name, "ok", findings.format_reason(role, entries, trust.ineffective, trust.other_issuers), fields=fields
+            )
+        )
     shown = [item for item in items if item.status == "ok"]
     grants = [grant for item in shown for grant in item.fields["grants"]]
     totals = {
@@ -206,6 +230,21 @@ def build_result(role_audit: RoleAudit) -> dict[str, Any]:
         "roles": [item.to_dict() for item in items],
         "findings": [finding.to_dict() for finding in role_audit.findings],
         "not_checked": list(role_audit.not_checked),
+        "lines": _format_lines(role_audit, items),
         "totals": totals,
         "warnings": warnings,
     }
+
+
+def _format_lines(role_audit: RoleAudit, items: Sequence[ItemResult]) -> list[str]:
+    """What the audit found, one line each."""
+    lines = [f"{item.name}: {item.reason}" for item in items] or [
+        f"No role of {role_audit.roles_checked} trusts service accounts here."
+    ]
+    lines += [
+        f"{finding.kind}: {finding.namespace}/{finding.service_account}: {finding.reason}"
+        for finding in role_audit.findings
+    ]
+    if role_audit.service_accounts is not None and not role_audit.findings:
+        lines.append(f"No mismatch between {role_audit.service_accounts} service accounts and the roles.")
+    return [*lines, *(f"not checked: {reason}" for reason in role_audit.not_checked)]

@@ -12,14 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Optional
 
-from .model import Binding, IrsaError, OidcProvider, Subject, get_role_name, has_wildcard
+from .model import LABEL, SUBDOMAIN, Binding, IrsaError, OidcProvider, Subject, get_role_name, has_wildcard
 
-_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
-# The rules of Kubernetes: a namespace is an RFC 1123 label, a service account a subdomain; with the maximum lengths.
-_NAME_RULES = {
-    "namespace": (re.compile(_LABEL), 63),
-    "service account": (re.compile(rf"{_LABEL}(\.{_LABEL})*"), 253),
-}
+# With the maximum lengths.
+_NAME_RULES = {"namespace": (re.compile(LABEL), 63), "service account": (re.compile(SUBDOMAIN), 253)}
 _PATTERN = re.compile(r"[-a-z0-9.*?]+")
 _ROLE = re.compile(r"[\w+=,.@-]{1,64}", re.ASCII)
 _ROLE_ARN = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/(.+/)?([\w+=,.@-]{1,64})", re.ASCII)

@@ -4,13 +4,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Optional
 
 from .._aws_call import ApiError
 from .._result import ItemResult, summarize
-from . import iam, kubernetes, sts, workload
+from . import eks, iam, kubernetes, sts, workload
+from .binding_request import check_name, check_role
 from .findings import ANNOTATION
 from .model import AUDIENCE, IrsaError, get_role_name
 
@@ -26,14 +27,36 @@ class ServiceAccountBinding:
     namespace: str
     service_account: str
     is_present: bool = True
+    replaces: Optional[str] = None
 
     @classmethod
     def parse(cls, bindings: Sequence[Mapping[str, Any]]) -> list[ServiceAccountBinding]:
-        return [
-            cls(binding["role"], binding["namespace"], name, binding["state"] == "present")
+        """Refuses what neither IAM nor Kubernetes accepts as a name."""
+        if not bindings:
+            raise IrsaError("bindings is empty. Give at least one role and its service accounts.")
+        for binding in bindings:
+            check_role(binding["role"], "bindings: ")
+            if binding.get("replaces"):
+                check_role(binding["replaces"], "bindings: replaces: ")
+            check_name("namespace", binding["namespace"], "bindings: ")
+            if not binding["service_accounts"]:
+                raise IrsaError(f"bindings: {binding['role']} has no service account. List service_accounts.")
+            for name in binding["service_accounts"]:
+                check_name("service account", name, "bindings: ")
+        found = [
+            cls(binding["role"], binding["namespace"], name, binding["state"] == "present", binding.get("replaces"))
             for binding in bindings
             for name in dict.fromkeys(binding["service_accounts"])
         ]
+        return list(dict.fromkeys(found))
+
+    def can_replace(self, annotation: str) -> bool:
+        """Whether the binding names the role that the annotation names so far."""
+        if self.replaces is None:
+            return False
+        return annotation == self.replaces or (
+            not self.replaces.startswith("arn:") and get_role_name(annotation) == self.replaces
+        )
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.service_account} with {get_role_name(self.role)}"
@@ -73,6 +96,20 @@ def get_role_arns(
     return found
 
 
+def list_associations(
+    make_client: Callable[[], Any], cluster: Optional[str], not_checked: list[str]
+) -> set[tuple[str, str]]:
+    """The Pod Identity associations of a cluster. What could not be read goes to C(not_checked)."""
+    if cluster is None:
+        not_checked.append("Pod Identity associations: the option cluster is not set.")
+        return set()
+    try:
+        return eks.list_pod_identity_associations(make_client(), cluster)
+    except ApiError as error:
+        not_checked.append(f"Pod Identity associations: {error.explanation}")
+        return set()
+
+
 def observe(
     reader: PodReader,
     bindings: Sequence[ServiceAccountBinding],
@@ -80,12 +117,19 @@ def observe(
     verify: bool,
     make_sts: Callable[[], Any],
     audience: str = AUDIENCE,
+    associations: Collection[tuple[str, str]] = (),
 ) -> list[ItemResult]:
-    """One result per service account. A failed item does not stop the others."""
+    """One result per service account. A failed item does not stop the others.
+
+    C(associations): namespace and service account of each Pod Identity association, as far as they are known.
+    """
     items = []
     for binding in bindings:
         try:
-            items.append(_observe_binding(reader, binding, role_arns[binding.role], verify, make_sts, audience))
+            has_association = (binding.namespace, binding.service_account) in associations
+            items.append(
+                _observe_binding(reader, binding, role_arns[binding.role], verify, make_sts, audience, has_association)
+            )
         except IrsaError as error:
             items.append(ItemResult(str(binding), "failed", str(error), fields=_build_fields(binding)))
     return items
@@ -99,7 +143,10 @@ def _build_fields(binding: ServiceAccountBinding, **overrides: Any) -> dict[str,
         "service_account": binding.service_account,
         "state": "present" if binding.is_present else "absent",
         "exists": None,
+        "annotation": None,
         "annotated": None,
+        "conflict": None,
+        "pod_identity": None,
         "service_account_ok": None,
         "stale_pods": [],
         "owners": [],
@@ -115,13 +162,16 @@ def _observe_binding(
     verify: bool,
     make_sts: Callable[[], Any],
     audience: str,
+    has_association: bool,
 ) -> ItemResult:
     account = kubernetes.get_service_account(reader.api, binding.namespace, binding.service_account)
     annotation = account.role_arn if account else None
     annotated = annotation == role_arn if role_arn else get_role_name(annotation or "") == get_role_name(binding.role)
     stale_pods: list[dict[str, Any]] = []
     owners: dict[workload.PodOwner, None] = {}
-    if account and role_arn:
+    # An association wins, so a restart would not give a pod the role of the annotation.
+    is_overridden = binding.is_present and has_association
+    if account and role_arn and not is_overridden:
         for pod in workload.list_stale_pods(
             reader.list_pods(binding.namespace), binding.service_account, role_arn, binding.is_present
         ):
@@ -133,7 +183,10 @@ def _observe_binding(
         binding,
         role_arn=role_arn,
         exists=account is not None,
+        annotation=annotation,
         annotated=bool(account and annotated),
+        conflict=_get_conflict(binding, role_arn, annotation),
+        pod_identity=has_association,
         service_account_ok=(
             bool(account and annotated and role_arn) if binding.is_present else not (account and annotated)
         ),
@@ -154,10 +207,25 @@ def _observe_binding(
         reason = "The service account and its pods are in order."
         if fields["verified"]:
             reason = "STS issues a session to its token." if binding.is_present else "STS rejects its token."
+        if is_overridden:
+            reason += (
+                " Its Pod Identity association wins: new pods get the association's role, not the role of the "
+                "annotation. No pod is restarted for the annotation."
+            )
         return ItemResult(str(binding), "ok", reason, fields=fields)
     # A stale pod or a missing annotation leaves the item pending. A failed verification fails it.
     return ItemResult(
         str(binding), "failed" if fields["verified"] is False else "pending", " ".join(reasons), fields=fields
+    )
+
+
+def _get_conflict(binding: ServiceAccountBinding, role_arn: Optional[str], annotation: Optional[str]) -> Optional[str]:
+    """Why the annotation must not be written: it names another role, and the binding does not name that one."""
+    if not binding.is_present or not annotation or annotation == role_arn or binding.can_replace(annotation):
+        return None
+    return (
+        f"The annotation {ANNOTATION} names another role: {annotation}. To replace it, name that role in replaces of "
+        "the binding."
     )
 
 

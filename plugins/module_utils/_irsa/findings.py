@@ -10,10 +10,33 @@ from dataclasses import dataclass, field
 from typing import Any, Optional
 
 from . import policy
-from .model import AUDIENCE, IamRole, OidcProvider, Subject
+from .model import ANY_SUBJECT, AUDIENCE, LABEL, SUBDOMAIN, IamRole, OidcProvider, Subject, has_wildcard
 
 ANNOTATION = "eks.amazonaws.com/role-arn"
-_EKS_ISSUER = re.compile(r"oidc\.eks[.-]")
+# The DNS suffixes of all partitions, for IPv4 and for dual-stack (docs/facts/irsa.md#issuers-and-partitions).
+DNS_SUFFIXES = (
+    "amazonaws.com",
+    "amazonaws.com.cn",
+    "amazonaws.eu",
+    "c2s.ic.gov",
+    "sc2s.sgov.gov",
+    "cloud.adc-e.uk",
+    "csp.hci.ic.gov",
+)
+DUAL_STACK_SUFFIXES = (
+    "api.aws",
+    "api.amazonwebservices.com.cn",
+    "api.amazonwebservices.eu",
+    "api.aws.ic.gov",
+    "api.aws.scloud",
+    "api.cloud-aws.adc-e.uk",
+    "api.aws.hci.ic.gov",
+)
+_EKS_ISSUER = re.compile(
+    rf"oidc[.-]eks\.[a-z0-9-]+\.(?:{'|'.join(map(re.escape, (*DNS_SUFFIXES, *DUAL_STACK_SUFFIXES)))})/id/\w+"
+)
+_SUBJECT = re.compile(rf"system:serviceaccount:{LABEL}:{SUBDOMAIN}")
+_PATTERN_LETTERS = re.compile(r"[-a-z0-9.:*?]+")
 _ROLE_ARN = re.compile(r"arn:aws[a-z-]*:iam::(\d{12}):role/(?:.+/)?[\w+=,.@-]{1,64}", re.ASCII)
 
 ANNOTATED_NOT_TRUSTED = "annotated_not_trusted"
@@ -66,6 +89,40 @@ class RoleGrant:
         }
 
 
+@dataclass(frozen=True)
+class IneffectiveGrant:
+    """A part of a trust policy that seems to let somebody in, and lets in nobody."""
+
+    statement: str
+    subject: Optional[str]
+    reason: str
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"statement": self.statement, "subject": self.subject, "reason": self.reason}
+
+
+@dataclass(frozen=True)
+class RoleTrust:
+    """What a role's trust policy does for service accounts.
+
+    C(provider): the provider that the audit is about; None for every EKS cluster that the role names.
+    C(other_issuers): OIDC issuers that are not EKS's, where no provider is given. Nothing is known about their tokens.
+    """
+
+    provider: Optional[OidcProvider]
+    grants: tuple[RoleGrant, ...] = ()
+    ineffective: tuple[IneffectiveGrant, ...] = ()
+    other_issuers: tuple[str, ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.grants and not self.ineffective
+
+
+def is_eks_issuer(issuer: str) -> bool:
+    return bool(_EKS_ISSUER.fullmatch(issuer))
+
+
 def has_trust(role: IamRole, provider: Optional[OidcProvider]) -> bool:
     """Whether the role trusts any subject of that provider (None: of any EKS cluster's provider)."""
     return bool(list_providers(role, provider))
@@ -79,20 +136,77 @@ def list_providers(role: IamRole, provider: Optional[OidcProvider]) -> list[Oidc
     if provider is not None:
         return [provider] if policy.list_grants(role.document, provider) else []
     named = [OidcProvider(arn) for arn in policy.list_provider_arns(role.document)]
-    return [candidate for candidate in named if _EKS_ISSUER.match(candidate.issuer)]
+    return [candidate for candidate in named if is_eks_issuer(candidate.issuer)]
 
 
 def list_role_grants(role: IamRole, provider: Optional[OidcProvider], audience: str = AUDIENCE) -> list[RoleGrant]:
+    """The grants that have an effect: some service account can have that subject."""
     found = []
     for trusted_provider in list_providers(role, provider):
         for grant in policy.list_grants(role.document, trusted_provider, audience):
-            denied = (
-                policy.evaluate(role.document, trusted_provider, grant.subject, audience).denied_by
-                if grant.subject
-                else ()
-            )
-            found.append(RoleGrant(trusted_provider, grant.subject, grant.match, tuple(map(str, denied))))
+            if _get_impossible_reason(grant) is None:
+                denied = policy.evaluate(
+                    role.document, trusted_provider, grant.subject or ANY_SUBJECT, audience
+                ).denied_by
+                found.append(RoleGrant(trusted_provider, grant.subject, grant.match, tuple(map(str, denied))))
     return found
+
+
+def read_trust(role: IamRole, provider: Optional[OidcProvider], audience: str = AUDIENCE) -> RoleTrust:
+    """What the trust policy does, and which parts of it do nothing."""
+    named = [OidcProvider(arn) for arn in policy.list_provider_arns(role.document)]
+    ineffective: list[IneffectiveGrant] = []
+    for candidate in [provider] if provider else list_providers(role, None):
+        for grant in policy.list_grants(role.document, candidate, audience):
+            reason = _get_impossible_reason(grant)
+            if reason and grant.subject:
+                ineffective.append(IneffectiveGrant(str(grant.match), grant.subject.value, reason))
+        for statement in policy.list_ineffective_statements(role.document, candidate, audience):
+            ineffective.append(IneffectiveGrant(statement.label, None, statement.reason))
+    for other in named:
+        reason = _get_wrong_provider_reason(other, provider, role)
+        if reason:
+            ineffective.append(IneffectiveGrant("Principal", None, reason))
+    others = () if provider else tuple(other.issuer for other in named if not is_eks_issuer(other.issuer))
+    return RoleTrust(provider, tuple(list_role_grants(role, provider, audience)), tuple(ineffective), others)
+
+
+def _get_impossible_reason(grant: policy.TrustGrant) -> Optional[str]:
+    """Why no service account can have the subject that a statement names; None where one can."""
+    subject = grant.subject
+    if subject is None or grant.match.is_uncertain or _can_exist(subject):
+        return None
+    if not subject.is_pattern and has_wildcard(subject.value):
+        return (
+            f"{grant.match} lets in nobody by {subject.value!r}: StringEquals takes * and ? literally, and no service "
+            "account has such a name. Only StringLike knows wildcards."
+        )
+    return (
+        f"{grant.match} lets in nobody by {subject.value!r}: no service account has such a subject, which reads "
+        "system:serviceaccount:NAMESPACE:NAME in lowercase."
+    )
+
+
+def _can_exist(subject: Subject) -> bool:
+    """Whether a service account can have this subject, or one that the pattern covers."""
+    if not subject.is_pattern:
+        return bool(_SUBJECT.fullmatch(subject.value))
+    return bool(_PATTERN_LETTERS.fullmatch(subject.value)) and policy.has_overlap(subject.value, ANY_SUBJECT.value)
+
+
+def _get_wrong_provider_reason(named: OidcProvider, provider: Optional[OidcProvider], role: IamRole) -> Optional[str]:
+    """Why STS never finds a provider that the trust policy names."""
+    if provider is not None:
+        if named.issuer == provider.issuer and named.arn != provider.arn:
+            return f"The principal {named.arn} is not the cluster's OIDC provider: that is {provider.arn}."
+        return None
+    partition, account = role.arn.split(":")[1], role.arn.split(":")[4]
+    if is_eks_issuer(named.issuer) and (named.partition, named.account) != (partition, account):
+        return (
+            f"The principal {named.arn} is of another account or partition than the role ({account}, {partition}), and "
+            "STS looks for the OIDC provider there only."
+        )
+    return None
 
 
 def list_warnings(role: IamRole, grants: Sequence[RoleGrant]) -> Iterator[str]:
@@ -110,20 +224,42 @@ def list_warnings(role: IamRole, grants: Sequence[RoleGrant]) -> Iterator[str]:
     if deleted:
         yield (
             f"{role.name}: it names deleted principals ({', '.join(deleted)}), with which IAM refuses the next write "
-            "of "
-            "its trust policy."
+            "of its trust policy."
         )
 
 
-def format_reason(role: IamRole, grants: Sequence[RoleGrant]) -> str:
-    """The grants of a role in one sentence."""
-    if not grants:
-        return "It trusts no service account."
+def format_reason(
+    role: IamRole,
+    grants: Sequence[RoleGrant],
+    ineffective: Sequence[IneffectiveGrant] = (),
+    other_issuers: Sequence[str] = (),
+) -> str:
+    """What the trust policy does for service accounts, as sentences."""
+    found = []
+    allowed = [grant for grant in grants if not grant.denied_by]
+    if allowed:
+        found.append(f"It trusts {_join_subjects(allowed)}.")
+    found += [
+        f"{_join_subjects([grant])} is denied by {', '.join(grant.denied_by)}." for grant in grants if grant.denied_by
+    ]
+    if not allowed and not other_issuers:
+        found.insert(0, "It trusts no service account.")
+    if not grants and other_issuers:
+        found.append("It trusts no EKS cluster.")
+    if other_issuers:
+        found.append(
+            f"Another issuer, not checked: {', '.join(other_issuers)}. Give the ARN of its OIDC provider to check it."
+        )
+    found += dict.fromkeys(entry.reason for entry in ineffective)
+    return " ".join(found)
+
+
+def _join_subjects(grants: Sequence[RoleGrant]) -> str:
     names = [
         str(grant.subject) if grant.subject else f"every service account of {grant.provider.issuer}" for grant in grants
     ]
     shown = ", ".join(dict.fromkeys(names[:10]))
-    return f"It trusts {shown}{f' and {len(names) - 10} more' if len(names) > 10 else ''}."
+    return f"{shown}{f' and {len(names) - 10} more' if len(names) > 10 else ''}"
 
 
 # --- Together with a cluster.
@@ -195,7 +331,8 @@ def list_findings(
                 found.append(_make_finding(ANNOTATION_OVERRIDDEN, account, reason))
     existing = {(account.namespace, account.name) for account in accounts}
     for role in roles:
-        for subject in dict.fromkeys(grant.subject for grant in policy.list_grants(role.document, provider, audience)):
+        grants = [grant for grant in list_role_grants(role, provider, audience) if not grant.denied_by]
+        for subject in dict.fromkeys(grant.subject for grant in grants):
             if (
                 subject is None
                 or subject.is_pattern

@@ -11,7 +11,7 @@ from typing import Any, Optional
 from urllib.parse import unquote
 
 from .._aws_call import ApiError, call_api, paginate
-from . import policy
+from . import policy_edit
 from .model import IamRole, OidcProvider
 
 PAGE_SIZE = 1000  # the maximum of ListRoles
@@ -24,11 +24,12 @@ class AccountSummary:
 
     trust_policy_quota: Optional[int] = None
     role_count: Optional[int] = None
+    is_read: bool = False
 
 
 @dataclass(frozen=True)
 class NewRole:
-    """The settings of a role that is created, besides its trust policy."""
+    """The settings of a role that is created, besides its trust policy. C(managed_policies): of existing ones, too."""
 
     path: str = "/"
     description: Optional[str] = None
@@ -39,7 +40,7 @@ class NewRole:
 
 def get_account_summary(client: Any) -> AccountSummary:
     summary = call_api(client, "GetAccountSummary").get("SummaryMap", {})
-    return AccountSummary(summary.get("AssumeRolePolicySizeQuota"), summary.get("Roles"))
+    return AccountSummary(summary.get("AssumeRolePolicySizeQuota"), summary.get("Roles"), is_read=True)
 
 
 def _parse_role(response: Mapping[str, Any]) -> IamRole:
@@ -71,13 +72,13 @@ def is_listing_cheaper(names: Collection[str], total: Optional[int]) -> bool:
 
 
 def update_trust_policy(client: Any, name: str, document: Mapping[str, Any]) -> None:
-    call_api(client, "UpdateAssumeRolePolicy", RoleName=name, PolicyDocument=policy.render_compact(document))
+    call_api(client, "UpdateAssumeRolePolicy", RoleName=name, PolicyDocument=policy_edit.render_compact(document))
 
 
 def create_role(client: Any, name: str, document: Mapping[str, Any], new_role: NewRole) -> IamRole:
     arguments: dict[str, Any] = {
         "RoleName": name,
-        "AssumeRolePolicyDocument": policy.render_compact(document),
+        "AssumeRolePolicyDocument": policy_edit.render_compact(document),
         "Path": new_role.path,
         "Description": new_role.description,
         "PermissionsBoundary": new_role.permissions_boundary,
@@ -85,6 +86,12 @@ def create_role(client: Any, name: str, document: Mapping[str, Any], new_role: N
     }
     given = {key: value for key, value in arguments.items() if value is not None}
     return _parse_role(call_api(client, "CreateRole", **given)["Role"])
+
+
+def list_attached_policies(client: Any, name: str) -> frozenset[str]:
+    """The ARNs of the managed policies that a role has."""
+    found = paginate(client, "ListAttachedRolePolicies", "AttachedPolicies", RoleName=name)
+    return frozenset(str(policy["PolicyArn"]) for policy in found)
 
 
 def attach_policy(client: Any, name: str, policy_arn: str) -> None:

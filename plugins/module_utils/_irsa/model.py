@@ -12,6 +12,9 @@ from typing import Any, Optional
 AUDIENCE = "sts.amazonaws.com"
 ACTION = "sts:AssumeRoleWithWebIdentity"
 _SERVICE_ACCOUNT = "system:serviceaccount"
+# Kubernetes' rules: a namespace is an RFC 1123 label, a service account a subdomain of such labels.
+LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+SUBDOMAIN = rf"{LABEL}(\.{LABEL})*"
 _PROVIDER = re.compile(r"arn:(aws[a-z-]*):iam::(\d{12}):oidc-provider/(.+)")
 
 
@@ -47,6 +50,10 @@ class OidcProvider:
     @property
     def issuer(self) -> str:
         return self.arn.partition(":oidc-provider/")[2]
+
+    @property
+    def partition(self) -> str:
+        return self.arn.split(":")[1]
 
     @property
     def account(self) -> str:

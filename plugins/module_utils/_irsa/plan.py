@@ -4,16 +4,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Optional
 
 from .._plan import Step
-from . import policy
+from . import policy, policy_edit
 from .model import Binding, IrsaError, OidcProvider, PolicyOptions, Subject
 from .policy import StatementMatch, Verdict
 
-UPDATE_TRUST_POLICY, CREATE_ROLE = "update trust policy", "create role"
+UPDATE_TRUST_POLICY, CREATE_ROLE, ATTACH_POLICY = "update trust policy", "create role", "attach managed policy"
 EMPTY_DOCUMENT: Mapping[str, Any] = {"Version": "2012-10-17", "Statement": []}
 QUOTA_SUGGESTION = (
     "Request a higher quota (role trust policy length, at most 4096), split the role into several, or move service "
@@ -41,7 +42,10 @@ class BindingPlan:
 
 @dataclass(frozen=True)
 class RolePlan:
-    """The plan of one role. C(before) is None if the role does not exist; C(after) equals C(before) without changes."""
+    """The plan of one role. C(before) is None if the role does not exist; C(after) equals C(before) without changes.
+
+    C(attachments): the managed policies that are missing from the role.
+    """
 
     role: str
     before: Optional[Mapping[str, Any]]
@@ -51,31 +55,48 @@ class RolePlan:
     is_shortened: bool = False
     rejection_reason: Optional[str] = None
     warnings: tuple[str, ...] = ()
+    attachments: tuple[str, ...] = ()
 
     @property
     def has_changes(self) -> bool:
+        """Whether the trust policy changes."""
         return self.after != self.before
 
     @property
     def sizes(self) -> tuple[Optional[int], Optional[int]]:
         """The size before and after, in characters that count against the quota."""
         sized = [
-            None if document is None else policy.count_characters(document) for document in (self.before, self.after)
+            None if document is None else policy_edit.count_characters(document)
+            for document in (self.before, self.after)
         ]
         return sized[0], sized[1]
 
     @property
     def steps(self) -> list[Step]:
+        attachments = [
+            Step(ATTACH_POLICY, self.role, f"The role does not have {arn}.", after=arn) for arn in self.attachments
+        ]
         if not self.has_changes:
-            return []
+            return attachments
         changed = [f"+ {subject}" for plan in self.bindings for subject in plan.added]
         changed += [f"- {subject}" for plan in self.bindings for subject in plan.removed]
         changed += [f"- {subject} (purge)" for subject in self.purged]
-        before = None if self.before is None else policy.to_canonical(self.before)
-        after = None if self.after is None else policy.to_canonical(self.after)
+        before = None if self.before is None else policy_edit.to_canonical(self.before)
+        after = None if self.after is None else policy_edit.to_canonical(self.after)
         return [
-            Step(CREATE_ROLE if before is None else UPDATE_TRUST_POLICY, self.role, "; ".join(changed), before, after)
+            Step(CREATE_ROLE if before is None else UPDATE_TRUST_POLICY, self.role, "; ".join(changed), before, after),
+            *attachments,
         ]
+
+
+def list_attachments(
+    role_plan: RolePlan, managed_policies: Sequence[str], attached: Optional[Collection[str]], options: PolicyOptions
+) -> tuple[str, ...]:
+    """The managed policies to attach to a role that is created, or that exists (C(attached): what it has)."""
+    is_bound = any(plan.binding.is_present and plan.status != "failed" for plan in role_plan.bindings)
+    if not options.create_role or not is_bound or role_plan.rejection_reason:
+        return ()
+    return tuple(arn for arn in dict.fromkeys(managed_policies) if arn not in (attached or ()))
 
 
 def check_contradictions(bindings: Sequence[Binding]) -> None:
@@ -100,14 +121,13 @@ def make_plan(
         return RolePlan(role, None, None, tuple(_plan_missing_role(binding) for binding in bindings))
     edit = _TrustPolicyEdit(document if document is not None else EMPTY_DOCUMENT, options)
     try:
+        edit.check()
         for index, binding in enumerate(bindings):
             if not binding.is_present:
                 edit.remove(index, binding)
         if options.purge:
             edit.purge(bindings)
-        for index, binding in enumerate(bindings):
-            if binding.is_present:
-                edit.add(index, binding)
+        edit.add(bindings)
         written, is_shortened = edit.build_document(bindings, quota)
     except RejectedEditError as error:
         plans = tuple(_plan_rejected(binding, document, options, str(error)) for binding in bindings)
@@ -135,8 +155,8 @@ class _TrustPolicyEdit:
     def remove(self, index: int, binding: Binding) -> None:
         for subject in binding.subjects:
             try:
-                after = policy.remove(self.document, binding.provider, subject)
-            except policy.SharedStatementError as error:
+                after = policy_edit.remove(self.document, binding.provider, subject)
+            except policy_edit.SharedStatementError as error:
                 self.blocking_reasons[index] = f"{subject} cannot be removed from {error}."
                 continue
             if after != self.document:
@@ -158,18 +178,47 @@ class _TrustPolicyEdit:
                 )
             before = _list_trusted_subjects(self.document, provider)
             try:
-                self.document = policy.purge(self.document, provider, keep)
-            except policy.SharedStatementError as error:
+                self.document = policy_edit.purge(self.document, provider, keep)
+            except policy_edit.SharedStatementError as error:
                 raise RejectedEditError(f"purge is not possible. {error}.") from error
             left = set(_list_trusted_subjects(self.document, provider))
             self.purged += tuple(subject for subject in before if subject not in left and subject not in keep)
 
-    def add(self, index: int, binding: Binding) -> None:
-        for subject in binding.subjects:
-            verdict = policy.evaluate(self.document, binding.provider, subject, self.options.audience)
-            if verdict.denied_by or _is_trusted(verdict, self.options):
-                continue
-            self.document, _dummy = policy.add(self.document, binding.provider, subject, self.options.audience)
+    def check(self) -> None:
+        if not policy.is_well_formed(self.before):
+            raise RejectedEditError(
+                "its trust policy has a statement that is not an object, so it cannot be edited safely. Correct it by "
+                "hand, and run again."
+            )
+
+    def add(self, bindings: Sequence[Binding]) -> None:
+        """Adds the subjects of present bindings that are not trusted yet, names of one provider at a time.
+
+        Names do not change each other's verdicts. A wildcard can cover names that follow, so it is added alone.
+        """
+        requested = [
+            (index, binding.provider, subject)
+            for index, binding in enumerate(bindings)
+            if binding.is_present
+            for subject in binding.subjects
+        ]
+        for key, group in itertools.groupby(enumerate(requested), self._get_batch):
+            self._add_batch(key[0], [(index, subject) for _number, (index, _provider, subject) in group])
+
+    @staticmethod
+    def _get_batch(numbered: tuple[int, tuple[int, OidcProvider, Subject]]) -> tuple[OidcProvider, int]:
+        number, (_index, provider, subject) = numbered
+        return provider, number if subject.is_pattern else -1
+
+    def _add_batch(self, provider: OidcProvider, batch: Sequence[tuple[int, Subject]]) -> None:
+        missing: dict[Subject, int] = {}
+        for index, subject in batch:
+            verdict = policy.evaluate(self.document, provider, subject, self.options.audience)
+            if not verdict.denied_by and not _is_trusted(verdict, self.options):
+                missing.setdefault(subject, index)
+        if missing:
+            self.document, _dummy = policy_edit.add(self.document, provider, list(missing), self.options.audience)
+        for subject, index in missing.items():
             self.added.setdefault(index, []).append(subject)
 
     def build_document(self, bindings: Sequence[Binding], quota: Optional[int]) -> tuple[Mapping[str, Any], bool]:
@@ -188,12 +237,14 @@ class _TrustPolicyEdit:
                 '("Invalid principal in policy"). Remove or replace these principals by hand, and run again.'
             )
         after, is_shortened = self.document, False
-        if quota is not None and policy.count_characters(after) > max(quota, policy.count_characters(self.before)):
+        if quota is not None and policy_edit.count_characters(after) > max(
+            quota, policy_edit.count_characters(self.before)
+        ):
             for provider in dict.fromkeys(binding.provider for binding in bindings):
-                after = policy.shorten(after, provider)
+                after = policy_edit.shorten(after, provider)
             is_shortened = True
-            if policy.count_characters(after) > quota:
-                raise RejectedEditError(get_quota_reason(policy.count_characters(after), quota))
+            if policy_edit.count_characters(after) > quota:
+                raise RejectedEditError(get_quota_reason(policy_edit.count_characters(after), quota))
         return after, is_shortened
 
 
@@ -211,9 +262,10 @@ def _list_trusted_subjects(document: Mapping[str, Any], provider: OidcProvider) 
 def _is_trusted(verdict: Verdict, options: PolicyOptions) -> bool:
     """Whether the subject is trusted already, so that nothing is added.
 
-    A condition that also passes without a subject does not count as trust (docs/facts/irsa.md#hard-cases).
+    A condition that also passes without a subject, or that cannot be evaluated, does not count as trust
+    (docs/facts/irsa.md#hard-cases).
     """
-    proper = [match for match in verdict.allowed_by if not match.is_loose]
+    proper = [match for match in verdict.allowed_by if match.is_proper]
     return any(match.how == policy.NAME for match in proper) or (bool(proper) and not options.explicit_subjects)
 
 
@@ -284,12 +336,17 @@ def _list_subject_warnings(verdict: Verdict, added: bool, options: PolicyOptions
         warnings.append(f"a Deny overrules the Allow: {', '.join(map(str, verdict.denied_by))}.")
     for match in verdict.possibly_denied_by:
         warnings.append(f"{match} may deny it, depending on {'; '.join(match.conditions)}.")
-    proper = [match for match in verdict.allowed_by if not match.is_loose]
+    proper = [match for match in verdict.allowed_by if match.is_proper]
     for match in verdict.allowed_by:
         if match.is_loose:
             warnings.append(
                 f"{match} also passes tokens without a subject (ForAllValues or IfExists), so it does not count as "
                 "trust. Write the condition as StringEquals."
+            )
+        elif match.is_uncertain:
+            warnings.append(
+                f"{match} has a condition on the subject that cannot be evaluated here, so it does not count as trust: "
+                f"{'; '.join(match.conditions)}."
             )
         elif not match.checks_audience:
             warnings.append(f"{match} does not check the audience. Add a condition on aud for {options.audience}.")
@@ -315,17 +372,17 @@ def _complete_absent_plan(
     done = f"Removed {', '.join(map(str, plan.removed))}. " if plan.removed else ""
     if still:
         names = ", ".join(str(subject) for subject, verdict in plan.verdicts if verdict.is_allowed)
-        why = " ".join(
-            f"{match} still allows it, "
-            + ("because it is open to every service account." if match.how == policy.OPEN else "by a wildcard.")
-            for match in still
-            if match.how != policy.NAME
-        )
+        why = " ".join(_get_still_allowed_reason(match) for match in still if match.how != policy.NAME)
         reason = blocking_reason or f"{why} Narrow that statement, or set purge=true."
         return replace(plan, status="failed", reason=f"{done}{names}: {reason}", still_allowed_by=still)
     if blocking_reason:
         return replace(plan, status="failed", reason=f"{done}{blocking_reason}")
-    warnings = []
+    warnings = [
+        f"{', '.join(map(str, other))} still allows {subject} for any audience that the trust policy does not name. "
+        "Check the audiences of the OIDC provider, or narrow that statement."
+        for subject, verdict in plan.verdicts
+        if (other := _list_other_audience_matches(document, plan.binding.provider, subject, verdict))
+    ]
     for pattern in (subject for subject in plan.binding.subjects if subject.is_pattern):
         named = [
             str(subject)
@@ -335,6 +392,26 @@ def _complete_absent_plan(
         if named:
             warnings.append(f"{', '.join(named)} can still assume the role by name, although {pattern} is removed.")
     return replace(plan, reason=done.strip() or "Unchanged: no statement allows it.", warnings=tuple(warnings))
+
+
+def _get_still_allowed_reason(match: StatementMatch) -> str:
+    if match.is_uncertain:
+        return f"{match} may still allow it, depending on {'; '.join(match.conditions)}."
+    how = "because it is open to every service account." if match.how == policy.OPEN else "by a wildcard."
+    return f"{match} still allows it, {how}"
+
+
+def _list_other_audience_matches(
+    document: Mapping[str, Any], provider: OidcProvider, subject: Subject, verdict: Verdict
+) -> tuple[StatementMatch, ...]:
+    """The statements that allow a subject only for an audience that the trust policy does not name.
+
+    Such a statement checks no audience, and a Deny covers those that the policy names.
+    """
+    if not verdict.denied_by:
+        return ()
+    other = policy.evaluate(document, provider, subject, policy.OTHER_AUDIENCE)
+    return other.allowed_by if other.is_allowed else ()
 
 
 def _list_policy_warnings(document: Mapping[str, Any]) -> tuple[str, ...]:

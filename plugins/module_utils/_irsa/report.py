@@ -7,10 +7,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .._result import ItemResult, summarize
-from . import policy
+from .._result import ItemResult, format_failures, join_names, summarize
+from . import policy_edit
 from .policy import StatementMatch
-from .run import BindingOutcome, IrsaOutcome, ProviderOutcome, RoleOutcome
+from .trust_options import BindingOutcome, IrsaOutcome, ProviderOutcome, RoleOutcome
 
 
 def build_binding_result(outcome: BindingOutcome) -> ItemResult:
@@ -62,15 +62,16 @@ def build_role_result(role_outcome: RoleOutcome, outcome: IrsaOutcome) -> ItemRe
         role_outcome.role,
         role_outcome.status,
         role_outcome.reason,
-        None if before is None else policy.to_canonical(before),
-        None if after is None else policy.to_canonical(after),
+        None if before is None else policy_edit.to_canonical(before),
+        None if after is None else policy_edit.to_canonical(after),
         {
             "arn": role_outcome.arn or None,
-            "size_before": None if before is None else policy.count_characters(before),
-            "size_after": None if after is None else policy.count_characters(after),
+            "size_before": None if before is None else policy_edit.count_characters(before),
+            "size_after": None if after is None else policy_edit.count_characters(after),
             "quota": outcome.account.trust_policy_quota,
             "shortened": role_outcome.plan.is_shortened,
             "purged": [subject.value for subject in role_outcome.plan.purged],
+            "attached": list(role_outcome.attached),
             "overwritten_externally": role_outcome.overwritten_externally,
             "steps": [step.to_dict() for step in role_outcome.plan.steps],
         },
@@ -92,27 +93,30 @@ def build_result(outcome: IrsaOutcome, diff: bool = False) -> dict[str, Any]:
     silent = {binding.request.role for binding in outcome.bindings if binding.status == "failed"}
     reported += [role for role in roles if role.name not in silent]
     failed = [item for item in reported if item.status == "failed"]
-    summary = f"{count['changed']} changed, {count['ok']} unchanged, {count['failed']} failed."
+    changed_roles = sum(role.is_changed for role in outcome.roles)
+    summary = (
+        f"{changed_roles} of {len(roles)} roles changed. Bindings: {count['changed']} changed, "
+        f"{count['ok']} unchanged, {count['failed']} failed."
+    )
     return {
-        "changed": any(role.is_written for role in outcome.roles)
-        or any(provider.status == "changed" for provider in providers),
+        "changed": changed_roles > 0 or any(provider.status == "changed" for provider in providers),
         "failed": bool(failed),
-        "msg": " ".join([summary, *(f"{item.name}: {item.reason}" for item in failed)]),
+        "msg": f"{summary} {format_failures(failed)}".strip(),
         **({"diff": summarize(roles, diff=True)["diff"]} if diff else {}),
         "bindings": [binding.to_dict() for binding in bindings],
         "roles": [role.to_dict() for role in roles],
         "oidc_providers": [provider.to_dict() for provider in providers],
-        "warnings": list(
-            dict.fromkeys(
-                [
-                    *outcome.warnings,
-                    *(f"{role.role}: {text}" for role in outcome.roles for text in role.plan.warnings),
-                    *(
-                        f"{binding.fields['role']}: {text}"
-                        for binding in bindings
-                        for text in binding.fields["warnings"]
-                    ),
-                ]
-            )
-        ),
+        "warnings": [*outcome.warnings, *_combine_warnings(outcome, bindings)],
     }
+
+
+def _combine_warnings(outcome: IrsaOutcome, bindings: Sequence[ItemResult]) -> list[str]:
+    """Each warning once, with the roles that it concerns."""
+    names: dict[str, dict[str, None]] = {}
+    for role in outcome.roles:
+        for text in role.plan.warnings:
+            names.setdefault(text, {})[role.role] = None
+    for binding in bindings:
+        for text in binding.fields["warnings"]:
+            names.setdefault(text, {})[binding.fields["role"]] = None
+    return [f"{join_names(list(roles))}: {text}" for text, roles in names.items()]

@@ -20,10 +20,12 @@ class PodOwner:
     kind: str
     name: str
     api_version: str
+    sets_role: bool = False
 
     @property
     def is_restartable(self) -> bool:
-        return RESTARTABLE_KINDS.get(self.kind) == self.api_version
+        """A template that sets the variables of the role itself keeps them in new pods."""
+        return RESTARTABLE_KINDS.get(self.kind) == self.api_version and not self.sets_role
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -66,6 +68,19 @@ def _has_role_environment(container: KubernetesObject, role_arn: str) -> bool:
     return values.get("AWS_ROLE_ARN") == role_arn and bool(values.get("AWS_WEB_IDENTITY_TOKEN_FILE"))
 
 
+def has_pod_identity(pod: KubernetesObject) -> bool:
+    """Whether EKS's webhook gave the pod the variables of a Pod Identity association, instead of those of the role.
+
+    See docs/facts/irsa.md#pod-identity.
+    """
+    required = {"AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"}
+    containers = (pod.get("spec") or {}).get("containers") or ()
+    return any(
+        required <= {variable.get("name") for variable in container.get("env") or () if variable.get("value")}
+        for container in containers
+    )
+
+
 def references_role(pod: KubernetesObject, role_arn: str) -> bool:
     """Whether a container still has the role in a variable."""
     containers = (pod.get("spec") or {}).get("containers") or ()
@@ -78,7 +93,10 @@ def list_stale_pods(
     """The service account's pods that run without the role (C(present)), or that still have it."""
     for pod in pods:
         if uses_service_account(pod, service_account) and not is_ending(pod):
-            wrong = not has_role(pod, role_arn) if present else references_role(pod, role_arn)
+            if present:
+                wrong = not has_role(pod, role_arn) and not has_pod_identity(pod)
+            else:
+                wrong = references_role(pod, role_arn)
             if wrong:
                 yield pod
 
@@ -91,8 +109,19 @@ def _get_controller(resource: KubernetesObject) -> Optional[KubernetesObject]:
 def find_owner(pod: KubernetesObject, replica_sets: Mapping[str, KubernetesObject]) -> Optional[PodOwner]:
     """The controller of the pod; for a ReplicaSet, the Deployment that owns it. C(replica_sets): by name."""
     found = _get_controller(pod)
+    sets_role = False
     if found is not None and found["kind"] == "ReplicaSet" and found["name"] in replica_sets:
-        found = _get_controller(replica_sets[found["name"]]) or found
+        replica_set = replica_sets[found["name"]]
+        sets_role = _sets_role(((replica_set.get("spec") or {}).get("template") or {}).get("spec") or {})
+        found = _get_controller(replica_set) or found
     if found is None:
         return None
-    return PodOwner(str(found["kind"]), str(found["name"]), str(found["apiVersion"]))
+    return PodOwner(str(found["kind"]), str(found["name"]), str(found["apiVersion"]), sets_role)
+
+
+def _sets_role(spec: KubernetesObject) -> bool:
+    """Whether a pod template sets variables that EKS's webhook would set, and then leaves as they are."""
+    variables = {
+        variable.get("name") for container in spec.get("containers") or () for variable in container.get("env") or ()
+    }
+    return bool(variables & {"AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE"})

@@ -119,6 +119,33 @@ def test_a_role_is_made_with_exactly_this_trust(account: Account) -> None:
     assert not account.lets_in("new", blue, A)
 
 
+def test_a_policy_that_is_not_attached_is_attached_by_the_next_run(account: Account) -> None:
+    account.cluster_of("blue")
+    iam = account.aws.client("iam")
+    read = "arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess"
+    options = {"bindings": [binding("new", B)], "create_role": True, "managed_policies": [read]}
+    refused, checked = account.tasks(
+        {**options, "managed_policies": ["AmazonS3ReadOnlyAccess"], "_check": True},
+        {**options, "managed_policies": ["AmazonS3ReadOnlyAccess"]},
+    )
+    for outcome in (refused, checked):
+        assert "managed_policies 'AmazonS3ReadOnlyAccess' is not the ARN of a managed policy" in outcome.message
+    assert iam.list_roles()["Roles"] == []
+    account.aws.deny("iam:AttachRolePolicy")
+    failed = account.task(*options["bindings"], create_role=True, managed_policies=[read])
+    assert failed.failed
+    assert failed.changed
+    assert "the next run with the same options attaches it" in failed.message
+    account.aws.deny()
+    checked, outcome, again = account.tasks({**options, "_check": True}, options, options)
+    for result in (checked, outcome):
+        assert result.changed
+        assert result.result["roles"][0]["attached"] == [read]
+    assert not again.changed
+    attached = iam.list_attached_role_policies(RoleName="new")["AttachedPolicies"]
+    assert [policy["PolicyArn"] for policy in attached] == [read]
+
+
 def test_a_missing_provider_is_named_and_created_on_request(account: Account) -> None:
     blue, green = account.cluster_of("blue", provider=False), account.cluster_of("green", provider=False)
     iam = account.aws.client("iam")

@@ -149,17 +149,93 @@ def test_a_proof_that_fails_fails_the_role(fleet: Fleet) -> None:
         *("-e", f"irsa_namespace_kubeconfig={fleet.kubernetes.kubeconfig}"),
         *("-e", json.dumps({"irsa_namespace_bindings": bindings})),
     )
-    proof = of(outcomes, "Verify with a token of each service account")
-    assert proof.failed
-    assert "STS answered AccessDenied: Not authorized to perform sts:AssumeRoleWithWebIdentity" in proof.message
+    failed = of(outcomes, "Fail if a service account is not in order")
+    assert failed.failed
+    assert "STS answered AccessDenied: Not authorized to perform sts:AssumeRoleWithWebIdentity" in failed.message
     assert any("failed. STS answered" in line for line in lines(outcomes))
     # By a kubeconfig, no token of EKS is needed.
     assert fleet.annotations(shop, "web") == {ANNOTATION: arn}
 
 
+def play_bindings(fleet: Fleet, *bindings: dict[str, Any], check: bool = False) -> list[TaskResult]:
+    return fleet.play(
+        PLAYBOOK,
+        *(("--check",) if check else ()),
+        *("-e", f"irsa_namespace_cluster={fleet.kubernetes.name}", *WAITING),
+        *("-e", json.dumps({"irsa_namespace_bindings": list(bindings)})),
+    )
+
+
+def test_a_failed_binding_leaves_the_others_done(fleet: Fleet) -> None:
+    """An annotation that names another role, a role that does not exist, a namespace that does not exist."""
+    shop = fleet.namespace("shop")
+    arn, other = fleet.role("lbc", EC2), fleet.role("other", EC2)
+    for account in ("taken", "handed-over", "fine"):
+        fleet.service_account(shop, account, None if account == "fine" else other)
+    role = arn.rpartition("/")[2]
+    bindings = [
+        {"role": role, "namespace": shop, "service_accounts": ["taken", "fine"]},
+        {"role": role, "namespace": shop, "service_accounts": ["handed-over"], "replaces": other.rpartition("/")[2]},
+        {"role": f"{role}-missing", "namespace": shop, "service_accounts": ["fine"]},
+        {"role": role, "namespace": f"{shop}-missing", "service_accounts": ["web"]},
+    ]
+    checked = play_bindings(fleet, *bindings, check=True)
+    assert "names another role" in of(checked, "Fail if a service account is not in order").message
+    assert fleet.trust(arn)["Statement"] == [EC2]
+
+    ran = play_bindings(fleet, *bindings)
+    message = of(ran, "Fail if a service account is not in order").message
+    assert f"{shop}/taken with {role}: The annotation {ANNOTATION} names another role: {other}." in message
+    assert f"The role {role}-missing does not exist" in message
+    assert f"{shop}-missing/web with {role}: The service account was not changed:" in message
+    assert f"{shop}/fine with {role}:" not in message
+    assert fleet.annotations(shop, "taken") == {ANNOTATION: other}
+    assert fleet.annotations(shop, "fine") == fleet.annotations(shop, "handed-over") == {ANNOTATION: arn}
+    trusted = json.dumps(fleet.trust(arn))
+    assert f":{shop}:fine" in trusted
+    assert f":{shop}:taken" not in trusted
+    assert any(line == f"done: annotate service account {shop}/fine" for line in lines(ran))
+
+
+def test_nobody_is_restarted_for_an_annotation_that_an_association_overrides(fleet: Fleet) -> None:
+    shop = fleet.namespace("shop")
+    arn = fleet.role("web", EC2)
+    fleet.service_account(shop, "web")
+    deployment(fleet, shop, "web", "web")
+    eks = fleet.kubernetes.client("eks")
+    association = eks.create_pod_identity_association(
+        clusterName=fleet.kubernetes.name, namespace=shop, serviceAccount="web", roleArn=arn
+    )["association"]["associationId"]
+    pod = pods(fleet, shop)[0]["metadata"]["uid"]
+    binding = {"role": arn, "namespace": shop, "service_accounts": ["web"]}
+    try:
+        ran = play_bindings(fleet, binding)
+        assert not any(outcome.failed for outcome in ran), [outcome.message for outcome in ran if outcome.failed]
+        assert [found["metadata"]["uid"] for found in pods(fleet, shop)] == [pod]
+        assert any("Its Pod Identity association wins" in line for line in lines(ran))
+        again = play_bindings(fleet, binding)
+        assert not any(outcome.changed or outcome.failed for outcome in again)
+    finally:
+        eks.delete_pod_identity_association(clusterName=fleet.kubernetes.name, associationId=association)
+
+
+def test_options_that_are_rejected_are_named(fleet: Fleet) -> None:
+    for bindings, text in (
+        ([], "bindings is empty"),
+        ([{"role": "", "namespace": "a", "service_accounts": ["b"]}], "role '' is neither the name of a role"),
+        ([{"role": "r", "namespace": "", "service_accounts": ["b"]}], "'' is not a valid name of a namespace"),
+        ([{"role": "r", "namespace": "a", "service_accounts": []}], "r has no service account"),
+    ):
+        outcomes = play_bindings(fleet, *bindings)
+        assert any(text in outcome.message for outcome in outcomes if outcome.failed)
+
+
 def test_the_policy_of_eks_irsa_binding_info_names_what_is_called_and_nothing_more(fleet: Fleet) -> None:
     statements = json.loads(POLICY.read_text())["Statement"]
-    allowed = {statement["Sid"]: {statement["Action"]} for statement in statements}
+    allowed = {
+        statement["Sid"]: {statement["Action"]} if isinstance(statement["Action"], str) else set(statement["Action"])
+        for statement in statements
+    }
     shop = fleet.namespace("shop")
     arn = fleet.role("web", fleet.statement((shop, "web")))
     fleet.service_account(shop, "web", arn)

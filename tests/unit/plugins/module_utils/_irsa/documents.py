@@ -26,9 +26,23 @@ AUDIENCES = (STS, "vault")
 OPERATORS = (
     *("StringEquals", "StringEquals", "StringEquals", "StringLike", "StringLike", "StringEqualsIgnoreCase"),
     *("ForAllValues:StringEquals", "ForAnyValue:StringLike", "StringEqualsIfExists", "StringNotEquals"),
-    *("StringNotLike", "ForAllValues:StringNotLike"),
+    *("StringNotLike", "ForAllValues:StringNotLike", "StringLikeIfExists", "ForAnyValue:StringEquals", "ArnLike"),
 )
-VALUES = [subject.value for subject in (*SUBJECTS, *PATTERNS)] + ["repo:example/app:*"]
+VALUES = [subject.value for subject in (*SUBJECTS, *PATTERNS)] + [
+    "repo:example/app:*",
+    SUBJECTS[0].value.upper(),
+    "system:serviceaccount:${aws:PrincipalTag/namespace}:one",
+    "system:serviceaccount:a:${*}",
+]
+# Beside those on subject and audience: some hold, some never do, some depend on the request.
+OTHER_CONDITIONS = (
+    ("StringNotEquals", OTHER.get_condition_key("aud"), "x"),
+    ("Null", CLUSTER.get_condition_key("sub"), "false"),
+    ("Null", CLUSTER.get_condition_key("sub"), True),
+    ("Bool", "aws:SecureTransport", "true"),
+    ("StringEquals", "sts:ExternalId", "x"),
+    ("StringEquals", "aws:FederatedProvider", CLUSTER.arn),
+)
 SPELLINGS = (str, str, str.upper, str.title)
 
 
@@ -49,7 +63,8 @@ def conditions(draw: Any, provider: Any) -> dict[str, dict[str, Any]]:
         key = draw(st.sampled_from(SPELLINGS))(provider.get_condition_key("aud"))
         block.setdefault(operator, {})[key] = draw(scalar_or_list(st.sampled_from(AUDIENCES)))
     if draw(st.sampled_from((False, False, False, True))):
-        block.setdefault("StringNotEquals", {})[OTHER.get_condition_key("aud")] = "x"
+        operator, key, value = draw(st.sampled_from(OTHER_CONDITIONS))
+        block.setdefault(operator, {})[key] = value
     return block
 
 
@@ -82,14 +97,27 @@ def web_identity(draw: Any) -> dict[str, Any]:
     return {**statement, "Condition": block} if block or draw(st.booleans()) else statement
 
 
+# Statements of others, which stay as they are.
+OTHERS = (
+    SERVICE,
+    {"Effect": "Deny", "Principal": "*", "NotAction": "sts:AssumeRoleWithWebIdentity"},
+    {"Effect": "Deny", "NotPrincipal": {"Federated": [provider.arn for provider in PROVIDERS]}, "Action": "sts:*"},
+)
+
+
 @st.composite
 def documents(draw: Any) -> dict[str, Any]:
-    listed = draw(st.lists(st.one_of(web_identity(), web_identity(), st.just(SERVICE)), min_size=1, max_size=5))
+    listed = draw(
+        st.lists(
+            st.one_of(web_identity(), web_identity(), web_identity(), st.sampled_from(OTHERS)), min_size=1, max_size=5
+        )
+    )
     listed = [
         {**statement, "Sid": f"Sid{number}"} if draw(st.booleans()) else statement
         for number, statement in enumerate(listed)
     ]
-    document: dict[str, Any] = {"Version": "2012-10-17"}
+    version = draw(st.sampled_from(("2012-10-17", "2012-10-17", "2012-10-17", "2008-10-17", None)))
+    document: dict[str, Any] = {"Version": version} if version else {}
     if draw(st.booleans()):
         document["Id"] = "mine"
     document["Statement"] = listed[0] if len(listed) == 1 and draw(st.booleans()) else listed

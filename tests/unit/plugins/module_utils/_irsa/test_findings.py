@@ -65,8 +65,10 @@ def test_wildcards_and_what_is_open_are_marked() -> None:
     )
 
 
-def test_a_star_under_string_equals_is_a_name() -> None:
-    assert list_grants(role("r", trust(value("shop", "*")))) == [("shop", "*", False, False, "Statement[0]")]
+def test_a_star_under_string_equals_lets_in_nobody() -> None:
+    starred = role("r", trust(value("shop", "*")))
+    assert list_grants(starred) == []
+    assert [entry.subject for entry in findings.read_trust(starred, CLUSTER).ineffective] == [value("shop", "*")]
 
 
 def test_whom_a_deny_rejects_is_reported() -> None:

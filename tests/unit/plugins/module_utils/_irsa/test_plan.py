@@ -8,7 +8,7 @@ import copy
 from typing import Any
 
 import pytest
-from ansible_collections.daytwo.aws.plugins.module_utils._irsa import plan, policy
+from ansible_collections.daytwo.aws.plugins.module_utils._irsa import plan, policy, policy_edit
 from ansible_collections.daytwo.aws.plugins.module_utils._irsa.model import Binding, IrsaError, PolicyOptions, Subject
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._irsa.builders import (
     CLUSTER,
@@ -149,7 +149,7 @@ def test_case_8_over_the_quota() -> None:
     many = [sub("namespace", f"service-account-{number:03}") for number in range(40)]
     before = document(trust(A.value))
     decided = decide(before, present(*many))
-    size = policy.count_characters(document(trust(A.value, *(subject.value for subject in many))))
+    size = policy_edit.count_characters(document(trust(A.value, *(subject.value for subject in many))))
     assert size > 2048
     assert not decided.has_changes
     assert only(decided).status == "failed"
@@ -188,7 +188,7 @@ def test_a_wildcard_covers_a_requested_subject() -> None:
     assert "a wildcard covers it: Statement[0]" in only(decided).warnings[0]
     explicit = decide(trust_policy, present(), explicit_subjects=True)
     assert explicit.after is not None
-    assert B.value in policy.render_compact(explicit.after)
+    assert B.value in policy_edit.render_compact(explicit.after)
     assert not only(explicit).warnings
 
 
@@ -288,7 +288,8 @@ def test_deleted_principals_are_reported_and_never_dropped() -> None:
 
 def test_over_the_quota_a_shorter_form_of_the_same_meaning_is_taken() -> None:
     trust_policy = document(trust(A.value), trust(sub("c", "x").value), trust(sub("d", "x").value))
-    short = policy.count_characters(policy.shorten(policy.add(trust_policy, CLUSTER, B, STS)[0], CLUSTER))
+    added, _index = policy_edit.add(trust_policy, CLUSTER, [B], STS)
+    short = policy_edit.count_characters(policy_edit.shorten(added, CLUSTER))
     decided = decide(trust_policy, present(), quota=short)
     assert decided.is_shortened
     assert decided.after == document(trust(A.value, B.value, sub("c", "x").value, sub("d", "x").value))
@@ -317,8 +318,8 @@ def test_a_role_that_does_not_exist() -> None:
 def test_sizes() -> None:
     decided = decide(document(trust(A.value)), present())
     before, after = decided.sizes
-    assert before == policy.count_characters(document(trust(A.value)))
-    assert after == policy.count_characters(document(trust(A.value, B.value)))
+    assert before == policy_edit.count_characters(document(trust(A.value)))
+    assert after == policy_edit.count_characters(document(trust(A.value, B.value)))
 
 
 def test_a_subject_cannot_be_both() -> None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
-from ansible_collections.daytwo.aws.plugins.module_utils._irsa import plan, policy
+from ansible_collections.daytwo.aws.plugins.module_utils._irsa import plan, policy, policy_edit
 from ansible_collections.daytwo.aws.plugins.module_utils._irsa.model import Binding, IrsaError, PolicyOptions, Subject
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._irsa.builders import CLUSTER, STS
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._irsa.documents import (
@@ -62,7 +62,7 @@ def blanked(statement: Mapping[str, Any]) -> Any:
                 and policy.ConditionOperator.parse(name).is_allowlist
             ):
                 keys[key] = "..."
-    if isinstance(blank["Principal"], dict):
+    if isinstance(blank.get("Principal"), dict):
         listed = [arn for arn in policy.to_list(blank["Principal"].get("Federated", [])) if arn != CLUSTER.arn]
         blank["Principal"]["Federated"] = listed
     return blank
@@ -70,7 +70,7 @@ def blanked(statement: Mapping[str, Any]) -> Any:
 
 def ours(statement: Mapping[str, Any]) -> bool:
     return statement["Effect"] == "Allow" and (
-        CLUSTER.arn in policy.list_federated_principals(statement) or statement["Principal"] in ("*", {"AWS": "*"})
+        CLUSTER.arn in policy.list_federated_principals(statement) or statement.get("Principal") in ("*", {"AWS": "*"})
     )
 
 
@@ -102,7 +102,7 @@ def check_nothing_else_changed(
         subjects = policy.to_list(made["Condition"][operator][CLUSTER.get_condition_key("sub")])
         assert set(subjects) <= requested
         assert made == {
-            **policy.build_statement(CLUSTER, Subject(subjects[0], operator == "StringLike"), options.audience),
+            **policy_edit.build_statement(CLUSTER, Subject(subjects[0], operator == "StringLike"), options.audience),
             "Condition": made["Condition"],
         }
         assert made["Condition"]["StringEquals"][CLUSTER.get_condition_key("aud")] == options.audience
@@ -142,6 +142,19 @@ def _wildcards(statements: Sequence[Mapping[str, Any]]) -> set[str]:
 def test_exactly_the_requested_subjects_change(
     document: dict[str, Any], bindings: list[Binding], explicit: bool, purge: bool
 ) -> None:
+    check_edit(document, bindings, explicit, purge)
+
+
+@pytest.mark.full
+@hypothesis.settings(max_examples=20_000, deadline=None)
+@hypothesis.given(documents(), _BINDINGS, st.booleans(), st.booleans())
+def test_exactly_the_requested_subjects_change_in_20000_documents(
+    document: dict[str, Any], bindings: list[Binding], explicit: bool, purge: bool
+) -> None:
+    check_edit(document, bindings, explicit, purge)
+
+
+def check_edit(document: dict[str, Any], bindings: list[Binding], explicit: bool, purge: bool) -> None:
     try:
         plan.check_contradictions(bindings)
     except IrsaError:
@@ -199,7 +212,7 @@ def test_exactly_the_requested_subjects_change(
 @hypothesis.settings(max_examples=200, deadline=None)
 @hypothesis.given(documents())
 def test_shortening_keeps_the_meaning_of_every_document(document: dict[str, Any]) -> None:
-    shortened = policy.shorten(document, CLUSTER)
+    shortened = policy_edit.shorten(document, CLUSTER)
     assert allowed(shortened) == allowed(document)
-    assert policy.count_characters(shortened) <= policy.count_characters(document)
-    assert policy.shorten(shortened, CLUSTER) == shortened
+    assert policy_edit.count_characters(shortened) <= policy_edit.count_characters(document)
+    assert policy_edit.shorten(shortened, CLUSTER) == shortened
