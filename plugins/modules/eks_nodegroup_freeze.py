@@ -13,6 +13,8 @@ description:
   - Freeze node groups before a drain, because cordoning nodes does not stop Cluster Autoscaler or the Auto Scaling
     group from adding nodes. A frozen group has its current number of nodes as its maximum, and a taint
     C(daytwo.aws/frozen) that new pods do not tolerate.
+  - The number of nodes is never sent, because an autoscaler owns it, and EKS's own value can be out of date. The taint
+    is set first. The maximum then covers the nodes that the Auto Scaling group has at that moment.
   - The original scaling is kept in the tag C(daytwo.aws/frozen-scaling) of the group. O(state=thawed) restores it. The
     tag is written first and removed last, so that a run that stops in between loses nothing.
 author:
@@ -41,7 +43,7 @@ options:
     type: str
     required: true
   names:
-    description: Names of node groups.
+    description: Names of node groups, at least one.
     type: list
     elements: str
     required: true
@@ -108,6 +110,7 @@ from ..module_utils._result import ItemResult, summarize
 from ..module_utils._sysctl_nodegroup import freeze, options
 from ..module_utils._sysctl_nodegroup.eks import CLIENT_CONFIG
 from ..module_utils._sysctl_nodegroup.errors import SysctlError
+from ..module_utils._sysctl_nodegroup.option_rules import check_options
 from ..module_utils._sysctl_nodegroup.run import NodeGroupRun
 
 try:
@@ -123,8 +126,11 @@ def set_freeze_state(run: NodeGroupRun, name: str, state: str, check_mode: bool)
         group = run.get_node_group(name)
         if group is None:
             raise SysctlError(f"cluster {run.cluster} has no node group {name}. Name an existing group")
+        group = run.measure(group)
         steps = freeze.plan_freeze(group) if state == "frozen" else freeze.plan_thaw(group)
-        if not check_mode:
+        if not check_mode and state == "frozen":
+            steps = run.freeze_node_group(name)
+        elif not check_mode:
             run.apply_steps(steps)
     except (SysctlError, ApiError) as error:
         return ItemResult(
@@ -136,7 +142,7 @@ def set_freeze_state(run: NodeGroupRun, name: str, state: str, check_mode: bool)
     reason = steps[-1].reason if steps else f"the group is already {state}"
     fields = {
         "steps": [options.format_step(step) for step in steps],
-        "desired_size": int((group.description.get("scalingConfig") or {}).get("desiredSize") or 0),
+        "desired_size": group.desired_size,
     }
     diff = options.build_diff(steps)
     return ItemResult(name, "changed" if steps else "ok", reason, diff["before"], diff["after"], fields)
@@ -152,10 +158,15 @@ def main() -> None:
     }
     module = AnsibleAWSModule(argument_spec=spec, supports_check_mode=True)
     params = module.params
+    try:
+        check_options(params)
+    except SysctlError as error:
+        module.fail_json(msg=str(error), changed=False)
     config = Config(**CLIENT_CONFIG)
     run = NodeGroupRun(
         module.client("eks", config=config),
         module.client("ec2", config=config),
+        module.client("autoscaling", config=config),
         params["cluster"],
         timeout=params["wait_timeout"],
         delay=params["wait_delay"],

@@ -16,6 +16,7 @@ from integration.targets.eks_sysctl_nodegroup.kit import CLUSTER, REGION, VERSIO
 UNSAFE = "net.core.somaxconn"
 CLONE: dict[str, Any] = {"name": "workers", "clone_from": "old", "sysctls": [UNSAFE]}
 OURS = "daytwo-prod-workers"
+RENDER = "daytwo.aws.eks_sysctl_user_data_info"
 
 
 def test_check_run_check_run(account: Account) -> None:
@@ -291,9 +292,9 @@ def test_old_template_versions_are_bounded(account: Account) -> None:
     assert numbers == [1, 4, 5, 6, 7, 8]  # the default, and the newest five
 
 
-def test_rendered_talks_to_no_api(account: Account) -> None:
+def test_rendering_calls_no_api(account: Account) -> None:
     account.aws.forget()
-    result = account.run_task(name="workers", sysctls=[UNSAFE], state="rendered", cluster="prod")
+    (result,) = account.run({"_module": RENDER, "name": "workers", "sysctls": [UNSAFE], "cluster": "prod"})
     assert not result.failed, result.message
     assert account.aws.calls() == []
     text = result.result["user_data"]
