@@ -365,6 +365,17 @@ tolerations:
   type: list
   elements: dict
   sample: []
+added_taints:
+  description: With O(dedicated=true), the taints that the group gets, in the spelling of Kubernetes.
+  returned: state=present
+  type: list
+  elements: dict
+  sample: [{key: daytwo.aws/sysctls, value: proxies, effect: NoSchedule}]
+default_proof:
+  description: Sysctls with values for a proof pod, at least one of them unsafe. Empty where O(sysctls) allows no such.
+  returned: state=present
+  type: dict
+  sample: {net.core.somaxconn: "2048"}
 user_data:
   description: The user data as text.
   returned: unless state=absent

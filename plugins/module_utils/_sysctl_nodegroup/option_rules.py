@@ -61,6 +61,7 @@ TEXT_RULES: Mapping[str, TextRule] = {
     ),
     "name": _GROUP_NAME,
     "names": _GROUP_NAME,
+    "generations_of": _GROUP_NAME,
     "clone_from": _GROUP_NAME,
     "sysctls": TextRule("the name of a sysctl, or a pattern", r"\S+"),
     "instance_types": TextRule("an instance type, such as m7i.large", r"[a-z0-9][a-z0-9-]*\.[a-z0-9-]+"),

@@ -160,6 +160,10 @@ def build_plan_result(plan: NodeGroupPlan) -> dict[str, Any]:
         "clone_table": dict(plan.clone_table),
         "node_selector": dict(plan.node_selector),
         "tolerations": [dict(toleration) for toleration in plan.tolerations],
+        "added_taints": [
+            {key: toleration[key] for key in ("key", "value", "effect")} for toleration in plan.tolerations
+        ],
+        "default_proof": dict(plan.default_proof),
         "user_data": plan.user_data.decode("utf-8", "replace"),
         "ami_family": plan.family,
     }

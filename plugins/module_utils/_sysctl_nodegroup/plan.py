@@ -32,6 +32,7 @@ from .model import (
 )
 from .sysctls import SysctlClassification
 
+PROOF_SYSCTL, PROOF_VALUE = "net.core.somaxconn", "2048"
 NOTHING, NOT_REQUIRED, CREATE, CONFIG, TEMPLATE, BLUE_GREEN = (
     "nothing",
     "not_required",
@@ -64,6 +65,7 @@ class NodeGroupPlan:
     clone_table: Mapping[str, str] = field(default_factory=dict)
     node_selector: Mapping[str, str] = field(default_factory=dict)
     tolerations: tuple[Mapping[str, str], ...] = ()
+    default_proof: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
     @property
@@ -115,8 +117,19 @@ def make_plan(options: SysctlNodegroupOptions, state: NodeGroupState) -> NodeGro
         previous=previous if group_plan.change != BLUE_GREEN else tuple(group.name for group in state.generations),
         node_selector=selector,
         tolerations=tolerations,
+        default_proof=_choose_proof(options),
         warnings=(*group_plan.warnings, *warnings),
     )
+
+
+def _choose_proof(options: SysctlNodegroupOptions) -> dict[str, str]:
+    """Choose the sysctl with which a proof pod verifies the list: one that no Kubernetes version lists as safe.
+
+    docs/facts/sysctl_nodegroup.md#when-a-kubelet-flag-is-needed
+    """
+    if sysctls.find_allowing_pattern(options.sysctls, PROOF_SYSCTL) is None:
+        return {}
+    return {PROOF_SYSCTL: PROOF_VALUE}
 
 
 def _get_planned_version(options: SysctlNodegroupOptions, state: NodeGroupState) -> tuple[int, str]:

@@ -139,13 +139,16 @@ class NodeGroupRun:
             self._apply_step(step, wait=self.wait or not last)
             self.applied_steps.append(step)
 
-    def freeze_node_group(self, name: str) -> list[Step]:
-        """Freeze a group. Each step is planned from what runs at that moment, because an autoscaler works meanwhile."""
-        began = len(self.applied_steps)
+    def freeze_node_group(self, name: str) -> NodeGroup:
+        """Freeze a group, and return it as it is then.
+
+        Each step is planned from what runs at that moment, because an autoscaler works meanwhile.
+        """
         for attempt in range(_FREEZE_ATTEMPTS):
-            steps = freeze.plan_freeze(self.measure(self._get_existing(name)))
+            group = self.measure(self._get_existing(name))
+            steps = freeze.plan_freeze(group)
             if not steps:
-                break
+                return group
             try:
                 self.apply_steps(steps[:1])
             except (GroupSizeError, ApiError) as error:
@@ -154,7 +157,7 @@ class NodeGroupRun:
                 if not is_size or "scalingConfig" not in (steps[0].after or {}) or attempt == _FREEZE_ATTEMPTS - 1:
                     raise
                 self.clock.sleep(self.delay)
-        return self.applied_steps[began:]
+        raise SysctlError(f"node group {name} cannot be frozen: something else changes it all the time. Run again")
 
     def _get_existing(self, name: str) -> NodeGroup:
         group = self.get_node_group(name)

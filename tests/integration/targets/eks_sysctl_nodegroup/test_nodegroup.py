@@ -6,12 +6,14 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 from integration.targets.eks_sysctl_nodegroup.kit import CLUSTER, REGION, VERSION, Account
+from integration.targets.eks_sysctl_nodegroup.kit import ROLE as ROLE_ARN
 
 UNSAFE = "net.core.somaxconn"
 CLONE: dict[str, Any] = {"name": "workers", "clone_from": "old", "sysctls": [UNSAFE]}
@@ -322,9 +324,109 @@ def test_the_documented_policy_is_enough_and_each_of_its_actions_is_needed(accou
     used = {call.action for call in account.aws.calls()}
     assert used <= actions, used - actions
     # The documentation lists the actions that AWS only checks beside the call itself.
-    assert actions - used <= {"iam:PassRole", "ec2:RunInstances", "ec2:CreateTags", "iam:GetRole"}, actions - used
+    with_warm_pools = {"autoscaling:DescribeAutoScalingInstances"}
+    assert actions - used <= CHECKED_BESIDE | with_warm_pools, actions - used
     assert REGION
+
+
+# What AWS checks with the caller's permissions beside a call: docs/sysctl_nodegroup.md has AWS's page for each.
+CHECKED_BESIDE = {
+    "iam:PassRole",
+    "iam:GetRole",
+    "iam:ListAttachedRolePolicies",
+    "ec2:RunInstances",
+    "ec2:CreateTags",
+    "eks:TagResource",
+}
+
+
+def test_the_documented_policy_has_what_aws_checks_beside_the_calls() -> None:
+    root = Path(__file__).parents[4]
+    statements = json.loads((root / "docs/iam/eks_sysctl_nodegroup.json").read_text())["Statement"]
+    page = (root / "docs/sysctl_nodegroup.md").read_text()
+    rows = [line for line in page.splitlines() if line.startswith("| `") and "https://docs.aws.amazon.com/" in line]
+    for action in CHECKED_BESIDE:
+        assert any(action in listed(statement["Action"]) for statement in statements), action
+        assert any(f"`{action}`" in row for row in rows), action
+    tagging = {
+        statement["Condition"]["StringEquals"]["ec2:CreateAction"]: listed(statement["Resource"])
+        for statement in statements
+        if statement["Action"] == "ec2:CreateTags"
+    }
+    assert set(tagging) == {"CreateLaunchTemplate", "RunInstances"}
+    kinds = {resource.split(":")[-1].partition("/")[0] for resource in tagging["RunInstances"]}
+    assert kinds == {"instance", "volume", "network-interface", "spot-instances-request"}
+    passing = next(statement for statement in statements if statement["Action"] == "iam:PassRole")
+    assert "eks.amazonaws.com" in passing["Condition"]["StringEquals"]["iam:PassedToService"]
 
 
 def listed(value: Any) -> list[str]:
     return [value] if isinstance(value, str) else list(value)
+
+
+# The module's options, and the role's, before anything is read
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_bad_options_are_refused_before_any_call(account: Account, check: bool) -> None:
+    account.create()
+    account.aws.forget()
+    bad: list[dict[str, Any]] = [
+        {"name": ""},
+        {"scaling": {"min_size": -1}},
+        {"scaling": {"min_size": 3, "max_size": 2}},
+        {"disk_size": -5},
+        {"instance_types": [""]},
+        {"ami_id": "nonsense"},
+        {"wait_timeout": -1},
+    ]
+    results = account.run(*({**CLONE, **options, "_check": check} for options in bad), {"name": "", "state": "absent"})
+    assert [result.failed for result in results] == [True] * len(results)
+    assert all("nothing was changed: " in result.message for result in results)
+    assert account.aws.calls() == []
+
+
+PLAYBOOK = "daytwo.aws.sysctl_nodegroup"
+
+
+def role_options(**variables: Any) -> list[str]:
+    given = {"cluster": CLUSTER, "name": "workers", "clone_from": "old", "sysctls": [UNSAFE], "wait_delay": 1}
+    values = {f"sysctl_nodegroup_{key}": value for key, value in {**given, **variables}.items()}
+    return ["-e", json.dumps(values), "--skip-tags", "fit,proof,drain,delete"]
+
+
+@pytest.mark.parametrize("variables", [{"name": ""}, {"cluster": ""}, {"sysctls": []}, {"sysctls": ""}])
+def test_the_role_refuses_empty_values_before_any_change(account: Account, variables: dict[str, Any]) -> None:
+    account.create()
+    account.aws.forget()
+    last = account.play(PLAYBOOK, *role_options(**variables))[-1]
+    assert last.failed
+    assert re.search(f"{next(iter(variables))} is ('')|empty", last.message), last.message
+    assert account.writes() == []
+
+
+def test_the_role_runs_where_there_is_no_old_group_and_no_node(account: Account) -> None:
+    options = {"subnets": account.subnets, "node_role": ROLE_ARN}
+    tasks = account.play(PLAYBOOK, *role_options(clone_from="", options=options))
+    assert not tasks[-1].failed, tasks[-1].message
+    assert account.groups() == ["workers"]
+    safe = account.play(PLAYBOOK, *role_options(clone_from="", sysctls=["net.ipv4.tcp_syncookies"]))
+    assert not safe[-1].failed, safe[-1].message
+
+
+def test_abandoning_thaws_by_the_tag_also_beside_a_group_that_failed(account: Account) -> None:
+    account.create("workers")  # adopted, without a template: it needs a blue/green replacement
+    before = account.group("workers")["scalingConfig"]
+    issue = {"code": "NodeCreationFailure", "message": "failed to join", "resourceIds": ["i-0bad"]}
+    planned = account.run_task(name="workers", sysctls=[UNSAFE], _check=True)
+    new = planned.result["target"]
+    account.settings(failing_creates={new: issue})
+    failed = account.play(PLAYBOOK, *role_options(clone_from=""))[-1]
+    assert "NodeCreationFailure" in failed.message
+    assert "daytwo.aws/frozen-scaling" in account.group("workers")["tags"]
+    assert account.group(new)["status"] == "CREATE_FAILED"
+    back = account.play(PLAYBOOK, *role_options(clone_from="", mode="abandon"))
+    assert not back[-1].failed, back[-1].message
+    thawed = account.group("workers")
+    assert (thawed["scalingConfig"], thawed.get("taints") or []) == (before, [])
+    assert "daytwo.aws/frozen-scaling" not in thawed["tags"]
