@@ -67,8 +67,8 @@ class EksCluster:
             return value
         if self.status == "ACTIVE":
             raise ClusterError(
-                f"Cluster {self.name} is ACTIVE, and DescribeCluster returned no {label}. Check the endpoint URL of EKS, "
-                "or use a kubeconfig instead."
+                f"Cluster {self.name} is ACTIVE, and DescribeCluster returned no {label}. Check the endpoint URL of "
+                "EKS, or use a kubeconfig instead."
             )
         raise ClusterError(
             f"Cluster {self.name} has no {label} yet: its status is {self.status}. Run again when it is ACTIVE."

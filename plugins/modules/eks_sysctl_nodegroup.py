@@ -540,7 +540,11 @@ def ensure_absent(module: AnsibleModule, run: NodeGroupRun) -> dict[str, Any]:
             )
     if groups_to_delete and not params["force"]:
         check_pods_drained(
-            module, {group.name: options.format_instances(run.list_nodes(group)) for group in groups_to_delete}
+            module,
+            {
+                group.name: [{"instance_id": node.id, "name": node.id} for node in run.list_nodes(group)]
+                for group in groups_to_delete
+            },
         )
     orphans = [template for name, template in templates.items() if name not in kept]
     if params["generations"] == "previous" and not groups:

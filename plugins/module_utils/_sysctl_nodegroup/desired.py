@@ -171,6 +171,7 @@ def build_template_data(
     base = spec.user_data if options.user_data is None else options.user_data
     bootstrap = None
     if spec.custom_ami:
+        _check_cluster_is_complete(cluster)
         bootstrap = userdata.BootstrapSettings(
             cluster.name,
             cluster.endpoint,
@@ -184,6 +185,21 @@ def build_template_data(
         userdata.UserDataRequest(spec.family, options.sysctls, base, bootstrap, options.kubelet_config),
     )
     return {**spec.template, "UserData": text}, text
+
+
+def _check_cluster_is_complete(cluster: ClusterConfig) -> None:
+    """Check what the user data of a custom AMI names. Without it, nodes boot and do not join."""
+    found = {
+        "endpoint": cluster.endpoint,
+        "certificate authority": cluster.certificate_authority,
+        "service CIDR range": cluster.service_cidr,
+    }
+    missing = [name for name, value in found.items() if not value]
+    if missing:
+        raise SysctlError(
+            f"user data for a custom AMI cannot be written: DescribeCluster of {cluster.name} returned no "
+            f"{' and no '.join(missing)}. Nothing was changed. Run again when the cluster is ACTIVE"
+        )
 
 
 def check_owner(options: SysctlNodegroupOptions, source: Optional[NodeGroup]) -> None:

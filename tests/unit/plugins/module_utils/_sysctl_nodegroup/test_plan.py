@@ -612,6 +612,12 @@ def test_a_source_whose_template_is_deleted_is_refused(ami_type: str) -> None:
         plan.make_plan(make_options(), make_state(adopted))
 
 
+@pytest.mark.parametrize("field", ["endpoint", "certificate_authority", "service_cidr"])
+def test_a_custom_ami_in_a_cluster_that_is_incomplete_is_refused(field: str) -> None:
+    with pytest.raises(SysctlError, match="DescribeCluster of prod returned no"):
+        plan.make_plan(make_options(clone_from="old", ami_id="ami-1"), make_state(source=group("old"), **{field: ""}))
+
+
 BLOCK: dict[str, Any] = {
     "InstanceType": "p5.48xlarge",
     "InstanceMarketOptions": {"MarketType": "capacity-block"},
