@@ -46,7 +46,7 @@ from ansible.errors import AnsibleFilterError
 from ..module_utils._sysctl_nodegroup.report import build_report
 
 
-def sysctl_nodegroup_report(result: Mapping[str, Any], keep_old: bool = False) -> dict[str, Any]:
+def build_role_report(result: Mapping[str, Any], keep_old: bool = False) -> dict[str, Any]:
     if not isinstance(result, Mapping) or "plan" not in result:
         raise AnsibleFilterError(
             "sysctl_nodegroup_report: the input has no plan, so it is no result of daytwo.aws.eks_sysctl_nodegroup. "
@@ -57,4 +57,4 @@ def sysctl_nodegroup_report(result: Mapping[str, Any], keep_old: bool = False) -
 
 class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
-        return {"sysctl_nodegroup_report": sysctl_nodegroup_report}
+        return {"sysctl_nodegroup_report": build_role_report}
