@@ -9,30 +9,9 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.daytwo.aws.plugins.module_utils._sysctl_nodegroup import options, render
 from integration.go_modules import read_module_file
+from integration.targets.eks_sysctl_nodegroup.rendered import EKSCTL, FAMILIES, KARPENTER, OTHERS, rendered
 from jsonschema import Draft7Validator
-
-EKSCTL = ("github.com/weaveworks/eksctl", "v0.215.0", "/pkg/apis/eksctl.io/v1alpha5/assets/schema.json")
-KARPENTER = (
-    "github.com/aws/karpenter-provider-aws",
-    "v1.15.2",
-    "/pkg/apis/crds/karpenter.k8s.aws_ec2nodeclasses.yaml",
-)
-FAMILIES = ("al2023", "bottlerocket", "al2")
-OWN: dict[str, str] = {
-    "al2023": "",
-    "bottlerocket": '[settings.kernel.sysctl]\n"vm.max_map_count" = "262144"\n',
-    "al2": "#!/bin/bash\necho hello\n",
-}
-
-
-def rendered(family: str, own: bool) -> dict[str, Any]:
-    params = {"name": "workers", "cluster": "prod", "sysctls": ["net.core.somaxconn", "net.ipv4.tcp_*"]}
-    user_data = OWN[family] if own else None
-    return render.render_result(
-        options.parse_user_data_options({**params, "ami_family": family, "user_data": user_data})
-    )
 
 
 def list_problems(schema: dict[str, Any], document: dict[str, Any]) -> list[str]:
@@ -81,11 +60,5 @@ def test_karpenters_schema_accepts_the_node_class(node_class: dict[str, Any], fa
     document = yaml.safe_load(result["karpenter_ec2nodeclass"])
     assert (document["apiVersion"], document["kind"]) == ("karpenter.k8s.aws/v1", "EC2NodeClass")
     assert document["spec"]["userData"] == result["user_data"]
-    others = {  # what an operator adds
-        "role": "nodes",
-        "amiSelectorTerms": [{"id": "ami-0123456789abcdef0"}],
-        "subnetSelectorTerms": [{"id": "subnet-0123456789abcdef0"}],
-        "securityGroupSelectorTerms": [{"id": "sg-0123456789abcdef0"}],
-    }
-    assert list_problems(node_class, {**document["spec"], **others}) == []
-    assert list_problems(node_class, {**document["spec"], **others, "allowedUnsafeSysctls": []}) != []
+    assert list_problems(node_class, {**document["spec"], **OTHERS}) == []
+    assert list_problems(node_class, {**document["spec"], **OTHERS, "allowedUnsafeSysctls": []}) != []
