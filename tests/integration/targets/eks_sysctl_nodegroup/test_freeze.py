@@ -134,7 +134,7 @@ def test_a_stale_size_costs_no_node(account: Account) -> None:
     assert account.sent("old") == {"MaxSize", "TaintsToAdd", "TaintsToRemove"}
 
 
-@pytest.mark.parametrize("lagging", [False, True])
+@pytest.mark.parametrize("lagging", [pytest.param(False, marks=pytest.mark.full), True])
 def test_an_autoscaler_that_scales_out_between_reading_and_writing_loses_no_node(
     account: Account, lagging: bool
 ) -> None:
@@ -147,6 +147,7 @@ def test_an_autoscaler_that_scales_out_between_reading_and_writing_loses_no_node
     assert account.group("old")["scalingConfig"]["maxSize"] == 4
 
 
+@pytest.mark.full
 def test_a_maximum_that_a_new_node_forbids_is_planned_again(account: Account) -> None:
     """The autoscaler acts between the last reading and the write of the maximum. EKS refuses, and we read again."""
     account.create(
@@ -160,6 +161,7 @@ def test_a_maximum_that_a_new_node_forbids_is_planned_again(account: Account) ->
     assert (run.failed, size(account), account.group("old")["scalingConfig"]["maxSize"]) == (False, 3, 3), run.message
 
 
+@pytest.mark.full
 def test_the_size_comes_from_the_instances_where_the_auto_scaling_group_cannot_be_read(account: Account) -> None:
     account.create(scalingConfig={"minSize": 1, "maxSize": 5, "desiredSize": 2})
     tags = [{"Key": "eks:cluster-name", "Value": CLUSTER}, {"Key": "eks:nodegroup-name", "Value": "old"}]
