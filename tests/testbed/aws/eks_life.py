@@ -436,6 +436,7 @@ def template_for_update(
     params = {
         "nodegroup_name": group.nodegroup_name,
         "launch_template": {"id": template.id, "version": template.version},
+        "capacity_type": group.capacity_type,
     }
     request = NodegroupRequest(backend, cluster, {**params, "instance_types": group.testbed_instance_types})
     for check in (*eks.TEMPLATE_CHECKS, eks.instance_types_stand_in_the_template_or_the_request):

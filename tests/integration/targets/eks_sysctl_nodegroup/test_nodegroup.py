@@ -364,6 +364,56 @@ def listed(value: Any) -> list[str]:
     return [value] if isinstance(value, str) else list(value)
 
 
+# What a clone keeps depends on the group
+
+
+def test_a_source_whose_launch_template_is_deleted_is_refused(account: Account) -> None:
+    template = account.template(user_data=b"", InstanceType="m5.large")
+    account.create(launchTemplate=template)
+    account.ec2.delete_launch_template(LaunchTemplateId=template["id"])
+    account.aws.forget()
+    check, run = account.run({**CLONE, "_check": True}, CLONE)
+    assert (check.failed, run.failed) == (True, True)
+    assert "launch template theirs version 1 does not exist any more" in run.message
+    assert account.writes() == []
+
+
+@pytest.mark.full
+def test_a_capacity_block_and_security_groups_in_its_interface(account: Account) -> None:
+    block: dict[str, Any] = {
+        "InstanceType": "p5.48xlarge",
+        "InstanceMarketOptions": {"MarketType": "capacity-block"},
+        "CapacityReservationSpecification": {"CapacityReservationTarget": {"CapacityReservationId": "cr-1"}},
+        "NetworkInterfaces": [{"DeviceIndex": 0, "Groups": ["sg-0123456789abcdef1"]}],
+    }
+    account.create(launchTemplate=account.template(**block), capacityType="CAPACITY_BLOCK")
+    options: dict[str, Any] = {**CLONE, "security_groups": ["sg-0123456789abcdef0"]}
+    result, again = account.run(options, options)
+    assert not result.failed, result.message
+    assert (again.failed, again.changed) == (False, False), again.message
+    used = account.group("workers")["launchTemplate"]
+    found = account.ec2.describe_launch_template_versions(LaunchTemplateId=used["id"], Versions=[used["version"]])
+    data = found["LaunchTemplateVersions"][0]["LaunchTemplateData"]
+    assert data["InstanceMarketOptions"] == block["InstanceMarketOptions"]
+    assert data["CapacityReservationSpecification"] == block["CapacityReservationSpecification"]
+    assert "sg-0123456789abcdef0" in data["NetworkInterfaces"][0]["Groups"]
+    assert not data.get("SecurityGroupIds")
+
+
+@pytest.mark.full
+def test_a_warm_pool_is_not_copied_beside_a_custom_ami(account: Account) -> None:
+    pool = {"enabled": True, "minSize": 1, "poolState": "STOPPED"}
+    account.create(warmPoolConfig=pool)
+    image = account.ec2.describe_images()["Images"][0]["ImageId"]
+    kept = account.run_task(**CLONE)
+    assert not kept.failed, kept.message
+    assert account.group("workers")["warmPoolConfig"]["enabled"]
+    custom = account.run_task(**{**CLONE, "name": "custom", "ami_id": image, "ami_family": "al2023"})
+    assert not custom.failed, custom.message
+    assert not account.group("custom").get("warmPoolConfig")
+    assert any("warm pool" in entry for entry in custom.result["not_cloned"])
+
+
 # The module's options, and the role's, before anything is read
 
 
