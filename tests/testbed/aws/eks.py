@@ -177,7 +177,7 @@ def capacity_blocks_are_complete(request: NodegroupRequest) -> None:
 
 
 @creates(f"Security groups in the network interfaces or beside them, not both: {FACTS}")
-def security_groups_stand_in_one_place(request: NodegroupRequest) -> None:
+def security_groups_stand_only_once(request: NodegroupRequest) -> None:
     data = request.template.data if request.template else {}
     if data.get("NetworkInterfaces") and (data.get("SecurityGroupIds") or data.get("SecurityGroups")):
         raise request.invalid("Security groups cannot be specified beside network interfaces.")
@@ -195,7 +195,7 @@ TEMPLATE_CHECKS = (
     templates_have_no_instance_profile,
     templates_do_not_hibernate,
     templates_request_no_spot,
-    security_groups_stand_in_one_place,
+    security_groups_stand_only_once,
     templates_have_no_terminate_options,
 )
 
