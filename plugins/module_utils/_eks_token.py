@@ -63,11 +63,16 @@ class EksCluster:
             ) from error
 
     def _require_value(self, value: str, label: str) -> str:
-        if not value:
+        if value:
+            return value
+        if self.status == "ACTIVE":
             raise ClusterError(
-                f"Cluster {self.name} has no {label} yet: its status is {self.status}. Run again when it is ACTIVE."
+                f"Cluster {self.name} is ACTIVE, and DescribeCluster returned no {label}. Check the endpoint URL of "
+                "EKS, or use a kubeconfig instead."
             )
-        return value
+        raise ClusterError(
+            f"Cluster {self.name} has no {label} yet: its status is {self.status}. Run again when it is ACTIVE."
+        )
 
     @property
     def region(self) -> str:

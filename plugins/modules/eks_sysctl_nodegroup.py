@@ -46,8 +46,9 @@ requirements:
   - kubernetes, for state=absent without force
 options:
   cluster:
-    description: Name of the EKS cluster. Required unless O(state=rendered).
+    description: Name of the EKS cluster.
     type: str
+    required: true
   name:
     description: Logical name of the node group.
     type: str
@@ -69,9 +70,8 @@ options:
       - V(present) creates or changes the group.
       - V(absent) deletes its groups and launch templates, if only pods of daemon sets are left on them, or with
         O(force=true). Groups of CloudFormation, eksctl or Terraform are never deleted.
-      - V(rendered) calls no API, and returns user data for groups that another tool owns.
     type: str
-    choices: [present, absent, rendered]
+    choices: [present, absent]
     default: present
   generations:
     description:
@@ -225,25 +225,6 @@ options:
     description: Whether EKS's rolling update continues when a PodDisruptionBudget blocks it for 15 minutes.
     type: bool
     default: false
-  bootstrap:
-    description: Settings of the cluster for the user data. Required with O(state=rendered) and O(ami_id).
-    type: dict
-    suboptions:
-      endpoint:
-        description: URL of the API server.
-        type: str
-        required: true
-      certificate_authority:
-        description: Certificate authority of the cluster, in base64.
-        type: str
-        required: true
-      service_cidr:
-        description: CIDR range of the cluster's services.
-        type: str
-        required: true
-      dns_ip:
-        description: IP address of the cluster DNS.
-        type: str
   kubeconfig:
     description:
       - Path of a kubeconfig file, to read the pods with O(state=absent). Without it the module uses AWS credentials.
@@ -268,6 +249,7 @@ notes:
 seealso:
   - module: daytwo.aws.eks_node_drain
   - module: daytwo.aws.eks_sysctl_info
+  - module: daytwo.aws.eks_sysctl_user_data_info
 """
 
 EXAMPLES = r"""
@@ -286,13 +268,6 @@ EXAMPLES = r"""
     sysctls: [net.core.somaxconn, net.ipv4.tcp_max_syn_backlog]
     dedicated: true
     scaling: {min_size: 2, max_size: 4, desired_size: 2}
-
-- name: Render user data for a node group that Terraform, eksctl or Karpenter owns
-  daytwo.aws.eks_sysctl_nodegroup:
-    name: workers
-    sysctls: ["net.core.*"]
-    ami_family: bottlerocket
-    state: rendered
 """
 
 RETURN = r"""
@@ -322,7 +297,7 @@ classified_for:
   sample: {group: workers, kubelet: "1.34", kernel: null}
 plan:
   description: The change, why it is the smallest one, and its steps with before and after. The same in check mode.
-  returned: unless state=rendered
+  returned: always
   type: dict
   sample:
     change: create
@@ -339,11 +314,13 @@ launch_template:
   type: dict
   sample: {id: lt-0abc, name: daytwo-prod-workers-sysctl, version: "1"}
 nodes:
-  description: The instances of RV(group).
+  description:
+    - The instances of RV(group) that are, or become, nodes. Their nodes have C(provider_id) in C(spec.providerID).
+      Instances of a warm pool are not in the list.
   returned: state=present
   type: list
   elements: dict
-  sample: [{instance_id: i-0abc, name: ip-10-0-0-1.ec2.internal, state: running}]
+  sample: [{instance_id: i-0abc, provider_id: aws:///eu-central-1a/i-0abc, zone: eu-central-1a, state: running}]
 previous:
   description: Older groups of the same name, which remain to be drained and deleted.
   returned: state=present
@@ -388,6 +365,17 @@ tolerations:
   type: list
   elements: dict
   sample: []
+added_taints:
+  description: With O(dedicated=true), the taints that the group gets, in the spelling of Kubernetes.
+  returned: state=present
+  type: list
+  elements: dict
+  sample: [{key: daytwo.aws/sysctls, value: proxies, effect: NoSchedule}]
+default_proof:
+  description: Sysctls with values for a proof pod, at least one of them unsafe. Empty where O(sysctls) allows no such.
+  returned: state=present
+  type: dict
+  sample: {net.core.somaxconn: "2048"}
 user_data:
   description: The user data as text.
   returned: unless state=absent
@@ -398,24 +386,9 @@ ami_family:
   returned: unless state=absent
   type: str
   sample: bottlerocket
-eksctl_cluster_config:
-  description: A ClusterConfig of eksctl with a managed node group that allows the sysctls.
-  returned: state=rendered
-  type: str
-  sample: "apiVersion: eksctl.io/v1alpha5\n"
-karpenter_ec2nodeclass:
-  description: An EC2NodeClass of Karpenter with the user data in C(userData). Add its other fields yourself.
-  returned: state=rendered
-  type: str
-  sample: "apiVersion: karpenter.k8s.aws/v1\n"
-terraform_user_data:
-  description: The user data in base64, for C(user_data) of C(aws_launch_template).
-  returned: state=rendered
-  type: str
-  sample: W3NldHRpbmdzXQ==
 progress:
   description: The states that the module observed while waiting.
-  returned: unless state=rendered
+  returned: always
   type: list
   elements: str
   sample: [workers-sysctl is CREATING]
@@ -430,9 +403,10 @@ from ..module_utils import _kubernetes
 from ..module_utils._aws_call import ApiError
 from ..module_utils._drain.kube import KubeError, list_node_group_pods
 from ..module_utils._eks_token import ClusterError
-from ..module_utils._sysctl_nodegroup import ec2, options, plan, render
+from ..module_utils._sysctl_nodegroup import ec2, options, plan
 from ..module_utils._sysctl_nodegroup.eks import CLIENT_CONFIG
 from ..module_utils._sysctl_nodegroup.errors import SysctlError
+from ..module_utils._sysctl_nodegroup.option_rules import check_options
 from ..module_utils._sysctl_nodegroup.run import NodeGroupRun
 
 try:
@@ -443,10 +417,10 @@ except ImportError:
 STRINGS = {"type": "list", "elements": "str"}
 EFFECTS = ["NoSchedule", "NoExecute", "PreferNoSchedule", "NO_SCHEDULE", "NO_EXECUTE", "PREFER_NO_SCHEDULE"]
 ARGUMENT_SPEC: dict[str, Any] = {
-    "cluster": {"type": "str"},
+    "cluster": {"type": "str", "required": True},
     "name": {"type": "str", "required": True},
     "sysctls": {**STRINGS, "default": []},
-    "state": {"type": "str", "choices": ["present", "absent", "rendered"], "default": "present"},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "generations": {"type": "str", "choices": ["all", "previous"], "default": "all"},
     "clone_from": {"type": "str"},
     "instance_types": STRINGS,
@@ -491,15 +465,6 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "dedicated": {"type": "bool", "default": False},
     "force": {"type": "bool", "default": False},
     "force_update": {"type": "bool", "default": False},
-    "bootstrap": {
-        "type": "dict",
-        "options": {
-            "endpoint": {"type": "str", "required": True},
-            "certificate_authority": {"type": "str", "required": True},
-            "service_cidr": {"type": "str", "required": True},
-            "dns_ip": {"type": "str"},
-        },
-    },
     "kubeconfig": {"type": "path"},
     "context": {"type": "str"},
     "wait": {"type": "bool", "default": True},
@@ -514,6 +479,7 @@ def make_run(module: Any) -> NodeGroupRun:
     return NodeGroupRun(
         module.client("eks", config=config),
         module.client("ec2", config=config),
+        module.client("autoscaling", config=config),
         params["cluster"],
         wait=params["wait"],
         timeout=params["wait_timeout"],
@@ -531,7 +497,7 @@ def ensure_present(module: AnsibleModule, run: NodeGroupRun) -> dict[str, Any]:
     result["node_groups_to_drain"] = [
         {
             **options.format_node_group(old_group),
-            "nodes": ec2.list_instances(run.ec2, node_group_options.cluster, old_group.name),
+            "nodes": options.format_instances(run.list_nodes(old_group)),
         }
         for old_group in run.list_groups_to_drain(node_group_options, current, node_group_plan)
     ]
@@ -556,7 +522,7 @@ def ensure_present(module: AnsibleModule, run: NodeGroupRun) -> dict[str, Any]:
     result["launch_template"] = (
         {"id": template.id, "name": template.name, "version": template.version} if template else None
     )
-    result["nodes"] = ec2.list_instances(run.ec2, node_group_options.cluster, group.name) if group else []
+    result["nodes"] = options.format_instances(run.list_nodes(group)) if group else []
     return result
 
 
@@ -574,7 +540,11 @@ def ensure_absent(module: AnsibleModule, run: NodeGroupRun) -> dict[str, Any]:
             )
     if groups_to_delete and not params["force"]:
         check_pods_drained(
-            module, {group.name: ec2.list_instances(run.ec2, run.cluster, group.name) for group in groups_to_delete}
+            module,
+            {
+                group.name: [{"instance_id": node.id, "name": node.id} for node in run.list_nodes(group)]
+                for group in groups_to_delete
+            },
         )
     orphans = [template for name, template in templates.items() if name not in kept]
     if params["generations"] == "previous" and not groups:
@@ -612,17 +582,11 @@ def check_pods_drained(module: Any, groups: dict[str, list[dict[str, str]]]) -> 
 
 
 def main() -> None:
-    module = AnsibleAWSModule(
-        argument_spec=ARGUMENT_SPEC,
-        supports_check_mode=True,
-        required_if=[("state", "present", ["cluster"]), ("state", "absent", ["cluster"])],
-    )
+    module = AnsibleAWSModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = module.params
     run = None
     try:
-        if params["state"] == "rendered":
-            bootstrap = options.parse_bootstrap(params)
-            module.exit_json(changed=False, **render.render_result(options.parse_options(params), bootstrap))
+        check_options(params)
         run = make_run(module)
         result = ensure_present(module, run) if params["state"] == "present" else ensure_absent(module, run)
     except (SysctlError, ApiError, KubeError, ClusterError) as error:

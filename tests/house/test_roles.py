@@ -65,12 +65,11 @@ def option_names(module: str) -> set[str]:
     return set(yaml.safe_load(text.partition('DOCUMENTATION = r"""')[2].partition('"""')[0])["options"])
 
 
-@pytest.mark.parametrize("file", ["run", "abandon"])
-def test_sysctl_nodegroup_hands_every_option_on(file: str) -> None:
+def test_sysctl_nodegroup_hands_every_option_on() -> None:
     """The role passes on each option of a group. It waits itself, and has its own access to the cluster."""
     module = "eks_sysctl_nodegroup"
-    not_passed_on = {"state", "generations", "bootstrap", "kubeconfig", "context", "wait"}
-    entries = yaml.safe_load((ROOT / f"roles/sysctl_nodegroup/tasks/{file}.yml").read_text())
+    not_passed_on = {"state", "generations", "kubeconfig", "context", "wait"}
+    entries = yaml.safe_load((ROOT / "roles/sysctl_nodegroup/tasks/run.yml").read_text())
     calls = [task[f"daytwo.aws.{module}"] for task in tasks(entries) if f"daytwo.aws.{module}" in task]
     making = [call for call in calls if "state" not in call]
     assert making
@@ -78,5 +77,9 @@ def test_sysctl_nodegroup_hands_every_option_on(file: str) -> None:
         assert set(call) == option_names(module) - not_passed_on
     spec = yaml.safe_load((ROOT / "roles/sysctl_nodegroup/meta/argument_specs.yml").read_text())
     variables = spec["argument_specs"]["main"]["options"]
+    named_once = [
+        task for task in ROOT.glob("roles/sysctl_nodegroup/tasks/*.yml") if "instance_types" in task.read_text()
+    ]
+    assert [path.name for path in named_once] == ["run.yml"]
     own = {name for name in making[0] if f"sysctl_nodegroup_{name}" in variables}
     assert set(variables["sysctl_nodegroup_options"]["options"]) == set(making[0]) - own

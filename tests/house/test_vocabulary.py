@@ -20,7 +20,7 @@ PLUGINS = ROOT / "plugins"
 FACTS = ROOT / "docs/facts"
 
 # Class names that Ansible itself fixes.
-FIXED_CLASSES = {"ActionModule", "LookupModule", "ModuleDocFragment"}
+FIXED_CLASSES = {"ActionModule", "FilterModule", "LookupModule", "ModuleDocFragment"}
 
 VOCABULARY = {
     key: set(text.split())
@@ -272,7 +272,10 @@ def options(documented: dict[str, Any], prefix: str = "") -> Iterator[tuple[str,
 
 
 def documented() -> dict[str, dict[str, Any]]:
-    found = {name_of(path): documentation(path) for path in python_files("plugins/modules", "plugins/lookup")}
+    found = {
+        name_of(path): documentation(path)
+        for path in python_files("plugins/modules", "plugins/lookup", "plugins/filter")
+    }
     found |= {name_of(path): documentation(path) for path in python_files("plugins/doc_fragments")}
     for path in sorted((ROOT / "roles").glob("*/meta/argument_specs.yml")):
         for name, spec in yaml.safe_load(path.read_text())["argument_specs"].items():

@@ -4,13 +4,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
 from . import freeze, model
 from .errors import SysctlError
-from .model import CUSTOM_AMI_TYPE, ClusterConfig, NodeGroup
+from .model import CUSTOM_AMI_TYPE, ClusterConfig, GroupInstance, NodeGroup
 
 COPIED, TRANSLATED, DROPPED = "copied", "translated", "dropped"
 
@@ -25,7 +25,7 @@ FIELDS: Mapping[str, tuple[str, str]] = {
     "modifiedAt": (DROPPED, "EKS sets it"),
     "status": (DROPPED, "EKS sets it"),
     "capacityType": (COPIED, ""),
-    "scalingConfig": (COPIED, "of a frozen group the original scaling; desiredSize only on creation"),
+    "scalingConfig": (COPIED, "of a frozen group the original scaling; desiredSize, the real one, only on creation"),
     "scalingConfig.minSize": (COPIED, ""),
     "scalingConfig.maxSize": (COPIED, ""),
     "scalingConfig.desiredSize": (COPIED, ""),
@@ -75,17 +75,18 @@ FIELDS: Mapping[str, tuple[str, str]] = {
 }
 _USER_KEYED_FIELDS = ("labels", "tags")  # mappings with the user's own keys
 _COPIED_FIELDS = ("subnets", "capacityType", "updateConfig", "nodeRepairConfig", "warmPoolConfig", "nodeRole")
-# Fields that EKS refuses in a launch template of a managed node group.
-# docs/facts/sysctl_nodegroup.md#managed-node-group-api
-UNSUPPORTED_IN_TEMPLATE = (
-    "IamInstanceProfile",
-    "InstanceMarketOptions",
-    "HibernationOptions",
-    "InstanceInitiatedShutdownBehavior",
-    "DisableApiTermination",
-)
+CAPACITY_BLOCK, CAPACITY_BLOCK_MARKET = "CAPACITY_BLOCK", "capacity-block"
 # Fields that are read-only, or that CreateLaunchTemplate does not accept back.
 _READ_ONLY = ("Operator", "UserData")
+# The metadata options of a running instance that a launch template can set.
+_METADATA_KEYS = (
+    "HttpTokens",
+    "HttpPutResponseHopLimit",
+    "HttpEndpoint",
+    "HttpProtocolIpv6",
+    "InstanceMetadataTags",
+)
+DEFAULT_HOP_LIMIT = 2
 # The volume whose size diskSize sets. Bottlerocket keeps data and system on two volumes.
 _DISK_DEVICES = {"al2023": "/dev/xvda", "al2": "/dev/xvda", "bottlerocket": "/dev/xvdb"}
 
@@ -101,6 +102,59 @@ class NodeGroupSpec:
     user_data: bytes = b""
     not_cloned: tuple[str, ...] = ()
     clone_table: Mapping[str, str] = field(default_factory=dict)
+
+
+def _get_market_reason(template: Mapping[str, Any], capacity_type: str) -> str:
+    market = str((template.get("InstanceMarketOptions") or {}).get("MarketType") or "")
+    if not market or (market == CAPACITY_BLOCK_MARKET and capacity_type == CAPACITY_BLOCK):
+        return ""
+    return f"EKS refuses market type {market} for capacity type {capacity_type or 'ON_DEMAND'}"
+
+
+def _get_lifecycle_reason(_template: Mapping[str, Any], _capacity_type: str) -> str:
+    return "EKS refuses it, because EKS controls the life of the instances"
+
+
+# Whether EKS takes a field of a launch template depends on the group. Each condition returns why it refuses the field,
+# or nothing. docs/facts/sysctl_nodegroup.md#managed-node-group-api
+TEMPLATE_CONDITIONS: Mapping[str, Callable[[Mapping[str, Any], str], str]] = {
+    "IamInstanceProfile": lambda _template, _capacity_type: "EKS refuses it, because the group's node role sets it",
+    "HibernationOptions": _get_lifecycle_reason,
+    "InstanceInitiatedShutdownBehavior": _get_lifecycle_reason,
+    "DisableApiTermination": _get_lifecycle_reason,
+    "InstanceMarketOptions": _get_market_reason,
+    "CapacityReservationSpecification": _get_market_reason,  # the reservation of a capacity block goes with its market
+}
+
+
+def list_capacity_block_gaps(template: Mapping[str, Any]) -> list[str]:
+    """List what the template of a capacity block group must hold and does not.
+
+    docs/facts/sysctl_nodegroup.md#managed-node-group-api
+    """
+    market = template.get("InstanceMarketOptions") or {}
+    reservation = (template.get("CapacityReservationSpecification") or {}).get("CapacityReservationTarget") or {}
+    gaps = {
+        f"InstanceMarketOptions with MarketType {CAPACITY_BLOCK_MARKET}": market.get("MarketType")
+        == CAPACITY_BLOCK_MARKET,
+        "CapacityReservationSpecification with a CapacityReservationTarget": bool(reservation),
+        "InstanceType": bool(template.get("InstanceType")),
+    }
+    return [name for name, is_there in gaps.items() if not is_there]
+
+
+def get_warm_pool_reason(pool: Mapping[str, Any], family: str, custom_ami: bool) -> str:
+    """Get the reason why EKS does not support this warm pool. Empty: it does.
+
+    docs/facts/sysctl_nodegroup.md#managed-node-group-api
+    """
+    if custom_ami:
+        return "EKS has no warm pools with a custom AMI"
+    if family == "bottlerocket" and pool.get("poolState") == "HIBERNATED":
+        return "EKS has no hibernated warm pools with Bottlerocket"
+    if family == "bottlerocket" and pool.get("reuseOnScaleIn"):
+        return "EKS does not reuse instances in warm pools with Bottlerocket"
+    return ""
 
 
 def list_unknown_fields(description: Mapping[str, Any]) -> list[str]:
@@ -148,6 +202,15 @@ def detect_ami_family(user_data: bytes) -> Optional[str]:
     return None
 
 
+def check_template_exists(group: NodeGroup) -> None:
+    if group.missing_template:
+        raise SysctlError(
+            f"node group {group.name} cannot be a source: its launch template {group.missing_template} does not "
+            "exist any more, so its user data, disk and security groups cannot be read. Nothing was changed. Set a "
+            "name without a node group, and every option without clone_from"
+        )
+
+
 def build_spec(group: NodeGroup, chosen_family: str, user_data: bytes, cluster: ClusterConfig) -> NodeGroupSpec:
     """Build the specification of a clone, with a managed launch template."""
     unknown = list_unknown_fields(group.description)
@@ -160,7 +223,7 @@ def build_spec(group: NodeGroup, chosen_family: str, user_data: bytes, cluster: 
     result: dict[str, Any] = {key: description[key] for key in _COPIED_FIELDS if description.get(key)}
     result["labels"] = {key: value for key, value in group.labels.items() if not is_reserved_key(key)}
     result["tags"] = {key: value for key, value in group.tags.items() if not is_reserved_key(key)}
-    result["scalingConfig"] = freeze.get_original_scaling(group)
+    result["scalingConfig"] = _copy_scaling(group)
     result["taints"] = freeze.get_original_taints(group)
     template, not_cloned = _build_template(group, chosen_family, cluster)
     if not template.get("InstanceType") and not template.get("InstanceRequirements"):
@@ -173,12 +236,24 @@ def build_spec(group: NodeGroup, chosen_family: str, user_data: bytes, cluster: 
         "hooks)"
         for auto_scaling_group in (description.get("resources") or {}).get("autoScalingGroups") or []
     ]
+    if not group.template:
+        template["MetadataOptions"], unknown_options = _choose_metadata_options(group, chosen_family)
+        not_cloned += unknown_options
     table = {
         key: f"{FIELDS[key][0]}{': ' + FIELDS[key][1] if FIELDS[key][1] else ''}"
         for key in description
         if key in FIELDS
     }
     return NodeGroupSpec(result, template, chosen_family, custom, user_data, tuple(not_cloned), table)
+
+
+def _copy_scaling(group: NodeGroup) -> dict[str, int]:
+    """Copy the scaling, with the size that the group really has, within its bounds."""
+    scaling = freeze.get_original_scaling(group)
+    desired, low, high = (scaling.get(key) for key in ("desiredSize", "minSize", "maxSize"))
+    if desired is not None and low is not None and high is not None:
+        scaling["desiredSize"] = min(max(desired, low), high)
+    return scaling
 
 
 def _build_template(group: NodeGroup, chosen_family: str, cluster: ClusterConfig) -> tuple[dict[str, Any], list[str]]:
@@ -198,29 +273,54 @@ def _build_template(group: NodeGroup, chosen_family: str, cluster: ClusterConfig
         )
     if group.description.get("diskSize"):
         data["BlockDeviceMappings"] = build_block_devices(chosen_family, int(group.description["diskSize"]))
-    # EKS sets these in its own template, and EC2 does not. Containers need two hops to reach IMDSv2.
-    data["MetadataOptions"] = {
-        "HttpTokens": "optional" if chosen_family == "al2" else "required",
-        "HttpPutResponseHopLimit": 2,
-    }
     return data, not_cloned
 
 
-def _copy_template(group: NodeGroup, source: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    not_cloned = [
-        f"{key} of the launch template, which EKS refuses" for key in UNSUPPORTED_IN_TEMPLATE if source.get(key)
+def _choose_metadata_options(group: NodeGroup, chosen_family: str) -> tuple[dict[str, Any], list[str]]:
+    """Choose what EKS sets in its own template and EC2 does not: that of a running instance, which shows it.
+
+    docs/facts/sysctl_nodegroup.md#managed-node-group-api
+    """
+    shown = next((instance.metadata_options for instance in _list_instances(group) if instance.metadata_options), {})
+    found = {key: shown[key] for key in _METADATA_KEYS if shown.get(key) is not None}
+    if "HttpPutResponseHopLimit" in found:
+        return found, []
+    default = {
+        "HttpTokens": "optional" if chosen_family == "al2" else "required",
+        "HttpPutResponseHopLimit": DEFAULT_HOP_LIMIT,
+    }
+    return default, [
+        f"the metadata options of {group.name}, which no running instance shows: the hop limit becomes "
+        f"{DEFAULT_HOP_LIMIT}, with which containers reach the node's credentials"
     ]
+
+
+def _list_instances(group: NodeGroup) -> Sequence[GroupInstance]:
+    return group.running.instances if group.running else ()
+
+
+def _copy_template(group: NodeGroup, source: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    not_cloned = []
     if any("SubnetId" in interface for interface in source.get("NetworkInterfaces") or []):
         not_cloned.append("SubnetId of the launch template's network interfaces, which EKS refuses")
-    data = clean_template_data(source)
+    data = normalize_template(source)
     if group.ami_type != CUSTOM_AMI_TYPE and not group.custom_ami:
         data.pop("ImageId", None)
     return data, not_cloned
 
 
-def clean_template_data(source: Mapping[str, Any]) -> dict[str, Any]:
-    """Remove from a template's content what EKS refuses or sets, reserved tags, and the user data."""
-    data = {key: value for key, value in source.items() if key not in (*UNSUPPORTED_IN_TEMPLATE, *_READ_ONLY) and value}
+def drop_refused_fields(template: Mapping[str, Any], capacity_type: str) -> tuple[dict[str, Any], list[str]]:
+    """Drop the fields that EKS refuses in a group of this capacity type, and list each with its reason."""
+    reasons = {
+        key: condition(template, capacity_type) for key, condition in TEMPLATE_CONDITIONS.items() if template.get(key)
+    }
+    kept = {key: value for key, value in template.items() if not reasons.get(key)}
+    return kept, [f"{key} of the launch template: {reason}" for key, reason in reasons.items() if reason]
+
+
+def normalize_template(source: Mapping[str, Any]) -> dict[str, Any]:
+    """Remove from a template's content what is read-only or empty, reserved tags, subnets, and the user data."""
+    data = {key: value for key, value in source.items() if key not in _READ_ONLY and value}
     if data.get("NetworkInterfaces"):
         data["NetworkInterfaces"] = [
             {key: value for key, value in interface.items() if key != "SubnetId"}

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Optional
 
 from .._aws_call import ApiError, call_api, paginate
-from .model import TAG_CLUSTER, TAG_NAME, LaunchTemplate
+from .model import TAG_CLUSTER, TAG_NAME, GroupInstance, LaunchTemplate
 
 KEPT_VERSIONS = 5
 NOT_FOUND_CODES = ("InvalidLaunchTemplateId.NotFound", "InvalidLaunchTemplateName.NotFoundException")
@@ -126,20 +126,21 @@ def delete_template(client: Any, template_id: str) -> None:
             raise
 
 
-def list_instances(client: Any, cluster: str, group: str) -> list[dict[str, str]]:
-    """List the instances that a node group runs now."""
+def list_instances(client: Any, cluster: str, group: str) -> tuple[GroupInstance, ...]:
+    """List the instances that a node group runs now, those of its warm pool included."""
     filters = [
         {"Name": "tag:eks:cluster-name", "Values": [cluster]},
         {"Name": "tag:eks:nodegroup-name", "Values": [group]},
         {"Name": "instance-state-name", "Values": ["pending", "running"]},
     ]
     found = paginate(client, "DescribeInstances", "Reservations", Filters=filters)
-    return [
-        {
-            "instance_id": str(instance["InstanceId"]),
-            "name": str(instance.get("PrivateDnsName") or ""),
-            "state": str((instance.get("State") or {}).get("Name") or ""),
-        }
+    return tuple(
+        GroupInstance(
+            id=str(instance["InstanceId"]),
+            zone=str((instance.get("Placement") or {}).get("AvailabilityZone") or ""),
+            state=str((instance.get("State") or {}).get("Name") or ""),
+            metadata_options=dict(instance.get("MetadataOptions") or {}),
+        )
         for reservation in found
         for instance in reservation.get("Instances") or ()
-    ]
+    )

@@ -12,6 +12,7 @@ from .model import ClusterConfig
 
 CLIENT_CONFIG = {"retries": {"mode": "standard", "total_max_attempts": 6}}
 NOT_FOUND_CODE = "ResourceNotFoundException"
+INVALID_CODE = "InvalidParameterException"
 
 
 def get_cluster(client: Any, name: str) -> ClusterConfig:

@@ -14,3 +14,7 @@ class SysctlError(Exception):
     def __init__(self, message: str, details: Optional[Mapping[str, Any]] = None) -> None:
         super().__init__(message)
         self.details = dict(details or {})
+
+
+class GroupSizeError(SysctlError):
+    """A bound that the present number of nodes does not allow."""

@@ -29,7 +29,7 @@ def get_original_scaling(group: NodeGroup) -> dict[str, int]:
     if tagged_scaling:
         min_size, max_size, desired = (int(size) for size in tagged_scaling.split("/"))
         return {"minSize": min_size, "maxSize": max_size, "desiredSize": desired}
-    return {key: int(value) for key, value in (group.description.get("scalingConfig") or {}).items()}
+    return {**group.scaling, "desiredSize": group.desired_size}
 
 
 def get_original_taints(group: NodeGroup) -> list[dict[str, Any]]:
@@ -39,60 +39,68 @@ def get_original_taints(group: NodeGroup) -> list[dict[str, Any]]:
 
 
 def plan_freeze(group: NodeGroup) -> list[Step]:
-    """Plan the freeze: first the tag, then the change. A run that stops in between keeps the original scaling."""
-    current_scaling = {key: int(value) for key, value in (group.description.get("scalingConfig") or {}).items()}
+    """Plan the freeze: first the tag, then the taint, then the maximum.
+
+    A run that stops in between keeps the original scaling. The taint comes first, because an autoscaler does not grow a
+    group whose nodes its pods do not tolerate. The maximum then covers every node, and the number of nodes is not sent.
+    """
     steps = []
     if not is_frozen(group):
-        original_scaling = "/".join(str(current_scaling.get(key, 0)) for key in ("minSize", "maxSize", "desiredSize"))
+        original = get_original_scaling(group)
+        tagged = "/".join(str(original.get(key, 0)) for key in ("minSize", "maxSize", "desiredSize"))
+        before, after = {TAG_SCALING: None}, {TAG_SCALING: tagged}
+        steps.append(Step("tag", group.name, "keep the original scaling in a tag", before, after))
+    if not any(taint.get("key") == FROZEN_TAINT["key"] for taint in group.description.get("taints") or []):
         steps.append(
             Step(
-                "tag",
+                "update_config",
                 group.name,
-                "keep the original scaling in a tag",
-                {TAG_SCALING: None},
-                {TAG_SCALING: original_scaling},
+                "no new pod may be scheduled to the group while it is drained",
+                {"taints": {"addOrUpdateTaints": []}},
+                {"taints": {"addOrUpdateTaints": [FROZEN_TAINT]}},
             )
         )
-    desired_size = current_scaling.get("desiredSize", 0)
-    max_size = max(desired_size, 1)  # EKS does not accept a maximum of 0
-    before: dict[str, Any] = {}
-    after: dict[str, Any] = {}
-    if current_scaling.get("maxSize") != max_size:
-        # minSize must not exceed the maximum. Otherwise it stays, so that EKS adds no node to reach it.
-        frozen_scaling = {
-            "minSize": min(current_scaling.get("minSize", 0), desired_size),
-            "maxSize": max_size,
-            "desiredSize": desired_size,
-        }
-        before["scalingConfig"], after["scalingConfig"] = current_scaling, frozen_scaling
-    if not any(taint.get("key") == FROZEN_TAINT["key"] for taint in group.description.get("taints") or []):
-        before["taints"], after["taints"] = {"addOrUpdateTaints": []}, {"addOrUpdateTaints": [FROZEN_TAINT]}
-    if after:
-        reason = "no autoscaler may add nodes to the group, and no new pod may be scheduled to it, while it is drained"
-        steps.append(Step("update_config", group.name, reason, before, after))
+    current_max = group.scaling.get("maxSize")
+    max_size = max(group.largest_size, group.scaling.get("minSize", 0), 1)  # EKS does not accept a maximum of 0
+    if current_max != max_size:
+        reason = f"no autoscaler may add nodes to the group's {group.largest_size} while it is drained"
+        before_max, after_max = {"scalingConfig": {"maxSize": current_max}}, {"scalingConfig": {"maxSize": max_size}}
+        steps.append(Step("update_config", group.name, reason, before_max, after_max))
     return steps
 
 
 def plan_thaw(group: NodeGroup) -> list[Step]:
-    """Plan the thaw: restore the scaling that the tag holds, and remove the tag last."""
+    """Plan the thaw: restore the bounds that the tag holds, and remove the tag last.
+
+    The number of nodes is not sent, because an autoscaler owns it. A bound that it violates is not restored: EKS
+    accepts no minimum above it, and a maximum below it ends nodes.
+    """
     steps = []
     before: dict[str, Any] = {}
     after: dict[str, Any] = {}
-    current_scaling = {key: int(value) for key, value in (group.description.get("scalingConfig") or {}).items()}
+    reason = "restore the original scaling and taints"
     if is_frozen(group):
-        tagged_scaling = get_original_scaling(group)
-        # An autoscaler owns the desired size: it keeps its current value within the original bounds.
-        desired = min(max(current_scaling.get("desiredSize", 0), tagged_scaling["minSize"]), tagged_scaling["maxSize"])
-        original_scaling = {**tagged_scaling, "desiredSize": desired}
-        if current_scaling != original_scaling:
-            before["scalingConfig"], after["scalingConfig"] = current_scaling, original_scaling
+        original = get_original_scaling(group)
+        bounds = {
+            "minSize": min(original["minSize"], max(group.desired_size, group.scaling.get("minSize", 0))),
+            "maxSize": max(original["maxSize"], group.largest_size, 1),
+        }
+        changed = {key: size for key, size in bounds.items() if group.scaling.get(key) != size}
+        if changed:
+            before["scalingConfig"] = {key: group.scaling.get(key) for key in changed}
+            after["scalingConfig"] = changed
+        if any(original[key] != size for key, size in bounds.items()):
+            reason += (
+                f"; not fully, because the group has {group.desired_size} nodes and had a minimum of "
+                f"{original['minSize']} and a maximum of {original['maxSize']}"
+            )
     frozen_taint: Optional[Mapping[str, Any]] = next(
         (taint for taint in group.description.get("taints") or [] if taint.get("key") == FROZEN_TAINT["key"]), None
     )
     if frozen_taint:
         before["taints"], after["taints"] = {"removeTaints": []}, {"removeTaints": [dict(frozen_taint)]}
     if after:
-        steps.append(Step("update_config", group.name, "restore the original scaling and taints", before, after))
+        steps.append(Step("update_config", group.name, reason, before, after))
     if is_frozen(group):
         kept_text = group.tags[TAG_SCALING]
         steps.append(

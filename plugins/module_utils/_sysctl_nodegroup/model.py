@@ -55,11 +55,35 @@ class LaunchTemplate:
 
 
 @dataclass(frozen=True)
+class GroupInstance:
+    """An instance that is, or becomes, a node. Instances of a warm pool are not among them."""
+
+    id: str
+    zone: str = ""
+    state: str = ""
+    metadata_options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def provider_id(self) -> str:
+        """The C(spec.providerID) of its node, which also holds where nodes have names of their own."""
+        return f"aws:///{self.zone}/{self.id}"
+
+
+@dataclass(frozen=True)
+class RunningGroup:
+    """What runs of a node group. C(desired): the Auto Scaling group's own desired capacity; None where not known."""
+
+    instances: tuple[GroupInstance, ...] = ()
+    desired: Optional[int] = None
+
+
+@dataclass(frozen=True)
 class NodeGroup:
     """A node group as DescribeNodegroup describes it, with the template version that it uses."""
 
     description: Mapping[str, Any]
     template: Optional[LaunchTemplate] = None
+    running: Optional[RunningGroup] = None
 
     def _get_text(self, key: str) -> str:
         return str(self.description.get(key) or "")
@@ -99,6 +123,33 @@ class NodeGroup:
     @property
     def labels(self) -> Mapping[str, str]:
         return dict(self.description.get("labels") or {})
+
+    @property
+    def scaling(self) -> dict[str, int]:
+        return {key: int(value) for key, value in (self.description.get("scalingConfig") or {}).items()}
+
+    @property
+    def desired_size(self) -> int:
+        """The number of nodes that the group is to have: that of its Auto Scaling group where it is known.
+
+        The one of DescribeNodegroup can be out of date. docs/facts/sysctl_nodegroup.md#the-size-of-a-group
+        """
+        known = self.running.desired if self.running else None
+        return self.scaling.get("desiredSize", 0) if known is None else known
+
+    @property
+    def largest_size(self) -> int:
+        """The largest number of nodes of all that is known. A maximum that covers it ends no node."""
+        instances = len(self.running.instances) if self.running else 0
+        return max(self.desired_size, self.scaling.get("desiredSize", 0), instances)
+
+    @property
+    def missing_template(self) -> str:
+        """The launch template that the group names and that is deleted. Empty where nothing is missing."""
+        reference = self.description.get("launchTemplate") or {}
+        if self.template or not reference:
+            return ""
+        return f"{reference.get('name') or reference.get('id')} version {reference.get('version') or '(default)'}"
 
     @property
     def issues(self) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from typing import Any, Optional
 from .._plan import Step
 from . import userdata
 from .errors import SysctlError
-from .model import NodeGroup, SysctlNodegroupOptions
+from .model import GroupInstance, NodeGroup, SysctlNodegroupOptions
 from .plan import NodeGroupPlan
 
 # Options that set one field of the node group each.
@@ -44,15 +44,11 @@ def parse_options(params: Mapping[str, Any]) -> SysctlNodegroupOptions:
     for option, key in FIELDS.items():
         if params.get(option) is not None:
             overrides[key] = params[option]
+    for key in ("labels", "tags"):
+        if key in overrides:
+            overrides[key] = {str(name): str(value) for name, value in overrides[key].items()}
     if "taints" in overrides:
-        overrides["taints"] = [
-            {
-                "key": taint["key"],
-                **({"value": taint["value"]} if taint.get("value") else {}),
-                "effect": _EFFECTS.get(taint["effect"], taint["effect"]),
-            }
-            for taint in overrides["taints"]
-        ]
+        overrides["taints"] = parse_taints(overrides["taints"])
     for option, key in (
         ("scaling", "scalingConfig"),
         ("update_config", "updateConfig"),
@@ -60,8 +56,7 @@ def parse_options(params: Mapping[str, Any]) -> SysctlNodegroupOptions:
     ):
         if params.get(option):
             overrides[key] = to_camel_case(params[option])
-    if not params.get("sysctls") and params.get("state") != "absent":
-        raise SysctlError("sysctls is empty: the node group needs at least one pattern. Set sysctls")
+    _check_sysctls(params)
     user_data = params.get("user_data")
     return SysctlNodegroupOptions(
         cluster=params.get("cluster") or "",
@@ -85,23 +80,51 @@ def parse_options(params: Mapping[str, Any]) -> SysctlNodegroupOptions:
     )
 
 
+def parse_taints(taints: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Parse taints in the spelling of Kubernetes or of EKS to those of EKS."""
+    return [
+        {
+            "key": taint["key"],
+            **({"value": taint["value"]} if taint.get("value") else {}),
+            "effect": _EFFECTS.get(taint["effect"], taint["effect"]),
+        }
+        for taint in taints
+    ]
+
+
+def _check_sysctls(params: Mapping[str, Any]) -> None:
+    if not params.get("sysctls"):
+        raise SysctlError("sysctls is empty: the node group needs at least one pattern. Set sysctls")
+
+
+def parse_user_data_options(params: Mapping[str, Any]) -> SysctlNodegroupOptions:
+    """Parse the options of user data for a node group that another tool owns."""
+    _check_sysctls(params)
+    user_data = params.get("user_data")
+    return SysctlNodegroupOptions(
+        cluster=params.get("cluster") or "",
+        name=params["name"],
+        sysctls=tuple(dict.fromkeys(params["sysctls"])),
+        ami_family=params["ami_family"],
+        version=params.get("version"),
+        user_data=None if user_data is None else user_data.encode(),
+        kubelet_config=params.get("kubelet_config") or {},
+    )
+
+
 def parse_bootstrap(params: Mapping[str, Any]) -> Optional[userdata.BootstrapSettings]:
+    """Parse the cluster's settings for a custom AMI; None where EKS adds them itself."""
     cluster_settings = params.get("bootstrap")
-    if not params.get("ami_id"):
+    if not cluster_settings:
         return None
-    if not cluster_settings or not params.get("cluster"):
-        raise SysctlError(
-            "state=rendered with ami_id cannot be rendered: the user data of a custom AMI must name the cluster. "
-            "Set cluster and bootstrap"
-        )
     return userdata.BootstrapSettings(
         params["cluster"],
         cluster_settings["endpoint"],
         cluster_settings["certificate_authority"],
         cluster_settings["service_cidr"],
         cluster_settings.get("dns_ip") or "",
-        params.get("labels") or {},
-        parse_options(params).overrides.get("taints") or (),
+        {str(key): str(value) for key, value in (params.get("labels") or {}).items()},
+        parse_taints(params.get("taints") or ()),
     )
 
 
@@ -137,6 +160,10 @@ def build_plan_result(plan: NodeGroupPlan) -> dict[str, Any]:
         "clone_table": dict(plan.clone_table),
         "node_selector": dict(plan.node_selector),
         "tolerations": [dict(toleration) for toleration in plan.tolerations],
+        "added_taints": [
+            {key: toleration[key] for key in ("key", "value", "effect")} for toleration in plan.tolerations
+        ],
+        "default_proof": dict(plan.default_proof),
         "user_data": plan.user_data.decode("utf-8", "replace"),
         "ami_family": plan.family,
     }
@@ -146,6 +173,18 @@ def build_diff(steps: Sequence[Step]) -> dict[str, Any]:
     before = {f"{step.action} {step.target}": decode_bytes(step.before) for step in steps}
     after = {f"{step.action} {step.target}": decode_bytes(step.after) for step in steps}
     return {"before": before, "after": after}
+
+
+def format_instances(instances: Sequence[GroupInstance]) -> list[dict[str, str]]:
+    return [
+        {
+            "instance_id": instance.id,
+            "provider_id": instance.provider_id,
+            "zone": instance.zone,
+            "state": instance.state,
+        }
+        for instance in instances
+    ]
 
 
 def format_node_group(group: NodeGroup) -> dict[str, Any]:

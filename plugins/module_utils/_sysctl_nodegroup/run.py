@@ -6,16 +6,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Optional
 
 from .._aws_call import ApiError
 from .._clock import Clock
 from .._plan import Step
-from . import ec2, eks, userdata
-from .errors import SysctlError
-from .model import TAG_NAME, LaunchTemplate, NodeGroup, NodeGroupState, SysctlNodegroupOptions
+from . import autoscaling, change_steps, ec2, eks, freeze, userdata
+from .errors import GroupSizeError, SysctlError
+from .model import (
+    TAG_NAME,
+    GroupInstance,
+    LaunchTemplate,
+    NodeGroup,
+    NodeGroupState,
+    RunningGroup,
+    SysctlNodegroupOptions,
+)
 from .plan import NodeGroupPlan
+
+_FREEZE_ATTEMPTS = 8  # three steps, and some more where an autoscaler grows the group meanwhile
 
 
 @dataclass
@@ -24,6 +34,7 @@ class NodeGroupRun:
 
     eks: Any
     ec2: Any
+    autoscaling: Any
     cluster: str
     wait: bool = True
     timeout: float = 3600
@@ -56,6 +67,8 @@ class NodeGroupRun:
                     f"clone_from: cluster {options.cluster} has no node group {options.clone_from}. "
                     "Name an existing group"
                 )
+        generations = (*generations[:-1], *(self.measure(group) for group in generations[-1:]))
+        source = self.measure(source) if source else None
         return NodeGroupState(
             cluster, generations, source, ec2.list_managed_templates(self.ec2, options.cluster, options.name)
         )
@@ -85,6 +98,22 @@ class NodeGroupRun:
         reference = description.get("launchTemplate")
         return NodeGroup(description, ec2.get_template(self.ec2, reference) if reference else None)
 
+    def measure(self, group: NodeGroup) -> NodeGroup:
+        """Add what runs of the group. DescribeNodegroup can be out of date about it."""
+        names = [
+            str(found["name"]) for found in (group.description.get("resources") or {}).get("autoScalingGroups") or ()
+        ]
+        desired = autoscaling.get_desired_capacity(self.autoscaling, names)
+        return replace(group, running=RunningGroup(self.list_nodes(group), desired))
+
+    def list_nodes(self, group: NodeGroup) -> tuple[GroupInstance, ...]:
+        """List the instances that are, or become, nodes: those of a warm pool are neither."""
+        found = ec2.list_instances(self.ec2, self.cluster, group.name)
+        if not group.description.get("warmPoolConfig"):
+            return found
+        warm = autoscaling.list_warm_instances(self.autoscaling, [instance.id for instance in found])
+        return tuple(instance for instance in found if instance.id not in warm)
+
     def list_groups_to_drain(
         self, options: SysctlNodegroupOptions, state: NodeGroupState, plan: NodeGroupPlan
     ) -> list[NodeGroup]:
@@ -110,6 +139,32 @@ class NodeGroupRun:
             self._apply_step(step, wait=self.wait or not last)
             self.applied_steps.append(step)
 
+    def freeze_node_group(self, name: str) -> NodeGroup:
+        """Freeze a group, and return it as it is then.
+
+        Each step is planned from what runs at that moment, because an autoscaler works meanwhile.
+        """
+        for attempt in range(_FREEZE_ATTEMPTS):
+            group = self.measure(self._get_existing(name))
+            steps = freeze.plan_freeze(group)
+            if not steps:
+                return group
+            try:
+                self.apply_steps(steps[:1])
+            except (GroupSizeError, ApiError) as error:
+                # A node that came after the measurement: EKS accepts no maximum below the number of nodes.
+                is_size = isinstance(error, GroupSizeError) or error.code == eks.INVALID_CODE
+                if not is_size or "scalingConfig" not in (steps[0].after or {}) or attempt == _FREEZE_ATTEMPTS - 1:
+                    raise
+                self.clock.sleep(self.delay)
+        raise SysctlError(f"node group {name} cannot be frozen: something else changes it all the time. Run again")
+
+    def _get_existing(self, name: str) -> NodeGroup:
+        group = self.get_node_group(name)
+        if group is None:
+            raise SysctlError(f"node group {name} was deleted during the run. Run again")
+        return group
+
     def _apply_step(self, step: Step, wait: bool) -> None:
         after = step.after or {}
         if step.action == "create_template":
@@ -124,6 +179,8 @@ class NodeGroupRun:
             self._create_node_group(step, wait)
         elif step.action == "update_config":
             self._wait_until_idle(step.target)
+            if "maxSize" in after.get("scalingConfig", {}):
+                change_steps.check_bounds(self.measure(self._get_existing(step.target)), after["scalingConfig"])
             update = eks.update_node_group_config(self.eks, self.cluster, step.target, after)
             self._wait_for_update(step.target, update, wait)
         elif step.action == "update_version":
@@ -142,10 +199,7 @@ class NodeGroupRun:
         self.report_progress(f"{step.action} {step.target}: done")
 
     def _get_arn(self, name: str) -> str:
-        found = eks.get_node_group(self.eks, self.cluster, name)
-        if found is None:
-            raise SysctlError(f"node group {name} was deleted during the run. Run again")
-        return str(found["nodegroupArn"])
+        return self._get_existing(name).arn
 
     def _create_node_group(self, step: Step, wait: bool) -> None:
         if self.template is None:
@@ -172,9 +226,7 @@ class NodeGroupRun:
     def _wait_until_idle(self, name: str) -> None:
         """Wait for an earlier change, because EKS accepts one change at a time."""
         while True:
-            group = self.get_node_group(name)
-            if group is None:
-                raise SysctlError(f"node group {name} was deleted during the run. Run again")
+            group = self._get_existing(name)
             if group.status not in ("UPDATING", "CREATING"):
                 return
             self.report_progress(f"{name} is {group.status}{format_issues(group)}")

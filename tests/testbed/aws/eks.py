@@ -161,8 +161,26 @@ def templates_do_not_hibernate(request: NodegroupRequest) -> None:
 
 @creates(f"The template must not hold a spot request: {FACTS}; the message as reported (hashicorp/terraform 15118)")
 def templates_request_no_spot(request: NodegroupRequest) -> None:
-    if request.template and request.template.data.get("InstanceMarketOptions"):
+    options = request.template.data.get("InstanceMarketOptions") if request.template else None
+    block = (options or {}).get("MarketType") == "capacity-block" and request.capacity_type == "CAPACITY_BLOCK"
+    if options and not block:
         raise request.invalid("Instance market options are not supported with the launch template.")
+
+
+@creates(f"A capacity block needs its market, its reservation and its type in the template: {FACTS}")
+def capacity_blocks_are_complete(request: NodegroupRequest) -> None:
+    data = request.template.data if request.template else {}
+    reservation = (data.get("CapacityReservationSpecification") or {}).get("CapacityReservationTarget")
+    complete = data.get("InstanceMarketOptions") and reservation and data.get("InstanceType")
+    if request.capacity_type == "CAPACITY_BLOCK" and not complete:
+        raise request.invalid("A capacity block needs market options, a reservation and an instance type.")
+
+
+@creates(f"Security groups in the network interfaces or beside them, not both: {FACTS}")
+def security_groups_stand_only_once(request: NodegroupRequest) -> None:
+    data = request.template.data if request.template else {}
+    if data.get("NetworkInterfaces") and (data.get("SecurityGroupIds") or data.get("SecurityGroups")):
+        raise request.invalid("Security groups cannot be specified beside network interfaces.")
 
 
 @creates(f"The template must not hold terminate options: {FACTS}; botocore's model of LaunchTemplateSpecification")
@@ -177,6 +195,7 @@ TEMPLATE_CHECKS = (
     templates_have_no_instance_profile,
     templates_do_not_hibernate,
     templates_request_no_spot,
+    security_groups_stand_only_once,
     templates_have_no_terminate_options,
 )
 
@@ -333,6 +352,16 @@ def check_update_config(config: dict[str, Any] | None) -> None:
         raise InvalidParameterException(message=f"{given[0]} must be between 1 and 100")
 
 
+def check_warm_pool(response: EKSResponse) -> None:
+    """Check as the EKS user guide on warm pools: they need an AMI of EKS."""
+    pool, reference = response._get_param("warmPoolConfig"), response._get_param("launchTemplate")
+    if not (pool or {}).get("enabled") or not reference:
+        return
+    backend = response.eks_backend
+    if template_of(ec2_backends[backend.account_id][backend.region_name], reference).image:
+        raise InvalidParameterException(message="Warm pools are not supported with custom AMIs")
+
+
 def check_node_repair(config: dict[str, Any] | None) -> None:
     for what in ("maxUnhealthyNodeThreshold", "maxParallelNodesRepaired"):
         if config and f"{what}Count" in config and f"{what}Percentage" in config:
@@ -347,6 +376,7 @@ def check_node_repair(config: dict[str, Any] | None) -> None:
 )
 def update_and_repair_settings_are_kept(plain: Callable[..., Any], response: EKSResponse) -> Any:
     update, repair = response._get_param("updateConfig"), response._get_param("nodeRepairConfig")
+    check_warm_pool(response)
     check_update_config(update)
     check_node_repair(repair)
     answer = plain(response)

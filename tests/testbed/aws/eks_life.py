@@ -367,7 +367,9 @@ def config_updates_take_time(
 def check_sizes_against(group: Nodegroup, scaling: dict[str, int]) -> None:
     """Check the given sizes together with the unchanged ones; the message as reported (terraform-aws-eks 3306)."""
     eks.check_sizes(scaling)
-    merged = {**group.scaling_config, **scaling}
+    believed = group.__dict__.get("testbed_believed_size")  # eks_sizes.py: EKS can be behind the Auto Scaling group
+    known = {} if believed is None else {"desiredSize": believed}
+    merged = {**group.scaling_config, **known, **scaling}
     if merged["minSize"] > merged["desiredSize"]:
         raise InvalidParameterException(
             message=f"Minimum capacity {merged['minSize']} can't be greater than desired size {merged['desiredSize']}"
@@ -434,6 +436,7 @@ def template_for_update(
     params = {
         "nodegroup_name": group.nodegroup_name,
         "launch_template": {"id": template.id, "version": template.version},
+        "capacity_type": group.capacity_type,
     }
     request = NodegroupRequest(backend, cluster, {**params, "instance_types": group.testbed_instance_types})
     for check in (*eks.TEMPLATE_CHECKS, eks.instance_types_stand_in_the_template_or_the_request):

@@ -122,6 +122,14 @@ class Account:
         data = found["LaunchTemplateVersions"][0]["LaunchTemplateData"]["UserData"]
         return base64.b64decode(data).decode()
 
+    def sent(self, name: str) -> set[str]:
+        """What the updates of a group sent, by EKS's own names: MaxSize, DesiredSize, TaintsToAdd, ..."""
+        found = {"name": CLUSTER, "nodegroupName": name}
+        updates = [
+            self.eks.describe_update(**found, updateId=update) for update in self.eks.list_updates(**found)["updateIds"]
+        ]
+        return {param["type"] for update in updates for param in update["update"]["params"]}
+
     # Runs
 
     def run(self, *tasks: Mapping[str, Any], env: Mapping[str, str] | None = None) -> list[TaskResult]:
@@ -134,9 +142,7 @@ class Account:
             options = {key: value for key, value in task.items() if not key.startswith("_")}
             module = task.get("_module", MODULE)
             if module == MODULE:
-                options = {"wait_delay": 1, **options}
-                if options.get("state") != "rendered":
-                    options = {"cluster": CLUSTER, **options}
+                options = {"cluster": CLUSTER, "wait_delay": 1, **options}
             steps.append(
                 {
                     "name": f"Task {number}",

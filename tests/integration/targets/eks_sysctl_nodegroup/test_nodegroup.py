@@ -6,16 +6,19 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 from integration.targets.eks_sysctl_nodegroup.kit import CLUSTER, REGION, VERSION, Account
+from integration.targets.eks_sysctl_nodegroup.kit import ROLE as ROLE_ARN
 
 UNSAFE = "net.core.somaxconn"
 CLONE: dict[str, Any] = {"name": "workers", "clone_from": "old", "sysctls": [UNSAFE]}
 OURS = "daytwo-prod-workers"
+RENDER = "daytwo.aws.eks_sysctl_user_data_info"
 
 
 def test_check_run_check_run(account: Account) -> None:
@@ -291,9 +294,9 @@ def test_old_template_versions_are_bounded(account: Account) -> None:
     assert numbers == [1, 4, 5, 6, 7, 8]  # the default, and the newest five
 
 
-def test_rendered_talks_to_no_api(account: Account) -> None:
+def test_rendering_calls_no_api(account: Account) -> None:
     account.aws.forget()
-    result = account.run_task(name="workers", sysctls=[UNSAFE], state="rendered", cluster="prod")
+    (result,) = account.run({"_module": RENDER, "name": "workers", "sysctls": [UNSAFE], "cluster": "prod"})
     assert not result.failed, result.message
     assert account.aws.calls() == []
     text = result.result["user_data"]
@@ -321,9 +324,164 @@ def test_the_documented_policy_is_enough_and_each_of_its_actions_is_needed(accou
     used = {call.action for call in account.aws.calls()}
     assert used <= actions, used - actions
     # The documentation lists the actions that AWS only checks beside the call itself.
-    assert actions - used <= {"iam:PassRole", "ec2:RunInstances", "ec2:CreateTags", "iam:GetRole"}, actions - used
+    with_warm_pools = {"autoscaling:DescribeAutoScalingInstances"}
+    assert actions - used <= CHECKED_BESIDE | with_warm_pools, actions - used
     assert REGION
+
+
+# What AWS checks with the caller's permissions beside a call: docs/sysctl_nodegroup.md has AWS's page for each.
+CHECKED_BESIDE = {
+    "iam:PassRole",
+    "iam:GetRole",
+    "iam:ListAttachedRolePolicies",
+    "ec2:RunInstances",
+    "ec2:CreateTags",
+    "eks:TagResource",
+}
+
+
+def test_the_documented_policy_has_what_aws_checks_beside_the_calls() -> None:
+    root = Path(__file__).parents[4]
+    statements = json.loads((root / "docs/iam/eks_sysctl_nodegroup.json").read_text())["Statement"]
+    page = (root / "docs/sysctl_nodegroup.md").read_text()
+    rows = [line for line in page.splitlines() if line.startswith("| `") and "https://docs.aws.amazon.com/" in line]
+    for action in CHECKED_BESIDE:
+        assert any(action in listed(statement["Action"]) for statement in statements), action
+        assert any(f"`{action}`" in row for row in rows), action
+    tagging = {
+        statement["Condition"]["StringEquals"]["ec2:CreateAction"]: listed(statement["Resource"])
+        for statement in statements
+        if statement["Action"] == "ec2:CreateTags"
+    }
+    assert set(tagging) == {"CreateLaunchTemplate", "RunInstances"}
+    kinds = {resource.split(":")[-1].partition("/")[0] for resource in tagging["RunInstances"]}
+    assert kinds == {"instance", "volume", "network-interface", "spot-instances-request"}
+    passing = next(statement for statement in statements if statement["Action"] == "iam:PassRole")
+    assert "eks.amazonaws.com" in passing["Condition"]["StringEquals"]["iam:PassedToService"]
 
 
 def listed(value: Any) -> list[str]:
     return [value] if isinstance(value, str) else list(value)
+
+
+# What a clone keeps depends on the group
+
+
+def test_a_source_whose_launch_template_is_deleted_is_refused(account: Account) -> None:
+    template = account.template(user_data=b"", InstanceType="m5.large")
+    account.create(launchTemplate=template)
+    account.ec2.delete_launch_template(LaunchTemplateId=template["id"])
+    account.aws.forget()
+    check, run = account.run({**CLONE, "_check": True}, CLONE)
+    assert (check.failed, run.failed) == (True, True)
+    assert "launch template theirs version 1 does not exist any more" in run.message
+    assert account.writes() == []
+
+
+@pytest.mark.full
+def test_a_capacity_block_and_security_groups_in_its_interface(account: Account) -> None:
+    block: dict[str, Any] = {
+        "InstanceType": "p5.48xlarge",
+        "InstanceMarketOptions": {"MarketType": "capacity-block"},
+        "CapacityReservationSpecification": {"CapacityReservationTarget": {"CapacityReservationId": "cr-1"}},
+        "NetworkInterfaces": [{"DeviceIndex": 0, "Groups": ["sg-0123456789abcdef1"]}],
+    }
+    account.create(launchTemplate=account.template(**block), capacityType="CAPACITY_BLOCK")
+    options: dict[str, Any] = {**CLONE, "security_groups": ["sg-0123456789abcdef0"]}
+    result, again = account.run(options, options)
+    assert not result.failed, result.message
+    assert (again.failed, again.changed) == (False, False), again.message
+    used = account.group("workers")["launchTemplate"]
+    found = account.ec2.describe_launch_template_versions(LaunchTemplateId=used["id"], Versions=[used["version"]])
+    data = found["LaunchTemplateVersions"][0]["LaunchTemplateData"]
+    assert data["InstanceMarketOptions"] == block["InstanceMarketOptions"]
+    assert data["CapacityReservationSpecification"] == block["CapacityReservationSpecification"]
+    assert "sg-0123456789abcdef0" in data["NetworkInterfaces"][0]["Groups"]
+    assert not data.get("SecurityGroupIds")
+
+
+@pytest.mark.full
+def test_a_warm_pool_is_not_copied_beside_a_custom_ami(account: Account) -> None:
+    pool = {"enabled": True, "minSize": 1, "poolState": "STOPPED"}
+    account.create(warmPoolConfig=pool)
+    image = account.ec2.describe_images()["Images"][0]["ImageId"]
+    kept = account.run_task(**CLONE)
+    assert not kept.failed, kept.message
+    assert account.group("workers")["warmPoolConfig"]["enabled"]
+    custom = account.run_task(**{**CLONE, "name": "custom", "ami_id": image, "ami_family": "al2023"})
+    assert not custom.failed, custom.message
+    assert not account.group("custom").get("warmPoolConfig")
+    assert any("warm pool" in entry for entry in custom.result["not_cloned"])
+
+
+# The module's options, and the role's, before anything is read
+
+
+def test_bad_options_are_refused_before_any_call(account: Account) -> None:
+    """test_option_rules.py has every rule."""
+    account.create()
+    account.aws.forget()
+    results = account.run(
+        {"name": ""},
+        {"name": "", "_check": True},
+        {**CLONE, "scaling": {"min_size": 3, "max_size": 2}, "instance_types": [""]},
+        {**CLONE, "ami_id": "nonsense", "wait_timeout": -1, "_check": True},
+        {"name": "", "state": "absent"},
+    )
+    assert [result.failed for result in results] == [True] * len(results)
+    assert all("nothing was changed: " in result.message for result in results)
+    assert account.aws.calls() == []
+
+
+PLAYBOOK = "daytwo.aws.sysctl_nodegroup"
+
+
+def role_options(**variables: Any) -> list[str]:
+    given = {"cluster": CLUSTER, "name": "workers", "clone_from": "old", "sysctls": [UNSAFE], "wait_delay": 1}
+    values = {f"sysctl_nodegroup_{key}": value for key, value in {**given, **variables}.items()}
+    return ["-e", json.dumps(values), "--skip-tags", "fit,proof,drain,delete"]
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"name": ""},
+        pytest.param({"cluster": ""}, marks=pytest.mark.full),
+        pytest.param({"sysctls": []}, marks=pytest.mark.full),
+        {"sysctls": ""},
+    ],
+)
+def test_the_role_refuses_empty_values_before_any_change(account: Account, variables: dict[str, Any]) -> None:
+    account.create()
+    account.aws.forget()
+    last = account.play(PLAYBOOK, *role_options(**variables))[-1]
+    assert last.failed
+    assert re.search(f"{next(iter(variables))} is ('')|empty", last.message), last.message
+    assert account.writes() == []
+
+
+def test_the_role_runs_where_there_is_no_old_group_and_no_node(account: Account) -> None:
+    options = {"subnets": account.subnets, "node_role": ROLE_ARN}
+    tasks = account.play(PLAYBOOK, *role_options(clone_from="", options=options))
+    assert not tasks[-1].failed, tasks[-1].message
+    assert account.groups() == ["workers"]
+    safe = account.play(PLAYBOOK, *role_options(clone_from="", sysctls=["net.ipv4.tcp_syncookies"]))
+    assert not safe[-1].failed, safe[-1].message
+
+
+def test_abandoning_thaws_by_the_tag_also_beside_a_group_that_failed(account: Account) -> None:
+    account.create("workers")  # adopted, without a template: it needs a blue/green replacement
+    before = account.group("workers")["scalingConfig"]
+    issue = {"code": "NodeCreationFailure", "message": "failed to join", "resourceIds": ["i-0bad"]}
+    planned = account.run_task(name="workers", sysctls=[UNSAFE], _check=True)
+    new = planned.result["target"]
+    account.settings(failing_creates={new: issue})
+    failed = account.play(PLAYBOOK, *role_options(clone_from=""))[-1]
+    assert "NodeCreationFailure" in failed.message
+    assert "daytwo.aws/frozen-scaling" in account.group("workers")["tags"]
+    assert account.group(new)["status"] == "CREATE_FAILED"
+    back = account.play(PLAYBOOK, *role_options(clone_from="", mode="abandon"))
+    assert not back[-1].failed, back[-1].message
+    thawed = account.group("workers")
+    assert (thawed["scalingConfig"], thawed.get("taints") or []) == (before, [])
+    assert "daytwo.aws/frozen-scaling" not in thawed["tags"]

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+import yaml
 from integration.targets.eks_node_drain.kit import wait_for
 from integration.targets.eks_sysctl_nodegroup.kit import TaskResult
 from integration.targets.role_sysctl_nodegroup.kit import RBAC, UNSAFE, Client, Fleet, documents, named
 from testbed import paths
 from testbed.audit import Request
+from testbed.aws.control import send_command
 from testbed.nodes import autoscaler
 from testbed.recorder import Call
 
@@ -252,6 +254,31 @@ def watch(fleet: Fleet, over: threading.Event, ever: set[str]) -> None:
     """Record every node that the old group has."""
     while not over.wait(0.3):
         ever.update(fleet.nodes(fleet.old))
+
+
+@pytest.mark.full
+def test_a_stale_size_ends_no_node(fleet: Fleet) -> None:
+    """An autoscaler has added a node, and EKS still shows one: freezing and thawing end neither."""
+    fleet.create()
+    aws = f"http://{paths.AWS}:{paths.AWS_PORT}"
+    where = {"region": paths.REGION, "cluster": fleet.cluster.name, "group": fleet.old}
+    send_command(aws, "eks/lag", **where)
+    send_command(aws, "eks/scale", **where, desired=2)
+    wait_for(lambda: len(fleet.nodes(fleet.old)) == 2, "the second node", 120)
+    assert fleet.group(fleet.old)["scalingConfig"]["desiredSize"] == 1
+    both = set(fleet.nodes(fleet.old))
+    module = "daytwo.aws.eks_nodegroup_freeze"
+    options = {"cluster": fleet.cluster.name, "names": [fleet.old], "wait_delay": 1}
+    tasks = [{module: {**options, "state": state}} for state in ("frozen", "thawed")]
+    book = [{"hosts": "localhost", "gather_facts": False, "tasks": tasks}]
+    (fleet.folder / "freeze.yml").write_text(yaml.safe_dump(book))
+    results = fleet.run(str(fleet.folder / "freeze.yml"), {})
+    assert not any(result.failed for result in results), fleet.output
+    found = {node["instance_id"] for node in results[0].result["groups"][0]["nodes"]}
+    assert len(found) == 2
+    time.sleep(5)  # the controller ends nodes that are too many within a second
+    assert set(fleet.nodes(fleet.old)) == both
+    assert fleet.group(fleet.old)["scalingConfig"]["maxSize"] == 2
 
 
 BOTTLEROCKET: dict[str, Any] = {"amiType": "BOTTLEROCKET_x86_64"}

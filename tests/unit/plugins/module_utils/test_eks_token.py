@@ -192,6 +192,7 @@ def test_a_cluster_is_described() -> None:
     ("description", "text"),
     [
         ({"endpoint": None, "status": "CREATING"}, "no endpoint yet: its status is CREATING"),
+        ({"certificateAuthority": {}, "status": "ACTIVE"}, "is ACTIVE, and DescribeCluster returned no certificate"),
         ({"certificateAuthority": {}, "status": "CREATING"}, "no certificate authority yet"),
         ({"certificateAuthority": {"data": "no base64!"}}, "not the base64 text that EKS sends"),
     ],

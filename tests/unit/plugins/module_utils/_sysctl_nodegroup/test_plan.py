@@ -12,9 +12,11 @@ from ansible_collections.daytwo.aws.plugins.module_utils._plan import Step
 from ansible_collections.daytwo.aws.plugins.module_utils._sysctl_nodegroup import clone, freeze, plan, userdata
 from ansible_collections.daytwo.aws.plugins.module_utils._sysctl_nodegroup.errors import SysctlError
 from ansible_collections.daytwo.aws.plugins.module_utils._sysctl_nodegroup.model import (
+    GroupInstance,
     LaunchTemplate,
     NodeGroup,
     NodeGroupState,
+    RunningGroup,
 )
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._sysctl_nodegroup.groups import (
     CLUSTER,
@@ -320,6 +322,15 @@ def test_other_sysctls_are_a_new_template_version_and_a_rolling_update_to_the_gr
     assert userdata.list_allowed_sysctls("al2023", found.user_data) == ["net.core.*"]
 
 
+def test_a_safe_sysctl_with_force_takes_the_last_unsafe_sysctl_off() -> None:
+    current = generation("workers", 1, make_managed_template())
+    safe = "net.ipv4.tcp_syncookies"
+    assert plan.make_plan(make_options(safe), make_state(current)).change == plan.NOT_REQUIRED
+    found = plan.make_plan(make_options(safe, force=True), make_state(current))
+    assert (found.change, actions(found)) == (plan.TEMPLATE, ["create_template_version", "update_version"])
+    assert userdata.list_allowed_sysctls("al2023", found.user_data) == [safe]
+
+
 def test_labels_taints_and_scaling_are_a_config_update_and_desired_size_stays() -> None:
     current = generation(
         "workers", 1, make_managed_template(), scalingConfig={"minSize": 1, "maxSize": 5, "desiredSize": 4}
@@ -334,7 +345,7 @@ def test_labels_taints_and_scaling_are_a_config_update_and_desired_size_stays() 
     assert after(found.steps[0]) == {
         "labels": {"addOrUpdateLabels": {"team": "b"}},
         "taints": {"addOrUpdateTaints": [{"key": "k", "value": "v", "effect": "NO_SCHEDULE"}]},
-        "scalingConfig": {"minSize": 2, "maxSize": 5, "desiredSize": 4},
+        "scalingConfig": {"minSize": 2},
     }
     desired = plan.make_plan(make_options(overrides={"scalingConfig": {"desiredSize": 1}}), make_state(current))
     assert desired.change == plan.NOTHING
@@ -478,9 +489,10 @@ def test_the_same_input_gives_the_same_plan() -> None:
 def test_freezing_keeps_the_originals_first_and_thawing_brings_them_back() -> None:
     current = group("old")
     steps = freeze.plan_freeze(current)
-    assert [step.action for step in steps] == ["tag", "update_config"]
+    assert [step.action for step in steps] == ["tag", "update_config", "update_config"]
     assert steps[0].after == {freeze.TAG_SCALING: "1/5/3"}
-    assert after(steps[1])["scalingConfig"] == {"minSize": 1, "maxSize": 3, "desiredSize": 3}
+    assert after(steps[1]) == {"taints": {"addOrUpdateTaints": [freeze.FROZEN_TAINT]}}  # before the bound
+    assert after(steps[2]) == {"scalingConfig": {"maxSize": 3}}
     frozen = NodeGroup(
         description(
             "old",
@@ -493,7 +505,7 @@ def test_freezing_keeps_the_originals_first_and_thawing_brings_them_back() -> No
     back = freeze.plan_thaw(frozen)
     assert [step.action for step in back] == ["update_config", "untag"]
     assert after(back[0]) == {
-        "scalingConfig": {"minSize": 1, "maxSize": 5, "desiredSize": 3},
+        "scalingConfig": {"maxSize": 5},
         "taints": {"removeTaints": [freeze.FROZEN_TAINT]},
     }
     assert freeze.plan_thaw(current) == []
@@ -501,8 +513,202 @@ def test_freezing_keeps_the_originals_first_and_thawing_brings_them_back() -> No
 
 def test_freezing_an_empty_group_keeps_eks_lower_bound_of_the_maximum() -> None:
     empty = group("old", scalingConfig={"minSize": 0, "maxSize": 5, "desiredSize": 0})
-    assert after(freeze.plan_freeze(empty)[1])["scalingConfig"] == {
-        "minSize": 0,
-        "maxSize": 1,
-        "desiredSize": 0,
-    }
+    assert after(freeze.plan_freeze(empty)[2])["scalingConfig"] == {"maxSize": 1}
+
+
+# The size of a group, which DescribeNodegroup can be wrong about
+
+
+def run_of(instances: int, desired: int | None = None, **metadata: Any) -> RunningGroup:
+    return RunningGroup(
+        tuple(GroupInstance(f"i-{number:08x}", "eu-central-1a", "running", metadata) for number in range(instances)),
+        desired,
+    )
+
+
+@pytest.mark.parametrize(
+    ("running", "maximum"),
+    [
+        (run_of(3), 3),
+        (run_of(5), 5),  # DescribeNodegroup still shows 3
+        (run_of(3, 5), 5),  # two instances are on their way
+        (run_of(4, 3), 4),
+        (run_of(2, 2), 3),  # DescribeNodegroup is behind a scale-in: EKS does not accept a maximum below its own value
+        (None, 3),
+    ],
+)
+def test_a_frozen_maximum_covers_every_node(running: RunningGroup | None, maximum: int) -> None:
+    wide = {"minSize": 1, "maxSize": 9, "desiredSize": 3}
+    steps = freeze.plan_freeze(replace(group("old", scalingConfig=wide), running=running))
+    assert after(steps[-1]) == {"scalingConfig": {"maxSize": maximum}}
+
+
+@pytest.mark.parametrize(
+    ("tag", "current", "nodes", "bounds"),
+    [
+        ("1/5/3", (1, 3, 3), 3, {"maxSize": 5}),
+        ("1/5/3", (1, 3, 3), 1, {"maxSize": 5}),
+        ("2/5/3", (1, 3, 3), 3, {"minSize": 2, "maxSize": 5}),
+        ("4/6/4", (1, 3, 3), 3, {"minSize": 3, "maxSize": 6}),  # EKS accepts no minimum above the nodes
+        ("1/2/2", (1, 4, 2), 4, None),  # a maximum of 2 would end two nodes
+    ],
+)
+def test_thawing_restores_bounds_and_no_size(
+    tag: str, current: tuple[int, int, int], nodes: int, bounds: dict[str, int] | None
+) -> None:
+    sizes = dict(zip(("minSize", "maxSize", "desiredSize"), current, strict=True))
+    frozen = replace(group("old", scalingConfig=sizes, tags={freeze.TAG_SCALING: tag}), running=run_of(nodes, nodes))
+    steps = freeze.plan_thaw(frozen)
+    assert [after(step).get("scalingConfig") for step in steps if step.action == "update_config"] == (
+        [bounds] if bounds else []
+    )
+    assert steps[-1].action == "untag"
+
+
+@pytest.mark.parametrize(
+    ("bounds", "nodes", "rejected"),
+    [
+        ({"maxSize": 4}, 4, None),
+        ({"maxSize": 3}, 4, "a maximum below that ends nodes"),
+        ({"minSize": 4}, 4, None),
+        ({"minSize": 5}, 4, "EKS accepts no minimum above that"),
+        ({"minSize": 6}, 4, "the minimum is above the maximum"),
+    ],
+)
+def test_bounds_never_move_the_number_of_nodes(bounds: dict[str, int], nodes: int, rejected: str | None) -> None:
+    current = generation("workers", 1, make_managed_template())  # shows 1 to 5 nodes, and 3 of them
+    state = make_state(replace(current, running=run_of(nodes, nodes)))
+    options = make_options(overrides={"scalingConfig": {**bounds, "desiredSize": 1}})
+    if rejected:
+        with pytest.raises(SysctlError, match=rejected):
+            plan.make_plan(options, state)
+        return
+    assert after(plan.make_plan(options, state).steps[0]) == {"scalingConfig": bounds}
+
+
+def test_a_clone_begins_with_the_size_that_its_source_really_has() -> None:
+    source = replace(group("old"), running=run_of(4, 4))
+    created = get_create_step(plan.make_plan(make_options(clone_from="old"), make_state(source=source)))
+    assert created["scalingConfig"] == {"minSize": 1, "maxSize": 5, "desiredSize": 4}
+    narrow = make_options(clone_from="old", overrides={"scalingConfig": {"maxSize": 2}})
+    created = get_create_step(plan.make_plan(narrow, make_state(source=source)))
+    assert created["scalingConfig"] == {"minSize": 1, "maxSize": 2, "desiredSize": 2}
+    wrong = make_options(clone_from="old", overrides={"scalingConfig": {"desiredSize": 9}})
+    with pytest.raises(SysctlError, match="minimum 1, desired 9, maximum 5"):
+        plan.make_plan(wrong, make_state(source=source))
+
+
+# A source of which something is missing, and fields whose use depends on the group
+
+
+@pytest.mark.parametrize("ami_type", ["AL2023_x86_64_STANDARD", "CUSTOM"])
+def test_a_source_whose_template_is_deleted_is_refused(ami_type: str) -> None:
+    reference = {"id": "lt-9", "name": "gone", "version": "7"}
+    source = group("old", amiType=ami_type, launchTemplate=reference)
+    with pytest.raises(SysctlError, match="launch template gone version 7 does not exist any more"):
+        plan.make_plan(make_options(clone_from="old"), make_state(source=source))
+    adopted = group("workers", amiType=ami_type, launchTemplate=reference)
+    with pytest.raises(SysctlError, match="launch template gone version 7 does not exist any more"):
+        plan.make_plan(make_options(), make_state(adopted))
+
+
+@pytest.mark.parametrize("field", ["endpoint", "certificate_authority", "service_cidr"])
+def test_a_custom_ami_in_a_cluster_that_is_incomplete_is_refused(field: str) -> None:
+    with pytest.raises(SysctlError, match="DescribeCluster of prod returned no"):
+        plan.make_plan(make_options(clone_from="old", ami_id="ami-1"), make_state(source=group("old"), **{field: ""}))
+
+
+BLOCK: dict[str, Any] = {
+    "InstanceType": "p5.48xlarge",
+    "InstanceMarketOptions": {"MarketType": "capacity-block"},
+    "CapacityReservationSpecification": {"CapacityReservationTarget": {"CapacityReservationId": "cr-1"}},
+}
+
+
+def test_a_capacity_block_keeps_its_market_and_its_reservation() -> None:
+    source = group("old", template(**BLOCK), capacityType="CAPACITY_BLOCK")
+    found = plan.make_plan(make_options(clone_from="old"), make_state(source=source))
+    assert {key: found.template_data[key] for key in BLOCK} == BLOCK
+    assert not any("market" in entry for entry in found.not_cloned)
+
+
+@pytest.mark.parametrize(
+    ("market", "capacity_type"),
+    [("spot", "ON_DEMAND"), ("spot", "SPOT"), ("capacity-block", "ON_DEMAND"), ("another", "CAPACITY_BLOCK")],
+)
+def test_other_markets_are_dropped_and_listed(market: str, capacity_type: str) -> None:
+    data = {**BLOCK, "InstanceMarketOptions": {"MarketType": market}}
+    source = group("old", template(**data), capacityType=capacity_type)
+    options = make_options(clone_from="old")
+    if capacity_type == "CAPACITY_BLOCK":
+        with pytest.raises(SysctlError, match="MarketType capacity-block"):
+            plan.make_plan(options, make_state(source=source))
+        return
+    found = plan.make_plan(options, make_state(source=source))
+    assert "InstanceMarketOptions" not in found.template_data
+    assert any(f"market type {market}" in entry for entry in found.not_cloned)
+
+
+@pytest.mark.parametrize("missing", sorted(BLOCK))
+def test_a_capacity_block_without_what_eks_requires_is_refused(missing: str) -> None:
+    data = {key: value for key, value in BLOCK.items() if key != missing}
+    source = group("old", template(**data), capacityType="CAPACITY_BLOCK")
+    with pytest.raises(SysctlError, match=missing):
+        plan.make_plan(make_options(clone_from="old"), make_state(source=source))
+
+
+def test_security_groups_go_into_the_network_interfaces_where_there_are_some() -> None:
+    interfaces = [{"DeviceIndex": 0, "Groups": ["sg-old"]}, {"DeviceIndex": 1, "InterfaceType": "efa"}]
+    source = group("old", template(InstanceType="m5.large", NetworkInterfaces=interfaces))
+    found = plan.make_plan(make_options(clone_from="old", security_groups=["sg-1"]), make_state(source=source))
+    assert "SecurityGroupIds" not in found.template_data
+    groups = ["sg-1", "sg-cluster"]
+    assert [entry["Groups"] for entry in found.template_data["NetworkInterfaces"]] == [groups, groups]
+    named = group("old", template(SecurityGroups=["by-name"]))
+    found = plan.make_plan(make_options(clone_from="old", security_groups=["sg-1"]), make_state(source=named))
+    assert (found.template_data["SecurityGroupIds"], "SecurityGroups" in found.template_data) == (groups, False)
+
+
+def test_security_groups_that_the_interfaces_of_an_unmanaged_template_have_already_change_nothing() -> None:
+    data = userdata.render(userdata.UserDataRequest("al2023", ["net.core.*"]))
+    interfaces = [{"DeviceIndex": 0, "Groups": ["sg-1", "sg-cluster"]}]
+    current = group(template=template(UserData=data, NetworkInterfaces=interfaces))
+    assert plan.make_plan(make_options(security_groups=["sg-1"]), make_state(current)).change == plan.NOTHING
+
+
+@pytest.mark.parametrize("hops", [1, 2, 3])
+def test_the_hop_limit_of_a_running_instance_stays(hops: int) -> None:
+    shown = {"State": "applied", "HttpTokens": "required", "HttpPutResponseHopLimit": hops, "HttpEndpoint": "enabled"}
+    source = replace(group("old"), running=run_of(1, 1, **shown))
+    found = plan.make_plan(make_options(clone_from="old"), make_state(source=source))
+    assert found.template_data["MetadataOptions"] == {key: shown[key] for key in shown if key != "State"}
+    assert not any("hop limit" in entry for entry in found.not_cloned)
+    empty = plan.make_plan(make_options(clone_from="old"), make_state(source=group("old")))
+    assert any("no running instance shows: the hop limit becomes 2" in entry for entry in empty.not_cloned)
+
+
+POOL = {"enabled": True, "minSize": 1, "poolState": "STOPPED"}
+
+
+@pytest.mark.parametrize(
+    ("pool", "options", "reason"),
+    [
+        (POOL, {}, ""),
+        (POOL, {"ami_id": "ami-1"}, "no warm pools with a custom AMI"),
+        pytest.param(POOL, {"ami_family": "bottlerocket"}, "", marks=NEEDS_TOMLLIB),
+        pytest.param(
+            {**POOL, "poolState": "HIBERNATED"}, {"ami_family": "bottlerocket"}, "no hibernated", marks=NEEDS_TOMLLIB
+        ),
+        pytest.param(
+            {**POOL, "reuseOnScaleIn": True}, {"ami_family": "bottlerocket"}, "does not reuse", marks=NEEDS_TOMLLIB
+        ),
+    ],
+)
+def test_a_warm_pool_that_eks_does_not_support_is_listed(
+    pool: dict[str, Any], options: dict[str, Any], reason: str
+) -> None:
+    source = group("old", warmPoolConfig=pool)
+    found = plan.make_plan(make_options(clone_from="old", **options), make_state(source=source))
+    assert get_create_step(found).get("warmPoolConfig") == (None if reason else pool)
+    assert any(reason in entry for entry in found.not_cloned)
+    assert any("warm pool" in entry for entry in found.not_cloned) == bool(reason)
