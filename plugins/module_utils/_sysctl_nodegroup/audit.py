@@ -9,7 +9,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Optional
 
 from .._drain.model import NODE_GROUP_LABEL
+from .._drain.scheduling import find_intolerable_taints
 from . import sysctls
+
+UNSCHEDULABLE_TAINT = "node.kubernetes.io/unschedulable"  # of a cordoned node, which may be uncordoned
 
 
 @dataclass(frozen=True)
@@ -63,22 +66,7 @@ def can_schedule(pod: Mapping[str, Any], profile: NodeProfile) -> bool:
     spec = pod.get("spec") or {}
     if any(profile.labels.get(key) != value for key, value in (spec.get("nodeSelector") or {}).items()):
         return False
-    tolerations = spec.get("tolerations") or []
-    return all(
-        any(tolerates_taint(toleration, taint) for toleration in tolerations)
-        for taint in profile.taints
-        if taint.get("effect") in ("NoSchedule", "NoExecute") and taint.get("key") != "node.kubernetes.io/unschedulable"
-    )
-
-
-def tolerates_taint(toleration: Mapping[str, Any], taint: Mapping[str, Any]) -> bool:
-    if toleration.get("effect") not in (None, "", taint.get("effect")):
-        return False
-    if not toleration.get("key"):
-        return toleration.get("operator") == "Exists"
-    if toleration["key"] != taint.get("key"):
-        return False
-    return toleration.get("operator") == "Exists" or (toleration.get("value") or "") == (taint.get("value") or "")
+    return not find_intolerable_taints(pod, profile.taints, [UNSCHEDULABLE_TAINT])
 
 
 def get_pod_sysctls(pod: Mapping[str, Any]) -> list[dict[str, str]]:
