@@ -11,6 +11,7 @@ from typing import Any, Optional
 from .._drain.model import NODE_GROUP_LABEL
 from .._drain.scheduling import find_intolerable_taints
 from . import sysctls
+from .kernel import get_node_wide_reason
 
 UNSCHEDULABLE_TAINT = "node.kubernetes.io/unschedulable"  # of a cordoned node, which may be uncordoned
 
@@ -97,7 +98,7 @@ def audit_pods(pods: Iterable[Mapping[str, Any]], profiles: Sequence[NodeProfile
                     profile.allowed_sysctls or (),
                     bool(spec.get("hostNetwork")),
                     bool(spec.get("hostIPC")),
-                )
+                ) or get_node_wide_reason(sysctls.normalize_name(sysctl["name"]), profile.kernel)
                 if reason and profile.allowed_sysctls is None and "allowlisted" in reason:
                     unknown.append({"nodes": list(profile.nodes), "sysctl": sysctl["name"]})
                 elif reason:

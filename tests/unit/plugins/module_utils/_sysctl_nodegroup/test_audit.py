@@ -56,6 +56,12 @@ def test_the_host_network_forbids_even_what_is_allowed() -> None:
     assert forbidden(pod(UNSAFE, hostNetwork=True), node("n1", "g"), g=[UNSAFE]) == ["n1"]
 
 
+def test_what_no_pod_can_set_is_reported_where_the_kubelet_accepts_it() -> None:
+    name = "net.core.rmem_max"
+    (found,) = audit.audit_pods([pod(name)], audit.build_node_profiles([node("n1", "g")], {"g": [name]}))
+    assert found["forbidden"][0]["reason"] == "no pod can set it: Linux has it once for the whole node"
+
+
 def test_nodes_of_which_nothing_is_known_are_reported_as_unknown() -> None:
     (found,) = audit.audit_pods([pod(UNSAFE)], audit.build_node_profiles([node("n1")], {}))
     assert (found["forbidden"], found["unknown"]) == ([], [{"nodes": ["n1"], "sysctl": UNSAFE}])
