@@ -10,7 +10,7 @@ from typing import Any, Optional
 from urllib.parse import urlencode
 
 from .._eks_token import ClusterError
-from .model import NODE_GROUP_LABEL, DrainRules, Node, Pod, PodDisruptionBudget
+from .model import NODE_GROUP_LABEL, DrainRules, Pod, PodDisruptionBudget
 
 try:
     from urllib3 import Timeout
@@ -131,14 +131,10 @@ def list_resources(api: Any, path: str, query: Sequence[tuple[str, str]] = ()) -
 
 
 class KubeClient:
-    """The Kubernetes calls of a drain: nodes, pods, PodDisruptionBudgets, cordon and evict."""
+    """The Kubernetes calls of a drain: pods, PodDisruptionBudgets, cordon and evict."""
 
     def __init__(self, api: Any) -> None:
         self.api = api
-
-    def list_nodes(self, selector: str = "") -> list[Node]:
-        query = [("labelSelector", selector)] if selector else []
-        return [Node.parse(item) for item in list_resources(self.api, "/api/v1/nodes", query)]
 
     def list_pods(self, node: str) -> list[Pod]:
         query = [("fieldSelector", f"spec.nodeName={node}")]

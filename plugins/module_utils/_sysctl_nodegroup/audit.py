@@ -13,6 +13,7 @@ from .._drain.scheduling import find_intolerable_taints
 from . import sysctls
 from .kernel import get_node_wide_reason
 
+LISTED_NODES = 10
 UNSCHEDULABLE_TAINT = "node.kubernetes.io/unschedulable"  # of a cordoned node, which may be uncordoned
 
 
@@ -125,3 +126,43 @@ def audit_pods(pods: Iterable[Mapping[str, Any]], profiles: Sequence[NodeProfile
             }
         )
     return result
+
+
+def describe_groups(groups: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What each node group allows, and where a kubelet differs from it, for people."""
+    lines = []
+    for group in groups:
+        family = group["ami_family"] or group["ami_type"]
+        allowed = group["error"] or ", ".join(group["configured"] or []) or "no unsafe sysctl"
+        lines.append(f"{group['name']} ({group['version']}, {family}): {allowed}")
+        for node in group["drifted_nodes"]:
+            effective = ", ".join(group["effective"][node]) or "none"
+            lines.append(f"{group['name']}: drift on {node}, whose kubelet allows {effective}")
+    return lines or ["The cluster has no managed node group."]
+
+
+def describe_pods(pods: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Which nodes reject which pods, and where that is not known, for people."""
+    lines = []
+    for pod in pods:
+        key = f"{pod['namespace']}/{pod['name']}"
+        if pod["rejected"]:
+            lines.append(f"{key} on {pod['node']}: {pod['message']}")
+        for entry in pod["forbidden"]:
+            group = f"nodes of {entry['node_group'] or 'no group'}"
+            lines.append(f"{key}: {entry['sysctl']} on {group}: {entry['reason']}")
+        for entry in pod["unknown"]:
+            names = ", ".join(entry["nodes"][:LISTED_NODES])
+            more = f" and {len(entry['nodes']) - LISTED_NODES} more" if len(entry["nodes"]) > LISTED_NODES else ""
+            lines.append(f"{key}: {entry['sysctl']} on {names}{more}: not known, because their user data is not known")
+    if lines:
+        return lines
+    return [f"No node rejects a pod: {len(pods)} pods set sysctls." if pods else "No pod sets sysctls."]
+
+
+def describe_unread_kubelets(not_checked: Sequence[Mapping[str, str]]) -> list[str]:
+    if not not_checked:
+        return []
+    names = ", ".join(entry["node"] for entry in not_checked[:LISTED_NODES])
+    more = f" and {len(not_checked) - LISTED_NODES} more" if len(not_checked) > LISTED_NODES else ""
+    return [f"Not checked: the kubelets of {names}{more}. The first reason: {not_checked[0]['reason']}"]
