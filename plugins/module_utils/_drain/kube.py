@@ -6,20 +6,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from http.client import HTTPException
 from typing import Any, Optional
 from urllib.parse import urlencode
 
 from .._eks_token import ClusterError
 from .model import NODE_GROUP_LABEL, DrainRules, Pod, PodDisruptionBudget
 
+# OSError: a file of credentials or certificates that cannot be read, a broken connection.
+_HTTP_ERRORS: tuple[type[Exception], ...] = (OSError, HTTPException)
 try:
     from urllib3 import Timeout
     from urllib3.exceptions import HTTPError
 
-    _HTTP_ERRORS: tuple[type[Exception], ...] = (HTTPError,)
+    _HTTP_ERRORS += (HTTPError,)
     TIMEOUT: Any = Timeout(connect=10, read=60)  # seconds
 except ImportError:  # the kubernetes package requires urllib3; without it there is no client
-    _HTTP_ERRORS = ()
     TIMEOUT = None
 
 PAGE_SIZE = 500
