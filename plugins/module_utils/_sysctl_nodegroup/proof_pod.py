@@ -125,7 +125,7 @@ def find_sandbox_failure(events: Iterable[Mapping[str, Any]]) -> str:
     """
     for event in events:
         message = str(event.get("message"))
-        if event.get("reason") == "FailedCreatePodSandBox" and "/proc/sys" in message:
+        if event.get("reason") == "FailedCreatePodSandBox" and ("/proc/sys" in message or "sysctl" in message):
             return f"FailedCreatePodSandBox: {message}"
     return ""
 

@@ -176,3 +176,18 @@ def test_the_image_of_a_pod_is_that_of_the_node(used: str, held: list[str], foun
     entry = {"metadata": {"name": "n1"}, "status": {"images": [{"names": held, "sizeBytes": 1}]}}
     pod = {**DAEMON, "spec": {"containers": [{"image": used}]}}
     assert proof_pod.list_daemon_images(entry, [pod]) == (held if found else [])
+
+
+@pytest.mark.parametrize(
+    ("reason", "message", "found"),
+    [
+        ("FailedCreatePodSandBox", "open /proc/sys/net/core/wmem_max: permission denied", True),
+        ("FailedCreatePodSandBox", "open /proc/sys/net/core/no_such_sysctl: no such file or directory", True),
+        ("FailedCreatePodSandBox", 'sysctl "net.core.wmem_max" is not in a separate kernel namespace', True),
+        ("FailedCreatePodSandBox", "failed to set up the network: no address is left", False),
+        ("FailedMount", "open /proc/sys", False),
+    ],
+)
+def test_a_sandbox_that_fails_for_another_reason_is_tried_again(reason: str, message: str, found: bool) -> None:
+    """The kubelet tries again, and the failure may pass."""
+    assert bool(proof_pod.find_sandbox_failure([warning(reason, message)])) is found
