@@ -18,7 +18,10 @@ from typing import Any, Callable, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 from .errors import ImageError
-from .http import HttpBodyReader, HttpClient, HttpResponse, HttpStatusError, format_basic_auth, redact_url
+from .http.address import format_basic_auth
+from .http.body import HttpBodyReader, HttpResponse
+from .http.client import HttpClient
+from .http.errors import HttpStatusError, redact_url
 from .manifest import (
     CONFIG_LIMIT,
     INDEX_TYPES,

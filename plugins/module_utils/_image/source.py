@@ -22,7 +22,8 @@ from .transfer import BlobSource
 if TYPE_CHECKING:
     from .engine import Engine, ProgressCallback
     from .growing_blobs import GrowingBlobs
-    from .http import HttpClient, Readable
+    from .http.body import Readable
+    from .http.client import HttpClient
     from .run_command import RunCommand
     from .staging import Staging
     from .transfer import TransferRequest

@@ -17,7 +17,9 @@ from typing import Any, Callable, Optional, Protocol
 
 from .engine import FETCHING, SENDING, ProgressCallback
 from .errors import ImageError, format_disk_error
-from .http import HttpBodyError, HttpClient, HttpError, Readable
+from .http.body import Readable
+from .http.client import HttpClient
+from .http.errors import HttpBodyError, HttpError
 from .model import BlobOutcome, format_object_version, get_digest_hex, parse_digest
 from .staging import CHUNK, Staging, open_private
 from .throttle import NO_LIMIT, Throttle

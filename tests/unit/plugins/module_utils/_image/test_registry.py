@@ -21,7 +21,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._image import manifest as m
 from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
-from ansible_collections.daytwo.aws.plugins.module_utils._image.http import HttpClient, HttpError, HttpStatusError
+from ansible_collections.daytwo.aws.plugins.module_utils._image.http.client import HttpClient
+from ansible_collections.daytwo.aws.plugins.module_utils._image.http.errors import HttpError, HttpStatusError
 from ansible_collections.daytwo.aws.plugins.module_utils._image.model import Blob
 from ansible_collections.daytwo.aws.plugins.module_utils._image.reference import ImagePlatform, ImageReference
 from ansible_collections.daytwo.aws.plugins.module_utils._image.registry import (
