@@ -154,6 +154,11 @@ def send(
             # 412: another run has put the same content there in the meantime; the controller verifies that.
             ok=(200, 201, 204, 412),
         )
+        if not response.etag and response.status != 412:
+            raise ImageError(
+                f"{transfer.digest}: the response to the upload has no entity tag, so it is not from S3. Check the "
+                "endpoint, and what is between this host and S3, such as a proxy."
+            )
         return BlobOutcome(
             transfer.digest, True, transfer.length, transfer.length, etag=response.etag, number=transfer.number
         )

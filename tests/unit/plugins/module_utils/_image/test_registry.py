@@ -542,7 +542,7 @@ def test_a_challenge_that_the_login_does_not_fit(
     assert all("authorization" not in request.headers for request in server.requests)
 
 
-def test_a_missing_image_costs_one_request_to_the_base_address(place: Place, shelf: Shelf) -> None:
+def test_a_missing_image_costs_a_single_request_to_the_base_address(place: Place, shelf: Shelf) -> None:
     for _dummy in range(3):
         message = place.refused("team/app:v9")
     assert "Check the name and the tag." in message
