@@ -96,11 +96,7 @@ def make_s3_client(options: Mapping[str, Any], bucket: BucketOptions) -> Any:
             )
         region = _find_bucket_region(default_client, bucket.bucket)
         return make_client(region) if region and region != default_client.meta.region_name else default_client
-    except (
-        *CLIENT_ERRORS,
-        TypeError,
-        ValueError,
-    ) as error:  # TypeError, ValueError: an unusable aws_config or endpoint
+    except _CLIENT_FAILURES as error:
         raise explain_error(bucket, "create a client for", type(error).__name__, str(error)) from error
 
 
