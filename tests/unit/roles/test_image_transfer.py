@@ -71,6 +71,10 @@ def folder(tmp_path: Path) -> Path:
     collection = tmp_path / "ansible_collections" / "daytwo" / "aws"
     (collection / "plugins" / "modules").mkdir(parents=True)
     shutil.copytree(ROOT / "roles" / "image_transfer", collection / "roles" / "image_transfer")
+    shutil.copytree(ROOT / "plugins" / "filter", collection / "plugins" / "filter")
+    (collection / "plugins" / "plugin_utils" / "_image").mkdir(parents=True)
+    report = Path("plugins", "plugin_utils", "_image", "report.py")
+    shutil.copy(ROOT / report, collection / report)
     for name, options in OPTIONS.items():
         text = MODULE.replace("OPTIONS", repr(options)).replace("FOLDER", repr(str(tmp_path)))
         (collection / "plugins" / "modules" / f"{name}.py").write_text(text)
