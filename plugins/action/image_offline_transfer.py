@@ -15,7 +15,7 @@ from ansible.plugins.action import ActionBase
 from ..module_utils._image.errors import ImageError
 from ..module_utils._image.model import Bundle, TransferTarget
 from ..module_utils._image.plan import MIN_PART
-from ..modules.image_offline_transfer import CONTROLLER_OPTIONS, HOST_OPTIONS, REQUIRED_IF
+from ..modules.image_offline_transfer import CONTROLLER_OPTIONS, HOST_OPTIONS, PLAYBOOK_STATES, REQUIRED_IF
 from ..plugin_utils._aws_environment import hide_aws_environment
 from ..plugin_utils._image.absent import delete_blobs
 from ..plugin_utils._image.flow import HostModuleError, ProgressReporter
@@ -98,7 +98,10 @@ class ActionModule(ActionBase):
         if store is not None:
             if options["state"] == "absent":
                 return delete_blobs(store, bundle, check_mode, diff)
-            raise ImageError(f"state: {options['state']} is for transport=scp. Remove this task, or set transport=scp.")
+            raise ImageError(
+                f"state: {options['state']} is a part of the role image_transfer, for transport=scp. Use the role, or "
+                f"one of {', '.join(PLAYBOOK_STATES)} here."
+            )
         if options["state"] == "authorized":
             name = variables["inventory_hostname"]
             return authorize_push(call_host, bundle, options["push"] or {}, name, options["source_address"], check_mode)
