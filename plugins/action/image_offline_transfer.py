@@ -15,10 +15,10 @@ from ansible.plugins.action import ActionBase
 from ..module_utils._image.errors import ImageError
 from ..module_utils._image.model import Bundle, TransferTarget
 from ..module_utils._image.plan import MIN_PART
-from ..modules.image_offline_transfer import CONTROLLER_OPTIONS, HOST_OPTIONS, REQUIRED_IF
+from ..modules.image_offline_transfer import CONTROLLER_OPTIONS, HOST_OPTIONS, PLAYBOOK_STATES, REQUIRED_IF
 from ..plugin_utils._aws_environment import hide_aws_environment
 from ..plugin_utils._image.absent import delete_blobs
-from ..plugin_utils._image.flow import ProgressReporter
+from ..plugin_utils._image.flow import HostModuleError, ProgressReporter
 from ..plugin_utils._image.loaded import load_bundle
 from ..plugin_utils._image.pushed import authorize_push, prepare_push, push_all, revoke_push
 from ..plugin_utils._image.s3 import BucketOptions, S3BlobStore
@@ -29,14 +29,6 @@ from ..plugin_utils._image.source_inspection import SaveOptions
 _CONNECTION_RETRIES = 5
 _SOURCE_OPTIONS = {"images", "source", "plain_http", "registry_username", "registry_password", "registry_config_path"}
 _BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]|arn:[a-z0-9:/.-]+", re.IGNORECASE)
-
-
-class HostModuleError(Exception):
-    """The module failed on the host; holds its result."""
-
-    def __init__(self, result: dict[str, Any]) -> None:
-        super().__init__(result.get("msg", "the module failed"))
-        self.result = result
 
 
 class ActionModule(ActionBase):
@@ -106,7 +98,10 @@ class ActionModule(ActionBase):
         if store is not None:
             if options["state"] == "absent":
                 return delete_blobs(store, bundle, check_mode, diff)
-            raise ImageError(f"state: {options['state']} is for transport=scp. Remove this task, or set transport=scp.")
+            raise ImageError(
+                f"state: {options['state']} is a part of the role image_transfer, for transport=scp. Use the role, or "
+                f"one of {', '.join(PLAYBOOK_STATES)} here."
+            )
         if options["state"] == "authorized":
             name = variables["inventory_hostname"]
             return authorize_push(call_host, bundle, options["push"] or {}, name, options["source_address"], check_mode)

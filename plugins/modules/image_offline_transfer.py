@@ -18,10 +18,11 @@ description:
   - With O(state=loaded), run on a target, it downloads the blobs of O(bundle) that this target is missing, verifies
     the sha256 of each, and loads each image. Then it compares the config digest and every diffID of the loaded image.
     Only after that does it give the image its name. The image that had the name before is not removed.
-  - With O(transport=scp) there is no bucket. O(state=saved) has the source make an ephemeral key.
+  - With O(state=absent), it deletes the blobs of O(bundle) from the bucket. These three states are for playbooks.
+  - The role P(daytwo.aws.image_transfer#role) runs the whole procedure for many targets. With O(transport=scp) there is
+    no bucket, and the role uses the other states as its protocol. O(state=saved) has the source make an ephemeral key.
     O(state=authorized) has a target authorize that key to put the missing blobs into its staging directory, and nothing
     else. O(state=pushed) has the source push. O(state=revoked) revokes the authorization.
-  - The role P(daytwo.aws.image_transfer#role) runs the whole procedure for many targets.
 author:
   - The daytwo.aws authors (@daytwo-aws)
 extends_documentation_fragment:
@@ -50,17 +51,23 @@ requirements:
 options:
   state:
     description:
-      - V(saved) uploads the blobs of O(images) to the bucket. Run it on the source.
-      - V(loaded) loads the images of O(bundle) into the engine. Run it on a target.
-      - V(absent) deletes the blobs of O(bundle) from the bucket. It does nothing on the host.
-      - V(authorized) authorizes the source to push to this target. Run it on a target. The authorization expires after
-        fifteen minutes plus the time that the push to all targets would take at 1 Mbit/s, or at O(bandwidth_limit) if
-        that is lower. It expires after a day at most.
-      - V(pushed) pushes to the targets that authorized the push. Run it on the source.
-      - V(revoked) revokes the authorization. Where not all blobs have arrived, it removes the blobs too. Run it on a
-        target, also after a failure.
+      - State of the images or of their blobs. Use V(saved), V(loaded) and V(absent) in playbooks.
+      - The states V(authorized), V(pushed) and V(revoked) are the protocol of the role
+        P(daytwo.aws.image_transfer#role) for O(transport=scp). Their options and results may change in any release. Use
+        the role instead.
     type: str
-    choices: [saved, loaded, absent, authorized, pushed, revoked]
+    choices:
+      saved: Upload the blobs of O(images) to the bucket. Run it on the source.
+      loaded: Load the images of O(bundle) into the engine. Run it on a target.
+      absent: Delete the blobs of O(bundle) from the bucket. It does nothing on the host.
+      authorized:
+        - Protocol of the role. Authorize the source to push to this target. Run it on a target.
+        - The authorization expires after fifteen minutes plus the time that the push to all targets would take at 1
+          Mbit/s, or at O(bandwidth_limit) if that is lower. It expires after a day at most.
+      pushed: Protocol of the role. Push to the targets that authorized the push. Run it on the source.
+      revoked:
+        - Protocol of the role. Revoke the authorization. Where not all blobs have arrived, remove the blobs too.
+        - Run it on a target, also after a failure.
     required: true
   transport:
     description:
@@ -511,6 +518,10 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils._image.engine import DEFAULT_DOCKER_HOST
 from ..module_utils._image.errors import ImageError, format_disk_error
 
+# States for playbooks, and those by which the role image_transfer pushes by SSH.
+PLAYBOOK_STATES = ("saved", "loaded", "absent")
+PROTOCOL_STATES = ("authorized", "pushed", "revoked")
+
 # Options for the action plugin only. They are never sent to a host.
 CONTROLLER_OPTIONS = {
     "access_key": {"type": "str", "no_log": False, "aliases": ["aws_access_key_id", "aws_access_key"]},
@@ -546,7 +557,7 @@ CONTROLLER_OPTIONS = {
 HOST_OPTIONS = {
     "state": {
         "type": "str",
-        "choices": ["saved", "loaded", "absent", "authorized", "pushed", "revoked"],
+        "choices": [*PLAYBOOK_STATES, *PROTOCOL_STATES],
         "required": True,
     },
     "images": {
@@ -603,7 +614,7 @@ HOST_OPTIONS = {
 
 REQUIRED_IF = [
     ("state", "saved", ("images",)),
-    *(("state", state, ("bundle",)) for state in ("loaded", "absent", "authorized", "pushed", "revoked")),
+    *(("state", state, ("bundle",)) for state in (*PLAYBOOK_STATES, *PROTOCOL_STATES) if state != "saved"),
 ]
 
 

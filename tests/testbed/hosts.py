@@ -112,6 +112,7 @@ class Host(Node):
         self.site = SITES[name]
         self.address = self.site.address
         self.docker_socket = paths.RUN / "hosts" / name / "docker.sock"
+        self.env = {**self.env, **self._python_env()}
 
     # The interface for users
 
@@ -229,23 +230,30 @@ class Host(Node):
             ["sh", "-c", OWN_DEV],
             ["sh", "-c", "for f in /proc/sys/net/ipv6/conf/*/disable_ipv6; do echo 1 > $f; done"],
         ]
-        # A Python with a shared library finds it by the path of its build, which does not exist here. So this node's
-        # loader gets the new path.
-        if interpreter_home(self.site.python):
-            lib = f"/opt/python/{self.site.python}/lib"
-            commands += [
-                ["ldconfig", "-X", "-C", "/run/ld.so.cache", lib],
-                ["mount", "--bind", "/run/ld.so.cache", "/etc/ld.so.cache"],
-            ]
         # Containers need cgroups also where the machine has not mounted them.
         commands.append(
             ["sh", "-c", "grep -q ' /sys/fs/cgroup' /proc/mounts || mount -t cgroup2 cgroup2 /sys/fs/cgroup"]
         )
         return commands
 
+    def _python_env(self) -> dict[str, str]:
+        """Where the loader finds the library of the host's Python: the path of its build does not exist here.
+
+        A cache of the loader, bound over the machine's own, would be lost at any time: when the machine's ldconfig
+        renames a new file there, the kernel drops the mounts on the old one in every namespace
+        (docs/facts/testbed.md#network-namespaces).
+        """
+        if not interpreter_home(self.site.python):
+            return {}
+        return {"LD_LIBRARY_PATH": f"/opt/python/{self.site.python}/lib"}
+
+    @property
+    def _sshd_config(self) -> str:
+        return SSHD_CONFIG + "".join(f"SetEnv {name}={value}\n" for name, value in self._python_env().items())
+
     def _ssh_files(self) -> None:
         ssh = self.folder / "ssh"
-        (ssh / "sshd_config").write_text(SSHD_CONFIG)
+        (ssh / "sshd_config").write_text(self._sshd_config)
         if not (ssh / "ssh_host_ed25519_key").exists():
             keygen(ssh / "ssh_host_ed25519_key", self.name)
         home = self.folder / "root" / ".ssh"
@@ -257,7 +265,7 @@ class Host(Node):
         return (self.folder / "ssh" / "ssh_host_ed25519_key.pub").read_text().rsplit(" ", 1)[0]
 
     def _sshd(self) -> Part:
-        return Part("sshd", ["/usr/sbin/sshd", "-D", "-e"], reads=[SSHD_CONFIG])
+        return Part("sshd", ["/usr/sbin/sshd", "-D", "-e"], reads=[self._sshd_config])
 
     def _dockerd(self) -> Part:
         # No bridge and no rules of docker's own: containers run with --network none, and the host's firewall keeps only

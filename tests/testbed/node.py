@@ -78,6 +78,7 @@ class Node:
         self.name = name
         self.folder = paths.STATE / "nodes" / name
         self.socket = paths.RUN / f"{name}.sock"
+        self.env = ENV  # of commands that C(run) runs
 
     def log(self, part: str) -> Path:
         return self.folder / "log" / f"{part}.log"
@@ -212,7 +213,7 @@ class Node:
         """Run a command inside the node, without ssh."""
         result = subprocess.run(
             ["nsenter", "-t", str(self.init_pid()), "-n", "-m", "-p", "-u", "-i", "--", *command],
-            env=ENV,
+            env=self.env,
             input=input,
             stdin=(subprocess.DEVNULL if stdin is None else stdin) if input is None else None,
             capture_output=True,

@@ -15,6 +15,7 @@ from urllib.parse import quote, urlencode
 
 from .engine import DEFAULT_DOCKER_HOST, PRELOADED_LABEL, EngineError, LoadableArchive, ProgressCallback
 from .model import DiskSpace, EngineFacts, StoredImage, compute_chain_ids, parse_digest
+from .reference import ImagePlatform
 
 # A response about an image has some kilobytes; a list of thousands of images has a few megabytes.
 _MAX_RESPONSE = 64 * 1024 * 1024
@@ -125,8 +126,7 @@ class DockerEngine:
         details = self._request_json("GET", f"/images/{quote(name_or_id, safe='/:@')}/json", absent_ok=True)
         if details is None:
             return None
-        variant = details.get("Variant")
-        platform = f"{details.get('Os')}/{details.get('Architecture')}" + (f"/{variant}" if variant else "")
+        os_name, architecture, variant = (str(details.get(name) or "") for name in ("Os", "Architecture", "Variant"))
         image_id = parse_digest(details.get("Id"), "docker: image id")
         return StoredImage(
             engine_id=image_id,
@@ -134,7 +134,7 @@ class DockerEngine:
             config_digest=image_id,
             names=tuple(map(str, details.get("RepoTags") or ())),
             diff_ids=tuple(parse_digest(item, "docker: diffID") for item in details["RootFS"].get("Layers") or ()),
-            platform=platform,
+            platform=str(ImagePlatform.from_config(os_name, architecture, variant)),
             size=int(details.get("Size") or 0),
         )
 

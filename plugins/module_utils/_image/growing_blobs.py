@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Callable, Optional
 
 from .errors import ImageError
-from .http import Readable
+from .http.body import Readable
 from .staging import CHUNK, Staging
 from .transfer import BlobDescriptor, BlobSource, TransferRequest
 

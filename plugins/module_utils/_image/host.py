@@ -23,7 +23,7 @@ from .worker import BackgroundJob
 
 if TYPE_CHECKING:
     from .engine import Engine, ProgressCallback
-    from .http import HttpClient
+    from .http.client import HttpClient
     from .plan import ImagePlan
     from .push import EngineExport
     from .source import RegistrySource, SourceOffer
@@ -76,7 +76,7 @@ class _HostPhases:
         return get_root(self.params["staging_dir"])
 
     def make_client(self) -> HttpClient:
-        from .http import HttpClient
+        from .http.client import HttpClient
 
         return HttpClient(ca_path=self.params["ca_path"])
 

@@ -1,16 +1,20 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Parses manifests, indexes and configs. They come from registries and archives, so every value is checked."""
+"""Parses manifests, indexes and configs. They come from registries, so every value that is used is checked.
+
+What is not used refuses nothing. docker pulls images with unknown values there
+(docs/facts/image_transfer.md#odd-manifests).
+"""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from .errors import ImageError
 from .model import DOCKER_CONFIG, Blob
-from .reference import ImagePlatform, is_digest
+from .reference import DEFAULT_OS, UNKNOWN, ImagePlatform, is_digest
 
 MANIFEST_LIMIT = 4 * 1024 * 1024
 CONFIG_LIMIT = 8 * 1024 * 1024
@@ -21,18 +25,29 @@ DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
 MANIFEST_TYPES = (OCI_MANIFEST, DOCKER_MANIFEST)
 INDEX_TYPES = (OCI_INDEX, DOCKER_LIST)
-_SCHEMA1_TYPES = (
-    "application/vnd.docker.distribution.manifest.v1+json",
-    "application/vnd.docker.distribution.manifest.v1+prettyjws",
+_SCHEMA1_TYPES = frozenset(
+    {
+        "application/vnd.docker.distribution.manifest.v1+json",
+        "application/vnd.docker.distribution.manifest.v1+prettyjws",
+    }
 )
-_CONFIG_TYPES = ("application/vnd.oci.image.config.v1+json", DOCKER_CONFIG)
-_LAYER_TYPES = frozenset(
-    {"application/vnd.docker.image.rootfs.diff.tar" + end for end in ("", ".gzip", ".zstd")}
-    | {"application/vnd.oci.image.layer.v1.tar" + end for end in ("", "+gzip", "+zstd")}
+# Besides the two types of configs, those of old registries and builders, which docker takes.
+_CONFIG_TYPES = (
+    "application/vnd.oci.image.config.v1+json",
+    DOCKER_CONFIG,
+    "application/octet-stream",
+    "application/json",
+    "text/html",
+)
+_NO_TYPE = "application/octet-stream"
+_LAYER_PREFIXES = (
+    "application/vnd.docker.image.",
+    "application/vnd.docker.container.image.",
+    "application/vnd.oci.image.",
 )
 _NON_DISTRIBUTABLE_MARKERS = ("nondistributable", "foreign")
+_ENCRYPTED_MARKER = "+encrypted"
 _MAX_BYTES = 2**63 - 1
-_UNKNOWN_ARCHITECTURE = "unknown"
 
 
 @dataclass(frozen=True)
@@ -46,15 +61,19 @@ class ImageManifest:
 
 @dataclass(frozen=True)
 class IndexEntry:
-    """A manifest that an index lists. Its platform is None if the index has none for it."""
+    """A manifest that an index lists. Its platform is None if the index has none for it.
 
-    blob: Blob
+    C(size) is None if the index has none, or one that is no number.
+    """
+
+    digest: str
+    size: int | None
     platform: ImagePlatform | None
 
 
 @dataclass(frozen=True)
 class ImageIndex:
-    """An image of several platforms. Entries that are no images (attestations) are left out."""
+    """An image of several platforms. Entries that nobody could choose are left out, such as attestations."""
 
     media_type: str
     entries: tuple[IndexEntry, ...]
@@ -80,10 +99,8 @@ def detect_media_type(data: bytes, content_type: str = "", where: str = "the man
     """
     document = _check_object(load_json(data, MANIFEST_LIMIT, where), where)
     announced = content_type.partition(";")[0].strip().lower()
-    own = document.get("mediaType", "")
-    if own and not isinstance(own, str):
-        raise ImageError(f"{where}: its mediaType is no text. Push the image again.")
-    if announced in _SCHEMA1_TYPES or document.get("schemaVersion") == 1:
+    own = _check_text(document.get("mediaType") or "", f"{where}: its mediaType")
+    if (own or announced) in _SCHEMA1_TYPES or ("fsLayers" in document and document.get("config") is None):
         raise ImageError(
             f"{where} is of the old schema 1, which has no config and no diffIDs to verify. "
             "Push the image again with a current docker."
@@ -93,13 +110,15 @@ def detect_media_type(data: bytes, content_type: str = "", where: str = "the man
         raise ImageError(
             f"{where} has the type {own}, but the response has {announced}. It cannot be trusted: push the image again."
         )
-    is_index, is_image = "manifests" in document, "layers" in document or "config" in document
-    if is_index and is_image:
+    # A null is no field: docker reads it as one that is absent.
+    has_manifests = document.get("manifests") is not None
+    has_image = document.get("layers") is not None or document.get("config") is not None
+    if has_manifests and has_image:
         raise ImageError(f"{where} is an image and an index at once. It cannot be trusted: push the image again.")
-    kind = own or (announced if announced in known else "") or (OCI_INDEX if is_index else OCI_MANIFEST)
+    kind = own or (announced if announced in known else "") or (OCI_INDEX if has_manifests else OCI_MANIFEST)
     if kind not in known:
         raise ImageError(f"{where} is {kind[:100]!r}, no container image. Name a container image.")
-    if (kind in INDEX_TYPES) != is_index:
+    if has_image if kind in INDEX_TYPES else has_manifests:
         raise ImageError(
             f"{where} has the type {kind}, but not that type's fields. It is damaged: push the image again."
         )
@@ -113,13 +132,14 @@ def parse_manifest(data: bytes, content_type: str = "", where: str = "the manife
         raise ImageError(f"{where} is an index, but an image is expected. Name the digest of an image.")
     document = _check_object(load_json(data, MANIFEST_LIMIT, where), where)
     config = _parse_blob(document.get("config"), f"{where}: config")
-    if config.media_type not in _CONFIG_TYPES:
+    if config.media_type not in (*_CONFIG_TYPES, ""):
         raise ImageError(f"{where} is an artifact of type {config.media_type[:100]!r}. Name a container image.")
+    config = replace(config, media_type=config.media_type or DOCKER_CONFIG)
     if (config.size or 0) > CONFIG_LIMIT:
         raise ImageError(f"{where}: its config has {config.size} bytes, more than the limit of {CONFIG_LIMIT}.")
     layers = tuple(
         _parse_layer(entry, f"{where}: layer {number}")
-        for number, entry in enumerate(_check_list(document.get("layers"), f"{where}: layers"), 1)
+        for number, entry in enumerate(_check_list(_get_list(document, "layers"), f"{where}: layers"), 1)
     )
     return ImageManifest(kind, config, layers)
 
@@ -130,29 +150,22 @@ def parse_index(data: bytes, content_type: str = "", where: str = "the index") -
     if kind not in INDEX_TYPES:
         raise ImageError(f"{where} is an image, but an index is expected.")
     document = _check_object(load_json(data, MANIFEST_LIMIT, where), where)
-    entries = []
-    for number, item in enumerate(_check_list(document.get("manifests"), f"{where}: manifests"), 1):
-        place = f"{where}: manifest {number}"
-        blob, platform = _parse_blob(item, place), None
-        if item.get("platform") is not None:
-            platform = _parse_platform(_check_object(item["platform"], f"{place}: platform"), f"{place}: platform")
-        # Builders list attestations beside the images, with this platform.
-        if platform is None or platform.architecture != _UNKNOWN_ARCHITECTURE:
-            entries.append(IndexEntry(blob, platform))
-    return ImageIndex(kind, tuple(entries))
+    entries = map(_parse_entry, _check_list(_get_list(document, "manifests"), f"{where}: manifests"))
+    return ImageIndex(kind, tuple(entry for entry in entries if entry is not None))
 
 
 def parse_config(data: bytes, where: str = "the config") -> ImageConfig:
     """Parses an image's config. Raises ImageError for anything else."""
     document = _check_object(load_json(data, CONFIG_LIMIT, where), where)
     rootfs = _check_object(document.get("rootfs"), f"{where}: rootfs")
-    if rootfs.get("type") != "layers":
-        raise ImageError(f"{where}: rootfs is not of type 'layers'.")
     diff_ids = tuple(
         _parse_digest(diff_id, f"{where}: diffID {number}")
-        for number, diff_id in enumerate(_check_list(rootfs.get("diff_ids") or [], f"{where}: diff_ids"), 1)
+        for number, diff_id in enumerate(_check_list(_get_list(rootfs, "diff_ids"), f"{where}: diff_ids"), 1)
     )
-    return ImageConfig(_parse_platform(document, where), diff_ids)
+    os, architecture, variant = (
+        _check_text(document.get(name) or "", f"{where}: its {name}") for name in ("os", "architecture", "variant")
+    )
+    return ImageConfig(ImagePlatform.from_config(os, architecture, variant), diff_ids)
 
 
 def check_layers(manifest: ImageManifest, config: ImageConfig, where: str = "the image") -> None:
@@ -220,37 +233,59 @@ def _parse_digest(value: Any, where: str) -> str:
     return str(value)
 
 
+def _get_list(document: dict[str, Any], name: str) -> Any:
+    """Gets a list that may be absent or null, which Go's programs write for an empty one."""
+    value = document.get(name)
+    return [] if value is None else value
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MAX_BYTES
+
+
 def _parse_blob(value: Any, where: str) -> Blob:
+    """Parses a descriptor. The size is None where it has none, or zero: the registry knows it."""
     descriptor = _check_object(value, where)
     size = descriptor.get("size")
-    if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= _MAX_BYTES:
+    if size is not None and not _is_size(size):
         raise ImageError(f"{where}: {_format_value(size)} is no size in bytes.")
     return Blob(
         digest=_parse_digest(descriptor.get("digest"), where),
-        size=size,
-        media_type=_check_text(descriptor.get("mediaType"), f"{where}: its mediaType"),
+        size=size or None,
+        media_type=_check_text(descriptor.get("mediaType") or "", f"{where}: its mediaType").lower(),
     )
 
 
 def _parse_layer(value: Any, where: str) -> Blob:
     blob = _parse_blob(value, where)
-    if value.get("urls") or any(marker in blob.media_type for marker in _NON_DISTRIBUTABLE_MARKERS):
+    if any(marker in blob.media_type for marker in _NON_DISTRIBUTABLE_MARKERS):
         raise ImageError(
-            f"{where} ({blob.digest}) is a foreign layer, which is not in the registry and must not be distributed. "
+            f"{where} ({blob.digest}) is a foreign layer, which must not be distributed. "
             "Such an image cannot be transferred: choose another one."
         )
-    if blob.media_type not in _LAYER_TYPES:
+    if _ENCRYPTED_MARKER in blob.media_type:
+        raise ImageError(f"{where} ({blob.digest}) is encrypted, so docker cannot load it. Name another image.")
+    if blob.media_type and blob.media_type != _NO_TYPE and not blob.media_type.startswith(_LAYER_PREFIXES):
         raise ImageError(
             f"{where} is {blob.media_type[:100]!r}, no layer of a container image. Name a container image."
         )
-    return blob
+    return replace(blob, media_type=blob.media_type or _NO_TYPE)
 
 
-def _parse_platform(value: dict[str, Any], where: str) -> ImagePlatform:
-    os = _check_text(value.get("os"), f"{where}: its os")
-    architecture = _check_text(value.get("architecture"), f"{where}: its architecture")
-    if not os or not architecture:
-        raise ImageError(f"{where} names no os and architecture.")
-    variant = _check_text(value.get("variant", ""), f"{where}: its variant")
-    # parse() ensures that the text is short and printable.
-    return ImagePlatform.parse("/".join((os, architecture, variant) if variant else (os, architecture)))
+def _parse_entry(value: Any) -> IndexEntry | None:
+    """Parses an entry of an index, or returns None for one that nobody could choose.
+
+    An entry without os is for linux, as in docker. One whose architecture is unknown is no image: builders list
+    attestations so.
+    """
+    if not isinstance(value, dict) or not is_digest(value.get("digest")):
+        return None
+    size, platform = value.get("size"), value.get("platform")
+    entry = IndexEntry(value["digest"], size if size and _is_size(size) else None, None)
+    if not isinstance(platform, dict) or not platform:
+        return entry if platform is None or platform == {} else None
+    parts = [platform.get(name) or "" for name in ("os", "architecture", "variant")]
+    if not all(isinstance(part, str) for part in parts):
+        return None
+    found = ImagePlatform.parse_or_none("/".join([parts[0] or DEFAULT_OS, *filter(None, parts[1:])]))
+    return None if found is None or UNKNOWN in (found.os, found.architecture) else replace(entry, platform=found)

@@ -149,6 +149,9 @@ _ARCHITECTURES = {"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64", "i38
 _ARM_MACHINES = {"armhf": "v7", "armv7l": "v7", "armel": "v6", "armv6l": "v6", "armv8l": "v7"}
 # The default variant of an architecture.
 _DEFAULT_VARIANTS = {"arm": "v7", "arm64": "v8", "amd64": "v1"}
+DEFAULT_OS = "linux"
+# The architecture of an image whose config has none. It contradicts no other.
+UNKNOWN = "unknown"
 _PLATFORM_PART = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
@@ -190,6 +193,13 @@ class ImagePlatform:
         return cls(os, _ARCHITECTURES.get(architecture, architecture), variant)
 
     @classmethod
+    def from_config(cls, os: str, architecture: str, variant: str = "") -> ImagePlatform:
+        """Makes the platform of an image's config. As in docker, an image without os is for linux."""
+        system = os or DEFAULT_OS
+        text = "/".join(part for part in (system, architecture or UNKNOWN, variant) if part)
+        return cls.parse_or_none(text) or cls.parse_or_none(f"{system}/{UNKNOWN}") or cls(UNKNOWN, UNKNOWN)
+
+    @classmethod
     def detect_host(cls) -> ImagePlatform:
         """Detects the platform that an engine on this host runs."""
         return cls.from_parts("linux", platform.machine())
@@ -200,6 +210,8 @@ class ImagePlatform:
 
     def contradicts(self, other: ImagePlatform) -> bool:
         """Whether they cannot be the same platform. Many configs have no variant, which contradicts no other one."""
+        if UNKNOWN in (self.architecture, other.architecture):
+            return self.os != other.os
         if not self.variant or not other.variant:
             return (self.os, self.architecture) != (other.os, other.architecture)
         return not self.matches(other)

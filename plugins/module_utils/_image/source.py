@@ -13,16 +13,18 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from .archive import stage_from_archive
 from .errors import ImageError
+from .login import find_login
 from .manifest import MANIFEST_TYPES
 from .model import DOCKER_CONFIG, DOCKER_LAYER, Blob, Bundle, BundleImage, Layer, StoredImage
 from .reference import ImagePlatform, ImageReference
-from .registry import Registry, find_credentials
+from .registry import Registry
 from .transfer import BlobSource
 
 if TYPE_CHECKING:
     from .engine import Engine, ProgressCallback
     from .growing_blobs import GrowingBlobs
-    from .http import HttpClient, Readable
+    from .http.body import Readable
+    from .http.client import HttpClient
     from .run_command import RunCommand
     from .staging import Staging
     from .transfer import TransferRequest
@@ -124,7 +126,7 @@ class RegistrySource(BlobSource):
     @contextmanager
     def open(self, transfer: TransferRequest) -> Iterator[Readable]:
         reference = ImageReference.parse(transfer.reference)
-        registry = self._get_registry(reference.host)
+        registry = self._get_registry(reference)
         if transfer.media_type in MANIFEST_TYPES:
             manifest = registry.resolve(ImageReference(reference.host, reference.path, None, transfer.digest)).manifest
             yield io.BytesIO(manifest)
@@ -133,17 +135,20 @@ class RegistrySource(BlobSource):
         with registry.open_blob(reference.path, transfer.digest, transfer.offset, end) as reader:
             yield reader
 
-    def _get_registry(self, host: str) -> Registry:
-        if host not in self._registries:
-            path = self._login.config_path
+    def _get_registry(self, reference: ImageReference) -> Registry:
+        # By repository: a docker config file may have a login for a part of the registry.
+        if reference.name not in self._registries:
+            login, path = self._login, self._login.config_path
             if path is None and os.path.exists(os.path.expanduser(_DEFAULT_DOCKER_CONFIG)):
                 path = _DEFAULT_DOCKER_CONFIG
-            credentials = find_credentials(host, self._login.username, self._login.password, path, self._run)
-            self._registries[host] = Registry(self._client, host, self._login.plain_http, credentials)
-        return self._registries[host]
+            found = find_login(reference.host, reference.path, login.username, login.password, path, self._run)
+            self._registries[reference.name] = Registry(
+                self._client, reference.host, login.plain_http, found.credentials, found.absence
+            )
+        return self._registries[reference.name]
 
     def _resolve_image(self, requested: RequestedImage) -> BundleImage:
-        registry = self._get_registry(requested.reference.host)
+        registry = self._get_registry(requested.reference)
         resolved = registry.resolve(requested.reference, requested.platform, must_match=requested.platform_given)
         return BundleImage(
             reference=requested.reference.familiar_string,

@@ -24,7 +24,8 @@ from . import receiver
 from .deflate import Deflater
 from .engine import ProgressCallback
 from .errors import ImageError
-from .http import HttpError, Readable
+from .http.body import Readable
+from .http.errors import HttpError
 from .model import UNCOMPRESSED_LAYER_TYPES, get_digest_hex, parse_digest
 from .program import PipedProgram
 from .run_command import RunCommand

@@ -17,7 +17,9 @@ from typing import Any, Callable, Optional, Protocol
 
 from .engine import FETCHING, SENDING, ProgressCallback
 from .errors import ImageError, format_disk_error
-from .http import HttpBodyError, HttpClient, HttpError, Readable
+from .http.body import Readable
+from .http.client import HttpClient
+from .http.errors import HttpBodyError, HttpError
 from .model import BlobOutcome, format_object_version, get_digest_hex, parse_digest
 from .staging import CHUNK, Staging, open_private
 from .throttle import NO_LIMIT, Throttle
@@ -152,6 +154,11 @@ def send(
             # 412: another run has put the same content there in the meantime; the controller verifies that.
             ok=(200, 201, 204, 412),
         )
+        if not response.etag and response.status != 412:
+            raise ImageError(
+                f"{transfer.digest}: the response to the upload has no entity tag, so it is not from S3. Check the "
+                "endpoint, and what is between this host and S3, such as a proxy."
+            )
         return BlobOutcome(
             transfer.digest, True, transfer.length, transfer.length, etag=response.etag, number=transfer.number
         )

@@ -17,6 +17,18 @@ from ...module_utils._image.model import Bundle
 CallHost = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 """Runs the module on the host with these options added to the task's: C(work), and C(bundle) once it is known."""
 
+
+class HostModuleError(Exception):
+    """The module failed on the host; holds its result."""
+
+    def __init__(self, result: dict[str, Any]) -> None:
+        super().__init__(result.get("msg", "the module failed"))
+        self.result = result
+
+
+FLOW_ERRORS = (ImageError, HostModuleError)
+"""The errors of a call to the store, of a job, and of the module on the host."""
+
 # Long enough that starting the module (0.5 to 1 s) costs little, short enough to show progress.
 SLICE_SECONDS = 5
 # On a busy host, starting the module takes longer and slows the job down, so the job is polled less often.
@@ -59,7 +71,11 @@ def clean_staging_on_exit(host: CallHost, bundle: Bundle) -> Iterator[StagingSta
             clean_staging(host, bundle)
         raise
     if not staging_state.cleaned:
-        staging_state.cleanup_error = clean_staging(host, bundle)
+        try:
+            staging_state.cleanup_error = clean_staging(host, bundle)
+        except FLOW_ERRORS as error:
+            # The work is done, so its result must come out.
+            staging_state.cleanup_error = f"The staging directory may remain. The next run removes it. {error}"
 
 
 @dataclass

@@ -13,6 +13,7 @@ from ...module_utils._image.model import Blob, BlobOutcome, Bundle, EngineFacts,
 from ...module_utils._image.plan import plan_load
 from ...module_utils._result import ItemResult, summarize
 from .flow import (
+    FLOW_ERRORS,
     CallHost,
     ProgressReporter,
     StagingState,
@@ -128,7 +129,14 @@ class _BundleLoad:
         first_result: Optional[Mapping[str, Any]] = None
         corrupt_once: set[str] = set()
         for _attempt in range(_MAX_ATTEMPTS):
-            result = self._load_once(digests, staging_state)
+            try:
+                result = self._load_once(digests, staging_state)
+            except FLOW_ERRORS as error:
+                # What the first attempt has loaded is a change, which the result has to report.
+                if first_result is None:
+                    raise
+                self.failures = {tag: f"{reason} The retry failed: {error}" for tag, reason in self.failures.items()}
+                break
             first_result = first_result or result
             outcomes, self.cleanup_error = result["loaded"], result["cleanup_error"]
             for outcome in outcomes:

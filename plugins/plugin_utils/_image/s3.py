@@ -5,13 +5,15 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timezone
 from email.utils import format_datetime
 from typing import Any, Optional
 
+from ...module_utils._aws_call import CLIENT_ERRORS, NOT_AWS_CODE, ApiError, call_api
 from ...module_utils._image.errors import ImageError
 from ...module_utils._image.model import Blob, BlobOutcome, StoredObject, format_object_version, get_digest_hex
 from ...module_utils._image.plan import BlobTransfer, UploadPart, split_into_parts
@@ -23,6 +25,7 @@ REQUESTS_PER_CALL = 64
 _MAX_URL_EXPIRIES = 5
 _MAX_PARALLEL_HEADS = 16
 _UNREACHABLE_CODES = ("EndpointConnectionError", "ConnectTimeoutError", "ReadTimeoutError", "ConnectionClosedError")
+_ABSENT_CODES = ("404", "NoSuchKey", "NotFound")
 _CREDENTIAL_CODES = ("ExpiredToken", "ExpiredTokenException", "InvalidAccessKeyId", "InvalidToken", "RequestExpired")
 
 
@@ -52,7 +55,7 @@ class S3BlobStore:
 
     def check(self) -> None:
         """Raises ImageError where the bucket is missing, denied or of another owner, or credentials are not valid."""
-        self._call_api("list", "list_objects_v2", Prefix=self._make_key(""), MaxKeys=1)
+        self._call_api("list", "ListObjectsV2", Prefix=self._make_key(""), MaxKeys=1)
 
     def find_objects(self, digests: Collection[str]) -> dict[str, StoredObject]:
         """The objects that exist for these digests: one HeadObject each, several in parallel."""
@@ -70,9 +73,13 @@ class S3BlobStore:
         return S3Upload(self, blob_transfers, references, self._options.part_size)
 
     def delete(self, digests: Iterable[str]) -> None:
-        """Deletes the objects of these digests."""
+        """Deletes the objects of these digests. After an unknown outcome, it looks whether the object exists."""
         for digest in digests:
-            self._call_api("delete", "delete_object", Key=self._make_key(digest))
+            try:
+                self._call("DeleteObject", Key=self._make_key(digest))
+            except ApiError as error:
+                if not error.outcome_unknown or self._read_object(digest) is not None:
+                    raise self._explain_error("delete in", error) from error
 
     def abort_superseded(self, digests: Collection[str]) -> int:
         """Aborts incomplete uploads of blobs that exist already. Killed runs leave them; AWS bills their storage."""
@@ -80,14 +87,16 @@ class S3BlobStore:
         found: list[tuple[str, str]] = []
         next_page: dict[str, str] = {}
         while True:
-            response = self._call_api(
-                "list uploads in", "list_multipart_uploads", Prefix=self._make_key(""), **next_page
-            )
-            uploads = response.get("Uploads") or ()
-            found += [(upload["Key"], upload["UploadId"]) for upload in uploads if upload["Key"] in digest_of]
-            if not response.get("IsTruncated"):
-                break
-            next_page = {"KeyMarker": response["NextKeyMarker"], "UploadIdMarker": response["NextUploadIdMarker"]}
+            response = self._call_api("list uploads in", "ListMultipartUploads", Prefix=self._make_key(""), **next_page)
+            with self._explain_errors("list uploads in"):
+                uploads = response.get("Uploads") or ()
+                found += [(upload["Key"], upload["UploadId"]) for upload in uploads if upload["Key"] in digest_of]
+                if not response.get("IsTruncated"):
+                    break
+                following = {"KeyMarker": response["NextKeyMarker"], "UploadIdMarker": response["NextUploadIdMarker"]}
+            if following == next_page:
+                raise ImageError(f"bucket: {self} returns the same page of uploads again. Check endpoint_url.")
+            next_page = following
         # An upload whose blob does not exist yet may belong to another run that is in progress.
         present = self.find_objects({digest_of[key] for key, _id in found})
         superseded = [(key, upload_id) for key, upload_id in found if digest_of[key] in present]
@@ -108,10 +117,11 @@ class S3BlobStore:
         return url, self._get_signed_headers(parameters)
 
     def create_multipart_upload(self, blob: Blob) -> str:
-        response = self._call_api(
-            "write", "create_multipart_upload", Key=self._make_key(blob.digest), **self._get_storage_parameters(blob)
-        )
-        return str(response["UploadId"])
+        with self._explain_errors("write"):
+            response = self._call(
+                "CreateMultipartUpload", Key=self._make_key(blob.digest), **self._get_storage_parameters(blob)
+            )
+            return str(response["UploadId"])
 
     def sign_part(self, blob: Blob, upload_id: str, number: int) -> tuple[str, dict[str, str]]:
         url = self._sign("upload_part", Key=self._make_key(blob.digest), UploadId=upload_id, PartNumber=number)
@@ -120,31 +130,28 @@ class S3BlobStore:
     def complete_multipart_upload(self, blob: Blob, upload_id: str, etags: Mapping[int, str], replace: bool) -> None:
         parts = [{"PartNumber": number, "ETag": etags[number]} for number in sorted(etags)]
         try:
-            self._client.complete_multipart_upload(
-                **self._common,
+            self._call(
+                "CompleteMultipartUpload",
                 Key=self._make_key(blob.digest),
                 UploadId=upload_id,
                 MultipartUpload={"Parts": parts},
                 **({} if replace else {"IfNoneMatch": "*"}),
             )
-        except get_botocore_errors() as error:
-            # Another run stored the same content first, or aborted this upload after its own was complete. Where an
-            # object is to be replaced, an existing object is no evidence of success.
-            stored_by_another_run = not replace and get_error_code(error) in (
-                "PreconditionFailed",
-                "NoSuchUpload",
-                "412",
-            )
-            if stored_by_another_run and self._read_object(blob.digest):
+        except ApiError as error:
+            # Another run stored the same content first, or aborted this upload after its own was complete. Or S3 has
+            # completed it, and the response was lost. Where an object is to be replaced, an existing object is no
+            # evidence of success.
+            may_be_stored = error.outcome_unknown or error.code in ("PreconditionFailed", "NoSuchUpload", "412")
+            if not replace and may_be_stored and self._read_object(blob.digest):
                 self.abort_multipart_upload(self._make_key(blob.digest), upload_id)
                 return
             raise self._explain_error("write", error) from error
 
     def abort_multipart_upload(self, key: str, upload_id: str) -> None:
         try:
-            self._client.abort_multipart_upload(**self._common, Key=key, UploadId=upload_id)
-        except get_botocore_errors() as error:
-            if get_error_code(error) != "NoSuchUpload":
+            self._call("AbortMultipartUpload", Key=key, UploadId=upload_id)
+        except ApiError as error:
+            if error.code not in ("NoSuchUpload", "404"):
                 raise self._explain_error("abort an upload in", error) from error
 
     def get_key(self, blob: Blob) -> str:
@@ -178,52 +185,52 @@ class S3BlobStore:
         return headers
 
     def _read_object(self, digest: str) -> Optional[StoredObject]:
-        try:
-            response = self._client.head_object(**self._common, Key=self._make_key(digest))
-        except get_botocore_errors() as error:
-            if get_error_code(error) in ("404", "NoSuchKey", "NotFound"):
-                return None
-            raise self._explain_error("read", error) from error
-        modified = format_datetime(response["LastModified"].astimezone(timezone.utc), usegmt=True)
-        version = format_object_version(response["ETag"], modified)
-        return StoredObject(response["ContentLength"], (response.get("Metadata") or {}).get("sha256"), version)
+        with self._explain_errors("read"):
+            try:
+                response = self._call("HeadObject", Key=self._make_key(digest))
+            except ApiError as error:
+                if error.code in _ABSENT_CODES:
+                    return None
+                raise
+            modified = format_datetime(response["LastModified"].astimezone(timezone.utc), usegmt=True)
+            version = format_object_version(response["ETag"], modified)
+            return StoredObject(response["ContentLength"], (response.get("Metadata") or {}).get("sha256"), version)
 
     def _sign(self, method: str, **parameters: Any) -> str:
         try:
             url = self._client.generate_presigned_url(
                 method, Params={**self._common, **parameters}, ExpiresIn=URL_SECONDS
             )
-        except get_botocore_errors() as error:
-            raise self._explain_error("sign a URL for", error) from error
+        except CLIENT_ERRORS as error:  # it signs on the controller, without a call
+            raise explain_error(self._options, "sign a URL for", type(error).__name__, str(error)) from error
         return str(url)
 
-    def _call_api(self, activity: str, method: str, **parameters: Any) -> Any:
+    def _call(self, operation: str, **parameters: Any) -> Mapping[str, Any]:
+        return call_api(self._client, operation, **self._common, **parameters)
+
+    def _call_api(self, activity: str, operation: str, **parameters: Any) -> Mapping[str, Any]:
+        with self._explain_errors(activity):
+            return self._call(operation, **parameters)
+
+    @contextmanager
+    def _explain_errors(self, activity: str) -> Iterator[None]:
         try:
-            return getattr(self._client, method)(**self._common, **parameters)
-        except get_botocore_errors() as error:
+            yield
+        except ApiError as error:
             raise self._explain_error(activity, error) from error
 
-    def _explain_error(self, activity: str, error: Exception) -> ImageError:
-        return explain_error(self._options, activity, error)
+    def _explain_error(self, activity: str, error: ApiError) -> ImageError:
+        explained = explain_error(self._options, activity, error.code, str(error), error.suggestion)
+        if error.outcome_unknown and "not known" not in str(explained):
+            return ImageError(f"{explained} It is not known whether S3 did it.")
+        return explained
 
 
-def get_botocore_errors() -> tuple[type[Exception], ...]:
-    """The exceptions of botocore. Imported only here, so that transport=scp does not load botocore."""
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    return BotoCoreError, ClientError
-
-
-def get_error_code(error: Exception) -> str:
-    """The error code of the service, or the exception's name where no response came."""
-    response = getattr(error, "response", None) or {}
-    return str(response.get("Error", {}).get("Code") or type(error).__name__)
-
-
-def explain_error(options: BucketOptions, activity: str, error: Exception) -> ImageError:
+def explain_error(
+    options: BucketOptions, activity: str, code: str, message: str, default_suggestion: str = ""
+) -> ImageError:
     """Makes an ImageError with the error of the service or of the connection, and what an operator can do."""
-    code = get_error_code(error)
-    suggestion = "Check the service's response."
+    suggestion = default_suggestion or "Check the service's response."
     if code in ("NoSuchBucket", "404"):
         suggestion = "The bucket does not exist: check 'bucket', or create it first."
     elif code in _CREDENTIAL_CODES:
@@ -243,9 +250,11 @@ def explain_error(options: BucketOptions, activity: str, error: Exception) -> Im
         )
     elif code in _UNREACHABLE_CODES:
         suggestion = "The controller cannot reach the S3 service: check endpoint_url, region, and the network or proxy."
+    elif code == NOT_AWS_CODE:
+        suggestion = "Check endpoint_url, and what responds there instead of S3, such as a proxy or a login page."
     elif code == "SSLError":
         suggestion = "The controller does not trust the S3 service's certificate: check aws_ca_bundle and endpoint_url."
-    return ImageError(f"bucket: cannot {activity} s3://{options.bucket}: {str(error).rstrip('.')}. {suggestion}")
+    return ImageError(f"bucket: cannot {activity} s3://{options.bucket}: {message.rstrip('.')}. {suggestion}")
 
 
 @dataclass
@@ -291,11 +300,15 @@ class S3Upload:
             for part in blob_upload.pending:
                 if len(requests) == REQUESTS_PER_CALL:
                     return requests
-                if part.number == 0:
-                    url, headers = self._store.sign_put(blob, blob_upload.blob_transfer.action == "replace")
-                else:
-                    blob_upload.upload_id = blob_upload.upload_id or self._store.create_multipart_upload(blob)
-                    url, headers = self._store.sign_part(blob, blob_upload.upload_id, part.number)
+                try:
+                    if part.number == 0:
+                        url, headers = self._store.sign_put(blob, blob_upload.blob_transfer.action == "replace")
+                    else:
+                        blob_upload.upload_id = blob_upload.upload_id or self._store.create_multipart_upload(blob)
+                        url, headers = self._store.sign_part(blob, blob_upload.upload_id, part.number)
+                except ImageError as error:
+                    blob_upload.error = str(error)
+                    break
                 requests.append(_build_transfer(blob, part, url, headers, self._references[blob.digest]))
         return requests
 

@@ -9,9 +9,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Optional
 
+from ...module_utils._aws_call import CLIENT_ERRORS
 from ...module_utils._image.errors import ImageError
 from .s3 import BucketOptions, explain_error
 
+# The last two: aws_config or endpoint_url is not usable.
+_CLIENT_FAILURES: tuple[type[Exception], ...] = (*CLIENT_ERRORS, TypeError, ValueError)
 _IDENTITY_VARIABLES = {"AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ROLE_ARN"}
 
 
@@ -48,7 +51,6 @@ def make_s3_client(options: Mapping[str, Any], bucket: BucketOptions) -> Any:
     try:
         import boto3
         from botocore.config import Config
-        from botocore.exceptions import BotoCoreError, ClientError
     except ImportError as error:
         raise ImageError(
             "The controller needs boto3 for transport=s3. Install it for the Python that runs Ansible."
@@ -94,17 +96,19 @@ def make_s3_client(options: Mapping[str, Any], bucket: BucketOptions) -> Any:
             )
         region = _find_bucket_region(default_client, bucket.bucket)
         return make_client(region) if region and region != default_client.meta.region_name else default_client
-    except (ClientError, BotoCoreError, ValueError) as error:
-        raise explain_error(bucket, "create a client for", error) from error
+    except _CLIENT_FAILURES as error:
+        raise explain_error(bucket, "create a client for", type(error).__name__, str(error)) from error
 
 
 def _find_bucket_region(client: Any, bucket: str) -> Optional[str]:
     """Finds the bucket's region: S3 returns it in a header, also with an error."""
     try:
         response = client.head_bucket(Bucket=bucket)
-    except client.exceptions.ClientError as error:
+    except CLIENT_ERRORS as error:
         # The calls that follow fail with the same error, and their responses have a message; a HEAD's has none.
-        response = error.response
-    headers = response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+        response = getattr(error, "response", None)
+        if not isinstance(response, Mapping):
+            raise
+    headers = (response.get("ResponseMetadata") or {}).get("HTTPHeaders") or {}
     region = headers.get("x-amz-bucket-region")
     return str(region) if region else None

@@ -10,10 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Callable, Optional
 
 from ...module_utils._image.engine import SENDING
+from ...module_utils._image.errors import ImageError
 from ...module_utils._image.model import Blob, BlobOutcome, Bundle, sum_blob_sizes
 from ...module_utils._image.plan import BlobNeed, BlobTransfer, list_blob_needs, plan_transfers
 from ...module_utils._result import ItemResult, summarize
-from .flow import CallHost, ProgressReporter, StagingState, clean_staging_on_exit, format_bytes, run_job
+from .flow import FLOW_ERRORS, CallHost, ProgressReporter, StagingState, clean_staging_on_exit, format_bytes, run_job
 from .s3 import S3BlobStore
 from .source_inspection import SaveOptions, export_blobs, inspect_source
 
@@ -48,7 +49,7 @@ def save_bundle(
     errors: dict[str, str] = {}
     stored: list[str] = []
     stored_externally: set[str] = set()
-    aborted = 0
+    aborted, warnings = 0, []
     if not options.check_mode:
         # A run that was killed after its last upload has left its directory, even where this run has nothing to send.
         if to_send or inspection.leftover:
@@ -63,7 +64,12 @@ def save_bundle(
                     for blob_transfer in to_send
                 ]
                 errors, stored, stored_externally = _send_blobs(host, store, bundle, to_send, staging_state, progress)
-        aborted = store.abort_superseded([blob.digest for blob in bundle.list_blobs()])
+            warnings += [staging_state.cleanup_error] if staging_state.cleanup_error else []
+        try:
+            aborted = store.abort_superseded([blob.digest for blob in bundle.list_blobs()])
+        except ImageError as error:
+            # The blobs are stored, so their result must come out.
+            warnings.append(f"Incomplete uploads of killed runs may remain, and AWS bills them. {error}")
     sized_bundle = inspection.estimate_sizes(bundle)
     sized_blobs = {blob.digest: blob for blob in sized_bundle.list_blobs()}
     items = [
@@ -98,6 +104,7 @@ def save_bundle(
         "rejected": inspection.rejected,
         "path": str(store),
         "seconds": round(time.monotonic() - began, 1),
+        **({"warnings": warnings} if warnings else {}),
     }
 
 
@@ -118,15 +125,38 @@ def _send_blobs(
         activity = f"to {store}" if state["activity"] == SENDING else state["activity"]
         progress.report_bytes(activity, upload.bytes_done + state["bytes_done"], bytes_total)
 
-    with upload:
-        while transfers := upload.sign_next():
-            result = run_job(host, bundle, "send", report_progress, staging_state=staging_state, transfers=transfers)
-            for outcome in result["outcomes"]:
-                upload.record(BlobOutcome(**outcome))
-            progress.report_bytes(f"to {store}", upload.bytes_done, bytes_total)
+    interruption = ""
+    try:
+        with upload:
+            while transfers := upload.sign_next():
+                result = run_job(
+                    host, bundle, "send", report_progress, staging_state=staging_state, transfers=transfers
+                )
+                for outcome in result["outcomes"]:
+                    upload.record(BlobOutcome(**outcome))
+                progress.report_bytes(f"to {store}", upload.bytes_done, bytes_total)
+    except FLOW_ERRORS as error:
+        # Blobs that were stored before are a change, which the result has to report.
+        if not upload.stored:
+            raise
+        interruption = str(error)
+    errors = {
+        blob_transfer.blob.digest: interruption
+        for blob_transfer in blob_transfers
+        if interruption and blob_transfer.blob.digest not in upload.stored
+    }
+    errors.update(upload.errors)
     # A response of 200 is no evidence of an object: an upload counts only if the object has its size and checksum now.
-    errors = upload.errors
-    objects = store.find_objects(upload.stored)
+    try:
+        objects = store.find_objects(upload.stored)
+    except ImageError as error:
+        errors.update(
+            {
+                digest: f"{digest} was sent, and the store may have it, but it could not be verified. {error}"
+                for digest in upload.stored
+            }
+        )
+        return errors, [], set()
     recheck = plan_transfers(list_blob_needs(bundle, ()), objects, {})
     for blob_transfer in recheck:
         if blob_transfer.blob.digest in upload.stored and blob_transfer.action != "none":
@@ -134,17 +164,29 @@ def _send_blobs(
                 f"{blob_transfer.blob.digest} was sent, but its verification in the store failed: "
                 f"{blob_transfer.reason}. Run again."
             )
-    # Another run that stored the same blob first aborts other uploads of it.
-    replacing = {blob_transfer.blob.digest for blob_transfer in blob_transfers if blob_transfer.action == "replace"}
-    failed = [digest for digest in errors if digest not in replacing and digest not in upload.stored]
-    externally_stored = plan_transfers(
-        [BlobNeed(blob, ()) for blob in bundle.list_blobs() if blob.digest in failed], store.find_objects(failed), {}
-    )
-    stored_externally = {
-        blob_transfer.blob.digest for blob_transfer in externally_stored if blob_transfer.action == "none"
-    }
+    stored_externally = _find_stored_externally(store, bundle, blob_transfers, errors, upload.stored)
     errors = {digest: error for digest, error in errors.items() if digest not in stored_externally}
     return errors, [digest for digest in upload.stored if digest not in errors], stored_externally
+
+
+def _find_stored_externally(
+    store: S3BlobStore,
+    bundle: Bundle,
+    blob_transfers: Sequence[BlobTransfer],
+    errors: Mapping[str, str],
+    stored: Collection[str],
+) -> set[str]:
+    """Finds blobs that another run stored first, which aborts other uploads of them."""
+    replacing = {blob_transfer.blob.digest for blob_transfer in blob_transfers if blob_transfer.action == "replace"}
+    failed = [digest for digest in errors if digest not in replacing and digest not in stored]
+    try:
+        objects = store.find_objects(failed)
+    except ImageError:
+        return set()  # the errors of the uploads are the ones to report
+    externally_stored = plan_transfers(
+        [BlobNeed(blob, ()) for blob in bundle.list_blobs() if blob.digest in failed], objects, {}
+    )
+    return {blob_transfer.blob.digest for blob_transfer in externally_stored if blob_transfer.action == "none"}
 
 
 def _make_item(

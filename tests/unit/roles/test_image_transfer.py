@@ -71,6 +71,10 @@ def folder(tmp_path: Path) -> Path:
     collection = tmp_path / "ansible_collections" / "daytwo" / "aws"
     (collection / "plugins" / "modules").mkdir(parents=True)
     shutil.copytree(ROOT / "roles" / "image_transfer", collection / "roles" / "image_transfer")
+    shutil.copytree(ROOT / "plugins" / "filter", collection / "plugins" / "filter")
+    (collection / "plugins" / "plugin_utils" / "_image").mkdir(parents=True)
+    report = Path("plugins", "plugin_utils", "_image", "report.py")
+    shutil.copy(ROOT / report, collection / report)
     for name, options in OPTIONS.items():
         text = MODULE.replace("OPTIONS", repr(options)).replace("FOLDER", repr(str(tmp_path)))
         (collection / "plugins" / "modules" / f"{name}.py").write_text(text)
@@ -113,6 +117,24 @@ def play(folder: Path, transfers: int, **answers: Sequence[Mapping[str, Any]]) -
 
 def pushed(**more: Any) -> dict[str, Any]:
     return {"changed": True, "bundle": {}, "targets": [{**PUSHED, **more}]}
+
+
+@pytest.mark.parametrize("pattern", ["nope", "", None], ids=repr)
+def test_a_pattern_without_a_host_is_refused(folder: Path, pattern: Any) -> None:
+    shutil.copy(ROOT / "playbooks" / "image_transfer.yml", folder / "play.yml")
+    variables = {} if pattern is None else {"image_transfer_targets": pattern}
+    ran = subprocess.run(
+        [sys.executable, "-m", "ansible", "playbook", "-i", "other,", "-e", json.dumps(variables), "play.yml"],
+        cwd=folder,
+        env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(folder), "ANSIBLE_LOCALHOST_WARNING": "false"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode != 0
+    named = pattern or "image_transfer_targets"
+    assert f"image_transfer_targets: {named} matches no host of the inventory" in " ".join(ran.stdout.split())
+    assert not (folder / "states").exists()
 
 
 GRANTED = {"changed": True, "authorization": {"host": "localhost"}}

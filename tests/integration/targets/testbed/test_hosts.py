@@ -72,6 +72,14 @@ def test_ansible_reaches_every_host_by_the_inventory_alone(bed: Bed) -> None:
         host.run("rm", "/root/who")
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_a_host_keeps_its_python_when_the_machine_renews_its_loader_cache(bed: Bed, name: str) -> None:
+    host = bed.host(name)
+    subprocess.run(["/sbin/ldconfig"], check=True)  # as the installation of any package does
+    show = (host.python, "-c", "'import sys; print(sys.version_info[:2])'")
+    assert host.ssh(*show).stdout == host.run("sh", "-c", " ".join(show)).stdout != ""
+
+
 def test_inventory_has_the_groups(bed: Bed) -> None:
     argv = ["ansible-inventory", "-i", str(bed.inventory), "--list"]
     listed = json.loads(subprocess.run(argv, capture_output=True, text=True, check=True).stdout)

@@ -12,11 +12,13 @@ from types import SimpleNamespace
 from typing import Any, Callable, Optional
 
 import pytest
+import yaml
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure
 from ansible.parsing.dataloader import DataLoader
 from ansible.playbook.task import Task
 from ansible.template import Templar
 from ansible_collections.daytwo.aws.plugins.action import image_offline_transfer as action
+from ansible_collections.daytwo.aws.plugins.modules import image_offline_transfer as module
 from ansible_collections.daytwo.aws.plugins.modules.image_offline_transfer import CONTROLLER_OPTIONS, HOST_OPTIONS
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.builders import TAG, FakeEngine, facts, make
 from ansible_collections.daytwo.aws.tests.unit.plugins.plugin_utils._image.cloud import FakeS3, Source, Target
@@ -400,3 +402,11 @@ def test_a_broken_load_fails_the_task_with_what_is_true_of_changed(target: Targe
     result = Run(LOADED, target)()
     assert (result["failed"], result["changed"]) == (True, False)
     assert TAG in result["msg"]
+
+
+def test_each_state_is_for_playbooks_or_documented_as_the_role_s_protocol() -> None:
+    choices = yaml.safe_load(module.DOCUMENTATION)["options"]["state"]["choices"]
+    assert list(choices) == [*module.PLAYBOOK_STATES, *module.PROTOCOL_STATES] == HOST_OPTIONS["state"]["choices"]
+    described = {state: " ".join([text] if isinstance(text, str) else text) for state, text in choices.items()}
+    protocol = [state for state, text in described.items() if text.startswith("Protocol of the role. ")]
+    assert tuple(protocol) == module.PROTOCOL_STATES

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from ansible_collections.daytwo.aws.plugins.module_utils._image import http
 from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
-from ansible_collections.daytwo.aws.plugins.module_utils._image.http import (
+from ansible_collections.daytwo.aws.plugins.module_utils._image.http import connection
+from ansible_collections.daytwo.aws.plugins.module_utils._image.http.client import HttpClient
+from ansible_collections.daytwo.aws.plugins.module_utils._image.http.errors import (
     HttpBodyError,
-    HttpClient,
     HttpConnectError,
     HttpError,
     HttpStatusError,
@@ -315,7 +315,7 @@ def nobody_accepts() -> Iterator[str]:
 
 
 def test_a_connection_that_cannot_be_made_is_given_up_soon(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "CONNECT_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(connection, "CONNECT_TIMEOUT_SECONDS", 0.2)
     began = time.monotonic()
     with nobody_accepts() as url, pytest.raises(HttpConnectError, match=r"no connection to .*: timed out") as caught:
         make(timeout=60.0, retries=1).request("GET", url)
@@ -326,7 +326,7 @@ def test_a_connection_that_cannot_be_made_is_given_up_soon(make: Any, monkeypatc
 def test_a_connection_that_was_made_may_be_silent_for_longer(
     serve: Any, make: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http, "CONNECT_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(connection, "CONNECT_TIMEOUT_SECONDS", 0.2)
 
     def late(c: Any) -> None:
         time.sleep(0.6)
@@ -362,6 +362,12 @@ def test_a_name_that_does_not_exist_is_not_tried_again(make: Any, patience: Pati
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
     with pytest.raises(HttpConnectError, match=r"registry\.test: Name or service not known.*check its DNS"):
         make().request("GET", "http://registry.test/v2/")
+    assert patience.pauses == []
+
+
+def test_a_name_that_dns_cannot_hold_is_an_error_of_the_request(make: Any, patience: Patience) -> None:
+    with pytest.raises(HttpConnectError, match=r"it is no name that DNS can resolve. No host has such a name"):
+        make().request("GET", f"http://{'a' * 64}.test/v2/")
     assert patience.pauses == []
 
 

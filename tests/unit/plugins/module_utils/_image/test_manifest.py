@@ -113,16 +113,14 @@ NONDISTRIBUTABLE = "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip
 BAD_LAYERS = [
     (descriptor(media_type=NOT_DISTRIBUTED), "foreign layer"),
     (descriptor(media_type=NONDISTRIBUTABLE), "foreign layer"),
-    (descriptor(urls=["https://elsewhere.test/layer"]), "foreign layer"),
     (descriptor(media_type="application/vnd.cncf.helm.chart.content.v1.tar+gzip"), "no layer of a container image"),
-    (descriptor(media_type=GZIP + "+encrypted"), "no layer of a container image"),
+    (descriptor(media_type=GZIP + "+encrypted"), "is encrypted"),
     (descriptor(media_type=3), "mediaType is no text"),
     (descriptor(size=-1), "'-1'|-1 is no size"),
     (descriptor(size=2**63), "is no size"),
     (descriptor(size=7.5), "is no size"),
     (descriptor(size=True), "is no size"),
     (descriptor(size="7"), "is no size"),
-    (descriptor(size=None), "is no size"),
     (descriptor(digest="sha512:" + "a" * 128), "no sha256 digest"),
     (descriptor(digest="sha256:../../etc/passwd"), "no sha256 digest"),
     (descriptor(digest=A + "\n"), "no sha256 digest"),
@@ -143,7 +141,6 @@ def test_layers_refused(layer: Any, problem: str) -> None:
     ("changes", "problem"),
     [
         ({"config": ...}, "config is no JSON object"),
-        ({"layers": ...}, "layers is no JSON list"),
         ({"layers": {}}, "layers is no JSON list"),
         ({"config": descriptor(C, 9, "application/vnd.cncf.helm.config.v1+json")}, "is an artifact of type"),
         ({"config": descriptor(C, m.CONFIG_LIMIT + 1, DOCKER_CONFIG)}, "its config has"),
@@ -172,25 +169,28 @@ def test_index_leaves_attestations_out() -> None:
         )
     )
     assert read.entries == (
-        m.IndexEntry(Blob(A, 5, m.OCI_MANIFEST), ImagePlatform("linux", "arm", "v7")),
-        m.IndexEntry(Blob(C, 7, m.OCI_MANIFEST), None),
+        m.IndexEntry(A, 5, ImagePlatform("linux", "arm", "v7")),
+        m.IndexEntry(C, 7, None),
     )
 
 
 @pytest.mark.parametrize(
-    ("entry", "problem"),
+    "entry",
     [
-        (descriptor(A, -5, m.OCI_MANIFEST), "is no size"),
-        (descriptor(A, 5, m.OCI_MANIFEST, platform=[]), "platform is no JSON object"),
-        (descriptor(A, 5, m.OCI_MANIFEST, platform={"os": "linux"}), "architecture is no text"),
-        (descriptor(A, 5, m.OCI_MANIFEST, platform={"os": "", "architecture": "x"}), "names no os and architecture"),
-        (descriptor(A, 5, m.OCI_MANIFEST, platform={"os": "li\nnux", "architecture": "x"}), "is malformed"),
-        (7, "no JSON object"),
+        descriptor(A, 5, m.OCI_MANIFEST, platform=[]),
+        descriptor(A, 5, m.OCI_MANIFEST, platform={"os": "linux"}),
+        descriptor(A, 5, m.OCI_MANIFEST, platform={"os": "", "architecture": ""}),
+        descriptor(A, 5, m.OCI_MANIFEST, platform={"os": "li\nnux", "architecture": "x"}),
+        descriptor("md5:1", 5, m.OCI_MANIFEST),
+        7,
     ],
 )
-def test_index_refused(entry: Any, problem: str) -> None:
-    with pytest.raises(ImageError, match=problem):
-        m.parse_index(dump(index(entry)))
+def test_index_leaves_out_what_nobody_could_choose(entry: Any) -> None:
+    assert m.parse_index(dump(index(entry))).entries == ()
+
+
+def test_an_entry_without_a_size_in_bytes_may_be_chosen() -> None:
+    assert m.parse_index(dump(index(descriptor(A, -5, m.OCI_MANIFEST)))).entries == (m.IndexEntry(A, None, None),)
 
 
 def test_config() -> None:
@@ -203,11 +203,10 @@ def test_config() -> None:
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        ({"os": ...}, "os is no text"),
+        ({"os": 5}, "os is no text"),
         ({"architecture": 5}, "architecture is no text"),
         ({"variant": 8}, "variant is no text"),
         ({"rootfs": ...}, "rootfs is no JSON object"),
-        ({"rootfs": {"type": "other", "diff_ids": []}}, "not of type 'layers'"),
         ({"rootfs": {"type": "layers", "diff_ids": "x"}}, "diff_ids is no JSON list"),
         ({"rootfs": {"type": "layers", "diff_ids": [A, "md5:1"]}}, "diffID 2: 'md5:1' is no sha256 digest"),
     ],
@@ -255,6 +254,9 @@ HOSTILE = [
 @pytest.mark.parametrize("data", HOSTILE, ids=range(len(HOSTILE)))
 @pytest.mark.parametrize("parse", [m.parse_manifest, m.parse_index, m.parse_config])
 def test_hostile_bytes_are_an_error_with_a_message(parse: Any, data: bytes) -> None:
+    if parse is m.parse_index and data.startswith(b'{"manifests": [{"digest"'):
+        assert parse(data).entries == ()  # an entry that nobody could choose
+        return
     with pytest.raises(ImageError) as caught:
         parse(data)
     assert len(str(caught.value)) < 400

@@ -14,23 +14,27 @@ import subprocess
 import traceback
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._image import manifest as m
+from ansible_collections.daytwo.aws.plugins.module_utils._image.authorization import parse_challenges
 from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
-from ansible_collections.daytwo.aws.plugins.module_utils._image.http import HttpClient, HttpError, HttpStatusError
-from ansible_collections.daytwo.aws.plugins.module_utils._image.model import Blob
-from ansible_collections.daytwo.aws.plugins.module_utils._image.reference import ImagePlatform, ImageReference
-from ansible_collections.daytwo.aws.plugins.module_utils._image.registry import (
-    Registry,
+from ansible_collections.daytwo.aws.plugins.module_utils._image.http.client import HttpClient
+from ansible_collections.daytwo.aws.plugins.module_utils._image.http.errors import HttpError, HttpStatusError
+from ansible_collections.daytwo.aws.plugins.module_utils._image.login import (
     RegistryCredentials,
-    ResolvedImage,
     find_credentials,
-    parse_challenges,
+    find_login,
 )
+from ansible_collections.daytwo.aws.plugins.module_utils._image.model import Blob, Bundle, BundleImage
+from ansible_collections.daytwo.aws.plugins.module_utils._image.reference import ImagePlatform, ImageReference
+from ansible_collections.daytwo.aws.plugins.module_utils._image.registry import Registry, ResolvedImage
+
+from .odd_images import IMAGES, NONDISTRIBUTABLE, OddImage, OddStore
 
 SECRET = "5ec4e7-pa55w04d"
 AMD, ARM = ImagePlatform("linux", "amd64"), ImagePlatform("linux", "arm64")
@@ -342,7 +346,7 @@ def layer(**changes: Any) -> dict[str, Any]:
         (b'{"size":' + b"9" * 100_000 + b"}", m.OCI_MANIFEST, "20 digits"),
         (b" " * (m.MANIFEST_LIMIT + 1), m.OCI_MANIFEST, "larger than 4194304 bytes"),
         (b"<html>", "text/html", "no JSON"),
-        ({"schemaVersion": 2, "config": {}, "layers": []}, m.OCI_MANIFEST, "is no size"),
+        ({"schemaVersion": 2, "config": {}, "layers": []}, m.OCI_MANIFEST, "is no sha256 digest"),
     ],
     ids=["schema 1", "deep", "number", "large", "html", "empty"],
 )
@@ -354,7 +358,7 @@ def test_foul_documents(place: Place, shelf: Shelf, document: Any, media_type: s
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        ({"layers": [layer(), layer(urls=["https://x.test/"])]}, "layer 2 .* is a foreign layer"),
+        ({"layers": [layer(), layer(mediaType=NONDISTRIBUTABLE)]}, "layer 2 .* is a foreign layer"),
         ({"layers": [layer()]}, "1 layers, the config 2 diffIDs"),
         ({"layers": [layer(), layer(size=-1)]}, "layer 2: -1 is no size"),
         ({"config": layer(size=m.CONFIG_LIMIT + 1, mediaType=OCI_CONFIG)}, "its config has"),
@@ -444,6 +448,140 @@ def test_basic(serve: Any, shelf: Shelf, client: HttpClient) -> None:
     assert "Set the user name and password" in message
     message = Place(server, client, RegistryCredentials("other", SECRET)).refused("team/app:v1")
     assert "denies the user 'other' the manifest v1" in message
+
+
+@dataclass
+class ShyRegistry:
+    """Asks for a login only at its base address, as docker uses it; elsewhere it denies or hides."""
+
+    shelf: Shelf
+    challenge: str
+    denial: int
+    base_status: int = 401
+
+    def __call__(self, c: Any) -> None:
+        if c.path == "/v2/":
+            headers = {"WWW_Authenticate": self.challenge} if self.base_status == 401 else {}
+            c.answer(self.base_status, b"{}", **headers)
+        elif self.shelf.is_authorized(c):
+            c.answer(self.denial, b'{"errors":[{"code":"DENIED","message":"access denied"}]}')
+        else:
+            self.shelf.is_authorized, kept = (lambda c: True), self.shelf.is_authorized
+            self.shelf(c)
+            self.shelf.is_authorized = kept
+
+
+def hides(c: Any) -> bool:
+    """The registry denies this request."""
+    return c.headers["Authorization"] != "Basic " + base64.b64encode(f"me:{SECRET}".encode()).decode()
+
+
+@pytest.mark.parametrize("denial", [401, 403, 404])
+def test_the_login_is_sent_to_a_registry_that_requires_it_only_at_its_base_address(
+    serve: Any, shelf: Shelf, client: HttpClient, denial: int
+) -> None:
+    shelf.image("v1")
+    shelf.is_authorized = hides
+    server = serve(ShyRegistry(shelf, 'Basic realm="r"', denial))
+    assert Place(server, client, RegistryCredentials("me", SECRET)).resolve("team/app:v1").platform == AMD
+    assert [request.path for request in server.requests].count("/v2/") == 1
+
+    message = Place(server, client, RegistryCredentials("other", SECRET)).refused("team/app:v1")
+    expected = "denies the user 'other' the manifest v1" if denial != 404 else "does not have the manifest v1"
+    assert expected in message
+    assert "DENIED: access denied" in message
+
+
+@pytest.mark.parametrize("denial", [403, 404])
+def test_a_token_is_fetched_where_only_the_base_address_requires_it(
+    serve: Any, shelf: Shelf, client: HttpClient, denial: int
+) -> None:
+    tokens = TokenServer(shelf, serve)
+    shelf.image("v1")
+    good = shelf.is_authorized
+    shelf.is_authorized = lambda c: not good(c)
+    server = serve(ShyRegistry(shelf, shelf.challenge, denial))
+    assert Place(server, client, RegistryCredentials("me", SECRET)).resolve("team/app:v1").platform == AMD
+    assert tokens.given == 1
+
+
+@pytest.mark.parametrize("base_status", [200, 404, 500])
+@pytest.mark.parametrize("denial", [401, 403])
+def test_a_login_that_was_not_sent_is_not_named(
+    serve: Any, shelf: Shelf, client: HttpClient, denial: int, base_status: int
+) -> None:
+    server = serve(ShyRegistry(shelf, "", denial, base_status))
+    message = Place(server, client, RegistryCredentials("me", SECRET)).refused("team/app:v1")
+    assert "denies a request without login the manifest v1 of" in message
+    assert "'me'" not in message
+    assert "The registry requires no login, so the login was not sent." in message
+    assert all("authorization" not in request.headers for request in server.requests)
+
+
+@pytest.mark.parametrize(
+    ("challenge", "credentials", "reason"),
+    [
+        ("Negotiate", RegistryCredentials("me", SECRET), "requires a login by negotiate, which is not supported"),
+        (
+            'Basic realm="r"',
+            RegistryCredentials("", identity_token=SECRET),
+            "the login is an identity token, which was",
+        ),
+        ('Basic realm="r"', None, "Set the user name and password"),
+    ],
+)
+@pytest.mark.parametrize("denial", [401, 403, 404])
+def test_a_challenge_that_the_login_does_not_fit(
+    serve: Any, shelf: Shelf, client: HttpClient, challenge: str, credentials: Any, reason: str, denial: int
+) -> None:
+    server = serve(ShyRegistry(shelf, challenge, denial))
+    message = Place(server, client, credentials).refused("team/app:v1")
+    assert reason in message
+    assert "'me'" not in message
+    assert ("may hide it from requests without login" in message) == (denial == 404)
+    assert all("authorization" not in request.headers for request in server.requests)
+
+
+def test_a_missing_image_costs_a_single_request_to_the_base_address(place: Place, shelf: Shelf) -> None:
+    for _dummy in range(3):
+        message = place.refused("team/app:v9")
+    assert "Check the name and the tag." in message
+    assert "login" not in message
+    assert [request.path for request in place.server.requests].count("/v2/") <= 3
+
+
+def test_a_file_without_a_login_for_this_registry_is_named(
+    serve: Any, shelf: Shelf, client: HttpClient, tmp_path: Path
+) -> None:
+    shelf.is_authorized, shelf.challenge = lambda c: False, 'Basic realm="r"'
+    server = serve(shelf)
+    path = write(tmp_path / "config.json", {"auths": {"https://other.test/v1/": auth("me:x")}})
+    found = find_login(server.netloc, docker_config=path)
+    registry = Registry(client, server.netloc, plain_http=True, absence=found.absence)
+    with pytest.raises(ImageError) as caught:
+        registry.resolve(ImageReference.parse(f"{server.netloc}/team/app:v1"))
+    assert f"file {path} has no login for {server.netloc}. It has logins for other.test. Set the" in str(caught.value)
+
+
+PAGES = [b"", b"<html><title>Log in</title></html>", b"OK", b"<?xml version='1.0'?><Error/>", b"[]", b"null", b"{}"]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_instead_of_a_manifest(serve: Any, client: HttpClient, page: bytes) -> None:
+    message = Place(serve(lambda c: c.answer(200, page, Content_Type="text/html")), client).refused("team/app:v1")
+    assert message.startswith("the manifest v1 of")
+    if page[:1] not in b"[n{" or not page:
+        assert "is no JSON" in message
+        assert "has the Content-Type text/html. Check that the registry itself responds at" in message
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_instead_of_a_config(serve: Any, shelf: Shelf, client: HttpClient, page: bytes) -> None:
+    made = json.loads(shelf.manifests[shelf.image("v1")["digest"]][0])
+    shelf.blobs[made["config"]["digest"]] = page
+    message = Place(serve(shelf), client).refused("team/app:v1")
+    assert f"the config {made['config']['digest']} of" in message
+    assert "They are damaged" in message
 
 
 class TokenServer:
@@ -640,6 +778,14 @@ def auth(text: str) -> dict[str, str]:
         ({"auths": {"https://index.docker.io/v1/": auth("me:x")}}, "docker.io", RegistryCredentials("me", "x")),
         ({"auths": {"index.docker.io": auth("me:x")}}, "docker.io", RegistryCredentials("me", "x")),
         ({"auths": {"https://r.test": auth("no:x"), "r.test": auth("me:x")}}, "r.test", RegistryCredentials("me", "x")),
+        ({"auths": {"http://r.test/v1": auth("me:x")}}, "r.test", RegistryCredentials("me", "x")),
+        ({"auths": {"HTTPS://R.Test/v1/": auth("me:x")}}, "r.test", RegistryCredentials("me", "x")),
+        ({"auths": {"r.test/": auth("me:x")}}, "r.test", RegistryCredentials("me", "x")),
+        ({"auths": {"r.test/team/x": auth("me:x")}}, "r.test", RegistryCredentials("me", "x")),
+        ({"auths": {"r.test:443": auth("me:x")}}, "r.test", None),
+        ({"auths": {"r.test": auth("me:x")}}, "r.test:5000", None),
+        ({"auths": {"docker.io/team": auth("me:x")}}, "docker.io", None),
+        ({"auths": {"r.test": None, "https://r.test": auth("me:x")}}, "r.test", RegistryCredentials("me", "x")),
         ({"auths": {"other.test": auth("me:x")}}, "r.test", None),
         ({"auths": {"r.test": {}}}, "r.test", None),
         ({"auths": {"r.test:5000": auth("me:x")}}, "r.test", None),
@@ -653,6 +799,40 @@ def test_docker_config(tmp_path: Path, document: Any, host: str, expected: Regis
     path = write(tmp_path / "config.json", document)
     assert find_credentials(host, docker_config=path) == expected
     assert find_credentials(host, docker_config=str(tmp_path)) == expected
+
+
+@pytest.mark.parametrize(
+    ("repository", "user"),
+    [("team/app", "team"), ("team/deep/app", "deep"), ("teams/app", "whole"), ("other", "whole"), ("team", "team")],
+)
+def test_a_login_for_a_part_of_the_registry(tmp_path: Path, repository: str, user: str) -> None:
+    keys = {"r.test/team": "team", "r.test": "whole", "r.test/team/deep": "deep", "https://r.test/v1/": "old"}
+    path = write(tmp_path / "config.json", {"auths": {key: auth(f"{name}:x") for key, name in keys.items()}})
+    found = find_credentials("r.test", docker_config=path, repository=repository)
+    assert found == RegistryCredentials(user, "x")
+
+
+@pytest.mark.parametrize(
+    ("document", "absence"),
+    [
+        ({}, "has no login for r.test."),
+        ({"auths": {}}, "has no login for r.test."),
+        (
+            {"auths": {"https://b.test/v1/": auth("m:x"), "a.test:5000": {}}},
+            "has no login for r.test. It has logins for a.test:5000, b.test.",
+        ),
+        ({"auths": {f"{name}.test": {} for name in "gfedcba"}}, "a.test, b.test, c.test, d.test, e.test and 2 more."),
+        ({"credsStore": "none"}, "has no login for r.test, and its helper docker-credential-none returned none."),
+    ],
+)
+def test_the_absence_of_a_login_is_described(tmp_path: Path, helper: Any, document: Any, absence: str) -> None:
+    helper("none", "echo credentials not found in native keychain; exit 1")
+    path = write(tmp_path / "config.json", document)
+    found = find_login("r.test", docker_config=path, run=run)
+    assert found.credentials is None
+    assert found.absence.startswith(f"The docker config file {path} ")
+    assert found.absence.endswith(absence)
+    assert find_login("r.test").absence == ""
 
 
 @pytest.mark.parametrize(
@@ -767,3 +947,61 @@ def test_helpers_that_fail(tmp_path: Path, helper: Any, script: str | None, prob
     with pytest.raises(ImageError, match=problem) as caught:
         find_credentials("r.test", docker_config=path, run=run)
     assert SECRET not in everything(caught.value)
+
+
+# -- odd images
+
+
+def serve_odd(store: OddStore) -> Callable[[Any], None]:
+    def answer(c: Any) -> None:
+        kind, name = c.path.split("/")[-2:]
+        if kind == "manifests" and name in store.manifests:
+            data, content_type = store.manifests[name]
+            c.answer(200, data, **({"Content_Type": content_type} if content_type else {}))
+        elif kind == "blobs" and name in store.blobs:
+            c.answer(200, store.blobs[name])
+        else:
+            c.answer(404, b'{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}')
+
+    return answer
+
+
+def test_odd_images_are_many_and_each_stands_once() -> None:
+    names = [odd.name for odd in IMAGES]
+    assert len(set(names)) == len(names) > 150
+
+
+def test_images_that_docker_pulls_are_refused_only_for_these_reasons() -> None:
+    """Contents that contradict their descriptors, that must not be distributed, or that are two things at once."""
+    assert {odd.name for odd in IMAGES if odd.docker and odd.problem} == {
+        "config of another size",
+        "config of a negative size",
+        "layer of a negative size",
+        "the image's entry has another size",
+        "foreign layer",
+        "nondistributable layer",
+        "encrypted layer",
+        "plugin as OCI",
+        "schema 2 with manifests",
+        "Docker list with a config",
+    }
+
+
+@pytest.mark.parametrize("odd", IMAGES, ids=lambda odd: odd.name)
+def test_an_odd_image_is_transferred_where_docker_pulls_it_or_refused_with_a_reason(
+    serve: Any, client: HttpClient, odd: OddImage, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    store = OddStore()
+    odd.add(store, "v1")
+    place = Place(serve(serve_odd(store)), client)
+    if odd.problem:
+        assert re.search(odd.problem, place.refused("team/app:v1"))
+        return
+    got = place.resolve("team/app:v1")
+    assert got.manifest in {data for data, _type in store.manifests.values()}
+    blobs = [got.config_blob, *got.layers]
+    assert [blob.size for blob in blobs] == [len(store.blobs[blob.digest]) for blob in blobs]
+    assert all(blob.media_type for blob in blobs)
+    image = BundleImage("a:v1", "a:v1", str(got.platform), got.manifest_blob, got.config_blob, ())
+    assert Bundle.parse(Bundle((image,)).to_dict()).images == (image,)

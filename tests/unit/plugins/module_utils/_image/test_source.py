@@ -9,7 +9,7 @@ from typing import Any, Optional
 
 import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
-from ansible_collections.daytwo.aws.plugins.module_utils._image.http import HttpClient
+from ansible_collections.daytwo.aws.plugins.module_utils._image.http.client import HttpClient
 from ansible_collections.daytwo.aws.plugins.module_utils._image.source import (
     EngineSource,
     RegistryLogin,

@@ -18,7 +18,7 @@ import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._image import ssh
 from ansible_collections.daytwo.aws.plugins.module_utils._image.authorized_keys import revoke_key, scan_host_keys
 from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
-from ansible_collections.daytwo.aws.plugins.module_utils._image.http import HttpError
+from ansible_collections.daytwo.aws.plugins.module_utils._image.http.errors import HttpError
 from ansible_collections.daytwo.aws.plugins.module_utils._image.model import DOCKER_LAYER, get_digest_hex
 from ansible_collections.daytwo.aws.plugins.module_utils._image.ssh import (
     EphemeralKey,

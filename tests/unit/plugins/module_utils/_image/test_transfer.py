@@ -18,7 +18,7 @@ import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._image import transfer as transfers
 from ansible_collections.daytwo.aws.plugins.module_utils._image.engine import FETCHING, SENDING
 from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
-from ansible_collections.daytwo.aws.plugins.module_utils._image.http import HttpClient
+from ansible_collections.daytwo.aws.plugins.module_utils._image.http.client import HttpClient
 from ansible_collections.daytwo.aws.plugins.module_utils._image.model import BlobOutcome, get_digest_hex
 from ansible_collections.daytwo.aws.plugins.module_utils._image.staging import CHUNK, Staging
 from ansible_collections.daytwo.aws.plugins.module_utils._image.transfer import (

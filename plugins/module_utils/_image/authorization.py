@@ -1,0 +1,242 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Authorization at a registry: the challenge, the token server, and what a refusal means."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Mapping
+from typing import Callable, TypeVar
+from urllib.parse import urlencode, urlsplit
+
+from .errors import ImageError
+from .http.address import format_basic_auth
+from .http.body import HttpResponse
+from .http.client import HttpClient
+from .http.errors import HttpError, HttpStatusError, redact_url
+from .login import FoundLogin
+from .manifest import load_json
+
+_TOKEN_LIMIT = 1024 * 1024
+_CLIENT_ID = "daytwo.aws"
+_ANONYMOUS = ""
+_LOGIN_SUGGESTION = (
+    "Set the user name and password of an account that may pull it, or the docker config file that has its login. "
+    "Some registries respond like this for images that do not exist: check the name, too."
+)
+
+_T = TypeVar("_T")
+_Challenges = Mapping[str, Mapping[str, str]]
+
+
+class RegistryAuthorizer:
+    """Sends requests with the authorization that the registry asks for, which threads may share.
+
+    A token is fetched once per repository, and again when it is refused. The login is sent only where the registry asks
+    for it. C(base): the registry's URL.
+    """
+
+    def __init__(self, client: HttpClient, host: str, base: str, login: FoundLogin) -> None:
+        self._client = client
+        self._host = host
+        self._base = base
+        self._credentials = login.credentials
+        self._absence = login.absence
+        self._lock = threading.Lock()
+        self._authorizations: dict[str, str] = {}
+        self._base_challenges: _Challenges | None = None
+        # The schemes of the last challenge that could not be answered.
+        self._unanswered: tuple[str, ...] = ()
+
+    def send(self, repository: str, subject: str, send_request: Callable[[Mapping[str, str]], _T]) -> _T:
+        """Sends the request with the known authorization. After a refusal it retries once with a new authorization."""
+        used = self._authorizations.get(repository, _ANONYMOUS)
+        try:
+            try:
+                return send_request(_build_auth_header(used))
+            except HttpStatusError as error:
+                challenges = self._get_challenges(error, used)
+                if not challenges:
+                    raise
+                authorization = self._authorize(repository, challenges, used)
+                if not authorization:
+                    raise
+                used = authorization
+            return send_request(_build_auth_header(used))
+        except HttpStatusError as error:
+            raise self._explain_error(error, subject, used) from None
+
+    def _get_challenges(self, rejection: HttpStatusError, used: str) -> _Challenges:
+        """Gets the challenges of a response, or those of the registry's base address.
+
+        Some registries respond with 403 or 404 to a request without login, and ask for it only at their base address,
+        where docker begins (docs/facts/image_transfer.md#registries). Storage that the registry redirects to may
+        respond with 401, too. It gets no credentials.
+        """
+        if not rejection.url.startswith(self._base):
+            return {}
+        if rejection.status == 401:
+            challenges = parse_challenges(rejection.headers.get("www-authenticate", ""))
+            return challenges or self._fetch_base_challenges()
+        if rejection.status in (403, 404) and not used:
+            return self._fetch_base_challenges()
+        return {}
+
+    def _fetch_base_challenges(self) -> _Challenges:
+        with self._lock:
+            if self._base_challenges is None:
+                try:
+                    response = self._client.request("GET", f"{self._base}v2/", ok=(200, 401))
+                except HttpError:
+                    return {}  # the refusal of the request itself is the one to report
+                is_login_required = response.status == 401
+                self._base_challenges = (
+                    parse_challenges(response.headers.get("www-authenticate", "")) if is_login_required else {}
+                )
+            return self._base_challenges
+
+    def _authorize(self, repository: str, challenges: _Challenges, rejected: str) -> str:
+        with self._lock:
+            known = self._authorizations.get(repository, _ANONYMOUS)
+            if known == rejected:
+                known = self._create_authorization(repository, challenges)
+                if known:
+                    self._authorizations[repository] = known
+            return known
+
+    def _create_authorization(self, repository: str, challenges: _Challenges) -> str:
+        """Creates the authorization for a challenge; an empty one where there is no login for it."""
+        credentials = self._credentials
+        if "bearer" in challenges:
+            return "Bearer " + self._fetch_token(repository, challenges["bearer"])
+        if "basic" in challenges and credentials is not None and not credentials.identity_token:
+            return format_basic_auth(credentials.username, credentials.password)
+        self._unanswered = tuple(challenges)
+        return _ANONYMOUS
+
+    def _fetch_token(self, repository: str, challenge: Mapping[str, str]) -> str:
+        realm = challenge.get("realm", "")
+        if urlsplit(realm).scheme not in ("http", "https"):
+            raise ImageError(
+                f"The registry {self._host} requires a token, but names no token server. Correct its settings."
+            )
+        if self._base.startswith("https:") and not realm.startswith("https:"):
+            raise ImageError(
+                f"The registry {self._host} requires a token from {redact_url(realm)}, without TLS. "
+                "The password is not sent there: correct the registry's settings."
+            )
+        query = {
+            "service": challenge.get("service", ""),
+            "scope": challenge.get("scope") or f"repository:{repository}:pull",
+        }
+        query = {name: value for name, value in query.items() if value}
+        try:
+            response = self._request_token(realm, query)
+        except HttpStatusError as error:
+            if error.status not in (400, 401, 403, 404):
+                raise
+            raise ImageError(
+                f"The token server {redact_url(realm)} of the registry {self._host} refuses "
+                f"{self._describe_login(is_sent=True)} a token: {error.service_error or error.status}. "
+                f"{self._format_login_suggestion(is_sent=True)}"
+            ) from None
+        try:
+            document = load_json(response.body, _TOKEN_LIMIT, "the response")
+        except ImageError as error:
+            raise ImageError(
+                f"The token server {redact_url(realm)} of the registry {self._host} sent no token: {error} Check what "
+                "responds there: a proxy, or another service."
+            ) from None
+        token = (document.get("token") or document.get("access_token")) if isinstance(document, dict) else None
+        if not isinstance(token, str) or not re.fullmatch(r"[!-~]+", token):
+            raise ImageError(f"The token server {redact_url(realm)} sent no token. Check the registry's settings.")
+        return token
+
+    def _request_token(self, realm: str, query: Mapping[str, str]) -> HttpResponse:
+        credentials = self._credentials
+        if credentials is not None and credentials.identity_token:
+            form = {"grant_type": "refresh_token", "client_id": _CLIENT_ID, "refresh_token": credentials.identity_token}
+            return self._client.request(
+                "POST",
+                realm,
+                {"Content-Type": "application/x-www-form-urlencoded"},
+                urlencode({**form, **query}).encode(),
+                ok=(200,),
+                limit=_TOKEN_LIMIT,
+            )
+        headers = _build_auth_header(
+            format_basic_auth(credentials.username, credentials.password) if credentials else _ANONYMOUS
+        )
+        url = realm + ("&" if "?" in realm else "?") + urlencode(query)
+        return self._client.request("GET", url, headers, ok=(200,), limit=_TOKEN_LIMIT)
+
+    # -- refusals
+
+    def _describe_login(self, is_sent: bool) -> str:
+        """Describes what was sent, and never a login that was not."""
+        if self._credentials is None or not is_sent:
+            return "a request without login"
+        return f"the user {self._credentials.username!r}" if self._credentials.username else "the identity token"
+
+    def _format_login_suggestion(self, is_sent: bool) -> str:
+        if self._credentials is None:
+            return f"{self._absence} {_LOGIN_SUGGESTION}".lstrip()
+        if is_sent:
+            return _LOGIN_SUGGESTION
+        if self._unanswered == ("basic",):
+            return (
+                "The registry requires a user name and a password, but the login is an identity token, which was not "
+                "sent. Set a user name and a password."
+            )
+        if self._unanswered:
+            return (
+                f"The registry requires a login by {' or '.join(self._unanswered)}, which is not supported. The login "
+                "was not sent. Use a registry with basic or token authentication."
+            )
+        return (
+            "The registry requires no login, so the login was not sent. Check the host, the port and the name: "
+            "something else than the registry may respond there."
+        )
+
+    def _explain_error(self, error: HttpStatusError, subject: str, used: str) -> ImageError:
+        """Explains the registry's refusal, with a suggestion."""
+        refusal = error.service_error or error.status
+        is_sent = bool(used)
+        if error.status == 404:
+            suggestion = "Check the name and the tag."
+            if not is_sent and (self._unanswered or self._base_challenges):
+                suggestion += (
+                    f" The registry may hide it from requests without login. {self._format_login_suggestion(is_sent)}"
+                )
+            return ImageError(f"The registry {self._host} does not have {subject}: {refusal}. {suggestion}")
+        if error.status in (401, 403) and error.url.startswith(self._base):
+            return ImageError(
+                f"The registry {self._host} denies {self._describe_login(is_sent)} {subject}: {refusal}. "
+                f"{self._format_login_suggestion(is_sent)}"
+            )
+        return error
+
+
+def _build_auth_header(authorization: str) -> dict[str, str]:
+    return {"Authorization": authorization} if authorization else {}
+
+
+def parse_challenges(value: str) -> dict[str, dict[str, str]]:
+    """Parses WWW-Authenticate into the parameters of each scheme, in lower case. The first of a scheme counts."""
+    challenges: dict[str, dict[str, str]] = {}
+    parameters: dict[str, str] = {}
+    token = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105  a token of the grammar, no secret
+    position = 0
+    pattern = re.compile(rf'[\s,]*(?:({token})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|({token}))|({token})(?=[\s,]|$)(?!\s*=))')
+    while True:
+        found = pattern.match(value, position)
+        if found is None:
+            return challenges
+        position = found.end()
+        name, quoted, bare, scheme = found.groups()
+        if scheme is not None:
+            parameters = {}
+            challenges.setdefault(scheme.lower(), parameters)
+        else:
+            parameters.setdefault(name.lower(), bare if quoted is None else re.sub(r"\\(.)", r"\1", quoted))
