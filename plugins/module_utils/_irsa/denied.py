@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from .denial.documents import SUBJECT_PATTERN, parse_decoded_message, parse_event
+from .denial.documents import SUBJECT_PATTERN, parse_decoded_message, parse_event, parse_partial_message
 from .denial.model import IDENTITY, PERMISSION, SIDES, TRUST, UNKNOWN, AccessDenial, Caller
 from .denial.reader import find_authorization_message, find_documents, find_events, flatten_text, list_strings
 from .denial.sentences import read_denial
@@ -43,7 +43,8 @@ def parse_message(message: str) -> AccessDenial:
         decoded = find_authorization_message(document)
         if decoded is not None:
             return parse_decoded_message(decoded)
-    denial = read_denial(flatten_text(message))
+    text = flatten_text(message)
+    denial = parse_partial_message(text) or read_denial(text)
     if denial.kind in ("no_denial", "bare_error_code"):
         for document in documents:
             inner = read_denial(flatten_text(" \n".join(list_strings(document))))

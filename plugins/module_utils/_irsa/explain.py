@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Optional
 
 from . import policy
+from .denial.changes import format_tags
 from .denial.evidence import (
     ALLOWED,
     EXPLICIT_DENY,
@@ -29,7 +30,7 @@ from .denial.evidence import (
 )
 from .denial.model import AccessDenial
 from .denial.node_duties import find_duty
-from .denial.remediation import find_remediation, format_tags, get_ineffective_remediation
+from .denial.remediation import find_remediation, get_ineffective_remediation
 from .denial.tag_conditions import TagCondition, build_context, find_missing_tags, find_statements
 from .model import OidcProvider, get_role_name
 

@@ -49,7 +49,7 @@ _IMPLICIT = re.compile(
 )
 _EXPLICIT = re.compile(
     r"\b(?:(?:with|due to|because of|by) (?:an? )?)?(?<!\bno )(?<!without an )(?<!not an )"
-    r"explicit(?:ly)?[ -]?(?:deny|denies|denied|denial)\b"
+    r"explicit(?:ly)?[ -]?(?:deny|denies|denied|denial)\b(?!\"? ?[:=] ?\"?false)"
     rf"(?: (?:statement |of access )?(?:in|by|from|of) {_ARTICLE}(?P<type>(?:{_KNOWN})|[\w-]+(?: [\w-]+){{0,3}}? "
     r"policy)\b"
     rf"(?: transitively through {_ARTICLE}(?P<through>{_KNOWN}))?)?"

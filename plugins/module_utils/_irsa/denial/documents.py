@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Optional
 
 from .model import PERMISSION, UNKNOWN, AccessDenial, Caller, describe_session
 from .reader import flatten_text, to_mapping, to_mappings
@@ -106,6 +106,24 @@ def parse_decoded_message(document: Mapping[str, Any]) -> AccessDenial:
         context=_read_conditions(context),
         deny_statements=statements,
     )
+
+
+_PARTIAL = {
+    "principal": re.compile(r'"arn": ?"(arn:aws[\w-]*:(?:iam|sts)::[^"]+)"'),
+    "action": re.compile(r'"action": ?"([A-Za-z][\w-]*:\w+)"'),
+    "resource": re.compile(r'"resource": ?"([^"]+)"'),
+}
+
+
+def parse_partial_message(text: str) -> Optional[AccessDenial]:
+    """Parse a decoded authorization message that was cut off, so that it is no JSON any more."""
+    explicit = re.search(r'"allowed": ?"?false"?,.{0,40}?"explicitDeny": ?"?(true|false)', text, re.IGNORECASE)
+    if explicit is None:
+        return None
+    found = {name: pattern.search(text) for name, pattern in _PARTIAL.items()}
+    values = {name: match[1] for name, match in found.items() if match}
+    context: dict[str, Any] = {**values, "principal": {"arn": values.get("principal")}}
+    return parse_decoded_message({"allowed": False, "explicitDeny": explicit[1], "context": context})
 
 
 def _is_true(value: Any) -> bool:

@@ -286,9 +286,9 @@ KNOWN_ERRORS: tuple[KnownError, ...] = (
     ),
     KnownError(
         "instance_metadata",
-        r"GetInstanceIdentityDocument|ec2imds: GetRegion|failed to (?:introspect|get|fetch|retrieve) (?:the )?(?:"
-        r"region|vpc ?id|availability zone)[^.]{0,80}?(?:EC2 ?Metadata|IMDS)|"
-        r"(?:unable|failed) to (?:get|initialize|retrieve) (?:EC2 )?(?:instance )?metadata",
+        r"GetInstanceIdentityDocument|Unable to load region from any of the providers|ec2imds: GetRegion|"
+        r"failed to (?:introspect|get|fetch|retrieve) (?:the )?(?:region|vpc ?id|availability zone)[^.]{0,80}?"
+        r"(?:EC2 ?Metadata|IMDS)|(?:unable|failed) to (?:get|initialize|retrieve) (?:EC2 )?(?:instance )?metadata",
         "The program could not read the region or the identity of the node from the instance metadata service. No "
         "policy is involved.",
         "Not in IAM: give the program its region (and VPC id) as options, or run it where it reaches the instance "
@@ -300,9 +300,9 @@ KNOWN_ERRORS: tuple[KnownError, ...] = (
         "no_credentials",
         r"no EC2 IMDS role found|no EC2 instance role found|ec2imds: GetMetadata|EC2MetadataError|load credentials "
         r"from IMDS|communicate with IMDS|ImdsCommunicationError|"
-        r"169\.254\.169\.254.{0,200}?(?:time[d ]?-?out|refused|unreachable|no route|deadline|40[134]|50\d|failed|"
+        r"169\.254\.169\.254.{0,200}?(?:time[d ]?-?out|refused|unreach|no route|deadline|40[134]|50\d|failed|"
         r"error)|"
-        r"(?:time[d ]?-?out|refused|unreachable|deadline|failed).{0,100}?169\.254\.169\.254|"
+        r"(?:time[d ]?-?out|refused|unreach\w*|deadline|failed).{0,100}?169\.254\.169\.254|IMDS(?:v2)? token|"
         r"from (?:the )?(?:EC2 )?instance (?:profile )?metadata service|EC2 Instance Metadata Service",
         _IMDS,
         f"{_FIND_CREDENTIALS} A higher hop limit of the instance metadata service would only give pods the node role.",

@@ -9,11 +9,12 @@ never end in a statement for the role.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Optional
+from collections.abc import Callable
+from typing import Optional
 
 from .. import policy
-from ..model import get_role_account, get_role_name
+from ..model import get_role_account
+from .changes import build_binding, build_statement, describe_caller, format_tags
 from .errors import AUDIENCE_ANNOTATION, ROLE_ARN_ANNOTATION
 from .evidence import (
     ALLOWED,
@@ -27,7 +28,8 @@ from .evidence import (
     choose_subject,
 )
 from .model import IDENTITY, PERMISSION, TRUST, AccessDenial
-from .node_duties import NodeDuty, find_duty
+from .node_duties import find_duty
+from .node_remediation import explain_node_role
 from .tag_conditions import MissingTags, find_missing_tags, find_statements
 
 Diagnosis = tuple[str, Remediation]  # the reason and the remediation
@@ -73,42 +75,6 @@ def find_remediation(
     return explainers.get(denial.side, _explain_unknown)(denial, options, observed, trust)
 
 
-def format_tags(tags: Mapping[str, str]) -> str:
-    return ", ".join(f"{key}={value}" for key, value in tags.items()) or "none"
-
-
-def _describe_caller(denial: AccessDenial) -> str:
-    if denial.caller is None:
-        return "the caller"
-    if denial.caller.role:
-        return f"the role {denial.caller.role}"
-    return denial.caller.arn
-
-
-def _build_statement(denial: AccessDenial) -> Optional[dict[str, Any]]:
-    """Build the missing statement. None where the message names the resource, but not by its ARN: C(*) would allow
-    more than was denied.
-    """
-    if not denial.action or (denial.resource and not denial.resource_arn):
-        return None
-    return {"Effect": "Allow", "Action": denial.action, "Resource": denial.resource or "*"}
-
-
-def _build_binding(
-    denial: AccessDenial, options: ExplainOptions, observed: DenialEvidence, role: str
-) -> Optional[dict[str, Any]]:
-    """Build the remediation's binding as iam_irsa_namespace takes it."""
-    subject = choose_subject(denial, options)
-    if subject is None or subject.namespaced_name is None:
-        return None
-    provider = options.provider_arn or (observed.provider.arn if observed.provider else None)
-    identity_provider = {"cluster": options.cluster} if options.cluster else {"oidc_provider_arn": provider}
-    if not any(identity_provider.values()):
-        return None
-    namespace, name = subject.namespaced_name
-    return {"role": role, **identity_provider, "namespace": namespace, "service_accounts": [name], "state": "present"}
-
-
 # --- Trust and identity.
 
 
@@ -135,7 +101,7 @@ def _explain_trust(
     if trust is not None and trust.allowed is False:
         description = f"Allow {trust.subject} in the trust policy of {trust.role}."
         return f"{reason} {trust.reason}", Remediation(
-            description, binding=_build_binding(denial, options, observed, trust.role)
+            description, binding=build_binding(denial, options, observed, trust.role)
         )
     if trust is not None and trust.allowed:
         return f"{reason} The current trust policy allows {trust.subject}.", Remediation(
@@ -182,11 +148,11 @@ def _explain_permission(
         return _explain_explicit_deny(denial, observed)
     if denial.kind == "other_policy":
         return denial.reason, Remediation(
-            f"Change what AWS names: {denial.policy_type}. An Allow in a policy of {_describe_caller(denial)} does not "
+            f"Change what AWS names: {denial.policy_type}. An Allow in a policy of {describe_caller(denial)} does not "
             "replace it."
         )
     if denial.caller and denial.caller.is_node_role:
-        return _explain_node_role(denial, options, observed)
+        return explain_node_role(denial, options, observed)
     if observed.simulation is None:
         return _explain_unchecked(denial)
     return _explain_missing_permission(denial, observed, observed.simulation)
@@ -199,7 +165,7 @@ def _explain_other_policy(denial: AccessDenial) -> Diagnosis:
     location, note = _OTHER_POLICIES[kind]
     service = (denial.action or "").partition(":")[0].lower()
     location = location.format(
-        caller=_describe_caller(denial),
+        caller=describe_caller(denial),
         resource_policy=_RESOURCE_POLICIES.get(service, "policy of the resource itself"),
     )
     if denial.policy:
@@ -220,22 +186,22 @@ def _explain_other_policy(denial: AccessDenial) -> Diagnosis:
 def _explain_explicit_deny(denial: AccessDenial, observed: DenialEvidence) -> Diagnosis:
     location = denial.policy or _describe_deny_statements(denial, observed)
     if location is None and denial.kind != "unstated":
-        location = f"the {denial.policy_type or denial.kind.replace('_', ' ')} of {_describe_caller(denial)}"
+        location = f"the {denial.policy_type or denial.kind.replace('_', ' ')} of {describe_caller(denial)}"
     if location is not None:
         return denial.reason, Remediation(f"Narrow the Deny in {location}. No Allow overrides it.")
     statement = f" with the statement {', '.join(denial.deny_statements)}" if denial.deny_statements else ""
     return denial.reason, Remediation(
         f"Find the Deny{statement} and narrow it: no Allow overrides it. It is in a policy or the permissions boundary "
-        f"of {_describe_caller(denial)}, the resource's policy, the session policy, the VPC endpoint's policy, or a "
+        f"of {describe_caller(denial)}, the resource's policy, the session policy, the VPC endpoint's policy, or a "
         "policy of the organization."
     )
 
 
 def _explain_unchecked(denial: AccessDenial) -> Diagnosis:
-    statement = _build_statement(denial)
+    statement = build_statement(denial)
     reason = f"{denial.reason} The caller's missing permissions were not checked."
     if denial.kind == "identity_policy":
-        description = f"Allow {denial.action} to the caller, in a policy of {_describe_caller(denial)}."
+        description = f"Allow {denial.action} to the caller, in a policy of {describe_caller(denial)}."
         if statement is None and denial.resource:
             description += f" Name the resource by its ARN: {denial.resource}."
         return reason, Remediation(description, statement=statement)
@@ -243,7 +209,7 @@ def _explain_unchecked(denial: AccessDenial) -> Diagnosis:
         hint = "Decode the message (sts:DecodeAuthorizationMessage)." if denial.encoded_message else _CLOUDTRAIL
         return reason, Remediation(f"Not known. {_describe_authorization_details(denial) or hint}")
     return reason, Remediation(
-        f"Not known which policy. If no policy of {_describe_caller(denial)} allows {denial.action}, that is missing. "
+        f"Not known which policy. If no policy of {describe_caller(denial)} allows {denial.action}, that is missing. "
         "If one does, a Deny, a boundary, a policy of the resource or of the organization denies it. "
         + (_describe_authorization_details(denial) or "Run this module with credentials that may read the role.")
     )
@@ -256,53 +222,6 @@ def _describe_authorization_details(denial: AccessDenial) -> str:
         "AWS keeps the details of this decision for a day: aws iam-toolbox get-request-authorization-details "
         f"--authorization-id {denial.authorization_id}."
     )
-
-
-# --- Sessions of nodes.
-
-
-def _explain_node_role(denial: AccessDenial, options: ExplainOptions, observed: DenialEvidence) -> Diagnosis:
-    found = find_duty(denial)
-    pod = (
-        f"Give the service account its role{f', {options.role}' if options.role else ''}: first the trust policy, then "
-        f"the annotation {ROLE_ARN_ANNOTATION} or a Pod Identity association, then a restart of its pods. Do not widen "
-        "the node role."
-    )
-    binding = _build_binding(denial, options, observed, get_role_name(options.role)) if options.role else None
-    if found is None:
-        reason = (
-            f"{denial.reason} The session is a node's: most likely a pod whose service account has no working role, so "
-            "that its SDK fell back to the node role."
-        )
-        return reason, Remediation(pod, binding=binding)
-    duty, may_be_pod = found
-    if not may_be_pod:
-        reason = f"{denial.reason} The node made this call itself: {duty.description}."
-        return reason, Remediation(_describe_duty(denial, duty), statement=_build_duty_statement(denial))
-    reason = (
-        f"{denial.reason} The session is a node's, and two readings are possible. The node made the call itself: "
-        f"{duty.description}. Or a pod, whose service account has no working role, fell back to the node role."
-    )
-    return reason, Remediation(
-        f"If the node made the call: {_describe_duty(denial, duty)} If a pod made it: {pod}", binding=binding
-    )
-
-
-def _build_duty_statement(denial: AccessDenial) -> Optional[dict[str, Any]]:
-    return _build_statement(denial) if denial.kind == "identity_policy" else None
-
-
-def _describe_duty(denial: AccessDenial, duty: NodeDuty) -> str:
-    caller = denial.caller
-    if caller is None:
-        return ""
-    description = f"Attach AWS's policy {duty.policy} to the node role {caller.role}."
-    account = denial.resource.split(":")[4] if denial.resource and denial.resource.count(":") >= 5 else ""
-    if (denial.action or "").lower().startswith("ecr:") and account.isdigit() and account != caller.account:
-        description += f" The repository's policy in the account {account} must allow the role, too."
-    if denial.kind == "unstated":
-        description += " If it has that policy already, another policy denies the call: AWS does not state which."
-    return description
 
 
 # --- What the evidence shows about a missing permission.
@@ -350,7 +269,7 @@ def _explain_missing_permission(denial: AccessDenial, observed: DenialEvidence, 
 
 
 def _explain_missing_statement(denial: AccessDenial, observed: DenialEvidence) -> Diagnosis:
-    reason, statement = denial.reason, _build_statement(denial)
+    reason, statement = denial.reason, build_statement(denial)
     role = denial.caller.role if denial.caller else None
     addition = (
         f"Add this statement to a policy of {role or 'the caller'}."
@@ -422,12 +341,12 @@ def _describe_assuming(denial: AccessDenial) -> str:
     if denial.explicit_deny:
         return (
             f"Find the Deny for {denial.action} and narrow it: no Allow overrides it. It is in a policy of "
-            f"{_describe_caller(denial)}, the trust policy of {role}, or a policy of the organization."
+            f"{describe_caller(denial)}, the trust policy of {role}, or a policy of the organization."
         )
     if denial.kind == "other_policy":
         return f"Not known. Check what AWS names: {denial.policy_type}."
     both = (
-        f"Not known which of two is missing. A policy of {_describe_caller(denial)} must allow {denial.action} on "
+        f"Not known which of two is missing. A policy of {describe_caller(denial)} must allow {denial.action} on "
         f"{role}, and the trust policy of {role} must allow {denial.caller.arn if denial.caller else 'the caller'} "
         f"{denial.action}."
     )
@@ -450,7 +369,7 @@ def get_ineffective_remediation(denial: AccessDenial, options: ExplainOptions) -
             "an explicit Deny takes precedence" if denial.explicit_deny else f"the {denial.policy_type} must allow it"
         )
         trust = ", nor does a change of its trust policy" if caller and caller.role else ""
-        return f"An Allow in a policy of {_describe_caller(denial)} does not remedy this denial{trust}: {because}."
+        return f"An Allow in a policy of {describe_caller(denial)} does not remedy this denial{trust}: {because}."
     if denial.side == PERMISSION and caller and caller.is_node_role:
         found = find_duty(denial)
         if found is not None and not found[1]:

@@ -97,7 +97,7 @@ def _is_preface(finding: Finding, found: list[Finding]) -> bool:
 
 
 def _find_denied_actions(text: str) -> Iterator[Finding]:
-    matches = list(_DENIED_ACTION.finditer(text))
+    matches, previous = list(_DENIED_ACTION.finditer(text)), 0
     for match, following in zip(matches, [*matches[1:], None]):
         end = min(len(text), match.end() + _MAX_SENTENCE, following.start() if following else len(text))
         start, caller = _find_caller(text, match.start())
@@ -112,7 +112,19 @@ def _find_denied_actions(text: str) -> Iterator[Finding]:
             action=match["action"],
             is_anonymous=bool(caller and caller["anonymous"]),
         )
-        yield start, CAUSE, _complete_denial(denial, text, (start, match.end(), end))
+        denial = _complete_denial(denial, text, (start, match.end(), end))
+        if denial.kind == "unstated" and not denial.explicit_deny:
+            denial = _read_clause_before(denial, text[max(previous, start - 300) : start])
+        previous = match.end()
+        yield start, CAUSE, denial
+
+
+def _read_clause_before(denial: AccessDenial, text: str) -> AccessDenial:
+    """Read a clause that a program puts before AWS's sentence."""
+    clause = read_clause(text)
+    if clause is None or (clause.action and denial.action and clause.action.lower() != denial.action.lower()):
+        return denial
+    return classify_action(replace(denial, side=UNKNOWN), clause)
 
 
 def _find_caller(text: str, end: int) -> tuple[int, Optional[re.Match[str]]]:
@@ -333,13 +345,14 @@ def _read_without_sentence(text: str, bare: Optional[re.Match[str]], encoded: Op
         return AccessDenial(UNKNOWN, "encoded", "The message is encoded.", text[:60], encoded_message=text)
     if bare or (_STATUS.search(text) and _AWS_TRACE.search(text) and not _OTHER_PROGRAM.search(text)):
         shown = bare or _STATUS.search(text)
-        return AccessDenial(
-            UNKNOWN,
-            "bare_error_code",
-            "Access was denied, and the message names neither the caller nor the policy. AWS answers like this across "
-            "organizations, and some services always do. The event in CloudTrail has more details.",
-            shown[0] if shown else "",
-        )
+        if bare and _find_operation(text) == "AssumeRoleWithWebIdentity":
+            return build_web_identity_denial(bare[0])
+        reason = "Access was denied, and the message names neither the caller nor the policy."
+        if _AWS_TRACE.search(text):
+            reason += " AWS answers like this across organizations, and some services always do."
+        else:
+            reason += " Nothing else in the text shows that AWS sent it: other programs use this code, too."
+        return AccessDenial(UNKNOWN, "bare_error_code", reason, shown[0] if shown else "")
     status = _STATUS.search(text)
     if status:
         reason = f'The text reports "{status[0]}", and nothing in it shows that AWS denied the request.'

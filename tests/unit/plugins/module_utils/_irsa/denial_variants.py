@@ -325,6 +325,102 @@ CLAUSES = [
     ),
 ]
 
+# The clause before the sentence.
+CLAUSES += [
+    case(
+        "clause, before the sentence",
+        f"Blocked with an explicit deny in a service control policy: {USER} s3:GetObject on resource: {BUCKET}",
+        PERMISSION,
+        "service_control_policy",
+        explicit_deny=True,
+        resource=BUCKET,
+    ),
+    case(
+        "clause of another denial before the sentence",
+        f"{USER} s3:ListBucket with an explicit deny in a session policy\n{USER} s3:GetObject on resource: {BUCKET} "
+        f"{allowed_by_none('identity-based policy')}",
+        PERMISSION,
+        "session_policy",
+        action="s3:ListBucket",
+        other_denials=1,
+    ),
+    case(
+        "no explicit deny, in words",
+        f"{USER} s3:GetObject on resource: {BUCKET} {allowed_by_none('identity-based policy')} (no explicit deny)",
+        PERMISSION,
+        "identity_policy",
+        explicit_deny=False,
+    ),
+    case(
+        "decoded, cut off",
+        '{"DecodedMessage": "{\\"allowed\\":false,\\"explicitDeny\\":true,\\"matchedStatements\\":{\\"items\\":[]},'
+        f'\\"context\\":{{\\"principal\\":{{\\"id\\":\\"A\\",\\"arn\\":\\"{SESSION}\\"}},'
+        '\\"action\\":\\"ec2:RunInstances\\",\\"resource\\":\\"arn:aws:ec2:eu-west-1:123456789012:instance/*\\",\\"cond',
+        PERMISSION,
+        "unstated",
+        explicit_deny=True,
+        action="ec2:RunInstances",
+        resource="arn:aws:ec2:eu-west-1:123456789012:instance/*",
+    ),
+    case(
+        "decoded, cut off, implicit",
+        '{"allowed":false,"explicitDeny":false,"matchedStatements":{"items":[]},"context":{"action":"ec2:CreateTags","re',
+        PERMISSION,
+        "unstated",
+        explicit_deny=False,
+        action="ec2:CreateTags",
+    ),
+    case(
+        "web identity, the code alone",
+        GO2.format("STS", "AssumeRoleWithWebIdentity", 403) + "api error AccessDenied: Access denied",
+        TRUST,
+        "web_identity",
+    ),
+    case(
+        "instance metadata, Node, unreachable",
+        "Error: connect EHOSTUNREACH 169.254.169.254:80 at TCPConnectWrap.afterConnect",
+        IDENTITY,
+        "no_credentials",
+    ),
+    case(
+        "region, Java 2",
+        "SdkClientException: Unable to load region from any of the providers in the "
+        "chain DefaultAwsRegionProviderChain: [EnvironmentVariable: Unable to load region from system settings, "
+        "InstanceProfileRegionProvider: Unable to contact EC2 metadata service.]",
+        UNKNOWN,
+        "instance_metadata",
+    ),
+    case(
+        "ECR's layer in S3",
+        "failed to copy: httpReadSeeker: failed open: unexpected status code "
+        "https://prod-eu-west-1-starport-layer-bucket.s3.eu-west-1.amazonaws.com/a: 403 Forbidden",
+        UNKNOWN,
+        "unstated",
+    ),
+    case(
+        "node, role of a pod",
+        f"{NODE_USER} sts:AssumeRole on resource: arn:aws:iam::123456789012:role/pod",
+        UNKNOWN,
+        "unstated",
+        is_node_role=True,
+    ),
+    case(
+        "node, network, in CloudTrail",
+        event(
+            "CreateNetworkInterface",
+            "Client.UnauthorizedOperation",
+            "You are not authorized to perform this operation.",
+            "ec2",
+            userIdentity={"type": "AssumedRole", "arn": NODE},
+            userAgent="aws-sdk-go/1.33.14 (go1.13.15; linux; amd64) amazon-vpc-cni-k8s",
+        ),
+        PERMISSION,
+        "unstated",
+        node_program="cni",
+        api_call="ec2:CreateNetworkInterface",
+    ),
+]
+
 # Quoting and wrapping.
 JSON_IN_JSON = json.dumps({"log": json.dumps({"level": "error", "error": SENTENCE}) + "\n", "stream": "stderr"})
 FRAMED = "\n".join(
