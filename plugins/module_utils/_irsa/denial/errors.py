@@ -17,7 +17,7 @@ from .model import IDENTITY, PERMISSION, TRUST, UNKNOWN, AccessDenial
 
 # A cause outranks the summary around it: an error code without a message, a request that did not arrive, a chain of
 # credential providers of which none had credentials.
-CAUSE, CODE, BARE_CODE, CONNECTION, SETUP, SUMMARY = range(6)
+CAUSE, CODE, BARE_CODE, CONNECTION, SETUP, SUMMARY, VAGUE = range(7)
 
 ROLE_ARN_ANNOTATION = "eks.amazonaws.com/role-arn"
 AUDIENCE_ANNOTATION = "eks.amazonaws.com/audience"
@@ -204,6 +204,13 @@ KNOWN_ERRORS: tuple[KnownError, ...] = (
     ),
     KnownError(
         "unstated",
+        r"Not authorized for images?: ?\[?ami-",
+        "The account may not use this AMI: it is private to another account, or its owner withdrew it.",
+        "Not in a policy of the caller: let the AMI's owner share it with this account, or use another AMI.",
+        side=UNKNOWN,
+    ),
+    KnownError(
+        "unstated",
         r"Cross-account pass role is not allowed",
         "The request names a role of another account. AWS services take only roles of the caller's account.",
         "Name a role of the account that makes the request.",
@@ -315,12 +322,18 @@ KNOWN_ERRORS: tuple[KnownError, ...] = (
         r"Unable to load (?:AWS )?credentials from any (?:of the )?providers?|no providers? in (?:the )?chain provided "
         r"credentials|credentials? provider was not enabled|unable to sign request without credentials|No valid "
         r"credential sources|Missing ?Authentication ?Token|Partial credentials found|"
-        r"could not find (?:any )?(?:AWS )?credentials|failed to retrieve credentials|"
-        r"Failed to refresh cached credentials|"
+        r"could not find (?:any )?(?:AWS )?credentials|"
         r"Failed to resolve AWS credentials|The credentials provider was empty",
         "The program found no credentials at all: neither a role of its service account nor the node role.",
         _FIND_CREDENTIALS,
         rank=SUMMARY,
+    ),
+    KnownError(
+        "no_credentials",
+        r"WebIdentityErr|failed to (?:retrieve|refresh cached) credentials|STS assume role request failed",
+        "The SDK could not get credentials, and the text does not state why.",
+        "Not known. Give the whole message: the cause follows this summary.",
+        rank=VAGUE,
     ),
     KnownError(
         "no_credentials",

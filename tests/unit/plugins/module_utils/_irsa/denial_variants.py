@@ -397,6 +397,13 @@ CLAUSES += [
         UNKNOWN,
         "unstated",
     ),
+    case("a summary alone", "WebIdentityErr: failed to retrieve credentials", IDENTITY, "no_credentials"),
+    case(
+        "an AMI that is not shared",
+        "AuthFailure: Not authorized for images: [ami-0123456789abcdef0]",
+        UNKNOWN,
+        "unstated",
+    ),
     case(
         "node, role of a pod",
         f"{NODE_USER} sts:AssumeRole on resource: arn:aws:iam::123456789012:role/pod",
