@@ -30,7 +30,9 @@ options:
         event, or an encoded authorization message.
       - A CloudTrail event can be bare, or wrapped by C(LookupEvents) or EventBridge. An encoded message is decoded by
         C(sts:DecodeAuthorizationMessage).
+      - The text may be quoted as logs, JSON, XML, Python, Terraform and terminals quote it, and be cut off.
       - If the text has several denials, only the first is explained. The evidence has the number of the others.
+      - An empty message is refused.
     type: str
     required: true
   role:
@@ -123,9 +125,11 @@ kind:
       C(vpc_endpoint_policy), C(other_policy), C(unstated).
     - On the side V(trust), C(web_identity), C(trust_policy) or C(pod_identity).
     - On the side V(identity), C(no_provider), C(audience), C(verification_key), C(token_expired), C(token_invalid),
-      C(role_arn), C(token_file), C(credentials_expired), C(credentials_invalid) or C(no_credentials).
-    - On the side V(unknown), C(bare_error_code), C(unstated), C(encoded), C(connection_error), C(kubernetes_rbac),
-      C(allowed), C(other_policy) or C(no_denial).
+      C(role_arn), C(session_duration), C(region_disabled), C(token_file), C(credentials_expired),
+      C(credentials_invalid), C(clock_skew) or C(no_credentials).
+    - On the side V(unknown), C(bare_error_code), C(unstated), C(encoded), C(connection_error), C(instance_metadata),
+      C(kubernetes_rbac), C(kubernetes_authentication), C(opensearch_access_control), C(lake_formation), C(allowed),
+      C(other_policy) or C(no_denial).
   returned: always
   type: str
   sample: identity_policy
@@ -167,10 +171,15 @@ action:
   type: str
   sample: elasticloadbalancing:DeleteLoadBalancer
 resource:
-  description: Resource of the denied action, or null.
+  description: Resource of the denied action as in the message, an ARN or a name, or null.
   returned: always
   type: str
   sample: arn:aws:elasticloadbalancing:eu-central-1:123456789012:loadbalancer/net/shop/0123456789abcdef
+role:
+  description: Role that the request tried to assume, if the message names it, else null.
+  returned: always
+  type: str
+  sample: null
 operation:
   description: API operation, if the SDK's error or the CloudTrail event names it, else null.
   returned: always
@@ -182,7 +191,7 @@ explicit_deny:
   type: bool
   sample: false
 policy:
-  description: ARN of the policy that denied it, if the message names it, else null.
+  description: ARN or id of the policy that denied it, if the message names it, else null.
   returned: always
   type: str
   sample: null
@@ -212,7 +221,9 @@ remediation:
       type: dict
       sample: null
     statement:
-      description: Statement for a policy, if that is the remediation, else null.
+      description:
+        - Statement for a policy of the caller, if that is the remediation, else null.
+        - It is null for an explicit Deny, and for every policy type that no policy of the caller replaces.
       type: dict
       sample: null
     tags:
@@ -252,6 +263,22 @@ trust:
       description: Reason, with the service accounts that the trust policy allows.
       type: str
       sample: "cloudon/aws-load-balancer-controller: denied: no statement allows it."
+summary:
+  description:
+    - The explanation for people, in at most seven lines. The lines are side, reason, remediation, what is ready to use,
+      ineffective remediation, and trust.
+  returned: always
+  type: list
+  elements: str
+  sample:
+    - "side: permission"
+evidence_summary:
+  description: The evidence for people, one line for each message that RV(summary) does not have.
+  returned: always
+  type: list
+  elements: str
+  sample:
+    - "checked IAM's policy simulator, with the current tags: implicitDeny."
 msg:
   description: Side, reason, remediation, and ineffective remediation, as sentences.
   returned: always
@@ -269,7 +296,7 @@ from ..module_utils._aws_call import ApiError
 from ..module_utils._irsa import observe
 from ..module_utils._irsa.binding_request import check_name, check_role
 from ..module_utils._irsa.denied import parse_message
-from ..module_utils._irsa.explain import DenialEvidence, ExplainOptions, explain
+from ..module_utils._irsa.explain import DenialEvidence, ExplainOptions, explain, summarize, summarize_evidence
 from ..module_utils._irsa.model import AUDIENCE, IrsaError, OidcProvider, Subject
 
 with contextlib.suppress(ImportError):  # AnsibleAWSModule reports the missing library
@@ -289,6 +316,11 @@ CLIENT_CONFIG: dict[str, Any] = {"retries": {"total_max_attempts": 4}, "connect_
 
 
 def parse_options(params: dict[str, Any]) -> ExplainOptions:
+    if not params["error_message"].strip():
+        raise IrsaError(
+            "error_message is empty. Give the message to explain: a line of a log, a CloudTrail event, or the error "
+            "of a command."
+        )
     if params["oidc_provider_arn"]:
         OidcProvider.parse(params["oidc_provider_arn"])
     named = (params["namespace"] or "", params["service_account"] or "")
@@ -339,7 +371,7 @@ def main() -> None:
         f"{explanation.side}: {explanation.reason}",
         f"Remediation: {explanation.remediation.description}",
         explanation.ineffective_remediation,
-        trust and trust.reason,
+        trust.reason if trust is not None and trust.reason not in explanation.reason else None,
     ]
     module.exit_json(
         changed=False,
@@ -349,6 +381,7 @@ def main() -> None:
         caller=denial.caller.to_dict() if denial.caller else None,
         action=denial.action,
         resource=denial.resource,
+        role=denial.role,
         operation=denial.operation,
         explicit_deny=denial.explicit_deny,
         policy=denial.policy,
@@ -364,6 +397,8 @@ def main() -> None:
             "allowed_by": list(trust.allowed_by),
             "reason": trust.reason,
         },
+        summary=summarize(explanation),
+        evidence_summary=summarize_evidence(explanation),
         msg=" ".join(sentence for sentence in sentences if sentence),
     )
 

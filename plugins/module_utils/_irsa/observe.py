@@ -38,7 +38,15 @@ def decode_message(get_client: ClientFactory, denial: AccessDenial) -> tuple[Acc
     except (KeyError, ValueError) as error:
         return denial, f"STS returned a response that this module cannot parse: {error}"
     if denial.side == messages.UNKNOWN:
-        return replace(inner, encoded_message=denial.encoded_message, operation=denial.operation), None
+        return (
+            replace(
+                inner,
+                encoded_message=denial.encoded_message,
+                operation=denial.operation,
+                node_program=denial.node_program,
+            ),
+            None,
+        )
     return (
         replace(
             denial,
@@ -48,6 +56,7 @@ def decode_message(get_client: ClientFactory, denial: AccessDenial) -> tuple[Acc
             resource=denial.resource or inner.resource,
             explicit_deny=denial.explicit_deny or inner.explicit_deny,
             context=inner.context,
+            deny_statements=inner.deny_statements,
         ),
         None,
     )
@@ -180,8 +189,8 @@ class _DenialObserver:
             for key, values in explain.build_context(self.denial, tags).items()
         ]
         arguments: dict[str, Any] = {"PolicySourceArn": principal, "ActionNames": [self.denial.action]}
-        if self.denial.resource:
-            arguments["ResourceArns"] = [self.denial.resource]
+        if self.denial.resource_arn:
+            arguments["ResourceArns"] = [self.denial.resource_arn]
         if entries:
             arguments["ContextEntries"] = entries
         found = next(
@@ -211,7 +220,7 @@ def _get_context_type(values: tuple[str, ...]) -> str:
 
 
 def _is_taggable(resource: Optional[str]) -> bool:
-    return bool(resource and "*" not in resource and resource.count(":") >= 5)
+    return bool(resource and "*" not in resource and resource.startswith("arn:") and resource.count(":") >= 5)
 
 
 def read_evidence(get_client: ClientFactory, denial: AccessDenial, options: ExplainOptions) -> DenialEvidence:

@@ -130,6 +130,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"namespace": "shop", "service_account": ""}, "'' is not a valid name of a service account"),
     ({"role": "no role"}, "role 'no role' is neither the name of a role"),
     ({"audience": ""}, "audience is empty"),
+    ({"error_message": " \n"}, "error_message is empty. Give the message to explain"),
 ]
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every denial of the corpus is parsed for its side and kind (issue 7, must be shown 6), and nothing is guessed."""
+"""Every denial of the corpus and of its variants is parsed for its side and kind, and nothing is guessed."""
 
 from __future__ import annotations
 
@@ -16,9 +16,12 @@ from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._irsa.denial
     WEB_IDENTITY,
     Case,
 )
+from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._irsa.denial_variants import VARIANTS
+
+ALL = [*CORPUS, *VARIANTS]
 
 
-@pytest.mark.parametrize("case", CORPUS, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", ALL, ids=lambda case: case.name)
 def test_a_denial_names_its_side(case: Case) -> None:
     denial = parse_message(case.message)
     assert (denial.side, denial.kind) == (case.side, case.kind), denial
@@ -30,15 +33,16 @@ def test_a_denial_names_its_side(case: Case) -> None:
 
 
 def test_the_corpus_is_large_enough() -> None:
-    assert len({case.message for case in CORPUS}) == len(CORPUS) >= 25
-    assert {case.side for case in CORPUS} == set(SIDES)
+    assert len({case.message for case in ALL}) == len(ALL) >= 200
+    assert len({case.name for case in ALL}) == len(ALL)
+    assert {case.side for case in CORPUS} == {case.side for case in VARIANTS} == set(SIDES)
 
 
-@pytest.mark.parametrize("case", [case for case in CORPUS if case.side == UNKNOWN], ids=lambda case: case.name)
+@pytest.mark.parametrize("case", [case for case in ALL if case.side == UNKNOWN], ids=lambda case: case.name)
 def test_what_is_not_stated_is_not_guessed(case: Case) -> None:
     denial = parse_message(case.message)
     assert denial.policy is None
-    assert not denial.explicit_deny
+    assert denial.explicit_deny == ("explicit deny" in case.message and denial.kind != "no_denial")
 
 
 def test_a_session_arn_names_its_role_and_session() -> None:

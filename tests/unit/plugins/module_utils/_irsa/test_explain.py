@@ -102,8 +102,8 @@ def test_tags_are_the_remediation_only_where_the_simulator_allows_it_with_them()
         ),
         (
             make_evidence(allow(), simulation=Simulation({}, explain.IMPLICIT_DENY, allowed_by_boundary=False)),
-            "permissions boundary",
-            True,
+            "in the permissions boundary",
+            False,  # a statement for the role would not help
         ),
         (
             make_evidence(allow(), simulation=Simulation({}, explain.IMPLICIT_DENY, allowed_by_organizations=False)),
