@@ -20,7 +20,7 @@ PLUGINS = ROOT / "plugins"
 FACTS = ROOT / "docs/facts"
 
 # Class names that Ansible itself fixes.
-FIXED_CLASSES = {"ActionModule", "LookupModule", "ModuleDocFragment"}
+FIXED_CLASSES = {"ActionModule", "FilterModule", "LookupModule", "ModuleDocFragment"}
 
 VOCABULARY = {
     key: set(text.split())
