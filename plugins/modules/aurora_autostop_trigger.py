@@ -175,7 +175,8 @@ def main() -> None:
     except PrefixError as error:
         module.fail_json(changed=False, msg=f"{module.region}: {error}", parts=[])
     except ApiError as error:
-        module.fail_json(changed=False, msg=f"{module.region}: {error.explanation}", parts=[])
+        place = "" if error.is_credential_error else f"{module.region}: "
+        module.fail_json(changed=False, msg=f"{place}{error.explanation}", parts=[])
     result = {**summarize(parts, diff=module._diff), "parts": [part.to_dict() for part in parts]}
     result["changed"] |= any(part.status == "failed" and part.before != part.after for part in parts)
     if result.get("failed"):

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Optional
@@ -19,6 +20,7 @@ from .run import RegionOutcome, WaitOptions, run_region
 MINIMUM_BOTOCORE = "1.39.0"
 WORKERS = 8
 ALL_REGIONS = "all"
+REGION_PATTERN = re.compile(r"[a-z]+(-[a-z]+)+-[0-9]+")  # eu-central-1, us-gov-west-1, eusc-de-east-1
 DENIED_BY_ORGANIZATION = "A service control policy of the organization denies this region."
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
@@ -116,6 +118,11 @@ def resolve_regions(params: Mapping[str, Any], default_region: Optional[str], ma
     regions = _strip_names(params["regions"])
     if not regions:
         raise OptionError("regions is empty. Name regions, or 'all' for every region that the account has enabled.")
+    unknown = [name for name in regions if name != ALL_REGIONS and not REGION_PATTERN.fullmatch(name)]
+    if unknown:
+        raise OptionError(
+            f"regions has {unknown[0]!r}, which is no name of a region. Name regions such as eu-central-1, or 'all'."
+        )
     if ALL_REGIONS not in regions:
         return list(dict.fromkeys(regions))
     if len(regions) > 1:

@@ -243,6 +243,7 @@ class Ec2:
         ({"regions": ["us-west-2", "us-west-2"]}, ["us-west-2"]),
         ({"regions": ["us-west-2"], "region": "eu-west-1"}, ["us-west-2"]),  # a region of an action group, for example
         ({"regions": ["all"]}, [REGION, "us-west-2"]),
+        ({"regions": ["us-gov-west-1", "eusc-de-east-1"]}, ["us-gov-west-1", "eusc-de-east-1"]),
     ],
 )
 def test_regions(given: dict[str, Any], expected: list[str]) -> None:
@@ -253,6 +254,9 @@ def test_regions(given: dict[str, Any], expected: list[str]) -> None:
     ("given", "text"),
     [
         ({"regions": []}, "regions is empty"),
+        ({"regions": ["All"]}, "no name of a region"),
+        ({"regions": ["eu-central-1", "eu central 1"]}, "no name of a region"),
+        ({"regions": ["True"]}, "no name of a region"),
         ({"regions": ["all", "us-west-2"]}, "cannot be combined"),
     ],
 )
