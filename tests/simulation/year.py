@@ -117,7 +117,7 @@ KINDS = (
     Kind("multi-az", 1, YES, engine="postgres", more={"DBClusterInstanceClass": "db.r6g.large"}),
     Kind("neptune", 1, YES, engine="neptune"),
     Kind("documentdb", 1, YES, edits={"engine": "docdb"}),
-    Kind("replica", 1, YES, edits={"replication_source_identifier": "arn:aws:rds:us-west-2:123456789012:cluster:far"}),
+    Kind("replica", 1, YES, edits={"read_replica_identifiers": ["arn:aws:rds:us-west-2:123456789012:cluster:far"]}),
 )
 
 
