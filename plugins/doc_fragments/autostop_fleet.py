@@ -16,8 +16,9 @@ options:
         regions at a time.
       - A region that is denied or cannot be reached has its own result. The module finishes the other regions, and the
         task fails at the end.
-      - Without it, the region of the connection. Mutually exclusive with O(region), unless O(region) comes from the
-        environment.
+      - With V(all), a region that a service control policy of the organization denies is skipped, and named with the
+        reason. Such a denial of a region that O(regions) names is a failure, and so is a denial of all regions.
+      - Without it, the region of the connection. With it, O(region) has no effect.
     type: list
     elements: str
   tag_key:
@@ -28,21 +29,23 @@ options:
     description:
       - Values of the tag that select a cluster. They match exactly. A tag mismatch, such as C(Yes) or C(true) for
         V(yes), is reported and never acted on.
-      - Quote C("yes"), because YAML reads it as V(true) otherwise.
+      - Quote C("yes"), because YAML reads it as the boolean V(true) otherwise. A boolean is an error.
     type: list
-    elements: str
+    elements: raw
     default: ["yes"]
   clusters:
     description:
       - Identifiers or ARNs. The module checks these clusters only, and reports each of them even if it has no tag.
-      - The tag still decides. A name that no database has causes a warning. A list of blanks fails, because it would
-        select every cluster.
+      - The tag still decides. A name that no database has causes a warning. So does the name of an instance of a
+        cluster, because AWS stops a cluster only as a whole. A list of blanks fails, because it would select every
+        cluster.
     type: list
     elements: str
     default: []
   exclude:
     description:
-      - Identifiers or ARNs to skip, whatever their tags are. A name that no database has causes a warning.
+      - Identifiers or ARNs to skip, whatever their tags are. A name that no database has causes a warning. So does the
+        name of an instance of a cluster, because it excludes nothing.
     type: list
     elements: str
     default: []

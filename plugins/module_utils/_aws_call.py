@@ -113,6 +113,10 @@ _CONNECTION_CODES = (
 _READ_PREFIXES = ("Describe", "List", "Get", "Head", "Lookup", "Search", "Simulate", "Decode", "Assume", "BatchGet")
 _IAM_PREFIXES = {"monitoring": "cloudwatch", "tagging": "tag"}  # where a policy's prefix is not the signing name
 _XML_PROLOGUE = r"(?:<\?.*?\?>|<!--.*?-->|\s)*"
+# The clause of a denial that names the kind of policy (docs/facts/autostop.md#denials).
+_DENYING_POLICY = re.compile(
+    r"(?:explicit deny in an?|because no) ([\w -]+? policy|permissions boundary)\b", re.IGNORECASE
+)
 _PAGE_TOKENS = {"NextToken": "NextToken", "nextToken": "nextToken", "Marker": "Marker", "NextMarker": "Marker"}
 
 
@@ -143,6 +147,22 @@ class ApiError(Exception):
         self.outcome_unknown = outcome_unknown
 
     @property
+    def is_credential_error(self) -> bool:
+        """Whether the credentials are the cause, so that no other call can succeed with them."""
+        return self.code in (*_MISSING_CREDENTIAL_CODES, *_EXPIRED_CODES, *_REJECTED_CREDENTIAL_CODES)
+
+    @property
+    def denying_policy(self) -> Optional[str]:
+        """The kind of policy that denied the call, as AWS names it. None: AWS names none, or it is no denial."""
+        match = _DENYING_POLICY.search(" ".join(self.message.split())) if self.code in DENIED_CODES else None
+        return match.group(1).lower() if match else None
+
+    @property
+    def is_denied_by_organization(self) -> bool:
+        """Whether a service control policy denied the call, which no policy of the account can change."""
+        return self.denying_policy == "service control policy"
+
+    @property
     def suggestion(self) -> str:
         """What an operator can do, as far as the error shows."""
         remediation = self._get_remediation()
@@ -159,6 +179,8 @@ class ApiError(Exception):
         if self.code in DENIED_CODES:
             if "explicit deny" in self.message:
                 return f"A policy denies {self.action} explicitly: change that policy. An Allow does not help."
+            if self.denying_policy not in (None, "identity-based policy"):
+                return f"Allow {self.action} in the {self.denying_policy} as well."
             return f"Allow {self.action} to these credentials."
         if self.code in _EXPIRED_CODES:
             return "The AWS credentials have expired or cannot be renewed. Renew them, then run again."

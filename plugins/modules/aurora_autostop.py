@@ -12,9 +12,9 @@ version_added: 0.1.0
 description:
   - Stops the Aurora clusters that are tagged for autostop, and reports for each why it is stopped or not.
   - AWS starts a stopped cluster again after seven days. Run this module at least daily to stop the cluster again.
-  - Checks eligibility first. AWS never stops members of global databases, Serverless v1, replicas, blue/green
-    deployments, Multi-AZ DB clusters and some others. The module skips each of these kinds with its own reason, without
-    a call to stop it. It reports every other refusal with AWS's own message.
+  - Checks eligibility first. AWS never stops members of global databases, Serverless v1, clusters with a replica in
+    another region, blue/green deployments, Multi-AZ DB clusters and some others. The module skips each of these kinds
+    with its own reason, without a call to stop it. It reports every other refusal with AWS's own message.
   - Respects the hold tag. A cluster with a tag C(autostop-until), whose value is an ISO 8601 date or time, runs until
     then. A value that is not a date holds as well, and causes a warning.
 author:
@@ -43,8 +43,8 @@ requirements:
 options:
   wait:
     description:
-      - Whether to wait until every cluster that this run stops, or finds stopping, is C(stopped) after C(stopping). A
-        cluster that returns to C(available) has failed.
+      - Whether to wait until every cluster that this run stops, or finds stopping, is C(stopped). A reading from before
+        the stop does not count. A cluster that returns from C(stopping) to C(available) has failed.
     type: bool
     default: false
   wait_timeout:
@@ -109,7 +109,7 @@ clusters:
     reason:
       description: Reason for the status, with a remediation if there is one.
       type: str
-      sample: It is running, and it is tagged autostop=yes.
+      sample: It was running, and it is tagged autostop=yes.
     arn:
       description: ARN of the cluster or DB instance.
       type: str
@@ -156,7 +156,7 @@ clusters:
           C(unknown_engine), C(serverless_v1), C(multi_master), C(parallel_query), C(global_member),
           C(cross_region_replica), C(replication_source), C(replication_target), C(blue_green), C(aurora_member),
           C(cluster_member), C(read_replica), C(read_replica_source), C(sqlserver_multi_az), C(rds_custom),
-          C(limitless), C(not_eligible).
+          C(limitless), C(not_eligible). Some of them AWS names only when it refuses the stop.
       type: str
       sample: null
     tag_mismatch:
@@ -173,6 +173,12 @@ clusters:
           Read with O(sweep_policy=auto_started_only) only, else null.
       type: str
       sample: null
+    auto_pause_seconds:
+      description:
+        - Idle seconds after which the Serverless v2 instances of the cluster pause by themselves. Null unless the
+          minimum capacity is 0.
+      type: int
+      sample: null
     maintenance:
       description:
         - Pending maintenance actions of the cluster and its instances, each with C(action), C(description),
@@ -187,11 +193,14 @@ clusters:
       sample:
         - action: stop
           target: arn:aws:rds:eu-central-1:123456789012:cluster:orders
-          reason: It is running, and it is tagged autostop=yes.
+          reason: It was running, and it is tagged autostop=yes.
           before: {status: available}
           after: {status: stopping}
 regions:
-  description: One result per region, with the number of clusters and instances that were checked there.
+  description:
+    - One result per region, with the number of clusters and instances that were checked there.
+    - The status is V(changed), V(ok), V(failed), or V(skipped). A region is skipped if a service control policy denies
+      it, with O(regions=all).
   returned: always
   type: list
   elements: dict
@@ -217,21 +226,27 @@ totals:
     tag_mismatches: 1
     regions: 1
     regions_failed: 0
+    regions_skipped: 0
+lines:
+  description: A line per entry of RV(clusters), and per region that was not read. The totals if there is no such line.
+  returned: always
+  type: list
+  elements: str
+  sample: ["orders (eu-central-1): changed. It was running, and it is tagged autostop=yes."]
 msg:
-  description: Totals as a sentence, followed by each failure.
+  description: Totals as a sentence, followed by the failures. Failures with the same reason are one sentence.
   returned: always
   type: str
   sample: 12 changed, 3 off already, 1 pending, 2 skipped, 0 failed in 1 region.
 """
 
 import contextlib
-import os
 from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
 from ..module_utils._autostop import fleet
-from ..module_utils._autostop.report import build_result
+from ..module_utils._autostop.report import build_failure, build_result
 
 with contextlib.suppress(ImportError):  # AnsibleAWSModule reports the missing library
     from botocore.config import Config
@@ -255,16 +270,17 @@ def main() -> None:
         return module.client(service, region=region, config=Config(**fleet.CLIENT_CONFIG))
 
     params = module.params
-    environment_regions = [os.environ.get("AWS_REGION"), os.environ.get("AWS_DEFAULT_REGION")]
     try:
         options = fleet.parse_options(params)
         wait_options = fleet.parse_wait_options(params)
-        region_names = fleet.resolve_regions(params, module.region, environment_regions, make_client)
+        region_names = fleet.resolve_regions(params, module.region, make_client)
     except fleet.OptionError as error:
-        module.fail_json(msg=str(error))
+        module.fail_json(**build_failure(str(error)))
     region_outcomes = fleet.run_regions(
         make_client, region_names, options, act=not module.check_mode, wait_options=wait_options
     )
+    if fleet.uses_all_regions(params):
+        region_outcomes = fleet.skip_denied_regions(region_outcomes)
     result = build_result(
         region_outcomes,
         params["fail_on_pending"],

@@ -12,7 +12,10 @@ version_added: 0.1.0
 description:
   - Lists the parts of the guard that the role P(daytwo.aws.aurora_autostop#role) installs. Reports which parts exist,
     and which names belong to resources that the guard does not manage.
-  - Validates the options of the guard, and returns them in the form that its Lambda function accepts.
+  - Validates the options of the guard, and returns them in the form that its Lambda function accepts. Returns the
+    policies, tags and settings that the role gives to the parts.
+  - With O(regions=all), skips a region that a service control policy of the organization denies. Every other region
+    that cannot be read is a failure.
 author:
   - The daytwo.aws authors (@daytwo-aws)
 extends_documentation_fragment:
@@ -41,6 +44,10 @@ options:
         resources with the tag C(daytwo-aws-autostop-guard) and this value.
     type: str
     default: daytwo-autostop
+  resource_tags:
+    description: Tags of all parts besides the guard's own tag. Keys and values become text.
+    type: dict
+    default: {}
 seealso:
   - module: daytwo.aws.aurora_autostop_trigger
 """
@@ -62,6 +69,10 @@ regions:
       description: Name of the region.
       type: str
       sample: eu-central-1
+    prefix:
+      description: Prefix of the names.
+      type: str
+      sample: daytwo-autostop
     account:
       description: Account ID.
       type: str
@@ -90,6 +101,32 @@ regions:
       type: list
       elements: str
       sample: []
+    trust_policy:
+      description: Trust policy of the function's role.
+      type: dict
+    queue_policy:
+      description: Policy of the queue. Only the guard's own rules may send messages.
+      type: dict
+    function_policy:
+      description: Policy of the function's role, with the least permissions for the options.
+      type: dict
+skipped_regions:
+  description: Regions that a service control policy denies, each with C(name), C(status) and C(reason).
+  returned: success
+  type: list
+  elements: dict
+  sample: []
+lines:
+  description: A line per skipped region.
+  returned: success
+  type: list
+  elements: str
+  sample: []
+unmanaged_reason:
+  description: Reason why the guard cannot be installed, if some names belong to resources of others. Else null.
+  returned: success
+  type: str
+  sample: null
 options:
   description: Options of the guard, in the form that its Lambda function accepts.
   returned: success
@@ -100,16 +137,43 @@ owner_tag:
   returned: success
   type: dict
   sample: {daytwo-aws-autostop-guard: daytwo-autostop}
+tags:
+  description: Tags of all parts, O(resource_tags) included.
+  returned: success
+  type: dict
+  sample: {daytwo-aws-autostop-guard: daytwo-autostop, team: data}
+settings:
+  description: Timing of the guard's retries, in seconds, and the receives before a message is given up.
+  returned: success
+  type: dict
+  sample:
+    function_timeout: 60
+    visibility_timeout: 360
+    delivery_delay: 60
+    max_receive_count: 240
+    queue_retention: 172800
+    dead_letter_retention: 1209600
+minimum_botocore:
+  description: Lowest version of botocore that the function's package may have.
+  returned: success
+  type: str
+  sample: 1.39.0
 """
 
-import os
 from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
 from ..module_utils._autostop import fleet
-from ..module_utils._autostop_guard.model import PrefixError
+from ..module_utils._autostop_guard.model import GuardState, PrefixError
 from ..module_utils._autostop_guard.observe import get_location, observe_guard
+from ..module_utils._autostop_guard.policies import (
+    SETTINGS,
+    build_function_policy,
+    build_queue_policy,
+    build_trust_policy,
+)
+from ..module_utils._autostop_guard.report import get_unmanaged_reason
 from ..module_utils._aws_call import ApiError
 
 DECISION_OPTIONS = [name for name in fleet.ARGUMENT_SPEC if name not in ("regions", "fail_on_pending")]
@@ -117,7 +181,11 @@ DECISION_OPTIONS = [name for name in fleet.ARGUMENT_SPEC if name not in ("region
 
 def main() -> None:
     module = AnsibleAWSModule(
-        argument_spec={**fleet.ARGUMENT_SPEC, "prefix": {"type": "str", "default": "daytwo-autostop"}},
+        argument_spec={
+            **fleet.ARGUMENT_SPEC,
+            "prefix": {"type": "str", "default": "daytwo-autostop"},
+            "resource_tags": {"type": "dict", "default": {}},
+        },
         supports_check_mode=True,
     )
 
@@ -125,33 +193,62 @@ def main() -> None:
         return module.client(service, region=region)
 
     params = module.params
-    environment_regions = [os.environ.get("AWS_REGION"), os.environ.get("AWS_DEFAULT_REGION")]
-    regions = []
+    guards: list[GuardState] = []
+    skipped_regions = []
     name = ""
     try:
         options = fleet.parse_options(params)
-        for name in fleet.resolve_regions(params, module.region, environment_regions, make_client):
-            guard = observe_guard(make_client, get_location(make_client, params["prefix"], name))
-            location = guard.location
-            regions.append(
-                {
-                    "name": name,
-                    "account": location.account,
-                    "partition": location.partition,
-                    "names": location.names,
-                    "arns": location.arns,
-                    "present": guard.present,
-                    "unmanaged": guard.unmanaged,
-                }
-            )
+        for name in fleet.resolve_regions(params, module.region, make_client):
+            try:
+                guards.append(observe_guard(make_client, get_location(make_client, params["prefix"], name)))
+            except ApiError as error:
+                if not (fleet.uses_all_regions(params) and error.is_denied_by_organization):
+                    raise
+                skipped_regions.append(
+                    {"name": name, "status": "skipped", "reason": f"{fleet.DENIED_BY_ORGANIZATION} {error}."}
+                )
     except (fleet.OptionError, PrefixError) as error:
         module.fail_json(msg=str(error))
     except ApiError as error:
-        module.fail_json(msg=f"Region {name} could not be read. {error.explanation}")
+        place = "" if error.is_credential_error else f"Region {name} could not be read. "
+        module.fail_json(msg=f"{place}{error.explanation}")
+    if not guards:
+        reason = skipped_regions[0]["reason"]
+        module.fail_json(msg=f"No region can have a guard. {reason}", skipped_regions=skipped_regions)
     decision_options = {option: params[option] for option in DECISION_OPTIONS}
-    decision_options.update(clusters=list(options.clusters), exclude=list(options.exclude))
-    owner_tag = location.owner_tag if regions else {}
-    module.exit_json(changed=False, regions=regions, options=decision_options, owner_tag=owner_tag)
+    decision_options.update(
+        tag_values=list(options.tag_values), clusters=list(options.clusters), exclude=list(options.exclude)
+    )
+    owner_tag = guards[0].location.owner_tag
+    module.exit_json(
+        changed=False,
+        regions=[build_region(guard, decision_options) for guard in guards],
+        skipped_regions=skipped_regions,
+        lines=[f"{region['name']}: {region['status']}. {region['reason']}" for region in skipped_regions],
+        unmanaged_reason=get_unmanaged_reason(guards),
+        options=decision_options,
+        owner_tag=owner_tag,
+        tags={**{str(key): str(value) for key, value in params["resource_tags"].items()}, **owner_tag},
+        settings=SETTINGS,
+        minimum_botocore=fleet.MINIMUM_BOTOCORE,
+    )
+
+
+def build_region(guard: GuardState, options: dict[str, Any]) -> dict[str, Any]:
+    location = guard.location
+    return {
+        "name": location.region,
+        "prefix": location.prefix,
+        "account": location.account,
+        "partition": location.partition,
+        "names": location.names,
+        "arns": location.arns,
+        "present": guard.present,
+        "unmanaged": guard.unmanaged,
+        "trust_policy": build_trust_policy(),
+        "queue_policy": build_queue_policy(location),
+        "function_policy": build_function_policy(location, options),
+    }
 
 
 if __name__ == "__main__":

@@ -73,7 +73,7 @@ clusters:
     reason:
       description: Reason for the status, with a remediation if there is one.
       type: str
-      sample: It is running, and it is tagged autostop=yes.
+      sample: It was running, and it is tagged autostop=yes.
     arn:
       description: ARN of the cluster or DB instance.
       type: str
@@ -120,7 +120,7 @@ clusters:
           C(unknown_engine), C(serverless_v1), C(multi_master), C(parallel_query), C(global_member),
           C(cross_region_replica), C(replication_source), C(replication_target), C(blue_green), C(aurora_member),
           C(cluster_member), C(read_replica), C(read_replica_source), C(sqlserver_multi_az), C(rds_custom),
-          C(limitless), C(not_eligible).
+          C(limitless), C(not_eligible). Some of them AWS names only when it refuses the stop.
       type: str
       sample: null
     tag_mismatch:
@@ -137,6 +137,12 @@ clusters:
           Read with O(sweep_policy=auto_started_only) only, else null.
       type: str
       sample: null
+    auto_pause_seconds:
+      description:
+        - Idle seconds after which the Serverless v2 instances of the cluster pause by themselves. Null unless the
+          minimum capacity is 0.
+      type: int
+      sample: null
     maintenance:
       description:
         - Pending maintenance actions of the cluster and its instances, each with C(action), C(description),
@@ -151,11 +157,14 @@ clusters:
       sample:
         - action: stop
           target: arn:aws:rds:eu-central-1:123456789012:cluster:orders
-          reason: It is running, and it is tagged autostop=yes.
+          reason: It was running, and it is tagged autostop=yes.
           before: {status: available}
           after: {status: stopping}
 regions:
-  description: One result per region, with the number of clusters and instances that were checked there.
+  description:
+    - One result per region, with the number of clusters and instances that were checked there.
+    - The status is V(changed), V(ok), V(failed), or V(skipped). A region is skipped if a service control policy denies
+      it, with O(regions=all).
   returned: always
   type: list
   elements: dict
@@ -181,21 +190,27 @@ totals:
     tag_mismatches: 1
     regions: 1
     regions_failed: 0
+    regions_skipped: 0
+lines:
+  description: A line per entry of RV(clusters), and per region that was not read. The totals if there is no such line.
+  returned: always
+  type: list
+  elements: str
+  sample: ["orders (eu-central-1): changed. It was running, and it is tagged autostop=yes."]
 msg:
-  description: Totals as a sentence, followed by each failure.
+  description: Totals as a sentence, followed by the failures. Failures with the same reason are one sentence.
   returned: always
   type: str
   sample: 12 changed, 3 off already, 1 pending, 2 skipped, 0 failed in 1 region.
 """
 
 import contextlib
-import os
 from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
 from ..module_utils._autostop import fleet
-from ..module_utils._autostop.report import build_result
+from ..module_utils._autostop.report import build_failure, build_result
 
 with contextlib.suppress(ImportError):  # AnsibleAWSModule reports the missing library
     from botocore.config import Config
@@ -214,13 +229,14 @@ def main() -> None:
         return module.client(service, region=region, config=Config(**fleet.CLIENT_CONFIG))
 
     params = module.params
-    environment_regions = [os.environ.get("AWS_REGION"), os.environ.get("AWS_DEFAULT_REGION")]
     try:
         options = fleet.parse_options(params)
-        region_names = fleet.resolve_regions(params, module.region, environment_regions, make_client)
+        region_names = fleet.resolve_regions(params, module.region, make_client)
     except fleet.OptionError as error:
-        module.fail_json(msg=str(error))
+        module.fail_json(**build_failure(str(error)))
     region_outcomes = fleet.run_regions(make_client, region_names, options, act=False)
+    if fleet.uses_all_regions(params):
+        region_outcomes = fleet.skip_denied_regions(region_outcomes)
     result = build_result(
         region_outcomes,
         params["fail_on_pending"],

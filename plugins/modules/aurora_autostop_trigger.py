@@ -18,6 +18,7 @@ description:
     function in check mode. M(amazon.aws.cloudwatch_metric_alarm) supports no tags.
   - Leaves a rule, mapping or alarm with the same name and without the guard's tag unchanged. The task then fails before
     it writes anything, unless O(state=absent).
+  - Fails before it writes anything if the guard's function or queue does not exist, or has no tag of the guard.
 author:
   - The daytwo.aws authors (@daytwo-aws)
 extends_documentation_fragment:
@@ -27,7 +28,7 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     support: full
-    description: Reads and reports the same as a real run, and writes nothing. Queues and function may be missing.
+    description: Reads and reports the same as a real run, and writes nothing.
   diff_mode:
     support: full
     description: Shows each part before and after.
@@ -54,6 +55,12 @@ options:
         V(cron(0 20 * * ? *\)), which EventBridge evaluates in UTC.
     type: str
     default: rate(1 day)
+  allow_missing_function:
+    description:
+      - Whether check mode goes on without the guard's function and queue, as if another task had created them. Has no
+        effect outside of check mode.
+    type: bool
+    default: false
   include_instances:
     description: Whether events of DB instances trigger the function as well.
     type: bool
@@ -105,6 +112,10 @@ parts:
       description: Whether a reading after the change shows it. Null if nothing was written.
       type: bool
       sample: true
+    unmanaged:
+      description: Whether the name belongs to a resource without the guard's tag.
+      type: bool
+      sample: false
 """
 
 from typing import Any
@@ -112,8 +123,8 @@ from typing import Any
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
 from ..module_utils._autostop_guard import apply, plan
-from ..module_utils._autostop_guard.model import PrefixError
-from ..module_utils._autostop_guard.observe import get_location
+from ..module_utils._autostop_guard.model import DEFAULT_SWEEP_SCHEDULE, PrefixError
+from ..module_utils._autostop_guard.observe import get_location, observe_requirements
 from ..module_utils._aws_call import ApiError
 from ..module_utils._result import summarize
 
@@ -123,7 +134,8 @@ def main() -> None:
         argument_spec={
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "prefix": {"type": "str", "default": "daytwo-autostop"},
-            "sweep_schedule": {"type": "str", "default": "rate(1 day)"},
+            "sweep_schedule": {"type": "str", "default": DEFAULT_SWEEP_SCHEDULE},
+            "allow_missing_function": {"type": "bool", "default": False},
             "include_instances": {"type": "bool", "default": False},
             "alarm_actions": {"type": "list", "elements": "str", "default": []},
             "resource_tags": {"type": "dict", "default": {}},
@@ -132,7 +144,7 @@ def main() -> None:
     )
     params = module.params
     if not module.region:
-        module.fail_json(msg="No region is set. Set region, or AWS_REGION.")
+        module.fail_json(changed=False, msg="No region is set. Set region, or AWS_REGION.", parts=[])
     should_exist = params["state"] == "present"
 
     def make_client(service: str, region: str) -> Any:
@@ -150,19 +162,21 @@ def main() -> None:
             *(make_client(name, location.region) for name in ("lambda", "events", "cloudwatch"))
         )
         changes = plan.plan_changes(location, options, apply.observe(clients, location), should_exist)
-        unmanaged = [f"{change.kind} {change.name}" for change in changes if change.unmanaged]
-        if unmanaged and should_exist:
+        is_required = should_exist and not (module.check_mode and params["allow_missing_function"])
+        requirements = observe_requirements(make_client, location) if is_required else None
+        refusal = plan.get_refusal_reason(location, changes, requirements) if should_exist else None
+        if refusal:
             module.fail_json(
-                msg=(
-                    f"Nothing was changed in {location.region}, because {', '.join(unmanaged)} has no tag of this "
-                    "guard: the guard does not manage it. Choose another prefix, or remove it."
-                ),
+                changed=False,
+                msg=f"Nothing was changed in {location.region}: {refusal}",
+                parts=[part.to_dict() for part in plan.refuse_changes(changes, refusal)],
             )
         parts = apply.preview(changes) if module.check_mode else apply.apply_changes(clients, location, changes)
     except PrefixError as error:
-        module.fail_json(msg=f"{module.region}: {error}")
+        module.fail_json(changed=False, msg=f"{module.region}: {error}", parts=[])
     except ApiError as error:
-        module.fail_json(msg=f"{module.region}: {error.explanation}")
+        place = "" if error.is_credential_error else f"{module.region}: "
+        module.fail_json(changed=False, msg=f"{place}{error.explanation}", parts=[])
     result = {**summarize(parts, diff=module._diff), "parts": [part.to_dict() for part in parts]}
     result["changed"] |= any(part.status == "failed" and part.before != part.after for part in parts)
     if result.get("failed"):

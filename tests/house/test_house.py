@@ -83,7 +83,7 @@ def test_the_action_group_lists_every_module_that_takes_aws_options() -> None:
 
 def test_the_action_group_extends_that_of_amazon_aws() -> None:
     assert load(ROOT / "meta/runtime.yml")["action_groups"]["aws"][0] == {
-        "metadata": {"extend_group": ["amazon.aws.aws"]}
+        "metadata": {"extend_group": ["amazon.aws.aws", "community.aws.aws"]}
     }
 
 

@@ -32,10 +32,12 @@ from ansible_collections.daytwo.aws.plugins.module_utils._autostop.model import 
 from ansible_collections.daytwo.aws.plugins.module_utils._autostop_guard import apply, plan
 from ansible_collections.daytwo.aws.plugins.module_utils._autostop_guard.model import (
     DEAD_LETTER_QUEUE,
+    DEFAULT_SWEEP_SCHEDULE,
     FUNCTION,
     QUEUE,
     GuardLocation,
 )
+from ansible_collections.daytwo.aws.plugins.module_utils._autostop_guard.policies import SETTINGS, build_queue_policy
 from ansible_collections.daytwo.aws.plugins.module_utils._clock import Clock
 from moto import mock_aws
 from moto.rds.exceptions import RDSClientError
@@ -115,7 +117,7 @@ KINDS = (
     Kind("multi-az", 1, YES, engine="postgres", more={"DBClusterInstanceClass": "db.r6g.large"}),
     Kind("neptune", 1, YES, engine="neptune"),
     Kind("documentdb", 1, YES, edits={"engine": "docdb"}),
-    Kind("replica", 1, YES, edits={"replication_source_identifier": "arn:aws:rds:us-west-2:123456789012:cluster:far"}),
+    Kind("replica", 1, YES, edits={"read_replica_identifiers": ["arn:aws:rds:us-west-2:123456789012:cluster:far"]}),
 )
 
 
@@ -429,7 +431,13 @@ def from_role(location: GuardLocation) -> dict[str, Any]:
         return loader.load_from_file(str(ROLE / path), trusted_as_template=True)
 
     variables = {**load("defaults/main.yml"), **load("vars/main.yml")}
-    variables["__aurora_autostop_region"] = {"name": location.region, "names": location.names, "arns": location.arns}
+    variables["__aurora_autostop_region"] = {
+        "name": location.region,
+        "names": location.names,
+        "arns": location.arns,
+        "queue_policy": build_queue_policy(location),
+    }
+    variables["__aurora_autostop_guard"] = {"settings": SETTINGS}
     found = {}
     tasks = load("tasks/guard_present_region.yml")
     for task in itertools.chain.from_iterable(task.get("block", [task]) for task in tasks):
@@ -438,7 +446,7 @@ def from_role(location: GuardLocation) -> dict[str, Any]:
                 given = {key: value for key, value in task[module].items() if key in keys}
                 given = Templar(loader=loader, variables=variables).template(given)
                 found[f"{module} {given['name']}"] = given
-    return found | {"schedule": variables["aurora_autostop_sweep_schedule"]}
+    return found | {"schedule": DEFAULT_SWEEP_SCHEDULE}
 
 
 @contextlib.contextmanager

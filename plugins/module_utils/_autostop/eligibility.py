@@ -71,12 +71,12 @@ INELIGIBILITY_REASONS = {
         ),
         IneligibilityReason(
             "replication_source",
-            "AWS does not stop a cluster that another cluster replicates",
-            "Promote or delete the other cluster.",
+            "AWS refuses to stop this cluster, because another database replicates it",
+            "Promote or delete the other database.",
         ),
         IneligibilityReason(
             "replication_target",
-            "AWS does not stop a cluster that replicates another cluster",
+            "AWS refuses to stop this cluster, because it replicates another database",
             "Promote or delete this cluster.",
         ),
         IneligibilityReason(
@@ -129,15 +129,28 @@ def get_cluster_ineligibility_reason(cluster: AuroraCluster, current: RegionStat
         code = "parallel_query"
     elif cluster.global_cluster and (current.global_members or {}).get(cluster.global_cluster, 0) > 1:
         code = "global_member"
-    elif cluster.replication_source:
-        code = "replication_target"
     elif any(_parse_region(replica) not in ("", cluster.region) for replica in cluster.replicas):
         code = "cross_region_replica"
-    elif cluster.replicas:
-        code = "replication_source"
     elif cluster.arn in (current.blue_green or ()):
         code = "blue_green"
     return INELIGIBILITY_REASONS[code] if code else None
+
+
+def get_doubt(cluster: AuroraCluster) -> Optional[str]:
+    """Why AWS may refuse to stop this cluster, where its guides do not settle it: the stop is tried.
+
+    The guides bar only clusters that have a replica in another Region
+    (docs/facts/autostop.md#databases-that-aws-cannot-stop).
+    """
+    if cluster.replication_source:
+        kind = "It replicates another database"
+    elif cluster.replicas:
+        kind = "Another database in its region replicates it"
+    elif cluster.scalability_type == "limitless":
+        kind = "It is an Aurora Limitless Database"
+    else:
+        return None
+    return f"{kind}: AWS does not document whether it can be stopped, and decides when the stop is requested."
 
 
 def get_instance_ineligibility_reason(instance: DbInstance, current: RegionState) -> Optional[IneligibilityReason]:

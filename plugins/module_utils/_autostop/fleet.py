@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Optional
@@ -19,11 +20,13 @@ from .run import RegionOutcome, WaitOptions, run_region
 MINIMUM_BOTOCORE = "1.39.0"
 WORKERS = 8
 ALL_REGIONS = "all"
+REGION_PATTERN = re.compile(r"[a-z]+(-[a-z]+)+-[0-9]+")  # eu-central-1, us-gov-west-1, eusc-de-east-1
+DENIED_BY_ORGANIZATION = "A service control policy of the organization denies this region."
 
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "regions": {"type": "list", "elements": "str"},
     "tag_key": {"type": "str", "default": "autostop", "no_log": False},
-    "tag_values": {"type": "list", "elements": "str", "default": ["yes"]},
+    "tag_values": {"type": "list", "elements": "raw", "default": ["yes"]},  # raw: a boolean stays recognizable
     "clusters": {"type": "list", "elements": "str", "default": []},
     "exclude": {"type": "list", "elements": "str", "default": []},
     "include_instances": {"type": "bool", "default": False},
@@ -41,6 +44,8 @@ CLIENT_CONFIG: dict[str, Any] = {
     "read_timeout": 60,
 }
 
+QUOTE_REMEDIATION = 'YAML reads yes, no, on, off, true and false as booleans: quote the value, such as "yes".'
+
 ClientFactory = Callable[[str, str], Any]
 
 
@@ -50,18 +55,19 @@ class OptionError(Exception):
 
 def parse_options(params: Mapping[str, Any]) -> AutostopOptions:
     """Validates the module's parameters."""
-    if not params["tag_key"]:
+    tag_key = params["tag_key"]
+    if not tag_key.strip():
         raise OptionError("tag_key is empty. Give the key of the tag that selects the clusters to stop.")
-    if not params["tag_values"]:
-        raise OptionError("tag_values is empty, so no tag can match. Give at least one value.")
+    if tag_key in ("True", "False"):
+        raise OptionError(f"tag_key is the boolean {tag_key.lower()}. {QUOTE_REMEDIATION}")
     clusters = _strip_names(params["clusters"])
     if params["clusters"] and not clusters:
         raise OptionError(
             "clusters contains only blanks. Name clusters, or omit clusters to select every tagged cluster."
         )
     return AutostopOptions(
-        tag_key=params["tag_key"],
-        tag_values=tuple(params["tag_values"]),
+        tag_key=tag_key,
+        tag_values=_parse_tag_values(params["tag_values"]),
         clusters=clusters,
         exclude=_strip_names(params["exclude"]),
         include_instances=params["include_instances"],
@@ -70,6 +76,18 @@ def parse_options(params: Mapping[str, Any]) -> AutostopOptions:
         finish_maintenance=params["finish_maintenance"],
         wait=bool(params.get("wait")),
     )
+
+
+def _parse_tag_values(values: Sequence[Any]) -> tuple[str, ...]:
+    """The values as text. A boolean would become True, which hardly any tag has: nothing would be stopped."""
+    if not values:
+        raise OptionError("tag_values is empty, so no tag can match. Give at least one value.")
+    for value in values:
+        if isinstance(value, bool):
+            raise OptionError(f"tag_values has the boolean {str(value).lower()}. {QUOTE_REMEDIATION}")
+        if value is None or isinstance(value, (list, dict)):
+            raise OptionError(f"tag_values has {value!r}, which is no text. Give the values as a list of texts.")
+    return tuple(str(value) for value in values)
 
 
 def parse_wait_options(params: Mapping[str, Any]) -> Optional[WaitOptions]:
@@ -86,29 +104,25 @@ def _strip_names(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(name.strip() for name in names if name.strip())
 
 
-def resolve_regions(
-    params: Mapping[str, Any],
-    default_region: Optional[str],
-    environment_regions: Sequence[Optional[str]],
-    make_client: ClientFactory,
-) -> list[str]:
-    """The regions to work in. C(default_region) is the connection's region.
+def uses_all_regions(params: Mapping[str, Any]) -> bool:
+    """Whether the option regions selects every region that the account has enabled."""
+    return _strip_names(params["regions"] or ()) == (ALL_REGIONS,)
 
-    The option region falls back to the environment. Its value alone does not show whether the playbook sets it
-    besides C(regions), so C(environment_regions) has the environment's values.
-    """
-    regions, region_option = params["regions"], params["region"]
-    if regions is None:
+
+def resolve_regions(params: Mapping[str, Any], default_region: Optional[str], make_client: ClientFactory) -> list[str]:
+    """The regions to work in. C(default_region) is the connection's region, which counts only without C(regions)."""
+    if params["regions"] is None:
         if not default_region:
             raise OptionError("No region is set. Set regions, region, or AWS_REGION.")
         return [default_region]
-    if region_option and region_option not in environment_regions:
-        raise OptionError(
-            f"regions and region are mutually exclusive. Put {region_option} into regions, and omit region."
-        )
-    regions = _strip_names(regions)
+    regions = _strip_names(params["regions"])
     if not regions:
         raise OptionError("regions is empty. Name regions, or 'all' for every region that the account has enabled.")
+    unknown = [name for name in regions if name != ALL_REGIONS and not REGION_PATTERN.fullmatch(name)]
+    if unknown:
+        raise OptionError(
+            f"regions has {unknown[0]!r}, which is no name of a region. Name regions such as eu-central-1, or 'all'."
+        )
     if ALL_REGIONS not in regions:
         return list(dict.fromkeys(regions))
     if len(regions) > 1:
@@ -116,9 +130,9 @@ def resolve_regions(
     try:
         return list(ec2.list_enabled_regions(make_client("ec2", default_region or "us-east-1")))
     except ApiError as error:
+        alternative = "" if error.is_credential_error else " Or name the regions."
         raise OptionError(
-            f"regions: 'all' could not list the account's regions. {error}. Allow ec2:DescribeRegions, or name the "
-            "regions."
+            f"regions: 'all' could not list the account's regions. {error.explanation}{alternative}"
         ) from error
 
 
@@ -141,13 +155,26 @@ def run_regions(
         )
 
 
-def get_unknown_name_warnings(options: AutostopOptions, region_outcomes: Sequence[RegionOutcome]) -> list[str]:
-    """A warning for each name in C(clusters) and C(exclude) that no database has.
+def skip_denied_regions(region_outcomes: Sequence[RegionOutcome]) -> list[RegionOutcome]:
+    """Skips the regions that a service control policy denies, for C(regions=all): the organization closed them.
 
-    No warning while a region could not be read: the database may be there.
+    If it denies every region, nothing was read, and each stays a failure.
     """
-    if any(region_outcome.error for region_outcome in region_outcomes):
-        return []
+    if all(region_outcome.is_denied_by_organization for region_outcome in region_outcomes):
+        return list(region_outcomes)
+    return [
+        RegionOutcome(region_outcome.region, skip_reason=f"{DENIED_BY_ORGANIZATION} {region_outcome.api_error}.")
+        if region_outcome.is_denied_by_organization
+        else region_outcome
+        for region_outcome in region_outcomes
+    ]
+
+
+def get_unknown_name_warnings(options: AutostopOptions, region_outcomes: Sequence[RegionOutcome]) -> list[str]:
+    """A warning for each name in C(clusters) and C(exclude) that has no effect.
+
+    No warning that a name is unknown while a region could not be read: the database may be there.
+    """
     databases = [outcome.database for region_outcome in region_outcomes for outcome in region_outcome.outcomes]
     unknown_names = {
         "clusters": [
@@ -159,8 +186,26 @@ def get_unknown_name_warnings(options: AutostopOptions, region_outcomes: Sequenc
             if all(name in region_outcome.unmatched_excludes for region_outcome in region_outcomes)
         ],
     }
-    return [
-        f"{key} names {name!r}, but no database that was read has that name. Check the spelling."
-        for key in unknown_names
-        for name in unknown_names[key]
-    ]
+    named_members = {
+        name: region_outcome.member_clusters[name.casefold()]
+        for region_outcome in region_outcomes
+        for name in (*options.clusters, *options.exclude)
+        if name.casefold() in region_outcome.member_clusters
+    }
+    is_complete = not any(region_outcome.error for region_outcome in region_outcomes)
+    instances_remark = "" if options.include_instances else " DB instances are read with include_instances: true only."
+    warnings = []
+    for option in ("clusters", "exclude"):
+        for name in getattr(options, option):
+            if name in named_members:
+                cluster = named_members[name]
+                warnings.append(
+                    f"{option} names {name!r}, which is an instance of cluster {cluster}. AWS stops a cluster only as "
+                    f"a whole: name cluster {cluster}."
+                )
+            elif is_complete and name in unknown_names[option]:
+                warnings.append(
+                    f"{option} names {name!r}, but no database that was read has that name. Check the spelling."
+                    f"{instances_remark}"
+                )
+    return warnings

@@ -42,12 +42,13 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Optional
 
 from .._clock import Clock
 from . import fleet, plan, report, statuses
 from .model import AuroraCluster, AutostopOptions
+from .progress import is_stopped_since
 from .run import DatabaseOutcome, RegionOutcome, run_region
 from .tags import parse_timestamp
 
@@ -66,11 +67,6 @@ CLIENT_CONFIG: dict[str, Any] = {
     "connect_timeout": 5,
     "read_timeout": 15,
 }
-
-# AWS restarts seven days after a stop. A restart time later than this after the event belongs to a later stop.
-MINIMUM_RESTART_DELAY = timedelta(days=6)
-# A reading without restart time counts once no reading can be stale any more.
-MAX_STALENESS = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -204,8 +200,7 @@ def can_delete_message(outcome: DatabaseOutcome, event_time: Optional[datetime],
         return False
     if event_time is None:
         return True
-    restart = outcome.automatic_restart_time
-    return restart > event_time + MINIMUM_RESTART_DELAY if restart else now > event_time + MAX_STALENESS
+    return is_stopped_since(event_time, outcome.automatic_restart_time, now)
 
 
 def _log_entry(entry: Mapping[str, Any]) -> None:

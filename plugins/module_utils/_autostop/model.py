@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any, Optional, Union
 
 SWEEP_POLICIES = ("all", "auto_started_only")
+DEFAULT_AUTO_PAUSE_SECONDS = 300
 
 
 @dataclass(frozen=True)
@@ -26,10 +27,18 @@ class AutostopOptions:
     finish_maintenance: bool = False
     wait: bool = False
 
+    @property
+    def expected_tag(self) -> str:
+        return " or ".join(f"{self.tag_key}={value}" for value in self.tag_values)
+
 
 @dataclass(frozen=True)
 class AuroraCluster:
-    """A cluster of DescribeDBClusters, which also returns Neptune and DocumentDB clusters."""
+    """A cluster of DescribeDBClusters, which also returns Neptune and DocumentDB clusters.
+
+    C(auto_pause_seconds): how long an idle Serverless v2 cluster with minimum capacity 0 runs until it pauses. None
+    without auto-pause.
+    """
 
     arn: str
     name: str
@@ -43,6 +52,8 @@ class AuroraCluster:
     replicas: tuple[str, ...] = ()
     replication_source: str = ""
     automatic_restart_time: Optional[datetime] = None
+    auto_pause_seconds: Optional[int] = None
+    scalability_type: str = ""
 
     kind = "cluster"
 
@@ -73,6 +84,8 @@ class AuroraCluster:
             replicas=tuple(map(str, response.get("ReadReplicaIdentifiers") or ())),
             replication_source=str(response.get("ReplicationSourceIdentifier") or ""),
             automatic_restart_time=response.get("AutomaticRestartTime"),
+            auto_pause_seconds=_parse_auto_pause(response.get("ServerlessV2ScalingConfiguration")),
+            scalability_type=str(response.get("ClusterScalabilityType") or ""),
         )
 
 
@@ -179,6 +192,13 @@ class RegionState:
 def format_timestamp(timestamp: Optional[datetime]) -> Optional[str]:
     """A timestamp for results: ISO 8601 in seconds, with its offset."""
     return timestamp.isoformat(timespec="seconds").replace("+00:00", "Z") if timestamp else None
+
+
+def _parse_auto_pause(scaling: Optional[Mapping[str, Any]]) -> Optional[int]:
+    """Auto-pause is on exactly where the minimum capacity is 0 (docs/facts/autostop.md#auto-pause)."""
+    if not scaling or scaling.get("MinCapacity") != 0:
+        return None
+    return int(scaling.get("SecondsUntilAutoPause") or DEFAULT_AUTO_PAUSE_SECONDS)
 
 
 def _parse_tags(tag_list: Optional[Sequence[Mapping[str, str]]]) -> dict[str, str]:

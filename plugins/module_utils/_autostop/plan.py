@@ -5,17 +5,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Optional
 
 from .._plan import Step
 from . import eligibility, statuses, tags
+from .migration import TagMigration, plan_tag_migration
 from .model import AuroraCluster, AutostopOptions, Database, DbInstance, MaintenanceAction, RegionState
 from .tags import MATCH, MISMATCH, NONE, Hold, TagMatch
 
-TAG = "tag_cluster"
-UNTAG = "untag_instance"
 STOP = "stop"
 
 # A maintenance window comes once a week, and AWS starts a stopped database after seven days
@@ -54,24 +53,16 @@ class MissingReadings:
     start_type_kinds: tuple[str, ...] = ()  # kinds: cluster, instance
 
 
-@dataclass(frozen=True)
-class _TagMigration:
-    """The tag migration from a cluster's instances to the cluster, or why there is none."""
-
-    steps: tuple[Step, ...] = ()
-    added_tags: dict[str, str] = field(default_factory=dict)
-    source: Optional[str] = None
-    conflict_reason: Optional[str] = None
-    misplaced_reason: Optional[str] = None
-
-
 def needs_instances(options: AutostopOptions, clusters: Sequence[AuroraCluster]) -> bool:
-    """Whether to read instances: because the options include them, or because a tag may be on one by mistake."""
+    """Whether to read instances: the options include or name them, or a tag may be on one by mistake."""
     return options.include_instances or any(
-        _is_aurora(cluster)
-        and cluster.members
-        and is_in_scope(cluster, options)
-        and (options.migrate_tags or tags.match_tags(cluster.tags, options).kind != MATCH)
+        (
+            _is_aurora(cluster)
+            and cluster.members
+            and is_in_scope(cluster, options)
+            and (options.migrate_tags or tags.match_tags(cluster.tags, options).kind != MATCH)
+        )
+        or any(is_member_named(cluster, member, options.clusters) for member in cluster.members)
         for cluster in clusters
     )
 
@@ -103,15 +94,26 @@ def is_named(database: Database, names: Sequence[str]) -> bool:
     return any(name == database.arn or name.casefold() == database.name.casefold() for name in names)
 
 
+def is_member_named(cluster: AuroraCluster, member: str, names: Sequence[str]) -> bool:
+    """Whether the names have an instance of a cluster."""
+    arn = cluster.get_member_arn(member)
+    return any(name == arn or name.casefold() == member.casefold() for name in names)
+
+
 def make_plan(options: AutostopOptions, current: RegionState, now: datetime) -> tuple[AutostopDecision, ...]:
     """One decision per database to report: tagged, with a tag mismatch, or named in C(clusters)."""
     found = [_decide_cluster(cluster, options, current, now) for cluster in current.clusters]
+    standalone = [database for database in list_standalone_databases(current) if isinstance(database, DbInstance)]
     if options.include_instances:
-        found += [
-            _decide_instance(database, options, current, now)
-            for database in list_standalone_databases(current)
-            if isinstance(database, DbInstance)
-        ]
+        found += [_decide_instance(database, options, current, now) for database in standalone]
+    clusters = {cluster.name: cluster for cluster in current.clusters}
+    found += [
+        _decide_named_member(instance, clusters[instance.cluster], options)
+        for instance in current.instances or ()
+        if instance.cluster in clusters
+        and is_named(instance, options.clusters)
+        and not (options.include_instances and instance in standalone)
+    ]
     return tuple(decision for decision in found if decision)
 
 
@@ -125,21 +127,41 @@ def list_standalone_databases(current: RegionState) -> tuple[Database, ...]:
 def _decide_cluster(
     cluster: AuroraCluster, options: AutostopOptions, current: RegionState, now: datetime
 ) -> Optional[AutostopDecision]:
+    decision = _decide_cluster_stop(cluster, options, current, now)
+    if not decision or not _is_aurora(cluster):
+        return decision
+    doubt = eligibility.get_doubt(cluster) if decision.has_stop_step else None
+    pause = None
+    if cluster.auto_pause_seconds is not None and decision.tag_source:
+        pause = (
+            f"Its Serverless v2 instances pause by themselves after {cluster.auto_pause_seconds} idle seconds (minimum "
+            "capacity 0), which may serve better than autostop."
+        )
+    return replace(decision, reason=" ".join(filter(None, (decision.reason, doubt, pause))))
+
+
+def _decide_cluster_stop(
+    cluster: AuroraCluster, options: AutostopOptions, current: RegionState, now: datetime
+) -> Optional[AutostopDecision]:
     named = bool(options.clusters) and is_named(cluster, options.clusters)
     if options.clusters and not named:
         return None
     tag_match = tags.match_tags(cluster.tags, options)
-    migration = _plan_tag_migration(cluster, tag_match, options, current) if _is_aurora(cluster) else _TagMigration()
+    migration = plan_tag_migration(cluster, tag_match, options, current) if _is_aurora(cluster) else TagMigration()
     if not migration.source and tag_match.kind == NONE and not named:
         return None
+    tag_source = migration.get_tag_source(tag_match)
     if is_named(cluster, options.exclude):
+        return AutostopDecision(cluster, "skipped", "It is excluded by name.", tag_source=tag_source)
+    if migration.blocking_reason:
+        reason = migration.blocking_reason
         return AutostopDecision(
-            cluster, "skipped", "It is excluded by name.", tag_source=_get_tag_source(tag_match, migration)
-        )
-    if migration.conflict_reason or migration.misplaced_reason:
-        reason = migration.conflict_reason or migration.misplaced_reason or ""
-        return AutostopDecision(
-            cluster, "skipped", reason, tag_source=_get_tag_source(tag_match, migration), warnings=(reason,)
+            cluster,
+            "skipped",
+            reason,
+            tag_source=tag_source,
+            tag_mismatch=migration.mismatch_reason is not None,
+            warnings=(reason,),
         )
     effective = {**cluster.tags, **migration.added_tags}
     tag_match = tags.match_tags(effective, options)
@@ -151,11 +173,24 @@ def _decide_cluster(
         current,
         now,
     )
-    decision = replace(decision, database=cluster, tag_source=_get_tag_source(tag_match, migration))
+    decision = replace(decision, database=cluster, tag_source=migration.get_tag_source(tag_match))
     if not migration.steps:
         return decision
     reason = f"The tag moves from {migration.source} to the cluster. {decision.reason}"
     return replace(decision, status="changed", reason=reason, steps=(*migration.steps, *decision.steps))
+
+
+def _decide_named_member(instance: DbInstance, cluster: AuroraCluster, options: AutostopOptions) -> AutostopDecision:
+    """An instance of a cluster that C(clusters) names: AWS stops only the cluster, which was not named."""
+    code = "aurora_member" if _is_aurora(cluster) else "cluster_member"
+    reason = (
+        f"It is an instance of cluster {cluster.name}, and AWS stops a cluster only as a whole. "
+        f"Name cluster {cluster.name} in clusters instead."
+    )
+    has_tag = tags.match_tags(instance.tags, options).kind != NONE
+    return AutostopDecision(
+        instance, "skipped", reason, tag_source="instance" if has_tag else None, ineligibility_reason=code
+    )
 
 
 def _decide_instance(
@@ -239,7 +274,7 @@ def _decide_running(
             names = ", ".join(sorted({action.action for action in due}))
             return replace(decision, status="pending", reason=f"Pending maintenance ({names}) runs first.")
     explanation = {"automatic": "AWS started it after seven days", "manual": "A person started it"}.get(
-        start_type or "", f"It is {statuses.get_status_meaning(database.kind, database.status).text}"
+        start_type or "", f"It was {statuses.get_status_meaning(database.kind, database.status).text}"
     )
     hold = decision.hold
     expired = f" Its hold tag {hold.key}={hold.value} has expired." if hold else ""
@@ -255,75 +290,25 @@ def _decide_running(
 
 
 def _decide_unmatched(database: Database, tag_match: TagMatch, options: AutostopOptions) -> AutostopDecision:
-    expected = " or ".join(f"{options.tag_key}={value}" for value in options.tag_values)
     if tag_match.kind == MISMATCH:
-        reason = (
-            f"Its tag {tag_match.key}={tag_match.value!r} is not exactly {expected}, and only an exact match counts. "
-            "Correct the tag, or add the value to tag_values."
-        )
+        reason = _describe_mismatch(tag_match, options)
         return AutostopDecision(
             database, "skipped", reason, tag_mismatch=True, warnings=(f"{database.name}: {reason}",)
         )
     if tag_match.kind == NONE:
-        return AutostopDecision(database, "skipped", f"It is not tagged {expected}.")
-    return AutostopDecision(database, "skipped", f"Its tag is {tag_match.text}, not {expected}.")
+        return AutostopDecision(database, "skipped", f"It is not tagged {options.expected_tag}.")
+    return AutostopDecision(database, "skipped", f"Its tag is {tag_match.text}, not {options.expected_tag}.")
 
 
-def _plan_tag_migration(
-    cluster: AuroraCluster, tag_match: TagMatch, options: AutostopOptions, current: RegionState
-) -> _TagMigration:
-    """Plans to move tags from instances of an Aurora cluster to the cluster: StopDBInstance refuses instances."""
-    members = current.list_members(cluster)
-    carriers = [member for member in members if tags.match_tags(member.tags, options).kind == MATCH]
-    if options.migrate_tags and (carriers or tag_match.kind == MATCH):
-        carriers = [member for member in members if member in carriers or tags.HOLD_KEY in member.tags]
-    if not carriers:
-        return _TagMigration()
-    names = ", ".join(sorted(member.name for member in carriers))
-    label = "instance" if len(carriers) == 1 else "instances"
-    source = f"{label} {names}"
-    keys = [key for key in (options.tag_key, tags.HOLD_KEY) if any(key in member.tags for member in carriers)]
-    if not options.migrate_tags:
-        if tag_match.kind == MATCH:
-            return _TagMigration()  # the cluster has the tag too: the tag on its instance does no harm
-        return _TagMigration(
-            source=source,
-            misplaced_reason=(
-                f"The tag {options.tag_key} is on {source} of cluster {cluster.name}, where it has no effect: AWS "
-                "stops Aurora clusters only as a whole. Put the tag on the cluster, or set migrate_tags: true."
-            ),
-        )
-    added: dict[str, str] = {}
-    for key in keys:
-        values = {member.name: member.tags[key] for member in members if key in member.tags}
-        if key in cluster.tags:
-            values[cluster.name] = cluster.tags[key]
-        if len(set(values.values())) > 1:
-            contradiction = ", ".join(f"{name} has {key}={value}" for name, value in sorted(values.items()))
-            return _TagMigration(
-                source=source,
-                conflict_reason=(
-                    f"The tags of cluster {cluster.name} and its instances contradict each other: {contradiction}. "
-                    "No tag moves. Make the tags agree."
-                ),
-            )
-        if key not in cluster.tags:
-            added[key] = next(iter(values.values()))
-    steps = []
-    if added:
-        steps.append(Step(TAG, cluster.arn, f"The tag is on {source}.", before={"tags": {}}, after={"tags": added}))
-    for member in sorted(carriers, key=lambda member: member.name):
-        removed_tags = {key: member.tags[key] for key in keys if key in member.tags}
-        reason = f"The tag belongs on cluster {cluster.name}."
-        steps.append(Step(UNTAG, member.arn, reason, before={"tags": removed_tags}, after={"tags": {}}))
-    return _TagMigration(steps=tuple(steps), added_tags=added, source=source)
-
-
-def _get_tag_source(tag_match: TagMatch, migration: _TagMigration) -> Optional[str]:
-    """Where the tag was when it was read."""
-    if migration.source and (migration.added_tags or migration.misplaced_reason or migration.conflict_reason):
-        return migration.source
-    return None if tag_match.kind == NONE else "cluster"
+def _describe_mismatch(tag_match: TagMatch, options: AutostopOptions) -> str:
+    """What is wrong with a tag, the key or the value, and how to correct it."""
+    key, value = tag_match.key, tag_match.value
+    exactly = f"is not exactly {options.expected_tag}, and only an exact match counts"
+    if key == options.tag_key:
+        return f"Its tag {key}={value!r} {exactly}. Correct the value, or add {value!r} to tag_values."
+    if value in options.tag_values:
+        return f"The key of its tag {key!r}={value} {exactly}. Rename the key to {options.tag_key}."
+    return f"Its tag {key!r}={value!r} {exactly}. Tag it {options.expected_tag} instead."
 
 
 def _list_maintenance(database: Database, current: RegionState) -> tuple[MaintenanceAction, ...]:
@@ -335,35 +320,3 @@ def _list_maintenance(database: Database, current: RegionState) -> tuple[Mainten
 
 def _is_aurora(cluster: AuroraCluster) -> bool:
     return statuses.CLUSTER_ENGINES.get(cluster.engine) == statuses.AURORA
-
-
-@dataclass(frozen=True)
-class StopProgress:
-    """What a wait has observed of one database. C(result): C(stopped), C(returned), or None while it waits."""
-
-    stop_requested: datetime
-    observed_statuses: tuple[str, ...] = ()
-    result: Optional[str] = None
-
-    @property
-    def has_observed_stopping(self) -> bool:
-        return "stopping" in self.observed_statuses
-
-    def add_status(self, status: str, automatic_restart_time: Optional[datetime]) -> StopProgress:
-        """The progress after another reading, which can be stale.
-
-        C(stopped) counts only after C(stopping), or with a restart time that only this stop can have set: AWS
-        restarts seven days after a stop. Without that, C(available) and C(stopped) can be from before the stop.
-        """
-        statuses_read = (
-            self.observed_statuses
-            if self.observed_statuses and self.observed_statuses[-1] == status
-            else (*self.observed_statuses, status)
-        )
-        fresh = automatic_restart_time is not None and automatic_restart_time > self.stop_requested + timedelta(days=6)
-        result = None
-        if status == "stopped" and ("stopping" in statuses_read or fresh):
-            result = "stopped"
-        elif self.has_observed_stopping and status not in ("stopping", "stopped"):
-            result = "returned"
-        return replace(self, observed_statuses=statuses_read, result=result)

@@ -4,12 +4,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, Optional
 
 from .._result import ItemResult, summarize
-from .model import format_timestamp
+from .model import AuroraCluster, format_timestamp
 from .run import DatabaseOutcome, RegionOutcome
+
+NAMES_IN_MESSAGE = 10
+# A region that the account has not enabled rejects valid credentials (docs/facts/autostop.md#denials).
+CODES_OF_DISABLED_REGIONS = ("AuthFailure", "InvalidClientTokenId", "UnrecognizedClientException")
+NOT_READ = ("failed", "skipped")  # statuses of a region
 
 
 def build_item(outcome: DatabaseOutcome, label: Optional[str] = None) -> ItemResult:
@@ -41,6 +47,7 @@ def build_item(outcome: DatabaseOutcome, label: Optional[str] = None) -> ItemRes
             "tag_mismatch": decision.tag_mismatch,
             "held_until": format_timestamp(decision.hold.until) if decision.hold else None,
             "start_type": decision.start_type,
+            "auto_pause_seconds": database.auto_pause_seconds if isinstance(database, AuroraCluster) else None,
             "maintenance": [action.to_dict() for action in decision.maintenance],
             "steps": [step.to_dict() for step in decision.steps],
         },
@@ -56,7 +63,9 @@ def build_result(
     """Builds the module's result. C(unknown_name_warnings): warnings for names that no region has."""
     outcomes = [outcome for region_outcome in region_outcomes for outcome in region_outcome.outcomes]
     items = [build_item(outcome) for outcome in outcomes]
-    region_items = [_build_region_item(region_outcome) for region_outcome in region_outcomes]
+    regions_without_credentials = [outcome for outcome in region_outcomes if outcome.has_credential_error]
+    credentials_work = len(regions_without_credentials) < len(region_outcomes)
+    region_items = [_build_region_item(region_outcome, credentials_work) for region_outcome in region_outcomes]
     count = {status: sum(item.status == status for item in items) for status in ("changed", "ok", "skipped", "pending")}
     pending = [item for item in items if item.status == "pending"]
     failed = [item for item in items if item.status == "failed"]
@@ -66,13 +75,16 @@ def build_result(
         f"skipped, {len(failed)} failed in {len(region_outcomes)} "
         f"{'region' if len(region_outcomes) == 1 else 'regions'}."
     )
-    messages = [summary, *(f"{item.name}: {item.reason}" for item in failed_regions), *map(_format_item, failed)]
+    messages = [summary, *_combine_messages(failed_regions), *_combine_messages(failed)]
     if fail_on_pending:
-        messages += [_format_item(item) for item in pending]
+        messages += _combine_messages(pending)
+    if region_outcomes and not credentials_work:
+        messages[1:] = [str(region_outcomes[0].error)]
     return {
         "changed": any(outcome.has_changes or outcome.status == "changed" for outcome in outcomes),
         "failed": bool(failed or failed_regions) or (fail_on_pending and bool(pending)),
         "msg": " ".join(messages),
+        "lines": _build_lines(items, region_items) or [summary],
         # By ARN: two regions may have clusters with the same name.
         **(
             {"diff": summarize([build_item(outcome, outcome.database.arn) for outcome in outcomes], diff=True)["diff"]}
@@ -97,6 +109,7 @@ def build_result(
             "tag_mismatches": sum(outcome.decision.tag_mismatch for outcome in outcomes),
             "regions": len(region_outcomes),
             "regions_failed": len(failed_regions),
+            "regions_skipped": sum(item.status == "skipped" for item in region_items),
         },
         "warnings": [
             *(text for region_outcome in region_outcomes for text in region_outcome.warnings),
@@ -105,20 +118,58 @@ def build_result(
     }
 
 
-def _format_item(item: ItemResult) -> str:
-    return f"{item.name} ({item.fields['region']}) {item.status}: {item.reason}"
+def build_failure(message: str) -> dict[str, Any]:
+    """The result of a task that cannot begin: the same keys, and nothing in them."""
+    return {**build_result([]), "failed": True, "msg": message, "lines": [message]}
 
 
-def _build_region_item(region_outcome: RegionOutcome) -> ItemResult:
+def _build_lines(items: Sequence[ItemResult], region_items: Sequence[ItemResult]) -> list[str]:
+    """A line for each database, and for each region that was not read."""
+    return [
+        *(f"{item.name} ({item.fields['region']}): {item.status}. {item.reason}" for item in items),
+        *(
+            f"{item.name}: {item.status}. {item.reason}"
+            for item in region_items
+            if item.status in ("failed", "skipped")
+        ),
+    ]
+
+
+def _combine_messages(items: Sequence[ItemResult]) -> list[str]:
+    """A sentence for each reason. Items whose reasons differ in their own names only are grouped."""
+    groups: dict[str, list[ItemResult]] = {}
+    for item in items:
+        own_names = [item.name, str(item.fields.get("arn") or ""), str(item.fields.get("region") or "")]
+        pattern = "|".join(re.escape(name) for name in sorted(own_names, key=len, reverse=True) if name)
+        groups.setdefault(re.sub(rf"(?<![\w-])({pattern})(?![\w-])", "NAME", item.reason), []).append(item)
+    return [_format_group(group) for group in groups.values()]
+
+
+def _format_group(group: Sequence[ItemResult]) -> str:
+    """The names of at most ten items, and the reason of the first."""
+    names = ", ".join(_format_name(item) for item in group[:NAMES_IN_MESSAGE])
+    more = f" and {len(group) - NAMES_IN_MESSAGE} more" if len(group) > NAMES_IN_MESSAGE else ""
+    detail = f". The first: {group[0].reason}" if len(group) > 1 else f": {group[0].reason}"
+    return f"{names}{more} {group[0].status}{detail}"
+
+
+def _format_name(item: ItemResult) -> str:
+    return f"{item.name} ({item.fields['region']})" if "region" in item.fields else item.name
+
+
+def _build_region_item(region_outcome: RegionOutcome, credentials_work: bool) -> ItemResult:
+    """C(credentials_work): whether some region accepts the credentials, so that another is the cause of its error."""
+    name = region_outcome.region
+    if region_outcome.skip_reason:
+        return ItemResult(name, "skipped", region_outcome.skip_reason)
     if region_outcome.error:
-        return ItemResult(
-            region_outcome.region, "failed", f"{region_outcome.error} Or remove {region_outcome.region} from regions."
-        )
+        alternative = f"Or leave {name} out of regions."
+        if region_outcome.api_error and region_outcome.has_credential_error:
+            alternative = ""
+            if credentials_work and region_outcome.api_error.code in CODES_OF_DISABLED_REGIONS:
+                alternative = f"Other regions accept them: enable {name} in the account, or leave it out of regions."
+        return ItemResult(name, "failed", f"{region_outcome.error} {alternative}".strip())
     if region_outcome.instances_error:
-        return ItemResult(
-            region_outcome.region, "failed", f"The DB instances could not be read: {region_outcome.instances_error}"
-        )
+        return ItemResult(name, "failed", f"The DB instances could not be read: {region_outcome.instances_error}")
     changed = any(outcome.has_changes or outcome.status == "changed" for outcome in region_outcome.outcomes)
-    return ItemResult(
-        region_outcome.region, "changed" if changed else "ok", f"{region_outcome.clusters_checked} clusters checked."
-    )
+    return ItemResult(name, "changed" if changed else "ok", f"{region_outcome.clusters_checked} clusters checked.")

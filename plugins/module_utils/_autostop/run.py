@@ -4,17 +4,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Optional
 
 from .._aws_call import ApiError
 from .._clock import Clock
 from . import plan, rds, rejection, statuses, tags
+from .migration import TAG
 from .model import AutostopOptions, Database
-from .plan import STOP, TAG, AutostopDecision, StopProgress
+from .plan import STOP, AutostopDecision
+from .progress import StopProgress
 
 # Stops of one region at a time: RDS throttles control calls per account and region.
 WORKERS = 4
@@ -30,7 +32,10 @@ class WaitOptions:
 
 @dataclass(frozen=True)
 class DatabaseOutcome:
-    """The outcome of one decision. C(has_changes): a write succeeded, even if the decision as a whole failed."""
+    """The outcome of one decision. C(has_changes): a write succeeded, even if the decision as a whole failed.
+
+    C(stop_uncertain): AWS may have accepted the stop, but its response was lost. Only a reading can tell.
+    """
 
     decision: AutostopDecision
     status: str
@@ -38,6 +43,7 @@ class DatabaseOutcome:
     status_after: str
     has_changes: bool = False
     stop_accepted: bool = False
+    stop_uncertain: bool = False
     verified: Optional[bool] = None
     ineligibility_reason: Optional[str] = None
     automatic_restart_time: Optional[datetime] = None
@@ -49,8 +55,11 @@ class DatabaseOutcome:
 
 @dataclass(frozen=True)
 class RegionOutcome:
-    """The outcome of one region. C(error) is set if the region could not be read. C(unmatched_excludes): the names in
-    the option exclude that no database here has."""
+    """The outcome of one region. C(error) is set if the region could not be read, C(api_error) if a call failed.
+
+    C(skip_reason): why the region was left out on purpose. C(unmatched_excludes): the names in the option exclude that
+    no database here has. C(member_clusters): the cluster of each instance in one, by identifier and by ARN.
+    """
 
     region: str
     outcomes: tuple[DatabaseOutcome, ...] = ()
@@ -58,9 +67,20 @@ class RegionOutcome:
     instances_checked: int = 0
     untagged: int = 0
     unmatched_excludes: tuple[str, ...] = ()
+    member_clusters: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     error: Optional[str] = None
+    api_error: Optional[ApiError] = None
+    skip_reason: Optional[str] = None
     instances_error: Optional[str] = None
+
+    @property
+    def has_credential_error(self) -> bool:
+        return self.api_error is not None and self.api_error.is_credential_error
+
+    @property
+    def is_denied_by_organization(self) -> bool:
+        return self.api_error is not None and self.api_error.is_denied_by_organization
 
 
 def run_region(
@@ -76,7 +96,7 @@ def run_region(
     try:
         state = rds.observe(client, options, region_name, now)
     except ApiError as error:
-        return RegionOutcome(region_name, error=error.explanation)
+        return RegionOutcome(region_name, error=error.explanation, api_error=error)
     decisions = plan.make_plan(options, state, now)
     outcomes = tuple(preview(decision) for decision in decisions)
     if act:
@@ -104,6 +124,12 @@ def run_region(
             for name in options.exclude
             if not any(plan.is_named(database, [name]) for database in plan.list_standalone_databases(state))
         ),
+        member_clusters={
+            name.casefold(): cluster.name
+            for cluster in state.clusters
+            for member in cluster.members
+            for name in (member, cluster.get_member_arn(member))
+        },
         warnings=tuple(f"{region_name}: {text}" for text in warnings),
         instances_error=instances_error if instances_required else None,
     )
@@ -146,6 +172,7 @@ def apply(client: Any, decision: AutostopDecision) -> DatabaseOutcome:
             if step.action == STOP:
                 outcome = _apply_rejection(outcome, error)
             else:
+                outcome = replace(outcome, has_changes=outcome.has_changes or error.outcome_unknown)
                 errors.append(f"{step.action} of {step.target} failed: {error.explanation}")
                 if step.action == TAG:
                     break  # the cluster has no tag yet: removing it from the instance would lose it
@@ -165,6 +192,7 @@ def _apply_rejection(outcome: DatabaseOutcome, error: ApiError) -> DatabaseOutco
         reason=stop_rejection.reason,
         status_after=stop_rejection.database_status or outcome.status_after,
         ineligibility_reason=stop_rejection.ineligibility_reason or outcome.ineligibility_reason,
+        stop_uncertain=error.outcome_unknown,
     )
 
 
@@ -183,6 +211,7 @@ def _verify(
     client: Any, outcomes: tuple[DatabaseOutcome, ...], clock: Clock, wait_options: Optional[WaitOptions]
 ) -> tuple[DatabaseOutcome, ...]:
     """Reads back what was stopped: once, or with C(wait) until every database is stopped."""
+    outcomes = _resolve_uncertain_stops(client, outcomes)
     watched = [
         outcome
         for outcome in outcomes
@@ -202,6 +231,41 @@ def _verify(
             verified = [_verify_once(outcome, databases.get(outcome.database.arn)) for outcome in watched]
     by_arn = {outcome.database.arn: outcome for outcome in verified}
     return tuple(by_arn.get(outcome.database.arn, outcome) for outcome in outcomes)
+
+
+def _resolve_uncertain_stops(client: Any, outcomes: tuple[DatabaseOutcome, ...]) -> tuple[DatabaseOutcome, ...]:
+    """Reads whether the stops whose response was lost were accepted: each database was available before."""
+    uncertain = [outcome for outcome in outcomes if outcome.stop_uncertain]
+    if not uncertain:
+        return outcomes
+    databases: dict[str, Database] = {}
+    read_error = "The next reading does not show it."
+    try:
+        databases = _read_databases(client, uncertain)
+    except ApiError as error:
+        read_error = f"The next reading failed, too: {error}."
+    return tuple(
+        _resolve_uncertain_stop(outcome, databases.get(outcome.database.arn), read_error)
+        if outcome.stop_uncertain
+        else outcome
+        for outcome in outcomes
+    )
+
+
+def _resolve_uncertain_stop(outcome: DatabaseOutcome, database: Optional[Database], read_error: str) -> DatabaseOutcome:
+    """Without a reading, the stop counts as a change: AWS may have done it."""
+    if database is None:
+        return replace(outcome, reason=f"{outcome.reason} {read_error}", has_changes=True, verified=False)
+    if statuses.get_status_meaning(database.kind, database.status).group != statuses.OFF:
+        return replace(outcome, reason=f"{outcome.reason} The next reading shows {database.status}.", verified=False)
+    return replace(
+        outcome,
+        status="changed",
+        reason=f"{outcome.decision.reason} AWS's response to the stop was lost, and the next reading shows the stop.",
+        status_after=database.status,
+        has_changes=True,
+        stop_accepted=True,
+    )
 
 
 def _verify_once(outcome: DatabaseOutcome, database: Optional[Database]) -> DatabaseOutcome:
@@ -225,7 +289,9 @@ def _wait_until_stopped(
     deadline = began + timedelta(seconds=wait_options.timeout)
     waiting = {outcome.database.arn: outcome for outcome in watched}
     progress = {
-        outcome.database.arn: StopProgress(began, ("stopping",) if outcome.status_after == "stopping" else ())
+        outcome.database.arn: StopProgress(began, outcome.status_after)
+        if outcome.stop_accepted
+        else StopProgress(began, observed_statuses=(outcome.status_after,))
         for outcome in watched
     }
     done: list[DatabaseOutcome] = []
@@ -238,9 +304,10 @@ def _wait_until_stopped(
         except ApiError as error:  # a failed reading does not end the wait
             read_error = f" The last reading failed: {error}."
         for arn in [arn for arn in waiting if arn in databases]:
-            progress[arn] = progress[arn].add_status(databases[arn].status, databases[arn].automatic_restart_time)
+            database = databases[arn]
+            progress[arn] = progress[arn].add_status(database.status, database.automatic_restart_time, clock.now())
             if progress[arn].result:
-                done.append(_build_final_outcome(waiting.pop(arn), progress[arn], databases[arn]))
+                done.append(_build_final_outcome(waiting.pop(arn), progress[arn], database))
         if not waiting:
             return done
         if clock.now() >= deadline:
@@ -261,6 +328,7 @@ def _build_final_outcome(outcome: DatabaseOutcome, progress: StopProgress, datab
     if progress.result == "stopped":
         return replace(
             outcome,
+            reason=outcome.reason if outcome.stop_accepted else "It was being stopped already, and is stopped now.",
             status_after=database.status,
             verified=True,
             automatic_restart_time=database.automatic_restart_time,

@@ -158,6 +158,16 @@ INSTANCE_ENGINES = {
 
 
 def get_status_meaning(kind: str, status: str) -> StatusMeaning:
-    """An unknown status counts as transitional: it is reported as it is, and nothing is stopped."""
-    table = CLUSTER_STATUSES if kind == "cluster" else INSTANCE_STATUSES
-    return table.get(status, StatusMeaning(TRANSITIONAL, f"in status {status!r}, which this version does not know"))
+    """The meaning of a status, also where only the other kind's guide lists it: RDS uses the same names for both.
+
+    An unknown status counts as transitional: it is reported as it is, and nothing is stopped.
+    """
+    tables = (CLUSTER_STATUSES, INSTANCE_STATUSES)
+    for table in tables if kind == "cluster" else reversed(tables):
+        if status in table:
+            return table[status]
+    return StatusMeaning(TRANSITIONAL, f"in status {status!r}, which this version does not know")
+
+
+def is_known_status(status: str) -> bool:
+    return status in CLUSTER_STATUSES or status in INSTANCE_STATUSES

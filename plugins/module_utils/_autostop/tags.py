@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -43,7 +44,7 @@ def match_tags(tags: Mapping[str, str], options: AutostopOptions) -> TagMatch:
             return TagMatch(MATCH, options.tag_key, value)
         return TagMatch(MISMATCH if _is_similar_value(value, options) else OTHER, options.tag_key, value)
     for key, value in tags.items():
-        if _normalize_key(key) == _normalize_key(options.tag_key) and (
+        if _normalize(key) == _normalize(options.tag_key) and (
             value in options.tag_values or _is_similar_value(value, options)
         ):
             return TagMatch(MISMATCH, key, value)
@@ -51,12 +52,14 @@ def match_tags(tags: Mapping[str, str], options: AutostopOptions) -> TagMatch:
 
 
 def _is_similar_value(value: str, options: AutostopOptions) -> bool:
-    normalized = value.strip().casefold()
-    return normalized in _AFFIRMATIVE or normalized in [expected.strip().casefold() for expected in options.tag_values]
+    normalized = _normalize(value)
+    return normalized in _AFFIRMATIVE or normalized in [_normalize(expected) for expected in options.tag_values]
 
 
-def _normalize_key(key: str) -> str:
-    return re.sub(r"[\s_.:-]", "", key.casefold())
+def _normalize(text: str) -> str:
+    """Without case, blanks and separators; letters of full width are the same as those of half width."""
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return "".join(filter(str.isalnum, folded)) or folded
 
 
 @dataclass(frozen=True)
@@ -79,21 +82,26 @@ class Hold:
 
 
 def find_hold(tags: Mapping[str, str]) -> Optional[Hold]:
-    """The hold tag of a cluster. A malformed hold tag holds as well and warns: the database may be in use."""
-    for key, value in tags.items():
-        if _normalize_key(key) != _normalize_key(HOLD_KEY):
-            continue
-        until = parse_timestamp(value)
-        warning = None
-        if key != HOLD_KEY:
-            warning = f"tag {key}={value} is taken for the hold tag {HOLD_KEY}: rename it."
-        if until is None:
-            warning = (
-                f"the hold tag {key}={value} holds without an end date, because it is not an ISO 8601 date or time. "
-                "Write it like 2026-12-24 or 2026-12-24T18:00:00Z."
-            )
-        return Hold(key, value, until, warning)
-    return None
+    """The hold tag of a cluster. A malformed hold tag holds as well and warns: the database may be in use.
+
+    Of several spellings, the one that holds longest counts.
+    """
+    holds = [_parse_hold(key, value) for key, value in tags.items() if _normalize(key) == _normalize(HOLD_KEY)]
+    endless = next((hold for hold in holds if hold.until is None), None)
+    return endless or max(holds, key=lambda hold: hold.until or datetime.max, default=None)
+
+
+def _parse_hold(key: str, value: str) -> Hold:
+    until = parse_timestamp(value)
+    warning = None
+    if key != HOLD_KEY:
+        warning = f"tag {key}={value} is taken for the hold tag {HOLD_KEY}: rename it."
+    if until is None:
+        warning = (
+            f"the hold tag {key}={value} holds without an end date, because it is not an ISO 8601 date or time. "
+            "Write it like 2026-12-24 or 2026-12-24T18:00:00Z."
+        )
+    return Hold(key, value, until, warning)
 
 
 _TIMESTAMP = re.compile(

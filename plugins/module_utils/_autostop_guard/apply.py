@@ -42,7 +42,10 @@ def apply_changes(clients: GuardClients, location: GuardLocation, changes: Seque
                 errors[change.kind] = error.explanation
     if not any(change.action for change in changes):
         return preview(changes)
-    current = observe(clients, location)
+    try:
+        current = observe(clients, location)
+    except ApiError as error:  # the writes stay reported
+        return [_build_unread_result(change, errors.get(change.kind), error) for change in changes]
     return [_build_result(change, current.get(change.kind), errors.get(change.kind)) for change in changes]
 
 
@@ -55,7 +58,7 @@ def preview(changes: Sequence[GuardChange]) -> list[ItemResult]:
             change.reason,
             change.before,
             change.after,
-            {"kind": change.kind, "verified": None},
+            {"kind": change.kind, "verified": None, "unmanaged": change.unmanaged},
         )
         for change in changes
     ]
@@ -67,8 +70,9 @@ def _build_result(change: GuardChange, current: Optional[Mapping[str, Any]], err
         return result
     if error:
         reason = f"{change.reason} {error}"
-        fields = {"kind": change.kind, "verified": False}
-        return replace(result, status="failed", reason=reason, after=current, fields=fields)
+        return replace(
+            result, status="failed", reason=reason, after=current, fields={**result.fields, "verified": False}
+        )
     verified = (
         current is None if change.after is None else current is not None and _matches_desired(current, change.after)
     )
@@ -77,7 +81,18 @@ def _build_result(change: GuardChange, current: Optional[Mapping[str, Any]], err
         if verified
         else f"{result.reason} AWS accepted the change, but a reading does not show it yet: not verified."
     )
-    return replace(result, reason=reason, fields={"kind": change.kind, "verified": verified})
+    return replace(result, reason=reason, fields={**result.fields, "verified": verified})
+
+
+def _build_unread_result(change: GuardChange, error: Optional[str], reading_error: ApiError) -> ItemResult:
+    """The result where the reading after the writes failed. Whether a failed write had an effect is not known."""
+    (result,) = preview([change])
+    if not change.action:
+        return result
+    outcome = error or "AWS accepted the change."
+    reason = f"{change.reason} {outcome} The reading after it failed: {reading_error.explanation}"
+    status = "failed" if error else result.status
+    return replace(result, status=status, reason=reason, fields={**result.fields, "verified": False})
 
 
 def _matches_desired(current: Mapping[str, Any], desired: Mapping[str, Any]) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Optional
 
+DEFAULT_SWEEP_SCHEDULE = "rate(1 day)"
 OWNER_TAG = "daytwo-aws-autostop-guard"  # its value is the prefix
 PREFIX_PATTERN = re.compile(
     r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}"

@@ -55,6 +55,18 @@ def observe_guard(make_client: GuardClientFactory, location: GuardLocation) -> G
     )
 
 
+def observe_requirements(make_client: GuardClientFactory, location: GuardLocation) -> GuardState:
+    """Function and queue, which the trigger connects."""
+    names, region = location.names, location.region
+    return GuardState(
+        location,
+        {
+            FUNCTION: _get_function_tags(make_client("lambda", region), names[FUNCTION]),
+            QUEUE: _get_queue_tags(make_client("sqs", region), names[QUEUE]),
+        },
+    )
+
+
 def _get_log_group_tags(client: Any, name: str) -> OptionalTags:
     response = call_api(client, "DescribeLogGroups", logGroupNamePrefix=name)
     for group in response.get("logGroups") or ():

@@ -8,7 +8,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
-from .model import ALARM, DEAD_LETTER_QUEUE, EVENT_RULE, OWNER_TAG, QUEUE, SWEEP_RULE, GuardLocation
+from .._result import ItemResult
+from .model import (
+    ALARM,
+    DEAD_LETTER_QUEUE,
+    DEFAULT_SWEEP_SCHEDULE,
+    EVENT_RULE,
+    FUNCTION,
+    OWNER_TAG,
+    QUEUE,
+    SWEEP_RULE,
+    GuardLocation,
+    GuardState,
+)
 
 MAPPING = "event_source_mapping"
 CREATE_ORDER = (MAPPING, EVENT_RULE, SWEEP_RULE, ALARM)  # the mapping first: it receives the events
@@ -22,7 +34,7 @@ INSTANCE_EVENTS = ("RDS-EVENT-0154", "RDS-EVENT-0088")
 class GuardOptions:
     """C(alarm_actions) has ARNs. C(tags) has the tags besides the owner tag."""
 
-    sweep_schedule: str = "rate(1 day)"  # the default schedule of the sweep
+    sweep_schedule: str = DEFAULT_SWEEP_SCHEDULE
     include_instances: bool = False
     alarm_actions: tuple[str, ...] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -115,3 +127,37 @@ def plan_changes(
             reason = f"It differs in {', '.join(differing_keys)}." if differing_keys else "It matches the options."
             planned.append(GuardChange(kind, name, "update" if differing_keys else None, before, after, reason))
     return planned
+
+
+def get_refusal_reason(
+    location: GuardLocation, changes: Sequence[GuardChange], requirements: Optional[GuardState]
+) -> Optional[str]:
+    """Why nothing can be changed. C(requirements): function and queue, which the parts refer to; None: not required."""
+    unmanaged = [f"{change.kind} {change.name}" for change in changes if change.unmanaged]
+    if unmanaged:
+        return (
+            f"{', '.join(unmanaged)} has no tag of this guard: the guard does not manage it. Choose another prefix, or "
+            "remove it."
+        )
+    for kind in (FUNCTION, QUEUE) if requirements else ():
+        name = location.names[kind]
+        if requirements and requirements.tags.get(kind) is None:
+            return f"{kind} {name} does not exist. Install the guard with the role daytwo.aws.aurora_autostop."
+        if requirements and not requirements.is_owned(kind):
+            return f"{kind} {name} has no tag of this guard: the guard does not manage it. Choose another prefix."
+    return None
+
+
+def refuse_changes(changes: Sequence[GuardChange], reason: str) -> list[ItemResult]:
+    """The results where nothing can be changed: a failure for each part that had to change."""
+    return [
+        ItemResult(
+            change.name,
+            "failed" if change.action else "skipped" if change.unmanaged else "ok",
+            f"It is not changed, because {reason}" if change.action else change.reason,
+            change.before,
+            change.before,
+            {"kind": change.kind, "verified": None, "unmanaged": change.unmanaged},
+        )
+        for change in changes
+    ]

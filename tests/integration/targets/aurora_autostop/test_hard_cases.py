@@ -174,7 +174,8 @@ def test_each_ineligible_kind_has_its_reason_and_a_sole_global_member_is_stopped
     assert len(set(reasons)) == len(set(kinds.values()))
     assert result.get_cluster("sole")["status"] == result.get_cluster("plain")["status"] == "changed"
     assert account.status("sole") == "stopping"
-    assert account.counted()["StopDBCluster"] == 2
+    # The plain cluster, the sole member, and the replica: AWS does not document whether it can be stopped, and refuses.
+    assert account.counted()["StopDBCluster"] == 3
     assert not result.failed
 
 
@@ -395,14 +396,45 @@ def test_names_narrow_and_exclude(account: Account) -> None:
     assert excluded.statuses == {"orders": "changed", "billing": "skipped"}
 
 
-def test_regions_and_region_exclude_each_other(account: Account) -> None:
+def test_regions_win_over_region(account: Account) -> None:
+    """A region of an action group, for example, reaches every module of a play."""
+    account.cluster("orders", YES)
     both, empty, mixed = account.run(
         {"regions": [REGION], "region": OTHER}, {"regions": []}, {"regions": ["all", REGION]}
     )
-    assert "regions and region are mutually exclusive" in both.message
+    assert both.statuses == {"orders": "changed"}
+    assert [region["name"] for region in both.result["regions"]] == [REGION]
     assert "regions is empty" in empty.message
     assert "'all' cannot be combined" in mixed.message
+    for refused in (empty, mixed):
+        assert set(both.result) - set(refused.result) <= {"diff"}, "the same keys"
+
+
+def test_a_boolean_is_no_value_of_a_tag(account: Account) -> None:
+    """YAML makes true of an unquoted yes. As text it would be True, which selects nothing."""
+    account.cluster("orders", YES)
+    plain, info = account.run({"tag_values": [True]}, {"tag_values": [True], "_info": True})
+    for refused in (plain, info):
+        assert refused.failed
+        assert "boolean true" in refused.message
     assert account.aws.calls() == []
+
+
+def test_an_instance_that_is_named_has_its_cluster_in_the_reason(account: Account) -> None:
+    account.cluster("orders", YES, members=["orders-1"])
+    result = account.run_task(clusters=["orders-1"], _env=None)
+    assert result.get_cluster("orders-1")["ineligibility_reason"] == "aurora_member"
+    assert "cluster orders" in result.warnings
+    assert account.writes() == []
+
+
+def test_a_stop_that_is_quicker_than_the_first_reading(account: Account) -> None:
+    account.cluster("orders", YES)
+    account.aws.send_command("rds/settings", stop_seconds=0)
+    result = account.run_task(wait=True, wait_delay=1, wait_timeout=30)
+    assert not result.failed
+    assert result.get_cluster("orders")["status_after"] == "stopped"
+    assert "was running" in result.get_cluster("orders")["reason"]
 
 
 def test_a_reading_that_is_denied_leaves_the_word_to_the_service(account: Account) -> None:

@@ -15,7 +15,7 @@ def of(results: list[TaskResult], task: str) -> TaskResult:
 
 
 def lines(results: list[TaskResult]) -> list[str]:
-    return list(of(results, "Show what happened to each cluster").result["__aurora_autostop_lines"])
+    return list(of(results, "Show what happened to each cluster").result["msg"])
 
 
 def test_check_run_check_run(account: Account) -> None:
@@ -28,7 +28,7 @@ def test_check_run_check_run(account: Account) -> None:
     assert account.writes() == []
     ran = account.play(PLAYBOOK, *extra_vars)
     assert lines(checked) == lines(ran)
-    assert f"orders ({REGION}): changed. It is running, and it is tagged autostop=yes." in lines(ran)
+    assert f"orders ({REGION}): changed. It was running, and it is tagged autostop=yes." in lines(ran)
     assert [line.split(":")[0] for line in lines(ran)] == [f"orders ({REGION})", f"v1 ({REGION})", f"far ({OTHER})"]
     assert sorted(account.writes()) == ["StopDBCluster"] * 2
     for options in (("--check", *extra_vars), extra_vars):
@@ -40,7 +40,8 @@ def test_a_failure_is_reported_with_every_line(account: Account) -> None:
     account.aws.deny(f"rds:*@{OTHER}")
     results = account.play(PLAYBOOK, "-e", f"aurora_autostop_regions={REGION},{OTHER}")
     assert of(results, "report the result of each").failed
-    assert lines(results) == [f"orders ({REGION}): changed. It is running, and it is tagged autostop=yes."]
+    assert lines(results)[0] == f"orders ({REGION}): changed. It was running, and it is tagged autostop=yes."
+    assert [line.split(" ", 1)[0] for line in lines(results)[1:]] == [f"{OTHER}:"]
     report = of(results, "Keep the report for later tasks").result["ansible_facts"]["aurora_autostop_report"]
     assert report["totals"]["regions_failed"] == 1
 
@@ -49,3 +50,18 @@ def test_what_is_not_there_is_not_offered(account: Account) -> None:
     results = account.play(PLAYBOOK, "-e", "aurora_autostop_mode=watch")
     assert results[0].failed
     assert "must be one of: run, guard" in results[0].message + str(results[0].result)
+
+
+def test_an_account_with_nothing_tagged_has_a_line(account: Account) -> None:
+    account.cluster("plain")
+    for options in (("--check",), ()):
+        results = account.play(PLAYBOOK, *options)
+        assert not any(result.failed for result in results)
+        assert lines(results) == ["0 changed, 0 off already, 0 pending, 0 skipped, 0 failed in 1 region."]
+
+
+def test_a_wrong_option_is_a_line_as_well(account: Account) -> None:
+    results = account.play(PLAYBOOK, "-e", '{"aurora_autostop_tag_values": [true]}')
+    (failed,) = [result for result in results if result.failed]
+    assert "boolean true" in failed.message
+    assert lines(results) == [failed.message]

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from integration.plays import playbook_of
 from integration.targets.aurora_autostop.kit import OTHER, REGION, YES, Account, TaskResult
 from testbed import paths
 from testbed.gate import Fault
@@ -63,7 +64,7 @@ class Play:
     @property
     def lines(self) -> list[str]:
         (shown,) = [result for result in self.results if result.task.endswith("Show the result of each part")]
-        return list(shown.result["aurora_autostop_report.lines"])
+        return list(shown.result["msg"])
 
     @property
     def changed(self) -> list[str]:
@@ -514,3 +515,46 @@ def test_what_cannot_be_is_refused_before_anything_is_made(
     refused = play(account, **options)
     assert text in refused.failures[0]
     assert refused.writes == []
+
+
+def test_a_trigger_without_its_function_changes_nothing(account: Account) -> None:
+    task = {"daytwo.aws.aurora_autostop_trigger": {}, "ignore_errors": True}
+    steps = [{**task, "check_mode": True}, {**task, "check_mode": False}]
+    checked, ran = account.play(playbook_of(account.folder, 0, steps))
+    for refused in (checked, ran):
+        assert f"function {NAME} does not exist" in refused.message
+        assert {part["status"] for part in refused.result["parts"]} == {"failed"}
+        assert not refused.changed
+    assert account.writes() == []
+
+
+def test_a_removal_where_nothing_is_installed(account: Account) -> None:
+    for options in (("--check",), ()):
+        removed = play(account, *options, aurora_autostop_state="absent")
+        assert removed.failures == removed.changed == removed.writes == []
+        assert {line.rsplit(": ", 1)[1] for line in removed.lines} == {"ok"}
+
+
+def test_defaults_of_the_action_group_reach_every_module(account: Account, tmp_path: Path) -> None:
+    """A profile and a region in the group: the profile has the only credentials, the region counts nowhere."""
+    (tmp_path / "config").write_text(f"[profile planted]\nregion = {OTHER}\n")
+    (tmp_path / "credentials").write_text("[planted]\naws_access_key_id = testing\naws_secret_access_key = testing\n")
+    role = {"name": "daytwo.aws.aurora_autostop"}
+    defaults = {"group/daytwo.aws.aws": {"profile": "planted", "region": OTHER}}
+    steps = [{"ansible.builtin.include_role": role, "vars": {"aurora_autostop_mode": "guard"}}]
+    playbook = tmp_path / "group.yml"
+    variables = {"aurora_autostop_regions": [REGION]}
+    plays = [
+        {"hosts": "localhost", "gather_facts": False, "module_defaults": defaults, "vars": variables, "tasks": steps}
+    ]
+    playbook.write_text(json.dumps(plays))
+    files = {
+        "AWS_CONFIG_FILE": str(tmp_path / "config"),
+        "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "credentials"),
+        **dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), ""),
+    }
+    results = account.play(str(playbook), "--check", env=files)
+    assert [result.message for result in results if result.failed] == []
+    services = {call.service for call in account.aws.calls()}
+    assert services >= {"logs", "sqs", "iam", "lambda", "events", "sts"}, "each module made its calls"
+    assert {call.region for call in account.aws.calls() if call.service not in ("iam", "sts")} == {REGION}

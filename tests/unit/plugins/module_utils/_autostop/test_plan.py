@@ -14,7 +14,7 @@ from ansible_collections.daytwo.aws.plugins.module_utils._autostop.model import 
     MaintenanceAction,
     RegionState,
 )
-from ansible_collections.daytwo.aws.plugins.module_utils._autostop.plan import StopProgress
+from ansible_collections.daytwo.aws.plugins.module_utils._autostop.progress import StopProgress
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._autostop.samples import (
     NOW,
     PREFIX,
@@ -57,8 +57,9 @@ def decided(
         ({"global_cluster": "world"}, {"global_members": {"world": 1}}, None),
         ({"global_cluster": "world"}, {}, None),  # not read: AWS decides
         ({"replicas": (ELSEWHERE,)}, {}, "cross_region_replica"),
-        ({"replicas": (f"{PREFIX}:cluster:copy",)}, {}, "replication_source"),
-        ({"replication_source": ELSEWHERE}, {}, "replication_target"),
+        ({"replicas": (f"{PREFIX}:cluster:copy",)}, {}, None),  # not documented: AWS decides
+        ({"replication_source": ELSEWHERE}, {}, None),
+        ({"replication_source": ELSEWHERE, "replicas": (ELSEWHERE,)}, {}, "cross_region_replica"),
         ({}, {"blue_green": frozenset({f"{PREFIX}:cluster:orders"})}, "blue_green"),
     ],
 )
@@ -355,21 +356,49 @@ def test_maintenance_that_is_due_runs_first(applies: Optional[datetime], status:
         (["available", "stopping", "stopped"], "stopped"),
         (["stopped"], None),  # a reading from before the last start
         (["stopped", "available", "stopping", "stopping", "stopped"], "stopped"),
+        (["stopped", "available", "stopped"], None),
+        (["stopped", "stopped"], "stopped"),  # a stop that is quicker than the first reading
+        (["available", "stopped", "stopped"], "stopped"),
         (["stopping", "available"], "returned"),
         (["stopping", "starting"], "returned"),
     ],
 )
-def test_stopped_counts_after_stopping_alone(readings: list[str], expected: Optional[str]) -> None:
+def test_stopped_counts_after_stopping_or_twice_in_a_row(readings: list[str], expected: Optional[str]) -> None:
     progress = StopProgress(NOW)
     for status in readings:
         assert progress.result is None
-        progress = progress.add_status(status, None)
+        progress = progress.add_status(status, None, NOW)
     assert progress.result == expected
 
 
 def test_a_restart_time_of_this_stop_proves_it_too() -> None:
-    assert StopProgress(NOW).add_status("stopped", NOW + timedelta(days=7)).result == "stopped"
-    assert StopProgress(NOW).add_status("stopped", NOW + timedelta(days=1)).result is None
+    assert StopProgress(NOW).add_status("stopped", NOW + timedelta(days=7), NOW).result == "stopped"
+    stale = StopProgress(NOW).add_status("stopped", NOW + timedelta(days=1), NOW)
+    assert stale.result is None
+    assert stale.add_status("stopped", NOW + timedelta(days=1), NOW).result is None, "a restart time of another stop"
+
+
+@pytest.mark.parametrize(
+    ("response", "readings", "expected"),
+    [
+        ("stopping", ["stopped"], "stopped"),
+        ("stopped", ["stopped"], "stopped"),
+        ("available", ["stopped"], None),
+        ("stopping", ["available"], None),  # a stale reading: only a reading that shows stopping can be followed by it
+        ("stopping", ["available", "stopping", "available"], "returned"),
+    ],
+)
+def test_the_response_to_the_stop_is_later_than_the_stop(
+    response: str, readings: list[str], expected: Optional[str]
+) -> None:
+    progress = StopProgress(NOW, response)
+    for status in readings:
+        progress = progress.add_status(status, None, NOW)
+    assert progress.result == expected
+
+
+def test_after_an_hour_no_reading_is_stale() -> None:
+    assert StopProgress(NOW).add_status("stopped", None, NOW + timedelta(minutes=61)).result == "stopped"
 
 
 # Responses of AWS

@@ -241,30 +241,33 @@ class Ec2:
     [
         ({}, [REGION]),
         ({"regions": ["us-west-2", "us-west-2"]}, ["us-west-2"]),
-        ({"regions": ["us-west-2"], "region": REGION}, ["us-west-2"]),  # the environment's
+        ({"regions": ["us-west-2"], "region": "eu-west-1"}, ["us-west-2"]),  # a region of an action group, for example
         ({"regions": ["all"]}, [REGION, "us-west-2"]),
+        ({"regions": ["us-gov-west-1", "eusc-de-east-1"]}, ["us-gov-west-1", "eusc-de-east-1"]),
     ],
 )
 def test_regions(given: dict[str, Any], expected: list[str]) -> None:
-    assert fleet.resolve_regions(params(**given), REGION, [REGION, None], lambda *_arguments: Ec2()) == expected
+    assert fleet.resolve_regions(params(**given), REGION, lambda *_arguments: Ec2()) == expected
 
 
 @pytest.mark.parametrize(
     ("given", "text"),
     [
-        ({"regions": ["us-west-2"], "region": "eu-west-1"}, "mutually exclusive"),
         ({"regions": []}, "regions is empty"),
+        ({"regions": ["All"]}, "no name of a region"),
+        ({"regions": ["eu-central-1", "eu central 1"]}, "no name of a region"),
+        ({"regions": ["True"]}, "no name of a region"),
         ({"regions": ["all", "us-west-2"]}, "cannot be combined"),
     ],
 )
 def test_regions_that_cannot_be_meant(given: dict[str, Any], text: str) -> None:
     with pytest.raises(fleet.OptionError, match=text):
-        fleet.resolve_regions(params(**given), REGION, [REGION], lambda *_arguments: Ec2())
+        fleet.resolve_regions(params(**given), REGION, lambda *_arguments: Ec2())
 
 
 def test_no_region_at_all() -> None:
     with pytest.raises(fleet.OptionError, match="No region"):
-        fleet.resolve_regions(params(), None, [], lambda *_arguments: Ec2())
+        fleet.resolve_regions(params(), None, lambda *_arguments: Ec2())
 
 
 def test_what_is_out_of_scope_is_not_called_untagged() -> None:
@@ -298,8 +301,10 @@ def test_an_unknown_name_causes_a_warning() -> None:
         run.run_region(Rds(a=["available"], b=["available"]), options, name, Clock(), act=False) for name in ("x", "y")
     ]
     assert fleet.get_unknown_name_warnings(options, region_outcomes) == [
-        "clusters names 'nobody', but no database that was read has that name. Check the spelling.",
-        "exclude names 'bb', but no database that was read has that name. Check the spelling.",
+        "clusters names 'nobody', but no database that was read has that name. Check the spelling. "
+        "DB instances are read with include_instances: true only.",
+        "exclude names 'bb', but no database that was read has that name. Check the spelling. "
+        "DB instances are read with include_instances: true only.",
     ]
     region_with_name = run.run_region(Rds(bb=["available"]), options, "z", Clock(), act=False)
     assert [
