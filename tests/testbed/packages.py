@@ -25,6 +25,7 @@ PROGRAMS = {
     "openssl": "openssl",
     "nsenter": "util-linux",
     "mount": "mount",
+    "bwrap": "bubblewrap",  # runs user data scripts
 }
 # For a cluster only.
 CLUSTER_PROGRAMS = {

@@ -249,7 +249,8 @@ def find_statement_start(text: str, key: str) -> int:
     if entry is None:
         return 0
     outer = [other for other in scan_text(text).entries if not other.inline and other.key_start <= entry.key_start]
-    return text.rfind("\n", 0, max(other.key_start for other in outer)) + 1
+    line_start = text.rfind("\n", 0, max(other.key_start for other in outer)) + 1
+    return line_start or len(text) - len(text.lstrip(_MARK))
 
 
 def _find_entry(scanner: _TomlScanner, path: tuple[str, ...]) -> Optional[TomlEntry]:
