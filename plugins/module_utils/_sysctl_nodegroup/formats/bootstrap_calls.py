@@ -41,7 +41,7 @@ _OPTIONS = (
     "--mount-bpf-fs",
     "--local-disks",
 )
-_LIST = re.compile(r"[a-z0-9._*/,-]*")
+_LIST = re.compile(r"(?:[a-z0-9._*/-]+(?:,[a-z0-9._*/-]+)*)?")
 _SUGGESTION = f"Write one argument in quotes: {EXTRA_ARGS_FLAG} '...'"
 
 
@@ -69,7 +69,7 @@ def remove_insertions(text: str, added: Sequence[str]) -> str:
         return "" if set(found.group(1).split(",")) <= set(added) else found.group()
 
     listed = r"([a-z0-9._*/,-]+)"
-    text = re.sub(rf" {EXTRA_ARGS_FLAG} '{LIST_FLAG}={listed}'(?=[\s;&|)<>]|\Z)", remove_known, text)
+    text = re.sub(rf" {EXTRA_ARGS_FLAG} '{LIST_FLAG}={listed}'", remove_known, text)
     return re.sub(rf"'{LIST_FLAG}={listed} '", remove_known, text)
 
 
@@ -110,7 +110,9 @@ def build_call(
             fail(argument.start, f"has {EXTRA_ARGS_FLAG}=..., which it ignores", _SUGGESTION)
         elif text in ("-h", "--help", ""):
             fail(argument.start, f"has the argument {argument.raw}, with which it ends", "Remove it")
-        elif UNKNOWN in text and (positional or text.startswith("-")):
+        elif UNKNOWN in text and (
+            positional or text.startswith("-") or (rest and rest[0].resolve(constants) not in _OPTIONS)
+        ):
             fail(argument.start, f"has the argument {argument.raw}, whose value is not known", "Write out its value")
         else:
             positional += 1
@@ -150,7 +152,7 @@ def list_flag_sysctls(arguments: Sequence[str]) -> list[str]:
     result: list[str] = []
     for number, argument in enumerate(arguments):
         name, equals, value = argument.partition("=")
-        if not re.match(LIST_FLAG, name.replace("_", "-")):
+        if not re.match("-*" + LIST_FLAG.strip("-"), name.replace("_", "-")):
             continue
         previous = arguments[number - 1] if number else ""
         if name.replace("_", "-") != LIST_FLAG or (previous.startswith("-") and "=" not in previous):

@@ -219,9 +219,8 @@ def _list_scalars(node: Any) -> list[Any]:
 
 def _read_cloud_config(text: str, mode: str, label: str) -> PartReading:
     """Read cloud-config. Its C(runcmd) strings are one script of sh; nothing else may concern the kubelet."""
-    if not RISKS[mode].search(text):
-        hides = mode == OWN_CALL and re.search(r"(?m)^(?:runcmd|bootcmd|write_files)[ \t]*:", text)
-        return PartReading(text, hidden=label if hides else None)
+    if not RISKS[mode].search(text) and not (mode == OWN_CALL and re.search(r"(?m)^[\"']?(?:run|boot)cmd", text)):
+        return PartReading(text)
     root = _compose_cloud_config(text, label)
     pairs = root.value if isinstance(root, yaml.MappingNode) else []
     names = [key.value for key, dummy in pairs]
@@ -245,7 +244,8 @@ def _read_cloud_config(text: str, mode: str, label: str) -> PartReading:
         number = max(index for index, start in enumerate(starts) if start <= at)
         return _find_in_scalar(text, lines[number], at - starts[number], label)
 
-    return PartReading(text, reading.calls, reading.hidden, find_position)
+    hides = "bootcmd" in names or len(lines) < len(items)
+    return PartReading(text, reading.calls, reading.hidden or (label if hides else None), find_position)
 
 
 def _find_in_scalar(text: str, scalar: Any, at: int, label: str) -> int:

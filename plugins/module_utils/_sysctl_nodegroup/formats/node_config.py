@@ -124,6 +124,7 @@ def parse_node_config(part: MimePart) -> dict[str, Any]:
     try:
         text = decode_node_config(part).decode()
         config = _load_json(text) if text.lstrip().startswith("{") else _load_yaml(text)
+        _check_json(config)
     except UnicodeDecodeError as error:
         raise SysctlError(
             f"a NodeConfig in the user data cannot be read: it is not UTF-8 text: {error}. Set it as UTF-8"
@@ -133,11 +134,14 @@ def parse_node_config(part: MimePart) -> dict[str, Any]:
             f"a NodeConfig in the user data cannot be read: it is not YAML or JSON as nodeadm reads it: {error}. "
             "Correct it"
         ) from error
+    except RecursionError as error:
+        raise SysctlError(
+            "a NodeConfig in the user data cannot be read: it is nested too deep. Write it without nesting"
+        ) from error
     if config is None:
         raise SysctlError(
             f"a {NODE_CONFIG} part of the user data is empty. Write a NodeConfig after a blank line below its head"
         )
-    _check_json(config)
     if not isinstance(config, dict) or (config.get("apiVersion"), config.get("kind")) != (API_VERSION, KIND):
         raise SysctlError(f"a {NODE_CONFIG} part of the user data must be apiVersion {API_VERSION}, kind {KIND}")
     unknown = [str(key) for key in config if key not in ("apiVersion", "kind", "metadata", "spec")]

@@ -30,15 +30,31 @@ OWN_CALL, EKS_CALL, NODEADM = "own_call", "eks_call", "nodeadm"  # who configure
 
 # What concerns the kubelet's list, depending on who configures the kubelet.
 RISKS = {
-    OWN_CALL: re.compile(r"(?i)unsafe|kubelet|nodeadm|/etc/eks|bootstrap\.sh"),
-    EKS_CALL: re.compile(r"(?i)unsafe|--config|kubelet-config|kubernetes/kubelet|bootstrap\.sh"),
-    NODEADM: re.compile(r"(?i)unsafe|kubelet|nodeadm"),
+    OWN_CALL: re.compile(r"(?i)unsafe|kubelet|systemd/system/k|nodeadm|/etc/eks|bootstrap\.sh"),
+    EKS_CALL: re.compile(
+        r"(?i)unsafe|--config|kubelet-config|kubernetes/kubelet|eks/bootstrap\.sh|(?<![\w.-]/)(?<!\w)bootstrap\.sh"
+    ),
+    NODEADM: re.compile(r"(?i)unsafe|kubelet|systemd/system/k|nodeadm"),
 }
 _HIDDEN = re.compile(r"\b(?:eval|source|expand_aliases|BASH_ENV)\b|(?m:^|[;&|({])[ \t]*\.[ \t]|\|[ \t]*\S*sh\b|<\(")
 _LINES_WITHOUT_COMMENTS = re.compile(r"(?m)^[ \t]*#.*$")
 _SHELLS = ("bash", "sh", "dash", "ksh", "zsh")
 _INTERPRETERS = (*_SHELLS, "python", "python2", "python3", "perl", "ruby", "node")
-_SOURCES = ("/etc/os-release", "/usr/lib/os-release", "/etc/profile", "/etc/bashrc", "/etc/environment")
+_SOURCING = ("source", ".")
+_CHANGING = (
+    "RANDOM",
+    "SRANDOM",
+    "SECONDS",
+    "LINENO",
+    "BASHPID",
+    "EPOCHSECONDS",
+    "EPOCHREALTIME",
+    "UID",
+    "EUID",
+    "PPID",
+)
+_SOURCES = ("/etc/os-release", "/usr/lib/os-release")
+_ENVIRONMENT_SOURCES = ("/etc/profile", "/etc/bashrc", "/etc/environment")  # bootstrap.sh reads its environment
 _PROGRAM_DIRECTORIES = r"/(?:usr/)?(?:local/)?s?bin/[\w.+-]+"
 _PRINTERS = ("echo", "printf", "logger", "wall")
 _READERS = ("[", "test", "ls", "stat", "file", "which", "type", "md5sum", "sha256sum", "journalctl", "pgrep", "pidof")
@@ -67,7 +83,9 @@ def read_script(text: str, mode: str, label: str) -> ScriptReading:
                 f"{label} is not understood: it concerns the kubelet or bootstrap.sh, and is not a shell script. "
                 "Write it as a script that begins with #!/bin/bash"
             )
-        return ScriptReading(hidden=f"{label}, which is not a shell script")
+        return ScriptReading(hidden=f"{label} (no shell script)")
+    if UNKNOWN in text and risk.search(text):
+        raise SysctlError(f"{label} is not understood: it has a null character. Remove it")
     body = _LINES_WITHOUT_COMMENTS.sub("", text)
     try:
         script = parse_shell(text)
@@ -89,6 +107,7 @@ class _ScriptReader:
     calls: list[BootstrapCall] = field(default_factory=list)
     outputs: set[str] = field(default_factory=set)  # files that a plain jq command writes
     hidden: Optional[str] = None
+    printed: Optional[int] = None  # where text is printed that a function can hand to a program
 
     def fail(self, at: int, reason: str, suggestion: str = _SUGGESTION) -> None:
         raise SysctlError(f"{self.label}, line {self.script.count_line(at)}: {reason}. {suggestion}")
@@ -100,6 +119,8 @@ class _ScriptReader:
         self.read_here_documents()
         self.check_coverage()
         self.check_calls()
+        if self.printed is not None and self.hidden:
+            self.fail(self.printed, f"it prints what {self.hidden} can run")
         return ScriptReading(tuple(self.calls), self.hidden)
 
     # One command
@@ -124,6 +145,8 @@ class _ScriptReader:
             name = arguments[0].resolve(self.constants)
             if not arguments[0].is_single_field(self.constants):
                 return UNKNOWN, arguments[1:]
+            if name in self.script.functions:
+                return f"the function {name}", arguments[1:]
             rest = [argument.resolve(self.constants) for argument in arguments[1:]]
             skip = _count_wrapper(name, rest)
             if not skip or skip >= len(arguments):
@@ -136,9 +159,10 @@ class _ScriptReader:
         name = program.rpartition("/")[2]
         if program == "eval":
             self.fail(command.start, "eval runs a text that cannot be known")
-        if program in ("source", "."):
+        if program in _SOURCING:
             written = {target for target in self.list_targets() if target}
-            if not texts or texts[0] not in _SOURCES or texts[0] in written:
+            allowed = _SOURCES if self.mode == OWN_CALL else (*_SOURCES, *_ENVIRONMENT_SOURCES)
+            if not texts or texts[0] not in allowed or texts[0] in written:
                 self.fail(command.start, f"{program} runs a file that cannot be known")
         if program == "shopt" and "expand_aliases" in texts:
             self.fail(command.start, "aliases can change what a command means")
@@ -178,7 +202,7 @@ class _ScriptReader:
 
     def is_mention(self, command: ShellCommand, name: str, program: str, arguments: list[ShellWord], text: str) -> bool:
         """Whether a command only prints or reads what concerns the kubelet, or changes nothing of its list."""
-        if name in self.script.functions or program in self.script.functions:
+        if program.startswith("the function "):
             return False
         plain = text.replace("/var/lib/kubelet", "")
         if not RISKS[self.mode].search(plain):
@@ -188,8 +212,9 @@ class _ScriptReader:
         if program in ("export", "readonly") and len(command.arguments) == 1 and not command.redirections:
             return self.is_known_assignment(command)
         if program in _PRINTERS and not command.captured and all(map(self.is_log, command.redirections)):
+            self.printed = self.printed or (command.start if self.script.functions else None)
             return True
-        if command.kind == "test" or program in _READERS or (program == "command" and "-v" in text.split()):
+        if command.kind == "test" or program in _READERS or (name == "command" and "-v" in text.split()):
             return True
         if re.search(r"(?i)unsafe", text):
             return False
@@ -260,7 +285,7 @@ class _ScriptReader:
             return "it changes the kubelet's configuration in a way that is not understood"
         if re.search(r"(?i)nodeadm", text):
             return "it concerns nodeadm, which configures the kubelet"
-        if re.search(r"(?i)kubelet\.service|kubelet_extra_args", text):
+        if re.search(r"(?i)systemd/system/k|kubelet\.service|kubelet_extra_args", text):
             return "it changes the unit or the arguments of the kubelet"
         if "/etc/eks" in text:
             return f"it uses /etc/eks otherwise than by the full path {BOOTSTRAP_SCRIPT}"
@@ -378,6 +403,10 @@ def find_constants(script: ShellScript) -> Mapping[str, str]:
     if any(not command.arguments for command, dummy in assignments.get("IFS", [])):
         return {}
     text = _clear_ranges(script.text, script.comments)
+    last_source = max(
+        (command.start for command in script.commands if command.arguments and command.arguments[0].raw in _SOURCING),
+        default=-1,
+    )
     constants: dict[str, str] = {}
     for name, found in sorted(assignments.items(), key=lambda entry: entry[1][0][0].start):
         command, number = found[0]
@@ -394,6 +423,8 @@ def find_constants(script: ShellScript) -> Mapping[str, str]:
             and alone
             and assignment.plain
             and not command.conditional
+            and command.start > last_source  # a file that is read can set it again
+            and name not in _CHANGING
             and UNKNOWN not in value
             and not others
             and not has_tilde

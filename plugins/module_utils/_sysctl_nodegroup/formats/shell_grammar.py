@@ -19,7 +19,10 @@ _ENDS = ("then", "elif", "else", "fi", "do", "done", "esac", "}")
 
 def parse_shell(text: str) -> ShellScript:
     parser = _ShellParser(text)
-    parser.parse_list(())
+    try:
+        parser.parse_list(())
+    except RecursionError:
+        parser.fail("it is nested too deep")
     if parser.at < len(text):
         parser.fail(f"{text[parser.at]!r} is not expected here")
     if parser.pending:

@@ -11,7 +11,7 @@ from typing import NoReturn, Optional
 from .shell_model import ShellCommand, ShellRedirection, ShellSegment, ShellSyntaxError, ShellWord
 
 _NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
-_REDIRECTION = re.compile(r"(?:\d+)?(<<<|<<-|<<|<>|<&|>>|>&|>\||<(?!\()|>(?!\())|(&>>|&>)")
+_REDIRECTION = re.compile(r"(?:\d+|\{[A-Za-z_]\w*\})?(<<<|<<-|<<|<>|<&|>>|>&|>\||<(?!\()|>(?!\())|(&>>|&>)")
 _BARE = re.compile(r"[^\s;&|()<>\"'`$\\]+")
 META = " \t\n;&|()<>"
 _ANSI = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\", "'": "'", '"': '"', "a": "\a", "b": "\b", "f": "\f", "v": "\v"}

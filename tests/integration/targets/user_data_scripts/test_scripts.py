@@ -76,7 +76,7 @@ def judge(sandbox: Sandbox, seed: int) -> tuple[str, str]:
 
 def judge_all(directory: Path, seeds: Sequence[int]) -> Counter[str]:
     sandbox = Sandbox(directory)
-    with ThreadPoolExecutor(2) as pool:
+    with ThreadPoolExecutor(8) as pool:
         verdicts = list(pool.map(lambda seed: judge(sandbox, seed), seeds))
     counts = Counter(verdict for verdict, dummy in verdicts)
     print(dict(counts))

@@ -11,6 +11,7 @@ import base64
 import email
 import gzip
 import json
+import re
 import shlex
 from dataclasses import replace
 from pathlib import Path
@@ -222,7 +223,8 @@ def test_al2023_refuses_what_nodeadm_refuses_or_drops(base: bytes, message: str)
 
 def extra_args(script: str) -> list[str]:
     """The kubelet extra args that bootstrap.sh accepts: its argument loop, over a real shell grammar."""
-    call = next(line for line in script.replace("\\\n", " ").splitlines() if line.startswith("/etc/eks/bootstrap.sh"))
+    commands = re.sub(r"(?m)^#.*$", "", script).replace("\\\n", " ")
+    call = next(line for line in commands.splitlines() if line.startswith("/etc/eks/bootstrap.sh"))
     arguments = shlex.split(call, comments=True)
     taken = ""
     for number, word in enumerate(arguments):
