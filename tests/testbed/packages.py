@@ -25,7 +25,6 @@ PROGRAMS = {
     "openssl": "openssl",
     "nsenter": "util-linux",
     "mount": "mount",
-    "bwrap": "bubblewrap",  # runs user data scripts
 }
 # For a cluster only.
 CLUSTER_PROGRAMS = {
