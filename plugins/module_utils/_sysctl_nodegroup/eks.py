@@ -17,12 +17,14 @@ INVALID_CODE = "InvalidParameterException"
 
 def get_cluster(client: Any, name: str) -> ClusterConfig:
     cluster = call_api(client, "DescribeCluster", name=name)["cluster"]
+    network = cluster.get("kubernetesNetworkConfig") or {}
+    cidr_key = "serviceIpv6Cidr" if network.get("ipFamily") == "ipv6" else "serviceIpv4Cidr"
     return ClusterConfig(
         name=str(cluster["name"]),
         version=str(cluster.get("version") or ""),
         endpoint=str(cluster.get("endpoint") or ""),
         certificate_authority=str((cluster.get("certificateAuthority") or {}).get("data") or ""),
-        service_cidr=str((cluster.get("kubernetesNetworkConfig") or {}).get("serviceIpv4Cidr") or ""),
+        service_cidr=str(network.get(cidr_key) or ""),
         security_group=str((cluster.get("resourcesVpcConfig") or {}).get("clusterSecurityGroupId") or ""),
         auto_mode=bool((cluster.get("computeConfig") or {}).get("enabled")),
     )

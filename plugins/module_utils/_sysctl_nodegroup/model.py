@@ -26,14 +26,19 @@ class ClusterConfig:
     version: str
     endpoint: str = ""
     certificate_authority: str = ""
-    service_cidr: str = ""
+    service_cidr: str = ""  # of the cluster's IP family
     security_group: str = ""
     auto_mode: bool = False
 
     @property
     def dns_ip(self) -> str:
-        """The address of the cluster DNS, which EKS puts at the tenth address of the service range."""
+        """The address of the cluster DNS, which EKS puts at the tenth address of the service range.
+
+        docs/facts/sysctl_nodegroup.md#ipv6-clusters
+        """
         network = self.service_cidr.partition("/")[0]
+        if ":" in network:
+            return network + "a"
         return network.rpartition(".")[0] + ".10" if "." in network else ""
 
 

@@ -9,13 +9,17 @@ from __future__ import annotations
 
 import base64
 import email
+import gzip
 import json
+import re
 import shlex
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.daytwo.aws.plugins.module_utils._sysctl_nodegroup import userdata
+from ansible_collections.daytwo.aws.plugins.module_utils._sysctl_nodegroup import eks, userdata
 from ansible_collections.daytwo.aws.plugins.module_utils._sysctl_nodegroup.errors import SysctlError
 from ansible_collections.daytwo.aws.plugins.module_utils._sysctl_nodegroup.userdata import (
     BootstrapSettings,
@@ -166,23 +170,50 @@ def test_al2023_takes_what_nodeadm_takes(base: bytes) -> None:
 @pytest.mark.parametrize(
     ("base", "message"),
     [
-        (mime(("Content-Type: application/node.eks.aws", "\n" + node_config({})[1])), "blank or indented"),
-        (mime(("Content-Type: application/node.eks.aws", "  apiVersion: node.eks.aws/v1alpha1")), "blank or indented"),
+        (mime(("Content-Type: application/node.eks.aws", "  apiVersion: node.eks.aws/v1alpha1")), "kind NodeConfig"),
         (mime(node_config({})).replace(b"--B--", b"--C--"), "closes the last part"),
         (mime(node_config({})).replace(b'boundary="B"', b'boundary="Z"'), "boundary"),
         (b"MIME-Version: 1.0\nContent-Type: multipart/mixed\n\n--B--\n", "boundary"),
-        (mime(node_config({})).replace(b"eks.aws\n\n", b"eks.aws\n"), "no blank line"),
-        (mime(("Content-Type: application/node.eks.aws", "- *")), "not YAML"),
+        (mime(node_config({})).replace(b"eks.aws\n\n", b"eks.aws\n"), "is empty"),
+        (mime(("Content-Type: text/x-shellscript\n#!/bin/sh", "")), "no blank line"),
+        (mime(("Content-Type: application/node.eks.aws", "- *")), "not YAML or JSON"),
         (mime(node_config({"kubelet": {"flags": "--x"}})), "must be a list"),
         (mime(("Content-Type: application/node.eks.aws", "apiVersion: v1\nkind: NodeConfig")), "apiVersion"),
         (mime(node_config({"kubelet": {"allowedUnsafeSysctls": ["net.*"]}})), "nodeadm silently drops"),
         (mime(("Content-Type: application/node.eks.aws+yaml", node_config({})[1])), "nodes silently drop"),
-        (mime(node_config({"kubelet": {"flags": ["--allowed-unsafe-sysctls=net.*"]}})), "overrides"),
+        (
+            mime(node_config({"kubelet": {"flags": ["--config-dir=/etc/x"]}})),
+            "does not read the configuration of nodeadm",
+        ),
+        (
+            mime(node_config({"kubelet": {"flags": ["--config", "/etc/x"]}})),
+            "does not read the configuration of nodeadm",
+        ),
+        (mime(node_config({"kubelet": {"flags": ["--v", "--allowed-unsafe-sysctls=net.*"]}})), "another argument"),
+        (mime(node_config({"kubelet": {"flags": ["--allowed-unsafe-sysctls=Net.X"]}})), "other characters"),
+        (mime(node_config({"kubelet": {"flags": ["--v=3\n--v=4"]}})), "a line end"),
+        (mime(node_config({"kubelet": {"flags": ["--node-labels=a='b"]}})), "a quote that does not end"),
         (mime(node_config({"kubelet": {"config": {"allowedUnsafeSysctls": "net.*"}}})), "list of strings"),
-        (mime(("Content-Type: application/node.eks.aws", node_config({})[1] + "kind: Other\n")), "duplicate key"),
+        (mime(("Content-Type: application/node.eks.aws", node_config({})[1] + "kind: Other\n")), "kind NodeConfig"),
         (b"just some text", "neither MIME"),
         (b"\x1f\x8b\x08", "compressed"),
         (b"\xff\xfe", "neither MIME"),
+        (mime(node_config({})).replace(b"--B--\n", b"--B--\r\n"), "different line ends"),
+        (mime(node_config({})).replace(b'"B"', b"=B").replace(b"--B", b"--=B"), "nodeadm rejects the header"),
+        (mime((node_config({})[0] + " charset=x", node_config({})[1])), "nodeadm rejects the header"),
+        (mime(node_config({"kubelets": {}})), "silently drops"),
+        (mime(node_config({"kubelet": {"config": {"AllowedUnsafeSysctls": []}}})), "the kubelet does not know"),
+        (mime(node_config({"kubelet": {"config": []}})), "of type dict"),
+        (mime(node_config({"cluster": {"name": 1}})), "of type str"),
+        (mime(node_config({"cluster": {"certificateAuthority": "###"}})), "not base64"),
+        (mime(node_config({"kubelet": {"config": {"a": float("inf")}}})), "refuses"),
+        (mime(node_config({"kubelet": {"config": {"a": {None: 1}}}})), "refuses"),
+        (
+            mime(("Content-Type: application/node.eks.aws", node_config({})[1] + "---\nfoo: 1\n")),
+            "second YAML document",
+        ),
+        (mime(("Content-Type: application/node.eks.aws", '{"kind": "a", "kind": "b"}')), "stands twice"),
+        (mime(("Content-Type: text/x-include-url", "https://example.com/x")), "cannot be known"),
     ],
 )
 def test_al2023_refuses_what_nodeadm_refuses_or_drops(base: bytes, message: str) -> None:
@@ -192,7 +223,8 @@ def test_al2023_refuses_what_nodeadm_refuses_or_drops(base: bytes, message: str)
 
 def extra_args(script: str) -> list[str]:
     """The kubelet extra args that bootstrap.sh accepts: its argument loop, over a real shell grammar."""
-    call = next(line for line in script.replace("\\\n", " ").splitlines() if line.startswith("/etc/eks/bootstrap.sh"))
+    commands = re.sub(r"(?m)^#.*$", "", script).replace("\\\n", " ")
+    call = next(line for line in commands.splitlines() if line.startswith("/etc/eks/bootstrap.sh"))
     arguments = shlex.split(call, comments=True)
     taken = ""
     for number, word in enumerate(arguments):
@@ -218,35 +250,43 @@ def test_al2_with_a_custom_ami_gets_a_call_with_a_single_quoted_argument() -> No
     assert "--kubelet-extra-args '--allowed-unsafe-sysctls=net.core.somaxconn,net.ipv4.tcp_* " in data.decode()
 
 
+OURS = "--allowed-unsafe-sysctls=net.core.somaxconn,net.ipv4.tcp_*"
+
+
 @pytest.mark.parametrize(
     ("call", "expected"),
     [
-        ("/etc/eks/bootstrap.sh prod", ["--allowed-unsafe-sysctls=net.core.somaxconn,net.ipv4.tcp_*"]),
+        ("/etc/eks/bootstrap.sh prod", [OURS]),
         (
             "/etc/eks/bootstrap.sh prod --kubelet-extra-args '--node-labels=a=b --max-pods=20' --use-max-pods false",
-            ["--node-labels=a=b", "--max-pods=20", "--allowed-unsafe-sysctls=net.core.somaxconn,net.ipv4.tcp_*"],
+            [OURS, "--node-labels=a=b", "--max-pods=20"],
         ),
         (
             '/etc/eks/bootstrap.sh prod \\\n  --kubelet-extra-args "--node-labels=a=b" \\\n  --apiserver-endpoint x',
-            ["--node-labels=a=b", "--allowed-unsafe-sysctls=net.core.somaxconn,net.ipv4.tcp_*"],
+            [OURS, "--node-labels=a=b"],
         ),
         (
             "/etc/eks/bootstrap.sh prod --kubelet-extra-args '--allowed-unsafe-sysctls=kernel.sem --v=2'",
-            ["--allowed-unsafe-sysctls=kernel.sem,net.core.somaxconn,net.ipv4.tcp_*", "--v=2"],
+            [OURS, "--allowed-unsafe-sysctls=kernel.sem", "--v=2"],
         ),
         (
             "/etc/eks/bootstrap.sh prod --kubelet-extra-args --node-labels=a=b  # no quotes",
-            ["--node-labels=a=b", "--allowed-unsafe-sysctls=net.core.somaxconn,net.ipv4.tcp_*"],
+            [OURS, "--node-labels=a=b"],
         ),
         (
             "/etc/eks/bootstrap.sh prod --kubelet-extra-args '--allowed-unsafe-sysctls=net.core.* "
-            "--allowed-unsafe-sysctls=kernel.sem'",
-            ["--allowed-unsafe-sysctls=net.core.*,kernel.sem,net.core.somaxconn,net.ipv4.tcp_*"],
+            "--allowed-unsafe-sysctls=net.ipv4.tcp_*'",
+            [
+                "--allowed-unsafe-sysctls=net.core.somaxconn",
+                "--allowed-unsafe-sysctls=net.core.*",
+                "--allowed-unsafe-sysctls=net.ipv4.tcp_*",
+            ],
         ),
     ],
 )
 @pytest.mark.parametrize("wrapped", [False, True])
 def test_al2_edits_the_users_own_call(call: str, expected: list[str], wrapped: bool) -> None:
+    """A flag that is repeated adds to the kubelet's list, so that no byte of the user's own changes."""
     script = f"#!/bin/bash\necho before\n# /etc/eks/bootstrap.sh in a comment\n{call}\necho after\n"
     base = mime(("Content-Type: text/x-shellscript", script)) if wrapped else script.encode()
     data = render(UserDataRequest("al2", REQUESTED, base, OWN_AMI))
@@ -256,7 +296,9 @@ def test_al2_edits_the_users_own_call(call: str, expected: list[str], wrapped: b
     assert [line for line in kept if line in edited.splitlines()] == kept
     assert render(UserDataRequest("al2", REQUESTED, data, OWN_AMI)) == data
     fewer = render(UserDataRequest("al2", ["net.core.somaxconn"], data, OWN_AMI))
-    assert "net.ipv4.tcp_*" not in userdata.list_allowed_sysctls("al2", fewer)
+    theirs = [word for word in expected if word != OURS]
+    assert ("net.ipv4.tcp_*" in userdata.list_allowed_sysctls("al2", fewer)) == ("tcp_" in str(theirs))
+    assert userdata.remove_own_changes("al2", data) == base
 
 
 @pytest.mark.parametrize(
@@ -265,9 +307,14 @@ def test_al2_edits_the_users_own_call(call: str, expected: list[str], wrapped: b
         ("/etc/eks/bootstrap.sh prod --kubelet-extra-args '--a' --kubelet-extra-args '--b'", "only the last counts"),
         ("/etc/eks/bootstrap.sh prod --kubelet-extra-args='--a'", "ignores"),
         ("/etc/eks/bootstrap.sh prod --kubelet-extra-args", "nothing after it"),
-        ("/etc/eks/bootstrap.sh prod --kubelet-extra-args $ARGS", "read safely"),
+        ("/etc/eks/bootstrap.sh prod --kubelet-extra-args $ARGS", "any number of arguments"),
         ("/etc/eks/bootstrap.sh prod --kubelet-extra-args '--a", "does not end"),
-        ("/etc/eks/bootstrap.sh prod --kubelet-extra-args '--allowed-unsafe-sysctls=\"x\"'", "cannot be read"),
+        ("/etc/eks/bootstrap.sh prod --kubelet-extra-args '--allowed-unsafe-sysctls=x\\y'", "cannot be read"),
+        ('/etc/eks/bootstrap.sh prod --kubelet-extra-args "--allowed-unsafe-sysctls=$X"', "cannot be read"),
+        ('/etc/eks/bootstrap.sh prod --kubelet-extra-args "--v=1\'"', "single quotes"),
+        ("/etc/eks/bootstrap.sh", "names no cluster"),
+        ("/etc/eks/bootstrap.sh --help prod", "with which it ends"),
+        ("exit 0\n/etc/eks/bootstrap.sh prod", "ends here"),
     ],
 )
 def test_al2_refuses_what_boots_without_the_flag(call: str, message: str) -> None:
@@ -344,7 +391,8 @@ def test_bottlerocket_merges_into_a_single_list_and_keeps_the_rest(base: str) ->
         ("[settings.x]\na = [1, 'b']\n", "mixed types"),
         ("not toml", "not TOML"),
         ('MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary="B"\n\n--B--\n', "never MIME"),
-        ("settings = {kubernetes = {max-pods = 3}}\n", "edited safely"),
+        ("[settings.kubernetes]\nallowed-unsafe-sysctls = 'net.core.somaxconn'\n", "not a list of strings"),
+        ("settings.kubernetes = 3\n", "is no table"),
     ],
 )
 def test_bottlerocket_refuses(base: str, message: str) -> None:
@@ -376,3 +424,70 @@ def test_our_yaml_is_what_yaml_reads() -> None:
     data = render(UserDataRequest("al2023", REQUESTED, kubelet_config=config))
     assert booted(data)["kubelet"]["config"]["a"] == config["a"]
     assert json.dumps(booted(data))
+
+
+CASES = yaml.safe_load((Path(__file__).parent / "user_data.yml").read_text())
+
+
+def render_case(case: dict[str, Any], base: bytes | None = None) -> bytes:
+    data = gzip.compress(case["user_data"].encode()) if case.get("gzip") else case["user_data"].encode()
+    requested = ("net.core.somaxconn", "net.ipv4.tcp_tw_reuse")
+    settings = replace(OWN_AMI, labels={}, taints=()) if case["custom_ami"] else None
+    return render(UserDataRequest(case["family"], requested, data if base is None else base, settings))
+
+
+@NEEDS_TOMLLIB
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
+def test_user_data_as_it_is_found(case: dict[str, Any]) -> None:
+    if "refused" in case:
+        with pytest.raises(SysctlError, match=case["refused"]):
+            render_case(case)
+        return
+    data = render_case(case)
+    allowed = userdata.list_allowed_sysctls(case["family"], data)
+    # The call of another architecture has its own list: what each of the calls allows counts.
+    assert sorted(allowed) == sorted({*case["allowed"], "net.core.somaxconn", "net.ipv4.tcp_tw_reuse"})
+    assert render_case(case, data) == data
+    if not case.get("gzip") and case["family"] != "bottlerocket":
+        kept = userdata.remove_own_changes(case["family"], data)
+        original = case["user_data"].encode()
+        assert kept == original or not original.lstrip(b"\xef\xbb\xbf").startswith((b"MIME", b"From", b"#"))
+
+
+def test_most_of_the_user_data_that_boots_is_edited() -> None:
+    assert len(CASES) == 66
+    assert len([case for case in CASES if "allowed" in case]) >= 47
+
+
+OWN_AMI_IPV6 = replace(OWN_AMI, service_cidr="fd30:1c53:5f8a::/108", dns_ip="fd30:1c53:5f8a::a")
+
+
+def test_a_custom_ami_joins_an_ipv6_cluster_by_its_ipv6_range() -> None:
+    spec = booted(render(UserDataRequest("al2023", REQUESTED, bootstrap=OWN_AMI_IPV6)))
+    assert spec["cluster"]["cidr"] == "fd30:1c53:5f8a::/108"
+    (script,) = scripts(render(UserDataRequest("al2", REQUESTED, bootstrap=OWN_AMI_IPV6)))
+    call = shlex.split(script.replace("\\\n", " "), comments=True)
+    for option, value in (
+        ("--ip-family", "ipv6"),
+        ("--service-ipv6-cidr", "fd30:1c53:5f8a::/108"),
+        ("--dns-cluster-ip", "fd30:1c53:5f8a::a"),
+    ):
+        assert call[call.index(option) + 1] == value
+
+
+@pytest.mark.parametrize(
+    ("network", "service_cidr", "dns_ip"),
+    [
+        ({"ipFamily": "ipv4", "serviceIpv4Cidr": "172.20.0.0/16"}, "172.20.0.0/16", "172.20.0.10"),
+        ({"serviceIpv4Cidr": "10.100.0.0/16"}, "10.100.0.0/16", "10.100.0.10"),
+        ({"ipFamily": "ipv6", "serviceIpv6Cidr": "fd30:1c53:5f8a::/108"}, "fd30:1c53:5f8a::/108", "fd30:1c53:5f8a::a"),
+        ({}, "", ""),
+    ],
+)
+def test_the_cluster_has_the_range_of_its_ip_family(network: dict[str, str], service_cidr: str, dns_ip: str) -> None:
+    class Client:
+        def describe_cluster(self, name: str) -> dict[str, Any]:
+            return {"cluster": {"name": name, "kubernetesNetworkConfig": network}}
+
+    cluster = eks.get_cluster(Client(), "prod")
+    assert (cluster.service_cidr, cluster.dns_ip) == (service_cidr, dns_ip)

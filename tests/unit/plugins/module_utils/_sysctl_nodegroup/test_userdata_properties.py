@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.daytwo.aws.plugins.module_utils._sysctl_nodegroup import mime as envelope
 from ansible_collections.daytwo.aws.plugins.module_utils._sysctl_nodegroup import sysctls, userdata
+from ansible_collections.daytwo.aws.plugins.module_utils._sysctl_nodegroup.formats import mime as envelope
 from ansible_collections.daytwo.aws.plugins.module_utils._sysctl_nodegroup.userdata import UserDataRequest, render
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._sysctl_nodegroup.test_userdata import (
     OWN_AMI,
@@ -156,9 +156,9 @@ def test_al2_with_a_custom_ami(
     edited = envelope.parse(data).parts[0].content.decode() if base64_ else scripts(data)[0]
     expected = sysctls.merge_lists(theirs or [], requested)
     ours = extra_args(edited)
-    assert [argument for argument in ours if "sysctls" in argument] == [
-        f"--allowed-unsafe-sysctls={','.join(expected)}"
-    ]
+    listed = [argument.partition("=")[2].split(",") for argument in ours if "sysctls" in argument]
+    assert sorted(pattern for patterns in listed for pattern in patterns) == sorted(expected)
+    assert userdata.remove_own_changes("al2", data) == base
     assert [argument for argument in ours if "sysctls" not in argument] == [
         flag for flag in flags if "sysctls" not in flag
     ]
