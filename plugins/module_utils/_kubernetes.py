@@ -17,10 +17,14 @@ from ._eks_token import ClusterError, EksCluster, EksTokenCache
 try:
     import kubernetes
     from kubernetes.config.config_exception import ConfigException
+    from yaml import YAMLError
 
     HAS_KUBERNETES = True
 except ImportError:
     HAS_KUBERNETES = False
+
+# What the client raises for a file whose content is something else, or whose fields have another type.
+_CONTENT_ERRORS = (TypeError, ValueError, AttributeError, KeyError)
 
 # The documentation fragment daytwo.aws.cluster_access documents these options.
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -71,10 +75,12 @@ def make_kubeconfig_client(path: Optional[str], context: Optional[str]) -> Any:
     """An API client by a kubeconfig file; without one, by KUBECONFIG or ~/.kube/config, as kubectl does."""
     try:
         return kubernetes.config.new_client_from_config(config_file=path, context=context)
-    except (ConfigException, OSError) as error:
+    except (ConfigException, OSError, YAMLError, *_CONTENT_ERRORS) as error:
+        reason = "it is no kubeconfig file" if isinstance(error, (YAMLError, *_CONTENT_ERRORS)) else str(error)
         raise ClusterError(
             f"No cluster by kubeconfig {path or os.environ.get('KUBECONFIG') or '~/.kube/config'}"
-            f"{f', context {context}' if context else ''}: {error}. Give cluster, or a kubeconfig with that context."
+            f"{f', context {context}' if context else ''}: {reason.rstrip('.')}. Give cluster, or a kubeconfig with "
+            "that context."
         ) from error
 
 

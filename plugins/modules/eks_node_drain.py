@@ -42,7 +42,9 @@ requirements:
   - kubernetes
 options:
   nodes:
-    description: Names of nodes. A node that does not exist is an error.
+    description:
+      - Names of nodes, ids of instances such as C(i-0123456789abcdef0), or provider ids such as
+        C(aws:///eu-central-1a/i-0123456789abcdef0). A node that does not exist is an error.
     type: list
     elements: str
   selector:
@@ -51,7 +53,7 @@ options:
   node_groups:
     description:
       - Names of EKS node groups. Their nodes are found by the label C(eks.amazonaws.com/nodegroup).
-      - With a custom AMI, nodes need not have this label. List them in O(nodes) then.
+      - With a custom AMI, nodes need not have this label. List them or their instances in O(nodes) then.
     type: list
     elements: str
   state:
@@ -194,7 +196,8 @@ from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleA
 from ..module_utils import _kubernetes
 from ..module_utils._drain import plan
 from ..module_utils._drain.kube import KubeClient, KubeError
-from ..module_utils._drain.model import NODE_GROUP_LABEL, DrainRules, Node
+from ..module_utils._drain.model import DrainRules, Node
+from ..module_utils._drain.nodes import NodeSelection, select_nodes
 from ..module_utils._drain.run import Drain
 from ..module_utils._eks_token import ClusterError
 
@@ -213,25 +216,6 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "wait_for_replacements": {"type": "bool", "default": False},
     "workers": {"type": "int", "default": 10},
 }
-
-
-def find_nodes(kube: KubeClient, params: dict[str, Any]) -> list[Node]:
-    """The nodes of all options, each once."""
-    found: dict[str, Node] = {}
-    if params["nodes"]:
-        all_nodes = {node.name: node for node in kube.list_nodes()}
-        missing = [name for name in params["nodes"] if name not in all_nodes]
-        if missing:
-            raise KubeError(
-                "nodes", 0, f"the cluster has no node {', '.join(missing)}. Nothing was changed. Correct the names"
-            )
-        found.update({name: all_nodes[name] for name in params["nodes"]})
-    if params["selector"]:
-        found.update({node.name: node for node in kube.list_nodes(params["selector"])})
-    if params["node_groups"]:
-        selector = f"{NODE_GROUP_LABEL} in ({','.join(params['node_groups'])})"
-        found.update({node.name: node for node in kube.list_nodes(selector)})
-    return list(found.values())
 
 
 def preview_drain(drain: Drain, nodes: list[Node]) -> dict[str, Any]:
@@ -304,10 +288,13 @@ def main() -> None:
     drain = None
     result: dict[str, Any] = {"changed": False}
     try:
-        kube = KubeClient(_kubernetes.connect(params, module.client, module.tmpdir).api)
-        drain = Drain(kube, rules, params["timeout"], params["workers"], params["uncordon_on_failure"])
+        selection = NodeSelection.parse(params)
+        api = _kubernetes.connect(params, module.client, module.tmpdir).api
+        drain = Drain(KubeClient(api), rules, params["timeout"], params["workers"], params["uncordon_on_failure"])
         drain.wait_for_replacements = params["wait_for_replacements"]
-        nodes = find_nodes(kube, params)
+        nodes = [Node.parse(node) for node in select_nodes(api, selection).require_all()]
+        if not nodes:
+            module.warn("No node matches selector or node_groups, so there is nothing to do. Check the names.")
         if params["state"] == "drained":
             result.update(run_drain(drain, nodes, module.check_mode))
         else:

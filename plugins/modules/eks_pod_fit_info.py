@@ -11,9 +11,11 @@ short_description: Check whether the pods of node groups fit on a planned node g
 version_added: 0.1.0
 description:
   - Reads the pods on the nodes of the old node groups, and lists those that would stay Pending on the planned nodes.
-    The planned nodes are like the old nodes, but have the planned labels, taints and number.
-  - Checks node selectors, required node affinity, taints, zonal volumes, host ports, requests and the number of pods
-    per node. Does not check affinity between pods and topology spread constraints.
+    Each planned node is like one of the old nodes, but has the planned labels and taints.
+  - Checks node selectors, required node affinity, taints, volumes that are bound to a place, host ports, requests and
+    the number of pods per node, by the rules of the scheduler. What pods of DaemonSets request is not free.
+  - Does not check affinity between pods, topology spread constraints, dynamic resource claims, and how many volumes a
+    node can attach.
 author:
   - The daytwo.aws authors (@daytwo-aws)
 extends_documentation_fragment:
@@ -43,7 +45,9 @@ options:
     type: list
     elements: str
   old_nodes:
-    description: Names of old nodes. Use it with a custom AMI, whose nodes need not have the label of their node group.
+    description:
+      - Names of old nodes, ids of their instances, or provider ids. A node that does not exist is an error.
+      - Use it with a custom AMI, whose nodes need not have the label of their node group.
     type: list
     elements: str
   name:
@@ -55,10 +59,24 @@ options:
     type: dict
     default: {}
   taints:
-    description: Taints of the planned node group, each with C(key), C(value) and C(effect) in Kubernetes' spelling.
+    description: Taints of the planned node group.
     type: list
     elements: dict
     default: []
+    suboptions:
+      key:
+        description: Key of the taint.
+        type: str
+        required: true
+      value:
+        description: Value of the taint.
+        type: str
+        default: ""
+      effect:
+        description: Effect of the taint, in the spelling of Kubernetes.
+        type: str
+        choices: [NoSchedule, PreferNoSchedule, NoExecute]
+        required: true
   nodes:
     description: Number of planned nodes. Without it, the number of old nodes.
     type: int
@@ -101,7 +119,7 @@ from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleA
 from ..module_utils import _kubernetes
 from ..module_utils._drain import fit
 from ..module_utils._drain.kube import KubeError, list_resources
-from ..module_utils._drain.model import NODE_GROUP_LABEL
+from ..module_utils._drain.nodes import NodeSelection, select_nodes
 from ..module_utils._eks_token import ClusterError
 
 
@@ -112,7 +130,20 @@ def main() -> None:
         "old_nodes": {"type": "list", "elements": "str"},
         "name": {"type": "str", "required": True},
         "labels": {"type": "dict", "default": {}},
-        "taints": {"type": "list", "elements": "dict", "default": []},
+        "taints": {
+            "type": "list",
+            "elements": "dict",
+            "default": [],
+            "options": {
+                "key": {"type": "str", "required": True},
+                "value": {"type": "str", "default": ""},
+                "effect": {
+                    "type": "str",
+                    "choices": ["NoSchedule", "PreferNoSchedule", "NoExecute"],
+                    "required": True,
+                },
+            },
+        },
         "nodes": {"type": "int"},
     }
     module = AnsibleAWSModule(
@@ -126,13 +157,9 @@ def main() -> None:
         module.fail_json(msg=missing_required_lib("kubernetes"))
     params = module.params
     try:
+        selection = NodeSelection.parse(params, "old_nodes")
         api = _kubernetes.connect(params, module.client, module.tmpdir).api
-        old_nodes = [
-            node
-            for node in list_resources(api, "/api/v1/nodes")
-            if node["metadata"]["name"] in (params["old_nodes"] or [])
-            or (node["metadata"].get("labels") or {}).get(NODE_GROUP_LABEL) in (params["node_groups"] or [])
-        ]
+        old_nodes = select_nodes(api, selection).require_all()
         pods = []
         for node in old_nodes:
             pods += list_resources(

@@ -51,7 +51,10 @@ options:
     type: bool
     default: true
   configz:
-    description: Whether to read the effective sysctls from the kubelets. Needs the permission to C(get) C(nodes/proxy).
+    description:
+      - Whether to read the effective sysctls from the kubelets. Needs the permission to C(get) C(nodes/proxy), whose
+        holder can run commands in every pod.
+      - Kubelets that cannot be read are in RV(not_checked). The rest of the audit does not depend on them.
     type: bool
     default: false
   kubeconfig:
@@ -92,6 +95,25 @@ groups:
       error: null
       effective: {ip-10-0-0-1.ec2.internal: [net.core.somaxconn]}
       drifted_nodes: []
+lines:
+  description: For people, what each node group allows and where kubelets differ from it.
+  returned: always
+  type: list
+  elements: str
+  sample: ["workers (1.34, al2023): net.core.somaxconn"]
+pod_lines:
+  description: For people, which nodes reject which pods, and for which nodes that is not known.
+  returned: with pods=true
+  type: list
+  elements: str
+  sample: ["shop/web-1: net.core.somaxconn on nodes of other: \"net.core.somaxconn\" not allowlisted"]
+not_checked:
+  description: Kubelets that could not be read, with the reason.
+  returned: always
+  type: list
+  elements: dict
+  sample:
+    - {node: ip-10-0-0-1.ec2.internal, reason: "GET /api/v1/nodes/ip-10-0-0-1.ec2.internal/proxy/configz: HTTP 403"}
 pods:
   description: Pods that set sysctls.
   returned: with pods=true
@@ -164,18 +186,27 @@ def get_effective_sysctls(api: Any, node: str) -> list[str]:
 
 def compare_effective_sysctls(
     groups: list[dict[str, Any]], nodes: list[dict[str, Any]], api: Any
-) -> dict[str, list[str]]:
-    """Read the effective sysctls of each kubelet, and add the drift from the template to each group."""
-    effective = {node["metadata"]["name"]: get_effective_sysctls(api, node["metadata"]["name"]) for node in nodes}
+) -> tuple[dict[str, list[str]], list[dict[str, str]]]:
+    """Read the effective sysctls of each kubelet, and add the drift from the template to each group.
+
+    Also returns the kubelets that could not be read.
+    """
+    effective: dict[str, list[str]] = {}
+    not_checked = []
     by_name = {group["name"]: group for group in groups}
     for node in nodes:
+        name = node["metadata"]["name"]
+        try:
+            effective[name] = get_effective_sysctls(api, name)
+        except KubeError as error:
+            not_checked.append({"node": name, "reason": str(error)})
+            continue
         group = by_name.get((node["metadata"].get("labels") or {}).get(NODE_GROUP_LABEL, ""))
         if group is not None:
-            name = node["metadata"]["name"]
             group["effective"][name] = effective[name]
             if group["configured"] is not None and sorted(effective[name]) != sorted(group["configured"]):
                 group["drifted_nodes"].append(name)
-    return effective
+    return effective, not_checked
 
 
 def main() -> None:
@@ -194,7 +225,7 @@ def main() -> None:
         module.fail_json(msg=missing_required_lib("kubernetes"))
     config = Config(**CLIENT_CONFIG)
     run = NodeGroupRun(module.client("eks", config=config), module.client("ec2", config=config), params["cluster"])
-    result: dict[str, Any] = {"changed": False}
+    result: dict[str, Any] = {"changed": False, "not_checked": []}
     try:
         names = params["node_groups"] or eks.list_node_group_names(run.eks, params["cluster"])
         groups = [build_group_entry(run, name) for name in names]
@@ -204,14 +235,17 @@ def main() -> None:
             nodes = list_resources(api, "/api/v1/nodes")
             allowed = {group["name"]: group["configured"] for group in groups if group["configured"] is not None}
             if params["configz"]:
-                allowed.update(compare_effective_sysctls(groups, nodes, api))
+                effective, result["not_checked"] = compare_effective_sysctls(groups, nodes, api)
+                allowed.update(effective)
             if params["pods"]:
                 result["pods"] = audit.audit_pods(
                     list_resources(api, "/api/v1/pods"), audit.build_node_profiles(nodes, allowed)
                 )
+                result["pod_lines"] = audit.describe_pods(result["pods"])
     except (SysctlError, ApiError, KubeError, ClusterError) as error:
         module.fail_json(msg=error.explanation if isinstance(error, ApiError) else str(error))
-    module.exit_json(groups=groups, **result)
+    lines = audit.describe_groups(groups) + audit.describe_unread_kubelets(result["not_checked"])
+    module.exit_json(groups=groups, lines=lines, **result)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ description:
     an unsafe one.
   - The pod needs an image with C(cat). Without O(image), the module tries the images that the node holds, the smallest
     first, and pulls nothing. It needs no shell in the image and no permission to read logs.
+  - A pod that does not start is reported with its events, if the permission to list events in O(namespace) exists.
 author:
   - The daytwo.aws authors (@daytwo-aws)
 extends_documentation_fragment:
@@ -28,7 +29,7 @@ attributes:
     support: partial
     description: Creates no pod, and so verifies nothing.
     details:
-      - Lists the nodes that it would verify.
+      - Lists the nodes that it would verify, and the images that it would try. Fails where none can be tried.
   diff_mode:
     support: none
     description: Leaves nothing changed.
@@ -43,11 +44,22 @@ requirements:
   - kubernetes
 options:
   sysctls:
-    description: Sysctls with the values that the pod sets.
+    description: Sysctls with the values that the pod sets. Required unless O(only_check_image=true).
     type: dict
-    required: true
+    default: {}
+  only_check_image:
+    description:
+      - Whether to check only with which image a proof pod can run on nodes like these, before a node group is created.
+        The pod sets no sysctl.
+      - Without O(image), the module tries the images of pods of DaemonSets on the nodes, because new nodes hold them,
+        too. It needs the permission to list pods.
+    type: bool
+    default: false
   nodes:
-    description: Names of nodes.
+    description:
+      - Names of nodes, ids of instances such as C(i-0123456789abcdef0), or provider ids such as
+        C(aws:///eu-central-1a/i-0123456789abcdef0).
+      - The module waits for those that have not joined yet. In check mode they are an error.
     type: list
     elements: str
   selector:
@@ -56,7 +68,7 @@ options:
   node_groups:
     description:
       - Names of EKS node groups. Their nodes are found by the label C(eks.amazonaws.com/nodegroup).
-      - With a custom AMI, nodes need not have this label. List them in O(nodes) then.
+      - With a custom AMI, nodes need not have this label. List them or their instances in O(nodes) then.
     type: list
     elements: str
   expected_nodes:
@@ -85,6 +97,12 @@ EXAMPLES = r"""
     node_groups: [workers-sysctl]
     sysctls:
       net.core.somaxconn: 2048
+
+- name: Check before a node group is created that a proof pod can run on nodes like these
+  daytwo.aws.eks_sysctl_proof:
+    cluster: prod
+    node_groups: [workers]
+    only_check_image: true
 """
 
 RETURN = r"""
@@ -123,15 +141,16 @@ from ansible.module_utils.basic import missing_required_lib
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 
 from ..module_utils import _kubernetes
-from ..module_utils._drain.kube import KubeError, call_kube_api
-from ..module_utils._drain.model import NODE_GROUP_LABEL
+from ..module_utils._drain.kube import KubeError
+from ..module_utils._drain.nodes import NodeSelection, select_nodes
 from ..module_utils._eks_token import ClusterError
-from ..module_utils._result import ItemResult, summarize
+from ..module_utils._result import summarize
 from ..module_utils._sysctl_nodegroup.proof_verifier import ProofPodVerifier
 
 ARGUMENT_SPEC: dict[str, Any] = {
     **_kubernetes.OPTIONS,
-    "sysctls": {"type": "dict", "required": True},
+    "sysctls": {"type": "dict", "default": {}},
+    "only_check_image": {"type": "bool", "default": False},
     "nodes": {"type": "list", "elements": "str"},
     "selector": {"type": "str"},
     "node_groups": {"type": "list", "elements": "str"},
@@ -142,41 +161,35 @@ ARGUMENT_SPEC: dict[str, Any] = {
 }
 
 
-def find_nodes(api: Any, params: dict[str, Any]) -> list[dict[str, Any]]:
-    selectors = [params["selector"]] if params["selector"] else []
-    if params["node_groups"]:
-        selectors.append(f"{NODE_GROUP_LABEL} in ({','.join(params['node_groups'])})")
-    found = {}
-    for selector in selectors:
-        for node in call_kube_api(api, "GET", "/api/v1/nodes", query=[("labelSelector", selector)])["items"]:
-            found[node["metadata"]["name"]] = node
-    for name in params["nodes"] or []:
-        found[name] = call_kube_api(api, "GET", f"/api/v1/nodes/{name}")
-    return list(found.values())
-
-
 def is_ready(node: dict[str, Any]) -> bool:
     conditions = node.get("status", {}).get("conditions") or []
     return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
 
 
-def wait_for_ready_nodes(api: Any, params: dict[str, Any]) -> list[dict[str, Any]]:
-    """Wait until enough nodes are Ready, and return them."""
-    end = time.monotonic() + params["timeout"]
+def wait_for_ready_nodes(api: Any, selection: NodeSelection, expected: int, timeout: float) -> list[dict[str, Any]]:
+    """Wait until all nodes of the selection exist and enough nodes are Ready, and return them."""
+    end = time.monotonic() + timeout
     while True:
-        nodes = find_nodes(api, params)
+        selected = select_nodes(api, selection)
+        nodes = selected.nodes
         ready = [node for node in nodes if is_ready(node)]
-        if len(ready) >= params["expected_nodes"] and len(ready) == len(nodes):
+        if len(ready) >= expected and len(ready) == len(nodes) and not selected.missing_reasons:
             return ready
         if time.monotonic() > end:
-            not_ready = [node["metadata"]["name"] for node in nodes if node not in ready]
-            raise KubeError(
-                "nodes",
-                0,
-                f"{len(ready)} of {max(len(nodes), params['expected_nodes'])} nodes are Ready after "
-                f"{params['timeout']} seconds{'. Not Ready: ' + ', '.join(not_ready) if not_ready else ''}",
-            )
+            names = [node["metadata"]["name"] for node in nodes if node not in ready]
+            not_ready = [f"Not Ready: {', '.join(names)}"] if names else []
+            count = max(len(nodes) + len(selected.missing_reasons), expected)
+            reasons = [f"{len(ready)} of {count} nodes are Ready after {timeout:g} seconds", *not_ready]
+            raise KubeError("nodes", 0, ". ".join([*reasons, *selected.missing_reasons]))
         time.sleep(1)
+
+
+def get_options_error(params: dict[str, Any]) -> str:
+    if params["only_check_image"] and params["sysctls"]:
+        return "sysctls and only_check_image=true exclude each other. Remove one of them."
+    if not params["only_check_image"] and not params["sysctls"]:
+        return "sysctls is empty, so there is nothing to verify. Set it to sysctls with the values that a pod sets."
+    return ""
 
 
 def main() -> None:
@@ -190,15 +203,25 @@ def main() -> None:
     if not _kubernetes.HAS_KUBERNETES:
         module.fail_json(msg=missing_required_lib("kubernetes"))
     params = module.params
+    error_message = get_options_error(params)
+    if error_message:
+        module.fail_json(msg=error_message, nodes=[])
     sysctls = {str(key): str(value) for key, value in params["sysctls"].items()}
     try:
+        selection = NodeSelection.parse(params)
         api = _kubernetes.connect(params, module.client, module.tmpdir).api
+        verifier = ProofPodVerifier(
+            api,
+            params["namespace"],
+            sysctls,
+            params["image"],
+            params["timeout"],
+            only_image=params["only_check_image"],
+        )
         if module.check_mode:
-            nodes = find_nodes(api, params)
-            items = [ItemResult(node["metadata"]["name"], "skipped", "would be verified by a pod") for node in nodes]
+            items = verifier.preview(select_nodes(api, selection).require_all())
         else:
-            nodes = wait_for_ready_nodes(api, params)
-            verifier = ProofPodVerifier(api, params["namespace"], sysctls, params["image"], params["timeout"])
+            nodes = wait_for_ready_nodes(api, selection, params["expected_nodes"], params["timeout"])
             items = verifier.verify(nodes)
     except (KubeError, ClusterError) as error:
         module.fail_json(msg=str(error), nodes=[])

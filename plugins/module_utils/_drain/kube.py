@@ -6,32 +6,46 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from http.client import HTTPException
 from typing import Any, Optional
 from urllib.parse import urlencode
 
-from .model import NODE_GROUP_LABEL, DrainRules, Node, Pod, PodDisruptionBudget
+from .._eks_token import ClusterError
+from .model import NODE_GROUP_LABEL, DrainRules, Pod, PodDisruptionBudget
 
+# OSError: a file of credentials or certificates that cannot be read, a broken connection.
+_HTTP_ERRORS: tuple[type[Exception], ...] = (OSError, HTTPException)
 try:
     from urllib3 import Timeout
     from urllib3.exceptions import HTTPError
 
-    _HTTP_ERRORS: tuple[type[Exception], ...] = (HTTPError,)
+    _HTTP_ERRORS += (HTTPError,)
     TIMEOUT: Any = Timeout(connect=10, read=60)  # seconds
 except ImportError:  # the kubernetes package requires urllib3; without it there is no client
-    _HTTP_ERRORS = ()
     TIMEOUT = None
 
 PAGE_SIZE = 500
 
 
 class KubeError(Exception):
-    """A call that failed, with the HTTP status of the response. C(status) 0: there was no response."""
+    """A call that failed, with the HTTP status of the response. C(status) 0: there was no response.
 
-    def __init__(self, operation: str, status: int, message: str, retry_after: float = 0.0) -> None:
+    C(cause_types): the types of the causes that the API server names, such as C(DisruptionBudget).
+    """
+
+    def __init__(
+        self, operation: str, status: int, message: str, retry_after: float = 0.0, cause_types: Sequence[str] = ()
+    ) -> None:
         super().__init__(f"{operation}: {f'HTTP {status}: ' if status else ''}{message}")
         self.status = status
         self.message = message
         self.retry_after = retry_after
+        self.cause_types = tuple(cause_types)
+
+    @property
+    def is_transient(self) -> bool:
+        """Whether the same call may succeed a little later."""
+        return self.status in (0, 408, 429, 500, 502, 503, 504)
 
 
 def call_kube_api(
@@ -50,11 +64,14 @@ def call_kube_api(
     headers = {"Accept": "application/json"}
     if body is not None:
         headers["Content-Type"] = content_type
-    for setting in configuration.auth_settings().values():  # renews a token that is about to expire
-        if setting["in"] == "header" and setting["value"]:
-            headers[setting["key"]] = setting["value"]
-    url = configuration.host.rstrip("/") + path + (f"?{urlencode(list(query))}" if query else "")
     operation = f"{method} {path}"
+    try:
+        for setting in configuration.auth_settings().values():  # renews a token that is about to expire
+            if setting["in"] == "header" and setting["value"]:
+                headers[setting["key"]] = setting["value"]
+    except ClusterError as error:
+        raise KubeError(operation, 0, str(error)) from error
+    url = configuration.host.rstrip("/") + path + (f"?{urlencode(list(query))}" if query else "")
     try:
         response = api.rest_client.pool_manager.request(
             method,
@@ -67,16 +84,37 @@ def call_kube_api(
     except _HTTP_ERRORS as error:
         raise KubeError(operation, 0, str(error)) from error
     try:
-        result: dict[str, Any] = json.loads(response.data or b"{}")
+        result: Any = json.loads(response.data or b"")
     except ValueError:
-        result = {"message": response.data.decode("utf-8", "replace")[:200]}
-    if response.status >= 400:
-        details = result.get("details") or {}
-        causes = "; ".join(str(cause.get("message")) for cause in details.get("causes") or [])
-        message = " ".join(part for part in (str(result.get("message") or response.reason), causes) if part)
-        retry_after = response.headers.get("Retry-After") or details.get("retryAfterSeconds") or 0
-        raise KubeError(operation, response.status, message, float(retry_after))
+        result = None
+    if response.status >= 300:
+        raise _build_error(operation, response, result)
+    if not isinstance(result, dict):
+        raise KubeError(
+            operation,
+            0,
+            f"{configuration.host} answered with status {response.status} and something that is not from the "
+            f"Kubernetes API: {_quote_text(response.data)}. Check the endpoint, and proxies on the way",
+        )
     return result
+
+
+def _build_error(operation: str, response: Any, result: Any) -> KubeError:
+    if not isinstance(result, dict):
+        return KubeError(operation, response.status, _quote_text(response.data) or str(response.reason))
+    details = result.get("details") or {}
+    causes = details.get("causes") or []
+    texts = "; ".join(str(cause.get("message")) for cause in causes)
+    message = " ".join(part for part in (str(result.get("message") or response.reason), texts) if part)
+    try:
+        retry_after = float(response.headers.get("Retry-After") or details.get("retryAfterSeconds") or 0)
+    except ValueError:  # a proxy may send a date
+        retry_after = 0.0
+    return KubeError(operation, response.status, message, retry_after, [str(cause.get("reason")) for cause in causes])
+
+
+def _quote_text(data: Any) -> str:
+    return " ".join((data or b"").decode("utf-8", "replace").split())[:200]
 
 
 def list_resources(api: Any, path: str, query: Sequence[tuple[str, str]] = ()) -> list[dict[str, Any]]:
@@ -86,21 +124,19 @@ def list_resources(api: Any, path: str, query: Sequence[tuple[str, str]] = ()) -
     while True:
         page = [("limit", str(PAGE_SIZE)), *([("continue", continue_token)] if continue_token else [])]
         response = call_kube_api(api, "GET", path, query=[*query, *page])
-        items += response.get("items") or []
+        if "items" not in response:
+            raise KubeError(f"GET {path}", 0, f"the response is no list: its kind is {response.get('kind')}")
+        items += response["items"] or []
         continue_token = str((response.get("metadata") or {}).get("continue") or "")
         if not continue_token:
             return items
 
 
 class KubeClient:
-    """The Kubernetes calls of a drain: nodes, pods, PodDisruptionBudgets, cordon and evict."""
+    """The Kubernetes calls of a drain: pods, PodDisruptionBudgets, cordon and evict."""
 
     def __init__(self, api: Any) -> None:
         self.api = api
-
-    def list_nodes(self, selector: str = "") -> list[Node]:
-        query = [("labelSelector", selector)] if selector else []
-        return [Node.parse(item) for item in list_resources(self.api, "/api/v1/nodes", query)]
 
     def list_pods(self, node: str) -> list[Pod]:
         query = [("fieldSelector", f"spec.nodeName={node}")]

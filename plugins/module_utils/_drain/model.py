@@ -34,16 +34,30 @@ class Pod:
     controller_name: str = ""  # name of that controller
     is_mirror: bool = False
     empty_dirs: tuple[str, ...] = ()
-    is_finished: bool = False
+    phase: str = "Running"
+    is_ready: bool = True
     is_terminating: bool = False
 
     @property
     def key(self) -> str:
         return f"{self.namespace}/{self.name}"
 
+    @property
+    def is_finished(self) -> bool:
+        return self.phase in ("Succeeded", "Failed")
+
+    @property
+    def ignores_budgets(self) -> bool:
+        """Whether the eviction API deletes the pod without a look at budgets.
+
+        docs/facts/sysctl_nodegroup.md#evictions
+        """
+        return self.is_finished or self.phase == "Pending" or self.is_terminating
+
     @classmethod
     def parse(cls, entry: Mapping[str, Any]) -> Pod:
         meta, spec = entry.get("metadata") or {}, entry.get("spec") or {}
+        status = entry.get("status") or {}
         owner = next((owner for owner in meta.get("ownerReferences") or [] if owner.get("controller")), None)
         return cls(
             namespace=str(meta["namespace"]),
@@ -55,7 +69,11 @@ class Pod:
             controller_name=str(owner["name"]) if owner else "",
             is_mirror="kubernetes.io/config.mirror" in (meta.get("annotations") or {}),
             empty_dirs=tuple(str(volume["name"]) for volume in spec.get("volumes") or [] if "emptyDir" in volume),
-            is_finished=(entry.get("status") or {}).get("phase") in ("Succeeded", "Failed"),
+            phase=str(status.get("phase") or ""),
+            is_ready=any(
+                condition.get("type") == "Ready" and condition.get("status") == "True"
+                for condition in status.get("conditions") or []
+            ),
             is_terminating=bool(meta.get("deletionTimestamp")),
         )
 
@@ -68,6 +86,10 @@ class PodDisruptionBudget:
     name: str
     selector: Optional[Mapping[str, Any]]
     disruptions_allowed: int = 0
+    current_healthy: int = 0
+    desired_healthy: int = 0
+    always_allows_unhealthy: bool = False
+    is_processed: bool = True  # whether the status is that of the current specification
 
     @property
     def key(self) -> str:
@@ -75,16 +97,35 @@ class PodDisruptionBudget:
 
     @classmethod
     def parse(cls, entry: Mapping[str, Any]) -> PodDisruptionBudget:
-        meta = entry.get("metadata") or {}
+        meta, spec, status = entry.get("metadata") or {}, entry.get("spec") or {}, entry.get("status") or {}
         return cls(
             str(meta["namespace"]),
             str(meta["name"]),
-            (entry.get("spec") or {}).get("selector"),
-            int((entry.get("status") or {}).get("disruptionsAllowed") or 0),
+            spec.get("selector"),
+            int(status.get("disruptionsAllowed") or 0),
+            int(status.get("currentHealthy") or 0),
+            int(status.get("desiredHealthy") or 0),
+            spec.get("unhealthyPodEvictionPolicy") == "AlwaysAllow",
+            int(status.get("observedGeneration") or 0) >= int(meta.get("generation") or 0),
         )
 
     def matches_pod(self, pod: Pod) -> bool:
         return pod.namespace == self.namespace and matches_selector(self.selector, pod.labels)
+
+    def get_blocking_reason(self, pod: Pod) -> Optional[str]:
+        """Why the budget blocks an eviction of the pod now; None where it does not.
+
+        docs/facts/sysctl_nodegroup.md#evictions
+        """
+        if pod.ignores_budgets:
+            return None
+        if not pod.is_ready and (self.always_allows_unhealthy or self.current_healthy >= self.desired_healthy > 0):
+            return None
+        if not self.is_processed:
+            return f"budget {self.key} is still being processed by the server"
+        if self.disruptions_allowed <= 0:
+            return f"budget {self.key} allows no disruption now"
+        return None
 
 
 def matches_selector(selector: Optional[Mapping[str, Any]], labels: Mapping[str, str]) -> bool:

@@ -24,14 +24,15 @@ class EvictionDecision:
     @property
     def blocking_reason(self) -> str:
         """Why an eviction would be rejected now; empty if it would be accepted."""
+        if self.pod.ignores_budgets:
+            return ""
         if len(self.budgets) > 1:
             return describe_multiple_budgets(self.budgets)
-        blocked = [budget.key for budget in self.budgets if budget.disruptions_allowed == 0]
-        return f"budget {blocked[0]} allows no disruption now" if blocked and not self.pod.is_finished else ""
+        return next((reason for budget in self.budgets if (reason := budget.get_blocking_reason(self.pod))), "")
 
 
 def describe_multiple_budgets(budgets: Sequence[PodDisruptionBudget]) -> str:
-    # The eviction API answers 500 for such a pod: docs/facts/sysctl_nodegroup.md#deleting-a-group
+    # The eviction API answers 500 for such a pod: docs/facts/sysctl_nodegroup.md#evictions
     return (
         f"{len(budgets)} budgets select the pod ({', '.join(budget.key for budget in budgets)}), and Kubernetes evicts "
         "no pod with more than one budget: narrow the selector of a budget"

@@ -18,12 +18,12 @@ from .model import DrainRules, Node, Pod, PodDisruptionBudget
 POLL_INTERVAL = 0.5  # seconds between two readings of the pods and budgets
 RETRY_DELAY = 5.0  # seconds until a retry, where the API server sends no Retry-After
 MAX_ATTEMPTS = 5  # of an eviction that fails by the connection or by the server
+NAMESPACE_TERMINATING = "NamespaceTerminating"  # the type of the cause in the API server's response
 
 
 class DrainApi(Protocol):
     """The calls that a drain makes; kube.KubeClient implements them."""
 
-    def list_nodes(self, selector: str = "") -> list[Node]: ...
     def list_pods(self, node: str) -> list[Pod]: ...
     def list_budgets(self) -> list[PodDisruptionBudget]: ...
     def cordon(self, node: str, unschedulable: bool) -> None: ...
@@ -77,7 +77,6 @@ class Drain:
     uncordoned_nodes: list[str] = field(default_factory=list)
     progress: list[str] = field(default_factory=list)
     error: str = ""
-    evictions: int = 0
 
     def plan_evictions(self, nodes: Sequence[Node]) -> tuple[list[plan.EvictionDecision], list[PodDisruptionBudget]]:
         """Read the pods and the budgets, and decide for each pod whether it is evicted."""
@@ -164,7 +163,12 @@ class Drain:
                     failed += remaining
                     break
                 self.clock.sleep(min(POLL_INTERVAL, max(0.0, deadline - self.clock.monotonic())))
-                decisions, budgets = self.plan_evictions(nodes)
+                try:
+                    decisions, budgets = self.plan_evictions(nodes)
+                except KubeError as error:  # the evictions continue in the cluster, so read again
+                    if not error.is_transient:
+                        raise
+                    self._report_progress(str(error))
             if failed:
                 reasons = "; ".join(f"{item.pod.key} on {item.pod.node}: {item.reason}" for item in failed[:10])
                 self.error = f"{len(failed)} pods are not gone: {reasons}"
@@ -201,6 +205,7 @@ class Drain:
                 status = {plan.EVICT: "pending", plan.SKIP: "skipped", plan.REFUSE: "failed"}[decision.action]
                 self.outcomes[uid] = EvictionOutcome(decision.pod, status, decision.reason)
             outcome = self.outcomes[uid]
+            outcome.pod = decision.pod
             if decision.pod.is_terminating and outcome.status == "pending":
                 outcome.status = "accepted"
         for uid, outcome in self.outcomes.items():
@@ -214,7 +219,11 @@ class Drain:
         if now >= outcome.retry_at:
             return True
         matching = [budget for budget in budgets if budget.matches_pod(outcome.pod)]
-        return len(matching) == 1 and matching[0].disruptions_allowed > 0 and bool(outcome.blocking_budgets)
+        return (
+            len(matching) == 1
+            and matching[0].get_blocking_reason(outcome.pod) is None
+            and bool(outcome.blocking_budgets)
+        )
 
     def _evict_pod(self, outcome: EvictionOutcome) -> None:
         outcome.attempts += 1
@@ -227,27 +236,34 @@ class Drain:
         outcome.reason = "evicted, and terminating"
 
     def _handle_eviction_error(self, outcome: EvictionOutcome, error: KubeError) -> None:
-        """429: a PDB blocks the pod, so retry later. 500 for a pod with two budgets: no retry helps."""
-        if error.status == 404 or (error.status == 409 and "precondition" in error.message.lower()):
+        """What passes by itself is tried again; the rest fails at once.
+
+        docs/facts/sysctl_nodegroup.md#evictions
+        """
+        outcome.reason = error.message if error.status == 429 else str(error)
+        outcome.retry_at = self.clock.monotonic() + (error.retry_after or RETRY_DELAY)
+        if error.status == 404:
             outcome.status, outcome.reason = "accepted", "gone"
+        elif error.status == 409:
+            outcome.retry_at = self.clock.monotonic()  # another pod has the name by now, or the pod has changed
         elif error.status == 429:
             found = re.search(r"disruption budget (\S+) ", error.message)
             name = f"{outcome.pod.namespace}/{found.group(1)}" if found else ""
             outcome.blocking_budgets = tuple(dict.fromkeys([*outcome.blocking_budgets, *([name] if name else [])]))
-            outcome.reason = error.message
-            outcome.retry_at = self.clock.monotonic() + (error.retry_after or RETRY_DELAY)
+        elif error.status == 403 and NAMESPACE_TERMINATING in error.cause_types:
+            outcome.reason = (
+                f"namespace {outcome.pod.namespace} is being terminated, which ends the pod: {error.message}"
+            )
         elif error.status == 500 and "more than one PodDisruptionBudget" in error.message:
             matching = [budget for budget in self.kube.list_budgets() if budget.matches_pod(outcome.pod)]
             outcome.blocking_budgets = tuple(budget.key for budget in matching)
             outcome.status, outcome.reason = "failed", plan.describe_multiple_budgets(matching)
-        elif error.status in (0, 409, 500, 502, 503, 504):
+        elif error.is_transient:
             outcome.errors += 1
-            outcome.reason = str(error)
-            outcome.retry_at = self.clock.monotonic() + RETRY_DELAY
             if outcome.errors >= MAX_ATTEMPTS:
                 outcome.status = "failed"
         else:
-            outcome.status, outcome.reason = "failed", str(error)
+            outcome.status = "failed"
 
     def _report_remaining(self, remaining: Sequence[EvictionOutcome]) -> None:
         waiting: dict[str, int] = {}

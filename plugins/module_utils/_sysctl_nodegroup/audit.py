@@ -9,7 +9,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Optional
 
 from .._drain.model import NODE_GROUP_LABEL
+from .._drain.scheduling import find_intolerable_taints
 from . import sysctls
+from .kernel import get_node_wide_reason
+
+LISTED_NODES = 10
+UNSCHEDULABLE_TAINT = "node.kubernetes.io/unschedulable"  # of a cordoned node, which may be uncordoned
 
 
 @dataclass(frozen=True)
@@ -63,22 +68,7 @@ def can_schedule(pod: Mapping[str, Any], profile: NodeProfile) -> bool:
     spec = pod.get("spec") or {}
     if any(profile.labels.get(key) != value for key, value in (spec.get("nodeSelector") or {}).items()):
         return False
-    tolerations = spec.get("tolerations") or []
-    return all(
-        any(tolerates_taint(toleration, taint) for toleration in tolerations)
-        for taint in profile.taints
-        if taint.get("effect") in ("NoSchedule", "NoExecute") and taint.get("key") != "node.kubernetes.io/unschedulable"
-    )
-
-
-def tolerates_taint(toleration: Mapping[str, Any], taint: Mapping[str, Any]) -> bool:
-    if toleration.get("effect") not in (None, "", taint.get("effect")):
-        return False
-    if not toleration.get("key"):
-        return toleration.get("operator") == "Exists"
-    if toleration["key"] != taint.get("key"):
-        return False
-    return toleration.get("operator") == "Exists" or (toleration.get("value") or "") == (taint.get("value") or "")
+    return not find_intolerable_taints(pod, profile.taints, [UNSCHEDULABLE_TAINT])
 
 
 def get_pod_sysctls(pod: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -109,7 +99,7 @@ def audit_pods(pods: Iterable[Mapping[str, Any]], profiles: Sequence[NodeProfile
                     profile.allowed_sysctls or (),
                     bool(spec.get("hostNetwork")),
                     bool(spec.get("hostIPC")),
-                )
+                ) or get_node_wide_reason(sysctls.normalize_name(sysctl["name"]), profile.kernel)
                 if reason and profile.allowed_sysctls is None and "allowlisted" in reason:
                     unknown.append({"nodes": list(profile.nodes), "sysctl": sysctl["name"]})
                 elif reason:
@@ -136,3 +126,43 @@ def audit_pods(pods: Iterable[Mapping[str, Any]], profiles: Sequence[NodeProfile
             }
         )
     return result
+
+
+def describe_groups(groups: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What each node group allows, and where a kubelet differs from it, for people."""
+    lines = []
+    for group in groups:
+        family = group["ami_family"] or group["ami_type"]
+        allowed = group["error"] or ", ".join(group["configured"] or []) or "no unsafe sysctl"
+        lines.append(f"{group['name']} ({group['version']}, {family}): {allowed}")
+        for node in group["drifted_nodes"]:
+            effective = ", ".join(group["effective"][node]) or "none"
+            lines.append(f"{group['name']}: drift on {node}, whose kubelet allows {effective}")
+    return lines or ["The cluster has no managed node group."]
+
+
+def describe_pods(pods: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Which nodes reject which pods, and where that is not known, for people."""
+    lines = []
+    for pod in pods:
+        key = f"{pod['namespace']}/{pod['name']}"
+        if pod["rejected"]:
+            lines.append(f"{key} on {pod['node']}: {pod['message']}")
+        for entry in pod["forbidden"]:
+            group = f"nodes of {entry['node_group'] or 'no group'}"
+            lines.append(f"{key}: {entry['sysctl']} on {group}: {entry['reason']}")
+        for entry in pod["unknown"]:
+            names = ", ".join(entry["nodes"][:LISTED_NODES])
+            more = f" and {len(entry['nodes']) - LISTED_NODES} more" if len(entry["nodes"]) > LISTED_NODES else ""
+            lines.append(f"{key}: {entry['sysctl']} on {names}{more}: not known, because their user data is not known")
+    if lines:
+        return lines
+    return [f"No node rejects a pod: {len(pods)} pods set sysctls." if pods else "No pod sets sysctls."]
+
+
+def describe_unread_kubelets(not_checked: Sequence[Mapping[str, str]]) -> list[str]:
+    if not not_checked:
+        return []
+    names = ", ".join(entry["node"] for entry in not_checked[:LISTED_NODES])
+    more = f" and {len(not_checked) - LISTED_NODES} more" if len(not_checked) > LISTED_NODES else ""
+    return [f"Not checked: the kubelets of {names}{more}. The first reason: {not_checked[0]['reason']}"]

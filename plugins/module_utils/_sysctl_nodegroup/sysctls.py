@@ -9,6 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Optional
 
+from .kernel import get_minimum_kernel, get_node_wide_reason
+
 # The table holds for these Kubernetes 1.x minors.
 # docs/facts/sysctl_nodegroup.md#when-a-kubelet-flag-is-needed
 OLDEST_MINOR, NEWEST_MINOR = 27, 37
@@ -44,6 +46,12 @@ _SIMILAR_PATTERNS = (
     ("kernel.shm", ("kernel.shm*", "kernel.shmall", "kernel.shmmax", "kernel.shmmni", "kernel.shm_rmid_forced")),
     ("kernel.msg", ("kernel.msg*", "kernel.msgmax", "kernel.msgmnb", "kernel.msgmni")),
     ("kernel.sem", ("kernel.sem*", "kernel.sem")),
+)
+# Sysctls outside of these suggestions that are of the node, not misspelt patterns.
+_NODE_SYSCTL = re.compile(r"(abi|crypto|debug|dev|fs|kernel|sunrpc|user|vm)\.[a-z0-9._/-]+")
+NODE_ADVICE = (
+    "Set it on the node, for example in a file of /etc/sysctl.d that the user data writes, or with "
+    "settings.kernel.sysctl on Bottlerocket"
 )
 _COMMON_PATTERNS = ("net.*", "kernel.shm*", "kernel.msg*", "kernel.sem", "fs.mqueue.*")
 
@@ -166,6 +174,14 @@ def list_similar_patterns(pattern: str, minor: int) -> tuple[str, ...]:
     return _COMMON_PATTERNS
 
 
+def is_node_sysctl(name: str) -> bool:
+    """Whether a rejected name is that of a sysctl of the whole node, such as C(vm.max_map_count)."""
+    plain_name = normalize_name(name)
+    return bool(_NODE_SYSCTL.fullmatch(plain_name)) and not plain_name.startswith(
+        tuple(prefix for prefix, dummy_patterns in _SIMILAR_PATTERNS)
+    )
+
+
 def matches_pattern(pattern: str, name: str) -> bool:
     """Whether a kubelet that allows the pattern lets a pod set the sysctl, or every sysctl of a pattern."""
     allowed, requested = normalize_name(pattern), normalize_name(name)
@@ -213,13 +229,19 @@ def classify_sysctls(
         rejection = get_rejection_reason(name, minor)
         if rejection:
             similar = list_similar_patterns(name, minor)
-            result.append(
-                SysctlClassification(
-                    name, "impossible", f"{rejection}. Similar valid patterns: {', '.join(similar)}.", similar=similar
-                )
-            )
+            advice = f"{NODE_ADVICE}. " if is_node_sysctl(name) else ""
+            reason = f"{rejection}. {advice}Similar valid patterns: {', '.join(similar)}."
+            result.append(SysctlClassification(name, "impossible", reason, similar=similar))
+            continue
+        node_wide = get_node_wide_reason(normalize_name(name), kernel)
+        if node_wide:
+            reason = f"{node_wide}. A kubelet accepts it, but a pod that sets it never starts. {NODE_ADVICE}."
+            result.append(SysctlClassification(name, "impossible", reason))
             continue
         safe, reason, since = check_safe(name, minor, kernel)
+        min_kernel = get_minimum_kernel(normalize_name(name))
+        if min_kernel and kernel is None:
+            reason += f"; the nodes need kernel {min_kernel[0]}.{min_kernel[1]} for it"
         by = find_allowing_pattern(allowed, name)
         if safe:
             result.append(SysctlClassification(name, "safe", f"{reason}.", since, by))

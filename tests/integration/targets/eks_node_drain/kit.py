@@ -34,7 +34,12 @@ class Shop:
         self.group = f"old-{mark}"
         self._runs = 0
         self.api.post("/api/v1/namespaces", {"metadata": {"name": self.namespace}})
-        self.nodes = [Nodes(self.api, self.old, self.group)]
+        self.instances = [f"i-0{uuid.uuid4().hex[:16]}" for _name in self.old]
+        own = {
+            name: {"providerID": f"aws:///eu-central-1a/{instance}"}
+            for name, instance in zip(self.old, self.instances, strict=True)
+        }
+        self.nodes = [Nodes(self.api, self.old, self.group, own=own)]
 
     def add_new_nodes(self) -> None:
         """Add the nodes for evicted pods."""

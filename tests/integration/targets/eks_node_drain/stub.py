@@ -20,14 +20,25 @@ BEAT = 8.0
 
 
 class Nodes:
-    def __init__(self, api: Api, names: list[str], group: str, ending: float = 0.0) -> None:
+    def __init__(
+        self, api: Api, names: list[str], group: str, ending: float = 0.0, own: dict[str, dict[str, Any]] | None = None
+    ) -> None:
+        """C(own): more labels, the provider id and the allocatable resources of a node, by its name."""
         self.api = api
         self.names = names
         self.ending = ending
+        self._own = own or {}
         self._stop = threading.Event()
         for name in names:
+            more = self._own.get(name, {})
             labels = {GROUP: group, "kubernetes.io/hostname": name, "kubernetes.io/os": "linux"}
-            node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": labels}}
+            labels |= more.get("labels", {})
+            node = {
+                "apiVersion": "v1",
+                "kind": "Node",
+                "metadata": {"name": name, "labels": labels},
+                "spec": {"providerID": more["providerID"]} if "providerID" in more else {},
+            }
             self.api.post("/api/v1/nodes", node)
             self._beat(name)
             self._schedulable(name)
@@ -40,7 +51,7 @@ class Nodes:
 
     def _beat(self, name: str) -> None:
         now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-        size = {"cpu": "64", "memory": "64Gi", "pods": "250"}
+        size = self._own.get(name, {}).get("allocatable") or {"cpu": "64", "memory": "64Gi", "pods": "250"}
         ready = {
             "type": "Ready",
             "status": "True",

@@ -88,3 +88,16 @@ def test_a_node_that_does_not_exist_is_an_error(shop: Shop) -> None:
     assert run.failed
     assert "the cluster has no node nowhere" in run.message
     assert shop.cordoned() == []
+    missing = "i-0aaaaaaaaaaaaaaaa"
+    without_node = shop.run(nodes=[missing, shop.instances[0]])
+    assert without_node.failed
+    assert f"no node has the instance {missing}: it has not joined the cluster" in without_node.message
+    assert shop.cordoned() == []
+
+
+def test_nodes_are_found_by_their_instances(shop: Shop) -> None:
+    first, second = shop.instances
+    run = shop.run(nodes=[first, f"aws:///eu-central-1a/{second}"], state="cordoned")
+    assert not run.failed, run.message
+    assert [node["name"] for node in run.result["nodes"]] == shop.old
+    assert shop.cordoned() == shop.old

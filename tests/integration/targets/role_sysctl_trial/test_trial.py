@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import base64
 import json
+import subprocess
 from collections.abc import Iterator
 
 import pytest
 from integration.targets.eks_node_drain.kit import wait_for
 from integration.targets.role_sysctl_nodegroup.kit import UNSAFE, Fleet, named
-from integration.targets.role_sysctl_trial.kit import OWN, TRIAL_LABEL, Trial
+from integration.targets.role_sysctl_trial.kit import OWN, PLAYBOOK, TRIAL_LABEL, Trial
 
 DROP_IN = "/etc/kubernetes/kubelet/config.json.d/99-daytwo-sysctl-trial.conf"
 STATE = "/etc/daytwo-sysctl-trial"
@@ -84,6 +85,27 @@ def test_a_proof_that_fails_is_taken_back(trial: Trial) -> None:
     assert named(tasks, "Verify by a pod").failed
     untouched(trial, before)
     wait_for(lambda: trial.effective() == [OWN], "the kubelet's previous allow-list")
+
+
+@pytest.mark.full
+def test_a_proof_that_the_kernel_refuses_quotes_the_event_of_its_pod(trial: Trial) -> None:
+    """No table has this name, so it is tried: the kubelet accepts it, and the kernel does not have it."""
+    before = trial.snapshot()
+    tasks = trial.run(sysctl_trial_sysctls={"net.core.no_such_sysctl": "1"})
+    failed = named(tasks, "Verify by a pod")
+    assert failed.failed
+    assert "cannot set the sysctls of the pod: FailedCreatePodSandBox: " in failed.message
+    assert "/proc/sys/net/core/no_such_sysctl" in failed.message
+    untouched(trial, before)
+    wait_for(lambda: trial.effective() == [OWN], "the kubelet's previous allow-list")
+
+
+@pytest.mark.parametrize("host", ["nope", ""])
+def test_a_host_that_the_inventory_does_not_have_fails(host: str) -> None:
+    command = ["ansible-playbook", PLAYBOOK, "-e", f"sysctl_trial_host={host}", "-e", "sysctl_trial_cluster=none"]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ran.returncode == 2
+    assert f"{host or 'sysctl_trial_host'} is the name of 0 hosts of the inventory" in ran.stdout + ran.stderr
 
 
 @pytest.mark.full

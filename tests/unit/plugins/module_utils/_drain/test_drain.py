@@ -19,6 +19,8 @@ from ansible_collections.daytwo.aws.plugins.module_utils._drain.model import (
     matches_selector,
 )
 from ansible_collections.daytwo.aws.plugins.module_utils._drain.run import Drain
+from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._drain import eviction_cases
+from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._drain.eviction_cases import EvictionCase
 
 WEB = {"matchLabels": {"app": "web"}}
 
@@ -83,7 +85,13 @@ class FakeCluster:
             self.log.append(("evict", pod.name))
             self.graces.append(rules.grace_period)
             if self.failures.get(pod.name):
-                raise self.failures[pod.name].pop(0)
+                error = self.failures[pod.name].pop(0)
+                if error.status == 404:
+                    del self.all[pod.uid]
+                raise error
+            if pod.ignores_budgets:
+                del self.all[pod.uid]
+                return
             matching = [budget for budget in self.own if budget.matches_pod(pod)]
             if len(matching) > 1:
                 message = (
@@ -246,3 +254,105 @@ def test_what_is_in_the_way_now_is_known_without_trying() -> None:
     blocked = plan.make_plan([web("a")], [PodDisruptionBudget("d", "web", WEB, 0)], DrainRules())[0]
     assert blocked.blocking_reason == "budget d/web allows no disruption now"
     assert plan.make_plan([web("a")], [PodDisruptionBudget("d", "web", WEB, 1)], DrainRules())[0].blocking_reason == ""
+
+
+def pod_entry(case: EvictionCase, name: str, ready: bool, phase: str = "Running") -> dict[str, Any]:
+    meta = {"namespace": "d", "name": name, "labels": case.pod_labels}
+    condition = {"type": "Ready", "status": "True" if ready else "False"}
+    return {"metadata": meta, "status": {"phase": phase, "conditions": [condition]}}
+
+
+def budget_entry(case: EvictionCase, spec: dict[str, Any], number: int, pods: list[dict[str, Any]]) -> dict[str, Any]:
+    """A budget with the status that the disruption controller computes."""
+    healthy = sum(
+        matches_selector(spec.get("selector"), entry["metadata"]["labels"])
+        and Pod.parse(entry).is_ready
+        and not Pod.parse(entry).is_terminating
+        for entry in pods
+    )
+    status = {
+        "currentHealthy": healthy,
+        "desiredHealthy": spec["minAvailable"],
+        "disruptionsAllowed": max(0, healthy - spec["minAvailable"]),
+        "observedGeneration": 1,
+    }
+    return {"metadata": {"namespace": "d", "name": f"b{number}", "generation": 1}, "spec": spec, "status": status}
+
+
+@pytest.mark.parametrize("case", eviction_cases.CASES, ids=lambda case: case.name)
+def test_what_blocks_an_eviction_is_known_before(case: EvictionCase) -> None:
+    entry = pod_entry(case, "a", case.ready, case.phase)
+    if case.terminating:
+        entry["metadata"]["deletionTimestamp"] = "2026-11-30T12:00:00Z"
+    pods = [entry, *(pod_entry(case, f"c{number}", True) for number in range(case.companions))]
+    budgets = [budget_entry(case, spec, number, pods) for number, spec in enumerate(case.budgets)]
+    (decision,) = plan.make_plan(
+        [Pod.parse(entry)], [PodDisruptionBudget.parse(budget) for budget in budgets], DrainRules(delete_unmanaged=True)
+    )
+    accepted, blocked, failed = eviction_cases.ACCEPTED, eviction_cases.BLOCKED, eviction_cases.FAILED
+    expected = {accepted: "", blocked: "no disruption", failed: "2 budgets"}
+    assert bool(decision.blocking_reason) is (case.status != eviction_cases.ACCEPTED), decision.blocking_reason
+    assert expected[case.status] in decision.blocking_reason
+
+
+def test_a_budget_whose_change_is_not_processed_yet_blocks() -> None:
+    budget = PodDisruptionBudget("d", "web", WEB, 1, is_processed=False)
+    blocked = plan.make_plan([web("a")], [budget], DrainRules())[0]
+    assert blocked.blocking_reason == "budget d/web is still being processed by the server"
+
+
+TERMINATING = KubeError("POST", 403, "forbidden: it is being terminated", cause_types=["NamespaceTerminating"])
+TWO_BUDGETS = KubeError("POST", 500, "This pod has more than one PodDisruptionBudget, which is not supported.")
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "attempts"),
+    [
+        (KubeError("POST", 404, "not found"), "evicted", 1),
+        (KubeError("POST", 409, "Conflict: the UID in the precondition differs"), "evicted", 2),
+        (KubeError("POST", 429, "Cannot evict pod.", 1.0), "evicted", 2),
+        (KubeError("POST", 429, "too many requests"), "evicted", 2),
+        (TERMINATING, "evicted", 2),
+        (KubeError("POST", 403, "pods is forbidden: User cannot create pods/eviction"), "failed", 1),
+        (KubeError("POST", 403, "denied by a webhook", cause_types=["FieldValueInvalid"]), "failed", 1),
+        (KubeError("POST", 400, "bad request"), "failed", 1),
+        (KubeError("POST", 422, "invalid"), "failed", 1),
+        (TWO_BUDGETS, "failed", 1),
+        (KubeError("POST", 500, "internal error"), "evicted", 2),
+        (KubeError("POST", 503, "unavailable"), "evicted", 2),
+        (KubeError("POST", 504, "timeout: could not update PodDisruptionBudget due to conflicts", 10), "evicted", 2),
+        (KubeError("POST", 0, "connection reset"), "evicted", 2),
+    ],
+    ids=str,
+)
+def test_an_eviction_that_fails_is_tried_again_where_the_failure_passes(
+    error: KubeError, status: str, attempts: int
+) -> None:
+    drain, _cluster = run_drain([pod("a"), pod("b")], failures={"a": [error]})
+    assert statuses(drain) == {"a": status, "b": "evicted"}
+    assert [outcome.attempts for outcome in drain.outcomes.values() if outcome.pod.name == "a"] == [attempts]
+    assert bool(drain.error) is (status == "failed")
+
+
+def test_a_namespace_that_never_ends_is_named() -> None:
+    drain, _cluster = run_drain([pod("a")], failures={"a": [TERMINATING] * 100})
+    assert "namespace d is being terminated, which ends the pod" in drain.error
+    assert "not gone within 60 seconds" in drain.error
+
+
+def test_a_reading_that_fails_for_a_moment_does_not_end_the_drain() -> None:
+    class Unsteady(FakeCluster):
+        failing = 0
+
+        def list_budgets(self) -> list[PodDisruptionBudget]:
+            self.failing += 1
+            if 2 < self.failing < 8:
+                raise KubeError("GET", 0, "connection refused")
+            return super().list_budgets()
+
+    clock = FakeClock()
+    cluster = Unsteady(clock, [web("a"), web("b")], [PodDisruptionBudget("d", "web", WEB, 1)])
+    drain = Drain(cluster, DrainRules(), timeout=60, clock=clock)
+    drain.run(cluster.list_nodes())
+    assert not drain.error
+    assert "GET: connection refused" in drain.progress

@@ -2,11 +2,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any
 
 import pytest
-from ansible_collections.daytwo.aws.plugins.module_utils._drain import fit
+from ansible_collections.daytwo.aws.plugins.module_utils._drain import fit, resources
 from ansible_collections.daytwo.aws.plugins.module_utils._drain.model import NODE_GROUP_LABEL
+from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._drain import fit_cases
+from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._drain.fit_cases import FitCase
 
 ZONE = fit.ZONE_LABEL
 ROOM = {"cpu": "1930m", "memory": "7Gi", "pods": "3"}
@@ -115,9 +118,101 @@ def test_daemon_sets_and_finished_pods_do_not_move() -> None:
     assert fit.find_unschedulable_pods([daemon, done], planned_nodes()) == []
 
 
-def test_quantities() -> None:
-    assert fit.parse_quantity("100m") == 0.1
-    assert fit.parse_quantity("1Ki") == 1024
-    assert fit.parse_quantity("2") == 2
+@pytest.mark.parametrize("case", fit_cases.CASES, ids=lambda case: case.name)
+def test_a_pod_fits_where_the_scheduler_takes_it(case: FitCase) -> None:
+    planned = fit.build_planned_nodes(fit_cases.OLD_NODES, "new", fit_cases.NEW_LABELS, case.taints, 3)
+    found = fit.find_unschedulable_pods([pod(**case.spec)], planned, case.volumes)
+    reasons = "; ".join(reason for entry in found if entry["name"] == "p" for reason in entry["reasons"])
+    assert bool(reasons) is bool(case.reason), reasons
+    assert case.reason in reasons
+
+
+def daemon(node_name: str, **requests: str) -> dict[str, Any]:
+    entry = pod(f"daemon-{node_name}", nodeName=node_name, **wants(**requests))
+    entry["metadata"]["ownerReferences"] = [{"kind": "DaemonSet", "controller": True}]
+    return entry
+
+
+def test_what_daemon_sets_request_on_each_node_is_not_free() -> None:
+    daemons = [daemon("n1", cpu="1"), daemon("n2", cpu="1")]
+    assert fit.find_unschedulable_pods([pod(**wants(cpu="930m")), *daemons], planned_nodes()) == []
+    (found,) = fit.find_unschedulable_pods([pod(**wants(cpu="931m")), *daemons], planned_nodes())
+    assert found["reasons"] == [
+        "the pod requests more cpu than a node has (1930m, of which pods of DaemonSets request 1000m)"
+    ]
+    three = [pod(f"p{number}", **wants(cpu="700m")) for number in range(3)]
+    (together,) = fit.find_unschedulable_pods([*three, *daemons], planned_nodes())
+    assert together["reasons"] == ["all pods together request more cpu than 2 nodes have beside DaemonSets (1860m)"]
+    five = [pod(f"p{number}") for number in range(5)]
+    (crowd,) = fit.find_unschedulable_pods([*five, *daemons], planned_nodes())
+    assert crowd["reasons"] == ["there are 5 pods, but 2 nodes hold 4 pods beside DaemonSets"]
+
+
+def test_host_ports_of_different_addresses_share_a_node() -> None:
+    def listening(name: str, address: str = "") -> dict[str, Any]:
+        port = {"hostPort": 80, **({"hostIP": address} if address else {})}
+        return pod(name, containers=[{}], initContainers=[{"restartPolicy": "Always", "ports": [port]}])
+
+    pods = [listening("a", "10.0.0.1"), listening("b", "10.0.0.2"), listening("c")]
+    assert fit.find_unschedulable_pods(pods, planned_nodes()) == []
+    assert fit.find_unschedulable_pods(pods, planned_nodes(1))[0]["name"] == "c"
+
+
+def test_nodes_that_report_no_resources_are_not_judged_by_them() -> None:
+    silent = {**node("n1"), "status": {}}
+    planned = fit.build_planned_nodes([silent], "new", {}, (), 1)
+    assert fit.find_unschedulable_pods([pod(**wants(cpu="100"))], planned) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("100m", Fraction(1, 10)),
+        ("1Ki", 1024),
+        ("2", 2),
+        ("2.5", Fraction(5, 2)),
+        (".5", Fraction(1, 2)),
+        ("5.", 5),
+        ("+3", 3),
+        ("-1", -1),
+        ("1n", Fraction(1, 10**9)),
+        ("1u", Fraction(1, 10**6)),
+        ("1k", 1000),
+        ("1M", 10**6),
+        ("1G", 10**9),
+        ("1T", 10**12),
+        ("1P", 10**15),
+        ("1E", 10**18),
+        ("1Mi", 2**20),
+        ("1Gi", 2**30),
+        ("1Ti", 2**40),
+        ("1Pi", 2**50),
+        ("1Ei", 2**60),
+        ("1e3", 1000),
+        ("1E3", 1000),
+        ("12e-1", Fraction(12, 10)),
+        (3, 3),
+    ],
+)
+def test_quantities(text: Any, value: Any) -> None:
+    assert resources.parse_quantity(text) == value
+
+
+@pytest.mark.parametrize("text", ["many", "", "1K", "1KI", "1ki", "1 Gi", "1e", "1ee3", "0x10", "1,5", "1e3Gi", "."])
+def test_what_is_no_quantity(text: str) -> None:
     with pytest.raises(ValueError, match="not a Kubernetes quantity"):
-        fit.parse_quantity("many")
+        resources.parse_quantity(text)
+
+
+@pytest.mark.parametrize(
+    ("resource", "value", "text"),
+    [("cpu", Fraction(3, 2), "1500m"), ("memory", 2**31, "2Gi"), ("memory", 1000, "1000"), ("example.com/gpu", 2, "2")],
+)
+def test_quantities_for_people(resource: str, value: Any, text: str) -> None:
+    assert resources.format_quantity(resource, Fraction(value)) == text
+
+
+def test_the_overhead_of_a_runtime_class_is_added() -> None:
+    """The API server fills in the overhead from the RuntimeClass."""
+    heavy = pod(**wants(cpu="1"), overhead={"cpu": "1"})
+    assert "more cpu" in fit.find_unschedulable_pods([heavy], planned_nodes())[0]["reasons"][0]
