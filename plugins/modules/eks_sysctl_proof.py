@@ -132,6 +132,11 @@ nodes:
       description: Values that the pod read.
       type: dict
       sample: {net.core.somaxconn: "2048"}
+    unusable_images:
+      description: Images that were tried and cannot run a proof pod, where none can.
+      type: list
+      elements: str
+      sample: []
 """
 
 import time

@@ -7,7 +7,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Optional
 
 from .._drain.kube import KubeError, call_kube_api, list_resources
@@ -96,7 +96,8 @@ class ProofPodVerifier:
         except KubeError as error:
             return self._build_result(name, "failed", explain_error(error))
         reason = f"no image on the node has cat: set the option image. Tried: {'; '.join(tried)}"
-        return self._build_result(name, "failed", reason)
+        result = self._build_result(name, "failed", reason)
+        return replace(result, fields={**result.fields, "unusable_images": list(images)})
 
     def _compare_values(self, name: str, image: str, message: str) -> ItemResult:
         values = proof_pod.parse_values(message, proof_pod.list_read_names(self.sysctls))
@@ -118,7 +119,8 @@ class ProofPodVerifier:
     def _build_result(
         self, name: str, status: str, reason: str, image: str = "", values: Optional[Mapping[str, str]] = None
     ) -> ItemResult:
-        return ItemResult(name, status, reason, fields={"image": image, "effective": dict(values or {})})
+        fields = {"image": image, "effective": dict(values or {}), "unusable_images": []}
+        return ItemResult(name, status, reason, fields=fields)
 
     def _build_path(self, name: str = "") -> str:
         return f"/api/v1/namespaces/{self.namespace}/pods" + (f"/{name}" if name else "")
