@@ -112,14 +112,14 @@ def find_owner(pod: KubernetesObject, replica_sets: Mapping[str, KubernetesObjec
     sets_role = False
     if found is not None and found["kind"] == "ReplicaSet" and found["name"] in replica_sets:
         replica_set = replica_sets[found["name"]]
-        sets_role = _sets_role(((replica_set.get("spec") or {}).get("template") or {}).get("spec") or {})
+        sets_role = _has_own_role(((replica_set.get("spec") or {}).get("template") or {}).get("spec") or {})
         found = _get_controller(replica_set) or found
     if found is None:
         return None
     return PodOwner(str(found["kind"]), str(found["name"]), str(found["apiVersion"]), sets_role)
 
 
-def _sets_role(spec: KubernetesObject) -> bool:
+def _has_own_role(spec: KubernetesObject) -> bool:
     """Whether a pod template sets variables that EKS's webhook would set, and then leaves as they are."""
     variables = {
         variable.get("name") for container in spec.get("containers") or () for variable in container.get("env") or ()

@@ -163,7 +163,7 @@ def test_annotations_are_texts() -> None:
     }
 
 
-def test_the_filter_takes_texts_of_a_survey() -> None:
+def test_texts_of_a_form_are_parsed() -> None:
     filter_ = FilterModule().filters()["irsa_namespace_steps"]
     found = filter_(
         {"before": read(item("web", exists=False))},
