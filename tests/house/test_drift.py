@@ -54,13 +54,13 @@ KNOWN = KnownTables(
 )
 
 
-def test_a_table_that_is_complete_lacks_nothing(tmp_path: Path) -> None:
+def test_a_complete_table_misses_nothing(tmp_path: Path) -> None:
     models = write_wheel(tmp_path, "1.0.0", make_model("scalingConfig"))
     assert set(models.services) == {"eks", "rds"}
     assert not any(compare_tables(KNOWN, models).values())
 
 
-def test_what_the_tables_lack_is_named(tmp_path: Path) -> None:
+def test_what_a_table_does_not_have_is_named(tmp_path: Path) -> None:
     model = make_model("scalingConfig", "warmPoolConfig", ami_types=("AL2027_x86_64",), engine="mysql")
     found = list(compare_tables(KNOWN, write_wheel(tmp_path, "1.0.0", model)).values())
     assert found == [["warmPoolConfig"], ["warmPoolConfig"], ["AL2027_x86_64"], ["mysql"], [], []]

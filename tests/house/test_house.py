@@ -141,7 +141,7 @@ CATCH_BOTOCORE_ERRORS = {
 }
 
 
-def test_errors_of_botocore_are_caught_in_one_place() -> None:
+def test_no_other_file_imports_the_errors_of_botocore() -> None:
     importing = re.compile(r"^\s*(from botocore\.(exceptions|parsers)|import botocore\.exceptions)", re.MULTILINE)
     found = {
         str(path.relative_to(ROOT)) for path in (ROOT / "plugins").rglob("*.py") if importing.search(path.read_text())

@@ -51,7 +51,7 @@ class FaultGate(OwnGate):
 
     def start(self, call: ApiCall | None, failure: str) -> None:
         self.target, self.failure = call, failure
-        self.seen: dict[str, ApiCall] = {}
+        self.calls_by_id: dict[str, ApiCall] = {}
         self.order: list[ApiCall] = []
         self.counts: Counter[tuple[str, str]] = Counter()
         self.attempts: Counter[str] = Counter()
@@ -60,13 +60,13 @@ class FaultGate(OwnGate):
         call = self.identify(request)
         invocation = request.head.get("amz-sdk-invocation-id") or str(id(request))
         with self.rules.lock:
-            if invocation not in self.seen:
+            if invocation not in self.calls_by_id:
                 key = (call.service, call.operation)
-                self.seen[invocation] = ApiCall(*key, self.counts[key], call.mutating)
-                self.order.append(self.seen[invocation])
+                self.calls_by_id[invocation] = ApiCall(*key, self.counts[key], call.mutating)
+                self.order.append(self.calls_by_id[invocation])
                 self.counts[key] += 1
             self.attempts[invocation] += 1
-            made, attempt = self.seen[invocation], self.attempts[invocation]
+            made, attempt = self.calls_by_id[invocation], self.attempts[invocation]
         if self.target and (made.service, made.operation, made.number) == (
             self.target.service,
             self.target.operation,
