@@ -215,9 +215,9 @@ class ServiceResponse(dict[str, Any]):
 
     @classmethod
     def _convert(cls, value: Any, origin: _Call) -> Any:
-        if type(value) is dict:
+        if isinstance(value, dict):
             return cls.from_parsed(value, origin)
-        return [cls._convert(entry, origin) for entry in value] if type(value) is list else value
+        return [cls._convert(entry, origin) for entry in value] if isinstance(value, list) else value
 
     def __reduce__(self) -> Any:
         """A copy is a plain dict: it is the caller's own."""
@@ -349,7 +349,7 @@ def paginate(client: Any, operation: str, key: str, **arguments: Any) -> Iterato
         if not tokens or response.get("IsTruncated") is False:
             return
         next_page = dict([tokens.popitem()])
-        token = next(iter(next_page.values()))
+        (token,) = next_page.values()
         if token in used_tokens:
             raise _Call(client, operation).make_error("RepeatedToken", "the service returned the same page twice")
         used_tokens.add(token)

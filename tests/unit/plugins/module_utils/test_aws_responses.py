@@ -288,7 +288,7 @@ def test_a_missing_key_of_the_response_is_an_error_of_the_call(server: AnyServer
     assert empty["cluster"].get("arn") is None
     with pytest.raises(KeyError):
         ServiceResponse()["arn"]
-    assert type(copy.deepcopy(empty)["cluster"]) is dict
+    assert not isinstance(copy.deepcopy(empty)["cluster"], ServiceResponse)
 
 
 def test_a_list_without_its_list_is_not_an_empty_list(server: AnyServer) -> None:

@@ -12,7 +12,9 @@ SELECTOR = {"matchLabels": {"app": "web"}}
 ACCEPTED, BLOCKED, FAILED = 201, 429, 500
 
 
-def budget(at_least: int, selector: Any = SELECTOR, **more: Any) -> dict[str, Any]:
+def budget(at_least: int, *selectors: Any, **more: Any) -> dict[str, Any]:
+    """A budget for the labels app=web, or with another selector, or, where that is None, without any."""
+    (selector,) = selectors or (SELECTOR,)
     return {"minAvailable": at_least, **({} if selector is None else {"selector": selector}), **more}
 
 
