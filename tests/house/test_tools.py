@@ -72,6 +72,7 @@ def test_help_lists_every_target_with_its_description() -> None:
     described = dict(line.split(maxsplit=1) for line in listed.splitlines())
     assert set(described) == {
         *("help", "demo", "test", "test-full", "lint", "unit", "integration", "molecule", "matrix", "bench", "docs"),
+        "drift",
         *("build", "testbed-up", "testbed-down", "testbed-status", "clean", "simulate-year"),
     }
 
