@@ -224,7 +224,8 @@ def main() -> None:
     if reads_cluster and not _kubernetes.HAS_KUBERNETES:
         module.fail_json(msg=missing_required_lib("kubernetes"))
     config = Config(**CLIENT_CONFIG)
-    run = NodeGroupRun(module.client("eks", config=config), module.client("ec2", config=config), params["cluster"])
+    eks_client, ec2, autoscaling = (module.client(name, config=config) for name in ("eks", "ec2", "autoscaling"))
+    run = NodeGroupRun(eks_client, ec2, autoscaling, params["cluster"])
     result: dict[str, Any] = {"changed": False, "not_checked": []}
     try:
         names = params["node_groups"] or eks.list_node_group_names(run.eks, params["cluster"])
