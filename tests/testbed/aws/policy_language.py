@@ -122,9 +122,13 @@ def _in_network(network: str, address: str) -> bool:
 
 
 def _arn(pattern: str, text: str) -> bool:
-    """Match an ARN by its six parts: a wildcard does not span a colon among the first five."""
+    """Match an ARN by its six parts: a wildcard does not span a colon among the first five. No other text matches."""
     expected, held = pattern.split(":", 5), text.split(":", 5)
-    return len(expected) == len(held) and all(wild(part, other) for part, other in zip(expected, held, strict=True))
+    return (
+        held[0] == "arn"
+        and len(expected) == len(held)
+        and all(wild(part, other) for part, other in zip(expected, held, strict=True))
+    )
 
 
 TESTS: dict[str, Callable[[str, str], bool]] = {

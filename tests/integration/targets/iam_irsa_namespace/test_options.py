@@ -122,7 +122,8 @@ def test_a_role_is_made_with_exactly_this_trust(account: Account) -> None:
 def test_a_policy_that_is_not_attached_is_attached_by_the_next_run(account: Account) -> None:
     account.cluster_of("blue")
     iam = account.aws.client("iam")
-    read = "arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess"
+    allow_read = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "*"}
+    read = iam.create_policy(PolicyName="read", PolicyDocument=json.dumps(document(allow_read)))["Policy"]["Arn"]
     options = {"bindings": [binding("new", B)], "create_role": True, "managed_policies": [read]}
     refused, checked = account.tasks(
         {**options, "managed_policies": ["AmazonS3ReadOnlyAccess"], "_check": True},
