@@ -99,6 +99,7 @@ def interpreter_home(version: str) -> Path | None:
         for directory in sorted(Path(root, "versions").glob(f"{version}.*"), reverse=True):
             python = directory / "bin" / f"python{version}"
             if python.exists() and subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode == 0:
+                paths.STATE.mkdir(mode=0o711, parents=True, exist_ok=True)
                 known.parent.mkdir(exist_ok=True)
                 known.write_text(str(directory.resolve()))
                 return directory.resolve()

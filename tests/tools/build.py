@@ -79,7 +79,7 @@ def run_installed(tarball: Path) -> Counts:
             # A real run without variables, or with an invalid value: the role's argument validation refuses it, or
             # Ansible where a playbook has no role.
             text = playbook.read_text()
-            wrong = dict.fromkeys(re.findall(r"hosts: .*\{\{\s*(\w+)", text), "localhost")
+            wrong = dict.fromkeys(re.findall(r"(?m)^[ -]*hosts: .*\{\{\s*(\w+)", text), "localhost")
             options: dict[str, Any] = {}
             for name in re.findall(r"daytwo\.aws\.(\w+)", text):
                 if (specs := collection / "roles" / name / "meta/argument_specs.yml").exists():
