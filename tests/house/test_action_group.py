@@ -32,11 +32,7 @@ def called_modules(node: Any) -> Iterator[str]:
         for entry in node:
             yield from called_modules(entry)
     elif isinstance(node, dict):
-        yield from (
-            key
-            for key in node
-            if isinstance(key, str) and key.startswith(("amazon.aws.", "community.aws.", "daytwo.aws."))
-        )
+        yield from (key for key in node if isinstance(key, str) and key.startswith(COLLECTIONS))
         for value in node.values():
             yield from called_modules(value)
 

@@ -189,8 +189,7 @@ def main() -> None:
     options = parser.parse_args()
     targets = expanded(options.targets, options.full)
     names = {target.name: target for target in targets}
-    chosen = [target.name for name in options.only.split(",") for target in expanded([name], options.full)]
-    only = chosen if options.only else list(names)
+    only = [target.name for target in expanded(options.only.split(","), options.full)] if options.only else list(names)
     if unknown := sorted(set(only) - set(names)):
         parser.error(f"--only: {', '.join(unknown)} is not among {', '.join(names)}")
     commit = git("rev-parse", "HEAD")

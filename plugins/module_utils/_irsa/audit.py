@@ -16,6 +16,7 @@ from .._aws_call import ApiError
 from .._result import ItemResult, join_names, summarize
 from . import eks, findings, iam, kubernetes
 from .binding_request import check_role
+from .binding_state import list_associations
 from .findings import IrsaFinding, RoleTrust
 from .model import AUDIENCE, IamRole, IrsaError, OidcProvider, get_role_name
 
@@ -76,24 +77,25 @@ def run(make_client: MakeClient, make_api: Callable[[], Any], options: AuditOpti
         provider = eks.get_provider(make_client("eks"), options.cluster)
     roles = _read_roles(client, options)
     listed: list[IamRole] = [role for role in roles.values() if isinstance(role, IamRole)]
+    trusts = {role.arn: findings.read_trust(role, provider, options.audience) for role in listed}
     role_audit = RoleAudit(
         options,
         provider,
         roles,
         len(roles),
-        not_checked=_list_other_issuers(options, listed) if provider is None else (),
-        trusts={role.arn: findings.read_trust(role, provider, options.audience) for role in listed},
+        not_checked=_list_other_issuers(listed, trusts),
+        trusts=trusts,
     )
     if not options.join_service_accounts or provider is None:
         return role_audit
     return _join_cluster(role_audit, provider, listed, client, make_client, make_api)
 
 
-def _list_other_issuers(options: AuditOptions, roles: Sequence[IamRole]) -> tuple[str, ...]:
+def _list_other_issuers(roles: Sequence[IamRole], trusts: Mapping[str, RoleTrust]) -> tuple[str, ...]:
     """The issuers that are not EKS's, each with its roles, where the audit is about every EKS cluster."""
     names: dict[str, list[str]] = {}
     for role in roles:
-        for issuer in findings.read_trust(role, None, options.audience).other_issuers:
+        for issuer in trusts[role.arn].other_issuers:
             names.setdefault(issuer, []).append(role.name)
     return tuple(
         f"The issuer {issuer}, which is not EKS's: {join_names(roles)} trust it. Give the ARN of its OIDC provider."
@@ -112,14 +114,7 @@ def _join_cluster(
     options = role_audit.options
     not_checked = list(role_audit.not_checked)
     accounts = kubernetes.list_service_accounts(make_api())
-    associations: set[tuple[str, str]] = set()
-    if options.cluster is not None:
-        try:
-            associations = eks.list_pod_identity_associations(make_client("eks"), options.cluster)
-        except ApiError as error:
-            not_checked.append(f"Pod Identity associations: {error.explanation}")
-    else:
-        not_checked.append("Pod Identity associations: the option cluster is not set.")
+    associations = list_associations(lambda: make_client("eks"), options.cluster, not_checked)
     annotated = _read_annotated_roles(
         client, options, listed, findings.list_annotated_roles(accounts, provider), not_checked
     )

@@ -269,17 +269,6 @@ def build_result(items: Sequence[ItemResult]) -> dict[str, Any]:
         "failed": bool(summary.get("failed")),
         "msg": f"{message} {summary['msg']}" if "msg" in summary else message,
         "service_accounts": [item.to_dict() for item in items],
-        "restarts": _list_restarts(items),
+        "restarts": workload.list_restarts(item.fields for item in items),
         "totals": count,
     }
-
-
-def _list_restarts(items: Sequence[ItemResult]) -> list[dict[str, Any]]:
-    """The owners to restart, each once, with its namespace."""
-    found: dict[tuple[str, ...], dict[str, Any]] = {}
-    for item in items:
-        for owner in item.fields["owners"]:
-            if owner["restartable"]:
-                restart = {**owner, "namespace": item.fields["namespace"]}
-                found[restart["namespace"], restart["kind"], restart["name"]] = restart
-    return list(found.values())

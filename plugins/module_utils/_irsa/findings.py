@@ -105,11 +105,9 @@ class IneffectiveGrant:
 class RoleTrust:
     """What a role's trust policy does for service accounts.
 
-    C(provider): the provider that the audit is about; None for every EKS cluster that the role names.
     C(other_issuers): OIDC issuers that are not EKS's, where no provider is given. Nothing is known about their tokens.
     """
 
-    provider: Optional[OidcProvider]
     grants: tuple[RoleGrant, ...] = ()
     ineffective: tuple[IneffectiveGrant, ...] = ()
     other_issuers: tuple[str, ...] = ()
@@ -168,7 +166,7 @@ def read_trust(role: IamRole, provider: Optional[OidcProvider], audience: str = 
         if reason:
             ineffective.append(IneffectiveGrant("Principal", None, reason))
     others = () if provider else tuple(other.issuer for other in named if not is_eks_issuer(other.issuer))
-    return RoleTrust(provider, tuple(list_role_grants(role, provider, audience)), tuple(ineffective), others)
+    return RoleTrust(tuple(list_role_grants(role, provider, audience)), tuple(ineffective), others)
 
 
 def _get_impossible_reason(grant: policy.TrustGrant) -> Optional[str]:

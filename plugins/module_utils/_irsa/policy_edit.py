@@ -154,7 +154,7 @@ class SharedStatementError(Exception):
     """A statement that cannot be narrowed without a change for other principals."""
 
 
-def _narrow_statement(statement: Statement, provider: OidcProvider, drop: Any) -> Optional[Statement]:
+def _narrow_statement(index: int, statement: Statement, provider: OidcProvider, drop: Any) -> Optional[Statement]:
     """The statement without the values that C(drop) selects; without the provider where no value would remain.
 
     A condition is never removed. A statement without a condition on the subject would trust every service account of
@@ -168,16 +168,16 @@ def _narrow_statement(statement: Statement, provider: OidcProvider, drop: Any) -
         if len(left) == len(policy.to_list(given)):
             continue
         if not left:
-            return _remove_provider(statement, provider)
+            return _remove_provider(index, statement, provider)
         result = _replace_values(result, name, key, left)
     return result
 
 
-def _remove_provider(statement: Statement, provider: OidcProvider) -> Optional[Statement]:
+def _remove_provider(index: int, statement: Statement, provider: OidcProvider) -> Optional[Statement]:
     if "NotPrincipal" in statement or policy.is_wildcard_principal(statement.get("Principal")):
         raise SharedStatementError(
-            "the statement trusts every principal (*), so this provider cannot be removed from it. Replace * by the "
-            "principals that need the role"
+            f"Statement[{index}]: the statement trusts every principal (*), so this provider cannot be removed from "
+            "it. Replace * by the principals that need the role"
         )
     return _strip_provider(statement, provider)
 
@@ -197,7 +197,7 @@ def remove(document: TrustDocument, provider: OidcProvider, subject: Subject) ->
     """The document without the subject in any statement. The document may have no statement left."""
     changed: dict[int, Optional[Statement]] = {}
     for index, statement in _iterate_trusting_statements(document, provider):
-        changed[index] = _try_narrow_statement(
+        changed[index] = _narrow_statement(
             index, statement, provider, lambda name, value: _normalize_value(name, value) == subject.value
         )
     return _replace_statements(document, changed)
@@ -206,13 +206,6 @@ def remove(document: TrustDocument, provider: OidcProvider, subject: Subject) ->
 def _normalize_value(operator: str, value: str) -> str:
     """The value as a service account's subject has it: lowercase where the operator ignores case."""
     return value.lower() if policy.ConditionOperator.parse(operator).base == "stringequalsignorecase" else value
-
-
-def _try_narrow_statement(index: int, statement: Statement, provider: OidcProvider, drop: Any) -> Optional[Statement]:
-    try:
-        return _narrow_statement(statement, provider, drop)
-    except SharedStatementError as error:
-        raise SharedStatementError(f"Statement[{index}]: {error}") from error
 
 
 def purge(document: TrustDocument, provider: OidcProvider, keep: Sequence[Subject]) -> dict[str, Any]:
@@ -229,12 +222,9 @@ def purge(document: TrustDocument, provider: OidcProvider, keep: Sequence[Subjec
             for name, _key, _given in policy.list_subject_conditions(statement, provider)
         ]
         naming = [operator for operator in named if operator.is_allowlist]
-        try:
-            if not naming:
-                changed[index] = _remove_provider(statement, provider)
-                continue
-        except SharedStatementError as error:
-            raise SharedStatementError(f"Statement[{index}]: {error}") from error
+        if not naming:
+            changed[index] = _remove_provider(index, statement, provider)
+            continue
         # All operators must pass: where one of them lists literal subjects, the others only narrow those.
         literal = any(operator.base != "stringlike" for operator in naming)
 
@@ -243,7 +233,7 @@ def purge(document: TrustDocument, provider: OidcProvider, keep: Sequence[Subjec
                 return not literal and value not in (patterns if has_wildcard(value) else kept)
             return _normalize_value(name, value) not in kept
 
-        changed[index] = _try_narrow_statement(index, statement, provider, drop)
+        changed[index] = _narrow_statement(index, statement, provider, drop)
     return _replace_statements(document, changed)
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Optional
 
 from .._result import ItemResult, format_failures
+from . import workload
 from .findings import ANNOTATION
 from .model import get_role_name
 
@@ -81,7 +82,8 @@ def decide(results: ProcedureResults, options: ProcedureOptions) -> dict[str, An
     for result in (results.annotated, results.cleaned):
         for entry in _list_failed(result):
             failures.setdefault(entry["item"]["name"], f"The service account was not changed: {_get_message(entry)}")
-    restarts = _list_restarts(results.stale, failures) if options.restart else []
+    due = [item for item in results.stale.get("service_accounts") or () if item["name"] not in failures]
+    restarts = workload.list_restarts(due) if options.restart else []
     _add_restart_failures(failures, results, options)
     to_untrust = _combine_bindings([item for item in items if _is_due(item, failures, "absent")], options)
     _add_binding_failures(failures, items, results.untrusted, "absent")
@@ -166,16 +168,6 @@ def _list_failed(result: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 def _get_message(entry: Mapping[str, Any]) -> str:
     return str(entry.get("msg") or "the module gave no reason")
-
-
-def _list_restarts(result: Mapping[str, Any], failures: Mapping[str, str]) -> list[dict[str, Any]]:
-    """The owners to restart, each once, of service accounts that have not failed."""
-    found: dict[tuple[str, ...], dict[str, Any]] = {}
-    for item in result.get("service_accounts") or ():
-        for owner in item["owners"] if item["name"] not in failures else ():
-            if owner["restartable"]:
-                found[_get_owner_key(item, owner)] = {**owner, "namespace": item["namespace"]}
-    return list(found.values())
 
 
 def _get_owner_key(item: Item, owner: Mapping[str, Any]) -> tuple[str, str, str]:

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Optional
 
@@ -37,6 +37,17 @@ class PodOwner:
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name}"
+
+
+def list_restarts(service_accounts: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The owners to restart, each once, with its namespace. Takes entries of the result of eks_irsa_binding_info."""
+    found: dict[tuple[str, ...], dict[str, Any]] = {}
+    for service_account in service_accounts:
+        for owner in service_account["owners"]:
+            if owner["restartable"]:
+                namespace = service_account["namespace"]
+                found[namespace, owner["kind"], owner["name"]] = {**owner, "namespace": namespace}
+    return list(found.values())
 
 
 def uses_service_account(pod: KubernetesObject, service_account: str) -> bool:

@@ -67,11 +67,7 @@ class FaultGate(OwnGate):
                 self.counts[key] += 1
             self.attempts[invocation] += 1
             made, attempt = self.calls_by_id[invocation], self.attempts[invocation]
-        if self.target and (made.service, made.operation, made.number) == (
-            self.target.service,
-            self.target.operation,
-            self.target.number,
-        ):
+        if made == self.target:
             return self.fail(request, call, attempt)
         return Forward(self.backend)
 

@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 from integration.targets.aurora_autostop.kit import OTHER, REGION, YES
 from integration.targets.aurora_autostop.kit import Account as AutostopAccount
-from integration.targets.aws_faults.faults import ApiCall, FaultGate
+from integration.targets.aws_faults.faults import FaultGate
 from integration.targets.eks_sysctl_nodegroup.kit import CLUSTER
 from integration.targets.eks_sysctl_nodegroup.kit import Account as NodeGroupAccount
 from integration.targets.iam_irsa_namespace.kit import Account as IrsaAccount
@@ -344,15 +344,9 @@ class Worker:
         assert self.process.stdout
         return self.process.stdout.readline().strip()
 
-    def run(self, scenario: Scenario, endpoint: str, check: bool = False) -> dict[str, Any]:
-        env = {
-            "AWS_ACCESS_KEY_ID": "AKIATESTBEDOWNAWS000",
-            "AWS_SECRET_ACCESS_KEY": "testbed",
-            "AWS_ENDPOINT_URL": endpoint,
-            "AWS_EC2_METADATA_DISABLED": "true",
-        }
+    def run(self, scenario: Scenario, env: Mapping[str, str]) -> dict[str, Any]:
         args = {"region": REGION, **scenario.args} if "regions" not in scenario.args else scenario.args
-        job = {"module": scenario.module, "args": dict(args), "env": env, "check": check}
+        job = {"module": scenario.module, "args": dict(args), "env": dict(env)}
         assert self.process.stdin
         self.process.stdin.write(json.dumps(job) + "\n")
         self.process.stdin.flush()
@@ -414,20 +408,6 @@ class AccountCopies(OwnAws):
         self.end_copies()
         self.process.terminate()
         self.process.wait(10)
-
-
-@dataclass
-class Run:
-    """The outcome of a run, and the account before and after."""
-
-    outcome: dict[str, Any]
-    before: State
-    after: State
-    calls: list[ApiCall]
-
-    @property
-    def result(self) -> dict[str, Any]:
-        return dict(self.outcome["result"] or {})
 
 
 @pytest.fixture(scope="session")

@@ -15,10 +15,9 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from moto.moto_server.werkzeug_app import MotoRequestHandler
 from testbed.aws import installed, load, timeline
-from testbed.aws.caller_identity import presigned
-from testbed.aws.control import controlled
+from testbed.aws.server import make_app
 from werkzeug.serving import make_server
 
 HOST = "127.0.0.1"
@@ -63,7 +62,7 @@ def end_with_parent(parent: int) -> None:
 
 def main() -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the copies
-    app = controlled(presigned(DomainDispatcherApplication(create_backend_app)))
+    app = make_app()
     with installed(load()):
         serve(app, lambda port: print(port, flush=True))
 

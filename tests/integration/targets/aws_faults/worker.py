@@ -96,8 +96,7 @@ def run_job(job: dict[str, Any]) -> dict[str, Any]:
     from ansible.module_utils import basic
 
     os.environ.update(job["env"])
-    arguments = {"ANSIBLE_MODULE_ARGS": {**job["args"], "_ansible_check_mode": job["check"]}}
-    basic._ANSIBLE_ARGS = json.dumps(arguments).encode()
+    basic._ANSIBLE_ARGS = json.dumps({"ANSIBLE_MODULE_ARGS": job["args"]}).encode()
     basic._ANSIBLE_PROFILE = "legacy"
     output, errors = io.StringIO(), ""
     with contextlib.redirect_stdout(output):
