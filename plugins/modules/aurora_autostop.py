@@ -279,8 +279,7 @@ def main() -> None:
     region_outcomes = fleet.run_regions(
         make_client, region_names, options, act=not module.check_mode, wait_options=wait_options
     )
-    if fleet.uses_all_regions(params):
-        region_outcomes = fleet.skip_denied_regions(region_outcomes)
+    region_outcomes = fleet.skip_denied_regions(params, region_outcomes)
     result = build_result(
         region_outcomes,
         params["fail_on_pending"],

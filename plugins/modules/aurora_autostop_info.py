@@ -235,8 +235,7 @@ def main() -> None:
     except fleet.OptionError as error:
         module.fail_json(**build_failure(str(error)))
     region_outcomes = fleet.run_regions(make_client, region_names, options, act=False)
-    if fleet.uses_all_regions(params):
-        region_outcomes = fleet.skip_denied_regions(region_outcomes)
+    region_outcomes = fleet.skip_denied_regions(params, region_outcomes)
     result = build_result(
         region_outcomes,
         params["fail_on_pending"],

@@ -169,7 +169,7 @@ def main() -> None:
             module.fail_json(
                 changed=False,
                 msg=f"Nothing was changed in {location.region}: {refusal}",
-                parts=[part.to_dict() for part in plan.refuse_changes(changes, refusal)],
+                parts=[part.to_dict() for part in apply.refuse_changes(changes, refusal)],
             )
         parts = apply.preview(changes) if module.check_mode else apply.apply_changes(clients, location, changes)
     except PrefixError as error:

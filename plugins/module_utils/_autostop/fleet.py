@@ -155,12 +155,13 @@ def run_regions(
         )
 
 
-def skip_denied_regions(region_outcomes: Sequence[RegionOutcome]) -> list[RegionOutcome]:
+def skip_denied_regions(params: Mapping[str, Any], region_outcomes: Sequence[RegionOutcome]) -> list[RegionOutcome]:
     """Skips the regions that a service control policy denies, for C(regions=all): the organization closed them.
 
     If it denies every region, nothing was read, and each stays a failure.
     """
-    if all(region_outcome.is_denied_by_organization for region_outcome in region_outcomes):
+    is_denied = [region_outcome.is_denied_by_organization for region_outcome in region_outcomes]
+    if not uses_all_regions(params) or all(is_denied):
         return list(region_outcomes)
     return [
         RegionOutcome(region_outcome.region, skip_reason=f"{DENIED_BY_ORGANIZATION} {region_outcome.api_error}.")

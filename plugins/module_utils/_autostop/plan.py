@@ -91,13 +91,16 @@ def is_in_scope(database: Database, options: AutostopOptions) -> bool:
 
 def is_named(database: Database, names: Sequence[str]) -> bool:
     """RDS stores identifiers in lower case, so identifiers match in any case."""
-    return any(name == database.arn or name.casefold() == database.name.casefold() for name in names)
+    return _has_name(database.arn, database.name, names)
 
 
 def is_member_named(cluster: AuroraCluster, member: str, names: Sequence[str]) -> bool:
     """Whether the names have an instance of a cluster."""
-    arn = cluster.get_member_arn(member)
-    return any(name == arn or name.casefold() == member.casefold() for name in names)
+    return _has_name(cluster.get_member_arn(member), member, names)
+
+
+def _has_name(arn: str, identifier: str, names: Sequence[str]) -> bool:
+    return any(name == arn or name.casefold() == identifier.casefold() for name in names)
 
 
 def make_plan(options: AutostopOptions, current: RegionState, now: datetime) -> tuple[AutostopDecision, ...]:

@@ -8,14 +8,12 @@ import re
 from collections.abc import Sequence
 from typing import Any, Optional
 
-from .._result import ItemResult, summarize
+from .._result import ItemResult, join_names, summarize
 from .model import AuroraCluster, format_timestamp
 from .run import DatabaseOutcome, RegionOutcome
 
-NAMES_IN_MESSAGE = 10
 # A region that the account has not enabled rejects valid credentials (docs/facts/autostop.md#denials).
 CODES_OF_DISABLED_REGIONS = ("AuthFailure", "InvalidClientTokenId", "UnrecognizedClientException")
-NOT_READ = ("failed", "skipped")  # statuses of a region
 
 
 def build_item(outcome: DatabaseOutcome, label: Optional[str] = None) -> ItemResult:
@@ -147,10 +145,9 @@ def _combine_messages(items: Sequence[ItemResult]) -> list[str]:
 
 def _format_group(group: Sequence[ItemResult]) -> str:
     """The names of at most ten items, and the reason of the first."""
-    names = ", ".join(_format_name(item) for item in group[:NAMES_IN_MESSAGE])
-    more = f" and {len(group) - NAMES_IN_MESSAGE} more" if len(group) > NAMES_IN_MESSAGE else ""
+    names = join_names([_format_name(item) for item in group])
     detail = f". The first: {group[0].reason}" if len(group) > 1 else f": {group[0].reason}"
-    return f"{names}{more} {group[0].status}{detail}"
+    return f"{names} {group[0].status}{detail}"
 
 
 def _format_name(item: ItemResult) -> str:

@@ -64,6 +64,15 @@ def preview(changes: Sequence[GuardChange]) -> list[ItemResult]:
     ]
 
 
+def refuse_changes(changes: Sequence[GuardChange], reason: str) -> list[ItemResult]:
+    """The results where nothing can be changed: a failure for each part that had to change."""
+    results = [replace(result, after=result.before) for result in preview(changes)]
+    return [
+        replace(result, status="failed", reason=f"It is not changed, because {reason}") if change.action else result
+        for change, result in zip(changes, results)
+    ]
+
+
 def _build_result(change: GuardChange, current: Optional[Mapping[str, Any]], error: Optional[str]) -> ItemResult:
     (result,) = preview([change])
     if not change.action:

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
-from .._result import ItemResult
 from .model import (
     ALARM,
     DEAD_LETTER_QUEUE,
@@ -139,25 +138,12 @@ def get_refusal_reason(
             f"{', '.join(unmanaged)} has no tag of this guard: the guard does not manage it. Choose another prefix, or "
             "remove it."
         )
-    for kind in (FUNCTION, QUEUE) if requirements else ():
+    if requirements is None:
+        return None
+    for kind in (FUNCTION, QUEUE):
         name = location.names[kind]
-        if requirements and requirements.tags.get(kind) is None:
+        if requirements.tags.get(kind) is None:
             return f"{kind} {name} does not exist. Install the guard with the role daytwo.aws.aurora_autostop."
-        if requirements and not requirements.is_owned(kind):
+        if not requirements.is_owned(kind):
             return f"{kind} {name} has no tag of this guard: the guard does not manage it. Choose another prefix."
     return None
-
-
-def refuse_changes(changes: Sequence[GuardChange], reason: str) -> list[ItemResult]:
-    """The results where nothing can be changed: a failure for each part that had to change."""
-    return [
-        ItemResult(
-            change.name,
-            "failed" if change.action else "skipped" if change.unmanaged else "ok",
-            f"It is not changed, because {reason}" if change.action else change.reason,
-            change.before,
-            change.before,
-            {"kind": change.kind, "verified": None, "unmanaged": change.unmanaged},
-        )
-        for change in changes
-    ]

@@ -43,29 +43,20 @@ def build_region_report(
     C(region): an entry of the module aurora_autostop_guard_info. C(results): by kind, the result of the role's task;
     empty if the task did not run. C(failure): the name and the result of the task that failed.
     """
-    lines: list[str] = []
+    parts: list[tuple[str, str, str]] = []
     for kind in PRESENT_ORDER if state == "present" else ABSENT_ORDER:
+        result = results.get(kind) or {}
         if kind == TRIGGER:
-            parts = _list_trigger_parts(region, results.get(TRIGGER) or {})
-            lines += [_format_line(region, kind, name, outcome) for kind, name, outcome in parts]
+            parts += _list_trigger_parts(region, result)
             continue
-        name = region["names"].get(kind) or region["prefix"]
-        outcome = (
-            _get_outcome(results.get(kind) or {})
-            if state == "present"
-            else _get_removal_outcome(region, kind, results.get(kind) or {})
-        )
-        lines.append(_format_line(region, kind, name, outcome))
-    changed = any(line.endswith(": changed") for line in lines)
+        outcome = _get_outcome(result) if state == "present" else _get_removal_outcome(region, kind, result)
+        parts.append((kind, region["names"].get(kind) or region["prefix"], outcome))
+    changed = any(outcome == "changed" for _kind, _name, outcome in parts)
     return {
-        "lines": lines,
+        "lines": [f"{region['name']}: {kind.replace('_', ' ')} {name}: {outcome}" for kind, name, outcome in parts],
         "changed": changed or bool((results.get(TRIGGER) or {}).get("changed")),
         "error": _describe_failure(region, failure) if failure else None,
     }
-
-
-def _format_line(region: Mapping[str, Any], kind: str, name: str, outcome: str) -> str:
-    return f"{region['name']}: {kind.replace('_', ' ')} {name}: {outcome}"
 
 
 def _get_outcome(result: Mapping[str, Any]) -> str:

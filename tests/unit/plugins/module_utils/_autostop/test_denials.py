@@ -39,7 +39,8 @@ def result_of(regions: dict[str, Optional[tuple[str, str]]], all_regions: bool) 
     """The module's result where each region works, or its reading fails with this code and message."""
     clients = {name: Rds(clusters=[] if error else [cluster()], reading_error=error) for name, error in regions.items()}
     outcomes = fleet.run_regions(lambda _service, name: clients[name], list(regions), AutostopOptions(), act=True)
-    return report.build_result(fleet.skip_denied_regions(outcomes) if all_regions else outcomes)
+    params = {"regions": ["all"] if all_regions else list(regions)}
+    return report.build_result(fleet.skip_denied_regions(params, outcomes))
 
 
 def statuses(result: dict[str, Any]) -> dict[str, str]:

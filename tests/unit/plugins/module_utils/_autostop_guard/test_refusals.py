@@ -47,7 +47,7 @@ def test_an_unmanaged_part_prevents_every_change() -> None:
     reason = plan.get_refusal_reason(LOCATION, found, None)
     assert reason
     assert "alarm guard-dlq" in reason
-    results = plan.refuse_changes(found, reason)
+    results = apply.refuse_changes(found, reason)
     assert {result.fields["kind"]: result.status for result in results} == {
         "event_source_mapping": "failed",
         "event_rule": "failed",
@@ -59,7 +59,7 @@ def test_an_unmanaged_part_prevents_every_change() -> None:
 
 def test_all_results_of_a_part_have_the_same_keys() -> None:
     found = changes(EMPTY)
-    results = [*apply.preview(found), *plan.refuse_changes(found, "no.")]
+    results = [*apply.preview(found), *apply.refuse_changes(found, "no.")]
     assert len({frozenset(result.to_dict()) for result in results}) == 1
 
 
