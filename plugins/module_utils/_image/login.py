@@ -43,6 +43,9 @@ class FoundLogin:
     absence: str = ""
 
 
+NO_LOGIN = FoundLogin(None)
+
+
 def find_login(
     host: str,
     repository: str = "",
@@ -58,7 +61,7 @@ def find_login(
     if username:
         return FoundLogin(RegistryCredentials(username, password or ""))
     if not docker_config:
-        return FoundLogin(None)
+        return NO_LOGIN
     path = Path(docker_config).expanduser()
     path = path / "config.json" if path.is_dir() else path
     try:
@@ -79,18 +82,6 @@ def find_login(
     credentials = _run_credential_helper(helper, server, where, run) if helper else None
     credentials = credentials or _find_stored_credentials(auths, server, repository, where)
     return FoundLogin(credentials) if credentials else FoundLogin(None, _describe_absence(where, host, auths, helper))
-
-
-def find_credentials(
-    host: str,
-    username: str | None = None,
-    password: str | None = None,
-    docker_config: str | None = None,
-    run: RunCommand | None = None,
-    repository: str = "",
-) -> RegistryCredentials | None:
-    """Finds the credentials of C(find_login), or None if there is no login."""
-    return find_login(host, repository, username, password, docker_config, run).credentials
 
 
 def _describe_absence(where: str, host: str, auths: Mapping[str, Any], helper: Any) -> str:

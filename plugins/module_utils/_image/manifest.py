@@ -97,6 +97,11 @@ def detect_media_type(data: bytes, content_type: str = "", where: str = "the man
     A manifest has its type in mediaType, in the response's Content-Type, or in both. A document with the fields of an
     image and of an index could be an image here and an index in an engine (OCI image specification 1.0.2).
     """
+    return _load_document(data, content_type, where)[1]
+
+
+def _load_document(data: bytes, content_type: str, where: str) -> tuple[dict[str, Any], str]:
+    """Loads a manifest or an index, and its media type."""
     document = _check_object(load_json(data, MANIFEST_LIMIT, where), where)
     announced = content_type.partition(";")[0].strip().lower()
     own = _check_text(document.get("mediaType") or "", f"{where}: its mediaType")
@@ -122,15 +127,14 @@ def detect_media_type(data: bytes, content_type: str = "", where: str = "the man
         raise ImageError(
             f"{where} has the type {kind}, but not that type's fields. It is damaged: push the image again."
         )
-    return kind
+    return document, kind
 
 
 def parse_manifest(data: bytes, content_type: str = "", where: str = "the manifest") -> ImageManifest:
     """Parses an image's manifest. Raises ImageError for anything else, or if the image cannot be transferred."""
-    kind = detect_media_type(data, content_type, where)
+    document, kind = _load_document(data, content_type, where)
     if kind not in MANIFEST_TYPES:
         raise ImageError(f"{where} is an index, but an image is expected. Name the digest of an image.")
-    document = _check_object(load_json(data, MANIFEST_LIMIT, where), where)
     config = _parse_blob(document.get("config"), f"{where}: config")
     if config.media_type not in (*_CONFIG_TYPES, ""):
         raise ImageError(f"{where} is an artifact of type {config.media_type[:100]!r}. Name a container image.")
@@ -146,10 +150,9 @@ def parse_manifest(data: bytes, content_type: str = "", where: str = "the manife
 
 def parse_index(data: bytes, content_type: str = "", where: str = "the index") -> ImageIndex:
     """Parses an index of images by platform. Raises ImageError for anything else."""
-    kind = detect_media_type(data, content_type, where)
+    document, kind = _load_document(data, content_type, where)
     if kind not in INDEX_TYPES:
         raise ImageError(f"{where} is an image, but an index is expected.")
-    document = _check_object(load_json(data, MANIFEST_LIMIT, where), where)
     entries = map(_parse_entry, _check_list(_get_list(document, "manifests"), f"{where}: manifests"))
     return ImageIndex(kind, tuple(entry for entry in entries if entry is not None))
 

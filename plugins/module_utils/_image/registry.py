@@ -13,7 +13,7 @@ from .authorization import RegistryAuthorizer
 from .errors import ImageError
 from .http.body import HttpBodyReader, HttpResponse
 from .http.client import HttpClient
-from .login import FoundLogin, RegistryCredentials
+from .login import NO_LOGIN, FoundLogin
 from .manifest import (
     CONFIG_LIMIT,
     INDEX_TYPES,
@@ -74,20 +74,13 @@ class _ManifestDocument:
 
 
 class Registry:
-    """A registry, which threads may share. C(absence): why there are no credentials, for the message of a refusal."""
+    """A registry, which threads may share."""
 
-    def __init__(
-        self,
-        client: HttpClient,
-        host: str,
-        plain_http: bool = False,
-        credentials: RegistryCredentials | None = None,
-        absence: str = "",
-    ) -> None:
+    def __init__(self, client: HttpClient, host: str, plain_http: bool = False, login: FoundLogin = NO_LOGIN) -> None:
         self.host = host
         self._client = client
         self._base = f"{'http' if plain_http else 'https'}://{_DOCKER_HUB_API if host == DOCKER_HUB else host}/"
-        self._authorizer = RegistryAuthorizer(client, host, self._base, FoundLogin(credentials, absence))
+        self._authorizer = RegistryAuthorizer(client, host, self._base, login)
 
     def resolve(
         self, reference: ImageReference, platform: ImagePlatform | None = None, must_match: bool = True

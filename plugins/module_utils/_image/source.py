@@ -142,9 +142,7 @@ class RegistrySource(BlobSource):
             if path is None and os.path.exists(os.path.expanduser(_DEFAULT_DOCKER_CONFIG)):
                 path = _DEFAULT_DOCKER_CONFIG
             found = find_login(reference.host, reference.path, login.username, login.password, path, self._run)
-            self._registries[reference.name] = Registry(
-                self._client, reference.host, login.plain_http, found.credentials, found.absence
-            )
+            self._registries[reference.name] = Registry(self._client, reference.host, login.plain_http, found)
         return self._registries[reference.name]
 
     def _resolve_image(self, requested: RequestedImage) -> BundleImage:

@@ -55,7 +55,8 @@ class S3BlobStore:
 
     def check(self) -> None:
         """Raises ImageError where the bucket is missing, denied or of another owner, or credentials are not valid."""
-        self._call_api("list", "ListObjectsV2", Prefix=self._make_key(""), MaxKeys=1)
+        with self._explain_errors("list"):
+            self._call("ListObjectsV2", Prefix=self._make_key(""), MaxKeys=1)
 
     def find_objects(self, digests: Collection[str]) -> dict[str, StoredObject]:
         """The objects that exist for these digests: one HeadObject each, several in parallel."""
@@ -87,8 +88,8 @@ class S3BlobStore:
         found: list[tuple[str, str]] = []
         next_page: dict[str, str] = {}
         while True:
-            response = self._call_api("list uploads in", "ListMultipartUploads", Prefix=self._make_key(""), **next_page)
             with self._explain_errors("list uploads in"):
+                response = self._call("ListMultipartUploads", Prefix=self._make_key(""), **next_page)
                 uploads = response.get("Uploads") or ()
                 found += [(upload["Key"], upload["UploadId"]) for upload in uploads if upload["Key"] in digest_of]
                 if not response.get("IsTruncated"):
@@ -207,10 +208,6 @@ class S3BlobStore:
 
     def _call(self, operation: str, **parameters: Any) -> Mapping[str, Any]:
         return call_api(self._client, operation, **self._common, **parameters)
-
-    def _call_api(self, activity: str, operation: str, **parameters: Any) -> Mapping[str, Any]:
-        with self._explain_errors(activity):
-            return self._call(operation, **parameters)
 
     @contextmanager
     def _explain_errors(self, activity: str) -> Iterator[None]:

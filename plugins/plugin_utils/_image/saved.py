@@ -140,33 +140,34 @@ def _send_blobs(
         if not upload.stored:
             raise
         interruption = str(error)
+    stored = upload.stored
     errors = {
         blob_transfer.blob.digest: interruption
         for blob_transfer in blob_transfers
-        if interruption and blob_transfer.blob.digest not in upload.stored
+        if interruption and blob_transfer.blob.digest not in stored
     }
     errors.update(upload.errors)
     # A response of 200 is no evidence of an object: an upload counts only if the object has its size and checksum now.
     try:
-        objects = store.find_objects(upload.stored)
+        objects = store.find_objects(stored)
     except ImageError as error:
         errors.update(
             {
                 digest: f"{digest} was sent, and the store may have it, but it could not be verified. {error}"
-                for digest in upload.stored
+                for digest in stored
             }
         )
         return errors, [], set()
     recheck = plan_transfers(list_blob_needs(bundle, ()), objects, {})
     for blob_transfer in recheck:
-        if blob_transfer.blob.digest in upload.stored and blob_transfer.action != "none":
+        if blob_transfer.blob.digest in stored and blob_transfer.action != "none":
             errors[blob_transfer.blob.digest] = (
                 f"{blob_transfer.blob.digest} was sent, but its verification in the store failed: "
                 f"{blob_transfer.reason}. Run again."
             )
-    stored_externally = _find_stored_externally(store, bundle, blob_transfers, errors, upload.stored)
+    stored_externally = _find_stored_externally(store, bundle, blob_transfers, errors, stored)
     errors = {digest: error for digest, error in errors.items() if digest not in stored_externally}
-    return errors, [digest for digest in upload.stored if digest not in errors], stored_externally
+    return errors, [digest for digest in stored if digest not in errors], stored_externally
 
 
 def _find_stored_externally(

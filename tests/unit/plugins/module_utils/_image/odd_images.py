@@ -8,13 +8,12 @@ docker 20.10.24 was given each of them (docs/facts/image_transfer.md#odd-manifes
 from __future__ import annotations
 
 import gzip
-import hashlib
-import io
 import json
-import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
+
+from .builders import digest_of, tar_of
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
@@ -39,19 +38,9 @@ class _LeftOut:
 LEFT_OUT = _LeftOut()
 
 
-def digest_of(data: bytes) -> str:
-    return "sha256:" + hashlib.sha256(data).hexdigest()
-
-
 def make_tar(name: str) -> bytes:
     """A layer of one small file, the same bytes each time."""
-    stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w", format=tarfile.USTAR_FORMAT) as archive:
-        content = f"content of {name}\n".encode()
-        member = tarfile.TarInfo(name)
-        member.size = len(content)
-        archive.addfile(member, io.BytesIO(content))
-    return stream.getvalue()
+    return tar_of([(name, f"content of {name}\n".encode())])
 
 
 @dataclass

@@ -26,8 +26,8 @@ from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import Im
 from ansible_collections.daytwo.aws.plugins.module_utils._image.http.client import HttpClient
 from ansible_collections.daytwo.aws.plugins.module_utils._image.http.errors import HttpError, HttpStatusError
 from ansible_collections.daytwo.aws.plugins.module_utils._image.login import (
+    FoundLogin,
     RegistryCredentials,
-    find_credentials,
     find_login,
 )
 from ansible_collections.daytwo.aws.plugins.module_utils._image.model import Blob, Bundle, BundleImage
@@ -150,7 +150,7 @@ class Place:
 
     def __init__(self, server: Any, client: HttpClient, credentials: RegistryCredentials | None = None) -> None:
         self.server = server
-        self.registry = Registry(client, server.netloc, plain_http=True, credentials=credentials)
+        self.registry = Registry(client, server.netloc, plain_http=True, login=FoundLogin(credentials))
 
     def reference(self, rest: str) -> ImageReference:
         return ImageReference.parse(f"{self.server.netloc}/{rest}")
@@ -557,7 +557,7 @@ def test_a_file_without_a_login_for_this_registry_is_named(
     server = serve(shelf)
     path = write(tmp_path / "config.json", {"auths": {"https://other.test/v1/": auth("me:x")}})
     found = find_login(server.netloc, docker_config=path)
-    registry = Registry(client, server.netloc, plain_http=True, absence=found.absence)
+    registry = Registry(client, server.netloc, plain_http=True, login=found)
     with pytest.raises(ImageError) as caught:
         registry.resolve(ImageReference.parse(f"{server.netloc}/team/app:v1"))
     assert f"file {path} has no login for {server.netloc}. It has logins for other.test. Set the" in str(caught.value)
@@ -709,7 +709,7 @@ def test_the_password_does_not_leave_tls(serve: Any, shelf: Shelf) -> None:
     tokens = TokenServer(shelf, serve)
     server = serve(shelf, tls=True)
     client = HttpClient(str(serve.authority), environ={}, retries=0)
-    registry = Registry(client, server.netloc, credentials=RegistryCredentials("me", SECRET))
+    registry = Registry(client, server.netloc, login=FoundLogin(RegistryCredentials("me", SECRET)))
     with pytest.raises(ImageError, match=r"without TLS\. The password is not sent there") as caught:
         registry.resolve(ImageReference.parse(f"{server.netloc}/team/app:v1"))
     assert tokens.server.requests == []
@@ -797,8 +797,8 @@ def auth(text: str) -> dict[str, str]:
 )
 def test_docker_config(tmp_path: Path, document: Any, host: str, expected: RegistryCredentials | None) -> None:
     path = write(tmp_path / "config.json", document)
-    assert find_credentials(host, docker_config=path) == expected
-    assert find_credentials(host, docker_config=str(tmp_path)) == expected
+    assert find_login(host, docker_config=path).credentials == expected
+    assert find_login(host, docker_config=str(tmp_path)).credentials == expected
 
 
 @pytest.mark.parametrize(
@@ -808,7 +808,7 @@ def test_docker_config(tmp_path: Path, document: Any, host: str, expected: Regis
 def test_a_login_for_a_part_of_the_registry(tmp_path: Path, repository: str, user: str) -> None:
     keys = {"r.test/team": "team", "r.test": "whole", "r.test/team/deep": "deep", "https://r.test/v1/": "old"}
     path = write(tmp_path / "config.json", {"auths": {key: auth(f"{name}:x") for key, name in keys.items()}})
-    found = find_credentials("r.test", docker_config=path, repository=repository)
+    found = find_login("r.test", docker_config=path, repository=repository).credentials
     assert found == RegistryCredentials(user, "x")
 
 
@@ -852,15 +852,15 @@ def test_docker_config_refused(tmp_path: Path, document: Any, problem: str) -> N
     if document is not None:
         write(path, document)
     with pytest.raises(ImageError, match=problem) as caught:
-        find_credentials("r.test", docker_config=str(path))
+        find_login("r.test", docker_config=str(path))
     assert str(path) in str(caught.value)
     assert SECRET not in everything(caught.value)
 
 
 def test_user_and_password_come_first(tmp_path: Path) -> None:
     path = write(tmp_path / "config.json", {"auths": {"r.test": auth("file:x")}})
-    assert find_credentials("r.test", "me", SECRET, path) == RegistryCredentials("me", SECRET)
-    assert find_credentials("r.test") is None
+    assert find_login("r.test", "", "me", SECRET, path).credentials == RegistryCredentials("me", SECRET)
+    assert find_login("r.test").credentials is None
     for credentials in (RegistryCredentials("me", SECRET), RegistryCredentials("me", "", SECRET)):
         assert SECRET not in repr(credentials)
         assert SECRET not in str(credentials)
@@ -891,7 +891,7 @@ def test_without_a_way_to_run_helpers_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(
         ImageError, match="requires the credential helper docker-credential-x, but no program can be run"
     ):
-        find_credentials("r.test", docker_config=path)
+        find_login("r.test", docker_config=path)
 
 
 ANSWER = """read -r server; [ "$1" = get ] || exit 9
@@ -925,7 +925,7 @@ def test_helpers(tmp_path: Path, helper: Any, document: Any, host: str, expected
     helper("two", ANSWER.replace("NAME", "two"))
     helper("token", ANSWER.replace("NAME", "'<token>'"))
     helper("none", "echo credentials not found in native keychain; exit 1")
-    assert find_credentials(host, docker_config=write(tmp_path / "config.json", document), run=run) == expected
+    assert find_login(host, docker_config=write(tmp_path / "config.json", document), run=run).credentials == expected
 
 
 @pytest.mark.parametrize(
@@ -945,7 +945,7 @@ def test_helpers_that_fail(tmp_path: Path, helper: Any, script: str | None, prob
         helper("x", script)
     path = write(tmp_path / "config.json", {"credsStore": "x"})
     with pytest.raises(ImageError, match=problem) as caught:
-        find_credentials("r.test", docker_config=path, run=run)
+        find_login("r.test", docker_config=path, run=run)
     assert SECRET not in everything(caught.value)
 
 
