@@ -167,7 +167,6 @@ from ..module_utils._sysctl_nodegroup import options, render
 from ..module_utils._sysctl_nodegroup.errors import SysctlError
 from ..module_utils._sysctl_nodegroup.option_rules import check_options
 
-EFFECTS = ["NoSchedule", "NoExecute", "PreferNoSchedule", "NO_SCHEDULE", "NO_EXECUTE", "PREFER_NO_SCHEDULE"]
 ARGUMENT_SPEC: dict[str, Any] = {
     "name": {"type": "str", "required": True},
     "cluster": {"type": "str"},
@@ -186,15 +185,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
         },
     },
     "labels": {"type": "dict"},
-    "taints": {
-        "type": "list",
-        "elements": "dict",
-        "options": {
-            "key": {"type": "str", "required": True, "no_log": False},
-            "value": {"type": "str"},
-            "effect": {"type": "str", "required": True, "choices": EFFECTS},
-        },
-    },
+    "taints": options.TAINTS,
 }
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Optional
 
 from .errors import SysctlError
@@ -63,7 +63,7 @@ def render(request: UserDataRequest) -> bytes:
             f"user data cannot be rendered for the AMI family {request.family}. Use one of {', '.join(FAMILIES)}"
         )
     base = request.base
-    if base.startswith(b"\x1f\x8b"):
+    if base.startswith(mime.GZIP):
         if not request.bootstrap or request.family == BOTTLEROCKET:
             raise SysctlError("the user data cannot be read: it is compressed (gzip). Set it without compression")
         base = node_config.inflate(base)
@@ -75,7 +75,8 @@ def render(request: UserDataRequest) -> bytes:
         )
     renderer = {AL2023: _render_al2023, BOTTLEROCKET: _render_bottlerocket, AL2: _render_al2}[request.family]
     data = renderer(base, request)
-    missing = [sysctl for sysctl in request.sysctls if sysctl not in list_allowed_sysctls(request.family, data)]
+    allowed = list_allowed_sysctls(request.family, data)
+    missing = [sysctl for sysctl in request.sysctls if sysctl not in allowed]
     if missing:
         raise SysctlError(
             f"the rendered user data does not allow {', '.join(missing)}. This is a bug in the collection: report it"
@@ -192,10 +193,9 @@ def _split_parts(family: str, data: bytes) -> list[mime.MimePart]:
         return list(document.parts)
     media_type = cloud_init.get_prefix_type(data)
     if data.startswith(b"#") and media_type in (mime.SHELL, cloud_init.CLOUD_CONFIG):
-        charset = '; charset="us-ascii"' if media_type == mime.SHELL else ""
-        return [mime.MimePart(f"Content-Type: {media_type}{charset}\n".encode(), data)]
+        return [mime.make_part(media_type, data)]
     if family == AL2023 and node_config.is_node_config(data):
-        return [mime.MimePart(f"Content-Type: {mime.NODE_CONFIG}\n".encode(), data)]
+        return [mime.make_part(mime.NODE_CONFIG, data)]
     raise SysctlError(
         "the user data cannot be read: it is neither MIME multipart (MIME-Version: 1.0), nor a script (#!), nor "
         "cloud-config (#cloud-config)"
@@ -229,17 +229,15 @@ def _join_parts(base: bytes, parts: Sequence[mime.MimePart]) -> bytes:
         return b""
     if mime.is_multipart(base):
         document = mime.parse(base)
-        if any(b"--" + document.boundary in part.head + part.body for part in parts if part not in document.parts):
-            return mime.compose(parts).to_bytes()
-        return mime.MimeDocument(
-            document.head, document.boundary, tuple(parts), document.tail, document.newline
-        ).to_bytes()
+        added = [part for part in parts if part not in document.parts]
+        if not any(b"--" + document.boundary in part.head + part.body for part in added):
+            return replace(document, parts=tuple(parts)).to_bytes()
     return mime.compose(parts).to_bytes()
 
 
 def _add_part(base: bytes, parts: Sequence[mime.MimePart], media_type: str, text: str) -> bytes:
     newline = mime.parse(base).newline if mime.is_multipart(base) else b"\n"
-    return _join_parts(base, [*parts, mime.make_part(media_type, text, newline)])
+    return _join_parts(base, [*parts, mime.make_part(media_type, text.encode(), newline)])
 
 
 def _render_al2023(base: bytes, request: UserDataRequest) -> bytes:

@@ -22,10 +22,6 @@ class ObservedRole:
     trust_policy: Mapping[str, Any]
     permissions_boundary: Optional[str] = None
 
-    @property
-    def account(self) -> str:
-        return self.arn.split(":")[4]
-
 
 @dataclass(frozen=True)
 class Simulation:

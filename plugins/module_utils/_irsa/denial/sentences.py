@@ -143,9 +143,8 @@ def _complete_denial(denial: AccessDenial, text: str, bounds: tuple[int, int, in
     rest = text[action_end:end]
     clause = read_clause(rest)
     resource, resource_end = read_resource(rest[: clause.start] if clause else rest, clause is not None)
-    if clause is None or clause.start > resource_end + 40:
-        other_reason = read_other_reason(rest[resource_end:])
-        clause = other_reason if clause is None else clause
+    if clause is None:
+        clause = read_other_reason(rest[resource_end:])
     last = max(resource_end, clause.end if clause else 0)
     if clause and clause.phrase and last == resource_end and clause.kind == "other_policy":
         last = resource_end + clause.end
@@ -289,11 +288,11 @@ def read_denial(text: str) -> AccessDenial:
     if findings and not (bare and findings[0][1] > BARE_CODE and not encoded):
         rank, denial = findings[0][1], _choose_complete(findings)
         causes = {
-            (other.side, other.kind, other.action, other.resource)
+            _identify(other)
             for _position, other_rank, other in findings
             if other_rank == rank == CAUSE and not _is_shortened(other, denial)
         }
-        denial = replace(denial, other_denials=max(0, len(causes - {_identify(denial)})))
+        denial = replace(denial, other_denials=len(causes - {_identify(denial)}))
     else:
         denial = _read_without_sentence(text, bare, encoded)
     identifier = _AUTHORIZATION_ID.search(text)
@@ -343,17 +342,17 @@ def _read_without_sentence(text: str, bare: Optional[re.Match[str]], encoded: Op
         return AccessDenial(PERMISSION, "unstated", "The message is encoded.", encoded[0][:60])
     if _ENCODED_TEXT.fullmatch(text):
         return AccessDenial(UNKNOWN, "encoded", "The message is encoded.", text[:60], encoded_message=text)
-    if bare or (_STATUS.search(text) and _AWS_TRACE.search(text) and not _OTHER_PROGRAM.search(text)):
-        shown = bare or _STATUS.search(text)
+    status, has_trace = _STATUS.search(text), bool(_AWS_TRACE.search(text))
+    shown = bare or (status if has_trace and not _OTHER_PROGRAM.search(text) else None)
+    if shown:
         if bare and _find_operation(text) == "AssumeRoleWithWebIdentity":
             return build_web_identity_denial(bare[0])
         reason = "Access was denied, and the message names neither the caller nor the policy."
-        if _AWS_TRACE.search(text):
+        if has_trace:
             reason += " AWS answers like this across organizations, and some services always do."
         else:
             reason += " Nothing else in the text shows that AWS sent it: other programs use this code, too."
-        return AccessDenial(UNKNOWN, "bare_error_code", reason, shown[0] if shown else "")
-    status = _STATUS.search(text)
+        return AccessDenial(UNKNOWN, "bare_error_code", reason, shown[0])
     if status:
         reason = f'The text reports "{status[0]}", and nothing in it shows that AWS denied the request.'
         return AccessDenial(UNKNOWN, "no_denial", reason, status[0])

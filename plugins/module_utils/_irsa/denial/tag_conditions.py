@@ -25,8 +25,7 @@ class PolicyStatement:
     statement: Mapping[str, Any]
 
     def __str__(self) -> str:
-        sid = self.statement.get("Sid")
-        return f"{self.policy}, Statement[{self.index}]{f' ({sid})' if sid else ''}"
+        return f"{self.policy}, {policy.format_statement(self.index, self.statement.get('Sid', ''))}"
 
 
 def find_statements(
@@ -75,7 +74,7 @@ class TagCondition:
         operator = policy.ConditionOperator.parse(self.operator)
         if operator.base == "null":
             return (current is not None) == self.requires_tag
-        if operator.is_negated or operator.base not in ("stringequals", "stringequalsignorecase", "stringlike"):
+        if not operator.is_allowlist:
             return None
         if current is None:
             return operator.is_loose
@@ -90,7 +89,7 @@ class TagCondition:
         operator = policy.ConditionOperator.parse(self.operator)
         if operator.base == "null":
             return wildcard_value if self.requires_tag else None
-        if operator.is_negated or operator.base not in ("stringequals", "stringequalsignorecase", "stringlike"):
+        if not operator.is_allowlist:
             return None
         plain = [value for value in self.values if "${" not in value]
         if not plain:
@@ -103,8 +102,7 @@ def list_tag_conditions(statement: Mapping[str, Any]) -> list[TagCondition]:
     for operator, key, given in policy.iterate_conditions(statement):
         match = _RESOURCE_TAG_KEY.fullmatch(key)
         if match:
-            values = (str(value).lower() if isinstance(value, bool) else str(value) for value in policy.to_list(given))
-            found.append(TagCondition(operator, match[1], tuple(values)))
+            found.append(TagCondition(operator, match[1], tuple(policy.list_texts(given))))
     return found
 
 

@@ -15,7 +15,7 @@ from typing import Any, Optional
 from ..errors import SysctlError
 from ..sysctls import merge_lists
 from .bootstrap_calls import BootstrapCall, remove_insertions
-from .mime import BYTE_ORDER_MARK, SHELL, MimePart
+from .mime import BYTE_ORDER_MARK, GZIP, SHELL, MimePart
 from .scripts import OWN_CALL, RISKS, ScriptReading, read_script
 
 try:
@@ -43,7 +43,6 @@ _PREFIXES = (
     ("## template: jinja", "text/jinja2"),
 )
 _FETCHED_TYPES = ("text/x-include-url", "text/x-include-once-url")
-_GZIP = b"\x1f\x8b"
 
 
 def format_note(added: Sequence[str], newline: str = "\n") -> str:
@@ -125,7 +124,7 @@ def read_part(part: MimePart, mode: str, label: str) -> PartReading:
             f"{label} is not understood: it names addresses (#include) whose content cannot be known. "
             "Put the content into user_data"
         )
-    if part.content.startswith(_GZIP):
+    if part.content.startswith(GZIP):
         raise SysctlError(f"{label} is not understood: it is compressed (gzip). Set it without compression")
     if RISKS[mode].search(part.content.decode("utf-8", "replace")):
         raise SysctlError(

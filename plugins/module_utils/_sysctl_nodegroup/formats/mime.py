@@ -20,6 +20,7 @@ from ..errors import SysctlError
 NODE_CONFIG = "application/node.eks.aws"
 SHELL = "text/x-shellscript"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+GZIP = b"\x1f\x8b"  # the first bytes of compressed data
 _HEADER = re.compile(rb"^([!-9;-~]+):[ \t]*(.*(?:\r?\n[ \t]+.*)*)", re.MULTILINE)
 _HEADER_LINES = re.compile(rb"(?:[!-9;-~]+:[^\r\n]*\r?\n(?:[ \t]+[^\r\n]*\r?\n)*)*")
 _NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
@@ -204,7 +205,7 @@ def compose(parts: Sequence[MimePart]) -> MimeDocument:
     return MimeDocument(head, boundary, tuple(parts), b"\n")
 
 
-def make_part(media_type: str, text: str, newline: bytes = b"\n") -> MimePart:
+def make_part(media_type: str, body: bytes, newline: bytes = b"\n") -> MimePart:
     charset = '; charset="us-ascii"' if media_type == SHELL else ""
     head = f"Content-Type: {media_type}{charset}".encode() + newline
-    return MimePart(head, text.encode(), newline, newline)
+    return MimePart(head, body, newline, newline)

@@ -19,7 +19,7 @@ from typing import Any, Optional
 
 from ..errors import SysctlError
 from .bootstrap_calls import list_flag_sysctls
-from .mime import NODE_CONFIG, MimePart
+from .mime import GZIP, NODE_CONFIG, MimePart
 
 try:
     import yaml
@@ -65,7 +65,7 @@ def decode_node_config(part: MimePart) -> bytes:
 
 
 def inflate(data: bytes) -> bytes:
-    if not data.startswith(b"\x1f\x8b"):
+    if not data.startswith(GZIP):
         return data
     try:
         return gzip.decompress(data)

@@ -160,9 +160,8 @@ class _ScriptReader:
         if program == "eval":
             self.fail(command.start, "eval runs a text that cannot be known")
         if program in _SOURCING:
-            written = {target for target in self.list_targets() if target}
             allowed = _SOURCES if self.mode == OWN_CALL else (*_SOURCES, *_ENVIRONMENT_SOURCES)
-            if not texts or texts[0] not in allowed or texts[0] in written:
+            if not texts or texts[0] not in allowed or texts[0] in self.list_targets():
                 self.fail(command.start, f"{program} runs a file that cannot be known")
         if program == "shopt" and "expand_aliases" in texts:
             self.fail(command.start, "aliases can change what a command means")
@@ -232,7 +231,7 @@ class _ScriptReader:
         return self.is_plain_config_change(command, program, texts)
 
     def is_log(self, redirection: ShellRedirection) -> bool:
-        target = redirection.target.resolve(self.constants) if redirection.target else ""
+        target = redirection.target.resolve(self.constants)
         return redirection.operator in (">&", "<&") or bool(
             re.fullmatch(r"/dev/(?:null|console|stdout|stderr|kmsg|tty\w*)|/var/log/[\w./-]+", target)
         )
@@ -247,7 +246,7 @@ class _ScriptReader:
 
     def is_plain_config_change(self, command: ShellCommand, program: str, texts: list[str]) -> bool:
         """Whether jq sets other keys of the kubelet's configuration file by a program that can be read."""
-        targets = [entry.target.resolve(self.constants) for entry in command.redirections if entry.target]
+        targets = [entry.target.resolve(self.constants) for entry in command.redirections]
         if program == "jq":
             operands = [entry for entry in texts if not re.fullmatch(r"-[rceM]+", entry)]
             if len(operands) == 2 and operands[1] in _CONFIG_FILES and _JQ_PROGRAM.fullmatch(operands[0]):
@@ -300,7 +299,7 @@ class _ScriptReader:
             name = assignment.name if assignment.name == ENVIRONMENT_NAME else ""
             segments.append(f"{name}={self.join_segments(assignment.value.segments)}")
         for redirection in command.redirections:
-            segments.append(self.join_segments(redirection.target.segments) if redirection.target else "")
+            segments.append(self.join_segments(redirection.target.segments))
         if command.kind in ("arithmetic", "function"):
             segments.append(self.script.text[command.start : command.end])
         return " ".join(segments)
@@ -323,7 +322,6 @@ class _ScriptReader:
             redirection.target.resolve(self.constants)
             for command in self.script.commands
             for redirection in command.redirections
-            if redirection.target
         ]
 
     def read_here_documents(self) -> None:

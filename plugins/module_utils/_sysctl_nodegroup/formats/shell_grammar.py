@@ -165,11 +165,7 @@ class _ShellParser(ShellWordParser):
             redirections.append(redirection)
         if redirections:
             self.mark(first, captured=True)
-            self.commands.append(
-                ShellCommand(
-                    start, self.at, redirections=tuple(redirections), kind="redirection", inner=tuple(self.inner)
-                )
-            )
+            self.commands.append(ShellCommand(start, self.at, redirections=tuple(redirections), kind="redirection"))
 
     def require_sign(self, sign: str) -> None:
         self.skip_lines()
@@ -291,14 +287,13 @@ class _ShellParser(ShellWordParser):
         self.mark(first, conditional=True)
 
     def add_command(self, start: int, kind: str, arguments: tuple[ShellWord, ...]) -> None:
-        self.commands.append(ShellCommand(start, self.at, arguments, kind=kind, inner=tuple(self.inner)))
+        self.commands.append(ShellCommand(start, self.at, arguments, kind=kind))
 
     def parse_simple(self) -> None:
         start, last = self.at, self.at
         arguments: list[ShellWord] = []
         assignments: list[ShellAssignment] = []
         redirections: list[ShellRedirection] = []
-        first_inner = len(self.inner)
         while True:
             self.skip_blanks()
             redirection = self.parse_redirection()
@@ -328,7 +323,6 @@ class _ShellParser(ShellWordParser):
                 tuple(arguments),
                 tuple(assignments),
                 tuple(redirections),
-                inner=tuple(self.inner[first_inner:]),
             )
         )
 

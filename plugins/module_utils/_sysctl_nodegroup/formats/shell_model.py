@@ -76,8 +76,7 @@ class ShellAssignment:
 @dataclass(frozen=True)
 class ShellRedirection:
     operator: str
-    target: Optional[ShellWord]
-    descriptor: str = ""
+    target: ShellWord
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,6 @@ class ShellCommand:
     kind: str = "simple"
     conditional: bool = False  # runs not at all, not once, or not in the script's own shell
     captured: bool = False  # its output goes to another command or into a value
-    inner: tuple[tuple[int, int], ...] = ()  # substitutions, whose commands are listed on their own
 
 
 @dataclass(frozen=True)

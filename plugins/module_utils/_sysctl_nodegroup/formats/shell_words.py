@@ -29,7 +29,6 @@ class ShellWordParser:
     here_documents: list[tuple[int, int]] = field(default_factory=list)
     functions: list[str] = field(default_factory=list)
     pending: list[tuple[str, bool]] = field(default_factory=list)  # here-documents: delimiter, tabs stripped
-    inner: list[tuple[int, int]] = field(default_factory=list)
 
     def parse_list(self, ends: tuple[str, ...]) -> None:
         raise NotImplementedError
@@ -236,7 +235,6 @@ class ShellWordParser:
             self.fail("a here-document has no content", start)
         self.at += 1
         self.pending = pending
-        self.inner.append((start, self.at))
         self.mark(first, conditional=True, captured=True)
 
     def parse_backquote(self) -> None:
@@ -252,7 +250,6 @@ class ShellWordParser:
         if self.at < close or self.pending:
             self.fail("the commands between backquotes are not understood")
         self.at, self.end, self.pending = close + 1, end, pending
-        self.inner.append((start, self.at))
         self.mark(first, conditional=True, captured=True)
 
     def parse_redirection(self) -> Optional[ShellRedirection]:
@@ -268,7 +265,7 @@ class ShellWordParser:
             if any(segment.expansion for segment in target.segments):
                 self.fail("the delimiter of a here-document is not understood")
             self.pending.append((delimiter, operator == "<<-"))
-        return ShellRedirection(operator, target, found.group().partition(operator)[0])
+        return ShellRedirection(operator, target)
 
     def skip_arithmetic(self, at: int) -> None:
         """Skip an arithmetic expression that begins at C(at), after its two parentheses."""

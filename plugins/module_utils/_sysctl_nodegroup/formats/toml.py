@@ -245,10 +245,11 @@ def format_value(value: Any) -> str:
 
 def find_statement_start(text: str, key: str) -> int:
     """Find the position of the line that begins the statement with a key of settings.kubernetes."""
-    entry = _find_entry(scan_text(text), (*_TABLE_PATH, key))
+    scanner = scan_text(text)
+    entry = _find_entry(scanner, (*_TABLE_PATH, key))
     if entry is None:
         return 0
-    outer = [other for other in scan_text(text).entries if not other.inline and other.key_start <= entry.key_start]
+    outer = [other for other in scanner.entries if not other.inline and other.key_start <= entry.key_start]
     line_start = text.rfind("\n", 0, max(other.key_start for other in outer)) + 1
     return line_start or len(text) - len(text.lstrip(_MARK))
 

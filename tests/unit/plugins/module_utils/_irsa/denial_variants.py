@@ -10,7 +10,12 @@ from __future__ import annotations
 import json
 
 from ansible_collections.daytwo.aws.plugins.module_utils._irsa.denied import IDENTITY, PERMISSION, TRUST, UNKNOWN
-from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._irsa.denial_corpus import Case, case, event
+from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._irsa.denial_corpus import (
+    WEB_IDENTITY,
+    Case,
+    case,
+    event,
+)
 
 SESSION = "arn:aws:sts::123456789012:assumed-role/ctl/1700000000000000001"
 USER = f"User: {SESSION} is not authorized to perform:"
@@ -20,7 +25,6 @@ BUCKET = "arn:aws:s3:::shop-data/orders/2026.csv"
 SENTENCE = f"{USER} s3:GetObject on resource: {BUCKET} because no identity-based policy allows the s3:GetObject action"
 SCP_ARN = "arn:aws:organizations::210987654321:policy/o-a1b2c3d4e5/service_control_policy/p-0abcd123"
 ENCODED = "abCD_12-" * 30
-REFUSED = "Not authorized to perform sts:AssumeRoleWithWebIdentity"
 JAVA_CHAIN = (
     "software.amazon.awssdk.core.exception.SdkClientException: Unable to load credentials from any of the providers in "
     "the chain AwsCredentialsProviderChain(credentialsProviders=[SystemPropertyCredentialsProvider(), "
@@ -553,7 +557,10 @@ DECODED_CASES = [
 # Causes within summaries.
 CHAINS = [
     case(
-        "Java's chain, trust", JAVA_CHAIN.format(f"{REFUSED} (Service: Sts, Status Code: 403)"), TRUST, "web_identity"
+        "Java's chain, trust",
+        JAVA_CHAIN.format(f"{WEB_IDENTITY} (Service: Sts, Status Code: 403)"),
+        TRUST,
+        "web_identity",
     ),
     case(
         "Java's chain, audience",
@@ -596,7 +603,7 @@ CHAINS = [
         "Go 2's chain, trust, behind the operation that needed credentials",
         "operation error EC2: DescribeInstances, get identity: get credentials: failed to refresh cached credentials, "
         "failed to retrieve credentials, " + GO2.format("STS", "AssumeRoleWithWebIdentity", 403) + "api error "
-        f"AccessDenied: {REFUSED}",
+        f"AccessDenied: {WEB_IDENTITY}",
         TRUST,
         "web_identity",
         operation="AssumeRoleWithWebIdentity",
@@ -644,8 +651,8 @@ CHAINS = [
     ),
     case(
         "JavaScript, trust within an aggregate",
-        f"CredentialsProviderError: Could not load credentials from any providers\n  [cause]: AccessDenied: {REFUSED}\n"
-        "    at throwDefaultError (/app/node_modules/@smithy/smithy-client/dist-cjs/index.js:1)",
+        "CredentialsProviderError: Could not load credentials from any providers\n"
+        f"  [cause]: AccessDenied: {WEB_IDENTITY}\n    at throwDefaultError (/app/node_modules/@smithy/smithy-client/dist-cjs/index.js:1)",
         TRUST,
         "web_identity",
     ),
@@ -702,7 +709,7 @@ CHAINS = [
         ".NET, the role within the summary",
         "Amazon.Runtime.AmazonClientException: Error calling AssumeRole for role "
         "arn:aws-cn:iam::123456789012:role/x\n ---> "
-        f"Amazon.SecurityToken.AmazonSecurityTokenServiceException: {REFUSED}",
+        f"Amazon.SecurityToken.AmazonSecurityTokenServiceException: {WEB_IDENTITY}",
         TRUST,
         "web_identity",
         role="arn:aws-cn:iam::123456789012:role/x",
