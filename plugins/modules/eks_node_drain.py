@@ -234,10 +234,7 @@ def preview_drain(drain: Drain, nodes: list[Node]) -> dict[str, Any]:
         }
         for decision in decisions
     ]
-    refused = [decision for decision in decisions if decision.action == plan.REFUSE]
-    if refused:
-        reasons = "; ".join(f"{item.pod.key} on {item.pod.node}: {item.reason}" for item in refused[:10])
-        drain.error = f"{len(refused)} pods need an explicit option, and nothing was evicted: {reasons}"
+    refused = drain.record_refused_pods(decisions)
     changed = any(not node.unschedulable for node in nodes) or any(pod["status"] == "would_evict" for pod in pods)
     return {"changed": changed and not refused, "pods": pods}
 

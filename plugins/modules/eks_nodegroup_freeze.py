@@ -116,15 +116,9 @@ from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleA
 from ..module_utils._aws_call import ApiError
 from ..module_utils._result import ItemResult, summarize
 from ..module_utils._sysctl_nodegroup import freeze, options
-from ..module_utils._sysctl_nodegroup.eks import CLIENT_CONFIG
 from ..module_utils._sysctl_nodegroup.errors import SysctlError
 from ..module_utils._sysctl_nodegroup.option_rules import check_options
 from ..module_utils._sysctl_nodegroup.run import NodeGroupRun
-
-try:
-    from botocore.config import Config
-except ImportError:
-    Config = None  # AnsibleAWSModule reports the missing library
 
 
 def set_freeze_state(run: NodeGroupRun, name: str, state: str, check_mode: bool, newest: str) -> ItemResult:
@@ -135,13 +129,14 @@ def set_freeze_state(run: NodeGroupRun, name: str, state: str, check_mode: bool,
         group = run.get_node_group(name)
         if group is None:
             raise SysctlError(f"cluster {run.cluster} has no node group {name}. Name an existing group")
-        group = run.measure(group)
-        steps = freeze.plan_freeze(group) if state == "frozen" else freeze.plan_thaw(group)
-        if not check_mode and state == "frozen":
+        if state == "frozen" and not check_mode:  # it measures and plans again before each step
             group = run.freeze_node_group(name)
             steps = run.applied_steps[began:]
-        elif not check_mode:
-            run.apply_steps(steps)
+        else:
+            group = run.measure(group)
+            steps = freeze.plan_freeze(group) if state == "frozen" else freeze.plan_thaw(group)
+            if not check_mode:
+                run.apply_steps(steps)
         fields["desired_size"] = group.desired_size
         fields["nodes"] = options.format_instances(group.running.instances if group.running else ())
     except (SysctlError, ApiError) as error:
@@ -178,14 +173,8 @@ def main() -> None:
         check_options(params)
     except SysctlError as error:
         module.fail_json(msg=str(error), changed=False)
-    config = Config(**CLIENT_CONFIG)
-    run = NodeGroupRun(
-        module.client("eks", config=config),
-        module.client("ec2", config=config),
-        module.client("autoscaling", config=config),
-        params["cluster"],
-        timeout=params["wait_timeout"],
-        delay=params["wait_delay"],
+    run = NodeGroupRun.connect(
+        module.client, params["cluster"], timeout=params["wait_timeout"], delay=params["wait_delay"]
     )
     try:
         names, newest = list_group_names(run, params)

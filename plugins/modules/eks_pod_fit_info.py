@@ -118,7 +118,7 @@ from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleA
 
 from ..module_utils import _kubernetes
 from ..module_utils._drain import fit
-from ..module_utils._drain.kube import KubeError, list_resources
+from ..module_utils._drain.kube import KubeError, list_node_pods, list_resources
 from ..module_utils._drain.nodes import NodeSelection, select_nodes
 from ..module_utils._eks_token import ClusterError
 
@@ -162,9 +162,7 @@ def main() -> None:
         old_nodes = select_nodes(api, selection).require_all()
         pods = []
         for node in old_nodes:
-            pods += list_resources(
-                api, "/api/v1/pods", [("fieldSelector", f"spec.nodeName={node['metadata']['name']}")]
-            )
+            pods += list_node_pods(api, node["metadata"]["name"])
         claims = any("persistentVolumeClaim" in volume for pod in pods for volume in pod["spec"].get("volumes") or [])
         volumes = list_resources(api, "/api/v1/persistentvolumes") if claims else []
         count = len(old_nodes) if params["nodes"] is None else params["nodes"]

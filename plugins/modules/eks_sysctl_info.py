@@ -143,14 +143,8 @@ from ..module_utils._drain.kube import KubeError, call_kube_api, list_resources
 from ..module_utils._drain.model import NODE_GROUP_LABEL
 from ..module_utils._eks_token import ClusterError
 from ..module_utils._sysctl_nodegroup import audit, clone, eks, userdata
-from ..module_utils._sysctl_nodegroup.eks import CLIENT_CONFIG
 from ..module_utils._sysctl_nodegroup.errors import SysctlError
 from ..module_utils._sysctl_nodegroup.run import NodeGroupRun
-
-try:
-    from botocore.config import Config
-except ImportError:
-    Config = None  # AnsibleAWSModule reports the missing library
 
 
 def build_group_entry(run: NodeGroupRun, name: str) -> dict[str, Any]:
@@ -158,7 +152,7 @@ def build_group_entry(run: NodeGroupRun, name: str) -> dict[str, Any]:
     group = run.get_node_group(name)
     if group is None:
         raise SysctlError(f"cluster {run.cluster} has no node group {name}. Name an existing group")
-    raw = bytes(group.template.data.get("UserData") or b"") if group.template else b""
+    raw = group.user_data
     family: Optional[str] = None
     configured: Optional[list[str]] = None
     error_message = None
@@ -223,9 +217,7 @@ def main() -> None:
     reads_cluster = params["pods"] or params["configz"]
     if reads_cluster and not _kubernetes.HAS_KUBERNETES:
         module.fail_json(msg=missing_required_lib("kubernetes"))
-    config = Config(**CLIENT_CONFIG)
-    eks_client, ec2, autoscaling = (module.client(name, config=config) for name in ("eks", "ec2", "autoscaling"))
-    run = NodeGroupRun(eks_client, ec2, autoscaling, params["cluster"])
+    run = NodeGroupRun.connect(module.client, params["cluster"])
     result: dict[str, Any] = {"changed": False, "not_checked": []}
     try:
         names = params["node_groups"] or eks.list_node_group_names(run.eks, params["cluster"])

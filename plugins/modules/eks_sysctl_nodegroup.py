@@ -404,18 +404,11 @@ from ..module_utils._aws_call import ApiError
 from ..module_utils._drain.kube import KubeError, list_node_group_pods
 from ..module_utils._eks_token import ClusterError
 from ..module_utils._sysctl_nodegroup import ec2, options, plan
-from ..module_utils._sysctl_nodegroup.eks import CLIENT_CONFIG
 from ..module_utils._sysctl_nodegroup.errors import SysctlError
 from ..module_utils._sysctl_nodegroup.option_rules import check_options
 from ..module_utils._sysctl_nodegroup.run import NodeGroupRun
 
-try:
-    from botocore.config import Config
-except ImportError:
-    Config = None  # AnsibleAWSModule reports the missing library
-
 STRINGS = {"type": "list", "elements": "str"}
-EFFECTS = ["NoSchedule", "NoExecute", "PreferNoSchedule", "NO_SCHEDULE", "NO_EXECUTE", "PREFER_NO_SCHEDULE"]
 ARGUMENT_SPEC: dict[str, Any] = {
     "cluster": {"type": "str", "required": True},
     "name": {"type": "str", "required": True},
@@ -427,15 +420,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "subnets": STRINGS,
     "node_role": {"type": "str"},
     "labels": {"type": "dict"},
-    "taints": {
-        "type": "list",
-        "elements": "dict",
-        "options": {
-            "key": {"type": "str", "required": True, "no_log": False},
-            "value": {"type": "str"},
-            "effect": {"type": "str", "required": True, "choices": EFFECTS},
-        },
-    },
+    "taints": options.TAINTS,
     "scaling": {
         "type": "dict",
         "options": {"min_size": {"type": "int"}, "max_size": {"type": "int"}, "desired_size": {"type": "int"}},
@@ -474,12 +459,9 @@ ARGUMENT_SPEC: dict[str, Any] = {
 
 
 def make_run(module: Any) -> NodeGroupRun:
-    config = Config(**CLIENT_CONFIG)
     params = module.params
-    return NodeGroupRun(
-        module.client("eks", config=config),
-        module.client("ec2", config=config),
-        module.client("autoscaling", config=config),
+    return NodeGroupRun.connect(
+        module.client,
         params["cluster"],
         wait=params["wait"],
         timeout=params["wait_timeout"],
@@ -541,10 +523,7 @@ def ensure_absent(module: AnsibleModule, run: NodeGroupRun) -> dict[str, Any]:
     if groups_to_delete and not params["force"]:
         check_pods_drained(
             module,
-            {
-                group.name: [{"instance_id": node.id, "name": node.id} for node in run.list_nodes(group)]
-                for group in groups_to_delete
-            },
+            {group.name: [node.id for node in run.list_nodes(group)] for group in groups_to_delete},
         )
     orphans = [template for name, template in templates.items() if name not in kept]
     if params["generations"] == "previous" and not groups:
@@ -559,14 +538,14 @@ def ensure_absent(module: AnsibleModule, run: NodeGroupRun) -> dict[str, Any]:
         result["diff"] = {"before": {step["target"]: step["action"] for step in steps}, "after": {}}
     if not module.check_mode:
         for group in groups_to_delete:
-            run.delete_node_group(group, None)
+            run.delete_node_group(group)
         if not run.pending:
             for template in orphans:
                 ec2.delete_template(run.ec2, template.id)
     return result
 
 
-def check_pods_drained(module: Any, groups: dict[str, list[dict[str, str]]]) -> None:
+def check_pods_drained(module: Any, groups: dict[str, list[str]]) -> None:
     access = {
         "cluster": None if module.params["kubeconfig"] else module.params["cluster"],
         "kubeconfig": module.params["kubeconfig"],

@@ -132,6 +132,11 @@ def list_resources(api: Any, path: str, query: Sequence[tuple[str, str]] = ()) -
             return items
 
 
+def list_node_pods(api: Any, node: str) -> list[dict[str, Any]]:
+    """All pods on a node, by the node's name."""
+    return list_resources(api, "/api/v1/pods", [("fieldSelector", f"spec.nodeName={node}")])
+
+
 class KubeClient:
     """The Kubernetes calls of a drain: pods, PodDisruptionBudgets, cordon and evict."""
 
@@ -139,8 +144,7 @@ class KubeClient:
         self.api = api
 
     def list_pods(self, node: str) -> list[Pod]:
-        query = [("fieldSelector", f"spec.nodeName={node}")]
-        return [Pod.parse(item) for item in list_resources(self.api, "/api/v1/pods", query)]
+        return [Pod.parse(item) for item in list_node_pods(self.api, node)]
 
     def list_budgets(self) -> list[PodDisruptionBudget]:
         return [
@@ -179,8 +183,8 @@ class KubeClient:
         call_kube_api(self.api, "POST", f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}/eviction", body)
 
 
-def list_node_group_pods(api: Any, groups: Mapping[str, Sequence[Mapping[str, str]]]) -> list[str]:
-    """Pods on the nodes of these node groups, without pods that a drain leaves. C(groups): their instances.
+def list_node_group_pods(api: Any, groups: Mapping[str, Sequence[str]]) -> list[str]:
+    """Pods on the nodes of these node groups, without pods that a drain leaves. C(groups): the ids of their instances.
 
     Not in the result: pods of DaemonSets, mirrors of static pods and finished pods.
     With a custom AMI, nodes need not have the node group's label. So nodes are also found by their instances. An
@@ -189,17 +193,17 @@ def list_node_group_pods(api: Any, groups: Mapping[str, Sequence[Mapping[str, st
     kube = KubeClient(api)
     all_nodes = list_resources(api, "/api/v1/nodes")
     found = []
-    for group, instances in groups.items():
+    for group, instance_ids in groups.items():
         group_nodes = [
             node for node in all_nodes if (node["metadata"].get("labels") or {}).get(NODE_GROUP_LABEL) == group
         ]
-        for instance in instances:
-            matching = [node for node in all_nodes if matches_instance(node, instance)]
+        for instance_id in instance_ids:
+            matching = [node for node in all_nodes if matches_instance(node, instance_id)]
             if not matching:
                 raise KubeError(
                     "GET /api/v1/nodes",
                     0,
-                    f"no node has the instance {instance['instance_id']} of node group {group}. "
+                    f"no node has the instance {instance_id} of node group {group}. "
                     "Wait until the instance has joined the cluster, or terminate it",
                 )
             group_nodes += [node for node in matching if node not in group_nodes]
@@ -212,9 +216,9 @@ def list_node_group_pods(api: Any, groups: Mapping[str, Sequence[Mapping[str, st
     return sorted(set(found))
 
 
-def matches_instance(node: Mapping[str, Any], instance: Mapping[str, str]) -> bool:
+def matches_instance(node: Mapping[str, Any], instance_id: str) -> bool:
     """By the provider id, or by the name for a node without one."""
     provider = str((node.get("spec") or {}).get("providerID") or "")
     if provider:
-        return provider.rpartition("/")[2] == instance["instance_id"]
-    return node["metadata"]["name"] in (instance["name"], instance["instance_id"])
+        return provider.rpartition("/")[2] == instance_id
+    return bool(node["metadata"]["name"] == instance_id)

@@ -100,12 +100,12 @@ class Drain:
         """Refuse before anything is changed. A later failure is reported with the outcome of every pod."""
         started_at = self.clock.monotonic()
         decisions = self.plan_evictions(nodes)[0]
-        if self._record_refused_pods(decisions):
+        if self.record_refused_pods(decisions):
             return
         try:
             self.cordon(nodes)
             decisions, budgets = self.plan_evictions(nodes)  # pods may have been scheduled in the meantime
-            if not self._record_refused_pods(decisions):
+            if not self.record_refused_pods(decisions):
                 self._evict_all(nodes, started_at, decisions, budgets)
                 if self.wait_for_replacements and not self.error:
                     self._wait_for_replacements(started_at + self.timeout)
@@ -121,7 +121,7 @@ class Drain:
             except KubeError as error:
                 self.error += f". Node {name} stays cordoned: {error}"
 
-    def _record_refused_pods(self, decisions: Sequence[plan.EvictionDecision]) -> bool:
+    def record_refused_pods(self, decisions: Sequence[plan.EvictionDecision]) -> bool:
         """Whether a pod must not be evicted without an explicit option; then nothing is evicted."""
         refused = [decision for decision in decisions if decision.action == plan.REFUSE]
         for decision in refused:

@@ -10,10 +10,10 @@ from typing import Any, Optional
 
 from .._drain.model import NODE_GROUP_LABEL
 from .._drain.scheduling import find_intolerable_taints
+from .._result import join_names
 from . import sysctls
 from .kernel import get_node_wide_reason
 
-LISTED_NODES = 10
 UNSCHEDULABLE_TAINT = "node.kubernetes.io/unschedulable"  # of a cordoned node, which may be uncordoned
 
 
@@ -45,11 +45,10 @@ def build_node_profiles(
         listed = allowed_sysctls.get(meta["name"], allowed_sysctls.get(group) if group else None)
         taints = tuple((node.get("spec") or {}).get("taints") or ())
         own = {key: value for key, value in labels.items() if key != "kubernetes.io/hostname"}
-        kernel = str(info.get("kernelVersion") or "")
         profile = NodeProfile(
             group,
             sysctls.parse_minor(str(info.get("kubeletVersion") or "")),
-            sysctls.parse_kernel(kernel) if kernel else None,
+            sysctls.parse_node_kernel(node),
             own,
             taints,
             None if listed is None else tuple(listed),
@@ -152,9 +151,8 @@ def describe_pods(pods: Sequence[Mapping[str, Any]]) -> list[str]:
             group = f"nodes of {entry['node_group'] or 'no group'}"
             lines.append(f"{key}: {entry['sysctl']} on {group}: {entry['reason']}")
         for entry in pod["unknown"]:
-            names = ", ".join(entry["nodes"][:LISTED_NODES])
-            more = f" and {len(entry['nodes']) - LISTED_NODES} more" if len(entry["nodes"]) > LISTED_NODES else ""
-            lines.append(f"{key}: {entry['sysctl']} on {names}{more}: not known, because their user data is not known")
+            names = join_names(entry["nodes"])
+            lines.append(f"{key}: {entry['sysctl']} on {names}: not known, because their user data is not known")
     if lines:
         return lines
     return [f"No node rejects a pod: {len(pods)} pods set sysctls." if pods else "No pod sets sysctls."]
@@ -163,6 +161,5 @@ def describe_pods(pods: Sequence[Mapping[str, Any]]) -> list[str]:
 def describe_unread_kubelets(not_checked: Sequence[Mapping[str, str]]) -> list[str]:
     if not not_checked:
         return []
-    names = ", ".join(entry["node"] for entry in not_checked[:LISTED_NODES])
-    more = f" and {len(not_checked) - LISTED_NODES} more" if len(not_checked) > LISTED_NODES else ""
-    return [f"Not checked: the kubelets of {names}{more}. The first reason: {not_checked[0]['reason']}"]
+    names = join_names([entry["node"] for entry in not_checked])
+    return [f"Not checked: the kubelets of {names}. The first reason: {not_checked[0]['reason']}"]

@@ -155,9 +155,7 @@ def _plan_taint_changes(
     def map_by_key(taints: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
         return {(str(taint["key"]), str(taint["effect"])): dict(taint) for taint in taints}
 
-    current_taints = map_by_key(
-        [taint for taint in current.description.get("taints") or [] if taint.get("key") != freeze.FROZEN_TAINT["key"]]
-    )
+    current_taints = map_by_key(freeze.get_original_taints(current))
     desired_taints = map_by_key(group.get("taints") or [])
     added = [
         taint

@@ -28,11 +28,11 @@ def build_desired_spec(
         )
         if not options.ami_id:
             spec = replace(spec, group={**spec.group, "amiType": _get_ami_type(family, "AL2023_x86_64_STANDARD")})
-        hops = {"HttpTokens": "required", "HttpPutResponseHopLimit": 2}
+        hops = {"HttpTokens": "required", "HttpPutResponseHopLimit": clone.DEFAULT_HOP_LIMIT}
         spec = replace(spec, template={"MetadataOptions": hops})
     else:
         clone.check_template_exists(source)
-        raw = bytes(source.template.data.get("UserData") or b"") if source.template else b""
+        raw = source.user_data
         family = clone.choose_ami_family(
             source, "auto" if get_ami_family(source.ami_type) else options.ami_family, _detect_family(raw, options)
         )

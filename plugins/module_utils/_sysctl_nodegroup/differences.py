@@ -65,7 +65,7 @@ def list_unmanaged_differences(
     """
     before: Mapping[str, Any] = current.template.data if current.template else {}
     found = []
-    raw = bytes(before.get("UserData") or b"")
+    raw = current.user_data
     allowed = userdata.list_allowed_sysctls(spec.family, raw)
     is_missing = any(sysctls.find_allowing_pattern(allowed, sysctl) is None for sysctl in options.sysctls)
     has_new_content = options.user_data is not None or options.kubelet_config

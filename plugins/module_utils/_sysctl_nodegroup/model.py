@@ -122,6 +122,11 @@ class NodeGroup:
         return self.ami_type == CUSTOM_AMI_TYPE or bool(self.template and self.template.image_id)
 
     @property
+    def user_data(self) -> bytes:
+        """The user data of its launch template, decoded; empty without a template."""
+        return bytes(self.template.data.get("UserData") or b"") if self.template else b""
+
+    @property
     def tags(self) -> Mapping[str, str]:
         return dict(self.description.get("tags") or {})
 

@@ -24,6 +24,16 @@ FIELDS = {
     "tags": "tags",
 }
 _EFFECTS = {"NoSchedule": "NO_SCHEDULE", "NoExecute": "NO_EXECUTE", "PreferNoSchedule": "PREFER_NO_SCHEDULE"}
+# The argument spec of the option taints.
+TAINTS: dict[str, Any] = {
+    "type": "list",
+    "elements": "dict",
+    "options": {
+        "key": {"type": "str", "required": True, "no_log": False},
+        "value": {"type": "str"},
+        "effect": {"type": "str", "required": True, "choices": [*_EFFECTS, *_EFFECTS.values()]},
+    },
+}
 _CAMEL = {
     "min_size": "minSize",
     "max_size": "maxSize",
@@ -56,20 +66,12 @@ def parse_options(params: Mapping[str, Any]) -> SysctlNodegroupOptions:
     ):
         if params.get(option):
             overrides[key] = to_camel_case(params[option])
-    _check_sysctls(params)
-    user_data = params.get("user_data")
     return SysctlNodegroupOptions(
-        cluster=params.get("cluster") or "",
-        name=params["name"],
-        sysctls=tuple(dict.fromkeys(params.get("sysctls") or ())),
+        **_parse_user_data(params),
         clone_from=params.get("clone_from"),
         overrides=overrides,
-        ami_family=params["ami_family"],
         ami_id=params.get("ami_id"),
-        version=params.get("version"),
         release_version=params.get("release_version"),
-        user_data=None if user_data is None else user_data.encode(),
-        kubelet_config=params.get("kubelet_config") or {},
         disk_size=params.get("disk_size"),
         security_groups=params.get("security_groups"),
         strategy=params["strategy"],
@@ -92,24 +94,25 @@ def parse_taints(taints: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def _check_sysctls(params: Mapping[str, Any]) -> None:
+def _parse_user_data(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Parse the options that user data depends on, to fields of SysctlNodegroupOptions."""
     if not params.get("sysctls"):
         raise SysctlError("sysctls is empty: the node group needs at least one pattern. Set sysctls")
+    user_data = params.get("user_data")
+    return {
+        "cluster": params.get("cluster") or "",
+        "name": params["name"],
+        "sysctls": tuple(dict.fromkeys(params["sysctls"])),
+        "ami_family": params["ami_family"],
+        "version": params.get("version"),
+        "user_data": None if user_data is None else user_data.encode(),
+        "kubelet_config": params.get("kubelet_config") or {},
+    }
 
 
 def parse_user_data_options(params: Mapping[str, Any]) -> SysctlNodegroupOptions:
     """Parse the options of user data for a node group that another tool owns."""
-    _check_sysctls(params)
-    user_data = params.get("user_data")
-    return SysctlNodegroupOptions(
-        cluster=params.get("cluster") or "",
-        name=params["name"],
-        sysctls=tuple(dict.fromkeys(params["sysctls"])),
-        ami_family=params["ami_family"],
-        version=params.get("version"),
-        user_data=None if user_data is None else user_data.encode(),
-        kubelet_config=params.get("kubelet_config") or {},
-    )
+    return SysctlNodegroupOptions(**_parse_user_data(params))
 
 
 def parse_bootstrap(params: Mapping[str, Any]) -> Optional[userdata.BootstrapSettings]:

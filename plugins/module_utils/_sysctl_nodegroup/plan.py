@@ -260,7 +260,7 @@ def _plan_change(options: SysctlNodegroupOptions, state: NodeGroupState) -> Node
         group_name=current.name,
         template_name=current.template.name if current.template else "",
         template_data=data if is_managed else before_data,
-        user_data=text if is_managed else bytes(before_data.get("UserData") or b""),
+        user_data=text if is_managed else current.user_data,
         family=spec.family,
     )
     change, reasons = NOTHING, []

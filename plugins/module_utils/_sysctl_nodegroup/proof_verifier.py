@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, Optional
 
-from .._drain.kube import KubeError, call_kube_api, list_resources
+from .._drain.kube import KubeError, call_kube_api, list_node_pods, list_resources
 from .._result import ItemResult
 from . import proof_pod, sysctls
 from .kernel import get_node_wide_reason
@@ -56,14 +56,12 @@ class ProofPodVerifier:
         if self.image:
             return [self.image]
         if self.only_image:
-            query = [("fieldSelector", f"spec.nodeName={node['metadata']['name']}")]
-            return proof_pod.list_daemon_images(node, list_resources(self.api, "/api/v1/pods", query))[:MAX_IMAGES]
+            return proof_pod.list_daemon_images(node, list_node_pods(self.api, node["metadata"]["name"]))[:MAX_IMAGES]
         return proof_pod.list_images(node)[:MAX_IMAGES]
 
     def _get_failure_reason(self, node: Mapping[str, Any], images: Sequence[str]) -> str:
         """Why a pod cannot verify anything there; empty where it can."""
-        version = str(((node.get("status") or {}).get("nodeInfo") or {}).get("kernelVersion") or "")
-        kernel = sysctls.parse_kernel(version) if version else None
+        kernel = sysctls.parse_node_kernel(node)
         for name in self.sysctls:
             reason = get_node_wide_reason(sysctls.normalize_name(name), kernel)
             if reason:

@@ -5,8 +5,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Optional
 
 from .._aws_call import ApiError
@@ -17,13 +18,17 @@ from .errors import GroupSizeError, SysctlError
 from .model import (
     TAG_NAME,
     GroupInstance,
-    LaunchTemplate,
     NodeGroup,
     NodeGroupState,
     RunningGroup,
     SysctlNodegroupOptions,
 )
 from .plan import NodeGroupPlan
+
+try:
+    from botocore.config import Config
+except ImportError:
+    Config = None  # AnsibleAWSModule reports the missing library
 
 _FREEZE_ATTEMPTS = 8  # three steps, and some more where an autoscaler grows the group meanwhile
 
@@ -46,6 +51,13 @@ class NodeGroupRun:
     template: Optional[tuple[str, str, str]] = None  # id, name, version
     pending: bool = False
     deadline: float = 0.0
+
+    @classmethod
+    def connect(cls, make_client: Callable[..., Any], cluster: str, **settings: Any) -> NodeGroupRun:
+        """A run with clients of its own. C(make_client): as AnsibleAWSModule.client."""
+        config = Config(**eks.CLIENT_CONFIG)
+        clients = {service: make_client(service, config=config) for service in ("eks", "ec2", "autoscaling")}
+        return cls(**clients, cluster=cluster, **settings)
 
     def __post_init__(self) -> None:
         self.deadline = self.clock.monotonic() + self.timeout
@@ -108,6 +120,8 @@ class NodeGroupRun:
 
     def list_nodes(self, group: NodeGroup) -> tuple[GroupInstance, ...]:
         """List the instances that are, or become, nodes: those of a warm pool are neither."""
+        if group.running:
+            return group.running.instances
         found = ec2.list_instances(self.ec2, self.cluster, group.name)
         if not group.description.get("warmPoolConfig"):
             return found
@@ -295,15 +309,9 @@ class NodeGroupRun:
             return group, None, f"it is {group.status}"
         if group.issues:
             return group, False, f"EKS reports{format_issues(group)}"
-        if (
-            plan.template_data
-            and group.template
-            and bytes(group.template.data.get("UserData") or b"") != plan.user_data
-        ):
-            current_user_data = bytes(group.template.data.get("UserData") or b"")
-            if userdata.normalize_user_data(plan.family, current_user_data) != userdata.normalize_user_data(
-                plan.family, plan.user_data
-            ):
+        if plan.template_data and group.template and group.user_data != plan.user_data:
+            normalize = partial(userdata.normalize_user_data, plan.family)
+            if normalize(group.user_data) != normalize(plan.user_data):
                 return group, False, "its launch template version has other user data than planned"
         return group, True, "it is ACTIVE without issues, and its template version allows the sysctls"
 
@@ -318,7 +326,7 @@ class NodeGroupRun:
 
     # Absent
 
-    def delete_node_group(self, group: NodeGroup, template: Optional[LaunchTemplate]) -> None:
+    def delete_node_group(self, group: NodeGroup) -> None:
         if group.status != "DELETING":
             try:
                 eks.delete_node_group(self.eks, self.cluster, group.name)
@@ -333,7 +341,7 @@ class NodeGroupRun:
         while True:
             remaining = self.get_node_group(group.name)
             if remaining is None:
-                break
+                return
             if remaining.status == "DELETE_FAILED":
                 raise SysctlError(
                     f"node group {group.name} could not be deleted{format_issues(remaining)}. "
@@ -341,8 +349,6 @@ class NodeGroupRun:
                 )
             self.report_progress(f"{group.name} is {remaining.status}{format_issues(remaining)}")
             self._wait_or_fail(f"the deletion of node group {group.name}", f"it is {remaining.status}")
-        if template:
-            ec2.delete_template(self.ec2, template.id)
 
 
 def format_issues(group: NodeGroup) -> str:

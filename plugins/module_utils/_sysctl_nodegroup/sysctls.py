@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Optional
 
@@ -127,6 +127,12 @@ def parse_kernel(version: str) -> tuple[int, int]:
     if not found:
         raise ValueError(f"{version!r} is not a kernel version")
     return int(found.group(1)), int(found.group(2))
+
+
+def parse_node_kernel(node: Mapping[str, Any]) -> Optional[tuple[int, int]]:
+    """The kernel that a node reports; None where it reports none."""
+    version = str(((node.get("status") or {}).get("nodeInfo") or {}).get("kernelVersion") or "")
+    return parse_kernel(version) if version else None
 
 
 def normalize_name(name: str) -> str:

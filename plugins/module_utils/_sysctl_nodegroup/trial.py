@@ -129,10 +129,9 @@ def plan_trial(
 ) -> dict[str, Any]:
     """The plan of a trial, or the reasons against it. C(rejected): sysctls that cannot be tried on any node."""
     info = (node.get("status") or {}).get("nodeInfo") or {}
-    kernel = str(info.get("kernelVersion") or "")
     try:
         minor = sysctls.parse_minor(str(info.get("kubeletVersion") or ""))
-        parsed_kernel = sysctls.parse_kernel(kernel) if kernel else None
+        parsed_kernel = sysctls.parse_node_kernel(node)
     except ValueError as error:
         raise TrialError(f"node {name}: {error}") from error
     allowed = sysctls.merge_lists(state.before, values)

@@ -364,12 +364,16 @@ def config_updates_take_time(
     return begin_group_update(backend, group, update, SETTINGS.config_seconds)
 
 
+def believed_size(group: Nodegroup) -> int:
+    """Return the desired size that EKS knows. While EKS lags (eks_sizes.py), the Auto Scaling group has another."""
+    lagging = group.__dict__.get("testbed_believed_size")
+    return int(group.scaling_config["desiredSize"] if lagging is None else lagging)
+
+
 def check_sizes_against(group: Nodegroup, scaling: dict[str, int]) -> None:
     """Check the given sizes together with the unchanged ones; the message as reported (terraform-aws-eks 3306)."""
     eks.check_sizes(scaling)
-    believed = group.__dict__.get("testbed_believed_size")  # eks_sizes.py: EKS can be behind the Auto Scaling group
-    known = {} if believed is None else {"desiredSize": believed}
-    merged = {**group.scaling_config, **known, **scaling}
+    merged = {**group.scaling_config, "desiredSize": believed_size(group), **scaling}
     if merged["minSize"] > merged["desiredSize"]:
         raise InvalidParameterException(
             message=f"Minimum capacity {merged['minSize']} can't be greater than desired size {merged['desiredSize']}"

@@ -19,7 +19,7 @@ from moto.eks.models import EKSBackend, Nodegroup, eks_backends
 from moto.eks.responses import EKSResponse
 
 from .control import command
-from .eks_life import nodes_of
+from .eks_life import believed_size, nodes_of
 from .rules import rule
 
 FACTS = "docs/facts/sysctl_nodegroup.md#the-size-of-a-group"
@@ -27,12 +27,6 @@ FACTS = "docs/facts/sysctl_nodegroup.md#the-size-of-a-group"
 
 def found(region: str, cluster: str, group: str) -> Nodegroup:
     return eks_backends[DEFAULT_ACCOUNT_ID][region].clusters[cluster].nodegroups[group]
-
-
-def believed_size(group: Nodegroup) -> int:
-    """Return the desired size that EKS knows. While EKS lags, it differs from that of the Auto Scaling group."""
-    lagging = group.__dict__.get("testbed_believed_size")
-    return int(group.scaling_config["desiredSize"] if lagging is None else lagging)
 
 
 @command("eks/lag")

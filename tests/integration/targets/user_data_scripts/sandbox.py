@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 BWRAP = shutil.which("bwrap")
-BOOTSTRAP_SCRIPT = "/etc/eks/bootstrap.sh"
 LIST_FLAG = "--allowed-unsafe-sysctls"
 # It takes its arguments as the real one does, ends as that does, and records them with its environment.
 STAND_IN = r"""#!/usr/bin/env bash
