@@ -652,7 +652,8 @@ CHAINS = [
     case(
         "JavaScript, trust within an aggregate",
         "CredentialsProviderError: Could not load credentials from any providers\n"
-        f"  [cause]: AccessDenied: {WEB_IDENTITY}\n    at throwDefaultError (/app/node_modules/@smithy/smithy-client/dist-cjs/index.js:1)",
+        f"  [cause]: AccessDenied: {WEB_IDENTITY}\n"
+        "    at throwDefaultError (/app/node_modules/@smithy/smithy-client/dist-cjs/index.js:1)",
         TRUST,
         "web_identity",
     ),
