@@ -121,18 +121,13 @@ def is_eks_issuer(issuer: str) -> bool:
     return bool(_EKS_ISSUER.fullmatch(issuer))
 
 
-def has_trust(role: IamRole, provider: Optional[OidcProvider]) -> bool:
-    """Whether the role trusts any subject of that provider (None: of any EKS cluster's provider)."""
-    return bool(list_providers(role, provider))
-
-
 def list_providers(role: IamRole, provider: Optional[OidcProvider]) -> list[OidcProvider]:
-    """The providers to report: the given one if the role trusts it, or those of EKS clusters that the role names.
+    """The given provider, or those of EKS clusters that the role names.
 
     A statement for every principal (wildcard) names no provider, but trusts the given one as well.
     """
     if provider is not None:
-        return [provider] if policy.list_grants(role.document, provider) else []
+        return [provider]
     named = [OidcProvider(arn) for arn in policy.list_provider_arns(role.document)]
     return [candidate for candidate in named if is_eks_issuer(candidate.issuer)]
 
@@ -154,7 +149,7 @@ def read_trust(role: IamRole, provider: Optional[OidcProvider], audience: str = 
     """What the trust policy does, and which parts of it do nothing."""
     named = [OidcProvider(arn) for arn in policy.list_provider_arns(role.document)]
     ineffective: list[IneffectiveGrant] = []
-    for candidate in [provider] if provider else list_providers(role, None):
+    for candidate in list_providers(role, provider):
         for grant in policy.list_grants(role.document, candidate, audience):
             reason = _get_impossible_reason(grant)
             if reason and grant.subject:

@@ -145,9 +145,9 @@ def _is_known(phrase: str) -> bool:
     return _classify_phrase(phrase) != "other_policy"
 
 
-def read_other_reason(text: str) -> Optional[PolicyClause]:
-    """Read another reason that directly follows the action and the resource."""
-    match = _OTHER_REASON.match(text)
+def read_other_reason(text: str, start: int) -> Optional[PolicyClause]:
+    """Read another reason that directly follows the action and the resource, which end at C(start)."""
+    match = _OTHER_REASON.match(text, start)
     if match is None:
         return None
     return PolicyClause("other_policy", match["phrase"].strip(), False, match.start(), match.end())

@@ -144,10 +144,8 @@ def _complete_denial(denial: AccessDenial, text: str, bounds: tuple[int, int, in
     clause = read_clause(rest)
     resource, resource_end = read_resource(rest[: clause.start] if clause else rest, clause is not None)
     if clause is None:
-        clause = read_other_reason(rest[resource_end:])
+        clause = read_other_reason(rest, resource_end)
     last = max(resource_end, clause.end if clause else 0)
-    if clause and clause.phrase and last == resource_end and clause.kind == "other_policy":
-        last = resource_end + clause.end
     role = resource if is_assume_role_action(denial.action) and resource and ":role/" in resource else None
     denial = replace(denial, resource=resource, role=role, message=text[start : action_end + last].strip())
     return classify_action(denial, clause)

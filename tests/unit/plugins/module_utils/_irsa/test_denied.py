@@ -45,6 +45,14 @@ def test_what_is_not_stated_is_not_guessed(case: Case) -> None:
     assert denial.explicit_deny == ("explicit deny" in case.message and denial.kind != "no_denial")
 
 
+@pytest.mark.parametrize(
+    "resource", ["", " on resource: *", " on resource: arn:aws:s3:::bucket/a-key-with-a-long-name"]
+)
+def test_a_message_is_quoted_to_the_end_of_its_reason(resource: str) -> None:
+    message = f"User: {LBC} is not authorized to perform: s3:GetObject{resource} because the object is archived"
+    assert parse_message(f"{message}. Retry later.").message == message
+
+
 def test_a_session_arn_names_its_role_and_session() -> None:
     denial = parse_message(CLASSIC)
     caller = denial.caller

@@ -47,9 +47,19 @@ def test_each_subject_is_reported_with_its_statement() -> None:
         ("shop", "web", False, False, "Statement[3]"),
     ]
     assert list_grants(iam_role, OTHER) == [("shop", "web", False, False, "Statement[3]")]
-    assert findings.has_trust(iam_role, CLUSTER)
-    assert not findings.has_trust(role("r", SERVICE, GITHUB_STATEMENT), CLUSTER)
-    assert not findings.has_trust(role("r", SERVICE, GITHUB_STATEMENT), None)
+    assert list_grants(iam_role, CLUSTER) == [
+        ("shop", "web", False, False, "Statement[1]"),
+        ("shop", "api", False, False, "Statement[1]"),
+    ]
+    assert list_grants(role("r", SERVICE, GITHUB_STATEMENT), CLUSTER) == []
+    assert list_grants(role("r", SERVICE, GITHUB_STATEMENT)) == []
+
+
+@pytest.mark.parametrize("provider", [CLUSTER, None])
+def test_grants_of_another_audience_are_reported_by_that_audience(provider: Any) -> None:
+    iam_role = role("r", trust(WEB, aud="vault"))
+    assert [grant.subject.value for grant in findings.list_role_grants(iam_role, provider, "vault")] == [WEB]
+    assert findings.list_role_grants(iam_role, provider) == []
 
 
 def test_wildcards_and_what_is_open_are_marked() -> None:
