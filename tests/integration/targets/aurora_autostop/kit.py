@@ -149,7 +149,7 @@ class Account:
     def play(self, playbook: str, *options: str, env: Mapping[str, str] | None = None) -> list[TaskResult]:
         """The result of each task of a playbook."""
         self._runs += 1
-        given = {**self.aws.env, "AWS_REGION": REGION, "ANSIBLE_HOME": str(self.folder / "ansible"), **(env or {})}
+        given = {**self.aws.env, "AWS_REGION": REGION, **(env or {})}
         tasks = play(self.folder, self._runs, playbook, *options, env=given).tasks
         return [TaskResult(task["result"], task["status"] == "failed", task["task"]) for task in tasks]
 

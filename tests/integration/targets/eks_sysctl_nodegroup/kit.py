@@ -162,7 +162,7 @@ class Account:
     def play(self, playbook: str, *options: str, env: Mapping[str, str] | None = None) -> list[TaskResult]:
         """Run a playbook, and return the result of each task."""
         self._runs += 1
-        given = {**self.aws.env, "AWS_REGION": REGION, "ANSIBLE_HOME": str(self.folder / "ansible"), **(env or {})}
+        given = {**self.aws.env, "AWS_REGION": REGION, **(env or {})}
         tasks = play(self.folder, self._runs, playbook, *options, env=given).tasks
         return [TaskResult(task["result"], task["status"] == "failed", task["task"]) for task in tasks]
 

@@ -305,6 +305,7 @@ def test_rendering_calls_no_api(account: Account) -> None:
     assert UNSAFE in result.result["karpenter_ec2nodeclass"]
 
 
+@pytest.mark.full
 def test_the_documented_policy_is_enough_and_each_of_its_actions_is_needed(account: Account) -> None:
     document = json.loads((Path(__file__).parents[4] / "docs/iam/eks_sysctl_nodegroup.json").read_text())
     actions = {action for statement in document["Statement"] for action in listed(statement["Action"])}

@@ -138,6 +138,7 @@ def test_a_role_is_assumed(cluster: Cluster, ansible: Ansible, visitor: str) -> 
     assert who["username"].endswith("assumed-role/token-visitor/daytwo-eks-token")
 
 
+@pytest.mark.full
 def test_a_profile_is_used(bed: Bed, cluster: Cluster, ansible: Ansible) -> None:
     config = ansible.folder / "config"
     config.write_text(

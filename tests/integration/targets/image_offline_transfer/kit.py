@@ -27,6 +27,7 @@ import pytest
 import yaml
 from ansible_collections.daytwo.aws.plugins.module_utils._image.engine import PRELOADED_LABEL
 from ansible_collections.daytwo.aws.plugins.module_utils._image.model import Bundle
+from integration.plays import PlayProcess
 from testbed import Bed, images, paths, registry
 from testbed.images import BASE, Image, LayerRecipe, Recipe
 from testbed.recorder import Call
@@ -146,9 +147,9 @@ def _descendants(root: int) -> list[int]:
 
 
 class Running:
-    """An ansible-playbook that runs, in a process group of its own."""
+    """An ansible-playbook that runs."""
 
-    def __init__(self, process: subprocess.Popen[str], record: Path, log: Path) -> None:
+    def __init__(self, process: PlayProcess, record: Path, log: Path) -> None:
         self.process = process
         self._record = record
         self.log = log
@@ -157,7 +158,7 @@ class Running:
     def wait(self, timeout: float = 240) -> Ran:
         try:
             code = self.process.wait(timeout)
-        except subprocess.TimeoutExpired:
+        except TimeoutError:
             self.kill()
             raise AssertionError(f"still running after {timeout} s:\n{self.log.read_text()}") from None
         lines = self._record.read_text().splitlines() if self._record.exists() else []
@@ -253,7 +254,7 @@ class Ansible:
         self.runs += 1
         record = self.folder / f"record-{self.runs}.jsonl"
         log = self.folder / f"output-{self.runs}.txt"
-        argv = ["ansible-playbook", "-i", str(self.inventory(hosts or {}, first or {})), *options]
+        argv = ["-i", str(self.inventory(hosts or {}, first or {})), *options]
         if variables:
             extra = self.folder / f"variables-{self.runs}.json"
             extra.write_text(json.dumps(variables))
@@ -262,17 +263,8 @@ class Ansible:
             path = self.folder / f"playbook-{self.runs}.yml"
             path.write_text(json.dumps(playbook, indent=1))
             playbook = str(path)
-        with log.open("w") as output:
-            process = subprocess.Popen(
-                [*argv, playbook],
-                env=self.environment({"IT_RECORD": str(record), **(env or {})}),
-                cwd=self.folder,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                text=True,
-                start_new_session=True,
-            )
+        environment = self.environment({"IT_RECORD": str(record), **(env or {})})
+        process = PlayProcess([*argv, playbook], environment, self.folder, log)
         return Running(process, record, log)
 
     def run(self, *args: Any, **named: Any) -> Ran:

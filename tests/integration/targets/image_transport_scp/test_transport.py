@@ -27,6 +27,7 @@ def nothing_was_written(ground: Ground) -> None:
     ground.untouched()
 
 
+@pytest.mark.full
 def test_from_a_registry(case: Case, ground: Ground) -> None:
     v1, v2 = case.image("it-app:v1"), case.image("it-app:v2")
     full = size(v1.layers) + small_blobs(v1)
@@ -178,6 +179,7 @@ def test_behind_a_tunnel(case: Case, ground: Ground) -> None:
     ground.untouched()
 
 
+@pytest.mark.full
 def test_the_role_reports_the_transport_and_why(case: Case, ground: Ground) -> None:
     message = "transport s3: image_transfer_bucket is set, and through a bucket each blob leaves the source once"
     assert message in case.check(SMALL).succeed().output

@@ -39,6 +39,7 @@ def launched(case: Case, **answers: str) -> dict[str, Any]:
     return {**variables, **{f"image_transfer_{name}": value for name, value in given.items()}}
 
 
+@pytest.mark.full
 def test_images_as_text(case: Case) -> None:
     images = f"name={FIRST} platform=linux/amd64, name={SECOND} tag_as=it-service:text"
     ran = case.ansible.run(ROLE, launched(case, images=images)).succeed()

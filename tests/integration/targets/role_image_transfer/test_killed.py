@@ -66,7 +66,7 @@ def feeding(case: Case, image: str = "it-app:v1", name: str = APP) -> bool:
 @pytest.mark.parametrize(
     ("operation", "middle"),
     [
-        pytest.param("UploadPart", in_upload, id="upload"),
+        pytest.param("UploadPart", in_upload, marks=pytest.mark.full, id="upload"),
         pytest.param("GetObject", in_download, marks=pytest.mark.full, id="download"),
         pytest.param("none", in_load, id="load"),
     ],
@@ -107,11 +107,12 @@ def cut(ansible: Ansible) -> int:
     return len(masters)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("operation", "middle"),
     [
-        pytest.param("UploadPart", in_upload, marks=pytest.mark.full, id="upload"),
-        pytest.param("GetObject", in_download, marks=pytest.mark.full, id="download"),
+        pytest.param("UploadPart", in_upload, id="upload"),
+        pytest.param("GetObject", in_download, id="download"),
         pytest.param("none", in_load, id="load"),
     ],
 )

@@ -14,6 +14,7 @@ SMALL = f"{PLAIN}/it-small:v1"
 GONE = {"it-gone": {"ansible_host": "10.231.77.10", "ansible_python_interpreter": "/usr/bin/python3"}}
 
 
+@pytest.mark.full
 def test_hosts_run_in_turn(case: Case) -> None:
     image = case.image("it-small:v1")
     ran = case.transfer(SMALL, serial=1, options=("--forks", "1")).succeed()
@@ -23,6 +24,7 @@ def test_hosts_run_in_turn(case: Case) -> None:
     assert case.sent() == size(image.layers) + small_blobs(image), "the second batch found the first one's blobs"
 
 
+@pytest.mark.full
 def test_a_first_host_that_is_not_there(case: Case) -> None:
     ran = case.transfer(SMALL, first=GONE).fail()
     assert [t.host for t in ran.tasks if t.status == "unreachable"] == ["it-gone"]

@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+import pytest
 from integration.targets.image_offline_transfer.kit import BUCKET, LOAD, LOAD_AGAIN, PLAIN, PRIVATE, REPLACE, Case
 
 SMALL = f"{PLAIN}/it-small:v1"
 
 
+@pytest.mark.full
 def test_a_damaged_object_is_replaced_once_and_reported(case: Case) -> None:
     image = case.image("it-small:v1")
     layer = image.layers[-1].digest

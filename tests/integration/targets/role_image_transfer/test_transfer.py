@@ -41,6 +41,7 @@ def nothing_happens_again(case: Case, image: str) -> None:
         assert case.received() == 0
 
 
+@pytest.mark.full
 def test_from_a_registry(case: Case) -> None:
     v1, v2 = case.image("it-app:v1"), case.image("it-app:v2")
     full = size(v1.layers) + small_blobs(v1)
@@ -109,6 +110,7 @@ def test_from_docker(case: Case) -> None:
     assert [case.stray(host) for host in HOSTS] == [[], [], []]
 
 
+@pytest.mark.full
 def test_the_engine_unpacks_while_more_is_on_its_way(case: Case) -> None:
     v1 = case.image("it-app:v1")
     ran = case.transfer(V1, targets="private-a", bandwidth_limit=8_000_000).succeed()
@@ -207,6 +209,7 @@ def test_what_held_the_name_stays_and_is_named(case: Case) -> None:
     assert case.held("private-a", "it-service:production") == v1.config_digest
 
 
+@pytest.mark.full
 def test_an_image_by_its_digest(case: Case) -> None:
     image = case.image("it-pinned")
     name = f"{PLAIN}/it-pinned@{image.digest}"
@@ -219,6 +222,7 @@ def test_an_image_by_its_digest(case: Case) -> None:
         case.proves(host, SMALL, case.image("it-small:v1"))
 
 
+@pytest.mark.full
 def test_an_image_of_several_platforms(case: Case) -> None:
     """The targets' own platform is transferred. Another one is refused before any transfer, unless it was requested."""
     name = f"{PLAIN}/it-multi:v1"

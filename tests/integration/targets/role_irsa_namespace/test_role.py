@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from integration.targets.aurora_autostop.kit import TaskResult
 from integration.targets.iam_irsa_info.kit import ANNOTATION, Fleet
 from testbed.node import wait_for
@@ -197,6 +198,7 @@ def test_a_failed_binding_leaves_the_others_done(fleet: Fleet) -> None:
     assert any(line == f"done: annotate service account {shop}/fine" for line in lines(ran))
 
 
+@pytest.mark.full
 def test_nobody_is_restarted_for_an_annotation_that_an_association_overrides(fleet: Fleet) -> None:
     shop = fleet.namespace("shop")
     arn = fleet.role("web", EC2)

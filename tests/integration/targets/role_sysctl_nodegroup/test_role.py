@@ -102,6 +102,7 @@ def test_from_the_old_group_to_the_new_group(fleet: Fleet) -> None:
     assert calls.proof_alone
 
 
+@pytest.mark.full
 def test_a_budget_that_never_allows_keeps_both_groups_and_a_re_run_finishes(fleet: Fleet) -> None:
     fleet.create()
     fleet.deploy(2)

@@ -83,7 +83,10 @@ def test_killed_parts_work_again(bed: Bed) -> None:
     works(bed)
 
 
-@pytest.mark.parametrize("node", ["cloud", *hosts.SITES])
+@pytest.mark.parametrize(
+    "node",
+    ["cloud", "public", *(pytest.param(name, marks=pytest.mark.full) for name in hosts.SITES if name != "public")],
+)
 def test_a_killed_node_takes_everything_with_it_and_comes_back(bed: Bed, node: str) -> None:
     marked = "heal-test:v1"
     if node != "cloud":

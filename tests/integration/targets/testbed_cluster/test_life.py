@@ -88,6 +88,7 @@ def test_a_killed_part_comes_back_and_no_other_is_touched(bed: Bed, cluster: Clu
     works(bed)
 
 
+@pytest.mark.full
 def test_the_end_of_the_account_is_the_end_of_its_cluster(bed: Bed, cluster: Cluster) -> None:
     issuer, old = cluster.issuer, pids(bed)
     os.kill(old["aws"], signal.SIGKILL)
@@ -105,6 +106,7 @@ def test_an_emptied_account_has_no_cluster(bed: Bed, cluster: Cluster) -> None:
     assert not control_plane.DIRECTORY.exists()
 
 
+@pytest.mark.full
 def test_an_account_that_is_emptied_while_its_cluster_comes_has_none_either(bed: Bed, cluster: Cluster) -> None:
     cluster.delete(cluster.name)
     eks, network = cluster.client("eks"), {"subnetIds": cluster.subnets()}
@@ -117,6 +119,7 @@ def test_an_account_that_is_emptied_while_its_cluster_comes_has_none_either(bed:
     works(bed)
 
 
+@pytest.mark.full
 def test_a_cluster_whose_control_plane_was_lost_gives_way_with_its_groups(bed: Bed, cluster: Cluster) -> None:
     issuer = cluster.issuer
     machine_ = node_groups.launched(cluster, "lost")
@@ -165,6 +168,7 @@ def test_a_deleted_cluster_is_gone_and_another_takes_its_place(bed: Bed, cluster
     cluster.delete("another")
 
 
+@pytest.mark.full
 def test_down_and_up_leave_nothing_twice(bed: Bed, cluster: Cluster) -> None:
     subprocess.run([*CLI, "down"], check=True)
     before = machine()

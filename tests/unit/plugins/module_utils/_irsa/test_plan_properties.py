@@ -137,7 +137,7 @@ def _wildcards(statements: Sequence[Mapping[str, Any]]) -> set[str]:
     }
 
 
-@hypothesis.settings(max_examples=400, deadline=None)
+@hypothesis.settings(max_examples=150, deadline=None)
 @hypothesis.given(documents(), _BINDINGS, st.booleans(), st.booleans())
 def test_exactly_the_requested_subjects_change(
     document: dict[str, Any], bindings: list[Binding], explicit: bool, purge: bool
@@ -209,7 +209,7 @@ def check_edit(document: dict[str, Any], bindings: list[Binding], explicit: bool
         )
 
 
-@hypothesis.settings(max_examples=200, deadline=None)
+@hypothesis.settings(max_examples=100, deadline=None)
 @hypothesis.given(documents())
 def test_shortening_keeps_the_meaning_of_every_document(document: dict[str, Any]) -> None:
     shortened = policy_edit.shorten(document, CLUSTER)
