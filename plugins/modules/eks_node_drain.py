@@ -300,17 +300,18 @@ def main() -> None:
             result["changed"] = bool(to_change)
             if not module.check_mode:
                 drain.cordon(nodes, cordoning)
+        result["nodes"] = build_node_results(drain, nodes, params["state"], module.check_mode)
+        result["progress"] = drain.progress
+        drain_error = drain.error
     except (KubeError, ClusterError) as error:
         touched = bool(drain and (drain.cordoned_nodes or drain.uncordoned_nodes))
         module.fail_json(msg=str(error), changed=touched, progress=drain.progress if drain else [])
-    result["nodes"] = build_node_results(drain, nodes, params["state"], module.check_mode)
-    result["progress"] = drain.progress
     if module._diff:
         before = {node.name: {"unschedulable": node.unschedulable} for node in nodes}
         after = {node["name"]: {"unschedulable": node["unschedulable"]} for node in result["nodes"]}
         result["diff"] = {"before": before, "after": after}
-    if drain.error:
-        module.fail_json(msg=drain.error, **result)
+    if drain_error:
+        module.fail_json(msg=drain_error, **result)
     module.exit_json(**result)
 
 

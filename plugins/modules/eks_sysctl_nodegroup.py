@@ -568,13 +568,14 @@ def main() -> None:
         check_options(params)
         run = make_run(module)
         result = ensure_present(module, run) if params["state"] == "present" else ensure_absent(module, run)
+        progress = run.progress
     except (SysctlError, ApiError, KubeError, ClusterError) as error:
         details = dict(getattr(error, "details", {}))
         details["changed"] = bool(run and run.applied_steps)
         if run:
             details["progress"] = run.progress
         module.fail_json(msg=error.explanation if isinstance(error, ApiError) else str(error), **details)
-    module.exit_json(progress=run.progress, **result)
+    module.exit_json(progress=progress, **result)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ def mypy() -> Ran:
     """Check plugins under the collection's full name, as they are imported, and the tools by file, as they are run."""
     packages = [
         f"ansible_collections.daytwo.aws.plugins.{name}"
-        for name in ("module_utils", "plugin_utils")
+        for name in ("modules", "module_utils", "plugin_utils")
         if list((PLUGINS / name).rglob("*.py"))
     ]
     flags = [argument for package in [*packages, "testbed"] for argument in ("-p", package)]
