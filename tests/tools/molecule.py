@@ -13,7 +13,7 @@ import sys
 from common import ROOT, VENV, Counts, echo, run
 
 EXTENSIONS = ROOT / "extensions"
-LONG = ("image_transfer", "irsa_namespace", "sysctl_nodegroup", "sysctl_trial")  # a minute each
+LONG = ("aurora_autostop", "image_transfer", "irsa_namespace", "sysctl_nodegroup", "sysctl_trial")  # a minute each
 
 
 def main(names: list[str]) -> None:

@@ -103,7 +103,7 @@ def test_from_docker(case: Case, ground: Ground) -> None:
     ground.untouched()
 
 
-@pytest.mark.parametrize("source", ["registry", "docker"])
+@pytest.mark.parametrize("source", ["registry", pytest.param("docker", marks=pytest.mark.full)])
 def test_the_engine_unpacks_while_more_is_on_its_way(case: Case, ground: Ground, source: str) -> None:
     v1 = case.image("it-app:v1")
     if source == "docker":

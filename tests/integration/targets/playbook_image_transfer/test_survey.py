@@ -54,6 +54,7 @@ def test_images_as_text(case: Case) -> None:
     assert again.changed() == []
 
 
+@pytest.mark.full
 def test_false_as_text_is_false(case: Case) -> None:
     case.ansible.run(ROLE, launched(case, images=f"name={FIRST}", keep_objects="false")).succeed()
     assert case.keys() == []

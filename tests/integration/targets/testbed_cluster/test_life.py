@@ -134,6 +134,7 @@ def test_a_cluster_whose_control_plane_was_lost_gives_way_with_its_groups(bed: B
     works(bed)
 
 
+@pytest.mark.full
 def test_a_single_cluster_runs_and_others_are_records(bed: Bed, cluster: Cluster) -> None:
     eks = cluster.client("eks")
     record = cluster.create("second")
@@ -148,6 +149,7 @@ def test_a_single_cluster_runs_and_others_are_records(bed: Bed, cluster: Cluster
     works(bed)
 
 
+@pytest.mark.full
 def test_a_deleted_cluster_is_gone_and_another_takes_its_place(bed: Bed, cluster: Cluster) -> None:
     name, issuer = cluster.name, cluster.issuer
     cluster.delete(name)

@@ -83,6 +83,7 @@ def names(groups: Groups, name: str) -> set[str]:
     return {node["metadata"]["name"] for node in groups.nodes(name)}
 
 
+@pytest.mark.full
 def test_a_rolling_update_keeps_to_a_budget_of_a_single_pod(groups: Groups) -> None:
     first = groups.template("roll", OLD)
     groups.active("roll", 2, launchTemplate=first)
