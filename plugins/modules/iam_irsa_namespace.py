@@ -358,6 +358,9 @@ msg:
 """
 
 import gc
+
+gc.set_threshold(100_000)  # what boto3 loads is many small objects, and none of them is garbage
+
 from typing import Any
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
@@ -433,7 +436,6 @@ def parse_options(params: dict[str, Any]) -> run.IrsaOptions:
 
 
 def main() -> None:
-    gc.set_threshold(100_000)  # boto's models are many small objects, and none of them is garbage
     module = AnsibleAWSModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     try:
         options = parse_options(module.params)
