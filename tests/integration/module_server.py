@@ -46,14 +46,17 @@ def preload() -> None:
     import botocore.loaders
 
     loader = botocore.loaders.JSONFileLoader
-    loader.load_file = functools.lru_cache(maxsize=None)(loader.load_file)  # type: ignore[method-assign]
+    read = functools.cache(functools.partial(loader.load_file, loader()))  # each session makes a loader of its own
+    loader.load_file = lambda _self, path: read(path)  # type: ignore[method-assign]
     session = boto3.Session("AKIATESTBEDMODULES00", "testbed", region_name="us-east-1")
     for service in SERVICES:
         session.client(service)
+    threshold = gc.get_threshold()
     own = sorted(file.stem for file in (Path(__file__).parents[2] / "plugins/modules").glob("[a-z]*.py"))
     for collection, names in (("daytwo.aws", own), *OTHERS.items()):
         for name in names:
             importlib.import_module(f"ansible_collections.{collection}.plugins.modules.{name}")
+    gc.set_threshold(*threshold)  # a module may have set its own
 
 
 def run(env: dict[str, str], directory: str) -> NoReturn:
@@ -81,10 +84,15 @@ def run(env: dict[str, str], directory: str) -> NoReturn:
 def serve(connection: socket.socket) -> None:
     """Run one module, and answer with its exit code. The module ends with its caller."""
     head, ancillary, _flags, _address = connection.recvmsg(4, socket.CMSG_SPACE(12))
+    if not head:
+        return  # the caller was killed
     files = array.array("i", ancillary[0][2])
     text = b""
     while len(text) < int.from_bytes(head, "big"):
-        text += connection.recv(1 << 20)
+        part = connection.recv(1 << 20)
+        if not part:
+            return
+        text += part
     env, directory = json.loads(text)
     child = os.fork()
     if not child:

@@ -7,7 +7,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import functools
-import itertools
 import json
 import os
 import select
@@ -48,16 +47,40 @@ class Server:
             start_new_session=True,
         )
 
+        _servers.append(self)
+
     def answer(self, timeout: float) -> str:
         assert self.process.stdout
         if not select.select([self.process.stdout], [], [], timeout)[0]:
             raise TimeoutError(f"no answer after {timeout} seconds")
-        return self.process.stdout.readline().decode().strip()
+        line = self.process.stdout.readline().decode().strip()
+        if not line:
+            raise RuntimeError(f"{self.process.args} ended with {self.process.wait(60)}")
+        return line
 
     def close(self) -> None:
+        """End the server, also where it still runs something."""
         assert self.process.stdin
         self.process.stdin.close()
-        self.process.wait(60)
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            for pid in [*list_descendants(self.process.pid), self.process.pid]:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            self.process.wait()
+
+
+def list_descendants(root: int) -> list[int]:
+    """All processes below one, whatever their session; the nearest first."""
+    parents: dict[int, int] = {}
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError, ValueError):
+            parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+    found = [root]
+    for pid in found:
+        found += [child for child, parent in parents.items() if parent == pid]
+    return found[1:]
 
 
 class PlayServer(Server):
@@ -117,7 +140,21 @@ class PlayProcess:
             self.wait(0)
         return self.returncode
 
+    def kill(self) -> None:
+        """SIGKILL to the run and all that it started, so that nobody is left to clean up.
 
+        Ansible's workers have sessions of their own: a signal to the group would miss them, and they would finish.
+        """
+        if self.poll() is not None:
+            return
+        os.kill(self.pid, signal.SIGSTOP)  # no new ones meanwhile
+        for pid in [*list_descendants(self.pid), self.pid]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.wait()
+
+
+_servers: list[Server] = []
 _idle: dict[frozenset[tuple[str, str]], list[PlayServer]] = {}
 _lock = threading.Lock()
 
@@ -132,7 +169,7 @@ def get_directory() -> Path:
 
     @atexit.register
     def close() -> None:
-        for server in (*itertools.chain(*_idle.values()), modules):
+        for server in reversed(_servers):  # that of the modules is the first
             server.close()
         shutil.rmtree(directory)
 
@@ -166,8 +203,7 @@ def play(directory: Path, number: int, *arguments: str, env: Mapping[str, str], 
     try:
         process.wait(timeout)
     except TimeoutError:
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
+        process.kill()
         raise
     text = output.read_text(errors="replace")
     assert record.exists(), text

@@ -14,7 +14,6 @@ import json
 import os
 import secrets
 import shutil
-import signal
 import subprocess
 import tempfile
 import time
@@ -134,18 +133,6 @@ class Ran:
         return self
 
 
-def _descendants(root: int) -> list[int]:
-    """All processes below one, whatever their session; the nearest first."""
-    parents: dict[int, int] = {}
-    for entry in Path("/proc").iterdir():
-        with contextlib.suppress(OSError, ValueError):
-            parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-    found = [root]
-    for pid in found:
-        found += [child for child, parent in parents.items() if parent == pid]
-    return found[1:]
-
-
 class Running:
     """An ansible-playbook that runs."""
 
@@ -166,17 +153,7 @@ class Running:
         return Ran(code, self.log.read_text(errors="replace"), tasks, time.monotonic() - self._began)
 
     def kill(self) -> None:
-        """SIGKILL to the controller and all that it started, so that nobody is left to clean up.
-
-        Ansible's workers have sessions of their own: a signal to the group would miss them, and they would finish.
-        """
-        if self.process.poll() is not None:
-            return
-        os.kill(self.process.pid, signal.SIGSTOP)  # no new ones meanwhile
-        for pid in [*_descendants(self.process.pid), self.process.pid]:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        self.process.wait()
+        self.process.kill()
 
     def until(self, what: str, check: Callable[[], Any], seconds: float = 60) -> Any:
         """Waits until something is so while the run goes on; that the run ends first is a failure of the test."""
