@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import array
 import atexit
-import functools
 import gc
 import importlib
 import json
@@ -23,6 +22,8 @@ import sys
 import traceback
 from pathlib import Path
 from typing import NoReturn
+
+from integration.models import read_models_once
 
 SERVICES = ("autoscaling", "ec2", "eks", "events", "iam", "lambda", "logs", "rds", "sqs", "sts")
 OTHERS = {"amazon.aws": ("iam_role", "lambda"), "community.aws": ("sqs_queue",)}
@@ -43,11 +44,8 @@ sys.exit(code if code >= 0 else 128 - code)
 def preload() -> None:
     """Load the modules of this collection, what those of others import, and the models of AWS's services."""
     import boto3
-    import botocore.loaders
 
-    loader = botocore.loaders.JSONFileLoader
-    read = functools.cache(functools.partial(loader.load_file, loader()))  # each session makes a loader of its own
-    loader.load_file = lambda _self, path: read(path)  # type: ignore[method-assign]
+    read_models_once()
     session = boto3.Session("AKIATESTBEDMODULES00", "testbed", region_name="us-east-1")
     for service in SERVICES:
         session.client(service)

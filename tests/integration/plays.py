@@ -35,7 +35,7 @@ class Recorded:
 
 
 class Server:
-    """A process that answers in lines. It ends when its input does, and its directory is removed then."""
+    """A process that answers in lines. It ends when its input does."""
 
     def __init__(self, program: str, *arguments: str, env: Mapping[str, str]) -> None:
         self.process = subprocess.Popen(
@@ -46,7 +46,6 @@ class Server:
             bufsize=0,
             start_new_session=True,
         )
-
         _servers.append(self)
 
     def answer(self, timeout: float) -> str:
@@ -65,10 +64,19 @@ class Server:
         try:
             self.process.wait(10)
         except subprocess.TimeoutExpired:
-            for pid in [*list_descendants(self.process.pid), self.process.pid]:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+            kill_tree(self.process.pid)
             self.process.wait()
+
+
+def kill_tree(root: int) -> None:
+    """SIGKILL to a process and all below it.
+
+    Ansible's workers have sessions of their own: a signal to the group would miss them, and they would finish.
+    """
+    os.kill(root, signal.SIGSTOP)  # no new ones meanwhile
+    for pid in [*list_descendants(root), root]:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def list_descendants(root: int) -> list[int]:
@@ -141,17 +149,10 @@ class PlayProcess:
         return self.returncode
 
     def kill(self) -> None:
-        """SIGKILL to the run and all that it started, so that nobody is left to clean up.
-
-        Ansible's workers have sessions of their own: a signal to the group would miss them, and they would finish.
-        """
-        if self.poll() is not None:
-            return
-        os.kill(self.pid, signal.SIGSTOP)  # no new ones meanwhile
-        for pid in [*list_descendants(self.pid), self.pid]:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        self.wait()
+        """SIGKILL to the run and all that it started, so that nobody is left to clean up."""
+        if self.poll() is None:
+            kill_tree(self.pid)
+            self.wait()
 
 
 _servers: list[Server] = []

@@ -17,8 +17,12 @@ from common import HOME, make_venv, python_version, run
 def main() -> None:
     venv = make_venv("importer", python_version())
     with artifact() as tarball:
-        env = {"PATH": f"{venv / 'bin'}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": "", "HOME": str(HOME)}
-        env["GALAXY_IMPORTER_RUN_ANSIBLE_LINT"] = "no"
+        env = {
+            "PATH": f"{venv / 'bin'}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONPATH": "",
+            "HOME": str(HOME),
+            "GALAXY_IMPORTER_RUN_ANSIBLE_LINT": "no",
+        }
         # It writes its result into the working directory.
         ran = run(venv / "bin/python", "-m", "galaxy_importer.main", tarball, cwd=tarball.parent, env=env)
     print(ran.output)

@@ -9,7 +9,6 @@ retries do not wait, there are two attempts, and a response may take 1.5 seconds
 from __future__ import annotations
 
 import contextlib
-import functools
 import importlib
 import io
 import json
@@ -20,6 +19,8 @@ import time
 import traceback
 from pathlib import Path
 from typing import Any
+
+from integration.models import read_models_once
 
 ATTEMPTS = 2
 READ_TIMEOUT = 1.5
@@ -32,11 +33,9 @@ def prepare_botocore() -> None:
     """Loads the services' models once, and shortens what botocore waits for."""
     import botocore.args
     import botocore.endpoint
-    import botocore.loaders
     import botocore.retries.bucket
 
-    loader = botocore.loaders.JSONFileLoader
-    loader.load_file = functools.lru_cache(maxsize=None)(loader.load_file)
+    read_models_once()
     plain_create = botocore.endpoint.EndpointCreator.create_endpoint
 
     def create_endpoint(self: Any, *arguments: Any, **options: Any) -> Any:

@@ -8,13 +8,13 @@ import functools
 from collections.abc import Iterator
 from unittest import mock
 
-import botocore.loaders
 import pytest
+from botocore.loaders import JSONFileLoader
 
 
 @pytest.fixture(autouse=True, scope="session")
 def _models_are_read_once() -> Iterator[None]:
-    """A client's models take longer to parse than most tests take."""
-    loader = botocore.loaders.JSONFileLoader
-    with mock.patch.object(loader, "load_file", functools.cache(loader.load_file)):
+    """A client's models take longer to parse than most tests take. By path alone: each client has its own loader."""
+    read = functools.cache(functools.partial(JSONFileLoader.load_file, JSONFileLoader()))
+    with mock.patch.object(JSONFileLoader, "load_file", lambda _self, path: read(path)):
         yield
