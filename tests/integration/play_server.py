@@ -35,7 +35,17 @@ def preload() -> None:
     import ansible_collections.daytwo.aws  # noqa: F401
 
     Path(constants.DEFAULT_LOCAL_TMP, ARCHIVES).mkdir()
-    list(loader.inventory_loader.all(class_only=True))
+    for plugins in (  # a run lists all of these
+        loader.become_loader,
+        loader.callback_loader,
+        loader.connection_loader,
+        loader.inventory_loader,
+        loader.shell_loader,
+        loader.vars_loader,
+    ):
+        list(plugins.all(class_only=True))
+    for plugins in (loader.filter_loader, loader.test_loader):
+        list(plugins.all())
     for plugins, name in (
         (loader.action_loader, "normal"),
         (loader.callback_loader, "default"),
