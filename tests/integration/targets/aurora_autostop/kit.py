@@ -7,8 +7,10 @@ The tests check the calls that the gate recorded and the account behind it, neve
 
 from __future__ import annotations
 
+import atexit
+import functools
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from typing import Any
 import pytest
 from integration.plays import play, playbook_of
 from testbed import paths
-from testbed.own_aws import OwnAws, own_aws
+from testbed.own_aws import OwnAws
 
 REGION = paths.REGION
 OTHER = paths.OTHER_REGION
@@ -172,10 +174,17 @@ def to_tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
     return [{"Key": key, "Value": value} for key, value in tags.items()]
 
 
+@functools.cache
+def start_aws() -> OwnAws:
+    """The AWS of all targets that import this fixture. Pytest takes the fixture of each for another one."""
+    started = OwnAws()
+    atexit.register(started.close)
+    return started
+
+
 @pytest.fixture(scope="session")
-def aws() -> Iterator[OwnAws]:
-    with own_aws() as started_aws:
-        yield started_aws
+def aws() -> OwnAws:
+    return start_aws()
 
 
 @pytest.fixture

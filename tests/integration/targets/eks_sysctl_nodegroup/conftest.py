@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
-from integration.targets.eks_sysctl_nodegroup.kit import account, aws
+from integration.targets.aurora_autostop.kit import aws
+from integration.targets.eks_sysctl_nodegroup.kit import account
 
 __all__ = ["account", "aws"]

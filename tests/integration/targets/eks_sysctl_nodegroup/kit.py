@@ -8,7 +8,7 @@ The tests verify the recorded calls and the account itself, never only the modul
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,13 @@ from typing import Any
 import pytest
 from integration.plays import play, playbook_of
 from testbed import paths
-from testbed.own_aws import OwnAws, own_aws
+from testbed.own_aws import OwnAws
 
 REGION = paths.REGION
 CLUSTER = "prod"
 VERSION = "1.34"
 ROLE = "arn:aws:iam::123456789012:role/node"
-QUICK = {"create_seconds": 0.5, "config_seconds": 0.5, "version_seconds": 0.5, "delete_seconds": 0.5}
+LIVES = ("create_seconds", "config_seconds", "version_seconds", "delete_seconds")
 MODULE = "daytwo.aws.eks_sysctl_nodegroup"
 
 
@@ -72,8 +72,9 @@ class Account:
         # CREATING until its own time is up, where the bed has rules for clusters.
         aws.send_command("eks/edit", region=REGION, cluster=CLUSTER, status="ACTIVE", testbed_due=None, version=VERSION)
 
-    def settings(self, **changes: Any) -> None:
-        self.aws.send_command("eks/settings", **{**QUICK, **changes})
+    def settings(self, seconds: float = 0, **changes: Any) -> None:
+        """C(seconds) is how long each state of a node group lasts. Each costs a run a C(wait_delay), unless it is 0."""
+        self.aws.send_command("eks/settings", **{**dict.fromkeys(LIVES, seconds), **changes})
 
     def edit(self, group: str | None = None, **attributes: Any) -> None:
         self.aws.send_command("eks/edit", region=REGION, cluster=CLUSTER, group=group, **attributes)
@@ -168,12 +169,6 @@ class Account:
 
     def writes(self) -> list[str]:
         return [call.operation for call in self.aws.calls(mutating=True)]
-
-
-@pytest.fixture(scope="session")
-def aws() -> Iterator[OwnAws]:
-    with own_aws() as instance:
-        yield instance
 
 
 @pytest.fixture

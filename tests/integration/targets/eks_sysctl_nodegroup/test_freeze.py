@@ -20,6 +20,7 @@ TAG = "daytwo.aws/frozen-scaling"
 
 def test_frozen_and_thawed_and_each_a_second_time(account: Account) -> None:
     before = account.create(taints=[{"key": "t", "value": "x", "effect": "NO_SCHEDULE"}])
+    account.settings(seconds=0.5)
     account.aws.forget()
     check, run, again = account.run({**FREEZE, "_check": True}, FREEZE, FREEZE)
     assert (check.changed, run.changed, again.changed) == (True, True, False), run.message

@@ -23,6 +23,7 @@ RENDER = "daytwo.aws.eks_sysctl_user_data_info"
 
 def test_check_run_check_run(account: Account) -> None:
     account.create()
+    account.settings(seconds=0.5)
     account.aws.forget()
     check = account.run_task(**CLONE, _check=True)
     assert (check.changed, check.change) == (True, "create")
@@ -128,6 +129,7 @@ def test_a_custom_ami(account: Account) -> None:
 
 def test_other_sysctls_later_are_a_rolling_update_to_the_groups_own_versions(account: Account) -> None:
     account.create()
+    account.settings(seconds=0.5)
     account.run_task(**CLONE)
     account.edit("workers", version="1.33", release_version="1.33.1-20260101")  # it lags now
     account.aws.forget()
@@ -172,6 +174,7 @@ def test_config_changes_and_the_desired_size_is_left_to_its_autoscaler(account: 
 
 def test_what_cannot_change_in_place_becomes_a_second_group_that_is_found_again(account: Account) -> None:
     account.create("workers")  # adopted: it has exactly the name, and no template
+    account.settings(seconds=0.5)
     result = account.run_task(name="workers", sysctls=[UNSAFE])
     assert not result.failed, result.message
     assert result.change == "blue_green"
