@@ -124,7 +124,9 @@ def test_info_and_check_mode_need_no_write(account: Account) -> None:
 
 
 def test_the_playbook_in_the_readme_runs(account: Account) -> None:
+    """In all regions of the account."""
     account.cluster("orders", YES)
+    account.cluster("far", YES, region=OTHER)
     text = (ROOT / "README.md").read_text()
     block = next(
         code_block
@@ -133,4 +135,7 @@ def test_the_playbook_in_the_readme_runs(account: Account) -> None:
     )
     assert len(block.splitlines()) <= 10
     result = account.run_task(**yaml.safe_load(block)[0]["tasks"][0]["daytwo.aws.aurora_autostop"])
-    assert result.statuses == {"orders": "changed"}
+    assert result.statuses == {"orders": "changed", "far": "changed"}
+    calls = account.counted()
+    assert calls["DescribeRegions"] == 1
+    assert calls["DescribeDBClusters"] == len(result.result["regions"]) + 2

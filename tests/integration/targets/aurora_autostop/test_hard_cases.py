@@ -4,27 +4,49 @@
 
 from __future__ import annotations
 
-from integration.targets.aurora_autostop.kit import OTHER, REGION, YES, Account
+from collections import Counter
+from dataclasses import dataclass
+
+import pytest
+from integration.targets.aurora_autostop.kit import OTHER, REGION, YES, Account, TaskResult
+from testbed.own_aws import OwnAws
+
+TAGGED = {f"c-{number:03}" for number in range(0, 130, 10)}
 
 
-def test_exactly_the_tagged_of_130_on_two_pages_are_stopped(account: Account) -> None:
-    tagged = {f"c-{number:03}" for number in range(0, 130, 10)}
+@dataclass(frozen=True)
+class Fleet:
+    """130 clusters on two pages: the results of check, run, check again and run again, and what they called."""
+
+    results: tuple[TaskResult, ...]
+    calls: tuple[Counter[str], ...]
+    statuses: dict[str, str]  # afterwards
+
+
+@pytest.fixture(scope="module")
+def fleet(aws: OwnAws, tmp_path_factory: pytest.TempPathFactory) -> Fleet:
+    account = Account(aws, tmp_path_factory.mktemp("fleet"))
     for number in range(130):
         name = f"c-{number:03}"
-        account.cluster(name, YES if name in tagged else None)
-    checked, ran, checked_again, again = account.run({"_check": True}, {}, {"_check": True}, {})
+        account.cluster(name, YES if name in TAGGED else None)
+    played = [(account.run_task(_check=check), account.counted()) for check in (True, False, True, False)]
+    results, calls = zip(*played)
+    return Fleet(results, calls, account.statuses())
 
+
+def test_exactly_the_tagged_of_130_on_two_pages_are_stopped(fleet: Fleet) -> None:
+    checked, ran, checked_again, again = fleet.results
     assert checked.changed
     assert ran.changed
     assert not checked_again.changed
     assert not again.changed
-    assert {name for name, status in account.statuses().items() if status == "stopping"} == tagged
+    assert {name for name, status in fleet.statuses.items() if status == "stopping"} == TAGGED
     for task, status in ((checked, "changed"), (ran, "changed"), (checked_again, "ok"), (again, "ok")):
-        assert task.statuses == dict.fromkeys(tagged, status)
+        assert task.statuses == dict.fromkeys(TAGGED, status)
         assert task.result["totals"]["clusters_checked"] == 130
         assert task.result["totals"]["untagged"] == 117
     ignored_keys = {"verified", "automatic_restart_time"}
-    for name in tagged:
+    for name in TAGGED:
         expected, actual = checked.get_cluster(name), ran.get_cluster(name)
         assert {k: v for k, v in expected.items() if k not in ignored_keys} == {
             k: v for k, v in actual.items() if k not in ignored_keys
@@ -32,25 +54,20 @@ def test_exactly_the_tagged_of_130_on_two_pages_are_stopped(account: Account) ->
     assert checked.result["diff"] == ran.result["diff"]
 
 
-def test_the_calls_are_the_stated_ones(account: Account) -> None:
-    for number in range(130):
-        account.cluster(f"c-{number:03}", YES if number % 10 == 0 else None)
-
-    account.run_task(_check=True)
-    assert account.counted() == {
+def test_the_calls_are_the_stated_ones(fleet: Fleet) -> None:
+    checked, ran, checked_again, again = fleet.calls
+    assert checked == {
         "DescribeDBClusters": 2,
         "DescribeBlueGreenDeployments": 1,
         "DescribePendingMaintenanceActions": 1,
     }
-    account.run_task()
-    assert account.counted() == {
+    assert ran == {
         "DescribeDBClusters": 4,  # observe and verify
         "DescribeBlueGreenDeployments": 1,
         "DescribePendingMaintenanceActions": 1,
         "StopDBCluster": 13,
     }
-    account.run_task()
-    assert account.counted() == {"DescribeDBClusters": 2}
+    assert checked_again == again == {"DescribeDBClusters": 2}
 
 
 def test_check_mode_and_info_write_nothing(account: Account) -> None:
@@ -193,6 +210,7 @@ def test_the_second_of_three_raises_and_the_others_are_stopped(account: Account)
     assert account.statuses() == {"one": "stopping", "three": "stopping", "two": "available"}
 
 
+@pytest.mark.full
 def test_throttling_that_passes_is_retried(account: Account) -> None:
     account.cluster("orders", YES)
     account.aws.send_command("rds/settings", throttled={"orders": 2})
@@ -273,6 +291,7 @@ def test_a_denied_region_is_its_own_result(account: Account) -> None:
     assert account.status("orders") == "stopping"
 
 
+@pytest.mark.full
 def test_regions_all_lists_the_regions_of_the_account(account: Account) -> None:
     account.cluster("orders", YES)
     account.cluster("far", YES, region=OTHER)

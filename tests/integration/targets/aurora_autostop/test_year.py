@@ -32,7 +32,10 @@ def test_without_any_event_a_sweep_does_it() -> None:
     assert simulated.longest() > year.PROMISE
 
 
-@pytest.mark.parametrize(("strategy", "longest"), [(DAILY, timedelta(hours=12)), (WEEKLY, timedelta(days=4))])
+@pytest.mark.parametrize(
+    ("strategy", "longest"),
+    [(DAILY, timedelta(hours=12)), pytest.param(WEEKLY, timedelta(days=4), marks=pytest.mark.full)],
+)
 def test_crons_do_not(strategy: str, longest: timedelta) -> None:
     """The weekly cron also fails because of its phase: AWS starts last week's clusters just after its run."""
     simulated = simulate(SHORT, strategy)
@@ -47,6 +50,7 @@ def test_a_guard_without_its_retry_fails(monkeypatch: pytest.MonkeyPatch) -> Non
     assert any("from an event to the stop" in failure for failure in broken(simulate(SHORT, GUARD)))
 
 
+@pytest.mark.full
 def test_a_queue_that_gives_up_too_early_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     plain = year.from_role
 
@@ -67,6 +71,7 @@ def test_a_guard_that_disregards_tags_fails(monkeypatch: pytest.MonkeyPatch) -> 
     assert any(failure.startswith("stopped by mistake: held-0") for failure in broken(simulated))
 
 
+@pytest.mark.full
 def test_the_year_is_the_same_each_time() -> None:
     def simulate_spells() -> list[Any]:
         simulated = simulate(Scenario(days=8, clusters=4, manual_starts=100), GUARD)

@@ -528,6 +528,7 @@ def test_a_trigger_without_its_function_changes_nothing(account: Account) -> Non
     assert account.writes() == []
 
 
+@pytest.mark.full
 def test_a_removal_where_nothing_is_installed(account: Account) -> None:
     for options in (("--check",), ()):
         removed = play(account, *options, aurora_autostop_state="absent")
