@@ -165,7 +165,6 @@ def prepare_roles(aws: OwnAws) -> IrsaAccount:
 
 def prepare_node_groups(aws: OwnAws) -> NodeGroupAccount:
     account = NodeGroupAccount(aws, HERE)
-    account.settings(create_seconds=0, config_seconds=0, version_seconds=0, delete_seconds=0)
     account.create("old")
     account.create("other")
     return account
