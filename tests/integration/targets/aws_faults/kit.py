@@ -310,7 +310,7 @@ SCENARIOS = [
     Scenario(
         "eks_pod_fit_info",
         "eks_pod_fit_info",
-        {"cluster": "blue", "name": "workers"},
+        {"cluster": "blue", "name": "workers", "node_groups": ["old"]},
         prepare_roles,
         read_nothing,
         fails=True,
@@ -318,7 +318,7 @@ SCENARIOS = [
     Scenario(
         "eks_sysctl_proof",
         "eks_sysctl_proof",
-        {"cluster": "blue", "sysctls": {"net.core.somaxconn": "1024"}, "timeout": 1},
+        {"cluster": "blue", "nodes": ["n1"], "sysctls": {"net.core.somaxconn": "1024"}, "timeout": 1},
         prepare_roles,
         read_nothing,
         fails=True,
