@@ -233,7 +233,6 @@ def test_a_timeout_reports_the_status_and_a_re_run_continues(account: Account) -
     assert account.writes() == []
 
 
-@pytest.mark.full
 def test_a_run_that_was_killed_after_the_template_leaves_no_orphan(account: Account) -> None:
     account.create()
     account.aws.deny("eks:CreateNodegroup")

@@ -181,7 +181,7 @@ def test_a_client_of_our_modules_works_past_an_expiry(bed: Bed, cluster: Cluster
 
     def make() -> EksToken:
         # The first token expires in some seconds, as after fifteen minutes of work.
-        age = timedelta(minutes=14, seconds=50) if not made else timedelta()
+        age = timedelta(minutes=14, seconds=57) if not made else timedelta()
         made.append(aged(described, sts, age))
         return made[-1]
 

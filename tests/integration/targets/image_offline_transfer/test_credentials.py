@@ -47,6 +47,7 @@ def worked(ran: Ran) -> dict[str, bool]:
     return {entry.task: entry.status == "ok" for entry in ran.tasks}
 
 
+@pytest.mark.full
 def test_the_controllers_environment_is_right(case: Case) -> None:
     ran = run(
         case,

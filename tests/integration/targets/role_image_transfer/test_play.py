@@ -45,6 +45,7 @@ def test_a_target_fails_and_the_other_is_done(case: Case) -> None:
     assert case.held("private-a", SMALL) is None
 
 
+@pytest.mark.full
 def test_a_target_that_fails_while_it_loads(case: Case) -> None:
     """Its blobs cannot get there: the S3 endpoint refuses this one host."""
     from testbed.gate import Fault
@@ -75,6 +76,7 @@ def test_a_free_strategy_is_refused(case: Case) -> None:
     assert (case.writes(), [case.events(host) for host in PRIVATE]) == ([], [[], []])
 
 
+@pytest.mark.full
 def test_the_group_s_defaults_reach_every_module_of_the_role(case: Case) -> None:
     """Credentials for the group, as users write them: modules that take no AWS options must not be in it."""
     defaults = {"group/daytwo.aws.aws": {"access_key": case.bed.env["AWS_ACCESS_KEY_ID"], "secret_key": "wrong"}}

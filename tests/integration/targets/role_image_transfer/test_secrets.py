@@ -232,6 +232,7 @@ def test_the_interpreters_of_the_inventory_were_used(transfer: tuple[Case, Obser
         assert transfer[1].watch.pythons[host] == {f"python{version}"}, host
 
 
+@pytest.mark.full
 def test_the_search_finds_a_leak(bed: Bed, ansible: Ansible, search: Search) -> None:
     url = "https://it.example/key?X-Amz-Credential=AKIA%2F1&X-Amz-Signature=0af"
     secrets = {**{name.replace(" ", "_"): value for name, value in search.values.items()}, "url": url}

@@ -139,6 +139,7 @@ def login() -> dict[str, str]:
     return {"registry_username": registry.USER, "registry_password": registry.password()}
 
 
+@pytest.mark.full
 def test_a_registry_with_tls_and_a_password(case: Case) -> None:
     name = f"{AUTH}/it-small:v1"
     wrong = case.transfer(name, **SECURE, registry_username=registry.USER, registry_password="wrong").fail()
@@ -180,6 +181,7 @@ def registry_login() -> str:
     return b64encode(f"{registry.USER}:{registry.password()}".encode()).decode()
 
 
+@pytest.mark.full
 def test_what_held_the_name_stays_and_is_named(case: Case) -> None:
     v1, v2 = case.image("it-small:v1"), case.image("it-small:v2")
     case.transfer({"name": SMALL, "tag_as": "it-service:production"}).succeed()

@@ -167,6 +167,7 @@ def play_bindings(fleet: Fleet, *bindings: dict[str, Any], check: bool = False) 
     )
 
 
+@pytest.mark.full
 def test_a_failed_binding_leaves_the_others_done(fleet: Fleet) -> None:
     """An annotation that names another role, a role that does not exist, a namespace that does not exist."""
     shop = fleet.namespace("shop")

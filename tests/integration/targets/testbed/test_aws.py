@@ -41,6 +41,7 @@ def stop_a_member(rds: Any) -> str:
     return str(stopped["DBInstanceStatus"])
 
 
+@pytest.mark.full
 @mock_aws
 def test_plain_moto_stops_an_aurora_member(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true")  # else the bed would respond

@@ -146,6 +146,7 @@ WRONG = [
 REFUSED_BY_MOTO = ["rate(1 week)", "rate(-1 days)", "daily", "at(2026-01-01T00:00:00)", "rate(1.5 days)"]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("expression", WRONG)
 def test_plain_moto_takes_schedules_that_aws_refuses(expression: str) -> None:
     client("events").put_rule(Name="guard", ScheduleExpression=expression)
@@ -203,6 +204,7 @@ def test_a_sweep_reaches_the_queue_every_day(ruled: None) -> None:
 # Events of RDS
 
 
+@pytest.mark.full
 def test_plain_moto_has_no_events() -> None:
     url = queue()
     rule()
@@ -371,6 +373,7 @@ def put(**more: Any) -> None:
     client("events").put_events(Entries=[event])
 
 
+@pytest.mark.full
 def test_plain_moto_sends_events_without_their_account_and_of_disabled_rules() -> None:
     url = queue()
     rule(EventPattern='{"source": ["shop"]}', state="DISABLED")
@@ -390,6 +393,7 @@ def test_the_bed_sends_them_whole(ruled: None) -> None:
 # Queues
 
 
+@pytest.mark.full
 def test_plain_moto_knows_no_other_time_than_the_machines() -> None:
     url = queue(DelaySeconds=900)
     client("sqs").send_message(QueueUrl=url, MessageBody='"late"')
@@ -411,6 +415,7 @@ def test_delays_and_visibility_end_on_the_beds_clock(ruled: None) -> None:
     assert count_visible() == 1
 
 
+@pytest.mark.full
 def test_plain_moto_gives_nothing_while_an_old_message_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     url = queue(MessageRetentionPeriod=60)
     client("sqs").send_message(QueueUrl=url, MessageBody='"old"')
@@ -546,6 +551,7 @@ def fed(**attributes: Any) -> str:
     return url
 
 
+@pytest.mark.full
 def test_plain_moto_hands_a_delayed_message_over_at_once(calls: list[Any]) -> None:
     function("")
     url = fed(DelaySeconds=300)
@@ -592,6 +598,7 @@ def test_what_is_reported_as_failed_comes_back_and_ends_in_the_dead_letter_queue
     assert messages(dead) == ["c"]
 
 
+@pytest.mark.full
 def test_plain_moto_takes_a_visibility_shorter_than_the_function_runs(calls: list[Any]) -> None:
     function("", timeout=900)
     fed()
@@ -615,6 +622,7 @@ def grant() -> None:
     )
 
 
+@pytest.mark.full
 def test_plain_moto_sends_no_event_to_a_function() -> None:
     rule(target=function(""), EventPattern='{"source": ["shop"]}')
     with pytest.raises(NotImplementedError):

@@ -20,6 +20,7 @@ from testbed.node import bed_processes, processes_beside
 CLI = [sys.executable, "-m", "testbed"]
 CLOUD = ("registry", "registry-auth", f"s3-{paths.REGION}", f"s3-{paths.OTHER_REGION}", "aws", "gate")
 HOST_PARTS = [(name, part) for name in hosts.SITES for part in ("sshd", "dockerd")]
+SAMPLE = [("cloud", "aws"), ("public", "dockerd")]
 
 
 def up() -> str:
@@ -65,7 +66,13 @@ def test_a_second_up_touches_nothing_and_is_quick(bed: Bed) -> None:
     assert pids(bed) == before
 
 
-@pytest.mark.parametrize(("node", "part"), [*(("cloud", part) for part in CLOUD), *HOST_PARTS])
+@pytest.mark.parametrize(
+    ("node", "part"),
+    [
+        pytest.param(*case, marks=() if case in SAMPLE else pytest.mark.full)
+        for case in [*(("cloud", part) for part in CLOUD), *HOST_PARTS]
+    ],
+)
 def test_a_killed_part_comes_back_and_no_other_is_touched(bed: Bed, node: str, part: str) -> None:
     before = pids(bed)
     os.kill(before[f"{node}/{part}"], signal.SIGKILL)
@@ -85,7 +92,7 @@ def test_killed_parts_work_again(bed: Bed) -> None:
 
 @pytest.mark.parametrize(
     "node",
-    ["cloud", "public", *(pytest.param(name, marks=pytest.mark.full) for name in hosts.SITES if name != "public")],
+    ["cloud", *(pytest.param(name, marks=pytest.mark.full) for name in hosts.SITES)],
 )
 def test_a_killed_node_takes_everything_with_it_and_comes_back(bed: Bed, node: str) -> None:
     marked = "heal-test:v1"
@@ -125,6 +132,7 @@ def test_two_ups_at_once_do_not_meet(bed: Bed) -> None:
     assert sorted("public/dockerd" in text for text in outputs) == [False, True]
 
 
+@pytest.mark.full
 def test_an_up_killed_half_way_is_finished_by_the_next(bed: Bed) -> None:
     for seconds in (0.25, 0.5, 0.8):
         for node in (bed.cloud, bed.host("private-b")):

@@ -161,6 +161,7 @@ def test_the_token_of_a_pod_is_verified_by_the_published_keys(bed: Bed, cluster:
         verified(bed, f"{head}.{other}.{signature}")
 
 
+@pytest.mark.full
 def test_a_pod_on_a_real_node_reads_a_token_that_verifies(bed: Bed, cluster: Cluster, namespace: str) -> None:
     account(cluster, namespace, "reader", {**ACCOUNT, "eks.amazonaws.com/token-expiration": "7200"})
     with single_node(cluster, "pod-identity") as node:

@@ -177,6 +177,7 @@ def test_issuers_of_china_end_as_they_do_there(eks: Any) -> None:
     assert issuer_in_china().startswith("https://oidc.eks.cn-north-1.amazonaws.com.cn/id/")
 
 
+@pytest.mark.full
 def test_plain_moto_knows_no_versions(plain: Any) -> None:
     with pytest.raises(NotImplementedError):
         plain.describe_cluster_versions()
@@ -206,6 +207,7 @@ def test_versions_have_days_of_support(eks: Any) -> None:
 # Access entries
 
 
+@pytest.mark.full
 def test_plain_moto_has_no_access_entries(plain: Any) -> None:
     create(plain, **MODES)
     cluster = {"clusterName": "one"}
@@ -362,6 +364,7 @@ def test_a_session_ends(aws: own_aws.OwnAws) -> None:
     aws.reset()
 
 
+@pytest.mark.full
 def test_plain_moto_believes_everything() -> None:
     """A signature of an unknown key, 16 minutes old, for another cluster, and without a session token."""
     made = url({"access_key": "x", "secret_key": "x"}, "one", timedelta(minutes=16))

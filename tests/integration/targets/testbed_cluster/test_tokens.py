@@ -225,6 +225,7 @@ def test_aws_auth_admits_a_role_too(cluster: Cluster, role: tuple[str, dict[str,
         cluster.kubectl("delete", "configmap", "aws-auth", "-n", "kube-system")
 
 
+@pytest.mark.full
 def test_node_roles_come_to_aws_auth_and_go_with_their_last_group(cluster: Cluster) -> None:
     with another(cluster, "map"):
         theirs = "- rolearn: arn:aws:iam::123456789012:role/theirs\n  username: her\n"
@@ -254,6 +255,7 @@ def test_a_session_with_another_token_is_refused(cluster: Cluster, role: tuple[s
     assert identity(cluster, token(url({**keys, "token": "another"}, cluster.name))) is None
 
 
+@pytest.mark.full
 def test_the_mode_decides_which_source_is_read(
     cluster: Cluster, keys: dict[str, str], role: tuple[str, dict[str, str]]
 ) -> None:

@@ -18,7 +18,7 @@ from testbed.hosts import KEY
 from testbed.nodes.machine import Machine
 from testbed.nodes.model import Cluster, Instance, Order
 
-SAMPLE = ("one list", "net*", "a second extra-args", "TOML")
+SAMPLE = ("one list", "a second extra-args", "TOML")
 BATCH = 5  # nodes at a time: the limit of 2 cores
 JOIN_SECONDS = 180
 GIVE_UP_SECONDS = 30
@@ -89,7 +89,7 @@ def run(groups: Groups, rows: Sequence[Row]) -> None:
 
 
 def test_a_sample_of_the_table(groups: Groups) -> None:
-    """One row of every result and family, because the whole table takes some minutes."""
+    """One row of every family and of every result of a pod, because the whole table takes some minutes."""
     run(groups, [row for row in TABLE if row.name in SAMPLE])
 
 

@@ -234,6 +234,7 @@ REFUSED: dict[str, tuple[Callable[[Changes], Changes], Changes, str, str]] = {
 }
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", REFUSED)
 def test_plain_moto_creates_what_eks_does_not(name: str) -> None:
     prepare, request, _code, _message_part = REFUSED[name]
@@ -257,6 +258,7 @@ def subnet_of_another_vpc() -> str:
     return str(ec2.create_subnet(VpcId=vpc, CidrBlock="10.9.1.0/24")["Subnet"]["SubnetId"])
 
 
+@pytest.mark.full
 def test_plain_moto_takes_a_subnet_of_another_network() -> None:
     cluster()
     assert create(subnets=[subnet_of_another_vpc()])
@@ -275,6 +277,7 @@ def reported_first() -> None:
     assert (code, message) == (INVALID, "Remote access configuration cannot be specified with a launch template.")
 
 
+@pytest.mark.full
 def test_plain_moto_reports_disk_and_access_as_eks_does() -> None:
     cluster()
     reported_first()
@@ -308,6 +311,7 @@ def test_custom_images_may_have_the_type_custom(ruled: None) -> None:
 # Shown values and durations
 
 
+@pytest.mark.full
 def test_plain_moto_lies_about_defaults() -> None:
     cluster()
     shown = create(updateConfig={"maxUnavailable": 2}, nodeRepairConfig={"enabled": True})
@@ -344,6 +348,7 @@ def test_the_bed_shows_the_truth(ruled: None) -> None:
     assert (group()["scalingConfig"], group("second")["scalingConfig"]["minSize"]) == (SIZES, 0)
 
 
+@pytest.mark.full
 def test_plain_moto_creates_and_deletes_at_once() -> None:
     cluster()
     assert create()["status"] == "ACTIVE"
@@ -388,6 +393,7 @@ def test_a_group_that_fails_shows_why(ruled: None) -> None:
     assert (group()["status"], group()["health"]["issues"]) == ("CREATE_FAILED", [issue])
 
 
+@pytest.mark.full
 def test_plain_moto_fails_on_a_list_of_no_cluster() -> None:
     with pytest.raises(KeyError):
         client("eks").list_nodegroups(clusterName="nowhere")
@@ -413,6 +419,7 @@ def outcome(update: Changes) -> Changes:
     return shown
 
 
+@pytest.mark.full
 def test_plain_moto_updates_at_once_and_forgets() -> None:
     cluster()
     create(scalingConfig=SIZES)
@@ -461,6 +468,7 @@ OUT_OF_BOUNDS: list[tuple[Changes, str]] = [
 ]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("change", "message_part"), OUT_OF_BOUNDS)
 def test_plain_moto_knows_no_bounds_of_settings(change: Changes, message_part: str) -> None:
     cluster()
@@ -491,6 +499,7 @@ def upgrade_cluster(version: str = "1.35") -> None:
     eks_life.edit(REGION, "prod", version=version)
 
 
+@pytest.mark.full
 def test_plain_moto_has_no_version_updates() -> None:
     cluster()
     create()
@@ -638,6 +647,7 @@ def encoded(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("ami_type", "data", "message_part"), UNUSABLE)
 def test_plain_moto_takes_any_user_data(ami_type: str, data: bytes, message_part: str) -> None:
     cluster()
@@ -674,6 +684,7 @@ def test_an_image_of_ones_own_takes_what_it_likes(ruled: None) -> None:
 # Tags
 
 
+@pytest.mark.full
 def test_plain_moto_tags_no_group() -> None:
     cluster()
     arn = create()["nodegroupArn"]
@@ -710,6 +721,7 @@ def later_version(data: str) -> None:
     second(UserData=data)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("make", [first_version, later_version])
 def test_plain_moto_takes_user_data_of_any_size(make: Callable[[str], None]) -> None:
     make(LONG)
@@ -726,6 +738,7 @@ def test_user_data_of_exactly_16_kib(ruled: None) -> None:
     later_version(base64.b64encode(b"x" * 16_384).decode())
 
 
+@pytest.mark.full
 def test_plain_moto_takes_a_version_whose_user_data_is_no_base64() -> None:
     later_version("#!/bin/sh")
 
@@ -744,6 +757,7 @@ def templates() -> int:
     return sum(len(page["LaunchTemplates"]) for page in pages)
 
 
+@pytest.mark.full
 def test_plain_moto_shows_a_single_page_of_templates() -> None:
     assert templates() == 8
     assert len(client("ec2").describe_launch_templates()["LaunchTemplates"]) == 15
@@ -764,6 +778,7 @@ def without_last_version() -> Any:
     return found
 
 
+@pytest.mark.full
 def test_plain_moto_gives_a_number_twice_and_finds_versions_by_their_place() -> None:
     found = without_last_version()
     assert second(KeyName="again")
@@ -792,6 +807,7 @@ def versions() -> list[int]:
     return [version["VersionNumber"] for page in pages for version in page["LaunchTemplateVersions"]]
 
 
+@pytest.mark.full
 def test_plain_moto_deletes_no_versions_and_shows_fifteen() -> None:
     template()
     for number in range(20):
@@ -838,6 +854,7 @@ def test_a_version_builds_on_its_source(ruled: None) -> None:
     assert (data["KeyName"], data["InstanceType"]) == ("other", "m5.large")
 
 
+@pytest.mark.full
 def test_plain_moto_forgets_the_source() -> None:
     template(KeyName="k", InstanceType="m5.large")
     client("ec2").create_launch_template_version(
@@ -855,6 +872,7 @@ def test_versions_have_a_limit(ruled: None) -> None:
         second(KeyName="k")
 
 
+@pytest.mark.full
 def test_plain_moto_has_no_limit() -> None:
     template()
     ec2_templates.set_settings(versions=2)
