@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The role image_transfer with modules that only record their states: what the role does with their results."""
+"""The role image_transfer with actions that only record their states: what the role does with their results."""
 
 from __future__ import annotations
 
@@ -18,18 +18,23 @@ import pytest
 from ansible_collections.daytwo.aws.plugins.modules.image_offline_transfer import CONTROLLER_OPTIONS, HOST_OPTIONS
 
 ROOT = Path(__file__).parents[3]
-# A module that returns the next of its results for a state, and records the state.
-MODULE = """
+# An action, which needs no process of its own: it returns the next of its results for a state, and records the state.
+ACTION = """
 import json, pathlib
-from ansible.module_utils.basic import AnsibleModule
-module = AnsibleModule({name: {"type": "raw"} for name in OPTIONS}, supports_check_mode=True)
-folder, state = pathlib.Path(FOLDER), module.params.get("state", "info")
-with open(folder / "states", "a") as states:
-    states.write(state + (" in check mode" if module.check_mode else "") + chr(10))
-answers = json.loads((folder / "answers").read_text())
-answer = answers[state].pop(0)
-(folder / "answers").write_text(json.dumps(answers))
-module.exit_json(**answer)
+from ansible.plugins.action import ActionBase
+class ActionModule(ActionBase):
+    _supports_check_mode = True
+    def run(self, tmp=None, task_vars=None):
+        given = self._task.args
+        if unknown := set(given) - set(OPTIONS):
+            return {"failed": True, "msg": f"Unsupported parameters: {unknown}"}
+        folder, state = pathlib.Path(FOLDER), given.get("state", "info")
+        with open(folder / "states", "a") as states:
+            states.write(state + (" in check mode" if self._task.check_mode else "") + chr(10))
+        answers = json.loads((folder / "answers").read_text())
+        answer = answers[state].pop(0)
+        (folder / "answers").write_text(json.dumps(answers))
+        return answer
 """
 OPTIONS = {
     "image_offline_transfer": [*CONTROLLER_OPTIONS, *HOST_OPTIONS],
@@ -69,15 +74,17 @@ class Play:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     collection = tmp_path / "ansible_collections" / "daytwo" / "aws"
-    (collection / "plugins" / "modules").mkdir(parents=True)
+    for kind in ("action", "modules"):
+        (collection / "plugins" / kind).mkdir(parents=True)
     shutil.copytree(ROOT / "roles" / "image_transfer", collection / "roles" / "image_transfer")
     shutil.copytree(ROOT / "plugins" / "filter", collection / "plugins" / "filter")
     (collection / "plugins" / "plugin_utils" / "_image").mkdir(parents=True)
     report = Path("plugins", "plugin_utils", "_image", "report.py")
     shutil.copy(ROOT / report, collection / report)
     for name, options in OPTIONS.items():
-        text = MODULE.replace("OPTIONS", repr(options)).replace("FOLDER", repr(str(tmp_path)))
-        (collection / "plugins" / "modules" / f"{name}.py").write_text(text)
+        text = ACTION.replace("OPTIONS", repr(options)).replace("FOLDER", repr(str(tmp_path)))
+        (collection / "plugins" / "action" / f"{name}.py").write_text(text)
+        (collection / "plugins" / "modules" / f"{name}.py").touch()
     return tmp_path
 
 
