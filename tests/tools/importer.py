@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Run galaxy-importer on the built artifact, in its own venv. A warning fails, too.
 
-Its ansible-lint is left out: lint runs ansible-lint itself, with more rules, on all files.
+Its ansible-lint is left out: lint runs ansible-lint itself, with more rules, on all files of the artifact.
 """
 
 from __future__ import annotations
