@@ -25,6 +25,13 @@ def test_a_number_below_1_is_refused_and_the_report_does_not_read_as_success(
     assert report.result["msg"] == ["nothing was loaded: see the error above"]
 
 
+def test_an_empty_list_of_images_is_refused(case: Case) -> None:
+    ran = case.transfer().fail()
+    (failed,) = (task for task in ran.tasks if task.status == "failed")
+    assert "images: is empty" in failed.message
+    assert case.writes() == []
+
+
 @pytest.mark.full
 def test_a_name_that_only_moves_reports_no_bytes(case: Case) -> None:
     case.transfer(NAME).succeed()

@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from integration.targets.aurora_autostop.kit import TaskResult
 from integration.targets.iam_irsa_info.kit import ANNOTATION, Fleet
 from testbed.node import wait_for
 
 PLAYBOOK = "daytwo.aws.irsa_namespace"
 EC2 = {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}
-POLICY = Path(__file__).parents[4] / "docs/iam/eks_irsa_binding_info.json"
+DOCS = Path(__file__).parents[4] / "docs"
+POLICY = DOCS / "iam/eks_irsa_binding_info.json"
+RBAC = DOCS / "rbac/irsa_namespace.yaml"
 WAITING = ("-e", "irsa_namespace_restart_timeout=120")
 
 
@@ -60,6 +63,25 @@ def roles_of(fleet: Fleet, namespace: str) -> set[str | None]:
         values = {variable["name"]: variable.get("value") for variable in pod["spec"]["containers"][0].get("env", [])}
         found.add(values.get("AWS_ROLE_ARN"))
     return found
+
+
+def documented() -> set[tuple[str, str, str]]:
+    """API group, resource and verb of each permission in the document."""
+    (role,) = yaml.safe_load(RBAC.read_text())["items"]
+    return {
+        (group, resource, verb)
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+
+
+def requested(fleet: Fleet, *namespaces: str) -> set[tuple[str, str, str]]:
+    """The same of the controller's requests in these namespaces."""
+    user = fleet.kubernetes.client("sts").get_caller_identity()["Arn"]
+    requests = fleet.kubernetes.requests(user)
+    return {(request.group, request.resource, request.verb) for request in requests if request.namespace in namespaces}
 
 
 def test_both_sides_there_and_back(fleet: Fleet) -> None:
@@ -135,6 +157,12 @@ def test_both_sides_there_and_back(fleet: Fleet) -> None:
     )
     again = fleet.play(PLAYBOOK, *away)
     assert not any(outcome.changed or outcome.failed for outcome in again)
+
+    made = requested(fleet, shop, cloudon)
+    assert made <= documented(), sorted(made - documented())
+    # The owner of these pods is a Deployment.
+    others = {rule for rule in documented() if rule[1] in ("statefulsets", "daemonsets")}
+    assert documented() - made == others
 
 
 def test_a_proof_that_fails_fails_the_role(fleet: Fleet) -> None:
