@@ -515,7 +515,7 @@ seconds:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._image.engine import DEFAULT_DOCKER_HOST
+from ..module_utils._image.ends.engine import DEFAULT_DOCKER_HOST
 from ..module_utils._image.errors import ImageError, format_disk_error
 
 # States for playbooks, and those by which the role image_transfer pushes by SSH.

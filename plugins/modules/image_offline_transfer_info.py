@@ -139,7 +139,7 @@ target:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._image.engine import DEFAULT_DOCKER_HOST
+from ..module_utils._image.ends.engine import DEFAULT_DOCKER_HOST
 
 OPTIONS = {
     "docker_host": {"type": "str", "default": DEFAULT_DOCKER_HOST},

@@ -22,12 +22,12 @@ from .throttle import Throttle
 from .worker import BackgroundJob
 
 if TYPE_CHECKING:
-    from .engine import Engine, ProgressCallback
+    from .ends.engine import Engine, ProgressCallback
     from .http.client import HttpClient
     from .plan import ImagePlan
-    from .push import EngineExport
-    from .source import RegistrySource, SourceOffer
-    from .transfer import BlobSource, TransferRequest
+    from .paths.push import EngineExport
+    from .ends.source import RegistrySource, SourceOffer
+    from .paths.transfer import BlobSource, TransferRequest
 
 # A presigned URL expires after some minutes. Requests that do not start within this time get a new URL.
 SEND_SECONDS = 60.0
@@ -56,7 +56,7 @@ def apply_phase(params: Mapping[str, Any], run: RunCommand) -> dict[str, Any]:
 
 def make_engine(params: Mapping[str, Any]) -> Engine:
     """Makes the engine that the options name."""
-    from .docker import DockerEngine
+    from .ends.docker import DockerEngine
 
     return DockerEngine(params["docker_host"], float(params["timeout"]))
 
@@ -81,7 +81,7 @@ class _HostPhases:
         return HttpClient(ca_path=self.params["ca_path"])
 
     def parse_transfers(self) -> Sequence[TransferRequest]:
-        from .transfer import TransferRequest
+        from .paths.transfer import TransferRequest
 
         return [TransferRequest.parse(entry) for entry in self.work["transfers"] or ()]
 
@@ -95,7 +95,7 @@ class _HostPhases:
 class _SourcePhases(_HostPhases):
     def inspect(self) -> dict[str, Any]:
         """Resolves all images; reads no layer."""
-        from .source import EngineSource, parse_requested_images
+        from .ends.source import EngineSource, parse_requested_images
 
         source: Any = (
             self._make_registry_source()
@@ -111,7 +111,7 @@ class _SourcePhases(_HostPhases):
 
     def export(self) -> dict[str, Any]:
         """Has the engine write the requested blobs into the staging directory; called repeatedly until it is done."""
-        from .source import EngineSource, parse_requested_images
+        from .ends.source import EngineSource, parse_requested_images
 
         staging = self.make_staging("saved")
         digests = [parse_digest(digest, "work.digests") for digest in self.work["digests"] or ()]
@@ -127,7 +127,7 @@ class _SourcePhases(_HostPhases):
 
     def send(self) -> dict[str, Any]:
         """PUTs blobs to the store, from the registry or the staging directory; called repeatedly until it is done."""
-        from .transfer import StagedBlobSource, send
+        from .paths.transfer import StagedBlobSource, send
 
         staging, transfers = self.make_staging("saved"), self.parse_transfers()
         from_registry = self.params["source"] == "registry"
@@ -155,8 +155,8 @@ class _SourcePhases(_HostPhases):
         this call.
         """
         from .plan import get_rejection_reasons, list_blob_needs
-        from .push import PushSession
-        from .ssh import get_own_address
+        from .paths.push import PushSession
+        from .paths.ssh import get_own_address
 
         inspection = self.inspect()
         bundle = Bundle.parse(inspection["bundle"])
@@ -186,7 +186,7 @@ class _SourcePhases(_HostPhases):
 
         It is called repeatedly until the push is done, which ends that process.
         """
-        from .push import PushSession
+        from .paths.push import PushSession
 
         session = PushSession(self.root, self.work["token"])
         state = session.advance(self.work["authorizations"] or (), self.seconds, self.work["retry"])
@@ -197,21 +197,21 @@ class _SourcePhases(_HostPhases):
 
     def clean(self) -> dict[str, Any]:
         if self.work["token"]:
-            from .push import PushSession
+            from .paths.push import PushSession
 
             PushSession(self.root, self.work["token"]).remove()
         return {"removed": self.make_staging("saved").remove()}
 
     def _make_export(self, digests: Sequence[str]) -> EngineExport:
-        from .push import EngineExport
-        from .source import EngineSource, parse_requested_images
+        from .paths.push import EngineExport
+        from .ends.source import EngineSource, parse_requested_images
 
         return EngineExport(
             EngineSource(make_engine(self.params)), parse_requested_images(self.params["images"]), digests
         )
 
     def _make_registry_source(self) -> RegistrySource:
-        from .source import RegistryLogin, RegistrySource
+        from .ends.source import RegistryLogin, RegistrySource
 
         params = self.params
         login = RegistryLogin(
@@ -241,10 +241,10 @@ class _TargetPhases(_HostPhases):
         After a complete success it removes the staging directory in the same call. Nothing is loaded while C(transfers)
         is incomplete or a URL has expired. An authorization to push is revoked before anything else.
         """
-        from .authorized_keys import remove_staging, revoke_key
-        from .preload import preload_in_background
-        from .target import load_bundle
-        from .transfer import fetch
+        from .paths.authorized_keys import remove_staging, revoke_key
+        from .ends.preload import preload_in_background
+        from .ends.target import load_bundle
+        from .paths.transfer import fetch
 
         bundle, staging = Bundle.parse(self.params["bundle"]), self.make_staging("loaded")
         if self.work["public_key"]:
@@ -310,7 +310,7 @@ class _TargetPhases(_HostPhases):
 
     def authorize(self) -> dict[str, Any]:
         """Authorizes the source to push the missing blobs, and starts a process that preloads them as they arrive."""
-        from .authorized_keys import authorize_key, get_user, scan_host_keys
+        from .paths.authorized_keys import authorize_key, get_user, scan_host_keys
 
         work, staging = self.work, self.make_staging("loaded")
         sizes = {parse_digest(entry["digest"], "work.blobs"): entry["size"] for entry in work["blobs"] or ()}
@@ -321,7 +321,7 @@ class _TargetPhases(_HostPhases):
 
     def revoke(self) -> dict[str, Any]:
         """Revokes the authorization at once, and removes the pushed blobs once no process loads from them."""
-        from .authorized_keys import remove_withdrawn, withdraw_key
+        from .paths.authorized_keys import remove_withdrawn, withdraw_key
 
         staging, key = self.make_staging("loaded"), self.work["public_key"]
         revoked = withdraw_key(staging, key)
@@ -333,7 +333,7 @@ class _TargetPhases(_HostPhases):
         return {"revoked": revoked, "busy": busy, "cleanup_error": cleanup_error}
 
     def clean(self) -> dict[str, Any]:
-        from .authorized_keys import remove_staging
+        from .paths.authorized_keys import remove_staging
         from .plan import plan_load
 
         staging = self.make_staging("loaded")
@@ -351,7 +351,7 @@ class _TargetPhases(_HostPhases):
         return BackgroundJob(staging.directory, "preload")
 
     def _remove_preloaded(self, staging: Staging) -> Optional[str]:
-        from .preload import remove_preloaded
+        from .ends.preload import remove_preloaded
 
         # Another run that loads here uses these layers, and removes them itself.
         return (
@@ -361,7 +361,7 @@ class _TargetPhases(_HostPhases):
         )
 
     def _start_preload(self, staging: Staging, digests: Sequence[str]) -> None:
-        from .preload import PushedBlobs, preload_layers, remove_preloaded
+        from .ends.preload import PushedBlobs, preload_layers, remove_preloaded
 
         bundle, engine, job = (
             Bundle.parse(self.params["bundle"]),

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Optional
 
 from .errors import ImageError
-from .reference import ImageReference, is_digest
+from .formats.reference import ImageReference, is_digest
 
 BUNDLE_VERSION = 1
 DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"

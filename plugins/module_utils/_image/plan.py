@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Optional
 
 from .._plan import Step
-from .manifest import is_zstd
+from .formats.manifest import is_zstd
 from .model import (
     Blob,
     Bundle,
@@ -22,7 +22,7 @@ from .model import (
     get_digest_hex,
     sum_blob_sizes,
 )
-from .reference import ImagePlatform
+from .formats.reference import ImagePlatform
 
 # S3: a part has 5 MiB to 5 GiB (the last may be smaller), an upload at most 10,000 parts, a single PUT at most 5 GiB
 # (docs/facts/image_transfer.md#s3).

@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Callable, Optional
 
-from .engine import ProgressCallback
+from .ends.engine import ProgressCallback
 from .errors import ImageError, format_disk_error
 from .staging import open_private
 

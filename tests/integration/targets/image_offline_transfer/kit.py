@@ -24,7 +24,7 @@ from typing import IO, Any
 
 import pytest
 import yaml
-from ansible_collections.daytwo.aws.plugins.module_utils._image.engine import PRELOADED_LABEL
+from ansible_collections.daytwo.aws.plugins.module_utils._image.ends.engine import PRELOADED_LABEL
 from ansible_collections.daytwo.aws.plugins.module_utils._image.model import Bundle
 from integration.plays import PlayProcess
 from testbed import Bed, images, paths, registry

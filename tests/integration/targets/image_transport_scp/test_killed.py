@@ -7,7 +7,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from ansible_collections.daytwo.aws.plugins.module_utils._image.push import AUTHORIZATION_TIMEOUT_SECONDS
+from ansible_collections.daytwo.aws.plugins.module_utils._image.paths.push import AUTHORIZATION_TIMEOUT_SECONDS
 from integration.targets.image_offline_transfer.kit import PRIVATE, Case
 from integration.targets.image_transport_scp.ground import V1, Ground
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from ansible_collections.daytwo.aws.plugins.module_utils._image.receiver import COMMAND, RAW, build_frame_head
+from ansible_collections.daytwo.aws.plugins.module_utils._image.paths.receiver import COMMAND, RAW, build_frame_head
 from integration.targets.image_offline_transfer.kit import Case
 from integration.targets.image_transport_scp.ground import Ground
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO, Callable, Optional
 
-from ansible_collections.daytwo.aws.plugins.module_utils._image.engine import (
+from ansible_collections.daytwo.aws.plugins.module_utils._image.ends.engine import (
     PRELOADED_LABEL,
     EngineError,
     LoadableArchive,

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, Optional
 
 import pytest
-from ansible_collections.daytwo.aws.plugins.module_utils._image import receiver
-from ansible_collections.daytwo.aws.plugins.module_utils._image.authorized_keys import (
+from ansible_collections.daytwo.aws.plugins.module_utils._image.paths import receiver
+from ansible_collections.daytwo.aws.plugins.module_utils._image.paths.authorized_keys import (
     authorize_key,
     get_authorized_keys_path,
     get_user,

@@ -9,7 +9,7 @@ import zlib
 from dataclasses import dataclass, field
 
 import pytest
-from ansible_collections.daytwo.aws.plugins.module_utils._image.deflate import Deflater, is_compression_faster
+from ansible_collections.daytwo.aws.plugins.module_utils._image.paths.deflate import Deflater, is_compression_faster
 
 NS = 1e-9
 PIECE = 256 * 1024

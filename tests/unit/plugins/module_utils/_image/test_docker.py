@@ -19,8 +19,8 @@ from typing import Any, Callable, Optional
 from urllib.parse import unquote
 
 import pytest
-from ansible_collections.daytwo.aws.plugins.module_utils._image.docker import DockerEngine, split_tag
-from ansible_collections.daytwo.aws.plugins.module_utils._image.engine import PRELOADED_LABEL, EngineError
+from ansible_collections.daytwo.aws.plugins.module_utils._image.ends.docker import DockerEngine, split_tag
+from ansible_collections.daytwo.aws.plugins.module_utils._image.ends.engine import PRELOADED_LABEL, EngineError
 from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
 from ansible_collections.daytwo.aws.plugins.module_utils._image.model import StoredImage, compute_chain_ids
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.builders import make, nothing

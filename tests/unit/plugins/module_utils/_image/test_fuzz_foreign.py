@@ -30,11 +30,11 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from ansible_collections.daytwo.aws.plugins.module_utils._image import receiver
-from ansible_collections.daytwo.aws.plugins.module_utils._image.archive import stage_from_archive
-from ansible_collections.daytwo.aws.plugins.module_utils._image.docker import DockerEngine
+from ansible_collections.daytwo.aws.plugins.module_utils._image.paths import receiver
+from ansible_collections.daytwo.aws.plugins.module_utils._image.formats.archive import stage_from_archive
+from ansible_collections.daytwo.aws.plugins.module_utils._image.ends.docker import DockerEngine
 from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
-from ansible_collections.daytwo.aws.plugins.module_utils._image.manifest import (
+from ansible_collections.daytwo.aws.plugins.module_utils._image.formats.manifest import (
     detect_media_type,
     parse_config,
     parse_index,

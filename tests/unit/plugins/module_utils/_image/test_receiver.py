@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any, Optional
 
 import pytest
-from ansible_collections.daytwo.aws.plugins.module_utils._image import receiver
-from ansible_collections.daytwo.aws.plugins.module_utils._image.authorized_keys import remove_staging
+from ansible_collections.daytwo.aws.plugins.module_utils._image.paths import receiver
+from ansible_collections.daytwo.aws.plugins.module_utils._image.paths.authorized_keys import remove_staging
 from ansible_collections.daytwo.aws.plugins.module_utils._image.staging import Staging
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.builders import tree
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
-from ansible_collections.daytwo.aws.plugins.module_utils._image.reference import (
+from ansible_collections.daytwo.aws.plugins.module_utils._image.formats.reference import (
     ImagePlatform,
     ImageReference,
     is_digest,

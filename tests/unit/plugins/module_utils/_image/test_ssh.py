@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any, Callable, Optional
 
 import pytest
-from ansible_collections.daytwo.aws.plugins.module_utils._image import ssh
-from ansible_collections.daytwo.aws.plugins.module_utils._image.authorized_keys import revoke_key, scan_host_keys
+from ansible_collections.daytwo.aws.plugins.module_utils._image.paths import ssh
+from ansible_collections.daytwo.aws.plugins.module_utils._image.paths.authorized_keys import revoke_key, scan_host_keys
 from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
 from ansible_collections.daytwo.aws.plugins.module_utils._image.http.errors import HttpError
 from ansible_collections.daytwo.aws.plugins.module_utils._image.model import DOCKER_LAYER, get_digest_hex
-from ansible_collections.daytwo.aws.plugins.module_utils._image.ssh import (
+from ansible_collections.daytwo.aws.plugins.module_utils._image.paths.ssh import (
     EphemeralKey,
     PushAuthorization,
     PushOutcome,
@@ -29,7 +29,7 @@ from ansible_collections.daytwo.aws.plugins.module_utils._image.ssh import (
 )
 from ansible_collections.daytwo.aws.plugins.module_utils._image.staging import Staging
 from ansible_collections.daytwo.aws.plugins.module_utils._image.throttle import NO_LIMIT, Throttle
-from ansible_collections.daytwo.aws.plugins.module_utils._image.transfer import (
+from ansible_collections.daytwo.aws.plugins.module_utils._image.paths.transfer import (
     BlobDescriptor,
     BlobSource,
     TransferRequest,

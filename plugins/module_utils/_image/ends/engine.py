@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import BinaryIO, Callable, Optional, Protocol
 
-from .errors import ImageError
-from .model import EngineFacts, StoredImage
+from ..errors import ImageError
+from ..model import EngineFacts, StoredImage
 
 DEFAULT_DOCKER_HOST = "unix:///var/run/docker.sock"
 ProgressCallback = Callable[[str, int, int], None]

@@ -21,12 +21,12 @@ from contextlib import contextmanager
 from itertools import takewhile
 from typing import Callable, Optional, Protocol
 
-from .archive import ImageArchive
+from ..formats.archive import ImageArchive
 from .engine import PRELOADED_LABEL, Engine, EngineError, ProgressCallback
-from .errors import ImageError
-from .model import DOCKER_CONFIG, Blob, Bundle, BundleImage, Layer
-from .plan import list_missing_layers, plan_load
-from .staging import Staging, is_staging_name
+from ..errors import ImageError
+from ..model import DOCKER_CONFIG, Blob, Bundle, BundleImage, Layer
+from ..plan import list_missing_layers, plan_load
+from ..staging import Staging, is_staging_name
 
 # An engine takes about 0.1 s for an image of any size, so a smaller preload saves no time.
 MIN_PRELOAD_BYTES = 8 * 1024 * 1024

@@ -22,15 +22,15 @@ from typing import IO, Any, Callable, Optional
 
 from . import receiver
 from .deflate import Deflater
-from .engine import ProgressCallback
-from .errors import ImageError
-from .http.body import Readable
-from .http.errors import HttpError
-from .model import UNCOMPRESSED_LAYER_TYPES, get_digest_hex, parse_digest
-from .program import PipedProgram
-from .run_command import RunCommand
-from .staging import Staging, open_private
-from .throttle import Throttle
+from ..ends.engine import ProgressCallback
+from ..errors import ImageError
+from ..http.body import Readable
+from ..http.errors import HttpError
+from ..model import UNCOMPRESSED_LAYER_TYPES, get_digest_hex, parse_digest
+from ..program import PipedProgram
+from ..run_command import RunCommand
+from ..staging import Staging, open_private
+from ..throttle import Throttle
 from .transfer import BlobDescriptor, BlobSource, TransferRequest
 
 _MAX_PARALLEL_TARGETS = 4

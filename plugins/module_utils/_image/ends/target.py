@@ -10,13 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Optional
 
-from .archive import ImageArchive
+from ..formats.archive import ImageArchive
 from .engine import Engine, EngineError, ProgressCallback
-from .errors import ImageError, format_disk_error
-from .model import Bundle, BundleImage, EngineFacts, StoredImage
-from .plan import plan_load
+from ..errors import ImageError, format_disk_error
+from ..model import Bundle, BundleImage, EngineFacts, StoredImage
+from ..plan import plan_load
 from .preload import remove_preloaded
-from .staging import Staging
+from ..staging import Staging
 
 _PARALLEL_HASHES = 2
 

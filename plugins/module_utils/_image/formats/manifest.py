@@ -12,8 +12,8 @@ import json
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from .errors import ImageError
-from .model import DOCKER_CONFIG, Blob
+from ..errors import ImageError
+from ..model import DOCKER_CONFIG, Blob
 from .reference import DEFAULT_OS, UNKNOWN, ImagePlatform, is_digest
 
 MANIFEST_LIMIT = 4 * 1024 * 1024

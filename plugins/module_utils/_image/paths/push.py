@@ -19,17 +19,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 
-from .errors import ImageError, format_disk_error
-from .model import Bundle
-from .staging import Staging, open_private
-from .worker import BackgroundJob, JobState
+from ..errors import ImageError, format_disk_error
+from ..model import Bundle
+from ..staging import Staging, open_private
+from ..worker import BackgroundJob, JobState
 
 if TYPE_CHECKING:
-    from .engine import ProgressCallback
+    from ..ends.engine import ProgressCallback
     from .growing_blobs import GrowingBlobs
-    from .run_command import RunCommand
-    from .source import EngineSource, RequestedImage
-    from .throttle import Throttle
+    from ..run_command import RunCommand
+    from ..ends.source import EngineSource, RequestedImage
+    from ..throttle import Throttle
     from .transfer import BlobSource
 
 # In this time the role runs state=authorized on all targets of a batch.

@@ -8,7 +8,7 @@ import platform
 import re
 from dataclasses import dataclass
 
-from .errors import ImageError
+from ..errors import ImageError
 
 DOCKER_HUB = "docker.io"
 DEFAULT_TAG = "latest"

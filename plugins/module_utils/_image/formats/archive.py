@@ -18,12 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, Callable, Optional
 
-from .errors import ImageError
-from .model import BundleImage, get_digest_hex
-from .staging import CHUNK, Staging, open_private
+from ..errors import ImageError
+from ..model import BundleImage, get_digest_hex
+from ..staging import CHUNK, Staging, open_private
 
 if TYPE_CHECKING:
-    from .growing_blobs import GrowingBlobs
+    from ..paths.growing_blobs import GrowingBlobs
 
 # Members that hold a header of the next member instead of content. Names have some hundred bytes.
 _HEADER_TYPES = (

@@ -15,14 +15,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Callable, Optional, Protocol
 
-from .engine import FETCHING, SENDING, ProgressCallback
-from .errors import ImageError, format_disk_error
-from .http.body import Readable
-from .http.client import HttpClient
-from .http.errors import HttpBodyError, HttpError
-from .model import BlobOutcome, format_object_version, get_digest_hex, parse_digest
-from .staging import CHUNK, Staging, open_private
-from .throttle import NO_LIMIT, Throttle
+from ..ends.engine import FETCHING, SENDING, ProgressCallback
+from ..errors import ImageError, format_disk_error
+from ..http.body import Readable
+from ..http.client import HttpClient
+from ..http.errors import HttpBodyError, HttpError
+from ..model import BlobOutcome, format_object_version, get_digest_hex, parse_digest
+from ..staging import CHUNK, Staging, open_private
+from ..throttle import NO_LIMIT, Throttle
 
 # A store limits the rate of each connection, so several are used. More than four gain nothing on two cores.
 MAX_PARALLEL = 4

@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Optional
 
 from . import receiver
-from .errors import ImageError
-from .run_command import RunCommand
-from .staging import Staging, open_private
+from ..errors import ImageError
+from ..run_command import RunCommand
+from ..staging import Staging, open_private
 
 _KEY_COMMENT = "daytwo-image-transfer"
 _AUTHORIZATION, _WITHDRAWN = "authorization-", "withdrawn-"

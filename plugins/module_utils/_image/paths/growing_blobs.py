@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Callable, Optional
 
-from .errors import ImageError
-from .http.body import Readable
-from .staging import CHUNK, Staging
+from ..errors import ImageError
+from ..http.body import Readable
+from ..staging import CHUNK, Staging
 from .transfer import BlobDescriptor, BlobSource, TransferRequest
 
 _POLL_SECONDS = 1.0

@@ -10,11 +10,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 
 from .authorization import RegistryAuthorizer
-from .errors import ImageError
-from .http.body import HttpBodyReader, HttpResponse
-from .http.client import HttpClient
+from ..errors import ImageError
+from ..http.body import HttpBodyReader, HttpResponse
+from ..http.client import HttpClient
 from .login import NO_LOGIN, FoundLogin
-from .manifest import (
+from ..formats.manifest import (
     CONFIG_LIMIT,
     INDEX_TYPES,
     MANIFEST_LIMIT,
@@ -30,8 +30,8 @@ from .manifest import (
     parse_index,
     parse_manifest,
 )
-from .model import Blob
-from .reference import DOCKER_HUB, ImagePlatform, ImageReference
+from ..model import Blob
+from ..formats.reference import DOCKER_HUB, ImagePlatform, ImageReference
 
 _DOCKER_HUB_API = "registry-1.docker.io"
 

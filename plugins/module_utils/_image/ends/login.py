@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .errors import ImageError
-from .manifest import CONFIG_LIMIT, load_json
-from .reference import DOCKER_HUB
-from .run_command import RunCommand
+from ..errors import ImageError
+from ..formats.manifest import CONFIG_LIMIT, load_json
+from ..formats.reference import DOCKER_HUB
+from ..run_command import RunCommand
 
 # Docker stores the login to Docker Hub under the address of the v1 registry protocol.
 _DOCKER_HUB_LOGIN_KEY = "https://index.docker.io/v1/"

@@ -11,23 +11,23 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Optional
 
-from .archive import stage_from_archive
-from .errors import ImageError
+from ..formats.archive import stage_from_archive
+from ..errors import ImageError
 from .login import find_login
-from .manifest import MANIFEST_TYPES
-from .model import DOCKER_CONFIG, DOCKER_LAYER, Blob, Bundle, BundleImage, Layer, StoredImage
-from .reference import ImagePlatform, ImageReference
+from ..formats.manifest import MANIFEST_TYPES
+from ..model import DOCKER_CONFIG, DOCKER_LAYER, Blob, Bundle, BundleImage, Layer, StoredImage
+from ..formats.reference import ImagePlatform, ImageReference
 from .registry import Registry
-from .transfer import BlobSource
+from ..paths.transfer import BlobSource
 
 if TYPE_CHECKING:
     from .engine import Engine, ProgressCallback
-    from .growing_blobs import GrowingBlobs
-    from .http.body import Readable
-    from .http.client import HttpClient
-    from .run_command import RunCommand
-    from .staging import Staging
-    from .transfer import TransferRequest
+    from ..paths.growing_blobs import GrowingBlobs
+    from ..http.body import Readable
+    from ..http.client import HttpClient
+    from ..run_command import RunCommand
+    from ..staging import Staging
+    from ..paths.transfer import TransferRequest
 
 _DEFAULT_DOCKER_CONFIG = "~/.docker/config.json"
 
