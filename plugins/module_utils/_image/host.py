@@ -22,12 +22,13 @@ from .throttle import Throttle
 from .worker import BackgroundJob
 
 if TYPE_CHECKING:
-    from .ends.engine import Engine, ProgressCallback
-    from .http.client import HttpClient
-    from .plan import ImagePlan
-    from .paths.push import EngineExport
+    from .blobs import BlobSource, TransferRequest
+    from .ends.engine import Engine
     from .ends.source import RegistrySource, SourceOffer
-    from .paths.transfer import BlobSource, TransferRequest
+    from .http.client import HttpClient
+    from .paths.push import EngineExport
+    from .plan import ImagePlan
+    from .progress import ProgressCallback
 
 # A presigned URL expires after some minutes. Requests that do not start within this time get a new URL.
 SEND_SECONDS = 60.0
@@ -81,7 +82,7 @@ class _HostPhases:
         return HttpClient(ca_path=self.params["ca_path"])
 
     def parse_transfers(self) -> Sequence[TransferRequest]:
-        from .paths.transfer import TransferRequest
+        from .blobs import TransferRequest
 
         return [TransferRequest.parse(entry) for entry in self.work["transfers"] or ()]
 
@@ -127,7 +128,8 @@ class _SourcePhases(_HostPhases):
 
     def send(self) -> dict[str, Any]:
         """PUTs blobs to the store, from the registry or the staging directory; called repeatedly until it is done."""
-        from .paths.transfer import StagedBlobSource, send
+        from .blobs import StagedBlobSource
+        from .paths.presigned import send
 
         staging, transfers = self.make_staging("saved"), self.parse_transfers()
         from_registry = self.params["source"] == "registry"
@@ -154,9 +156,9 @@ class _SourcePhases(_HostPhases):
         That process holds the key and waits for the targets' authorizations. The controller plans by the same rules as
         this call.
         """
-        from .plan import get_rejection_reasons, list_blob_needs
         from .paths.push import PushSession
         from .paths.ssh import get_own_address
+        from .plan import get_rejection_reasons, list_blob_needs
 
         inspection = self.inspect()
         bundle = Bundle.parse(inspection["bundle"])
@@ -203,8 +205,8 @@ class _SourcePhases(_HostPhases):
         return {"removed": self.make_staging("saved").remove()}
 
     def _make_export(self, digests: Sequence[str]) -> EngineExport:
-        from .paths.push import EngineExport
         from .ends.source import EngineSource, parse_requested_images
+        from .paths.push import EngineExport
 
         return EngineExport(
             EngineSource(make_engine(self.params)), parse_requested_images(self.params["images"]), digests
@@ -241,10 +243,10 @@ class _TargetPhases(_HostPhases):
         After a complete success it removes the staging directory in the same call. Nothing is loaded while C(transfers)
         is incomplete or a URL has expired. An authorization to push is revoked before anything else.
         """
-        from .paths.authorized_keys import remove_staging, revoke_key
         from .ends.preload import preload_in_background
         from .ends.target import load_bundle
-        from .paths.transfer import fetch
+        from .paths.authorized_keys import remove_staging, revoke_key
+        from .paths.presigned import fetch
 
         bundle, staging = Bundle.parse(self.params["bundle"]), self.make_staging("loaded")
         if self.work["public_key"]:

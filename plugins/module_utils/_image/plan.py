@@ -10,6 +10,7 @@ from typing import Optional
 
 from .._plan import Step
 from .formats.manifest import is_zstd
+from .formats.reference import ImagePlatform
 from .model import (
     Blob,
     Bundle,
@@ -22,7 +23,6 @@ from .model import (
     get_digest_hex,
     sum_blob_sizes,
 )
-from .formats.reference import ImagePlatform
 
 # S3: a part has 5 MiB to 5 GiB (the last may be smaller), an upload at most 10,000 parts, a single PUT at most 5 GiB
 # (docs/facts/image_transfer.md#s3).

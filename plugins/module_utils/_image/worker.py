@@ -20,8 +20,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Callable, Optional
 
-from .ends.engine import ProgressCallback
 from .errors import ImageError, format_disk_error
+from .progress import ProgressCallback
 from .staging import open_private
 
 _RESERVED_BYTES = 64 * 1024

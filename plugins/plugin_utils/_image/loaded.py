@@ -8,9 +8,9 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Optional
 
-from ...module_utils._image.ends.engine import FETCHING
 from ...module_utils._image.model import Blob, BlobOutcome, Bundle, EngineFacts, StoredObject, sum_blob_sizes
 from ...module_utils._image.plan import plan_load
+from ...module_utils._image.progress import FETCHING
 from ...module_utils._result import ItemResult, summarize
 from .flow import (
     FLOW_ERRORS,

@@ -9,10 +9,10 @@ from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Callable, Optional
 
-from ...module_utils._image.ends.engine import SENDING
 from ...module_utils._image.errors import ImageError
 from ...module_utils._image.model import Blob, BlobOutcome, Bundle, sum_blob_sizes
 from ...module_utils._image.plan import BlobNeed, BlobTransfer, list_blob_needs, plan_transfers
+from ...module_utils._image.progress import SENDING
 from ...module_utils._result import ItemResult, summarize
 from .flow import FLOW_ERRORS, CallHost, ProgressReporter, StagingState, clean_staging_on_exit, format_bytes, run_job
 from .s3 import S3BlobStore

@@ -11,12 +11,12 @@ from typing import Callable, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 from ..errors import ImageError
+from ..formats.manifest import load_json
 from ..http.address import format_basic_auth
 from ..http.body import HttpResponse
 from ..http.client import HttpClient
 from ..http.errors import HttpError, HttpStatusError, redact_url
 from .login import FoundLogin
-from ..formats.manifest import load_json
 
 _TOKEN_LIMIT = 1024 * 1024
 _CLIENT_ID = "daytwo.aws"

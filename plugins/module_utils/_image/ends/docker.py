@@ -13,9 +13,10 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any, BinaryIO, Callable, Optional, cast
 from urllib.parse import quote, urlencode
 
-from .engine import DEFAULT_DOCKER_HOST, PRELOADED_LABEL, EngineError, LoadableArchive, ProgressCallback
-from ..model import DiskSpace, EngineFacts, StoredImage, compute_chain_ids, parse_digest
 from ..formats.reference import ImagePlatform
+from ..model import DiskSpace, EngineFacts, StoredImage, compute_chain_ids, parse_digest
+from ..progress import ProgressCallback
+from .engine import DEFAULT_DOCKER_HOST, PRELOADED_LABEL, EngineError, LoadableArchive
 
 # A response about an image has some kilobytes; a list of thousands of images has a few megabytes.
 _MAX_RESPONSE = 64 * 1024 * 1024

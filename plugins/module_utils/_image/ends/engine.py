@@ -6,16 +6,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import BinaryIO, Callable, Optional, Protocol
+from typing import BinaryIO, Optional, Protocol
 
 from ..errors import ImageError
 from ..model import EngineFacts, StoredImage
+from ..progress import ProgressCallback
 
 DEFAULT_DOCKER_HOST = "unix:///var/run/docker.sock"
-ProgressCallback = Callable[[str, int, int], None]
-"""Called with the activity, the bytes done and the total bytes."""
-# Activities that the controller, which knows the store, reports with a text of its own.
-SENDING, FETCHING = "sending", "fetching"
 # The label of an image without a name, which holds preloaded layers until their own image is loaded. Its value is the
 # staging directory of that transfer.
 PRELOADED_LABEL = "daytwo.aws.image-transfer.preloaded"

@@ -21,12 +21,13 @@ from contextlib import contextmanager
 from itertools import takewhile
 from typing import Callable, Optional, Protocol
 
-from ..formats.archive import ImageArchive
-from .engine import PRELOADED_LABEL, Engine, EngineError, ProgressCallback
 from ..errors import ImageError
+from ..formats.archive import ImageArchive
 from ..model import DOCKER_CONFIG, Blob, Bundle, BundleImage, Layer
 from ..plan import list_missing_layers, plan_load
+from ..progress import ProgressCallback
 from ..staging import Staging, is_staging_name
+from .engine import PRELOADED_LABEL, Engine, EngineError
 
 # An engine takes about 0.1 s for an image of any size, so a smaller preload saves no time.
 MIN_PRELOAD_BYTES = 8 * 1024 * 1024

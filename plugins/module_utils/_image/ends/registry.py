@@ -9,11 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 
-from .authorization import RegistryAuthorizer
 from ..errors import ImageError
-from ..http.body import HttpBodyReader, HttpResponse
-from ..http.client import HttpClient
-from .login import NO_LOGIN, FoundLogin
 from ..formats.manifest import (
     CONFIG_LIMIT,
     INDEX_TYPES,
@@ -30,8 +26,12 @@ from ..formats.manifest import (
     parse_index,
     parse_manifest,
 )
-from ..model import Blob
 from ..formats.reference import DOCKER_HUB, ImagePlatform, ImageReference
+from ..http.body import HttpBodyReader, HttpResponse
+from ..http.client import HttpClient
+from ..model import Blob
+from .authorization import RegistryAuthorizer
+from .login import NO_LOGIN, FoundLogin
 
 _DOCKER_HUB_API = "registry-1.docker.io"
 

@@ -11,23 +11,24 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Optional
 
-from ..formats.archive import stage_from_archive
+from ..blobs import BlobSource
 from ..errors import ImageError
-from .login import find_login
+from ..formats.archive import stage_from_archive
 from ..formats.manifest import MANIFEST_TYPES
-from ..model import DOCKER_CONFIG, DOCKER_LAYER, Blob, Bundle, BundleImage, Layer, StoredImage
 from ..formats.reference import ImagePlatform, ImageReference
+from ..model import DOCKER_CONFIG, DOCKER_LAYER, Blob, Bundle, BundleImage, Layer, StoredImage
+from .login import find_login
 from .registry import Registry
-from ..paths.transfer import BlobSource
 
 if TYPE_CHECKING:
-    from .engine import Engine, ProgressCallback
-    from ..paths.growing_blobs import GrowingBlobs
+    from ..blobs import TransferRequest
+    from ..growing_blobs import GrowingBlobs
     from ..http.body import Readable
     from ..http.client import HttpClient
+    from ..progress import ProgressCallback
     from ..run_command import RunCommand
     from ..staging import Staging
-    from ..paths.transfer import TransferRequest
+    from .engine import Engine
 
 _DEFAULT_DOCKER_CONFIG = "~/.docker/config.json"
 

@@ -10,13 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Optional
 
-from ..formats.archive import ImageArchive
-from .engine import Engine, EngineError, ProgressCallback
 from ..errors import ImageError, format_disk_error
+from ..formats.archive import ImageArchive
 from ..model import Bundle, BundleImage, EngineFacts, StoredImage
 from ..plan import plan_load
-from .preload import remove_preloaded
+from ..progress import ProgressCallback
 from ..staging import Staging
+from .engine import Engine, EngineError
+from .preload import remove_preloaded
 
 _PARALLEL_HASHES = 2
 

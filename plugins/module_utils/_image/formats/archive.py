@@ -23,7 +23,7 @@ from ..model import BundleImage, get_digest_hex
 from ..staging import CHUNK, Staging, open_private
 
 if TYPE_CHECKING:
-    from ..paths.growing_blobs import GrowingBlobs
+    from ..growing_blobs import GrowingBlobs
 
 # Members that hold a header of the next member instead of content. Names have some hundred bytes.
 _HEADER_TYPES = (

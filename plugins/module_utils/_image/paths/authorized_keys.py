@@ -21,10 +21,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Optional
 
-from . import receiver
 from ..errors import ImageError
 from ..run_command import RunCommand
 from ..staging import Staging, open_private
+from . import receiver
 
 _KEY_COMMENT = "daytwo-image-transfer"
 _AUTHORIZATION, _WITHDRAWN = "authorization-", "withdrawn-"

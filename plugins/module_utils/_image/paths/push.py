@@ -25,12 +25,12 @@ from ..staging import Staging, open_private
 from ..worker import BackgroundJob, JobState
 
 if TYPE_CHECKING:
-    from ..ends.engine import ProgressCallback
-    from .growing_blobs import GrowingBlobs
-    from ..run_command import RunCommand
+    from ..blobs import BlobSource
     from ..ends.source import EngineSource, RequestedImage
+    from ..growing_blobs import GrowingBlobs
+    from ..progress import ProgressCallback
+    from ..run_command import RunCommand
     from ..throttle import Throttle
-    from .transfer import BlobSource
 
 # In this time the role runs state=authorized on all targets of a batch.
 AUTHORIZATION_TIMEOUT_SECONDS = 120.0
@@ -91,9 +91,9 @@ class PushSession:
         run: RunCommand,
     ) -> str:
         """Starts the push process and returns its public key. An engine's export starts before any authorization."""
-        from .growing_blobs import GrowingBlobs
+        from ..blobs import BlobDescriptor
+        from ..growing_blobs import GrowingBlobs
         from .ssh import EphemeralKey, PushAuthorization, choose_fast_ciphers, push
-        from .transfer import BlobDescriptor
 
         blobs = {
             blob.digest: BlobDescriptor(blob.digest, blob.size, blob.media_type, image.reference)

@@ -20,18 +20,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Callable, Optional
 
-from . import receiver
-from .deflate import Deflater
-from ..ends.engine import ProgressCallback
+from ..blobs import BlobDescriptor, BlobSource, TransferRequest
 from ..errors import ImageError
 from ..http.body import Readable
 from ..http.errors import HttpError
 from ..model import UNCOMPRESSED_LAYER_TYPES, get_digest_hex, parse_digest
 from ..program import PipedProgram
+from ..progress import ProgressCallback
 from ..run_command import RunCommand
 from ..staging import Staging, open_private
 from ..throttle import Throttle
-from .transfer import BlobDescriptor, BlobSource, TransferRequest
+from . import receiver
+from .deflate import Deflater
 
 _MAX_PARALLEL_TARGETS = 4
 _MAX_ATTEMPTS = 5

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Optional
 
 import pytest
-from ansible_collections.daytwo.aws.plugins.module_utils._image.paths.authorized_keys import authorize_key
 from ansible_collections.daytwo.aws.plugins.module_utils._image.model import get_digest_hex
+from ansible_collections.daytwo.aws.plugins.module_utils._image.paths.authorized_keys import authorize_key
 from ansible_collections.daytwo.aws.plugins.module_utils._image.paths.ssh import EphemeralKey, PushAuthorization
 from ansible_collections.daytwo.aws.plugins.module_utils._image.staging import Staging
 

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import pytest
-from ansible_collections.daytwo.aws.plugins.module_utils._image.formats.archive import ImageArchive, stage_from_archive
 from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
+from ansible_collections.daytwo.aws.plugins.module_utils._image.formats.archive import ImageArchive, stage_from_archive
 from ansible_collections.daytwo.aws.plugins.module_utils._image.model import BundleImage, get_digest_hex
 from ansible_collections.daytwo.aws.plugins.module_utils._image.staging import CHUNK, Staging
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.builders import (

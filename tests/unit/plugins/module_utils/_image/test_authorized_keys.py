@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 import pytest
+from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
 from ansible_collections.daytwo.aws.plugins.module_utils._image.paths import receiver
 from ansible_collections.daytwo.aws.plugins.module_utils._image.paths.authorized_keys import (
     authorize_key,
@@ -26,7 +27,6 @@ from ansible_collections.daytwo.aws.plugins.module_utils._image.paths.authorized
     revoke_key,
     scan_host_keys,
 )
-from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
 from ansible_collections.daytwo.aws.plugins.module_utils._image.staging import Staging
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.builders import tree
 

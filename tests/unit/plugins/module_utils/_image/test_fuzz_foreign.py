@@ -30,10 +30,9 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from ansible_collections.daytwo.aws.plugins.module_utils._image.paths import receiver
-from ansible_collections.daytwo.aws.plugins.module_utils._image.formats.archive import stage_from_archive
 from ansible_collections.daytwo.aws.plugins.module_utils._image.ends.docker import DockerEngine
 from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
+from ansible_collections.daytwo.aws.plugins.module_utils._image.formats.archive import stage_from_archive
 from ansible_collections.daytwo.aws.plugins.module_utils._image.formats.manifest import (
     detect_media_type,
     parse_config,
@@ -41,6 +40,7 @@ from ansible_collections.daytwo.aws.plugins.module_utils._image.formats.manifest
     parse_manifest,
 )
 from ansible_collections.daytwo.aws.plugins.module_utils._image.model import Bundle, TransferTarget
+from ansible_collections.daytwo.aws.plugins.module_utils._image.paths import receiver
 from ansible_collections.daytwo.aws.plugins.module_utils._image.staging import CHUNK, Staging
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.builders import (
     digest_of,

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any, Callable, Optional
 
 import pytest
-from ansible_collections.daytwo.aws.plugins.module_utils._image.paths import growing_blobs
+from ansible_collections.daytwo.aws.plugins.module_utils._image.blobs import BlobDescriptor, TransferRequest
 from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
-from ansible_collections.daytwo.aws.plugins.module_utils._image.paths.growing_blobs import GrowingBlobs
+from ansible_collections.daytwo.aws.plugins.module_utils._image.growing_blobs import GrowingBlobs
+from ansible_collections.daytwo.aws.plugins.module_utils._image.paths import growing_blobs
 from ansible_collections.daytwo.aws.plugins.module_utils._image.staging import Staging
-from ansible_collections.daytwo.aws.plugins.module_utils._image.paths.transfer import BlobDescriptor, TransferRequest
 
 DATA = b"0123456789"
 DIGEST = "sha256:" + hashlib.sha256(DATA).hexdigest()

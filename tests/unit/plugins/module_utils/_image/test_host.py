@@ -15,10 +15,10 @@ from types import SimpleNamespace
 from typing import Any, Callable
 
 import pytest
-from ansible_collections.daytwo.aws.plugins.module_utils._image.paths import authorized_keys as authorizing
 from ansible_collections.daytwo.aws.plugins.module_utils._image import host as hosts
 from ansible_collections.daytwo.aws.plugins.module_utils._image.ends import preload
 from ansible_collections.daytwo.aws.plugins.module_utils._image.ends import target as targets
+from ansible_collections.daytwo.aws.plugins.module_utils._image.ends.preload import preload_in_background
 from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
 from ansible_collections.daytwo.aws.plugins.module_utils._image.host import PHASES, READ_ONLY_PHASES, apply_phase
 from ansible_collections.daytwo.aws.plugins.module_utils._image.model import (
@@ -27,7 +27,7 @@ from ansible_collections.daytwo.aws.plugins.module_utils._image.model import (
     EngineFacts,
     TransferTarget,
 )
-from ansible_collections.daytwo.aws.plugins.module_utils._image.ends.preload import preload_in_background
+from ansible_collections.daytwo.aws.plugins.module_utils._image.paths import authorized_keys as authorizing
 from ansible_collections.daytwo.aws.plugins.module_utils._image.paths.push import PushSession
 from ansible_collections.daytwo.aws.plugins.module_utils._image.staging import Staging
 from ansible_collections.daytwo.aws.plugins.module_utils._image.worker import BackgroundJob, JobState

@@ -8,10 +8,10 @@ import json
 from typing import Any
 
 import pytest
-from ansible_collections.daytwo.aws.plugins.module_utils._image.formats import manifest as m
 from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
-from ansible_collections.daytwo.aws.plugins.module_utils._image.model import Blob
+from ansible_collections.daytwo.aws.plugins.module_utils._image.formats import manifest as m
 from ansible_collections.daytwo.aws.plugins.module_utils._image.formats.reference import ImagePlatform
+from ansible_collections.daytwo.aws.plugins.module_utils._image.model import Blob
 
 A, B, C = (f"sha256:{letter * 64}" for letter in "abc")
 GZIP = "application/vnd.docker.image.rootfs.diff.tar.gzip"

@@ -13,16 +13,16 @@ from typing import Any, Callable
 import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._image.ends import preload
 from ansible_collections.daytwo.aws.plugins.module_utils._image.ends.engine import PRELOADED_LABEL, EngineError
-from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
-from ansible_collections.daytwo.aws.plugins.module_utils._image.model import Bundle, compute_chain_ids
 from ansible_collections.daytwo.aws.plugins.module_utils._image.ends.preload import (
     PushedBlobs,
     preload_in_background,
     preload_layers,
     remove_preloaded,
 )
-from ansible_collections.daytwo.aws.plugins.module_utils._image.staging import Staging
 from ansible_collections.daytwo.aws.plugins.module_utils._image.ends.target import load_bundle
+from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
+from ansible_collections.daytwo.aws.plugins.module_utils._image.model import Bundle, compute_chain_ids
+from ansible_collections.daytwo.aws.plugins.module_utils._image.staging import Staging
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.builders import (
     FakeEngine,
     Made,

@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import Any, Callable, Optional
 
 import pytest
-from ansible_collections.daytwo.aws.plugins.module_utils._image.paths import push as push_module
 from ansible_collections.daytwo.aws.plugins.module_utils._image import worker
+from ansible_collections.daytwo.aws.plugins.module_utils._image.blobs import StagedBlobSource
+from ansible_collections.daytwo.aws.plugins.module_utils._image.ends.source import EngineSource, parse_requested_images
 from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
 from ansible_collections.daytwo.aws.plugins.module_utils._image.model import get_digest_hex
+from ansible_collections.daytwo.aws.plugins.module_utils._image.paths import push as push_module
 from ansible_collections.daytwo.aws.plugins.module_utils._image.paths.push import EngineExport, PushSession
-from ansible_collections.daytwo.aws.plugins.module_utils._image.ends.source import EngineSource, parse_requested_images
 from ansible_collections.daytwo.aws.plugins.module_utils._image.staging import Staging
 from ansible_collections.daytwo.aws.plugins.module_utils._image.throttle import NO_LIMIT, Throttle
-from ansible_collections.daytwo.aws.plugins.module_utils._image.paths.transfer import StagedBlobSource
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.builders import (
     FakeEngine,
     Made,

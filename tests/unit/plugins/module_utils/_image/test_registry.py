@@ -20,19 +20,19 @@ from typing import Any, Callable
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from ansible_collections.daytwo.aws.plugins.module_utils._image.formats import manifest as m
 from ansible_collections.daytwo.aws.plugins.module_utils._image.ends.authorization import parse_challenges
-from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
-from ansible_collections.daytwo.aws.plugins.module_utils._image.http.client import HttpClient
-from ansible_collections.daytwo.aws.plugins.module_utils._image.http.errors import HttpError, HttpStatusError
 from ansible_collections.daytwo.aws.plugins.module_utils._image.ends.login import (
     FoundLogin,
     RegistryCredentials,
     find_login,
 )
-from ansible_collections.daytwo.aws.plugins.module_utils._image.model import Blob, Bundle, BundleImage
-from ansible_collections.daytwo.aws.plugins.module_utils._image.formats.reference import ImagePlatform, ImageReference
 from ansible_collections.daytwo.aws.plugins.module_utils._image.ends.registry import Registry, ResolvedImage
+from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
+from ansible_collections.daytwo.aws.plugins.module_utils._image.formats import manifest as m
+from ansible_collections.daytwo.aws.plugins.module_utils._image.formats.reference import ImagePlatform, ImageReference
+from ansible_collections.daytwo.aws.plugins.module_utils._image.http.client import HttpClient
+from ansible_collections.daytwo.aws.plugins.module_utils._image.http.errors import HttpError, HttpStatusError
+from ansible_collections.daytwo.aws.plugins.module_utils._image.model import Blob, Bundle, BundleImage
 
 from .odd_images import IMAGES, NONDISTRIBUTABLE, OddImage, OddStore
 

@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Any, Optional
 
 import pytest
-from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
-from ansible_collections.daytwo.aws.plugins.module_utils._image.http.client import HttpClient
+from ansible_collections.daytwo.aws.plugins.module_utils._image.blobs import TransferRequest
 from ansible_collections.daytwo.aws.plugins.module_utils._image.ends.source import (
     EngineSource,
     RegistryLogin,
     RegistrySource,
     parse_requested_images,
 )
+from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
+from ansible_collections.daytwo.aws.plugins.module_utils._image.http.client import HttpClient
 from ansible_collections.daytwo.aws.plugins.module_utils._image.staging import Staging
-from ansible_collections.daytwo.aws.plugins.module_utils._image.paths.transfer import TransferRequest
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.builders import (
     FakeEngine,
     digest_of,

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any, Callable, Optional
 
 import pytest
-from ansible_collections.daytwo.aws.plugins.module_utils._image.paths import ssh
-from ansible_collections.daytwo.aws.plugins.module_utils._image.paths.authorized_keys import revoke_key, scan_host_keys
+from ansible_collections.daytwo.aws.plugins.module_utils._image.blobs import BlobDescriptor, BlobSource, TransferRequest
 from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
 from ansible_collections.daytwo.aws.plugins.module_utils._image.http.errors import HttpError
 from ansible_collections.daytwo.aws.plugins.module_utils._image.model import DOCKER_LAYER, get_digest_hex
+from ansible_collections.daytwo.aws.plugins.module_utils._image.paths import ssh
+from ansible_collections.daytwo.aws.plugins.module_utils._image.paths.authorized_keys import revoke_key, scan_host_keys
 from ansible_collections.daytwo.aws.plugins.module_utils._image.paths.ssh import (
     EphemeralKey,
     PushAuthorization,
@@ -29,11 +30,6 @@ from ansible_collections.daytwo.aws.plugins.module_utils._image.paths.ssh import
 )
 from ansible_collections.daytwo.aws.plugins.module_utils._image.staging import Staging
 from ansible_collections.daytwo.aws.plugins.module_utils._image.throttle import NO_LIMIT, Throttle
-from ansible_collections.daytwo.aws.plugins.module_utils._image.paths.transfer import (
-    BlobDescriptor,
-    BlobSource,
-    TransferRequest,
-)
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.builders import digest_of, nothing, tree
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.sshd import (
     Link,

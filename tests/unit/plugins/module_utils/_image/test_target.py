@@ -10,9 +10,9 @@ from typing import Any, Callable, Optional
 
 import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._image.ends.engine import EngineError
+from ansible_collections.daytwo.aws.plugins.module_utils._image.ends.target import get_mismatch_reason, load_bundle
 from ansible_collections.daytwo.aws.plugins.module_utils._image.model import Bundle, StoredImage
 from ansible_collections.daytwo.aws.plugins.module_utils._image.staging import Staging
-from ansible_collections.daytwo.aws.plugins.module_utils._image.ends.target import get_mismatch_reason, load_bundle
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.builders import (
     TAG,
     FakeEngine,

@@ -15,18 +15,14 @@ from pathlib import Path
 from typing import Any, Callable, Optional
 
 import pytest
-from ansible_collections.daytwo.aws.plugins.module_utils._image.paths import transfer as transfers
-from ansible_collections.daytwo.aws.plugins.module_utils._image.ends.engine import FETCHING, SENDING
+from ansible_collections.daytwo.aws.plugins.module_utils._image.blobs import StagedBlobSource, TransferRequest
 from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
 from ansible_collections.daytwo.aws.plugins.module_utils._image.http.client import HttpClient
 from ansible_collections.daytwo.aws.plugins.module_utils._image.model import BlobOutcome, get_digest_hex
+from ansible_collections.daytwo.aws.plugins.module_utils._image.paths import transfer as transfers
+from ansible_collections.daytwo.aws.plugins.module_utils._image.paths.presigned import fetch, send
+from ansible_collections.daytwo.aws.plugins.module_utils._image.progress import FETCHING, SENDING
 from ansible_collections.daytwo.aws.plugins.module_utils._image.staging import CHUNK, Staging
-from ansible_collections.daytwo.aws.plugins.module_utils._image.paths.transfer import (
-    StagedBlobSource,
-    TransferRequest,
-    fetch,
-    send,
-)
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.builders import digest_of, nothing, stage
 
 KEY = "loaded-" + "0" * 20

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, Callable, Optional
 from urllib.parse import parse_qs, urlsplit
 
+from ansible_collections.daytwo.aws.plugins.module_utils._image.ends.target import load_bundle
 from ansible_collections.daytwo.aws.plugins.module_utils._image.model import BlobOutcome, Bundle
 from ansible_collections.daytwo.aws.plugins.module_utils._image.plan import plan_load
 from ansible_collections.daytwo.aws.plugins.module_utils._image.staging import Staging
-from ansible_collections.daytwo.aws.plugins.module_utils._image.ends.target import load_bundle
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.builders import FakeEngine, Made, nothing
 from botocore.exceptions import ClientError
 

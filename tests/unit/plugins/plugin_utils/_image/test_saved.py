@@ -9,9 +9,9 @@ from dataclasses import replace
 from typing import Any, Optional
 
 import pytest
-from ansible_collections.daytwo.aws.plugins.module_utils._image.ends.engine import SENDING
 from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
 from ansible_collections.daytwo.aws.plugins.module_utils._image.model import Bundle, TransferTarget
+from ansible_collections.daytwo.aws.plugins.module_utils._image.progress import SENDING
 from ansible_collections.daytwo.aws.plugins.plugin_utils._image import flow
 from ansible_collections.daytwo.aws.plugins.plugin_utils._image.flow import ProgressReporter
 from ansible_collections.daytwo.aws.plugins.plugin_utils._image.s3 import BucketOptions, S3BlobStore

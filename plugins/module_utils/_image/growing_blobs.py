@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Callable, Optional
 
-from ..errors import ImageError
-from ..http.body import Readable
-from ..staging import CHUNK, Staging
-from .transfer import BlobDescriptor, BlobSource, TransferRequest
+from .blobs import BlobDescriptor, BlobSource, TransferRequest
+from .errors import ImageError
+from .http.body import Readable
+from .staging import CHUNK, Staging
 
 _POLL_SECONDS = 1.0
 

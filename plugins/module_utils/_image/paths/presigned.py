@@ -8,19 +8,17 @@ import fcntl
 import hashlib
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Callable, Optional, Protocol
+from typing import Callable, Optional
 
-from ..ends.engine import FETCHING, SENDING, ProgressCallback
+from ..blobs import BlobSource, TransferRequest
 from ..errors import ImageError, format_disk_error
-from ..http.body import Readable
 from ..http.client import HttpClient
 from ..http.errors import HttpBodyError, HttpError
-from ..model import BlobOutcome, format_object_version, get_digest_hex, parse_digest
+from ..model import BlobOutcome, format_object_version, get_digest_hex
+from ..progress import FETCHING, SENDING, ProgressCallback
 from ..staging import CHUNK, Staging, open_private
 from ..throttle import NO_LIMIT, Throttle
 
@@ -32,67 +30,6 @@ LARGE_BLOB_BYTES = 8 * 1024 * 1024
 # On a slow link a full chunk takes many seconds; progress is reported more often.
 _PROGRESS_CHUNK = 256 * 1024
 _MAX_BODY_RETRIES = 5
-
-
-@dataclass(frozen=True)
-class TransferRequest:
-    """A request to make: a whole blob (C(number) 0) or one part of an upload, and its presigned URL."""
-
-    digest: str
-    media_type: str
-    number: int
-    offset: int
-    length: int
-    url: str = field(repr=False)
-    headers: Mapping[str, str]
-    reference: str
-
-    @classmethod
-    def parse(cls, value: Mapping[str, Any]) -> TransferRequest:
-        return cls(
-            parse_digest(value["digest"], "work.transfers.digest"),
-            str(value["media_type"]),
-            int(value["number"]),
-            int(value["offset"]),
-            int(value["length"]),
-            str(value["url"]),
-            {str(name): str(content) for name, content in (value.get("headers") or {}).items()},
-            str(value["reference"]),
-        )
-
-
-@dataclass(frozen=True)
-class BlobDescriptor:
-    """A blob to push: its size (None until the source knows it), media type, and the reference of an image with it."""
-
-    digest: str
-    size: Optional[int]
-    media_type: str
-    reference: str
-
-
-class BlobSource(Protocol):
-    """Where a source host reads a blob: its registry, or its staging directory."""
-
-    def open(self, transfer: TransferRequest) -> AbstractContextManager[Readable]:
-        """Opens the bytes of one request: the whole blob, or the part from its offset on."""
-
-    def iter_available(self, blobs: Sequence[BlobDescriptor]) -> Iterable[Optional[BlobDescriptor]]:
-        """Yields the blobs as they become available, with their sizes; None from time to time while it waits."""
-        return blobs
-
-
-class StagedBlobSource(BlobSource):
-    """Blobs in the staging directory, extracted from an engine's archive."""
-
-    def __init__(self, staging: Staging) -> None:
-        self._staging = staging
-
-    @contextmanager
-    def open(self, transfer: TransferRequest) -> Iterator[Readable]:
-        with open(self._staging.get_path(transfer.digest), "rb") as file:
-            file.seek(transfer.offset)
-            yield file
 
 
 def ignore_progress(activity: str, bytes_done: int, bytes_total: int) -> None:
