@@ -14,7 +14,7 @@ import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._image.blobs import BlobDescriptor, TransferRequest
 from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
 from ansible_collections.daytwo.aws.plugins.module_utils._image.growing_blobs import GrowingBlobs
-from ansible_collections.daytwo.aws.plugins.module_utils._image.paths import growing_blobs
+from ansible_collections.daytwo.aws.plugins.module_utils._image import growing_blobs
 from ansible_collections.daytwo.aws.plugins.module_utils._image.staging import Staging
 
 DATA = b"0123456789"

@@ -19,7 +19,7 @@ from ansible_collections.daytwo.aws.plugins.module_utils._image.blobs import Sta
 from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
 from ansible_collections.daytwo.aws.plugins.module_utils._image.http.client import HttpClient
 from ansible_collections.daytwo.aws.plugins.module_utils._image.model import BlobOutcome, get_digest_hex
-from ansible_collections.daytwo.aws.plugins.module_utils._image.paths import transfer as transfers
+from ansible_collections.daytwo.aws.plugins.module_utils._image.paths import presigned as transfers
 from ansible_collections.daytwo.aws.plugins.module_utils._image.paths.presigned import fetch, send
 from ansible_collections.daytwo.aws.plugins.module_utils._image.progress import FETCHING, SENDING
 from ansible_collections.daytwo.aws.plugins.module_utils._image.staging import CHUNK, Staging
