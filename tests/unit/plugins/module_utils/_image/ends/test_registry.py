@@ -34,7 +34,7 @@ from ansible_collections.daytwo.aws.plugins.module_utils._image.http.client impo
 from ansible_collections.daytwo.aws.plugins.module_utils._image.http.errors import HttpError, HttpStatusError
 from ansible_collections.daytwo.aws.plugins.module_utils._image.model import Blob, Bundle, BundleImage
 
-from .odd_images import IMAGES, NONDISTRIBUTABLE, OddImage, OddStore
+from ..odd_images import IMAGES, NONDISTRIBUTABLE, OddImage, OddStore
 
 SECRET = "5ec4e7-pa55w04d"
 AMD, ARM = ImagePlatform("linux", "amd64"), ImagePlatform("linux", "arm64")
