@@ -50,6 +50,7 @@ class ActionModule(ActionBase):
         arguments = {
             "state": "loaded",
             "bundle": {},
+            "engine": options["engine"],
             "docker_host": options["docker_host"],
             # As the task has it: the path belongs to the host. Validation has expanded it with the controller's home.
             "staging_dir": given.get("staging_dir"),

@@ -213,6 +213,13 @@ options:
       - File or directory of certificate authorities (PEM) on the host, trusted in addition to the system's, for the
         registry and for the S3 endpoint.
     type: path
+  engine:
+    description:
+      - Container engine of a target. A source has its engine in O(source).
+      - With V(auto), the engine that the host has. A host with several engines needs the name of one.
+    type: str
+    choices: [auto, docker]
+    default: auto
   docker_host:
     description: Socket of the host's docker engine, C(unix:///PATH).
     type: str
@@ -516,6 +523,7 @@ seconds:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._image.ends.engine import DEFAULT_DOCKER_HOST
+from ..module_utils._image.ends.engines import AUTO, ENGINES
 from ..module_utils._image.errors import ImageError, format_disk_error
 
 # States for playbooks, and those by which the role image_transfer pushes by SSH.
@@ -565,7 +573,7 @@ HOST_OPTIONS = {
         "elements": "dict",
         "options": {"name": {"type": "str", "required": True}, "platform": {"type": "str"}, "tag_as": {"type": "str"}},
     },
-    "source": {"type": "str", "choices": ["registry", "docker"], "default": "registry"},
+    "source": {"type": "str", "choices": ["registry", *ENGINES], "default": "registry"},
     "registry_username": {"type": "str"},
     "registry_password": {"type": "str", "no_log": True},
     "registry_config_path": {"type": "path"},
@@ -573,6 +581,7 @@ HOST_OPTIONS = {
     "bundle": {"type": "dict"},
     "ca_path": {"type": "path"},
     "bandwidth_limit": {"type": "int"},
+    "engine": {"type": "str", "choices": [AUTO, *ENGINES], "default": AUTO},
     "docker_host": {"type": "str", "default": DEFAULT_DOCKER_HOST},
     "staging_dir": {"type": "path"},
     "timeout": {"type": "int", "default": 1800},

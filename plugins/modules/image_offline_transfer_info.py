@@ -31,6 +31,13 @@ attributes:
 requirements:
   - Python 3.9 or newer; no other package
 options:
+  engine:
+    description:
+      - Container engine to read. With V(auto), the engine that the host has.
+      - A host with several engines needs the name of one.
+    type: str
+    choices: [auto, docker]
+    default: auto
   docker_host:
     description: Socket of the docker engine, C(unix:///PATH).
     type: str
@@ -140,8 +147,10 @@ target:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._image.ends.engine import DEFAULT_DOCKER_HOST
+from ..module_utils._image.ends.engines import AUTO, ENGINES
 
 OPTIONS = {
+    "engine": {"type": "str", "choices": [AUTO, *ENGINES], "default": AUTO},
     "docker_host": {"type": "str", "default": DEFAULT_DOCKER_HOST},
     "staging_dir": {"type": "path"},
     "name": {"type": "str"},

@@ -55,15 +55,10 @@ def apply_phase(params: Mapping[str, Any], run: RunCommand) -> dict[str, Any]:
     return result
 
 
-def make_engine(params: Mapping[str, Any]) -> Engine:
-    """Makes the engine that the options name."""
-    from .ends.docker import DockerEngine
-
-    return DockerEngine(params["docker_host"], float(params["timeout"]))
-
-
 class _HostPhases:
-    """The common parts of source and target: options, staging directory, HTTP client."""
+    """The common parts of source and target: options, engine, staging directory, HTTP client."""
+
+    engine_option: str
 
     def __init__(self, params: Mapping[str, Any], run: RunCommand) -> None:
         self.params = params
@@ -75,6 +70,12 @@ class _HostPhases:
     @property
     def root(self) -> str:
         return get_root(self.params["staging_dir"])
+
+    def make_engine(self) -> Engine:
+        """Makes the engine that the options name."""
+        from .ends.engines import make_engine
+
+        return make_engine(self.params[self.engine_option], self.params, self.run)
 
     def make_client(self) -> HttpClient:
         from .http.client import HttpClient
@@ -94,14 +95,14 @@ class _HostPhases:
 
 
 class _SourcePhases(_HostPhases):
+    engine_option = "source"
+
     def inspect(self) -> dict[str, Any]:
         """Resolves all images; reads no layer."""
         from .ends.source import EngineSource, parse_requested_images
 
         source: Any = (
-            self._make_registry_source()
-            if self.params["source"] == "registry"
-            else EngineSource(make_engine(self.params))
+            self._make_registry_source() if self.params["source"] == "registry" else EngineSource(self.make_engine())
         )
         offer: SourceOffer = source.make_offer(parse_requested_images(self.params["images"], self.work["platform"]))
         return {
@@ -117,7 +118,7 @@ class _SourcePhases(_HostPhases):
         staging = self.make_staging("saved")
         digests = [parse_digest(digest, "work.digests") for digest in self.work["digests"] or ()]
         requested = parse_requested_images(self.params["images"])
-        source = EngineSource(make_engine(self.params))
+        source = EngineSource(self.make_engine())
 
         def stage_blobs(progress: Any) -> dict[str, Any]:
             source.stage(requested, digests, staging, progress)
@@ -208,9 +209,7 @@ class _SourcePhases(_HostPhases):
         from .ends.source import EngineSource, parse_requested_images
         from .paths.push import EngineExport
 
-        return EngineExport(
-            EngineSource(make_engine(self.params)), parse_requested_images(self.params["images"]), digests
-        )
+        return EngineExport(EngineSource(self.make_engine()), parse_requested_images(self.params["images"]), digests)
 
     def _make_registry_source(self) -> RegistrySource:
         from .ends.source import RegistryLogin, RegistrySource
@@ -226,16 +225,18 @@ class _SourcePhases(_HostPhases):
 
 
 class _TargetPhases(_HostPhases):
+    engine_option = "engine"
+
     def gather_facts(self) -> dict[str, Any]:
         """Reads what the engine and the disk hold, before a bundle exists."""
         check_root(self.root)
-        return {"target": {"host": self.work["host"], **make_engine(self.params).read_facts(self.root).to_dict()}}
+        return {"target": {"host": self.work["host"], **self.make_engine().read_facts(self.root).to_dict()}}
 
     def inspect(self) -> dict[str, Any]:
         """Compares the bundle with the images of the engine. Rejects a load that does not fit on the disk."""
         bundle, staging = Bundle.parse(self.params["bundle"]), self.make_staging("loaded")
         leftover = staging.exists()
-        return {**self._compare_bundle(bundle, staging, make_engine(self.params)), "leftover": leftover}
+        return {**self._compare_bundle(bundle, staging, self.make_engine()), "leftover": leftover}
 
     def load(self) -> dict[str, Any]:
         """Fetches the missing blobs, verifies, loads, verifies again and tags; called repeatedly until it is done.
@@ -255,7 +256,7 @@ class _TargetPhases(_HostPhases):
         preload_state = preload_job.stop(self.seconds)
         if preload_state:
             return {**replace(preload_state, status="running").to_dict(), "cleaned": False}
-        engine, transfers, preload_error = make_engine(self.params), self.parse_transfers(), preload_job.get_error()
+        engine, transfers, preload_error = self.make_engine(), self.parse_transfers(), preload_job.get_error()
 
         def run_load(progress: ProgressCallback) -> dict[str, Any]:
             comparison = self._compare_bundle(bundle, staging, engine)
@@ -342,7 +343,7 @@ class _TargetPhases(_HostPhases):
         busy = self._get_preload_job(staging).stop(self.seconds) is not None
         cleanup_error = None if busy else self._remove_preloaded(staging)
         try:
-            plans = plan_load(Bundle.parse(self.params["bundle"]), make_engine(self.params).read_facts(self.root))
+            plans = plan_load(Bundle.parse(self.params["bundle"]), self.make_engine().read_facts(self.root))
             loaded = all(plan.action == "none" for plan in plans)
         except ImageError:
             loaded = False
@@ -356,18 +357,14 @@ class _TargetPhases(_HostPhases):
         from .ends.preload import remove_preloaded
 
         # Another run that loads here uses these layers, and removes them itself.
-        return (
-            None
-            if BackgroundJob(staging.directory).is_running()
-            else remove_preloaded(make_engine(self.params), staging)
-        )
+        return None if BackgroundJob(staging.directory).is_running() else remove_preloaded(self.make_engine(), staging)
 
     def _start_preload(self, staging: Staging, digests: Sequence[str]) -> None:
         from .ends.preload import PushedBlobs, preload_layers, remove_preloaded
 
         bundle, engine, job = (
             Bundle.parse(self.params["bundle"]),
-            make_engine(self.params),
+            self.make_engine(),
             self._get_preload_job(staging),
         )
 

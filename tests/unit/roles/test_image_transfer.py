@@ -38,7 +38,7 @@ class ActionModule(ActionBase):
 """
 OPTIONS = {
     "image_offline_transfer": [*CONTROLLER_OPTIONS, *HOST_OPTIONS],
-    "image_offline_transfer_info": ["docker_host", "staging_dir", "address", "port", "lockstep"],
+    "image_offline_transfer_info": ["engine", "docker_host", "staging_dir", "address", "port", "lockstep"],
 }
 SAVED = {
     "changed": True,

@@ -80,6 +80,7 @@ def test_the_transfer_s_own_module_is_run_so_that_ansible_packs_a_single_module_
     assert {name: sent[name] for name in set(sent) - {"module", "environment", "target"}} == {
         "state": "loaded",
         "bundle": {},
+        "engine": "auto",
         "docker_host": "unix:///there",
         "staging_dir": "~/here",
         "work": {"phase": "gather_facts", "seconds": SLICE_SECONDS, "host": "private-a"},

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, Callable, Optional
 
 import pytest
+from ansible_collections.daytwo.aws.plugins.module_utils._image import growing_blobs
 from ansible_collections.daytwo.aws.plugins.module_utils._image.blobs import BlobDescriptor, TransferRequest
 from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
 from ansible_collections.daytwo.aws.plugins.module_utils._image.growing_blobs import GrowingBlobs
-from ansible_collections.daytwo.aws.plugins.module_utils._image import growing_blobs
 from ansible_collections.daytwo.aws.plugins.module_utils._image.staging import Staging
 
 DATA = b"0123456789"

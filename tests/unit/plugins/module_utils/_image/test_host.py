@@ -16,7 +16,7 @@ from typing import Any, Callable
 
 import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._image import host as hosts
-from ansible_collections.daytwo.aws.plugins.module_utils._image.ends import preload
+from ansible_collections.daytwo.aws.plugins.module_utils._image.ends import engines, preload
 from ansible_collections.daytwo.aws.plugins.module_utils._image.ends import target as targets
 from ansible_collections.daytwo.aws.plugins.module_utils._image.ends.preload import preload_in_background
 from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
@@ -59,7 +59,7 @@ class Small(FakeEngine):
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
     made = FakeEngine()
-    monkeypatch.setattr(hosts, "make_engine", lambda params: made)
+    monkeypatch.setattr(engines, "make_engine", lambda *_arguments: made)
     return made
 
 
@@ -70,7 +70,7 @@ class Calls:
         names = ("images", "registry_username", "registry_password", "registry_config_path", "ca_path")
         defaults: dict[str, Any] = dict.fromkeys((*names, "bandwidth_limit", "bundle"))
         self.root = root
-        self.params = {**defaults, "source": "docker", "plain_http": True, "staging_dir": str(root), **params}
+        self.params = {**defaults, "source": "docker", "engine": "auto", "plain_http": True, "staging_dir": str(root), **params}
 
     def __call__(self, phase: str, seconds: int = 20, **work: Any) -> dict[str, Any]:
         given_by_others = ("platform", "targets", "authorizations", "blobs", "public_key", "retry")
@@ -169,7 +169,7 @@ def test_a_load_without_blobs_names_them(tmp_path: Path, engine: FakeEngine) -> 
 def test_too_little_disk_is_refused_when_the_target_is_inspected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hosts, "make_engine", lambda params: Small())
+    monkeypatch.setattr(engines, "make_engine", lambda *_arguments: Small())
     with pytest.raises(
         ImageError, match=r"The target cannot take the images: too little disk space: .* has 10 bytes free"
     ):
@@ -462,7 +462,7 @@ def test_disk_space_of_preloaded_layers_is_not_required_again(tmp_path: Path, mo
 
     made = make(b"base" * 3000, b"top")
     engine, staging = Filling(), Staging(str(tmp_path / "root"), f"loaded-{made.bundle.compute_key()}")
-    monkeypatch.setattr(hosts, "make_engine", lambda params: engine)
+    monkeypatch.setattr(engines, "make_engine", lambda *_arguments: engine)
     monkeypatch.setattr(preload, "MIN_PRELOAD_BYTES", 1)
     stage(staging, made.content)
     with preload_in_background(
