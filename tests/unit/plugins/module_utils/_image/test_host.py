@@ -70,7 +70,14 @@ class Calls:
         names = ("images", "registry_username", "registry_password", "registry_config_path", "ca_path")
         defaults: dict[str, Any] = dict.fromkeys((*names, "bandwidth_limit", "bundle"))
         self.root = root
-        self.params = {**defaults, "source": "docker", "engine": "auto", "plain_http": True, "staging_dir": str(root), **params}
+        self.params = {
+            **defaults,
+            "source": "docker",
+            "engine": "auto",
+            "plain_http": True,
+            "staging_dir": str(root),
+            **params,
+        }
 
     def __call__(self, phase: str, seconds: int = 20, **work: Any) -> dict[str, Any]:
         given_by_others = ("platform", "targets", "authorizations", "blobs", "public_key", "retry")

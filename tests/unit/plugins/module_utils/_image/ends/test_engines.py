@@ -31,7 +31,7 @@ def test_the_only_engine_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     assert make(monkeypatch, "auto", {"docker": "no socket", "other": None}) == "other"
 
 
-def test_a_named_engine_is_not_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_named_engine_is_made_without_a_search(monkeypatch: pytest.MonkeyPatch) -> None:
     assert make(monkeypatch, "docker", {"docker": "no socket", "other": None}) == "docker"
 
 
@@ -45,6 +45,6 @@ def test_several_engines_need_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
         make(monkeypatch, "auto", {"docker": None, "other": None, "third": "no socket"})
 
 
-def test_no_engine_is_refused_with_what_was_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_engine_is_refused_with_the_reason_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(EngineError, match=r"no container engine on this host \(docker: no socket; other: no program\)"):
         make(monkeypatch, "auto", {"docker": "no socket", "other": "no program"})
