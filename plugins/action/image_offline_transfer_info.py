@@ -50,8 +50,7 @@ class ActionModule(ActionBase):
         arguments = {
             "state": "loaded",
             "bundle": {},
-            "engine": options["engine"],
-            "docker_host": options["docker_host"],
+            **{name: options[name] for name in ("engine", "docker_host", "containerd_address", "containerd_namespace")},
             # As the task has it: the path belongs to the host. Validation has expanded it with the controller's home.
             "staging_dir": given.get("staging_dir"),
             "work": build_work("gather_facts", host=options["name"] or name),

@@ -128,10 +128,11 @@ options:
     description:
       - Where the source reads the images.
       - With V(registry), manifests and compressed blobs come unchanged from the registry. The source needs no engine.
-      - With V(docker), the source's docker engine exports uncompressed layers. Use it for images that exist only there.
-        With O(transport=scp), layers are compressed in transit where that is faster.
+      - With the name of an engine, the source's engine exports the images. Use it for images that exist only there.
+        Docker and podman export uncompressed layers. With O(transport=scp), layers are compressed in transit where that
+        is faster. Containerd exports the blobs that it has pulled, if it has kept them.
     type: str
-    choices: [registry, docker]
+    choices: [registry, docker, podman, containerd]
     default: registry
   registry_username:
     description:
@@ -216,14 +217,24 @@ options:
   engine:
     description:
       - Container engine of a target. A source has its engine in O(source).
-      - With V(auto), the engine that the host has. A host with several engines needs the name of one.
+      - With V(auto), the only engine that the host uses, or the only one that it has. Docker is used where its socket
+        exists, podman where the user has a storage, containerd where it has the namespace.
+      - A host with several engines needs the name of one.
     type: str
-    choices: [auto, docker]
+    choices: [auto, docker, podman, containerd]
     default: auto
   docker_host:
     description: Socket of the host's docker engine, C(unix:///PATH).
     type: str
     default: unix:///var/run/docker.sock
+  containerd_address:
+    description: Socket of containerd on the host. It must belong to root, so tasks for containerd need C(become).
+    type: str
+    default: /run/containerd/containerd.sock
+  containerd_namespace:
+    description: Namespace of containerd that has the images. The kubelet uses V(k8s.io).
+    type: str
+    default: k8s.io
   staging_dir:
     description:
       - Staging directory on the host for blobs in transit. Only this user may write to it. It is removed when it is
@@ -523,7 +534,7 @@ seconds:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._image.ends.engine import DEFAULT_DOCKER_HOST
-from ..module_utils._image.ends.engines import AUTO, ENGINES
+from ..module_utils._image.ends.engines import AUTO, DEFAULT_CONTAINERD_ADDRESS, ENGINES, KUBELET_NAMESPACE
 from ..module_utils._image.errors import ImageError, format_disk_error
 
 # States for playbooks, and those by which the role image_transfer pushes by SSH.
@@ -583,6 +594,8 @@ HOST_OPTIONS = {
     "bandwidth_limit": {"type": "int"},
     "engine": {"type": "str", "choices": [AUTO, *ENGINES], "default": AUTO},
     "docker_host": {"type": "str", "default": DEFAULT_DOCKER_HOST},
+    "containerd_address": {"type": "str", "default": DEFAULT_CONTAINERD_ADDRESS},
+    "containerd_namespace": {"type": "str", "default": KUBELET_NAMESPACE},
     "staging_dir": {"type": "path"},
     "timeout": {"type": "int", "default": 1800},
     "work": {

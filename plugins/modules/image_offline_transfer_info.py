@@ -33,15 +33,25 @@ requirements:
 options:
   engine:
     description:
-      - Container engine to read. With V(auto), the engine that the host has.
+      - Container engine to read.
+      - With V(auto), the only engine that the host uses, or the only one that it has. Docker is used where its socket
+        exists, podman where the user has a storage, containerd where it has the namespace.
       - A host with several engines needs the name of one.
     type: str
-    choices: [auto, docker]
+    choices: [auto, docker, podman, containerd]
     default: auto
   docker_host:
     description: Socket of the docker engine, C(unix:///PATH).
     type: str
     default: unix:///var/run/docker.sock
+  containerd_address:
+    description: Socket of containerd on the host. It must belong to root, so tasks for containerd need C(become).
+    type: str
+    default: /run/containerd/containerd.sock
+  containerd_namespace:
+    description: Namespace of containerd that has the images. The kubelet uses V(k8s.io).
+    type: str
+    default: k8s.io
   staging_dir:
     description: Staging directory, whose free disk space is read. See M(daytwo.aws.image_offline_transfer).
     type: path
@@ -147,11 +157,13 @@ target:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._image.ends.engine import DEFAULT_DOCKER_HOST
-from ..module_utils._image.ends.engines import AUTO, ENGINES
+from ..module_utils._image.ends.engines import AUTO, DEFAULT_CONTAINERD_ADDRESS, ENGINES, KUBELET_NAMESPACE
 
 OPTIONS = {
     "engine": {"type": "str", "choices": [AUTO, *ENGINES], "default": AUTO},
     "docker_host": {"type": "str", "default": DEFAULT_DOCKER_HOST},
+    "containerd_address": {"type": "str", "default": DEFAULT_CONTAINERD_ADDRESS},
+    "containerd_namespace": {"type": "str", "default": KUBELET_NAMESPACE},
     "staging_dir": {"type": "path"},
     "name": {"type": "str"},
     "lockstep": {"type": "bool", "default": False},

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.daytwo.aws.plugins.modules.image_offline_transfer import CONTROLLER_OPTIONS, HOST_OPTIONS
+from ansible_collections.daytwo.aws.plugins.modules.image_offline_transfer_info import OPTIONS as INFO_OPTIONS
 
 ROOT = Path(__file__).parents[3]
 # An action, which needs no process of its own: it returns the next of its results for a state, and records the state.
@@ -38,7 +39,7 @@ class ActionModule(ActionBase):
 """
 OPTIONS = {
     "image_offline_transfer": [*CONTROLLER_OPTIONS, *HOST_OPTIONS],
-    "image_offline_transfer_info": ["engine", "docker_host", "staging_dir", "address", "port", "lockstep"],
+    "image_offline_transfer_info": [*INFO_OPTIONS],
 }
 SAVED = {
     "changed": True,

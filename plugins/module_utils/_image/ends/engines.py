@@ -9,6 +9,7 @@ a host compiles all imported code for every call.
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Callable, Optional
@@ -17,20 +18,36 @@ from ..run_command import RunCommand
 from .engine import DEFAULT_DOCKER_HOST, Engine, EngineError
 
 AUTO = "auto"
+DEFAULT_CONTAINERD_ADDRESS = "/run/containerd/containerd.sock"
+KUBELET_NAMESPACE = "k8s.io"
 Parameters = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class EngineKind:
-    """An engine: why a host does not have it (None where it has), and how to make it from the module's options."""
+class Presence:
+    """Whether a host has an engine, and whether that engine is in use; otherwise the reason."""
 
-    get_absence_reason: Callable[[Parameters, RunCommand], Optional[str]]
+    installed: bool
+    used: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class EngineKind:
+    """An engine: how a host shows that it has it, and how to make it from the module's options."""
+
+    look_up: Callable[[Parameters, RunCommand], Presence]
     make: Callable[[Parameters, RunCommand], Engine]
 
 
-def _get_docker_absence_reason(params: Parameters, _run: RunCommand) -> Optional[str]:
+def _look_up_docker(params: Parameters, _run: RunCommand) -> Presence:
     path = str(params["docker_host"])[len("unix://") :]
-    return None if os.path.exists(path) else f"{path} does not exist"
+    if not os.path.exists(path):
+        return Presence(False, False, f"{path} does not exist")
+    # Podman can listen on a socket of this name, with docker's API.
+    if "podman" in os.path.realpath(path):
+        return Presence(False, False, f"{path} is a socket of podman")
+    return Presence(True, True)
 
 
 def _make_docker(params: Parameters, _run: RunCommand) -> Engine:
@@ -39,24 +56,77 @@ def _make_docker(params: Parameters, _run: RunCommand) -> Engine:
     return DockerEngine(params["docker_host"], float(params["timeout"]))
 
 
-ENGINES: Mapping[str, EngineKind] = {"docker": EngineKind(_get_docker_absence_reason, _make_docker)}
+def _look_up_podman(_params: Parameters, _run: RunCommand) -> Presence:
+    if shutil.which("podman") is None:
+        return Presence(False, False, "the program is not installed")
+    # Without a daemon, only its storage shows that podman is used.
+    home = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
+    storage = os.path.join("/var/lib" if os.geteuid() == 0 else home, "containers/storage")
+    return Presence(True, os.path.exists(storage), f"{storage} does not exist")
+
+
+def _make_podman(params: Parameters, run: RunCommand) -> Engine:
+    from .podman import PodmanEngine
+
+    return PodmanEngine(run, float(params["timeout"]), params["staging_dir"])
+
+
+def _look_up_containerd(params: Parameters, run: RunCommand) -> Presence:
+    address, namespace = str(params["containerd_address"]), str(params["containerd_namespace"])
+    if not os.path.exists(address):
+        return Presence(False, False, f"{address} does not exist")
+    # Docker has a containerd of its own, with a namespace of another name.
+    try:
+        _status, output, errors = run(["ctr", "--address", address, "namespaces", "list", "--quiet"], "", ())
+    except OSError as error:
+        return Presence(False, False, f"ctr cannot be started: {error}")
+    return Presence(True, namespace in output.split(), errors.strip() or f"it has no namespace {namespace}")
+
+
+def _make_containerd(params: Parameters, run: RunCommand) -> Engine:
+    from .containerd import ContainerdEngine
+
+    return ContainerdEngine(params["containerd_address"], params["containerd_namespace"], float(params["timeout"]), run)
+
+
+ENGINES: Mapping[str, EngineKind] = {
+    "docker": EngineKind(_look_up_docker, _make_docker),
+    "podman": EngineKind(_look_up_podman, _make_podman),
+    "containerd": EngineKind(_look_up_containerd, _make_containerd),
+}
 
 
 def make_engine(name: str, params: Parameters, run: RunCommand) -> Engine:
-    """Makes the engine of this name. C(auto) is the only engine that the host has; raises EngineError if there is none,
-    or more than one.
+    """Makes the engine of this name. C(auto) is the only engine that the host uses, or the only one that it has.
+
+    Raises EngineError if there is none, or more than one.
     """
-    if name == AUTO and params["docker_host"] != DEFAULT_DOCKER_HOST:
-        name = "docker"  # somebody has named its socket
-    if name != AUTO:
-        return ENGINES[name].make(params, run)
-    reasons = {candidate: kind.get_absence_reason(params, run) for candidate, kind in ENGINES.items()}
-    found = [candidate for candidate, reason in reasons.items() if reason is None]
+    if name == AUTO:
+        name = _choose_name(params, run)
+    return ENGINES[name].make(params, run)
+
+
+def _choose_name(params: Parameters, run: RunCommand) -> str:
+    named = _get_named_by_address(params)
+    if named:
+        return named
+    presences = {name: kind.look_up(params, run) for name, kind in ENGINES.items()}
+    used = [name for name, presence in presences.items() if presence.used]
+    found = used or [name for name, presence in presences.items() if presence.installed]
     if not found:
-        details = "; ".join(f"{candidate}: {reason}" for candidate, reason in reasons.items())
-        raise EngineError(f"engine: auto found no container engine on this host ({details}). Start one, or name it.")
+        reasons = "; ".join(f"{name}: {presence.reason}" for name, presence in presences.items())
+        raise EngineError(f"engine: auto found no container engine on this host ({reasons}). Start one, or name it.")
     if len(found) > 1:
         raise EngineError(
             f"engine: auto found {' and '.join(found)} on this host. Set engine to the one that needs the images."
         )
-    return ENGINES[found[0]].make(params, run)
+    return found[0]
+
+
+def _get_named_by_address(params: Parameters) -> Optional[str]:
+    """Gets the engine whose address an operator has given, which names the engine."""
+    if params["docker_host"] != DEFAULT_DOCKER_HOST:
+        return "docker"
+    if params["containerd_address"] != DEFAULT_CONTAINERD_ADDRESS:
+        return "containerd"
+    return None

@@ -82,6 +82,8 @@ def test_the_transfer_s_own_module_is_run_so_that_ansible_packs_a_single_module_
         "bundle": {},
         "engine": "auto",
         "docker_host": "unix:///there",
+        "containerd_address": "/run/containerd/containerd.sock",
+        "containerd_namespace": "k8s.io",
         "staging_dir": "~/here",
         "work": {"phase": "gather_facts", "seconds": SLICE_SECONDS, "host": "private-a"},
     }

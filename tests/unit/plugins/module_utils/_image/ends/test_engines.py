@@ -1,50 +1,116 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which engine a host has: named, the only one, none, or several."""
+"""Which engine a host has: named, the only one that is used, none, or several."""
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._image.ends import engines
 from ansible_collections.daytwo.aws.plugins.module_utils._image.ends.engine import DEFAULT_DOCKER_HOST, EngineError
+from ansible_collections.daytwo.aws.plugins.module_utils._image.ends.engines import Presence
 
-PARAMS = {"docker_host": DEFAULT_DOCKER_HOST, "timeout": 60}
+USED, UNUSED, ABSENT = Presence(True, True), Presence(True, False, "no storage"), Presence(False, False, "no socket")
+
+
+def options(**more: Any) -> dict[str, Any]:
+    return {
+        "docker_host": DEFAULT_DOCKER_HOST,
+        "containerd_address": engines.DEFAULT_CONTAINERD_ADDRESS,
+        "containerd_namespace": "k8s.io",
+        "timeout": 60,
+        "staging_dir": None,
+        **more,
+    }
 
 
 def run_nothing(*_arguments: object) -> tuple[int, str, str]:
     raise OSError("no program runs here")
 
 
-def make(monkeypatch: pytest.MonkeyPatch, name: str, reasons: dict[str, Optional[str]], **params: Any) -> Any:
-    """The engine that is made where each engine is absent for a reason, or present."""
+@pytest.fixture
+def host(monkeypatch: pytest.MonkeyPatch) -> dict[str, Presence]:
+    """What a host has of each engine. An engine is made as its name."""
+    presences: dict[str, Presence] = dict.fromkeys(("docker", "podman", "containerd"), ABSENT)
     table = {
-        engine: engines.EngineKind(lambda *_arguments, r=reason: r, lambda *_arguments, e=engine: e)  # type: ignore
-        for engine, reason in reasons.items()
+        name: engines.EngineKind(lambda *_, n=name: presences[n], lambda *_, n=name: n)  # type: ignore[misc,return-value]
+        for name in presences
     }
     monkeypatch.setattr(engines, "ENGINES", table)
-    return engines.make_engine(name, {**PARAMS, **params}, run_nothing)
+    return presences
 
 
-def test_the_only_engine_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert make(monkeypatch, "auto", {"docker": "no socket", "other": None}) == "other"
+@pytest.mark.parametrize(
+    ("docker", "podman", "containerd", "found"),
+    [
+        (USED, ABSENT, ABSENT, "docker"),
+        (ABSENT, USED, ABSENT, "podman"),
+        (USED, UNUSED, UNUSED, "docker"),
+        (ABSENT, UNUSED, USED, "containerd"),
+        (ABSENT, UNUSED, ABSENT, "podman"),
+        (ABSENT, ABSENT, UNUSED, "containerd"),
+    ],
+)
+def test_auto_is_the_only_engine_that_is_used_or_installed(
+    host: dict[str, Presence], docker: Presence, podman: Presence, containerd: Presence, found: str
+) -> None:
+    host.update(docker=docker, podman=podman, containerd=containerd)
+    assert engines.make_engine("auto", options(), run_nothing) == found
 
 
-def test_a_named_engine_is_made_without_a_search(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert make(monkeypatch, "docker", {"docker": "no socket", "other": None}) == "docker"
+def test_a_named_engine_is_made_without_a_search(host: dict[str, Presence]) -> None:
+    host.update(podman=USED)
+    assert engines.make_engine("docker", options(), run_nothing) == "docker"
 
 
-def test_who_names_dockers_socket_means_docker(monkeypatch: pytest.MonkeyPatch) -> None:
-    reasons = {"docker": None, "other": None}
-    assert make(monkeypatch, "auto", reasons, docker_host="unix:///run/mine.sock") == "docker"
+@pytest.mark.parametrize(
+    ("option", "found"),
+    [({"docker_host": "unix:///run/my.sock"}, "docker"), ({"containerd_address": "/run/k3s/my.sock"}, "containerd")],
+)
+def test_an_address_names_its_engine(host: dict[str, Presence], option: dict[str, str], found: str) -> None:
+    host.update(docker=USED, podman=USED, containerd=USED)
+    assert engines.make_engine("auto", options(**option), run_nothing) == found
 
 
-def test_several_engines_need_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(EngineError, match=r"auto found docker and other on this host\. Set engine to the one"):
-        make(monkeypatch, "auto", {"docker": None, "other": None, "third": "no socket"})
+def test_several_engines_need_a_name(host: dict[str, Presence]) -> None:
+    host.update(docker=USED, podman=USED, containerd=UNUSED)
+    with pytest.raises(EngineError, match=r"auto found docker and podman on this host\. Set engine to the one"):
+        engines.make_engine("auto", options(), run_nothing)
 
 
-def test_no_engine_is_refused_with_the_reason_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(EngineError, match=r"no container engine on this host \(docker: no socket; other: no program\)"):
-        make(monkeypatch, "auto", {"docker": "no socket", "other": "no program"})
+def test_no_engine_is_refused_with_the_reason_for_each(host: dict[str, Presence]) -> None:
+    with pytest.raises(EngineError, match=r"on this host \(docker: no socket; podman: no socket; containerd: no sock"):
+        engines.make_engine("auto", options(), run_nothing)
+
+
+def test_docker_is_its_socket_unless_podman_listens_there(tmp_path: Path) -> None:
+    look_up, path = engines.ENGINES["docker"].look_up, tmp_path / "docker.sock"
+    given = options(docker_host=f"unix://{path}")
+    assert look_up(given, run_nothing) == Presence(False, False, f"{path} does not exist")
+    path.touch()
+    assert look_up(given, run_nothing) == USED
+    path.unlink()
+    path.symlink_to(tmp_path / "podman.sock")
+    (tmp_path / "podman.sock").touch()
+    assert look_up(given, run_nothing) == Presence(False, False, f"{path} is a socket of podman")
+
+
+@pytest.mark.parametrize(
+    ("answer", "presence"),
+    [
+        ((0, "moby\nk8s.io\n", ""), Presence(True, True, "it has no namespace k8s.io")),
+        ((0, "moby\n", ""), Presence(True, False, "it has no namespace k8s.io")),
+        ((1, "", "ctr: permission denied\n"), Presence(True, False, "ctr: permission denied")),
+    ],
+)
+def test_containerd_is_used_where_it_has_the_namespace(
+    tmp_path: Path, answer: tuple[int, str, str], presence: Presence
+) -> None:
+    look_up, path = engines.ENGINES["containerd"].look_up, tmp_path / "containerd.sock"
+    given = options(containerd_address=str(path))
+    assert look_up(given, lambda *_: answer) == Presence(False, False, f"{path} does not exist")
+    path.touch()
+    assert look_up(given, lambda *_: answer) == presence
+    assert look_up(given, run_nothing) == Presence(False, False, "ctr cannot be started: no program runs here")
