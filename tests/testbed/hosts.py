@@ -188,6 +188,7 @@ class Host(Node):
         own = self.folder
         for name, mode in (
             *(("root", 0o700), ("tmp", 0o1777), ("vartmp", 0o1777), ("docker", 0o710), ("containerd", 0o711)),
+            ("containers", 0o755),
             *(("ssh", 0o755), ("etc-docker", 0o755), ("opt", 0o755)),
         ):
             (own / name).mkdir(parents=True, exist_ok=True)
@@ -223,6 +224,7 @@ class Host(Node):
         return [
             *(("tmp", "/tmp"), ("vartmp", "/var/tmp"), ("root", "/root"), ("ssh", "/etc/ssh")),  # noqa: S108
             *(("docker", "/var/lib/docker"), ("containerd", "/var/lib/containerd"), ("etc-docker", "/etc/docker")),
+            ("containers", "/var/lib/containers"),
             *(("certs", "/etc/ssl/certs"), ("opt", "/opt"), ("shadow", "/etc/shadow")),
         ]
 

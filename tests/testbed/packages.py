@@ -16,6 +16,9 @@ from .node import BedError
 PROGRAMS = {
     "dockerd": "docker.io",
     "docker": "docker.io",
+    "containerd": "containerd",
+    "podman": "podman",
+    "runc": "runc",
     "docker-registry": "docker-registry",
     "sshd": "openssh-server",
     "ssh": "openssh-client",
@@ -29,8 +32,6 @@ PROGRAMS = {
 # For a cluster only.
 CLUSTER_PROGRAMS = {
     "etcd": "etcd-server",
-    "containerd": "containerd",
-    "runc": "runc",
     "/usr/lib/cni/ptp": "containernetworking-plugins",
     "jq": "jq",  # part of AL2's AMI
 }

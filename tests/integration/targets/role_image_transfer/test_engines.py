@@ -1,0 +1,111 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The role on targets with other engines: containerd as on an EKS node, and podman, in one play."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from integration.targets.image_offline_transfer.kit import PLAIN, PRIVATE, Case, Image, size, small_blobs
+from testbed.hosts import Host
+from testbed.node import Part, wait_for
+
+V1, V2 = f"{PLAIN}/it-app:v1", f"{PLAIN}/it-app:v2"
+NODE, PODMAN_HOST = PRIVATE
+ENGINES = {NODE: "containerd", PODMAN_HOST: "podman"}
+# As nodeadm configures it on EKS nodes: layers are unpacked, and their blobs discarded.
+CONTAINERD = """\
+version = 2
+[plugins."io.containerd.grpc.v1.cri".containerd]
+discard_unpacked_layers = true
+"""
+RUN = ("--network=none", "--cgroups=disabled", "--runtime=/usr/sbin/runc")
+LIMITS = ("--ulimit", "nofile=1024:1024", "--ulimit", "nproc=4096:4096")
+
+
+class Node:
+    """A host with containerd, read by ctr."""
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+
+    def ctr(self, *arguments: str) -> str:
+        return self.host.run("ctr", "--namespace", "k8s.io", *arguments).stdout
+
+    def references(self) -> dict[str, str]:
+        """The digest and the labels of each reference."""
+        lines = self.ctr("images", "list").splitlines()[1:]
+        return {line.split()[0]: line for line in lines}
+
+    def prints(self, name: str) -> str:
+        return self.ctr("run", "--rm", "--cgroup", "", name, "it").strip()
+
+    def clean(self) -> None:
+        for name in self.references():
+            self.ctr("images", "remove", "--sync", name)
+
+
+@pytest.fixture
+def node(case: Case) -> Iterator[Node]:
+    host = case.bed.host(NODE)
+    config = host.folder / "tmp" / "containerd.toml"
+    config.write_text(CONTAINERD)
+    host.start(Part("containerd", ["/usr/bin/containerd", "--config", "/tmp/containerd.toml"], reads=[CONTAINERD]))  # noqa: S108
+    started = Node(host)
+    wait_for("containerd", lambda: host.run("ctr", "version", check=False).returncode == 0, 30, host.log("containerd"))
+    started.clean()
+    yield started
+    started.clean()
+    host.stop("containerd")
+    config.unlink()
+
+
+@pytest.fixture
+def podman(case: Case) -> Iterator[Host]:
+    host = case.bed.host(PODMAN_HOST)
+    host.run("podman", "rmi", "--all", "--force")
+    yield host
+    host.run("podman", "rmi", "--all", "--force")
+
+
+def proves(node: Node, podman: Host, name: str, image: Image) -> None:
+    """Each engine has exactly this image under the name, and runs it."""
+    expected = f"{image.repository} {image.tag}"
+    references = node.references()
+    assert image.digest in references[name]
+    assert "io.cri-containerd.pinned=pinned" in references[name]
+    assert node.prints(name) == expected
+    found: dict[str, Any] = json.loads(podman.run("podman", "image", "inspect", name).stdout)[0]
+    assert f"sha256:{found['Id']}" == image.config_digest
+    assert found["RootFS"]["Layers"] == [layer.diff_id for layer in image.layers]
+    assert podman.run("podman", "run", "--rm", *RUN, *LIMITS, name).stdout.strip() == expected
+
+
+def test_containerd_and_podman(case: Case, node: Node, podman: Host) -> None:
+    v1, v2 = case.image("it-app:v1"), case.image("it-app:v2")
+    options = {"hosts": {host: {"image_transfer_engine": engine} for host, engine in ENGINES.items()}}
+    planned = case.check(V1, **options).succeed()
+    assert node.references() == {}
+    ran = case.transfer(V1, **options).succeed()
+    for host in PRIVATE:
+        assert ran.report(host)["steps"] == planned.report(host)["steps"] != []
+        assert case.received(host) == size(v1.layers) + small_blobs(v1)
+    proves(node, podman, V1, v1)
+
+    for again in (case.check, case.transfer):
+        case.mark()
+        assert again(V1, **options).succeed().changed() == []
+        assert case.received() == 0
+        assert case.writes() == []
+
+    case.mark()
+    case.transfer(V2, **options).succeed()
+    new = size([layer for layer in v2.layers if layer not in v1.layers])
+    for host in PRIVATE:
+        assert new < case.received(host) <= 1.02 * new
+    proves(node, podman, V2, v2)
+    proves(node, podman, V1, v1)
+    assert {name for name in node.references() if "@" not in name} == {V1, V2}
