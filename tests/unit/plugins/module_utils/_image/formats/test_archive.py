@@ -18,10 +18,17 @@ from typing import Any, BinaryIO
 
 import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
-from ansible_collections.daytwo.aws.plugins.module_utils._image.formats.archive import ImageArchive, stage_from_archive
+from ansible_collections.daytwo.aws.plugins.module_utils._image.formats.archive import (
+    ImageArchive,
+    build_naming_archive,
+    stage_from_archive,
+)
 from ansible_collections.daytwo.aws.plugins.module_utils._image.model import BundleImage, get_digest_hex
 from ansible_collections.daytwo.aws.plugins.module_utils._image.staging import CHUNK, Staging
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.builders import (
+    GZIP,
+    PLAIN,
+    ZSTD,
     Made,
     digest_of,
     make,
@@ -347,3 +354,41 @@ def test_a_layer_that_cannot_be_written_whole_leaves_its_room_to_others(
     with pytest.raises(OSError, match="No space left"):
         stage_from_archive(lambda: nullcontext(io.BytesIO(archive)), staging, made.content, progress)
     assert [name for name in tree(staging.directory) if "incoming" in name] == []
+
+
+# -- what containerd reads
+
+
+@pytest.mark.parametrize(
+    ("packed", "media_type", "suffix"),
+    [(False, PLAIN, ""), (True, GZIP, "+gzip"), (True, PLAIN, "+gzip"), (True, ZSTD, "+zstd")],
+)
+def test_a_synthesized_manifest_has_the_compression_of_each_layer(
+    tmp_path: Path, packed: bool, media_type: str, suffix: str
+) -> None:
+    """Preloaded layers of a registry are compressed, and containerd unpacks a layer by its type alone."""
+    made = make(b"base", packed=packed, media_type=media_type)
+    archive = archive_of(Made(replace(made.image, manifest=None), made.content), tmp_path)
+    manifest = json.loads(files_in(archive)[member_of(archive.manifest_digest)])
+    assert manifest["layers"][0]["mediaType"] == f"application/vnd.oci.image.layer.v1.tar{suffix}"
+    (entry,) = json.loads(files_in(archive)["index.json"])["manifests"]
+    assert entry["digest"] == archive.manifest_digest
+
+
+def test_the_archive_has_the_digest_of_the_registrys_manifest(tmp_path: Path) -> None:
+    made = make(b"base")
+    assert made.image.manifest
+    assert archive_of(made, tmp_path).manifest_digest == made.image.manifest.digest
+
+
+def test_a_naming_archive_gives_each_name_to_the_manifest() -> None:
+    data = build_naming_archive("the/type", b"manifest", b"config", ["a.example/x:1", "a.example/x@sha256:0"])
+    with tarfile.open(fileobj=io.BytesIO(data)) as opened:
+        files = {member.name: opened.extractfile(member).read() for member in opened}  # type: ignore[union-attr]
+    digest = digest_of(b"manifest")
+    assert files[member_of(digest)] == b"manifest"
+    assert files[member_of(digest_of(b"config"))] == b"config"
+    assert json.loads(files["index.json"])["manifests"] == [
+        {"mediaType": "the/type", "digest": digest, "size": 8, "annotations": {"io.containerd.image.name": name}}
+        for name in ("a.example/x:1", "a.example/x@sha256:0")
+    ]

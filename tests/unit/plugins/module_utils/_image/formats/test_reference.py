@@ -177,3 +177,19 @@ def test_platform_shown() -> None:
     assert str(ImagePlatform.parse("linux/arm/v7")) == "linux/arm/v7"
     assert str(ImagePlatform.parse("linux/x86_64")) == "linux/amd64"
     assert ImagePlatform.detect_host().os == "linux"
+
+
+@pytest.mark.parametrize(
+    ("text", "canonical"),
+    [
+        ("app", "docker.io/library/app:latest"),
+        ("user/app:v1", "docker.io/user/app:v1"),
+        ("localhost/app:v1", "localhost/app:v1"),
+        ("registry.example:5000/a/b:v1", "registry.example:5000/a/b:v1"),
+        (f"app@sha256:{'0' * 64}", f"docker.io/library/app@sha256:{'0' * 64}"),
+        (f"app:v1@sha256:{'0' * 64}", f"docker.io/library/app@sha256:{'0' * 64}"),
+    ],
+)
+def test_the_canonical_form_is_that_of_the_cri(text: str, canonical: str) -> None:
+    assert ImageReference.parse(text).canonical_string == canonical
+    assert ImageReference.parse(canonical).canonical_string == canonical

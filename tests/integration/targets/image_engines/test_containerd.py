@@ -1,0 +1,265 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What only containerd has: digests that survive, its CRI, discarded layers, indexes, and namespaces."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from ansible_collections.daytwo.aws.plugins.module_utils._image.ends.engine import EngineError
+from ansible_collections.daytwo.aws.plugins.module_utils._image.ends.source import (
+    EngineSource,
+    parse_requested_images,
+)
+from ansible_collections.daytwo.aws.plugins.module_utils._image.ends.target import load_bundle
+from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
+from ansible_collections.daytwo.aws.plugins.module_utils._image.formats.archive import ImageArchive
+from ansible_collections.daytwo.aws.plugins.module_utils._image.plan import plan_load
+from ansible_collections.daytwo.aws.plugins.module_utils._image.staging import Staging
+from integration.targets.image_engines.images import digest_of, make_image, make_index_archive, make_layer
+from integration.targets.image_engines.kit import ContainerdHost, run_program
+from integration.targets.image_engines.test_engines import load, make_versions, nothing, read_text
+
+MANAGED = "io.cri-containerd.image=managed"
+PINNED = "io.cri-containerd.pinned=pinned"
+
+
+def test_the_cri_has_the_image_by_its_tag_and_by_the_digest_of_the_registry(
+    node: ContainerdHost, tmp_path: Path
+) -> None:
+    made, second = make_versions()
+    repository = made.image.tag.rpartition(":")[0]
+    before = node.list_names()
+    assert load(node, made, tmp_path)["done"]
+    by_digest = f"{repository}@{made.manifest}"
+    assert node.list_names() - before == {made.image.tag, by_digest, made.config}
+    assert set(node.read_labels(made.image.tag).split(",")) == {MANAGED, PINNED}
+    assert node.read_labels(by_digest) == node.read_labels(made.config) == MANAGED
+    assert node.call("leases", "ls", "-q").split() == []
+    engine = node.make_engine()
+    stored = engine.find(by_digest)
+    assert stored
+    assert (stored, stored.engine_id) == (engine.find(f"{made.image.tag}@{made.manifest}"), made.manifest)
+    assert load(node, second, tmp_path)["done"]
+    assert PINNED in node.read_labels(made.image.tag)
+    # The old image is still found by its digest, and the kubelet may collect it.
+    assert node.run_container(by_digest) == read_text(made)
+    assert node.read_labels(by_digest) == MANAGED
+
+
+def test_an_image_is_not_pinned_on_request(node: ContainerdHost, tmp_path: Path) -> None:
+    made, _second = make_versions()
+    staging = made.stage(tmp_path)
+    result = load_bundle(made.bundle, node.make_engine(pinned=False), staging, nothing)
+    assert [outcome["error"] for outcome in result["loaded"]] == [None]
+    assert node.read_labels(made.image.tag) == MANAGED
+
+
+def test_an_image_of_an_engine_has_no_digest_of_a_registry(node: ContainerdHost, tmp_path: Path) -> None:
+    made, _second = make_versions()
+    before = node.list_names()
+    assert load(node, made, tmp_path)["done"]
+    engine = node.make_engine()
+    stored = engine.find(made.image.tag)
+    assert stored
+    engine.tag(stored, "engine.example/x:v1")
+    assert "engine.example/x:v1" in node.list_names() - before
+    assert not [name for name in node.list_names() - before if name.startswith("engine.example/x@")]
+    node.call("images", "rm", "engine.example/x:v1")
+
+
+def test_discarded_layers_are_used_and_cannot_be_exported(node: ContainerdHost, tmp_path: Path) -> None:
+    first, second = make_versions()
+    assert load(node, first, tmp_path)["done"]
+    # The blob of the lowest layer stays where another image of this daemon refers to it.
+    node.discard_layers(first.manifest, [layer.blob.digest for layer in first.image.layers[1:]])
+    engine = node.make_engine()
+    (plan,) = plan_load(second.bundle, engine.read_facts(str(tmp_path)))
+    assert plan.blobs == (second.image.manifest, second.image.config, second.image.layers[-1].blob)
+    with pytest.raises(ImageError, match=r"only snapshots of [23] of its 3 layers.*source=registry"):
+        EngineSource(engine).make_offer(parse_requested_images([{"name": first.image.tag}]))
+    staging = Staging(str(tmp_path), second.bundle.get_directory_name("loaded"))
+    staging.create()
+    for blob in plan.blobs:
+        staging.get_path(blob.digest).write_bytes(second.content[blob.digest])
+    result = load_bundle(second.bundle, engine, staging, nothing)
+    assert [outcome["error"] for outcome in result["loaded"]] == [None]
+    assert node.run_container(second.image.tag) == read_text(second)
+    # What a transfer left out cannot be exported either.
+    with pytest.raises(ImageError, match="only snapshots of"):
+        EngineSource(engine).make_offer(parse_requested_images([{"name": second.image.tag}]))
+
+
+def test_of_an_index_the_image_of_this_platform_counts(node: ContainerdHost, tmp_path: Path) -> None:
+    made, _second = make_versions()
+    absent = make_image(made.image.tag, make_layer({"text": b"arm"}), architecture="arm64")
+    archive, index = make_index_archive(made.image.tag, made, absent)
+    node.call("images", "import", "--digests", "--base-name", made.image.tag.rpartition(":")[0], "-", data=archive)
+    engine = node.make_engine()
+    stored = engine.find(made.image.tag)
+    assert stored
+    assert (stored.engine_id, stored.config_digest) == (made.manifest, made.config)
+    assert engine.find(f"{made.image.tag.rpartition(':')[0]}@{index}") == stored
+    assert [plan.action for plan in plan_load(made.bundle, engine.read_facts(str(tmp_path)))] == ["none"]
+    requested = parse_requested_images([{"name": made.image.tag}])
+    offer = EngineSource(engine).make_offer(requested)
+    assert offer.bundle.images[0].list_blobs() == made.image.list_blobs()
+    staging = Staging(str(tmp_path), offer.bundle.get_directory_name("saved"))
+    staging.create()
+    EngineSource(engine).stage(requested, list(made.content), staging, nothing)
+    assert all(staging.verify(digest) for digest in made.content)
+
+
+def test_an_image_that_is_not_unpacked_is_loaded(node: ContainerdHost, tmp_path: Path) -> None:
+    made, _second = make_versions()
+    archive, _index = make_index_archive(made.image.tag, made, made)
+    node.call("images", "import", "--no-unpack", "-", data=archive)
+    engine = node.make_engine()
+    (plan,) = plan_load(made.bundle, engine.read_facts(str(tmp_path)))
+    assert (plan.action, set(plan.image.diff_ids)) == ("load", set(made.image.diff_ids))
+    # It can be exported all the same.
+    assert EngineSource(engine).make_offer(parse_requested_images([{"name": made.image.tag}])).bundle.images
+    assert load(node, made, tmp_path)["done"]
+    assert [plan.action for plan in plan_load(made.bundle, engine.read_facts(str(tmp_path)))] == ["none"]
+
+
+def test_an_image_for_another_platform_is_unpacked(node: ContainerdHost, tmp_path: Path) -> None:
+    text = secrets.token_hex(8).encode()
+    made = make_image(f"a.example/{text.decode()}:v1", make_layer({"text": text}), architecture="arm64")
+    assert load(node, made, tmp_path)["done"]
+    stored = node.make_engine().find(made.image.tag)
+    assert stored
+    assert stored.platform == "linux/arm64"
+
+
+def test_another_namespace_has_its_own_images_without_the_cri(node: ContainerdHost, tmp_path: Path) -> None:
+    made, _second = make_versions()
+    engine = node.make_engine(namespace="builds")
+    staging = made.stage(tmp_path)
+    result = load_bundle(made.bundle, engine, staging, nothing)
+    assert [outcome["error"] for outcome in result["loaded"]] == [None]
+    assert engine.find(made.image.tag)
+    assert node.make_engine().find(made.image.tag) is None
+
+
+def test_content_is_read_by_the_program_where_its_directory_is_closed(
+    node: ContainerdHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, _second = make_versions()
+    assert load(node, made, tmp_path)["done"]
+    expected = node.make_engine().find(made.image.tag)
+    engine = node.make_engine()
+    monkeypatch.setattr(engine, "_read_content_file", lambda _digest: b"")
+    assert engine.find(made.image.tag) == expected
+
+
+def test_damaged_content_is_found(node: ContainerdHost, tmp_path: Path) -> None:
+    made, _second = make_versions()
+    assert load(node, made, tmp_path)["done"]
+    path = node.directory / "root/io.containerd.content.v1.content/blobs/sha256" / made.config[7:]
+    intact = path.read_bytes()
+    path.write_bytes(intact.replace(b"busybox", b"xusybox"))
+    try:
+        with pytest.raises(EngineError, match="is damaged"):
+            node.make_engine().find(made.image.tag)
+        assert node.make_engine().read_facts(str(tmp_path)).find_image(made.image.tag) is None
+    finally:
+        path.write_bytes(intact)
+
+
+class Slow:
+    """An archive that calls a function when half of it has been read."""
+
+    def __init__(self, archive: ImageArchive, interrupt: threading.Event) -> None:
+        self._archive, self._interrupt = archive, interrupt
+        self.length = archive.length
+        self.manifest_digest = archive.manifest_digest
+        self.directory = archive.directory
+
+    def __iter__(self) -> Iterator[bytes]:
+        sent = 0
+        for chunk in self._archive:
+            yield chunk
+            sent += len(chunk)
+            if sent > self.length // 2 and not self._interrupt.is_set():
+                self._interrupt.set()
+                time.sleep(1)
+
+
+@pytest.mark.parametrize("victim", ["ctr", "containerd"])
+def test_a_killed_program_or_daemon_leaves_the_old_image(node: ContainerdHost, tmp_path: Path, victim: str) -> None:
+    first, second = make_versions()
+    tag = first.image.tag
+    second = make_image(tag, make_layer({"text": tag.encode(), "noise": os.urandom(4_000_000)}))
+    assert load(node, first, tmp_path)["done"]
+    before = node.list_names()
+    staging = second.stage(tmp_path)
+    half = threading.Event()
+    archive = Slow(
+        ImageArchive(
+            second.image, {digest: staging.get_path(digest) for digest in second.content}, str(staging.directory)
+        ),
+        half,
+    )
+
+    def interrupt() -> None:
+        half.wait(60)
+        if victim == "containerd":
+            node.end(signal.SIGKILL)
+        else:
+            marker = str(staging.directory).encode()
+            for process in Path("/proc").glob("[0-9]*"):
+                line = process / "cmdline"
+                if line.exists() and marker in line.read_bytes() and line.read_bytes().split(b"\0")[0] == b"ctr":
+                    os.kill(int(process.name), signal.SIGKILL)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    try:
+        with pytest.raises(EngineError):
+            node.make_engine().load(archive, nothing)
+    finally:
+        thread.join()
+        if node.process is None:
+            node.start()
+    assert node.list_names() == before
+    assert node.run_container(tag) == read_text(first)
+    result = load_bundle(second.bundle, node.make_engine(), staging, nothing)
+    assert (result["cleanup_error"], [outcome["error"] for outcome in result["loaded"]]) == (None, [None])
+    assert node.run_container(tag) == tag
+    assert not [name for name in node.list_names() if "image-transfer" in name]
+
+
+def test_a_temporary_name_that_a_killed_load_left_is_removed(node: ContainerdHost, tmp_path: Path) -> None:
+    """Killed after the load and before the tag. The next run has all layers, and leaves no temporary name."""
+    made, _second = make_versions()
+    before = node.list_names()
+    staging = made.stage(tmp_path)
+    archive = ImageArchive(
+        made.image, {digest: staging.get_path(digest) for digest in made.content}, str(staging.directory)
+    )
+    engine = node.make_engine()
+    engine.load(archive, nothing)
+    assert [directory for _image, directory in engine.list_preloaded()] == [str(staging.directory)]
+    facts = engine.read_facts(str(tmp_path)).include_preloaded(staging.directory.name)
+    (plan,) = plan_load(made.bundle, facts)
+    assert plan.blobs == (made.image.manifest, made.image.config)
+    result = load_bundle(made.bundle, engine, staging, nothing)
+    assert (result["cleanup_error"], [outcome["error"] for outcome in result["loaded"]]) == (None, [None])
+    repository = made.image.tag.rpartition(":")[0]
+    assert node.list_names() - before == {made.image.tag, f"{repository}@{made.manifest}", made.config}
+
+
+def test_its_messages(node: ContainerdHost, tmp_path: Path) -> None:
+    from ansible_collections.daytwo.aws.plugins.module_utils._image.ends.containerd import ContainerdEngine
+
+    with pytest.raises(EngineError, match=r"its client no-such-ctr cannot be started.*Install ctr"):
+        ContainerdEngine(str(node.socket), "k8s.io", 60, run_program, program="no-such-ctr").find("x:v1")
+    assert digest_of(b"") not in node.list_names()
