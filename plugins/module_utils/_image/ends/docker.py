@@ -14,9 +14,10 @@ from typing import Any, BinaryIO, Callable, Optional, cast
 from urllib.parse import quote, urlencode
 
 from ..formats.reference import ImagePlatform
-from ..model import DiskSpace, EngineFacts, StoredImage, compute_chain_ids, parse_digest
+from ..model import DOCKER_CONFIG, DOCKER_LAYER, Blob, EngineFacts, StoredImage, compute_chain_ids, parse_digest
 from ..progress import ProgressCallback
-from .engine import DEFAULT_DOCKER_HOST, PRELOADED_LABEL, EngineError, LoadableArchive
+from .disk_space import read_disk_space, read_nearest_disk_space
+from .engine import DEFAULT_DOCKER_HOST, PRELOADED_LABEL, EngineError, ExportedBlobs, LoadableArchive
 
 # A response about an image has some kilobytes; a list of thousands of images has a few megabytes.
 _MAX_RESPONSE = 64 * 1024 * 1024
@@ -104,8 +105,8 @@ class DockerEngine:
             platform=f"{version.get('Os')}/{version.get('Arch')}",
             images=tuple(images),
             chain_ids=frozenset(chains),
-            staging=_read_nearest_disk_space(staging_path),
-            root=_read_disk_space(str(info.get("DockerRootDir"))),
+            staging=read_nearest_disk_space(staging_path),
+            root=read_disk_space(str(info.get("DockerRootDir"))),
             zstd=_parse_major_version(str(version.get("Version"))) >= _MIN_ZSTD_VERSION,
             preloaded={directory: frozenset(found) for directory, found in preloaded.items()},
         )
@@ -146,6 +147,11 @@ class DockerEngine:
         # The history does not show which of its empty entries are layers, so it counts only where the numbers agree.
         return sizes if len(sizes) == len(image.diff_ids) else [None] * len(image.diff_ids)
 
+    def list_blobs(self, image: StoredImage) -> ExportedBlobs:
+        # An engine with a graph driver saves its own layers uncompressed, so their digest is the diffID.
+        layers = tuple(Blob(diff_id, None, DOCKER_LAYER) for diff_id in image.diff_ids)
+        return ExportedBlobs(None, Blob(str(image.config_digest), None, DOCKER_CONFIG), layers)
+
     @contextmanager
     def export(self, image: StoredImage) -> Iterator[BinaryIO]:
         with self._open_response("GET", f"/images/{image.engine_id}/get", self._timeout) as response:
@@ -175,7 +181,7 @@ class DockerEngine:
         finally:
             connection.close()
 
-    def tag(self, image: StoredImage, name: str) -> None:
+    def tag(self, image: StoredImage, name: str, digest: Optional[str] = None) -> None:
         repository, tag = split_tag(name)
         query = urlencode({"repo": repository, "tag": tag})
         self._request_json("POST", f"/images/{image.engine_id}/tag?{query}")
@@ -307,26 +313,3 @@ def _follow_load(response: http.client.HTTPResponse, progress: ProgressCallback)
             total = detail.get("total")
             bytes_total = total if isinstance(total, int) else 0
             progress(f"docker unpacks layer {message.get('id', '')}", detail["current"], bytes_total)
-
-
-def _read_disk_space(path: str) -> Optional[DiskSpace]:
-    try:
-        usage, device = os.statvfs(path), os.stat(path).st_dev
-    except OSError:
-        # An engine's directory is often closed to its users. Then the space on its disk is unknown.
-        return None
-    return DiskSpace(path, usage.f_bavail * usage.f_frsize, device)
-
-
-def _read_nearest_disk_space(path: str) -> DiskSpace:
-    """The disk of a directory that may not exist yet: that of its nearest existing parent."""
-    while True:
-        disk = _read_disk_space(path)
-        if disk is not None:
-            return disk
-        parent = os.path.dirname(path)
-        if parent == path:
-            raise EngineError(
-                f"staging_dir: user id {os.geteuid()} cannot read any parent of {path!r}. Set another staging_dir."
-            )
-        path = parent

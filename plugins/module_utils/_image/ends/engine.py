@@ -6,10 +6,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import BinaryIO, Optional, Protocol
 
 from ..errors import ImageError
-from ..model import EngineFacts, StoredImage
+from ..model import Blob, EngineFacts, StoredImage
 from ..progress import ProgressCallback
 
 DEFAULT_DOCKER_HOST = "unix:///var/run/docker.sock"
@@ -29,8 +30,28 @@ class LoadableArchive(Protocol):
     def length(self) -> int:
         """The size of the archive in bytes."""
 
+    @property
+    def manifest_digest(self) -> str:
+        """The digest of the manifest of the image in the archive."""
+
+    @property
+    def directory(self) -> str:
+        """The staging directory of the transfer. An engine without unnamed images makes a name of it."""
+
     def __iter__(self) -> Iterator[bytes]:
         """Yields the archive from its first byte on, in each iteration."""
+
+
+@dataclass(frozen=True)
+class ExportedBlobs:
+    """The blobs of an image in the archive of C(export). The manifest is None if the engine keeps none.
+
+    A size is None if the engine does not report it. There is a layer for each diffID of the image.
+    """
+
+    manifest: Optional[Blob]
+    config: Blob
+    layers: tuple[Blob, ...]
 
 
 class Engine(Protocol):
@@ -40,7 +61,10 @@ class Engine(Protocol):
         """Reads everything that planning needs, in bulk."""
 
     def list_preloaded(self) -> Sequence[tuple[StoredImage, str]]:
-        """Lists the images with PRELOADED_LABEL, and its values. C(read_facts) lists them apart from the others."""
+        """Lists the images that no name of an operator keeps, and the staging directory of the transfer of each.
+
+        With docker, these are the images with PRELOADED_LABEL. C(read_facts) lists them apart from the others.
+        """
 
     def find(self, name_or_id: str) -> Optional[StoredImage]:
         """Finds an image, or None if the engine has no image of that name or id."""
@@ -48,14 +72,20 @@ class Engine(Protocol):
     def estimate_layer_sizes(self, image: StoredImage) -> Sequence[Optional[int]]:
         """Estimates each layer's uncompressed bytes; None where the engine does not report them."""
 
+    def list_blobs(self, image: StoredImage) -> ExportedBlobs:
+        """Lists the blobs that C(export) writes. Raises EngineError where the engine cannot export the image."""
+
     def export(self, image: StoredImage) -> AbstractContextManager[BinaryIO]:
         """Opens the engine's own archive of an image as a stream."""
 
     def load(self, archive: LoadableArchive, progress: ProgressCallback) -> None:
         """Sends an archive to the engine. Its return is no evidence: find the image afterwards and compare it."""
 
-    def tag(self, image: StoredImage, name: str) -> None:
-        """Gives the image the name. The image that had the name before stays, without it."""
+    def tag(self, image: StoredImage, name: str, digest: Optional[str] = None) -> None:
+        """Gives the image the name. The image that had the name before stays, without it.
+
+        C(digest): the manifest's digest in the registry. An engine that keeps manifests finds the image by it as well.
+        """
 
     def remove(self, image: StoredImage) -> None:
         """Removes an image that has no name."""

@@ -200,6 +200,5 @@ def _build_archive(
     partial_image = BundleImage(
         image.reference, image.tag, image.platform, None, Blob(digest, len(config), DOCKER_CONFIG), layers
     )
-    return ImageArchive(
-        partial_image, {layer.blob.digest: staging.get_path(layer.blob.digest) for layer in available}, config
-    )
+    paths = {layer.blob.digest: staging.get_path(layer.blob.digest) for layer in available}
+    return ImageArchive(partial_image, paths, str(staging.directory), config)

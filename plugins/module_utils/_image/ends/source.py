@@ -16,7 +16,7 @@ from ..errors import ImageError
 from ..formats.archive import stage_from_archive
 from ..formats.manifest import MANIFEST_TYPES
 from ..formats.reference import ImagePlatform, ImageReference
-from ..model import DOCKER_CONFIG, DOCKER_LAYER, Blob, Bundle, BundleImage, Layer, StoredImage
+from ..model import Bundle, BundleImage, Layer, StoredImage
 from .login import find_login
 from .registry import Registry
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ..progress import ProgressCallback
     from ..run_command import RunCommand
     from ..staging import Staging
-    from .engine import Engine
+    from .engine import Engine, ExportedBlobs
 
 _DEFAULT_DOCKER_CONFIG = "~/.docker/config.json"
 
@@ -171,10 +171,12 @@ class EngineSource:
 
         def resolve_image(entry: RequestedImage) -> BundleImage:
             stored = self._find_stored_image(entry)
-            for diff_id, size in zip(stored.diff_ids, self._engine.estimate_layer_sizes(stored)):
+            blobs = self._list_blobs(entry, stored)
+            for layer, size in zip(blobs.layers, self._engine.estimate_layer_sizes(stored)):
                 # Without the size of a layer, an equal share of the image is the best estimate.
-                estimates[diff_id] = size if size is not None else stored.size // len(stored.diff_ids)
-            return _to_bundle_image(entry, stored)
+                if layer.size is None:
+                    estimates[layer.digest] = size if size is not None else stored.size // len(blobs.layers)
+            return _to_bundle_image(entry, stored, blobs)
 
         return SourceOffer(Bundle(tuple(_collect_images(resolve_image, requested))), estimates)
 
@@ -199,13 +201,21 @@ class EngineSource:
         growing_blobs: Optional[GrowingBlobs],
     ) -> None:
         stored = self._find_stored_image(entry)
+        image = _to_bundle_image(entry, stored, self._list_blobs(entry, stored))
         stage_from_archive(
             lambda: self._engine.export(stored),
             staging,
-            {str(stored.config_digest), *stored.diff_ids} & set(digests),
+            {blob.digest for blob in image.list_blobs()} & set(digests),
             lambda done: progress(f"reading {entry.reference} from the engine", done, max(done, stored.size)),
             growing_blobs,
         )
+
+    def _list_blobs(self, entry: RequestedImage, stored: StoredImage) -> ExportedBlobs:
+        if stored.config_digest is None:
+            raise ImageError(
+                f"images: the engine does not report the config digest of {entry.reference}. Use source=registry."
+            )
+        return self._engine.list_blobs(stored)
 
     def _find_stored_image(self, entry: RequestedImage) -> StoredImage:
         reference = entry.reference
@@ -231,19 +241,14 @@ class EngineSource:
         return stored
 
 
-def _to_bundle_image(entry: RequestedImage, stored: StoredImage) -> BundleImage:
-    if stored.config_digest is None:
-        raise ImageError(
-            f"images: the engine does not report the config digest of {entry.reference}. Use source=registry."
-        )
+def _to_bundle_image(entry: RequestedImage, stored: StoredImage, blobs: ExportedBlobs) -> BundleImage:
     return BundleImage(
         reference=entry.reference.familiar_string,
         tag=entry.tag,
         platform=stored.platform,
-        manifest=None,
-        config=Blob(stored.config_digest, None, DOCKER_CONFIG),
-        # An engine saves its own layers uncompressed, so their digest is the diffID.
-        layers=tuple(Layer(Blob(diff_id, None, DOCKER_LAYER), diff_id) for diff_id in stored.diff_ids),
+        manifest=blobs.manifest,
+        config=blobs.config,
+        layers=tuple(Layer(blob, diff_id) for blob, diff_id in zip(blobs.layers, stored.diff_ids)),
         platform_given=entry.platform_given,
     )
 

@@ -93,7 +93,8 @@ def _load_missing(
             return LoadOutcome(
                 image.tag, False, f"{len(corrupt)} blobs failed their digest, nothing was loaded", corrupt
             )
-        engine.load(ImageArchive(image, {blob.digest: staging.get_path(blob.digest) for blob in plan.blobs}), progress)
+        paths = {blob.digest: staging.get_path(blob.digest) for blob in plan.blobs}
+        engine.load(ImageArchive(image, paths, str(staging.directory)), progress)
     stored = engine.find(image.config.digest)
     problem = get_mismatch_reason(image, stored)
     if problem or stored is None:
@@ -102,7 +103,7 @@ def _load_missing(
         except EngineError as error:
             problem = f"{problem}. It remains in the engine without a name: {error}"
         return LoadOutcome(image.tag, False, problem)
-    engine.tag(stored, image.tag)
+    engine.tag(stored, image.tag, image.manifest.digest if image.manifest else None)
     named = engine.find(image.tag)
     problem = get_mismatch_reason(image, named)
     return LoadOutcome(image.tag, problem is None, problem)

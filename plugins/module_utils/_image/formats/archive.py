@@ -12,15 +12,16 @@ from __future__ import annotations
 import hashlib
 import json
 import tarfile
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, Callable, Optional
 
 from ..errors import ImageError
-from ..model import BundleImage, get_digest_hex
+from ..model import BundleImage, Layer, get_digest_hex
 from ..staging import CHUNK, Staging, open_private
+from .manifest import OCI_MANIFEST, is_zstd
 
 if TYPE_CHECKING:
     from ..growing_blobs import GrowingBlobs
@@ -31,7 +32,9 @@ _HEADER_TYPES = (
     *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
 )
 _MAX_HEADER_BYTES = 64 * 1024
-OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+_LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar"
+# The name of an image in an archive, as containerd writes and reads it.
+_NAME_ANNOTATION = "io.containerd.image.name"
 
 
 @dataclass(frozen=True)
@@ -45,28 +48,47 @@ class _Member:
 class ImageArchive:
     """An archive of an image without the layers that the engine has. It sets no name: the verified image is tagged."""
 
-    def __init__(self, image: BundleImage, blob_paths: dict[str, Path], config: Optional[bytes] = None) -> None:
+    def __init__(
+        self, image: BundleImage, blob_paths: dict[str, Path], directory: str = "", config: Optional[bytes] = None
+    ) -> None:
         """Lists the members.
 
         C(blob_paths): the files of the blobs to write, by digest. A blob that is missing there is left out.
+        C(directory): the staging directory of the transfer.
         C(config): the image's config, where no file holds it.
         """
-        self._members = list(_build_members(image, blob_paths, config))
+        # An image of an engine that keeps no manifest has no registry digest to keep.
+        manifest = synthesize_manifest(image, blob_paths) if image.manifest is None else None
+        self.manifest_digest = _compute_digest(manifest) if manifest else str(image.manifest and image.manifest.digest)
+        self.directory = directory
+        self._members = list(_build_members(image, blob_paths, manifest, config))
         # A member is a header and content that is padded to 512 bytes. Two empty blocks end the archive.
         self.length = sum(512 + -(-member.size // 512) * 512 for member in self._members) + 1024
 
     def __iter__(self) -> Iterator[bytes]:
-        for member in self._members:
-            info = tarfile.TarInfo(member.name)
-            info.size = member.size
-            info.mode = 0o644
-            yield info.tobuf(tarfile.GNU_FORMAT)
-            if member.path is not None:
-                yield from _read_exactly(member.path, member.size)
-            else:
-                yield member.content or b""
-            yield b"\0" * (-member.size % 512)
-        yield b"\0" * 1024
+        return _write_members(self._members)
+
+
+def build_naming_archive(media_type: str, manifest: bytes, config: bytes, names: Sequence[str]) -> bytes:
+    """Builds an archive that gives names to an image whose layers a containerd has: an OCI layout without layers."""
+    descriptor = _build_descriptor(media_type, _compute_digest(manifest), len(manifest))
+    descriptors = [{**descriptor, "annotations": {_NAME_ANNOTATION: name}} for name in names]
+    members = [*_build_layout_members(descriptors), _build_blob_member(manifest), _build_blob_member(config)]
+    return b"".join(_write_members(members))
+
+
+def _write_members(members: Iterable[_Member]) -> Iterator[bytes]:
+    for member in members:
+        info = tarfile.TarInfo(member.name)
+        info.size = member.size
+        info.mode = 0o644
+        yield info.tobuf(tarfile.GNU_FORMAT)
+        if member.path is not None:
+            yield from _read_exactly(member.path, member.size)
+        else:
+            yield member.content or b""
+        yield b"\0" * (-member.size % 512)
+    yield b"\0" * 1024
 
 
 def _read_exactly(path: Path, size: int) -> Iterator[bytes]:
@@ -80,40 +102,53 @@ def _read_exactly(path: Path, size: int) -> Iterator[bytes]:
             yield chunk
 
 
-def _build_members(image: BundleImage, blob_paths: dict[str, Path], config: Optional[bytes]) -> Iterator[_Member]:
-    def build_json_member(name: str, value: object) -> _Member:
-        content = json.dumps(value, separators=(",", ":")).encode()
-        return _Member(name, len(content), content)
-
-    def format_blob_path(digest: str) -> str:
-        return f"blobs/sha256/{get_digest_hex(digest)}"
-
-    manifest_bytes = b""
+def _build_members(
+    image: BundleImage, blob_paths: dict[str, Path], manifest: Optional[bytes], config: Optional[bytes]
+) -> Iterator[_Member]:
     if image.manifest is None:
-        # The image comes from an engine that keeps no manifest, so there is no registry digest to keep.
-        manifest_bytes = synthesize_manifest(image, blob_paths)
-        digest = "sha256:" + hashlib.sha256(manifest_bytes).hexdigest()
-        descriptor = {"mediaType": OCI_MANIFEST, "digest": digest, "size": len(manifest_bytes)}
+        content = manifest or b""
+        descriptor = _build_descriptor(OCI_MANIFEST, _compute_digest(content), len(content))
     else:
-        descriptor = {
-            "mediaType": image.manifest.media_type,
-            "digest": image.manifest.digest,
-            "size": blob_paths[image.manifest.digest].stat().st_size,
-        }
-    yield build_json_member("oci-layout", {"imageLayoutVersion": "1.0.0"})
-    yield build_json_member("index.json", {"schemaVersion": 2, "manifests": [descriptor]})
-    layers = [format_blob_path(layer.blob.digest) for layer in image.layers]
-    yield build_json_member(
-        "manifest.json", [{"Config": format_blob_path(image.config.digest), "RepoTags": None, "Layers": layers}]
+        size = blob_paths[image.manifest.digest].stat().st_size
+        descriptor = _build_descriptor(image.manifest.media_type, image.manifest.digest, size)
+    yield from _build_layout_members([descriptor])
+    layers = [_format_blob_path(layer.blob.digest) for layer in image.layers]
+    yield _build_json_member(
+        "manifest.json", [{"Config": _format_blob_path(image.config.digest), "RepoTags": None, "Layers": layers}]
     )
-    if image.manifest is None:
-        yield _Member(format_blob_path(str(descriptor["digest"])), len(manifest_bytes), manifest_bytes)
-    if config is not None:
-        yield _Member(format_blob_path(image.config.digest), len(config), config)
+    for content in filter(None, (manifest, config)):
+        yield _build_blob_member(content)
     for blob in image.list_blobs():
         path = blob_paths.get(blob.digest)
         if path is not None:
-            yield _Member(format_blob_path(blob.digest), path.stat().st_size, path=path)
+            yield _Member(_format_blob_path(blob.digest), path.stat().st_size, path=path)
+
+
+def _build_layout_members(descriptors: Sequence[Mapping[str, Any]]) -> Iterator[_Member]:
+    """Builds the members that make an archive an OCI image layout."""
+    yield _build_json_member("oci-layout", {"imageLayoutVersion": "1.0.0"})
+    yield _build_json_member("index.json", {"schemaVersion": 2, "manifests": descriptors})
+
+
+def _build_descriptor(media_type: str, digest: str, size: int) -> dict[str, Any]:
+    return {"mediaType": media_type, "digest": digest, "size": size}
+
+
+def _build_json_member(name: str, value: object) -> _Member:
+    content = json.dumps(value, separators=(",", ":")).encode()
+    return _Member(name, len(content), content)
+
+
+def _build_blob_member(content: bytes) -> _Member:
+    return _Member(_format_blob_path(_compute_digest(content)), len(content), content)
+
+
+def _format_blob_path(digest: str) -> str:
+    return f"blobs/sha256/{get_digest_hex(digest)}"
+
+
+def _compute_digest(content: bytes) -> str:
+    return "sha256:" + hashlib.sha256(content).hexdigest()
 
 
 def synthesize_manifest(image: BundleImage, blob_paths: dict[str, Path]) -> bytes:
@@ -127,22 +162,29 @@ def synthesize_manifest(image: BundleImage, blob_paths: dict[str, Path]) -> byte
         {
             "schemaVersion": 2,
             "mediaType": OCI_MANIFEST,
-            "config": {
-                "mediaType": "application/vnd.oci.image.config.v1+json",
-                "digest": image.config.digest,
-                "size": get_size(image.config.digest, image.config.size),
-            },
+            "config": _build_descriptor(
+                "application/vnd.oci.image.config.v1+json",
+                image.config.digest,
+                get_size(image.config.digest, image.config.size),
+            ),
             "layers": [
-                {
-                    "mediaType": "application/vnd.oci.image.layer.v1.tar",
-                    "digest": layer.blob.digest,
-                    "size": get_size(layer.blob.digest, layer.blob.size),
-                }
+                _build_descriptor(
+                    _LAYER_TYPE + _detect_compression(layer),
+                    layer.blob.digest,
+                    get_size(layer.blob.digest, layer.blob.size),
+                )
                 for layer in image.layers
             ],
         },
         separators=(",", ":"),
     ).encode()
+
+
+def _detect_compression(layer: Layer) -> str:
+    """Detects the suffix of a layer's media type. containerd unpacks a layer by its type alone."""
+    if layer.blob.digest == layer.diff_id:
+        return ""
+    return "+zstd" if is_zstd(layer.blob.media_type) else "+gzip"
 
 
 def stage_from_archive(

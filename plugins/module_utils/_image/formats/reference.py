@@ -108,6 +108,11 @@ class ImageReference:
         return self.familiar_name + self._format_suffix()
 
     @property
+    def canonical_string(self) -> str:
+        """The reference as containerd's CRI names an image: C(docker.io/library/busybox:latest), or name and digest."""
+        return f"{self.name}@{self.digest}" if self.digest else f"{self.name}:{self.tag}"
+
+    @property
     def tagged_name(self) -> str | None:
         """The familiar name and tag, which an engine can give an image; None if the reference has a digest only."""
         return f"{self.familiar_name}:{self.tag}" if self.tag else None

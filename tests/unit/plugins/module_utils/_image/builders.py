@@ -18,6 +18,7 @@ from typing import Any, BinaryIO, Callable, Optional
 from ansible_collections.daytwo.aws.plugins.module_utils._image.ends.engine import (
     PRELOADED_LABEL,
     EngineError,
+    ExportedBlobs,
     LoadableArchive,
 )
 from ansible_collections.daytwo.aws.plugins.module_utils._image.model import (
@@ -184,6 +185,10 @@ class FakeEngine:
     def estimate_layer_sizes(self, image: StoredImage) -> Sequence[Optional[int]]:
         return self.sizes or [None] * len(image.diff_ids)
 
+    def list_blobs(self, image: StoredImage) -> ExportedBlobs:
+        layers = tuple(Blob(diff_id, None, PLAIN) for diff_id in image.diff_ids)
+        return ExportedBlobs(None, Blob(str(image.config_digest), None, CONFIG), layers)
+
     @contextmanager
     def export(self, image: StoredImage) -> Iterator[BinaryIO]:
         self.exports += 1
@@ -213,7 +218,7 @@ class FakeEngine:
             labels = json.loads(files[entry["Config"]]).get("config", {}).get("Labels", {})
             self.labels.update({stored.engine_id: labels[PRELOADED_LABEL]} if PRELOADED_LABEL in labels else {})
 
-    def tag(self, image: StoredImage, name: str) -> None:
+    def tag(self, image: StoredImage, name: str, digest: Optional[str] = None) -> None:
         for key, other in self.images.items():
             names = tuple(held for held in other.names if held != name)
             self.images[key] = replace(other, names=(*names, name) if key == image.engine_id else names)

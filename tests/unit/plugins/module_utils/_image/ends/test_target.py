@@ -141,7 +141,7 @@ def test_an_unverified_image_that_somebody_else_has_named_stays(staging: Staging
 
 def test_an_engine_that_gives_the_name_to_something_else_is_found_out(staging: Staging) -> None:
     class Wrong(FakeEngine):
-        def tag(self, image: StoredImage, name: str) -> None:
+        def tag(self, image: StoredImage, name: str, digest: Optional[str] = None) -> None:
             super().tag(next(held for held in self.images.values() if held.engine_id != image.engine_id), name)
 
     engine = Wrong()
