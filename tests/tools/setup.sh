@@ -22,6 +22,7 @@ python=$("$here/python.sh" "${versions[@]}") || {
 }
 command -v shellcheck >/dev/null || apt_install shellcheck # without it ansible-test sanity skips its test
 command -v bwrap >/dev/null || apt_install bubblewrap # the sandbox of tests that run user data scripts
+command -v podman >/dev/null || apt_install podman runc # the target image_engines, which needs no test bed
 version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 venv=$("$here/venv.sh" test "$version")
 ln -sfn "$venv" "$CACHE/venv"

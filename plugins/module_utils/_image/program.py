@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import threading
 from contextlib import suppress
+from typing import Optional
 
 from .errors import ImageError
 from .run_command import RunCommand
@@ -22,13 +23,16 @@ class PipedProgram:
         stdout, child_stdout = os.pipe()
         self.stdin = os.fdopen(stdin, "wb")
         self.stdout = os.fdopen(stdout, "rb")
+        # The exit status, once the program has ended.
+        self.status: Optional[int] = None
         self._stderr = ""
 
         def run_program() -> None:
             # Not "<&12": POSIX shells need not support descriptors above 9.
             script = f'exec "$@" </proc/self/fd/{child_stdin} >/proc/self/fd/{child_stdout}'
             try:
-                self._stderr = run(["/bin/sh", "-c", script, "sh", *command], "", (child_stdin, child_stdout))[2]
+                command_line = ["/bin/sh", "-c", script, "sh", *command]
+                self.status, _stdout, self._stderr = run(command_line, "", (child_stdin, child_stdout))
             except (OSError, ImageError) as error:
                 self._stderr = str(error)
             finally:
@@ -39,11 +43,11 @@ class PipedProgram:
         self._thread = threading.Thread(target=run_program, daemon=True)
         self._thread.start()
 
-    def end(self) -> str:
-        """Closes the program's input, waits for its exit, and returns its stderr."""
+    def end(self, timeout: Optional[float] = None) -> str:
+        """Closes the program's input, waits C(timeout) seconds for its exit, and returns its stderr."""
         with suppress(OSError):
             self.stdin.close()
-        self._thread.join(_EXIT_TIMEOUT_SECONDS)
+        self._thread.join(_EXIT_TIMEOUT_SECONDS if timeout is None else timeout)
         with suppress(OSError):
             self.stdout.close()
         return self._stderr.strip()

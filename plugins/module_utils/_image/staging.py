@@ -27,8 +27,12 @@ CHUNK = 1024 * 1024
 # A transfer that was not resumed for this long is abandoned. The next transfer removes its directory.
 _ABANDONED_AFTER_SECONDS = 7 * 86400.0
 _LOCK_NAME = "in_use"
+# The temporary files of podman programs, which podman leaves where it is killed.
+PODMAN_DIRECTORY = "podman-temporary-files"
 # The names of staging directories, also during their removal. The root, any directory, may hold files of others.
-_STAGING_NAME = re.compile(r"((?:saved|loaded)-[0-9a-f]{20}|push-[0-9a-f]{32})(\.removed-[0-9-]+)?")
+_STAGING_NAME = re.compile(
+    rf"((?:saved|loaded)-[0-9a-f]{{20}}|push-[0-9a-f]{{32}}|{PODMAN_DIRECTORY})(\.removed-[0-9-]+)?"
+)
 _CREATE_ATTEMPTS = 100
 
 

@@ -38,6 +38,16 @@ class LoadableArchive(Protocol):
     def directory(self) -> str:
         """The staging directory of the transfer. An engine without unnamed images makes a name of it."""
 
+    @property
+    def leaves_out_layers(self) -> bool:
+        """Whether the engine has to find layers in its own storage."""
+
+    def convert_to_layout(self, by_diff_id: bool = False) -> LoadableArchive:
+        """Makes an archive of the same image that is an OCI layout only.
+
+        C(by_diff_id): its own manifest names the layers that are left out by their diffIDs.
+        """
+
     def __iter__(self) -> Iterator[bytes]:
         """Yields the archive from its first byte on, in each iteration."""
 

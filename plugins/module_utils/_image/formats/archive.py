@@ -14,14 +14,15 @@ import json
 import tarfile
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, Callable, Optional
 
 from ..errors import ImageError
-from ..model import BundleImage, Layer, get_digest_hex
+from ..model import DOCKER_LAYER, Blob, BundleImage, Layer, get_digest_hex
 from ..staging import CHUNK, Staging, open_private
 from .manifest import OCI_MANIFEST, is_zstd
+from .reference import is_digest
 
 if TYPE_CHECKING:
     from ..growing_blobs import GrowingBlobs
@@ -49,24 +50,52 @@ class ImageArchive:
     """An archive of an image without the layers that the engine has. It sets no name: the verified image is tagged."""
 
     def __init__(
-        self, image: BundleImage, blob_paths: dict[str, Path], directory: str = "", config: Optional[bytes] = None
+        self,
+        image: BundleImage,
+        blob_paths: dict[str, Path],
+        directory: str = "",
+        config: Optional[bytes] = None,
+        layout_only: bool = False,
     ) -> None:
         """Lists the members.
 
         C(blob_paths): the files of the blobs to write, by digest. A blob that is missing there is left out.
         C(directory): the staging directory of the transfer.
         C(config): the image's config, where no file holds it.
+        C(layout_only): the archive is an OCI layout without docker's manifest.json.
         """
+        self._image, self._blob_paths, self._config = image, blob_paths, config
         # An image of an engine that keeps no manifest has no registry digest to keep.
         manifest = synthesize_manifest(image, blob_paths) if image.manifest is None else None
         self.manifest_digest = _compute_digest(manifest) if manifest else str(image.manifest and image.manifest.digest)
         self.directory = directory
-        self._members = list(_build_members(image, blob_paths, manifest, config))
+        self._members = list(_build_members(image, blob_paths, manifest, config, layout_only))
         # A member is a header and content that is padded to 512 bytes. Two empty blocks end the archive.
         self.length = sum(512 + -(-member.size // 512) * 512 for member in self._members) + 1024
 
     def __iter__(self) -> Iterator[bytes]:
         return _write_members(self._members)
+
+    @property
+    def leaves_out_layers(self) -> bool:
+        return any(layer.blob.digest not in self._blob_paths for layer in self._image.layers)
+
+    def convert_to_layout(self, by_diff_id: bool = False) -> ImageArchive:
+        """Makes an archive of the same image that is an OCI layout only.
+
+        C(by_diff_id): its own manifest names the layers that are left out by their diffIDs. An engine finds them by
+        these, whatever compression they once came in, but the registry's manifest is not in the archive.
+        """
+        image = self._image
+        if by_diff_id:
+            layers = tuple(
+                layer
+                if layer.blob.digest in self._blob_paths
+                else Layer(Blob(layer.diff_id, None, DOCKER_LAYER), layer.diff_id)
+                for layer in image.layers
+            )
+            image = replace(image, manifest=None, layers=layers)
+        return ImageArchive(image, self._blob_paths, self.directory, self._config, layout_only=True)
 
 
 def build_naming_archive(media_type: str, manifest: bytes, config: bytes, names: Sequence[str]) -> bytes:
@@ -103,7 +132,11 @@ def _read_exactly(path: Path, size: int) -> Iterator[bytes]:
 
 
 def _build_members(
-    image: BundleImage, blob_paths: dict[str, Path], manifest: Optional[bytes], config: Optional[bytes]
+    image: BundleImage,
+    blob_paths: dict[str, Path],
+    manifest: Optional[bytes],
+    config: Optional[bytes],
+    layout_only: bool,
 ) -> Iterator[_Member]:
     if image.manifest is None:
         content = manifest or b""
@@ -112,10 +145,10 @@ def _build_members(
         size = blob_paths[image.manifest.digest].stat().st_size
         descriptor = _build_descriptor(image.manifest.media_type, image.manifest.digest, size)
     yield from _build_layout_members([descriptor])
-    layers = [_format_blob_path(layer.blob.digest) for layer in image.layers]
-    yield _build_json_member(
-        "manifest.json", [{"Config": _format_blob_path(image.config.digest), "RepoTags": None, "Layers": layers}]
-    )
+    if not layout_only:
+        layers = [_format_blob_path(layer.blob.digest) for layer in image.layers]
+        config_path = _format_blob_path(image.config.digest)
+        yield _build_json_member("manifest.json", [{"Config": config_path, "RepoTags": None, "Layers": layers}])
     for content in filter(None, (manifest, config)):
         yield _build_blob_member(content)
     for blob in image.list_blobs():
@@ -207,7 +240,7 @@ def stage_from_archive(
             _stage_from_stream(stream, staging, missing, progress, growing_blobs)
     if missing:
         raise ImageError(
-            f"docker save wrote an archive without {', '.join(sorted(missing))}: the image is incomplete on this host. "
+            f"The engine saved an archive without {', '.join(sorted(missing))}: the image is incomplete on this host. "
             "Pull it again, or use source=registry."
         )
 
@@ -242,7 +275,7 @@ def _stage_from_stream(
     except (tarfile.TarError, ValueError, RecursionError) as error:
         # tarfile raises ValueError for malformed numbers, and recurses once for each header before a member.
         raise ImageError(
-            f"docker save wrote an archive that cannot be read: {error}. Save the image again, or use source=registry."
+            f"The engine saved an archive that cannot be read: {error}. Save the image again, or use source=registry."
         ) from error
 
 
@@ -288,9 +321,15 @@ class _BoundedTarInfo(tarfile.TarInfo):
 
 
 def _parse_member_digest(name: str) -> Optional[str]:
-    """Parses a digest from a member's name: docker 25 writes blobs/sha256/HEX, docker 20.10 writes ID/layer.tar."""
+    """Parses a digest from a member's name.
+
+    Docker 25 writes blobs/sha256/HEX, podman HEX.tar and HEX.json. Docker 20.10 writes ID/layer.tar, and HEX.json.
+    """
     directory, _slash, last = name.rpartition("/")
-    return f"sha256:{last}" if directory == "blobs/sha256" else None
+    if directory == "blobs/sha256":
+        return f"sha256:{last}"
+    stem, _dot, suffix = name.rpartition(".")
+    return f"sha256:{stem}" if suffix in ("tar", "json") and is_digest(f"sha256:{stem}") else None
 
 
 def _stage_content(content: IO[bytes], staging: Staging, missing: set[str], incoming_path: Path) -> Iterator[int]:

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Every parser of bytes from outside: it accepts or rejects them, in bounded memory and in its own directory.
 
-Archives of docker save, manifests, indexes, configs, docker's responses, bundles, the facts of a target, and the lines
-and frames that a receiver gets.
+Archives of engines, manifests, indexes, configs, docker's responses, podman's output, bundles, the facts of a target,
+and the lines and frames that a receiver gets.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from typing import Any, Callable
 
 import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._image.ends.docker import DockerEngine
+from ansible_collections.daytwo.aws.plugins.module_utils._image.ends.podman import PodmanEngine
 from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
 from ansible_collections.daytwo.aws.plugins.module_utils._image.formats.archive import stage_from_archive
 from ansible_collections.daytwo.aws.plugins.module_utils._image.formats.manifest import (
@@ -309,7 +310,7 @@ def staged_endless(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[
 def test_what_has_no_end_fills_no_memory(staged_endless: dict[str, tuple[str, int, str]], name: str) -> None:
     message, peak, error = staged_endless[name]
     assert error == ""
-    assert message.startswith("docker save wrote an archive ")
+    assert message.startswith("The engine saved an archive ")
     assert 0 < peak < 20 * MIB
 
 
@@ -329,16 +330,16 @@ def test_nothing_is_inflated(tmp_path: Path) -> None:
     assert here.staging.get_path(digest).read_bytes() == bomb
     assert peak < BOUND
     # And an archive that is itself compressed is none.
-    with pytest.raises(ImageError, match="docker save wrote an archive that cannot be read"):
+    with pytest.raises(ImageError, match="The engine saved an archive that cannot be read"):
         stage_from_archive(lambda: opened(gzip.compress(data)), here.staging, [CONFIG], nothing)
 
 
 def test_no_code_of_ours_can_inflate_but_for_the_frames_of_a_push() -> None:
     """The receiver inflates a frame at most (test_receiver has the bombs); the other side of the push compresses."""
-    directory = Path(str(receiver.__file__)).parent
+    directory = Path(str(receiver.__file__)).parents[1]
     imports: dict[str, set[str]] = {}
     inflates = set()
-    for path in directory.glob("*.py"):
+    for path in directory.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
@@ -555,6 +556,43 @@ def test_what_docker_answers(daemon: tuple[Daemon, DockerEngine], answers: dict[
     if stored is not None:
         parse_or_reject(lambda: engine.estimate_layer_sizes(stored))
     parse_or_reject(lambda: engine.load(Nothing(), nothing))
+
+
+_PODMAN_INFO = {
+    "store": {"graphDriverName": "overlay", "graphRoot": "/"},
+    "version": {"Version": "4.3.1", "OsArch": "linux/amd64"},
+}
+_PODMAN_IMAGES = [{"Id": CONFIG[7:]}]
+_PODMAN_INSPECTED = [{**_INSPECTED, "Id": CONFIG[7:], "Architecture": "amd64", "Labels": {"a": "b"}, "Size": 5}]
+
+
+@hypothesis.given(
+    st.fixed_dictionaries(
+        {
+            "info": _answer(_PODMAN_INFO),
+            "images": _answer(_PODMAN_IMAGES),
+            "image": _answer(_PODMAN_INSPECTED),
+            "history": _answer([{"size": 5}, {"size": 0}]),
+        }
+    ),
+    st.sampled_from([0, 0, 0, 1, 125]),
+    st.one_of(st.text(max_size=100), st.just("Error: image not known"), st.just("x" * 100_000)),
+)
+@hypothesis.example({"info": DEEP, "images": DEEP, "image": DEEP, "history": DEEP}, 0, "")
+@bounded
+def test_what_podman_writes(answers: dict[str, bytes], status: int, errors: str) -> None:
+    def run(command: list[str], _text: str, _descriptors: tuple[int, ...]) -> tuple[int, str, str]:
+        return status, answers.get(command[1], b"").decode("utf-8", "replace"), errors
+
+    engine = PodmanEngine(run)
+    parse_or_reject(lambda: engine.read_facts("/"))
+    parse_or_reject(engine.list_preloaded)
+    parse_or_reject(lambda: engine.remove(MADE.stored()))
+    parse_or_reject(lambda: engine.tag(MADE.stored(), "a:1"))
+    for name in ("a:1", "quay.io/a:1"):
+        stored = parse_or_reject(lambda name=name: engine.find(name))
+        if stored is not None:
+            parse_or_reject(lambda stored=stored: engine.estimate_layer_sizes(stored))
 
 
 # Lines and frames that a receiver is sent

@@ -301,7 +301,7 @@ def test_hostile_members_are_never_paths(tmp_path: Path, staging: Staging, name:
 @pytest.mark.parametrize("keep", [0, 1, 100, 512, 513, 1500, 3000])
 def test_a_stream_that_is_cut_off_publishes_nothing_that_is_not_whole(staging: Staging, keep: int) -> None:
     data = docker_25(THREE, (0, 1, 2))[:keep]
-    with pytest.raises(ImageError, match="docker save wrote an archive"):
+    with pytest.raises(ImageError, match="The engine saved an archive"):
         stage_from_archive(Saved(data).open, staging, list(THREE.content), nothing)
     for digest in THREE.content:
         assert not staging.is_complete(digest) or staging.verify(digest)
@@ -318,7 +318,7 @@ def test_a_stream_that_is_cut_off_publishes_nothing_that_is_not_whole(staging: S
     ids=["garbage", "zeros", "an error instead", "a number that is none"],
 )
 def test_what_is_no_archive_is_rejected_with_a_message(staging: Staging, data: bytes) -> None:
-    with pytest.raises(ImageError, match="docker save wrote an archive"):
+    with pytest.raises(ImageError, match="The engine saved an archive"):
         stage_from_archive(Saved(data).open, staging, [CONFIG], nothing)
 
 
