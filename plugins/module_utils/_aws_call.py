@@ -51,6 +51,7 @@ THROTTLING_CODES = (
     "PriorRequestNotComplete",
 )
 NOT_AWS_CODE = "NotAnAwsResponse"
+_REQUEST_ID_HEADERS = frozenset(("x-amzn-requestid", "x-amzn-request-id", "x-amz-request-id"))
 _MISSING_CREDENTIAL_CODES = (
     "NoCredentialsError",
     "PartialCredentialsError",
@@ -416,6 +417,9 @@ def find_mismatch(operation_model: Any, response_dict: Mapping[str, Any]) -> Opt
     members = _get_body_members(operation_model.output_shape)
     if members is None:
         return None
+    if protocol != "rest-xml" and not members and not _REQUEST_ID_HEADERS & {*map(str.lower, response_dict["headers"])}:
+        # Nothing else tells the response of an operation without output from that of any other server.
+        return f"a response without a request id, {_shorten(text)!r}"
     if protocol in ("json", "rest-json"):
         return _find_json_mismatch(text, members)
     if protocol == "rest-xml" and members:  # the root element's name is in no model

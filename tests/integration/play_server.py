@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib
 import json
 import os
 import sys
@@ -22,7 +23,6 @@ from typing import Any
 
 from ansible import constants
 from ansible.cli.playbook import PlaybookCLI
-from ansible.executor import module_common, playbook_executor  # noqa: F401
 from ansible.plugins import loader
 
 ARCHIVES = "ansiballz_cache"
@@ -31,9 +31,13 @@ ARCHIVES = "ansiballz_cache"
 def preload() -> None:
     """Load what every run of ansible-playbook needs."""
     loader.init_plugin_loader()
-    import ansible_collections.ansible.builtin
-    import ansible_collections.daytwo.aws  # noqa: F401
-
+    for name in (
+        "ansible.executor.module_common",
+        "ansible.executor.playbook_executor",
+        "ansible_collections.ansible.builtin",
+        "ansible_collections.daytwo.aws",
+    ):
+        importlib.import_module(name)
     Path(constants.DEFAULT_LOCAL_TMP, ARCHIVES).mkdir()
     for plugins in (  # a run lists all of these
         loader.become_loader,

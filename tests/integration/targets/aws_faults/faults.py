@@ -80,7 +80,7 @@ class FaultGate(OwnGate):
         if failure.startswith("reset after") or failure == "time-out":
             self.forward(request)
             if failure == "time-out":
-                time.sleep(2)
+                time.sleep(3.5)
             return Reset()
         if failure == "throttle":
             return error(call, 400, "ThrottlingException" if "json" in call.protocol else "Throttling", "Rate exceeded")

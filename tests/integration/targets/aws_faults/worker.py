@@ -3,7 +3,7 @@
 """Runs modules, each in a fork of a process that has everything loaded. A run takes tens of milliseconds.
 
 It reads a job as JSON from each line of its input, and writes its outcome as a line. In a job's process, botocore's
-retries do not wait, there are two attempts, and a response may take 1.5 seconds.
+retries do not wait, there are two attempts, and a response may take 3 seconds.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any
 from integration.models import read_models_once
 
 ATTEMPTS = 2
-READ_TIMEOUT = 1.5
+READ_TIMEOUT = 3
 CLIENTS: dict[tuple[Any, ...], Any] = {}  # made before the fork: a client takes longer than all of its calls
 MISSING: list[tuple[Any, ...]] = []
 PACKAGE = "ansible_collections.daytwo.aws.plugins.modules"

@@ -28,7 +28,7 @@ def karpenter(cluster: Cluster) -> Iterator[Cluster]:
     wait_for(
         lambda: any(
             condition["type"] == "Established" and condition["status"] == "True"
-            for condition in cluster.api.get(conditions).get("status", {}).get("conditions", [])
+            for condition in cluster.api.get(conditions).get("status", {}).get("conditions") or []
         ),
         "the definition",
     )

@@ -163,9 +163,22 @@ OPERATIONS: dict[str, tuple[str, str, dict[str, Any], str]] = {
     "json, alarms": ("cloudwatch", "DescribeAlarms", {}, '{"MetricAlarms": []}'),
     "json, trail": ("cloudtrail", "LookupEvents", {}, '{"Events": []}'),
     "rest-json, lambda": ("lambda", "ListEventSourceMappings", {}, '{"EventSourceMappings": []}'),
+    "rest-json, no output": (
+        "eks",
+        "UntagResource",
+        {"resourceArn": "arn:aws:eks:eu-central-1:123456789012:cluster/blue", "tagKeys": ["a"]},
+        "{}",
+    ),
+    "json, no output": ("events", "DeleteRule", {"Name": "a"}, ""),
     "rest-xml": ("s3", "ListObjectsV2", {"Bucket": "images"}, "<ListBucketResult><Name>a</Name></ListBucketResult>"),
 }
-WRITES = [name for name, (_service, operation, *_rest) in OPERATIONS.items() if operation.startswith("Update")]
+# AWS sends it with every response, and the JSON protocols as a header.
+REQUEST_ID = {"x-amzn-RequestId": "0f2a"}
+WRITES = [
+    name
+    for name, (_service, operation, *_rest) in OPERATIONS.items()
+    if operation.startswith(("Update", "Untag", "Delete"))
+]
 
 
 def call(server: AnyServer, name: str, *answers: Answer, attempts: int = 1) -> Any:
@@ -177,7 +190,7 @@ def call(server: AnyServer, name: str, *answers: Answer, attempts: int = 1) -> A
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_a_response_of_aws_is_returned(server: AnyServer, name: str) -> None:
     # A service that imitates AWS may send another content type than AWS does.
-    assert call(server, name, reply(OPERATIONS[name][3]))["ResponseMetadata"]["HTTPStatusCode"] == 200
+    assert call(server, name, reply(OPERATIONS[name][3], **REQUEST_ID))["ResponseMetadata"]["HTTPStatusCode"] == 200
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
