@@ -533,8 +533,8 @@ seconds:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._image.ends.engine import DEFAULT_DOCKER_HOST
-from ..module_utils._image.ends.engines import AUTO, DEFAULT_CONTAINERD_ADDRESS, ENGINES, KUBELET_NAMESPACE
+from ..module_utils._image.ends.engine import DEFAULT_CONTAINERD_ADDRESS, DEFAULT_DOCKER_HOST, KUBERNETES_NAMESPACE
+from ..module_utils._image.ends.engines import AUTO, ENGINES
 from ..module_utils._image.errors import ImageError, format_disk_error
 
 # States for playbooks, and those by which the role image_transfer pushes by SSH.
@@ -595,7 +595,7 @@ HOST_OPTIONS = {
     "engine": {"type": "str", "choices": [AUTO, *ENGINES], "default": AUTO},
     "docker_host": {"type": "str", "default": DEFAULT_DOCKER_HOST},
     "containerd_address": {"type": "str", "default": DEFAULT_CONTAINERD_ADDRESS},
-    "containerd_namespace": {"type": "str", "default": KUBELET_NAMESPACE},
+    "containerd_namespace": {"type": "str", "default": KUBERNETES_NAMESPACE},
     "staging_dir": {"type": "path"},
     "timeout": {"type": "int", "default": 1800},
     "work": {

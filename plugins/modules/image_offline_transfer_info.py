@@ -156,14 +156,14 @@ target:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._image.ends.engine import DEFAULT_DOCKER_HOST
-from ..module_utils._image.ends.engines import AUTO, DEFAULT_CONTAINERD_ADDRESS, ENGINES, KUBELET_NAMESPACE
+from ..module_utils._image.ends.engine import DEFAULT_CONTAINERD_ADDRESS, DEFAULT_DOCKER_HOST, KUBERNETES_NAMESPACE
+from ..module_utils._image.ends.engines import AUTO, ENGINES
 
 OPTIONS = {
     "engine": {"type": "str", "choices": [AUTO, *ENGINES], "default": AUTO},
     "docker_host": {"type": "str", "default": DEFAULT_DOCKER_HOST},
     "containerd_address": {"type": "str", "default": DEFAULT_CONTAINERD_ADDRESS},
-    "containerd_namespace": {"type": "str", "default": KUBELET_NAMESPACE},
+    "containerd_namespace": {"type": "str", "default": KUBERNETES_NAMESPACE},
     "staging_dir": {"type": "path"},
     "name": {"type": "str"},
     "lockstep": {"type": "bool", "default": False},

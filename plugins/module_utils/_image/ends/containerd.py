@@ -38,11 +38,8 @@ from ..progress import ProgressCallback
 from ..run_command import RunCommand
 from .containerd_client import SHORT_TIMEOUT, ContainerdClient, end_program
 from .disk_space import read_disk_space, read_nearest_disk_space
-from .engine import EngineError, ExportedBlobs, LoadableArchive
+from .engine import KUBERNETES_NAMESPACE, EngineError, ExportedBlobs, LoadableArchive
 
-DEFAULT_CONTAINERD_ADDRESS = "/run/containerd/containerd.sock"
-# The namespace of Kubernetes' images (docs/facts/image_transfer.md#eks-nodes-and-containerd).
-KUBERNETES_NAMESPACE = "k8s.io"
 _TEMPORARY_PREFIX = "daytwo.aws.image-transfer:"
 _MANAGED_LABEL = "io.cri-containerd.image=managed"
 _PINNED_LABEL = "io.cri-containerd.pinned=pinned"

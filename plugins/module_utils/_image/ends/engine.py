@@ -14,6 +14,10 @@ from ..model import Blob, EngineFacts, StoredImage
 from ..progress import ProgressCallback
 
 DEFAULT_DOCKER_HOST = "unix:///var/run/docker.sock"
+DEFAULT_CONTAINERD_ADDRESS = "/run/containerd/containerd.sock"
+# The kubelet finds images in this namespace of containerd only
+# (docs/facts/image_transfer.md#eks-nodes-and-containerd).
+KUBERNETES_NAMESPACE = "k8s.io"
 # The label of an image without a name, which holds preloaded layers until their own image is loaded. Its value is the
 # staging directory of that transfer.
 PRELOADED_LABEL = "daytwo.aws.image-transfer.preloaded"

@@ -15,11 +15,9 @@ from dataclasses import dataclass
 from typing import Any, Callable, Optional
 
 from ..run_command import RunCommand
-from .engine import DEFAULT_DOCKER_HOST, Engine, EngineError
+from .engine import DEFAULT_CONTAINERD_ADDRESS, DEFAULT_DOCKER_HOST, Engine, EngineError
 
 AUTO = "auto"
-DEFAULT_CONTAINERD_ADDRESS = "/run/containerd/containerd.sock"
-KUBELET_NAMESPACE = "k8s.io"
 Parameters = Mapping[str, Any]
 
 

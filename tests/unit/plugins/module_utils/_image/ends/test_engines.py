@@ -9,7 +9,11 @@ from typing import Any
 
 import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._image.ends import engines
-from ansible_collections.daytwo.aws.plugins.module_utils._image.ends.engine import DEFAULT_DOCKER_HOST, EngineError
+from ansible_collections.daytwo.aws.plugins.module_utils._image.ends.engine import (
+    DEFAULT_CONTAINERD_ADDRESS,
+    DEFAULT_DOCKER_HOST,
+    EngineError,
+)
 from ansible_collections.daytwo.aws.plugins.module_utils._image.ends.engines import Presence
 
 USED, UNUSED, ABSENT = Presence(True, True), Presence(True, False, "no storage"), Presence(False, False, "no socket")
@@ -18,7 +22,7 @@ USED, UNUSED, ABSENT = Presence(True, True), Presence(True, False, "no storage")
 def options(**more: Any) -> dict[str, Any]:
     return {
         "docker_host": DEFAULT_DOCKER_HOST,
-        "containerd_address": engines.DEFAULT_CONTAINERD_ADDRESS,
+        "containerd_address": DEFAULT_CONTAINERD_ADDRESS,
         "containerd_namespace": "k8s.io",
         "timeout": 60,
         "staging_dir": None,
