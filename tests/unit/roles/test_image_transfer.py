@@ -102,7 +102,7 @@ def play(folder: Path, transfers: int, **answers: Sequence[Mapping[str, Any]]) -
     tasks = [{"block": [role], "rescue": [{"debug": {"msg": "failed"}}]}] * transfers
     plays = [{"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": tasks}]
     (folder / "play.yml").write_text(json.dumps(plays))
-    info = [{"target": {"host": "localhost"}}] * transfers
+    info = [{"target": {"host": "localhost", "engine": "docker"}}] * transfers
     (folder / "answers").write_text(json.dumps({"info": info, "revoked": [{}] * transfers, **answers}))
     environment = {
         **{name: value for name, value in os.environ.items() if name != "PYTHONPATH"},

@@ -32,13 +32,13 @@ class Presence:
 
 @dataclass(frozen=True)
 class EngineKind:
-    """An engine: how a host shows that it has it, and how to make it from the module's options."""
+    """An engine: how to read whether a host has it, and how to make it from the module's options."""
 
-    look_up: Callable[[Parameters, RunCommand], Presence]
+    read_presence: Callable[[Parameters, RunCommand], Presence]
     make: Callable[[Parameters, RunCommand], Engine]
 
 
-def _look_up_docker(params: Parameters, _run: RunCommand) -> Presence:
+def _read_docker_presence(params: Parameters, _run: RunCommand) -> Presence:
     path = str(params["docker_host"])[len("unix://") :]
     if not os.path.exists(path):
         return Presence(False, False, f"{path} does not exist")
@@ -54,7 +54,7 @@ def _make_docker(params: Parameters, _run: RunCommand) -> Engine:
     return DockerEngine(params["docker_host"], float(params["timeout"]))
 
 
-def _look_up_podman(_params: Parameters, _run: RunCommand) -> Presence:
+def _read_podman_presence(_params: Parameters, _run: RunCommand) -> Presence:
     if shutil.which("podman") is None:
         return Presence(False, False, "the program is not installed")
     # Without a daemon, only its storage shows that podman is used.
@@ -69,7 +69,7 @@ def _make_podman(params: Parameters, run: RunCommand) -> Engine:
     return PodmanEngine(run, float(params["timeout"]), params["staging_dir"])
 
 
-def _look_up_containerd(params: Parameters, run: RunCommand) -> Presence:
+def _read_containerd_presence(params: Parameters, run: RunCommand) -> Presence:
     address, namespace = str(params["containerd_address"]), str(params["containerd_namespace"])
     if not os.path.exists(address):
         return Presence(False, False, f"{address} does not exist")
@@ -88,9 +88,9 @@ def _make_containerd(params: Parameters, run: RunCommand) -> Engine:
 
 
 ENGINES: Mapping[str, EngineKind] = {
-    "docker": EngineKind(_look_up_docker, _make_docker),
-    "podman": EngineKind(_look_up_podman, _make_podman),
-    "containerd": EngineKind(_look_up_containerd, _make_containerd),
+    "docker": EngineKind(_read_docker_presence, _make_docker),
+    "podman": EngineKind(_read_podman_presence, _make_podman),
+    "containerd": EngineKind(_read_containerd_presence, _make_containerd),
 }
 
 
@@ -108,7 +108,7 @@ def _choose_name(params: Parameters, run: RunCommand) -> str:
     named = _get_named_by_address(params)
     if named:
         return named
-    presences = {name: kind.look_up(params, run) for name, kind in ENGINES.items()}
+    presences = {name: kind.read_presence(params, run) for name, kind in ENGINES.items()}
     used = [name for name, presence in presences.items() if presence.used]
     found = used or [name for name, presence in presences.items() if presence.installed]
     if not found:

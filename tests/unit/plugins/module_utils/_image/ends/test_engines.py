@@ -90,15 +90,15 @@ def test_no_engine_is_refused_with_the_reason_for_each(host: dict[str, Presence]
 
 
 def test_docker_is_its_socket_unless_podman_listens_there(tmp_path: Path) -> None:
-    look_up, path = engines.ENGINES["docker"].look_up, tmp_path / "docker.sock"
+    read_presence, path = engines.ENGINES["docker"].read_presence, tmp_path / "docker.sock"
     given = options(docker_host=f"unix://{path}")
-    assert look_up(given, run_nothing) == Presence(False, False, f"{path} does not exist")
+    assert read_presence(given, run_nothing) == Presence(False, False, f"{path} does not exist")
     path.touch()
-    assert look_up(given, run_nothing) == USED
+    assert read_presence(given, run_nothing) == USED
     path.unlink()
     path.symlink_to(tmp_path / "podman.sock")
     (tmp_path / "podman.sock").touch()
-    assert look_up(given, run_nothing) == Presence(False, False, f"{path} is a socket of podman")
+    assert read_presence(given, run_nothing) == Presence(False, False, f"{path} is a socket of podman")
 
 
 @pytest.mark.parametrize(
@@ -112,9 +112,9 @@ def test_docker_is_its_socket_unless_podman_listens_there(tmp_path: Path) -> Non
 def test_containerd_is_used_where_it_has_the_namespace(
     tmp_path: Path, answer: tuple[int, str, str], presence: Presence
 ) -> None:
-    look_up, path = engines.ENGINES["containerd"].look_up, tmp_path / "containerd.sock"
+    read_presence, path = engines.ENGINES["containerd"].read_presence, tmp_path / "containerd.sock"
     given = options(containerd_address=str(path))
-    assert look_up(given, lambda *_: answer) == Presence(False, False, f"{path} does not exist")
+    assert read_presence(given, lambda *_: answer) == Presence(False, False, f"{path} does not exist")
     path.touch()
-    assert look_up(given, lambda *_: answer) == presence
-    assert look_up(given, run_nothing) == Presence(False, False, "ctr cannot be started: no program runs here")
+    assert read_presence(given, lambda *_: answer) == presence
+    assert read_presence(given, run_nothing) == Presence(False, False, "ctr cannot be started: no program runs here")
