@@ -54,6 +54,7 @@ def test_the_cri_has_the_image_by_its_tag_and_by_the_digest_of_the_registry(
     assert node.read_labels(by_digest) == MANAGED
 
 
+@pytest.mark.full
 def test_an_image_is_not_pinned_on_request(node: ContainerdHost, tmp_path: Path) -> None:
     made, _second = make_versions()
     staging = made.stage(tmp_path)
@@ -62,6 +63,7 @@ def test_an_image_is_not_pinned_on_request(node: ContainerdHost, tmp_path: Path)
     assert node.read_labels(made.image.tag) == MANAGED
 
 
+@pytest.mark.full
 def test_an_image_of_an_engine_has_no_digest_of_a_registry(node: ContainerdHost, tmp_path: Path) -> None:
     made, _second = make_versions()
     before = node.list_names()
@@ -97,6 +99,7 @@ def test_discarded_layers_are_used_and_cannot_be_exported(node: ContainerdHost, 
         EngineSource(engine).make_offer(parse_requested_images([{"name": second.image.tag}]))
 
 
+@pytest.mark.full
 def test_of_an_index_the_image_of_this_platform_counts(node: ContainerdHost, tmp_path: Path) -> None:
     made, _second = make_versions()
     absent = make_image(made.image.tag, make_layer({"text": b"arm"}), architecture="arm64")
@@ -117,6 +120,7 @@ def test_of_an_index_the_image_of_this_platform_counts(node: ContainerdHost, tmp
     assert all(staging.verify(digest) for digest in made.content)
 
 
+@pytest.mark.full
 def test_an_image_that_is_not_unpacked_is_loaded(node: ContainerdHost, tmp_path: Path) -> None:
     made, _second = make_versions()
     archive, _index = make_index_archive(made.image.tag, made, made)
@@ -130,6 +134,7 @@ def test_an_image_that_is_not_unpacked_is_loaded(node: ContainerdHost, tmp_path:
     assert [plan.action for plan in plan_load(made.bundle, engine.read_facts(str(tmp_path)))] == ["none"]
 
 
+@pytest.mark.full
 def test_an_image_for_another_platform_is_unpacked(node: ContainerdHost, tmp_path: Path) -> None:
     text = secrets.token_hex(8).encode()
     made = make_image(f"a.example/{text.decode()}:v1", make_layer({"text": text}), architecture="arm64")
@@ -139,6 +144,7 @@ def test_an_image_for_another_platform_is_unpacked(node: ContainerdHost, tmp_pat
     assert stored.platform == "linux/arm64"
 
 
+@pytest.mark.full
 def test_another_namespace_has_its_own_images_without_the_cri(node: ContainerdHost, tmp_path: Path) -> None:
     made, _second = make_versions()
     engine = node.make_engine(namespace="builds")
@@ -149,6 +155,7 @@ def test_another_namespace_has_its_own_images_without_the_cri(node: ContainerdHo
     assert node.make_engine().find(made.image.tag) is None
 
 
+@pytest.mark.full
 def test_content_is_read_by_the_program_where_its_directory_is_closed(
     node: ContainerdHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -160,6 +167,7 @@ def test_content_is_read_by_the_program_where_its_directory_is_closed(
     assert engine.find(made.image.tag) == expected
 
 
+@pytest.mark.full
 def test_damaged_content_is_found(node: ContainerdHost, tmp_path: Path) -> None:
     made, _second = make_versions()
     assert load(node, made, tmp_path)["done"]
@@ -237,6 +245,7 @@ def test_a_killed_program_or_daemon_leaves_the_old_image(node: ContainerdHost, t
     assert not [name for name in node.list_names() if "image-transfer" in name]
 
 
+@pytest.mark.full
 def test_a_temporary_name_that_a_killed_load_left_is_removed(node: ContainerdHost, tmp_path: Path) -> None:
     """Killed after the load and before the tag. The next run has all layers, and leaves no temporary name."""
     made, _second = make_versions()

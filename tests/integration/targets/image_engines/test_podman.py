@@ -248,6 +248,7 @@ def test_facts_are_those_of_podman(podman: Podman) -> None:
     assert facts.chain_ids == set(compute_chain_ids(image.diff_ids))
 
 
+@pytest.mark.full
 def test_layers_that_came_with_another_compression_are_left_out_as_well(podman: Podman) -> None:
     image, content = version("registry.test/app:v1", 1, level=1)
     assert podman.transfer(image, content) is None
@@ -259,6 +260,7 @@ def test_layers_that_came_with_another_compression_are_left_out_as_well(podman: 
     assert saved.stdout
 
 
+@pytest.mark.full
 def test_a_new_image_takes_the_name_of_the_old_image(podman: Podman) -> None:
     image, content = version("registry.test/app:v1", 1)
     assert podman.transfer(image, content) is None
@@ -284,6 +286,7 @@ def test_short_names_are_found_in_each_form(podman: Podman, tag: str) -> None:
     assert podman.plan(image) == "none"
 
 
+@pytest.mark.full
 def test_an_old_image_under_localhost_does_not_hide_the_new_image(podman: Podman) -> None:
     old, old_content = version("localhost/app:v1", 1)
     assert podman.transfer(old, old_content) is None
@@ -303,6 +306,7 @@ def test_an_old_image_under_localhost_does_not_hide_the_new_image(podman: Podman
     assert podman.plan(image) == "none"
 
 
+@pytest.mark.full
 def test_preloaded_layers_are_found_used_and_removed(podman: Podman) -> None:
     image, content = image_of("registry.test/app:v1", BASE, layer_of({"big": os.urandom(9_000_000)}), MIDDLE)
     staging = podman.staging(image, content, image.layers[2])
@@ -330,6 +334,7 @@ def test_preloaded_layers_are_found_used_and_removed(podman: Podman) -> None:
     staging.remove()
 
 
+@pytest.mark.full
 def test_calls_do_not_grow_with_the_images(podman: Podman) -> None:
     for number in range(3):
         image, content = image_of(f"registry.test/app:v{number}", layer_of({"version": b"%d" % number}))
@@ -371,6 +376,7 @@ def test_damaged_archives_are_refused_and_the_old_tag_stays(podman: Podman) -> N
     assert podman.transfer(image, content) is None
 
 
+@pytest.mark.full
 def test_a_base_that_was_removed_is_a_clear_failure(podman: Podman) -> None:
     image, content = version("registry.test/app:v2", 2)
     with pytest.raises(EngineError, match=f"reading blob {image.layers[0].diff_id}: .*no such file"):
@@ -378,6 +384,7 @@ def test_a_base_that_was_removed_is_a_clear_failure(podman: Podman) -> None:
     assert podman.images == []
 
 
+@pytest.mark.full
 def test_a_full_disk_is_reported_and_leaves_nothing(podman: Podman) -> None:
     staging = podman.directory / "staging"
     staging.mkdir(mode=0o700)
@@ -393,6 +400,7 @@ def test_a_full_disk_is_reported_and_leaves_nothing(podman: Podman) -> None:
     assert podman.images == []
 
 
+@pytest.mark.full
 def test_a_killed_podman_leaves_nothing_after_the_next_run(podman: Podman) -> None:
     image, content = version("registry.test/app:v1", 1)
     kill = ["/bin/sh", "-c", 'head -c 500000 >"$TMPDIR/podman1"; exit 137']
@@ -410,6 +418,7 @@ def test_a_killed_podman_leaves_nothing_after_the_next_run(podman: Podman) -> No
     assert podman.images == ["registry.test/app:v1"]
 
 
+@pytest.mark.full
 def test_a_config_that_changed_in_the_storage_is_found(podman: Podman) -> None:
     image, content = version("registry.test/app:v1", 1)
     assert podman.transfer(image, content) is None
@@ -455,6 +464,7 @@ def test_an_image_travels_from_podman_to_podman(podman: Podman, podmans: Callabl
     assert target.transfer(update, new_content, *update.layers[:2]) is None
 
 
+@pytest.mark.full
 def test_a_part_of_an_image_is_exported_without_leftovers(podman: Podman) -> None:
     image, content = version("registry.test/app:v1", 1)
     assert podman.transfer(image, content) is None
