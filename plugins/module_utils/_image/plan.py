@@ -29,6 +29,7 @@ from .model import (
 MIN_PART = 5 * 1024 * 1024
 MAX_PARTS = 10_000
 MAX_SINGLE_PUT = 5 * 1024**3
+PRESENT_ELSEWHERE = "the image is present under another name"
 
 
 def list_missing_layers(image: BundleImage, chains: frozenset[str]) -> tuple[Layer, ...]:
@@ -163,7 +164,10 @@ def plan_load(bundle: Bundle, facts: EngineFacts) -> tuple[ImagePlan, ...]:
             plans.append(ImagePlan(image, "none", "the name refers to this image already", previous, ()))
             continue
         if image.config.digest in digests:
-            plans.append(ImagePlan(image, "tag", "the image is present under another name", previous, ()))
+            holders = {found.engine_id for found in facts.images if found.config_digest == image.config.digest}
+            is_incomplete = holder is not None and holder.engine_id in holders
+            reason = "the image is present, but its name lacks labels" if is_incomplete else PRESENT_ELSEWHERE
+            plans.append(ImagePlan(image, "tag", reason, previous, ()))
             continue
         missing = list_missing_layers(image, facts.chain_ids)
         reason = f"{len(missing)} of {len(image.layers)} layers and the config are missing"

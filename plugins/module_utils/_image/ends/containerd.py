@@ -12,7 +12,6 @@ import hashlib
 import os
 import re
 import time
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -94,6 +93,7 @@ class _Plugins:
     """What containerd's plugins report: the directories of content and snapshots, and whether its CRI runs."""
 
     roots: Mapping[str, str]
+    snapshotters: frozenset[str]
     has_cri: bool
 
 
@@ -138,9 +138,13 @@ class ContainerdEngine:
                 for directory in directories:
                     preloaded.setdefault(os.path.basename(directory), set()).update(chains & state.snapshots)
             else:
-                image = _to_stored_image(content, references)
+                incomplete = [reference for reference in references if not self._is_complete(reference)]
+                image = _to_stored_image(content, [found for found in references if found not in incomplete])
                 # An image that is not unpacked is not usable. It is loaded like one that is missing.
                 images.append(image if _is_unpacked(content, state) else replace(image, config_digest=None))
+                # A name that a killed run left without its labels is given again.
+                named = _to_stored_image(content, incomplete)
+                images += [replace(named, config_digest=None)] if named.names else []
                 kept.update(chains)
         snapshotter = self._snapshotter or _DEFAULT_SNAPSHOTTER
         return EngineFacts(
@@ -270,6 +274,11 @@ class ContainerdEngine:
             if reference.directory is not None and image.engine_id in (reference.name, reference.digest):
                 self._remove_reference(reference.name)
 
+    def _is_complete(self, reference: _Reference) -> bool:
+        """Whether a name has the labels that it gets with C(tag)."""
+        expected = [_PINNED_LABEL] * self._pinned + [_MANAGED_LABEL] * self._read_plugins().has_cri
+        return all(label in reference.labels for label in expected)
+
     def _remove_reference(self, name: str) -> None:
         """Removes a temporary name, and the id that the CRI gave its image, unless somebody else has named it."""
         references = self._list_references()
@@ -282,7 +291,8 @@ class ContainerdEngine:
             names = [name]
         self._client.run_to_end(["images", "rm", *names])
         if any(found.name == name for found in self._list_references()):
-            raise EngineError(f"containerd could not remove the temporary name {name}. Remove it with ctr images rm.")
+            command = " ".join(self._client.make_command(["images", "rm", name]))
+            raise EngineError(f"containerd could not remove the temporary name {name}. Remove it with {command}.")
 
     # -- what containerd has
 
@@ -290,10 +300,8 @@ class ContainerdEngine:
         references = self._list_references()
         listed = self._client.list_lines("DIGEST SIZE AGE LABELS", "content", "ls")
         blobs = frozenset(match[1] for match in map(_BLOB_LINE.fullmatch, listed) if match)
-        # Images are unpacked for the snapshotter that most images have been unpacked for.
-        snapshotters = Counter(name for line in listed for name in _SNAPSHOT_LABEL.findall(line))
-        snapshotter = min(snapshotters, key=lambda name: (-snapshotters[name], name)) if snapshotters else None
-        self._snapshotter = snapshotter
+        unpacked_for = {name for line in listed for name in _SNAPSHOT_LABEL.findall(line)}
+        self._snapshotter = _choose_snapshotter(unpacked_for & self._read_plugins().snapshotters)
         lines = self._client.list_lines("KEY PARENT KIND", "snapshots", *self._get_snapshotter_option(), "ls")
         snapshots = frozenset(match[1] for match in map(_SNAPSHOT_LINE.fullmatch, lines) if match)
         return _State(references, blobs, snapshots)
@@ -366,6 +374,7 @@ class ContainerdEngine:
     def _read_plugins(self) -> _Plugins:
         if self._plugins is None:
             roots, has_cri = {}, False
+            snapshotters: set[str] = set()
             for block in re.split(r"\n[ \t]*\n", self._client.request("plugins", "ls", "-d")):
                 kind = re.search(r"^Type:\s+(\S+)", block, re.MULTILINE)
                 name = re.search(r"^ID:\s+(\S+)", block, re.MULTILINE)
@@ -374,8 +383,12 @@ class ContainerdEngine:
                     continue
                 if root and kind[1] in ("io.containerd.content.v1", "io.containerd.snapshotter.v1"):
                     roots[name[1]] = root[1]
+                if kind[1] == "io.containerd.snapshotter.v1":
+                    snapshotters.add(name[1])
                 has_cri = has_cri or (kind[1], name[1]) == ("io.containerd.grpc.v1", "cri")
-            self._plugins = _Plugins(roots, has_cri and self._namespace == KUBERNETES_NAMESPACE)
+            self._plugins = _Plugins(
+                roots, frozenset(snapshotters), has_cri and self._namespace == KUBERNETES_NAMESPACE
+            )
         return self._plugins
 
     def _read_version(self) -> str:
@@ -431,6 +444,17 @@ class ContainerdEngine:
 
     def _get_snapshotter_option(self) -> list[str]:
         return ["--snapshotter", self._snapshotter] if self._snapshotter else []
+
+
+def _choose_snapshotter(unpacked_for: Collection[str]) -> Optional[str]:
+    """Chooses the snapshotter that all images are unpacked for; None where there is no image yet."""
+    if len(unpacked_for) > 1:
+        # On an EKS node with FastImagePull, these are overlayfs and soci.
+        raise EngineError(
+            f"containerd has images that are unpacked for the snapshotters {' and '.join(sorted(unpacked_for))}. Which "
+            "of them pods use is not known here. Use nodes with one snapshotter, or a registry that they reach."
+        )
+    return next(iter(unpacked_for), None)
 
 
 def _find_reference(state: _State, requested: ImageReference) -> Optional[_Reference]:

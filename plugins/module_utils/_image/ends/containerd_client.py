@@ -31,7 +31,7 @@ class ContainerdClient:
 
     def start(self, command: Sequence[str], timeout: int) -> PipedProgram:
         """Starts a command that reads or writes an archive. It ends after C(timeout) seconds at the latest."""
-        return PipedProgram(self._run, self._make_command(command, timeout))
+        return PipedProgram(self._run, self.make_command(command, timeout))
 
     def get_local_flag(self, command: str) -> list[str]:
         """Gets the flag for the client's own import and export (docs/facts/image_transfer.md#containerd-and-ctr)."""
@@ -62,14 +62,14 @@ class ContainerdClient:
         # ctr waits 10 seconds for a socket that does not exist.
         self._check_socket()
         try:
-            return self._run(self._make_command(command, SHORT_TIMEOUT), "", ())
+            return self._run(self.make_command(command), "", ())
         except OSError as error:
             raise EngineError(
                 f"containerd: its client {self._program} cannot be started: {error}. Install ctr, which is part of "
-                "containerd, on this host."
+                "containerd, or add its directory to PATH by the task's environment."
             ) from error
 
-    def _make_command(self, command: Sequence[str], timeout: int) -> list[str]:
+    def make_command(self, command: Sequence[str], timeout: int = SHORT_TIMEOUT) -> list[str]:
         options = ["--address", self._address, "--namespace", self._namespace, "--timeout", f"{timeout}s"]
         return [self._program, *options, *command]
 

@@ -70,15 +70,17 @@ def _make_podman(params: Parameters, run: RunCommand) -> Engine:
 
 
 def _read_containerd_presence(params: Parameters, run: RunCommand) -> Presence:
+    from .containerd_client import ContainerdClient
+
     address, namespace = str(params["containerd_address"]), str(params["containerd_namespace"])
     if not os.path.exists(address):
         return Presence(False, False, f"{address} does not exist")
     # Docker has a containerd of its own, with a namespace of another name.
     try:
-        _status, output, errors = run(["ctr", "--address", address, "namespaces", "list", "--quiet"], "", ())
-    except OSError as error:
-        return Presence(False, False, f"ctr cannot be started: {error}")
-    return Presence(True, namespace in output.split(), errors.strip() or f"it has no namespace {namespace}")
+        output = ContainerdClient(address, namespace, run, "ctr").request("namespaces", "list", "--quiet")
+    except EngineError as error:
+        return Presence(True, False, str(error))
+    return Presence(True, namespace in output.split(), f"it has no namespace {namespace}")
 
 
 def _make_containerd(params: Parameters, run: RunCommand) -> Engine:

@@ -140,15 +140,25 @@ class PodmanEngine:
     def export(self, image: StoredImage) -> Iterator[BinaryIO]:
         # An oci-archive may have a rewritten config (docs/facts/image_transfer.md#podman).
         command = ["save", "--quiet", "--format", "docker-archive", get_digest_hex(image.engine_id)]
-        with self._open_program(command) as program, program.stdout:
+        with self._open_program(command) as program:
             program.stdin.close()
-            yield cast(BinaryIO, _SaveStream(program))
-            # The rest is read as well: podman fails where it cannot write.
-            while program.stdout.read(CHUNK):
-                pass
+            broken: Optional[ImageError] = None
+            with program.stdout:
+                try:
+                    yield cast(BinaryIO, _SaveStream(program))
+                except ImageError as error:
+                    broken = error
+                    # Only an archive that ends early has a reason of podman's own.
+                    if program.stdout.read(1):
+                        raise
+                # The rest is read as well: podman fails where it cannot write.
+                while program.stdout.read(CHUNK):
+                    pass
         reason = self._check_end(program, "save the image")
         if reason:
-            raise _make_refused_error(f"save the image {image.engine_id}", reason, "or use source=registry")
+            raise _make_refused_error(f"save the image {image.engine_id}", reason, "or use source=registry") from broken
+        if broken:
+            raise broken
 
     def load(self, archive: LoadableArchive, progress: ProgressCallback) -> None:
         # Only as an OCI layout: where that fails, podman would load docker's manifest.json without its digests.

@@ -12,7 +12,7 @@ import tarfile
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Callable, Optional
 
@@ -22,7 +22,8 @@ from ansible_collections.daytwo.aws.plugins.module_utils._image.ends.containerd 
 from ansible_collections.daytwo.aws.plugins.module_utils._image.ends.engine import EngineError
 from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
 from ansible_collections.daytwo.aws.plugins.module_utils._image.formats.archive import ImageArchive
-from ansible_collections.daytwo.aws.plugins.module_utils._image.model import compute_chain_ids
+from ansible_collections.daytwo.aws.plugins.module_utils._image.model import Bundle, compute_chain_ids
+from ansible_collections.daytwo.aws.plugins.module_utils._image.plan import plan_load
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.builders import (
     Made,
     digest_of,
@@ -81,7 +82,8 @@ class Ctr:
         assert made.image.manifest
         self.blobs.update(made.content)
         for name in names:
-            self.names[name] = (made.image.manifest.media_type, made.image.manifest.digest, self.managed)
+            labels = f"{self.managed},io.cri-containerd.pinned=pinned"
+            self.names[name] = (made.image.manifest.media_type, made.image.manifest.digest, labels)
         if unpacked:
             chain = compute_chain_ids(made.image.diff_ids)
             self.snapshots.update(dict(zip(chain, ("", *chain))))
@@ -321,7 +323,8 @@ def test_an_image_is_loaded_under_a_temporary_name_and_then_named(make_engine: M
 
 
 def test_the_snapshotter_of_the_images_is_used_and_the_local_import(make_engine: MakeEngine, tmp_path: Path) -> None:
-    ctr = Ctr(help="--local  Run import locally").has(V1, "registry.test/app:v1")
+    soci = "Type:  io.containerd.snapshotter.v1\nID:  soci\n\n"
+    ctr = Ctr(help="--local  Run import locally", plugins=soci + PLUGINS).has(V1, "registry.test/app:v1")
     ctr.labels = {
         V1.image.config.digest: f"a=b,containerd.io/gc.ref.snapshot.soci={digest_of(b'x')}",
         manifest_of(V1): f"containerd.io/gc.ref.snapshot.--evil={digest_of(b'x')}",
@@ -330,6 +333,29 @@ def test_the_snapshotter_of_the_images_is_used_and_the_local_import(make_engine:
     assert ["snapshots", "--snapshotter", "soci", "ls"] in ctr.calls
     (call,) = [call for call in ctr.calls if call[:2] == ["images", "import"] and "--help" not in call]
     assert call[2:5] == ["--local", "--snapshotter", "soci"]
+
+
+def test_which_of_two_snapshotters_pods_use_is_not_guessed(make_engine: MakeEngine) -> None:
+    """As on a node with FastImagePull, whose pause image is unpacked for both."""
+    soci = "Type:  io.containerd.snapshotter.v1\nID:  soci\n\n"
+    ctr = Ctr(plugins=soci + PLUGINS).has(V1, "registry.test/app:v1").has(V2, "registry.test/app:v2")
+    ctr.labels[V2.image.config.digest] = f"containerd.io/gc.ref.snapshot.soci={digest_of(b'x')}"
+    with pytest.raises(EngineError, match="unpacked for the snapshotters overlayfs and soci"):
+        make_engine(ctr).read_facts("/")
+    # A snapshotter that is there no longer does not count.
+    ctr.plugins = PLUGINS
+    assert make_engine(ctr).read_facts("/").storage == "overlayfs"
+
+
+def test_a_name_that_a_killed_run_left_without_its_labels_is_given_again(make_engine: MakeEngine) -> None:
+    ctr = Ctr(plugins=CRI).has(V1, "registry.test/app:v1")
+    bundle = Bundle((replace(V1.image, tag="registry.test/app:v1"),))
+    assert plan_load(bundle, make_engine(ctr).read_facts("/"))[0].action == "none"
+    for labels in ("io.cri-containerd.image=managed", "io.cri-containerd.pinned=pinned", "-"):
+        ctr.names["registry.test/app:v1"] = (*ctr.names["registry.test/app:v1"][:2], labels)
+        (plan,) = plan_load(bundle, make_engine(ctr).read_facts("/"))
+        assert (plan.action, plan.reason) == ("tag", "the image is present, but its name lacks labels")
+        assert plan.previous == manifest_of(V1)
 
 
 def fail_without_a_name(_ctr: Ctr, _files: dict[str, bytes], _arguments: list[str]) -> str:

@@ -17,8 +17,9 @@ import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._image.ends.engine import PRELOADED_LABEL, EngineError
 from ansible_collections.daytwo.aws.plugins.module_utils._image.ends.podman import PodmanEngine
 from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
-from ansible_collections.daytwo.aws.plugins.module_utils._image.formats.archive import ImageArchive
+from ansible_collections.daytwo.aws.plugins.module_utils._image.formats.archive import ImageArchive, stage_from_archive
 from ansible_collections.daytwo.aws.plugins.module_utils._image.model import StoredImage, compute_chain_ids
+from ansible_collections.daytwo.aws.plugins.module_utils._image.staging import Staging
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.builders import (
     Made,
     digest_of,
@@ -494,6 +495,20 @@ def test_an_export_that_fails_is_reported(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match=r"save the image sha256:.*: zstd .*, or use source=registry\."):  # noqa: SIM117
         with podman.export(V1.stored()) as stream:
             assert stream.read(10) == b""
+
+
+def test_a_save_that_fails_gives_its_reason_and_not_that_the_archive_is_empty(tmp_path: Path) -> None:
+    podman, _program = engine({"save": (125, "", "Error: zstd compression is not supported")}, str(tmp_path / "root"))
+    staging = Staging(tmp_path / "staging", "saved-" + "0" * 20)
+    with pytest.raises(EngineError, match="zstd compression is not supported"):
+        stage_from_archive(lambda: podman.export(V1.stored()), staging, V1.image.diff_ids, lambda _done: None)
+
+
+def test_an_empty_archive_of_a_save_that_reports_success_is_an_error(tmp_path: Path) -> None:
+    podman, _program = engine({"save": (0, "", "")}, str(tmp_path / "root"))
+    staging = Staging(tmp_path / "staging", "saved-" + "0" * 20)
+    with pytest.raises(ImageError, match="cannot be read: empty file"):
+        stage_from_archive(lambda: podman.export(V1.stored()), staging, V1.image.diff_ids, lambda _done: None)
 
 
 def test_the_blobs_of_an_export_are_uncompressed() -> None:
