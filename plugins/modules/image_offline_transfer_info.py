@@ -35,7 +35,7 @@ options:
     description:
       - Container engine to read.
       - With V(auto), the only engine that the host uses, or the only one that it has. Docker is used where its socket
-        exists, podman where the user has a storage, containerd where it has the namespace.
+        exists, podman where the user has an image in its storage, containerd where it has the namespace.
       - A host with several engines needs the name of one. An address that is not the default also names its engine.
     type: str
     choices: [auto, docker, podman, containerd]

@@ -8,6 +8,7 @@ a host compiles all imported code for every call.
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
 from collections.abc import Mapping
@@ -57,10 +58,11 @@ def _make_docker(params: Parameters, _run: RunCommand) -> Engine:
 def _read_podman_presence(_params: Parameters, _run: RunCommand) -> Presence:
     if shutil.which("podman") is None:
         return Presence(False, False, "the program is not installed")
-    # Without a daemon, only its storage shows that podman is used.
+    # Without a daemon, only the images in its storage show that podman is used. A list of none is [].
     home = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
     storage = os.path.join("/var/lib" if os.geteuid() == 0 else home, "containers/storage")
-    return Presence(True, os.path.exists(storage), f"{storage} does not exist")
+    lists = glob.glob(os.path.join(glob.escape(storage), "*-images", "images.json"))
+    return Presence(True, any(os.path.getsize(path) > len("[]") for path in lists), f"{storage} has no image")
 
 
 def _make_podman(params: Parameters, run: RunCommand) -> Engine:

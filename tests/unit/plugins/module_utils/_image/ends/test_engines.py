@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,23 @@ def test_docker_is_its_socket_unless_podman_listens_there(tmp_path: Path) -> Non
     path.symlink_to(tmp_path / "podman.sock")
     (tmp_path / "podman.sock").touch()
     assert read_presence(given, run_nothing) == Presence(False, False, f"{path} is a socket of podman")
+
+
+def test_podman_is_used_by_a_user_who_has_an_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read_presence, storage = engines.ENGINES["podman"].read_presence, tmp_path / "containers/storage"
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert read_presence(options(), run_nothing) == Presence(False, False, "the program is not installed")
+    program = tmp_path / "podman"
+    program.touch(0o755)
+    assert read_presence(options(), run_nothing) == Presence(True, False, f"{storage} has no image")
+    listed = storage / "overlay-images" / "images.json"
+    listed.parent.mkdir(parents=True)
+    listed.write_text("[]")
+    assert not read_presence(options(), run_nothing).used
+    listed.write_text('[{"id": "x"}]')
+    assert read_presence(options(), run_nothing).used
 
 
 @pytest.mark.parametrize(
