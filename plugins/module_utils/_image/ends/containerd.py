@@ -138,7 +138,9 @@ class ContainerdEngine:
                 for directory in directories:
                     preloaded.setdefault(os.path.basename(directory), set()).update(chains & state.snapshots)
             else:
-                incomplete = [reference for reference in references if not self._is_complete(reference)]
+                # The name of an index is never this module's own. Giving it again would take it from the index.
+                direct = [reference for reference in references if reference.digest == content.digest]
+                incomplete = [reference for reference in direct if not self._is_complete(reference)]
                 image = _to_stored_image(content, [found for found in references if found not in incomplete])
                 # An image that is not unpacked is not usable. It is loaded like one that is missing.
                 images.append(image if _is_unpacked(content, state) else replace(image, config_digest=None))
