@@ -14,10 +14,19 @@ from typing import Any, BinaryIO, Callable, Optional, cast
 from urllib.parse import quote, urlencode
 
 from ..formats.reference import ImagePlatform
-from ..model import DOCKER_CONFIG, DOCKER_LAYER, Blob, EngineFacts, StoredImage, compute_chain_ids, parse_digest
+from ..model import EngineFacts, StoredImage, parse_digest
 from ..progress import ProgressCallback
 from .disk_space import read_disk_space, read_nearest_disk_space
-from .engine import DEFAULT_DOCKER_HOST, PRELOADED_LABEL, EngineError, ExportedBlobs, LoadableArchive
+from .engine import (
+    DEFAULT_DOCKER_HOST,
+    PRELOADED_LABEL,
+    EngineError,
+    ExportedBlobs,
+    LoadableArchive,
+    SortedImages,
+    get_layer_sizes,
+    list_uncompressed_blobs,
+)
 
 # A response about an image has some kilobytes; a list of thousands of images has a few megabytes.
 _MAX_RESPONSE = 64 * 1024 * 1024
@@ -84,31 +93,20 @@ class DockerEngine:
     def read_facts(self, staging_path: str) -> EngineFacts:
         info = self._read_supported_info()
         version = self._request_json("GET", "/version")
-        images: list[StoredImage] = []
-        chains: set[str] = set()
-        preloaded: dict[str, set[str]] = {}
-        for entry in self._request_json("GET", "/images/json"):
-            image = self.find(str(entry["Id"]))
-            if image is None:
-                continue
-            directory = (entry.get("Labels") or {}).get(PRELOADED_LABEL)
-            # An image with a name belongs to somebody.
-            if directory and not image.names:
-                preloaded.setdefault(os.path.basename(str(directory)), set()).update(compute_chain_ids(image.diff_ids))
-            else:
-                images.append(image)
-                chains.update(compute_chain_ids(image.diff_ids))
+        entries = self._request_json("GET", "/images/json")
+        found = [(self.find(str(entry["Id"])), (entry.get("Labels") or {}).get(PRELOADED_LABEL)) for entry in entries]
+        sorted_images = SortedImages.sort((image, str(label or "")) for image, label in found if image is not None)
         return EngineFacts(
             engine="docker",
             version=str(version.get("Version")),
             storage=str(info.get("Driver")),
             platform=f"{version.get('Os')}/{version.get('Arch')}",
-            images=tuple(images),
-            chain_ids=frozenset(chains),
+            images=sorted_images.images,
+            chain_ids=sorted_images.chain_ids,
             staging=read_nearest_disk_space(staging_path),
             root=read_disk_space(str(info.get("DockerRootDir"))),
             zstd=_parse_major_version(str(version.get("Version"))) >= _MIN_ZSTD_VERSION,
-            preloaded={directory: frozenset(found) for directory, found in preloaded.items()},
+            preloaded=sorted_images.preloaded,
         )
 
     @_translate_response_errors()
@@ -143,14 +141,11 @@ class DockerEngine:
     @_translate_response_errors()
     def estimate_layer_sizes(self, image: StoredImage) -> Sequence[Optional[int]]:
         history = self._request_json("GET", f"/images/{image.engine_id}/history")
-        sizes = [int(entry["Size"]) for entry in reversed(history) if entry.get("Size")]
-        # The history does not show which of its empty entries are layers, so it counts only where the numbers agree.
-        return sizes if len(sizes) == len(image.diff_ids) else [None] * len(image.diff_ids)
+        return get_layer_sizes(image, [entry.get("Size") for entry in history])
 
     def list_blobs(self, image: StoredImage) -> ExportedBlobs:
-        # An engine with a graph driver saves its own layers uncompressed, so their digest is the diffID.
-        layers = tuple(Blob(diff_id, None, DOCKER_LAYER) for diff_id in image.diff_ids)
-        return ExportedBlobs(None, Blob(str(image.config_digest), None, DOCKER_CONFIG), layers)
+        # An engine with a graph driver saves its own layers.
+        return list_uncompressed_blobs(image)
 
     @contextmanager
     def export(self, image: StoredImage) -> Iterator[BinaryIO]:

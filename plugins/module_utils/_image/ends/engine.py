@@ -4,13 +4,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import BinaryIO, Optional, Protocol
+from typing import Any, BinaryIO, Optional, Protocol
 
 from ..errors import ImageError
-from ..model import Blob, EngineFacts, StoredImage
+from ..model import DOCKER_CONFIG, DOCKER_LAYER, Blob, EngineFacts, StoredImage, compute_chain_ids
 from ..progress import ProgressCallback
 
 DEFAULT_DOCKER_HOST = "unix:///var/run/docker.sock"
@@ -103,3 +104,44 @@ class Engine(Protocol):
 
     def remove(self, image: StoredImage) -> None:
         """Removes an image that has no name."""
+
+
+# -- what engines have in common that know an image by its config digest, and save layers uncompressed
+
+
+def list_uncompressed_blobs(image: StoredImage) -> ExportedBlobs:
+    """Lists the blobs of an archive whose layers are uncompressed, so their digests are the diffIDs."""
+    layers = tuple(Blob(diff_id, None, DOCKER_LAYER) for diff_id in image.diff_ids)
+    return ExportedBlobs(None, Blob(str(image.config_digest), None, DOCKER_CONFIG), layers)
+
+
+def get_layer_sizes(image: StoredImage, history: Sequence[Any]) -> Sequence[Optional[int]]:
+    """Gets each layer's size from the sizes of the image's history, whose newest entry is the first."""
+    sizes = [int(size) for size in reversed(history) if size]
+    # The history does not show which of its empty entries are layers, so it counts only where the numbers agree.
+    return sizes if len(sizes) == len(image.diff_ids) else [None] * len(image.diff_ids)
+
+
+@dataclass(frozen=True)
+class SortedImages:
+    """The images of an engine, apart from those that hold preloaded layers; fields as in EngineFacts."""
+
+    images: tuple[StoredImage, ...]
+    chain_ids: frozenset[str]
+    preloaded: Mapping[str, frozenset[str]]
+
+    @classmethod
+    def sort(cls, found: Iterable[tuple[StoredImage, str]]) -> SortedImages:
+        """Sorts images by the value of their PRELOADED_LABEL, which is empty for others."""
+        images: list[StoredImage] = []
+        chains: set[str] = set()
+        preloaded: dict[str, frozenset[str]] = {}
+        for image, directory in found:
+            # An image with a name belongs to somebody.
+            if directory and not image.names:
+                name = os.path.basename(directory)
+                preloaded[name] = preloaded.get(name, frozenset()).union(compute_chain_ids(image.diff_ids))
+            else:
+                images.append(image)
+                chains.update(compute_chain_ids(image.diff_ids))
+        return cls(tuple(images), frozenset(chains), preloaded)

@@ -16,12 +16,8 @@ from typing import Any, BinaryIO, Optional, cast
 from ..errors import ImageError
 from ..formats.reference import DOCKER_HUB, ImagePlatform, ImageReference, is_digest
 from ..model import (
-    DOCKER_CONFIG,
-    DOCKER_LAYER,
-    Blob,
     EngineFacts,
     StoredImage,
-    compute_chain_ids,
     get_digest_hex,
     parse_digest,
 )
@@ -30,7 +26,15 @@ from ..progress import ProgressCallback
 from ..run_command import RunCommand
 from ..staging import CHUNK, PODMAN_DIRECTORY, Staging, get_default_root
 from .disk_space import read_disk_space, read_nearest_disk_space
-from .engine import PRELOADED_LABEL, EngineError, ExportedBlobs, LoadableArchive
+from .engine import (
+    PRELOADED_LABEL,
+    EngineError,
+    ExportedBlobs,
+    LoadableArchive,
+    SortedImages,
+    get_layer_sizes,
+    list_uncompressed_blobs,
+)
 
 # The description of an image has some kilobytes; that of thousands of images has a few megabytes.
 _MAX_OUTPUT = 64 * 1024 * 1024
@@ -60,16 +64,6 @@ def _translate_output_errors() -> Iterator[None]:
         ) from error
 
 
-class _SaveStream:
-    """The archive of C(podman save) as a file to read."""
-
-    def __init__(self, program: PipedProgram) -> None:
-        self._program = program
-
-    def read(self, size: int) -> bytes:
-        return self._program.stdout.read(size)
-
-
 class PodmanEngine:
     """An Engine. C(timeout) is the seconds that a load or save may take after the last byte.
 
@@ -85,29 +79,20 @@ class PodmanEngine:
     def read_facts(self, staging_path: str) -> EngineFacts:
         info = self._call_json("info", "--format", "json")
         store, version = info["store"], info["version"]
-        images: list[StoredImage] = []
-        chains: set[str] = set()
-        preloaded: dict[str, set[str]] = {}
-        for image, directory in self._list_images():
-            # An image with a name belongs to somebody.
-            if directory and not image.names:
-                preloaded.setdefault(os.path.basename(directory), set()).update(compute_chain_ids(image.diff_ids))
-            else:
-                images.append(image)
-                chains.update(compute_chain_ids(image.diff_ids))
+        sorted_images = SortedImages.sort(self._list_images())
         staging, root = read_nearest_disk_space(staging_path), read_disk_space(str(store["graphRoot"]))
         return EngineFacts(
             engine="podman",
             version=str(version["Version"]),
             storage=str(store["graphDriverName"]),
             platform=str(version["OsArch"]),
-            images=_withdraw_shadowed_names(images),
-            chain_ids=frozenset(chains),
+            images=_withdraw_shadowed_names(sorted_images.images),
+            chain_ids=sorted_images.chain_ids,
             staging=staging,
             # Podman unpacks the archive in the staging directory. A storage on another disk holds the layers only.
             root=root if root and root.device == staging.device else None,
             zstd=True,
-            preloaded={directory: frozenset(found) for directory, found in preloaded.items()},
+            preloaded=sorted_images.preloaded,
         )
 
     def list_preloaded(self) -> Sequence[tuple[StoredImage, str]]:
@@ -127,14 +112,11 @@ class PodmanEngine:
     @_translate_output_errors()
     def estimate_layer_sizes(self, image: StoredImage) -> Sequence[Optional[int]]:
         history = self._call_json("history", "--format", "json", get_digest_hex(image.engine_id))
-        sizes = [int(entry["size"]) for entry in reversed(history) if entry.get("size")]
-        # The history does not show which of its empty entries are layers, so it counts only where the numbers agree.
-        return sizes if len(sizes) == len(image.diff_ids) else [None] * len(image.diff_ids)
+        return get_layer_sizes(image, [entry.get("size") for entry in history])
 
     def list_blobs(self, image: StoredImage) -> ExportedBlobs:
-        # Podman saves layers uncompressed, so their digest is the diffID, and keeps the bytes of the config.
-        layers = tuple(Blob(diff_id, None, DOCKER_LAYER) for diff_id in image.diff_ids)
-        return ExportedBlobs(None, Blob(image.engine_id, None, DOCKER_CONFIG), layers)
+        # Podman also keeps the bytes of the config.
+        return list_uncompressed_blobs(image)
 
     @contextmanager
     def export(self, image: StoredImage) -> Iterator[BinaryIO]:
@@ -145,7 +127,7 @@ class PodmanEngine:
             broken: Optional[ImageError] = None
             with program.stdout:
                 try:
-                    yield cast(BinaryIO, _SaveStream(program))
+                    yield cast(BinaryIO, program.stdout)
                 except ImageError as error:
                     broken = error
                     # Only an archive that ends early has a reason of podman's own.

@@ -19,13 +19,6 @@ from ansible_collections.daytwo.aws.plugins.module_utils._image.ends.engine impo
 from testbed import packages
 
 SEARCH = packages.SEARCH
-PACKAGES = {
-    "dockerd": "docker.io",
-    "docker": "docker.io",
-    "containerd": "containerd",
-    "ctr": "containerd",
-    "runc": "runc",
-}
 SECONDS = 120
 
 
@@ -53,12 +46,9 @@ def find_program(name: str) -> str:
 
 
 def ensure_programs() -> None:
-    """Installs the Debian packages of the engines, where they are missing."""
-    missing = {package for program, package in PACKAGES.items() if not shutil.which(program, path=SEARCH)}
-    if not packages.is_static(packages.BUSYBOX):
-        missing.add("busybox-static")
-    if missing:
-        packages.install(sorted(missing))
+    """Installs the test bed's Debian packages where they are missing. Those of the engines are among them."""
+    if missing := packages.missing():
+        packages.install(missing)
 
 
 class EngineHost:

@@ -5,14 +5,11 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
-import io
 import json
 import os
 import pwd
 import shutil
 import subprocess
-import tarfile
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -39,6 +36,7 @@ from ansible_collections.daytwo.aws.plugins.module_utils._image.model import (
 )
 from ansible_collections.daytwo.aws.plugins.module_utils._image.plan import plan_load
 from ansible_collections.daytwo.aws.plugins.module_utils._image.staging import Staging
+from integration.targets.image_engines.images import digest_of, make_layer
 
 MODULE_UTILS = Path(__file__).parents[4] / "plugins/module_utils"
 CONFIG = "application/vnd.docker.container.image.v1+json"
@@ -54,22 +52,8 @@ RUN = [
 Content = dict[str, bytes]
 
 
-def digest_of(data: bytes) -> str:
-    return "sha256:" + hashlib.sha256(data).hexdigest()
-
-
 def nothing(*_arguments: Any) -> None:
     """A progress callback that ignores everything."""
-
-
-def layer_of(files: dict[str, bytes]) -> bytes:
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w") as archive:
-        for name, data in files.items():
-            info = tarfile.TarInfo(name)
-            info.size, info.mode = len(data), 0o755
-            archive.addfile(info, io.BytesIO(data))
-    return out.getvalue()
 
 
 def image_of(tag: str, *layers: bytes, level: int = 6) -> tuple[BundleImage, Content]:
@@ -99,12 +83,12 @@ def image_of(tag: str, *layers: bytes, level: int = 6) -> tuple[BundleImage, Con
 
 
 # Digests of their own in each run: podman remembers digests of blobs for the user, outside of its storage.
-BASE = layer_of({"bin/busybox": BUSYBOX, "salt": os.urandom(8)})
-MIDDLE = layer_of({"middle": os.urandom(300_000)})
+BASE = make_layer({"bin/busybox": BUSYBOX, "salt": os.urandom(8)})
+MIDDLE = make_layer({"middle": os.urandom(300_000)})
 
 
 def version(tag: str, number: int, level: int = 6) -> tuple[BundleImage, Content]:
-    return image_of(tag, BASE, MIDDLE, layer_of({"version": b"%d" % number}), level=level)
+    return image_of(tag, BASE, MIDDLE, make_layer({"version": b"%d" % number}), level=level)
 
 
 @dataclass
@@ -308,7 +292,7 @@ def test_an_old_image_under_localhost_does_not_hide_the_new_image(podman: Podman
 
 @pytest.mark.full
 def test_preloaded_layers_are_found_used_and_removed(podman: Podman) -> None:
-    image, content = image_of("registry.test/app:v1", BASE, layer_of({"big": os.urandom(9_000_000)}), MIDDLE)
+    image, content = image_of("registry.test/app:v1", BASE, make_layer({"big": os.urandom(9_000_000)}), MIDDLE)
     staging = podman.staging(image, content, image.layers[2])
     fetched = FetchedBlobs({layer.blob.digest for layer in image.layers[:2]})
     engine, bundle = podman.engine, Bundle((image,))
@@ -337,7 +321,7 @@ def test_preloaded_layers_are_found_used_and_removed(podman: Podman) -> None:
 @pytest.mark.full
 def test_calls_do_not_grow_with_the_images(podman: Podman) -> None:
     for number in range(3):
-        image, content = image_of(f"registry.test/app:v{number}", layer_of({"version": b"%d" % number}))
+        image, content = image_of(f"registry.test/app:v{number}", make_layer({"version": b"%d" % number}))
         podman.load(image, content)
     podman("manifest", "create", "registry.test/list:v1")
     podman.calls.clear()
@@ -355,7 +339,7 @@ def corrupt(data: bytes, offset: int) -> bytes:
 def test_damaged_archives_are_refused_and_the_old_tag_stays(podman: Podman) -> None:
     old, old_content = version("registry.test/app:v1", 1)
     assert podman.transfer(old, old_content) is None
-    image, content = image_of("registry.test/app:v1", BASE, layer_of({"version": os.urandom(100_000)}))
+    image, content = image_of("registry.test/app:v1", BASE, make_layer({"version": os.urandom(100_000)}))
     top, config = image.layers[1].blob.digest, image.config.digest
     for digest, damaged in (
         (top, corrupt(content[top], 50_000)),
@@ -390,7 +374,7 @@ def test_a_full_disk_is_reported_and_leaves_nothing(podman: Podman) -> None:
     staging.mkdir(mode=0o700)
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m,mode=700", "none", str(staging)], check=True)
     try:
-        image, content = image_of("registry.test/app:v1", layer_of({"big": os.urandom(3_000_000)}))
+        image, content = image_of("registry.test/app:v1", make_layer({"big": os.urandom(3_000_000)}))
         with pytest.raises(EngineError, match="no space left on device"):
             podman.load(image, content)
         assert os.listdir(staging) == []
