@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from common import ROOT, Counts, read_counts
+from common import ROOT, Counts, read_counts, read_failures
 from sanity import check_output
 
 RAN_20 = "".join(f'Running sanity test "test-{number}"\n' for number in range(20))
@@ -41,6 +41,25 @@ def test_counts_are_read_from_the_last_summary(output: str, counts: Counts) -> N
 )
 def test_no_counts_where_nothing_ran(output: str) -> None:
     assert read_counts(output) is None
+
+
+def test_the_end_of_a_run_names_what_failed() -> None:
+    output = "\n".join(
+        [
+            "tests/unit/test_a.py .F [100%]",
+            "\x1b[31mFAILED\x1b[0m tests/unit/test_a.py::\x1b[1mtest_b[c d]\x1b[0m - assert 1 == 2",
+            "ERROR tests/unit/test_a.py::test_c - OSError",
+            "fatal: [localhost]: FAILED! => {}",
+            "-- mypy: FAILED in 3 s. 1 error",
+            "-- ruff: ok in 3 s.",
+            "1 failed, 1 passed, 1 error in 0.1s",
+        ]
+    )
+    assert read_failures(output) == (
+        "FAILED tests/unit/test_a.py::test_b[c d] - assert 1 == 2",
+        "ERROR tests/unit/test_a.py::test_c - OSError",
+        "-- mypy: FAILED in 3 s. 1 error",
+    )
 
 
 @pytest.mark.parametrize(("counts", "code"), [(Counts(1), 0), (Counts(1, 1), 1), (Counts(0), 1), (Counts(0, 0, 3), 1)])

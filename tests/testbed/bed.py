@@ -109,6 +109,7 @@ class Bed:
             control_plane.wait(self.cloud)
             # A controller manager without its API server ends by itself during its start.
             started += [part.name for part in control_plane.parts() if self.cloud.start(part)]
+            control_plane.wait_for_webhook(self.cloud)
             for name in DEFAULT:
                 self.images.ensure(name)
             self._write_client_files()

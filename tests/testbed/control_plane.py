@@ -254,11 +254,40 @@ def start(cluster: Live, access: Mapping[Path, str]) -> None:
         api.apply(path, body)
     publish_keys(cluster, api)
     wait_for("the authenticator", authenticator_listens, 60, cloud.log("aws-iam-authenticator"))
+    wait_for_webhook(cloud)
 
 
 def authenticator_listens() -> bool:
     """Whether the authenticator listens, for a caller in the cloud."""
     return port_open("127.0.0.1", AUTHENTICATOR_PORT)
+
+
+def wait_for_webhook(cloud: Node) -> None:
+    """Wait until the API server calls the pod identity webhook. Until then it lets pods pass, as EKS does."""
+    cluster = live()
+    if cluster is None:
+        return
+    api = cluster.api
+    accounts = "/api/v1/namespaces/kube-system/serviceaccounts"
+    name = "pod-identity-probe"
+    role = {"eks.amazonaws.com/role-arn": f"arn:aws:iam::{cluster.account}:role/probe"}
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name},
+        "spec": {"serviceAccountName": name, "containers": [{"name": "probe", "image": "none"}]},
+    }
+
+    def mutated() -> bool:
+        try:
+            created = api.post("/api/v1/namespaces/kube-system/pods?dryRun=All", pod)
+        except ApiError:  # the API server does not know the account yet
+            return False
+        return "env" in created["spec"]["containers"][0]
+
+    api.apply(accounts, {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "annotations": role}})
+    wait_for("the pod identity webhook", mutated, 60, cloud.log("pod-identity-webhook"))
+    api.delete(f"{accounts}/{name}")
 
 
 def wait(cloud: Node) -> None:

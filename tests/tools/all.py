@@ -24,7 +24,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from common import CACHE, ROOT, VENV, Counts, echo, read_counts, run
+from common import CACHE, ROOT, VENV, Counts, echo, read_counts, read_failures, run
 
 RESULT = "docs/test-full.md"
 BED_ALIAS = "uses/testbed"  # in the aliases of an integration target
@@ -40,6 +40,7 @@ class Stage:
     seconds: int
     commit: str
     again: bool = False  # it ran earlier
+    failures: tuple[str, ...] = ()  # the lines that name what failed
 
     def __str__(self) -> str:
         return f"{self.target:<40} {self.counts!s:<36} {self.seconds:>5} s" + (" (earlier)" if self.again else "")
@@ -95,7 +96,7 @@ def run_target(target: Target, commit: str, full: bool) -> Stage:
     counts = read_counts(ran.output) or Counts()
     if (ran.returncode and not counts.failed) or counts == Counts():
         counts += Counts(failed=1)
-    return Stage(target.name, counts, round(ran.seconds), commit)
+    return Stage(target.name, counts, round(ran.seconds), commit, failures=read_failures(ran.output))
 
 
 def earlier(stamp: Path) -> Stage:
@@ -206,6 +207,9 @@ def main() -> None:
         write_table(every, commit, sum((stage.counts for stage in every), Counts()))
     print(f"\n==== summary, commit {commit[:12]}, {VENV.name}")
     print("\n".join(map(str, stages)))
+    for stage in stages:
+        for failure in stage.failures:
+            print(f"{stage.target}: {failure}")
     total.exit()
 
 

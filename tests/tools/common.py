@@ -66,6 +66,12 @@ def read_counts(output: str) -> Counts | None:
     return None
 
 
+def read_failures(output: str) -> tuple[str, ...]:
+    """Read the lines in which these tools or pytest name what failed, for the end of a long log."""
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", output)
+    return tuple(line[:300] for line in plain.splitlines() if re.match(r"(FAILED|ERROR) \S+::|-- \S+: FAILED ", line))
+
+
 @dataclass(frozen=True)
 class Ran:
     """A finished command."""

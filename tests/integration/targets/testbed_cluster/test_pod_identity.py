@@ -21,7 +21,6 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from integration.targets.testbed_cluster.node_groups import single_node
 from testbed import Bed, paths
 from testbed.eks import Cluster
-from testbed.node import wait_for
 from testbed.nodes.image import BUSYBOX
 from testbed.pod_identity import expiration, mutated
 
@@ -42,19 +41,14 @@ def account(cluster: Cluster, namespace: str, name: str, annotations: dict[str, 
     metadata = {"name": name, "namespace": namespace, "annotations": annotations}
     body = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata}
     cluster.api.post(f"/api/v1/namespaces/{namespace}/serviceaccounts", body)
-    if annotations:
-        # An API server that has just started calls the webhook some moments later, and lets pods pass until then.
-        wait_for(
-            "the webhook", lambda: "env" in pod(cluster, namespace, name, "?dryRun=All")["spec"]["containers"][0], 20
-        )
 
 
-def pod(cluster: Cluster, namespace: str, service_account: str, query: str = "", **more: Any) -> dict[str, Any]:
+def pod(cluster: Cluster, namespace: str, service_account: str, **more: Any) -> dict[str, Any]:
     """Create a pod, and return the object of the API server."""
     spec = {"serviceAccountName": service_account, "containers": [{"name": "app", "image": "none"}], **more}
     metadata = {"name": f"pod-{secrets.token_hex(3)}"}
     body = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
-    return cluster.api.post(f"/api/v1/namespaces/{namespace}/pods{query}", body)
+    return cluster.api.post(f"/api/v1/namespaces/{namespace}/pods", body)
 
 
 def published(bed: Bed, issuer: str, path: str) -> dict[str, Any]:
