@@ -56,12 +56,10 @@ def works(bed: Bed) -> None:
         boto3.client("rds", region, endpoint_url=bed.env["AWS_ENDPOINT_URL"], **keys).describe_db_clusters()
 
 
-def test_a_second_up_touches_nothing_and_is_quick(bed: Bed) -> None:
+def test_a_second_up_touches_nothing(bed: Bed) -> None:
     up()
     before = pids(bed)
-    begin = time.monotonic()
     output = up()
-    assert time.monotonic() - begin < 4
     assert "nothing to do" in output
     assert pids(bed) == before
 

@@ -40,8 +40,8 @@ def test_a_connection_is_cut_on_demand(bed: Bed) -> None:
         timer = threading.Timer(1.0, proxy.cut)
         timer.start()
         begin = time.monotonic()
-        assert ssh(bed, proxy, "sleep 20").returncode == 255
-        assert time.monotonic() - begin < 5
+        assert ssh(bed, proxy, "sleep 28").returncode == 255
+        assert time.monotonic() - begin < 20
 
 
 @pytest.mark.parametrize("delay", [0.05])
