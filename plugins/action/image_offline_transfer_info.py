@@ -16,6 +16,7 @@ from ..plugin_utils._image.flow import build_work
 
 # C(debug) is C(linear) with a debugger.
 _LOCKSTEP_STRATEGIES = ("linear", "debug")
+_ENGINE_OPTIONS = ("engine", "docker_host", "containerd_address", "containerd_namespace", "containerd_pinned")
 
 
 class ActionModule(ActionBase):
@@ -50,7 +51,7 @@ class ActionModule(ActionBase):
         arguments = {
             "state": "loaded",
             "bundle": {},
-            **{name: options[name] for name in ("engine", "docker_host", "containerd_address", "containerd_namespace")},
+            **{name: options[name] for name in _ENGINE_OPTIONS},
             # As the task has it: the path belongs to the host. Validation has expanded it with the controller's home.
             "staging_dir": given.get("staging_dir"),
             "work": build_work("gather_facts", host=options["name"] or name),

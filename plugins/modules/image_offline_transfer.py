@@ -232,9 +232,16 @@ options:
     type: str
     default: /run/containerd/containerd.sock
   containerd_namespace:
-    description: Namespace of containerd that has the images. The kubelet uses V(k8s.io).
+    description: Namespace of containerd that has the images. The kubelet uses V(k8s.io). Another one must exist.
     type: str
     default: k8s.io
+  containerd_pinned:
+    description:
+      - Whether to keep images that O(state=loaded) names from the kubelet's garbage collection, by the label
+        C(io.cri-containerd.pinned) of containerd.
+      - V(false) does not remove the label of an image that has it.
+    type: bool
+    default: true
   staging_dir:
     description:
       - Staging directory on the host for blobs in transit. Only this user may write to it. It is removed when it is
@@ -374,6 +381,7 @@ bundle:
   description:
     - The images by content. A size is null while only an engine has the blob, because an engine reports no sizes of
       blobs.
+    - C(index) is the index of several platforms that the reference names, if containerd can keep it; otherwise null.
   returned: state=saved, state=pushed
   type: dict
   sample:
@@ -382,6 +390,10 @@ bundle:
       - reference: registry.example:5000/app:v1
         tag: registry.example:5000/app:v1
         platform: linux/amd64
+        index:
+          digest: sha256:b5d6fe0712636ceb7430189de28819e195e8966372edfc2d9409d79402a0dc16
+          media_type: application/vnd.docker.distribution.manifest.list.v2+json
+          size: 2561
         manifest:
           digest: sha256:0f1d5a1d5c1e7d1b5b5e4ac1cf0b3b8c0a7c6a3e0c8e3a6d0f3c2b1a0d9e8f7a
           media_type: application/vnd.docker.distribution.manifest.v2+json
@@ -596,6 +608,7 @@ HOST_OPTIONS = {
     "docker_host": {"type": "str", "default": DEFAULT_DOCKER_HOST},
     "containerd_address": {"type": "str", "default": DEFAULT_CONTAINERD_ADDRESS},
     "containerd_namespace": {"type": "str", "default": KUBERNETES_NAMESPACE},
+    "containerd_pinned": {"type": "bool", "default": True},
     "staging_dir": {"type": "path"},
     "timeout": {"type": "int", "default": 1800},
     "work": {

@@ -49,9 +49,14 @@ options:
     type: str
     default: /run/containerd/containerd.sock
   containerd_namespace:
-    description: Namespace of containerd that has the images. The kubelet uses V(k8s.io).
+    description: Namespace of containerd that has the images. The kubelet uses V(k8s.io). Another one must exist.
     type: str
     default: k8s.io
+  containerd_pinned:
+    description: Whether an image of containerd without the label C(io.cri-containerd.pinned) is to be named again. Set
+      the value that the transfer has.
+    type: bool
+    default: true
   staging_dir:
     description: Staging directory, whose free disk space is read. See M(daytwo.aws.image_offline_transfer).
     type: path
@@ -144,6 +149,10 @@ target:
           They count only for that transfer.
       type: dict
       sample: {}
+    keeps_digests:
+      description: Whether the engine finds an image by the digest of its manifest or index.
+      type: bool
+      sample: false
     zstd:
       description: Whether the engine unpacks zstd layers.
       type: bool
@@ -164,6 +173,7 @@ OPTIONS = {
     "docker_host": {"type": "str", "default": DEFAULT_DOCKER_HOST},
     "containerd_address": {"type": "str", "default": DEFAULT_CONTAINERD_ADDRESS},
     "containerd_namespace": {"type": "str", "default": KUBERNETES_NAMESPACE},
+    "containerd_pinned": {"type": "bool", "default": True},
     "staging_dir": {"type": "path"},
     "name": {"type": "str"},
     "lockstep": {"type": "bool", "default": False},

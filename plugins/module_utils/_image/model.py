@@ -71,6 +71,7 @@ class BundleImage:
     """An image of one platform. C(tag) is its name on targets. C(manifest) is the registry's own, or None.
 
     C(platform_given): the operator named this platform, so it may differ from the targets' platform.
+    C(index): the index of several platforms that the reference names, if an engine can keep it with this image alone.
     """
 
     reference: str
@@ -80,6 +81,7 @@ class BundleImage:
     config: Blob
     layers: tuple[Layer, ...]
     platform_given: bool = False
+    index: Optional[Blob] = None
 
     @property
     def diff_ids(self) -> tuple[str, ...]:
@@ -87,8 +89,8 @@ class BundleImage:
 
     def list_blobs(self) -> tuple[Blob, ...]:
         """Lists all blobs of the image, small ones first, each once."""
-        manifest = [self.manifest] if self.manifest else []
-        blobs = [*manifest, self.config, *(layer.blob for layer in self.layers)]
+        documents = [blob for blob in (self.index, self.manifest) if blob]
+        blobs = [*documents, self.config, *(layer.blob for layer in self.layers)]
         return tuple({blob.digest: blob for blob in blobs}.values())
 
     def to_dict(self) -> dict[str, Any]:
@@ -97,6 +99,7 @@ class BundleImage:
             "tag": self.tag,
             "platform": self.platform,
             "platform_given": self.platform_given,
+            "index": self.index.to_dict() if self.index else None,
             "manifest": self.manifest.to_dict() if self.manifest else None,
             "config": self.config.to_dict(),
             "layers": [layer.to_dict() for layer in self.layers],
@@ -132,6 +135,7 @@ class Bundle:
             tuple(
                 replace(
                     image,
+                    index=fill_size(image.index) if image.index else None,
                     manifest=fill_size(image.manifest) if image.manifest else None,
                     config=fill_size(image.config),
                     layers=tuple(Layer(fill_size(layer.blob), layer.diff_id) for layer in image.layers),
@@ -165,7 +169,11 @@ class Bundle:
 
 @dataclass(frozen=True)
 class StoredImage:
-    """An image in an engine. C(config_digest) is None if the engine does not report it."""
+    """An image in an engine. C(config_digest) is None if the engine does not report it.
+
+    C(digest_names): the names with a digest by which an engine that keeps digests finds it. C(index): the index by
+    which a source's engine found it.
+    """
 
     engine_id: str
     config_digest: Optional[str]
@@ -173,18 +181,23 @@ class StoredImage:
     diff_ids: tuple[str, ...]
     platform: str
     size: int
+    digest_names: tuple[str, ...] = ()
+    index: Optional[Blob] = None
 
     @classmethod
     def parse(cls, value: Mapping[str, Any]) -> StoredImage:
         """Parses C(to_dict), which leaves out the diffIDs: they are many, and the chain ids cover them."""
         digest, names = value["config_digest"], tuple(map(str, value["names"]))
-        return cls(str(value["id"]), digest and str(digest), names, (), str(value["platform"]), int(value["size"]))
+        digest_names = tuple(map(str, value["digest_names"]))
+        size = int(value["size"])
+        return cls(str(value["id"]), digest and str(digest), names, (), str(value["platform"]), size, digest_names)
 
     def to_dict(self) -> dict[str, Any]:
         return {
             "id": self.engine_id,
             "config_digest": self.config_digest,
             "names": list(self.names),
+            "digest_names": list(self.digest_names),
             "platform": self.platform,
             "size": self.size,
         }
@@ -213,6 +226,7 @@ class EngineFacts:
     C(root) is None if this user cannot read the engine's directory. C(zstd): whether the engine unpacks zstd layers.
     C(preloaded): chain ids of layers that were loaded before their images, by the name of the staging directory of
     their transfer. They are removed if the images never arrive.
+    C(keeps_digests): whether the engine keeps manifests and indexes, and finds an image by their digests.
     """
 
     engine: str
@@ -225,6 +239,7 @@ class EngineFacts:
     root: Optional[DiskSpace] = None
     zstd: bool = True
     preloaded: Mapping[str, frozenset[str]] = field(default_factory=dict, hash=False)
+    keeps_digests: bool = False
 
     def include_preloaded(self, directory: str) -> EngineFacts:
         """Makes the facts for a transfer, in which its own preloaded layers count as present."""
@@ -246,6 +261,7 @@ class EngineFacts:
             "root": self.root.to_dict() if self.root else None,
             "zstd": self.zstd,
             "preloaded": {directory: sorted(chains) for directory, chains in self.preloaded.items()},
+            "keeps_digests": self.keeps_digests,
         }
 
 
@@ -276,6 +292,7 @@ class TransferTarget:
                     str(directory): frozenset(parse_digest(item, where) for item in chains)
                     for directory, chains in entry["preloaded"].items()
                 },
+                keeps_digests=bool(entry["keeps_digests"]),
             )
             address, port = str(entry.get("address") or ""), int(entry.get("port") or 22)
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, ImageError) as error:
@@ -381,7 +398,7 @@ def _parse_image(value: Any, where: str) -> BundleImage:
     layers = entry.get("layers")
     if not _is_list(layers):
         raise ImageError(f"{where}.layers: must be a list, not {type(layers).__name__}.")
-    manifest = entry.get("manifest")
+    index, manifest = entry.get("index"), entry.get("manifest")
     return BundleImage(
         _parse_text(entry, "reference", where),
         _parse_tag(entry, where),
@@ -396,4 +413,5 @@ def _parse_image(value: Any, where: str) -> BundleImage:
             for index, layer in enumerate(layers or [])
         ),
         _parse_flag(entry, "platform_given", where),
+        None if index is None else _parse_blob(index, f"{where}.index"),
     )

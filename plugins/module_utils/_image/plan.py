@@ -10,13 +10,14 @@ from typing import Optional
 
 from .._plan import Step
 from .formats.manifest import is_zstd
-from .formats.reference import ImagePlatform
+from .formats.reference import ImagePlatform, ImageReference
 from .model import (
     Blob,
     Bundle,
     BundleImage,
     EngineFacts,
     Layer,
+    StoredImage,
     StoredObject,
     TransferTarget,
     compute_chain_ids,
@@ -155,26 +156,52 @@ class ImagePlan:
 
 def plan_load(bundle: Bundle, facts: EngineFacts) -> tuple[ImagePlan, ...]:
     """Plans the action for each image, by the image that has its name in the engine and the layers there."""
-    plans = []
-    digests = frozenset(image.config_digest for image in facts.images if image.config_digest)
-    for image in bundle.images:
-        holder = facts.find_image(image.tag)
-        previous = (holder.config_digest or holder.engine_id) if holder else None
-        if holder and holder.config_digest == image.config.digest:
-            plans.append(ImagePlan(image, "none", "the name refers to this image already", previous, ()))
-            continue
-        if image.config.digest in digests:
-            holders = {found.engine_id for found in facts.images if found.config_digest == image.config.digest}
-            is_incomplete = holder is not None and holder.engine_id in holders
-            reason = "the image is present, but its name lacks labels" if is_incomplete else PRESENT_ELSEWHERE
-            plans.append(ImagePlan(image, "tag", reason, previous, ()))
-            continue
-        missing = list_missing_layers(image, facts.chain_ids)
-        reason = f"{len(missing)} of {len(image.layers)} layers and the config are missing"
-        kept = {layer.blob.digest for layer in image.layers} - {layer.blob.digest for layer in missing}
-        blobs = tuple(blob for blob in image.list_blobs() if blob.digest not in kept)
-        plans.append(ImagePlan(image, "load", reason, previous, blobs))
-    return tuple(plans)
+    return tuple(_plan_image(image, facts) for image in bundle.images)
+
+
+def _plan_image(image: BundleImage, facts: EngineFacts) -> ImagePlan:
+    holder = facts.find_image(image.tag)
+    previous = (holder.config_digest or holder.engine_id) if holder else None
+    kept_index = _get_index_to_keep(image, facts)
+    index = (kept_index,) if kept_index and not _has_digest_name(image, kept_index, facts) else ()
+    present = [found for found in facts.images if _is_present(image, found, facts)]
+    if holder and any(holder is found for found in present):
+        if not index:
+            return ImagePlan(image, "none", "the name refers to this image already", previous, ())
+        return ImagePlan(image, "tag", "the image is present, but not by its index's digest", previous, index)
+    if present:
+        is_incomplete = holder is not None and holder.engine_id in {found.engine_id for found in present}
+        reason = "the image is present, but its name lacks labels" if is_incomplete else PRESENT_ELSEWHERE
+        return ImagePlan(image, "tag", reason, previous, index)
+    missing = list_missing_layers(image, facts.chain_ids)
+    kept = {layer.blob.digest for layer in image.layers} - {layer.blob.digest for layer in missing}
+    if image.index and not index:
+        kept.add(image.index.digest)
+    blobs = tuple(blob for blob in image.list_blobs() if blob.digest not in kept)
+    reason = f"{len(missing)} of {len(image.layers)} layers and the config are missing"
+    if any(found.config_digest == image.config.digest for found in facts.images):
+        reason = "the image is present with another manifest only"
+    return ImagePlan(image, "load", reason, previous, blobs)
+
+
+def _get_index_to_keep(image: BundleImage, facts: EngineFacts) -> Optional[Blob]:
+    """Gets the index by whose digest an engine should find the image. An engine keeps one for its platform only."""
+    own, platform = ImagePlatform.parse_or_none(facts.platform), ImagePlatform.parse_or_none(image.platform)
+    if not facts.keeps_digests or not image.manifest or not own or not platform or platform.contradicts(own):
+        return None
+    return image.index
+
+
+def _has_digest_name(image: BundleImage, blob: Blob, facts: EngineFacts) -> bool:
+    name = f"{ImageReference.parse(image.tag).familiar_name}@{blob.digest}"
+    return any(name in found.digest_names for found in facts.images if _is_present(image, found, facts))
+
+
+def _is_present(image: BundleImage, found: StoredImage, facts: EngineFacts) -> bool:
+    """Whether this is the image, with the manifest by whose digest an engine that keeps digests should find it."""
+    if found.config_digest != image.config.digest:
+        return False
+    return not facts.keeps_digests or not image.manifest or found.engine_id == image.manifest.digest
 
 
 def get_rejection_reason(plans: Sequence[ImagePlan], staged_bytes: int, facts: EngineFacts) -> Optional[str]:

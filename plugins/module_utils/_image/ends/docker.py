@@ -22,6 +22,7 @@ from .engine import (
     PRELOADED_LABEL,
     EngineError,
     ExportedBlobs,
+    KeptIndex,
     LoadableArchive,
     SortedImages,
     get_layer_sizes,
@@ -176,7 +177,9 @@ class DockerEngine:
         finally:
             connection.close()
 
-    def tag(self, image: StoredImage, name: str, digest: Optional[str] = None) -> None:
+    def tag(
+        self, image: StoredImage, name: str, digest: Optional[str] = None, index: Optional[KeptIndex] = None
+    ) -> None:
         repository, tag = split_tag(name)
         query = urlencode({"repo": repository, "tag": tag})
         self._request_json("POST", f"/images/{image.engine_id}/tag?{query}")

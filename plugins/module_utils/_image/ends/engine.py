@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Optional, Protocol
 
 from ..errors import ImageError
@@ -69,6 +69,14 @@ class ExportedBlobs:
     layers: tuple[Blob, ...]
 
 
+@dataclass(frozen=True)
+class KeptIndex:
+    """An index whose image for the engine's platform is the one that gets a name, and its own bytes."""
+
+    media_type: str
+    data: bytes = field(repr=False)
+
+
 class Engine(Protocol):
     """Reads the images of an engine and writes images into it. Methods raise EngineError with the engine's message."""
 
@@ -96,10 +104,13 @@ class Engine(Protocol):
     def load(self, archive: LoadableArchive, progress: ProgressCallback) -> None:
         """Sends an archive to the engine. Its return is no evidence: find the image afterwards and compare it."""
 
-    def tag(self, image: StoredImage, name: str, digest: Optional[str] = None) -> None:
+    def tag(
+        self, image: StoredImage, name: str, digest: Optional[str] = None, index: Optional[KeptIndex] = None
+    ) -> None:
         """Gives the image the name. The image that had the name before stays, without it.
 
-        C(digest): the manifest's digest in the registry. An engine that keeps manifests finds the image by it as well.
+        C(digest): the manifest's digest in the registry. C(index): an index of it. An engine whose facts have
+        C(keeps_digests) finds the image by their digests as well.
         """
 
     def remove(self, image: StoredImage) -> None:

@@ -88,7 +88,13 @@ def _read_containerd_presence(params: Parameters, run: RunCommand) -> Presence:
 def _make_containerd(params: Parameters, run: RunCommand) -> Engine:
     from .containerd import ContainerdEngine
 
-    return ContainerdEngine(params["containerd_address"], params["containerd_namespace"], float(params["timeout"]), run)
+    return ContainerdEngine(
+        params["containerd_address"],
+        params["containerd_namespace"],
+        float(params["timeout"]),
+        run,
+        params["containerd_pinned"],
+    )
 
 
 ENGINES: Mapping[str, EngineKind] = {

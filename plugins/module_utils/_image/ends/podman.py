@@ -30,6 +30,7 @@ from .engine import (
     PRELOADED_LABEL,
     EngineError,
     ExportedBlobs,
+    KeptIndex,
     LoadableArchive,
     SortedImages,
     get_layer_sizes,
@@ -151,7 +152,9 @@ class PodmanEngine:
         if reason:
             raise _make_refused_error("load the image", reason)
 
-    def tag(self, image: StoredImage, name: str, digest: Optional[str] = None) -> None:
+    def tag(
+        self, image: StoredImage, name: str, digest: Optional[str] = None, index: Optional[KeptIndex] = None
+    ) -> None:
         canonical_name = _get_canonical_name(name)
         self._tag(image, canonical_name or name)
         # Podman finds a short name under localhost/ first, and under the registries of its configuration.

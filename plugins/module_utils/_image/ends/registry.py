@@ -21,6 +21,7 @@ from ..formats.manifest import (
     IndexEntry,
     check_layers,
     detect_media_type,
+    find_index_image,
     load_json,
     parse_config,
     parse_index,
@@ -40,8 +41,8 @@ _DOCKER_HUB_API = "registry-1.docker.io"
 class ResolvedImage:
     """An image of one platform in the registry. Every digest is computed from the bytes.
 
-    C(manifest) and C(config) are the registry's own bytes. C(index_digest) is the digest of the index that the
-    reference names, or None if it names the image itself.
+    C(manifest) and C(config) are the registry's own bytes. C(index) is the index that the reference names, or None if
+    it names the image itself. C(is_index_usable): an engine can keep that index with this image alone.
     """
 
     manifest: bytes = field(repr=False)
@@ -52,7 +53,8 @@ class ResolvedImage:
     layers: tuple[Blob, ...]
     diff_ids: tuple[str, ...]
     platform: ImagePlatform
-    index_digest: str | None
+    index: Blob | None
+    is_index_usable: bool
 
     @property
     def config_digest(self) -> str:
@@ -93,14 +95,14 @@ class Registry:
         if reference.host != self.host:
             raise ImageError(f"{reference} is not in the registry {self.host}. Use the registry {reference.host}.")
         named = self._fetch_referenced(reference)
-        document, index_digest = named, None
+        document, index, is_index_usable = named, None, False
         if detect_media_type(named.data, named.content_type, named.where) in INDEX_TYPES:
-            entry = _choose_entry(
-                parse_index(named.data, named.content_type, named.where),
-                platform or ImagePlatform.detect_host(),
-                reference,
-            )
-            document, index_digest = self._fetch_manifest(reference, entry.digest), named.digest
+            parsed = parse_index(named.data, named.content_type, named.where)
+            chosen = platform or ImagePlatform.detect_host()
+            entry = _choose_entry(parsed, chosen, reference)
+            document = self._fetch_manifest(reference, entry.digest)
+            index = Blob(named.digest, len(named.data), parsed.media_type)
+            is_index_usable = find_index_image(parsed, chosen) == entry.digest
             if entry.size not in (None, len(document.data)):
                 raise ImageError(
                     f"{document.where} has {len(document.data)} bytes, but the index has {entry.size} for it. It "
@@ -110,7 +112,7 @@ class Registry:
         manifest = parse_manifest(document.data, document.content_type, document.where)
         data, config = self._fetch_config(reference, manifest)
         check_layers(manifest, config, str(reference))
-        must_match = must_match or index_digest is not None
+        must_match = must_match or index is not None
         if must_match and platform is not None and config.platform.contradicts(platform):
             raise ImageError(
                 f"{reference} is for {config.platform}, but {platform} is requested. "
@@ -125,8 +127,13 @@ class Registry:
             layers=tuple(self._fill_size(reference.path, layer) for layer in manifest.layers),
             diff_ids=config.diff_ids,
             platform=config.platform,
-            index_digest=index_digest,
+            index=index,
+            is_index_usable=is_index_usable,
         )
+
+    def fetch_document(self, reference: ImageReference) -> bytes:
+        """Fetches the manifest or index that a reference with a digest names, and verifies its digest."""
+        return self._fetch_referenced(reference).data
 
     @contextmanager
     def open_blob(

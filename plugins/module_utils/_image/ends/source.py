@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Optional
 from ..blobs import BlobSource
 from ..errors import ImageError
 from ..formats.archive import stage_from_archive
-from ..formats.manifest import MANIFEST_TYPES
+from ..formats.manifest import INDEX_TYPES, MANIFEST_TYPES
 from ..formats.reference import ImagePlatform, ImageReference
 from ..model import Bundle, BundleImage, Layer, StoredImage
 from .login import find_login
@@ -52,8 +52,8 @@ class RequestedImage:
         given = ImageReference.parse(str(tag_as)) if tag_as else reference
         if given.tagged_name is None:
             raise ImageError(
-                f"images: {reference} names a digest only, and an engine that loads an image keeps no registry digest. "
-                "Set tag_as, the name of the image on the targets."
+                f"images: {reference} names a digest only, and an engine loads an image under a name with a tag. Set "
+                "tag_as, the name of the image on the targets. containerd then finds it by the digest, too."
             )
         if tag_as and given.digest:
             raise ImageError(f"images: tag_as {tag_as!r} must be a name and a tag, without a digest.")
@@ -128,9 +128,9 @@ class RegistrySource(BlobSource):
     def open(self, transfer: TransferRequest) -> Iterator[Readable]:
         reference = ImageReference.parse(transfer.reference)
         registry = self._get_registry(reference)
-        if transfer.media_type in MANIFEST_TYPES:
-            manifest = registry.resolve(ImageReference(reference.host, reference.path, None, transfer.digest)).manifest
-            yield io.BytesIO(manifest)
+        if transfer.media_type in (*MANIFEST_TYPES, *INDEX_TYPES):
+            named = ImageReference(reference.host, reference.path, None, transfer.digest)
+            yield io.BytesIO(registry.fetch_document(named)[transfer.offset :])
             return
         end = transfer.offset + transfer.length if transfer.number else None
         with registry.open_blob(reference.path, transfer.digest, transfer.offset, end) as reader:
@@ -157,6 +157,7 @@ class RegistrySource(BlobSource):
             config=resolved.config_blob,
             layers=tuple(Layer(blob, diff_id) for blob, diff_id in zip(resolved.layers, resolved.diff_ids)),
             platform_given=requested.platform_given,
+            index=resolved.index if resolved.is_index_usable else None,
         )
 
 
@@ -250,6 +251,7 @@ def _to_bundle_image(entry: RequestedImage, stored: StoredImage, blobs: Exported
         config=blobs.config,
         layers=tuple(Layer(blob, diff_id) for blob, diff_id in zip(blobs.layers, stored.diff_ids)),
         platform_given=entry.platform_given,
+        index=stored.index,
     )
 
 

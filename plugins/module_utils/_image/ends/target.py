@@ -8,15 +8,18 @@ import time
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any, Optional
 
 from ..errors import ImageError, format_disk_error
 from ..formats.archive import ImageArchive
+from ..formats.manifest import MANIFEST_LIMIT, find_index_image, parse_index
+from ..formats.reference import ImagePlatform
 from ..model import Bundle, BundleImage, EngineFacts, StoredImage
 from ..plan import plan_load
 from ..progress import ProgressCallback
 from ..staging import Staging
-from .engine import Engine, EngineError
+from .engine import Engine, EngineError, KeptIndex
 from .preload import remove_preloaded
 
 _PARALLEL_HASHES = 2
@@ -84,7 +87,8 @@ def _load_missing(
     plan = plan_load(Bundle((image,)), facts)[0]
     if plan.action == "none":
         return LoadOutcome(image.tag, True)
-    if plan.action == "load":
+    index = None
+    if plan.blobs:
         missing = tuple(blob.digest for blob in plan.blobs if not staging.is_complete(blob.digest))
         if missing:
             return LoadOutcome(image.tag, False, f"{len(missing)} needed blobs were not fetched", missing=missing)
@@ -94,8 +98,12 @@ def _load_missing(
                 image.tag, False, f"{len(corrupt)} blobs failed their digest, nothing was loaded", corrupt
             )
         paths = {blob.digest: staging.get_path(blob.digest) for blob in plan.blobs}
-        engine.load(ImageArchive(image, paths, str(staging.directory)), progress)
-    stored = engine.find(image.config.digest)
+        if image.index and image.index.digest in paths:
+            index = _read_index(image, paths.pop(image.index.digest), facts)
+        if plan.action == "load":
+            engine.load(ImageArchive(image, paths, str(staging.directory)), progress)
+    keeps_manifest = facts.keeps_digests and image.manifest
+    stored = engine.find(keeps_manifest.digest if keeps_manifest else image.config.digest)
     problem = get_mismatch_reason(image, stored)
     if problem or stored is None:
         try:
@@ -103,10 +111,25 @@ def _load_missing(
         except EngineError as error:
             problem = f"{problem}. It remains in the engine without a name: {error}"
         return LoadOutcome(image.tag, False, problem)
-    engine.tag(stored, image.tag, image.manifest.digest if image.manifest else None)
+    engine.tag(stored, image.tag, image.manifest.digest if image.manifest else None, index)
     named = engine.find(image.tag)
     problem = get_mismatch_reason(image, named)
     return LoadOutcome(image.tag, problem is None, problem)
+
+
+def _read_index(image: BundleImage, path: Path, facts: EngineFacts) -> KeptIndex:
+    """Reads the index of an image. Refuses one by whose digest the engine would find another image, or none."""
+    with open(path, "rb") as file:
+        data = file.read(MANIFEST_LIMIT + 1)
+    where = f"the index {image.index and image.index.digest} of {image.reference}"
+    index, platform = parse_index(data, image.index.media_type if image.index else "", where), facts.platform
+    found = find_index_image(index, ImagePlatform.parse(platform))
+    if image.manifest is None or found != image.manifest.digest:
+        raise ImageError(
+            f"{where} has {f'the image {found}' if found else 'no single image'} for {platform} of this host, and not "
+            f"{image.manifest and image.manifest.digest}. Name the image itself by its digest, and set tag_as."
+        )
+    return KeptIndex(index.media_type, data)
 
 
 def get_mismatch_reason(image: BundleImage, stored: Optional[StoredImage]) -> Optional[str]:

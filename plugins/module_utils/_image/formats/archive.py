@@ -14,7 +14,7 @@ import json
 import tarfile
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, Callable, Optional
 
@@ -98,12 +98,33 @@ class ImageArchive:
         return ImageArchive(image, self._blob_paths, self.directory, self._config, layout_only=True)
 
 
-def build_naming_archive(media_type: str, manifest: bytes, config: bytes, names: Sequence[str]) -> bytes:
-    """Builds an archive that gives names to an image whose layers a containerd has: an OCI layout without layers."""
-    descriptor = _build_descriptor(media_type, _compute_digest(manifest), len(manifest))
-    descriptors = [{**descriptor, "annotations": {_NAME_ANNOTATION: name}} for name in names]
-    members = [*_build_layout_members(descriptors), _build_blob_member(manifest), _build_blob_member(config)]
-    return b"".join(_write_members(members))
+@dataclass(frozen=True)
+class NamedDocument:
+    """A manifest or an index, and the name that an archive gives it."""
+
+    name: str
+    media_type: str
+    data: bytes = field(repr=False)
+
+    @property
+    def digest(self) -> str:
+        return _compute_digest(self.data)
+
+
+def build_naming_archive(documents: Sequence[NamedDocument], others: Sequence[bytes]) -> bytes:
+    """Builds an archive that names an image whose layers a containerd has: an OCI layout without layers.
+
+    The names are given in the order of C(documents). C(others) are the manifest and the config of the image.
+    """
+    descriptors = [
+        {
+            **_build_descriptor(document.media_type, document.digest, len(document.data)),
+            "annotations": {_NAME_ANNOTATION: document.name},
+        }
+        for document in documents
+    ]
+    contents = dict.fromkeys([*(document.data for document in documents), *others])
+    return b"".join(_write_members([*_build_layout_members(descriptors), *map(_build_blob_member, contents)]))
 
 
 def _write_members(members: Iterable[_Member]) -> Iterator[bytes]:

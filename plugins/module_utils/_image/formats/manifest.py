@@ -157,6 +157,16 @@ def parse_index(data: bytes, content_type: str = "", where: str = "the index") -
     return ImageIndex(kind, tuple(entry for entry in entries if entry is not None))
 
 
+def find_index_image(index: ImageIndex, platform: ImagePlatform) -> str | None:
+    """Finds the image that an engine of this platform runs of an index, if it can keep the index with this image alone.
+
+    containerd also requires entries without a platform, and every other entry for its platform
+    (docs/facts/image_transfer.md#containerd-and-ctr). Returns None where there are such entries.
+    """
+    digests = {entry.digest for entry in index.entries if not entry.platform or entry.platform.matches(platform)}
+    return digests.pop() if len(digests) == 1 else None
+
+
 def parse_config(data: bytes, where: str = "the config") -> ImageConfig:
     """Parses an image's config. Raises ImageError for anything else."""
     document = _check_object(load_json(data, CONFIG_LIMIT, where), where)

@@ -10,7 +10,7 @@ import io
 import json
 import tarfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,11 @@ class Made:
         assert self.image.manifest
         return self.image.manifest.digest
 
+    @property
+    def index(self) -> str:
+        assert self.image.index
+        return self.image.index.digest
+
     def stage(self, root: Path) -> Staging:
         """A staging directory with all blobs of the image, as a finished fetch leaves it."""
         staging = Staging(str(root), self.bundle.get_directory_name("loaded"))
@@ -99,28 +104,35 @@ def to_descriptor(blob: Blob) -> dict[str, Any]:
     return {"mediaType": blob.media_type, "digest": blob.digest, "size": blob.size}
 
 
-def make_index_archive(name: str, made: Made, absent: Made) -> tuple[bytes, str]:
-    """An archive of an image of two platforms without the blobs of one, and the digest of its index."""
+def add_index(made: Made, *absent: Made) -> Made:
+    """The image with an index that names it, its attestation, and images that are absent."""
+    attestation = {
+        **to_descriptor(Blob(digest_of(b"attestation"), 11, MANIFEST)),
+        "platform": {"os": "unknown", "architecture": "unknown"},
+    }
     platforms = [
         {**to_descriptor(image.manifest), "platform": dict(zip(("os", "architecture"), image.platform.split("/")))}
-        for image in (absent.image, made.image)
+        for image in (*(other.image for other in absent), made.image)
         if image.manifest
     ]
-    index = json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": platforms}).encode()
-    top = {
-        **to_descriptor(Blob(digest_of(index), len(index), INDEX)),
-        "annotations": {"io.containerd.image.name": name},
-    }
+    data = json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": [attestation, *platforms]}).encode()
+    index = Blob(digest_of(data), len(data), INDEX)
+    return Made(replace(made.image, index=index), {**made.content, index.digest: data})
+
+
+def make_index_archive(name: str, made: Made) -> bytes:
+    """An archive of an image with an index, without the other images of the index."""
+    assert made.image.index
+    top = {**to_descriptor(made.image.index), "annotations": {"io.containerd.image.name": name}}
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as archive:
         members = {
             "oci-layout": b'{"imageLayoutVersion":"1.0.0"}',
             "index.json": json.dumps({"schemaVersion": 2, "manifests": [top]}).encode(),
-            f"blobs/sha256/{digest_of(index)[7:]}": index,
             **{f"blobs/sha256/{digest[7:]}": data for digest, data in made.content.items()},
         }
         for path, data in members.items():
             info = tarfile.TarInfo(path)
             info.size = len(data)
             archive.addfile(info, io.BytesIO(data))
-    return out.getvalue(), digest_of(index)
+    return out.getvalue()

@@ -10,6 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,14 +22,23 @@ from ansible_collections.daytwo.aws.plugins.module_utils._image.ends.source impo
 from ansible_collections.daytwo.aws.plugins.module_utils._image.ends.target import load_bundle
 from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
 from ansible_collections.daytwo.aws.plugins.module_utils._image.formats.archive import ImageArchive
+from ansible_collections.daytwo.aws.plugins.module_utils._image.model import Blob
 from ansible_collections.daytwo.aws.plugins.module_utils._image.plan import plan_load
 from ansible_collections.daytwo.aws.plugins.module_utils._image.staging import Staging
-from integration.targets.image_engines.images import digest_of, make_image, make_index_archive, make_layer
+from integration.targets.image_engines.images import (
+    Made,
+    add_index,
+    digest_of,
+    make_image,
+    make_index_archive,
+    make_layer,
+)
 from integration.targets.image_engines.kit import ContainerdHost, run_program
-from integration.targets.image_engines.test_engines import load, make_versions, nothing, read_text
+from integration.targets.image_engines.test_engines import damage, load, make_versions, nothing, read_text
 
 MANAGED = "io.cri-containerd.image=managed"
 PINNED = "io.cri-containerd.pinned=pinned"
+ARM = make_image("a.example/arm:v1", make_layer({"text": b"arm"}), architecture="arm64")
 
 
 def test_the_cri_has_the_image_by_its_tag_and_by_the_digest_of_the_registry(
@@ -99,17 +109,100 @@ def test_discarded_layers_are_used_and_cannot_be_exported(node: ContainerdHost, 
         EngineSource(engine).make_offer(parse_requested_images([{"name": second.image.tag}]))
 
 
+def load_plan(node: ContainerdHost, made: Made, root: Path) -> tuple[str, set[str]]:
+    """Loads an image as a transfer does: only the blobs of the plan arrive. Returns its action and those blobs."""
+    (plan,) = plan_load(made.bundle, node.make_engine().read_facts(str(root)))
+    digests = {blob.digest for blob in plan.blobs}
+    assert load(node, Made(made.image, {digest: made.content[digest] for digest in digests}), root)["done"]
+    return plan.action, digests
+
+
+def test_the_cri_has_the_image_by_the_digest_of_its_index(node: ContainerdHost, tmp_path: Path) -> None:
+    first, second = (add_index(made, ARM) for made in make_versions())
+    tag = first.image.tag
+    repository = tag.rpartition(":")[0]
+    by_manifest, by_index = f"{repository}@{first.manifest}", f"{repository}@{first.index}"
+    before = node.list_names()
+    assert load_plan(node, first, tmp_path)[0] == "load"
+    assert node.list_names() - before == {tag, by_manifest, by_index, first.config}
+    assert node.read_labels(by_index) == MANAGED
+    assert PINNED in node.read_labels(tag)
+    assert node.call("leases", "ls", "-q").split() == []
+    engine = node.make_engine()
+    for reference in (by_index, f"{tag}@{first.index}"):
+        stored = engine.find(reference)
+        assert stored
+        assert (stored.engine_id, stored.config_digest) == (first.manifest, first.config)
+    assert node.run_container(by_index) == read_text(first)
+    # The second run does nothing.
+    assert load_plan(node, first, tmp_path) == ("none", set())
+    # A run that was killed before it gave the name, and layers that were discarded meanwhile.
+    node.discard_layers(first.manifest, [layer.blob.digest for layer in first.image.layers[1:]])
+    node.call("images", "rm", "--sync", by_index)
+    assert load_plan(node, first, tmp_path) == ("tag", {first.index})
+    assert load_plan(node, first, tmp_path) == ("none", set())
+    # The tag moves. The old image is still found by its digests, as one that was pulled by a digest.
+    assert load_plan(node, second, tmp_path) == (
+        "load",
+        {second.index, second.manifest, second.config, second.image.layers[-1].blob.digest},
+    )
+    assert node.run_container(tag) == node.run_container(f"{repository}@{second.index}") == read_text(second)
+    for name in (by_index, by_manifest):
+        assert node.run_container(name) == read_text(first)
+        assert node.read_labels(name) == MANAGED
+    # Without its names, nothing of it remains.
+    node.call("images", "rm", "--sync", by_index, by_manifest, first.config)
+    content = node.call("content", "ls", "-q").split()
+    assert not {first.index, first.manifest, first.config} & set(content)
+    assert second.index in content
+    assert not [name for name in node.list_names() if "image-transfer" in name]
+
+
+def test_a_bad_index_is_refused_before_anything_is_loaded(node: ContainerdHost, tmp_path: Path) -> None:
+    first, second = make_versions()
+    before = node.list_names()
+    good = add_index(first, ARM)
+    assert load(node, damage(good, good.index), tmp_path)["corrupt"] == (good.index,)
+    # An index that has another image for this host, none, and two of them.
+    for index in (add_index(second, ARM), add_index(ARM), add_index(first, second)):
+        exchanged = Made(
+            replace(first.image, index=index.image.index), {**first.content, index.index: index.content[index.index]}
+        )
+        error = load(node, exchanged, tmp_path)["error"]
+        assert f"and not {first.manifest}. Name the image itself by its digest" in str(error)
+        content = bytes(index.content[index.index])[:-1]
+        broken = Made(replace(first.image, index=replace_content(index, content)), {**first.content})
+        broken = Made(broken.image, {**broken.content, digest_of(content): content})
+        assert "is no JSON" in str(load(node, broken, tmp_path)["error"])
+    assert node.list_names() == before
+    assert load(node, good, tmp_path)["done"]
+
+
+def replace_content(made: Made, content: bytes) -> Blob:
+    assert made.image.index
+    return replace(made.image.index, digest=digest_of(content), size=len(content))
+
+
+def test_an_image_for_another_platform_has_no_name_by_an_index(node: ContainerdHost, tmp_path: Path) -> None:
+    text = secrets.token_hex(8)
+    made = make_image(f"a.example/{text}:v1", make_layer({"text": text.encode()}), architecture="arm64")
+    made = add_index(made, make_versions()[0])
+    action, digests = load_plan(node, made, tmp_path)
+    assert (action, made.index in digests) == ("load", False)
+    assert load_plan(node, made, tmp_path) == ("none", set())
+
+
 @pytest.mark.full
 def test_of_an_index_the_image_of_this_platform_counts(node: ContainerdHost, tmp_path: Path) -> None:
     made, _second = make_versions()
-    absent = make_image(made.image.tag, make_layer({"text": b"arm"}), architecture="arm64")
-    archive, index = make_index_archive(made.image.tag, made, absent)
+    made = add_index(made, ARM)
+    archive = make_index_archive(made.image.tag, made)
     node.call("images", "import", "--digests", "--base-name", made.image.tag.rpartition(":")[0], "-", data=archive)
     engine = node.make_engine()
     stored = engine.find(made.image.tag)
     assert stored
     assert (stored.engine_id, stored.config_digest) == (made.manifest, made.config)
-    assert engine.find(f"{made.image.tag.rpartition(':')[0]}@{index}") == stored
+    assert engine.find(f"{made.image.tag.rpartition(':')[0]}@{made.index}") == stored
     assert [plan.action for plan in plan_load(made.bundle, engine.read_facts(str(tmp_path)))] == ["none"]
     requested = parse_requested_images([{"name": made.image.tag}])
     offer = EngineSource(engine).make_offer(requested)
@@ -123,7 +216,7 @@ def test_of_an_index_the_image_of_this_platform_counts(node: ContainerdHost, tmp
 @pytest.mark.full
 def test_an_image_that_is_not_unpacked_is_loaded(node: ContainerdHost, tmp_path: Path) -> None:
     made, _second = make_versions()
-    archive, _index = make_index_archive(made.image.tag, made, made)
+    archive = make_index_archive(made.image.tag, add_index(made, ARM))
     node.call("images", "import", "--no-unpack", "-", data=archive)
     engine = node.make_engine()
     (plan,) = plan_load(made.bundle, engine.read_facts(str(tmp_path)))
@@ -148,6 +241,9 @@ def test_an_image_for_another_platform_is_unpacked(node: ContainerdHost, tmp_pat
 def test_another_namespace_has_its_own_images_without_the_cri(node: ContainerdHost, tmp_path: Path) -> None:
     made, _second = make_versions()
     engine = node.make_engine(namespace="builds")
+    with pytest.raises(EngineError, match=r"has no namespace builds\. It has .*k8s\.io.*ctr namespaces create builds"):
+        engine.read_facts(str(tmp_path))
+    node.call("namespaces", "create", "builds")
     staging = made.stage(tmp_path)
     result = load_bundle(made.bundle, engine, staging, nothing)
     assert [outcome["error"] for outcome in result["loaded"]] == [None]
@@ -163,7 +259,7 @@ def test_content_is_read_by_the_program_where_its_directory_is_closed(
     assert load(node, made, tmp_path)["done"]
     expected = node.make_engine().find(made.image.tag)
     engine = node.make_engine()
-    monkeypatch.setattr(engine, "_read_content_file", lambda _digest: b"")
+    monkeypatch.setattr(engine._reader, "_read_content_file", lambda _digest: b"")
     assert engine.find(made.image.tag) == expected
 
 
@@ -175,8 +271,11 @@ def test_damaged_content_is_found(node: ContainerdHost, tmp_path: Path) -> None:
     intact = path.read_bytes()
     path.write_bytes(intact.replace(b"busybox", b"xusybox"))
     try:
-        with pytest.raises(EngineError, match="is damaged"):
+        message = rf"of the image {made.image.tag} is damaged\. .*images rm .*{made.image.tag}"
+        with pytest.raises(EngineError, match=message):
             node.make_engine().find(made.image.tag)
+        # A load does not replace content that containerd has, so the error comes from there, too.
+        assert "images rm" in str(load(node, made, tmp_path)["error"])
         assert node.make_engine().read_facts(str(tmp_path)).find_image(made.image.tag) is None
     finally:
         path.write_bytes(intact)

@@ -114,3 +114,51 @@ def test_containerd_and_podman(case: Case, node: Node, podman: Host) -> None:
     proves(node, podman, V1, v1)
     # Nothing temporary is left. The names by digest are of both images: the CRI's own, and the registry's.
     assert {name for name in node.references() if "@" not in name} == {V1, V2, v1.config_digest, v2.config_digest}
+
+
+def test_containerd_finds_an_image_by_the_digest_of_its_index(case: Case, node: Node, podman: Host) -> None:
+    name = f"{PLAIN}/it-multi:v1"
+    image, index = case.image("it-multi:v1"), case.bed.images.index_digest("it-multi:v1")
+    by_index, by_manifest = f"{PLAIN}/it-multi@{index}", f"{PLAIN}/it-multi@{image.digest}"
+    options = {"hosts": {host: {"image_transfer_engine": engine} for host, engine in ENGINES.items()}}
+    planned = case.check(name, **options).succeed()
+    ran = case.transfer(name, **options).succeed()
+    assert ran.report(NODE)["steps"] == planned.report(NODE)["steps"] != []
+    references = node.references()
+    assert set(references) == {name, by_manifest, by_index, image.config_digest}
+    assert index in references[by_index]
+    # The CRI has taken it over, so pods find it. Only the tag is pinned.
+    assert "io.cri-containerd.image=managed" in references[by_index]
+    assert "io.cri-containerd.pinned=pinned" in references[name]
+    assert "io.cri-containerd.pinned=pinned" not in references[by_index]
+    assert node.prints(by_index) == node.prints(name) == "it-multi v1"
+    # The index travels as one more small blob, and only to an engine that keeps it.
+    length = len(node.ctr("content", "get", index).encode())
+    assert case.received(PODMAN_HOST) == size(image.layers) + small_blobs(image)
+    assert case.received(NODE) == case.received(PODMAN_HOST) + length
+
+    case.mark()
+    assert case.transfer(name, **options).succeed().changed() == []
+    assert case.received() == 0
+    # A name that is missing, as after a killed run, is given again. Nothing but the index travels.
+    node.ctr("images", "remove", "--sync", by_index)
+    case.mark()
+    case.transfer(name, **options).succeed()
+    assert case.received() == length
+    assert set(node.references()) == {name, by_manifest, by_index, image.config_digest}
+    assert case.transfer(name, **options).succeed().changed() == []
+
+
+def test_containerd_finds_an_image_that_is_named_by_its_index_only(case: Case, node: Node) -> None:
+    image, index = case.image("it-multi:v1"), case.bed.images.index_digest("it-multi:v1")
+    entry = {"name": f"{PLAIN}/it-multi@{index}", "tag_as": f"{PLAIN}/it-multi:chosen"}
+    options: dict[str, Any] = {
+        "hosts": {NODE: {"image_transfer_engine": "containerd"}},
+        "options": ("--limit", NODE),
+        "containerd_pinned": False,
+    }
+    case.transfer(entry, **options).succeed()
+    references = node.references()
+    assert {f"{PLAIN}/it-multi:chosen", f"{PLAIN}/it-multi@{index}", image.config_digest} <= set(references)
+    assert not [line for line in references.values() if "io.cri-containerd.pinned" in line]
+    assert case.transfer(entry, **options).succeed().changed() == []

@@ -84,6 +84,7 @@ def test_the_transfer_s_own_module_is_run_so_that_ansible_packs_a_single_module_
         "docker_host": "unix:///there",
         "containerd_address": "/run/containerd/containerd.sock",
         "containerd_namespace": "k8s.io",
+        "containerd_pinned": True,
         "staging_dir": "~/here",
         "work": {"phase": "gather_facts", "seconds": SLICE_SECONDS, "host": "private-a"},
     }

@@ -19,6 +19,7 @@ from ansible_collections.daytwo.aws.plugins.module_utils._image.ends.engine impo
     PRELOADED_LABEL,
     EngineError,
     ExportedBlobs,
+    KeptIndex,
     LoadableArchive,
 )
 from ansible_collections.daytwo.aws.plugins.module_utils._image.model import (
@@ -38,6 +39,7 @@ GZIP = "application/vnd.docker.image.rootfs.diff.tar.gzip"
 PLAIN = "application/vnd.docker.image.rootfs.diff.tar"
 ZSTD = "application/vnd.oci.image.layer.v1.tar+zstd"
 MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+INDEX = "application/vnd.oci.image.index.v1+json"
 CONFIG = "application/vnd.docker.container.image.v1+json"
 _PACKED = b"packed:"  # instead of gzip: a blob whose digest is not its diffID
 
@@ -102,6 +104,20 @@ def make(*layers: bytes, tag: str = TAG, packed: bool = True, media_type: str = 
     }
     manifest_blob = blob(json.dumps(manifest).encode(), MANIFEST) if packed else None
     return Made(BundleImage(tag, tag, "linux/amd64", manifest_blob, config_blob, made), content)
+
+
+def add_index(made: Made, platform: str = "linux/amd64", more: Sequence[Mapping[str, Any]] = ()) -> Made:
+    """The image with an index that names it, and an absent image for arm64. C(more): further entries."""
+    assert made.image.manifest
+    absent = {**_descriptor(Blob("sha256:" + "a" * 64, 500, MANIFEST)), "platform": _split_platform("linux/arm64")}
+    own = {**_descriptor(made.image.manifest), "platform": _split_platform(platform)}
+    data = json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": [absent, own, *more]}).encode()
+    index = Blob(digest_of(data), len(data), INDEX)
+    return Made(replace(made.image, index=index), {**made.content, index.digest: data})
+
+
+def _split_platform(platform: str) -> dict[str, str]:
+    return dict(zip(("os", "architecture", "variant"), platform.split("/")))
 
 
 def _descriptor(blob: Blob) -> dict[str, Any]:
@@ -218,7 +234,9 @@ class FakeEngine:
             labels = json.loads(files[entry["Config"]]).get("config", {}).get("Labels", {})
             self.labels.update({stored.engine_id: labels[PRELOADED_LABEL]} if PRELOADED_LABEL in labels else {})
 
-    def tag(self, image: StoredImage, name: str, digest: Optional[str] = None) -> None:
+    def tag(
+        self, image: StoredImage, name: str, digest: Optional[str] = None, index: Optional[KeptIndex] = None
+    ) -> None:
         for key, other in self.images.items():
             names = tuple(held for held in other.names if held != name)
             self.images[key] = replace(other, names=(*names, name) if key == image.engine_id else names)

@@ -30,20 +30,24 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
+from ansible_collections.daytwo.aws.plugins.module_utils._image.ends.containerd import ContainerdEngine
 from ansible_collections.daytwo.aws.plugins.module_utils._image.ends.docker import DockerEngine
 from ansible_collections.daytwo.aws.plugins.module_utils._image.ends.podman import PodmanEngine
 from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
 from ansible_collections.daytwo.aws.plugins.module_utils._image.formats.archive import stage_from_archive
 from ansible_collections.daytwo.aws.plugins.module_utils._image.formats.manifest import (
     detect_media_type,
+    find_index_image,
     parse_config,
     parse_index,
     parse_manifest,
 )
+from ansible_collections.daytwo.aws.plugins.module_utils._image.formats.reference import ImagePlatform
 from ansible_collections.daytwo.aws.plugins.module_utils._image.model import Bundle, TransferTarget
 from ansible_collections.daytwo.aws.plugins.module_utils._image.paths import receiver
 from ansible_collections.daytwo.aws.plugins.module_utils._image.staging import CHUNK, Staging
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.builders import (
+    add_index,
     digest_of,
     facts,
     make,
@@ -447,7 +451,16 @@ def test_manifests_indexes_and_configs(data: bytes) -> None:
         parse_or_reject(lambda read=read: read(data))  # type: ignore[misc]
 
 
-BUNDLE = MADE.bundle.to_dict()
+@hypothesis.given(_mutated(_INDEX).map(json.dumps).map(str.encode), st.sampled_from(["linux/amd64", "linux/arm64"]))
+@bounded
+def test_the_image_of_an_index(data: bytes, platform: str) -> None:
+    index = parse_or_reject(lambda: parse_index(data))
+    if index is not None:
+        found = find_index_image(index, ImagePlatform.parse(platform))
+        assert found is None or found in {entry.digest for entry in index.entries}
+
+
+BUNDLE = add_index(make(b"layer")).bundle.to_dict()
 TARGET = {"host": "private-a", "address": "10.0.0.1", "port": 22, **facts(MADE.stored("x:1"), root=10**12).to_dict()}
 
 
@@ -593,6 +606,115 @@ def test_what_podman_writes(answers: dict[str, bytes], status: int, errors: str)
         stored = parse_or_reject(lambda name=name: engine.find(name))
         if stored is not None:
             parse_or_reject(lambda stored=stored: engine.estimate_layer_sizes(stored))
+
+
+# What ctr prints, and the content of a containerd
+
+_CTR_NAMES = st.one_of(
+    st.sampled_from(
+        [
+            *(
+                "a.example/x:v1",
+                "docker.io/library/a:1",
+                "docker.io/library/a@" + CONFIG,
+                "a:1",
+                CONFIG,
+                "a b",
+                "@",
+                ":",
+            ),
+            *("daytwo.aws.image-transfer:/a@" + CONFIG, "daytwo.aws.image-transfer:", "daytwo.aws.image-transfer:%00@"),
+        ]
+    ),
+    st.text(max_size=40),
+)
+_CTR_LABELS = st.sampled_from(
+    ["-", "io.cri-containerd.image=managed", "containerd.io/gc.ref.snapshot.overlayfs=" + CONFIG, "a=b,,=", "\x00"]
+)
+_CTR_DOCUMENTS = st.one_of(
+    st.binary(max_size=100),
+    *(_mutated(document).map(json.dumps).map(str.encode) for document in (_MANIFEST, _INDEX, _CONFIG_DOCUMENT)),
+    st.sampled_from([MADE.content[CONFIG], b"[" * 50_000]),
+)
+_CTR_PLUGINS = (
+    "Type: io.containerd.content.v1\nID: content\nExports:\n  root  /nowhere\n\n"
+    "Type: io.containerd.snapshotter.v1\nID: overlayfs\nExports:\n  root  /\n\n"
+    "Type: io.containerd.grpc.v1\nID: cri\n"
+)
+
+
+@st.composite
+def _containerds(draw: Any) -> tuple[dict[str, str], dict[str, bytes]]:
+    """What each command prints, and content by digest, of which some has other bytes."""
+    documents = draw(st.lists(_CTR_DOCUMENTS, max_size=5))
+    content = {digest_of(data): data for data in documents}
+    for data in documents:
+        # A manifest and an index that refer to documents.
+        for template in (_MANIFEST, _INDEX):
+            text = json.dumps(template).replace(CONFIG, digest_of(data)).replace("arm64", "amd64").encode()
+            content[digest_of(text)] = text
+    digests = st.sampled_from([*content, CONFIG, "sha256:x", ""])
+    kinds = st.sampled_from(["application/vnd.oci.image.index.v1+json", "application/json", "x"])
+    rows = [
+        f"{draw(_CTR_NAMES)} {draw(kinds)} {draw(digests)} 1 KiB linux/amd64 {draw(_CTR_LABELS)}"
+        for _number in range(draw(st.integers(0, 6)))
+    ]
+    blobs = [f"{digest}\t1kB\t4 minutes\t{draw(_CTR_LABELS)}" for digest in content]
+    printed = {
+        "images ls": "\n".join(["REF TYPE DIGEST SIZE PLATFORMS LABELS", *rows]),
+        "content ls": "\n".join(["DIGEST SIZE AGE LABELS", *blobs]),
+        "snapshots ls": f"KEY PARENT KIND\n{draw(digests)}  Committed\n{draw(st.text(max_size=80))} Committed",
+        "plugins ls": draw(st.one_of(st.just(_CTR_PLUGINS), st.text(max_size=200))),
+        "version": draw(st.sampled_from(["", "Server:\n  Version: 1.6.20\n", "Server:\n  Version: \x00\n"])),
+        "namespaces list": draw(st.sampled_from(["default\n", "", "\x00\n"])),
+    }
+    if draw(st.booleans()):
+        printed[draw(st.sampled_from(sorted(printed)))] = draw(st.text(max_size=300))
+    if content and draw(st.booleans()):
+        content[draw(st.sampled_from(sorted(content)))] = draw(st.binary(max_size=50))
+    return printed, content
+
+
+@pytest.fixture(scope="module")
+def containerd_socket() -> Iterator[str]:
+    with tempfile.TemporaryDirectory() as directory, socket.socket(socket.AF_UNIX) as server:
+        server.bind(f"{directory}/c.sock")
+        server.listen(1024)
+        yield f"{directory}/c.sock"
+
+
+@hypothesis.given(
+    _containerds(),
+    st.sampled_from([0, 0, 0, 0, 1]),
+    st.text(max_size=100),
+    st.sampled_from(["k8s.io", "default"]),
+)
+@bounded
+def test_what_ctr_prints(
+    containerd_socket: str, had: tuple[dict[str, str], dict[str, bytes]], status: int, errors: str, namespace: str
+) -> None:
+    printed, content = had
+
+    def run(command: list[str], _text: str, descriptors: tuple[int, ...]) -> tuple[int, str, str]:
+        if descriptors:
+            os.write(descriptors[1], content.get(command[-1], b""))
+            return status, "", errors
+        arguments = [argument for argument in command[7:] if argument in _CTR_COMMANDS]
+        return status, printed.get(" ".join(arguments), ""), errors
+
+    engine = ContainerdEngine(containerd_socket, namespace, 60, run)
+    facts_or_none = parse_or_reject(lambda: engine.read_facts("/"))
+    if facts_or_none is not None:
+        assert TransferTarget.parse({"host": "a", **json.loads(json.dumps(facts_or_none.to_dict()))}, "a")
+    parse_or_reject(engine.list_preloaded)
+    for name in ("a:1", "a.example/x:v1", CONFIG, "a@" + CONFIG):
+        stored = parse_or_reject(lambda name=name: engine.find(name))
+        if stored is not None:
+            parse_or_reject(lambda stored=stored: engine.list_blobs(stored))
+            parse_or_reject(lambda stored=stored: engine.remove(stored))
+
+
+_CTR_COMMANDS = ("images", "content", "snapshots", "plugins", "namespaces", "ls", "list", "version")
 
 
 # Lines and frames that a receiver is sent

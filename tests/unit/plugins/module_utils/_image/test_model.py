@@ -9,6 +9,7 @@ import hashlib
 import json
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Callable
 
 import pytest
@@ -19,7 +20,7 @@ from ansible_collections.daytwo.aws.plugins.module_utils._image.model import (
     compute_chain_ids,
     parse_digest,
 )
-from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.builders import facts, make
+from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.builders import add_index, facts, make
 
 HEX = "a" * 64
 V1 = make(b"base", b"top")
@@ -66,6 +67,21 @@ def test_chain_id_names_a_layer_with_all_below_it() -> None:
 
 def test_a_bundle_survives_its_way_through_json() -> None:
     assert Bundle.parse(json.loads(json.dumps(GOOD))) == Bundle((V1.image, OTHER.image))
+
+
+def test_a_bundle_with_an_index() -> None:
+    made = add_index(V1)
+    bundle = Bundle.parse(json.loads(json.dumps(made.bundle.to_dict())))
+    assert bundle == made.bundle
+    assert made.image.index in bundle.list_blobs()
+    assert made.image.index
+    filled = bundle.fill_sizes({made.image.index.digest: 7}).images[0].index
+    assert filled == replace(made.image.index, size=7)
+    assert bundle.compute_key() == V1.bundle.compute_key()
+    # A bundle of a collection that knew no indexes.
+    old = V1.bundle.to_dict()
+    del old["images"][0]["index"]
+    assert Bundle.parse(old) == V1.bundle
 
 
 def test_sizes_that_become_known_are_filled_in_and_others_stay() -> None:

@@ -11,6 +11,7 @@ import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._image.model import (
     Blob,
     Bundle,
+    StoredImage,
     StoredObject,
     TransferTarget,
     compute_chain_ids,
@@ -30,7 +31,13 @@ from ansible_collections.daytwo.aws.plugins.module_utils._image.plan import (
     plan_transfers,
     split_into_parts,
 )
-from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.builders import ZSTD, Made, facts, make
+from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.builders import (
+    ZSTD,
+    Made,
+    add_index,
+    facts,
+    make,
+)
 
 GIB = 1024**3
 V1 = make(b"base", b"middle", b"top")
@@ -225,6 +232,59 @@ def test_a_target_loads_tags_or_does_nothing(
         assert step is not None
         assert step.before == ({"image": held} if held else None)
         assert (step.action, step.target, step.after) == (action, V1.image.tag, {"image": V1.image.config.digest})
+
+
+INDEXED = add_index(V1)
+BY_MANIFEST, BY_INDEX = (
+    f"registry.test/app@{blob.digest}" for blob in (V1.image.manifest, INDEXED.image.index) if blob
+)
+
+
+def held_by_digest(*names: str, tag: str = V1.image.tag, manifest: Optional[str] = None) -> StoredImage:
+    """The image in an engine whose ids are manifest digests."""
+    engine_id = manifest or (V1.image.manifest.digest if V1.image.manifest else "")
+    return replace(V1.stored(tag), engine_id=engine_id, digest_names=names)
+
+
+@pytest.mark.parametrize(
+    ("stored", "action", "has_index"),
+    [
+        (held_by_digest(BY_MANIFEST, BY_INDEX), "none", False),
+        (held_by_digest(BY_INDEX), "none", False),
+        (held_by_digest(BY_MANIFEST), "tag", True),
+        (held_by_digest(), "tag", True),
+        (held_by_digest(BY_INDEX, tag="other:1"), "tag", False),
+        (held_by_digest(BY_INDEX.replace("app", "other")), "tag", True),
+        (held_by_digest(BY_INDEX, manifest="sha256:" + "b" * 64), "load", True),
+        (replace(held_by_digest(BY_INDEX), config_digest=None), "load", True),
+    ],
+    ids=[
+        "all names",
+        "pulled",
+        "killed before the index",
+        "only the tag",
+        "another tag",
+        "another repository",
+        "another manifest",
+        "not unpacked",
+    ],
+)
+def test_an_engine_that_keeps_digests_gets_the_name_of_the_index(
+    stored: StoredImage, action: str, has_index: bool
+) -> None:
+    (plan,) = plan_load(INDEXED.bundle, replace(facts(stored), keeps_digests=True))
+    assert (plan.action, INDEXED.image.index in plan.blobs) == (action, has_index)
+    assert len(plan.blobs) == (3 if action == "load" else int(has_index))
+
+
+@pytest.mark.parametrize(
+    ("keeps_digests", "platform"), [(False, "linux/amd64"), (True, "linux/arm64"), (True, "windows/amd64")]
+)
+def test_an_engine_that_cannot_keep_an_index_gets_none(keeps_digests: bool, platform: str) -> None:
+    had = replace(facts(), keeps_digests=keeps_digests, platform=platform)
+    assert INDEXED.image.index not in plan_load(INDEXED.bundle, had)[0].blobs
+    had = replace(had, images=(held_by_digest(),))
+    assert plan_load(INDEXED.bundle, had)[0].action == "none"
 
 
 def test_identity_an_engine_id_is_not_taken_for_the_config_digest() -> None:

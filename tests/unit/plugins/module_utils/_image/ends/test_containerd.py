@@ -19,13 +19,14 @@ from typing import Any, Callable, Optional
 import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._image.ends import containerd
 from ansible_collections.daytwo.aws.plugins.module_utils._image.ends.containerd import ContainerdEngine
-from ansible_collections.daytwo.aws.plugins.module_utils._image.ends.engine import EngineError
+from ansible_collections.daytwo.aws.plugins.module_utils._image.ends.engine import EngineError, KeptIndex
 from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
 from ansible_collections.daytwo.aws.plugins.module_utils._image.formats.archive import ImageArchive
-from ansible_collections.daytwo.aws.plugins.module_utils._image.model import Bundle, compute_chain_ids
+from ansible_collections.daytwo.aws.plugins.module_utils._image.model import Blob, Bundle, compute_chain_ids
 from ansible_collections.daytwo.aws.plugins.module_utils._image.plan import plan_load
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.builders import (
     Made,
+    add_index,
     digest_of,
     make,
     nothing,
@@ -110,6 +111,9 @@ class Ctr:
             return 0, "", output if isinstance(output, str) else ""
         return 0, output, ""
 
+    def _namespaces_list(self, *_: object) -> str:
+        return "default\nk8s.io\n"
+
     def _version(self, *_: object) -> str:
         return VERSION
 
@@ -162,12 +166,28 @@ class Ctr:
             if not name:
                 name = f"{arguments[arguments.index('--base-name') + 1]}@{entry['digest']}"
             self.names[name] = (entry["mediaType"], entry["digest"], self.managed)
+            if entry["mediaType"] == INDEX_TYPE:
+                continue
             config = json.loads(self.blobs[entry["digest"]])["config"]["digest"]
             chain = compute_chain_ids(json.loads(self.blobs[config])["rootfs"]["diff_ids"])
             self.snapshots.update(dict(zip(chain, ("", *chain))))
 
 
-SUBCOMMANDS = ["version", "plugins", "images", "content", "snapshots", "ls", "get", "rm", "label", "import", "export"]
+SUBCOMMANDS = [
+    "version",
+    "namespaces",
+    "list",
+    "plugins",
+    "images",
+    "content",
+    "snapshots",
+    "ls",
+    "get",
+    "rm",
+    "label",
+    "import",
+    "export",
+]
 
 
 @pytest.fixture
@@ -181,8 +201,8 @@ def address() -> Iterator[str]:
 
 @pytest.fixture
 def make_engine(address: str) -> Callable[..., ContainerdEngine]:
-    def make_engine(ctr: Ctr, **options: Any) -> ContainerdEngine:
-        return ContainerdEngine(f"unix://{address}", "k8s.io", 60, ctr.run, **options)
+    def make_engine(ctr: Ctr, namespace: str = "k8s.io", **options: Any) -> ContainerdEngine:
+        return ContainerdEngine(f"unix://{address}", namespace, 60, ctr.run, **options)
 
     return make_engine
 
@@ -322,6 +342,101 @@ def test_an_image_is_loaded_under_a_temporary_name_and_then_named(make_engine: M
     assert not [call for call in ctr.calls if "tag" in call]
 
 
+def keep_index(made: Made) -> KeptIndex:
+    assert made.image.index
+    return KeptIndex(made.image.index.media_type, made.content[made.image.index.digest])
+
+
+def test_an_image_is_found_by_its_index(make_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    made = add_index(V1)
+    assert made.image.index
+    by_index = f"registry.test/app@{made.image.index.digest}"
+    ctr = Ctr(plugins=CRI).has(V1, "registry.test/app:v1")
+    engine = make_engine(ctr)
+    bundle = Bundle((replace(made.image, tag="registry.test/app:v1"),))
+    (plan,) = plan_load(bundle, engine.read_facts("/"))
+    assert (plan.action, plan.reason, plan.blobs) == (
+        "tag",
+        "the image is present, but not by its index's digest",
+        (made.image.index,),
+    )
+    stored = engine.find(manifest_of(V1))
+    assert stored
+    engine.tag(stored, "registry.test/app:v1", manifest_of(V1), keep_index(made))
+    # The tag is the last name, so a killed run leaves no tag without the other names.
+    assert list(ctr.names)[1:] == [f"registry.test/app@{manifest_of(V1)}", by_index]
+    assert ctr.names[by_index][:2] == (INDEX_TYPE, made.image.index.digest)
+    assert "pinned" not in ctr.names[by_index][2]
+    (call,) = [call for call in ctr.calls if call[:2] == ["images", "import"] and "--help" not in call]
+    assert call[-3:] == ["--platform", "linux/amd64", "-"]
+    assert plan_load(bundle, engine.read_facts("/"))[0].action == "none"
+    # As a source, it has the index by each name of the repository.
+    for name in ("registry.test/app:v1", by_index, f"registry.test/app@{manifest_of(V1)}"):
+        found = engine.find(name)
+        assert found
+        assert (found.engine_id, found.index) == (manifest_of(V1), made.image.index)
+    # A name that the CRI has not taken over is no name for pods.
+    ctr.names[by_index] = (*ctr.names[by_index][:2], "-")
+    assert plan_load(bundle, engine.read_facts("/"))[0].action == "tag"
+
+
+def test_a_name_of_an_index_keeps_referring_to_it(make_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    made = add_index(V1)
+    ctr = Ctr().has(V1)
+    make_index(ctr, "linux/amd64")
+    held = ctr.names["registry.test/multi:v1"]
+    engine = make_engine(ctr)
+    stored = engine.find("registry.test/multi:v1")
+    assert stored
+    engine.tag(stored, "registry.test/multi:v1", manifest_of(V1), keep_index(made))
+    assert ctr.names["registry.test/multi:v1"][:2] == held[:2]
+    assert made.image.index
+    assert f"registry.test/multi@{made.image.index.digest}" in ctr.names
+
+
+def test_an_index_that_containerd_does_not_take_is_an_error(make_engine: MakeEngine) -> None:
+    made = add_index(V1)
+    ctr = Ctr(imported=lambda *_: "ctr: content digest sha256:b: not found").has(V1, "registry.test/app:v1")
+    engine = make_engine(ctr)
+    stored = engine.find("registry.test/app:v1")
+    assert stored
+    with pytest.raises(EngineError, match=r"could not name the image .*has no registry.test/app@sha256.*not found"):
+        engine.tag(stored, "registry.test/app:v1", manifest_of(V1), keep_index(made))
+
+
+def test_the_image_with_the_requested_manifest_is_found(make_engine: MakeEngine) -> None:
+    """The same image by docker save, for example, whose manifest nobody pins."""
+    other = replace(V1.image, tag="registry.test/app:v1", manifest=replace_digest(V1))
+    ctr = Ctr().has(V1, "registry.test/app:v1")
+    engine = make_engine(ctr)
+    (plan,) = plan_load(Bundle((other,)), engine.read_facts("/"))
+    assert (plan.action, plan.reason) == ("load", "the image is present with another manifest only")
+    assert plan.blobs == (other.manifest, other.config)
+    assert engine.find(str(other.manifest and other.manifest.digest)) is None
+
+
+def replace_digest(made: Made) -> Blob:
+    assert made.image.manifest
+    return replace(made.image.manifest, digest=digest_of(b"another manifest"))
+
+
+def test_a_namespace_that_does_not_exist_is_refused(make_engine: MakeEngine) -> None:
+    for call in (lambda engine: engine.read_facts("/"), lambda engine: engine.find("x:v1")):
+        with pytest.raises(EngineError, match=r"has no namespace k8s\.oi\. It has default, k8s\.io\. Set containerd_n"):
+            call(make_engine(Ctr(), "k8s.oi"))
+    assert make_engine(Ctr(), "default").read_facts("/").images == ()
+    # The kubelet's is there once it runs.
+    assert not [call for call in run_and_list_calls(make_engine) if call[0] == "namespaces"]
+
+
+def run_and_list_calls(make_engine: MakeEngine) -> list[list[str]]:
+    ctr = Ctr()
+    make_engine(ctr).read_facts("/")
+    return ctr.calls
+
+
 def test_the_snapshotter_of_the_images_is_used_and_the_local_import(make_engine: MakeEngine, tmp_path: Path) -> None:
     soci = "Type:  io.containerd.snapshotter.v1\nID:  soci\n\n"
     ctr = Ctr(help="--local  Run import locally", plugins=soci + PLUGINS).has(V1, "registry.test/app:v1")
@@ -451,7 +566,8 @@ def test_content_of_another_digest_is_damaged(make_engine: MakeEngine, tmp_path:
     ctr = Ctr().has(V1, "registry.test/app:v1")
     ctr.blobs[digest] = ctr.blobs[digest].replace(b"a", b"b")
     engine = make_engine(ctr)
-    with pytest.raises(EngineError, match=rf"the content {digest} is damaged"):
+    message = rf"the content {digest} of the image registry.test/app:v1 is damaged.*images rm registry.test/app:v1$"
+    with pytest.raises(EngineError, match=message):
         engine.find("registry.test/app:v1")
     assert engine.read_facts(str(tmp_path)).images == ()
 

@@ -26,6 +26,7 @@ def options(**more: Any) -> dict[str, Any]:
         "docker_host": DEFAULT_DOCKER_HOST,
         "containerd_address": DEFAULT_CONTAINERD_ADDRESS,
         "containerd_namespace": "k8s.io",
+        "containerd_pinned": True,
         "timeout": 60,
         "staging_dir": None,
         **more,

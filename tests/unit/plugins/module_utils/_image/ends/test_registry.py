@@ -189,7 +189,7 @@ def test_an_image_of_a_single_platform(place: Place, shelf: Shelf, platform: Ima
     ]
     assert list(got.diff_ids) == [digest_of(gzip.decompress(shelf.blobs[blob.digest])) for blob in got.layers]
     assert got.platform == AMD
-    assert got.index_digest is None
+    assert got.index is None
     assert "team/app" not in repr(got)
     assert len(place.server.requests) == 2  # manifest and config: nothing more than is needed
 
@@ -209,7 +209,11 @@ def test_an_index_gives_the_platform(place: Place, shelf: Shelf, platform: str, 
     for name in ("team/app:v1", f"team/app@{made['index']['digest']}", f"team/app:v1@{made['index']['digest']}"):
         got = place.resolve(name, ImagePlatform.parse(platform))
         assert got.digest == made[key]["digest"]
-        assert got.index_digest == made["index"]["digest"]
+        assert got.index
+        assert got.index.digest == made["index"]["digest"]
+        assert got.is_index_usable
+        named = place.reference(f"team/app@{got.index.digest}")
+        assert len(place.registry.fetch_document(named)) == got.index.size
         assert got.platform.matches(ImagePlatform.parse(platform))
 
 

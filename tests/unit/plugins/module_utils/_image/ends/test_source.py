@@ -20,7 +20,6 @@ from ansible_collections.daytwo.aws.plugins.module_utils._image.http.client impo
 from ansible_collections.daytwo.aws.plugins.module_utils._image.staging import Staging
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.builders import (
     FakeEngine,
-    digest_of,
     make,
     member_of,
     nothing,
@@ -58,7 +57,7 @@ def test_requested_images(entry: dict[str, str], name: str, tag: str, platform: 
         ([], "images: is empty"),
         ([{"name": "App:v1"}], "'App:v1' is malformed"),
         ([{"name": "app:v1", "platform": "arm64"}], "'arm64' is malformed"),
-        ([{"name": f"app@sha256:{HEX}"}], "keeps no registry digest. Set tag_as"),
+        ([{"name": f"app@sha256:{HEX}"}], "under a name with a tag. Set tag_as"),
         ([{"name": "app:v1", "tag_as": f"app:v1@sha256:{HEX}"}], "must be a name and a tag, without a digest"),
         ([{"name": "app:v1", "tag_as": "a b"}], "'a b' is malformed"),
         ([{"name": "app"}, {"name": "app:latest"}], "two entries would get the name app:latest"),
@@ -232,17 +231,19 @@ def test_the_bytes_of_a_request_come_straight_from_the_registry(
     assert server.requests[0].path == f"/v2/team/app/blobs/{blob.digest}"
 
 
-def test_a_manifest_is_requested_as_a_manifest(serve: Any) -> None:
+@pytest.mark.parametrize("offset", [0, 10])
+def test_a_manifest_is_requested_as_a_manifest(serve: Any, offset: int) -> None:
     made = make(b"base")
     manifest = made.image.manifest
     assert manifest is not None
     server = registry(serve, made)
+    length = (manifest.size or 0) - offset
     transfer = TransferRequest(
-        manifest.digest, manifest.media_type, 0, 0, manifest.size or 0, "", {}, f"{server.netloc}/app:v1"
+        manifest.digest, manifest.media_type, 1, offset, length, "", {}, f"{server.netloc}/app:v1"
     )
     with source().open(transfer) as reader:
-        assert digest_of(reader.read(10_000)) == manifest.digest
-    assert server.requests[0].path == f"/v2/app/manifests/{manifest.digest}"
+        assert reader.read(10_000) == made.content[manifest.digest][offset:]
+    assert [request.path for request in server.requests] == [f"/v2/app/manifests/{manifest.digest}"]
 
 
 def test_the_password_is_not_shown() -> None:

@@ -4,19 +4,21 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Callable, Optional
 
 import pytest
-from ansible_collections.daytwo.aws.plugins.module_utils._image.ends.engine import EngineError
+from ansible_collections.daytwo.aws.plugins.module_utils._image.ends.engine import EngineError, KeptIndex
 from ansible_collections.daytwo.aws.plugins.module_utils._image.ends.target import get_mismatch_reason, load_bundle
-from ansible_collections.daytwo.aws.plugins.module_utils._image.model import Bundle, StoredImage
+from ansible_collections.daytwo.aws.plugins.module_utils._image.model import Bundle, EngineFacts, StoredImage
 from ansible_collections.daytwo.aws.plugins.module_utils._image.staging import Staging
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.builders import (
     TAG,
     FakeEngine,
     Made,
+    add_index,
     make,
     member_of,
     nothing,
@@ -141,7 +143,9 @@ def test_an_unverified_image_that_somebody_else_has_named_stays(staging: Staging
 
 def test_an_engine_that_gives_the_name_to_something_else_is_found_out(staging: Staging) -> None:
     class Wrong(FakeEngine):
-        def tag(self, image: StoredImage, name: str, digest: Optional[str] = None) -> None:
+        def tag(
+            self, image: StoredImage, name: str, digest: Optional[str] = None, index: Optional[KeptIndex] = None
+        ) -> None:
             super().tag(next(held for held in self.images.values() if held.engine_id != image.engine_id), name)
 
     engine = Wrong()
@@ -158,6 +162,55 @@ def test_an_image_under_another_name_is_named_without_a_load(staging: Staging) -
     held = engine.find(TAG)
     assert held is not None
     assert (held.names, engine.loads) == (("other:1", TAG), [])
+
+
+class DigestEngine(FakeEngine):
+    """An engine that keeps digests: its ids are those of manifests."""
+
+    def read_facts(self, staging_path: str) -> EngineFacts:
+        return replace(super().read_facts(staging_path), keeps_digests=True)
+
+    def find(self, name_or_id: str) -> Optional[StoredImage]:
+        found = super().find(V1.image.config.digest if name_or_id == MANIFEST_DIGEST else name_or_id)
+        return found and replace(found, engine_id=MANIFEST_DIGEST)
+
+    def tag(
+        self, image: StoredImage, name: str, digest: Optional[str] = None, index: Optional[KeptIndex] = None
+    ) -> None:
+        self.given = (digest, index)
+        super().tag(replace(image, engine_id=str(image.config_digest)), name)
+
+
+MANIFEST_DIGEST = V1.image.manifest.digest if V1.image.manifest else ""
+
+
+def test_an_index_is_not_loaded_but_named(staging: Staging) -> None:
+    made, engine = add_index(V1), DigestEngine()
+    assert made.image.index
+    stage(staging, made.content)
+    assert load(engine, staging, made)[0]["error"] is None
+    assert member_of(made.image.index.digest) not in engine.loads[0]
+    assert engine.given == (
+        MANIFEST_DIGEST,
+        KeptIndex(made.image.index.media_type, made.content[made.image.index.digest]),
+    )
+
+
+@pytest.mark.parametrize(
+    ("index", "message"),
+    [
+        (add_index(SAME_TAG), "has the image sha256:.* and not sha256:"),
+        (add_index(V1, "linux/arm64"), "has no single image for linux/amd64 of this host"),
+        (add_index(V1, more=[{"digest": ANOTHER}]), "has no single image for linux/amd64 .*Name the image itself"),
+    ],
+    ids=["another image", "another platform", "an entry without a platform"],
+)
+def test_an_index_of_another_image_is_refused_before_the_load(staging: Staging, index: Made, message: str) -> None:
+    made, engine = Made(replace(V1.image, index=index.image.index), {**V1.content, **index.content}), DigestEngine()
+    stage(staging, made.content)
+    (outcome,) = load(engine, staging, made)
+    assert re.search(message, str(outcome["error"]))
+    assert (engine.loads, engine.images) == ([], {})
 
 
 def test_an_image_that_is_there_is_left_alone(staging: Staging) -> None:

@@ -20,6 +20,7 @@ import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
 from ansible_collections.daytwo.aws.plugins.module_utils._image.formats.archive import (
     ImageArchive,
+    NamedDocument,
     build_naming_archive,
     stage_from_archive,
 )
@@ -381,14 +382,24 @@ def test_the_archive_has_the_digest_of_the_registrys_manifest(tmp_path: Path) ->
     assert archive_of(made, tmp_path).manifest_digest == made.image.manifest.digest
 
 
-def test_a_naming_archive_gives_each_name_to_the_manifest() -> None:
-    data = build_naming_archive("the/type", b"manifest", b"config", ["a.example/x:1", "a.example/x@sha256:0"])
+def test_a_naming_archive_gives_the_names_in_their_order() -> None:
+    documents = [
+        NamedDocument("a.example/x@sha256:0", "the/type", b"manifest"),
+        NamedDocument("a.example/x@sha256:1", "the/index", b"of images"),
+        NamedDocument("a.example/x:1", "the/type", b"manifest"),
+    ]
+    data = build_naming_archive(documents, [b"manifest", b"config"])
     with tarfile.open(fileobj=io.BytesIO(data)) as opened:
         files = {member.name: opened.extractfile(member).read() for member in opened}  # type: ignore[union-attr]
-    digest = digest_of(b"manifest")
-    assert files[member_of(digest)] == b"manifest"
-    assert files[member_of(digest_of(b"config"))] == b"config"
+        assert len(opened.getmembers()) == len(files) == 5
+    for content in (b"manifest", b"config", b"of images"):
+        assert files[member_of(digest_of(content))] == content
     assert json.loads(files["index.json"])["manifests"] == [
-        {"mediaType": "the/type", "digest": digest, "size": 8, "annotations": {"io.containerd.image.name": name}}
-        for name in ("a.example/x:1", "a.example/x@sha256:0")
+        {
+            "mediaType": document.media_type,
+            "digest": digest_of(document.data),
+            "size": len(document.data),
+            "annotations": {"io.containerd.image.name": document.name},
+        }
+        for document in documents
     ]

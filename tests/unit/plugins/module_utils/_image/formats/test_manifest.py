@@ -261,3 +261,28 @@ def test_hostile_bytes_are_an_error_with_a_message(parse: Any, data: bytes) -> N
         parse(data)
     assert len(str(caught.value)) < 400
     str(caught.value).encode("ascii", "backslashreplace")
+
+
+OWN, OTHER = "sha256:" + "1" * 64, "sha256:" + "2" * 64
+AMD, ARM = {"os": "linux", "architecture": "amd64"}, {"os": "linux", "architecture": "arm64"}
+NEITHER = {"os": "unknown", "architecture": "unknown"}
+
+
+@pytest.mark.parametrize(
+    ("entries", "expected"),
+    [
+        ([(OWN, AMD)], OWN),
+        ([(OTHER, ARM), (OWN, AMD), (OTHER, NEITHER)], OWN),
+        ([(OWN, {**AMD, "variant": "v1"}), (OTHER, {**AMD, "variant": "v3"})], OWN),
+        ([(OWN, None)], OWN),
+        ([(OWN, AMD), (OWN, AMD)], OWN),
+        ([(OTHER, ARM)], None),
+        ([(OWN, AMD), (OTHER, AMD)], None),
+        ([(OWN, AMD), (OTHER, None)], None),
+        ([], None),
+    ],
+)
+def test_the_image_of_an_index_that_can_be_kept_alone(entries: list[Any], expected: str | None) -> None:
+    manifests = [{"digest": digest, **({"platform": platform} if platform else {})} for digest, platform in entries]
+    index = m.parse_index(json.dumps({"mediaType": m.OCI_INDEX, "manifests": manifests}).encode())
+    assert m.find_index_image(index, ImagePlatform.parse("linux/amd64")) == expected
