@@ -1,20 +1,20 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`python -m testbed up [--cluster] | down | status | build`."""
+"""`python -m testbed up [--cluster] | down | status | build | build-engines`."""
 
 from __future__ import annotations
 
 import sys
 import time
 
-from . import programs
+from . import engines, programs
 from .bed import Bed
 from .node import BedError
 
 
 def main(argv: list[str]) -> int:
-    if argv not in (["up"], ["up", "--cluster"], ["down"], ["status"], ["build"]):
-        print("usage: python -m testbed up [--cluster] | down | status | build", file=sys.stderr)
+    if argv not in (["up"], ["up", "--cluster"], ["down"], ["status"], ["build"], ["build-engines"]):
+        print("usage: python -m testbed up [--cluster] | down | status | build | build-engines", file=sys.stderr)
         return 2
     bed = Bed()
     begin = time.monotonic()
@@ -28,6 +28,8 @@ def main(argv: list[str]) -> int:
                 print(f"cluster: {bed.cluster.name}\nkubeconfig of an administrator: {bed.cluster.kubeconfig}")
         elif argv == ["build"]:
             print(f"the cluster's programs are in {programs.ensure()}")
+        elif argv == ["build-engines"]:
+            print(f"the newer container engines are in {engines.ensure()}")
         elif argv == ["down"]:
             bed.down()
             print(f"test bed is down ({time.monotonic() - begin:.1f} s)")

@@ -153,10 +153,10 @@ def write_table(stages: list[Stage], commit: str, total: Counts) -> None:
     )
 
 
-def build_programs() -> None:
-    """Start the build of Kubernetes' programs, which takes minutes, so that it is done when the test bed needs them."""
-    command = ["nice", sys.executable, "-m", "testbed", "build"]
-    with (CACHE / "build-cluster.out").open("w") as out:
+def start_build(name: str) -> None:
+    """Start a build of programs, which takes minutes, so that it is done when the tests need them."""
+    command = ["nice", sys.executable, "-m", "testbed", name]
+    with (CACHE / f"{name}.out").open("w") as out:
         subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
 
 
@@ -195,7 +195,9 @@ def main() -> None:
         parser.error(f"--only: {', '.join(unknown)} is not among {', '.join(names)}")
     commit = git("rev-parse", "HEAD")
     if any(names[name].uses_bed for name in only):
-        build_programs()
+        start_build("build")
+    if options.full and "integration/image_engines" in only:
+        start_build("build-engines")
     stages = run_side_by_side(
         [names[name] for name in only],
         lambda target: resume(target, commit) if options.full else run_target(target, commit, full=False),

@@ -7,7 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 # shellcheck source=env.sh
 . tests/tools/env.sh
 # Kubernetes' programs, for the last part. That part reports if they are not built yet.
-nice python -m testbed build >"$CACHE/build-cluster.out" 2>&1 </dev/null &
+nice python -m testbed build >"$CACHE/build.out" 2>&1 </dev/null &
 echo "Starting the test bed: three docker hosts, a registry and an S3 server (minutes on a new machine, else seconds)."
 python -m testbed up
 python tests/tools/demo.py

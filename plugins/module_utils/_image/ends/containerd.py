@@ -56,6 +56,9 @@ class ContainerdEngine:
     C(pinned): images that are tagged also get the label that keeps them from the kubelet's garbage collection.
     """
 
+    # Whether a namespace that does not exist is a mistake.
+    requires_namespace = True
+
     def __init__(
         self, address: str, namespace: str, timeout: float, run: RunCommand, pinned: bool = True, program: str = "ctr"
     ) -> None:
@@ -63,7 +66,7 @@ class ContainerdEngine:
         self._timeout = timeout
         self._pinned = pinned
         self._platform = ImagePlatform.detect_host()
-        self._reader = ContainerdReader(self._client, namespace, self._platform)
+        self._reader = ContainerdReader(self._client, namespace, self._platform, self.requires_namespace)
 
     def read_facts(self, staging_path: str) -> EngineFacts:
         state = self._reader.read_state()

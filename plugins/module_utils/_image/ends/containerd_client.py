@@ -101,5 +101,7 @@ def end_program(program: PipedProgram) -> str:
 
 
 def _shorten(messages: str) -> str:
-    """Shortens messages of a program: the last ones have the reason."""
-    return messages.strip()[-_MAX_MESSAGE:]
+    """Shortens messages of ctr: the lines with its own name have the reason. Its log of other levels has none."""
+    lines = messages.strip().split("\n")
+    reasons = [line for line in lines if line.startswith("ctr: ")] or lines
+    return "\n".join(reasons)[-_MAX_MESSAGE:]

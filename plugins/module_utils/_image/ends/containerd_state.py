@@ -106,13 +106,15 @@ class ContainerdState:
 class ContainerdReader:
     """Reads the state of a namespace. C(snapshotter) is known once the state was read, and None without an image."""
 
-    def __init__(self, client: ContainerdClient, namespace: str, platform: ImagePlatform) -> None:
+    def __init__(
+        self, client: ContainerdClient, namespace: str, platform: ImagePlatform, requires_namespace: bool = True
+    ) -> None:
         self.snapshotter: Optional[str] = None
         self._client = client
         self._namespace = namespace
         self._platform = platform
         self._plugins: Optional[ContainerdPlugins] = None
-        self._is_checked = namespace == KUBERNETES_NAMESPACE
+        self._is_checked = namespace == KUBERNETES_NAMESPACE or not requires_namespace
         # Manifests and configs by digest. Their content never changes.
         self._contents: dict[str, bytes] = {}
 

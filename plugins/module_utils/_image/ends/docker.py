@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Docker through its API socket: the only file that calls it, by the Docker Engine API 1.41."""
+"""Docker through its API socket: the only file that calls it, by the Docker Engine API 1.41.
+
+Images are kept by a graph driver. Those of the containerd image store are in docker_store.py.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import os
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from typing import Any, BinaryIO, Callable, Optional, cast
 from urllib.parse import quote, urlencode
 
@@ -77,8 +81,27 @@ class _ExportStream:
             return self._response.read(size)
 
 
+@dataclass(frozen=True)
+class DockerInfo:
+    """What docker reports of itself. C(root): the directory of its data.
+
+    C(has_containerd_store): it keeps images in the containerd image store. Its containerd's address and namespace are
+    empty where it does not report them.
+    """
+
+    version: str
+    storage: str
+    root: str
+    has_containerd_store: bool
+    containerd_address: str
+    containerd_namespace: str
+
+
 class DockerEngine:
-    """An Engine. C(host) is a C(unix://) address; C(timeout) is the seconds that a load or save may be silent."""
+    """An Engine: docker with a graph driver.
+
+    C(host) is a C(unix://) address; C(timeout) is the seconds that a load or save may be silent.
+    """
 
     def __init__(self, host: str = DEFAULT_DOCKER_HOST, timeout: float = 1800.0) -> None:
         if not host.startswith("unix:///"):
@@ -88,11 +111,10 @@ class DockerEngine:
             )
         self._path = host[len("unix://") :]
         self._timeout = timeout
-        self._is_supported = False
 
     @_translate_response_errors()
     def read_facts(self, staging_path: str) -> EngineFacts:
-        info = self._read_supported_info()
+        info = self.read_info()
         version = self._request_json("GET", "/version")
         entries = self._request_json("GET", "/images/json")
         found = [(self.find(str(entry["Id"])), (entry.get("Labels") or {}).get(PRELOADED_LABEL)) for entry in entries]
@@ -100,12 +122,12 @@ class DockerEngine:
         return EngineFacts(
             engine="docker",
             version=str(version.get("Version")),
-            storage=str(info.get("Driver")),
+            storage=info.storage,
             platform=f"{version.get('Os')}/{version.get('Arch')}",
             images=sorted_images.images,
             chain_ids=sorted_images.chain_ids,
             staging=read_nearest_disk_space(staging_path),
-            root=read_disk_space(str(info.get("DockerRootDir"))),
+            root=read_disk_space(info.root),
             zstd=_parse_major_version(str(version.get("Version"))) >= _MIN_ZSTD_VERSION,
             preloaded=sorted_images.preloaded,
         )
@@ -122,8 +144,6 @@ class DockerEngine:
 
     @_translate_response_errors()
     def find(self, name_or_id: str) -> Optional[StoredImage]:
-        if not self._is_supported:
-            self._read_supported_info()
         details = self._request_json("GET", f"/images/{quote(name_or_id, safe='/:@')}/json", absent_ok=True)
         if details is None:
             return None
@@ -188,16 +208,18 @@ class DockerEngine:
         self._request_json("DELETE", f"/images/{image.engine_id}?force=0&noprune=0", absent_ok=True)
 
     @_translate_response_errors()
-    def _read_supported_info(self) -> Any:
+    def read_info(self) -> DockerInfo:
+        """Reads what docker reports of itself."""
         info = self._request_json("GET", "/info")
-        if ["driver-type", "io.containerd.snapshotter.v1"] in (info.get("DriverStatus") or []):
-            raise EngineError(
-                f"docker {info.get('ServerVersion')} on this host keeps images in the containerd image store, which "
-                "reports success for broken loads and is not supported yet. Use a docker with a graph driver "
-                '("features": {"containerd-snapshotter": false} in daemon.json), or source=registry on a source.'
-            )
-        self._is_supported = True
-        return info
+        containerd = info.get("Containerd") or {}
+        return DockerInfo(
+            version=str(info.get("ServerVersion")),
+            storage=str(info.get("Driver")),
+            root=str(info.get("DockerRootDir")),
+            has_containerd_store=["driver-type", "io.containerd.snapshotter.v1"] in (info.get("DriverStatus") or []),
+            containerd_address=str(containerd.get("Address") or ""),
+            containerd_namespace=str((containerd.get("Namespaces") or {}).get("Containers") or ""),
+        )
 
     def _request_json(self, method: str, path: str, absent_ok: bool = False) -> Any:
         with self._open_response(method, path, _SHORT_TIMEOUT, absent_ok) as response:

@@ -49,10 +49,17 @@ def _read_docker_presence(params: Parameters, _run: RunCommand) -> Presence:
     return Presence(True, True)
 
 
-def _make_docker(params: Parameters, _run: RunCommand) -> Engine:
+def _make_docker(params: Parameters, run: RunCommand) -> Engine:
     from .docker import DockerEngine
 
-    return DockerEngine(params["docker_host"], float(params["timeout"]))
+    timeout = float(params["timeout"])
+    docker = DockerEngine(params["docker_host"], timeout)
+    info = docker.read_info()
+    if not info.has_containerd_store:
+        return docker
+    from .docker_store import DockerStoreEngine
+
+    return DockerStoreEngine(info, timeout, run)
 
 
 def _read_podman_presence(_params: Parameters, _run: RunCommand) -> Presence:

@@ -15,8 +15,9 @@ from typing import Optional
 
 from ansible_collections.daytwo.aws.plugins.module_utils._image.ends.containerd import ContainerdEngine
 from ansible_collections.daytwo.aws.plugins.module_utils._image.ends.docker import DockerEngine
+from ansible_collections.daytwo.aws.plugins.module_utils._image.ends.docker_store import DockerStoreEngine
 from ansible_collections.daytwo.aws.plugins.module_utils._image.ends.engine import Engine
-from testbed import packages
+from testbed import engines, packages
 
 SEARCH = packages.SEARCH
 SECONDS = 120
@@ -39,8 +40,8 @@ def run_program(command: list[str], text: str, descriptors: tuple[int, ...]) -> 
     )
 
 
-def find_program(name: str) -> str:
-    path = shutil.which(name, path=SEARCH)
+def find_program(name: str, search: str = SEARCH) -> str:
+    path = shutil.which(name, path=search)
     assert path, f"{name} is missing"
     return path
 
@@ -55,6 +56,8 @@ class EngineHost:
     """A daemon and its engine. Tests use what all engines have; what only one has is in its class."""
 
     name = ""
+    # Where its programs are.
+    search = SEARCH
     # Whether an image keeps the digest that its registry gave it.
     keeps_digests = False
 
@@ -64,18 +67,22 @@ class EngineHost:
         self.log = directory / "log"
         self.process: Optional[subprocess.Popen[bytes]] = None
 
-    def start(self) -> None:
-        self.directory.mkdir(parents=True, exist_ok=True)
+    def start_daemon(self, command: list[str]) -> subprocess.Popen[bytes]:
         with self.log.open("ab") as log:
             # A session of its own: a signal to the tests does not end it before they have ended.
-            self.process = subprocess.Popen(
-                self.get_command(),
-                stdout=log,
-                stderr=log,
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
-                env={**os.environ, "PATH": SEARCH},
+            return subprocess.Popen(
+                command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True, env=self.make_env()
             )
+
+    def make_env(self) -> dict[str, str]:
+        return {**os.environ, "PATH": self.search}
+
+    def find_program(self, name: str) -> str:
+        return find_program(name, self.search)
+
+    def start(self) -> None:
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.process = self.start_daemon(self.get_command())
         ended = time.monotonic() + SECONDS
         while not self._is_up():
             assert self.process.poll() is None, self.log.read_text()[-2000:]
@@ -100,7 +107,7 @@ class EngineHost:
     def call(self, *command: str, data: bytes = b"") -> str:
         """Runs the engine's own client."""
         argv = [*self.get_client(), *command]
-        done = subprocess.run(argv, input=data, capture_output=True, check=False, env={**os.environ, "PATH": SEARCH})
+        done = subprocess.run(argv, input=data, capture_output=True, check=False, env=self.make_env())
         assert done.returncode == 0, (argv, done.stderr.decode())
         return done.stdout.decode()
 
@@ -131,6 +138,8 @@ class ContainerdHost(EngineHost):
     name = "containerd"
     keeps_digests = True
     namespace = "k8s.io"
+    # The flag for an import by ctr itself.
+    local: tuple[str, ...] = ()
 
     def get_command(self) -> list[str]:
         config = self.directory / "config.toml"
@@ -144,13 +153,15 @@ disabled_plugins = ["io.containerd.internal.v1.opt", "io.containerd.snapshotter.
 address = "{self.socket}"
 """
         )
-        return [find_program("containerd"), "--config", str(config)]
+        return [self.find_program("containerd"), "--config", str(config)]
 
     def get_client(self) -> list[str]:
-        return [find_program("ctr"), "--address", str(self.socket), "--namespace", self.namespace]
+        return [self.find_program("ctr"), "--address", str(self.socket), "--namespace", self.namespace]
 
     def make_engine(self, address: Optional[str] = None, namespace: str = "", pinned: bool = True) -> ContainerdEngine:
-        return ContainerdEngine(address or str(self.socket), namespace or self.namespace, 300, run_program, pinned)
+        return ContainerdEngine(
+            address or str(self.socket), namespace or self.namespace, 300, run_program, pinned, self.find_program("ctr")
+        )
 
     def list_names(self) -> set[str]:
         return set(self.call("images", "ls", "-q").split("\n")) - {""}
@@ -181,7 +192,7 @@ class DockerHost(EngineHost):
     def get_command(self) -> list[str]:
         # No bridge and no rules of docker's own: containers run with --network none.
         return [
-            *(find_program("dockerd"), "--host", f"unix://{self.socket}", "--data-root", f"{self.directory}/root"),
+            *(self.find_program("dockerd"), "--host", f"unix://{self.socket}", "--data-root", f"{self.directory}/root"),
             *("--exec-root", f"{self.directory}/state", "--pidfile", f"{self.directory}/pid"),
             *("--storage-driver=overlay2", "--bridge=none", "--iptables=false", "--ip6tables=false"),
             *("--ip-forward=false", "--ip-masq=false", "--exec-opt", "native.cgroupdriver=cgroupfs"),
@@ -194,7 +205,7 @@ class DockerHost(EngineHost):
         return str(path)
 
     def get_client(self) -> list[str]:
-        return [find_program("docker"), "--host", f"unix://{self.socket}"]
+        return [self.find_program("docker"), "--host", f"unix://{self.socket}"]
 
     def make_engine(self, address: Optional[str] = None) -> DockerEngine:
         return DockerEngine(f"unix://{address or self.socket}", 300)
@@ -210,4 +221,59 @@ class DockerHost(EngineHost):
         self.call("rmi", "--force", name)
 
 
-HOSTS: dict[str, type[EngineHost]] = {kind.name: kind for kind in (ContainerdHost, DockerHost)}
+class NewContainerdHost(ContainerdHost):
+    """containerd 2 with its CRI."""
+
+    search = f"{engines.directory()}:{SEARCH}"
+    local = ("--local",)
+
+
+class NewDockerHost(DockerHost):
+    """The daemon of Docker 29 with the containerd image store, on a containerd 2 of its own."""
+
+    search = NewContainerdHost.search
+    keeps_digests = True
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self.containerd = NewContainerdHost(directory / "c")
+
+    def start(self) -> None:
+        self.containerd.start()
+        super().start()
+
+    def end(self, signal_number: int = signal.SIGTERM) -> None:
+        super().end(signal_number)
+        self.containerd.end()
+
+    def get_command(self) -> list[str]:
+        without_driver = [option for option in super().get_command() if not option.startswith("--storage-driver")]
+        return [*without_driver, "--containerd", str(self.containerd.socket)]
+
+    def make_env(self) -> dict[str, str]:
+        # For the client of Debian.
+        return {**super().make_env(), "DOCKER_MIN_API_VERSION": "1.40"}
+
+    def make_engine(self, address: Optional[str] = None) -> Engine:
+        engine = DockerEngine(f"unix://{address or self.socket}", 300)
+        return DockerStoreEngine(engine.read_info(), 300, run_program, self.find_program("ctr"))
+
+    def containerd_names(self) -> set[str]:
+        """All names in docker's namespace of containerd."""
+        client = [*self.containerd.get_client()[:-1], "moby"]
+        done = subprocess.run([*client, "images", "ls", "-q"], capture_output=True, check=True, env=self.make_env())
+        return set(done.stdout.decode().split())
+
+    def run_container(self, name: str) -> str:
+        # The runc of this test has no seccomp.
+        return self.call("run", "--rm", "--network=none", "--security-opt=seccomp=unconfined", name)
+
+
+HOSTS: dict[str, type[EngineHost]] = {
+    "containerd": ContainerdHost,
+    "docker": DockerHost,
+    "containerd-2": NewContainerdHost,
+    "docker-29": NewDockerHost,
+}
+# Their programs take minutes to build.
+NEW_HOSTS = ("containerd-2", "docker-29")

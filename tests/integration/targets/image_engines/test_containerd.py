@@ -197,7 +197,8 @@ def test_of_an_index_the_image_of_this_platform_counts(node: ContainerdHost, tmp
     made, _second = make_versions()
     made = add_index(made, ARM)
     archive = make_index_archive(made.image.tag, made)
-    node.call("images", "import", "--digests", "--base-name", made.image.tag.rpartition(":")[0], "-", data=archive)
+    naming = ["--digests", "--base-name", made.image.tag.rpartition(":")[0]]
+    node.call("images", "import", *node.local, *naming, "-", data=archive)
     engine = node.make_engine()
     stored = engine.find(made.image.tag)
     assert stored
@@ -324,7 +325,9 @@ def test_a_killed_program_or_daemon_leaves_the_old_image(node: ContainerdHost, t
             marker = str(staging.directory).encode()
             for process in Path("/proc").glob("[0-9]*"):
                 line = process / "cmdline"
-                if line.exists() and marker in line.read_bytes() and line.read_bytes().split(b"\0")[0] == b"ctr":
+                if not line.exists() or marker not in line.read_bytes():
+                    continue
+                if os.path.basename(line.read_bytes().split(b"\0")[0]) == b"ctr":
                     os.kill(int(process.name), signal.SIGKILL)
 
     thread = threading.Thread(target=interrupt)

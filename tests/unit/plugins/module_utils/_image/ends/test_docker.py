@@ -20,7 +20,9 @@ from urllib.parse import unquote
 
 import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._image.ends.docker import DockerEngine, split_tag
-from ansible_collections.daytwo.aws.plugins.module_utils._image.ends.engine import PRELOADED_LABEL, EngineError
+from ansible_collections.daytwo.aws.plugins.module_utils._image.ends.docker_store import DockerStoreEngine
+from ansible_collections.daytwo.aws.plugins.module_utils._image.ends.engine import PRELOADED_LABEL, Engine, EngineError
+from ansible_collections.daytwo.aws.plugins.module_utils._image.ends.engines import make_engine
 from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
 from ansible_collections.daytwo.aws.plugins.module_utils._image.model import StoredImage, compute_chain_ids
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.builders import make, nothing
@@ -223,16 +225,51 @@ def test_an_image_that_is_not_there_is_none(docker: Any) -> None:
     assert engine.find("other:v1") is None
 
 
-def test_identity_the_containerd_image_store_is_refused(docker: Any) -> None:
-    """Docker 29's containerd store reports success for broken loads, and its .Id is the manifest digest.
+STORE = {
+    "Driver": "overlayfs",
+    "ServerVersion": "29.7.2",
+    "DriverStatus": [["driver-type", "io.containerd.snapshotter.v1"]],
+}
+CONTAINERD = {
+    "Address": "/run/containerd/containerd.sock",
+    "Namespaces": {"Containers": "moby", "Plugins": "plugins.moby"},
+}
 
-    See docs/facts/image_transfer.md#an-exit-code-is-no-evidence.
+
+def make_by_option(docker: Any, info: dict[str, Any]) -> Engine:
+    docker({"GET /info": info})
+    return make_engine("docker", {"docker_host": f"unix://{docker.path}", "timeout": 5}, run_nothing)
+
+
+def run_nothing(*_arguments: object) -> tuple[int, str, str]:
+    raise OSError("no program runs here")
+
+
+@pytest.mark.parametrize(
+    ("info", "kind"),
+    [({"Driver": "overlay2"}, DockerEngine), ({**STORE, "Containerd": CONTAINERD}, DockerStoreEngine)],
+)
+def test_where_docker_keeps_its_images_decides_how_they_are_read(
+    docker: Any, info: dict[str, Any], kind: type[Engine]
+) -> None:
+    """The API of a docker with the containerd image store is no evidence.
+
+    See docs/facts/image_transfer.md#docker-with-the-containerd-image-store.
     """
-    status = [["driver-type", "io.containerd.snapshotter.v1"]]
-    engine = docker({"GET /info": {"Driver": "overlayfs", "ServerVersion": "29.7.2", "DriverStatus": status}})
-    for call in (lambda: engine.read_facts("/"), lambda: engine.find("app:v1")):
-        with pytest.raises(EngineError, match=r"docker 29\.7\.2 .* containerd image store, .* source=registry"):
-            call()
+    assert type(make_by_option(docker, info)) is kind
+
+
+@pytest.mark.parametrize("containerd", [None, {}, {"Address": "/run/x.sock"}, {"Namespaces": {"Containers": "moby"}}])
+def test_a_docker_that_does_not_report_its_containerd_is_refused(docker: Any, containerd: Any) -> None:
+    with pytest.raises(EngineError, match=r"docker 29\.7\.2 .* containerd image store, .*Update docker to 27 or later"):
+        make_by_option(docker, {**STORE, "Containerd": containerd})
+
+
+def test_the_containerd_of_docker_needs_root(docker: Any, directory: str) -> None:
+    address = f"{directory}/containerd.sock"
+    engine = make_by_option(docker, {**STORE, "Containerd": {**CONTAINERD, "Address": address}})
+    with pytest.raises(EngineError, match=r"docker on this host keeps images in the containerd image store.*missing"):
+        engine.read_facts("/")
 
 
 @pytest.mark.parametrize(
