@@ -22,36 +22,53 @@ _TOKEN_LIMIT = 1024 * 1024
 _CLIENT_ID = "daytwo.aws"
 _ANONYMOUS = ""
 _LOGIN_SUGGESTION = (
-    "Set the user name and password of an account that may pull it, or the docker config file that has its login. "
+    "Set the user name and password of an account that may {verb}, or the docker config file that has its login. "
     "Some registries respond like this for images that do not exist: check the name, too."
 )
+PULL, PUSH = "pull", "pull,push"
 
 _T = TypeVar("_T")
 _Challenges = Mapping[str, Mapping[str, str]]
+
+
+class RegistryError(ImageError):
+    """A refusal by the registry, explained. C(status), C(code) and C(service_error) are those of the response."""
+
+    def __init__(self, text: str, error: HttpStatusError) -> None:
+        self.status = error.status
+        self.code = error.code
+        self.service_error = error.service_error
+        super().__init__(text)
 
 
 class RegistryAuthorizer:
     """Sends requests with the authorization that the registry asks for, which threads may share.
 
     A token is fetched once per repository, and again when it is refused. The login is sent only where the registry asks
-    for it. C(base): the registry's URL.
+    for it. C(base): the registry's URL. C(actions): what a token is for, C(pull) or C(pull,push).
     """
 
-    def __init__(self, client: HttpClient, host: str, base: str, login: FoundLogin) -> None:
+    def __init__(self, client: HttpClient, host: str, base: str, login: FoundLogin, actions: str = PULL) -> None:
+        self._actions = actions
         self._client = client
         self._host = host
         self._base = base
         self._credentials = login.credentials
         self._absence = login.absence
         self._lock = threading.Lock()
-        self._authorizations: dict[str, str] = {}
+        self._authorizations: dict[tuple[str, str], str] = {}
         self._base_challenges: _Challenges | None = None
         # The schemes of the last challenge that could not be answered.
         self._unanswered: tuple[str, ...] = ()
 
-    def send(self, repository: str, subject: str, send_request: Callable[[Mapping[str, str]], _T]) -> _T:
-        """Sends the request with the known authorization. After a refusal it retries once with a new authorization."""
-        used = self._authorizations.get(repository, _ANONYMOUS)
+    def send(
+        self, repository: str, subject: str, send_request: Callable[[Mapping[str, str]], _T], mount_from: str = ""
+    ) -> _T:
+        """Sends the request with the known authorization. After a refusal it retries once with a new authorization.
+
+        C(mount_from): a repository that the request reads, too.
+        """
+        used = self._authorizations.get((repository, mount_from), _ANONYMOUS)
         try:
             try:
                 return send_request(_build_auth_header(used))
@@ -59,7 +76,7 @@ class RegistryAuthorizer:
                 challenges = self._get_challenges(error, used)
                 if not challenges:
                     raise
-                authorization = self._authorize(repository, challenges, used)
+                authorization = self._authorize(repository, mount_from, challenges, used)
                 if not authorization:
                     raise
                 used = authorization
@@ -96,26 +113,39 @@ class RegistryAuthorizer:
                 )
             return self._base_challenges
 
-    def _authorize(self, repository: str, challenges: _Challenges, rejected: str) -> str:
+    def _authorize(self, repository: str, mount_from: str, challenges: _Challenges, rejected: str) -> str:
         with self._lock:
-            known = self._authorizations.get(repository, _ANONYMOUS)
+            known = self._authorizations.get((repository, mount_from), _ANONYMOUS)
             if known == rejected:
-                known = self._create_authorization(repository, challenges)
+                known = self._create_authorization(repository, mount_from, challenges)
                 if known:
-                    self._authorizations[repository] = known
+                    self._authorizations[repository, mount_from] = known
             return known
 
-    def _create_authorization(self, repository: str, challenges: _Challenges) -> str:
+    def _create_authorization(self, repository: str, mount_from: str, challenges: _Challenges) -> str:
         """Creates the authorization for a challenge; an empty one where there is no login for it."""
         credentials = self._credentials
         if "bearer" in challenges:
-            return "Bearer " + self._fetch_token(repository, challenges["bearer"])
+            return "Bearer " + self._fetch_token(repository, mount_from, challenges["bearer"])
         if "basic" in challenges and credentials is not None and not credentials.identity_token:
             return format_basic_auth(credentials.username, credentials.password)
         self._unanswered = tuple(challenges)
         return _ANONYMOUS
 
-    def _fetch_token(self, repository: str, challenge: Mapping[str, str]) -> str:
+    def _list_scopes(self, repository: str, mount_from: str, challenge: Mapping[str, str]) -> list[str]:
+        """Lists the scopes of a token: those of the challenge, and those that later requests need.
+
+        Some registries challenge a push with the scope of a pull
+        (docs/facts/image_transfer.md#copies-between-registries).
+        """
+        scopes = challenge.get("scope", "").split()
+        if not scopes or self._actions != PULL:
+            scopes.append(f"repository:{repository}:{self._actions}")
+        if mount_from:
+            scopes.append(f"repository:{mount_from}:pull")
+        return list(dict.fromkeys(scopes))
+
+    def _fetch_token(self, repository: str, mount_from: str, challenge: Mapping[str, str]) -> str:
         realm = challenge.get("realm", "")
         if urlsplit(realm).scheme not in ("http", "https"):
             raise ImageError(
@@ -126,13 +156,9 @@ class RegistryAuthorizer:
                 f"The registry {self._host} requires a token from {redact_url(realm)}, without TLS. "
                 "The password is not sent there: correct the registry's settings."
             )
-        query = {
-            "service": challenge.get("service", ""),
-            "scope": challenge.get("scope") or f"repository:{repository}:pull",
-        }
-        query = {name: value for name, value in query.items() if value}
+        scopes = self._list_scopes(repository, mount_from, challenge)
         try:
-            response = self._request_token(realm, query)
+            response = self._request_token(realm, challenge.get("service", ""), scopes)
         except HttpStatusError as error:
             if error.status not in (400, 401, 403, 404):
                 raise
@@ -153,22 +179,24 @@ class RegistryAuthorizer:
             raise ImageError(f"The token server {redact_url(realm)} sent no token. Check the registry's settings.")
         return token
 
-    def _request_token(self, realm: str, query: Mapping[str, str]) -> HttpResponse:
+    def _request_token(self, realm: str, service: str, scopes: list[str]) -> HttpResponse:
         credentials = self._credentials
+        named = {"service": service} if service else {}
         if credentials is not None and credentials.identity_token:
             form = {"grant_type": "refresh_token", "client_id": _CLIENT_ID, "refresh_token": credentials.identity_token}
             return self._client.request(
                 "POST",
                 realm,
                 {"Content-Type": "application/x-www-form-urlencoded"},
-                urlencode({**form, **query}).encode(),
+                urlencode({**form, **named, "scope": " ".join(scopes)}).encode(),
                 ok=(200,),
                 limit=_TOKEN_LIMIT,
             )
         headers = _build_auth_header(
             format_basic_auth(credentials.username, credentials.password) if credentials else _ANONYMOUS
         )
-        url = realm + ("&" if "?" in realm else "?") + urlencode(query)
+        query = urlencode([*named.items(), *(("scope", scope) for scope in scopes)])
+        url = realm + ("&" if "?" in realm else "?") + query
         return self._client.request("GET", url, headers, ok=(200,), limit=_TOKEN_LIMIT)
 
     # -- refusals
@@ -180,10 +208,11 @@ class RegistryAuthorizer:
         return f"the user {self._credentials.username!r}" if self._credentials.username else "the identity token"
 
     def _format_login_suggestion(self, is_sent: bool) -> str:
+        suggestion = _LOGIN_SUGGESTION.format(verb="pull it" if self._actions == PULL else "pull and push there")
         if self._credentials is None:
-            return f"{self._absence} {_LOGIN_SUGGESTION}".lstrip()
+            return f"{self._absence} {suggestion}".lstrip()
         if is_sent:
-            return _LOGIN_SUGGESTION
+            return suggestion
         if self._unanswered == ("basic",):
             return (
                 "The registry requires a user name and a password, but the login is an identity token, which was not "
@@ -209,11 +238,12 @@ class RegistryAuthorizer:
                 suggestion += (
                     f" The registry may hide it from requests without login. {self._format_login_suggestion(is_sent)}"
                 )
-            return ImageError(f"The registry {self._host} does not have {subject}: {refusal}. {suggestion}")
+            return RegistryError(f"The registry {self._host} does not have {subject}: {refusal}. {suggestion}", error)
         if error.status in (401, 403) and error.url.startswith(self._base):
-            return ImageError(
+            return RegistryError(
                 f"The registry {self._host} denies {self._describe_login(is_sent)} {subject}: {refusal}. "
-                f"{self._format_login_suggestion(is_sent)}"
+                f"{self._format_login_suggestion(is_sent)}",
+                error,
             )
         return error
 

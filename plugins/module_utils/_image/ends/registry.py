@@ -31,7 +31,7 @@ from ..formats.reference import DOCKER_HUB, ImagePlatform, ImageReference
 from ..http.body import HttpBodyReader, HttpResponse
 from ..http.client import HttpClient
 from ..model import Blob
-from .authorization import RegistryAuthorizer
+from .authorization import PULL, RegistryAuthorizer
 from .login import NO_LOGIN, FoundLogin
 
 _DOCKER_HUB_API = "registry-1.docker.io"
@@ -78,11 +78,14 @@ class _ManifestDocument:
 class Registry:
     """A registry, which threads may share."""
 
+    # What its tokens are for.
+    actions = PULL
+
     def __init__(self, client: HttpClient, host: str, plain_http: bool = False, login: FoundLogin = NO_LOGIN) -> None:
         self.host = host
         self._client = client
         self._base = f"{'http' if plain_http else 'https'}://{_DOCKER_HUB_API if host == DOCKER_HUB else host}/"
-        self._authorizer = RegistryAuthorizer(client, host, self._base, login)
+        self._authorizer = RegistryAuthorizer(client, host, self._base, login, self.actions)
 
     def resolve(
         self, reference: ImageReference, platform: ImagePlatform | None = None, must_match: bool = True

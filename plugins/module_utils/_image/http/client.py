@@ -100,14 +100,18 @@ class HttpClient:
         body: bytes | None = None,
         ok: Collection[int] = (200, 201, 202, 204),
         limit: int = SMALL_BODY_LIMIT,
+        retries: int | None = None,
     ) -> HttpResponse:
-        """Sends a request with a small response, at most C(limit) bytes. GET and HEAD follow redirects."""
+        """Sends a request with a small response, at most C(limit) bytes. GET and HEAD follow redirects.
+
+        C(retries): those of the client by default.
+        """
 
         def make_attempt() -> HttpResponse:
             exchange = self._send_request(method, url, headers or {}, body, ok)
             return self._finish(exchange, limit)
 
-        return self._retry(make_attempt)
+        return self.retry(make_attempt, retries=retries)
 
     @contextmanager
     def open_stream(
@@ -133,7 +137,7 @@ class HttpClient:
                 exchange.connection.close()
                 raise
 
-        exchange, reader = self._retry(make_attempt)
+        exchange, reader = self.retry(make_attempt)
         try:
             yield reader
         finally:
@@ -155,20 +159,32 @@ class HttpClient:
         to decide. An error that C(make_body) raises passes unchanged. It is retried if it is a retryable HttpError.
         """
 
-        def make_attempt() -> HttpResponse:
-            return self._finish(self._upload(url, headers or {}, make_body, length, ok), SMALL_BODY_LIMIT)
+        return self.retry(lambda: self.send_stream("PUT", url, headers, make_body, length, ok))
 
-        return self._retry(make_attempt)
+    def send_stream(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str] | None,
+        make_body: Callable[[], RequestBody],
+        length: int,
+        ok: Collection[int] = (200, 201, 202, 204),
+    ) -> HttpResponse:
+        """Sends exactly C(length) bytes by C(method) (PUT or PATCH), once. See C(put_stream)."""
+        return self._finish(self._upload(method, url, headers or {}, make_body, length, ok), SMALL_BODY_LIMIT)
 
-    # -- attempts
+    def retry(self, make_attempt: Callable[[], _T], is_idempotent: bool = False, retries: int | None = None) -> _T:
+        """Retry a request, such as an S3 PUT or a registry GET, after a transient failure (_RETRYABLE_STATUSES).
 
-    def _retry(self, make_attempt: Callable[[], _T]) -> _T:
-        """Retry a request, such as an S3 PUT or a registry GET, after a transient failure (_RETRYABLE_STATUSES)."""
-        for number in range(self.retries + 1):
+        C(is_idempotent): the attempt may be repeated whatever its methods are.
+        """
+        retries = self.retries if retries is None else retries
+        for number in range(retries + 1):
             try:
                 return make_attempt()
             except HttpError as error:
-                if not error.retryable or number == self.retries:
+                is_retryable = error.retryable or (is_idempotent and error.transient)
+                if not is_retryable or number == retries:
                     error.attempts = number + 1
                     raise
                 self._sleep(self._get_retry_delay(number, error.headers.get("retry-after", "")))
@@ -218,25 +234,26 @@ class HttpClient:
 
     def _upload(
         self,
+        method: str,
         url: str,
         headers: Mapping[str, str],
         make_body: Callable[[], RequestBody],
         length: int,
         ok: Collection[int],
     ) -> _Exchange:
-        address = HttpAddress.parse("PUT", url)
+        address = HttpAddress.parse(method, url)
         source = make_body()
         connection = None
         try:
             chunks = iter_exact_body(source, length, url)
-            connection = self._begin_request("PUT", address, headers, length)
-            response = self._send_chunks(connection, address, chunks)
+            connection = self._begin_request(method, address, headers, length)
+            response = self._send_chunks(method, connection, address, chunks)
             early = response is not None
             if response is None:
                 try:
                     response = connection.getresponse()
                 except (OSError, http.client.HTTPException) as error:
-                    raise make_no_response_error("PUT", address.url, error) from None
+                    raise make_no_response_error(method, address.url, error) from None
         except BaseException:  # also an interrupt: a connection with half a request must not be reused
             if connection is not None:
                 connection.close()
@@ -245,18 +262,22 @@ class HttpClient:
             close = getattr(source, "close", None)
             if close is not None:
                 close()
-        exchange = _Exchange("PUT", address, headers, connection, response, reusable=not early)
+        exchange = _Exchange(method, address, headers, connection, response, reusable=not early)
         if response.status not in ok:
             raise self._make_status_error(exchange)
         if early and response.status < 300:
             connection.close()
             raise HttpBodyError(
-                "PUT", url, "the service accepted it before all bytes were sent", status=response.status, retryable=True
+                method,
+                url,
+                "the service accepted it before all bytes were sent",
+                status=response.status,
+                retryable=True,
             )
         return exchange
 
     def _send_chunks(
-        self, connection: http.client.HTTPConnection, address: HttpAddress, chunks: Iterator[bytes]
+        self, method: str, connection: http.client.HTTPConnection, address: HttpAddress, chunks: Iterator[bytes]
     ) -> http.client.HTTPResponse | None:
         """Sends the chunks. Returns a response that arrives before the last of them, which ends the sending."""
         for chunk in chunks:
@@ -268,7 +289,7 @@ class HttpClient:
                 with suppress(OSError, http.client.HTTPException):
                     response = read_early_response(connection)
                 if response is None:
-                    raise make_no_response_error("PUT", address.url, error) from None
+                    raise make_no_response_error(method, address.url, error) from None
             if response is not None:
                 return response
         return None

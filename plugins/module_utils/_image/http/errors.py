@@ -41,7 +41,8 @@ _SUGGESTIONS = {
 class HttpError(ImageError):
     """A request that failed. The text contains no query string and no header.
 
-    C(retryable): the same request may succeed later. C(expired): the URL or its credentials expired; sign it again.
+    C(retryable): the same request may succeed later. C(transient): as C(retryable), also for a method that is not
+    idempotent. C(expired): the URL or its credentials expired; sign it again.
     C(code) and C(service_error) are quoted from the service. C(headers) are those of the response, in lower case.
     """
 
@@ -56,6 +57,7 @@ class HttpError(ImageError):
         service_error: str = "",
         headers: Mapping[str, str] | None = None,
         retryable: bool = False,
+        transient: bool = False,
         expired: bool = False,
         suggestion: str = "",
     ) -> None:
@@ -67,6 +69,7 @@ class HttpError(ImageError):
         self.service_error = service_error
         self.headers: Mapping[str, str] = headers or {}
         self.retryable = retryable
+        self.transient = transient or retryable
         self.expired = expired
         self.suggestion = suggestion
         self.attempts = 1
@@ -174,6 +177,7 @@ def make_status_error(
         service_error=service_error,
         headers=headers,
         retryable=retryable and method in IDEMPOTENT_METHODS,
+        transient=retryable,
         expired=expired,
         suggestion=_get_suggestion(status, code, expired, headers),
     )
@@ -182,7 +186,7 @@ def make_status_error(
 def make_no_response_error(method: str, url: str, error: Exception) -> HttpConnectError:
     """Makes the error of a connection that ended before the response."""
     problem = f"no response: {describe_os_error(error)}"
-    return HttpConnectError(method, url, problem, retryable=method in IDEMPOTENT_METHODS)
+    return HttpConnectError(method, url, problem, retryable=method in IDEMPOTENT_METHODS, transient=True)
 
 
 def make_connection_error(method: str, url: str, peer: str, error: Exception) -> HttpConnectError:

@@ -1,0 +1,49 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Small programs of our own in Go, each a directory beside this file, built once into the cache."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from . import packages, paths
+from .node import BedError
+
+
+def ensure(name: str) -> Path:
+    """Build the program where it is missing, and return it."""
+    source = Path(__file__).with_name(name)
+    files = [source / "go.mod", source / "go.sum", *sorted(source.glob("*.go"))]
+    text = b"\0".join(file.read_bytes() for file in files) + packages.go_version().encode()
+    program = paths.cache() / "bin" / f"{name}-{hashlib.sha256(text).hexdigest()[:12]}"
+    program.parent.mkdir(parents=True, exist_ok=True)
+    with (paths.cache() / f"build-{name}.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not program.exists():
+            _build(source, program)
+    return program
+
+
+def _build(source: Path, program: Path) -> None:
+    build = paths.cache() / f"build-{source.name}"
+    shutil.rmtree(build, ignore_errors=True)
+    build.mkdir()
+    env = {
+        **os.environ,
+        "GOPATH": str(build / "path"),
+        "GOCACHE": str(build / "cache"),
+        "GOFLAGS": "-modcacherw -mod=readonly -buildvcs=false",
+        "CGO_ENABLED": "0",
+    }
+    print(f"== test bed: building {source.name} (once; about half a minute)", flush=True)
+    command = [packages.go(build), "build", "-trimpath", "-o", str(build / "program"), "."]
+    result = subprocess.run(command, cwd=source, env=env, capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise BedError(f"building {source.name} failed:\n{result.stderr[-2000:]}")
+    (build / "program").rename(program)
+    shutil.rmtree(build)
