@@ -207,7 +207,7 @@ results:
       description: Number of blobs that the destination mounted from another repository.
       type: int
       sample: 1
-    blobs_foreign:
+    blobs_nondistributable:
       description: Number of layers that are not copied because they must not be distributed.
       type: int
       sample: 0

@@ -15,7 +15,7 @@ from ..ends.registry_push import PushRegistry
 from ..errors import ImageError
 from ..formats.artifact import Artifact, get_fallback_tag
 from ..throttle import Throttle
-from .plan import ImagePlan, PlannedBlob, PlannedTree
+from .plan import ImageCopyPlan, PlannedBlob, PlannedTree
 from .request import RegistryPool
 
 
@@ -59,25 +59,25 @@ class ImageCopier:
         self._blobs: dict[tuple[str, str], _BlobResult] = {}
         self._manifests: set[tuple[str, str]] = set()
 
-    def apply(self, plans: Sequence[ImagePlan]) -> list[CopyOutcome]:
+    def apply(self, plans: Sequence[ImageCopyPlan]) -> list[CopyOutcome]:
         """Copies the blobs of all images, then their manifests, image by image."""
         jobs = [(plan, blob) for plan in plans for blob in plan.blobs]
         for is_late in (False, True):
             self._copy_blobs([job for job in jobs if job[1].is_late == is_late])
         return [self._apply_image(plan) for plan in plans]
 
-    def _copy_blobs(self, jobs: Sequence[tuple[ImagePlan, PlannedBlob]]) -> None:
+    def _copy_blobs(self, jobs: Sequence[tuple[ImageCopyPlan, PlannedBlob]]) -> None:
         # Large blobs first, so that no thread is left alone with one at the end.
         ordered = sorted(jobs, key=lambda job: job[1].size, reverse=True)
         results = self._executor.map(lambda job: self._copy_blob(*job), ordered)
         for (plan, blob), result in zip(ordered, results):
             self._blobs[plan.image.destination.name, blob.digest] = result
 
-    def _copy_blob(self, plan: ImagePlan, blob: PlannedBlob) -> _BlobResult:
+    def _copy_blob(self, plan: ImageCopyPlan, blob: PlannedBlob) -> _BlobResult:
         source, destination = plan.image.source, plan.image.destination
         try:
             registry = self._sources.get(source)
-            is_mounted = self._destinations.get(destination).mount_or_upload(
+            is_mounted = self._destinations.get(destination).upload_blob(
                 destination.path,
                 blob.digest,
                 blob.size,
@@ -90,7 +90,7 @@ class ImageCopier:
             return _BlobResult(error=str(error))
         return _BlobResult(is_mounted)
 
-    def _apply_image(self, plan: ImagePlan) -> CopyOutcome:
+    def _apply_image(self, plan: ImageCopyPlan) -> CopyOutcome:
         outcome = CopyOutcome(failed=list(plan.image.unreadable))
         for blob in plan.blobs:
             result = self._blobs[plan.image.destination.name, blob.digest]
@@ -102,7 +102,7 @@ class ImageCopier:
             outcome.error = str(error)
         return outcome
 
-    def _push_image(self, plan: ImagePlan, outcome: CopyOutcome) -> None:
+    def _push_image(self, plan: ImageCopyPlan, outcome: CopyOutcome) -> None:
         image, tree = plan.image, plan.tree
         root = tree.tree.root
         # What belongs to the image is there before its tag, so that who verifies signatures finds them.
@@ -117,9 +117,10 @@ class ImageCopier:
                 outcome.failed.append((name, str(error)))
         if tree.moves_tag and root is not None:
             self._push(plan, root, outcome, tree.tree.tag)
-        self._verify(plan, tree.tree.tag or image.tree.digest, tree.tree.digest)
+        if tree.has_work:
+            self._verify(plan, tree.tree.tag or image.tree.digest, tree.tree.digest)
 
-    def _push_attached(self, plan: ImagePlan, entry: PlannedTree, outcome: CopyOutcome) -> bool:
+    def _push_attached(self, plan: ImageCopyPlan, entry: PlannedTree, outcome: CopyOutcome) -> bool:
         """Pushes a referrer, or a tag that belongs to the image. Returns whether there was anything to write."""
         tree, destination = entry.tree, plan.image.destination
         root = tree.root
@@ -142,7 +143,7 @@ class ImageCopier:
         return True
 
     def _push_tree(
-        self, plan: ImagePlan, entry: PlannedTree, outcome: CopyOutcome, without: Optional[Artifact] = None
+        self, plan: ImageCopyPlan, entry: PlannedTree, outcome: CopyOutcome, without: Optional[Artifact] = None
     ) -> None:
         """Pushes the manifests of a tree, children before their indexes."""
         tree, name = entry.tree, plan.image.destination.name
@@ -159,18 +160,18 @@ class ImageCopier:
         for index in (manifest for manifest in missing if manifest.children):
             self._push(plan, index, outcome)
 
-    def _push_all(self, plan: ImagePlan, manifests: Iterable[Artifact], outcome: CopyOutcome) -> None:
+    def _push_all(self, plan: ImageCopyPlan, manifests: Iterable[Artifact], outcome: CopyOutcome) -> None:
         for _listed in self._executor.map(partial(self._push, plan, outcome=outcome), manifests):
             pass
 
-    def _push(self, plan: ImagePlan, manifest: Artifact, outcome: CopyOutcome, tag: str = "") -> bool:
+    def _push(self, plan: ImageCopyPlan, manifest: Artifact, outcome: CopyOutcome, tag: str = "") -> bool:
         destination = plan.image.destination
         is_listed = self._destinations.get(destination).push_manifest(destination.path, manifest, tag)
         self._manifests.add((destination.name, manifest.digest))
         outcome.pushed.append(tag or manifest.digest)
         return is_listed
 
-    def _verify(self, plan: ImagePlan, name: str, digest: str) -> None:
+    def _verify(self, plan: ImageCopyPlan, name: str, digest: str) -> None:
         destination = plan.image.destination
         found = self._destinations.get(destination).find_digest(destination.path, name)
         if found != digest:

@@ -148,7 +148,7 @@ def _observe_tree(sides: CopySides, root: Artifact, is_repository_missing: bool 
         found.update({artifact.digest: artifact for artifact in level})
     manifests = tuple(_sort_children_first(root, found, set()))
     needed = {blob.digest: blob for manifest in manifests for blob in manifest.blobs}
-    own = [blob for blob in needed.values() if not blob.is_foreign]
+    own = [blob for blob in needed.values() if not blob.is_nondistributable]
     sized = sides.executor.map(lambda blob: _find_missing_blob(sides, blob, is_repository_missing), own)
     blobs = tuple(blob for blob in sized if blob is not None)
     return ObservedTree(
@@ -157,7 +157,7 @@ def _observe_tree(sides: CopySides, root: Artifact, is_repository_missing: bool 
         manifests,
         blobs,
         frozenset(blob.digest for blob in own) - {blob.digest for blob in blobs},
-        foreign_blobs=len(needed) - len(own),
+        nondistributable_blobs=len(needed) - len(own),
     )
 
 

@@ -35,7 +35,7 @@ class ObservedTree:
     manifests: tuple[Artifact, ...] = ()
     blobs: tuple[MissingBlob, ...] = ()
     present_blobs: frozenset[str] = frozenset()
-    foreign_blobs: int = 0
+    nondistributable_blobs: int = 0
     tag: str = ""
     tag_digest: Optional[str] = None
     subject: str = ""
@@ -85,7 +85,7 @@ class PlannedTree:
 
 
 @dataclass(frozen=True)
-class ImagePlan:
+class ImageCopyPlan:
     """The writes for an image. The tag of the image is the last of them."""
 
     image: ObservedImage
@@ -113,7 +113,7 @@ class _ExpectedState:
         self.homes: dict[tuple[str, str], tuple[str, bool]] = {}
 
 
-def plan_copy(images: Sequence[ObservedImage]) -> tuple[ImagePlan, ...]:
+def plan_copy(images: Sequence[ObservedImage]) -> tuple[ImageCopyPlan, ...]:
     """Plans all images, in their order. What several need is written once."""
     state = _ExpectedState()
     for image in images:
@@ -126,10 +126,10 @@ def plan_copy(images: Sequence[ObservedImage]) -> tuple[ImagePlan, ...]:
     return tuple(_plan_image(image, state) for image in images)
 
 
-def _plan_image(image: ObservedImage, state: _ExpectedState) -> ImagePlan:
+def _plan_image(image: ObservedImage, state: _ExpectedState) -> ImageCopyPlan:
     tree = _plan_tree(image, image.tree, state)
     attached = tuple(_plan_tree(image, entry, state) for entry in image.attached)
-    return ImagePlan(image, tree, attached, tuple(_list_steps(image, tree, attached)))
+    return ImageCopyPlan(image, tree, attached, tuple(_list_steps(image, tree, attached)))
 
 
 def _plan_tree(image: ObservedImage, tree: ObservedTree, state: _ExpectedState) -> PlannedTree:

@@ -9,7 +9,7 @@ from typing import Any, Optional
 
 from ..._result import ItemResult, join_names, summarize
 from .apply import CopyOutcome
-from .plan import ImagePlan
+from .plan import ImageCopyPlan
 from .request import CopyRequest
 
 
@@ -18,7 +18,7 @@ def make_failed_item(request: CopyRequest, error: str) -> ItemResult:
     return ItemResult(request.name, "failed", error, fields={"to": str(request.destination)})
 
 
-def make_item(plan: ImagePlan, outcome: Optional[CopyOutcome]) -> ItemResult:
+def make_item(plan: ImageCopyPlan, outcome: Optional[CopyOutcome]) -> ItemResult:
     """Makes the item of an image. Without an outcome, it is what a run would do."""
     image, tree = plan.image, plan.tree.tree
     referrers = [entry.tree.tag or entry.tree.digest for entry in plan.attached if entry.has_work]
@@ -33,7 +33,7 @@ def make_item(plan: ImagePlan, outcome: Optional[CopyOutcome]) -> ItemResult:
         "blobs_transferred": len(transferred),
         "bytes_transferred": sum(blob.size for blob in transferred),
         "blobs_mounted": len(outcome.mounted) if outcome else 0,
-        "blobs_foreign": sum(entry.tree.foreign_blobs for entry in plan.trees),
+        "blobs_nondistributable": sum(entry.tree.nondistributable_blobs for entry in plan.trees),
         "referrers": outcome.referrers if outcome else referrers,
         "referrers_failed": [{"name": name, "reason": reason} for name, reason in failed],
     }
@@ -47,7 +47,9 @@ def make_item(plan: ImagePlan, outcome: Optional[CopyOutcome]) -> ItemResult:
     return ItemResult(str(image.source), status, reason, before, after, fields)
 
 
-def _describe(plan: ImagePlan, outcome: Optional[CopyOutcome], failed: Sequence[tuple[str, str]]) -> tuple[str, str]:
+def _describe(
+    plan: ImageCopyPlan, outcome: Optional[CopyOutcome], failed: Sequence[tuple[str, str]]
+) -> tuple[str, str]:
     image, destination = plan.image, plan.image.destination
     if outcome is not None and outcome.error:
         return "failed", outcome.error
@@ -73,7 +75,7 @@ def _describe(plan: ImagePlan, outcome: Optional[CopyOutcome], failed: Sequence[
 
 
 def make_result(
-    items: Sequence[ItemResult], plans: Sequence[ImagePlan], outcomes: Optional[Sequence[CopyOutcome]], diff: bool
+    items: Sequence[ItemResult], plans: Sequence[ImageCopyPlan], outcomes: Optional[Sequence[CopyOutcome]], diff: bool
 ) -> dict[str, Any]:
     """Makes the result of the module. It is C(changed) also where an image failed after something was written."""
     result = summarize(items, diff)

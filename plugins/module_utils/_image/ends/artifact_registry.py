@@ -95,11 +95,11 @@ class ArtifactRegistry(Registry):
         return data
 
     def has_blob(self, repository: str, digest: str) -> bool:
-        return self._head_blob(repository, digest) is not None
+        return self._find_blob(repository, digest) is not None
 
     def find_blob_size(self, repository: str, digest: str) -> Optional[int]:
         """Finds the size of a blob; None if the registry does not have the blob, or does not report its size."""
-        response = self._head_blob(repository, digest)
+        response = self._find_blob(repository, digest)
         length = response.headers.get("content-length", "") if response is not None and response.status == 200 else ""
         return int(length) if re.fullmatch(r"[0-9]{1,18}", length) else None
 
@@ -170,7 +170,7 @@ class ArtifactRegistry(Registry):
     def _get_manifest_url(self, repository: str, tag_or_digest: str) -> str:
         return f"{self._base}v2/{repository}/manifests/{tag_or_digest}"
 
-    def _head_blob(self, repository: str, digest: str) -> Optional[HttpResponse]:
+    def _find_blob(self, repository: str, digest: str) -> Optional[HttpResponse]:
         subject = f"the blob {digest} of {repository}"
         try:
             return self._request("HEAD", repository, subject, self.get_blob_url(repository, digest), _FOUND)

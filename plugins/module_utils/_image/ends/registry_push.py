@@ -106,7 +106,7 @@ class PushRegistry(ArtifactRegistry):
 
     actions = PUSH
 
-    def mount_or_upload(
+    def upload_blob(
         self,
         repository: str,
         digest: str,
@@ -191,7 +191,7 @@ class PushRegistry(ArtifactRegistry):
         base = f"{self._base}v2/{repository}/blobs/uploads/"
         where = f"the upload of the blob {digest} to {repository}"
 
-        def post(url: str, source: str) -> HttpResponse:
+        def send_post(url: str, source: str) -> HttpResponse:
             def send(authorization: Mapping[str, str]) -> HttpResponse:
                 headers = {"Content-Length": "0", **authorization}
                 return self._client.request("POST", url, headers, ok=(201, 202), retries=0)
@@ -200,15 +200,15 @@ class PushRegistry(ArtifactRegistry):
 
         if mount_from:
             try:
-                response = post(f"{base}?{urlencode({'mount': digest, 'from': mount_from})}", mount_from)
+                response = send_post(f"{base}?{urlencode({'mount': digest, 'from': mount_from})}", mount_from)
             except (RegistryError, HttpStatusError) as error:
                 if error.status not in _MOUNT_REFUSALS:
                     raise
-                response = post(base, "")
+                response = send_post(base, "")
             if response.status == 201:
                 return None
         else:
-            response = post(base, "")
+            response = send_post(base, "")
         return self._get_session(response, base, where)
 
     def _get_session(self, response: HttpResponse, url: str, where: str) -> str:
@@ -262,7 +262,7 @@ class PushRegistry(ArtifactRegistry):
             raise ImageError(f"The registry {self.host} requires chunks of {size} bytes for {where}. That is too much.")
         offset = 0
         try:
-            for chunk in _regroup(stream.iter_chunks(length), size):
+            for chunk in _join_chunks(stream.iter_chunks(length), size):
                 response = self._patch_chunk(repository, where, session, offset, chunk)
                 offset += len(chunk)
                 session = self._get_session(response, session, where) if "location" in response.headers else session
@@ -329,7 +329,7 @@ def _add_digest(session: str, digest: str) -> str:
     return session + ("&" if "?" in session else "?") + urlencode({"digest": digest})
 
 
-def _regroup(chunks: Iterator[bytes], size: int) -> Iterator[bytes]:
+def _join_chunks(chunks: Iterator[bytes], size: int) -> Iterator[bytes]:
     """Joins chunks to chunks of one size; the last may be smaller."""
     collected = bytearray()
     for chunk in chunks:

@@ -32,7 +32,7 @@ ARTIFACT_TYPES = (
 )
 _SCHEMA1_PREFIX = "application/vnd.docker.distribution.manifest.v1+"
 _MEDIA_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}")
-_FOREIGN_MARKERS = ("nondistributable", "foreign")
+_NONDISTRIBUTABLE_MARKERS = ("nondistributable", "foreign")
 _ATTESTED_DIGEST = "vnd.docker.reference.digest"
 _MAX_BYTES = 2**63 - 1
 
@@ -41,14 +41,14 @@ _MAX_BYTES = 2**63 - 1
 class ArtifactDescriptor:
     """A blob or a manifest that a manifest names. The size is None where the descriptor has none.
 
-    C(is_foreign): a layer that is published elsewhere, by C(urls). C(attests): the digest of the image that this entry
-    of an index describes, as builders mark attestations.
+    C(is_nondistributable): a layer that is published elsewhere, by C(urls). C(attests): the digest of the image that
+    this entry of an index describes, as builders mark attestations.
     """
 
     digest: str
     size: Optional[int]
     media_type: str
-    is_foreign: bool = False
+    is_nondistributable: bool = False
     platform: Optional[ImagePlatform] = None
     attests: str = ""
 
@@ -230,7 +230,8 @@ def _parse_descriptor(value: Any, where: str) -> ArtifactDescriptor:
         digest,
         size or None,
         media_type[:255],
-        is_foreign=bool(value.get("urls")) and any(marker in media_type for marker in _FOREIGN_MARKERS),
+        is_nondistributable=bool(value.get("urls"))
+        and any(marker in media_type for marker in _NONDISTRIBUTABLE_MARKERS),
         platform=_parse_platform(value.get("platform")),
         attests=attests if isinstance(attests, str) else "",
     )

@@ -190,16 +190,16 @@ def test_platforms(pair: Pair) -> None:
     entries = [*document["manifests"], {**third, "platform": {"os": "linux", "architecture": "s390x"}}]
     content.index(*entries)
     pair.push(content)
-    (one,) = pair.copy(platforms=["linux/arm64"])["results"]
+    (single,) = pair.copy(platforms=["linux/arm64"])["results"]
     # The tag names the image of the platform, unchanged.
-    assert one["digest"] == entries[2]["digest"]
-    assert one["source_digest"] == content.root
-    assert "platforms were left out" in one["reason"]
+    assert single["digest"] == entries[2]["digest"]
+    assert single["source_digest"] == content.root
+    assert "platforms were left out" in single["reason"]
     for _run in range(2):
         result = pair.copy(platforms=["linux/amd64", "linux/arm64"])
     assert not result["changed"]
     (several,) = result["results"]
-    assert several["digest"] not in (one["digest"], content.root)
+    assert several["digest"] not in (single["digest"], content.root)
     index = json.loads(pair.destination.client.get_manifest(pair.mirror, "v1") or b"")
     assert index["manifests"] == entries[:4]
     (refused,) = pair.copy(platforms=["linux/riscv64"])["results"]
@@ -252,7 +252,7 @@ def test_images_that_share_layers_transfer_them_once(plain: Pair) -> None:
         plain.check(content, tag)
 
 
-def test_one_image_fails_and_the_others_are_copied(plain: Pair) -> None:
+def test_a_failure_leaves_the_others_copied(plain: Pair) -> None:
     content = Content()
     content.image(random_layer())
     plain.push(content)
@@ -277,10 +277,10 @@ def test_an_image_without_a_tag_is_copied_under_its_digest(pair: Pair) -> None:
     assert "tag and digest disagree" in item["reason"]
 
 
-def test_a_foreign_layer_is_left_where_it_is_published(registries: Registries, repository: str) -> None:
+def test_a_layer_that_is_published_elsewhere_is_left_there(registries: Registries, repository: str) -> None:
     pair = Pair(registries["referrers"], registries["referrers"], repository)
     content = Content()
-    foreign = {
+    layer_elsewhere = {
         "mediaType": "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
         "digest": "sha256:" + "a" * 64,
         "size": 10**9,
@@ -288,10 +288,10 @@ def test_a_foreign_layer_is_left_where_it_is_published(registries: Registries, r
     }
     config = content.blob(b"{}", "application/vnd.oci.image.config.v1+json")
     layer = content.blob(random_layer(), "application/vnd.oci.image.layer.v1.tar+gzip")
-    content.manifest({"schemaVersion": 2, "config": config, "layers": [foreign, layer]})
+    content.manifest({"schemaVersion": 2, "config": config, "layers": [layer_elsewhere, layer]})
     pair.push(content)
     (item,) = pair.copy()["results"]
-    assert (item["status"], item["blobs_foreign"], item["blobs_missing"]) == ("changed", 1, 2)
+    assert (item["status"], item["blobs_nondistributable"], item["blobs_missing"]) == ("changed", 1, 2)
 
 
 def test_a_play(plain: Pair, tmp_path: Path) -> None:
