@@ -190,5 +190,8 @@ class ArtifactRegistry(Registry):
     def _get_next_page(self, response: HttpResponse, url: str) -> Optional[str]:
         """Gets the address of the next page, which must be of the same registry."""
         found = re.search(r'<([^<>]{1,2000})>\s*;\s*rel="?next"?', response.headers.get("link", ""))
-        following = urljoin(url, found.group(1)) if found else ""
+        try:
+            following = urljoin(url, found.group(1)) if found else ""
+        except ValueError:  # it is no address
+            following = ""
         return following if following.startswith(self._base) and following != url else None

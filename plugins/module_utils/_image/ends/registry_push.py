@@ -70,17 +70,22 @@ class BlobStream:
         for chunk in self._iter_received():
             hasher.update(chunk)
             received += len(chunk)
+            if received > length:
+                raise self._make_damaged_error(f"more than {length} bytes")
             if pending:
                 yield from self._throttle.limit_chunks([pending])
             pending = chunk
         computed = "sha256:" + hasher.hexdigest()
         if received != length or computed != self._digest:
-            raise DamagedBlobError(
-                f"The source sent {received} bytes with the digest {computed} for {self._where}. They are damaged in "
-                "the source registry: push the image there again. Nothing of it was stored at the destination."
-            )
+            raise self._make_damaged_error(f"{received} of {length} bytes, with the digest {computed},")
         if pending:
             yield from self._throttle.limit_chunks([pending])
+
+    def _make_damaged_error(self, sent: str) -> DamagedBlobError:
+        return DamagedBlobError(
+            f"The source sent {sent} for {self._where}. They are damaged in the source registry: push the image there "
+            "again. Nothing of the blob was stored at the destination."
+        )
 
     def _iter_received(self) -> Iterator[bytes]:
         offset, failures = 0, 0
@@ -215,7 +220,12 @@ class PushRegistry(ArtifactRegistry):
         location = response.headers.get("location", "")
         if not location:
             raise ImageError(f"The registry {self.host} sent no address for {where}. Check what responds there.")
-        session = urljoin(url, location)
+        try:
+            session = HttpAddress.parse("PUT", urljoin(url, location)).url
+        except ValueError:  # urljoin refuses what is no address
+            raise ImageError(
+                f"The registry {self.host} sent no valid address for {where}. Check what responds there."
+            ) from None
         if self._base.startswith("https:") and not session.startswith("https:"):
             raise ImageError(
                 f"The registry {self.host} sent an address without TLS for {where}: {redact_url(session)}. Correct its "
