@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Newer container engines than Debian's, for the long tests: built once by Go into the cache.
 
-`python -m testbed build-engines` builds them. docs/facts/testbed.md#container-engines
+`python -m testbed build-engines` builds them. docs/facts/testbed.md#newer-engines
 """
 
 from __future__ import annotations
