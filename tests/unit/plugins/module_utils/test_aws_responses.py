@@ -66,7 +66,7 @@ class AnyServer:
             endpoint_url=self.url,
             config=Config(
                 retries={"mode": "standard", "total_max_attempts": attempts},
-                read_timeout=0.2,
+                read_timeout=1,
                 connect_timeout=1,
                 s3={"addressing_style": "path"},
             ),
@@ -106,7 +106,7 @@ def reset(handler: Any) -> None:
 
 
 def hang(handler: Any) -> None:
-    threading.Event().wait(0.5)
+    threading.Event().wait(3)
 
 
 def cut_short(handler: Any) -> None:
