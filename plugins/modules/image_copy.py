@@ -245,6 +245,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._image.copy.run import copy_images
 from ..module_utils._image.errors import ImageError
+from ..module_utils._image.run_command import make_run_command
 
 OPTIONS = {
     "images": {
@@ -277,14 +278,8 @@ REQUIRED_TOGETHER = [
 def main() -> None:
     module = AnsibleModule(argument_spec=OPTIONS, required_together=REQUIRED_TOGETHER, supports_check_mode=True)
 
-    def run_program(command: list[str], text: str, descriptors: tuple[int, ...]) -> tuple[int, str, str]:
-        code, output, errors = module.run_command(
-            command, data=text, binary_data=True, pass_fds=descriptors, handle_exceptions=False
-        )
-        return code, output, errors
-
     try:
-        result = copy_images(module.params, module.check_mode, module._diff, run_program)
+        result = copy_images(module.params, module.check_mode, module._diff, make_run_command(module))
     except ImageError as error:
         module.fail_json(msg=str(error))
     for warning in result.pop("warnings"):

@@ -548,6 +548,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils._image.ends.engine import DEFAULT_CONTAINERD_ADDRESS, DEFAULT_DOCKER_HOST, KUBERNETES_NAMESPACE
 from ..module_utils._image.ends.engines import AUTO, ENGINES
 from ..module_utils._image.errors import ImageError, format_disk_error
+from ..module_utils._image.run_command import make_run_command
 
 # States for playbooks, and those by which the role image_transfer pushes by SSH.
 PLAYBOOK_STATES = ("saved", "loaded", "absent")
@@ -669,14 +670,8 @@ def main() -> None:
     if module.check_mode and module.params["work"]["phase"] not in READ_ONLY_PHASES:
         module.fail_json(msg=f"work.phase: {module.params['work']['phase']} writes, which check mode does not allow.")
 
-    def run_program(command: list[str], text: str, descriptors: tuple[int, ...]) -> tuple[int, str, str]:
-        code, output, errors = module.run_command(
-            command, data=text, binary_data=True, pass_fds=descriptors, handle_exceptions=False
-        )
-        return code, output, errors
-
     try:
-        result = apply_phase(module.params, run_program)
+        result = apply_phase(module.params, make_run_command(module))
     except ImageError as error:
         module.fail_json(msg=str(error))
     except OSError as error:  # a full disk: even a lock file needs some bytes

@@ -39,16 +39,8 @@ def build_crane() -> Path:
     program = paths.cache() / "bin" / f"crane-{CRANE_VERSION}"
     if not program.exists():
         build = paths.cache() / "build-crane"
-        env = {
-            **os.environ,
-            "GOBIN": str(build / "bin"),
-            "GOPATH": str(build / "path"),
-            "GOCACHE": str(build / "cache"),
-            "GOFLAGS": "-modcacherw",
-        }
-        build.mkdir(parents=True, exist_ok=True)
         print(f"== building {CRANE}@{CRANE_VERSION} (once)", flush=True)
-        subprocess.run([packages.go(build), "install", f"{CRANE}@{CRANE_VERSION}"], env=env, check=True)
+        packages.run_go(build, "install", f"{CRANE}@{CRANE_VERSION}")
         program.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(build / "bin" / "crane", program)
         shutil.rmtree(build)

@@ -9,14 +9,11 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import os
 import shutil
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 from . import packages, paths
-from .node import BedError
 
 
 @dataclass(frozen=True)
@@ -72,22 +69,13 @@ def ensure() -> Path:
 def _build(made: Path) -> None:
     build = paths.cache() / "build-engines"
     shutil.rmtree(build, ignore_errors=True)
-    (build / "bin").mkdir(parents=True)
-    go = packages.go(build)
     for program in PROGRAMS:
-        env = {
-            **os.environ,
-            "GOBIN": str(build / "bin"),
-            "GOPATH": str(build / "path"),
-            "GOCACHE": str(build / "cache"),
-            "GOFLAGS": "-modcacherw",
-            "CGO_ENABLED": str(int(program.cgo)),
-        }
-        command = [go, "install", "-trimpath", "-ldflags", f"-s -w {program.flags}", "-tags", program.tags]
-        command += [f"{program.package}/{name}@{program.version}" for name in program.names]
         print(f"== test bed: building {', '.join(program.names)} {program.version} (once)", flush=True)
-        result = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
-        if result.returncode:
-            raise BedError(f"building {program.package} failed:\n{result.stderr[-2000:]}")
+        packages.run_go(
+            build,
+            *("install", "-trimpath", "-ldflags", f"-s -w {program.flags}", "-tags", program.tags),
+            *(f"{program.package}/{name}@{program.version}" for name in program.names),
+            cgo=program.cgo,
+        )
     (build / "bin").rename(made)
     shutil.rmtree(build)

@@ -94,27 +94,27 @@ def gateway() -> Path:
         return program
     directory.mkdir(parents=True, exist_ok=True)
     build = paths.cache() / "build-versitygw"
+    print(f"== test bed: building {VERSITYGW}@{VERSITYGW_VERSION} (once; about a minute)", flush=True)
+    run_go(build, "install", f"{VERSITYGW}@{VERSITYGW_VERSION}")
+    (build / "bin" / "versitygw").rename(program)
+    shutil.rmtree(build)
+    return program
+
+
+def run_go(build: Path, *arguments: str, cgo: bool = False, flags: str = "", cwd: Path | None = None) -> None:
+    """Run Go with all its state in a directory of its own. What it installs is in bin there."""
+    build.mkdir(parents=True, exist_ok=True)
     env = {
         **os.environ,
         "GOBIN": str(build / "bin"),
         "GOPATH": str(build / "path"),
         "GOCACHE": str(build / "cache"),
-        "GOFLAGS": "-modcacherw",
-        "CGO_ENABLED": "0",
+        "GOFLAGS": f"-modcacherw {flags}".strip(),
+        "CGO_ENABLED": str(int(cgo)),
     }
-    print(f"== test bed: building {VERSITYGW}@{VERSITYGW_VERSION} (once; about a minute)", flush=True)
-    result = subprocess.run(
-        [go(build), "install", f"{VERSITYGW}@{VERSITYGW_VERSION}"],
-        env=env,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    result = subprocess.run([go(build), *arguments], cwd=cwd, env=env, capture_output=True, text=True, check=False)
     if result.returncode:
-        raise BedError(f"building {VERSITYGW} failed:\n{result.stderr[-2000:]}")
-    (build / "bin" / "versitygw").rename(program)
-    shutil.rmtree(build)
-    return program
+        raise BedError(f"go {arguments[0]} failed for {arguments[-1]}:\n{result.stderr[-2000:]}")
 
 
 def _own_go() -> tuple[str, str] | None:

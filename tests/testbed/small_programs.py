@@ -6,13 +6,10 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import os
 import shutil
-import subprocess
 from pathlib import Path
 
 from . import packages, paths
-from .node import BedError
 
 
 def ensure(name: str) -> Path:
@@ -32,18 +29,8 @@ def ensure(name: str) -> Path:
 def _build(source: Path, program: Path) -> None:
     build = paths.cache() / f"build-{source.name}"
     shutil.rmtree(build, ignore_errors=True)
-    build.mkdir()
-    env = {
-        **os.environ,
-        "GOPATH": str(build / "path"),
-        "GOCACHE": str(build / "cache"),
-        "GOFLAGS": "-modcacherw -mod=readonly -buildvcs=false",
-        "CGO_ENABLED": "0",
-    }
     print(f"== test bed: building {source.name} (once; about half a minute)", flush=True)
-    command = [packages.go(build), "build", "-trimpath", "-o", str(build / "program"), "."]
-    result = subprocess.run(command, cwd=source, env=env, capture_output=True, text=True, check=False)
-    if result.returncode:
-        raise BedError(f"building {source.name} failed:\n{result.stderr[-2000:]}")
+    command = ["build", "-trimpath", "-o", str(build / "program"), "."]
+    packages.run_go(build, *command, flags="-mod=readonly -buildvcs=false", cwd=source)
     (build / "program").rename(program)
     shutil.rmtree(build)

@@ -212,7 +212,8 @@ class _SourcePhases(_HostPhases):
         return EngineExport(EngineSource(self.make_engine()), parse_requested_images(self.params["images"]), digests)
 
     def _make_registry_source(self) -> RegistrySource:
-        from .ends.source import RegistryLogin, RegistrySource
+        from .ends.registry_pool import RegistryLogin
+        from .ends.source import RegistrySource
 
         params = self.params
         login = RegistryLogin(

@@ -32,6 +32,10 @@ def get_digest_hex(digest: str) -> str:
     return digest.split(":", 1)[1]
 
 
+def compute_digest(data: bytes) -> str:
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
 def compute_chain_ids(diff_ids: Sequence[str]) -> tuple[str, ...]:
     """Computes the chain id of each layer. A chain id covers the layer and all layers below it (OCI image spec)."""
     chain: list[str] = []
@@ -39,7 +43,7 @@ def compute_chain_ids(diff_ids: Sequence[str]) -> tuple[str, ...]:
         if not chain:
             chain.append(diff_id)
         else:
-            chain.append("sha256:" + hashlib.sha256(f"{chain[-1]} {diff_id}".encode()).hexdigest())
+            chain.append(compute_digest(f"{chain[-1]} {diff_id}".encode()))
     return tuple(chain)
 
 

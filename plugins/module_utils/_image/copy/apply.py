@@ -11,12 +11,12 @@ from functools import partial
 from typing import Optional
 
 from ..ends.artifact_registry import ArtifactRegistry
+from ..ends.registry_pool import RegistryPool
 from ..ends.registry_push import PushRegistry
 from ..errors import ImageError
 from ..formats.artifact import Artifact, get_fallback_tag
 from ..throttle import Throttle
 from .plan import ImageCopyPlan, PlannedBlob, PlannedTree
-from .request import RegistryPool
 
 
 @dataclass

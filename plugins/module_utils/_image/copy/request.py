@@ -1,27 +1,18 @@
 # SPDX-FileCopyrightText: 2026 The daytwo.aws authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The options of a copy between registries, and the registries that they name."""
+"""The options of a copy between registries."""
 
 from __future__ import annotations
 
-import os
-import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Generic, Optional, TypeVar
+from dataclasses import dataclass
+from typing import Any, Optional
 
-from ..ends.artifact_registry import ArtifactRegistry
-from ..ends.login import find_login
 from ..errors import ImageError
 from ..formats.reference import ImagePlatform, ImageReference
-from ..http.client import HttpClient
-from ..run_command import RunCommand
 
 ALL_PLATFORMS = "all"
-_DEFAULT_DOCKER_CONFIG = "~/.docker/config.json"
 _NO_DIGEST = "@sha256:" + "0" * 64
-
-_R = TypeVar("_R", bound=ArtifactRegistry)
 
 
 @dataclass(frozen=True)
@@ -79,57 +70,3 @@ def parse_platforms(values: Sequence[str]) -> Optional[tuple[ImagePlatform, ...]
     if ALL_PLATFORMS in values:
         raise ImageError(f"platforms: {ALL_PLATFORMS} includes all others. Set either {ALL_PLATFORMS} or platforms.")
     return tuple(dict.fromkeys(ImagePlatform.parse(value) for value in values))
-
-
-@dataclass(frozen=True)
-class RegistryAccess:
-    """The options for one side of a copy: the login, and whether its registries have TLS."""
-
-    side: str
-    username: Optional[str] = None
-    password: Optional[str] = field(default=None, repr=False)
-    config_path: Optional[str] = None
-    plain_http: bool = False
-
-    @classmethod
-    def parse(cls, side: str, params: Mapping[str, Any]) -> RegistryAccess:
-        return cls(
-            side,
-            params[f"{side}_username"],
-            params[f"{side}_password"],
-            params[f"{side}_config_path"],
-            bool(params[f"{side}_plain_http"]),
-        )
-
-    def check(self, references: Sequence[ImageReference]) -> None:
-        """Refuses to send one login to several registries."""
-        hosts = sorted({reference.host for reference in references})
-        if self.username and len(hosts) > 1:
-            raise ImageError(
-                f"{self.side}_username: would be sent to {' and '.join(hosts)}. Use {self.side}_config_path, which has "
-                "a login for each registry, or name the images of one registry at a time."
-            )
-
-
-class RegistryPool(Generic[_R]):
-    """The registries of one side, one for each repository: a docker config file may have a login for each."""
-
-    def __init__(
-        self, kind: type[_R], client: HttpClient, access: RegistryAccess, run: Optional[RunCommand] = None
-    ) -> None:
-        self._kind = kind
-        self._client = client
-        self._access = access
-        self._run = run
-        self._lock = threading.Lock()
-        self._registries: dict[str, _R] = {}
-
-    def get(self, reference: ImageReference) -> _R:
-        with self._lock:
-            if reference.name not in self._registries:
-                access, path = self._access, self._access.config_path
-                if path is None and os.path.exists(os.path.expanduser(_DEFAULT_DOCKER_CONFIG)):
-                    path = _DEFAULT_DOCKER_CONFIG
-                login = find_login(reference.host, reference.path, access.username, access.password, path, self._run)
-                self._registries[reference.name] = self._kind(self._client, reference.host, access.plain_http, login)
-            return self._registries[reference.name]

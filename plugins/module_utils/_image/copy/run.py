@@ -10,6 +10,7 @@ from typing import Any, Optional
 
 from ..._result import ItemResult
 from ..ends.artifact_registry import ArtifactRegistry
+from ..ends.registry_pool import RegistryLogin, RegistryPool
 from ..ends.registry_push import PushRegistry
 from ..errors import ImageError
 from ..http.client import HttpClient
@@ -19,7 +20,7 @@ from .apply import CopyOutcome, ImageCopier
 from .observe import CopySides, observe_image
 from .plan import ObservedImage, plan_copy
 from .report import make_failed_item, make_item, make_result
-from .request import CopyRequest, RegistryAccess, RegistryPool, parse_copy_requests, parse_platforms
+from .request import CopyRequest, parse_copy_requests, parse_platforms
 
 MAX_PARALLEL = 32
 
@@ -32,7 +33,7 @@ def copy_images(params: Mapping[str, Any], check_mode: bool, diff: bool, run: Ru
     if not 1 <= parallel <= MAX_PARALLEL:
         raise ImageError(f"parallel: {parallel} is not between 1 and {MAX_PARALLEL}.")
     throttle = Throttle(params["bandwidth_limit"])
-    source, destination = (RegistryAccess.parse(side, params) for side in ("source", "destination"))
+    source, destination = (RegistryLogin.parse(side, params) for side in ("source", "destination"))
     source.check([request.source for request in requests])
     destination.check([request.destination for request in requests])
     client = HttpClient(ca_path=params["ca_path"], timeout=params["timeout"])

@@ -16,7 +16,6 @@ from ..formats.artifact import (
     MAX_REFERRERS,
     Artifact,
     ArtifactDescriptor,
-    compute_digest,
     get_fallback_tag,
     parse_artifact,
     parse_referrers,
@@ -25,6 +24,7 @@ from ..formats.manifest import INDEX_TYPES, MANIFEST_LIMIT, OCI_INDEX, load_json
 from ..formats.reference import is_digest
 from ..http.body import HttpResponse
 from ..http.errors import HttpStatusError
+from ..model import compute_digest
 from .authorization import RegistryError
 from .registry import Registry
 

@@ -8,7 +8,6 @@ directory of its transfer. Once the image is verified, it gets its own name, and
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import time
@@ -20,12 +19,9 @@ from urllib.parse import quote
 
 from ..errors import ImageError
 from ..formats.archive import NamedDocument, build_naming_archive
-from ..formats.manifest import (
-    find_index_image,
-    parse_index,
-)
+from ..formats.manifest import find_index_image, parse_index
 from ..formats.reference import ImagePlatform, ImageReference, is_digest
-from ..model import Blob, EngineFacts, StoredImage, compute_chain_ids
+from ..model import Blob, EngineFacts, StoredImage, compute_chain_ids, compute_digest
 from ..progress import ProgressCallback
 from ..run_command import RunCommand
 from .containerd_client import ContainerdClient, end_program
@@ -210,7 +206,7 @@ class ContainerdEngine:
         if digest == content.digest:
             documents.append(NamedDocument(f"{reference.name}@{digest}", content.media_type, manifest))
         if index is not None:
-            name_of_index = f"{reference.name}@sha256:{hashlib.sha256(index.data).hexdigest()}"
+            name_of_index = f"{reference.name}@{compute_digest(index.data)}"
             documents.append(NamedDocument(name_of_index, index.media_type, index.data))
         # The name of an index that has this image, such as the kubelet's, is right already.
         if not any(found.name == tag and found.digest != content.digest for found in references):

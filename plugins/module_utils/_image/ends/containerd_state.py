@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Collection, Iterator, Mapping
@@ -26,7 +25,7 @@ from ..formats.manifest import (
     parse_manifest,
 )
 from ..formats.reference import ImagePlatform, ImageReference, is_digest
-from ..model import compute_chain_ids, get_digest_hex
+from ..model import compute_chain_ids, compute_digest, get_digest_hex
 from .containerd_client import SHORT_TIMEOUT, ContainerdClient, end_program
 from .engine import KUBERNETES_NAMESPACE, EngineError
 
@@ -176,7 +175,7 @@ class ContainerdReader:
             raise EngineError(f"containerd has no content {digest}.")
         if digest not in self._contents:
             content = self._read_content_file(digest) or self._get_content(digest)
-            if f"sha256:{hashlib.sha256(content).hexdigest()}" != digest:
+            if compute_digest(content) != digest:
                 found = [other for other in state.references if other.digest == reference.digest]
                 # The temporary name of a transfer is removed by the transfer itself.
                 names = [other.name for other in found if other.directory is None]

@@ -111,6 +111,7 @@ class DockerEngine:
             )
         self._path = host[len("unix://") :]
         self._timeout = timeout
+        self._info: Optional[DockerInfo] = None
 
     @_translate_response_errors()
     def read_facts(self, staging_path: str) -> EngineFacts:
@@ -209,10 +210,12 @@ class DockerEngine:
 
     @_translate_response_errors()
     def read_info(self) -> DockerInfo:
-        """Reads what docker reports of itself."""
+        """Reads what docker reports of itself, once."""
+        if self._info is not None:
+            return self._info
         info = self._request_json("GET", "/info")
         containerd = info.get("Containerd") or {}
-        return DockerInfo(
+        self._info = DockerInfo(
             version=str(info.get("ServerVersion")),
             storage=str(info.get("Driver")),
             root=str(info.get("DockerRootDir")),
@@ -220,6 +223,7 @@ class DockerEngine:
             containerd_address=str(containerd.get("Address") or ""),
             containerd_namespace=str((containerd.get("Namespaces") or {}).get("Containers") or ""),
         )
+        return self._info
 
     def _request_json(self, method: str, path: str, absent_ok: bool = False) -> Any:
         with self._open_response(method, path, _SHORT_TIMEOUT, absent_ok) as response:

@@ -11,7 +11,6 @@ belong to the image.
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
 import threading
@@ -23,7 +22,7 @@ from typing import Callable, Optional, Protocol
 
 from ..errors import ImageError
 from ..formats.archive import ImageArchive
-from ..model import DOCKER_CONFIG, Blob, Bundle, BundleImage, Layer
+from ..model import DOCKER_CONFIG, Blob, Bundle, BundleImage, Layer, compute_digest
 from ..plan import list_missing_layers, plan_load
 from ..progress import ProgressCallback
 from ..staging import Staging, is_staging_name
@@ -196,7 +195,7 @@ def _build_archive(
             "rootfs": {"type": "layers", "diff_ids": [layer.diff_id for layer in layers]},
         }
     ).encode()
-    digest = "sha256:" + hashlib.sha256(config).hexdigest()
+    digest = compute_digest(config)
     partial_image = BundleImage(
         image.reference, image.tag, image.platform, None, Blob(digest, len(config), DOCKER_CONFIG), layers
     )

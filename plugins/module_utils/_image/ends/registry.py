@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -30,7 +29,7 @@ from ..formats.manifest import (
 from ..formats.reference import DOCKER_HUB, ImagePlatform, ImageReference
 from ..http.body import HttpBodyReader, HttpResponse
 from ..http.client import HttpClient
-from ..model import Blob
+from ..model import Blob, compute_digest
 from .authorization import PULL, RegistryAuthorizer
 from .login import NO_LOGIN, FoundLogin
 
@@ -184,7 +183,7 @@ class Registry:
         accept = {"Accept": ", ".join(MANIFEST_TYPES + INDEX_TYPES)}
         response = self._get(reference.path, where, url, accept, MANIFEST_LIMIT)
         self._check_json(response, where)
-        digest = _compute_digest(response.body)
+        digest = compute_digest(response.body)
         if ":" in tag_or_digest and digest != tag_or_digest:
             raise ImageError(
                 f"{where}: the bytes that the registry sent have the digest {digest}. "
@@ -214,9 +213,9 @@ class Registry:
         where = f"the config {digest} of {reference.name}"
         data = self._get(reference.path, where, self.get_blob_url(reference.path, digest), {}, CONFIG_LIMIT).body
         expected_size = len(data) if manifest.config.size is None else manifest.config.size
-        if len(data) != expected_size or _compute_digest(data) != digest:
+        if len(data) != expected_size or compute_digest(data) != digest:
             raise ImageError(
-                f"{where}: the registry sent {len(data)} bytes with the digest {_compute_digest(data)}, "
+                f"{where}: the registry sent {len(data)} bytes with the digest {compute_digest(data)}, "
                 f"the manifest has {expected_size} bytes. They are damaged: push the image again."
             )
         return data, parse_config(data, where)
@@ -238,10 +237,6 @@ class Registry:
             return self._client.request("GET", url, {**headers, **authorization}, ok=(200,), limit=limit)
 
         return self._authorizer.send(repository, subject, get)
-
-
-def _compute_digest(data: bytes) -> str:
-    return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
 def _choose_entry(index: ImageIndex, platform: ImagePlatform, reference: ImageReference) -> IndexEntry:

@@ -18,6 +18,7 @@ from ..formats.manifest import OCI_INDEX
 from ..http.address import HttpAddress
 from ..http.body import CHUNK, HttpBodyReader, HttpResponse
 from ..http.errors import HttpBodyError, HttpError, HttpStatusError, redact_url
+from ..model import compute_digest
 from ..throttle import NO_LIMIT, Throttle
 from .artifact_registry import ArtifactRegistry
 from .authorization import PUSH, RegistryError
@@ -184,7 +185,9 @@ class PushRegistry(ArtifactRegistry):
         present = self.fetch_fallback_index(repository, subject)
         merged = merge_referrers(present, [make_referrer_entry(referrer)], where)
         if merged != present:
-            self.push_manifest(repository, Artifact(merged, OCI_INDEX, _hash(merged)), get_fallback_tag(subject))
+            self.push_manifest(
+                repository, Artifact(merged, OCI_INDEX, compute_digest(merged)), get_fallback_tag(subject)
+            )
 
     # -- uploads
 
@@ -329,10 +332,6 @@ class PushRegistry(ArtifactRegistry):
                 "repository. In ECR, a repository creation template that applies on push creates it, too."
             )
         return error
-
-
-def _hash(data: bytes) -> str:
-    return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
 def _add_digest(session: str, digest: str) -> str:

@@ -5,10 +5,9 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Optional
 
 from ..blobs import BlobSource
@@ -17,8 +16,8 @@ from ..formats.archive import stage_from_archive
 from ..formats.manifest import INDEX_TYPES, MANIFEST_TYPES
 from ..formats.reference import ImagePlatform, ImageReference
 from ..model import Bundle, BundleImage, Layer, StoredImage
-from .login import find_login
 from .registry import Registry
+from .registry_pool import RegistryLogin, RegistryPool
 
 if TYPE_CHECKING:
     from ..blobs import TransferRequest
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
     from ..run_command import RunCommand
     from ..staging import Staging
     from .engine import Engine, ExportedBlobs
-
-_DEFAULT_DOCKER_CONFIG = "~/.docker/config.json"
 
 
 @dataclass(frozen=True)
@@ -88,16 +85,6 @@ def parse_requested_images(
 
 
 @dataclass(frozen=True)
-class RegistryLogin:
-    """The options of the module for the login to registries."""
-
-    username: Optional[str] = None
-    password: Optional[str] = field(default=None, repr=False)
-    config_path: Optional[str] = None
-    plain_http: bool = False
-
-
-@dataclass(frozen=True)
 class SourceOffer:
     """The bundle of a source, and the estimated bytes of blobs whose size is unknown until the export."""
 
@@ -110,24 +97,17 @@ class RegistrySource(BlobSource):
 
     def __init__(self, client: HttpClient, login: RegistryLogin, run: Optional[RunCommand] = None) -> None:
         """C(run) runs the credential helpers that a login may name."""
-        self._client = client
         self._login = login
-        self._run = run
-        self._registries: dict[str, Registry] = {}
+        self._registries = RegistryPool(Registry, client, login, run)
 
     def make_offer(self, requested: Sequence[RequestedImage]) -> SourceOffer:
-        hosts = sorted({image.reference.host for image in requested})
-        if self._login.username and len(hosts) > 1:
-            raise ImageError(
-                f"registry_username: would be sent to {' and '.join(hosts)}. Use registry_config_path, which has a "
-                "login for each registry, or name the images of one registry at a time."
-            )
+        self._login.check([image.reference for image in requested])
         return SourceOffer(Bundle(tuple(_collect_images(self._resolve_image, requested))), {})
 
     @contextmanager
     def open(self, transfer: TransferRequest) -> Iterator[Readable]:
         reference = ImageReference.parse(transfer.reference)
-        registry = self._get_registry(reference)
+        registry = self._registries.get(reference)
         if transfer.media_type in (*MANIFEST_TYPES, *INDEX_TYPES):
             named = ImageReference(reference.host, reference.path, None, transfer.digest)
             yield io.BytesIO(registry.fetch_document(named)[transfer.offset :])
@@ -136,18 +116,8 @@ class RegistrySource(BlobSource):
         with registry.open_blob(reference.path, transfer.digest, transfer.offset, end) as reader:
             yield reader
 
-    def _get_registry(self, reference: ImageReference) -> Registry:
-        # By repository: a docker config file may have a login for a part of the registry.
-        if reference.name not in self._registries:
-            login, path = self._login, self._login.config_path
-            if path is None and os.path.exists(os.path.expanduser(_DEFAULT_DOCKER_CONFIG)):
-                path = _DEFAULT_DOCKER_CONFIG
-            found = find_login(reference.host, reference.path, login.username, login.password, path, self._run)
-            self._registries[reference.name] = Registry(self._client, reference.host, login.plain_http, found)
-        return self._registries[reference.name]
-
     def _resolve_image(self, requested: RequestedImage) -> BundleImage:
-        registry = self._get_registry(requested.reference)
+        registry = self._registries.get(requested.reference)
         resolved = registry.resolve(requested.reference, requested.platform, must_match=requested.platform_given)
         return BundleImage(
             reference=requested.reference.familiar_string,

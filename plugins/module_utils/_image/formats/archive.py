@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, Callable, Optional
 
 from ..errors import ImageError
-from ..model import DOCKER_LAYER, Blob, BundleImage, Layer, get_digest_hex
+from ..model import DOCKER_LAYER, Blob, BundleImage, Layer, compute_digest, get_digest_hex
 from ..staging import CHUNK, Staging, open_private
 from .manifest import OCI_MANIFEST, is_zstd
 from .reference import is_digest
@@ -67,7 +67,7 @@ class ImageArchive:
         self._image, self._blob_paths, self._config = image, blob_paths, config
         # An image of an engine that keeps no manifest has no registry digest to keep.
         manifest = synthesize_manifest(image, blob_paths) if image.manifest is None else None
-        self.manifest_digest = _compute_digest(manifest) if manifest else str(image.manifest and image.manifest.digest)
+        self.manifest_digest = compute_digest(manifest) if manifest else str(image.manifest and image.manifest.digest)
         self.directory = directory
         self._members = list(_build_members(image, blob_paths, manifest, config, layout_only))
         # A member is a header and content that is padded to 512 bytes. Two empty blocks end the archive.
@@ -108,7 +108,7 @@ class NamedDocument:
 
     @property
     def digest(self) -> str:
-        return _compute_digest(self.data)
+        return compute_digest(self.data)
 
 
 def build_naming_archive(documents: Sequence[NamedDocument], others: Sequence[bytes]) -> bytes:
@@ -161,7 +161,7 @@ def _build_members(
 ) -> Iterator[_Member]:
     if image.manifest is None:
         content = manifest or b""
-        descriptor = _build_descriptor(OCI_MANIFEST, _compute_digest(content), len(content))
+        descriptor = _build_descriptor(OCI_MANIFEST, compute_digest(content), len(content))
     else:
         size = blob_paths[image.manifest.digest].stat().st_size
         descriptor = _build_descriptor(image.manifest.media_type, image.manifest.digest, size)
@@ -194,15 +194,11 @@ def _build_json_member(name: str, value: object) -> _Member:
 
 
 def _build_blob_member(content: bytes) -> _Member:
-    return _Member(_format_blob_path(_compute_digest(content)), len(content), content)
+    return _Member(_format_blob_path(compute_digest(content)), len(content), content)
 
 
 def _format_blob_path(digest: str) -> str:
     return f"blobs/sha256/{get_digest_hex(digest)}"
-
-
-def _compute_digest(content: bytes) -> str:
-    return "sha256:" + hashlib.sha256(content).hexdigest()
 
 
 def synthesize_manifest(image: BundleImage, blob_paths: dict[str, Path]) -> bytes:

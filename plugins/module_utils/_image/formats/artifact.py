@@ -7,7 +7,6 @@ Only what a copy needs is read: which blobs and manifests belong to it, and its 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -15,8 +14,20 @@ from dataclasses import dataclass, field
 from typing import Any, Optional
 
 from ..errors import ImageError
-from .manifest import DOCKER_LIST, DOCKER_MANIFEST, INDEX_TYPES, MANIFEST_LIMIT, OCI_INDEX, OCI_MANIFEST, load_json
-from .reference import DEFAULT_OS, UNKNOWN, ImagePlatform, is_digest
+from ..model import compute_digest
+from .manifest import (
+    DOCKER_LIST,
+    DOCKER_MANIFEST,
+    INDEX_TYPES,
+    MANIFEST_LIMIT,
+    OCI_INDEX,
+    OCI_MANIFEST,
+    is_nondistributable,
+    is_size,
+    load_json,
+    parse_platform,
+)
+from .reference import ImagePlatform, is_digest
 
 MAX_ENTRIES = 1000
 MAX_REFERRERS = 1000
@@ -32,9 +43,7 @@ ARTIFACT_TYPES = (
 )
 _SCHEMA1_PREFIX = "application/vnd.docker.distribution.manifest.v1+"
 _MEDIA_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}")
-_NONDISTRIBUTABLE_MARKERS = ("nondistributable", "foreign")
 _ATTESTED_DIGEST = "vnd.docker.reference.digest"
-_MAX_BYTES = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -68,10 +77,6 @@ class Artifact:
     children: tuple[ArtifactDescriptor, ...] = ()
     subject: Optional[str] = None
     config: Optional[ArtifactDescriptor] = None
-
-
-def compute_digest(data: bytes) -> str:
-    return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
 def parse_artifact(data: bytes, content_type: str = "", where: str = "the manifest") -> Artifact:
@@ -220,29 +225,17 @@ def _parse_descriptor(value: Any, where: str) -> ArtifactDescriptor:
     if not isinstance(digest, str) or not is_digest(digest):
         shown = repr(digest[:80]) if isinstance(digest, str) else f"a {type(digest).__name__}"
         raise ImageError(f"{where}: {shown} is no sha256 digest. Other digests are not supported.")
-    if size is not None and (isinstance(size, bool) or not isinstance(size, int) or not 0 <= size <= _MAX_BYTES):
+    if size is not None and not is_size(size):
         raise ImageError(f"{where}: its size is no number of bytes. It is damaged: push the image again.")
     if not isinstance(media_type, str):
         raise ImageError(f"{where}: its mediaType is no text. It is damaged: push the image again.")
-    annotations = value.get("annotations")
+    annotations, platform = value.get("annotations"), value.get("platform")
     attests = annotations.get(_ATTESTED_DIGEST) if isinstance(annotations, dict) else ""
     return ArtifactDescriptor(
         digest,
         size or None,
         media_type[:255],
-        is_nondistributable=bool(value.get("urls"))
-        and any(marker in media_type for marker in _NONDISTRIBUTABLE_MARKERS),
-        platform=_parse_platform(value.get("platform")),
+        is_nondistributable=bool(value.get("urls")) and is_nondistributable(media_type),
+        platform=parse_platform(platform) if isinstance(platform, dict) else None,
         attests=attests if isinstance(attests, str) else "",
     )
-
-
-def _parse_platform(value: Any) -> Optional[ImagePlatform]:
-    """Parses the platform of an entry. An entry without a known one is chosen by nobody, such as attestations."""
-    if not isinstance(value, dict):
-        return None
-    parts = [value.get(name) or "" for name in ("os", "architecture", "variant")]
-    if not all(isinstance(part, str) for part in parts):
-        return None
-    found = ImagePlatform.parse_or_none("/".join([parts[0] or DEFAULT_OS, *filter(None, parts[1:])]))
-    return None if found is None or UNKNOWN in (found.os, found.architecture) else found

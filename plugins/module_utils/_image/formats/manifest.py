@@ -91,6 +91,11 @@ def is_zstd(media_type: str) -> bool:
     return media_type.endswith(("+zstd", ".zstd"))
 
 
+def is_nondistributable(media_type: str) -> bool:
+    """Foreign layers must not be distributed."""
+    return any(marker in media_type for marker in _NON_DISTRIBUTABLE_MARKERS)
+
+
 def detect_media_type(data: bytes, content_type: str = "", where: str = "the manifest") -> str:
     """Detects which of the four media types a document has. Any other or ambiguous type is refused.
 
@@ -252,7 +257,7 @@ def _get_list(document: dict[str, Any], name: str) -> Any:
     return [] if value is None else value
 
 
-def _is_size(value: Any) -> bool:
+def is_size(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MAX_BYTES
 
 
@@ -260,7 +265,7 @@ def _parse_blob(value: Any, where: str) -> Blob:
     """Parses a descriptor. The size is None where it has none, or zero: the registry knows it."""
     descriptor = _check_object(value, where)
     size = descriptor.get("size")
-    if size is not None and not _is_size(size):
+    if size is not None and not is_size(size):
         raise ImageError(f"{where}: {_format_value(size)} is no size in bytes.")
     return Blob(
         digest=_parse_digest(descriptor.get("digest"), where),
@@ -271,7 +276,7 @@ def _parse_blob(value: Any, where: str) -> Blob:
 
 def _parse_layer(value: Any, where: str) -> Blob:
     blob = _parse_blob(value, where)
-    if any(marker in blob.media_type for marker in _NON_DISTRIBUTABLE_MARKERS):
+    if is_nondistributable(blob.media_type):
         raise ImageError(
             f"{where} ({blob.digest}) is a foreign layer, which must not be distributed. "
             "Such an image cannot be transferred: choose another one."
@@ -294,11 +299,17 @@ def _parse_entry(value: Any) -> IndexEntry | None:
     if not isinstance(value, dict) or not is_digest(value.get("digest")):
         return None
     size, platform = value.get("size"), value.get("platform")
-    entry = IndexEntry(value["digest"], size if size and _is_size(size) else None, None)
+    entry = IndexEntry(value["digest"], size if size and is_size(size) else None, None)
     if not isinstance(platform, dict) or not platform:
         return entry if platform is None or platform == {} else None
+    found = parse_platform(platform)
+    return None if found is None else replace(entry, platform=found)
+
+
+def parse_platform(platform: dict[str, Any]) -> ImagePlatform | None:
+    """Parses the platform of an entry of an index, or returns None for one that nobody could choose."""
     parts = [platform.get(name) or "" for name in ("os", "architecture", "variant")]
     if not all(isinstance(part, str) for part in parts):
         return None
     found = ImagePlatform.parse_or_none("/".join([parts[0] or DEFAULT_OS, *filter(None, parts[1:])]))
-    return None if found is None or UNKNOWN in (found.os, found.architecture) else replace(entry, platform=found)
+    return None if found is None or UNKNOWN in (found.os, found.architecture) else found

@@ -9,9 +9,9 @@ from typing import Any, Optional
 
 import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._image.blobs import TransferRequest
+from ansible_collections.daytwo.aws.plugins.module_utils._image.ends.registry_pool import RegistryLogin
 from ansible_collections.daytwo.aws.plugins.module_utils._image.ends.source import (
     EngineSource,
-    RegistryLogin,
     RegistrySource,
     parse_requested_images,
 )

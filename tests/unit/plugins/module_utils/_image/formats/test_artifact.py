@@ -13,7 +13,6 @@ from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import Im
 from ansible_collections.daytwo.aws.plugins.module_utils._image.formats.artifact import (
     MAX_ENTRIES,
     Artifact,
-    compute_digest,
     filter_index,
     get_fallback_tag,
     make_referrer_entry,
@@ -28,6 +27,7 @@ from ansible_collections.daytwo.aws.plugins.module_utils._image.formats.manifest
     OCI_MANIFEST,
 )
 from ansible_collections.daytwo.aws.plugins.module_utils._image.formats.reference import ImagePlatform
+from ansible_collections.daytwo.aws.plugins.module_utils._image.model import compute_digest
 
 hypothesis = pytest.importorskip("hypothesis")
 st = pytest.importorskip("hypothesis.strategies")
