@@ -249,7 +249,10 @@ options:
       - The default is C(/var/tmp/daytwo-image-transfer-UID).
     type: path
   timeout:
-    description: Seconds without a response of the engine after which a load or a save fails.
+    description:
+      - Seconds after which a load or a save by the engine fails.
+      - Docker may be without a response for so long. Podman may take so long after the last byte. Containerd may take
+        so long in all, and one second more for each MiB.
     type: int
     default: 1800
   work:

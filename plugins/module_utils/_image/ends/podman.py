@@ -45,6 +45,13 @@ _IDS_PER_CALL = 1000
 _LIST_ATTEMPTS = 3
 _MAX_REASON = 1000
 _COMMAND_NOT_FOUND = 127
+# A call that moves no layer takes seconds. A podman that waits for a lock of its storage waits forever.
+_CALL_SECONDS = 300
+_KILL_SECONDS = 10
+# What timeout reports: the command did not end in time, was killed then (timeout kills itself as well), or cannot be
+# started.
+_TIMED_OUT = (124, 137, -9)
+_COMMAND_NOT_STARTED = 126
 # Begins the reason for the format that is loaded, among those for the formats that podman tried as well.
 _LAYOUT_MARK = "* oci-archive: "
 # What podman reports for an absent image, besides its exit status for all errors.
@@ -212,15 +219,24 @@ class PodmanEngine:
         return _parse_json(output)
 
     def _call(self, *arguments: str) -> tuple[int, str, str]:
+        limit = ["timeout", f"--kill-after={_KILL_SECONDS}", str(_CALL_SECONDS)]
         try:
-            return self._run(["podman", *arguments], "", ())
-        except FileNotFoundError as error:
-            raise _make_missing_error() from error
+            status, output, errors = self._run([*limit, "podman", *arguments], "", ())
         except OSError as error:
+            raise EngineError(f"timeout of coreutils cannot be started on this host: {error}.") from error
+        if status == _COMMAND_NOT_FOUND:
+            raise _make_missing_error()
+        if status == _COMMAND_NOT_STARTED:
             raise EngineError(
-                f"podman cannot be started: {error}. Check the permissions of the program for user id {os.geteuid()}, "
-                "or use become."
-            ) from error
+                f"podman cannot be started: {errors.strip()[:_MAX_REASON]}. Check the permissions of the program for "
+                f"user id {os.geteuid()}, or use become."
+            )
+        if status in _TIMED_OUT:
+            raise EngineError(
+                f"podman did not end 'podman {' '.join(arguments[:2])}' within {_CALL_SECONDS} seconds. Another podman "
+                "of this user may hold the lock of its storage: end that one, and run again."
+            )
+        return status, output, errors
 
     def _load_layout(self, archive: LoadableArchive, progress: ProgressCallback) -> Optional[str]:
         """Loads an archive. Returns the reason if podman refuses it."""

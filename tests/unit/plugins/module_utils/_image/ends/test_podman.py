@@ -7,6 +7,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import subprocess
 import tarfile
 import time
 from collections.abc import Sequence
@@ -275,15 +276,42 @@ def test_an_endless_output_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "message"),
+    ("answer", "message"),
     [
-        (FileNotFoundError(2, "No such file"), "podman is missing: .* Install podman, or choose another engine"),
-        (PermissionError(13, "Permission denied"), "podman cannot be started: .*Permission denied.* become"),
+        (
+            (127, "", "timeout: failed to run command 'podman': No such file or directory\n"),
+            "podman is missing: .* Install podman, or choose another engine",
+        ),
+        (
+            (126, "", "timeout: failed to run command 'podman': Permission denied\n"),
+            "podman cannot be started: .*Permission denied.* become",
+        ),
+        ((124, "", ""), "podman did not end 'podman info --format' within .* lock of its storage"),
+        ((137, "", ""), "podman did not end 'podman info --format' within"),
+        (FileNotFoundError(2, "No such file"), "timeout of coreutils cannot be started on this host"),
     ],
 )
-def test_a_podman_that_cannot_run_is_reported(error: OSError, message: str, tmp_path: Path) -> None:
+def test_a_podman_that_cannot_run_or_does_not_end_is_reported(answer: Any, message: str, tmp_path: Path) -> None:
     with pytest.raises(EngineError, match=message):
-        engine({"info": error})[0].read_facts(str(tmp_path))
+        engine({"info": answer})[0].read_facts(str(tmp_path))
+
+
+def test_a_call_of_a_podman_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the real timeout, and a podman that ignores SIGTERM."""
+    module = "ansible_collections.daytwo.aws.plugins.module_utils._image.ends.podman"
+    monkeypatch.setattr(f"{module}._CALL_SECONDS", 0.2)
+    monkeypatch.setattr(f"{module}._KILL_SECONDS", 0.2)
+    hanging = tmp_path / "podman"
+    hanging.write_text("#!/bin/sh\ntrap '' TERM\nwhile :; do sleep 0.05; done\n")
+    hanging.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+
+    def run(command: list[str], text: str, _descriptors: tuple[int, ...]) -> tuple[int, str, str]:
+        done = subprocess.run(command, input=text, capture_output=True, text=True, check=False, timeout=60)
+        return done.returncode, done.stdout, done.stderr
+
+    with pytest.raises(EngineError, match="podman did not end 'podman info --format'"):
+        PodmanEngine(run, 5.0, str(tmp_path)).read_facts(str(tmp_path))
 
 
 @pytest.mark.parametrize(
