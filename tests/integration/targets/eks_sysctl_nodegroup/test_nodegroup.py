@@ -7,6 +7,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import shlex
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -123,7 +124,9 @@ def test_a_custom_ami(account: Account) -> None:
     result = account.run_task(**CLONE)
     assert not result.failed, result.message
     assert result.result["ami_family"] == "al2"
-    assert f"--kubelet-extra-args '--max-pods=20 --allowed-unsafe-sysctls={UNSAFE}'" in account.user_data("workers")
+    *_command, option, arguments = shlex.split(account.user_data("workers").splitlines()[-1])
+    assert option == "--kubelet-extra-args"
+    assert sorted(arguments.split()) == [f"--allowed-unsafe-sysctls={UNSAFE}", "--max-pods=20"]
     assert account.group("workers")["amiType"] == "CUSTOM"
 
 
