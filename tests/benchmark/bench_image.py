@@ -73,6 +73,16 @@ class Engine:
         self.address = f"unix:///run/{self.name}.sock"
         self.staging = f"{self.folder}/staging"
 
+    @property
+    def variables(self) -> dict[str, str]:
+        """The engine as a target of the role."""
+        return {"image_transfer_docker_host": self.address}
+
+    def write_load_command(self, file: str) -> str:
+        """The shell command that loads an archive by hand; `-` is the standard input."""
+        options = "" if file == "-" else f" -i {file}"
+        return f"docker -H {self.address} load --quiet{options}"
+
     def start(self) -> None:
         data = f"{self.folder}/data"
         self.host.run("mkdir", "-p", data)
@@ -210,14 +220,14 @@ def kilobytes(field: str) -> int:
 
 
 class Bench:
-    def __init__(self, bed: Bed, work: Path) -> None:
+    def __init__(self, bed: Bed, work: Path, kind: type[Engine] = Engine) -> None:
         self.bed = bed
         self.work = work
         self.images = {case: bed.images.get(f"big:{tag}") for case, tag in zip(CASES, ("v1", "v2"), strict=True)}
         self.source = Engine(bed.host("public"), 0)
         # The first has the lowest Python, which takes most memory.
         sites = (bed.host("private-a"), bed.host("private-b"))
-        self.targets = [Engine(sites[number % 2], number + 1) for number in range(TARGETS)]
+        self.targets = [kind(sites[number % 2], number + 1) for number in range(TARGETS)]
         self.target = self.targets[0]
         self.prefix = f"{NAME}-{secrets.token_hex(4)}/"
         self.inventory = work / "hosts.json"
@@ -269,7 +279,7 @@ class Bench:
         hosts = {
             engine.name: {
                 **private[engine.host.name],
-                "image_transfer_docker_host": engine.address,
+                **engine.variables,
                 "image_transfer_staging_dir": engine.staging,
             }
             for engine in self.targets
@@ -339,16 +349,15 @@ class Bench:
         def remotely(command: str) -> str:
             return f"{ssh} {shlex.quote(command)}"
 
-        load = f"docker -H {target.address} load --quiet"
         skopeo = "skopeo copy --quiet --insecure-policy"
         scripts = {
             FILES: [
                 f"{here} save -o {file} {image}",
                 f"scp -q {options} {file} {there}:{file}",
-                remotely(f"{load} -i {file} && rm {file}"),
+                remotely(f"{target.write_load_command(file)} && rm {file}"),
                 f"rm {file}",
             ],
-            STREAM: [f"{here} save {image} | {remotely(load)}"],
+            STREAM: [f"{here} save {image} | {remotely(target.write_load_command('-'))}"],
             # Without an engine on the source, as ours, and with the registry's compressed layers on the way. Not by
             # way of oci:, where skopeo writes the image's config anew: it arrives with another id.
             SKOPEO: [
@@ -477,14 +486,14 @@ def alone() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def prepared() -> Iterator[Bench]:
+def prepared(kind: type[Engine] = Engine) -> Iterator[Bench]:
     bed = Bed()
     bed.up()
     bed.images.ensure("big")
     if not shutil.which("skopeo", path=packages.SEARCH):
         packages.install(["skopeo"])
     with alone(), tempfile.TemporaryDirectory(prefix=NAME) as work:
-        bench = Bench(bed, Path(work))
+        bench = Bench(bed, Path(work), kind)
         try:
             bench.set_up()
             yield bench
@@ -492,21 +501,29 @@ def prepared() -> Iterator[Bench]:
             bench.clean()
 
 
-def main() -> int:
-    signal.signal(signal.SIGTERM, lambda *_dummy: sys.exit("ended by SIGTERM"))  # by way of every clean-up
-    wires = {WIRE: WIRES[WIRE]} if WIRE else WIRES
+def measure(bench: Bench, wires: Mapping[str, tuple[Union[str, None], tuple[Way, ...]]]) -> list[Figure]:
+    """Every way over every wire, and its memory."""
     figures: list[Figure] = []
+    by_wire = []
+    for wire, (rate, ways) in wires.items():
+        print(f"-- {len(ways)} ways, {ROUNDS} rounds, interleaved; hosts' wires: {wire}", flush=True)
+        bench.limit(rate)
+        costs = interleaved(ways, bench.run_single_target)
+        show(wire, bench, costs)
+        figures += compared(wire, costs, bench.target.host.name)
+        by_wire.append(costs)
+    bench.limit(None)
+    return [*figures, *memory(bench, by_wire)]
+
+
+def end_on_sigterm() -> None:
+    signal.signal(signal.SIGTERM, lambda *_dummy: sys.exit("ended by SIGTERM"))  # by way of every clean-up
+
+
+def main() -> int:
+    end_on_sigterm()
     with prepared() as bench:
-        by_wire = []
-        for wire, (rate, ways) in wires.items():
-            print(f"-- {len(ways)} ways, {ROUNDS} rounds, interleaved; hosts' wires: {wire}", flush=True)
-            bench.limit(rate)
-            costs = interleaved(ways, bench.run_single_target)
-            show(wire, bench, costs)
-            figures += compared(wire, costs, bench.target.host.name)
-            by_wire.append(costs)
-        bench.limit(None)
-        figures += memory(bench, by_wire)
+        figures = measure(bench, {WIRE: WIRES[WIRE]} if WIRE else WIRES)
         (single, every), put = bench.several_targets()
         sent = [cost.sent[bench.source.host.name] for cost in (single, every)]
     many = f"{TARGETS} targets by s3"

@@ -153,7 +153,8 @@ class Proxy:
             if request.body is None and not expects:  # else the client may get a reset instead of the response
                 for block in body_of(request.head, reader):
                     request.bytes_in += len(block)
-            send_answer(client, request, verdict)
+            # A client that waits for 100 may still send its body, or not: the connection ends here.
+            send_answer(client, request, verdict, close=expects)
             return not expects
         if request.body is None and expects:
             client.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -163,7 +164,8 @@ class Proxy:
         try:
             upstream = socket.create_connection(verdict.backend)
         except OSError as error:
-            send_answer(client, request, Answer(502, f"testbed: nothing behind this address: {error}".encode()))
+            answer = Answer(502, f"testbed: nothing behind this address: {error}".encode())
+            send_answer(client, request, answer, close=True)
             return False
         with upstream, buffered(upstream) as answers:
             # A connection for each request, so that a restarted backend needs no special case.
@@ -289,9 +291,11 @@ def frame(body: bytes) -> bytes:
     return b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if body else b"0\r\n\r\n"
 
 
-def send_answer(client: socket.socket, request: Request, answer: Answer) -> None:
+def send_answer(client: socket.socket, request: Request, answer: Answer, *, close: bool) -> None:
     body = b"" if request.method == "HEAD" else answer.body
     headers = [*answer.headers, ("Content-Length", str(len(answer.body) if request.method != "HEAD" else 0))]
+    if close:  # else the client sends its next request on a connection that ends
+        headers.append(("Connection", "close"))
     client.sendall(format_head(f"HTTP/1.1 {answer.status} Testbed", headers) + body)
     request.status, request.bytes_out, request.error_body = answer.status, len(body), body[:4096]
 

@@ -88,6 +88,7 @@ def proves(node: Node, podman: Host, name: str, image: Image) -> None:
     assert podman.run(*RUN, name).stdout.strip() == expected
 
 
+@pytest.mark.full
 def test_containerd_and_podman(case: Case, node: Node, podman: Host) -> None:
     v1, v2 = case.image("it-app:v1"), case.image("it-app:v2")
     options = {"hosts": {host: {"image_transfer_engine": engine} for host, engine in ENGINES.items()}}

@@ -108,6 +108,11 @@ def test_the_encrypted_bucket_demands_its_key(bed: Bed, client: Any, prefix: str
     assert fetch(bed, "PUT", url, b"2")[0] == 403  # the signature includes the headers
 
 
+def test_a_refusal_before_the_body_announces_that_the_connection_ends(bed: Bed, client: Any, prefix: str) -> None:
+    response = refused(client("s3").put_object, Bucket=bed.s3.encrypted_bucket, Key=f"{prefix}secret", Body=b"1")
+    assert response["ResponseMetadata"]["HTTPHeaders"]["connection"] == "close"
+
+
 def test_the_record_shows_who_moved_how_many_bytes(bed: Bed, client: Any, recorder: Any, prefix: str) -> None:
     s3, where = client("s3"), {"Bucket": bed.s3.bucket, "Key": f"{prefix}counted"}
     url = s3.generate_presigned_url("put_object", Params=where)

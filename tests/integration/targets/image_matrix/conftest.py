@@ -1,0 +1,7 @@
+# SPDX-FileCopyrightText: 2026 The daytwo.aws authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+from integration.targets.image_offline_transfer.kit import ansible, bed, case
+
+__all__ = ["ansible", "bed", "case"]
