@@ -8,7 +8,7 @@ guessed (docs/facts/image_transfer.md#images-in-manifests).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +29,7 @@ _ARGO_TEMPLATES = (
 _WORKFLOW = tuple(f"spec.{field}" for field in _ARGO_TEMPLATES)
 _TEKTON_TASK = ("steps[].image", "sidecars[].image", "stepTemplate.image")
 # The operator of Prometheus runs the pod of such an object with these fields of its spec.
-_PROMETHEUS = ("spec.image", "spec")
+_PROMETHEUS = ("spec.image", "spec.thanos.image", "spec")
 
 FIELDS: Mapping[str, Fields] = {
     "v1/Pod": ("spec",),
@@ -46,6 +46,8 @@ FIELDS: Mapping[str, Fields] = {
     **{f"monitoring.coreos.com/{kind}": _PROMETHEUS for kind in ("Alertmanager", "Prometheus", "PrometheusAgent")},
     "monitoring.coreos.com/ThanosRuler": _PROMETHEUS,
     "postgresql.cnpg.io/Cluster": ("spec.imageName",),
+    "postgresql.cnpg.io/ClusterImageCatalog": ("spec.images[].image",),
+    "postgresql.cnpg.io/ImageCatalog": ("spec.images[].image",),
     "ray.io/RayCluster": ("spec.headGroupSpec.template.spec", "spec.workerGroupSpecs[].template.spec"),
     "serving.knative.dev/Configuration": _POD_TEMPLATE,
     "serving.knative.dev/Revision": ("spec",),
@@ -63,7 +65,7 @@ _OWN_GROUPS = frozenset(
 )
 # An operator finds the images of what it runs in variables of such names.
 _RELATED_IMAGE = "RELATED_IMAGE_"
-_IMAGE_KEYS = ("image", "imageName", "containers", "initContainers")
+_IMAGE_KEYS = ("image", "imageName")
 _MAX_DEPTH = 100
 
 
@@ -93,14 +95,11 @@ def list_images(
         if kind in ignore:
             continue
         place = _describe(document, kind)
-        if kind in table:
-            for image in _list_by_fields(document, table[kind], place):
-                found.setdefault(_parse(image).familiar_string, image)
-        elif kind.partition("/")[0] not in _OWN_GROUPS and (field := _find_image(document)):
-            raise ManifestError(
-                f"{place} may have an image at {field}, but the fields of the kind {kind} are not known. Give them: "
-                f"fields={{'{kind}': ['{field}']}}. Or leave the kind out: ignore=['{kind}']."
-            )
+        images = list(_list_by_fields(document, table.get(kind, ()), place))
+        if kind.partition("/")[0] not in _OWN_GROUPS:
+            _check_fields(document, kind, {str(image.reference) for image in images})
+        for image in images:
+            found.setdefault(_parse(image).familiar_string, image)
     return list(found.values())
 
 
@@ -213,24 +212,30 @@ def _get_mappings(value: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]
     return [entry for entry in entries if isinstance(entry, Mapping)]
 
 
-def _find_image(value: Any, path: str = "", depth: int = 0) -> str:
-    """Finds the path of the first field that may be an image. Empty: there is none."""
+def _check_fields(document: Mapping[str, Any], kind: str, references: Collection[str]) -> None:
+    """Refuses an object with a field that may be an image, unless that image is known by another field."""
+    for field, value in _list_candidates(document):
+        if value not in references:
+            raise ManifestError(
+                f"{_describe(document, kind)} may have an image at {field}, but this field of the kind {kind} is not "
+                f"known. Give all fields of the kind: fields={{'{kind}': ['{field}']}}. Or leave the kind out: "
+                f"ignore=['{kind}']."
+            )
+
+
+def _list_candidates(value: Any, path: str = "", depth: int = 0) -> Iterator[tuple[str, str]]:
+    """Yields each field that may be an image by its name."""
     if depth > _MAX_DEPTH:
         raise ManifestError(f"{path[:100]}...: nested deeper than {_MAX_DEPTH}.")
     if isinstance(value, Mapping):
         for key, entry in value.items():
             here = f"{path}.{key}".lstrip(".")
-            if key in _IMAGE_KEYS[:2] and isinstance(entry, str) and entry:
-                return here
-            if key in _IMAGE_KEYS[2:] and _get_mappings(value, key):
-                return path
-            if found := _find_image(entry, here, depth + 1):
-                return found
+            if key in _IMAGE_KEYS and isinstance(entry, str) and entry:
+                yield here, entry
+            yield from _list_candidates(entry, here, depth + 1)
     elif isinstance(value, Sequence) and not isinstance(value, str):
         for entry in value:
-            if found := _find_image(entry, f"{path}[]", depth + 1):
-                return found
-    return ""
+            yield from _list_candidates(entry, f"{path}[]", depth + 1)
 
 
 def _parse(image: FoundImage) -> ImageReference:

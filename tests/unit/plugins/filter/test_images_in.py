@@ -45,7 +45,9 @@ ARGO = [{"name": "a", "container": {"image": "shop:1"}}]
         make("keda.sh/v1alpha1/ScaledJob", spec={"jobTargetRef": {"template": {"spec": POD}}}),
         make("monitoring.coreos.com/v1/Prometheus", spec={"image": "shop:1", "version": "v3"}),
         make("monitoring.coreos.com/v1/Alertmanager", spec=POD),
+        make("monitoring.coreos.com/v1/Prometheus", spec={"thanos": {"image": "shop:1"}}),
         make("postgresql.cnpg.io/v1/Cluster", spec={"imageName": "shop:1"}),
+        make("postgresql.cnpg.io/v1/ImageCatalog", spec={"images": [{"major": 17, "image": "shop:1"}]}),
         make("ray.io/v1/RayCluster", spec={"headGroupSpec": {"template": {"spec": POD}}}),
         make("ray.io/v1/RayCluster", spec={"workerGroupSpecs": [{"template": {"spec": POD}}]}),
         make("serving.knative.dev/v1/Service", **TEMPLATE),
@@ -119,7 +121,12 @@ def test_fields_of_further_kinds() -> None:
     ("manifests", "message"),
     [
         (SHOP, r"example.com/Shop shop/x may have an image at spec.parts\[\].image, .* ignore=\['example.com/Shop'\]"),
-        (make("example.com/v1/Shop", spec={"a": POD}), r"may have an image at spec\.a, but"),
+        # A known kind with a field that is not known.
+        (
+            make("postgresql.cnpg.io/v1/Cluster", spec={"imageName": "db:1", "backup": {"image": "backup:1"}}),
+            r"postgresql.cnpg.io/Cluster shop/x may have an image at spec\.backup\.image, but",
+        ),
+        (make("example.com/v1/Shop", spec={"a": POD}), r"may have an image at spec\.a\.containers\[\]\.image, but"),
         ("a: {{ .Values.image }}", "manifests: this is no YAML: .* 'helm template'"),
         ("/etc/manifests/shop.yml", "document 1: this is the text '/etc/manifests/shop.yml', .* content of a file"),
         (7, "manifests: this is int, and no object of Kubernetes"),
