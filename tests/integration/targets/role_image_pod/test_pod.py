@@ -15,7 +15,10 @@ from testbed.nodes.machine import Machine
 GROUP = "image-pod"
 BY_TAG, BY_INDEX, UNPINNED = f"{PLAIN}/it-app:v1", f"{PLAIN}/it-multi:v1", f"{PLAIN}/it-small:v1"
 CA_PATH = "/opt/testbed/ca.pem"
-COLLECT = ("--image-gc-high-threshold=1", "--image-gc-low-threshold=0", "--minimum-image-ttl-duration=1ms")
+COLLECT = (
+    *("--image-gc-high-threshold=1", "--image-gc-low-threshold=0", "--minimum-image-ttl-duration=1ms"),
+    "--local-storage-capacity-isolation=true",  # else the kubelet does not know the size of the disk
+)
 
 
 class PrivateNode:
