@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 from integration.targets.image_offline_transfer.kit import PLAIN, Case, Ran
 from integration.targets.testbed_nodes.kit import Groups, wait
+from testbed import engines
 from testbed.hosts import KEY
 from testbed.nodes.machine import Machine
 
@@ -47,6 +49,19 @@ class PrivateNode:
         }
         run = self.case.check if check else self.case.transfer
         return run(name, targets=self.name, first={self.name: node}, **more).succeed()
+
+    def install_new_containerd(self) -> None:
+        """Replaces the node's containerd by containerd 2, as another AMI would."""
+        engines.ensure()
+        for program in ("containerd", "containerd-shim-runc-v2", "ctr"):
+            write = f"cat > /usr/bin/{program}.new; chmod 755 /usr/bin/{program}.new; mv /usr/bin/{program}.new"
+            with (engines.directory() / program).open("rb") as file:
+                self.machine.run("sh", "-ec", f"{write} /usr/bin/{program}", stdin=file)
+        self.machine.run("systemctl", "restart", "containerd")
+        wait("containerd 2", lambda: re.search(r"Server:\s+Version: +v?2\.", self._read_versions()))
+
+    def _read_versions(self) -> str:
+        return self.machine.run("ctr", "version", check=False).stdout
 
     def create_pod(self, name: str, image: str) -> str:
         """Create a pod that runs on this node, and return its uid."""
@@ -101,6 +116,8 @@ def test_a_pod_that_cannot_pull_runs_after_the_transfer(
 
 @pytest.mark.full
 def test_the_kubelets_garbage_collection_keeps_what_is_pinned(node: PrivateNode) -> None:
+    """With containerd 2: containerd 1.6 does not report the label to the kubelet."""
+    node.install_new_containerd()
     node.transfer(BY_TAG)
     node.transfer(UNPINNED, containerd_pinned=False)
     assert {BY_TAG, UNPINNED} <= node.references()
