@@ -256,7 +256,7 @@ def test_where_docker_keeps_its_images_decides_how_they_are_read(
 
     See docs/facts/image_transfer.md#docker-with-the-containerd-image-store.
     """
-    assert type(make_by_option(docker, info)) is kind
+    assert isinstance(make_by_option(docker, info), kind)
 
 
 @pytest.mark.parametrize("containerd", [None, {}, {"Address": "/run/x.sock"}, {"Namespaces": {"Containers": "moby"}}])
