@@ -27,7 +27,10 @@ from ..plugin_utils._image.saved import save_bundle
 from ..plugin_utils._image.source_inspection import SaveOptions
 
 _CONNECTION_RETRIES = 5
-_SOURCE_OPTIONS = {"images", "source", "plain_http", "registry_username", "registry_password", "registry_config_path"}
+_SOURCE_OPTIONS = {
+    *("images", "source", "archive_path", "plain_http"),
+    *("registry_username", "registry_password", "registry_config_path"),
+}
 _BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]|arn:[a-z0-9:/.-]+", re.IGNORECASE)
 
 

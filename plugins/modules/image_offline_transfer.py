@@ -131,9 +131,21 @@ options:
       - With the name of an engine, the source's engine exports the images. Use it for images that exist only there.
         Docker and podman export uncompressed layers. With O(transport=scp), layers are compressed in transit where that
         is faster. Containerd exports the blobs that it has pulled, if it has kept them.
+      - With V(archive), the images come from O(archive_path). The source needs no engine and no network.
     type: str
-    choices: [registry, docker, podman, containerd]
+    choices: [registry, docker, podman, containerd, archive]
     default: registry
+  archive_path:
+    description:
+      - Saved images on the source host, for O(source=archive). They are only read.
+      - This is an archive that C(docker save), C(podman save), C(ctr images export), C(docker buildx), C(skopeo),
+        kaniko or nix wrote. A directory with an OCI image layout, or in the format C(dir) of C(skopeo), is possible,
+        too.
+      - An archive that is compressed as a whole with gzip is uncompressed in each run. Blobs that targets lack are then
+        staged in O(staging_dir). Other compressions are refused.
+      - O(images[].name) is a name in the archive. An archive with a single image that has no name and no
+        tag serves any name.
+    type: path
   registry_username:
     description:
       - User name for the registry. Without this option, the login comes from O(registry_config_path).
@@ -600,7 +612,8 @@ HOST_OPTIONS = {
         "elements": "dict",
         "options": {"name": {"type": "str", "required": True}, "platform": {"type": "str"}, "tag_as": {"type": "str"}},
     },
-    "source": {"type": "str", "choices": ["registry", *ENGINES], "default": "registry"},
+    "source": {"type": "str", "choices": ["registry", *ENGINES, "archive"], "default": "registry"},
+    "archive_path": {"type": "path"},
     "registry_username": {"type": "str"},
     "registry_password": {"type": "str", "no_log": True},
     "registry_config_path": {"type": "path"},
@@ -653,6 +666,7 @@ HOST_OPTIONS = {
 
 REQUIRED_IF = [
     ("state", "saved", ("images",)),
+    ("source", "archive", ("archive_path",)),
     *(("state", state, ("bundle",)) for state in (*PLAYBOOK_STATES, *PROTOCOL_STATES) if state != "saved"),
 ]
 

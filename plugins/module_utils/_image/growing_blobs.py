@@ -121,14 +121,14 @@ class GrowingBlobs(BlobSource):
         raise self._make_content_error(digest)
 
     def _make_content_error(self, digest: str) -> ImageError:
-        return self._error or ImageError(f"{digest}: the engine exported content that does not match this digest.")
+        return self._error or ImageError(f"{digest}: the source exported content that does not match this digest.")
 
     def _is_available(self, digest: str) -> bool:
         return digest in self._growing or self.staging.is_complete(digest)
 
     def _wait(self) -> None:
         if self._ended:
-            raise self._error or ImageError("the engine's export ended before all blobs arrived.")
+            raise self._error or ImageError("the export ended before all blobs arrived.")
         self._raise_if_stopped()
         self._changed.wait(_POLL_SECONDS)
 

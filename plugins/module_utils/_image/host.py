@@ -23,8 +23,9 @@ from .worker import BackgroundJob
 
 if TYPE_CHECKING:
     from .blobs import BlobSource, TransferRequest
+    from .ends.archive_source import ArchiveSource
     from .ends.engine import Engine
-    from .ends.source import RegistrySource, SourceOffer
+    from .ends.source import RegistrySource, SourceOffer, StagedSource
     from .http.client import HttpClient
     from .paths.push import EngineExport
     from .plan import ImagePlan
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 # A presigned URL expires after some minutes. Requests that do not start within this time get a new URL.
 SEND_SECONDS = 60.0
+# The source that is a saved image.
+ARCHIVE = "archive"
 READ_ONLY_PHASES = ("gather_facts", "inspect")
 PHASES = {
     "saved": ("inspect", "export", "send", "prepare_push", "clean"),
@@ -99,11 +102,9 @@ class _SourcePhases(_HostPhases):
 
     def inspect(self) -> dict[str, Any]:
         """Resolves all images; reads no layer."""
-        from .ends.source import EngineSource, parse_requested_images
+        from .ends.source import parse_requested_images
 
-        source: Any = (
-            self._make_registry_source() if self.params["source"] == "registry" else EngineSource(self.make_engine())
-        )
+        source: Any = self._make_blob_source() or self._make_staged_source()
         offer: SourceOffer = source.make_offer(parse_requested_images(self.params["images"], self.work["platform"]))
         return {
             "bundle": offer.bundle.to_dict(),
@@ -112,15 +113,21 @@ class _SourcePhases(_HostPhases):
         }
 
     def export(self) -> dict[str, Any]:
-        """Has the engine write the requested blobs into the staging directory; called repeatedly until it is done."""
-        from .ends.source import EngineSource, parse_requested_images
+        """Writes the requested blobs into the staging directory; called repeatedly until it is done.
+
+        The blobs of an archive that is not compressed are sent from where they are, so here they are only verified.
+        """
+        from .ends.source import parse_requested_images
 
         staging = self.make_staging("saved")
         digests = [parse_digest(digest, "work.digests") for digest in self.work["digests"] or ()]
         requested = parse_requested_images(self.params["images"])
-        source = EngineSource(self.make_engine())
+        archive = self._make_archive_source()
+        source = None if archive else self._make_staged_source(Bundle.parse(self.params["bundle"]))
 
         def stage_blobs(progress: Any) -> dict[str, Any]:
+            if archive or source is None:
+                return {"sizes": archive.verify(digests, progress) if archive else {}}
             source.stage(requested, digests, staging, progress)
             return {"sizes": {digest: staging.get_size(digest) for digest in digests}}
 
@@ -134,7 +141,7 @@ class _SourcePhases(_HostPhases):
 
         staging, transfers = self.make_staging("saved"), self.parse_transfers()
         from_registry = self.params["source"] == "registry"
-        source: BlobSource = self._make_registry_source() if from_registry else StagedBlobSource(staging)
+        source: BlobSource = self._make_blob_source() or StagedBlobSource(staging)
 
         def run_send(progress: ProgressCallback) -> dict[str, Any]:
             report_progress = job.add_idle_timeout(progress)
@@ -175,10 +182,8 @@ class _SourcePhases(_HostPhases):
             for target in accepting_targets
             if target.host in hosts_to_push
         }
-        source: Union[BlobSource, EngineExport] = (
-            self._make_registry_source()
-            if self.params["source"] == "registry"
-            else self._make_export([need.blob.digest for need in needs])
+        source: Union[BlobSource, EngineExport] = self._make_blob_source(verify=True) or self._make_export(
+            bundle, [need.blob.digest for need in needs]
         )
         session = PushSession(self.root, self.work["token"])
         public_key = session.start(bundle, source, self.make_staging("saved", bundle), self.throttle, self.run)
@@ -205,11 +210,36 @@ class _SourcePhases(_HostPhases):
             PushSession(self.root, self.work["token"]).remove()
         return {"removed": self.make_staging("saved").remove()}
 
-    def _make_export(self, digests: Sequence[str]) -> EngineExport:
-        from .ends.source import EngineSource, parse_requested_images
+    def _make_export(self, bundle: Bundle, digests: Sequence[str]) -> EngineExport:
+        from .ends.source import parse_requested_images
         from .paths.push import EngineExport
 
-        return EngineExport(EngineSource(self.make_engine()), parse_requested_images(self.params["images"]), digests)
+        return EngineExport(self._make_staged_source(bundle), parse_requested_images(self.params["images"]), digests)
+
+    def _make_blob_source(self, verify: bool = False) -> Union[RegistrySource, ArchiveSource, None]:
+        """Makes a source whose blobs are read where they are, a registry or an archive; None for any other source."""
+        return (
+            self._make_registry_source() if self.params["source"] == "registry" else self._make_archive_source(verify)
+        )
+
+    def _make_archive_source(self, verify: bool = False) -> Optional[ArchiveSource]:
+        if self.params["source"] != ARCHIVE:
+            return None
+        from .ends.archive_source import ArchiveSource, is_packed
+
+        path = self.params["archive_path"]
+        return None if is_packed(path) else ArchiveSource(path, verify)
+
+    def _make_staged_source(self, bundle: Optional[Bundle] = None) -> StagedSource:
+        """Makes a source whose blobs are staged: an engine, or an archive that is compressed as a whole."""
+        if self.params["source"] == ARCHIVE:
+            from .ends.archive_source import PackedArchiveSource
+
+            sizes = {blob.digest: blob.size for blob in bundle.list_blobs()} if bundle else {}
+            return PackedArchiveSource(self.params["archive_path"], sizes)
+        from .ends.source import EngineSource
+
+        return EngineSource(self.make_engine())
 
     def _make_registry_source(self) -> RegistrySource:
         from .ends.registry_pool import RegistryLogin

@@ -101,7 +101,7 @@ class Registry:
         if detect_media_type(named.data, named.content_type, named.where) in INDEX_TYPES:
             parsed = parse_index(named.data, named.content_type, named.where)
             chosen = platform or ImagePlatform.detect_host()
-            entry = _choose_entry(parsed, chosen, reference)
+            entry = choose_entry(parsed, chosen, reference)
             document = self._fetch_manifest(reference, entry.digest)
             index = Blob(named.digest, len(named.data), parsed.media_type)
             is_index_usable = find_index_image(parsed, chosen) == entry.digest
@@ -239,7 +239,7 @@ class Registry:
         return self._authorizer.send(repository, subject, get)
 
 
-def _choose_entry(index: ImageIndex, platform: ImagePlatform, reference: ImageReference) -> IndexEntry:
+def choose_entry(index: ImageIndex, platform: ImagePlatform, reference: ImageReference) -> IndexEntry:
     """Chooses the entry for a platform. A single entry without a platform is chosen, too: its config decides."""
     for entry in index.entries:
         if entry.platform is not None and entry.platform.matches(platform):

@@ -8,7 +8,7 @@ import io
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any, Optional, Protocol
 
 from ..blobs import BlobSource
 from ..errors import ImageError
@@ -102,7 +102,7 @@ class RegistrySource(BlobSource):
 
     def make_offer(self, requested: Sequence[RequestedImage]) -> SourceOffer:
         self._login.check([image.reference for image in requested])
-        return SourceOffer(Bundle(tuple(_collect_images(self._resolve_image, requested))), {})
+        return SourceOffer(Bundle(tuple(collect_images(self._resolve_image, requested))), {})
 
     @contextmanager
     def open(self, transfer: TransferRequest) -> Iterator[Readable]:
@@ -131,7 +131,24 @@ class RegistrySource(BlobSource):
         )
 
 
-class EngineSource:
+class StagedSource(Protocol):
+    """A source whose blobs are written into the staging directory before they are sent."""
+
+    def make_offer(self, requested: Sequence[RequestedImage]) -> SourceOffer:
+        """Resolves the images; stages nothing."""
+
+    def stage(
+        self,
+        requested: Sequence[RequestedImage],
+        digests: Collection[str],
+        staging: Staging,
+        progress: ProgressCallback,
+        growing_blobs: Optional[GrowingBlobs] = None,
+    ) -> None:
+        """Stages the blobs of these images with these digests."""
+
+
+class EngineSource(StagedSource):
     """Images that only an engine on the source has."""
 
     def __init__(self, engine: Engine) -> None:
@@ -149,7 +166,7 @@ class EngineSource:
                     estimates[layer.digest] = size if size is not None else stored.size // len(blobs.layers)
             return _to_bundle_image(entry, stored, blobs)
 
-        return SourceOffer(Bundle(tuple(_collect_images(resolve_image, requested))), estimates)
+        return SourceOffer(Bundle(tuple(collect_images(resolve_image, requested))), estimates)
 
     def stage(
         self,
@@ -225,7 +242,7 @@ def _to_bundle_image(entry: RequestedImage, stored: StoredImage, blobs: Exported
     )
 
 
-def _collect_images(resolve_image: Any, requested: Sequence[RequestedImage]) -> list[BundleImage]:
+def collect_images(resolve_image: Any, requested: Sequence[RequestedImage]) -> list[BundleImage]:
     """Resolves all images, or raises an error that names every missing image, before anything is written."""
     images, problems = [], []
     for entry in requested:

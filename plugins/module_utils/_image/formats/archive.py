@@ -33,6 +33,8 @@ _HEADER_TYPES = (
     *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
 )
 _MAX_HEADER_BYTES = 64 * 1024
+# A stream is read to the end of a member, whatever size it claims.
+_MAX_MEMBER_BYTES = 256 * 1024**3
 _LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar"
 # The name of an image in an archive, as containerd writes and reads it.
 _NAME_ANNOTATION = "io.containerd.image.name"
@@ -243,23 +245,35 @@ def stage_from_archive(
     digests: Collection[str],
     progress: Callable[[int], None],
     growing_blobs: Optional[GrowingBlobs] = None,
+    sizes: Optional[Collection[int]] = None,
 ) -> None:
-    """Stages the requested blobs (config and uncompressed layers, by digest) from an engine's archive.
+    """Stages the requested blobs, by digest, from the archive of an engine or of a file.
 
     The legacy format identifies a layer by its content alone. Its directory is named by an id of docker's own, by which
     the members are sorted, and manifest.json comes last. So each layer is written while its digest is computed, and is
     then kept or removed. That costs a fraction of a second export. C(growing_blobs) gets the progress of each blob
-    whose member is named by its digest.
+    whose member is named by its digest. C(sizes): those of the blobs, if they are known. Members of other sizes are
+    skipped.
     """
     missing = {digest for digest in digests if not staging.is_complete(digest)}
     if missing:
         with open_archive() as stream:
-            _stage_from_stream(stream, staging, missing, progress, growing_blobs)
+            _stage_from_stream(stream, staging, missing, progress, growing_blobs, sizes)
     if missing:
-        raise ImageError(
-            f"The engine saved an archive without {', '.join(sorted(missing))}: the image is incomplete on this host. "
-            "Pull it again, or use source=registry."
+        digests_text = ", ".join(sorted(missing))
+        raise StagingError(
+            f"The engine saved an archive without {digests_text}: the image is incomplete on this host. Pull it again, "
+            "or use source=registry.",
+            f"has no content with the digest {digests_text}",
         )
+
+
+class StagingError(ImageError):
+    """Blobs could not be staged from an engine's archive. C(problem): what is wrong with the archive."""
+
+    def __init__(self, message: str, problem: str) -> None:
+        super().__init__(message)
+        self.problem = problem
 
 
 def _stage_from_stream(
@@ -268,6 +282,7 @@ def _stage_from_stream(
     missing: set[str],
     progress: Callable[[int], None],
     growing_blobs: Optional[GrowingBlobs],
+    sizes: Optional[Collection[int]],
 ) -> None:
     """Stages the blobs in C(missing), removes each from it, and ends when it is empty."""
     done = 0
@@ -276,24 +291,33 @@ def _stage_from_stream(
         progress(done + size)
 
     try:
-        with tarfile.open(fileobj=stream, mode="r|", bufsize=CHUNK, tarinfo=_BoundedTarInfo) as archive:
-            while missing and (member := archive.next()) is not None:
-                # tarfile keeps every member that it has read; an archive of millions would fill the memory.
-                archive.members = []  # type: ignore[attr-defined]
-                archive.pax_headers = {}
+        with tarfile.open(fileobj=stream, mode="r|", bufsize=CHUNK, tarinfo=BoundedTarInfo) as archive:
+            for member in iterate_members(archive):
                 # A sparse file of some bytes would be written with all its holes. No engine saves a sparse file.
                 if not member.isreg() or member.issparse():
                     continue
                 content = archive.extractfile(member)
-                if content is not None:
+                if content is not None and (sizes is None or member.size in sizes):
                     _stage_member(member, content, staging, missing, report_progress, growing_blobs)
                 done += member.size
                 progress(done)
     except (tarfile.TarError, ValueError, RecursionError) as error:
         # tarfile raises ValueError for malformed numbers, and recurses once for each header before a member.
-        raise ImageError(
-            f"The engine saved an archive that cannot be read: {error}. Save the image again, or use source=registry."
+        raise StagingError(
+            f"The engine saved an archive that cannot be read: {error}. Save the image again, or use source=registry.",
+            f"cannot be read: {error}",
         ) from error
+
+
+def iterate_members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """Yields the members of an archive, each before the next one is read."""
+    while (member := archive.next()) is not None:
+        # tarfile keeps every member that it has read; an archive of millions would fill the memory.
+        archive.members = []  # type: ignore[attr-defined]
+        archive.pax_headers = {}
+        if not 0 <= member.size <= _MAX_MEMBER_BYTES:
+            raise tarfile.ReadError(f"a member of {member.size} bytes")
+        yield member
 
 
 def _stage_member(
@@ -320,7 +344,7 @@ def _stage_member(
     growing_blobs.finish_blob(expected)
 
 
-class _BoundedTarInfo(tarfile.TarInfo):
+class BoundedTarInfo(tarfile.TarInfo):
     """A member whose headers are read into memory only up to a limit, since an archive may claim any size."""
 
     def _proc_member(self, *arguments: Any) -> tarfile.TarInfo:

@@ -26,7 +26,7 @@ from ..worker import BackgroundJob, JobState
 
 if TYPE_CHECKING:
     from ..blobs import BlobSource
-    from ..ends.source import EngineSource, RequestedImage
+    from ..ends.source import RequestedImage, StagedSource
     from ..growing_blobs import GrowingBlobs
     from ..progress import ProgressCallback
     from ..run_command import RunCommand
@@ -42,7 +42,7 @@ _POLL_SECONDS = 0.02
 class EngineExport:
     """The images that an engine exports, and the C(digests) of the blobs to push."""
 
-    source: EngineSource
+    source: StagedSource
     images: Sequence[RequestedImage]
     digests: Sequence[str]
 

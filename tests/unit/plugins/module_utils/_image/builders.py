@@ -78,7 +78,9 @@ class Made:
         return StoredImage(config, config, names, self.image.diff_ids, self.image.platform, 1000)
 
 
-def make(*layers: bytes, tag: str = TAG, packed: bool = True, media_type: str = GZIP) -> Made:
+def make(
+    *layers: bytes, tag: str = TAG, packed: bool = True, media_type: str = GZIP, platform: str = "linux/amd64"
+) -> Made:
     """An image with these layers: as in a registry, or (C(packed) false) as an engine saves it."""
     content: dict[str, bytes] = {}
 
@@ -87,8 +89,7 @@ def make(*layers: bytes, tag: str = TAG, packed: bool = True, media_type: str = 
         return Blob(digest_of(data), len(data), media)
 
     config = {
-        "os": "linux",
-        "architecture": "amd64",
+        **_split_platform(platform),
         "rootfs": {"type": "layers", "diff_ids": [digest_of(layer) for layer in layers]},
     }
     config_blob = blob(json.dumps(config).encode(), CONFIG)
@@ -103,7 +104,7 @@ def make(*layers: bytes, tag: str = TAG, packed: bool = True, media_type: str = 
         "layers": [_descriptor(layer.blob) for layer in made],
     }
     manifest_blob = blob(json.dumps(manifest).encode(), MANIFEST) if packed else None
-    return Made(BundleImage(tag, tag, "linux/amd64", manifest_blob, config_blob, made), content)
+    return Made(BundleImage(tag, tag, platform, manifest_blob, config_blob, made), content)
 
 
 def add_index(made: Made, platform: str = "linux/amd64", more: Sequence[Mapping[str, Any]] = ()) -> Made:

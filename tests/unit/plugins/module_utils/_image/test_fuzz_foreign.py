@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Every parser of bytes from outside: it accepts or rejects them, in bounded memory and in its own directory.
 
-Archives of engines, manifests, indexes, configs, docker's responses, podman's output, bundles, the facts of a target,
-and the lines and frames that a receiver gets.
+Archives of engines, saved archives (compressed ones, too), manifests, indexes, configs, docker's responses, podman's
+output, bundles, the facts of a target, and the lines and frames that a receiver gets.
 """
 
 from __future__ import annotations
@@ -30,10 +30,18 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
+from ansible_collections.daytwo.aws.plugins.module_utils._image.blobs import TransferRequest
+from ansible_collections.daytwo.aws.plugins.module_utils._image.ends.archive_source import (
+    ArchiveSource,
+    PackedArchiveSource,
+    is_packed,
+)
 from ansible_collections.daytwo.aws.plugins.module_utils._image.ends.containerd import ContainerdEngine
 from ansible_collections.daytwo.aws.plugins.module_utils._image.ends.docker import DockerEngine
 from ansible_collections.daytwo.aws.plugins.module_utils._image.ends.podman import PodmanEngine
+from ansible_collections.daytwo.aws.plugins.module_utils._image.ends.source import parse_requested_images
 from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
+from ansible_collections.daytwo.aws.plugins.module_utils._image.formats import gzip_stream
 from ansible_collections.daytwo.aws.plugins.module_utils._image.formats.archive import stage_from_archive
 from ansible_collections.daytwo.aws.plugins.module_utils._image.formats.manifest import (
     detect_media_type,
@@ -255,12 +263,42 @@ ENDLESS = {
     "a member of a gigabyte that is not wanted": (head(b"0", 1024**3, "blobs/sha256/" + "a" * 64), b"\0" * 4096),
     "empty members without an end": (b"", head(b"0", 0, "1/layer.tar")),
 }
+
+
+def compress_endless(begin: bytes, again: bytes, size: int) -> bytes:
+    """In gzip's format: the beginning, and the same again and again. Each part of 1 MiB is compressed once."""
+    part = again * (MIB // len(again))
+    return gzip.compress(begin) + gzip.compress(part, 1) * (size // len(part))
+
+
+def _flatten(members: dict[str, Any]) -> bytes:
+    return tar_of(
+        [(name, data if isinstance(data, bytes) else json.dumps(data).encode()) for name, data in members.items()]
+    )
+
+
+_ENTRY = {"mediaType": "application/vnd.oci.image.index.v1+json", "digest": "sha256:" + "a" * 64, "size": 1}
+_DOCKER_ENTRY = {"Config": "a.json", "RepoTags": ["app:v1"], "Layers": []}
+HUGE_DOCUMENTS = {
+    "an index that is nested without end": {"index.json": b"[" * 10**6},
+    "a list of images that is nested without end": {"manifest.json": b'[{"Config":' * 10**5},
+    "a number of a million digits": {"index.json": b'{"manifests":[{"size":' + b"9" * 10**6 + b"}]}"},
+    "very many images in an index": {"index.json": {"manifests": [_ENTRY] * 6_000}},
+    "very many images": {"manifest.json": [_DOCKER_ENTRY] * 6_000},
+    "an index of many megabytes": {"index.json": b" " * 5 * MIB + b"{}"},
+    "a config of many megabytes": {"manifest.json": [_DOCKER_ENTRY], "a.json": b" " * 9 * MIB + b"{}"},
+    "very many layers": {"manifest.json": [{**_DOCKER_ENTRY, "Layers": ["a.json"] * 100_000}], "a.json": b"{}"},
+    "documents of many megabytes": {
+        **{f"{number}.json": b"[" + b" " * MIB for number in range(40)},
+        "index.json": {"manifests": [_ENTRY]},
+    },
+}
 _IN_LITTLE_MEMORY = """
 import resource, sys
 from pathlib import Path
 resource.setrlimit(resource.RLIMIT_AS, ({limit}, {limit}))
 from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image import test_fuzz_foreign as fuzz
-fuzz.stage_each_endless(Path(sys.argv[1]))
+getattr(fuzz, sys.argv[2])(Path(sys.argv[1]))
 """
 
 
@@ -293,12 +331,45 @@ def stage_each_endless(top: Path) -> None:
     print(json.dumps(found))
 
 
+def resolve_each_endless(top: Path) -> None:
+    """As C(stage_each_endless), with saved archives."""
+    path, found = top / "images.tar", {}
+
+    def write_archives() -> Iterator[str]:
+        for name, (begin, again) in ENDLESS.items():
+            path.write_bytes(compress_endless(begin, again, (300 if "gigabyte" in name else 3) * MIB))
+            yield f"{name}, compressed"
+        for name, members in HUGE_DOCUMENTS.items():
+            path.write_bytes(_flatten(members))
+            yield name
+            path.write_bytes(gzip.compress(_flatten(members), 1))
+            yield f"{name}, compressed"
+
+    tracemalloc.start()
+    for name in write_archives():
+        before = tracemalloc.get_traced_memory()[0]
+        tracemalloc.reset_peak()
+        message, error = "", ""
+        try:
+            resolve_saved(str(path))
+        except ImageError as refusal:
+            message = str(refusal)
+        except BaseException:
+            error = traceback.format_exc()
+        found[name] = (message, tracemalloc.get_traced_memory()[1] - before, error)
+    print(json.dumps(found))
+
+
 @pytest.fixture(scope="module")
 def staged_endless(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, int, str]]:
     """What each archive without an end led to."""
+    return run_in_little_memory("stage_each_endless", tmp_path_factory.mktemp("endless"))
+
+
+def run_in_little_memory(function: str, directory: Path) -> dict[str, tuple[str, int, str]]:
     script = _IN_LITTLE_MEMORY.format(limit=400 * MIB)
     done = subprocess.run(
-        [sys.executable, "-B", "-c", script, str(tmp_path_factory.mktemp("endless"))],
+        [sys.executable, "-B", "-c", script, str(directory), function],
         capture_output=True,
         text=True,
         check=False,
@@ -316,6 +387,127 @@ def test_what_has_no_end_fills_no_memory(staged_endless: dict[str, tuple[str, in
     assert error == ""
     assert message.startswith("The engine saved an archive ")
     assert 0 < peak < 20 * MIB
+
+
+# Saved archives
+
+
+def resolve_saved(path: str) -> dict[str, bytes]:
+    """The blobs of the image that an archive has by some name."""
+    source: Any = PackedArchiveSource(path, {}) if is_packed(path) else ArchiveSource(path, verify=True)
+    (image,) = source.make_offer(parse_requested_images([{"name": "app:v1"}], "linux/amd64")).bundle.images
+    content = {}
+    if isinstance(source, ArchiveSource):
+        for blob in image.list_blobs():
+            with source.open(TransferRequest(blob.digest, "x", 0, 0, 0, "https://x.test/", {}, "app:v1")) as file:
+                content[blob.digest] = file.read(10**9)
+    else:
+        with room() as here:
+            sizes = {blob.digest: blob.size for blob in image.list_blobs()}
+            PackedArchiveSource(path, sizes).stage((), list(sizes), here.staging, nothing)
+            content = {digest: here.staging.get_path(digest).read_bytes() for digest in sizes}
+    assert all(digest_of(data) == digest for digest, data in content.items())
+    return content
+
+
+_SAVED = tar_of(
+    [
+        *((member_of(digest), data) for digest, data in MADE.content.items()),
+        (
+            "manifest.json",
+            json.dumps(
+                [{"Config": member_of(CONFIG), "RepoTags": None, "Layers": [*map(member_of, MADE.image.diff_ids)]}]
+            ).encode(),
+        ),
+    ]
+)
+
+
+@hypothesis.given(_archives(), st.booleans(), st.booleans())
+@bounded
+def test_a_saved_archive_is_taken_or_refused(data: bytes, is_image: bool, is_compressed: bool) -> None:
+    if is_image:  # with more members at its end
+        data = _SAVED[:-1024] + data
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "images.tar"
+        path.write_bytes(gzip.compress(data) if is_compressed else data)
+        tracemalloc.start()
+        try:
+            parse_or_reject(lambda: resolve_saved(str(path)))
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert os.listdir(directory) == ["images.tar"]
+        assert peak < BOUND + len(data) * 8
+
+
+@hypothesis.given(
+    st.lists(st.one_of(st.binary(max_size=600), st.integers(0, len(_SAVED))), max_size=4),
+    st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), max_size=3),
+    st.floats(0, 1),
+)
+@bounded
+def test_a_damaged_gzip_stream_is_taken_or_refused(
+    parts: list[Any], flips: list[tuple[float, int]], length: float
+) -> None:
+    """In several parts, with other bytes between them, flipped bytes, and cut off."""
+    cuts = sorted(part for part in parts if isinstance(part, int))
+    others = [part for part in parts if isinstance(part, bytes)]
+    data = bytearray()
+    for begin, end in zip([0, *cuts], [*cuts, len(_SAVED)]):
+        data += gzip.compress(_SAVED[begin:end]) + (others.pop() if others else b"")
+    for place, value in flips:
+        data[int(place * len(data))] = value
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "images.tar"
+        path.write_bytes(b"\x1f\x8b" + data[2 : int(length * len(data))])
+        parse_or_reject(lambda: resolve_saved(str(path)))
+
+
+@pytest.fixture(scope="module")
+def resolved_endless(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, int, str]]:
+    return run_in_little_memory("resolve_each_endless", tmp_path_factory.mktemp("resolved"))
+
+
+@pytest.mark.parametrize("name", [*(f"{name}, compressed" for name in (*ENDLESS, *HUGE_DOCUMENTS)), *HUGE_DOCUMENTS])
+def test_what_has_no_end_in_a_saved_archive_fills_no_memory(
+    resolved_endless: dict[str, tuple[str, int, str]], name: str
+) -> None:
+    message, peak, error = resolved_endless[name]
+    assert error == ""
+    assert 0 < len(message) < 1000
+    assert 0 < peak < 80 * MIB
+
+
+def test_a_small_archive_of_a_huge_layer_is_streamed(tmp_path: Path) -> None:
+    """A layer of zeros is legal. It is read in chunks, and written only where it is requested."""
+    size = 200 * MIB
+    config = json.dumps({"os": "linux", "architecture": "amd64", "rootfs": {"diff_ids": [CONFIG]}}).encode()
+    entry = {"Config": "c.json", "RepoTags": ["app:v1"], "Layers": ["layer.tar"]}
+    end = tar_of([("c.json", config), ("manifest.json", json.dumps([entry]).encode())])
+    path = tmp_path / "images.tar"
+    path.write_bytes(compress_endless(head(b"0", size, "layer.tar"), bytes(512), size) + gzip.compress(end))
+    assert path.stat().st_size < MIB
+    tracemalloc.start()
+    try:
+        offer = PackedArchiveSource(str(path), {}).make_offer(parse_requested_images([{"name": "app:v1"}]))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert [layer.blob.size for layer in offer.bundle.images[0].layers] == [size]
+    assert peak < 2 * BOUND
+
+
+@pytest.mark.parametrize(("limit", "message"), [("_MAX_BYTES", "has more than 5 bytes"), ("_MAX_MEMBERS", "5 parts")])
+def test_what_inflates_without_end_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, message: str
+) -> None:
+    assert (gzip_stream._MAX_BYTES, gzip_stream._MAX_MEMBERS) == (256 * 1024**3, 10**6)
+    monkeypatch.setattr(gzip_stream, limit, 5)
+    path = tmp_path / "images.tar"
+    path.write_bytes(gzip.compress(b"") * 10 + gzip.compress(_SAVED))
+    with pytest.raises(ImageError, match=message):
+        resolve_saved(str(path))
 
 
 def test_nothing_is_inflated(tmp_path: Path) -> None:
@@ -338,8 +530,11 @@ def test_nothing_is_inflated(tmp_path: Path) -> None:
         stage_from_archive(lambda: opened(gzip.compress(data)), here.staging, [CONFIG], nothing)
 
 
-def test_no_code_of_ours_can_inflate_but_for_the_frames_of_a_push() -> None:
-    """The receiver inflates a frame at most (test_receiver has the bombs); the other side of the push compresses."""
+def test_no_code_of_ours_can_inflate_but_frames_of_a_push_and_saved_archives() -> None:
+    """The receiver inflates a frame at most (test_receiver has the bombs); the other side of the push compresses.
+
+    Saved archives are inflated in chunks.
+    """
     directory = Path(str(receiver.__file__)).parents[1]
     imports: dict[str, set[str]] = {}
     inflates = set()
@@ -353,7 +548,10 @@ def test_no_code_of_ours_can_inflate_but_for_the_frames_of_a_push() -> None:
                 inflates.add(path.name)
     assert "tarfile" in imports, "the test reads the imports"
     assert not {"gzip", "bz2", "lzma", "zipfile", "shelve", "pickle", "marshal"} & set(imports), imports
-    assert (imports["zlib"], inflates) == ({"receiver.py", "deflate.py"}, {"receiver.py"})
+    assert (imports["zlib"], inflates) == (
+        {"receiver.py", "deflate.py", "gzip_stream.py"},
+        {"receiver.py", "gzip_stream.py"},
+    )
 
 
 # JSON

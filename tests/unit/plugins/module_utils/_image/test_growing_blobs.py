@@ -87,7 +87,7 @@ def test_content_of_another_digest_never_ends(staging: Staging) -> None:
         assert len(reader.read(100)) == len(DATA) - 1
         path.unlink()
         growing.finish_blob(DIGEST)
-        with pytest.raises(ImageError, match=r"the engine exported content that does not match this digest"):
+        with pytest.raises(ImageError, match=r"the source exported content that does not match this digest"):
             reader.read(100)
 
 
@@ -115,9 +115,9 @@ def test_a_blob_that_failed_its_digest_before_it_is_opened_is_reported(staging: 
     if settled:
         assert next(order) == descriptor(OTHER, 1)
         growing.finish_blob(DIGEST)
-        with pytest.raises(ImageError, match=r"the engine exported content that does not match this digest"):
+        with pytest.raises(ImageError, match=r"the source exported content that does not match this digest"):
             next(order)  # not 0 bytes, which would be a blob on the target
-    with pytest.raises(ImageError, match=r"the engine exported content that does not match this digest"):  # noqa: SIM117
+    with pytest.raises(ImageError, match=r"the source exported content that does not match this digest"):  # noqa: SIM117
         with growing.open(request()):
             pass
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import time
@@ -16,10 +17,13 @@ from typing import Any, Callable
 
 import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._image import host as hosts
+from ansible_collections.daytwo.aws.plugins.module_utils._image.blobs import BlobDescriptor
 from ansible_collections.daytwo.aws.plugins.module_utils._image.ends import engines, preload
 from ansible_collections.daytwo.aws.plugins.module_utils._image.ends import target as targets
+from ansible_collections.daytwo.aws.plugins.module_utils._image.ends.archive_source import ArchiveSource
 from ansible_collections.daytwo.aws.plugins.module_utils._image.ends.preload import preload_in_background
 from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
+from ansible_collections.daytwo.aws.plugins.module_utils._image.growing_blobs import GrowingBlobs
 from ansible_collections.daytwo.aws.plugins.module_utils._image.host import PHASES, READ_ONLY_PHASES, apply_phase
 from ansible_collections.daytwo.aws.plugins.module_utils._image.model import (
     Bundle,
@@ -67,7 +71,7 @@ class Calls:
     """Calls one phase after the other with the same options, as the action plugin does; answers are JSON."""
 
     def __init__(self, root: Path, **params: Any) -> None:
-        names = ("images", "registry_username", "registry_password", "registry_config_path", "ca_path")
+        names = ("images", "registry_username", "registry_password", "registry_config_path", "ca_path", "archive_path")
         defaults: dict[str, Any] = dict.fromkeys((*names, "bandwidth_limit", "bundle"))
         self.root = root
         self.params = {
@@ -524,3 +528,75 @@ def test_a_source_waits_to_push_where_blobs_are_missing_on_a_target(
         ("ssh-ed25519 AAAA", {"a": "127.0.0.1"}) if is_missing else (None, {})
     )
     assert [set(source.digests) for source in started] == ([set(ENGINE.content)] if is_missing else [])
+
+
+@pytest.mark.parametrize("compress", [bytes, gzip.compress])
+def test_an_archive_is_inspected_verified_and_sent(
+    serve: Any, tmp_path: Path, compress: Callable[[bytes], bytes]
+) -> None:
+    stored: dict[str, bytes] = {}
+
+    def script(request: Any) -> None:
+        stored[request.path[1:]] = request.body()
+        request.answer(200, ETag='"x"')
+
+    server, path, digest = serve(script), tmp_path / "images.tar", V1.image.config.digest
+    entry = {"Config": member_of(digest), "RepoTags": [TAG], "Layers": [member_of(d) for d in V1.image.diff_ids]}
+    members = [(member_of(d), data) for d, data in ENGINE.content.items()]
+    path.write_bytes(compress(tar_of([*members, ("manifest.json", json.dumps([entry]).encode())])))
+    before = path.read_bytes()
+    images = [{"name": TAG}]
+    call = Calls(tmp_path / "root", state="saved", source="archive", archive_path=str(path), images=images)
+    inspection = call("inspect")
+    made = Made(Bundle.parse(inspection["bundle"]).images[0], ENGINE.content)
+    assert (made.image.config.digest, inspection["estimates"], inspection["leftover"]) == (digest, {}, False)
+    assert not call.root.exists()
+    call.params["bundle"] = inspection["bundle"]
+    exported = call("export", token="one", digests=list(made.content))
+    assert exported["result"]["sizes"] == {name: len(data) for name, data in made.content.items()}
+    staged = [name for name in tree(call.root) if "/blobs/" in name]
+    assert len(staged) == (0 if compress is bytes else len(made.content)), "it is sent from where it is"
+    sent = call("send", token="two", transfers=transfers(server, made))
+    assert all(outcome["done"] for outcome in sent["result"]["outcomes"])
+    assert stored == made.content
+    assert call("clean")["removed"] is True
+    assert (path.read_bytes(), call.root.exists()) == (before, False)
+
+
+@pytest.mark.parametrize("compress", [bytes, gzip.compress])
+def test_an_archive_is_pushed_from_where_it_is_or_staged_while_it_is_pushed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compress: Callable[[bytes], bytes]
+) -> None:
+    started: list[Any] = []
+
+    def start(self: Any, bundle: Bundle, source: Any, staging: Staging, *_dummy: object) -> str:
+        started.append((source, staging))
+        return "ssh-ed25519 AAAA"
+
+    monkeypatch.setattr(PushSession, "start", start)
+    path, digest = tmp_path / "images.tar", ENGINE.image.config.digest
+    entry = {"Config": member_of(digest), "RepoTags": ["app:v1"], "Layers": [*map(member_of, ENGINE.image.diff_ids)]}
+    members = [(member_of(d), data) for d, data in ENGINE.content.items()]
+    path.write_bytes(compress(tar_of([*members, ("manifest.json", json.dumps([entry]).encode())])))
+    base = make(b"base" * 30, tag="base:v1", packed=False)
+    target = TransferTarget("a", FakeEngine().has(base, "base:v1").read_facts(""), "127.0.0.1")
+    call = Calls(
+        tmp_path / "root", state="saved", source="archive", archive_path=str(path), images=[{"name": "app:v1"}]
+    )
+    answer = call("prepare_push", token="0" * 32, targets=[target.to_dict()])
+    assert answer["public_key"]
+    ((source, staging),) = started
+    if compress is bytes:
+        assert isinstance(source, ArchiveSource)
+        return
+    # The layer that the target has is not staged.
+    growing_blobs = GrowingBlobs(staging, lambda: None)
+    with staging.hold_lock():
+        source.begin(growing_blobs, lambda: None, nothing)
+        blobs = [BlobDescriptor(name, None, "x", "app:v1") for name in source.digests]
+        arrived = [blob for blob in growing_blobs.iter_available(blobs) if blob]
+    assert {(blob.digest, blob.size) for blob in arrived} == {
+        (name, len(data)) for name, data in ENGINE.content.items() if name != ENGINE.image.diff_ids[0]
+    }
+    assert not staging.is_complete(ENGINE.image.diff_ids[0])
+    assert staging.remove()
