@@ -16,7 +16,10 @@ from ..plugin_utils._image.flow import build_work
 
 # C(debug) is C(linear) with a debugger.
 _LOCKSTEP_STRATEGIES = ("linear", "debug")
-_ENGINE_OPTIONS = ("engine", "docker_host", "containerd_address", "containerd_namespace", "containerd_pinned")
+_ENGINE_OPTIONS = (
+    *("engine", "docker_host", "containerd_address", "containerd_namespace", "containerd_pinned"),
+    *("target_archive_part_size", "target_archive_platform"),
+)
 
 
 class ActionModule(ActionBase):
@@ -52,8 +55,9 @@ class ActionModule(ActionBase):
             "state": "loaded",
             "bundle": {},
             **{name: options[name] for name in _ENGINE_OPTIONS},
-            # As the task has it: the path belongs to the host. Validation has expanded it with the controller's home.
+            # As the task has them: a path belongs to the host. Validation has expanded it with the controller's home.
             "staging_dir": given.get("staging_dir"),
+            "target_archive_path": given.get("target_archive_path"),
             "work": build_work("gather_facts", host=options["name"] or name),
         }
         # As for the transfer itself: pipelining saves one connection call for each file.

@@ -232,9 +232,34 @@ options:
       - With V(auto), the only engine that the host uses, or the only one that it has. Docker is used where its socket
         exists, podman where the user has an image in its storage, containerd where it has the namespace.
       - A host with several engines needs the name of one. An address that is not the default also names its engine.
+      - With V(archive), the images are written into the archive at O(target_archive_path), and no engine is needed.
     type: str
-    choices: [auto, docker, podman, containerd]
+    choices: [auto, docker, podman, containerd, archive]
     default: auto
+  target_archive_path:
+    description:
+      - Path of the archive on the target, for O(engine=archive), such as C(/media/usb/images.tar). It is absolute. Its
+        directory exists, and is writable.
+      - The archive has all images of O(bundle) and no others. C(docker load), C(podman load) and
+        C(ctr images import) load it. The same images always give the same bytes.
+      - Beside it are C(NAME.sha256), a list for C(sha256sum -c), and C(NAME.load.txt), with the commands that load it.
+      - The archive is replaced as a whole where anything in it differs. A file that this module did not write is
+        refused.
+      - With O(engine=auto), this option names the archive as the target.
+    type: path
+  target_archive_part_size:
+    description:
+      - Bytes of each part of the archive, at least 1 MiB, for media that take no larger files. FAT and DVDs take
+        V(4000000000).
+      - The parts are C(NAME.000), C(NAME.001) and so on, at most 1000. C(cat) in this order gives the archive.
+      - Without this option, the archive is one file.
+    type: int
+  target_archive_platform:
+    description:
+      - Platform of the hosts that will load the archive, C(OS/ARCHITECTURE[/VARIANT]). The default is that of the
+        target on which it is written.
+      - O(images[].platform) overrides it for an image.
+    type: str
   docker_host:
     description: Socket of the host's docker engine, C(unix:///PATH).
     type: str
@@ -321,6 +346,9 @@ options:
         elements: str
       platform:
         description: Platform for multi-platform images without a platform of their own.
+        type: str
+      archive_fingerprint:
+        description: Fingerprint of a complete archive whose digests were verified a moment ago.
         type: str
       has_more:
         description: Whether further requests follow, so that nothing is loaded yet.
@@ -541,8 +569,17 @@ revoked:
   returned: state=loaded
   type: bool
   sample: true
+archive_files:
+  description: The files of a complete archive, with their bytes and sha256.
+  returned: state=loaded and engine=archive, unless check mode predicts a change
+  type: list
+  elements: dict
+  sample:
+    - name: images.tar
+      size: 25600000
+      sha256: 5d0da3dc976460b72c77d94c8a1ad043720b0416bfc16c52c45d4847e53fadb6
 engine:
-  description: The engine and its version.
+  description: The engine and its version, or the path of the archive.
   returned: state=loaded
   type: str
   sample: docker 20.10.24
@@ -621,11 +658,14 @@ HOST_OPTIONS = {
     "bundle": {"type": "dict"},
     "ca_path": {"type": "path"},
     "bandwidth_limit": {"type": "int"},
-    "engine": {"type": "str", "choices": [AUTO, *ENGINES], "default": AUTO},
+    "engine": {"type": "str", "choices": [AUTO, *ENGINES, "archive"], "default": AUTO},
     "docker_host": {"type": "str", "default": DEFAULT_DOCKER_HOST},
     "containerd_address": {"type": "str", "default": DEFAULT_CONTAINERD_ADDRESS},
     "containerd_namespace": {"type": "str", "default": KUBERNETES_NAMESPACE},
     "containerd_pinned": {"type": "bool", "default": True},
+    "target_archive_path": {"type": "path"},
+    "target_archive_part_size": {"type": "int"},
+    "target_archive_platform": {"type": "str"},
     "staging_dir": {"type": "path"},
     "timeout": {"type": "int", "default": 1800},
     "work": {
@@ -644,6 +684,7 @@ HOST_OPTIONS = {
             "blobs": {"type": "list", "elements": "dict"},
             "digests": {"type": "list", "elements": "str"},
             "platform": {"type": "str"},
+            "archive_fingerprint": {"type": "str"},
             "has_more": {"type": "bool", "default": False},
             "retry": {"type": "bool", "default": False},
             "transfers": {

@@ -37,9 +37,19 @@ options:
       - With V(auto), the only engine that the host uses, or the only one that it has. Docker is used where its socket
         exists, podman where the user has an image in its storage, containerd where it has the namespace.
       - A host with several engines needs the name of one. An address that is not the default also names its engine.
+      - With V(archive), the archive at O(target_archive_path) is read instead of an engine. All its bytes are read.
     type: str
-    choices: [auto, docker, podman, containerd]
+    choices: [auto, docker, podman, containerd, archive]
     default: auto
+  target_archive_path:
+    description: Path of the archive on the host, for O(engine=archive). See M(daytwo.aws.image_offline_transfer).
+    type: path
+  target_archive_part_size:
+    description: Bytes of each part of the archive. Set the value that the transfer has.
+    type: int
+  target_archive_platform:
+    description: Platform of the hosts that will load the archive. The default is this host's own.
+    type: str
   docker_host:
     description: Socket of the docker engine, C(unix:///PATH).
     type: str
@@ -109,7 +119,7 @@ target:
       type: int
       sample: 22
     engine:
-      description: Name of the engine.
+      description: Name of the engine, or V(archive).
       type: str
       sample: docker
     version:
@@ -139,6 +149,12 @@ target:
       type: list
       elements: str
       sample: [sha256:e07ee1baac5fae6a26f30cabfe54a36d3402f96afda318fe0a96cec4ca393359]
+    archive:
+      description:
+        - State of the archive with O(engine=archive), otherwise null.
+        - C(problem) is the reason why the archive is not complete. C(fingerprint) changes with its files.
+      type: dict
+      sample: null
     staging:
       description: Disk of the staging directory, with free bytes.
       type: dict
@@ -169,7 +185,10 @@ from ..module_utils._image.ends.engine import DEFAULT_CONTAINERD_ADDRESS, DEFAUL
 from ..module_utils._image.ends.engines import AUTO, ENGINES
 
 OPTIONS = {
-    "engine": {"type": "str", "choices": [AUTO, *ENGINES], "default": AUTO},
+    "engine": {"type": "str", "choices": [AUTO, *ENGINES, "archive"], "default": AUTO},
+    "target_archive_path": {"type": "path"},
+    "target_archive_part_size": {"type": "int"},
+    "target_archive_platform": {"type": "str"},
     "docker_host": {"type": "str", "default": DEFAULT_DOCKER_HOST},
     "containerd_address": {"type": "str", "default": DEFAULT_CONTAINERD_ADDRESS},
     "containerd_namespace": {"type": "str", "default": KUBERNETES_NAMESPACE},

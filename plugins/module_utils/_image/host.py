@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Optional, Union
 
 from .errors import ImageError
-from .model import Bundle, TransferTarget, get_digest_hex, parse_digest
+from .model import Bundle, EngineFacts, TransferTarget, get_digest_hex, parse_digest
 from .run_command import RunCommand
 from .staging import Staging, check_root, get_root
 from .throttle import Throttle
@@ -24,7 +24,9 @@ from .worker import BackgroundJob
 if TYPE_CHECKING:
     from .blobs import BlobSource, TransferRequest
     from .ends.archive_source import ArchiveSource
+    from .ends.archive_target import ArchiveTarget
     from .ends.engine import Engine
+    from .ends.loaders import BundleLoader
     from .ends.source import RegistrySource, SourceOffer, StagedSource
     from .http.client import HttpClient
     from .paths.push import EngineExport
@@ -33,8 +35,8 @@ if TYPE_CHECKING:
 
 # A presigned URL expires after some minutes. Requests that do not start within this time get a new URL.
 SEND_SECONDS = 60.0
-# The source that is a saved image.
-ARCHIVE = "archive"
+# The source and the target that are no engines, and the choice of the only target that a host has.
+ARCHIVE, AUTO = "archive", "auto"
 READ_ONLY_PHASES = ("gather_facts", "inspect")
 PHASES = {
     "saved": ("inspect", "export", "send", "prepare_push", "clean"),
@@ -53,9 +55,19 @@ def apply_phase(params: Mapping[str, Any], run: RunCommand) -> dict[str, Any]:
         raise ImageError(
             f"work.phase: {phase!r} is not a phase of state={state} on a host. The phases are: {', '.join(phases)}."
         )
-    host: Any = _SourcePhases(params, run) if state in ("saved", "pushed") else _TargetPhases(params, run)
+    host: Any
+    if state in ("saved", "pushed"):
+        host = _SourcePhases(params, run)
+    else:
+        host = (_ArchivePhases if _has_archive(params) else _TargetPhases)(params, run)
     result: dict[str, Any] = getattr(host, phase)()
     return result
+
+
+def _has_archive(params: Mapping[str, Any]) -> bool:
+    """Whether the target is an archive. Its path names it, as the address of an engine does."""
+    engine = params["engine"]
+    return engine == ARCHIVE or (engine == AUTO and bool(params.get("target_archive_path")))
 
 
 class _HostPhases:
@@ -256,18 +268,28 @@ class _SourcePhases(_HostPhases):
 
 
 class _TargetPhases(_HostPhases):
+    """An engine as a target."""
+
     engine_option = "engine"
 
     def gather_facts(self) -> dict[str, Any]:
         """Reads what the engine and the disk hold, before a bundle exists."""
         check_root(self.root)
-        return {"target": {"host": self.work["host"], **self.make_engine().read_facts(self.root).to_dict()}}
+        return {"target": {"host": self.work["host"], **self.read_facts().to_dict()}}
+
+    def read_facts(self) -> EngineFacts:
+        return self.make_engine().read_facts(self.root)
+
+    def make_loader(self) -> BundleLoader:
+        from .ends.loaders import EngineLoader
+
+        return EngineLoader(self.make_engine(), self.root)
 
     def inspect(self) -> dict[str, Any]:
         """Compares the bundle with the images of the engine. Rejects a load that does not fit on the disk."""
         bundle, staging = Bundle.parse(self.params["bundle"]), self.make_staging("loaded")
         leftover = staging.exists()
-        return {**self._compare_bundle(bundle, staging, self.make_engine()), "leftover": leftover}
+        return {**self.compare_bundle(bundle, staging, self.read_facts()), "leftover": leftover}
 
     def load(self) -> dict[str, Any]:
         """Fetches the missing blobs, verifies, loads, verifies again and tags; called repeatedly until it is done.
@@ -275,8 +297,6 @@ class _TargetPhases(_HostPhases):
         After a complete success it removes the staging directory in the same call. Nothing is loaded while C(transfers)
         is incomplete or a URL has expired. An authorization to push is revoked before anything else.
         """
-        from .ends.preload import preload_in_background
-        from .ends.target import load_bundle
         from .paths.authorized_keys import remove_staging, revoke_key
         from .paths.presigned import fetch
 
@@ -287,17 +307,17 @@ class _TargetPhases(_HostPhases):
         preload_state = preload_job.stop(self.seconds)
         if preload_state:
             return {**replace(preload_state, status="running").to_dict(), "cleaned": False}
-        engine, transfers, preload_error = self.make_engine(), self.parse_transfers(), preload_job.get_error()
+        loader, transfers, preload_error = self.make_loader(), self.parse_transfers(), preload_job.get_error()
 
         def run_load(progress: ProgressCallback) -> dict[str, Any]:
-            comparison = self._compare_bundle(bundle, staging, engine)
+            comparison = self.compare_bundle(bundle, staging, loader.read_facts())
             missing_digests = {digest for plan in comparison["plans"] for digest in plan["blobs"]}
             requests = [transfer for transfer in transfers if transfer.digest in missing_digests]
             verified: set[str] = set()
             # Pushed blobs were preloaded when they arrived.
             preload: AbstractContextManager[list[str]] = nullcontext([])
             if requests:
-                preload = preload_in_background(bundle, engine, staging, verified, progress)
+                preload = loader.preload_in_background(bundle, staging, verified, progress)
             with preload as preload_errors:
                 outcomes = fetch(
                     requests, staging, self.make_client(), verified, self.throttle, job.add_idle_timeout(progress)
@@ -311,7 +331,7 @@ class _TargetPhases(_HostPhases):
             result["preload_errors"] = [preload_error] if preload_error else preload_errors
             if self.work["has_more"] or any(not outcome.is_final for outcome in outcomes):
                 return result
-            return {**result, **load_bundle(bundle, engine, staging, progress, verified)}
+            return {**result, **loader.load_bundle(bundle, staging, progress, verified)}
 
         with staging.hold_lock():
             job = BackgroundJob(staging.directory)
@@ -323,10 +343,9 @@ class _TargetPhases(_HostPhases):
             remove_staging(staging, loaded=True)
         return {**state.to_dict(), "cleaned": cleaned}
 
-    def _compare_bundle(self, bundle: Bundle, staging: Staging, engine: Engine) -> dict[str, Any]:
+    def compare_bundle(self, bundle: Bundle, staging: Staging, facts: EngineFacts) -> dict[str, Any]:
         from .plan import get_load_warnings, get_rejection_reason, plan_load
 
-        facts = engine.read_facts(self.root)
         plans = plan_load(bundle, facts)
         # Preloaded layers take no more disk space.
         remaining_plans = plan_load(bundle, facts.include_preloaded(staging.directory.name))
@@ -338,7 +357,7 @@ class _TargetPhases(_HostPhases):
             raise ImageError(f"The target cannot take the images: {rejection_reason}")
         return {
             "plans": [_plan_to_dict(plan) for plan in plans],
-            "engine": f"{facts.engine} {facts.version}",
+            "engine": facts.label,
             "load_warnings": get_load_warnings(plans, facts),
         }
 
@@ -374,7 +393,7 @@ class _TargetPhases(_HostPhases):
         busy = self._get_preload_job(staging).stop(self.seconds) is not None
         cleanup_error = None if busy else self._remove_preloaded(staging)
         try:
-            plans = plan_load(Bundle.parse(self.params["bundle"]), self.make_engine().read_facts(self.root))
+            plans = plan_load(Bundle.parse(self.params["bundle"]), self.read_facts())
             loaded = all(plan.action == "none" for plan in plans)
         except ImageError:
             loaded = False
@@ -385,30 +404,65 @@ class _TargetPhases(_HostPhases):
         return BackgroundJob(staging.directory, "preload")
 
     def _remove_preloaded(self, staging: Staging) -> Optional[str]:
-        from .ends.preload import remove_preloaded
-
         # Another run that loads here uses these layers, and removes them itself.
-        return None if BackgroundJob(staging.directory).is_running() else remove_preloaded(self.make_engine(), staging)
+        if BackgroundJob(staging.directory).is_running():
+            return None
+        return self.make_loader().remove_preloaded(staging)
 
     def _start_preload(self, staging: Staging, digests: Sequence[str]) -> None:
-        from .ends.preload import PushedBlobs, preload_layers, remove_preloaded
+        from .ends.preload import PushedBlobs
 
-        bundle, engine, job = (
+        bundle, loader, job = (
             Bundle.parse(self.params["bundle"]),
-            self.make_engine(),
+            self.make_loader(),
             self._get_preload_job(staging),
         )
 
         def run_preload(progress: ProgressCallback) -> dict[str, Any]:
             pushed = PushedBlobs(staging, digests, job.should_stop)
-            preload_layers(bundle, engine, staging, pushed, progress)
+            loader.preload_pushed(bundle, staging, pushed, progress)
             # After a timeout the run was killed, so no other process removes the layers.
-            return {"cleanup_error": remove_preloaded(engine, staging) if pushed.has_timed_out() else None}
+            return {"cleanup_error": loader.remove_preloaded(staging) if pushed.has_timed_out() else None}
 
         with staging.hold_lock():
             # Another run of the same images may already preload or load them.
             if not job.is_running() and not BackgroundJob(staging.directory).is_running():
                 job.advance(os.urandom(16).hex(), run_preload, 0)
+
+
+class _ArchivePhases(_TargetPhases):
+    """An archive as a target."""
+
+    def make_archive(self) -> ArchiveTarget:
+        from .ends.archive_target import ArchiveTarget
+
+        params = self.params
+        return ArchiveTarget(
+            params["target_archive_path"], params["target_archive_part_size"], params["target_archive_platform"]
+        )
+
+    def read_facts(self) -> EngineFacts:
+        return self.make_archive().read_facts(self.root, self._fingerprint)
+
+    def make_loader(self) -> BundleLoader:
+        from .ends.loaders import ArchiveLoader
+
+        return ArchiveLoader(self.make_archive(), self.root, self._fingerprint)
+
+    def inspect(self) -> dict[str, Any]:
+        archive, result = self.make_archive(), super().inspect()
+        is_leftover = result["leftover"] or archive.has_leftover()
+        return {**result, "leftover": is_leftover, "archive_files": archive.list_files()}
+
+    def _remove_preloaded(self, staging: Staging) -> Optional[str]:
+        try:
+            return super()._remove_preloaded(staging)
+        except ImageError as error:
+            return str(error)  # the medium is gone; the staging directory is removed all the same
+
+    @property
+    def _fingerprint(self) -> str:
+        return str(self.work["archive_fingerprint"] or "")
 
 
 def _plan_to_dict(plan: ImagePlan) -> dict[str, Any]:

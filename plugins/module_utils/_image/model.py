@@ -97,6 +97,15 @@ class BundleImage:
         blobs = [*documents, self.config, *(layer.blob for layer in self.layers)]
         return tuple({blob.digest: blob for blob in blobs}.values())
 
+    @property
+    def named_blob(self) -> Optional[Blob]:
+        """What the name of the image refers to in an archive: its index, else its manifest, which may be None."""
+        return self.index if self.index and self.manifest else self.manifest
+
+    def list_archive_blobs(self) -> tuple[Blob, ...]:
+        """Lists the blobs that an archive has of the image. An index without its manifest is of no use there."""
+        return tuple(blob for blob in self.list_blobs() if self.manifest or blob != self.index)
+
     def to_dict(self) -> dict[str, Any]:
         return {
             "reference": self.reference,
@@ -224,8 +233,43 @@ class DiskSpace:
 
 
 @dataclass(frozen=True)
+class ArchiveState:
+    """The archive at a path of a host, where a target has an archive instead of an engine.
+
+    C(blobs): digests of the blobs in it. C(problem): why it is not complete, or None. It is None as well where there
+    is no archive. C(fingerprint): changes with the files; empty where there is none. C(part_size): of the archive to
+    write, and None for one file.
+    """
+
+    path: str
+    part_size: Optional[int]
+    blobs: frozenset[str]
+    problem: Optional[str]
+    fingerprint: str
+
+    @property
+    def exists(self) -> bool:
+        return bool(self.fingerprint)
+
+    @classmethod
+    def parse(cls, value: Mapping[str, Any], where: str) -> ArchiveState:
+        part_size, problem = value["part_size"], value["problem"]
+        blobs = frozenset(parse_digest(item, where) for item in value["blobs"])
+        return cls(
+            str(value["path"]),
+            None if part_size is None else int(part_size),
+            blobs,
+            None if problem is None else str(problem),
+            str(value["fingerprint"]),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "blobs": sorted(self.blobs)}
+
+
+@dataclass(frozen=True)
 class EngineFacts:
-    """The state of a host's engine, read once.
+    """The state of a host's engine, or of the archive that takes its place, read once.
 
     C(root) is None if this user cannot read the engine's directory. C(zstd): whether the engine unpacks zstd layers.
     C(preloaded): chain ids of layers that were loaded before their images, by the name of the staging directory of
@@ -244,6 +288,12 @@ class EngineFacts:
     zstd: bool = True
     preloaded: Mapping[str, frozenset[str]] = field(default_factory=dict, hash=False)
     keeps_digests: bool = False
+    archive: Optional[ArchiveState] = None
+
+    @property
+    def label(self) -> str:
+        """The engine and its version, or the path of the archive."""
+        return f"{self.engine} {self.archive.path if self.archive else self.version}"
 
     def include_preloaded(self, directory: str) -> EngineFacts:
         """Makes the facts for a transfer, in which its own preloaded layers count as present."""
@@ -266,6 +316,7 @@ class EngineFacts:
             "zstd": self.zstd,
             "preloaded": {directory: sorted(chains) for directory, chains in self.preloaded.items()},
             "keeps_digests": self.keeps_digests,
+            "archive": self.archive.to_dict() if self.archive else None,
         }
 
 
@@ -297,6 +348,7 @@ class TransferTarget:
                     for directory, chains in entry["preloaded"].items()
                 },
                 keeps_digests=bool(entry["keeps_digests"]),
+                archive=ArchiveState.parse(entry["archive"], where) if entry.get("archive") else None,
             )
             address, port = str(entry.get("address") or ""), int(entry.get("port") or 22)
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, ImageError) as error:

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from typing import Optional
 
 from .._plan import Step
+from .errors import ImageError
 from .formats.manifest import is_zstd
 from .formats.reference import ImagePlatform, ImageReference
 from .model import (
+    ArchiveState,
     Blob,
     Bundle,
     BundleImage,
@@ -30,6 +32,9 @@ from .model import (
 MIN_PART = 5 * 1024 * 1024
 MAX_PARTS = 10_000
 MAX_SINGLE_PUT = 5 * 1024**3
+# The names of an archive's parts end with three digits.
+MIN_ARCHIVE_PART = 1024 * 1024
+MAX_ARCHIVE_PARTS = 1000
 PRESENT_ELSEWHERE = "the image is present under another name"
 
 
@@ -132,15 +137,36 @@ def split_into_parts(size: int, part_size: int) -> tuple[UploadPart, ...]:
     )
 
 
+def split_archive(length: int, part_size: Optional[int]) -> tuple[int, ...]:
+    """Splits an archive into the sizes of its files. Raises ImageError if these are too many."""
+    if part_size is None:
+        return (length,)
+    count = -(-length // part_size)
+    if count > MAX_ARCHIVE_PARTS:
+        raise ImageError(
+            f"target_archive_part_size: an archive of {length} bytes has {count} parts of {part_size} bytes, more than "
+            f"the limit of {MAX_ARCHIVE_PARTS}. Set at least {-(-length // MAX_ARCHIVE_PARTS)}."
+        )
+    return tuple(min(part_size, length - begin) for begin in range(0, length, part_size))
+
+
 @dataclass(frozen=True)
 class ImagePlan:
-    """The action of a target for an image: C(none), C(tag) (the content is present under another name) or C(load)."""
+    """The action of a target for an image: C(none), C(tag) (the content is present under another name) or C(load).
+
+    An archive has C(write) instead of C(load).
+    """
 
     image: BundleImage
     action: str
     reason: str
     previous: Optional[str]
     blobs: tuple[Blob, ...]
+
+    @property
+    def adds_content(self) -> bool:
+        """Whether the target gets the image's content."""
+        return self.action in ("load", "write")
 
     def to_step(self) -> Optional[Step]:
         if self.action == "none":
@@ -156,7 +182,45 @@ class ImagePlan:
 
 def plan_load(bundle: Bundle, facts: EngineFacts) -> tuple[ImagePlan, ...]:
     """Plans the action for each image, by the image that has its name in the engine and the layers there."""
+    if facts.archive:
+        return _plan_archive(bundle, facts, facts.archive)
     return tuple(_plan_image(image, facts) for image in bundle.images)
+
+
+def _plan_archive(bundle: Bundle, facts: EngineFacts, archive: ArchiveState) -> tuple[ImagePlan, ...]:
+    """Plans an archive. It is written anew, with all images, where anything in it differs.
+
+    Only the blobs that the archive lacks are transferred: the others are copied from it.
+    """
+    reasons = [_get_unarchived_reason(image, facts, archive) for image in bundle.images]
+    others = {name for found in facts.images for name in found.names} - {image.tag for image in bundle.images}
+    common = archive.problem or (f"it also has {', '.join(sorted(others))}" if others else None)
+    if common is None and any(reasons):
+        common = "another image changes"
+    plans = []
+    for image, reason in zip(bundle.images, reasons):
+        holder = facts.find_image(image.tag)
+        previous = holder.config_digest if holder else None
+        if not reason and not common:
+            plans.append(ImagePlan(image, "none", "the archive has this image already", previous, ()))
+            continue
+        blobs = tuple(blob for blob in image.list_archive_blobs() if blob.digest not in archive.blobs)
+        reason = reason or f"the archive has this image, and is written anew: {common}"
+        plans.append(ImagePlan(image, "write", reason, previous, blobs))
+    return tuple(plans)
+
+
+def _get_unarchived_reason(image: BundleImage, facts: EngineFacts, archive: ArchiveState) -> Optional[str]:
+    """Why an archive does not have this image, or None."""
+    found, named = facts.find_image(image.tag), image.named_blob
+    if found is None:
+        return "the archive does not have this image" if archive.exists else "there is no archive yet"
+    if found.config_digest != image.config.digest:
+        return "the archive has another image of this name"
+    if named and found.engine_id != named.digest:
+        return "the archive has this image with another manifest only"
+    missing = [blob for blob in image.list_archive_blobs() if blob.digest not in archive.blobs]
+    return f"the archive lacks {len(missing)} blobs of this image" if missing else None
 
 
 def _plan_image(image: BundleImage, facts: EngineFacts) -> ImagePlan:
@@ -209,7 +273,7 @@ def get_rejection_reason(plans: Sequence[ImagePlan], staged_bytes: int, facts: E
     zstd = [
         plan.image.reference
         for plan in plans
-        if plan.action == "load" and any(is_zstd(layer.blob.media_type) for layer in plan.image.layers)
+        if plan.adds_content and any(is_zstd(layer.blob.media_type) for layer in plan.image.layers)
     ]
     if zstd and not facts.zstd:
         return (
@@ -219,14 +283,30 @@ def get_rejection_reason(plans: Sequence[ImagePlan], staged_bytes: int, facts: E
     other = [plan.image for plan in _list_platform_mismatches(plans, facts) if not plan.image.platform_given]
     if other:
         images = ", ".join(f"{image.reference} is for {image.platform}" for image in other)
+        if facts.archive:
+            return (
+                f"{images}, and the archive is for {facts.platform}. Name an image for {facts.platform}, or set "
+                "target_archive_platform. To keep this image anyway, set its 'platform'."
+            )
         return (
             f"{images}, and {facts.engine} on this host runs {facts.platform}. Name an image for {facts.platform}; "
             "hosts of several platforms need a run for each. To load this image anyway, set its 'platform'."
         )
+    if facts.archive and facts.archive.part_size and any(plan.adds_content for plan in plans):
+        try:
+            split_archive(_sum_archive_sizes(plans), facts.archive.part_size)
+        except ImageError as error:
+            return str(error)
     insufficient = "; ".join(str(space) for space in find_insufficient_space(plans, staged_bytes, facts))
     if not insufficient:
         return None
     return f"too little disk space: {insufficient} bytes. Free space, or set staging_dir to another disk."
+
+
+def _sum_archive_sizes(plans: Iterable[ImagePlan]) -> int:
+    """Sums the bytes of all blobs in an archive, a lower bound of its size."""
+    blobs = {blob.digest: blob for plan in plans for blob in plan.image.list_archive_blobs()}
+    return sum_blob_sizes(blobs.values())
 
 
 def get_rejection_reasons(bundle: Bundle, targets: Iterable[TransferTarget]) -> dict[str, str]:
@@ -243,6 +323,8 @@ def get_rejection_reasons(bundle: Bundle, targets: Iterable[TransferTarget]) -> 
 
 def get_load_warnings(plans: Sequence[ImagePlan], facts: EngineFacts) -> list[str]:
     """Warnings of images that are loaded for another platform because the operator named it."""
+    if facts.archive:
+        return []  # other hosts load it
     return [
         f"{plan.image.reference} may not start on this host: it is for {plan.image.platform}, as its 'platform' "
         f"requests, and {facts.engine} runs {facts.platform}."
@@ -254,7 +336,7 @@ def get_load_warnings(plans: Sequence[ImagePlan], facts: EngineFacts) -> list[st
 def _list_platform_mismatches(plans: Sequence[ImagePlan], facts: EngineFacts) -> list[ImagePlan]:
     """Lists the plans that load an image for another platform than the engine's."""
     own = ImagePlatform.parse_or_none(facts.platform)
-    loads = [(plan, ImagePlatform.parse_or_none(plan.image.platform)) for plan in plans if plan.action == "load"]
+    loads = [(plan, ImagePlatform.parse_or_none(plan.image.platform)) for plan in plans if plan.adds_content]
     return [plan for plan, platform in loads if own and platform and platform.contradicts(own)]
 
 
@@ -280,18 +362,21 @@ def find_insufficient_space(
     which are at least as large as their compressed blobs. docker load needs twice the image
     (docs/facts/image_transfer.md#archive-formats). The next image needs only layers that no earlier image has.
     """
-    loads = [plan for plan in plans if plan.action == "load"]
+    loads = [plan for plan in plans if plan.adds_content]
     held: dict[str, Blob] = {}
     peak = 0
     for plan in loads:
         archive = sum_blob_sizes(blob for blob in plan.blobs if blob.digest not in held)
         held.update({blob.digest: blob for blob in plan.blobs})
         peak = max(peak, sum_blob_sizes(held.values()) + archive)
+    if facts.archive:
+        # The archive that it replaces stays until it is complete.
+        peak = _sum_archive_sizes(loads)
     staging = max(0, sum_blob_sizes(held.values()) - staged_bytes)
     disks: dict[int, tuple[str, int, int, list[str]]] = {}
     entries = [(facts.staging, staging, "staging")]
     if facts.root:
-        entries.append((facts.root, peak, "the engine"))
+        entries.append((facts.root, peak, "the archive" if facts.archive else "the engine"))
     for disk, required, purpose in entries:
         path, free, sum_required, purposes = disks.get(disk.device, (disk.path, disk.free_bytes, 0, []))
         disks[disk.device] = (path, free, sum_required + required, [*purposes, purpose])

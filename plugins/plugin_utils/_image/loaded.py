@@ -50,10 +50,12 @@ def load_bundle(
     plans = plan_load(bundle, target_facts) if target_facts and not check_mode else ()
     digests = _merge_digests([[blob.digest for blob in plan.blobs] for plan in plans])
     inspection: Optional[Mapping[str, Any]] = None
+    fingerprint = _get_fingerprint(target_facts)
     if all(plan.action == "none" for plan in plans):
-        inspection = host({"bundle": bundle.to_dict(), "work": build_work("inspect")})
+        work = build_work("inspect", archive_fingerprint=fingerprint)
+        inspection = host({"bundle": bundle.to_dict(), "work": work})
         digests = _merge_digests(plan["blobs"] for plan in inspection["plans"])
-    bundle_load = _BundleLoad(host, store, bundle, progress, public_key)
+    bundle_load = _BundleLoad(host, store, bundle, progress, public_key, fingerprint)
     if inspection is None or (not check_mode and any(plan["action"] != "none" for plan in inspection["plans"])):
         with clean_staging_on_exit(host, bundle) as staging_state:
             first_result = bundle_load.apply(digests, staging_state)
@@ -85,11 +87,27 @@ def load_bundle(
         ),
         "bytes_transferred": bundle_load.bytes_received,
         "engine": inspection["engine"],
+        **_select_archive_files(bundle_load.archive_files or inspection.get("archive_files"), items, check_mode),
         "path": str(store or "ssh"),
         "revoked": bundle_load.revoked,
         "seconds": round(time.monotonic() - began, 1),
         **({"warnings": warnings} if warnings else {}),
     }
+
+
+def _get_fingerprint(target_facts: Optional[EngineFacts]) -> Optional[str]:
+    """Gets the fingerprint of a complete archive. A damaged one has to be read again."""
+    archive = target_facts.archive if target_facts else None
+    return archive.fingerprint if archive and not archive.problem else None
+
+
+def _select_archive_files(
+    files: Optional[Sequence[Mapping[str, Any]]], items: Sequence[ItemResult], check_mode: bool
+) -> dict[str, Any]:
+    """Selects the files of an archive for the result, if they are those that the result describes."""
+    is_predicted = check_mode and any(item.status == "changed" for item in items)
+    failed = any(item.status == "failed" for item in items)
+    return {} if files is None or is_predicted or failed else {"archive_files": list(files)}
 
 
 class _BundleLoad:
@@ -99,6 +117,7 @@ class _BundleLoad:
     C(errors), why a blob could not be fetched. By image name: C(failures), why an image failed, and C(seconds), how
     long the engine took. C(damaged): digests whose object in the store is damaged. C(revoked): the target has revoked
     the push. C(cleanup_error): what could not be removed. C(preload_errors): why layers were not preloaded.
+    C(archive_files): the files of an archive that was written.
     """
 
     def __init__(
@@ -108,12 +127,15 @@ class _BundleLoad:
         bundle: Bundle,
         progress: ProgressReporter,
         public_key: Optional[str] = None,
+        archive_fingerprint: Optional[str] = None,
     ) -> None:
         self._host = host
         self._store = store
         self._bundle = bundle
         self._progress = progress
         self._public_key = public_key
+        self._archive_fingerprint = archive_fingerprint
+        self.archive_files: Optional[Sequence[Mapping[str, Any]]] = None
         self.revoked = False
         self.bytes_received = 0
         self.etags: dict[str, str] = {}
@@ -139,6 +161,7 @@ class _BundleLoad:
                 break
             first_result = first_result or result
             outcomes, self.cleanup_error = result["loaded"], result["cleanup_error"]
+            self.archive_files = result.get("archive_files")
             for outcome in outcomes:
                 self.seconds[outcome["tag"]] = self.seconds.get(outcome["tag"], 0.0) + outcome["seconds"]
             self.failures = {
@@ -181,6 +204,7 @@ class _BundleLoad:
             ]
             has_more = len(pending) > len(transfers)
             work: dict[str, Any] = {"transfers": transfers, "has_more": has_more, "public_key": self._public_key}
+            work["archive_fingerprint"] = self._archive_fingerprint
             result = run_job(self._host, self._bundle, "load", report_progress, staging_state=staging_state, **work)
             self.revoked = self._public_key is not None
             self.preload_errors = list(dict.fromkeys([*self.preload_errors, *result["preload_errors"]]))

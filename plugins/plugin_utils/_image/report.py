@@ -56,6 +56,7 @@ def build_report(results: Mapping[str, Any], host: str, check_mode: bool) -> dic
         "replaced": [entry["digest"] for entry in first_load.get("corrupt") or ()],
         "bytes_saved": bytes_full - bytes_missing,
         "seconds": first_load.get("seconds", 0) + second_load.get("seconds", 0),
+        **({"archive_files": loaded["archive_files"]} if "archive_files" in loaded else {}),
     }
     lines = _format_lines(report, check_mode) if "images" in loaded else ["nothing was loaded: see the error above"]
     return {"report": report, "lines": lines}
@@ -88,4 +89,5 @@ def _format_lines(report: Mapping[str, Any], check_mode: bool) -> list[str]:
         f"{format_megabytes('bytes_transferred')} received, {report['seconds']} s; "
         f"{format_megabytes('bytes_saved')} less than a full copy"
     )
-    return [*images, *steps, summary]
+    files = [f"{file['name']}: sha256 {file['sha256']}" for file in report.get("archive_files", ())]
+    return [*images, *steps, *files, summary]

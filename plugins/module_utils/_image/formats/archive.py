@@ -36,16 +36,30 @@ _MAX_HEADER_BYTES = 64 * 1024
 # A stream is read to the end of a member, whatever size it claims.
 _MAX_MEMBER_BYTES = 256 * 1024**3
 _LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar"
+BLOCK_SIZE = 512
+END_OF_ARCHIVE = bytes(2 * BLOCK_SIZE)
 # The name of an image in an archive, as containerd writes and reads it.
-_NAME_ANNOTATION = "io.containerd.image.name"
+NAME_ANNOTATION = "io.containerd.image.name"
 
 
 @dataclass(frozen=True)
-class _Member:
+class ArchiveMember:
+    """A file of an archive. Its content is in memory, or in the file C(path)."""
+
     name: str
     size: int
     content: Optional[bytes] = None
     path: Optional[Path] = None
+
+    @property
+    def padding(self) -> int:
+        """The bytes behind the content: a member takes whole blocks."""
+        return -self.size % BLOCK_SIZE
+
+    @property
+    def length(self) -> int:
+        """The bytes of header, content and padding."""
+        return BLOCK_SIZE + self.size + self.padding
 
 
 class ImageArchive:
@@ -68,12 +82,12 @@ class ImageArchive:
         """
         self._image, self._blob_paths, self._config = image, blob_paths, config
         # An image of an engine that keeps no manifest has no registry digest to keep.
-        manifest = synthesize_manifest(image, blob_paths) if image.manifest is None else None
+        sizes = {digest: path.stat().st_size for digest, path in blob_paths.items()}
+        manifest = synthesize_manifest(image, sizes) if image.manifest is None else None
         self.manifest_digest = compute_digest(manifest) if manifest else str(image.manifest and image.manifest.digest)
         self.directory = directory
         self._members = list(_build_members(image, blob_paths, manifest, config, layout_only))
-        # A member is a header and content that is padded to 512 bytes. Two empty blocks end the archive.
-        self.length = sum(512 + -(-member.size // 512) * 512 for member in self._members) + 1024
+        self.length = sum(member.length for member in self._members) + len(END_OF_ARCHIVE)
 
     def __iter__(self) -> Iterator[bytes]:
         return _write_members(self._members)
@@ -120,27 +134,32 @@ def build_naming_archive(documents: Sequence[NamedDocument], others: Sequence[by
     """
     descriptors = [
         {
-            **_build_descriptor(document.media_type, document.digest, len(document.data)),
-            "annotations": {_NAME_ANNOTATION: document.name},
+            **build_descriptor(document.media_type, document.digest, len(document.data)),
+            "annotations": {NAME_ANNOTATION: document.name},
         }
         for document in documents
     ]
     contents = dict.fromkeys([*(document.data for document in documents), *others])
-    return b"".join(_write_members([*_build_layout_members(descriptors), *map(_build_blob_member, contents)]))
+    return b"".join(_write_members([*build_layout_members(descriptors), *map(build_blob_member, contents)]))
 
 
-def _write_members(members: Iterable[_Member]) -> Iterator[bytes]:
+def build_header(name: str, size: int) -> bytes:
+    """Builds the header of a member, the same for the same name and size."""
+    info = tarfile.TarInfo(name)
+    info.size = size
+    info.mode = 0o644
+    return info.tobuf(tarfile.GNU_FORMAT)
+
+
+def _write_members(members: Iterable[ArchiveMember]) -> Iterator[bytes]:
     for member in members:
-        info = tarfile.TarInfo(member.name)
-        info.size = member.size
-        info.mode = 0o644
-        yield info.tobuf(tarfile.GNU_FORMAT)
+        yield build_header(member.name, member.size)
         if member.path is not None:
             yield from _read_exactly(member.path, member.size)
         else:
             yield member.content or b""
-        yield b"\0" * (-member.size % 512)
-    yield b"\0" * 1024
+        yield bytes(member.padding)
+    yield END_OF_ARCHIVE
 
 
 def _read_exactly(path: Path, size: int) -> Iterator[bytes]:
@@ -160,67 +179,66 @@ def _build_members(
     manifest: Optional[bytes],
     config: Optional[bytes],
     layout_only: bool,
-) -> Iterator[_Member]:
+) -> Iterator[ArchiveMember]:
     if image.manifest is None:
         content = manifest or b""
-        descriptor = _build_descriptor(OCI_MANIFEST, compute_digest(content), len(content))
+        descriptor = build_descriptor(OCI_MANIFEST, compute_digest(content), len(content))
     else:
         size = blob_paths[image.manifest.digest].stat().st_size
-        descriptor = _build_descriptor(image.manifest.media_type, image.manifest.digest, size)
-    yield from _build_layout_members([descriptor])
+        descriptor = build_descriptor(image.manifest.media_type, image.manifest.digest, size)
+    yield from build_layout_members([descriptor])
     if not layout_only:
-        layers = [_format_blob_path(layer.blob.digest) for layer in image.layers]
-        config_path = _format_blob_path(image.config.digest)
-        yield _build_json_member("manifest.json", [{"Config": config_path, "RepoTags": None, "Layers": layers}])
+        layers = [format_blob_path(layer.blob.digest) for layer in image.layers]
+        config_path = format_blob_path(image.config.digest)
+        yield build_json_member("manifest.json", [{"Config": config_path, "RepoTags": None, "Layers": layers}])
     for content in filter(None, (manifest, config)):
-        yield _build_blob_member(content)
+        yield build_blob_member(content)
     for blob in image.list_blobs():
         path = blob_paths.get(blob.digest)
         if path is not None:
-            yield _Member(_format_blob_path(blob.digest), path.stat().st_size, path=path)
+            yield ArchiveMember(format_blob_path(blob.digest), path.stat().st_size, path=path)
 
 
-def _build_layout_members(descriptors: Sequence[Mapping[str, Any]]) -> Iterator[_Member]:
+def build_layout_members(descriptors: Sequence[Mapping[str, Any]]) -> Iterator[ArchiveMember]:
     """Builds the members that make an archive an OCI image layout."""
-    yield _build_json_member("oci-layout", {"imageLayoutVersion": "1.0.0"})
-    yield _build_json_member("index.json", {"schemaVersion": 2, "manifests": descriptors})
+    yield build_json_member("oci-layout", {"imageLayoutVersion": "1.0.0"})
+    yield build_json_member("index.json", {"schemaVersion": 2, "manifests": descriptors})
 
 
-def _build_descriptor(media_type: str, digest: str, size: int) -> dict[str, Any]:
+def build_descriptor(media_type: str, digest: str, size: int) -> dict[str, Any]:
     return {"mediaType": media_type, "digest": digest, "size": size}
 
 
-def _build_json_member(name: str, value: object) -> _Member:
+def build_json_member(name: str, value: object) -> ArchiveMember:
     content = json.dumps(value, separators=(",", ":")).encode()
-    return _Member(name, len(content), content)
+    return ArchiveMember(name, len(content), content)
 
 
-def _build_blob_member(content: bytes) -> _Member:
-    return _Member(_format_blob_path(compute_digest(content)), len(content), content)
+def build_blob_member(content: bytes) -> ArchiveMember:
+    return ArchiveMember(format_blob_path(compute_digest(content)), len(content), content)
 
 
-def _format_blob_path(digest: str) -> str:
+def format_blob_path(digest: str) -> str:
     return f"blobs/sha256/{get_digest_hex(digest)}"
 
 
-def synthesize_manifest(image: BundleImage, blob_paths: dict[str, Path]) -> bytes:
-    """Builds an OCI manifest for an image whose source has none."""
+def synthesize_manifest(image: BundleImage, sizes: Mapping[str, int]) -> bytes:
+    """Builds an OCI manifest for an image whose source has none. C(sizes): those of the blobs that are there."""
 
     def get_size(digest: str, known: Optional[int]) -> int:
-        path = blob_paths.get(digest)
-        return path.stat().st_size if path is not None else known or 0
+        return sizes.get(digest, known or 0)
 
     return json.dumps(
         {
             "schemaVersion": 2,
             "mediaType": OCI_MANIFEST,
-            "config": _build_descriptor(
+            "config": build_descriptor(
                 "application/vnd.oci.image.config.v1+json",
                 image.config.digest,
                 get_size(image.config.digest, image.config.size),
             ),
             "layers": [
-                _build_descriptor(
+                build_descriptor(
                     _LAYER_TYPE + _detect_compression(layer),
                     layer.blob.digest,
                     get_size(layer.blob.digest, layer.blob.size),

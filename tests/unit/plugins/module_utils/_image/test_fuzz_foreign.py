@@ -36,13 +36,14 @@ from ansible_collections.daytwo.aws.plugins.module_utils._image.ends.archive_sou
     PackedArchiveSource,
     is_packed,
 )
+from ansible_collections.daytwo.aws.plugins.module_utils._image.ends.archive_target import ArchiveTarget
 from ansible_collections.daytwo.aws.plugins.module_utils._image.ends.containerd import ContainerdEngine
 from ansible_collections.daytwo.aws.plugins.module_utils._image.ends.docker import DockerEngine
 from ansible_collections.daytwo.aws.plugins.module_utils._image.ends.podman import PodmanEngine
 from ansible_collections.daytwo.aws.plugins.module_utils._image.ends.source import parse_requested_images
 from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
 from ansible_collections.daytwo.aws.plugins.module_utils._image.formats import gzip_stream
-from ansible_collections.daytwo.aws.plugins.module_utils._image.formats.archive import stage_from_archive
+from ansible_collections.daytwo.aws.plugins.module_utils._image.formats.archive import build_header, stage_from_archive
 from ansible_collections.daytwo.aws.plugins.module_utils._image.formats.manifest import (
     detect_media_type,
     find_index_image,
@@ -61,6 +62,7 @@ from ansible_collections.daytwo.aws.tests.unit.plugins.module_utils._image.build
     make,
     member_of,
     nothing,
+    stage,
     tar_of,
     tree,
 )
@@ -379,6 +381,80 @@ def run_in_little_memory(function: str, directory: Path) -> dict[str, tuple[str,
     assert done.returncode == 0, done.stderr[-2000:]
     found: dict[str, tuple[str, int, str]] = json.loads(done.stdout)
     return found
+
+
+# Archives at the path of a target
+
+ARCHIVED = add_index(make(b"layer one", b"layer two" * 1000))
+_VALUES = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.text(max_size=20), st.just(ARCHIVED.image.config.digest)),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(
+            st.sampled_from(["manifests", "annotations", "io.containerd.image.name", "digest", "RepoTags", "Config"]),
+            inner,
+            max_size=4,
+        ),
+    ),
+    max_leaves=12,
+)
+_DOCUMENTS = st.one_of(
+    st.binary(max_size=200),
+    _VALUES.map(lambda value: json.dumps(value).encode()),
+    st.just(b"[" * 100_000),
+    st.just(b'{"manifests":[{"annotations":{"io.containerd.image.name":' + b"[" * 900 + b"]" * 900 + b"}}]}"),
+)
+
+
+def write_archive(root: Path) -> tuple[ArchiveTarget, bytes]:
+    """An archive as this role writes it, and its bytes."""
+    target = ArchiveTarget(str(root / "images.tar"), None, "linux/amd64")
+    staging = Staging(str(root / "staging"), ARCHIVED.bundle.get_directory_name("loaded"))
+    stage(staging, ARCHIVED.content)
+    assert target.write(ARCHIVED.bundle, staging, nothing, target.read_facts(str(root)))[0].done
+    staging.remove()
+    return target, (root / "images.tar").read_bytes()
+
+
+@bounded
+@hypothesis.given(st.data())
+def test_a_damaged_archive_of_a_target_is_refused_or_repaired(data: Any) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        target, content = write_archive(root)
+        damaged = bytearray(content)
+        for offset in data.draw(st.lists(st.integers(0, len(content) - 1), min_size=1, max_size=3)):
+            damaged[offset] = data.draw(st.integers(0, 255))
+        cut = data.draw(st.one_of(st.none(), st.integers(0, len(content))))
+        (root / "images.tar").write_bytes(damaged[:cut] + data.draw(st.binary(max_size=600)))
+        facts_now = parse_or_reject(lambda: target.read_facts(str(root)))
+        if facts_now is None:
+            return
+        if (root / "images.tar").read_bytes() == content:
+            assert facts_now.archive.problem is None
+            return
+        assert 0 < len(facts_now.archive.problem) < 1000
+        staging = Staging(str(root / "staging"), ARCHIVED.bundle.get_directory_name("loaded"))
+        needed = set(ARCHIVED.content) - facts_now.archive.blobs
+        stage(staging, {digest: ARCHIVED.content[digest] for digest in needed})
+        (outcome,) = target.write(ARCHIVED.bundle, staging, nothing, facts_now)
+        assert (outcome.error, (root / "images.tar").read_bytes()) == (None, content)
+
+
+@bounded
+@hypothesis.given(st.lists(st.tuples(st.sampled_from(["oci-layout", "index.json", "manifest.json"]), _DOCUMENTS)))
+def test_the_documents_of_an_archive_of_a_target(documents: list[tuple[str, bytes]]) -> None:
+    layout = b'{"imageLayoutVersion":"1.0.0"}'
+    members = [("oci-layout", layout), *documents]
+    data = b"".join(
+        build_header(name, len(content)) + content + bytes(-len(content) % 512) for name, content in members
+    )
+    with tempfile.TemporaryDirectory() as name:
+        (Path(name) / "images.tar").write_bytes(data + bytes(1024))
+        target = ArchiveTarget(str(Path(name) / "images.tar"), None, "linux/amd64")
+        found = parse_or_reject(lambda: target.read_facts(name))
+        assert found.archive.problem
+        TransferTarget.parse(json.loads(json.dumps({"host": "a", **found.to_dict()})), "target")
 
 
 @pytest.mark.parametrize("name", ENDLESS)

@@ -84,7 +84,9 @@ class Calls:
         }
 
     def __call__(self, phase: str, seconds: int = 20, **work: Any) -> dict[str, Any]:
-        given_by_others = ("platform", "targets", "authorizations", "blobs", "public_key", "retry")
+        given_by_others = (
+            *("platform", "targets", "authorizations", "blobs", "public_key", "retry", "archive_fingerprint"),
+        )
         empty = dict.fromkeys(("token", "digests", "transfers", "has_more", *given_by_others))
         params: Mapping[str, Any] = {**self.params, "work": {**empty, "phase": phase, "seconds": seconds, **work}}
         answer: dict[str, Any] = json.loads(json.dumps(apply_phase(params, lambda *_dummy: (1, "", ""))))
@@ -600,3 +602,93 @@ def test_an_archive_is_pushed_from_where_it_is_or_staged_while_it_is_pushed(
     }
     assert not staging.is_complete(ENGINE.image.diff_ids[0])
     assert staging.remove()
+
+
+# -- an archive as the target
+
+
+def make_archive_calls(tmp_path: Path, made: Made, state: str = "loaded", **params: Any) -> Calls:
+    (tmp_path / "media").mkdir(exist_ok=True)
+    options = {
+        "engine": "archive",
+        "target_archive_path": str(tmp_path / "media/images.tar"),
+        "target_archive_part_size": None,
+        "target_archive_platform": "linux/amd64",
+        **params,
+    }
+    return Calls(tmp_path / "root", state=state, bundle=made.bundle.to_dict(), **options)
+
+
+ARCHIVE_FILES = ["images.tar", "images.tar.load.txt", "images.tar.sha256"]
+
+
+@pytest.mark.parametrize("engine_option", ["archive", "auto"])
+def test_an_archive_is_fetched_written_and_found_again(serve: Any, tmp_path: Path, engine_option: str) -> None:
+    server = serve(lambda request: request.answer(200, V1.content[request.path[1:]]))
+    call = make_archive_calls(tmp_path, V1, engine=engine_option)
+    target = TransferTarget.parse(call("gather_facts", host="writer")["target"], "targets[0]")
+    assert target.facts.archive
+    assert not target.facts.archive.exists
+    inspection = call("inspect")
+    assert [plan["action"] for plan in inspection["plans"]] == ["write"]
+    assert (inspection["engine"], inspection["leftover"], inspection["archive_files"]) == (
+        f"archive {tmp_path}/media/images.tar",
+        False,
+        [],
+    )
+    assert (tree(tmp_path / "media"), call.root.exists()) == ([], False)
+    fetched = call("load", token="one", transfers=transfers(server, V1)[:2], has_more=True)
+    assert (fetched["result"]["loaded"], tree(tmp_path / "media")) == (None, [])
+    loaded = call("load", token="two", transfers=transfers(server, V1))
+    assert (loaded["status"], loaded["cleaned"], loaded["result"]["loaded"][0]["done"]) == ("done", True, True)
+    assert tree(tmp_path / "media") == ARCHIVE_FILES
+    (file,) = loaded["result"]["archive_files"]
+    assert (file["name"], file["size"]) == ("images.tar", (tmp_path / "media/images.tar").stat().st_size)
+    assert not call.root.exists()
+    facts = TransferTarget.parse(call("gather_facts", host="writer")["target"], "targets[0]").facts
+    assert facts.archive
+    again = call("inspect", archive_fingerprint=facts.archive.fingerprint)
+    assert [plan["action"] for plan in again["plans"]] == ["none"]
+    assert again["archive_files"] == [file]
+
+
+def test_what_a_killed_archive_run_has_left_is_cleaned(tmp_path: Path) -> None:
+    call = make_archive_calls(tmp_path, V1)
+    left = tmp_path / "media/.images.tar.incomplete"
+    left.mkdir(mode=0o700)
+    (left / "images.tar").touch()
+    assert call("inspect")["leftover"]
+    assert call("clean") == {"removed": False, "busy": False, "cleanup_error": None}
+    assert tree(tmp_path / "media") == []
+
+
+def test_a_pushed_archive_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: FakeEngine) -> None:
+    permitted = Permitted(tmp_path / "root", monkeypatch, engine, V1)
+    permitted.calls = {state: make_archive_calls(tmp_path, V1, state) for state in ("authorized", "loaded", "revoked")}
+    assert permitted.authorize() == {"user": "me", "host_keys": ["ssh-ed25519 BBBB"]}
+    permitted.arrive(*range(len(V1.image.list_blobs())))
+    answer = permitted.calls["loaded"]("load", token="one", public_key=KEY)
+    assert (answer["result"]["loaded"][0]["done"], answer["cleaned"]) == (True, True)
+    assert tree(tmp_path / "media") == ARCHIVE_FILES
+    assert not permitted.keys.exists()
+    assert engine.loads == []
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"target_archive_path": None}, "target_archive_path: is required with engine=archive"),
+        ({"target_archive_path": "images.tar"}, "target_archive_path: 'images.tar' is not an absolute path"),
+        ({"target_archive_part_size": 1}, "target_archive_part_size: 1 is below 1048576 bytes"),
+        ({"target_archive_platform": "arm"}, "target_archive_platform: The platform 'arm' is malformed"),
+    ],
+)
+@pytest.mark.parametrize("phase", ["gather_facts", "inspect", "load"])
+def test_a_bad_archive_option_is_refused_before_anything_is_written(
+    tmp_path: Path, params: Mapping[str, Any], message: str, phase: str
+) -> None:
+    call = make_archive_calls(tmp_path, V1, **params)
+    with pytest.raises(ImageError) as caught:
+        call(phase, token="one", host="writer")
+    assert str(caught.value).startswith(message)
+    assert tree(tmp_path / "media") == []

@@ -5,12 +5,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Optional
 
 import pytest
 from ansible_collections.daytwo.aws.plugins.module_utils._image.errors import ImageError
-from ansible_collections.daytwo.aws.plugins.module_utils._image.model import Bundle, EngineFacts
+from ansible_collections.daytwo.aws.plugins.module_utils._image.model import ArchiveState, Bundle, EngineFacts
 from ansible_collections.daytwo.aws.plugins.plugin_utils._image.absent import delete_blobs
 from ansible_collections.daytwo.aws.plugins.plugin_utils._image.flow import ProgressReporter
 from ansible_collections.daytwo.aws.plugins.plugin_utils._image.loaded import load_bundle
@@ -450,3 +451,45 @@ def test_a_blob_that_cannot_be_deleted_does_not_stop_the_others(s3: FakeS3, monk
     assert [blob["name"] for blob in result["blobs"] if blob["status"] == "failed"] == [TOP]
     assert {step["target"] for step in result["steps"]} == V1.content.keys() - {TOP}
     assert not any(f"sha256:{key.rpartition('/')[2]}" in V1.content for key in s3.objects if TOP[7:] not in key)
+
+
+ARCHIVE_FILES = [{"name": "images.tar", "size": 5, "sha256": "a" * 64}]
+
+
+def make_archive_facts(problem: Optional[str]) -> EngineFacts:
+    archive = ArchiveState("/media/images.tar", None, frozenset(), problem, "fingerprint")
+    return replace(FakeEngine().read_facts(""), engine="archive", archive=archive)
+
+
+class ArchiveHost:
+    """A host with an archive that has these actions left."""
+
+    def __init__(self, action: str) -> None:
+        step = {"before": None, "after": {"image": V1.image.config.digest}}
+        plan = {"name": TAG, "action": action, "reason": "", "previous": None, "blobs": []}
+        self.plan = {**plan, "step": None if action == "none" else step}
+        self.fingerprints: list[Optional[str]] = []
+
+    def __call__(self, call: Mapping[str, Any]) -> dict[str, Any]:
+        if call["work"]["phase"] == "clean":
+            return {"removed": True, "busy": False, "cleanup_error": None}
+        self.fingerprints.append(call["work"]["archive_fingerprint"])
+        state = {"plans": [self.plan], "engine": "archive /media/images.tar", "load_warnings": [], "leftover": False}
+        if call["work"]["phase"] == "inspect":
+            return {**state, "archive_files": []}
+        outcome = {"tag": TAG, "done": True, "error": None, "corrupt": [], "missing": [], "seconds": 1.0}
+        loaded = {"outcomes": [], "preload_errors": [], "loaded": [outcome], "cleanup_error": None}
+        return {"status": "done", "cleaned": True, "result": {**state, **loaded, "archive_files": ARCHIVE_FILES}}
+
+
+@pytest.mark.parametrize("problem", [None, "it is truncated"])
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_a_complete_archive_is_not_verified_twice(problem: Optional[str], check_mode: bool) -> None:
+    host, path = ArchiveHost("write"), S3BlobStore(FakeS3(), BucketOptions(BUCKET))
+    facts = make_archive_facts(problem)
+    result = load_bundle(host, path, V1.bundle, facts, check_mode, False, ProgressReporter(nothing))
+    assert set(host.fingerprints) == {None if problem else "fingerprint"}
+    assert result["engine"] == "archive /media/images.tar"
+    # Check mode does not know the checksum of what is not written.
+    assert result.get("archive_files") == (None if check_mode else ARCHIVE_FILES)
+    assert status(result) == {TAG: "changed"}

@@ -155,3 +155,11 @@ def test_without_a_load_the_report_does_not_read_as_success(results: Any, check_
 def test_an_empty_load_is_reported() -> None:
     lines = build_report({"first_load": {"images": []}}, "a", False)["lines"]
     assert lines == ["0.0 MB of 0.0 MB missing, 0.0 MB received, 0 s; 0.0 MB less than a full copy"]
+
+
+def test_the_report_of_an_archive_has_its_files() -> None:
+    files = [{"name": "images.tar", "size": 5, "sha256": "a" * 64}]
+    result = build_report({"saved": SAVED, "first_load": {**LOADED, "archive_files": files}}, "a", False)
+    assert result["report"]["archive_files"] == files
+    assert f"images.tar: sha256 {'a' * 64}" in result["lines"]
+    assert "archive_files" not in build_report({"saved": SAVED, "first_load": LOADED}, "a", False)["report"]
