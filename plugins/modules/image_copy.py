@@ -24,7 +24,8 @@ attributes:
     support: full
     description:
       - Sends GET and HEAD requests only, and returns the same RV(steps) as a run.
-      - A refusal by the destination, such as of an immutable tag, shows in a run only.
+      - A refusal by the destination shows in a run only. With O(ecr), immutable tags and missing repositories show
+        before.
   diff_mode:
     support: full
     description: Shows the digest of each tag before and after, and the referrers that are added.
@@ -37,11 +38,13 @@ attributes:
     description: Runs on a Linux host that reaches both registries, such as the controller or a bastion.
 requirements:
   - Python 3.9 or newer; no other package
+  - boto3, only for O(ecr)
 options:
   images:
     description:
       - The images to copy.
       - A failure of one image leaves the others copied, and the module fails at the end.
+      - Entries for the same copy are done once. Different images with the same destination are refused.
     type: list
     elements: dict
     required: true
@@ -108,6 +111,46 @@ options:
     description: Connect to the destination without TLS. Without this option, the module never does so.
     type: bool
     default: false
+  ecr:
+    description:
+      - Use the AWS API for destinations in Amazon ECR. Without this option, no AWS API is called.
+      - The login is a token of ECR, unless O(destination_username) or O(destination_config_path) is set.
+      - The move of an immutable tag is refused before the first upload, also in check mode.
+      - A missing repository is refused as well, unless O(ecr.create_repository) is set, or a repository creation
+        template of the account with C(CREATE_ON_PUSH) creates it at the first push.
+      - The region and the account are those of the registry's host.
+    type: dict
+    suboptions:
+      create_repository:
+        description:
+          - Create repositories that are missing. Those that exist are left as they are.
+          - The other settings of O(ecr) apply, and not those of a repository creation template.
+        type: bool
+        default: false
+      tag_mutability:
+        description: Whether tags of a repository that is created can be moved. The default is that of ECR.
+        type: str
+        choices: [MUTABLE, IMMUTABLE, IMMUTABLE_WITH_EXCLUSION, MUTABLE_WITH_EXCLUSION]
+      exclusion_filters:
+        description: Up to five tags that are excluded from O(ecr.tag_mutability), where V(*) stands for any characters.
+        type: list
+        elements: str
+      scan_on_push:
+        description: Whether ECR scans images that are pushed to a repository that is created.
+        type: bool
+      encryption_type:
+        description: Encryption of a repository that is created. The default is that of ECR.
+        type: str
+        choices: [AES256, KMS, KMS_DSSE]
+      kms_key:
+        description: ARN, ID or alias of the KMS key. The default is the key of AWS for ECR.
+        type: str
+      profile:
+        description: Profile in the AWS configuration files of the host. The default is the usual order of boto3.
+        type: str
+      endpoint_url:
+        description: URL of the ECR API, such as that of a VPC endpoint without private DNS.
+        type: str
   ca_path:
     description:
       - File or directory of certificate authorities (PEM) on the host, trusted in addition to the system's.
@@ -142,6 +185,19 @@ EXAMPLES = r"""
     destination_username: AWS
     destination_password: "{{ ecr_token }}"
   delegate_to: localhost
+
+- name: Mirror to ECR with the AWS credentials of the host, into repositories that are created with immutable tags
+  daytwo.aws.image_copy:
+    images:
+      - name: registry.example/team/app:v1
+        to: 123456789012.dkr.ecr.eu-west-1.amazonaws.com/team/app
+    ecr:
+      create_repository: true
+      tag_mutability: IMMUTABLE_WITH_EXCLUSION
+      exclusion_filters: [latest, "dev-*"]
+      scan_on_push: true
+      encryption_type: KMS
+      kms_key: alias/images
 
 - name: Mirror one platform of several images, with the logins and credential helpers of docker
   daytwo.aws.image_copy:
@@ -224,7 +280,7 @@ results:
 steps:
   description:
     - The writes, in their order for each image. Each has action, target, reason, before and after.
-    - The actions are C(copy_blob), C(push_manifest), C(update_referrers_tag) and C(push_tag).
+    - The actions are C(create_repository), C(copy_blob), C(push_manifest), C(update_referrers_tag) and C(push_tag).
   returned: always
   type: list
   elements: dict
@@ -264,6 +320,22 @@ OPTIONS = {
     "destination_password": {"type": "str", "no_log": True},
     "destination_config_path": {"type": "path"},
     "destination_plain_http": {"type": "bool", "default": False},
+    "ecr": {
+        "type": "dict",
+        "options": {
+            "create_repository": {"type": "bool", "default": False},
+            "tag_mutability": {
+                "type": "str",
+                "choices": ["MUTABLE", "IMMUTABLE", "IMMUTABLE_WITH_EXCLUSION", "MUTABLE_WITH_EXCLUSION"],
+            },
+            "exclusion_filters": {"type": "list", "elements": "str"},
+            "scan_on_push": {"type": "bool"},
+            "encryption_type": {"type": "str", "choices": ["AES256", "KMS", "KMS_DSSE"]},
+            "kms_key": {"type": "str", "no_log": False},
+            "profile": {"type": "str"},
+            "endpoint_url": {"type": "str"},
+        },
+    },
     "ca_path": {"type": "path"},
     "bandwidth_limit": {"type": "int"},
     "parallel": {"type": "int", "default": 4},

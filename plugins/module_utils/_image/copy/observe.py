@@ -4,13 +4,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Executor
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Callable, Optional
+from typing import Callable, Optional, Union
 
-from ..ends.artifact_registry import ArtifactRegistry, ReferrerList
+from ..ends.artifact_registry import ArtifactRegistry, ManifestPresence, ReferrerList
+from ..ends.authorization import RegistryError
 from ..errors import ImageError
 from ..formats.artifact import (
     MAX_DEPTH,
@@ -29,6 +30,7 @@ from .request import CopyRequest
 
 # A signature of an SBOM of an image is the second; nobody needs more than some.
 _MAX_REFERRER_DEPTH = 4
+_MAX_OBSERVERS = 8
 # Tags with which cosign attaches signatures, attestations and SBOMs.
 _COSIGN_SUFFIXES = (".sig", ".att", ".sbom")
 _IMAGE_CONFIG_TYPES = ("application/vnd.oci.image.config.v1+json", DOCKER_CONFIG)
@@ -58,28 +60,38 @@ def observe_image(
     """Reads an image in both registries. An image that the destination has needs few requests."""
     request = sides.request
     name = request.destination.tag or request.destination.digest or ""
-    tag_digest = sides.destination.find_digest(sides.path, name)
+    present = sides.executor.submit(sides.destination.find_digest, sides.path, name)
     if not with_referrers and platforms is None and request.source.digest is None:
         digest = sides.source.find_digest(sides.source_path, str(request.source.tag))
-        if digest is not None and digest == tag_digest:
+        if digest is not None and digest == present.result():
             return ObservedImage(request.source, request.destination, digest, _make_present_tree(request, digest))
     named = _fetch_source(sides)
+    tag_digest = present.result()
     root = named if platforms is None else _choose_platforms(sides, named, platforms)
     if request.destination.tag is None and root.digest != request.destination.digest:
         raise ImageError(
             f"platforms: {request.name} has another digest for some platforms, and no tag. Set a tag in to."
         )
-    is_missing = tag_digest is None and sides.destination.is_repository_missing(sides.path, name)
-    tree = (
-        _make_present_tree(request, root.digest)
-        if tag_digest == root.digest
-        else replace(_observe_tree(sides, root, is_missing), tag=request.destination.tag or "", tag_digest=tag_digest)
-    )
-    image = ObservedImage(request.source, request.destination, named.digest, tree, is_repository_missing=is_missing)
-    if not with_referrers:
-        return image
-    collector = _ReferrerCollector(sides, is_missing)
-    collector.collect(list(_iter_subjects(sides, root)))
+    # What belongs to the image is listed in the meantime: both wait for registries most of the time.
+    with ThreadPoolExecutor(1) as beside:
+        listing = beside.submit(_list_attached, sides, root) if with_referrers else None
+        presence = (
+            ManifestPresence(True)
+            if tag_digest == root.digest
+            else sides.destination.find_presence(sides.path, root.digest)
+        )
+        is_missing = presence.is_repository_missing
+        if tag_digest == root.digest:
+            tree = _make_present_tree(request, root.digest)
+        else:
+            is_complete = presence.is_present
+            tree = ObservedTree(root.digest, root) if is_complete else _observe_missing_tree(sides, root, is_missing)
+            tree = replace(tree, tag=request.destination.tag or "", tag_digest=tag_digest)
+        image = ObservedImage(request.source, request.destination, named.digest, tree, is_repository_missing=is_missing)
+        if listing is None:
+            return image
+        collector = _ReferrerCollector(sides, is_missing)
+        collector.collect(listing.result())
     return replace(image, attached=tuple(collector.trees), unreadable=tuple(collector.unreadable))
 
 
@@ -116,7 +128,15 @@ def _choose_platforms(sides: CopySides, named: Artifact, platforms: Sequence[Ima
 
 
 def _fetch_child(sides: CopySides, child: ArtifactDescriptor) -> Artifact:
-    artifact = sides.source.fetch_artifact(sides.source_path, child.digest)
+    try:
+        artifact = sides.source.fetch_artifact(sides.source_path, child.digest)
+    except RegistryError as error:
+        if error.status != 404:
+            raise
+        raise ImageError(
+            f"{sides.request.source} lists the manifest {child.digest}, but the registry {sides.source.host} does not "
+            f"have it: {error.service_error}. The source is incomplete: push the image again, or leave it out."
+        ) from None
     if child.size not in (None, len(artifact.data)):
         raise ImageError(
             f"The manifest {child.digest} of {sides.request.source.name} has {len(artifact.data)} bytes, but its index "
@@ -129,6 +149,10 @@ def _observe_tree(sides: CopySides, root: Artifact, is_repository_missing: bool 
     """Finds the manifests and blobs below a manifest that the destination does not have."""
     if not is_repository_missing and sides.destination.find_digest(sides.path, root.digest) is not None:
         return ObservedTree(root.digest, root)
+    return _observe_missing_tree(sides, root, is_repository_missing)
+
+
+def _observe_missing_tree(sides: CopySides, root: Artifact, is_repository_missing: bool) -> ObservedTree:
     found: dict[str, Artifact] = {root.digest: root}
     visited, level = {root.digest}, [root]
     for depth in range(1, MAX_DEPTH + 1):
@@ -136,11 +160,7 @@ def _observe_tree(sides: CopySides, root: Artifact, is_repository_missing: bool 
         if not children:
             break
         visited |= set(children)
-        if depth == MAX_DEPTH or len(visited) > MAX_ENTRIES:
-            raise ImageError(
-                f"{sides.request.source}: its indexes have more than {MAX_ENTRIES} entries, or are nested more than "
-                f"{MAX_DEPTH} times. Copy its images one by one."
-            )
+        _check_extent(sides, visited, depth)
         fetched = sides.executor.map(
             lambda child: _fetch_missing(sides, child, is_repository_missing), children.values()
         )
@@ -159,6 +179,14 @@ def _observe_tree(sides: CopySides, root: Artifact, is_repository_missing: bool 
         frozenset(blob.digest for blob in own) - {blob.digest for blob in blobs},
         nondistributable_blobs=len(needed) - len(own),
     )
+
+
+def _check_extent(sides: CopySides, visited: Collection[str], depth: int = 1) -> None:
+    if depth == MAX_DEPTH or len(visited) > MAX_ENTRIES:
+        raise ImageError(
+            f"{sides.request.source}: its indexes have more than {MAX_ENTRIES} entries, or are nested more than "
+            f"{MAX_DEPTH} times. Copy its images one by one."
+        )
 
 
 def _sort_children_first(root: Artifact, found: dict[str, Artifact], visited: set[str]) -> Iterator[Artifact]:
@@ -201,9 +229,44 @@ def _iter_subjects(sides: CopySides, root: Artifact) -> Iterator[str]:
     for _depth in range(1, MAX_DEPTH):
         children = {child.digest: child for parent in level for child in parent.children if child.digest not in visited}
         visited |= set(children)
+        _check_extent(sides, visited)
         yield from children
         nested = [child for child in children.values() if child.is_index]
         level = list(sides.executor.map(lambda child: _fetch_child(sides, child), nested))
+
+
+@dataclass(frozen=True)
+class _AttachedList:
+    """What belongs to manifests in the source: their referrers, and tags of cosign."""
+
+    lists: Mapping[str, ReferrerList]
+    tags: Sequence[str]
+
+
+def _list_attached(sides: CopySides, root: Artifact) -> _AttachedList:
+    return _list_source(sides, list(_iter_subjects(sides, root)))
+
+
+def _list_source(sides: CopySides, subjects: Sequence[str]) -> _AttachedList:
+    """Lists the referrers in the source, and the tags of cosign."""
+    if len(subjects) > MAX_REFERRERS:
+        raise _make_referrers_error(sides)
+    source, path = sides.source, sides.source_path
+    cosign = [get_fallback_tag(digest) + suffix for digest in subjects for suffix in _COSIGN_SUFFIXES]
+    fallback = {get_fallback_tag(digest): digest for digest in subjects}
+    first_listing = sides.executor.submit(source.list_referrers, path, subjects[0])
+    tags = source.find_tags(path, [*cosign, *fallback], sides.executor.map)
+    first = first_listing.result()
+    others = [digest for digest in subjects[1:] if first.has_api or get_fallback_tag(digest) in tags]
+    lists = sides.executor.map(lambda digest: source.list_referrers(path, digest), others)
+    return _AttachedList({subjects[0]: first, **dict(zip(others, lists))}, [tag for tag in cosign if tag in tags])
+
+
+def _make_referrers_error(sides: CopySides) -> ImageError:
+    return ImageError(
+        f"{sides.request.source} has more than {MAX_REFERRERS} referrers, or manifests with referrers. Set "
+        "referrers=false for it."
+    )
 
 
 class _ReferrerCollector:
@@ -216,63 +279,51 @@ class _ReferrerCollector:
         self._is_missing = is_repository_missing
         self._visited: set[str] = set()
 
-    def collect(self, subjects: Sequence[str]) -> None:
-        level = list(subjects)
-        for _depth in range(_MAX_REFERRER_DEPTH):
-            level = self._collect_level([digest for digest in level if digest not in self._visited])
-            if not level:
+    def collect(self, attached: _AttachedList) -> None:
+        """Collects what was listed, and what is listed for that in turn."""
+        for depth in range(_MAX_REFERRER_DEPTH):
+            level = [digest for digest in self._collect_level(attached) if digest not in self._visited]
+            if not level or depth + 1 == _MAX_REFERRER_DEPTH:
                 return
+            attached = _list_source(self._sides, list(dict.fromkeys(level)))
 
-    def _collect_level(self, subjects: Sequence[str]) -> list[str]:
+    def _collect_level(self, attached: _AttachedList) -> list[str]:
         """Collects the referrers of some manifests, and returns the digests of these referrers."""
-        self._visited.update(subjects)
-        if len(self._visited) > MAX_REFERRERS:
-            raise ImageError(
-                f"{self._sides.request.source} has more than {MAX_REFERRERS} manifests with referrers. Set "
-                "referrers=false for it."
-            )
-        if not subjects:
-            return []
-        lists, tags = self._list_source(subjects)
-        for tag in tags:
-            self._attempt(tag, partial(self._observe_tag, tag))
-        found: list[str] = []
-        for subject, listed in lists.items():
-            found += [entry.digest for entry in listed.referrers]
-            if listed.referrers:
-                self._observe_referrers(subject, listed.referrers)
-        return found
+        self._visited.update(attached.lists)
+        found = {subject: listed.referrers for subject, listed in attached.lists.items() if listed.referrers}
+        if sum(map(len, found.values())) > MAX_REFERRERS:
+            raise _make_referrers_error(self._sides)
+        present = self._sides.executor.map(self._list_present, found)
+        jobs = [(tag, partial(self._observe_tag, tag)) for tag in attached.tags]
+        for (subject, referrers), there in zip(found.items(), present):
+            listed = {entry.digest for entry in there.referrers}
+            jobs += [
+                (entry.digest, partial(self._observe_referrer, subject, entry, there.has_api))
+                for entry in referrers
+                if entry.digest not in listed
+            ]
+        with ThreadPoolExecutor(_MAX_OBSERVERS) as observers:
+            for (name, _observe), tree in zip(jobs, observers.map(lambda job: _attempt(job[1]), jobs)):
+                if isinstance(tree, ImageError):
+                    self.unreadable.append((name, str(tree)))
+                elif tree is not None:
+                    self.trees.append(tree)
+        return [entry.digest for referrers in found.values() for entry in referrers]
 
-    def _list_source(self, subjects: Sequence[str]) -> tuple[dict[str, ReferrerList], list[str]]:
-        """Lists the referrers in the source, and the tags of cosign."""
-        source, path = self._sides.source, self._sides.source_path
-        cosign = [get_fallback_tag(digest) + suffix for digest in subjects for suffix in _COSIGN_SUFFIXES]
-        fallback = {get_fallback_tag(digest): digest for digest in subjects}
-        tags = source.find_tags(path, [*cosign, *fallback])
-        first = source.list_referrers(path, subjects[0])
-        others = [digest for digest in subjects[1:] if first.has_api or get_fallback_tag(digest) in tags]
-        lists = self._sides.executor.map(lambda digest: source.list_referrers(path, digest), others)
-        return {subjects[0]: first, **dict(zip(others, lists))}, [tag for tag in cosign if tag in tags]
+    def _list_present(self, subject: str) -> ReferrerList:
+        # Of a repository that does not exist, nobody knows whether it will have the API. Most do.
+        sides = self._sides
+        return ReferrerList((), True) if self._is_missing else sides.destination.list_referrers(sides.path, subject)
 
-    def _observe_tag(self, tag: str) -> None:
+    def _observe_tag(self, tag: str) -> Optional[ObservedTree]:
         sides = self._sides
         tag_digest = None if self._is_missing else sides.destination.find_digest(sides.path, tag)
-        digest = sides.source.find_digest(sides.source_path, tag)
-        if digest is None or digest == tag_digest:
-            return
-        tree = _observe_tree(sides, sides.source.fetch_artifact(sides.source_path, tag), self._is_missing)
-        self.trees.append(replace(tree, tag=tag, tag_digest=tag_digest))
+        artifact = sides.source.fetch_artifact(sides.source_path, tag)
+        if artifact.digest == tag_digest:
+            return None
+        return replace(_observe_tree(sides, artifact, self._is_missing), tag=tag, tag_digest=tag_digest)
 
-    def _observe_referrers(self, subject: str, referrers: Iterable[ArtifactDescriptor]) -> None:
-        sides = self._sides
-        # Of a repository that does not exist, nobody knows whether it will have the API. Most do.
-        present = ReferrerList((), True) if self._is_missing else sides.destination.list_referrers(sides.path, subject)
-        listed = {entry.digest for entry in present.referrers}
-        for entry in referrers:
-            if entry.digest not in listed:
-                self._attempt(entry.digest, partial(self._observe_referrer, subject, entry, present.has_api))
-
-    def _observe_referrer(self, subject: str, entry: ArtifactDescriptor, has_api: bool) -> None:
+    def _observe_referrer(self, subject: str, entry: ArtifactDescriptor, has_api: bool) -> Optional[ObservedTree]:
         artifact = _fetch_child(self._sides, entry)
         if artifact.subject != subject:
             raise ImageError(
@@ -280,10 +331,11 @@ class _ReferrerCollector:
                 f"{artifact.subject or 'nothing'}. The list in the source is damaged."
             )
         tree = _observe_tree(self._sides, artifact, self._is_missing)
-        self.trees.append(replace(tree, subject=subject, has_referrers_api=has_api))
+        return replace(tree, subject=subject, has_referrers_api=has_api)
 
-    def _attempt(self, name: str, observe: Callable[[], None]) -> None:
-        try:
-            observe()
-        except ImageError as error:
-            self.unreadable.append((name, str(error)))
+
+def _attempt(observe: Callable[[], Optional[ObservedTree]]) -> Union[ObservedTree, ImageError, None]:
+    try:
+        return observe()
+    except ImageError as error:
+        return error

@@ -4,9 +4,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Optional
+from typing import Any, Optional
 
 from ..._plan import Step
 from ..formats.artifact import Artifact, get_fallback_tag
@@ -54,6 +54,8 @@ class ObservedImage:
     # Referrers that cannot be copied, each with the reason.
     unreadable: tuple[tuple[str, str], ...] = ()
     is_repository_missing: bool = False
+    # The settings of a repository that is created before the first write; None if none is.
+    repository_settings: Optional[Mapping[str, Any]] = None
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,7 @@ class ImageCopyPlan:
     tree: PlannedTree
     attached: tuple[PlannedTree, ...]
     steps: tuple[Step, ...] = field(repr=False)
+    creates_repository: bool = False
 
     @property
     def trees(self) -> tuple[PlannedTree, ...]:
@@ -109,6 +112,7 @@ class _ExpectedState:
         self.blobs: set[tuple[str, str]] = set()
         self.manifests: set[tuple[str, str]] = set()
         self.listed: set[tuple[str, str, str]] = set()
+        self.repositories: set[str] = set()
         # By host and digest: a repository that has the blob, and whether it gets it in this run.
         self.homes: dict[tuple[str, str], tuple[str, bool]] = {}
 
@@ -127,9 +131,16 @@ def plan_copy(images: Sequence[ObservedImage]) -> tuple[ImageCopyPlan, ...]:
 
 
 def _plan_image(image: ObservedImage, state: _ExpectedState) -> ImageCopyPlan:
+    name = image.destination.name
+    creates_repository = image.repository_settings is not None and name not in state.repositories
+    state.repositories.add(name)
     tree = _plan_tree(image, image.tree, state)
     attached = tuple(_plan_tree(image, entry, state) for entry in image.attached)
-    return ImageCopyPlan(image, tree, attached, tuple(_list_steps(image, tree, attached)))
+    steps = _list_steps(image, tree, attached)
+    if creates_repository:
+        reason = "The registry does not have this repository."
+        steps.insert(0, Step("create_repository", name, reason, after=dict(image.repository_settings or {})))
+    return ImageCopyPlan(image, tree, attached, tuple(steps), creates_repository)
 
 
 def _plan_tree(image: ObservedImage, tree: ObservedTree, state: _ExpectedState) -> PlannedTree:

@@ -38,6 +38,8 @@ def make_item(plan: ImageCopyPlan, outcome: Optional[CopyOutcome]) -> ItemResult
         "referrers_failed": [{"name": name, "reason": reason} for name, reason in failed],
     }
     status, reason = _describe(plan, outcome, failed)
+    if outcome is not None and outcome.moved:
+        reason = f"{reason} {outcome.moved}"
     before: dict[str, Any] = {"digest": tree.tag_digest}
     after: dict[str, Any] = {"digest": tree.digest}
     if outcome is not None and outcome.error:

@@ -41,7 +41,7 @@ class CopyRequest:
 
 
 def parse_copy_requests(entries: Sequence[Mapping[str, Any]]) -> tuple[CopyRequest, ...]:
-    """Parses all entries, or raises an error with every bad entry."""
+    """Parses all entries, or raises an error with every bad entry. Entries for the same copy are one."""
     if not entries:
         raise ImageError("images: is empty. Name at least one image.")
     requests, problems = [], []
@@ -50,6 +50,7 @@ def parse_copy_requests(entries: Sequence[Mapping[str, Any]]) -> tuple[CopyReque
             requests.append(CopyRequest.parse(entry))
         except ImageError as error:
             problems.append(str(error))
+    requests = list(dict.fromkeys(requests))
     names = [str(request.destination) for request in requests]
     problems += [
         f"images: two entries would be copied to {name}. Set another to for one of them."

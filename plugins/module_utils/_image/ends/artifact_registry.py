@@ -5,9 +5,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Optional
+from typing import Callable, NamedTuple, Optional
 from urllib.parse import urljoin
 
 from ..errors import ImageError
@@ -22,8 +22,9 @@ from ..formats.artifact import (
 )
 from ..formats.manifest import INDEX_TYPES, MANIFEST_LIMIT, OCI_INDEX, load_json
 from ..formats.reference import is_digest
+from ..http.address import HttpAddress
 from ..http.body import HttpResponse
-from ..http.errors import HttpStatusError
+from ..http.errors import HttpStatusError, redact_url
 from ..model import compute_digest
 from .authorization import RegistryError
 from .registry import Registry
@@ -37,6 +38,15 @@ _TAGS_PER_PAGE = 1000
 _MAX_TAG_PAGES = 10
 _MAX_REFERRER_PAGES = 50
 _DIGEST_HEADER = "docker-content-digest"
+
+MapCall = Callable[[Callable[[str], Optional[str]], Iterable[str]], Iterable[Optional[str]]]
+
+
+class ManifestPresence(NamedTuple):
+    """Whether a registry has a manifest. C(is_repository_missing): it reports that it has no such repository."""
+
+    is_present: bool
+    is_repository_missing: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,14 +72,16 @@ class ArtifactRegistry(Registry):
         digest = response.headers.get(_DIGEST_HEADER, "").strip()
         return digest if is_digest(digest) else self.fetch_artifact(repository, tag_or_digest).digest
 
-    def is_repository_missing(self, repository: str, tag: str) -> bool:
-        """Whether the registry reports that it does not have the repository, for a tag that it does not have."""
-        subject = f"the manifest {tag} of {repository}"
+    def find_presence(self, repository: str, digest: str) -> ManifestPresence:
+        """Finds whether the registry has a manifest, and its repository, in one request."""
+        subject = f"the manifest {digest} of {repository}"
         try:
-            self._request("GET", repository, subject, self._get_manifest_url(repository, tag))
+            self._request("GET", repository, subject, self._get_manifest_url(repository, digest))
         except (RegistryError, HttpStatusError) as error:
-            return error.status == 404 and error.code == "NAME_UNKNOWN"
-        return False
+            if error.status != 404:
+                raise
+            return ManifestPresence(False, is_repository_missing=error.code == "NAME_UNKNOWN")
+        return ManifestPresence(True)
 
     def fetch_artifact(self, repository: str, tag_or_digest: str) -> Artifact:
         """Fetches a manifest, and verifies its digest."""
@@ -114,7 +126,7 @@ class ArtifactRegistry(Registry):
             try:
                 response = self._request("GET", repository, where, url)
             except (RegistryError, HttpStatusError) as error:
-                if error.status in _NO_REFERRERS_API:
+                if error.status in _NO_REFERRERS_API and not found:
                     return self._read_fallback_tag(repository, digest)
                 raise
             # Some registries redirect unknown addresses to a page (docs/facts/image_transfer.md).
@@ -148,8 +160,11 @@ class ArtifactRegistry(Registry):
             )
         return index.data
 
-    def find_tags(self, repository: str, names: Collection[str]) -> set[str]:
-        """Finds which of these tags exist: from the list of tags, or one by one where that is denied or too long."""
+    def find_tags(self, repository: str, names: Sequence[str], execute: MapCall = map) -> set[str]:
+        """Finds which of these tags exist: from the list of tags, or one by one where that is denied or too long.
+
+        C(execute) calls a function for each tag, such as an executor's C(map).
+        """
         tags: set[str] = set()
         url: Optional[str] = f"{self._base}v2/{repository}/tags/list?n={_TAGS_PER_PAGE}"
         try:
@@ -163,7 +178,8 @@ class ArtifactRegistry(Registry):
                     return tags & set(names)
         except (ImageError, TypeError):
             pass  # some accounts may read an image, but not the list
-        return {name for name in names if self.find_digest(repository, name) is not None}
+        found = execute(lambda name: self.find_digest(repository, name), names)
+        return {name for name, digest in zip(names, found) if digest is not None}
 
     # -- requests
 
@@ -188,10 +204,17 @@ class ArtifactRegistry(Registry):
         return self._authorizer.send(repository, subject, send)
 
     def _get_next_page(self, response: HttpResponse, url: str) -> Optional[str]:
-        """Gets the address of the next page, which must be of the same registry."""
-        found = re.search(r'<([^<>]{1,2000})>\s*;\s*rel="?next"?', response.headers.get("link", ""))
+        """Gets the address of the next page. One elsewhere is refused: a list without it would not be whole."""
+        found = re.search(r'<([^<>]{1,8000})>\s*;\s*rel="?next"?', response.headers.get("link", ""))
+        if not found:
+            return None
         try:
-            following = urljoin(url, found.group(1)) if found else ""
-        except ValueError:  # it is no address
+            following = HttpAddress.parse("GET", urljoin(url, found.group(1))).url
+        except ValueError:  # urljoin refuses what is no address
             following = ""
-        return following if following.startswith(self._base) and following != url else None
+        if not following.startswith(self._base) or following == url:
+            raise ImageError(
+                f"The registry {self.host} continues a list at {redact_url(following) or 'no address'}, which is not "
+                "the next page of this registry. Correct its external address, or the proxy before it."
+            )
+        return following

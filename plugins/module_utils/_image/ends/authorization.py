@@ -26,6 +26,7 @@ _LOGIN_SUGGESTION = (
     "Some registries respond like this for images that do not exist: check the name, too."
 )
 PULL, PUSH = "pull", "pull,push"
+_EXPIRED_TOKEN = re.compile(r"\btoken\b.*\b(expired|invalid)\b", re.IGNORECASE)
 
 _T = TypeVar("_T")
 _Challenges = Mapping[str, Mapping[str, str]]
@@ -41,11 +42,16 @@ class RegistryError(ImageError):
         super().__init__(text)
 
 
+class TokenRefusalError(ImageError):
+    """The token server gives no token."""
+
+
 class RegistryAuthorizer:
     """Sends requests with the authorization that the registry asks for, which threads may share.
 
     A token is fetched once per repository, and again when it is refused. The login is sent only where the registry asks
-    for it. C(base): the registry's URL. C(actions): what a token is for, C(pull) or C(pull,push).
+    for it. Once it has required a login, requests for its other repositories begin with one. C(base): the registry's
+    URL. C(actions): what a token is for, C(pull) or C(pull,push).
     """
 
     def __init__(self, client: HttpClient, host: str, base: str, login: FoundLogin, actions: str = PULL) -> None:
@@ -58,6 +64,8 @@ class RegistryAuthorizer:
         self._lock = threading.Lock()
         self._authorizations: dict[tuple[str, str], str] = {}
         self._base_challenges: _Challenges | None = None
+        # The challenges that were answered last, without the scope of their repository.
+        self._answered: _Challenges = {}
         # The schemes of the last challenge that could not be answered.
         self._unanswered: tuple[str, ...] = ()
 
@@ -69,6 +77,8 @@ class RegistryAuthorizer:
         C(mount_from): a repository that the request reads, too.
         """
         used = self._authorizations.get((repository, mount_from), _ANONYMOUS)
+        if not used and self._answered:
+            used = self._prefetch_authorization(repository, mount_from)
         try:
             try:
                 return send_request(_build_auth_header(used))
@@ -84,6 +94,13 @@ class RegistryAuthorizer:
         except HttpStatusError as error:
             raise self._explain_error(error, subject, used) from None
 
+    def _prefetch_authorization(self, repository: str, mount_from: str) -> str:
+        """Authorizes a request as others before, without a refusal first. Errors are left to the request itself."""
+        try:
+            return self._authorize(repository, mount_from, self._answered, _ANONYMOUS)
+        except ImageError:
+            return _ANONYMOUS
+
     def _get_challenges(self, rejection: HttpStatusError, used: str) -> _Challenges:
         """Gets the challenges of a response, or those of the registry's base address.
 
@@ -96,6 +113,8 @@ class RegistryAuthorizer:
         if rejection.status == 401:
             challenges = parse_challenges(rejection.headers.get("www-authenticate", ""))
             return challenges or self._fetch_base_challenges()
+        if rejection.status == 400 and _EXPIRED_TOKEN.search(rejection.service_error) and used.startswith("Bearer "):
+            return self._answered  # public.ecr.aws (docs/facts/image_transfer.md#copies-between-registries)
         if rejection.status in (403, 404) and not used:
             return self._fetch_base_challenges()
         return {}
@@ -120,6 +139,10 @@ class RegistryAuthorizer:
                 known = self._create_authorization(repository, mount_from, challenges)
                 if known:
                     self._authorizations[repository, mount_from] = known
+                    self._answered = {
+                        scheme: {name: value for name, value in parameters.items() if name != "scope"}
+                        for scheme, parameters in challenges.items()
+                    }
             return known
 
     def _create_authorization(self, repository: str, mount_from: str, challenges: _Challenges) -> str:
@@ -162,9 +185,9 @@ class RegistryAuthorizer:
         except HttpStatusError as error:
             if error.status not in (400, 401, 403, 404):
                 raise
-            raise ImageError(
+            raise TokenRefusalError(
                 f"The token server {redact_url(realm)} of the registry {self._host} refuses "
-                f"{self._describe_login(is_sent=True)} a token: {error.service_error or error.status}. "
+                f"{self._describe_login(is_sent=True)} a token: {self._redact(error.service_error) or error.status}. "
                 f"{self._format_login_suggestion(is_sent=True)}"
             ) from None
         try:
@@ -200,6 +223,11 @@ class RegistryAuthorizer:
         return self._client.request("GET", url, headers, ok=(200,), limit=_TOKEN_LIMIT)
 
     # -- refusals
+
+    def _redact(self, text: str) -> str:
+        """Removes an identity token, which is sent in the body of a request."""
+        token = self._credentials.identity_token if self._credentials else ""
+        return text.replace(token, "...") if token else text
 
     def _describe_login(self, is_sent: bool) -> str:
         """Describes what was sent, and never a login that was not."""

@@ -27,6 +27,7 @@ from ..formats.manifest import (
     parse_manifest,
 )
 from ..formats.reference import DOCKER_HUB, ImagePlatform, ImageReference
+from ..http.address import HttpAddress
 from ..http.body import HttpBodyReader, HttpResponse
 from ..http.client import HttpClient
 from ..model import Blob, compute_digest
@@ -83,7 +84,9 @@ class Registry:
     def __init__(self, client: HttpClient, host: str, plain_http: bool = False, login: FoundLogin = NO_LOGIN) -> None:
         self.host = host
         self._client = client
-        self._base = f"{'http' if plain_http else 'https'}://{_DOCKER_HUB_API if host == DOCKER_HUB else host}/"
+        address = f"{'http' if plain_http else 'https'}://{_DOCKER_HUB_API if host == DOCKER_HUB else host}/"
+        # As errors and redirects have it: without a default port, in lower case.
+        self._base = HttpAddress.parse("GET", address).url
         self._authorizer = RegistryAuthorizer(client, host, self._base, login, self.actions)
 
     def resolve(

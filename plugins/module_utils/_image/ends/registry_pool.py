@@ -8,13 +8,13 @@ import os
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, Optional, TypeVar
+from typing import Any, Callable, Generic, Optional, TypeVar
 
 from ..errors import ImageError
 from ..formats.reference import ImageReference
 from ..http.client import HttpClient
 from ..run_command import RunCommand
-from .login import find_login
+from .login import FoundLogin, RegistryCredentials, find_login
 from .registry import Registry
 
 _DEFAULT_DOCKER_CONFIG = "~/.docker/config.json"
@@ -55,25 +55,51 @@ class RegistryLogin:
 class RegistryPool(Generic[_R]):
     """The registries of one login, which threads may share. C(run) runs the credential helpers that it may name.
 
-    There is one for each repository: a docker config file may have a login for a part of a registry.
+    Repositories with the same login share one, and so its tokens. A docker config file may have logins for parts of a
+    registry. Each credential helper runs once for a registry.
     """
 
     def __init__(
-        self, kind: type[_R], client: HttpClient, login: RegistryLogin, run: Optional[RunCommand] = None
+        self,
+        kind: type[_R],
+        client: HttpClient,
+        login: RegistryLogin,
+        run: Optional[RunCommand] = None,
+        find_credentials: Callable[[str], Optional[RegistryCredentials]] = lambda _host: None,
     ) -> None:
+        """C(find_credentials) finds the login for a host where the options have none."""
         self._kind = kind
         self._client = client
         self._login = login
         self._run = run
+        self._find_credentials = find_credentials
         self._lock = threading.Lock()
-        self._registries: dict[str, _R] = {}
+        self._by_name: dict[str, _R] = {}
+        self._by_login: dict[tuple[str, FoundLogin], _R] = {}
+        self._helped: dict[tuple[str, ...], tuple[int, str, str]] = {}
 
     def get(self, reference: ImageReference) -> _R:
         with self._lock:
-            if reference.name not in self._registries:
+            if reference.name not in self._by_name:
                 login, path = self._login, self._login.config_path
+                has_option = login.username or path
+                credentials = None if has_option else self._find_credentials(reference.host)
                 if path is None and os.path.exists(os.path.expanduser(_DEFAULT_DOCKER_CONFIG)):
                     path = _DEFAULT_DOCKER_CONFIG
-                found = find_login(reference.host, reference.path, login.username, login.password, path, self._run)
-                self._registries[reference.name] = self._kind(self._client, reference.host, login.plain_http, found)
-            return self._registries[reference.name]
+                run = self._run_once if self._run else None
+                found = (
+                    FoundLogin(credentials)
+                    if credentials
+                    else find_login(reference.host, reference.path, login.username, login.password, path, run)
+                )
+                key = reference.host, found
+                if key not in self._by_login:
+                    self._by_login[key] = self._kind(self._client, reference.host, login.plain_http, found)
+                self._by_name[reference.name] = self._by_login[key]
+            return self._by_name[reference.name]
+
+    def _run_once(self, command: list[str], text: str, descriptors: tuple[int, ...]) -> tuple[int, str, str]:
+        key = *command, text
+        if key not in self._helped and self._run is not None:
+            self._helped[key] = self._run(command, text, descriptors)
+        return self._helped[key]

@@ -5,9 +5,9 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
 from typing import Callable, Optional
 from urllib.parse import urlencode, urljoin
@@ -21,7 +21,7 @@ from ..http.errors import HttpBodyError, HttpError, HttpStatusError, redact_url
 from ..model import compute_digest
 from ..throttle import NO_LIMIT, Throttle
 from .artifact_registry import ArtifactRegistry
-from .authorization import PUSH, RegistryError
+from .authorization import PUSH, RegistryError, TokenRefusalError
 
 OpenSource = Callable[[int], AbstractContextManager[HttpBodyReader]]
 """Opens the source's blob from a byte on."""
@@ -57,15 +57,21 @@ class BlobStream:
         self._retries = retries
         self._throttle = throttle
 
-    def open_chunks(self, length: int) -> Iterator[bytes]:
+    def open_chunks(self, length: int) -> Generator[bytes, None, None]:
         """Opens the source and reads its first chunk, before a request to the destination begins.
 
         Else the destination would wait for the source in the middle of a request.
         """
         chunks = self.iter_chunks(length)
-        return itertools.chain([next(chunks, b"")], chunks)
+        first = next(chunks, b"")
 
-    def iter_chunks(self, length: int) -> Iterator[bytes]:
+        def iterate_chunks() -> Generator[bytes, None, None]:
+            yield first
+            yield from chunks
+
+        return iterate_chunks()
+
+    def iter_chunks(self, length: int) -> Generator[bytes, None, None]:
         """Yields the bytes, in chunks. Raises DamagedBlobError in place of the last one."""
         hasher, pending, received = hashlib.sha256(), b"", 0
         for chunk in self._iter_received():
@@ -129,14 +135,21 @@ class PushRegistry(ArtifactRegistry):
         stream = BlobStream(open_source, digest, where, self._client.retries, throttle)
 
         def make_attempt() -> bool:
-            url = self._begin_upload(repository, digest, mount_from)
-            if url is None:
-                return True
+            if mount_from:
+                url = self._begin_mount(repository, digest, mount_from)
+                if url is None:
+                    return True
+                opened = None
+            else:
+                url, opened = self._begin_both(repository, digest, length, stream)
             try:
-                self._send_blob(repository, digest, url, length, stream)
+                self._send_blob(repository, digest, url, length, stream, opened)
             except BaseException:
                 self._cancel_upload(repository, url)
                 raise
+            finally:
+                if opened is not None:
+                    opened.close()
             return False
 
         try:
@@ -191,33 +204,57 @@ class PushRegistry(ArtifactRegistry):
 
     # -- uploads
 
-    def _begin_upload(self, repository: str, digest: str, mount_from: str) -> Optional[str]:
-        """Begins the upload of a blob. Returns the address of its session, or None if the blob was mounted.
+    def _begin_both(
+        self, repository: str, digest: str, length: int, stream: BlobStream
+    ) -> tuple[str, Generator[bytes, None, None]]:
+        """Begins an upload, and opens the source in the meantime: each waits for its registry."""
+        with ThreadPoolExecutor(1) as beside:
+            begun = beside.submit(self._begin_upload, repository, digest)
+            try:
+                opened = stream.open_chunks(length)
+            except BaseException:
+                with suppress(ImageError):
+                    self._cancel_upload(repository, begun.result())
+                raise
+            try:
+                return begun.result(), opened
+            except BaseException:
+                opened.close()
+                raise
+
+    def _begin_mount(self, repository: str, digest: str, mount_from: str) -> Optional[str]:
+        """Mounts a blob from another repository. Returns None if it was mounted, or the address of an upload.
 
         A registry that does not mount returns a session, too (docs/facts/image_transfer.md).
         """
-        base = f"{self._base}v2/{repository}/blobs/uploads/"
         where = f"the upload of the blob {digest} to {repository}"
+        query = "?" + urlencode({"mount": digest, "from": mount_from})
+        try:
+            response = self._request_upload(repository, where, query, mount_from)
+        except TokenRefusalError:
+            return self._begin_upload(repository, digest)
+        except (RegistryError, HttpStatusError) as error:
+            if error.status not in _MOUNT_REFUSALS:
+                raise
+            return self._begin_upload(repository, digest)
+        return None if response.status == 201 else self._get_session(response, self._get_uploads_url(repository), where)
 
-        def send_post(url: str, source: str) -> HttpResponse:
-            def send(authorization: Mapping[str, str]) -> HttpResponse:
-                headers = {"Content-Length": "0", **authorization}
-                return self._client.request("POST", url, headers, ok=(201, 202), retries=0)
+    def _begin_upload(self, repository: str, digest: str) -> str:
+        """Begins the upload of a blob, and returns the address of its session."""
+        where = f"the upload of the blob {digest} to {repository}"
+        return self._get_session(self._request_upload(repository, where), self._get_uploads_url(repository), where)
 
-            return self._authorizer.send(repository, where, send, source)
+    def _get_uploads_url(self, repository: str) -> str:
+        return f"{self._base}v2/{repository}/blobs/uploads/"
 
-        if mount_from:
-            try:
-                response = send_post(f"{base}?{urlencode({'mount': digest, 'from': mount_from})}", mount_from)
-            except (RegistryError, HttpStatusError) as error:
-                if error.status not in _MOUNT_REFUSALS:
-                    raise
-                response = send_post(base, "")
-            if response.status == 201:
-                return None
-        else:
-            response = send_post(base, "")
-        return self._get_session(response, base, where)
+    def _request_upload(self, repository: str, where: str, query: str = "", mount_from: str = "") -> HttpResponse:
+        url = self._get_uploads_url(repository) + query
+
+        def send(authorization: Mapping[str, str]) -> HttpResponse:
+            headers = {"Content-Length": "0", **authorization}
+            return self._client.request("POST", url, headers, ok=(201, 202), retries=0)
+
+        return self._authorizer.send(repository, where, send, mount_from)
 
     def _get_session(self, response: HttpResponse, url: str, where: str) -> str:
         location = response.headers.get("location", "")
@@ -236,8 +273,20 @@ class PushRegistry(ArtifactRegistry):
             )
         return session
 
-    def _send_blob(self, repository: str, digest: str, session: str, length: int, stream: BlobStream) -> None:
-        """Sends a blob in one request. Many small requests are slower, and some registries lose data in them."""
+    def _send_blob(
+        self,
+        repository: str,
+        digest: str,
+        session: str,
+        length: int,
+        stream: BlobStream,
+        opened: Optional[Generator[bytes, None, None]],
+    ) -> None:
+        """Sends a blob in one request. Many small requests are slower, and some registries lose data in them.
+
+        C(opened): its bytes, where they were opened already. A request that is repeated opens them again.
+        """
+        bodies = [] if opened is None else [opened]
         where = f"the blob {digest} of {repository}"
         headers = {"Content-Type": "application/octet-stream"}
         url = _add_digest(session, digest)
@@ -249,7 +298,7 @@ class PushRegistry(ArtifactRegistry):
                     "PUT",
                     url,
                     {**headers, **self._filter_authorization(session, authorization)},
-                    lambda: stream.open_chunks(length),
+                    lambda: bodies.pop() if bodies else stream.open_chunks(length),
                     length,
                 ),
             )
@@ -260,15 +309,9 @@ class PushRegistry(ArtifactRegistry):
             self._send_chunks(repository, digest, length, stream)
 
     def _send_chunks(self, repository: str, digest: str, length: int, stream: BlobStream) -> None:
-        base = f"{self._base}v2/{repository}/blobs/uploads/"
         where = f"the blob {digest} of {repository}"
-
-        def begin(authorization: Mapping[str, str]) -> HttpResponse:
-            headers = {"Content-Length": "0", **authorization}
-            return self._client.request("POST", base, headers, ok=(202,), retries=0)
-
-        response = self._authorizer.send(repository, where, begin)
-        session = self._get_session(response, base, where)
+        response = self._request_upload(repository, where)
+        session = self._get_session(response, self._get_uploads_url(repository), where)
         minimum = response.headers.get("oci-chunk-min-length", "")
         size = max(_CHUNK_BYTES, int(minimum) if re.fullmatch(r"[0-9]{1,12}", minimum) else 0)
         if size > _MAX_CHUNK_BYTES:
@@ -311,7 +354,7 @@ class PushRegistry(ArtifactRegistry):
 
     def _cancel_upload(self, repository: str, session: str) -> None:
         """Cancels a session, where the registry allows it. Else the session expires there."""
-        with suppress(HttpError, RegistryError):
+        with suppress(ImageError):
             self._authorizer.send(
                 repository,
                 "the upload",

@@ -358,13 +358,16 @@ class HttpClient:
             exchange.method, exchange.address.url, problem, status=exchange.response.status, retryable=retryable
         )
 
-    @staticmethod
-    def _make_status_error(exchange: _Exchange) -> HttpError:
-        """Makes the error of a status that is not accepted. Its connection is closed."""
-        body, response = b"", exchange.response
+    def _make_status_error(self, exchange: _Exchange) -> HttpError:
+        """Makes the error of a status that is not accepted.
+
+        A small response to a request without a body leaves its connection for reuse. A server may not have read a body.
+        """
+        body, response, is_complete = b"", exchange.response, False
         with suppress(OSError, http.client.HTTPException):
             body = read_bounded(response, _ERROR_BODY_LIMIT)
-        exchange.connection.close()
+            is_complete = response.length == 0 or response.isclosed()
+        self._release_connection(exchange, is_complete and exchange.method in ("GET", "HEAD"))
         return make_status_error(
             exchange.method,
             exchange.address.url,

@@ -7,6 +7,7 @@ Query strings (of presigned URLs) and Authorization headers are secrets: no erro
 
 from __future__ import annotations
 
+import base64
 import html
 import http.client
 import json
@@ -104,6 +105,15 @@ def redact_url(url: str) -> str:
     return bare + ("?..." if mark and query else "")
 
 
+def parse_basic_password(authorization: str) -> str:
+    """Parses the password out of an Authorization header; an empty one where it has none."""
+    scheme, _space, value = authorization.partition(" ")
+    with suppress(ValueError):
+        if scheme.lower() == "basic":
+            return base64.b64decode(value, validate=True).decode().partition(":")[2]
+    return ""
+
+
 def redact_text(text: str, url: str, headers: Mapping[str, str]) -> str:
     """Shortens a service's message and removes the secrets of the request, which some servers repeat in it.
 
@@ -112,7 +122,7 @@ def redact_text(text: str, url: str, headers: Mapping[str, str]) -> str:
     secrets = [value.partition("=")[2] for value in url.partition("?")[2].split("&")]
     for name, value in headers.items():
         if name.lower() in ORIGIN_BOUND_HEADERS:
-            secrets += [value, value.partition(" ")[2]]
+            secrets += [value, value.partition(" ")[2], parse_basic_password(value)]
     for secret in secrets:
         for form in (secret, unquote(secret)):
             if len(form) >= 8:

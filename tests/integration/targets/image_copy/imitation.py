@@ -95,7 +95,11 @@ class Imitation:
         self.paused_at: Optional[Callable[[str, str], bool]] = None
         self.paused, self.resumed = threading.Event(), threading.Event()
         self.storage_errors: list[str] = []
+        self.is_open = False  # without login, or with one that an interception checks
         self.has_mounts = False
+        self.announces_digests = True
+        # Handles a request in place of what follows, where it returns True.
+        self.intercept: Callable[[Handler], bool] = lambda _handler: False
         self.sessions_open: set[str] = set()
 
     @contextmanager
@@ -141,7 +145,12 @@ class Imitation:
             self.paused_at = None
             self.paused.set()
             self.resumed.wait(60)
-        if h.headers.get("Authorization") != "Basic " + base64.b64encode(self.login.encode()).decode():
+        if self.intercept(h):
+            return
+        if (
+            not self.is_open
+            and h.headers.get("Authorization") != "Basic " + base64.b64encode(self.login.encode()).decode()
+        ):
             h.close_connection = True
             h.answer(401, b"Not Authorized\n", WWW_Authenticate=f'Basic realm="https://{self.host}/",service="ecr"')
             return
@@ -224,7 +233,8 @@ class Imitation:
         if not data:
             h.fail(404, "MANIFEST_UNKNOWN", "Requested image not found")
             return
-        h.answer(200, data, Content_Type=media_type, Docker_Content_Digest=digest_of(data))
+        announced = {"Docker_Content_Digest": digest_of(data)} if self.announces_digests else {}
+        h.answer(200, data, Content_Type=media_type, **announced)
 
     def serve_blobs(self, h: Handler, repository: str, name: str, query: dict[str, str], body: bytes) -> None:
         held = self.blobs[repository]

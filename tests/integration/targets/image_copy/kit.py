@@ -89,15 +89,17 @@ class DebianRegistry(RegistryProcess):
     name = "distribution"
     request = r'"([A-Z]+) /v2/\S* HTTP/1.1" \d'
 
-    def get_command(self) -> list[str]:
-        config = {
+    def get_config(self) -> dict[str, Any]:
+        return {
             "version": 0.1,
             "log": {"level": "info", "accesslog": {"disabled": False}},
             "storage": {"filesystem": {"rootdirectory": str(self.directory / "data")}, "delete": {"enabled": True}},
             "http": {"addr": self.host, "secret": "s" * 32},
         }
+
+    def get_command(self) -> list[str]:
         path = self.directory / "config.yml"
-        path.write_text(json.dumps(config))  # JSON is valid YAML
+        path.write_text(json.dumps(self.get_config()))  # JSON is valid YAML
         program = shutil.which("docker-registry", path=packages.SEARCH)
         assert program
         return [program, "serve", str(path)]

@@ -102,6 +102,29 @@ def test_head_has_no_body(serve: Any, make: Any) -> None:
     assert len({request.peer for request in server.requests}) == 1
 
 
+def test_a_refusal_leaves_the_connection_for_reuse(serve: Any, make: Any) -> None:
+    server = serve(lambda c: c.answer(404, b"no"))
+    client = make()
+    for method in ("HEAD", "GET", "HEAD"):
+        with pytest.raises(HttpStatusError):
+            client.request(method, server.url)
+    assert len({request.peer for request in server.requests}) == 1
+    # The body may be unread on the connection of the PUT.
+    for method, body in (("PUT", b"body"), ("HEAD", None)):
+        with pytest.raises(HttpStatusError):
+            client.request(method, server.url, body=body)
+    assert server.requests[-1].peer != server.requests[-2].peer
+
+
+def test_a_refusal_without_end_is_not_read_to_its_end(serve: Any, make: Any) -> None:
+    server = serve(lambda c: c.answer(404, b"x" * 100_000))
+    client = make()
+    for _request in range(2):
+        with pytest.raises(HttpStatusError):
+            client.request("GET", server.url)
+    assert len({request.peer for request in server.requests}) == 2
+
+
 def test_small_answers_are_bounded(serve: Any, make: Any, patience: Patience) -> None:
     server = serve(lambda c: c.answer(200, b"x" * 101))
     client = make()

@@ -1009,3 +1009,19 @@ def test_an_odd_image_is_transferred_where_docker_pulls_it_or_refused_with_a_rea
     assert all(blob.media_type for blob in blobs)
     image = BundleImage("a:v1", "a:v1", str(got.platform), got.manifest_blob, got.config_blob, ())
     assert Bundle.parse(Bundle((image,)).to_dict()).images == (image,)
+
+
+@pytest.mark.parametrize(
+    ("host", "plain_http", "expected"),
+    [
+        ("registry.example:443", False, "https://registry.example/"),
+        ("registry.example:443", True, "http://registry.example:443/"),
+        ("Registry.Example", False, "https://registry.example/"),
+        ("registry.example:80", True, "http://registry.example/"),
+        ("docker.io", False, "https://registry-1.docker.io/"),
+        ("[::1]:5000", False, "https://[::1]:5000/"),
+    ],
+)
+def test_the_address_of_a_registry_is_that_of_its_responses(host: str, plain_http: bool, expected: str) -> None:
+    # Only a response from this address is given a login.
+    assert Registry(HttpClient(), host, plain_http).get_blob_url("a", "b") == f"{expected}v2/a/blobs/b"
