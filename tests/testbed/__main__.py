@@ -7,7 +7,7 @@ from __future__ import annotations
 import sys
 import time
 
-from . import engines, programs
+from . import ecr, engines, programs
 from .bed import Bed
 from .node import BedError
 
@@ -28,6 +28,7 @@ def main(argv: list[str]) -> int:
                 print(f"cluster: {bed.cluster.name}\nkubeconfig of an administrator: {bed.cluster.kubeconfig}")
         elif argv == ["build"]:
             print(f"the cluster's programs are in {programs.ensure()}")
+            print(f"the kubelet's provider of credentials is {ecr.ensure_credential_provider()}")
         elif argv == ["build-engines"]:
             print(f"the newer container engines are in {engines.ensure()}")
         elif argv == ["down"]:

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from . import control_plane, gate, hosts, net, packages, paths, pki, programs, registry, s3, services
+from . import control_plane, ecr, gate, hosts, net, packages, paths, pki, programs, registry, s3, services
 from .eks import Cluster
 from .hosts import Host
 from .images import DEFAULT, Images
@@ -39,6 +39,7 @@ class Bed:
         self.images = Images()
         self.s3 = s3.S3()
         self.registry = registry.Facts()
+        self.ecr = ecr.Ecr()
         self.recorder = Recorder()
         self.cluster = Cluster(lambda: self.env)
         self.hosts = {name: Host(name, self.cloud) for name in hosts.SITES}
@@ -93,11 +94,12 @@ class Bed:
         with lock():
             packages.ensure(cluster)
             made = programs.ensure() if cluster else None
+            provider = ecr.ensure_credential_provider() if cluster else None
             paths.STATE.mkdir(mode=0o711, parents=True, exist_ok=True)
             paths.RUN.mkdir(mode=0o711, parents=True, exist_ok=True)
             pki.ensure()
-            if made:
-                control_plane.link_programs(made)
+            if made and provider:
+                control_plane.link_programs(made, provider)
             hosts.controller_key()
             started = self._cloud()
             for host in self.hosts.values():
@@ -144,7 +146,7 @@ class Bed:
     def _names(self) -> Mount:
         """Map AWS's own names to the bed's AWS, in the cloud."""
         hosts_file = paths.STATE / "cloud-hosts"
-        write(hosts_file, "127.0.0.1 localhost\n" + "".join(f"{paths.NAMES} {name}\n" for name in pki.NAMES))
+        write(hosts_file, "127.0.0.1 localhost\n" + pki.hosts_lines(*pki.NAMES))
         return Mount(str(hosts_file), "/etc/hosts")
 
     def _write_client_files(self) -> None:
@@ -197,7 +199,7 @@ class Bed:
         for part, where in (
             *(("registry", f"http://{registry.PLAIN}"), ("registry-auth", f"https://{registry.AUTH}")),
             *((f"s3-{region}", s3.ENDPOINT) for region in gate.GATEWAYS),
-            *(("aws", self.env["AWS_ENDPOINT_URL"]), ("gate", "in front of S3 and AWS")),
+            *(("aws", self.env["AWS_ENDPOINT_URL"]), ("gate", f"in front of S3, AWS and https://{self.ecr.host}")),
         ):
             rows.append((f"cloud/{part}", "up" if part in cloud else "DOWN", where))
         for name in [part.name for part in control_plane.parts()]:

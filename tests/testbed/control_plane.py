@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from . import audit, gate, paths, pki, programs, services
+from . import audit, ecr, gate, paths, pki, programs, services
 from .node import Node, Part, port_open, wait_for
 
 DIRECTORY = paths.STATE / "cluster"
@@ -87,11 +87,11 @@ def available() -> bool:
     return paths.MARKER in os.environ and (BIN / "kube-apiserver").exists()
 
 
-def link_programs(made: Path) -> None:
+def link_programs(made: Path, credential_provider: Path) -> None:
     BIN.mkdir(exist_ok=True)
-    for name in (*programs.NAMES, "pause", "aws-iam-authenticator"):
+    names = (*programs.NAMES, "pause", "aws-iam-authenticator")
+    for name, target in {**{name: made / name for name in names}, ecr.PROGRAM: credential_provider}.items():
         link = BIN / name
-        target = made / name
         if not link.is_symlink() or link.readlink() != target:
             link.unlink(missing_ok=True)
             link.symlink_to(target)

@@ -40,7 +40,11 @@ DATA = paths.STATE / "s3"
 ISSUERS = paths.STATE / "cluster" / "issuers"  # a cluster's published issuer documents, by its address
 
 CLIENTS = {site.address: name for name, site in hosts.SITES.items()} | {paths.CONTROLLER: "controller"}
-DENIALS = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "UnauthorizedAccess")
+DENIALS = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "UnauthorizedAccess", "DENIED")
+TWO_SIGNATURES = (
+    "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string parameter or "
+    "the Authorization header should be specified"
+)
 # Never recorded: a reader of the record could act as the caller with them.
 SECRET_HEADERS = ("x-amz-security-token", "x-amz-date", "x-amz-content-sha256")
 
@@ -200,6 +204,12 @@ class S3Gate(Gate):
         return identify.s3(request)
 
     def route(self, request: Request, call: Identified) -> Answer | Forward:
+        if request.head.get("authorization") and "X-Amz-Signature" in request.query:
+            return error(call, 400, "InvalidArgument", TWO_SIGNATURES)
+        if call.bucket in map(layer_bucket, GATEWAYS) and not (
+            request.method in ("GET", "HEAD") and "X-Amz-Signature" in request.query
+        ):
+            return error(call, 403, "AccessDenied", "Access Denied")
         home = region_of(call.bucket)
         if home and call.region and call.region != home:
             return elsewhere(call, home)
@@ -219,6 +229,20 @@ class S3Gate(Gate):
             sse = {k: v for k, v in amz_headers(request).items() if k.startswith("x-amz-server-side-encryption")}
             extra += list(sse.items())
         return Forward(GATEWAYS.get(home or call.region, GATEWAYS[paths.REGION]), tuple(extra))
+
+
+class RegistryGate(Gate):
+    """The front of ECR's registry. Bodies stream."""
+
+    wants_body = False
+
+    def identify(self, request: Request) -> Identified:
+        return identify.registry(request)
+
+
+def layer_bucket(region: str) -> str:
+    """Name ECR's own bucket of layers."""
+    return f"prod-{region}-starport-layer-bucket"
 
 
 def region_of(bucket: str) -> str | None:
@@ -242,6 +266,10 @@ def error(call: Identified, status: int, code: str, message: str, *headers: tupl
     if call.service == "s3":
         document = f"<Error>{core}{more}<RequestId>TESTBED</RequestId></Error>"
         return Answer(status, f'<?xml version="1.0" encoding="UTF-8"?>\n{document}'.encode(), xml)
+    if call.protocol == "registry":
+        code = "DENIED" if code in DENIALS else code
+        body = json.dumps({"errors": [{"code": code, "message": message}]}).encode()
+        return Answer(status, body, (("Content-Type", "application/json"), *headers))
     if call.protocol == "query":
         document = f"<Error><Type>Sender</Type>{core}</Error><RequestId>testbed</RequestId>"
         return Answer(status, f"<ErrorResponse>{document}</ErrorResponse>".encode(), xml)
@@ -255,6 +283,9 @@ def error(call: Identified, status: int, code: str, message: str, *headers: tupl
 
 def who(call: Identified) -> str:
     resource = f"arn:aws:s3:::{call.bucket}{'/' + call.key if call.key else ''}" if call.service == "s3" else "*"
+    if call.protocol == "registry":
+        name = re.split("[:@]", call.key)[0]
+        resource = f"arn:aws:ecr:{call.region}:{paths.ACCOUNT}:repository/{name}"
     caller = f"arn:aws:iam::{paths.ACCOUNT}:user/testbed"
     return f"User: {caller} is not authorized to perform: {call.action} on resource: {resource}"
 
@@ -284,7 +315,7 @@ def error_code(request: Request) -> str:
     if request.status is None or request.status < 400:
         return ""
     found = re.search(rb"<Code>([^<]+)</Code>", request.error_body) or re.search(
-        rb'"__type"\s*:\s*"(?:[^"#]*#)?([^"]+)"', request.error_body
+        rb'(?:"__type"\s*:|"errors"\s*:\s*\[\{"code"\s*:)\s*"(?:[^"#]*#)?([^"]+)"', request.error_body
     )
     return found.group(1).decode() if found else f"HTTP {request.status}"
 
@@ -326,10 +357,14 @@ def main() -> None:
     tls.load_cert_chain(pki.DIRECTORY / "s3.pem", pki.DIRECTORY / "s3.key")
     names = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     names.load_cert_chain(pki.DIRECTORY / "names.pem", pki.DIRECTORY / "names.key")
+    ecr = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ecr.load_cert_chain(pki.DIRECTORY / "ecr.pem", pki.DIRECTORY / "ecr.key")
     fronts: list[tuple[tuple[str, int], Front, ssl.SSLContext | None]] = [
         ((paths.AWS, paths.AWS_PORT), Gate(rules), None),
         ((paths.S3, paths.S3_PORT), S3Gate(rules), tls),
         ((paths.NAMES, 443), NamesGate(rules), names),
+        ((paths.ECR, 443), RegistryGate(rules), ecr),
+        ((paths.ECR_API, 443), Gate(rules), ecr),
     ]
     for address, front, context in fronts:
         threading.Thread(target=Proxy(address, front, context).serve, daemon=True).start()

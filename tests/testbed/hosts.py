@@ -207,6 +207,7 @@ class Host(Node):
         # own password hashes either.
         (own / "shadow").touch(mode=0o600)
         (own / "shadow").write_text("root:*:20000:0:99999:7:::\nsshd:!:20000::::::\n")
+        (own / "hosts").write_text(f"127.0.0.1 localhost {self.name}\n{pki.hosts_lines()}")
         mounts = [
             *(Mount(str(own / name), target) for name, target in self._binds()),
             Mount(str(self.docker_socket.parent), "/run"),
@@ -226,6 +227,7 @@ class Host(Node):
             *(("docker", "/var/lib/docker"), ("containerd", "/var/lib/containerd"), ("etc-docker", "/etc/docker")),
             ("containers", "/var/lib/containers"),
             *(("certs", "/etc/ssl/certs"), ("opt", "/opt"), ("shadow", "/etc/shadow")),
+            ("hosts", "/etc/hosts"),
         ]
 
     def _prepare(self) -> list[list[str]]:

@@ -76,8 +76,41 @@ def credential_scope(request: Request) -> tuple[str, str]:
     return (scope[-3], scope[-2]) if len(scope) >= 5 else ("", "")
 
 
+# Calls to a registry as CloudTrail names them, by method and kind of path.
+REGISTRY = {
+    ("HEAD", "blobs"): "BatchCheckLayerAvailability",
+    ("GET", "blobs"): "GetDownloadUrlForLayer",
+    ("POST", "uploads"): "InitiateLayerUpload",
+    ("PATCH", "uploads"): "UploadLayerPart",
+    ("PUT", "uploads"): "CompleteLayerUpload",
+    ("HEAD", "manifests"): "BatchGetImage",
+    ("GET", "manifests"): "BatchGetImage",
+    ("PUT", "manifests"): "PutImage",
+    ("DELETE", "manifests"): "BatchDeleteImage",
+    ("GET", "tags"): "ListImages",
+    ("GET", "referrers"): "ListImageReferrers",
+}
+
+
+def registry(request: Request) -> Identified:
+    """A call to ECR's registry. The key is the repository and the tag or digest: app:v1, app@sha256:..."""
+    region = (re.findall(r"\.ecr\.([a-z0-9-]+)\.", request.head.get("host")) or [""])[0]
+    found = re.fullmatch(r"/v2/(.+?)/(manifests|blobs/uploads|blobs|tags|referrers)/(.*)", request.path)
+    if not found:
+        return Identified("ecr", "ecr:Ping", "Ping", False, "registry", region)
+    name, kind, reference = found[1], found[2].rpartition("/")[2], found[3]
+    operation = REGISTRY.get((request.method, kind), request.method.title())
+    if kind in ("uploads", "tags"):
+        reference = request.query.get("digest") or request.query.get("mount") or ""
+    key = f"{name}{'@' if ':' in reference else ':'}{reference}" if reference else name
+    mutating = request.method not in ("GET", "HEAD")
+    return Identified("ecr", f"ecr:{operation}", operation, mutating, "registry", region, "", key)
+
+
 def s3(request: Request) -> Identified:
     bucket, _dummy, key = request.path.lstrip("/").partition("/")
+    if named := re.fullmatch(r"(.+)\.s3\.[a-z0-9-]+\.amazonaws\.com", request.head.get("host")):
+        bucket, key = named[1], request.path.lstrip("/")
     region = credential_scope(request)[0]
     if not bucket:
         return Identified("s3", "s3:ListAllMyBuckets", "ListBuckets", False, "rest-xml", region)

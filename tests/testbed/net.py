@@ -54,7 +54,10 @@ def bridge(cloud: Node) -> None:
         _ip(pid, "link", "add", BRIDGE, "address", mac(paths.REGISTRY), "type", "bridge")
         link = {}
     routers = [subnet.replace(".0/24", ".1") for subnet in paths.SUBNETS.values()]
-    services = (paths.REGISTRY, paths.REGISTRY_AUTH, paths.S3, paths.AWS, paths.NAMES, paths.CLUSTER, paths.RECORDS)
+    services = (
+        *(paths.REGISTRY, paths.REGISTRY_AUTH, paths.S3, paths.AWS, paths.NAMES, paths.ECR, paths.ECR_API),
+        *(paths.CLUSTER, paths.RECORDS),
+    )
     for address in (*services, *routers):
         if address not in _addresses(link):
             _ip(pid, "address", "add", f"{address}/24", "dev", BRIDGE)

@@ -21,6 +21,23 @@ NAMES = ["sts.amazonaws.com"] + [
     for region in (paths.REGION, paths.OTHER_REGION, "us-east-1")
     for service in ("sts", "ec2", "eks", "oidc.eks")
 ]
+# ECR's names and that of its bucket of layers resolve everywhere in the bed.
+ECR_ADDRESSES = {
+    name.format(account=paths.ACCOUNT, region=region): address
+    for region in (paths.REGION, paths.OTHER_REGION)
+    for name, address in {
+        "{account}.dkr.ecr.{region}.amazonaws.com": paths.ECR,
+        "api.ecr.{region}.amazonaws.com": paths.ECR_API,
+        "prod-{region}-starport-layer-bucket.s3.{region}.amazonaws.com": paths.S3,
+    }.items()
+}
+
+
+def hosts_lines(*names: str) -> str:
+    """Lines of /etc/hosts: ECR's names, and further names of AWS that the cloud's front serves."""
+    return "".join(
+        f"{address} {name}\n" for name, address in {**dict.fromkeys(names, paths.NAMES), **ECR_ADDRESSES}.items()
+    )
 
 
 def _openssl(*args: str) -> None:
@@ -42,8 +59,11 @@ def _authority(name: str) -> None:
 
 
 def _server(name: str, authority: str, common_name: str, *alternatives: str) -> None:
-    if not (DIRECTORY / f"{name}.pem").exists():
-        subject = ["-subj", f"/CN={common_name}", "-addext", f"subjectAltName={','.join(alternatives)}"]
+    certificate, named = DIRECTORY / f"{name}.pem", DIRECTORY / f"{name}.names"
+    names = ",".join(alternatives)
+    if not certificate.exists() or not named.exists() or named.read_text() != names:
+        named.write_text(names)
+        subject = ["-subj", f"/CN={common_name}", "-addext", f"subjectAltName={names}"]
         signer = ["-CA", f"{authority}-ca.pem", "-CAkey", f"{authority}-ca.key", "-days", "3650"]
         _openssl("req", "-x509", *KEY, "-keyout", f"{name}.key", "-out", f"{name}.pem", *subject, *LEAF, *signer)
 
@@ -54,7 +74,10 @@ def ensure() -> None:
     DIRECTORY.chmod(0o700)
     for name, address in (("s3", paths.S3), ("registry", paths.REGISTRY_AUTH)):
         _authority(name)
-        _server(name, name, f"{name}.testbed", f"IP:{address}", f"DNS:{name}.testbed")
+        served = [f"DNS:{dns}" for dns, where in ECR_ADDRESSES.items() if where == address]
+        _server(name, name, f"{name}.testbed", f"IP:{address}", f"DNS:{name}.testbed", *served)
+    ecr = [f"DNS:{dns}" for dns, where in ECR_ADDRESSES.items() if where != paths.S3]
+    _server("ecr", "s3", "ecr.amazonaws.com", *ecr)
     _server("names", "s3", "amazonaws.com", *(f"DNS:{name}" for name in NAMES))
     if not BUNDLE.exists():
         BUNDLE.write_text(S3_CA.read_text() + REGISTRY_CA.read_text())
@@ -85,6 +108,12 @@ def bcrypt(password: str) -> str:
     return str(hashed.decode())
 
 
+def trusted() -> str:
+    """The machine's bundle of authorities, and the CA that stands for Amazon's."""
+    bundle = Path("/etc/ssl/certs/ca-certificates.crt")
+    return (bundle.read_text() if bundle.exists() else "") + S3_CA.read_text()
+
+
 def trust_store(directory: Path) -> None:
     """Copy the machine's certificate directory, and add the CA of the S3 endpoint."""
     ours = directory / "daytwo-testbed-s3.pem"
@@ -93,7 +122,5 @@ def trust_store(directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     subprocess.run(["cp", "-a", "--remove-destination", "/etc/ssl/certs/.", str(directory)], check=True)
     ours.write_text(S3_CA.read_text())
-    bundle = directory / "ca-certificates.crt"
-    text = bundle.read_text() if bundle.exists() else ""
-    bundle.write_text(text + S3_CA.read_text())
+    (directory / "ca-certificates.crt").write_text(trusted())
     _openssl("rehash", str(directory))

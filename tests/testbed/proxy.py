@@ -9,6 +9,7 @@ memory unless the front requests it.
 from __future__ import annotations
 
 import contextlib
+import http
 import io
 import socket
 import ssl
@@ -291,12 +292,20 @@ def frame(body: bytes) -> bytes:
     return b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if body else b"0\r\n\r\n"
 
 
+def reason_of(status: int) -> str:
+    """The usual reason of a status, which clients put into their messages."""
+    try:
+        return http.HTTPStatus(status).phrase
+    except ValueError:
+        return "Testbed"
+
+
 def send_answer(client: socket.socket, request: Request, answer: Answer, *, close: bool) -> None:
     body = b"" if request.method == "HEAD" else answer.body
     headers = [*answer.headers, ("Content-Length", str(len(answer.body) if request.method != "HEAD" else 0))]
     if close:  # else the client sends its next request on a connection that ends
         headers.append(("Connection", "close"))
-    client.sendall(format_head(f"HTTP/1.1 {answer.status} Testbed", headers) + body)
+    client.sendall(format_head(f"HTTP/1.1 {answer.status} {reason_of(answer.status)}", headers) + body)
     request.status, request.bytes_out, request.error_body = answer.status, len(body), body[:4096]
 
 

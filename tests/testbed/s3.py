@@ -31,6 +31,7 @@ def parts() -> list[Part]:
         argv = [
             str(packages.gateway()),
             *("--port", f"{address}:{port}", "--region", region, "--keep-alive", "--quiet"),
+            *("--virtual-domain", f"s3.{region}.amazonaws.com"),
             *("posix", str(gate.DATA / region)),
         ]
         env = {"ROOT_ACCESS_KEY": access_key(), "ROOT_SECRET_KEY": secret_key()}
@@ -60,6 +61,8 @@ class S3:
             acl = {"Owner": paths.ACCOUNT, "Grantees": [grantee]}
             os.setxattr(directory, "user.acl", json.dumps(acl).encode())
             os.setxattr(directory, "user.ownership", b"BucketOwnerEnforced")
+        for region in gate.GATEWAYS:
+            (gate.DATA / region / gate.layer_bucket(region)).mkdir(exist_ok=True)
 
     def path(self, bucket: str, key: str = "") -> Path:
         """Return the file of an object: to read it, or to damage it without a call to S3."""

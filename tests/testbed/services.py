@@ -36,13 +36,14 @@ def part(name: str, module: str, sources: list[str], *reads: object) -> Part:
 
 
 AWS_READS = (
-    *("aws/*.py", "audit.py", "control_plane.py", "function.py", "node.py", "paths.py", "programs.py"),
+    *("aws/*.py", "audit.py", "control_plane.py", "function.py", "node.py", "paths.py", "pki.py", "programs.py"),
+    "proxy.py",
     *(f"nodes/{name}.py" for name in ("model", "mime", "bottlerocket", "kubelet")),
 )
 
 
 def parts() -> list[Part]:
-    certificates = [(pki.DIRECTORY / name).read_text() for name in ("s3.pem", "names.pem")]
+    certificates = [(pki.DIRECTORY / name).read_text() for name in ("s3.pem", "names.pem", "ecr.pem")]
     return [
         part("aws", "testbed.aws.server", list(AWS_READS)),
         part("gate", "testbed.gate", ["gate.py", "proxy.py", "identify.py", "paths.py"], certificates),

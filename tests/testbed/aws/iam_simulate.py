@@ -44,6 +44,15 @@ def identity_policies_can_be_simulated(plain: None, response: IamResponse) -> Ac
     return ActionResult({"EvaluationResults": results, "IsTruncated": False})
 
 
+def decide(backend: IAMBackend, principal_arn: str, action: str, resource: str) -> str:
+    """Return what the identity policies and the boundary decide: allowed, explicitDeny or implicitDeny."""
+    principal = _principal(backend, principal_arn)
+    boundary = getattr(principal, "permissions_boundary_arn", None)
+    limit = [(boundary, "IAM Policy", _document(backend, boundary))] if boundary else []
+    context = {"aws:principalarn": [str(principal.arn)]}
+    return str(_result(action, resource, _policies(backend, principal), limit, context)["EvalDecision"])
+
+
 Policy = tuple[str, str, str]  # its id, its kind, its document
 
 

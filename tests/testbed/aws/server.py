@@ -16,11 +16,12 @@ from ..gate import MOTO
 from . import installed, load, timeline
 from .caller_identity import presigned
 from .control import controlled
+from .ecr_registry import registries
 
 
 def make_app() -> Any:
     """Moto's WSGI application, behind what the bed adds to it."""
-    return controlled(presigned(DomainDispatcherApplication(create_backend_app)))
+    return registries(controlled(presigned(DomainDispatcherApplication(create_backend_app))))
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ MODULE = ["-m", "testbed.nodes"]
 def recipe() -> str:
     """A digest of the source. It changes with the source, so no test runs on stale code."""
     directory = Path(__file__).parent
-    sources = [*sorted(directory.glob("*")), directory.parent / "node.py", directory.parent / "net.py"]
+    sources = [*sorted(directory.glob("*")), *(directory.parent / name for name in ("node.py", "net.py", "pki.py"))]
     return digest([path.read_text() for path in sources if path.is_file()], str(paths.STATE))
 
 

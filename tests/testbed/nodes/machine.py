@@ -15,7 +15,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from .. import hosts, net, paths, pki
+from .. import ecr, hosts, net, paths, pki
 from ..control_plane import BIN
 from ..node import Node
 from . import image
@@ -38,6 +38,20 @@ BED_OPTIONS = (
     *("--local-storage-capacity-isolation=false", "--eviction-hard=memory.available<100Mi"),
     *("--image-gc-high-threshold=100", "--protect-kernel-defaults=false"),
 )
+# As nodeadm writes it (docs/facts/cluster.md#running-nodes).
+PROVIDER = "/etc/eks/image-credential-provider"
+CREDENTIAL_PROVIDERS = {
+    "apiVersion": "kubelet.config.k8s.io/v1",
+    "kind": "CredentialProviderConfig",
+    "providers": [
+        {
+            "name": ecr.PROGRAM,
+            "matchImages": ["*.dkr.ecr.*.amazonaws.com", "*.dkr-ecr.*.on.aws"],
+            "defaultCacheDuration": "12h",
+            "apiVersion": "credentialprovider.kubelet.k8s.io/v1",
+        }
+    ],
+}
 CONTAINERD = """\
 version = 2
 root = "/var/lib/containerd"
@@ -114,7 +128,8 @@ class Machine(Node):
             "/etc/cni/net.d/10-testbed.conflist": json.dumps(cni(pods)),
             "/etc/hostname": f"{order.instance.name}\n",
             "/etc/hosts": f"127.0.0.1 localhost\n{order.instance.ip} {order.instance.name}\n"
-            + "".join(f"{paths.NAMES} {name}\n" for name in pki.NAMES),
+            + pki.hosts_lines(*pki.NAMES),
+            "/etc/ssl/certs/ca-certificates.crt": pki.trusted(),
             "/etc/resolv.conf": "",
             "/etc/systemd/system/containerd.service": f"[Service]\nExecStart={shlex.join(containerd)}\n",
         }
@@ -126,12 +141,24 @@ class Machine(Node):
         (self.root / PROGRAMS.lstrip("/")).mkdir(parents=True)
         (self.own("/run") / "testbed" / "role").write_text(json.dumps(dict(role)))
         self.program("/usr/bin/systemctl", f"#!/usr/bin/python3 -IS\n{(HERE / 'systemctl.py').read_text()}")
-        options = shlex.join([*BED_OPTIONS, f"--cgroup-root=/{paths.CGROUP}/{self.name}"])
+        options = shlex.join([*BED_OPTIONS, *self.credential_provider(), f"--cgroup-root=/{paths.CGROUP}/{self.name}"])
         self.program("/usr/bin/kubelet", f'#!/bin/sh\nexec {PROGRAMS}/kubelet "$@" {options}\n')
         self.program("/usr/bin/aws-iam-authenticator", f'#!/bin/sh\nexec {PROGRAMS}/aws-iam-authenticator "$@"\n')
         self._ssh_files()
         self.log("boot").parent.mkdir(parents=True, exist_ok=True)
         save(self.folder, order)
+
+    def credential_provider(self) -> list[str]:
+        """Install the kubelet's provider of credentials for ECR, if it is built. Return the kubelet's options."""
+        program = BIN / ecr.PROGRAM
+        if not program.exists():
+            return []
+        self.write(f"{PROVIDER}/config.json", json.dumps(CREDENTIAL_PROVIDERS, indent=2))
+        shutil.copy(program, self.root / PROVIDER.lstrip("/") / ecr.PROGRAM)
+        return [
+            f"--image-credential-provider-bin-dir={PROVIDER}",
+            f"--image-credential-provider-config={PROVIDER}/config.json",
+        ]
 
     def own(self, target: str) -> Path:
         return self.folder / "own" / target.strip("/").replace("/", "-")
