@@ -177,7 +177,7 @@ class EcrApi:
             registryId=ecr.account,
             repositoryNames=[destination.path],
         )
-        repository = next(iter(response["repositories"]), {})
+        repository: Mapping[str, Any] = next(iter(response["repositories"]), {})
         filters = repository.get("imageTagMutabilityExclusionFilters", ())
         return TagMutability(
             repository.get("imageTagMutability", "MUTABLE"), tuple(str(entry["filter"]) for entry in filters)
