@@ -319,6 +319,8 @@ def _stage_from_stream(
                     _stage_member(member, content, staging, missing, report_progress, growing_blobs)
                 done += member.size
                 progress(done)
+                if not missing:
+                    break
     except (tarfile.TarError, ValueError, RecursionError) as error:
         # tarfile raises ValueError for malformed numbers, and recurses once for each header before a member.
         raise StagingError(

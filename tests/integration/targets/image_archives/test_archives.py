@@ -107,7 +107,7 @@ def damage(path: Path, directory: Path) -> Iterator[tuple[str, Path]]:
         shutil.rmtree(copy) if copy.is_dir() else copy.unlink()
 
 
-def test_a_damaged_one_is_refused_and_the_old_image_runs(
+def test_a_damaged_archive_is_refused_and_the_old_image_runs(
     saved: tuple[Saved, Saved], target: EngineHost, tmp_path: Path
 ) -> None:
     transfer, (first, second) = Transfer(tmp_path / "root", target), saved

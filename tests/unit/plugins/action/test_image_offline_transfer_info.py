@@ -85,6 +85,9 @@ def test_the_transfer_s_own_module_is_run_so_that_ansible_packs_a_single_module_
         "containerd_address": "/run/containerd/containerd.sock",
         "containerd_namespace": "k8s.io",
         "containerd_pinned": True,
+        "target_archive_path": None,
+        "target_archive_part_size": None,
+        "target_archive_platform": None,
         "staging_dir": "~/here",
         "work": {"phase": "gather_facts", "seconds": SLICE_SECONDS, "host": "private-a"},
     }

@@ -556,7 +556,7 @@ def test_a_frozen_maximum_covers_every_node(running: RunningGroup | None, maximu
 def test_thawing_restores_bounds_and_no_size(
     tag: str, current: tuple[int, int, int], nodes: int, bounds: dict[str, int] | None
 ) -> None:
-    sizes = dict(zip(("minSize", "maxSize", "desiredSize"), current, strict=True))
+    sizes = dict(zip(("minSize", "maxSize", "desiredSize"), current))
     frozen = replace(group("old", scalingConfig=sizes, tags={freeze.TAG_SCALING: tag}), running=run_of(nodes, nodes))
     steps = freeze.plan_thaw(frozen)
     assert [after(step).get("scalingConfig") for step in steps if step.action == "update_config"] == (

@@ -447,7 +447,7 @@ def flip(data: bytes, place: int) -> bytes:
     return data[:place] + bytes([data[place] ^ 1]) + data[place:][1:]
 
 
-ARCHIVE = gzip.compress(tar_of(OCI))
+ARCHIVE = gzip.compress(tar_of(OCI), mtime=0)
 
 
 @pytest.mark.parametrize(
@@ -456,10 +456,13 @@ ARCHIVE = gzip.compress(tar_of(OCI))
         (ARCHIVE[:-1], r"is compressed with gzip, and is truncated: its compressed content has no end. Copy or save"),
         (ARCHIVE[: len(ARCHIVE) // 2], r"is compressed with gzip, and is truncated"),
         (flip(ARCHIVE, len(ARCHIVE) - 8), r"is compressed with gzip, and is damaged: .*incorrect data check.* Copy or"),
-        (gzip.compress(tar_of(OCI)[:-3000]), r"is no tar archive, or is damaged: unexpected end of data. Save the im"),
+        (
+            gzip.compress(tar_of(OCI)[:-3000], mtime=0),
+            r"is no tar archive, or is damaged: unexpected end of data. Save the im",
+        ),
         (ARCHIVE + b"\x1f\x8b" + bytes(9), r"is compressed with gzip, and is damaged"),
-        (gzip.compress(b""), r"has neither index.json nor manifest.json|is no tar archive"),
-        (gzip.compress(gzip.compress(tar_of(OCI))), r"is no tar archive, or is damaged"),
+        (gzip.compress(b"", mtime=0), r"has neither index.json nor manifest.json|is no tar archive"),
+        (gzip.compress(gzip.compress(tar_of(OCI), mtime=0), mtime=0), r"is no tar archive, or is damaged"),
     ],
 )
 def test_a_compressed_archive_that_is_damaged_is_refused(tmp_path: Path, data: bytes, message: str) -> None:
