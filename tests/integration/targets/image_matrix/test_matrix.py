@@ -114,6 +114,8 @@ class Ends:
                 end.config = DISCARD
             self.stack.callback(end.end)
             end.start()
+            # A host of the bed is as it was: an engine with images would be one that its user uses.
+            self.stack.callback(end.clean)
             self._started[name, host] = end
         return self._started[name, host]
 
