@@ -90,12 +90,12 @@ def run_installed(tarball: Path) -> Counts:
             ran = run(VENV / "bin/ansible-playbook", *command, cwd=elsewhere, env=env)
             refused = re.search(
                 r"missing required arguments: ([\w, ]+)|value of (\w+ must be one of: [\w, ]+), got: neither"
-                r"|'(\w+)' is undefined",
+                r"|'(\w+)' is undefined|(No cluster) by kubeconfig",
                 ran.output,
             )
             if ran.returncode == 2 and refused:
                 print(
-                    f"ansible-playbook {' '.join(command)}: requires {refused[1] or refused[2] or refused[3]}",
+                    f"ansible-playbook {' '.join(command)}: requires {next(filter(None, refused.groups()))}",
                     flush=True,
                 )
                 counts += Counts(passed=1)

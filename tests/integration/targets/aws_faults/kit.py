@@ -300,6 +300,9 @@ SCENARIOS = [
         fails=True,
     ),
     Scenario(
+        "eks_image_pull_info", "eks_image_pull_info", {"cluster": "blue"}, prepare_roles, read_nothing, fails=True
+    ),
+    Scenario(
         "eks_node_drain",
         "eks_node_drain",
         {"cluster": "blue", "nodes": ["n1"], "timeout": 1},

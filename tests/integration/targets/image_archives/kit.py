@@ -296,8 +296,10 @@ class Transfer:
         facts = engine.read_facts(str(self._root))
         params["bundle"] = call("inspect", platform=facts.platform)["bundle"]
         bundle = Bundle.parse(params["bundle"])
-        digests = list(dict.fromkeys(blob.digest for plan in plan_load(bundle, facts) for blob in plan.blobs))
-        if digests:
+        plans = plan_load(bundle, facts)
+        digests = list(dict.fromkeys(blob.digest for plan in plans for blob in plan.blobs))
+        # A tag that moves back to an image that is there needs no blob.
+        if any(plan.action != "none" for plan in plans):
             try:
                 self._load(bundle, digests, call, path)
             finally:

@@ -94,7 +94,7 @@ def table() -> Iterator[Table]:
         made.write()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def ends(bed: Bed) -> Iterator[Ends]:
     with ExitStack() as stack:
         yield Ends(bed, stack)
